@@ -1,0 +1,153 @@
+package park
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Code tells a caller what went wrong, in a form to act on.
+type Code string
+
+// The codes. Each has one HTTP status, see [Code.HTTPStatus].
+const (
+	InvalidRequest       Code = "invalid_request"
+	DeadlinePast         Code = "deadline_past"
+	CostExceedsPool      Code = "cost_exceeds_pool"
+	Unauthorized         Code = "unauthorized"
+	Forbidden            Code = "forbidden"
+	PoolNotFound         Code = "pool_not_found"
+	TaskNotFound         Code = "task_not_found"
+	LeaseNotFound        Code = "lease_not_found"
+	LogNotFound          Code = "log_not_found"
+	RouteNotFound        Code = "route_not_found"
+	MethodNotAllowed     Code = "method_not_allowed"
+	QueueFull            Code = "queue_full"
+	CapacityZero         Code = "capacity_zero"
+	PoolDraining         Code = "pool_draining"
+	TaskExists           Code = "task_exists"
+	TaskFinished         Code = "task_finished"
+	LeaseLost            Code = "lease_lost"
+	PoolNotLeased        Code = "pool_not_leased"
+	PayloadTooLarge      Code = "payload_too_large"
+	MisdirectedRequest   Code = "misdirected_request"
+	UnsupportedMediaType Code = "unsupported_media_type"
+	StorageUnavailable   Code = "storage_unavailable"
+	PoolHalted           Code = "pool_halted"
+	Internal             Code = "internal"
+)
+
+// HTTPStatus returns the one HTTP status that c is sent with.
+func (c Code) HTTPStatus() int {
+	switch c {
+	case InvalidRequest, DeadlinePast, CostExceedsPool:
+		return http.StatusBadRequest
+	case Unauthorized:
+		return http.StatusUnauthorized
+	case Forbidden:
+		return http.StatusForbidden
+	case PoolNotFound, TaskNotFound, LeaseNotFound, LogNotFound, RouteNotFound:
+		return http.StatusNotFound
+	case MethodNotAllowed:
+		return http.StatusMethodNotAllowed
+	case QueueFull, CapacityZero, PoolDraining, TaskExists, TaskFinished, LeaseLost, PoolNotLeased:
+		return http.StatusConflict
+	case PayloadTooLarge:
+		return http.StatusRequestEntityTooLarge
+	case UnsupportedMediaType:
+		return http.StatusUnsupportedMediaType
+	case MisdirectedRequest:
+		return http.StatusMisdirectedRequest
+	case StorageUnavailable, PoolHalted:
+		return http.StatusServiceUnavailable
+	case Internal:
+	}
+	return http.StatusInternalServerError
+}
+
+// Title returns a short sentence that is the same for every error of this code.
+func (c Code) Title() string {
+	switch c {
+	case InvalidRequest:
+		return "The request is not valid"
+	case DeadlinePast:
+		return "The deadline has passed"
+	case CostExceedsPool:
+		return "The task costs more than the pool can ever have"
+	case Unauthorized:
+		return "A valid token is needed"
+	case Forbidden:
+		return "This is not allowed here"
+	case PoolNotFound:
+		return "There is no such pool"
+	case TaskNotFound:
+		return "There is no such task"
+	case LeaseNotFound:
+		return "There is no such lease"
+	case LogNotFound:
+		return "The task has no log"
+	case RouteNotFound:
+		return "There is nothing at this address"
+	case MethodNotAllowed:
+		return "This method is not offered here"
+	case QueueFull:
+		return "The pool's parking lot is full"
+	case CapacityZero:
+		return "The pool has no capacity"
+	case PoolDraining:
+		return "The pool is draining"
+	case TaskExists:
+		return "Another task has this id"
+	case TaskFinished:
+		return "The task has ended"
+	case LeaseLost:
+		return "The lease was lost"
+	case PoolNotLeased:
+		return "The pool does its own work"
+	case PayloadTooLarge:
+		return "The request is too large"
+	case MisdirectedRequest:
+		return "The request names a host that is not this daemon"
+	case UnsupportedMediaType:
+		return "The body must be application/json"
+	case StorageUnavailable:
+		return "The store cannot be reached"
+	case PoolHalted:
+		return "The pool has halted"
+	case Internal:
+	}
+	return "Something went wrong inside parkd"
+}
+
+// Error is what a caller can act on. Anything else that a [Service] returns is an internal error.
+type Error struct {
+	Code   Code
+	Detail string // a sentence for people; names the field and what would be right
+	// RetryAfter is how long the caller should wait before it tries again; 0 where waiting does not help.
+	RetryAfter time.Duration
+}
+
+// Error returns the detail, or the code's title where there is none.
+func (e *Error) Error() string {
+	if e.Detail != "" {
+		return e.Detail
+	}
+	return e.Code.Title()
+}
+
+// Errorf returns an error of the given code.
+func Errorf(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Detail: fmt.Sprintf(format, args...)}
+}
+
+// CodeOf returns err's code; Internal where it has none and "" for a nil error.
+func CodeOf(err error) Code {
+	if err == nil {
+		return ""
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	return Internal
+}

@@ -1,0 +1,81 @@
+package park
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+)
+
+// The reasons that parkd itself gives for an end.
+const (
+	ReasonExitNonzero    = "exit_nonzero"
+	ReasonTimeout        = "timeout"
+	ReasonExecutorError  = "executor_error"
+	ReasonNodeLost       = "node_lost"
+	ReasonWorkerLost     = "worker_lost"
+	ReasonDeadlinePassed = "deadline_passed"
+	ReasonCancelled      = "cancelled"
+	ReasonShutdown       = "shutdown"
+)
+
+// ErrTimeout and ErrCancelled are the causes with which an executor's context ends ([context.Cause]).
+// ErrShutdown is the cause where the daemon stops and will requeue the task: no outcome is wanted.
+var (
+	ErrTimeout   = errors.New("the task ran into its timeout")
+	ErrCancelled = errors.New("the task was cancelled")
+	ErrShutdown  = errors.New("the daemon is shutting down")
+)
+
+// Assignment is one run of one task.
+type Assignment struct {
+	PoolID  string
+	TaskID  string
+	Tenant  string
+	Units   int64
+	Attempt int
+	Payload json.RawMessage
+	Command []string
+	WorkDir string
+	Timeout time.Duration // 0: none
+}
+
+// Outcome is how a run ended. Status is Completed or Failed.
+type Outcome struct {
+	Status  Status
+	Reason  string
+	Message string
+	Result  json.RawMessage
+}
+
+// Failure returns a failed outcome.
+func Failure(reason, message string) Outcome {
+	return Outcome{Status: Failed, Reason: reason, Message: message}
+}
+
+// Executor does the work of a pool's tasks. Run returns only when nothing of the run is left that uses the
+// task's units: they are given to another task the instant it returns. When ctx ends it stops the work;
+// [context.Cause] says why. The same task may run again (a larger Attempt) after a failure or a crash.
+type Executor interface {
+	Run(ctx context.Context, a Assignment) Outcome
+}
+
+// ExecutorFunc is an Executor made of a function: what it returns becomes the task's result, as JSON,
+// and an error its failure (reason executor_error).
+type ExecutorFunc func(ctx context.Context, a Assignment) (any, error)
+
+// Run implements [Executor].
+func (f ExecutorFunc) Run(ctx context.Context, a Assignment) Outcome {
+	v, err := f(ctx, a)
+	if err != nil {
+		if cause := context.Cause(ctx); errors.Is(cause, ErrTimeout) {
+			return Failure(ReasonTimeout, cause.Error())
+		}
+		return Failure(ReasonExecutorError, err.Error())
+	}
+	result, err := json.Marshal(v)
+	if err != nil {
+		return Failure(ReasonExecutorError, "the result is not JSON: "+err.Error())
+	}
+	return Outcome{Status: Completed, Result: result}
+}

@@ -1,0 +1,38 @@
+package park
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Message is the outcome of one ended task, kept for the clients of a mailbox. A task makes exactly one.
+type Message struct {
+	ID        string          `json:"id"` // given by the mailbox's store, rising within a mailbox
+	TaskID    string          `json:"taskId"`
+	PoolID    string          `json:"poolId"`
+	Status    Status          `json:"status"`
+	Reason    string          `json:"reason,omitempty"`
+	Message   string          `json:"message,omitempty"`
+	Payload   json.RawMessage `json:"payload,omitempty"`
+	Attempt   int             `json:"attempt"`
+	CreatedAt Time            `json:"createdAt"`
+
+	Tenant string `json:"-"`
+	Key    string `json:"-"`
+}
+
+// MailboxQuery reads one mailbox, oldest first.
+type MailboxQuery struct {
+	Tenant string
+	Key    string
+	Since  Time   // inclusive
+	After  string // a message id, exclusive; not together with Since
+	Limit  int
+	Wait   time.Duration // how long to wait for a first message; 0: not at all
+}
+
+// MessagePage is one page of a mailbox. Next is the id to read on after; it stays what it was where nothing came.
+type MessagePage struct {
+	Messages []Message `json:"messages"`
+	Next     string    `json:"next,omitempty"`
+}

@@ -1,0 +1,95 @@
+package park
+
+import "time"
+
+// PoolState says what a pool does with its tasks.
+type PoolState string
+
+// The states of a pool.
+const (
+	Active   PoolState = "active"   // parks and starts
+	Paused   PoolState = "paused"   // parks, starts nothing
+	Draining PoolState = "draining" // accepts nothing, starts and finishes what it has
+)
+
+// PoolStates lists every state.
+func PoolStates() []PoolState { return []PoolState{Active, Paused, Draining} }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (s *PoolState) UnmarshalText(b []byte) (err error) {
+	*s, err = oneOf("state", string(b), PoolStates())
+	return err
+}
+
+// PoolSpec is a pool as its operator configured it.
+type PoolSpec struct {
+	ID             string
+	Kind           Kind
+	MaxUnits       int64
+	MaxQueueDepth  int
+	DefaultTimeout time.Duration // 0: no limit
+	Retry          Retry         // for tasks that bring none of their own
+	Runtime        Runtime
+	Executor       string // the executor's type, for display
+	QueueBackend   Backend
+	MailboxBackend Backend
+	// TakesCommands says that a submission may bring a command of its own.
+	TakesCommands bool
+}
+
+// Pool is a pool as clients see it.
+type Pool struct {
+	PoolID             string    `json:"poolId"`
+	Kind               Kind      `json:"kind"`
+	MaxUnits           int64     `json:"maxUnits"`
+	UsedUnits          int64     `json:"usedUnits"`
+	MaxQueueDepth      int       `json:"maxQueueDepth"`
+	QueueDepth         int       `json:"queueDepth"`
+	Running            int       `json:"running"`
+	State              PoolState `json:"state"`
+	DefaultTimeoutSecs int64     `json:"defaultTimeoutSecs"`
+	QueueBackend       Backend   `json:"queueBackend"`
+	MailboxBackend     Backend   `json:"mailboxBackend"`
+	Runtime            Runtime   `json:"runtime"`
+	Executor           string    `json:"executor"`
+	Halted             string    `json:"halted,omitempty"` // why the pool refuses to go on
+}
+
+// PoolPatch changes a pool; nil fields stay as they are.
+type PoolPatch struct {
+	State         *PoolState `json:"state,omitempty"`
+	MaxUnits      *int64     `json:"maxUnits,omitempty"`
+	MaxQueueDepth *int       `json:"maxQueueDepth,omitempty"`
+}
+
+// Check refuses values that no pool can have.
+func (p PoolPatch) Check() error {
+	switch {
+	case p.MaxUnits != nil && (*p.MaxUnits < 0 || *p.MaxUnits > MaxUnits):
+		return Errorf(InvalidRequest, "maxUnits must be from 0 to %d, not %d", int64(MaxUnits), *p.MaxUnits)
+	case p.MaxQueueDepth != nil && (*p.MaxQueueDepth < 0 || *p.MaxQueueDepth > MaxQueueDepth):
+		return Errorf(InvalidRequest, "maxQueueDepth must be from 0 to %d, not %d", MaxQueueDepth, *p.MaxQueueDepth)
+	case p == PoolPatch{}:
+		return Errorf(InvalidRequest, "give at least one of state, maxUnits, maxQueueDepth")
+	}
+	return nil
+}
+
+// MaxQueueDepth bounds how many tasks a pool may be told to park.
+const MaxQueueDepth = 100_000_000
+
+// PoolRow is what a queue backend keeps of a pool: its limits, its totals and its clock.
+type PoolRow struct {
+	Rev           int64 // the last committed step
+	MaxUnits      int64
+	MaxQueueDepth int
+	State         PoolState
+	Used          int64 // units of the running tasks
+	Queued        int   // parked tasks
+	LastAt        Time  // time of the last step: a pool's time never runs backwards
+	// ConfiguredUnits and ConfiguredDepth are the limits that the configuration gave last. A live change of
+	// the limits lasts until the configuration says something new.
+	ConfiguredUnits int64
+	ConfiguredDepth int
+	LastStep        string // id of the last committed step
+}

@@ -1,0 +1,223 @@
+package park
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Limits of a submission.
+const (
+	MaxUnits       = 1 << 40 // the most a task may cost and a pool may hold, so that sums cannot wrap
+	MaxTimeoutSecs = 10 * 365 * 24 * 3600
+	MaxBatch       = 10_000
+	MaxIDLength    = 128
+	MaxNameLength  = 256 // of a tenant or a mailbox key, in bytes
+	DefaultTenant  = "default"
+)
+
+// Units is a cost or a capacity in a pool's units. On the wire it must be at least 1; the zero value means "not given".
+type Units int64
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (u *Units) UnmarshalJSON(b []byte) error {
+	n, err := positive(b, MaxUnits)
+	if err != nil {
+		return fmt.Errorf("units %w", err)
+	}
+	*u = Units(n)
+	return nil
+}
+
+// Seconds is a whole number of seconds. On the wire it must be at least 1; the zero value means "not given".
+type Seconds int64
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (s *Seconds) UnmarshalJSON(b []byte) error {
+	n, err := positive(b, MaxTimeoutSecs)
+	if err != nil {
+		return err
+	}
+	*s = Seconds(n)
+	return nil
+}
+
+func positive(b []byte, most int64) (int64, error) {
+	n, err := strconv.ParseInt(string(b), 10, 64)
+	if err != nil || n < 1 || n > most {
+		return 0, fmt.Errorf("must be a whole number from 1 to %d, not %s", most, b)
+	}
+	return n, nil
+}
+
+// Cost is what a task takes from its pool while it runs.
+type Cost struct {
+	Kind  Kind  `json:"kind,omitempty"`
+	Units Units `json:"units,omitempty"`
+}
+
+// MailboxRef addresses a mailbox in a submission: a key, and perhaps the tenant that goes with it.
+// On the wire it is a string or {"tenant","userId","sessionId"}.
+type MailboxRef struct {
+	Tenant string
+	Key    string
+}
+
+// IsZero reports whether no mailbox is named.
+func (m MailboxRef) IsZero() bool { return m == MailboxRef{} }
+
+// MarshalJSON implements [json.Marshaler].
+func (m MailboxRef) MarshalJSON() ([]byte, error) {
+	if m.Tenant == "" {
+		return json.Marshal(m.Key)
+	}
+	return json.Marshal(mailboxObject{Tenant: m.Tenant, UserID: m.Key})
+}
+
+type mailboxObject struct {
+	Tenant    string `json:"tenant,omitempty"`
+	UserID    string `json:"userId"`
+	SessionID string `json:"sessionId,omitempty"`
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (m *MailboxRef) UnmarshalJSON(b []byte) error {
+	if err := json.Unmarshal(b, &m.Key); err == nil {
+		m.Tenant = ""
+		return nil
+	}
+	var o mailboxObject
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&o); err != nil || o.UserID == "" {
+		return fmt.Errorf(`mailboxKey must be a string or {"tenant","userId","sessionId"} with a userId`)
+	}
+	m.Tenant, m.Key = o.Tenant, o.UserID
+	if o.SessionID != "" {
+		m.Key += ":" + o.SessionID
+	}
+	return nil
+}
+
+// Retry says how often a task may run and how long it rests between runs.
+type Retry struct {
+	// MaxAttempts bounds the runs that count: failures of the task itself and lost leases. 0 means one run
+	// for a failure of its own and no bound for lost leases. The loss of a node never counts.
+	MaxAttempts int `json:"maxAttempts,omitempty"`
+	// Backoff is the rest before the second run; it doubles with each further one, up to an hour.
+	Backoff Duration `json:"backoff,omitempty"`
+}
+
+// Submission is one task as a client asks for it. Every field is optional.
+type Submission struct {
+	TaskID       string          `json:"taskId,omitempty"`
+	Tenant       string          `json:"tenant,omitempty"`
+	Priority     Priority        `json:"priority,omitempty"`
+	ResourceCost Cost            `json:"resourceCost,omitzero"`
+	Deadline     Time            `json:"deadline,omitzero"`
+	TimeoutSecs  Seconds         `json:"timeoutSecs,omitempty"`
+	MailboxKey   MailboxRef      `json:"mailboxKey,omitzero"`
+	Payload      json.RawMessage `json:"payload,omitempty"`
+	Command      []string        `json:"command,omitempty"`
+	WorkDir      string          `json:"workDir,omitempty"` // where the command runs; only together with a command
+	Retry        Retry           `json:"retry,omitzero"`
+	CreatedAt    Time            `json:"createdAt,omitzero"` // the client's own time, for its own use
+}
+
+// Normalize fills the tenant and checks what can be checked without knowing the pool. Its error is an
+// InvalidRequest that names the field. It may be called more than once.
+func (s *Submission) Normalize() error {
+	if s.MailboxKey.Tenant != "" {
+		if s.Tenant != "" && s.Tenant != s.MailboxKey.Tenant {
+			return Errorf(InvalidRequest, "tenant is %q but mailboxKey.tenant is %q: give one of them, or the same twice", s.Tenant, s.MailboxKey.Tenant)
+		}
+		s.Tenant, s.MailboxKey.Tenant = s.MailboxKey.Tenant, ""
+	}
+	if s.Tenant == "" {
+		s.Tenant = DefaultTenant
+	}
+	if s.TaskID != "" && !ValidTaskID(s.TaskID) {
+		return Errorf(InvalidRequest, "taskId must be 1 to %d characters of A-Z a-z 0-9 . _ : -, not %q", MaxIDLength, cut(s.TaskID))
+	}
+	if err := CheckName("tenant", s.Tenant); err != nil {
+		return err
+	}
+	if s.MailboxKey.Key != "" {
+		if err := CheckName("mailboxKey", s.MailboxKey.Key); err != nil {
+			return err
+		}
+	}
+	return s.checkNumbers()
+}
+
+func (s *Submission) checkNumbers() error {
+	switch {
+	case s.ResourceCost.Units < 0 || s.ResourceCost.Units > MaxUnits:
+		return Errorf(InvalidRequest, "resourceCost.units must be from 1 to %d, not %d", int64(MaxUnits), s.ResourceCost.Units)
+	case s.TimeoutSecs < 0 || s.TimeoutSecs > MaxTimeoutSecs:
+		return Errorf(InvalidRequest, "timeoutSecs must be from 1 to %d, not %d", MaxTimeoutSecs, s.TimeoutSecs)
+	case s.Retry.MaxAttempts < 0 || s.Retry.MaxAttempts > 1000:
+		return Errorf(InvalidRequest, "retry.maxAttempts must be from 1 to 1000, not %d", s.Retry.MaxAttempts)
+	case s.Priority < Low || s.Priority > Critical:
+		return Errorf(InvalidRequest, "priority must be one of low, normal, high, critical")
+	case len(s.Command) > 0 && s.Command[0] == "":
+		return Errorf(InvalidRequest, "command[0] must name a program")
+	case s.WorkDir != "" && len(s.Command) == 0:
+		return Errorf(InvalidRequest, "workDir needs a command")
+	}
+	return nil
+}
+
+// Digest returns a number that is the same for two submissions of the same content; createdAt does not count.
+// It is never 0.
+func (s *Submission) Digest() uint64 {
+	c := *s
+	c.CreatedAt = Time{}
+	c.Payload = nil
+	h := sha256.New()
+	_ = json.NewEncoder(h).Encode(&c)
+	var compact bytes.Buffer
+	if len(s.Payload) > 0 && json.Compact(&compact, s.Payload) == nil {
+		h.Write(compact.Bytes())
+	}
+	return max(1, binary.LittleEndian.Uint64(h.Sum(nil)))
+}
+
+// ValidTaskID reports whether id can name a task.
+func ValidTaskID(id string) bool {
+	if id == "" || len(id) > MaxIDLength {
+		return false
+	}
+	for i := range len(id) {
+		switch c := id[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '_', c == ':', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// CheckName refuses a tenant or mailbox key that is empty, too long or not printable.
+func CheckName(field, s string) error {
+	bad := s == "" || len(s) > MaxNameLength || !utf8.ValidString(s)
+	for _, r := range s {
+		bad = bad || !unicode.IsPrint(r)
+	}
+	if bad {
+		return Errorf(InvalidRequest, "%s must be 1 to %d bytes of printable text, not %q", field, MaxNameLength, cut(s))
+	}
+	return nil
+}
+
+func cut(s string) string {
+	if len(s) > 60 {
+		return s[:60] + "…"
+	}
+	return s
+}

@@ -1,0 +1,104 @@
+package park
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// timeLayout is RFC 3339 with a fixed number of digits, so that times also sort as text.
+const timeLayout = "2006-01-02T15:04:05.000000Z07:00"
+
+// Time is an instant on the wire: RFC 3339, UTC, microseconds.
+type Time struct{ time.Time }
+
+// At returns t as parkd keeps it: UTC, cut to microseconds, without a monotonic reading.
+func At(t time.Time) Time {
+	if t.IsZero() {
+		return Time{}
+	}
+	return Time{t.UTC().Truncate(time.Microsecond)}
+}
+
+// FromMicro returns the instant us microseconds after the Unix epoch; 0 is the zero Time.
+func FromMicro(us int64) Time {
+	if us == 0 {
+		return Time{}
+	}
+	return Time{time.UnixMicro(us).UTC()}
+}
+
+// Micro returns t in microseconds since the Unix epoch; 0 for the zero Time.
+func (t Time) Micro() int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+// String returns t as it is written on the wire.
+func (t Time) String() string { return t.UTC().Format(timeLayout) }
+
+// ParseTime reads an RFC 3339 time.
+func ParseTime(s string) (Time, error) {
+	at, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return Time{}, fmt.Errorf("must be an RFC 3339 time such as 2026-12-01T10:00:00Z, not %q", s)
+	}
+	return At(at), nil
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (t Time) MarshalJSON() ([]byte, error) {
+	if y := t.Year(); y < 0 || y > 9999 {
+		return nil, errors.New("time is outside the years 0 to 9999")
+	}
+	b := make([]byte, 0, len(timeLayout)+2)
+	b = append(b, '"')
+	b = t.UTC().AppendFormat(b, timeLayout)
+	return append(b, '"'), nil
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (t *Time) UnmarshalJSON(b []byte) error {
+	var s string
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("must be an RFC 3339 time such as \"2026-12-01T10:00:00Z\", not %s", b)
+	}
+	var err error
+	*t, err = ParseTime(s)
+	return err
+}
+
+// Duration is a span of time on the wire and in the configuration: text with a unit, such as "30s" or "1h30m".
+type Duration time.Duration
+
+// String returns d with its units.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (d *Duration) UnmarshalText(b []byte) (err error) {
+	*d, err = ParseDuration(string(b))
+	return err
+}
+
+// ParseDuration reads a duration that is not negative and carries a unit; "7d" means seven times 24 hours.
+func ParseDuration(s string) (Duration, error) {
+	v, err := time.ParseDuration(s)
+	if err != nil {
+		var days float64
+		var rest string
+		if n, _ := fmt.Sscanf(s, "%gd%s", &days, &rest); n == 1 && days >= 0 && days < 36500 {
+			return Duration(days * 24 * float64(time.Hour)), nil
+		}
+		return 0, fmt.Errorf("must be a duration with a unit, such as 30s, 10m, 1h30m or 7d, not %q", s)
+	}
+	if v < 0 {
+		return 0, fmt.Errorf("must not be negative, but is %q", s)
+	}
+	return Duration(v), nil
+}

@@ -1,0 +1,128 @@
+// Package store says what parkd needs of a database: a queue, mailboxes and an audit log.
+//
+// A backend offers all three and a deployment may take each from another one. The engine decides, a store
+// only keeps: it makes one [Step] durable at once or not at all, and answers reads. Package storetest holds
+// the one suite that every backend passes.
+package store
+
+import (
+	"context"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// Store is a whole backend.
+type Store interface {
+	Queue
+	Mailbox
+	Audit
+	Close() error
+}
+
+// Queue keeps pools and their tasks.
+type Queue interface {
+	// Load returns a pool as of its last step: its row and its live tasks (queued and running), in no
+	// particular order and without Payload, Command, WorkDir and Result. A pool that was never committed
+	// has a zero row.
+	Load(ctx context.Context, pool string) (Snapshot, error)
+	// Commit makes a step durable: all of it, or nothing. It returns a *[Conflict] and changes nothing
+	// where the pool is not at rev step.Row.Rev-1. Committing the same step (by ID) again as the pool's
+	// last one changes nothing and succeeds. After any other error the step may or may not have happened:
+	// commit it again, or compare Load's Row.LastStep.
+	Commit(ctx context.Context, step *Step) error
+	// Records returns the tasks of a pool that have one of the ids, whole, in no particular order;
+	// ids that name no task are passed over.
+	Records(ctx context.Context, pool string, ids []string) ([]park.Record, error)
+	// List returns up to q.Limit tasks of a pool (q.Limit is at least 1), the newest submission first, without Payload, and the
+	// cursor of the next page; "" on the last one.
+	List(ctx context.Context, pool string, q park.TaskQuery) ([]park.Record, string, error)
+	// Outbox returns up to limit parcels for dest that are due at now, oldest first.
+	Outbox(ctx context.Context, dest string, now park.Time, limit int) ([]Parcel, error)
+	// Settle removes the parcels with the ids in done and puts off those in later, all at once.
+	Settle(ctx context.Context, done []int64, later []Postponed) error
+	// PruneTasks removes up to limit tasks that ended before the given time, and says how many it
+	// removed; fewer than limit means that none is left.
+	PruneTasks(ctx context.Context, before park.Time, limit int) (int, error)
+}
+
+// Mailbox keeps the outcomes of ended tasks for their clients.
+type Mailbox interface {
+	// Deliver adds messages and gives them their ids. A task's message is added once, however often it
+	// comes, even after it was trimmed.
+	Deliver(ctx context.Context, messages []park.Message) error
+	// Messages reads one mailbox, oldest first. It does not wait.
+	Messages(ctx context.Context, q park.MailboxQuery) ([]park.Message, error)
+	// Trim removes the messages of a mailbox up to and including the one with id upTo.
+	// An id that is not of this store's form is a park.InvalidRequest.
+	Trim(ctx context.Context, tenant, key, upTo string) error
+	// PruneMessages removes up to limit messages created before the given time; see [Queue.PruneTasks].
+	PruneMessages(ctx context.Context, before park.Time, limit int) (int, error)
+}
+
+// Audit keeps the log of events.
+type Audit interface {
+	// Append adds events. An event is added once, however often it comes.
+	Append(ctx context.Context, events []park.Event) error
+	// Events reads the log in the order in which it was written, which within a pool is that of
+	// (Rev, Ord). A cursor whose event was pruned reads from the oldest event on.
+	Events(ctx context.Context, q park.AuditQuery) ([]park.Event, error)
+	// LastEvent returns the id of the newest event, "" for an empty log.
+	LastEvent(ctx context.Context) (string, error)
+	// PruneEvents removes up to limit events from before the given time; see [Queue.PruneTasks].
+	PruneEvents(ctx context.Context, before park.Time, limit int) (int, error)
+}
+
+// Snapshot is a pool as of its last step.
+type Snapshot struct {
+	Row   park.PoolRow
+	Tasks []park.Record
+}
+
+// Step is one change of one pool: everything that belongs together.
+type Step struct {
+	PoolID string
+	// ID is the step's own, random: it tells whether a commit whose reply was lost has happened.
+	ID string
+	// Row is the pool after the step. Row.Rev is the rev before it plus one.
+	Row      park.PoolRow
+	Inserts  []park.Record
+	Updates  []Update
+	Messages []park.Message // for this store's own mailboxes
+	Events   []park.Event   // for this store's own audit log
+	Outbox   []Parcel       // for everyone else
+}
+
+// Update sets the state of a task.
+type Update struct {
+	TaskID string
+	State  park.State
+}
+
+// Parcel is something that a step owes to another place: a message, an event or a notification. The relay
+// delivers it at least once.
+type Parcel struct {
+	ID       int64  // given by the store, rising
+	Dest     string // "mailbox/file", "audit/postgres", "notify/gpu"
+	Attempts int    // failed deliveries so far
+	Since    park.Time
+	Message  *park.Message // of a message or a notification
+	Event    *park.Event   // of an event
+}
+
+// Postponed puts a parcel off after a failed delivery.
+type Postponed struct {
+	ID       int64
+	Attempts int
+	Until    park.Time
+}
+
+// Conflict says that a step was decided on an older rev than the pool is at. Row and Changed tell what has
+// come since, unless Reload is set: then the pool has to be loaded anew.
+type Conflict struct {
+	Row     park.PoolRow
+	Changed []park.Record // every task touched since, as it is now; like Load's
+	Reload  bool
+}
+
+// Error implements error.
+func (c *Conflict) Error() string { return "the pool has moved on to another rev" }
