@@ -1,0 +1,194 @@
+package lot
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// maxBackoff bounds the rest before a retry.
+const maxBackoff = time.Hour
+
+// defaultTTL is the life of a lease that names none.
+const defaultTTL = 30 * time.Second
+
+// start gives e its units.
+func (l *Lot) start(e *entry) {
+	r := &run{node: l.node, started: l.now.Wall}
+	started := Started{TaskID: e.id, Attempt: int(e.attempt) + 1}
+	var d []byte
+	if l.leased {
+		for l.demand[started.Demand].Max <= 0 {
+			started.Demand++
+		}
+		l.grant(e, r, &l.demand[started.Demand])
+		d = detail("worker", l.demand[started.Demand].Worker)
+	}
+	l.move(e, running, func() {
+		e.attempt++
+		e.run = r
+	})
+	l.step.Started = append(l.step.Started, started)
+	l.event(park.ActStart, e.id, e.tenant.Value(), e.units, int(e.attempt), d)
+}
+
+func (l *Lot) grant(e *entry, r *run, to *Demand) {
+	to.Max--
+	r.ttl = to.TTL
+	if r.ttl <= 0 {
+		r.ttl = defaultTTL
+	}
+	r.due = l.now.Mono + r.ttl
+	if e.timeout > 0 {
+		r.limit = l.now.Mono + time.Duration(e.timeout)*time.Second
+	}
+	r.lease = LeaseID(l.pool, int(e.attempt)+1, to.Secret, e.id)
+}
+
+// conclude ends a run as its outcome says.
+func (l *Lot) conclude(e *entry, o park.Outcome) {
+	switch {
+	case e.run.cancelled:
+		l.end(e, park.Dropped, park.Outcome{Reason: park.ReasonCancelled, Result: o.Result})
+	case o.Status == park.Completed:
+		l.end(e, park.Completed, o)
+	default:
+		l.strike(e, o, 1)
+	}
+}
+
+// strike counts a run that went wrong and lets the task try again, behind those that wait, or fail. unset is
+// how many such runs end a task that has no bound of its own; 0 means none do.
+func (l *Lot) strike(e *entry, o park.Outcome, unset int) {
+	most := unset
+	var backoff time.Duration
+	if e.retry != nil {
+		if e.retry.MaxAttempts > 0 {
+			most = e.retry.MaxAttempts
+		}
+		backoff = time.Duration(e.retry.Backoff)
+	}
+	strikes := int(e.strikes) + 1
+	if most > 0 && strikes >= most {
+		l.touch(e)
+		e.strikes = int16(strikes)
+		l.end(e, park.Failed, o)
+		return
+	}
+	for range min(strikes-1, 32) {
+		backoff = min(2*backoff, maxBackoff)
+	}
+	l.touch(e)
+	e.strikes = int16(min(strikes, 30_000))
+	l.park(e, o.Reason, l.class(e.priority).next, min(backoff, maxBackoff))
+}
+
+// park takes e's units back and puts it into the queue again.
+func (l *Lot) park(e *entry, reason string, rank int64, backoff time.Duration) {
+	l.event(park.ActRequeue, e.id, e.tenant.Value(), e.units, int(e.attempt), detail("reason", reason))
+	to := waiting
+	if backoff > 0 {
+		to = resting
+	}
+	l.move(e, to, func() {
+		e.run, e.rank = nil, rank
+		if backoff > 0 || e.retry != nil {
+			var r retry
+			if e.retry != nil {
+				r.Retry = e.retry.Retry
+			}
+			if backoff > 0 {
+				r.notBefore = l.now.Wall.Add(backoff).UnixMicro()
+			}
+			e.retry = &r
+		}
+	})
+}
+
+// end takes e out of the lot for good.
+func (l *Lot) end(e *entry, s park.Status, o park.Outcome) {
+	var d []byte
+	if o.Reason != "" {
+		d = detail("reason", o.Reason)
+	}
+	l.event(actionOf(s), e.id, e.tenant.Value(), e.units, int(e.attempt), d)
+	if key := e.mailbox.Value(); key != "" {
+		l.step.Messages = append(l.step.Messages, park.Message{
+			TaskID: e.id, PoolID: l.pool, Status: s, Reason: o.Reason, Message: o.Message, Payload: o.Result,
+			Attempt: int(e.attempt), CreatedAt: l.now.Wall, Tenant: e.tenant.Value(), Key: key,
+		})
+	}
+	l.move(e, gone, func() {
+		r := run{}
+		if e.run != nil {
+			r = *e.run
+		}
+		r.status, r.ended, r.reason, r.message, r.result = s, l.now.Wall, o.Reason, o.Message, o.Result
+		e.run = &r
+	})
+}
+
+func actionOf(s park.Status) park.Action {
+	switch s {
+	case park.Completed:
+		return park.ActComplete
+	case park.Failed:
+		return park.ActFail
+	case park.Expired:
+		return park.ActExpire
+	default:
+		return park.ActCancel
+	}
+}
+
+// fire does what time has brought.
+func (l *Lot) fire() {
+	now := l.now.Wall.Micro()
+	for len(l.parked) > 0 && l.parked[0].key <= now {
+		e := l.parked[0].entry
+		if e.attempt == 0 && e.deadline != 0 && e.deadline <= now {
+			l.end(e, park.Expired, park.Outcome{Reason: park.ReasonDeadlinePassed, Message: "not started by " + park.FromMicro(e.deadline).String()})
+			continue
+		}
+		// The end of a backoff is no change of the task's state, so it is neither journalled nor told.
+		l.remove(e)
+		e.where = waiting
+		l.add(e)
+	}
+	for len(l.leases) > 0 && l.leases[0].key <= int64(l.now.Mono) {
+		l.lose(l.leases[0].entry)
+	}
+}
+
+// lose ends the run of a lease that ran out or into the task's time limit.
+func (l *Lot) lose(e *entry) {
+	if e.run.due > l.now.Mono {
+		l.conclude(e, park.Failure(park.ReasonTimeout, "ran longer than "+(time.Duration(e.timeout)*time.Second).String()))
+		return
+	}
+	o := park.Failure(park.ReasonWorkerLost, "the worker did not keep its lease")
+	if e.retry != nil && e.retry.MaxAttempts > 0 {
+		l.strike(e, o, 0)
+		return
+	}
+	l.park(e, o.Reason, l.class(e.priority).front(), 0)
+}
+
+// LeaseID returns the id of a lease: "pool.attempt.secret.task". A pool's id holds no dot, so it can be told apart.
+func LeaseID(pool string, attempt int, secret, task string) string {
+	return pool + "." + strconv.Itoa(attempt) + "." + secret + "." + task
+}
+
+// event adds an event to the current step.
+func (l *Lot) event(a park.Action, task, tenant string, units int64, attempt int, d []byte) {
+	rev, ord := l.row.Rev+1, len(l.step.Events)
+	ev := park.Event{
+		EventID: park.EventID(l.pool, rev, ord), At: l.now.Wall, Rev: rev, Ord: ord,
+		Action: a, TaskID: task, PoolID: l.pool, Tenant: tenant, Units: units, Attempt: attempt, Detail: d,
+	}
+	if attempt > 0 {
+		ev.Node = l.node
+	}
+	l.step.Events = append(l.step.Events, ev)
+}

@@ -1,0 +1,261 @@
+// Package lot is the scheduler of one pool: a pure state machine.
+//
+// Operations go in, a [Step] comes out: which tasks are parked, started, ended, and the messages and events
+// that tell of it. The package starts no goroutine, reads no clock, does no I/O and draws no random number,
+// so the same operations at the same instants give the same steps, on every node and in every replay.
+//
+// A task's units are released and given to the next parked task within one step. There is no moment at which
+// capacity is free and nobody has been offered it, hence no wake-up that could be lost and no later arrival
+// that could barge in. Which parked task is next is said in policy.go and nowhere else.
+//
+// The caller makes a step durable before anyone hears of it. If that fails, [Lot.Rollback] takes the step back.
+package lot
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// Instant is one reading of the two clocks. Deadlines are kept by the wall clock, which may be set; leases by
+// the monotonic one, whose zero is arbitrary and which two processes must not compare.
+type Instant struct {
+	Wall park.Time
+	Mono time.Duration
+}
+
+// Config is what a lot is made from.
+type Config struct {
+	Pool string
+	Node string // who starts the tasks
+	// Leased says that tasks start only for a [Demand].
+	Leased bool
+	Row    park.PoolRow
+	Tasks  []park.Record // the live tasks, in any order
+}
+
+// Lot is the state of one pool. It must not be used from two goroutines at once.
+type Lot struct {
+	pool   string
+	node   string
+	leased bool
+	held   bool
+
+	row     park.PoolRow
+	tasks   map[string]*entry
+	classes [park.Critical - park.Low + 1]class
+	parked  timers // wall clock: deadlines and ends of backoffs
+	leases  timers // monotonic clock: leases and time limits of leased tasks
+	used    int64
+	queued  int
+	running int
+
+	now     Instant // of the current step; Wall never runs backwards
+	demand  []Demand
+	step    *Step
+	before  park.PoolRow
+	journal []undo
+}
+
+// New returns a lot in the state of its last step.
+func New(c Config, now Instant) *Lot {
+	l := &Lot{pool: c.Pool, node: c.Node, leased: c.Leased, row: c.Row, tasks: make(map[string]*entry, len(c.Tasks)), now: now, before: c.Row}
+	for i := range c.Tasks {
+		l.add(newEntry(&c.Tasks[i], now))
+	}
+	return l
+}
+
+// Step is what one Apply did. A step without events changed nothing that has to be kept.
+type Step struct {
+	Row      park.PoolRow
+	Changes  []Change
+	Started  []Started
+	Messages []park.Message
+	Events   []park.Event
+}
+
+// Change is the state of a task after the step. Spec is set for a task that the step created.
+type Change struct {
+	TaskID string
+	Spec   *park.Spec
+	State  park.State
+}
+
+// Started is a run that the step began. Demand is the index of the demand that it was leased for.
+type Started struct {
+	TaskID  string
+	Attempt int
+	Demand  int
+}
+
+// Demand is a worker that waits for tasks.
+type Demand struct {
+	Worker string
+	Secret string // makes the lease ids of this demand unguessable
+	Max    int    // how many tasks it takes; Apply counts it down
+	TTL    time.Duration
+}
+
+// Apply carries out ops, one after the other, at one instant, and returns the step and one result for each op.
+// Before the ops it does what time has brought: expiries, ends of backoffs, lost leases. A pool whose tasks
+// are leased starts them for demand, in order, and counts down its Max.
+//
+// Apply changes the lot at once. Call Rollback to take the step back; the next Apply makes it final.
+func (l *Lot) Apply(now Instant, ops []Op, demand []Demand) (*Step, []Result) {
+	l.begin(now, demand)
+	l.fire()
+	l.startReady()
+	results := make([]Result, len(ops))
+	for i, op := range ops {
+		results[i] = op.apply(l)
+		l.startReady()
+	}
+	return l.finish(), results
+}
+
+func (l *Lot) begin(now Instant, demand []Demand) {
+	if now.Wall.Before(l.row.LastAt.Time) {
+		now.Wall = l.row.LastAt
+	}
+	l.now, l.demand, l.before = now, demand, l.row
+	l.journal = l.journal[:0]
+	l.step = &Step{}
+}
+
+func (l *Lot) finish() *Step {
+	s := l.step
+	l.step, l.demand = nil, nil
+	s.Changes = make([]Change, 0, len(l.journal))
+	for i := range l.journal {
+		e := l.journal[i].entry
+		e.touched = 0
+		s.Changes = append(s.Changes, Change{TaskID: e.id, Spec: l.journal[i].spec, State: e.state()})
+	}
+	if len(s.Events) > 0 {
+		l.row.Rev++
+		l.row.LastAt = l.now.Wall
+	}
+	l.row.Used, l.row.Queued = l.used, l.queued
+	s.Row = l.row
+	return s
+}
+
+// Rollback takes the last Apply back, as if it had not been. It may be called once after an Apply.
+// Demands that were counted down stay so.
+func (l *Lot) Rollback() {
+	// All leave before any returns: one may hold a rank now that was another's before.
+	for i := range l.journal {
+		l.remove(l.journal[i].entry)
+	}
+	for i := range l.journal {
+		if u := &l.journal[i]; u.spec == nil {
+			*u.entry = u.before
+			u.entry.touched, u.entry.timer = 0, 0
+			l.add(u.entry)
+		}
+	}
+	l.journal = l.journal[:0]
+	l.row = l.before
+}
+
+// Merge brings the lot to a later rev that another node has reached: row is the pool there and changed holds
+// every task that was touched since.
+func (l *Lot) Merge(row park.PoolRow, changed []park.Record, now Instant) {
+	l.journal = l.journal[:0]
+	l.row, l.before = row, row
+	for i := range changed {
+		r := &changed[i]
+		if old := l.tasks[r.TaskID]; old != nil {
+			l.remove(old)
+		}
+		if !r.Status.Ended() {
+			l.add(newEntry(r, now))
+		}
+	}
+}
+
+// Hold makes the lot park and end tasks but start none, as a node does that is about to stop, or lets it go
+// on. It is this node's own affair and not part of the pool's state.
+func (l *Lot) Hold(held bool) { l.held = held }
+
+// Row returns the pool's row as of the last step.
+func (l *Lot) Row() park.PoolRow { return l.row }
+
+// Running returns how many tasks hold units.
+func (l *Lot) Running() int { return l.running }
+
+// Next returns the instants at which Apply has something to do even without ops: by the wall clock and by the
+// monotonic one. Zero values mean never.
+func (l *Lot) Next() (wall park.Time, mono time.Duration) {
+	if len(l.parked) > 0 {
+		wall = park.FromMicro(l.parked[0].key)
+	}
+	if len(l.leases) > 0 {
+		mono = time.Duration(l.leases[0].key)
+	}
+	return wall, mono
+}
+
+// State returns a live task's state and, while it is parked, its position from 1.
+func (l *Lot) State(id string) (s park.State, position int64, ok bool) {
+	e := l.tasks[id]
+	if e == nil {
+		return park.State{}, 0, false
+	}
+	return e.state(), l.position(e), true
+}
+
+// RunningTasks returns the ids of the tasks that hold units, in the order in which they were taken into
+// their class, so that requeueing them from the last to the first restores that order.
+func (l *Lot) RunningTasks() []string {
+	var all []*entry
+	for _, e := range l.tasks {
+		if e.where == running {
+			all = append(all, e)
+		}
+	}
+	sortEntries(all)
+	ids := make([]string, len(all))
+	for i, e := range all {
+		ids[i] = e.id
+	}
+	return ids
+}
+
+// Check counts the lot again from its tasks and returns an error where the totals disagree or are
+// impossible. It costs time in proportion to the number of live tasks.
+func (l *Lot) Check() error {
+	var used int64
+	var queued, run int
+	for _, e := range l.tasks {
+		if e.where == running {
+			used += e.units
+			run++
+		} else {
+			queued++
+		}
+	}
+	if used != l.used || queued != l.queued || run != l.running {
+		return fmt.Errorf("pool %s counts %d units, %d parked, %d running, but its tasks add up to %d, %d, %d",
+			l.pool, l.used, l.queued, l.running, used, queued, run)
+	}
+	return l.Sane()
+}
+
+// Sane returns an error where the lot's totals are impossible or disagree with the pool's row. It is cheap.
+func (l *Lot) Sane() error {
+	if l.used < 0 || l.queued < 0 || l.running < 0 {
+		return errors.New("a total is negative")
+	}
+	if l.used != l.row.Used || l.queued != l.row.Queued {
+		return fmt.Errorf("pool %s holds %d units and %d parked tasks, but its row says %d and %d",
+			l.pool, l.used, l.queued, l.row.Used, l.row.Queued)
+	}
+	if l.used > l.row.MaxUnits && l.used > l.before.Used {
+		return fmt.Errorf("the last step of pool %s raised its use to %d of %d units", l.pool, l.used, l.row.MaxUnits)
+	}
+	return nil
+}

@@ -1,0 +1,203 @@
+package lot
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// Op is one thing to do.
+type Op interface {
+	apply(l *Lot) Result
+}
+
+// Result answers an op. Err says that it was refused, and that nothing came of it but perhaps a reject event.
+type Result struct {
+	Err *park.Error
+	// Status, Position and SubmittedAt are those of a submitted or cancelled task.
+	Status      park.Status
+	Position    int64
+	SubmittedAt park.Time
+	// Stale says that the op was about a run that is over: it changed nothing.
+	Stale bool
+}
+
+// Submit offers a task. Spec.SubmittedAt is set by the lot. A live task of the same id and Digest makes the
+// answer that task's present state.
+type Submit struct{ Spec *park.Spec }
+
+// Finish ends the given run of a task, or begins its next one after a failure that may be retried.
+// It is stale where that run is over, or was not started for the given lease ("" for a run without one).
+type Finish struct {
+	TaskID  string
+	Attempt int
+	Lease   string
+	Outcome park.Outcome
+}
+
+// Requeue takes a run back that was lost through no fault of the task: it becomes the first of its class.
+type Requeue struct {
+	TaskID  string
+	Attempt int
+	Reason  string
+}
+
+// Cancel drops a parked or leased task, and marks a running one: it is dropped when its run has finished.
+type Cancel struct{ TaskID string }
+
+// Keep prolongs a lease. TTL 0 keeps the one it has. It changes nothing that has to be made durable.
+type Keep struct {
+	TaskID string
+	Lease  string
+	TTL    time.Duration
+}
+
+// Configure changes the pool's limits or state. FromFile notes the limits as those of the configuration.
+type Configure struct {
+	Patch    park.PoolPatch
+	FromFile bool
+}
+
+func (o Submit) apply(l *Lot) Result {
+	s := o.Spec
+	if e := l.tasks[s.TaskID]; e != nil {
+		return l.again(e, s)
+	}
+	if err := l.refuse(s); err != nil {
+		l.event(park.ActReject, s.TaskID, s.Tenant, s.Units, 0, detail("code", string(err.Code)))
+		return Result{Err: err}
+	}
+	s.SubmittedAt = l.now.Wall
+	e := newEntry(&park.Record{Spec: *s, State: park.State{Status: park.Queued}}, l.now)
+	e.rank = l.class(s.Priority).next
+	now := l.canStart(e.priority, e.units)
+	l.create(e, s)
+	l.event(park.ActSubmit, e.id, s.Tenant, e.units, 0, nil)
+	if now {
+		l.start(e)
+		return Result{Status: park.Running, SubmittedAt: l.now.Wall}
+	}
+	l.event(park.ActEnqueue, e.id, s.Tenant, e.units, 0, nil)
+	return Result{Status: park.Queued, Position: l.last(e.priority), SubmittedAt: l.now.Wall}
+}
+
+// again answers a submission whose id is that of a live task.
+func (l *Lot) again(e *entry, s *park.Spec) Result {
+	if s.Digest != 0 && e.digest == s.Digest {
+		st := e.state()
+		return Result{Status: st.Status, Position: l.position(e), SubmittedAt: park.FromMicro(e.submitted)}
+	}
+	return Result{Err: l.Exists(s)}
+}
+
+// Exists notes that a submission was refused because its id is taken, and returns the error.
+func (l *Lot) Exists(s *park.Spec) *park.Error {
+	l.event(park.ActReject, "", s.Tenant, s.Units, 0, detail("code", string(park.TaskExists), "taskId", s.TaskID))
+	return park.Errorf(park.TaskExists, "pool %s has another task with the id %s", l.pool, s.TaskID)
+}
+
+// refuse says why a task cannot be taken.
+func (l *Lot) refuse(s *park.Spec) *park.Error {
+	switch {
+	case l.row.State == park.Draining:
+		return park.Errorf(park.PoolDraining, "pool %s is draining and takes no tasks", l.pool)
+	case l.row.MaxUnits == 0:
+		return park.Errorf(park.CapacityZero, "pool %s has 0 units, so nothing can start in it", l.pool)
+	case s.Units > l.row.MaxUnits:
+		return park.Errorf(park.CostExceedsPool, "resourceCost.units is %d, but pool %s has %d at most", s.Units, l.pool, l.row.MaxUnits)
+	case !s.Deadline.IsZero() && !s.Deadline.After(l.now.Wall.Time):
+		return park.Errorf(park.DeadlinePast, "deadline %s has passed: it is %s", s.Deadline, l.now.Wall)
+	case l.queued >= l.row.MaxQueueDepth && !l.canStart(s.Priority, s.Units):
+		return park.Errorf(park.QueueFull, "pool %s has %d parked tasks of at most %d", l.pool, l.queued, l.row.MaxQueueDepth)
+	}
+	return nil
+}
+
+// last returns the position of the last task of a class.
+func (l *Lot) last(p park.Priority) int64 {
+	var n int64
+	for i := int(p - lowest); i < len(l.classes); i++ {
+		n += int64(l.classes[i].live)
+	}
+	return n
+}
+
+func (o Finish) apply(l *Lot) Result {
+	e := l.tasks[o.TaskID]
+	if e == nil || e.where != running || int(e.attempt) != o.Attempt || e.run.lease != o.Lease {
+		return Result{Stale: true}
+	}
+	l.conclude(e, o.Outcome)
+	return Result{Status: e.state().Status}
+}
+
+func (o Requeue) apply(l *Lot) Result {
+	e := l.tasks[o.TaskID]
+	if e == nil || e.where != running || int(e.attempt) != o.Attempt {
+		return Result{Stale: true}
+	}
+	if e.run.cancelled {
+		l.end(e, park.Dropped, park.Outcome{Reason: park.ReasonCancelled})
+	} else {
+		l.park(e, o.Reason, l.class(e.priority).front(), 0)
+	}
+	return Result{Status: e.state().Status}
+}
+
+func (o Cancel) apply(l *Lot) Result {
+	e := l.tasks[o.TaskID]
+	switch {
+	case e == nil:
+		return Result{Stale: true}
+	case e.where == running && !l.leased && e.run.cancelled:
+	case e.where == running && !l.leased:
+		l.move(e, running, func() {
+			r := *e.run
+			r.cancelled = true
+			e.run = &r
+		})
+		l.event(park.ActUpdate, "", "", 0, 0, detail("cancel", e.id))
+	default:
+		l.end(e, park.Dropped, park.Outcome{Reason: park.ReasonCancelled})
+	}
+	return Result{Status: e.state().Status}
+}
+
+func (o Keep) apply(l *Lot) Result {
+	e := l.tasks[o.TaskID]
+	if e == nil || e.where != running || e.run.lease != o.Lease {
+		return Result{Stale: true}
+	}
+	if o.TTL > 0 {
+		e.run.ttl = o.TTL
+	}
+	e.run.due = l.now.Mono + e.run.ttl
+	l.leases.remove(e)
+	l.leases.add(e, int64(e.run.next()))
+	return Result{Status: park.Running}
+}
+
+func (o Configure) apply(l *Lot) Result {
+	var d details
+	if v := o.Patch.MaxUnits; v != nil && *v != l.row.MaxUnits {
+		d.change("maxUnits", strconv.FormatInt(l.row.MaxUnits, 10), strconv.FormatInt(*v, 10))
+		l.row.MaxUnits = *v
+	}
+	if v := o.Patch.MaxQueueDepth; v != nil && *v != l.row.MaxQueueDepth {
+		d.change("maxQueueDepth", strconv.Itoa(l.row.MaxQueueDepth), strconv.Itoa(*v))
+		l.row.MaxQueueDepth = *v
+	}
+	if v := o.Patch.State; v != nil && *v != l.row.State {
+		d.change("state", strconv.Quote(string(l.row.State)), strconv.Quote(string(*v)))
+		l.row.State = *v
+	}
+	if o.FromFile && (l.row.ConfiguredUnits != l.row.MaxUnits || l.row.ConfiguredDepth != l.row.MaxQueueDepth) {
+		d.change("configured", strconv.FormatInt(l.row.ConfiguredUnits, 10), strconv.FormatInt(l.row.MaxUnits, 10))
+		l.row.ConfiguredUnits, l.row.ConfiguredDepth = l.row.MaxUnits, l.row.MaxQueueDepth
+	}
+	if len(d) > 0 {
+		l.event(park.ActUpdate, "", "", 0, 0, d.json())
+	}
+	return Result{}
+}

@@ -1,0 +1,56 @@
+package lot
+
+import "github.com/parkd-dev/parkd/pkg/park"
+
+const lowest = park.Low
+
+// next returns the parked task that is to start next, nil where none waits. Whether it fits is for the
+// caller to see, and if it does not, nothing starts: this is the strict order, in which nothing overtakes a
+// task of its own or a higher class.
+//
+// A policy that fills the gap before a large task belongs here: it would be told the free units and return
+// another task that fits. Everything else in this package holds for any choice.
+func (l *Lot) next() *entry {
+	for i := len(l.classes) - 1; i >= 0; i-- {
+		if e := l.classes[i].head(); e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+// fits says whether a task of so many units may start now. It is written so that nothing can wrap.
+func (l *Lot) fits(units int64) bool {
+	return l.row.State != park.Paused && units <= l.row.MaxUnits-l.used && l.served()
+}
+
+// served says whether there is someone to do the work.
+func (l *Lot) served() bool {
+	if !l.leased {
+		return !l.held
+	}
+	for i := range l.demand {
+		if l.demand[i].Max > 0 {
+			return !l.held
+		}
+	}
+	return false
+}
+
+// canStart says whether a task that arrives now would start now: it fits, and nobody of its own or a higher
+// class is waiting.
+func (l *Lot) canStart(p park.Priority, units int64) bool {
+	for i := int(p - lowest); i < len(l.classes); i++ {
+		if l.classes[i].live > 0 {
+			return false
+		}
+	}
+	return l.fits(units)
+}
+
+// startReady starts what fits, in order, until the next does not.
+func (l *Lot) startReady() {
+	for e := l.next(); e != nil && l.fits(e.units); e = l.next() {
+		l.start(e)
+	}
+}
