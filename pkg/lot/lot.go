@@ -259,3 +259,6 @@ func (l *Lot) Sane() error {
 	}
 	return nil
 }
+
+// Live reports whether a task with the id is queued or running.
+func (l *Lot) Live(id string) bool { return l.tasks[id] != nil }

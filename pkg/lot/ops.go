@@ -19,6 +19,8 @@ type Result struct {
 	Status      park.Status
 	Position    int64
 	SubmittedAt park.Time
+	// Until is the wall-clock time to which a kept lease lives, for people.
+	Until park.Time
 	// Stale says that the op was about a run that is over: it changed nothing.
 	Stale bool
 }
@@ -88,11 +90,11 @@ func (l *Lot) again(e *entry, s *park.Spec) Result {
 		st := e.state()
 		return Result{Status: st.Status, Position: l.position(e), SubmittedAt: park.FromMicro(e.submitted)}
 	}
-	return Result{Err: l.Exists(s)}
+	return Result{Err: l.exists(s)}
 }
 
-// Exists notes that a submission was refused because its id is taken, and returns the error.
-func (l *Lot) Exists(s *park.Spec) *park.Error {
+// exists notes that a submission was refused because its id is taken, and returns the error.
+func (l *Lot) exists(s *park.Spec) *park.Error {
 	l.event(park.ActReject, "", s.Tenant, s.Units, 0, detail("code", string(park.TaskExists), "taskId", s.TaskID))
 	return park.Errorf(park.TaskExists, "pool %s has another task with the id %s", l.pool, s.TaskID)
 }
@@ -175,7 +177,7 @@ func (o Keep) apply(l *Lot) Result {
 	e.run.due = l.now.Mono + e.run.ttl
 	l.leases.remove(e)
 	l.leases.add(e, int64(e.run.next()))
-	return Result{Status: park.Running}
+	return Result{Status: park.Running, Until: park.At(l.now.Wall.Add(e.run.next() - l.now.Mono))}
 }
 
 func (o Configure) apply(l *Lot) Result {
@@ -200,4 +202,17 @@ func (o Configure) apply(l *Lot) Result {
 		l.event(park.ActUpdate, "", "", 0, 0, d.json())
 	}
 	return Result{}
+}
+
+// Seen answers a submission whose id is that of an ended task.
+type Seen struct {
+	Spec  *park.Spec
+	Ended *park.Record
+}
+
+func (o Seen) apply(l *Lot) Result {
+	if o.Spec.Digest != 0 && o.Spec.Digest == o.Ended.Digest {
+		return Result{Status: o.Ended.Status, SubmittedAt: o.Ended.SubmittedAt}
+	}
+	return Result{Err: l.exists(o.Spec)}
 }

@@ -1,0 +1,191 @@
+// Package engine runs lots: it is the [park.Service] in process.
+//
+// Each pool has one goroutine that owns its lot. Requests of all kinds become operations for it; it takes all
+// that wait, lets the lot decide, commits the step, and only then answers the callers and starts what is to
+// start. So many operations share one commit the moment there are many, and one waits for nobody. There is
+// no other lock on a pool's state, no wake-up between pools, and no poll where an event exists.
+//
+//	request ─┐
+//	request ─┼─▶ lot.Apply ─▶ store.Commit ─▶ answer, start, wake those who wait
+//	timer  ──┘        ▲             │
+//	                  └─ rollback ──┘ conflict: merge what another node did, decide again
+//
+// Where the mailbox or the audit log is in another store than the queue, the step carries a parcel, and a
+// relay delivers it until the other store has it.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+// Config is what an engine is made from. Only Pools is needed.
+type Config struct {
+	// Node names this run of the engine; by default a random id. It must never be used twice.
+	Node  string
+	Pools []Pool
+	// Stores holds every backend that a pool or Audit names. The engine does not close them.
+	Stores map[park.Backend]store.Store
+	Audit  park.Backend // default: the queue backend of the first pool
+	// Retention is how long ended tasks, messages and events are kept; 0: for ever.
+	Retention time.Duration
+	// Shared says that other engines work on the same stores, so that running tasks found at the start
+	// may be theirs. Without it they were lost with their node, and are requeued.
+	Shared bool
+	Meter  Meter        // default: none
+	Log    *slog.Logger // default: none
+}
+
+// Pool is a pool and the work it does.
+type Pool struct {
+	park.PoolSpec
+	// Executor runs the tasks; nil for a pool whose tasks are leased.
+	Executor park.Executor
+	// Notifier is told of every message of the pool, at least once; nil for none.
+	Notifier Notifier
+	// Logs opens what a run wrote; nil where runs write nothing.
+	Logs Logs
+}
+
+// Notifier tells someone else of a message. An error makes the engine try again later, for days.
+type Notifier interface {
+	Notify(ctx context.Context, pool string, m park.Message) error
+}
+
+// Meter counts what the engine does. Its methods are called from many goroutines and must not block.
+type Meter interface {
+	// Stepped tells of a committed step of ops operations and how long its commit took.
+	Stepped(pool string, ops int, commit time.Duration)
+	// Happened tells of an event.
+	Happened(pool string, action park.Action)
+	// Waited tells how long a task was parked before it started.
+	Waited(pool string, wait time.Duration)
+}
+
+// Engine runs pools. It implements [park.Service].
+type Engine struct {
+	node   string
+	order  []string
+	pools  map[string]*pool
+	audit  store.Audit
+	stores map[park.Backend]store.Store
+	clock  *clock
+	hub    hub
+	log    *slog.Logger
+	meter  Meter
+	cfg    Config
+
+	ctx  context.Context // ends when the engine is closed: background work stops
+	stop context.CancelFunc
+	work sync.WaitGroup
+}
+
+var _ park.Service = (*Engine)(nil)
+
+// Open loads the pools and starts them. Parked tasks resume in their order; what ran on a lost node is
+// requeued ahead of its class.
+func Open(ctx context.Context, c Config) (*Engine, error) {
+	if len(c.Pools) == 0 {
+		return nil, errors.New("an engine needs at least one pool")
+	}
+	if c.Node == "" {
+		c.Node = uuid.NewString()
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Meter == nil {
+		c.Meter = noMeter{}
+	}
+	if c.Audit == "" {
+		c.Audit = c.Pools[0].QueueBackend
+	}
+	e := &Engine{
+		node: c.Node, pools: make(map[string]*pool), stores: c.Stores, clock: newClock(), log: c.Log,
+		meter: c.Meter, cfg: c,
+	}
+	if e.audit = c.Stores[c.Audit]; e.audit == nil {
+		return nil, fmt.Errorf("there is no store for the audit log's backend %q", c.Audit)
+	}
+	e.ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
+	if err := e.open(ctx); err != nil {
+		e.stop()
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *Engine) open(ctx context.Context) error {
+	for _, pc := range e.cfg.Pools {
+		p, err := e.newPool(pc)
+		if err != nil {
+			return err
+		}
+		if err := p.load(ctx); err != nil {
+			return fmt.Errorf("load pool %s: %w", pc.ID, err)
+		}
+		e.pools[pc.ID] = p
+		e.order = append(e.order, pc.ID)
+	}
+	slices.Sort(e.order)
+	for _, id := range e.order {
+		if err := e.pools[id].adopt(ctx); err != nil {
+			return fmt.Errorf("take over pool %s: %w", id, err)
+		}
+	}
+	e.startRelays()
+	if e.cfg.Retention > 0 {
+		e.work.Go(e.retain)
+	}
+	return nil
+}
+
+// Close stops starting tasks, waits for those that run until ctx ends, stops the rest and requeues them.
+// Leased tasks live on with their workers. The engine must not be used afterwards.
+func (e *Engine) Close(ctx context.Context) error {
+	var drained sync.WaitGroup
+	for _, p := range e.pools {
+		drained.Go(func() { p.drain(ctx) })
+	}
+	drained.Wait()
+	e.stop()
+	e.work.Wait()
+	return nil
+}
+
+// Node returns the name of this run of the engine.
+func (e *Engine) Node() string { return e.node }
+
+// Ready returns an error that says why the engine cannot take tasks just now, or nil.
+func (e *Engine) Ready() error {
+	var errs []error
+	for _, id := range e.order {
+		if err := e.pools[id].trouble.Load(); err != nil {
+			errs = append(errs, fmt.Errorf("pool %s: %w", id, *err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (e *Engine) pool(id string) (*pool, error) {
+	if p := e.pools[id]; p != nil {
+		return p, nil
+	}
+	return nil, park.Errorf(park.PoolNotFound, "there is no pool %q; there are %v", id, e.order)
+}
+
+type noMeter struct{}
+
+func (noMeter) Stepped(string, int, time.Duration) {}
+func (noMeter) Happened(string, park.Action)       {}
+func (noMeter) Waited(string, time.Duration)       {}

@@ -1,0 +1,296 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// Limits of a lease.
+const (
+	defaultTTL = 30 * time.Second
+	minTTL     = time.Second
+	maxTTL     = time.Hour
+	maxLeases  = 1000
+)
+
+// waiter is a worker that waits for tasks. Its leases arrive once, in one go, and then it waits no more.
+type waiter struct {
+	demand  lot.Demand
+	granted bool // the loop has tasks for it, which may still have to be read
+	leases  chan []park.Lease
+}
+
+// seat takes note of the workers that begin or cease to wait.
+func (p *pool) seat(batch []*request) {
+	for _, r := range batch {
+		if r.joins != nil {
+			p.waiters = append(p.waiters, r.joins)
+		}
+		if r.leaves != nil {
+			p.waiters = slices.DeleteFunc(p.waiters, func(w *waiter) bool { return w == r.leaves })
+		}
+	}
+}
+
+// demand returns what the waiting workers would take, the longest wait first.
+func (p *pool) demand() []lot.Demand {
+	if len(p.waiters) == 0 {
+		return nil
+	}
+	d := make([]lot.Demand, len(p.waiters))
+	for i, w := range p.waiters {
+		d[i] = w.demand
+	}
+	return d
+}
+
+// handOver gives started tasks to the workers that they were leased for.
+func (p *pool) handOver(started []start) {
+	if len(started) == 0 {
+		return
+	}
+	given := make(map[*waiter][]start)
+	for _, s := range started {
+		w := p.waiters[s.Demand]
+		given[w] = append(given[w], s)
+	}
+	p.waiters = slices.DeleteFunc(p.waiters, func(w *waiter) bool { return given[w] != nil })
+	now := p.eng.clock.now().Wall
+	for w, starts := range given {
+		w.granted = true
+		unread := slices.ContainsFunc(starts, func(s start) bool { return s.spec == nil })
+		if !unread {
+			w.leases <- p.leasesOf(starts, w, now)
+			continue
+		}
+		go func() {
+			p.read(starts)
+			w.leases <- p.leasesOf(starts, w, now)
+		}()
+	}
+}
+
+func (p *pool) leasesOf(starts []start, w *waiter, now park.Time) []park.Lease {
+	leases := make([]park.Lease, 0, len(starts))
+	for _, s := range starts {
+		if s.spec == nil {
+			continue
+		}
+		leases = append(leases, park.Lease{
+			LeaseID: lot.LeaseID(p.ID, s.Attempt, w.demand.Secret, s.TaskID), TaskID: s.TaskID, PoolID: p.ID,
+			Tenant: s.spec.Tenant, Attempt: s.Attempt, Units: s.spec.Units, Payload: s.spec.Payload,
+			Command: s.spec.Command, WorkDir: s.spec.WorkDir, TimeoutSecs: park.Seconds(s.spec.Timeout / time.Second),
+			ExpiresAt: park.At(now.Add(w.demand.TTL)),
+		})
+	}
+	return leases
+}
+
+// Lease implements [park.LeaseService].
+func (e *Engine) Lease(ctx context.Context, id string, r park.LeaseRequest) ([]park.Lease, error) {
+	p, err := e.pool(id)
+	if err != nil {
+		return nil, err
+	}
+	w, err := newWaiter(p, r)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.join(ctx, w); err != nil {
+		return nil, err
+	}
+	patience := time.NewTimer(time.Duration(r.Wait))
+	defer patience.Stop()
+	select {
+	case leases := <-w.leases:
+		return leases, nil
+	case <-patience.C:
+		return p.leave(w)
+	case <-ctx.Done():
+		p.giveBack(w)
+		return nil, ctx.Err()
+	case <-p.done:
+		return nil, errStopped(p.ID)
+	}
+}
+
+func newWaiter(p *pool, r park.LeaseRequest) (*waiter, error) {
+	switch {
+	case !p.Runtime.Leased():
+		return nil, park.Errorf(park.PoolNotLeased, "pool %s does its own work (runtime %s): its tasks cannot be leased", p.ID, p.Runtime)
+	case r.Max < 0 || r.Max > maxLeases:
+		return nil, park.Errorf(park.InvalidRequest, "max must be from 1 to %d, not %d", maxLeases, r.Max)
+	case r.Wait < 0:
+		return nil, park.Errorf(park.InvalidRequest, "wait must not be negative")
+	}
+	ttl, err := checkTTL(r.TTL, defaultTTL)
+	if err != nil {
+		return nil, err
+	}
+	if r.Worker != "" {
+		if err := park.CheckName("worker", r.Worker); err != nil {
+			return nil, err
+		}
+	}
+	var secret [16]byte
+	_, _ = rand.Read(secret[:]) // never fails
+	return &waiter{
+		demand: lot.Demand{Worker: r.Worker, Secret: hex.EncodeToString(secret[:]), Max: max(1, r.Max), TTL: ttl},
+		leases: make(chan []park.Lease, 1),
+	}, nil
+}
+
+func checkTTL(ttl park.Duration, unset time.Duration) (time.Duration, error) {
+	d := time.Duration(ttl)
+	if d == 0 {
+		return unset, nil
+	}
+	if d < minTTL || d > maxTTL {
+		return 0, park.Errorf(park.InvalidRequest, "ttl must be from %s to %s, not %s", minTTL, maxTTL, d)
+	}
+	return d, nil
+}
+
+func (p *pool) join(ctx context.Context, w *waiter) error {
+	r := &request{joins: w, reply: make(chan reply, 1)}
+	if err := p.send(ctx, r); err != nil {
+		return err
+	}
+	_, err := p.wait(ctx, r)
+	if err != nil {
+		p.giveBack(w)
+	}
+	return err
+}
+
+// leave ends a wait. What was leased in the last moment is returned.
+func (p *pool) leave(w *waiter) ([]park.Lease, error) {
+	var granted bool
+	bg := context.Background()
+	r := &request{leaves: w, look: func() { granted = w.granted }, reply: make(chan reply, 1)}
+	if err := p.send(bg, r); err != nil {
+		return nil, err
+	}
+	if _, err := p.wait(bg, r); err != nil {
+		return nil, err
+	}
+	if !granted {
+		return []park.Lease{}, nil
+	}
+	return <-w.leases, nil
+}
+
+// giveBack ends the wait of a worker that has gone, and requeues what it was given in the last moment.
+func (p *pool) giveBack(w *waiter) {
+	go func() {
+		leases, err := p.leave(w)
+		if err != nil {
+			return
+		}
+		for _, l := range slices.Backward(leases) {
+			op := lot.Requeue{TaskID: l.TaskID, Attempt: l.Attempt, Reason: park.ReasonWorkerLost}
+			_ = p.send(context.Background(), &request{ops: []lot.Op{op}, owed: true})
+		}
+	}()
+}
+
+// leased is a lease id taken apart.
+type leased struct {
+	pool    *pool
+	attempt int
+	task    string
+}
+
+func (e *Engine) parseLease(id string) (leased, error) {
+	parts := strings.SplitN(id, ".", 4)
+	if len(parts) == 4 {
+		attempt, err := strconv.Atoi(parts[1])
+		if p := e.pools[parts[0]]; p != nil && err == nil {
+			return leased{pool: p, attempt: attempt, task: parts[3]}, nil
+		}
+	}
+	return leased{}, errNoLease(id)
+}
+
+func errNoLease(id string) error { return park.Errorf(park.LeaseNotFound, "there is no lease %q", id) }
+
+// KeepLease implements [park.LeaseService].
+func (e *Engine) KeepLease(ctx context.Context, id string, r park.KeepRequest) (park.Kept, error) {
+	l, err := e.parseLease(id)
+	if err != nil {
+		return park.Kept{}, err
+	}
+	ttl, err := checkTTL(r.TTL, 0)
+	if err != nil {
+		return park.Kept{}, err
+	}
+	if r.Progress != nil && (*r.Progress < 0 || *r.Progress > 1) {
+		return park.Kept{}, park.Errorf(park.InvalidRequest, "progress must be from 0 to 1, not %g", *r.Progress)
+	}
+	res, err := l.pool.do(ctx, lot.Keep{TaskID: l.task, Lease: id, TTL: ttl})
+	if err != nil {
+		return park.Kept{}, err
+	}
+	if res[0].Stale {
+		return park.Kept{}, l.pool.whyLost(ctx, id, l, "")
+	}
+	return park.Kept{LeaseID: id, ExpiresAt: res[0].Until}, nil
+}
+
+// EndLease implements [park.LeaseService].
+func (e *Engine) EndLease(ctx context.Context, id string, r park.LeaseResult) error {
+	l, err := e.parseLease(id)
+	if err != nil {
+		return err
+	}
+	if r.Status != park.Completed && r.Status != park.Failed {
+		return park.Errorf(park.InvalidRequest, "status must be completed or failed, not %q", r.Status)
+	}
+	if r.Status == park.Failed && r.Reason == "" {
+		r.Reason = park.ReasonExecutorError
+	}
+	o := park.Outcome{Status: r.Status, Reason: r.Reason, Message: r.Message, Result: r.Payload}
+	res, err := l.pool.do(ctx, lot.Finish{TaskID: l.task, Attempt: l.attempt, Lease: id, Outcome: o})
+	if err != nil {
+		return err
+	}
+	if res[0].Stale {
+		return l.pool.whyLost(ctx, id, l, r.Status)
+	}
+	return nil
+}
+
+// whyLost tells a worker why its lease is of no use any more. A task that this very lease has ended with
+// the status counts as success: the first reply was lost.
+func (p *pool) whyLost(ctx context.Context, id string, l leased, status park.Status) error {
+	records, err := p.queue.Records(ctx, p.ID, []string{l.task})
+	if err != nil {
+		return errors.Join(errStorage(p.ID), err)
+	}
+	if len(records) == 0 {
+		return errNoLease(id)
+	}
+	r := &records[0]
+	if status != "" && r.Lease == id && r.Status == status {
+		return nil
+	}
+	what := fmt.Sprintf("task %s is %s", r.TaskID, r.Status)
+	if !r.Status.Ended() {
+		what += fmt.Sprintf(" in attempt %d", max(r.Attempt, 1))
+	}
+	return park.Errorf(park.LeaseLost, "the lease has run out or was taken back: %s", what)
+}
+
+func errStorage(pool string) error {
+	return &park.Error{Code: park.StorageUnavailable, Detail: "the store of pool " + pool + " does not answer", RetryAfter: time.Second}
+}

@@ -1,0 +1,358 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+const (
+	// maxOps bounds how many operations share a step, so that the first does not wait long for the last.
+	maxOps = 256
+	// troubleRest is how long a pool whose store failed rests before it tries again by itself.
+	troubleRest = 200 * time.Millisecond
+)
+
+// pool is one pool under way. Its fields from lot on belong to its loop's goroutine.
+type pool struct {
+	Pool
+	eng        *Engine
+	queue      store.Queue
+	localMail  bool // the mailbox is in the queue's store
+	localAudit bool
+	requests   chan *request
+	quit       chan struct{} // closed to end the loop
+	done       chan struct{} // closed when the loop has ended
+	view       atomic.Pointer[park.Pool]
+	trouble    atomic.Pointer[error]
+
+	lot     *lot.Lot
+	runs    map[string]*run
+	waiters []*waiter
+	owed    []*request // requests that must not be lost, to be tried again
+	specs   specs
+	pace    pace
+	steps   int
+	stale   bool // the lot may differ from the store: load it again
+	halted  error
+	drained chan struct{} // set while closing; closed when nothing runs here any more
+}
+
+// request is what the loop is asked to do: operations, a worker that begins or ceases to wait, or a look
+// at the lot. It is answered once, after the commit.
+type request struct {
+	ops    []lot.Op
+	joins  *waiter
+	leaves *waiter
+	look   func()
+	owed   bool // the outcome of a run: to be tried until it is stored
+	reply  chan reply
+}
+
+type reply struct {
+	results []lot.Result
+	err     error
+}
+
+func (e *Engine) newPool(c Pool) (*pool, error) {
+	p := &pool{
+		Pool: c, eng: e, queue: e.stores[c.QueueBackend], requests: make(chan *request, 2*maxOps),
+		quit: make(chan struct{}), done: make(chan struct{}), runs: make(map[string]*run),
+		localMail: c.MailboxBackend == c.QueueBackend, localAudit: e.cfg.Audit == c.QueueBackend,
+	}
+	switch {
+	case p.queue == nil:
+		return nil, fmt.Errorf("there is no store for pool %s's queue backend %q", c.ID, c.QueueBackend)
+	case e.stores[c.MailboxBackend] == nil:
+		return nil, fmt.Errorf("there is no store for pool %s's mailbox backend %q", c.ID, c.MailboxBackend)
+	case c.Executor == nil && !c.Runtime.Leased():
+		return nil, fmt.Errorf("pool %s needs an executor, or a runtime whose tasks are leased", c.ID)
+	}
+	return p, nil
+}
+
+// load takes the pool's state from its store.
+func (p *pool) load(ctx context.Context) error {
+	snap, err := p.queue.Load(ctx, p.ID)
+	if err != nil {
+		return err
+	}
+	if snap.Row == (park.PoolRow{}) {
+		snap.Row = park.PoolRow{
+			MaxUnits: p.MaxUnits, MaxQueueDepth: p.MaxQueueDepth, State: park.Active,
+			ConfiguredUnits: p.MaxUnits, ConfiguredDepth: p.MaxQueueDepth,
+		}
+	}
+	p.lot = lot.New(lot.Config{
+		Pool: p.ID, Node: p.eng.node, Leased: p.Runtime.Leased(), Row: snap.Row, Tasks: snap.Tasks,
+	}, p.eng.clock.now())
+	p.lot.Hold(p.drained != nil)
+	if err := p.lot.Check(); err != nil {
+		p.halt(err)
+	}
+	p.show()
+	return nil
+}
+
+// adopt brings a pool that was just loaded under this engine: it requeues what ran on a node that is gone,
+// and takes over limits that the configuration has changed.
+func (p *pool) adopt(ctx context.Context) error {
+	var ops []lot.Op
+	if row := p.lot.Row(); row.ConfiguredUnits != p.MaxUnits || row.ConfiguredDepth != p.MaxQueueDepth {
+		ops = append(ops, lot.Configure{FromFile: true, Patch: park.PoolPatch{MaxUnits: &p.MaxUnits, MaxQueueDepth: &p.MaxQueueDepth}})
+	}
+	if !p.Runtime.Leased() && !p.eng.cfg.Shared {
+		ids := p.lot.RunningTasks()
+		for i := len(ids) - 1; i >= 0; i-- {
+			s, _, _ := p.lot.State(ids[i])
+			ops = append(ops, lot.Requeue{TaskID: ids[i], Attempt: s.Attempt, Reason: park.ReasonNodeLost})
+		}
+	}
+	r := &request{ops: ops, reply: make(chan reply, 1)}
+	p.requests <- r
+	p.eng.work.Go(p.loop)
+	_, err := p.wait(ctx, r)
+	return err
+}
+
+func (p *pool) loop() {
+	defer close(p.done)
+	timer := time.NewTimer(maxTimer)
+	defer timer.Stop()
+	var batch []*request
+	for {
+		batch = batch[:0]
+		select {
+		case r := <-p.requests:
+			batch = p.gather(append(batch, r))
+		case <-timer.C:
+		case <-p.quit:
+			return
+		}
+		p.turn(batch)
+		clear(batch)
+		p.arm(timer)
+	}
+}
+
+// gather adds to batch what else waits, up to a step's worth.
+func (p *pool) gather(batch []*request) []*request {
+	for n := len(batch[0].ops); n < maxOps; {
+		select {
+		case r := <-p.requests:
+			batch = append(batch, r)
+			n += max(1, len(r.ops))
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+func (p *pool) arm(timer *time.Timer) {
+	d, ok := p.eng.clock.until(p.lot)
+	if p.stale || len(p.owed) > 0 {
+		d, ok = troubleRest, true
+	}
+	if !ok || p.halted != nil {
+		d = time.Hour
+	}
+	timer.Reset(d)
+}
+
+// turn carries out a batch of requests: in one step if the store allows it.
+func (p *pool) turn(batch []*request) {
+	if len(p.owed) > 0 {
+		batch = append(p.owed, batch...)
+		p.owed = nil
+	}
+	p.seat(batch)
+	err := p.refresh()
+	for err == nil {
+		err = p.try(batch)
+		if c, ok := errors.AsType[*store.Conflict](err); ok {
+			err = p.merge(c)
+			continue
+		}
+		break
+	}
+	if err != nil {
+		p.fail(batch, err)
+	} else if !p.stale {
+		p.trouble.Store(nil)
+	}
+	for _, r := range batch {
+		if r.look != nil {
+			r.look()
+			r.reply <- reply{}
+		}
+	}
+}
+
+// try decides and commits the batch once, and answers it.
+func (p *pool) try(batch []*request) error {
+	ops, err := p.collect(batch)
+	if err != nil {
+		return err
+	}
+	step, results := p.lot.Apply(p.eng.clock.now(), ops, p.demand())
+	if len(step.Events) > 0 {
+		if err := p.sane(); err != nil {
+			p.lot.Rollback()
+			return p.halt(err)
+		}
+		if err := p.commit(step, len(ops)); err != nil {
+			p.lot.Rollback()
+			return err
+		}
+		p.apply(step)
+	}
+	p.answer(batch, results)
+	p.announce(step)
+	return nil
+}
+
+// sane looks for broken invariants: cheaply at each step, thoroughly from time to time.
+func (p *pool) sane() error {
+	p.steps++
+	if row := p.lot.Row(); p.steps > 256 && p.steps > row.Queued/4 {
+		p.steps = 0
+		return p.lot.Check()
+	}
+	return p.lot.Sane()
+}
+
+// halt stops the pool for good: its own numbers contradict each other, and to go on would be to guess.
+func (p *pool) halt(err error) error {
+	p.eng.log.Error("pool halted", "pool", p.ID, "error", err)
+	p.halted = park.Errorf(park.PoolHalted, "pool %s has halted: %v", p.ID, err)
+	p.show()
+	return p.halted
+}
+
+// refresh makes sure that the lot is what the store holds.
+func (p *pool) refresh() error {
+	if p.halted != nil {
+		return p.halted
+	}
+	if !p.stale {
+		return nil
+	}
+	if err := p.load(p.eng.ctx); err != nil {
+		return err
+	}
+	p.stale = false
+	p.reconcile()
+	return p.halted
+}
+
+// merge takes over what another node did.
+func (p *pool) merge(c *store.Conflict) error {
+	if c.Reload {
+		p.stale = true
+		return p.refresh()
+	}
+	p.lot.Merge(c.Row, c.Changed, p.eng.clock.now())
+	p.reconcile()
+	return nil
+}
+
+// fail answers a batch whose step did not come about. Outcomes of runs are kept to be stored later.
+func (p *pool) fail(batch []*request, err error) {
+	if _, ok := errors.AsType[*park.Error](err); !ok {
+		p.eng.log.Error("step not stored", "pool", p.ID, "error", err)
+		p.stale = true
+		err = &park.Error{Code: park.StorageUnavailable, Detail: "the store of pool " + p.ID + " did not take the step; nothing was accepted", RetryAfter: time.Second}
+	}
+	p.trouble.Store(&err)
+	for _, r := range batch {
+		switch {
+		case r.owed:
+			p.owed = append(p.owed, r)
+		case r.look == nil && r.reply != nil:
+			r.reply <- reply{err: err}
+		}
+	}
+}
+
+// answer tells each request of a batch how its operations went.
+func (p *pool) answer(batch []*request, results []lot.Result) {
+	for i := range results {
+		if err := results[i].Err; err != nil && err.Code == park.QueueFull {
+			err.RetryAfter = p.retryAfter()
+		}
+	}
+	for _, r := range batch {
+		n := len(r.ops)
+		if r.reply != nil && r.look == nil {
+			r.reply <- reply{results: results[:n:n]}
+		}
+		results = results[n:]
+	}
+}
+
+// show publishes what clients may see of the pool.
+func (p *pool) show() {
+	row := p.lot.Row()
+	v := &park.Pool{
+		PoolID: p.ID, Kind: p.Kind, MaxUnits: row.MaxUnits, UsedUnits: row.Used, MaxQueueDepth: row.MaxQueueDepth,
+		QueueDepth: row.Queued, Running: p.lot.Running(), State: row.State,
+		DefaultTimeoutSecs: int64(p.DefaultTimeout / time.Second), QueueBackend: p.QueueBackend,
+		MailboxBackend: p.MailboxBackend, Runtime: p.Runtime, Executor: p.Pool.PoolSpec.Executor,
+	}
+	if p.halted != nil {
+		v.Halted = p.halted.Error()
+	}
+	p.view.Store(v)
+}
+
+// do has the loop carry out ops and returns their results, in order.
+func (p *pool) do(ctx context.Context, ops ...lot.Op) ([]lot.Result, error) {
+	r := &request{ops: ops, reply: make(chan reply, 1)}
+	if err := p.send(ctx, r); err != nil {
+		return nil, err
+	}
+	return p.wait(ctx, r)
+}
+
+// ask has the loop call look.
+func (p *pool) ask(ctx context.Context, look func()) error {
+	r := &request{look: look, reply: make(chan reply, 1)}
+	if err := p.send(ctx, r); err != nil {
+		return err
+	}
+	_, err := p.wait(ctx, r)
+	return err
+}
+
+func (p *pool) send(ctx context.Context, r *request) error {
+	select {
+	case p.requests <- r:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.done:
+		return errStopped(p.ID)
+	}
+}
+
+func (p *pool) wait(ctx context.Context, r *request) ([]lot.Result, error) {
+	select {
+	case a := <-r.reply:
+		return a.results, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-p.done:
+		return nil, errStopped(p.ID)
+	}
+}
+
+func errStopped(pool string) error {
+	return &park.Error{Code: park.StorageUnavailable, Detail: "pool " + pool + " has stopped on this node", RetryAfter: time.Second}
+}

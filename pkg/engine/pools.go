@@ -1,0 +1,41 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// Pools implements [park.PoolService].
+func (e *Engine) Pools(context.Context) ([]park.Pool, error) {
+	pools := make([]park.Pool, len(e.order))
+	for i, id := range e.order {
+		pools[i] = *e.pools[id].view.Load()
+	}
+	return pools, nil
+}
+
+// Pool implements [park.PoolService].
+func (e *Engine) Pool(_ context.Context, id string) (park.Pool, error) {
+	p, err := e.pool(id)
+	if err != nil {
+		return park.Pool{}, err
+	}
+	return *p.view.Load(), nil
+}
+
+// SetPool implements [park.PoolService].
+func (e *Engine) SetPool(ctx context.Context, id string, patch park.PoolPatch) (park.Pool, error) {
+	p, err := e.pool(id)
+	if err != nil {
+		return park.Pool{}, err
+	}
+	if err := patch.Check(); err != nil {
+		return park.Pool{}, err
+	}
+	if _, err := p.do(ctx, lot.Configure{Patch: patch}); err != nil {
+		return park.Pool{}, err
+	}
+	return *p.view.Load(), nil
+}

@@ -1,0 +1,138 @@
+package engine
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// defaultMessages is how many messages a read of a mailbox returns where it does not say.
+const defaultMessages = 50
+
+// mailboxes returns the mailbox stores in use, each once.
+func (e *Engine) mailboxes() []park.Backend {
+	var all []park.Backend
+	seen := make(map[park.Backend]bool)
+	for _, id := range e.order {
+		if b := e.pools[id].MailboxBackend; !seen[b] {
+			seen[b] = true
+			all = append(all, b)
+		}
+	}
+	return all
+}
+
+// Mailbox implements [park.MailboxService].
+func (e *Engine) Mailbox(ctx context.Context, q park.MailboxQuery) (park.MessagePage, error) {
+	if q.Limit == 0 {
+		q.Limit = defaultMessages
+	}
+	limit, err := checkLimit(q.Limit)
+	if err != nil {
+		return park.MessagePage{}, err
+	}
+	q.Limit = limit
+	deadline := time.Now().Add(q.Wait)
+	for {
+		rung, leave := e.hub.join(mailTopic(q.Tenant, q.Key))
+		page, err := e.readMailbox(ctx, q)
+		left := time.Until(deadline)
+		if err != nil || len(page.Messages) > 0 || q.Wait <= 0 || left <= 0 {
+			leave()
+			return page, err
+		}
+		t := time.NewTimer(left)
+		select {
+		case <-rung:
+		case <-t.C:
+		case <-e.ctx.Done():
+			err = &park.Error{Code: park.StorageUnavailable, Detail: "this node has stopped", RetryAfter: time.Second}
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		t.Stop()
+		leave()
+		if err != nil {
+			return page, err
+		}
+	}
+}
+
+// Audit implements [park.AuditService].
+func (e *Engine) Audit(ctx context.Context, q park.AuditQuery) (park.EventPage, error) {
+	var err error
+	if q.Limit, err = checkLimit(q.Limit); err != nil {
+		return park.EventPage{}, err
+	}
+	if err := checkCursor(q.Cursor); err != nil {
+		return park.EventPage{}, err
+	}
+	events, err := e.audit.Events(ctx, q)
+	if err != nil {
+		return park.EventPage{}, e.unread(ctx, "audit log", err)
+	}
+	page := park.EventPage{Events: events}
+	if len(events) == q.Limit {
+		page.Next = events[len(events)-1].EventID
+	}
+	return page, nil
+}
+
+func checkCursor(cursor string) error {
+	if cursor == "" {
+		return nil
+	}
+	if _, _, _, err := park.ParseEventID(cursor); err != nil {
+		return park.Errorf(park.InvalidRequest, "cursor %v", err)
+	}
+	return nil
+}
+
+// unread logs why a store failed and returns what the caller may know.
+func (e *Engine) unread(ctx context.Context, what string, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if park.CodeOf(err) != park.Internal {
+		return err
+	}
+	e.log.Error("store not read", "what", what, "error", err)
+	return &park.Error{Code: park.StorageUnavailable, Detail: "the store of the " + what + " does not answer", RetryAfter: time.Second}
+}
+
+// watchPage is how many events a watcher reads at once.
+const watchPage = 500
+
+// Watch implements [park.AuditService].
+func (e *Engine) Watch(ctx context.Context, q park.AuditQuery) iter.Seq2[park.Event, error] {
+	return func(yield func(park.Event, error) bool) {
+		err := checkCursor(q.Cursor)
+		if err == nil && q.Cursor == "" && q.Since.IsZero() {
+			q.Cursor, err = e.audit.LastEvent(ctx)
+		}
+		q.Limit = watchPage
+		for err == nil {
+			rung, leave := e.hub.join(auditTopic)
+			var events []park.Event
+			if events, err = e.audit.Events(ctx, q); err == nil && len(events) == 0 {
+				select {
+				case <-rung:
+				case <-ctx.Done():
+					err = ctx.Err()
+				case <-e.ctx.Done():
+					err = &park.Error{Code: park.StorageUnavailable, Detail: "this node has stopped", RetryAfter: time.Second}
+				}
+			}
+			leave()
+			for i := range events {
+				if !yield(events[i], nil) {
+					return
+				}
+				q.Cursor = events[i].EventID
+			}
+		}
+		yield(park.Event{}, err)
+	}
+}

@@ -1,0 +1,184 @@
+package engine
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+const (
+	relayBatch   = 256
+	notifyAtOnce = 8
+	firstRetry   = time.Second
+	lastRetry    = 5 * time.Minute
+	// giveUp is how long a notification is tried. Messages and events are tried for ever.
+	giveUp = 3 * 24 * time.Hour
+	// relayTick bounds how late a parcel that was put off is looked for.
+	relayTick = time.Second
+)
+
+func mailDest(b park.Backend) string  { return "mailbox/" + string(b) }
+func auditDest(b park.Backend) string { return "audit/" + string(b) }
+func notifyDest(pool string) string   { return "notify/" + pool }
+
+// relay carries the parcels of one queue store to one destination, at least once. It never holds up the
+// pools: they only leave parcels.
+type relay struct {
+	eng     *Engine
+	from    park.Backend
+	dest    string
+	deliver deliverer
+}
+
+// deliverer hands parcels over and says which are done and which are to be tried later. An error means that
+// none is either: they are tried again soon, in the same order.
+type deliverer func(ctx context.Context, parcels []store.Parcel) (done []int64, later []store.Postponed, err error)
+
+// startRelays starts one relay for each store and each place outside it that its pools owe something to.
+func (e *Engine) startRelays() {
+	seen := make(map[[2]string]bool)
+	start := func(from park.Backend, dest string, deliver deliverer) {
+		if k := [2]string{string(from), dest}; !seen[k] {
+			seen[k] = true
+			r := &relay{eng: e, from: from, dest: dest, deliver: deliver}
+			e.work.Go(r.loop)
+		}
+	}
+	for _, id := range e.order {
+		p := e.pools[id]
+		if !p.localMail {
+			start(p.QueueBackend, mailDest(p.MailboxBackend), e.toMailbox(p.MailboxBackend))
+		}
+		if !p.localAudit {
+			start(p.QueueBackend, auditDest(e.cfg.Audit), e.toAudit)
+		}
+		if p.Notifier != nil {
+			start(p.QueueBackend, notifyDest(p.ID), p.notifyAll)
+		}
+	}
+}
+
+func (r *relay) loop() {
+	ctx := r.eng.ctx
+	for ctx.Err() == nil {
+		rung, leave := r.eng.hub.join(outboxTopic(r.from))
+		moved, err := r.carry(ctx)
+		if err != nil && ctx.Err() == nil {
+			r.eng.log.Error("parcels not relayed", "dest", r.dest, "error", err)
+		}
+		if err == nil && moved > 0 {
+			leave()
+			continue
+		}
+		t := time.NewTimer(relayTick)
+		if err != nil {
+			rung = nil
+		}
+		select {
+		case <-rung:
+		case <-t.C:
+		case <-ctx.Done():
+		}
+		t.Stop()
+		leave()
+	}
+}
+
+// carry delivers one batch and returns how many parcels it saw.
+func (r *relay) carry(ctx context.Context) (int, error) {
+	q := r.eng.stores[r.from]
+	parcels, err := q.Outbox(ctx, r.dest, r.eng.clock.now().Wall, relayBatch)
+	if err != nil || len(parcels) == 0 {
+		return 0, err
+	}
+	done, later, err := r.deliver(ctx, parcels)
+	if err != nil {
+		return 0, err
+	}
+	return len(parcels), q.Settle(ctx, done, later)
+}
+
+func (e *Engine) toMailbox(b park.Backend) deliverer {
+	return func(ctx context.Context, parcels []store.Parcel) ([]int64, []store.Postponed, error) {
+		messages := make([]park.Message, 0, len(parcels))
+		topics := make([]topic, 0, len(parcels))
+		for i := range parcels {
+			if m := parcels[i].Message; m != nil {
+				messages = append(messages, *m)
+				topics = append(topics, mailTopic(m.Tenant, m.Key))
+			}
+		}
+		if err := e.stores[b].Deliver(ctx, messages); err != nil {
+			return nil, nil, err
+		}
+		e.hub.wake(topics...)
+		return ids(parcels), nil, nil
+	}
+}
+
+func (e *Engine) toAudit(ctx context.Context, parcels []store.Parcel) ([]int64, []store.Postponed, error) {
+	events := make([]park.Event, 0, len(parcels))
+	for i := range parcels {
+		if ev := parcels[i].Event; ev != nil {
+			events = append(events, *ev)
+		}
+	}
+	if err := e.audit.Append(ctx, events); err != nil {
+		return nil, nil, err
+	}
+	e.hub.wake(auditTopic)
+	return ids(parcels), nil, nil
+}
+
+// notifyAll tells the pool's notifier, several messages at once, each for itself.
+func (p *pool) notifyAll(ctx context.Context, parcels []store.Parcel) ([]int64, []store.Postponed, error) {
+	errs := make([]error, len(parcels))
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, notifyAtOnce)
+	for i := range parcels {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			if m := parcels[i].Message; m != nil {
+				errs[i] = p.Notifier.Notify(ctx, p.ID, *m)
+			}
+		})
+	}
+	wg.Wait()
+	var done []int64
+	var later []store.Postponed
+	now := p.eng.clock.now().Wall
+	for i := range parcels {
+		switch c := &parcels[i]; {
+		case errs[i] == nil:
+			done = append(done, c.ID)
+		case ctx.Err() != nil:
+		case now.Sub(c.Since.Time) > giveUp:
+			p.eng.log.Error("notification given up", "pool", p.ID, "task", c.Message.TaskID, "error", errs[i])
+			done = append(done, c.ID)
+		default:
+			p.eng.log.Warn("notification failed", "pool", p.ID, "task", c.Message.TaskID, "attempts", c.Attempts+1, "error", errs[i])
+			until := park.At(now.Add(backoff(c.Attempts)))
+			later = append(later, store.Postponed{ID: c.ID, Attempts: c.Attempts + 1, Until: until})
+		}
+	}
+	return done, later, ctx.Err()
+}
+
+// backoff doubles with each attempt, and is drawn so that many do not come back at once.
+func backoff(attempts int) time.Duration {
+	d := min(firstRetry<<min(attempts, 20), lastRetry)
+	return d/2 + rand.N(d/2+1)
+}
+
+func ids(parcels []store.Parcel) []int64 {
+	all := make([]int64, len(parcels))
+	for i := range parcels {
+		all[i] = parcels[i].ID
+	}
+	return all
+}

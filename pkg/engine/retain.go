@@ -1,0 +1,75 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+const (
+	pruneEvery = time.Minute
+	pruneChunk = 200
+	// pruneRest lets steps go first between two chunks.
+	pruneRest = 20 * time.Millisecond
+)
+
+// Pruner forgets what a run wrote; an executor whose logs implement it is asked together with the stores.
+type Pruner interface {
+	PruneLogs(before time.Time) error
+}
+
+// retain removes what is older than the retention, in small chunks.
+func (e *Engine) retain() {
+	every := min(pruneEvery, max(e.cfg.Retention/10, time.Second))
+	for e.rest(every) {
+		before := park.At(e.clock.now().Wall.Add(-e.cfg.Retention))
+		for _, s := range e.stores {
+			e.prune("tasks", before, s.PruneTasks)
+			e.prune("messages", before, s.PruneMessages)
+			e.prune("events", before, s.PruneEvents)
+		}
+		e.pruneLogs(before)
+	}
+}
+
+// rest waits and returns false once the engine is closed.
+func (e *Engine) rest(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-e.ctx.Done():
+		return false
+	}
+}
+
+func (e *Engine) prune(what string, before park.Time, chunk func(context.Context, park.Time, int) (int, error)) {
+	for {
+		n, err := chunk(e.ctx, before, pruneChunk)
+		if err != nil {
+			if e.ctx.Err() == nil {
+				e.log.Error("not pruned", "what", what, "error", err)
+			}
+			return
+		}
+		if n < pruneChunk || !e.rest(pruneRest) {
+			return
+		}
+	}
+}
+
+func (e *Engine) pruneLogs(before park.Time) {
+	done := make(map[Pruner]bool)
+	for _, id := range e.order {
+		l, ok := e.pools[id].Logs.(Pruner)
+		if !ok || done[l] {
+			continue
+		}
+		done[l] = true
+		if err := l.PruneLogs(before.Time); err != nil {
+			e.log.Error("logs not pruned", "pool", id, "error", err)
+		}
+	}
+}

@@ -1,0 +1,223 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// run is a task that runs on this node.
+type run struct {
+	attempt int
+	cancel  context.CancelCauseFunc
+}
+
+// start is a run to begin. spec is nil where it has to be read from the store.
+type start struct {
+	lot.Started
+	spec *park.Spec
+	ctx  context.Context // of the run; ends with the reason to stop
+}
+
+// readRest is how long a start whose payload could not be read rests before it tries again.
+const readRest = 100 * time.Millisecond
+
+// launch begins runs. It must not block the loop, so what has to be read is read elsewhere.
+func (p *pool) launch(started []start) {
+	if p.Runtime.Leased() {
+		p.handOver(started)
+		return
+	}
+	var unread []start
+	for _, s := range started {
+		var cancel context.CancelCauseFunc
+		s.ctx, cancel = context.WithCancelCause(p.eng.ctx)
+		p.runs[s.TaskID] = &run{attempt: s.Attempt, cancel: cancel}
+		if s.spec == nil {
+			unread = append(unread, s)
+			continue
+		}
+		go p.run(s)
+	}
+	if len(unread) == 0 {
+		return
+	}
+	go func() {
+		p.read(unread)
+		for _, s := range unread {
+			go p.run(s)
+		}
+	}()
+}
+
+// read fills in the specs from the store. It goes on until it has them or the engine is closed: the tasks
+// have their units already.
+func (p *pool) read(starts []start) {
+	ids := make([]string, len(starts))
+	for i := range starts {
+		ids[i] = starts[i].TaskID
+	}
+	for p.eng.ctx.Err() == nil {
+		records, err := p.queue.Records(p.eng.ctx, p.ID, ids)
+		if err == nil {
+			byID := make(map[string]*park.Spec, len(records))
+			for i := range records {
+				byID[records[i].TaskID] = &records[i].Spec
+			}
+			for i := range starts {
+				starts[i].spec = byID[starts[i].TaskID]
+			}
+			return
+		}
+		p.eng.log.Error("payload not read", "pool", p.ID, "error", err)
+		select {
+		case <-time.After(readRest):
+		case <-p.eng.ctx.Done():
+		}
+	}
+}
+
+// run does one task's work and reports its outcome.
+func (p *pool) run(s start) {
+	var op lot.Op = lot.Requeue{TaskID: s.TaskID, Attempt: s.Attempt, Reason: park.ReasonShutdown}
+	if s.spec == nil {
+		if p.eng.ctx.Err() != nil {
+			return
+		}
+		op = lot.Finish{TaskID: s.TaskID, Attempt: s.Attempt, Outcome: park.Failure(park.ReasonExecutorError, "the task's submission is not in the store")}
+	} else if o, ended := p.execute(s.ctx, s); ended {
+		op = lot.Finish{TaskID: s.TaskID, Attempt: s.Attempt, Outcome: o}
+	}
+	_ = p.send(context.Background(), &request{ops: []lot.Op{op}, owed: true})
+}
+
+// execute runs the executor. ended is false where the work was given up because the node is closing.
+func (p *pool) execute(ctx context.Context, s start) (o park.Outcome, ended bool) {
+	a := park.Assignment{
+		PoolID: p.ID, TaskID: s.TaskID, Tenant: s.spec.Tenant, Units: s.spec.Units, Attempt: s.Attempt,
+		Payload: s.spec.Payload, Command: s.spec.Command, WorkDir: s.spec.WorkDir, Timeout: s.spec.Timeout,
+	}
+	if a.Timeout > 0 {
+		var done context.CancelFunc
+		ctx, done = context.WithTimeoutCause(ctx, a.Timeout, park.ErrTimeout)
+		defer done()
+	}
+	o = p.guarded(ctx, a)
+	cause := context.Cause(ctx)
+	switch {
+	case o.Status == park.Completed:
+	case errors.Is(cause, park.ErrTimeout):
+		o.Reason = park.ReasonTimeout
+		if o.Message == "" {
+			o.Message = cause.Error()
+		}
+	case cause != nil && !errors.Is(cause, park.ErrCancelled):
+		return o, false
+	case o.Status != park.Failed:
+		o = park.Failure(park.ReasonExecutorError, fmt.Sprintf("the executor ended the task as %q", o.Status))
+	}
+	if len(o.Result) > 0 && !json.Valid(o.Result) {
+		o = park.Failure(park.ReasonExecutorError, "the executor's result is not JSON")
+	}
+	return o, true
+}
+
+// guarded turns a panic of the executor into a failure of the task.
+func (p *pool) guarded(ctx context.Context, a park.Assignment) (o park.Outcome) {
+	defer func() {
+		if v := recover(); v != nil {
+			p.eng.log.Error("executor panicked", "pool", p.ID, "task", a.TaskID, "panic", v)
+			o = park.Failure(park.ReasonExecutorError, fmt.Sprintf("the executor panicked: %v", v))
+		}
+	}()
+	return p.Executor.Run(ctx, a)
+}
+
+func (p *pool) stopRun(id string, cause error) {
+	if r := p.runs[id]; r != nil {
+		r.cancel(cause)
+	}
+}
+
+// endRun forgets a run that is over, and its submission.
+func (p *pool) endRun(c *lot.Change) {
+	if c.State.Status.Ended() {
+		p.specs.take(c.TaskID)
+		if c.State.Status == park.Completed || c.State.Status == park.Failed {
+			p.pace.add(c.State.EndedAt.Sub(c.State.StartedAt.Time))
+		}
+	}
+	if r := p.runs[c.TaskID]; r != nil && r.attempt <= c.State.Attempt {
+		r.cancel(nil)
+		delete(p.runs, c.TaskID)
+		p.noteIdle()
+	}
+}
+
+// drain stops starting, lets what runs here end until ctx does, stops the rest and ends the loop.
+func (p *pool) drain(ctx context.Context) {
+	idle := make(chan struct{})
+	bg := context.WithoutCancel(ctx)
+	_ = p.ask(bg, func() {
+		p.drained = idle
+		p.lot.Hold(true)
+		p.noteIdle()
+	})
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		_ = p.ask(bg, func() {
+			for _, r := range p.runs {
+				r.cancel(park.ErrShutdown)
+			}
+		})
+		select {
+		case <-idle:
+		case <-time.After(stopWait):
+			p.eng.log.Error("tasks did not stop", "pool", p.ID)
+		}
+	}
+	close(p.quit)
+	<-p.done
+}
+
+// stopWait bounds how long a closing pool waits for executors that were told to stop. What does not return
+// by then is requeued when the pool is loaded again.
+const stopWait = 20 * time.Second
+
+func (p *pool) noteIdle() {
+	if p.drained != nil && len(p.runs) == 0 {
+		select {
+		case <-p.drained:
+		default:
+			close(p.drained)
+		}
+	}
+}
+
+// pace is a moving average of how long runs take.
+type pace struct{ mean time.Duration }
+
+func (a *pace) add(d time.Duration) {
+	if a.mean == 0 {
+		a.mean = d
+	}
+	a.mean += (d - a.mean) / 16
+}
+
+// retryAfter estimates when a full lot has a place again: when the next of the running tasks has ended.
+func (p *pool) retryAfter() time.Duration {
+	mean := p.pace.mean
+	if mean == 0 {
+		mean = min(p.DefaultTimeout, time.Minute)
+	}
+	if p.lot.Row().State == park.Paused {
+		return time.Minute
+	}
+	return min(max(mean/time.Duration(max(1, p.lot.Running())), time.Second), 10*time.Minute)
+}

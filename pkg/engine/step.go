@@ -1,0 +1,194 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+// collect returns the operations of a batch, in order. A submission whose id an ended task has is known to
+// the store only, so it is looked up there before the lot decides.
+func (p *pool) collect(batch []*request) ([]lot.Op, error) {
+	var ops []lot.Op
+	var named []string
+	for _, r := range batch {
+		for _, op := range r.ops {
+			if s, ok := op.(lot.Submit); ok && s.Spec.Digest != 0 && !p.lot.Live(s.Spec.TaskID) {
+				named = append(named, s.Spec.TaskID)
+			}
+		}
+		ops = append(ops, r.ops...)
+	}
+	if len(named) == 0 {
+		return ops, nil
+	}
+	ended, err := p.queue.Records(p.eng.ctx, p.ID, named)
+	if err != nil || len(ended) == 0 {
+		return ops, err
+	}
+	byID := make(map[string]*park.Record, len(ended))
+	for i := range ended {
+		byID[ended[i].TaskID] = &ended[i]
+	}
+	for i, op := range ops {
+		if s, ok := op.(lot.Submit); ok && s.Spec.Digest != 0 && byID[s.Spec.TaskID] != nil {
+			ops[i] = lot.Seen{Spec: s.Spec, Ended: byID[s.Spec.TaskID]}
+		}
+	}
+	return ops, nil
+}
+
+// commit makes a step durable.
+func (p *pool) commit(s *lot.Step, ops int) error {
+	st := &store.Step{PoolID: p.ID, ID: uuid.NewString(), Row: s.Row}
+	st.Row.LastStep = st.ID
+	for i := range s.Changes {
+		c := &s.Changes[i]
+		if c.Spec != nil {
+			st.Inserts = append(st.Inserts, park.Record{Spec: *c.Spec, State: c.State})
+		} else {
+			st.Updates = append(st.Updates, store.Update{TaskID: c.TaskID, State: c.State})
+		}
+	}
+	p.pack(st, s)
+	began := time.Now()
+	if err := p.queue.Commit(p.eng.ctx, st); err != nil {
+		return err
+	}
+	p.eng.meter.Stepped(p.ID, ops, time.Since(began))
+	return nil
+}
+
+// pack puts the step's messages and events where they belong: into the step, or into parcels for the relay.
+func (p *pool) pack(st *store.Step, s *lot.Step) {
+	parcel := func(dest string, m *park.Message, e *park.Event) {
+		st.Outbox = append(st.Outbox, store.Parcel{Dest: dest, Since: s.Row.LastAt, Message: m, Event: e})
+	}
+	if p.localMail {
+		st.Messages = s.Messages
+	}
+	if p.localAudit {
+		st.Events = s.Events
+	}
+	for i := range s.Messages {
+		if !p.localMail {
+			parcel(mailDest(p.MailboxBackend), &s.Messages[i], nil)
+		}
+		if p.Notifier != nil {
+			parcel(notifyDest(p.ID), &s.Messages[i], nil)
+		}
+	}
+	for i := range s.Events {
+		if !p.localAudit {
+			parcel(auditDest(p.eng.cfg.Audit), nil, &s.Events[i])
+		}
+	}
+}
+
+// apply does what a committed step asks of this node: start, stop, and forget.
+func (p *pool) apply(s *lot.Step) {
+	started := make([]start, 0, len(s.Started))
+	for i := range s.Changes {
+		c := &s.Changes[i]
+		if c.Spec != nil {
+			p.specs.put(c.Spec)
+		}
+		if c.State.Status == park.Running && c.State.Cancelled {
+			p.stopRun(c.TaskID, park.ErrCancelled)
+		}
+		if c.State.Status != park.Running {
+			p.endRun(c)
+		}
+	}
+	for _, t := range s.Started {
+		started = append(started, start{Started: t, spec: p.specs.take(t.TaskID)})
+	}
+	if len(started) > 0 {
+		p.launch(started)
+	}
+	p.show()
+}
+
+// announce wakes those who wait for what a step brought.
+func (p *pool) announce(s *lot.Step) {
+	if len(s.Events) == 0 {
+		return
+	}
+	topics := make([]topic, 0, 8)
+	for i := range s.Changes {
+		if c := &s.Changes[i]; c.State.Status.Ended() {
+			topics = append(topics, taskTopic(p.ID, c.TaskID), startTopic(p.ID, c.TaskID))
+		} else if c.State.Status == park.Running {
+			topics = append(topics, startTopic(p.ID, c.TaskID))
+		}
+	}
+	if p.localMail {
+		for i := range s.Messages {
+			topics = append(topics, mailTopic(s.Messages[i].Tenant, s.Messages[i].Key))
+		}
+	}
+	if p.localAudit {
+		topics = append(topics, auditTopic)
+	}
+	p.eng.hub.wake(append(topics, outboxTopic(p.QueueBackend))...)
+	for i := range s.Events {
+		p.eng.meter.Happened(p.ID, s.Events[i].Action)
+	}
+}
+
+// reconcile makes this node's runs those that the lot says are running here, after another node or a
+// failure of the store has changed it.
+func (p *pool) reconcile() {
+	for id, r := range p.runs {
+		if s, _, ok := p.lot.State(id); !ok || s.Status != park.Running || s.Attempt != r.attempt || s.Cancelled {
+			r.cancel(park.ErrCancelled)
+		}
+	}
+	if p.Runtime.Leased() {
+		return
+	}
+	var started []start
+	for _, id := range p.lot.RunningTasks() {
+		s, _, _ := p.lot.State(id)
+		if r := p.runs[id]; s.Node == p.eng.node && (r == nil || r.attempt != s.Attempt) {
+			started = append(started, start{Started: lot.Started{TaskID: id, Attempt: s.Attempt}})
+		}
+	}
+	p.launch(started)
+}
+
+// specs keeps the submissions of parked tasks at hand for their start, up to a bound: what does not fit is
+// read from the store again. The zero value is ready to use.
+type specs struct {
+	byID map[string]*park.Spec
+	size int
+}
+
+// maxSpecs bounds the memory for payloads of parked tasks, in bytes, roughly.
+const maxSpecs = 8 << 20
+
+func weigh(s *park.Spec) int { return 400 + len(s.Payload) }
+
+func (c *specs) put(s *park.Spec) {
+	if w := weigh(s); c.size+w <= maxSpecs {
+		if c.byID == nil {
+			c.byID = make(map[string]*park.Spec)
+		}
+		c.byID[s.TaskID] = s
+		c.size += w
+	}
+}
+
+// take returns the submission and forgets it; nil where it is not at hand.
+func (c *specs) take(id string) *park.Spec {
+	s := c.byID[id]
+	if s != nil {
+		delete(c.byID, id)
+		c.size -= weigh(s)
+	}
+	return s
+}

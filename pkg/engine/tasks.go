@@ -1,0 +1,354 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// Logs opens what a run of a task wrote.
+type Logs interface {
+	// Log returns the output of a run. With follow it goes on until ended is closed and all is read.
+	Log(ctx context.Context, pool, task string, attempt int, follow bool, ended <-chan struct{}) (io.ReadCloser, error)
+}
+
+const (
+	defaultLimit = 100
+	maxLimit     = 1000
+)
+
+// Submit implements [park.TaskService].
+func (e *Engine) Submit(ctx context.Context, id string, tasks []park.Submission) ([]park.SubmitResult, error) {
+	p, err := e.pool(id)
+	if err != nil {
+		return nil, err
+	}
+	if len(tasks) > park.MaxBatch {
+		return nil, park.Errorf(park.InvalidRequest, "tasks must be at most %d, not %d", park.MaxBatch, len(tasks))
+	}
+	out := make([]park.SubmitResult, len(tasks))
+	ops := make([]lot.Op, 0, len(tasks))
+	index := make([]int, 0, len(tasks))
+	for i := range tasks {
+		spec, err := p.resolve(tasks[i])
+		if err != nil {
+			out[i].Err = err
+			continue
+		}
+		ops, index = append(ops, lot.Submit{Spec: spec}), append(index, i)
+	}
+	results, err := p.doMany(ctx, ops)
+	if err != nil {
+		return nil, err
+	}
+	for k, res := range results {
+		out[index[k]] = park.SubmitResult{Err: res.Err}
+		if res.Err == nil {
+			out[index[k]].Accepted = park.Accepted{
+				TaskID: ops[k].(lot.Submit).Spec.TaskID, PoolID: p.ID, Status: res.Status,
+				Position: res.Position, SubmittedAt: res.SubmittedAt,
+			}
+		}
+	}
+	return out, nil
+}
+
+// doMany is do for more operations than fit into one step: they are put into several, in order.
+func (p *pool) doMany(ctx context.Context, ops []lot.Op) ([]lot.Result, error) {
+	if len(ops) <= maxOps {
+		if len(ops) == 0 {
+			return nil, nil
+		}
+		return p.do(ctx, ops...)
+	}
+	var sent []*request
+	for len(ops) > 0 {
+		n := min(len(ops), maxOps)
+		r := &request{ops: ops[:n], reply: make(chan reply, 1)}
+		if err := p.send(ctx, r); err != nil {
+			return nil, err
+		}
+		sent, ops = append(sent, r), ops[n:]
+	}
+	var results []lot.Result
+	var failed error
+	for _, r := range sent {
+		res, err := p.wait(ctx, r)
+		if err != nil {
+			failed = err
+			// The others may have been taken: each answers for itself.
+			for range r.ops {
+				results = append(results, lot.Result{Err: asError(err)})
+			}
+			continue
+		}
+		results = append(results, res...)
+	}
+	if ctx.Err() != nil {
+		return nil, failed
+	}
+	return results, nil
+}
+
+func asError(err error) *park.Error {
+	if code := park.CodeOf(err); code != park.Internal {
+		return park.Errorf(code, "%v", err)
+	}
+	return park.Errorf(park.StorageUnavailable, "%v", err)
+}
+
+// resolve turns a submission into a task of the pool, or says what is wrong with it.
+func (p *pool) resolve(s park.Submission) (*park.Spec, *park.Error) {
+	if err := s.Normalize(); err != nil {
+		return nil, asError(err)
+	}
+	if err := p.check(&s); err != nil {
+		return nil, err
+	}
+	spec := &park.Spec{
+		PoolID: p.ID, TaskID: s.TaskID, Tenant: s.Tenant, MailboxKey: s.MailboxKey.Key, Priority: s.Priority,
+		Units: max(1, int64(s.ResourceCost.Units)), Deadline: park.At(s.Deadline.Time),
+		Timeout: time.Duration(s.TimeoutSecs) * time.Second, Retry: s.Retry,
+		Payload: s.Payload, Command: s.Command, WorkDir: s.WorkDir,
+	}
+	if spec.Timeout == 0 {
+		spec.Timeout = p.DefaultTimeout
+	}
+	if spec.Retry == (park.Retry{}) {
+		spec.Retry = p.Retry
+	}
+	if s.TaskID != "" {
+		spec.Digest = s.Digest()
+		return spec, nil
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, park.Errorf(park.Internal, "no task id: %v", err)
+	}
+	spec.TaskID = id.String()
+	return spec, nil
+}
+
+// check says what in a submission does not suit the pool.
+func (p *pool) check(s *park.Submission) *park.Error {
+	switch k := s.ResourceCost.Kind; {
+	case k != "" && p.Kind != "" && k != p.Kind:
+		return park.Errorf(park.InvalidRequest, "resourceCost.kind must be %s, the kind of pool %s, not %s", p.Kind, p.ID, k)
+	case len(s.Command) > 0 && !p.TakesCommands:
+		return park.Errorf(park.InvalidRequest, "command is not taken by pool %s (executor %s): leave it out and send a payload", p.ID, p.Pool.PoolSpec.Executor)
+	case len(s.Command) == 0 && p.NeedsCommand:
+		return park.Errorf(park.InvalidRequest, "command is missing: pool %s runs the command that a task brings", p.ID)
+	case len(s.Payload) > 0 && !json.Valid(s.Payload):
+		return park.Errorf(park.InvalidRequest, "payload must be JSON")
+	}
+	return nil
+}
+
+// Task implements [park.TaskService].
+func (e *Engine) Task(ctx context.Context, pool, id string, wait time.Duration) (park.Task, error) {
+	p, err := e.pool(pool)
+	if err != nil {
+		return park.Task{}, err
+	}
+	deadline := time.Now().Add(wait)
+	for {
+		ended, leave := e.hub.join(taskTopic(p.ID, id))
+		t, err := p.task(ctx, id)
+		left := time.Until(deadline)
+		if err != nil || t.Status.Ended() || wait <= 0 || left <= 0 {
+			leave()
+			return t, err
+		}
+		err = sleep(ctx, p, ended, left)
+		leave()
+		if err != nil {
+			return park.Task{}, err
+		}
+	}
+}
+
+// sleep waits for the channel, for the time, or for the end of ctx or pool, which alone are errors.
+func sleep(ctx context.Context, p *pool, rung <-chan struct{}, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-rung:
+		return nil
+	case <-t.C:
+		return nil
+	case <-p.done:
+		return errStopped(p.ID)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *pool) task(ctx context.Context, id string) (park.Task, error) {
+	records, err := p.queue.Records(ctx, p.ID, []string{id})
+	if err != nil {
+		return park.Task{}, errStorageBecause(ctx, p, err)
+	}
+	if len(records) == 0 {
+		return park.Task{}, park.Errorf(park.TaskNotFound, "pool %s has no task %q", p.ID, id)
+	}
+	tasks := p.tasksOf(ctx, records)
+	return tasks[0], nil
+}
+
+// tasksOf returns records as clients see them, with the positions of those that are parked.
+func (p *pool) tasksOf(ctx context.Context, records []park.Record) []park.Task {
+	positions := make([]int64, len(records))
+	parked := false
+	for i := range records {
+		parked = parked || records[i].Status == park.Queued
+	}
+	if parked {
+		// A pool that cannot answer still shows its tasks, without positions.
+		_ = p.ask(ctx, func() {
+			for i := range records {
+				if records[i].Status == park.Queued {
+					_, positions[i], _ = p.lot.State(records[i].TaskID)
+				}
+			}
+		})
+	}
+	tasks := make([]park.Task, len(records))
+	for i := range records {
+		tasks[i] = records[i].View(p.Kind, positions[i])
+	}
+	return tasks
+}
+
+// errStorageBecause logs why a store failed and returns what the caller may know.
+func errStorageBecause(ctx context.Context, p *pool, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if code := park.CodeOf(err); code != park.Internal {
+		return err
+	}
+	p.eng.log.Error("store not read", "pool", p.ID, "error", err)
+	return errStorage(p.ID)
+}
+
+// Tasks implements [park.TaskService].
+func (e *Engine) Tasks(ctx context.Context, pool string, q park.TaskQuery) (park.TaskPage, error) {
+	p, err := e.pool(pool)
+	if err != nil {
+		return park.TaskPage{}, err
+	}
+	if q.Limit, err = checkLimit(q.Limit); err != nil {
+		return park.TaskPage{}, err
+	}
+	records, next, err := p.queue.List(ctx, p.ID, q)
+	if err != nil {
+		return park.TaskPage{}, errStorageBecause(ctx, p, err)
+	}
+	return park.TaskPage{Tasks: p.tasksOf(ctx, records), Next: next}, nil
+}
+
+func checkLimit(n int) (int, error) {
+	if n < 0 || n > maxLimit {
+		return 0, park.Errorf(park.InvalidRequest, "limit must be from 1 to %d, not %d", maxLimit, n)
+	}
+	if n == 0 {
+		return defaultLimit, nil
+	}
+	return n, nil
+}
+
+// Cancel implements [park.TaskService].
+func (e *Engine) Cancel(ctx context.Context, pool, id string) (park.Task, error) {
+	p, err := e.pool(pool)
+	if err != nil {
+		return park.Task{}, err
+	}
+	ended, leave := e.hub.join(taskTopic(p.ID, id))
+	defer leave()
+	res, err := p.do(ctx, lot.Cancel{TaskID: id})
+	if err != nil {
+		return park.Task{}, err
+	}
+	if res[0].Stale {
+		t, err := p.task(ctx, id)
+		if err != nil {
+			return park.Task{}, err
+		}
+		return park.Task{}, park.Errorf(park.TaskFinished, "task %s is %s already", id, t.Status)
+	}
+	if res[0].Status == park.Running {
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return park.Task{}, ctx.Err()
+		case <-p.done:
+			return park.Task{}, errStopped(p.ID)
+		}
+	}
+	return p.task(ctx, id)
+}
+
+// Log implements [park.TaskService].
+func (e *Engine) Log(ctx context.Context, pool, id string, follow bool) (io.ReadCloser, error) {
+	p, err := e.pool(pool)
+	if err != nil {
+		return nil, err
+	}
+	ended, leave := e.hub.join(taskTopic(p.ID, id))
+	t, err := p.begun(ctx, id, follow)
+	switch {
+	case err != nil:
+	case p.Logs == nil:
+		err = park.Errorf(park.LogNotFound, "pool %s (executor %s) keeps no logs: see the task's result", p.ID, p.Pool.PoolSpec.Executor)
+	case t.Attempt == 0:
+		err = park.Errorf(park.LogNotFound, "task %s is %s and has not run yet", id, t.Status)
+	}
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	if t.Status.Ended() {
+		follow = false
+	}
+	rc, err := p.Logs.Log(ctx, p.ID, id, t.Attempt, follow, ended)
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	return &leaving{ReadCloser: rc, leave: leave}, nil
+}
+
+// begun returns a task; with follow it waits until a first run of it has started, or it has ended without one.
+func (p *pool) begun(ctx context.Context, id string, follow bool) (park.Task, error) {
+	for {
+		started, leave := p.eng.hub.join(startTopic(p.ID, id))
+		t, err := p.task(ctx, id)
+		if err == nil && follow && t.Attempt == 0 && !t.Status.Ended() {
+			err = sleep(ctx, p, started, time.Hour)
+			leave()
+			if err != nil {
+				return t, err
+			}
+			continue
+		}
+		leave()
+		return t, err
+	}
+}
+
+// leaving is a log that no longer waits for its task once it is closed.
+type leaving struct {
+	io.ReadCloser
+	leave func()
+}
+
+func (l *leaving) Close() error {
+	l.leave()
+	return l.ReadCloser.Close()
+}
