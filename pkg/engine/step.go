@@ -105,7 +105,11 @@ func (p *pool) apply(s *lot.Step) {
 		}
 	}
 	for _, t := range s.Started {
-		started = append(started, start{Started: t, spec: p.specs.take(t.TaskID)})
+		spec := p.specs.take(t.TaskID)
+		if spec != nil && t.Attempt == 1 {
+			p.eng.meter.Waited(p.ID, s.Row.LastAt.Sub(spec.SubmittedAt.Time))
+		}
+		started = append(started, start{Started: t, spec: spec})
 	}
 	if len(started) > 0 {
 		p.launch(started)

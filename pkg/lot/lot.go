@@ -111,9 +111,22 @@ func (l *Lot) Apply(now Instant, ops []Op, demand []Demand) (*Step, []Result) {
 	results := make([]Result, len(ops))
 	for i, op := range ops {
 		results[i] = op.apply(l)
-		l.startReady()
+		if !together(ops, i) {
+			l.startReady()
+		}
 	}
 	return l.finish(), results
+}
+
+// together says whether op i and the next are requeues: all of them come back before any starts again, so
+// that the first of them in order is the first to start.
+func together(ops []Op, i int) bool {
+	_, this := ops[i].(Requeue)
+	if !this || i+1 == len(ops) {
+		return false
+	}
+	_, next := ops[i+1].(Requeue)
+	return next
 }
 
 func (l *Lot) begin(now Instant, demand []Demand) {

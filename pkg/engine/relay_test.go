@@ -1,0 +1,202 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
+)
+
+// flaky is a store whose mailboxes and audit log fail while broken, and which delivers everything twice.
+type flaky struct {
+	store.Store
+	broken atomic.Bool
+}
+
+func (s *flaky) Deliver(ctx context.Context, m []park.Message) error {
+	if s.broken.Load() {
+		return errors.New("broken")
+	}
+	_ = s.Store.Deliver(ctx, m)
+	return s.Store.Deliver(ctx, m)
+}
+
+func (s *flaky) Append(ctx context.Context, e []park.Event) error {
+	if s.broken.Load() {
+		return errors.New("broken")
+	}
+	_ = s.Store.Append(ctx, e)
+	return s.Store.Append(ctx, e)
+}
+
+func TestRelayDeliversOnceThroughOutageAndRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		far := &flaky{Store: memory.New()}
+		far.broken.Store(true)
+		p := pool("cpu", 3, simulated())
+		p.MailboxBackend = park.File
+		c := engine.Config{
+			Pools: []engine.Pool{p}, Audit: park.File,
+			Stores: map[park.Backend]store.Store{park.InMemory: memory.New(), park.File: far},
+		}
+		b := open(t, c)
+		for i := range 20 {
+			b.submit("cpu", named(fmt.Sprint(i), sim(10)))
+		}
+		for i := range 20 {
+			b.ended("cpu", fmt.Sprint(i))
+		}
+		time.Sleep(time.Minute)
+		b.stop()
+		b = open(t, c)
+		defer b.stop()
+		far.broken.Store(false)
+		time.Sleep(10 * time.Second)
+		page, err := b.Mailbox(t.Context(), park.MailboxQuery{Tenant: "default", Key: "box", Limit: 1000})
+		if err != nil || len(page.Messages) != 20 {
+			t.Errorf("%d messages, not 20: %v", len(page.Messages), err)
+		}
+		events := b.events(park.AuditQuery{PoolID: "cpu"})
+		if len(events) < 20*3 {
+			t.Errorf("only %d events", len(events))
+		}
+		check(t, events, 3)
+	})
+}
+
+func TestLongPollHearsOfRelayedMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pool("cpu", 1, simulated())
+		p.MailboxBackend = park.File
+		b := open(t, engine.Config{
+			Pools: []engine.Pool{p}, Audit: park.InMemory,
+			Stores: map[park.Backend]store.Store{park.InMemory: memory.New(), park.File: memory.New()},
+		})
+		defer b.stop()
+		b.submit("cpu", named("a", sim(5_000)))
+		began := time.Now()
+		page, err := b.Mailbox(t.Context(), park.MailboxQuery{Tenant: "default", Key: "box", Wait: time.Hour})
+		if err != nil || len(page.Messages) != 1 || time.Since(began) != 5*time.Second {
+			t.Errorf("after %v: %+v %v", time.Since(began), page, err)
+		}
+	})
+}
+
+func TestMailboxOverTwoStores(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := pool("near", 1, simulated()), pool("far", 1, simulated())
+		far.MailboxBackend = park.File
+		b := open(t, engine.Config{
+			Pools: []engine.Pool{near, far}, Audit: park.InMemory,
+			Stores: map[park.Backend]store.Store{park.InMemory: memory.New(), park.File: memory.New()},
+		})
+		defer b.stop()
+		for i := range 6 {
+			id := []string{"near", "far"}[i%2]
+			b.submit(id, named(fmt.Sprint(i), sim(1_000)))
+			b.ended(id, fmt.Sprint(i))
+			synctest.Wait()
+		}
+		q := park.MailboxQuery{Tenant: "default", Key: "box", Limit: 2}
+		var got string
+		for range 4 {
+			page, err := b.Mailbox(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range page.Messages {
+				got += m.TaskID
+			}
+			q.After = page.Next
+		}
+		if got != "012345" {
+			t.Errorf("read %s, not 012345", got)
+		}
+	})
+}
+
+// phone is a notifier that is engaged at first.
+type phone struct {
+	calls atomic.Int64
+	busy  int64
+	heard chan string
+}
+
+func (n *phone) Notify(_ context.Context, _ string, m park.Message) error {
+	if n.calls.Add(1) <= n.busy {
+		return errors.New("busy")
+	}
+	n.heard <- m.TaskID
+	return nil
+}
+
+func TestNotifierIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &phone{busy: 5, heard: make(chan string, 1)}
+		p := pool("cpu", 1, simulated())
+		p.Notifier = n
+		b := open(t, engine.Config{Pools: []engine.Pool{p}})
+		defer b.stop()
+		b.submit("cpu", named("a", sim(1)))
+		began := time.Now()
+		if got := <-n.heard; got != "a" {
+			t.Errorf("heard of %s", got)
+		}
+		if took := time.Since(began); took < 10*time.Second || took > 5*time.Minute {
+			t.Errorf("five retries took %v", took)
+		}
+	})
+}
+
+func TestNotificationIsGivenUpAfterDays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &phone{busy: 1 << 40}
+		p := pool("cpu", 1, simulated())
+		p.Notifier = n
+		b := open(t, engine.Config{Pools: []engine.Pool{p}})
+		defer b.stop()
+		b.submit("cpu", named("a", sim(1)))
+		time.Sleep(4 * 24 * time.Hour)
+		calls := n.calls.Load()
+		time.Sleep(4 * 24 * time.Hour)
+		if n.calls.Load() != calls || calls < 100 {
+			t.Errorf("%d calls in four days, %d in eight", calls, n.calls.Load())
+		}
+	})
+}
+
+func TestRetentionForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, simulated())}, Retention: time.Hour})
+		defer b.stop()
+		b.submit("cpu", named("long", sim(5*3_600_000)))
+		for i := range 500 {
+			s := named(fmt.Sprint(i), sim(0))
+			s.Deadline = park.At(time.Now().Add(time.Second))
+			b.submit("cpu", s)
+		}
+		time.Sleep(30 * time.Minute)
+		if page, _ := b.Tasks(t.Context(), "cpu", park.TaskQuery{Limit: 1000}); len(page.Tasks) != 501 {
+			t.Errorf("after half an hour: %d tasks", len(page.Tasks))
+		}
+		time.Sleep(time.Hour)
+		page, err := b.Tasks(t.Context(), "cpu", park.TaskQuery{Limit: 1000})
+		if err != nil || len(page.Tasks) != 1 || page.Tasks[0].TaskID != "long" {
+			t.Errorf("after the retention: %d tasks, %v", len(page.Tasks), err)
+		}
+		if box, _ := b.Mailbox(t.Context(), park.MailboxQuery{Tenant: "default", Key: "box"}); len(box.Messages) != 0 {
+			t.Errorf("%d messages are left", len(box.Messages))
+		}
+		if left := b.events(park.AuditQuery{}); len(left) != 0 {
+			t.Errorf("%d events are left", len(left))
+		}
+	})
+}
