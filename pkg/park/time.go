@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -90,10 +92,10 @@ func (d *Duration) UnmarshalText(b []byte) (err error) {
 func ParseDuration(s string) (Duration, error) {
 	v, err := time.ParseDuration(s)
 	if err != nil {
-		var days float64
-		var rest string
-		if n, _ := fmt.Sscanf(s, "%gd%s", &days, &rest); n == 1 && days >= 0 && days < 36500 {
-			return Duration(days * 24 * float64(time.Hour)), nil
+		if n, ok := strings.CutSuffix(s, "d"); ok {
+			if days, err := strconv.ParseFloat(n, 64); err == nil && days >= 0 && days < 36500 {
+				return Duration(days * 24 * float64(time.Hour)), nil
+			}
 		}
 		return 0, fmt.Errorf("must be a duration with a unit, such as 30s, 10m, 1h30m or 7d, not %q", s)
 	}

@@ -1,0 +1,223 @@
+// Package migrations holds the SQL that makes the databases of parkd and changes them from one release to the
+// next, and runs it. A database remembers in its table pl_migrations which files were applied.
+package migrations
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/pressly/goose/v3"
+)
+
+//go:embed sqlite/*.sql
+var files embed.FS
+
+// table is where a database keeps what was applied to it.
+const table = "pl_migrations"
+
+// Dialect is a kind of database.
+type Dialect string
+
+// The dialects; each has a folder of its name.
+const (
+	SQLite Dialect = "sqlite"
+)
+
+// Migration is one file of SQL, with the way there and back.
+type Migration struct {
+	Version   int64
+	Name      string    // of the file
+	AppliedAt time.Time // zero: not applied
+}
+
+// Schema is the schema of one database.
+type Schema struct {
+	db       *sql.DB
+	dialect  Dialect
+	provider *goose.Provider
+}
+
+// MismatchError says that a database has another schema than this program needs.
+type MismatchError struct {
+	Found  int64 // the database's version; 0 for an empty one
+	Needed int64 // the program's
+}
+
+// Newer reports whether the database is ahead of the program.
+func (e *MismatchError) Newer() bool { return e.Found > e.Needed }
+
+// Error implements error.
+func (e *MismatchError) Error() string {
+	if e.Newer() {
+		return fmt.Sprintf("the database has schema version %d, made by a newer parkd; this one knows versions up to %d: "+
+			"run the newer parkd, or have it take the schema back with \"parkd migrate down\"", e.Found, e.Needed)
+	}
+	return fmt.Sprintf("the database has schema version %d but this parkd needs %d: run \"parkd migrate up\"", e.Found, e.Needed)
+}
+
+// New returns the schema of db. It does not touch the database.
+func New(db *sql.DB, d Dialect) (*Schema, error) {
+	dir, err := fs.Sub(files, string(d))
+	if err != nil {
+		return nil, fmt.Errorf("read migrations: %w", err)
+	}
+	p, err := goose.NewProvider(d.goose(), db, dir, goose.WithTableName(table),
+		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	if err != nil {
+		return nil, fmt.Errorf("read migrations: %w", err)
+	}
+	return &Schema{db: db, dialect: d, provider: p}, nil
+}
+
+func (d Dialect) goose() goose.Dialect {
+	if d == SQLite {
+		return goose.DialectSQLite3
+	}
+	return goose.Dialect(d)
+}
+
+// Needed returns the version that this program works with.
+func (s *Schema) Needed() int64 {
+	sources := s.provider.ListSources()
+	return sources[len(sources)-1].Version
+}
+
+// Status lists the known migrations, and those that only the database knows, by version. It writes nothing.
+func (s *Schema) Status(ctx context.Context) ([]Migration, error) {
+	applied, err := s.applied(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read schema version: %w", err)
+	}
+	var all []Migration
+	for _, src := range s.provider.ListSources() {
+		m := Migration{Version: src.Version, Name: src.Path}
+		for len(applied) > 0 && applied[0].Version <= m.Version {
+			if applied[0].Version == m.Version {
+				m.AppliedAt = applied[0].AppliedAt
+			}
+			applied = applied[1:]
+		}
+		all = append(all, m)
+	}
+	return append(all, applied...), nil
+}
+
+// Version returns the database's version; 0 for an empty one. It writes nothing.
+func (s *Schema) Version(ctx context.Context) (int64, error) {
+	applied, err := s.applied(ctx)
+	if err != nil || len(applied) == 0 {
+		return 0, err
+	}
+	return applied[len(applied)-1].Version, nil
+}
+
+// Check returns a *[MismatchError] where the database is not at the version that this program needs.
+func (s *Schema) Check(ctx context.Context) error {
+	found, err := s.Version(ctx)
+	if err != nil {
+		return fmt.Errorf("read schema version: %w", err)
+	}
+	if needed := s.Needed(); found != needed {
+		return &MismatchError{Found: found, Needed: needed}
+	}
+	return nil
+}
+
+// Pending lists what Up would apply, in order. A database that is ahead is a *[MismatchError].
+func (s *Schema) Pending(ctx context.Context) ([]Migration, error) {
+	var mismatch *MismatchError
+	if err := s.Check(ctx); err == nil || !errors.As(err, &mismatch) || mismatch.Newer() {
+		return nil, err
+	}
+	all, err := s.Status(ctx)
+	var pending []Migration
+	for _, m := range all {
+		if m.AppliedAt.IsZero() {
+			pending = append(pending, m)
+		}
+	}
+	return pending, err
+}
+
+// Up brings the database to the version that this program needs and returns what it applied.
+// A database that is ahead is left alone, with a *[MismatchError].
+func (s *Schema) Up(ctx context.Context) ([]Migration, error) {
+	if pending, err := s.Pending(ctx); err != nil || len(pending) == 0 {
+		return nil, err
+	}
+	results, err := s.provider.Up(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("migrate up: %w", err)
+	}
+	return s.named(results), nil
+}
+
+// Last returns the migration that Down would take back, nil for an empty database. A database that is ahead
+// is a *[MismatchError].
+func (s *Schema) Last(ctx context.Context) (*Migration, error) {
+	all, err := s.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := len(all) - 1; i >= 0; i-- {
+		if m := all[i]; !m.AppliedAt.IsZero() {
+			if m.Version > s.Needed() {
+				return nil, &MismatchError{Found: m.Version, Needed: s.Needed()}
+			}
+			return &m, nil
+		}
+	}
+	return nil, nil
+}
+
+// Down takes the last migration back, with the data that only it had room for, and returns it; nil for an
+// empty database.
+func (s *Schema) Down(ctx context.Context) (*Migration, error) {
+	last, err := s.Last(ctx)
+	if err != nil || last == nil {
+		return nil, err
+	}
+	if _, err := s.provider.Down(ctx); err != nil {
+		return nil, fmt.Errorf("migrate down: %w", err)
+	}
+	return last, nil
+}
+
+func (s *Schema) named(results []*goose.MigrationResult) []Migration {
+	all := make([]Migration, len(results))
+	for i, r := range results {
+		all[i] = Migration{Version: r.Source.Version, Name: r.Source.Path}
+	}
+	return all
+}
+
+// applied lists what the database says was applied to it, by version.
+func (s *Schema) applied(ctx context.Context) ([]Migration, error) {
+	exists := "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = '" + table + "'"
+	if s.dialect != SQLite {
+		exists = "SELECT count(*) FROM (SELECT to_regclass('" + table + "') AS t) x WHERE t IS NOT NULL"
+	}
+	var n int
+	if err := s.db.QueryRowContext(ctx, exists).Scan(&n); err != nil || n == 0 {
+		return nil, err
+	}
+	rows, err := s.db.QueryContext(ctx, "SELECT version_id, tstamp FROM "+table+" WHERE version_id > 0 ORDER BY version_id")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []Migration
+	for rows.Next() {
+		var m Migration
+		if err := rows.Scan(&m.Version, &m.AppliedAt); err != nil {
+			return nil, err
+		}
+		all = append(all, m)
+	}
+	return all, rows.Err()
+}

@@ -1,0 +1,203 @@
+// Package replay plays a pool's audit log again and says whether the pool kept its rules.
+//
+// It shares no code with the scheduler: from the events alone, in the order of (rev, ord), it works out how many
+// units are in use and how many tasks are parked after each step, and holds every event against the rules of a
+// task's life and of the pool's limits. Each event costs the same however long the log is, and memory grows with
+// the live tasks, with 8 bytes for each ended one.
+//
+// A log that does not begin with the pool's first step (older events were pruned, or the reader asked for the
+// last hour) is partial: tasks that it mentions without their submission are taken as they come and counted in
+// [Summary.Adopted], and the figures are lower bounds, for what was running or parked before and is never
+// mentioned cannot be seen. No rule is then broken for want of knowledge.
+package replay
+
+import (
+	"hash/maphash"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// Pool is a pool as its log tells of it. It is not safe for use by several goroutines.
+type Pool struct {
+	limits Limits
+	state  State
+	sum    Summary
+
+	tasks   map[string]task
+	arrived map[string]struct{} // submitted, and neither parked nor started yet
+	ended   map[uint64]struct{} // hashes of the ids of ended tasks
+	seed    maphash.Seed
+
+	begun    bool
+	partial  bool
+	ord      int
+	now      *Offence // of the event that is being applied
+	ends     map[string]End
+	timeline *timeline
+}
+
+// State is a pool after an event. After the last event of a rev it is the pool's state at that rev.
+type State struct {
+	PoolID  string
+	Rev     int64
+	At      park.Time
+	Used    int64 // units of the running tasks
+	Queued  int   // parked tasks
+	Running int
+	Limits  Limits
+}
+
+// End is how a task ended.
+type End struct {
+	Action  park.Action
+	At      park.Time
+	Rev     int64
+	Attempt int
+}
+
+// New returns a pool that has not seen any event. The limits are those before the first event, see [Initial].
+func New(l Limits) *Pool {
+	if l.State == "" {
+		l.State = park.Active
+	}
+	p := &Pool{
+		limits: l, seed: maphash.MakeSeed(),
+		tasks: map[string]task{}, arrived: map[string]struct{}{}, ended: map[uint64]struct{}{},
+	}
+	p.sum.Ends, p.sum.Rejections = map[park.Action]int{}, map[string]int{}
+	return p
+}
+
+// KeepEnds makes the pool remember how each task ended, for [Pool.Ends]. Call it before the first event.
+func (p *Pool) KeepEnds() { p.ends = map[string]End{} }
+
+// Ends returns how each task ended, by its id; nil without [Pool.KeepEnds].
+func (p *Pool) Ends() map[string]End { return p.ends }
+
+// State returns the pool as it is after the last event.
+func (p *Pool) State() State {
+	s := p.state
+	s.Limits = p.limits
+	return s
+}
+
+// Apply plays the next event. Its error is an *[Offence]: the first rule that this event breaks. The event
+// counts all the same and the next one may follow, so that one fault does not hide the rest; [Summary.First]
+// keeps the first of all.
+func (p *Pool) Apply(e park.Event) error {
+	p.now = nil
+	p.follow(&e)
+	p.sum.Events++
+	switch e.Action {
+	case park.ActUpdate:
+		p.update(&e)
+	case park.ActReject:
+		p.reject(&e)
+	default:
+		p.live(&e)
+	}
+	p.sample()
+	if p.now != nil {
+		return p.now
+	}
+	return nil
+}
+
+// Finish says that the log is over. Its error is an *[Offence] of the last step, where that left a task that
+// was submitted but neither parked nor started.
+func (p *Pool) Finish() error {
+	p.now = nil
+	p.settled(p.state.Rev)
+	if p.now != nil {
+		return p.now
+	}
+	return nil
+}
+
+// Run plays a whole log of one pool and returns it with the first offence, as [Pool.Apply] would, or nil.
+func Run(l Limits, events []park.Event) (*Pool, error) {
+	p := New(l)
+	for _, e := range events {
+		_ = p.Apply(e)
+	}
+	_ = p.Finish()
+	if p.sum.First != nil {
+		return p, p.sum.First
+	}
+	return p, nil
+}
+
+// follow checks that e is the event that comes next and moves the clock.
+func (p *Pool) follow(e *park.Event) {
+	ord := p.place(e)
+	if !p.begun {
+		p.begin(e, ord)
+		return
+	}
+	switch {
+	case e.PoolID != p.state.PoolID:
+		p.offend(e, RulePool, "the event is of pool %q, the log of pool %q", e.PoolID, p.state.PoolID)
+	case e.Rev == p.state.Rev && ord != p.ord+1:
+		p.offend(e, RuleOrder, "place %d follows place %d", ord, p.ord)
+	case e.Rev != p.state.Rev && (e.Rev != p.state.Rev+1 || ord != 0):
+		p.offend(e, RuleOrder, "rev %d place %d follows rev %d place %d", e.Rev, ord, p.state.Rev, p.ord)
+	case e.At.Before(p.state.At.Time):
+		p.offend(e, RuleTime, "%s follows %s", e.At, p.state.At)
+	case e.Rev == p.state.Rev && !e.At.Equal(p.state.At.Time):
+		p.offend(e, RuleTime, "one step happens at one instant, but %s follows %s", e.At, p.state.At)
+	}
+	if e.Rev != p.state.Rev {
+		p.settled(e.Rev)
+		p.sum.MaxQueued = max(p.sum.MaxQueued, p.state.Queued)
+	}
+	p.state.Rev, p.state.At, p.ord = e.Rev, e.At, ord
+}
+
+func (p *Pool) begin(e *park.Event, ord int) {
+	p.begun = true
+	p.partial = e.Rev != 1 || ord != 0
+	p.state.PoolID, p.state.Rev, p.state.At, p.ord = e.PoolID, e.Rev, e.At, ord
+	p.sum.Partial, p.sum.FirstRev, p.sum.FirstAt = p.partial, e.Rev, e.At
+	if e.Rev < 1 || ord < 0 {
+		p.offend(e, RuleOrder, "rev counts from 1 and the place in it from 0, but this is rev %d place %d", e.Rev, ord)
+	}
+}
+
+// place returns e's place in its step. It is only on the wire as a part of the event's id.
+func (p *Pool) place(e *park.Event) int {
+	if e.EventID == "" {
+		return e.Ord
+	}
+	pool, rev, ord, err := park.ParseEventID(e.EventID)
+	if err != nil || pool != e.PoolID || rev != e.Rev {
+		p.offend(e, RuleOrder, "the event's id %q is not of pool %s, rev %d", e.EventID, e.PoolID, e.Rev)
+		return e.Ord
+	}
+	return ord
+}
+
+// settled checks that the step before rev left no submission open.
+func (p *Pool) settled(rev int64) {
+	if len(p.arrived) == 0 {
+		return
+	}
+	first := ""
+	for id := range p.arrived {
+		if first == "" || id < first {
+			first = id
+		}
+		t := p.tasks[id]
+		t.phase = adrift
+		p.tasks[id] = t
+	}
+	clear(p.arrived)
+	at := park.Event{Rev: p.state.Rev, TaskID: first}
+	p.offend(&at, RuleLife, "submitted in rev %d and neither parked nor started in it (the log is at rev %d)", p.state.Rev, rev)
+}
+
+func (p *Pool) isEnded(id string) bool {
+	_, ok := p.ended[maphash.String(p.seed, id)]
+	return ok
+}
+
+func (p *Pool) setEnded(id string) { p.ended[maphash.String(p.seed, id)] = struct{}{} }

@@ -1,0 +1,174 @@
+package memory
+
+import (
+	"context"
+	"slices"
+	"sort"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// Events implements [store.Audit].
+func (s *Store) Events(ctx context.Context, q park.AuditQuery) ([]park.Event, error) {
+	r := reading{audit: &s.audit, AuditQuery: q, since: q.Since.Micro(), until: q.Until.Micro()}
+	if err := r.begin(); err != nil {
+		return nil, err
+	}
+	for more := true; more; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		more = r.more()
+	}
+	return r.found, nil
+}
+
+// reading is a query of the log under way. It goes by the events of one pool in their order, or else by
+// number, along the shortest of the indexes that hold what is asked for.
+type reading struct {
+	*audit
+	park.AuditQuery
+	since, until int64
+	next         int64 // the number to go on from
+	rev          int64 // and, by pool, the place behind the last event
+	ord          int
+	found        []park.Event
+}
+
+// begin finds the place behind the cursor and not before since.
+func (r *reading) begin() error {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.Cursor != "" {
+		pool, rev, ord, err := park.ParseEventID(r.Cursor)
+		if err != nil {
+			return park.Errorf(park.InvalidRequest, "cursor %v", err)
+		}
+		switch n := r.number(pool, rev, ord); {
+		case n != 0 && r.byPool() && pool == r.PoolID:
+			r.rev, r.ord = rev, ord+1
+		case n != 0:
+			r.next = n + 1
+		}
+	}
+	if r.since != 0 {
+		r.next = max(r.next, r.all.search(func(l *line) bool { return l.written >= r.since }))
+	}
+	return nil
+}
+
+func (r *reading) byPool() bool { return r.PoolID != "" && r.TaskID == "" }
+
+// number returns the number of an event, 0 where it is not there.
+func (r *reading) number(pool string, rev int64, ord int) int64 {
+	list := r.pools[pool]
+	if list == nil {
+		return 0
+	}
+	if at := r.place(list, rev, ord); at < len(list.ids) && r.compare(list.ids[at], rev, ord) == 0 {
+		return list.ids[at]
+	}
+	return 0
+}
+
+// more goes on for a while and returns false at the end.
+func (r *reading) more() bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.byPool() {
+		return r.alongPool()
+	}
+	list, indexed := r.shortest()
+	if !indexed {
+		return r.along()
+	}
+	at, _ := slices.BinarySearch(list, r.next)
+	for range look {
+		if at >= len(list) || !r.take(list[at], r.all.get(list[at])) {
+			return false
+		}
+		at++
+	}
+	return true
+}
+
+// along reads the log itself.
+func (r *reading) along() bool {
+	for range look {
+		n, l := r.all.from(r.next)
+		if l == nil || !r.take(n, l) {
+			return false
+		}
+	}
+	return true
+}
+
+// alongPool reads the events of one pool.
+func (r *reading) alongPool() bool {
+	p := r.pools[r.PoolID]
+	if p == nil {
+		return false
+	}
+	list := p.ids
+	at := r.place(p, r.rev, r.ord)
+	if r.rev == 0 && r.since != 0 {
+		at = sort.Search(len(list), func(i int) bool { return r.all.get(list[i]).At.Micro() >= r.since })
+	}
+	start := r.next
+	for range look {
+		if at >= len(list) {
+			return false
+		}
+		l := r.all.get(list[at])
+		if list[at] >= start && !r.take(list[at], l) {
+			return false
+		}
+		r.rev, r.ord = l.Rev, l.Ord+1
+		r.next = start
+		at++
+	}
+	return true
+}
+
+func (r *reading) shortest() (list []int64, indexed bool) {
+	consider := func(p *postings) {
+		switch {
+		case p == nil:
+			list, indexed = nil, true
+		case !indexed || len(p.ids) < len(list):
+			list, indexed = p.ids, true
+		}
+	}
+	if r.TaskID != "" {
+		consider(r.tasks[r.TaskID])
+		return list, indexed
+	}
+	if r.Tenant != "" {
+		consider(r.tenants[r.Tenant])
+	}
+	if r.Action != "" {
+		consider(r.actions[r.Action])
+	}
+	return list, indexed
+}
+
+// take adds an event if it is asked for. It returns false once no more can come.
+func (r *reading) take(n int64, l *line) bool {
+	if len(r.found) >= r.Limit || (r.until != 0 && l.written >= r.until+r.late) {
+		return false
+	}
+	r.next = n + 1
+	if r.wanted(l) {
+		r.found = append(r.found, l.Event)
+	}
+	return len(r.found) < r.Limit
+}
+
+func (r *reading) wanted(l *line) bool {
+	at := l.At.Micro()
+	return (r.TaskID == "" || l.TaskID == r.TaskID) &&
+		(r.PoolID == "" || l.PoolID == r.PoolID) &&
+		(r.Tenant == "" || l.Tenant == r.Tenant) &&
+		(r.Action == "" || l.Action == r.Action) &&
+		(r.since == 0 || at >= r.since) && (r.until == 0 || at < r.until)
+}

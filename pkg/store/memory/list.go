@@ -1,0 +1,103 @@
+package memory
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+const (
+	// look bounds how many items are looked at under one lock, so that a long search holds up nobody.
+	look = 4096
+	// few is how many tasks of a status are sorted rather than searched for.
+	few = 2048
+)
+
+// List implements [store.Queue].
+func (s *Store) List(ctx context.Context, id string, q park.TaskQuery) ([]park.Record, string, error) {
+	below, err := parseCursor(q.Cursor)
+	if err != nil {
+		return nil, "", err
+	}
+	p := s.known(id)
+	if p == nil || ctx.Err() != nil {
+		return nil, "", ctx.Err()
+	}
+	l := listing{pool: p, TaskQuery: q, below: below}
+	for l.more() {
+		if err := ctx.Err(); err != nil {
+			return nil, "", err
+		}
+	}
+	return l.found, l.next, nil
+}
+
+func parseCursor(cursor string) (below int64, err error) {
+	if cursor == "" {
+		return 1 << 62, nil
+	}
+	below, err = strconv.ParseInt(cursor, 10, 64)
+	if err != nil || below < 1 {
+		return 0, park.Errorf(park.InvalidRequest, "cursor must be the next of a page before, not %q", cursor)
+	}
+	return below, nil
+}
+
+// listing is a List under way.
+type listing struct {
+	*pool
+	park.TaskQuery
+	below int64 // the number of the last task looked at
+	found []park.Record
+	next  string
+}
+
+// more goes on for a while and returns false at the end.
+func (l *listing) more() bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if live := l.live[l.Status]; live != nil && len(live) <= few {
+		l.sorted(live)
+		return false
+	}
+	for range look {
+		n, t := l.order.upTo(l.below - 1)
+		if t == nil || !l.take(*t) {
+			return false
+		}
+		l.below = n
+	}
+	return true
+}
+
+// sorted lists from a few tasks in any order.
+func (l *listing) sorted(live map[*task]struct{}) {
+	tasks := make([]*task, 0, len(live))
+	for t := range live {
+		if t.number < l.below {
+			tasks = append(tasks, t)
+		}
+	}
+	newest(tasks)
+	for _, t := range tasks {
+		if !l.take(t) {
+			return
+		}
+	}
+}
+
+// take adds t if it is asked for. It returns false once the page is full and t is for the next one.
+func (l *listing) take(t *task) bool {
+	if (l.Status != "" && t.Status != l.Status) || (l.Tenant != "" && t.Tenant != l.Tenant) {
+		return true
+	}
+	if len(l.found) == l.Limit {
+		l.next = strconv.FormatInt(t.number+1, 10)
+		return false
+	}
+	r := t.Record
+	r.Payload = nil
+	l.found = append(l.found, r)
+	return true
+}

@@ -1,0 +1,148 @@
+// Package memory is the backend that keeps everything in the process: fast, and gone when the process ends.
+//
+// Each pool has a lock of its own, and so have the mailboxes, the audit log and the outbox, so pools meet only
+// for the moment in which their messages and events are added. What is given to the store belongs to it, and
+// what it returns shares payloads with it: neither may be written into.
+package memory
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+// Store implements [store.Store]. Several engines may share one.
+type Store struct {
+	mu     sync.RWMutex
+	pools  map[string]*pool
+	mail   mail
+	audit  audit
+	outbox outbox
+}
+
+// New returns an empty store.
+func New() *Store {
+	s := &Store{pools: make(map[string]*pool)}
+	s.mail.boxes, s.mail.seen = make(index[boxKey]), make(map[taskKey]struct{})
+	s.audit.init()
+	s.outbox.dests = make(map[string]*shelf[parcel])
+	return s
+}
+
+// Close does nothing: the store lasts as long as it is referred to.
+func (s *Store) Close() error { return nil }
+
+// Load implements [store.Queue].
+func (s *Store) Load(ctx context.Context, id string) (store.Snapshot, error) {
+	if err := ctx.Err(); err != nil {
+		return store.Snapshot{}, err
+	}
+	p := s.known(id)
+	if p == nil {
+		return store.Snapshot{}, nil
+	}
+	return p.load(), nil
+}
+
+// Commit implements [store.Queue].
+func (s *Store) Commit(ctx context.Context, step *store.Step) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	p := s.pool(step.PoolID)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if done, err := p.commit(step); done || err != nil {
+		return err
+	}
+	// Nothing below can fail, so the step is whole once the pool's lock is free.
+	s.mail.add(step.Messages)
+	s.audit.add(step.Events)
+	s.outbox.add(step.Outbox)
+	return nil
+}
+
+// Records implements [store.Queue].
+func (s *Store) Records(ctx context.Context, id string, ids []string) ([]park.Record, error) {
+	p := s.known(id)
+	if p == nil || ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return p.records(ids), nil
+}
+
+// known returns a pool, nil where nothing was committed to it.
+func (s *Store) known(id string) *pool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.pools[id]
+}
+
+// pool returns a pool, which it makes if need be.
+func (s *Store) pool(id string) *pool {
+	if p := s.known(id); p != nil {
+		return p
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.pools[id]
+	if p == nil {
+		p = newPool()
+		s.pools[id] = p
+	}
+	return p
+}
+
+// PruneTasks implements [store.Queue].
+func (s *Store) PruneTasks(ctx context.Context, before park.Time, limit int) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	s.mu.RLock()
+	pools := make([]*pool, 0, len(s.pools))
+	for _, p := range s.pools {
+		pools = append(pools, p)
+	}
+	s.mu.RUnlock()
+	n := 0
+	for _, p := range pools {
+		n += p.prune(before, limit-n)
+	}
+	return n, nil
+}
+
+// Deliver implements [store.Mailbox].
+func (s *Store) Deliver(ctx context.Context, messages []park.Message) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mail.add(messages)
+	return nil
+}
+
+// Append implements [store.Audit].
+func (s *Store) Append(ctx context.Context, events []park.Event) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.audit.add(events)
+	return nil
+}
+
+// LastEvent implements [store.Audit].
+func (s *Store) LastEvent(ctx context.Context) (string, error) {
+	return s.audit.newest(), ctx.Err()
+}
+
+// unique returns ids without repetitions. It does not change ids.
+func unique(ids []string) []string {
+	if len(ids) < 2 {
+		return ids
+	}
+	ids = slices.Clone(ids)
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}

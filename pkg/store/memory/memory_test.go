@@ -1,0 +1,15 @@
+package memory_test
+
+import (
+	"testing"
+
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
+	"github.com/parkd-dev/parkd/pkg/store/storetest"
+)
+
+func open(testing.TB) store.Store { return memory.New() }
+
+func TestStore(t *testing.T) { storetest.Run(t, open) }
+
+func BenchmarkCommit(b *testing.B) { storetest.Bench(b, open) }

@@ -1,0 +1,93 @@
+package memory
+
+import (
+	"context"
+	"sync"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+// outbox holds the parcels that wait for delivery, those of each destination by themselves.
+type outbox struct {
+	mu    sync.Mutex
+	dests map[string]*shelf[parcel]
+	last  int64 // the id given last, over all destinations
+}
+
+type parcel struct {
+	store.Parcel
+	until int64
+}
+
+func (o *outbox) add(parcels []store.Parcel) {
+	if len(parcels) == 0 {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := range parcels {
+		p := parcel{Parcel: parcels[i]}
+		o.last++
+		p.ID = o.last
+		d := o.dests[p.Dest]
+		if d == nil {
+			d = &shelf[parcel]{}
+			o.dests[p.Dest] = d
+		}
+		d.put(p.ID, p)
+	}
+}
+
+// Outbox implements [store.Queue].
+func (s *Store) Outbox(ctx context.Context, dest string, now park.Time, limit int) ([]store.Parcel, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return s.outbox.due(dest, now.Micro(), limit), nil
+}
+
+func (o *outbox) due(dest string, now int64, limit int) []store.Parcel {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d := o.dests[dest]
+	if d == nil {
+		return nil
+	}
+	var found []store.Parcel
+	for n, p := d.from(0); p != nil && len(found) < limit; n, p = d.from(n + 1) {
+		if p.until <= now {
+			found = append(found, p.Parcel)
+		}
+	}
+	return found
+}
+
+// Settle implements [store.Queue].
+func (s *Store) Settle(ctx context.Context, done []int64, later []store.Postponed) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.outbox.settle(done, later)
+	return nil
+}
+
+func (o *outbox) settle(done []int64, later []store.Postponed) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, id := range done {
+		for _, d := range o.dests {
+			if d.remove(id) {
+				break
+			}
+		}
+	}
+	for _, l := range later {
+		for _, d := range o.dests {
+			if p := d.get(l.ID); p != nil {
+				p.Attempts, p.until = l.Attempts, l.Until.Micro()
+				break
+			}
+		}
+	}
+}

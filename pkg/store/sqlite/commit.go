@@ -1,0 +1,137 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+const (
+	poolColumns = "rev, max_units, max_queue_depth, state, used, queued, last_at, configured_units, configured_depth, last_step"
+
+	readPool = "SELECT " + poolColumns + " FROM pl_pools WHERE pool_id = ?"
+	makePool = "INSERT INTO pl_pools (" + poolColumns + ", pool_id) VALUES (?,?,?,?,?,?,?,?,?,?,?)"
+	movePool = "UPDATE pl_pools SET rev = ?, max_units = ?, max_queue_depth = ?, state = ?, used = ?, queued = ?, last_at = ?," +
+		" configured_units = ?, configured_depth = ?, last_step = ? WHERE pool_id = ? AND rev = ?"
+
+	insertJob = "INSERT INTO pl_queue_jobs (pool_id, task_id, tenant, status, priority, rank, units, attempt, strikes," +
+		" cancelled, submitted_at, late, started_at, ended_at, not_before, deadline, timeout, lease_ttl, max_attempts," +
+		" backoff, digest, mailbox_key, node, lease, reason, message, work_dir, command, result, payload)" +
+		" VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+	updateJob = "UPDATE pl_queue_jobs SET status = ?, rank = ?, attempt = ?, strikes = ?, cancelled = ?, started_at = ?," +
+		" ended_at = ?, not_before = ?, lease_ttl = ?, node = ?, lease = ?, reason = ?, message = ?, result = ?" +
+		" WHERE pool_id = ? AND task_id = ?"
+	deleteJob = "DELETE FROM pl_queue_jobs WHERE seq = ?"
+)
+
+// Commit implements [store.Queue]. A conflict asks for a reload: the file has one daemon, so steps collide
+// only where that daemon does not know what became of an earlier one.
+func (s *Store) Commit(ctx context.Context, step *store.Step) error {
+	if step.ID == "" {
+		return errors.New("a step needs an id")
+	}
+	rows := 1 + len(step.Inserts) + len(step.Updates) + len(step.Messages) + len(step.Events) + len(step.Outbox)
+	return s.write(ctx, rows, func(w *writer) error { return w.step(step) })
+}
+
+func (w *writer) step(step *store.Step) error {
+	applied, err := w.advance(step)
+	if applied || err != nil {
+		return err
+	}
+	for i := range step.Inserts {
+		if err := w.insert(step.PoolID, &step.Inserts[i]); err != nil {
+			return err
+		}
+	}
+	for i := range step.Updates {
+		if err := w.update(step.PoolID, &step.Updates[i]); err != nil {
+			return err
+		}
+	}
+	if err := w.deliver(step.Messages); err != nil {
+		return err
+	}
+	if err := w.append(step.Events); err != nil {
+		return err
+	}
+	return w.post(step.Outbox)
+}
+
+// advance moves the pool's row to the step's, unless it is not where the step begins.
+func (w *writer) advance(step *store.Step) (applied bool, err error) {
+	r := &step.Row
+	row := []driver.Value{
+		r.Rev, r.MaxUnits, int64(r.MaxQueueDepth), string(r.State), r.Used, int64(r.Queued), r.LastAt.Micro(),
+		r.ConfiguredUnits, int64(r.ConfiguredDepth), step.ID, step.PoolID, r.Rev - 1,
+	}
+	moved, err := w.movePool.run(row...)
+	if moved == 1 || err != nil {
+		return false, wrapPool(err, step.PoolID)
+	}
+	there, err := w.pool(step.PoolID)
+	switch {
+	case err != nil:
+		return false, err
+	case there.LastStep == step.ID:
+		return true, nil
+	case there.Rev == 0 && r.Rev == 1:
+		_, err = w.makePool.run(row[:len(row)-1]...)
+		return false, wrapPool(err, step.PoolID)
+	}
+	return false, &store.Conflict{Row: there, Reload: true}
+}
+
+func (w *writer) pool(id string) (park.PoolRow, error) {
+	v, err := w.readPool.row(id)
+	if err != nil || v == nil {
+		return park.PoolRow{}, wrapPool(err, id)
+	}
+	n := func(i int) int64 { n, _ := v[i].(int64); return n }
+	s := func(i int) string { s, _ := v[i].(string); return s }
+	return park.PoolRow{
+		Rev: n(0), MaxUnits: n(1), MaxQueueDepth: int(n(2)), State: park.PoolState(s(3)), Used: n(4), Queued: int(n(5)),
+		LastAt: park.FromMicro(n(6)), ConfiguredUnits: n(7), ConfiguredDepth: int(n(8)), LastStep: s(9),
+	}, nil
+}
+
+func wrapPool(err error, pool string) error {
+	if err != nil {
+		return fmt.Errorf("pool %s: %w", pool, err)
+	}
+	return nil
+}
+
+func (w *writer) insert(pool string, r *park.Record) error {
+	var command []byte
+	if len(r.Command) > 0 {
+		command, _ = json.Marshal(r.Command)
+	}
+	submitted, late := w.clocks.jobs.stamp(r.SubmittedAt)
+	_, err := w.insertJob.run(
+		pool, r.TaskID, r.Tenant, string(r.Status), int64(r.Priority), r.Rank, r.Units, int64(r.Attempt), int64(r.Strikes),
+		flag(r.Cancelled), submitted, late, r.StartedAt.Micro(), r.EndedAt.Micro(), r.NotBefore.Micro(),
+		intOrNull(r.Deadline.Micro()), int64(r.Timeout), int64(r.LeaseTTL), int64(r.Retry.MaxAttempts), int64(r.Retry.Backoff),
+		int64(r.Digest), r.MailboxKey, r.Node, r.Lease, r.Reason, r.Message, r.WorkDir,
+		bytesOrNull(command), bytesOrNull(r.Result), bytesOrNull(r.Payload),
+	)
+	if err != nil {
+		return fmt.Errorf("insert task %s of pool %s: %w", r.TaskID, pool, err)
+	}
+	return nil
+}
+
+func (w *writer) update(pool string, u *store.Update) error {
+	s := &u.State
+	changed, err := w.updateJob.run(
+		string(s.Status), s.Rank, int64(s.Attempt), int64(s.Strikes), flag(s.Cancelled), s.StartedAt.Micro(),
+		s.EndedAt.Micro(), s.NotBefore.Micro(), int64(s.LeaseTTL), s.Node, s.Lease, s.Reason, s.Message,
+		bytesOrNull(s.Result), pool, u.TaskID,
+	)
+	return exactly(changed, err, "update", pool, u.TaskID)
+}

@@ -1,0 +1,110 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+const (
+	insertMessage = "INSERT INTO pl_mailbox_messages (tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt," +
+		" created_at, late, trimmed, payload) VALUES (?,?,?,?,?,?,?,?,?,?,0,?) ON CONFLICT (pool_id, task_id) DO NOTHING"
+	readMessages = "SELECT seq, pool_id, task_id, status, reason, message, attempt, created_at, payload" +
+		" FROM pl_mailbox_messages INDEXED BY pl_mailbox_messages_key" +
+		" WHERE tenant = ? AND mailbox_key = ? AND trimmed = 0 AND seq >= ? AND created_at >= ? ORDER BY seq LIMIT ?"
+	trimMailbox = "UPDATE pl_mailbox_messages INDEXED BY pl_mailbox_messages_key SET trimmed = 1, message = '', payload = NULL" +
+		" WHERE tenant = ? AND mailbox_key = ? AND trimmed = 0 AND seq <= ?"
+	deleteMessage = "DELETE FROM pl_mailbox_messages WHERE seq = ?"
+)
+
+// Deliver implements [store.Mailbox].
+func (s *Store) Deliver(ctx context.Context, messages []park.Message) error {
+	if len(messages) == 0 {
+		return nil
+	}
+	return s.write(ctx, len(messages), func(w *writer) error { return w.deliver(messages) })
+}
+
+func (w *writer) deliver(messages []park.Message) error {
+	for i := range messages {
+		m := &messages[i]
+		created, late := w.clocks.messages.stamp(m.CreatedAt)
+		_, err := w.insertMessage.run(m.Tenant, m.Key, m.PoolID, m.TaskID, string(m.Status), m.Reason, m.Message,
+			int64(m.Attempt), created, late, bytesOrNull(m.Payload))
+		if err != nil {
+			return fmt.Errorf("deliver message of task %s of pool %s: %w", m.TaskID, m.PoolID, err)
+		}
+	}
+	return nil
+}
+
+// Messages implements [store.Mailbox].
+func (s *Store) Messages(ctx context.Context, q park.MailboxQuery) ([]park.Message, error) {
+	after, err := parseMessageID(q.After)
+	if err != nil {
+		return nil, err
+	}
+	start := after + 1
+	since := int64(-1 << 62)
+	if !q.Since.IsZero() {
+		since = q.Since.Micro()
+		first, err := messageTimes().from(ctx, s.db, since)
+		if err != nil {
+			return nil, fmt.Errorf("read mailbox %s/%s: %w", q.Tenant, q.Key, err)
+		}
+		start = max(start, first)
+	}
+	found, err := s.messages(ctx, q, start, since)
+	if err != nil {
+		return nil, fmt.Errorf("read mailbox %s/%s: %w", q.Tenant, q.Key, err)
+	}
+	return found, nil
+}
+
+func (s *Store) messages(ctx context.Context, q park.MailboxQuery, start, since int64) ([]park.Message, error) {
+	rows, err := s.db.QueryContext(ctx, readMessages, q.Tenant, q.Key, start, since, q.Limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var found []park.Message
+	for rows.Next() {
+		m := park.Message{Tenant: q.Tenant, Key: q.Key}
+		var seq, created int64
+		err := rows.Scan(&seq, &m.PoolID, &m.TaskID, (*string)(&m.Status), &m.Reason, &m.Message, &m.Attempt, &created,
+			(*[]byte)(&m.Payload))
+		if err != nil {
+			return nil, err
+		}
+		m.ID, m.CreatedAt = strconv.FormatInt(seq, 10), park.FromMicro(created)
+		found = append(found, m)
+	}
+	return found, rows.Err()
+}
+
+func parseMessageID(id string) (int64, error) {
+	if id == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(id, 10, 64)
+	if err != nil || n < 0 {
+		return 0, park.Errorf(park.InvalidRequest, "a message's id must be a number, not %q", id)
+	}
+	return n, nil
+}
+
+// Trim implements [store.Mailbox].
+func (s *Store) Trim(ctx context.Context, tenant, key, upTo string) error {
+	last, err := parseMessageID(upTo)
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, 1, func(w *writer) error {
+		if _, err := w.trim.run(tenant, key, last); err != nil {
+			return fmt.Errorf("trim mailbox %s/%s: %w", tenant, key, err)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,100 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/parkd-dev/parkd/migrations"
+)
+
+// MigrationStatus lists the schema changes that the program and the database know. It writes nothing; a file
+// that does not exist has none applied.
+func MigrationStatus(ctx context.Context, path string) (all []migrations.Migration, err error) {
+	err = inspect(ctx, path, func(s *migrations.Schema) error {
+		all, err = s.Status(ctx)
+		return err
+	})
+	return all, err
+}
+
+// MigrateUp brings the schema up to date, as [Open] does, and returns what it applied, or with dryRun what it
+// would apply. It refuses a database that a daemon has open.
+func MigrateUp(ctx context.Context, path string, dryRun bool) (all []migrations.Migration, err error) {
+	if dryRun {
+		err = inspect(ctx, path, func(s *migrations.Schema) error {
+			all, err = s.Pending(ctx)
+			return err
+		})
+		return all, err
+	}
+	err = alter(path, func(path string) error {
+		all, err = migrate(ctx, path)
+		return err
+	})
+	return all, err
+}
+
+// MigrateDown takes back the last schema change, with the data that only it had room for, and returns it, or
+// with dryRun what it would take back; nil where there is nothing. It refuses a database that a daemon has open.
+func MigrateDown(ctx context.Context, path string, dryRun bool) (last *migrations.Migration, err error) {
+	if dryRun {
+		err = inspect(ctx, path, func(s *migrations.Schema) error {
+			last, err = s.Last(ctx)
+			return err
+		})
+		return last, err
+	}
+	err = alter(path, func(path string) error {
+		return schema(source(path, "_txlock=immediate", writePragmas()...), func(s *migrations.Schema) error {
+			last, err = s.Down(ctx)
+			return err
+		})
+	})
+	return last, err
+}
+
+// inspect looks at the schema of a file, or of an empty database where there is no file.
+func inspect(_ context.Context, path string, look func(*migrations.Schema) error) error {
+	dsn := source(path, "mode=ro", readPragmas()...)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		dsn = ":memory:"
+	}
+	if err := schema(dsn, look); err != nil {
+		return fmt.Errorf("database %s: %w", path, err)
+	}
+	return nil
+}
+
+// alter changes a file under its lock.
+func alter(path string, change func(path string) error) error {
+	path, err := place(path)
+	if err != nil {
+		return err
+	}
+	l, err := acquire(path)
+	if err != nil {
+		return err
+	}
+	if err := change(path); err != nil {
+		return errors.Join(fmt.Errorf("database %s: %w", path, err), l.release())
+	}
+	return l.release()
+}
+
+func schema(dsn string, use func(*migrations.Schema) error) error {
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	s, err := migrations.New(db, migrations.SQLite)
+	if err != nil {
+		return err
+	}
+	return use(s)
+}

@@ -1,0 +1,147 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+const (
+	insertParcel = "INSERT INTO pl_outbox (dest, due, attempts, since, body, payload) VALUES (?,0,?,?,?,?)"
+
+	parcelFields = "parcel_id, attempts, since, body, payload"
+	// Parcels that were never put off lie in the index in the order of their ids. The few that were and are
+	// due again have to be sorted.
+	freshParcels = "SELECT " + parcelFields + " FROM pl_outbox INDEXED BY pl_outbox_due" +
+		" WHERE dest = ? AND due = 0 ORDER BY parcel_id LIMIT ?"
+	dueParcels = "SELECT " + parcelFields + " FROM pl_outbox INDEXED BY pl_outbox_due" +
+		" WHERE dest = ? AND due > 0 AND due <= ? ORDER BY parcel_id LIMIT ?"
+
+	settleParcel   = "DELETE FROM pl_outbox WHERE parcel_id = ?"
+	postponeParcel = "UPDATE pl_outbox SET due = ?, attempts = ? WHERE parcel_id = ?"
+)
+
+// body is a parcel's content. Message and Event leave out on the wire what a store needs.
+type body struct {
+	Message *park.Message `json:"message,omitempty"`
+	Tenant  string        `json:"tenant,omitempty"`
+	Key     string        `json:"key,omitempty"`
+	Event   *park.Event   `json:"event,omitempty"`
+	Ord     int           `json:"ord,omitempty"`
+}
+
+// pack returns a parcel's content: its JSON, and apart from it what must stay as it is to the byte.
+func pack(p *store.Parcel) (content, payload []byte, err error) {
+	var b body
+	if p.Message != nil {
+		m := *p.Message
+		payload, m.Payload = m.Payload, nil
+		b.Message, b.Tenant, b.Key = &m, m.Tenant, m.Key
+	}
+	if p.Event != nil {
+		e := *p.Event
+		payload, e.Detail = e.Detail, nil
+		b.Event, b.Ord = &e, e.Ord
+	}
+	content, err = json.Marshal(&b)
+	return content, payload, err
+}
+
+func unpack(p *store.Parcel, content, payload []byte) error {
+	var b body
+	if err := json.Unmarshal(content, &b); err != nil {
+		return fmt.Errorf("content of parcel %d: %w", p.ID, err)
+	}
+	if p.Message = b.Message; p.Message != nil {
+		p.Message.Tenant, p.Message.Key, p.Message.Payload = b.Tenant, b.Key, payload
+	}
+	if p.Event = b.Event; p.Event != nil {
+		p.Event.Ord, p.Event.Detail = b.Ord, payload
+	}
+	return nil
+}
+
+func (w *writer) post(parcels []store.Parcel) error {
+	for i := range parcels {
+		p := &parcels[i]
+		content, payload, err := pack(p)
+		if err == nil {
+			_, err = w.insertParcel.run(p.Dest, int64(p.Attempts), p.Since.Micro(), content, bytesOrNull(payload))
+		}
+		if err != nil {
+			return fmt.Errorf("post parcel for %s: %w", p.Dest, err)
+		}
+	}
+	return nil
+}
+
+// Outbox implements [store.Queue].
+func (s *Store) Outbox(ctx context.Context, dest string, now park.Time, limit int) ([]store.Parcel, error) {
+	fresh, err := s.parcels(ctx, dest, freshParcels, dest, limit)
+	if err != nil {
+		return nil, err
+	}
+	due, err := s.parcels(ctx, dest, dueParcels, dest, now.Micro(), limit)
+	if err != nil || len(due) == 0 {
+		return fresh, err
+	}
+	all := append(due, fresh...)
+	slices.SortFunc(all, func(a, b store.Parcel) int { return cmp.Compare(a.ID, b.ID) })
+	return all[:min(len(all), limit)], nil
+}
+
+func (s *Store) parcels(ctx context.Context, dest, query string, args ...any) ([]store.Parcel, error) {
+	rows, err := s.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read outbox for %s: %w", dest, err)
+	}
+	found, err := parcels(rows, dest)
+	if err != nil {
+		return nil, fmt.Errorf("read outbox for %s: %w", dest, err)
+	}
+	return found, nil
+}
+
+func parcels(rows *sql.Rows, dest string) (found []store.Parcel, err error) {
+	defer rows.Close()
+	for rows.Next() {
+		p := store.Parcel{Dest: dest}
+		var since int64
+		var content, payload []byte
+		if err := rows.Scan(&p.ID, &p.Attempts, &since, &content, &payload); err != nil {
+			return nil, err
+		}
+		p.Since = park.FromMicro(since)
+		if err := unpack(&p, content, payload); err != nil {
+			return nil, err
+		}
+		found = append(found, p)
+	}
+	return found, rows.Err()
+}
+
+// Settle implements [store.Queue].
+func (s *Store) Settle(ctx context.Context, done []int64, later []store.Postponed) error {
+	if len(done)+len(later) == 0 {
+		return nil
+	}
+	return s.write(ctx, len(done)+len(later), func(w *writer) error {
+		for _, id := range done {
+			if _, err := w.settle.run(id); err != nil {
+				return fmt.Errorf("settle parcel %d: %w", id, err)
+			}
+		}
+		for _, l := range later {
+			if _, err := w.postpone.run(l.Until.Micro(), int64(l.Attempts), l.ID); err != nil {
+				return fmt.Errorf("put off parcel %d: %w", l.ID, err)
+			}
+		}
+		return nil
+	})
+}

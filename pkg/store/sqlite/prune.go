@@ -1,0 +1,111 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+const (
+	oldJobs = "SELECT seq FROM pl_queue_jobs WHERE seq >= ? AND seq < ? AND ended_at < ?" +
+		" AND status NOT IN ('queued', 'running') ORDER BY seq LIMIT ?"
+	oldMessages = "SELECT seq FROM pl_mailbox_messages WHERE seq >= ? AND seq < ? AND created_at < ? ORDER BY seq LIMIT ?"
+	oldEvents   = "SELECT seq FROM pl_audit_events WHERE seq >= ? AND seq < ? AND at < ? ORDER BY seq LIMIT ?"
+)
+
+// sweep remembers how far the search for old tasks has come, so that the live ones among them are not looked
+// at again for each chunk.
+type sweep struct {
+	mu   sync.Mutex
+	from int64
+}
+
+// PruneTasks implements [store.Queue].
+func (s *Store) PruneTasks(ctx context.Context, before park.Time, limit int) (int, error) {
+	s.swept.mu.Lock()
+	defer s.swept.mu.Unlock()
+	// A task ends after its submission, so none that was submitted later is old.
+	until, err := jobTimes().until(ctx, s.db, before.Micro())
+	if err != nil {
+		return 0, fmt.Errorf("prune tasks: %w", err)
+	}
+	start := min(s.swept.from, until)
+	found, err := s.old(ctx, oldJobs, start, until, before, limit)
+	if err == nil && len(found) < limit {
+		var more []int64
+		more, err = s.old(ctx, oldJobs, 0, start, before, limit-len(found))
+		found = append(found, more...)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("prune tasks: %w", err)
+	}
+	if len(found) > 0 {
+		s.swept.from = found[len(found)-1]
+	}
+	return s.prune(ctx, "tasks", found, func(w *writer) *stmt { return w.deleteJob })
+}
+
+// PruneMessages implements [store.Mailbox].
+func (s *Store) PruneMessages(ctx context.Context, before park.Time, limit int) (int, error) {
+	until, err := messageTimes().until(ctx, s.db, before.Micro())
+	if err != nil {
+		return 0, fmt.Errorf("prune messages: %w", err)
+	}
+	found, err := s.old(ctx, oldMessages, math.MinInt64, until, before, limit)
+	if err != nil {
+		return 0, fmt.Errorf("prune messages: %w", err)
+	}
+	return s.prune(ctx, "messages", found, func(w *writer) *stmt { return w.deleteMessage })
+}
+
+// PruneEvents implements [store.Audit].
+func (s *Store) PruneEvents(ctx context.Context, before park.Time, limit int) (int, error) {
+	until, err := eventTimes().until(ctx, s.db, before.Micro())
+	if err != nil {
+		return 0, fmt.Errorf("prune events: %w", err)
+	}
+	found, err := s.old(ctx, oldEvents, math.MinInt64, until, before, limit)
+	if err != nil {
+		return 0, fmt.Errorf("prune events: %w", err)
+	}
+	return s.prune(ctx, "events", found, func(w *writer) *stmt { return w.deleteEvent })
+}
+
+// old finds rows to prune. It reads beside the writer, which then only has to delete them.
+func (s *Store) old(ctx context.Context, query string, from, until int64, before park.Time, limit int) ([]int64, error) {
+	rows, err := s.db.QueryContext(ctx, query, from, until, before.Micro(), limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var found []int64
+	for rows.Next() {
+		var seq int64
+		if err := rows.Scan(&seq); err != nil {
+			return nil, err
+		}
+		found = append(found, seq)
+	}
+	return found, rows.Err()
+}
+
+func (s *Store) prune(ctx context.Context, what string, found []int64, by func(*writer) *stmt) (removed int, err error) {
+	if len(found) == 0 {
+		return 0, nil
+	}
+	err = s.write(ctx, len(found), func(w *writer) error {
+		for _, seq := range found {
+			if _, err := by(w).run(seq); err != nil {
+				return fmt.Errorf("prune %s: %w", what, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return len(found), nil
+}

@@ -1,0 +1,186 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+const (
+	lightColumns = "seq, pool_id, task_id, tenant, status, priority, rank, units, attempt, strikes, cancelled, submitted_at," +
+		" started_at, ended_at, not_before, coalesce(deadline, 0), timeout, lease_ttl, max_attempts, backoff, digest," +
+		" mailbox_key, node, lease, reason, message"
+	listColumns = lightColumns + ", work_dir, command, result"
+	allColumns  = listColumns + ", payload"
+
+	// The second term lets SQLite use the index, which leaves out what most rows are.
+	loadTasks = "SELECT " + lightColumns + " FROM pl_queue_jobs INDEXED BY pl_queue_jobs_status" +
+		" WHERE pool_id = ? AND status <> 'completed' AND status IN ('queued', 'running')"
+	readTasks = "SELECT " + allColumns + " FROM pl_queue_jobs INDEXED BY pl_queue_jobs_task" +
+		" WHERE pool_id = ? AND task_id IN (SELECT value FROM json_each(?))"
+)
+
+// Load implements [store.Queue].
+func (s *Store) Load(ctx context.Context, pool string) (store.Snapshot, error) {
+	snap, err := s.load(ctx, pool)
+	if err != nil {
+		return store.Snapshot{}, fmt.Errorf("load pool %s: %w", pool, err)
+	}
+	return snap, nil
+}
+
+// load reads the row and the tasks in one transaction, so that they are of the same step.
+func (s *Store) load(ctx context.Context, pool string) (snap store.Snapshot, err error) {
+	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return snap, err
+	}
+	defer func() { _ = tx.Rollback() }()
+	var at int64
+	r := &snap.Row
+	err = tx.QueryRowContext(ctx, readPool, pool).Scan(&r.Rev, &r.MaxUnits, &r.MaxQueueDepth, (*string)(&r.State), &r.Used,
+		&r.Queued, &at, &r.ConfiguredUnits, &r.ConfiguredDepth, &r.LastStep)
+	if errors.Is(err, sql.ErrNoRows) {
+		return snap, nil
+	}
+	if err != nil {
+		return snap, err
+	}
+	r.LastAt = park.FromMicro(at)
+	rows, err := tx.QueryContext(ctx, loadTasks, pool)
+	if err != nil {
+		return snap, err
+	}
+	snap.Tasks, _, err = records(rows, 0)
+	return snap, err
+}
+
+// Records implements [store.Queue].
+func (s *Store) Records(ctx context.Context, pool string, ids []string) ([]park.Record, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return nil, fmt.Errorf("read tasks of pool %s: %w", pool, err)
+	}
+	rows, err := s.db.QueryContext(ctx, readTasks, pool, string(list))
+	if err != nil {
+		return nil, fmt.Errorf("read tasks of pool %s: %w", pool, err)
+	}
+	found, _, err := records(rows, 0)
+	if err != nil {
+		return nil, fmt.Errorf("read tasks of pool %s: %w", pool, err)
+	}
+	return found, nil
+}
+
+// List implements [store.Queue].
+func (s *Store) List(ctx context.Context, pool string, q park.TaskQuery) ([]park.Record, string, error) {
+	query, args, err := listQuery(pool, q)
+	if err != nil {
+		return nil, "", err
+	}
+	rows, err := s.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, "", fmt.Errorf("list tasks of pool %s: %w", pool, err)
+	}
+	found, last, err := records(rows, q.Limit)
+	if err != nil {
+		return nil, "", fmt.Errorf("list tasks of pool %s: %w", pool, err)
+	}
+	if len(found) <= q.Limit {
+		return found, "", nil
+	}
+	return found[:q.Limit], strconv.FormatInt(last, 10), nil
+}
+
+// listQuery asks for one task more than the page holds, to know whether there is a next one.
+func listQuery(pool string, q park.TaskQuery) (query string, args []any, err error) {
+	index, where := "pl_queue_jobs_pool", "pool_id = ?"
+	args = []any{pool}
+	if q.Tenant != "" {
+		index, where = "pl_queue_jobs_tenant", where+" AND tenant = ?"
+		args = append(args, q.Tenant)
+	}
+	if q.Status != "" {
+		where += " AND status = ?"
+		args = append(args, string(q.Status))
+	}
+	if q.Status != "" && q.Status != park.Completed {
+		index, where = "pl_queue_jobs_status", where+" AND status <> 'completed'"
+	}
+	if q.Cursor != "" {
+		below, err := strconv.ParseInt(q.Cursor, 10, 64)
+		if err != nil || below < 1 {
+			return "", nil, park.Errorf(park.InvalidRequest, "cursor must be the next of a page before, not %q", q.Cursor)
+		}
+		where += " AND seq < ?"
+		args = append(args, below)
+	}
+	query = "SELECT " + listColumns + " FROM pl_queue_jobs INDEXED BY " + index + " WHERE " + where + " ORDER BY seq DESC LIMIT ?"
+	return query, append(args, q.Limit+1), nil
+}
+
+// records reads all rows, and returns the seq of the row with the given number, from 1, or else 0.
+func records(rows *sql.Rows, number int) (found []park.Record, seq int64, err error) {
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return nil, 0, err
+	}
+	var s scan
+	dest := s.dest()[:len(columns)]
+	for rows.Next() {
+		s.record = park.Record{}
+		if err := rows.Scan(dest...); err != nil {
+			return nil, 0, err
+		}
+		if err := s.finish(); err != nil {
+			return nil, 0, err
+		}
+		if found = append(found, s.record); len(found) == number {
+			seq = s.seq
+		}
+	}
+	return found, seq, rows.Err()
+}
+
+// scan is a row of pl_queue_jobs under way to a record.
+type scan struct {
+	record                                         park.Record
+	seq, digest                                    int64
+	submitted, started, ended, notBefore, deadline int64
+	command                                        []byte
+}
+
+func (s *scan) dest() []any {
+	r := &s.record
+	return []any{
+		&s.seq, &r.PoolID, &r.TaskID, &r.Tenant, (*string)(&r.Status), (*int8)(&r.Priority), &r.Rank, &r.Units, &r.Attempt,
+		&r.Strikes, &r.Cancelled, &s.submitted, &s.started, &s.ended, &s.notBefore, &s.deadline, (*int64)(&r.Timeout),
+		(*int64)(&r.LeaseTTL), &r.Retry.MaxAttempts, (*int64)(&r.Retry.Backoff), &s.digest, &r.MailboxKey, &r.Node, &r.Lease,
+		&r.Reason, &r.Message, &r.WorkDir, &s.command, (*[]byte)(&r.Result), (*[]byte)(&r.Payload),
+	}
+}
+
+func (s *scan) finish() error {
+	r := &s.record
+	r.Digest = uint64(s.digest)
+	r.SubmittedAt, r.StartedAt, r.EndedAt = park.FromMicro(s.submitted), park.FromMicro(s.started), park.FromMicro(s.ended)
+	r.NotBefore, r.Deadline = park.FromMicro(s.notBefore), park.FromMicro(s.deadline)
+	if len(s.command) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(s.command, &r.Command); err != nil {
+		return fmt.Errorf("command of task %s: %w", r.TaskID, err)
+	}
+	s.command = nil
+	return nil
+}

@@ -1,0 +1,168 @@
+// Package sqlite is the backend that keeps everything in one file, with SQLite.
+//
+// One goroutine owns the only connection that writes. It takes whatever steps, deliveries and settlements
+// wait and makes them durable in one transaction, so the price of the disk's flush is shared; callers are
+// answered after it. Reads go over connections of their own and see what was committed, no more and no less.
+// A lock beside the file keeps a second daemon out.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/parkd-dev/parkd/migrations"
+)
+
+// Config says which file to open.
+type Config struct {
+	Path string // made if need be, with mode 0600
+	Log  *slog.Logger
+}
+
+// Store implements [store.Store].
+type Store struct {
+	db     *sql.DB // reads
+	writer *writer
+	lock   *lock
+	swept  sweep
+	close  sync.Once
+	closed error
+}
+
+// readers is how many reads run at once.
+const readers = 4
+
+// Open opens the database and brings its schema up to date. It refuses a file that another process has open,
+// and one whose schema is newer than this program (a *[migrations.MismatchError]).
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	path, err := place(cfg.Path)
+	if err != nil {
+		return nil, err
+	}
+	l, err := acquire(path)
+	if err != nil {
+		return nil, err
+	}
+	s, err := open(ctx, path, cfg.Log)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), l.release())
+	}
+	s.lock = l
+	return s, nil
+}
+
+// place makes the file and the folder around it, readable by their owner alone, and returns the file's real path.
+func place(path string) (string, error) {
+	if path == "" {
+		return "", errors.New("open database: no path is given")
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("open database: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", fmt.Errorf("open database: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return "", fmt.Errorf("open database: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return "", fmt.Errorf("open database: %w", err)
+	}
+	// The lock goes by the path, so one file must not have two.
+	return filepath.EvalSymlinks(path)
+}
+
+func open(ctx context.Context, path string, log *slog.Logger) (*Store, error) {
+	applied, err := migrate(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range applied {
+		log.Info("migration applied", "path", path, "migration", m.Name)
+	}
+	w, err := newWriter(ctx, path, log)
+	if err != nil {
+		return nil, err
+	}
+	db, err := sql.Open("sqlite", source(path, "mode=ro", readPragmas()...))
+	if err != nil {
+		return nil, errors.Join(err, w.stop())
+	}
+	db.SetMaxOpenConns(readers)
+	db.SetMaxIdleConns(readers)
+	s := &Store{db: db, writer: w}
+	if err := w.recall(ctx, db); err != nil {
+		return nil, errors.Join(err, db.Close(), w.stop())
+	}
+	go w.loop()
+	return s, nil
+}
+
+// migrate brings the schema up to date and makes sure that the file's name is on the disk.
+func migrate(ctx context.Context, path string) ([]migrations.Migration, error) {
+	db, err := sql.Open("sqlite", source(path, "_txlock=immediate", writePragmas()...))
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	schema, err := migrations.New(db, migrations.SQLite)
+	if err != nil {
+		return nil, err
+	}
+	applied, err := schema.Up(ctx)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	return applied, errors.Join(dir.Sync(), dir.Close())
+}
+
+// source returns the data source name of a file.
+func source(path, mode string, pragmas ...string) string {
+	var q strings.Builder
+	q.WriteString(mode)
+	for _, p := range pragmas {
+		q.WriteString("&_pragma=" + url.QueryEscape(p))
+	}
+	u := url.URL{Scheme: "file", Path: path, RawQuery: q.String()}
+	return u.String()
+}
+
+func writePragmas() []string {
+	return []string{
+		"busy_timeout(5000)", "page_size(8192)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(0)",
+		"mmap_size(0)", "temp_store(MEMORY)", "cache_size(-65536)", "journal_size_limit(67108864)",
+		"wal_autocheckpoint(" + strconv.Itoa(checkpointPages) + ")",
+	}
+}
+
+func readPragmas() []string {
+	return []string{"busy_timeout(5000)", "query_only(1)", "mmap_size(0)", "temp_store(MEMORY)", "cache_size(-16384)"}
+}
+
+// Close finishes what was asked for, folds the write-ahead log into the file and lets go of the lock.
+// What is asked for later is refused.
+func (s *Store) Close() error {
+	s.close.Do(func() {
+		s.closed = errors.Join(s.writer.finish(), s.db.Close(), s.lock.release())
+	})
+	return s.closed
+}

@@ -1,0 +1,101 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strconv"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// timeline is a table whose rows are found by time although no index has it. Rows are written nearly in order
+// of their times; column late is what must be added so that time + late never falls along seq.
+type timeline struct{ table, time string }
+
+func jobTimes() timeline     { return timeline{"pl_queue_jobs", "submitted_at"} }
+func messageTimes() timeline { return timeline{"pl_mailbox_messages", "created_at"} }
+func eventTimes() timeline   { return timeline{"pl_audit_events", "at"} }
+
+func timelines() []timeline { return []timeline{jobTimes(), messageTimes(), eventTimes()} }
+
+// usuallyLate is what rows may be late without being indexed as such, in microseconds.
+const usuallyLate = 60_000_000
+
+// clock is the largest time + late of a table.
+type clock int64
+
+// stamp returns the time and the lateness of the next row.
+func (c *clock) stamp(at park.Time) (us, late int64) {
+	us = at.Micro()
+	*c = max(*c, clock(us))
+	return us, int64(*c) - us
+}
+
+// clocks are those of all tables.
+type clocks struct{ jobs, messages, events clock }
+
+func (c *clocks) of(t timeline) *clock {
+	switch t {
+	case jobTimes():
+		return &c.jobs
+	case messageTimes():
+		return &c.messages
+	}
+	return &c.events
+}
+
+func (t timeline) latest() string {
+	return "SELECT " + t.time + " + late FROM " + t.table + " ORDER BY seq DESC LIMIT 1"
+}
+
+func (t timeline) probe() string {
+	return "SELECT seq, " + t.time + " + late FROM " + t.table + " WHERE seq >= ? ORDER BY seq LIMIT 1"
+}
+
+func (t timeline) latest60() string {
+	return "SELECT late FROM " + t.table + " INDEXED BY " + t.table + "_late WHERE late > " +
+		strconv.Itoa(usuallyLate) + " ORDER BY late DESC LIMIT 1"
+}
+
+func (t timeline) last() string {
+	return "SELECT seq FROM " + t.table + " ORDER BY seq DESC LIMIT 1"
+}
+
+// from returns a seq such that every row with a time of at least us has it or a higher one.
+func (t timeline) from(ctx context.Context, db *sql.DB, us int64) (int64, error) {
+	low, high := int64(0), int64(0)
+	err := db.QueryRowContext(ctx, t.last()).Scan(&high)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	for high++; low < high; {
+		mid := low + (high-low)/2
+		var seq, written int64
+		err := db.QueryRowContext(ctx, t.probe(), mid).Scan(&seq, &written)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			high = mid
+		case err != nil:
+			return 0, err
+		case written >= us:
+			high = mid
+		default:
+			low = seq + 1
+		}
+	}
+	return low, nil
+}
+
+// until returns a seq such that every row with a time before us has a lower one.
+func (t timeline) until(ctx context.Context, db *sql.DB, us int64) (int64, error) {
+	late := int64(usuallyLate)
+	err := db.QueryRowContext(ctx, t.latest60()).Scan(&late)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, err
+	}
+	return t.from(ctx, db, us+late)
+}

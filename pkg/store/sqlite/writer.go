@@ -1,0 +1,280 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+
+	"modernc.org/sqlite"
+
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+const (
+	// checkpointPages is how far the write-ahead log grows before it is folded into the database.
+	checkpointPages = 2000
+	// batchRows bounds, roughly, how many rows go into one transaction.
+	batchRows = 8192
+)
+
+var errClosed = errors.New("the database is closed")
+
+// writer owns the connection that writes. Everything but jobs, quit and gone belongs to its goroutine.
+type writer struct {
+	jobs chan *job
+	quit chan struct{} // closed: take no more jobs
+	gone chan struct{} // closed: the last job is answered
+
+	log *slog.Logger
+	*conn
+	statements
+	clocks clocks
+	err    error // of the end
+}
+
+// job is one change that happens whole or not at all. A job may be done more than once; only the last time counts.
+type job struct {
+	ctx  context.Context
+	do   func(*writer) error
+	rows int // roughly how many it writes
+	err  error
+	done chan struct{}
+}
+
+func newWriter(ctx context.Context, path string, log *slog.Logger) (*writer, error) {
+	c, err := connect(ctx, source(path, "_txlock=immediate", writePragmas()...))
+	if err != nil {
+		return nil, err
+	}
+	w := &writer{
+		jobs: make(chan *job, 64), quit: make(chan struct{}), gone: make(chan struct{}),
+		log: log, conn: c,
+	}
+	if err := errors.Join(w.assert(), w.statements.prepare(c)); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return w, nil
+}
+
+// assert refuses a connection on which an answered commit could be lost.
+func (w *writer) assert() error {
+	mode, err := w.once("PRAGMA journal_mode")
+	if err != nil {
+		return err
+	}
+	sync, err := w.once("PRAGMA synchronous")
+	if err != nil {
+		return err
+	}
+	version, err := w.once("SELECT sqlite_version()")
+	if err != nil {
+		return err
+	}
+	switch v, _ := version.(string); {
+	case mode != "wal":
+		return fmt.Errorf("journal_mode is %v but must be wal: the file system may not support it", mode)
+	case sync != int64(2):
+		return fmt.Errorf("synchronous is %v but must be 2 (FULL)", sync)
+	case !atLeast(v, 3, 51, 3):
+		return fmt.Errorf("SQLite %s can corrupt a write-ahead log: 3.51.3 or later is needed", v)
+	}
+	return nil
+}
+
+func atLeast(version string, want ...int) bool {
+	parts := strings.Split(version, ".")
+	for i, w := range want {
+		n := 0
+		if i < len(parts) {
+			n, _ = strconv.Atoi(parts[i])
+		}
+		if n != w {
+			return n > w
+		}
+	}
+	return true
+}
+
+// recall reads how far the clocks of the tables had come.
+func (w *writer) recall(ctx context.Context, db *sql.DB) error {
+	for _, t := range timelines() {
+		var written int64
+		err := db.QueryRowContext(ctx, t.latest()).Scan(&written)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return fmt.Errorf("read table %s: %w", t.table, err)
+		}
+		*w.clocks.of(t) = clock(written)
+	}
+	return nil
+}
+
+// write has the writer do a change and waits until it is durable. Where ctx ends first the change may or may
+// not happen.
+func (s *Store) write(ctx context.Context, rows int, do func(*writer) error) error {
+	j := &job{ctx: ctx, do: do, rows: rows, done: make(chan struct{})}
+	w := s.writer
+	select {
+	case <-w.quit:
+		return errClosed
+	default:
+	}
+	select {
+	case w.jobs <- j:
+	case <-w.quit:
+		return errClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-j.done:
+		return j.err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-w.gone:
+	}
+	select {
+	case <-j.done:
+		return j.err
+	default:
+		return errClosed
+	}
+}
+
+// loop does jobs until it is told to quit, and then those that still wait.
+func (w *writer) loop() {
+	defer close(w.gone)
+	for {
+		select {
+		case j := <-w.jobs:
+			w.commit(w.collect(j))
+			continue
+		default:
+		}
+		select {
+		case j := <-w.jobs:
+			w.commit(w.collect(j))
+		case <-w.quit:
+			select {
+			case j := <-w.jobs:
+				w.commit(w.collect(j))
+			default:
+				w.err = w.stop()
+				return
+			}
+		}
+	}
+}
+
+// collect takes the jobs that wait behind the first, as many as belong into one transaction.
+func (w *writer) collect(first *job) []*job {
+	batch := []*job{first}
+	for rows := first.rows; rows < batchRows; {
+		select {
+		case j := <-w.jobs:
+			batch = append(batch, j)
+			rows += j.rows
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// commit does the jobs in one transaction and answers them. A job that changed nothing and says so (a conflict)
+// leaves the others alone. After any other failure the transaction is taken back and each job has one of its own.
+func (w *writer) commit(batch []*job) {
+	if w.together(batch) {
+		for _, j := range batch {
+			w.together([]*job{j})
+		}
+	}
+	for _, j := range batch {
+		close(j.done)
+	}
+}
+
+// together does the jobs in one transaction. It reports whether they should be done one by one instead.
+func (w *writer) together(batch []*job) (apart bool) {
+	before := w.clocks
+	err := w.transact(batch)
+	if err == nil {
+		return false
+	}
+	w.clocks = before
+	if _, rerr := w.rollback.run(); rerr != nil && !isNoTransaction(rerr) {
+		w.log.Error("rollback failed", "error", rerr)
+	}
+	if len(batch) > 1 && !isSick(err) {
+		return true
+	}
+	for _, j := range batch {
+		j.err = err
+	}
+	return false
+}
+
+func (w *writer) transact(batch []*job) error {
+	if _, err := w.begin.run(); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	for _, j := range batch {
+		if j.err = j.ctx.Err(); j.err != nil {
+			continue
+		}
+		j.err = j.do(w)
+		if _, unchanged := errors.AsType[*store.Conflict](j.err); j.err != nil && !unchanged {
+			return j.err
+		}
+	}
+	if _, err := w.end.run(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+// isSick reports whether the disk or the memory failed rather than the job.
+func isSick(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return false
+	}
+	switch e.Code() & 0xff {
+	case sqliteBusy, sqliteNoMem, sqliteReadOnly, sqliteIOErr, sqliteCorrupt, sqliteFull, sqliteCantOpen:
+		return true
+	}
+	return false
+}
+
+// isNoTransaction reports whether err says that there is nothing to take back: SQLite has done so by itself.
+func isNoTransaction(err error) bool {
+	return strings.Contains(err.Error(), "no transaction is active")
+}
+
+// Primary result codes of SQLite, see https://www.sqlite.org/rescode.html.
+const (
+	sqliteBusy     = 5
+	sqliteNoMem    = 7
+	sqliteReadOnly = 8
+	sqliteIOErr    = 10
+	sqliteCorrupt  = 11
+	sqliteFull     = 13
+	sqliteCantOpen = 14
+)
+
+// finish has the writer do what waits and close its connection.
+func (w *writer) finish() error {
+	close(w.quit)
+	<-w.gone
+	return w.err
+}
+
+// stop closes the connection. The last connection to close folds the write-ahead log into the database.
+func (w *writer) stop() error {
+	_, err := w.once("PRAGMA wal_checkpoint(TRUNCATE)")
+	w.statements.close()
+	return errors.Join(err, w.Close())
+}
