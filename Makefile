@@ -1,0 +1,43 @@
+# Everything here is a short name for a command that works without make.
+
+GOLANGCI := go tool -modfile=.ci/tools/go.mod golangci-lint
+BIN      := parkd
+
+.PHONY: build test check lint generate bench kill-test loadtest fuzz clean
+
+build: ## the binary, here
+	CGO_ENABLED=0 go build -trimpath -o $(BIN) .
+
+test: ## the tests alone, with the race detector
+	go test -race ./...
+
+check: ## all that a change must pass
+	sh .ci/run
+
+lint:
+	$(GOLANGCI) run ./...
+
+generate: ## completions and the schema of the configuration
+	sh .ci/generate
+
+bench: ## cost of a task, a step, a commit; with 1,000 to 1,000,000 parked
+	go test -run '^$$' -bench . -benchmem ./pkg/lot ./pkg/engine ./pkg/store/...
+
+kill-test: ## 200 rounds of kill -9 in the middle of submissions
+	PARKD_KILL_ROUNDS=200 go test -count=1 -timeout 60m -run TestKill -v ./pkg/daemon
+
+loadtest: build ## the promises, on memory and on file
+	./$(BIN) loadtest -n 10000 --backend memory
+	./$(BIN) loadtest -n 10000 --backend file
+	./$(BIN) loadtest -n 10000 --backend file --restart
+
+FUZZTIME := 2m
+fuzz: ## each fuzz target for FUZZTIME
+	@grep -rl --include='*_test.go' 'func Fuzz' pkg | while read -r f; do \
+		for t in $$(sed -n 's/^func \(Fuzz[A-Za-z]*\).*/\1/p' "$$f"); do \
+			go test -run '^$$' -fuzz "^$$t$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$f")" || exit 1; \
+		done; \
+	done
+
+clean:
+	rm -f $(BIN)

@@ -1,0 +1,243 @@
+// Package client reaches a daemon over HTTP: it is the [park.Service] of another process.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// ErrUnreachable is the error where no daemon answers, or its answer broke off: whether the request had an
+// effect is then unknown. It wraps what the network said.
+var ErrUnreachable = errors.New("no daemon answers")
+
+// Config says where the daemon is. One of URL and Socket is needed.
+type Config struct {
+	URL    string // http://host:port, or https; a path in it is put before every request's
+	Socket string // path of a unix socket; wins over URL
+	Token  string // sent as Authorization: Bearer
+}
+
+// Client is a daemon as a service. It keeps connections open between requests.
+type Client struct {
+	base  string
+	token string
+	http  *http.Client
+}
+
+var _ park.Service = (*Client)(nil)
+
+const (
+	// answerWithin bounds a request, beside what it asks the daemon to wait.
+	answerWithin = time.Minute
+	// keptConnections lets as many callers work at once without dialling anew.
+	keptConnections = 1024
+	maxProblem      = 64 << 10
+)
+
+// New returns a client. It does not speak to the daemon yet.
+func New(c Config) (*Client, error) {
+	dialer := &net.Dialer{Timeout: 10 * time.Second}
+	transport := &http.Transport{
+		DialContext: dialer.DialContext, Proxy: http.ProxyFromEnvironment,
+		MaxIdleConns: keptConnections, MaxIdleConnsPerHost: keptConnections, IdleConnTimeout: time.Minute,
+		TLSHandshakeTimeout: 10 * time.Second, DisableCompression: true,
+	}
+	base := "http://localhost"
+	if c.Socket != "" {
+		transport.Proxy = nil
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", c.Socket)
+		}
+	} else {
+		u, err := url.Parse(c.URL)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" {
+			return nil, fmt.Errorf("the daemon's address must look like http://127.0.0.1:7275, not %q", c.URL)
+		}
+		base = strings.TrimRight(u.String(), "/")
+	}
+	return &Client{base: base, token: c.Token, http: &http.Client{
+		Transport: transport,
+		// A daemon does not redirect: whoever does is somebody else, and gets no token.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}, nil
+}
+
+// Close drops idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Health returns what the daemon says of itself.
+func (c *Client) Health(ctx context.Context) (map[string]any, error) {
+	var out map[string]any
+	return out, c.call(ctx, request{method: http.MethodGet, path: "/health"}, &out)
+}
+
+// request is one request of a client.
+type request struct {
+	method string
+	path   string // escaped
+	query  url.Values
+	body   any           // sent as JSON; nil for none
+	wait   time.Duration // that the daemon is asked to wait
+	// open bounds nothing: the request lasts as long as the work that it asks for.
+	open   bool
+	header http.Header
+}
+
+// call sends a request and reads the answer into out, unless that is nil.
+func (c *Client) call(ctx context.Context, r request, out any) error {
+	if !r.open {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, answerWithin+r.wait)
+		defer cancel()
+	}
+	resp, err := c.send(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if out == nil || resp.StatusCode == http.StatusNoContent {
+		_, err = io.Copy(io.Discard, resp.Body)
+	} else {
+		var b []byte
+		if b, err = io.ReadAll(resp.Body); err == nil {
+			return decode(resp, b, out)
+		}
+	}
+	if err != nil {
+		return broken(ctx, err)
+	}
+	return nil
+}
+
+func decode(resp *http.Response, b []byte, out any) error {
+	if err := json.Unmarshal(b, out); err != nil {
+		return fmt.Errorf("%s did not answer as parkd does: %w", resp.Request.URL.Host, err)
+	}
+	return nil
+}
+
+// send sends a request and returns the answer, which the caller closes, or the error that it tells.
+func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
+	var body io.Reader
+	if r.body != nil {
+		b, err := json.Marshal(r.body)
+		if err != nil {
+			return nil, park.Errorf(park.InvalidRequest, "the request cannot be written as JSON: %v", err)
+		}
+		body = bytes.NewReader(b)
+	}
+	at := c.base + r.path
+	if len(r.query) > 0 {
+		at += "?" + r.query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, at, body)
+	if err != nil {
+		return nil, fmt.Errorf("make a request: %w", err)
+	}
+	for name, values := range r.header {
+		req.Header[name] = values
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, broken(ctx, err)
+	}
+	if resp.StatusCode >= http.StatusMultipleChoices {
+		defer resp.Body.Close()
+		return nil, problemOf(resp)
+	}
+	return resp, nil
+}
+
+// broken returns the error of a request that got no whole answer.
+func broken(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return ctx.Err()
+	}
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err
+	}
+	return fmt.Errorf("%w: %w", ErrUnreachable, err)
+}
+
+// A problem is an error as the daemon sends it (RFC 9457).
+type problem struct {
+	Title  string    `json:"title"`
+	Detail string    `json:"detail"`
+	Code   park.Code `json:"code"`
+}
+
+// problemOf returns the error that an answer tells.
+func problemOf(resp *http.Response) error {
+	b, _ := io.ReadAll(io.LimitReader(resp.Body, maxProblem))
+	var p problem
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if kind != "application/problem+json" || json.Unmarshal(b, &p) != nil || p.Code == "" {
+		return fmt.Errorf("%s answered %s and is perhaps not parkd", resp.Request.URL.Host, resp.Status)
+	}
+	e := &park.Error{Code: p.Code, Detail: p.Detail}
+	if secs, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil {
+		e.RetryAfter = time.Duration(secs) * time.Second
+	}
+	return e
+}
+
+// path joins escaped segments.
+func path(segments ...string) string {
+	var b strings.Builder
+	for _, s := range segments {
+		b.WriteByte('/')
+		b.WriteString(segment(s))
+	}
+	return b.String()
+}
+
+// segment escapes one segment of a path. The names . and .. would otherwise be taken for steps between folders.
+func segment(s string) string {
+	if s == "." || s == ".." {
+		return strings.ReplaceAll(s, ".", "%2E")
+	}
+	return url.PathEscape(s)
+}
+
+func set(q url.Values, name, value string) {
+	if value != "" {
+		q.Set(name, value)
+	}
+}
+
+func setLimit(q url.Values, n int) {
+	if n != 0 {
+		q.Set("limit", strconv.Itoa(n))
+	}
+}
+
+func setTime(q url.Values, name string, t park.Time) {
+	if !t.IsZero() {
+		q.Set(name, t.String())
+	}
+}
+
+func setWait(q url.Values, d time.Duration) {
+	if d > 0 {
+		q.Set("wait", d.String())
+	}
+}

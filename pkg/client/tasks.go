@@ -1,0 +1,127 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// Submit implements [park.TaskService].
+func (c *Client) Submit(ctx context.Context, pool string, tasks []park.Submission) ([]park.SubmitResult, error) {
+	if len(tasks) == 1 {
+		return c.submitOne(ctx, pool, &tasks[0])
+	}
+	var answer struct {
+		Results []batchResult `json:"results"`
+	}
+	r := request{
+		method: http.MethodPost, path: path("pools", pool) + "/tasks:batch",
+		body: map[string]any{"tasks": tasks},
+	}
+	if err := c.call(ctx, r, &answer); err != nil {
+		return nil, err
+	}
+	if len(answer.Results) != len(tasks) {
+		return nil, fmt.Errorf("the daemon answered %d results for %d tasks", len(answer.Results), len(tasks))
+	}
+	out := make([]park.SubmitResult, len(tasks))
+	for i, r := range answer.Results {
+		out[i] = park.SubmitResult(r)
+	}
+	return out, nil
+}
+
+// submitOne sends a single task. What is wrong with the task is its result; anything else fails the call.
+func (c *Client) submitOne(ctx context.Context, pool string, task *park.Submission) ([]park.SubmitResult, error) {
+	out := make([]park.SubmitResult, 1)
+	r := request{method: http.MethodPost, path: path("pools", pool, "tasks"), body: task}
+	err := c.call(ctx, r, &out[0].Accepted)
+	if refused, ok := errors.AsType[*park.Error](err); ok && concernsTask(refused.Code) {
+		out[0].Err = refused
+		return out, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func concernsTask(code park.Code) bool {
+	switch code.HTTPStatus() {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusConflict, http.StatusRequestEntityTooLarge:
+		return true
+	}
+	return false
+}
+
+// batchResult is one result of a batch on the wire: a 202's body or a problem.
+type batchResult park.SubmitResult
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (r *batchResult) UnmarshalJSON(b []byte) error {
+	var v struct {
+		park.Accepted
+		// Of a problem; its status is a number where that of a task is a word.
+		Status     json.RawMessage `json:"status"`
+		Code       park.Code       `json:"code"`
+		Detail     string          `json:"detail"`
+		RetryAfter int64           `json:"retryAfterSecs"`
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
+		return err
+	}
+	if v.Code != "" {
+		r.Err = &park.Error{Code: v.Code, Detail: v.Detail, RetryAfter: time.Duration(v.RetryAfter) * time.Second}
+		return nil
+	}
+	r.Accepted = v.Accepted
+	return json.Unmarshal(v.Status, &r.Accepted.Status)
+}
+
+// Task implements [park.TaskService].
+func (c *Client) Task(ctx context.Context, pool, id string, wait time.Duration) (park.Task, error) {
+	q := url.Values{}
+	setWait(q, wait)
+	var t park.Task
+	err := c.call(ctx, request{method: http.MethodGet, path: path("pools", pool, "tasks", id), query: q, wait: wait}, &t)
+	return t, err
+}
+
+// Tasks implements [park.TaskService].
+func (c *Client) Tasks(ctx context.Context, pool string, q park.TaskQuery) (park.TaskPage, error) {
+	v := url.Values{}
+	set(v, "status", string(q.Status))
+	set(v, "tenant", q.Tenant)
+	set(v, "cursor", q.Cursor)
+	setLimit(v, q.Limit)
+	var page park.TaskPage
+	err := c.call(ctx, request{method: http.MethodGet, path: path("pools", pool, "tasks"), query: v}, &page)
+	return page, err
+}
+
+// Cancel implements [park.TaskService].
+func (c *Client) Cancel(ctx context.Context, pool, id string) (park.Task, error) {
+	var t park.Task
+	err := c.call(ctx, request{method: http.MethodDelete, path: path("pools", pool, "tasks", id), open: true}, &t)
+	return t, err
+}
+
+// Log implements [park.TaskService].
+func (c *Client) Log(ctx context.Context, pool, id string, follow bool) (io.ReadCloser, error) {
+	q := url.Values{}
+	if follow {
+		q.Set("follow", "true")
+	}
+	resp, err := c.send(ctx, request{method: http.MethodGet, path: path("pools", pool, "tasks", id, "log"), query: q})
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}

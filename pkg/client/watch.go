@@ -1,0 +1,144 @@
+package client
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+const (
+	// silence is how long a stream may say nothing: a daemon sends a sign of life far more often.
+	silence = time.Minute
+	maxLine = 16 << 20
+)
+
+// Watch implements [park.AuditService]. When the stream breaks it yields the error and, unless the caller
+// stops, connects again where it was: no event is left out and none comes twice. An error that the daemon
+// itself answers ends it.
+func (c *Client) Watch(ctx context.Context, q park.AuditQuery) iter.Seq2[park.Event, error] {
+	return func(yield func(park.Event, error) bool) {
+		s := stream{client: c, query: q, yield: yield}
+		pause := backoff.NewExponentialBackOff()
+		pause.InitialInterval, pause.MaxInterval = 100*time.Millisecond, 3*time.Second
+		for {
+			fed, err := s.read(ctx)
+			if s.stopped {
+				return
+			}
+			if ctx.Err() != nil {
+				yield(park.Event{}, ctx.Err())
+				return
+			}
+			if !yield(park.Event{}, err) || !errors.Is(err, ErrUnreachable) && park.CodeOf(err) != park.StorageUnavailable {
+				return
+			}
+			if fed {
+				pause.Reset()
+			}
+			if !rest(ctx, pause.NextBackOff()) {
+				yield(park.Event{}, ctx.Err())
+				return
+			}
+		}
+	}
+}
+
+func rest(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// stream is a watch over all its connections.
+type stream struct {
+	client  *Client
+	query   park.AuditQuery // moves on with what was read
+	yield   func(park.Event, error) bool
+	stopped bool // by the caller
+}
+
+// read yields what one connection brings. It reports whether anything came; it ends only with an error, or stopped.
+func (s *stream) read(ctx context.Context) (fed bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	resp, err := s.client.send(ctx, s.request())
+	if err != nil {
+		return false, err
+	}
+	defer resp.Body.Close()
+	s.begin(resp)
+	quiet := time.AfterFunc(silence, func() { cancel(errors.New("the daemon sends no sign of life")) })
+	defer quiet.Stop()
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, maxLine)
+	for lines.Scan() {
+		quiet.Reset(silence)
+		data, ok := bytes.CutPrefix(lines.Bytes(), []byte("data:"))
+		if !ok {
+			continue
+		}
+		fed = true
+		if err := s.event(data); err != nil || s.stopped {
+			return fed, err
+		}
+	}
+	return fed, s.broken(ctx, lines.Err())
+}
+
+func (s *stream) broken(ctx context.Context, err error) error {
+	if err == nil {
+		err = io.ErrUnexpectedEOF
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	return fmt.Errorf("%w: the stream of events broke off: %w", ErrUnreachable, err)
+}
+
+func (s *stream) request() request {
+	r := request{method: http.MethodGet, path: "/events", query: filters(s.query), open: true, header: http.Header{}}
+	setTime(r.query, "since", s.query.Since)
+	setTime(r.query, "until", s.query.Until)
+	if s.query.Cursor != "" {
+		r.header.Set("Last-Event-Id", s.query.Cursor)
+	}
+	return r
+}
+
+// begin fixes where a watch began that was to begin now: should the connection break before a first event,
+// the next one begins there too.
+func (s *stream) begin(resp *http.Response) {
+	if s.query.Cursor != "" || !s.query.Since.IsZero() {
+		return
+	}
+	if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		s.query.Since = park.At(at)
+	}
+}
+
+func (s *stream) event(data []byte) error {
+	var e park.Event
+	if err := json.Unmarshal(data, &e); err != nil {
+		return fmt.Errorf("the daemon sent an event that cannot be read: %w", err)
+	}
+	e.Ord = ord(e.EventID)
+	s.query.Cursor, s.query.Since = e.EventID, park.Time{}
+	s.stopped = !s.yield(e, nil)
+	return nil
+}
