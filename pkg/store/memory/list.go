@@ -49,6 +49,7 @@ type listing struct {
 	*pool
 	park.TaskQuery
 	below int64 // the number of the last task looked at
+	last  int64 // and of the last one found
 	found []park.Record
 	next  string
 }
@@ -93,11 +94,11 @@ func (l *listing) take(t *task) bool {
 		return true
 	}
 	if len(l.found) == l.Limit {
-		l.next = strconv.FormatInt(t.number+1, 10)
+		l.next = strconv.FormatInt(l.last, 10)
 		return false
 	}
 	r := t.Record
 	r.Payload = nil
-	l.found = append(l.found, r)
+	l.found, l.last = append(l.found, r), t.number
 	return true
 }

@@ -12,4 +12,12 @@ func open(testing.TB) store.Store { return memory.New() }
 
 func TestStore(t *testing.T) { storetest.Run(t, open) }
 
+// TestShared has two engines' worth of callers on one store.
+func TestShared(t *testing.T) {
+	storetest.RunShared(t, func(testing.TB) (a, b store.Store) {
+		s := memory.New()
+		return s, s
+	})
+}
+
 func BenchmarkCommit(b *testing.B) { storetest.Bench(b, open) }

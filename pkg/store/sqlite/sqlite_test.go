@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
 	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
@@ -28,3 +29,28 @@ func openAt(t testing.TB, path string) *sqlite.Store {
 func TestStore(t *testing.T) { storetest.Run(t, open) }
 
 func BenchmarkCommit(b *testing.B) { storetest.Bench(b, open) }
+
+// TestDifferential holds the file against memory, and opens it again now and then.
+func TestDifferential(t *testing.T) {
+	storetest.Differential(t, func(testing.TB) store.Store { return memory.New() }, openReopening)
+}
+
+// reopening is a store that can be closed and opened again.
+type reopening struct {
+	*sqlite.Store
+	t    testing.TB
+	path string
+}
+
+func openReopening(t testing.TB) store.Store {
+	path := filepath.Join(t.TempDir(), "parkd.db")
+	return &reopening{Store: openAt(t, path), t: t, path: path}
+}
+
+func (r *reopening) Reopen() error {
+	if err := r.Close(); err != nil {
+		return err
+	}
+	r.Store = openAt(r.t, r.path)
+	return nil
+}

@@ -19,14 +19,16 @@ type Feed struct {
 	Ended   []string                // the tasks that have ended, in order
 	Queued  []string
 	Running []string
+	Log     []park.Event // of the steps so far
 
 	pool   string
 	prefix string
-	number int
+	number int // of the task submitted last
+	rank   int64
 	now    time.Time
 	step   *store.Step
-	fresh  map[string]bool // inserted by the open step
-	dirty  map[string]bool
+	fresh  []string        // inserted by the open step, in order
+	dirty  map[string]bool // touched by it
 }
 
 // Epoch is when the time of every feed begins.
@@ -42,7 +44,21 @@ func NewFeed(pool string) *Feed {
 
 func (f *Feed) begin() {
 	f.step = &store.Step{PoolID: f.pool}
-	f.fresh, f.dirty = make(map[string]bool), make(map[string]bool)
+	f.fresh, f.dirty = nil, make(map[string]bool)
+}
+
+// Committed returns the pool's row as a store has it.
+func (f *Feed) Committed() park.PoolRow {
+	if f.Row.Rev == 0 {
+		return park.PoolRow{}
+	}
+	return f.Row
+}
+
+// Post owes a parcel to another place.
+func (f *Feed) Post(p store.Parcel) {
+	p.Since = f.Now()
+	f.step.Outbox = append(f.step.Outbox, p)
 }
 
 // Pass lets time go by.
@@ -67,18 +83,19 @@ func (f *Feed) Event(a park.Action, r *park.Record, detail string) {
 // Submit parks a new task; edit may change it first.
 func (f *Feed) Submit(edit func(*park.Record)) *park.Record {
 	f.number++
+	f.rank++
 	r := &park.Record{
 		Spec: park.Spec{
 			PoolID: f.pool, TaskID: f.prefix + strconv.Itoa(f.number), Tenant: "acme", MailboxKey: "alice", Units: 1,
 			SubmittedAt: f.Now(), Payload: json.RawMessage(`{"n":` + strconv.Itoa(f.number) + `}`),
 		},
-		State: park.State{Status: park.Queued, Rank: int64(f.number)},
+		State: park.State{Status: park.Queued, Rank: f.rank},
 	}
 	if edit != nil {
 		edit(r)
 	}
 	f.Tasks[r.TaskID] = r
-	f.fresh[r.TaskID] = true
+	f.fresh = append(f.fresh, r.TaskID)
 	f.Queued = append(f.Queued, r.TaskID)
 	f.Row.Queued++
 	f.Event(park.ActSubmit, r, "")
@@ -107,8 +124,8 @@ func (f *Feed) Requeue(id string) {
 	f.Row.Queued++
 	f.Row.Used -= r.Units
 	f.Event(park.ActRequeue, r, `{"reason":"node_lost"}`)
-	f.number++
-	r.State = park.State{Status: park.Queued, Attempt: r.Attempt, Rank: int64(f.number), Strikes: r.Strikes + 1, NotBefore: park.At(f.now.Add(time.Second))}
+	f.rank++
+	r.State = park.State{Status: park.Queued, Attempt: r.Attempt, Rank: f.rank, Strikes: r.Strikes + 1, NotBefore: park.At(f.now.Add(time.Second))}
 	f.dirty[id] = true
 }
 
@@ -156,15 +173,14 @@ func (f *Feed) Next() *store.Step {
 	st.ID = fmt.Sprintf("%s/%d/%x", f.pool, f.Row.Rev, rand.Uint64())
 	f.Row.LastStep = st.ID
 	st.Row = f.Row
-	for id := range f.fresh {
+	for _, id := range f.fresh {
 		st.Inserts = append(st.Inserts, *f.Tasks[id])
+		delete(f.dirty, id)
 	}
-	byTask(st.Inserts)
 	for id := range f.dirty {
-		if !f.fresh[id] {
-			st.Updates = append(st.Updates, store.Update{TaskID: id, State: f.Tasks[id].State})
-		}
+		st.Updates = append(st.Updates, store.Update{TaskID: id, State: f.Tasks[id].State})
 	}
+	f.Log = append(f.Log, st.Events...)
 	f.begin()
 	return st
 }

@@ -4,8 +4,8 @@ package storetest
 
 import (
 	"cmp"
-	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -21,19 +21,47 @@ type Open func(testing.TB) store.Store
 
 // Run tests every method of a store, alone and together, each test on a store of its own.
 func Run(t *testing.T, open Open) {
-	for name, group := range map[string]map[string]func(*testing.T, store.Store){
-		"Commit": commitTests(), "Read": readTests(), "Outbox": outboxTests(),
-		"Mailbox": mailboxTests(), "Audit": auditTests(), "Prune": pruneTests(), "Race": raceTests(),
+	for name, tests := range map[string]group{
+		"Commit": commitTests(), "Conflict": conflictTests(), "List": listTests(), "Outbox": outboxTests(),
+		"Mailbox": mailboxTests(), "Audit": auditTests(), "Prune": pruneTests(), "Odd": oddTests(),
 	} {
 		t.Run(name, func(t *testing.T) {
-			for name, test := range group {
+			for name, test := range tests {
 				t.Run(name, func(t *testing.T) { test(t, open(t)) })
 			}
 		})
 	}
+	t.Run("Race", func(t *testing.T) {
+		for name, test := range raceTests() {
+			t.Run(name, func(t *testing.T) {
+				s := open(t)
+				test(t, s, s)
+			})
+		}
+	})
 }
 
-func ctx(t testing.TB) context.Context { return t.Context() }
+// RunShared tests two stores that open returns on one fresh database: what one has committed the other sees.
+func RunShared(t *testing.T, open func(testing.TB) (a, b store.Store)) {
+	for name, test := range raceTests() {
+		t.Run(name, func(t *testing.T) {
+			a, b := open(t)
+			test(t, a, b)
+		})
+	}
+	for name, test := range sharedTests() {
+		t.Run(name, func(t *testing.T) {
+			a, b := open(t)
+			test(t, a, b)
+		})
+	}
+}
+
+// group is tests by name, each of one store.
+type group = map[string]func(*testing.T, store.Store)
+
+// pair is tests by name, each of two stores on one database, which may be one and the same.
+type pair = map[string]func(t *testing.T, a, b store.Store)
 
 func commit(t testing.TB, s store.Store, step *store.Step) {
 	t.Helper()
@@ -69,13 +97,20 @@ func byTask(records []park.Record) {
 // same fails the test where two values differ; nothing and emptiness are the same.
 func same(t testing.TB, what string, got, want any) {
 	t.Helper()
-	if diff := gocmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+	if diff := difference(want, got); diff != "" {
 		t.Fatalf("%s (-want +got):\n%s", what, diff)
 	}
 }
 
-// must returns v, or fails the test.
-func must[T any](v T, err error) func(testing.TB) T {
+func difference(a, b any) string {
+	if reflect.DeepEqual(a, b) { // which is quicker
+		return ""
+	}
+	return gocmp.Diff(a, b, cmpopts.EquateEmpty())
+}
+
+// got returns a function that gives back v, or fails the test where err is not nil.
+func got[T any](v T, err error) func(testing.TB) T {
 	return func(t testing.TB) T {
 		t.Helper()
 		if err != nil {
@@ -84,6 +119,51 @@ func must[T any](v T, err error) func(testing.TB) T {
 		return v
 	}
 }
+
+func list(t testing.TB, s store.Store, pool string, q park.TaskQuery) ([]park.Record, string) {
+	t.Helper()
+	found, next, err := s.List(t.Context(), pool, q)
+	if err != nil {
+		t.Fatalf("list tasks of pool %s: %v", pool, err)
+	}
+	return found, next
+}
+
+func messages(t testing.TB, s store.Store, q park.MailboxQuery) []park.Message {
+	t.Helper()
+	if q.Limit == 0 {
+		q.Limit = all
+	}
+	found, err := s.Messages(t.Context(), q)
+	if err != nil {
+		t.Fatalf("read mailbox %s/%s: %v", q.Tenant, q.Key, err)
+	}
+	return found
+}
+
+func events(t testing.TB, s store.Store, q park.AuditQuery) []park.Event {
+	t.Helper()
+	if q.Limit == 0 {
+		q.Limit = all
+	}
+	found, err := s.Events(t.Context(), q)
+	if err != nil {
+		t.Fatalf("read events: %v", err)
+	}
+	return found
+}
+
+func outbox(t testing.TB, s store.Store, dest string, now park.Time, limit int) []store.Parcel {
+	t.Helper()
+	found, err := s.Outbox(t.Context(), dest, now, limit)
+	if err != nil {
+		t.Fatalf("read outbox for %s: %v", dest, err)
+	}
+	return found
+}
+
+// all is a limit that no test reaches.
+const all = 1 << 20
 
 func wantConflict(t testing.TB, err error) *store.Conflict {
 	t.Helper()

@@ -1,0 +1,173 @@
+package cmd
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+type auditOptions struct {
+	task   string
+	pool   string
+	tenant string
+	action choice
+	since  string
+	until  string
+	cursor string
+	limit  int
+	follow bool
+}
+
+func newAuditCommand(g *globals) *cobra.Command {
+	o := auditOptions{action: choice{words: words(park.Actions())}}
+	c := &cobra.Command{
+		Use:   "audit [flags]",
+		Short: "Print what happened, and check that it was right",
+		Long: `Prints the audit log, oldest first: every step of every task's life. Within a pool the events stand in the
+order in which they happened. Without --since, --task or --cursor it shows the last 24 hours.
+
+With --follow it goes on with new events, and without --since begins with them.`,
+		Example: `  parkd audit --task render-41
+  parkd audit --pool gpu --action start --since 1h
+  parkd audit --follow -o ndjson
+  parkd audit verify`,
+		RunE: g.group(func(ctx context.Context) error {
+			svc, _, err := g.connect(ctx)
+			if err != nil {
+				return err
+			}
+			return runAudit(ctx, g, svc, o)
+		}),
+	}
+	o.flags(g, c)
+	c.AddCommand(newAuditVerifyCommand(g))
+	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon, exitInterrupted)
+	return c
+}
+
+func (o *auditOptions) flags(g *globals, c *cobra.Command) {
+	fs := c.Flags()
+	fs.StringVar(&o.task, "task", "", "only this task")
+	g.poolFlag(c, &o.pool, "only this pool")
+	fs.StringVar(&o.tenant, "tenant", "", "only this tenant")
+	fs.Var(&o.action, "action", "only this action: submit, enqueue, start, complete, fail, …")
+	fs.StringVar(&o.since, "since", "", "begin there: a duration (24h, 7d) or an RFC 3339 time")
+	fs.StringVar(&o.until, "until", "", "end before: a duration ago or an RFC 3339 time")
+	fs.StringVar(&o.cursor, "cursor", "", "begin after the event with this id, such as gpu:17:2")
+	fs.IntVar(&o.limit, "limit", 0, "print at most so many events; default: all")
+	fs.BoolVarP(&o.follow, "follow", "f", false, "go on with new events")
+	fixed(c, "action", words(park.Actions()))
+	_ = c.RegisterFlagCompletionFunc("task", g.completeTasks(&o.pool, false))
+}
+
+// auditByDefault is how far back the log is shown where nothing says how far.
+const auditByDefault = 24 * time.Hour
+
+func (o *auditOptions) query(now time.Time) (park.AuditQuery, error) {
+	q := park.AuditQuery{TaskID: o.task, PoolID: o.pool, Tenant: o.tenant, Action: park.Action(o.action.value), Cursor: o.cursor}
+	var err error
+	if o.limit < 0 {
+		return q, usagef("--limit must be at least 1, not %d", o.limit)
+	}
+	if o.since != "" {
+		if q.Since, err = moment("since", o.since, now); err != nil {
+			return q, err
+		}
+	} else if o.task == "" && o.cursor == "" && !o.follow {
+		q.Since = park.At(now.Add(-auditByDefault))
+	}
+	if o.until != "" {
+		q.Until, err = moment("until", o.until, now)
+	}
+	return q, err
+}
+
+func runAudit(ctx context.Context, g *globals, svc park.Service, o auditOptions) error {
+	q, err := o.query(g.now())
+	if err != nil {
+		return err
+	}
+	if o.follow {
+		return followAudit(ctx, g, svc, q, o.limit)
+	}
+	all := park.EventPage{Events: []park.Event{}}
+	out := newStream(g.printer(), eventList())
+	err = eachEvent(ctx, svc, q, o.limit, func(e park.Event) error {
+		if g.output == asJSON {
+			all.Events = append(all.Events, e)
+			return nil
+		}
+		all.Next = e.EventID
+		return out.print(e)
+	})
+	switch {
+	case err != nil:
+		return err
+	case g.output == asJSON:
+		return g.printer().json(all)
+	case all.Next == "":
+		g.say("The audit log has no such events.")
+	}
+	return nil
+}
+
+// mostEvents is how many events a daemon returns at once.
+const mostEvents = 1000
+
+// eachEvent calls f for the events that q selects, up to limit of them; 0 is all.
+func eachEvent(ctx context.Context, svc park.Service, q park.AuditQuery, limit int, f func(park.Event) error) error {
+	for seen := 0; limit == 0 || seen < limit; {
+		q.Limit = mostEvents
+		if limit > 0 {
+			q.Limit = min(mostEvents, limit-seen)
+		}
+		page, err := svc.Audit(ctx, q)
+		if err != nil {
+			return err
+		}
+		for _, e := range page.Events {
+			if err := f(e); err != nil {
+				return err
+			}
+		}
+		seen += len(page.Events)
+		if page.Next == "" || len(page.Events) == 0 {
+			break
+		}
+		q.Cursor = page.Next
+	}
+	return nil
+}
+
+// followAudit prints events as they come. Where the stream breaks off it goes on after the last event, so
+// none is missed or shown twice.
+func followAudit(ctx context.Context, g *globals, svc park.Service, q park.AuditQuery, limit int) error {
+	out := newStream(g.printer(), eventList())
+	printed := 0
+	for {
+		err := g.patient().ask(ctx, func(ctx context.Context) error {
+			for e, err := range svc.Watch(ctx, q) {
+				if err != nil {
+					return err
+				}
+				if err := out.print(e); err != nil {
+					return err
+				}
+				q.Cursor = e.EventID
+				if printed++; limit > 0 && printed >= limit {
+					return nil
+				}
+			}
+			return nil
+		})
+		if err != nil || (limit > 0 && printed >= limit) {
+			return err
+		}
+		if err := pause(ctx, time.Second); err != nil {
+			return err
+		}
+	}
+}

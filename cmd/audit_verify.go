@@ -1,0 +1,160 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/replay"
+)
+
+type verifyOptions struct {
+	pool  string
+	since string
+}
+
+func newAuditVerifyCommand(g *globals) *cobra.Command {
+	var o verifyOptions
+	c := &cobra.Command{
+		Use:   "verify [flags]",
+		Short: "Replay the audit log and check every rule",
+		Long: `Plays each pool's audit log again, with a program that shares nothing with the scheduler, and checks that no
+start ever took more units than the pool had, that every task's life is a legal one, that nothing is missing
+from the log, and that it ends where the pool stands now. The first offence ends it with exit code 1.
+
+A log whose oldest events were pruned, or that is read with --since, is checked as far as it goes.`,
+		Example: "  parkd audit verify\n  parkd audit verify --pool gpu -o json",
+		Args:    cobra.NoArgs,
+		RunE: g.run(func(ctx context.Context, _ []string) error {
+			svc, _, err := g.connect(ctx)
+			if err != nil {
+				return err
+			}
+			return runAuditVerify(ctx, g, svc, o)
+		}),
+	}
+	g.poolFlag(c, &o.pool, "only this pool; default: all")
+	c.Flags().StringVar(&o.since, "since", "", "begin there: a duration (24h, 7d) or an RFC 3339 time")
+	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon)
+	return c
+}
+
+// verdict is what the replay of one pool found.
+type verdict struct {
+	replay.Summary
+	OK      bool   `json:"ok"`
+	Offence string `json:"offence,omitempty"`
+}
+
+type verdictPage struct {
+	Pools []verdict `json:"pools"`
+}
+
+func runAuditVerify(ctx context.Context, g *globals, svc park.Service, o verifyOptions) error {
+	var q park.AuditQuery
+	var err error
+	if o.since != "" {
+		if q.Since, err = moment("since", o.since, g.now()); err != nil {
+			return err
+		}
+	}
+	pools, err := poolsOf(ctx, svc, o.pool)
+	if err != nil {
+		return err
+	}
+	page := verdictPage{Pools: []verdict{}}
+	var first error
+	for _, p := range pools {
+		q.PoolID = p.PoolID
+		v, err := verify(ctx, svc, p.PoolID, q)
+		if _, found := errors.AsType[*replay.Offence](err); err != nil && !found {
+			return err
+		}
+		page.Pools = append(page.Pools, v)
+		if first = err; first != nil {
+			break
+		}
+	}
+	if err := verdictList().print(g.printer(), page, page.Pools); err != nil {
+		return err
+	}
+	if first != nil {
+		return &exit{Code: exitFailed, Name: "audit_offence", Err: first}
+	}
+	return nil
+}
+
+// verify replays the log of one pool up to its first offence.
+func verify(ctx context.Context, svc park.Service, pool string, q park.AuditQuery) (verdict, error) {
+	start, err := startingLimits(ctx, svc, pool, q)
+	if err != nil {
+		return verdict{}, err
+	}
+	played := replay.New(start)
+	err = eachEvent(ctx, svc, q, 0, func(e park.Event) error { return played.Apply(e) })
+	if err == nil {
+		err = played.Finish()
+	}
+	v := verdict{Summary: played.Summary(), OK: err == nil}
+	v.PoolID = pool
+	if err != nil {
+		v.Offence = err.Error()
+	}
+	return v, err
+}
+
+// startingLimits works back from the pool's limits of now to those before its log.
+func startingLimits(ctx context.Context, svc park.Service, pool string, q park.AuditQuery) (replay.Limits, error) {
+	q.Action = park.ActUpdate
+	var updates []park.Event
+	err := eachEvent(ctx, svc, q, 0, func(e park.Event) error {
+		updates = append(updates, e)
+		return nil
+	})
+	if err != nil {
+		return replay.Limits{}, err
+	}
+	now, err := svc.Pool(ctx, pool)
+	if err != nil {
+		return replay.Limits{}, err
+	}
+	return replay.Initial(replay.Of(now), updates), nil
+}
+
+func verdictList() listing[verdict] {
+	return listing[verdict]{
+		id: func(v verdict) string { return v.PoolID },
+		columns: []column[verdict]{
+			{name: "pool", cell: func(_ *printer, v verdict) string { return v.PoolID }},
+			{name: "verdict", cell: func(_ *printer, v verdict) string { return v.word() }},
+			{name: "events", right: true, cell: func(_ *printer, v verdict) string { return strconv.Itoa(v.Events) }},
+			{name: "revs", right: true, cell: func(_ *printer, v verdict) string { return revs(v) }},
+			{name: "starts", right: true, cell: func(_ *printer, v verdict) string { return strconv.Itoa(v.Started) }},
+			{name: "most units", right: true, cell: func(_ *printer, v verdict) string { return strconv.FormatInt(v.MaxUsed, 10) }},
+			{name: "most parked", right: true, cell: func(_ *printer, v verdict) string { return strconv.Itoa(v.MaxQueued) }},
+			{name: "rejected", right: true, wide: true, cell: func(_ *printer, v verdict) string { return strconv.Itoa(v.Rejected) }},
+			{name: "requeued", right: true, wide: true, cell: func(_ *printer, v verdict) string { return strconv.Itoa(v.Requeued) }},
+		},
+	}
+}
+
+func (v verdict) word() string {
+	switch {
+	case !v.OK:
+		return "offence"
+	case v.Partial && v.Events > 0:
+		return "ok, as far as it goes"
+	}
+	return "ok"
+}
+
+func revs(v verdict) string {
+	if v.Events == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d-%d", v.FirstRev, v.LastRev)
+}

@@ -1,0 +1,82 @@
+package cmd
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+type cancelOptions struct {
+	pool string
+}
+
+func newCancelCommand(g *globals) *cobra.Command {
+	var o cancelOptions
+	c := &cobra.Command{
+		Use:   "cancel [flags] TASK…",
+		Short: "Cancel tasks",
+		Long: `Cancels tasks: a parked one is dropped at once, a running one is stopped with all its processes and then
+dropped; the command waits for that. A task that has ended is rejected (exit code 5).`,
+		Example: `  parkd cancel render-41
+  parkd status --status queued -o id | xargs parkd cancel`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: g.completeTasks(&o.pool, true),
+		RunE: g.run(func(ctx context.Context, args []string) error {
+			svc, _, err := g.connect(ctx)
+			if err != nil {
+				return err
+			}
+			return runCancel(ctx, g, svc, o, args)
+		}),
+	}
+	g.poolFlag(c, &o.pool, "pool of the tasks; default: all pools are searched")
+	exits(c, exitDone, exitFailed, exitUsage, exitRejected, exitDenied, exitNoDaemon, exitInterrupted)
+	return c
+}
+
+// atOnce bounds how many tasks are cancelled side by side: stopping a running one takes a while.
+const atOnce = 8
+
+func runCancel(ctx context.Context, g *globals, svc park.Service, o cancelOptions, ids []string) error {
+	tasks := make([]park.Task, len(ids))
+	faults := make([]error, len(ids))
+	var work errgroup.Group
+	work.SetLimit(atOnce)
+	for i, id := range ids {
+		work.Go(func() error {
+			t, err := find(ctx, svc, o.pool, id)
+			if err == nil {
+				tasks[i], err = svc.Cancel(ctx, t.PoolID, t.TaskID)
+			}
+			faults[i] = err
+			return nil
+		})
+	}
+	_ = work.Wait()
+	return printDone(g, tasks, faults)
+}
+
+// printDone prints what was done and then what was not: one task's fault does not hide the others' success.
+func printDone(g *globals, tasks []park.Task, faults []error) error {
+	var done []park.Task
+	var first error
+	for i, err := range faults {
+		switch {
+		case err == nil:
+			done = append(done, tasks[i])
+		case first == nil:
+			first = err
+		default:
+			g.report(err)
+		}
+	}
+	if len(done) > 0 {
+		if err := printTasks(g, done); err != nil {
+			return err
+		}
+	}
+	return first
+}

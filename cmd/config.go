@@ -1,0 +1,229 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parkd-dev/parkd/pkg/config"
+)
+
+func newConfigCommand(g *globals) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "config",
+		Short: "Write, check and explain the configuration",
+		Long: `The configuration is one file in JSON, YAML or TOML. What it leaves out has a default; flags of 'parkd serve'
+and environment variables win over it.`,
+		Example: "  parkd config init\n  parkd config check scheduler-config.json\n  parkd config show",
+		RunE:    runGroup,
+	}
+	c.AddCommand(newConfigCheckCommand(g), newConfigInitCommand(g), newConfigShowCommand(g), newConfigSchemaCommand(g))
+	exits(c, exitDone, exitUsage)
+	return c
+}
+
+func newConfigCheckCommand(g *globals) *cobra.Command {
+	var o settings
+	c := &cobra.Command{
+		Use:   "check [flags] [FILE]",
+		Short: "Name every fault of a configuration",
+		Long: `Checks a configuration as 'parkd serve' would, and names every fault with its place in the file and what would
+be right there (exit code 2). It starts nothing and opens no database.`,
+		Example: "  parkd config check scheduler-config.json\n  parkd config check --config prod.yaml -o json",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: g.run(func(_ context.Context, args []string) error {
+			return runConfigCheck(g, o, args)
+		}),
+	}
+	o.flags(c)
+	exits(c, exitDone, exitUsage)
+	return c
+}
+
+func runConfigCheck(g *globals, o settings, args []string) error {
+	if len(args) > 0 {
+		o.file = args[0]
+	}
+	c, err := o.load(g)
+	faults, wrong := errors.AsType[config.Faults](err)
+	if err != nil && !wrong {
+		return err
+	}
+	if wrong && !g.output.forPeople() {
+		if err := faultList().print(g.printer(), faultPage{faults}, faults); err != nil {
+			return err
+		}
+		return &exit{Code: exitUsage}
+	}
+	if err != nil {
+		return err
+	}
+	if !g.output.forPeople() {
+		return faultList().print(g.printer(), faultPage{[]config.Fault{}}, nil)
+	}
+	g.say("%s is right: %d pools.", orDefaults(c.Source), len(c.Pools))
+	return nil
+}
+
+func orDefaults(source string) string {
+	if source == "" {
+		return "The configuration (there is no file: all defaults)"
+	}
+	return source
+}
+
+type faultPage struct {
+	Faults []config.Fault `json:"faults"`
+}
+
+func faultList() listing[config.Fault] {
+	return listing[config.Fault]{
+		id: func(f config.Fault) string { return f.Path },
+		columns: []column[config.Fault]{
+			{name: "path", cell: func(_ *printer, f config.Fault) string { return f.Path }},
+			{name: "problem", cell: func(_ *printer, f config.Fault) string { return f.Problem }},
+		},
+	}
+}
+
+type initOptions struct {
+	kind   choice
+	format choice
+	force  bool
+}
+
+func newConfigInitCommand(g *globals) *cobra.Command {
+	o := initOptions{
+		kind:   choice{value: "desktop", words: config.SampleNames()},
+		format: choice{words: []string{"json", "yaml", "toml"}},
+	}
+	c := &cobra.Command{
+		Use:   "init [flags] [FILE]",
+		Short: "Write a configuration to begin with",
+		Long: `Writes a sample to scheduler-config.json, or to FILE; the ending of its name chooses the format. A file that
+is there is left alone.`,
+		Example: "  parkd config init\n  parkd config init --kind cloud cloud.yaml\n  parkd config init --format toml -",
+		Args:    cobra.MaximumNArgs(1),
+		RunE:    g.run(func(_ context.Context, args []string) error { return runConfigInit(g, o, args) }),
+	}
+	fs := c.Flags()
+	fs.Var(&o.kind, "kind", "the sample: "+strings.Join(config.SampleNames(), ", "))
+	fs.Var(&o.format, "format", "json, yaml or toml")
+	fs.BoolVar(&o.force, "force", false, "write over a file that is there")
+	fixed(c, "kind", o.kind.words)
+	fixed(c, "format", o.format.words)
+	exits(c, exitDone, exitFailed, exitUsage)
+	return c
+}
+
+func runConfigInit(g *globals, o initOptions, args []string) error {
+	file := "scheduler-config"
+	if len(args) > 0 {
+		file = args[0]
+	}
+	format := o.format.value
+	if format == "" {
+		if format = strings.TrimPrefix(filepath.Ext(file), "."); format == "yml" {
+			format = "yaml"
+		}
+	}
+	if format == "" {
+		format = "json"
+	}
+	b, err := config.Sample(o.kind.value, format)
+	if err != nil {
+		return usage(err)
+	}
+	if file == "-" {
+		_, err := g.out.Write(b)
+		return err
+	}
+	if filepath.Ext(file) == "" {
+		file += "." + format
+	}
+	return writeNew(g, file, b, o.force)
+}
+
+func writeNew(g *globals, file string, b []byte, force bool) error {
+	how := os.O_CREATE | os.O_WRONLY | os.O_EXCL
+	if force {
+		how = os.O_CREATE | os.O_WRONLY | os.O_TRUNC
+	}
+	// The file may come to hold tokens.
+	f, err := os.OpenFile(file, how, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return &exit{Code: exitFailed, Name: "file_exists", Err: fmt.Errorf("%s is there already", file), Hint: "Write over it with --force."}
+	}
+	if err != nil {
+		return fmt.Errorf("write the configuration: %w", err)
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write the configuration: %w", err)
+	}
+	g.say("Wrote %s. Next: parkd serve --config %s", file, file)
+	return nil
+}
+
+func newConfigShowCommand(g *globals) *cobra.Command {
+	var o settings
+	c := &cobra.Command{
+		Use:     "show [flags]",
+		Short:   "Print every setting and where it comes from",
+		Long:    "Prints every setting as 'parkd serve' would take it, and whether it is a default or comes from the file, the environment or a flag. Secrets are masked.",
+		Example: "  parkd config show\n  parkd config show --config scheduler-config.json -o json",
+		Args:    cobra.NoArgs,
+		RunE: g.run(func(context.Context, []string) error {
+			cfg, err := o.load(g)
+			if err != nil {
+				return err
+			}
+			all := cfg.Show()
+			return settingList().print(g.printer(), settingPage{cfg.Source, all}, all)
+		}),
+	}
+	o.flags(c)
+	exits(c, exitDone, exitUsage)
+	return c
+}
+
+type settingPage struct {
+	Source   string           `json:"source,omitempty"`
+	Settings []config.Setting `json:"settings"`
+}
+
+func settingList() listing[config.Setting] {
+	return listing[config.Setting]{
+		id: func(s config.Setting) string { return s.Path },
+		columns: []column[config.Setting]{
+			{name: "setting", cell: func(_ *printer, s config.Setting) string { return s.Path }},
+			{name: "value", cell: func(_ *printer, s config.Setting) string { return s.Value }},
+			{name: "from", cell: func(_ *printer, s config.Setting) string { return s.From }},
+		},
+	}
+}
+
+func newConfigSchemaCommand(g *globals) *cobra.Command {
+	c := &cobra.Command{
+		Use:     "schema",
+		Short:   "Print the JSON Schema of the configuration",
+		Long:    "Prints the JSON Schema of the configuration, by which editors complete and check it.",
+		Example: "  parkd config schema > scheduler-config.schema.json",
+		Args:    cobra.NoArgs,
+		RunE: g.run(func(context.Context, []string) error {
+			b, err := config.Schema()
+			if err == nil {
+				_, err = g.out.Write(b)
+			}
+			return err
+		}),
+	}
+	exits(c, exitDone, exitFailed, exitUsage)
+	return c
+}

@@ -1,0 +1,220 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/config"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// The exit codes, which scripts rely on.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitCancelled   = 3
+	exitExpired     = 4
+	exitRejected    = 5
+	exitDenied      = 6
+	exitNoDaemon    = 7
+	exitTimedOut    = 124
+	exitInterrupted = 130
+)
+
+func exitMeaning(code int) string {
+	switch code {
+	case exitDone:
+		return "done"
+	case exitFailed:
+		return "failed"
+	case exitUsage:
+		return "wrong usage or configuration"
+	case exitCancelled:
+		return "the task was cancelled"
+	case exitExpired:
+		return "the task expired before it started"
+	case exitRejected:
+		return "rejected: the pool is full, draining or without capacity, or the task has ended or exists"
+	case exitDenied:
+		return "not authorized"
+	case exitNoDaemon:
+		return "no daemon could be reached"
+	case exitTimedOut:
+		return "the wait timed out"
+	case exitInterrupted:
+		return "interrupted"
+	}
+	return "the exit code of the task's command"
+}
+
+// An exit ends the program with a code. Without Err it has nothing to say: all has been printed.
+type exit struct {
+	Code int
+	Name string // of the kind of fault, for programs; "" where Err has a code of its own
+	Hint string
+	Err  error
+}
+
+// Error implements error.
+func (e *exit) Error() string {
+	if e.Err == nil {
+		return exitMeaning(e.Code)
+	}
+	return e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *exit) Unwrap() error { return e.Err }
+
+func usagef(format string, args ...any) error { return usage(fmt.Errorf(format, args...)) }
+
+func usage(err error) error {
+	if _, ok := errors.AsType[*exit](err); ok {
+		return err
+	}
+	return &exit{Code: exitUsage, Name: "usage", Err: err}
+}
+
+func timedOutf(format string, args ...any) error {
+	return &exit{Code: exitTimedOut, Name: "wait_timed_out", Err: fmt.Errorf(format, args...)}
+}
+
+// explain turns any error into the exit that it means.
+func explain(err error) *exit {
+	if e, ok := errors.AsType[*exit](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[*park.Error](err); ok {
+		return &exit{Code: exitOf(e.Code), Hint: hintFor(e), Err: err}
+	}
+	if _, ok := errors.AsType[config.Faults](err); ok {
+		return &exit{Code: exitUsage, Name: "configuration", Err: err}
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return &exit{Code: exitInterrupted}
+	case unreachable(err):
+		return &exit{
+			Code: exitNoDaemon, Name: "no_daemon", Err: fmt.Errorf("no daemon can be reached: %w", err),
+			Hint: "Start one with 'parkd serve', or name one with --server or PARKD_SERVER.",
+		}
+	}
+	return &exit{Code: exitFailed, Name: string(park.Internal), Err: err}
+}
+
+func exitOf(c park.Code) int {
+	switch status := c.HTTPStatus(); status {
+	case 409:
+		return exitRejected
+	case 401, 403:
+		return exitDenied
+	case 400, 405, 413, 415:
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func hintFor(e *park.Error) string {
+	switch {
+	case e.Code == park.Unauthorized:
+		return "Give a token with --token or PARKD_TOKEN."
+	case e.RetryAfter > 0:
+		return "Try again in " + short(e.RetryAfter.Round(time.Second)) + "."
+	}
+	return ""
+}
+
+// unreachable reports whether err says that nobody answers, or that the answer broke off.
+func unreachable(err error) bool {
+	if err == nil || errors.Is(err, context.Canceled) || park.CodeOf(err) != park.Internal {
+		return false
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// problem is an error under -o json: the daemon's own form, and the exit code.
+type problem struct {
+	Title      string `json:"title"`
+	Status     int    `json:"status,omitempty"`
+	Detail     string `json:"detail,omitempty"`
+	Code       string `json:"code"`
+	ExitCode   int    `json:"exitCode"`
+	RetryAfter int64  `json:"retryAfterSecs,omitempty"`
+	Hint       string `json:"hint,omitempty"`
+}
+
+func problemOf(e *exit) problem {
+	p := problem{Title: exitMeaning(e.Code), Detail: e.Error(), Code: e.Name, ExitCode: e.Code, Hint: e.Hint}
+	if fault, ok := errors.AsType[*park.Error](e.Err); ok && e.Name == "" {
+		p.Title, p.Code, p.Status = fault.Code.Title(), string(fault.Code), fault.Code.HTTPStatus()
+		p.RetryAfter = int64(fault.RetryAfter / time.Second)
+	}
+	return p
+}
+
+// report says on standard error why the program ends, and returns its exit code.
+func (g *globals) report(err error) int {
+	if err == nil {
+		return exitDone
+	}
+	e := explain(err)
+	if e.Err == nil {
+		return e.Code
+	}
+	if !g.output.forPeople() && g.output != asID {
+		b, err := json.Marshal(problemOf(e))
+		if err == nil {
+			fmt.Fprintf(g.err, "%s\n", cleanJSON(b))
+		}
+		return e.Code
+	}
+	text := strings.TrimRight(clean(e.Error()), "\n")
+	if fault, ok := errors.AsType[*park.Error](e.Err); ok {
+		text += " (" + string(fault.Code) + ")"
+	}
+	fmt.Fprintf(g.err, "parkd: %s\n", text)
+	if e.Hint != "" {
+		fmt.Fprintln(g.err, clean(e.Hint))
+	}
+	return e.Code
+}
+
+// taskExit is the exit code for a task that has ended: that of its command, where it had one that failed.
+func taskExit(t park.Task) int {
+	switch t.Status {
+	case park.Completed:
+		return exitDone
+	case park.Dropped:
+		return exitCancelled
+	case park.Expired:
+		return exitExpired
+	case park.Failed, park.Queued, park.Running:
+	}
+	var result struct {
+		ExitCode int `json:"exitCode"`
+	}
+	if t.Reason == park.ReasonExitNonzero && json.Unmarshal(t.Result, &result) == nil && result.ExitCode > 0 && result.ExitCode < 256 {
+		return result.ExitCode
+	}
+	return exitFailed
+}
+
+// ended is the silent exit for tasks that have ended and been printed: the first that did not go well decides.
+func ended(tasks ...park.Task) error {
+	for _, t := range tasks {
+		if code := taskExit(t); code != exitDone {
+			return &exit{Code: code}
+		}
+	}
+	return nil
+}

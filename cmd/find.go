@@ -1,0 +1,54 @@
+package cmd
+
+import (
+	"context"
+	"strings"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// findAll returns the tasks with an id: in the pool where one is named, else in all of them, for an id names a
+// task within its pool only.
+func findAll(ctx context.Context, svc park.Service, pool, id string) ([]park.Task, error) {
+	if pool != "" {
+		t, err := svc.Task(ctx, pool, id, 0)
+		if err != nil {
+			return nil, err
+		}
+		return []park.Task{t}, nil
+	}
+	pools, err := svc.Pools(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []park.Task
+	for _, p := range pools {
+		t, err := svc.Task(ctx, p.PoolID, id, 0)
+		switch {
+		case err == nil:
+			found = append(found, t)
+		case park.CodeOf(err) != park.TaskNotFound:
+			return nil, err
+		}
+	}
+	if len(found) == 0 {
+		return nil, park.Errorf(park.TaskNotFound, "no pool has a task %q", id)
+	}
+	return found, nil
+}
+
+// find is findAll for what can be done to one task only.
+func find(ctx context.Context, svc park.Service, pool, id string) (park.Task, error) {
+	found, err := findAll(ctx, svc, pool, id)
+	if err != nil {
+		return park.Task{}, err
+	}
+	if len(found) > 1 {
+		in := make([]string, len(found))
+		for i, t := range found {
+			in[i] = t.PoolID
+		}
+		return park.Task{}, usagef("%q names a task in each of the pools %s: choose one with --pool", id, strings.Join(in, ", "))
+	}
+	return found[0], nil
+}

@@ -1,0 +1,167 @@
+package cmd
+
+import (
+	"fmt"
+	"os"
+	"os/user"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// duration is a flag whose value carries a unit.
+type duration time.Duration
+
+// Set implements [pflag.Value].
+func (d *duration) Set(s string) error {
+	v, err := park.ParseDuration(s)
+	*d = duration(v)
+	return err
+}
+
+// String implements [pflag.Value].
+func (d *duration) String() string {
+	if *d == 0 {
+		return ""
+	}
+	return time.Duration(*d).String()
+}
+
+// Type implements [pflag.Value].
+func (d *duration) Type() string { return "duration" }
+
+// choice is a flag that takes one of a few words.
+type choice struct {
+	value string
+	words []string
+}
+
+// Set implements [pflag.Value].
+func (c *choice) Set(s string) error {
+	for _, w := range c.words {
+		if s == w {
+			c.value = s
+			return nil
+		}
+	}
+	return fmt.Errorf("must be one of %s", strings.Join(c.words, ", "))
+}
+
+// String implements [pflag.Value].
+func (c *choice) String() string { return c.value }
+
+// Type implements [pflag.Value].
+func (c *choice) Type() string { return "word" }
+
+func words[T ~string](all []T) []string {
+	out := make([]string, len(all))
+	for i, v := range all {
+		out[i] = string(v)
+	}
+	return out
+}
+
+func priorities() []string {
+	var out []string
+	for _, p := range park.Priorities() {
+		out = append(out, p.String())
+	}
+	return out
+}
+
+// envKey marks a flag that an environment variable can set.
+const envKey = "parkd_env"
+
+// fromEnv lets the variable give a flag's value where the command line does not, and says so in its help.
+func fromEnv(fs *pflag.FlagSet, flag, variable string) {
+	f := fs.Lookup(flag)
+	f.Usage += " [$" + variable + "]"
+	f.Annotations = map[string][]string{envKey: {variable}}
+}
+
+// applyEnv sets the flags that the command line left to the environment.
+func (g *globals) applyEnv(c *cobra.Command) error {
+	var failed error
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		names := f.Annotations[envKey]
+		if f.Changed || failed != nil || len(names) == 0 {
+			return
+		}
+		value := g.getenv(names[0])
+		if value == "" {
+			return
+		}
+		if err := c.Flags().Set(f.Name, value); err != nil {
+			failed = usagef("%s: %w", names[0], err)
+		}
+		g.inherited[f.Name] = true
+	})
+	return failed
+}
+
+// address is where outcomes go and where they are read: the same for submit and mailbox, so that one finds
+// what the other sent without a flag.
+type address struct {
+	tenant  string
+	mailbox string
+}
+
+func (a *address) flags(fs *pflag.FlagSet) {
+	fs.StringVar(&a.tenant, "tenant", park.DefaultTenant, "tenant")
+	fromEnv(fs, "tenant", "PARKD_TENANT")
+	fs.StringVar(&a.mailbox, "mailbox", loginName(), "mailbox that gets the outcome")
+	fromEnv(fs, "mailbox", "PARKD_MAILBOX")
+	// The default is a fact about the machine: it must not be part of generated pages.
+	fs.Lookup("mailbox").DefValue = "your login name"
+}
+
+// loginName is the user's name, or a fixed word where the system has none.
+func loginName() string {
+	if u, err := user.Current(); err == nil && park.CheckName("mailbox", u.Username) == nil {
+		return u.Username
+	}
+	for _, v := range []string{"USER", "USERNAME"} {
+		if name := os.Getenv(v); park.CheckName("mailbox", name) == nil {
+			return name
+		}
+	}
+	return park.DefaultTenant
+}
+
+// moment reads a point in time: a duration counts back from now.
+func moment(flag, s string, now time.Time) (park.Time, error) {
+	if d, err := park.ParseDuration(s); err == nil {
+		return park.At(now.Add(-time.Duration(d))), nil
+	}
+	if t, err := park.ParseTime(s); err == nil {
+		return t, nil
+	}
+	return park.Time{}, usagef("--%s must be a duration with a unit (24h, 7d) or an RFC 3339 time, not %q", flag, s)
+}
+
+// deadline reads a point in time: a duration counts on from now.
+func deadline(flag, s string, now time.Time) (park.Time, error) {
+	if s == "" {
+		return park.Time{}, nil
+	}
+	if d, err := park.ParseDuration(s); err == nil {
+		return park.At(now.Add(time.Duration(d))), nil
+	}
+	if t, err := park.ParseTime(s); err == nil {
+		return t, nil
+	}
+	return park.Time{}, usagef("--%s must be a duration with a unit (10m, 2h) or an RFC 3339 time, not %q", flag, s)
+}
+
+// seconds refuses what does not count in whole seconds, because it would be cut off silently.
+func seconds(flag string, d duration) (park.Seconds, error) {
+	v := time.Duration(d)
+	if v%time.Second != 0 {
+		return 0, usagef("--%s must be whole seconds, not %s", flag, v)
+	}
+	return park.Seconds(v / time.Second), nil
+}

@@ -1,0 +1,197 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"github.com/parkd-dev/parkd/pkg/loadtest"
+)
+
+type loadtestOptions struct {
+	loadtest.Options
+	duration duration
+	work     duration
+}
+
+func newLoadtestCommand(g *globals) *cobra.Command {
+	var o loadtestOptions
+	c := &cobra.Command{
+		Use:   "loadtest [flags]",
+		Short: "Put a daemon under load and check its promises",
+		Long: `Submits many tasks over HTTP, waits for their ends, and then judges from the audit log and the mailboxes
+whether every promise was kept. It needs nothing else running: it starts a daemon of its own and removes it
+afterwards. With --server on the command line it takes a running one, whose pool must take simulated work.
+
+The exit code is 1 where a promise was broken.`,
+		Example: `  parkd loadtest -n 10000
+  parkd loadtest -n 10000 --backend file --report report.html
+  parkd loadtest --rate 500 --duration 1m -o json
+  parkd loadtest --backend file --restart
+  parkd loadtest --server http://127.0.0.1:7275 --pool sim`,
+		Args: cobra.NoArgs,
+		RunE: g.run(func(ctx context.Context, _ []string) error { return runLoadtest(ctx, g, o) }),
+	}
+	o.flags(c)
+	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon, exitInterrupted)
+	return c
+}
+
+func (o *loadtestOptions) flags(c *cobra.Command) {
+	fs := c.Flags()
+	fs.IntVarP(&o.N, "tasks", "n", 0, "tasks to submit (default 10000, or the whole trace)")
+	fs.Var(&o.duration, "duration", "submit for so long")
+	fs.StringVar(&o.Backend, "backend", "", "backend of the own daemon: memory, file or postgres (default memory)")
+	fs.Int64VarP(&o.Units, "units", "u", 0, "units of the own daemon's pool (default 24, or what suits the trace)")
+	fs.StringVarP(&o.Pool, "pool", "p", "", "pool of the running daemon")
+	fs.StringVar(&o.Tenant, "tenant", "", "make all tasks those of one tenant (default: several)")
+	fs.IntVarP(&o.Concurrency, "concurrency", "c", 0, "clients at once (default 64)")
+	fs.Float64Var(&o.Rate, "rate", 0, "tasks arrive at random, so many a second, whether or not the daemon keeps up")
+	fs.IntVar(&o.Batch, "batch", 0, "tasks in one submission (default 1)")
+	fs.Var(&o.work, "work", "mean run time of a task (default 5ms)")
+	fs.Uint64Var(&o.Seed, "seed", 1, "makes the same tasks again")
+	fs.StringVar(&o.Trace, "trace", "", "take the arrivals from this recorded trace")
+	fs.Float64Var(&o.Speed, "speed", 0, "play the trace so many times as fast (default 1)")
+	fs.BoolVar(&o.Restart, "restart", false, "kill the own daemon in the middle and start it again")
+	fs.StringVar(&o.Report, "report", "", "write a report with plots to this HTML file")
+	fixed(c, "backend", []string{"memory", "file", "postgres"})
+}
+
+func runLoadtest(ctx context.Context, g *globals, o loadtestOptions) error {
+	o.Duration, o.Work = time.Duration(o.duration), time.Duration(o.work)
+	// A server that the environment names is where one works, and not to be put under load by the way.
+	if g.server != "" && !g.inherited["server"] {
+		o.Server, o.Token = g.server, g.token
+	}
+	show := g.newLoadBar()
+	o.Progress = show.progress
+	r, err := loadtest.Run(ctx, o.Options)
+	show.close()
+	if err != nil {
+		return err
+	}
+	if err := printReport(g, r); err != nil {
+		return err
+	}
+	if o.Report != "" {
+		g.say("The report is in %s.", o.Report)
+	}
+	if !r.OK() {
+		return &exit{Code: exitFailed, Name: "promise_broken", Err: errors.New("a promise was broken: " + strings.Join(broken(r), "; "))}
+	}
+	return nil
+}
+
+func broken(r *loadtest.Report) []string {
+	var out []string
+	for _, v := range r.Verdicts {
+		if !v.OK {
+			out = append(out, v.Promise)
+		}
+	}
+	return out
+}
+
+func printReport(g *globals, r *loadtest.Report) error {
+	if !g.output.forPeople() {
+		return g.printer().json(r)
+	}
+	err := verdictRows().print(g.printer(), r, r.Verdicts)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(g.out, `
+%d submitted, %d accepted, %d rejected; %d completed, %d failed, %d expired
+%.0f submissions/s, %.0f tasks/s; at most %d of %d units in use, %d parked
+submit %s
+wake   %s
+audit  %s
+`, r.Submitted, r.Accepted, r.Rejected, r.Completed, r.Failed, r.Expired,
+		r.SubmitPerSec, r.TasksPerSec, r.MaxUnitsInUse, r.MaxUnits, r.MaxParked,
+		quantiles(r.SubmitMs), quantiles(r.WakeMs), quantiles(r.AuditMs))
+	for _, n := range r.Notes {
+		g.say("Note: %s.", n)
+	}
+	for _, n := range r.Offences {
+		g.say("Offence: %s", n)
+	}
+	return err
+}
+
+func quantiles(q loadtest.Quantiles) string {
+	if q.Count == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("p50 %.1f ms, p95 %.1f ms, p99 %.1f ms, max %.1f ms", q.P50, q.P95, q.P99, q.Max)
+}
+
+func verdictRows() listing[loadtest.Verdict] {
+	number := func(f float64) string { return strconv.FormatFloat(f, 'g', 5, 64) }
+	return listing[loadtest.Verdict]{
+		id: func(v loadtest.Verdict) string { return v.Promise },
+		columns: []column[loadtest.Verdict]{
+			{name: "kept", cell: func(_ *printer, v loadtest.Verdict) string {
+				if v.OK {
+					return "yes"
+				}
+				return "NO"
+			}},
+			{name: "promise", cell: func(_ *printer, v loadtest.Verdict) string { return v.Promise }},
+			{name: "found", right: true, cell: func(_ *printer, v loadtest.Verdict) string { return number(v.Value) }},
+			{name: "limit", right: true, cell: func(_ *printer, v loadtest.Verdict) string {
+				if v.AtLeast {
+					return "at least " + number(v.Limit)
+				}
+				return "at most " + number(v.Limit)
+			}},
+		},
+	}
+}
+
+// loadBar shows how far a load test is; without a terminal it shows nothing.
+type loadBar struct {
+	g     *globals
+	bar   *progressbar.ProgressBar
+	phase loadtest.Phase
+}
+
+func (g *globals) newLoadBar() *loadBar { return &loadBar{g: g} }
+
+func (b *loadBar) progress(p loadtest.Progress) {
+	if !b.g.watched() {
+		return
+	}
+	if b.phase != p.Phase {
+		b.close()
+		b.phase = p.Phase
+		total := -1
+		if p.Total > 0 && (p.Phase == loadtest.Submitting || p.Phase == loadtest.Draining) {
+			total = p.Total
+		}
+		b.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(b.g.err), progressbar.OptionClearOnFinish(),
+			progressbar.OptionSetDescription(string(p.Phase)), progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionFullWidth(), progressbar.OptionShowCount())
+	}
+	b.bar.Describe(fmt.Sprintf("%s: %d running, %d parked", p.Phase, p.Running, p.Parked))
+	switch p.Phase {
+	case loadtest.Submitting:
+		_ = b.bar.Set(p.Submitted)
+	case loadtest.Draining:
+		_ = b.bar.Set(p.Ended)
+	case loadtest.Starting, loadtest.Judging:
+		_ = b.bar.Add(1)
+	}
+}
+
+func (b *loadBar) close() {
+	if b.bar != nil {
+		_ = b.bar.Finish()
+		b.bar = nil
+	}
+}

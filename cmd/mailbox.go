@@ -1,0 +1,233 @@
+package cmd
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+func newMailboxCommand(g *globals) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "mailbox",
+		Short: "Read the outcomes of tasks",
+		Long: `A mailbox keeps how each task ended, for one tenant and key, until it is trimmed or grows old. Reading
+removes nothing.`,
+		Example: "  parkd mailbox poll\n  parkd mailbox trim --up-to 17",
+		RunE:    runGroup,
+	}
+	c.AddCommand(newMailboxPollCommand(g), newMailboxTrimCommand(g))
+	exits(c, exitDone, exitUsage)
+	return c
+}
+
+type pollOptions struct {
+	address
+	since  string
+	wait   duration
+	follow bool
+	limit  int
+}
+
+func newMailboxPollCommand(g *globals) *cobra.Command {
+	var o pollOptions
+	c := &cobra.Command{
+		Use:   "poll [flags]",
+		Short: "Print the outcomes of tasks",
+		Long: `Prints the messages of a mailbox, oldest first. Without flags it is the one that 'parkd submit' uses without
+flags, so it shows how your own tasks ended.
+
+With --wait it waits for a first message, and ends with exit code 124 where none came. With --follow it
+goes on until it is interrupted.`,
+		Example: `  parkd mailbox poll
+  parkd mailbox poll --since 1h
+  parkd mailbox poll --tenant acme --mailbox alice --wait 30s
+  parkd mailbox poll --since 17 --follow -o ndjson`,
+		Args: cobra.NoArgs,
+		RunE: g.run(func(ctx context.Context, _ []string) error {
+			svc, _, err := g.connect(ctx)
+			if err != nil {
+				return err
+			}
+			return runMailboxPoll(ctx, g, svc, o)
+		}),
+	}
+	fs := c.Flags()
+	fs.StringVar(&o.since, "since", "", "begin there: a duration (10m), an RFC 3339 time, or after the message with this id")
+	fs.Var(&o.wait, "wait", "wait for a first message for so long")
+	fs.BoolVarP(&o.follow, "follow", "f", false, "go on with new messages")
+	fs.IntVar(&o.limit, "limit", 0, "print at most so many messages; default: all")
+	o.flags(fs)
+	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon, exitTimedOut, exitInterrupted)
+	return c
+}
+
+func runMailboxPoll(ctx context.Context, g *globals, svc park.Service, o pollOptions) error {
+	q, err := o.query(g.now())
+	if err != nil {
+		return err
+	}
+	if o.follow {
+		return followMailbox(ctx, g, svc, q, o.limit)
+	}
+	if o.wait > 0 {
+		if err := awaitMessage(ctx, g, svc, q, time.Duration(o.wait)); err != nil {
+			return err
+		}
+	}
+	page, err := readMailbox(ctx, svc, q, o.limit)
+	if err != nil {
+		return err
+	}
+	if len(page.Messages) == 0 && g.output.forPeople() {
+		g.say("The mailbox %s of tenant %s has nothing%s.", q.Key, q.Tenant, sinceThen(o.since))
+		return nil
+	}
+	return messageList().print(g.printer(), page, page.Messages)
+}
+
+func sinceThen(since string) string {
+	if since == "" {
+		return ""
+	}
+	return " since " + since
+}
+
+// query reads --since: what is neither a duration nor a time is a message's id.
+func (o *pollOptions) query(now time.Time) (park.MailboxQuery, error) {
+	q := park.MailboxQuery{Tenant: o.tenant, Key: o.mailbox}
+	if err := park.CheckName("--tenant", o.tenant); err != nil {
+		return q, err
+	}
+	if err := park.CheckName("--mailbox", o.mailbox); err != nil {
+		return q, err
+	}
+	if o.limit < 0 {
+		return q, usagef("--limit must be at least 1, not %d", o.limit)
+	}
+	if o.since == "" {
+		return q, nil
+	}
+	at, err := moment("since", o.since, now)
+	if err != nil {
+		q.After = o.since
+	} else {
+		q.Since = at
+	}
+	return q, nil
+}
+
+// mostMessages is how many messages a daemon returns at once.
+const mostMessages = 1000
+
+// readMailbox reads page after page, up to limit messages; 0 is all.
+func readMailbox(ctx context.Context, svc park.Service, q park.MailboxQuery, limit int) (park.MessagePage, error) {
+	all := park.MessagePage{Messages: []park.Message{}, Next: q.After}
+	for limit == 0 || len(all.Messages) < limit {
+		q.Limit = mostMessages
+		if limit > 0 {
+			q.Limit = min(mostMessages, limit-len(all.Messages))
+		}
+		page, err := svc.Mailbox(ctx, q)
+		if err != nil {
+			return all, err
+		}
+		all.Messages = append(all.Messages, page.Messages...)
+		all.Next = page.Next
+		if len(page.Messages) < q.Limit {
+			break
+		}
+		q.Since, q.After = park.Time{}, page.Next
+	}
+	return all, nil
+}
+
+// awaitMessage returns when the mailbox has a message.
+func awaitMessage(ctx context.Context, g *globals, svc park.Service, q park.MailboxQuery, wait time.Duration) error {
+	whole := ctx
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	q.Limit = 1
+	for {
+		found, err := pollMailbox(ctx, g, svc, q)
+		switch {
+		case whole.Err() != nil:
+			return whole.Err()
+		case ctx.Err() != nil && len(found.Messages) == 0:
+			return timedOutf("the mailbox %s of tenant %s has no message after %s", q.Key, q.Tenant, wait)
+		case err != nil || len(found.Messages) > 0:
+			return err
+		}
+	}
+}
+
+// pollMailbox asks once, for as long as one question may take.
+func pollMailbox(ctx context.Context, g *globals, svc park.Service, q park.MailboxQuery) (page park.MessagePage, err error) {
+	q.Wait = longPoll
+	if end, ok := ctx.Deadline(); ok {
+		q.Wait = min(longPoll, max(time.Until(end), 0))
+	}
+	err = g.patient().ask(ctx, func(ctx context.Context) (err error) {
+		ctx, cancel := context.WithTimeout(ctx, q.Wait+grace)
+		defer cancel()
+		page, err = svc.Mailbox(ctx, q)
+		return err
+	})
+	return page, err
+}
+
+// followMailbox prints messages as they come until it is interrupted or has printed limit of them.
+func followMailbox(ctx context.Context, g *globals, svc park.Service, q park.MailboxQuery, limit int) error {
+	out := newStream(g.printer(), messageList())
+	for printed := 0; limit == 0 || printed < limit; {
+		page, err := pollMailbox(ctx, g, svc, q)
+		if err != nil {
+			return err
+		}
+		for _, m := range page.Messages {
+			if limit > 0 && printed == limit {
+				break
+			}
+			if err := out.print(m); err != nil {
+				return err
+			}
+			printed++
+		}
+		if page.Next != "" {
+			q.Since, q.After = park.Time{}, page.Next
+		}
+	}
+	return nil
+}
+
+type trimOptions struct {
+	address
+	upTo string
+}
+
+func newMailboxTrimCommand(g *globals) *cobra.Command {
+	var o trimOptions
+	c := &cobra.Command{
+		Use:     "trim [flags]",
+		Short:   "Remove read messages",
+		Long:    "Removes the messages of a mailbox up to and including one of them.",
+		Example: "  parkd mailbox trim --up-to 17\n  parkd mailbox trim --up-to \"$(parkd mailbox poll -o json | jq -r .next)\"",
+		Args:    cobra.NoArgs,
+		RunE: g.run(func(ctx context.Context, _ []string) error {
+			if o.upTo == "" {
+				return usagef("--up-to is missing: the id of the last message to remove")
+			}
+			svc, _, err := g.connect(ctx)
+			if err != nil {
+				return err
+			}
+			return svc.TrimMailbox(ctx, o.tenant, o.mailbox, o.upTo)
+		}),
+	}
+	c.Flags().StringVar(&o.upTo, "up-to", "", "id of the last message to remove")
+	o.flags(c.Flags())
+	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon)
+	return c
+}

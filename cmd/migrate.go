@@ -1,0 +1,122 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parkd-dev/parkd/pkg/config"
+	"github.com/parkd-dev/parkd/pkg/daemon"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+type migrateOptions struct {
+	file   string
+	db     string
+	dsn    string
+	dryRun bool
+}
+
+func newMigrateCommand(g *globals) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "migrate",
+		Short: "Change the schema of the database",
+		Long: `Shows and changes the schema of the databases that the configuration uses. A SQLite file is brought up to
+date by 'parkd serve' itself; going back, for an older parkd, is done here. The daemon must not be running.`,
+		Example: "  parkd migrate status\n  parkd migrate up --dry-run\n  parkd migrate down --db ./parkd.db",
+		RunE:    runGroup,
+	}
+	c.AddCommand(
+		newMigrateStep(g, daemon.Up, "Bring the schema to what this parkd needs",
+			"Applies every change that this parkd knows and the database does not have yet."),
+		newMigrateStep(g, daemon.Down, "Take the last change of the schema back",
+			"Takes the last change back, together with the data that only it had room for."),
+		newMigrateStep(g, daemon.Status, "Show the changes of the schema",
+			"Lists the changes that this parkd and the database know, and when they were applied. Changes nothing."),
+	)
+	exits(c, exitDone, exitUsage)
+	return c
+}
+
+func newMigrateStep(g *globals, to daemon.Direction, short, long string) *cobra.Command {
+	var o migrateOptions
+	c := &cobra.Command{
+		Use: string(to) + " [flags]", Short: short, Long: long, Args: cobra.NoArgs,
+		Example: "  parkd migrate " + string(to) + "\n  parkd migrate " + string(to) + " --db ./parkd.db",
+		RunE:    g.run(func(ctx context.Context, _ []string) error { return runMigrate(ctx, g, o, to) }),
+	}
+	fs := c.Flags()
+	fs.StringVarP(&o.file, "config", "c", "", "configuration file that names the databases")
+	fromEnv(fs, "config", "PARKD_CONFIG")
+	fs.StringVar(&o.db, "db", "", "this SQLite file")
+	fs.StringVar(&o.dsn, "dsn", "", "this Postgres database")
+	if to != daemon.Status {
+		fs.BoolVar(&o.dryRun, "dry-run", false, "only say what would be done")
+	}
+	_ = c.MarkFlagFilename("config", "json", "yaml", "yml", "toml")
+	exits(c, exitDone, exitFailed, exitUsage)
+	return c
+}
+
+// target is the configuration as far as it concerns databases.
+func (o *migrateOptions) target(g *globals) (*config.Config, error) {
+	switch {
+	case o.dsn != "" && o.db != "":
+		return nil, usagef("give --db or --dsn, not both")
+	case o.dsn != "":
+		return &config.Config{Audit: park.Postgres, Postgres: config.PostgresBackend{DSN: o.dsn}}, nil
+	case o.db != "":
+		return &config.Config{Audit: park.File, File: config.FileBackend{Path: o.db}}, nil
+	}
+	return config.Load(config.Options{File: o.file, Env: g.getenv})
+}
+
+func runMigrate(ctx context.Context, g *globals, o migrateOptions, to daemon.Direction) error {
+	c, err := o.target(g)
+	if err != nil {
+		return err
+	}
+	all, err := daemon.Migrate(ctx, c, to, o.dryRun)
+	if errors.Is(err, daemon.ErrNoPostgres) {
+		return usage(err)
+	}
+	if err != nil {
+		return err
+	}
+	if len(all) == 0 && g.output.forPeople() {
+		g.say("There is nothing to do.")
+		return nil
+	}
+	page := migrationPage{Migrations: make([]migration, len(all)), DryRun: o.dryRun}
+	for i, m := range all {
+		page.Migrations[i] = migration{m.Backend, m.Version, m.Name, park.At(m.AppliedAt)}
+	}
+	return migrationList().print(g.printer(), page, page.Migrations)
+}
+
+// migration is a change of a schema as it is printed.
+type migration struct {
+	Backend   park.Backend `json:"backend"`
+	Version   int64        `json:"version"`
+	Name      string       `json:"name"`
+	AppliedAt park.Time    `json:"appliedAt,omitzero"`
+}
+
+type migrationPage struct {
+	Migrations []migration `json:"migrations"`
+	DryRun     bool        `json:"dryRun,omitempty"`
+}
+
+func migrationList() listing[migration] {
+	return listing[migration]{
+		id: func(m migration) string { return strconv.FormatInt(m.Version, 10) },
+		columns: []column[migration]{
+			{name: "backend", cell: func(_ *printer, m migration) string { return string(m.Backend) }},
+			{name: "version", right: true, cell: func(_ *printer, m migration) string { return strconv.FormatInt(m.Version, 10) }},
+			{name: "name", cell: func(_ *printer, m migration) string { return m.Name }},
+			{name: "applied", cell: func(p *printer, m migration) string { return p.when(m.AppliedAt) }},
+		},
+	}
+}

@@ -1,0 +1,129 @@
+package cmd
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+func newPoolsCommand(g *globals) *cobra.Command {
+	c := &cobra.Command{
+		Use:     "pools",
+		Short:   "Show and steer pools",
+		Long:    "Shows the pools and changes their state and their limits while the daemon runs.",
+		Example: "  parkd pools\n  parkd pools list gpu -o wide\n  parkd pools set gpu --state paused",
+		RunE: g.group(func(ctx context.Context) error {
+			svc, _, err := g.connect(ctx)
+			if err != nil {
+				return err
+			}
+			return runPoolsList(ctx, g, svc, nil)
+		}),
+	}
+	c.AddCommand(newPoolsListCommand(g), newPoolsSetCommand(g))
+	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon)
+	return c
+}
+
+func newPoolsListCommand(g *globals) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "list [flags] [POOL…]",
+		Short: "Show pools",
+		Long: `Shows pools: the units in use of those there are, the tasks that run, and the parked tasks of those that may
+be. A paused pool parks but starts nothing, a draining one accepts nothing and finishes what it has.`,
+		Example:           "  parkd pools list\n  parkd pools list gpu -o json",
+		ValidArgsFunction: g.completePools,
+		RunE: g.run(func(ctx context.Context, args []string) error {
+			svc, _, err := g.connect(ctx)
+			if err != nil {
+				return err
+			}
+			return runPoolsList(ctx, g, svc, args)
+		}),
+	}
+	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon)
+	return c
+}
+
+func runPoolsList(ctx context.Context, g *globals, svc park.Service, ids []string) error {
+	if len(ids) == 0 {
+		ids = []string{""}
+	}
+	pools := []park.Pool{}
+	for _, id := range ids {
+		found, err := poolsOf(ctx, svc, id)
+		if err != nil {
+			return err
+		}
+		pools = append(pools, found...)
+	}
+	return poolList().print(g.printer(), poolPage{pools}, pools)
+}
+
+type poolsSetOptions struct {
+	state choice
+	units int64
+	depth int
+}
+
+func newPoolsSetCommand(g *globals) *cobra.Command {
+	o := poolsSetOptions{state: choice{words: words(park.PoolStates())}}
+	c := &cobra.Command{
+		Use:   "set [flags] POOL",
+		Short: "Change a pool's state or limits",
+		Long: `Changes a pool while it runs. Lowering its units never stops a running task: the pool starts nothing until
+enough units are free. The change outlasts a restart, until the configuration file says something new.`,
+		Example: `  parkd pools set gpu --state paused
+  parkd pools set gpu --units 12 --depth 100
+  parkd pools set gpu --state active`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: g.completePools,
+	}
+	fs := c.Flags()
+	fs.Var(&o.state, "state", "active, paused or draining")
+	fs.Int64VarP(&o.units, "units", "u", 0, "units that the pool has")
+	fs.IntVar(&o.depth, "depth", 0, "tasks that may be parked")
+	fixed(c, "state", words(park.PoolStates()))
+	c.RunE = g.run(func(ctx context.Context, args []string) error {
+		patch, err := o.patch(fs.Changed)
+		if err != nil {
+			return err
+		}
+		svc, _, err := g.connect(ctx)
+		if err != nil {
+			return err
+		}
+		return runPoolsSet(ctx, g, svc, args[0], patch)
+	})
+	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon)
+	return c
+}
+
+// patch holds what was given; 0 is a limit like any other.
+func (o *poolsSetOptions) patch(given func(string) bool) (park.PoolPatch, error) {
+	var patch park.PoolPatch
+	if given("state") {
+		state := park.PoolState(o.state.value)
+		patch.State = &state
+	}
+	if given("units") {
+		patch.MaxUnits = &o.units
+	}
+	if given("depth") {
+		patch.MaxQueueDepth = &o.depth
+	}
+	if patch == (park.PoolPatch{}) {
+		return patch, usagef("give at least one of --state, --units, --depth")
+	}
+	return patch, nil
+}
+
+func runPoolsSet(ctx context.Context, g *globals, svc park.Service, id string, patch park.PoolPatch) error {
+	p, err := svc.SetPool(ctx, id, patch)
+	if err != nil {
+		return err
+	}
+	return poolList().one(g.printer(), p)
+}

@@ -1,0 +1,150 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// The groups of the top help.
+const (
+	groupDaemon   = "daemon"
+	groupTasks    = "tasks"
+	groupOutcomes = "outcomes"
+	groupOperate  = "operate"
+)
+
+// The annotations that the help reads.
+const (
+	exitCodes    = "exit_codes"
+	takesCommand = "takes_command" // the command line goes on after --
+)
+
+func newRootCommand(g *globals) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "parkd",
+		Short: "Run what fits, park the rest, keep every outcome",
+		Long: `parkd admits the tasks that fit into a pool's units, parks the others in order, starts
+each the instant units come free, and keeps its outcome until somebody asks for it.`,
+		Example: `  parkd serve                                      start a daemon; needs no configuration
+  parkd submit --pool gpu --units 8 -- python x.py  run a command when 8 units are free
+  parkd status                                     see the pools
+  parkd mailbox poll                               see how your tasks ended`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			return g.applyEnv(c)
+		},
+		RunE: runGroup,
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetOut(g.out)
+	root.SetErr(g.err)
+	root.SetHelpTemplate(helpTemplate)
+	root.SetUsageTemplate(helpTemplate)
+	root.AddGroup(
+		&cobra.Group{ID: groupDaemon, Title: "Daemon:"}, &cobra.Group{ID: groupTasks, Title: "Tasks:"},
+		&cobra.Group{ID: groupOutcomes, Title: "Outcomes:"}, &cobra.Group{ID: groupOperate, Title: "Operate:"},
+	)
+	g.flags(root)
+	addCommands(root, g)
+	exits(root, exitDone, exitUsage)
+	return root
+}
+
+func addCommands(root *cobra.Command, g *globals) {
+	add := func(group string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add(groupDaemon, newServeCommand(g), newConfigCommand(g), newMigrateCommand(g))
+	add(groupTasks, newSubmitCommand(g), newStatusCommand(g), newWaitCommand(g), newLogsCommand(g), newCancelCommand(g))
+	add(groupOutcomes, newMailboxCommand(g), newAuditCommand(g))
+	add(groupOperate, newPoolsCommand(g), newTopCommand(g), newWorkerCommand(g), newLoadtestCommand(g))
+	add("", newCompletionCommand(g), newVersionCommand(g))
+}
+
+// flags declares what every command takes.
+func (g *globals) flags(root *cobra.Command) {
+	fs := root.PersistentFlags()
+	fs.VarP(&g.output, "output", "o", "how to print: "+strings.Join(formats(), ", "))
+	fromEnv(fs, "output", "PARKD_OUTPUT")
+	fs.StringVar(&g.server, "server", "", "the daemon: http://host:port or unix:///path; default: the one on this machine")
+	fromEnv(fs, "server", "PARKD_SERVER")
+	fs.StringVar(&g.token, "token", "", "token for the daemon")
+	fromEnv(fs, "token", "PARKD_TOKEN")
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats(), cobra.ShellCompDirectiveNoFileComp))
+}
+
+// runGroup runs a command that is only there for its subcommands.
+func runGroup(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return c.Help()
+	}
+	message := fmt.Sprintf("unknown command %q for %q", args[0], c.CommandPath())
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		message += "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usagef("%s", message)
+}
+
+// group makes the RunE of a command that does something by itself and has subcommands too.
+func (g *globals) group(f func(ctx context.Context) error) func(*cobra.Command, []string) error {
+	run := g.run(func(ctx context.Context, _ []string) error { return f(ctx) })
+	return func(c *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return runGroup(c, args)
+		}
+		return run(c, args)
+	}
+}
+
+// exits writes a command's exit codes into its help.
+func exits(c *cobra.Command, codes ...int) {
+	var b strings.Builder
+	for _, code := range codes {
+		fmt.Fprintf(&b, "  %3d  %s\n", code, exitMeaning(code))
+	}
+	annotate(c, exitCodes, strings.TrimRight(b.String(), "\n"))
+}
+
+func annotate(c *cobra.Command, key, value string) {
+	if c.Annotations == nil {
+		c.Annotations = map[string]string{}
+	}
+	c.Annotations[key] = value
+}
+
+const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
+
+{{end}}Usage:{{if .HasAvailableSubCommands}}
+  {{.CommandPath}} COMMAND{{else}}
+  {{.UseLine}}{{end}}{{if .HasExample}}
+
+Examples:
+{{.Example}}{{end}}{{if .HasAvailableSubCommands}}{{$cmds := .Commands}}{{if eq (len .Groups) 0}}
+
+Commands:{{range $cmds}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding }} {{.Short}}{{end}}{{end}}{{else}}{{range $group := .Groups}}
+
+{{.Title}}{{range $cmds}}{{if (and (eq .GroupID $group.ID) .IsAvailableCommand)}}
+  {{rpad .Name .NamePadding }} {{.Short}}{{end}}{{end}}{{end}}
+
+Other:{{range $cmds}}{{if (and (eq .GroupID "") .IsAvailableCommand)}}
+  {{rpad .Name .NamePadding }} {{.Short}}{{end}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
+
+Global flags:
+{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{with index .Annotations "exit_codes"}}
+
+Exit codes:
+{{.}}{{end}}{{if .HasAvailableSubCommands}}
+
+See '{{.CommandPath}} COMMAND --help' for more of a command.{{end}}
+`

@@ -1,0 +1,159 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parkd-dev/parkd/pkg/config"
+	"github.com/parkd-dev/parkd/pkg/daemon"
+)
+
+type serveOptions struct {
+	settings
+	readyFD   int
+	logLevel  choice
+	logFormat choice
+}
+
+func newServeCommand(g *globals) *cobra.Command {
+	var o serveOptions
+	c := &cobra.Command{
+		Use:   "serve [flags]",
+		Short: "Run the daemon",
+		Long: `Runs the daemon until it is told to stop (SIGTERM or Ctrl-C; a second time hurries it). Without any
+configuration it listens on loopback and on a socket in your own folder, keeps everything in a SQLite file
+in your state folder, and has the pools default and gpu.
+
+Every fault of the configuration is named with its place before anything listens (exit code 2).`,
+		Example: `  parkd serve
+  parkd serve --config scheduler-config.json
+  parkd serve --listen 127.0.0.1:8080 --db ./parkd.db --log-format json`,
+		Args: cobra.NoArgs,
+	}
+	o.flags(c)
+	fs := c.Flags()
+	fs.IntVar(&o.readyFD, "ready-fd", -1, "when listening, write a line of JSON with url and socket to this file descriptor and close it")
+	logFlags(c, &o.logLevel, &o.logFormat)
+	c.RunE = g.run(func(ctx context.Context, _ []string) error { return runServe(ctx, g, o) })
+	exits(c, exitDone, exitFailed, exitUsage)
+	return c
+}
+
+func runServe(ctx context.Context, g *globals, o serveOptions) error {
+	ready, err := o.readyFile()
+	if err != nil {
+		return err
+	}
+	cfg, err := o.load(g)
+	if err != nil {
+		return err
+	}
+	hurry, stop := secondSignal(ctx)
+	defer stop()
+	return daemon.Run(ctx, cfg, daemon.Options{
+		Log: logger(g.err, o.logLevel, o.logFormat), Version: g.build().Version, Hurry: hurry,
+		Ready: func(at daemon.Listening) {
+			o.announce(g, ready, at, cfg)
+		},
+	})
+}
+
+// logFlags declares how much a command that runs for long says of what it does, and how.
+func logFlags(c *cobra.Command, level, format *choice) {
+	*level = choice{value: "info", words: []string{"debug", "info", "warn", "error"}}
+	*format = choice{value: "text", words: []string{"text", "json"}}
+	fs := c.Flags()
+	fs.Var(level, "log-level", "debug, info, warn or error")
+	fromEnv(fs, "log-level", "PARKD_LOG_LEVEL")
+	fs.Var(format, "log-format", "text or json")
+	fromEnv(fs, "log-format", "PARKD_LOG_FORMAT")
+	fixed(c, "log-level", level.words)
+	fixed(c, "log-format", format.words)
+}
+
+func logger(w io.Writer, least, format choice) *slog.Logger {
+	var level slog.Level
+	// The flag takes only words that slog knows.
+	_ = level.UnmarshalText([]byte(least.value))
+	options := &slog.HandlerOptions{Level: level}
+	if format.value == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// readyFile opens the descriptor that waits to be told. It is checked before anything is started.
+func (o *serveOptions) readyFile() (*os.File, error) {
+	if o.readyFD < 0 {
+		return nil, nil
+	}
+	f := os.NewFile(uintptr(o.readyFD), "ready-fd")
+	if f == nil {
+		return nil, usagef("--ready-fd %d is not a file descriptor", o.readyFD)
+	}
+	if _, err := f.Stat(); err != nil {
+		return nil, usagef("--ready-fd %d is not open: %w", o.readyFD, err)
+	}
+	return f, nil
+}
+
+// announce tells the one who started the daemon, and people, where it listens.
+func (o *serveOptions) announce(g *globals, ready *os.File, at daemon.Listening, c *config.Config) {
+	if ready != nil {
+		line := struct {
+			URL    string `json:"url"`
+			Socket string `json:"socket,omitempty"`
+		}{at.URL, at.Socket}
+		// Whoever waits for the line may have gone away since; that does not concern the daemon.
+		_ = json.NewEncoder(ready).Encode(line)
+		_ = ready.Close()
+	}
+	if isTerminal(g.err) {
+		greet(g.err, at, c)
+	}
+}
+
+func greet(w io.Writer, at daemon.Listening, c *config.Config) {
+	source := c.Source
+	if source == "" {
+		source = "none, so the defaults ('parkd config show' prints them, 'parkd config init' writes a file)"
+	}
+	places := at.URL
+	if at.Socket != "" {
+		places = strings.TrimPrefix(places+" and "+at.Socket, " and ")
+	}
+	fmt.Fprintf(w, "parkd listens on %s\nConfiguration: %s\nNext, in another terminal: parkd submit -- echo hello, then parkd mailbox poll\n", places, source)
+}
+
+// settings is where the configuration comes from.
+type settings struct {
+	file   string
+	listen string
+	socket string
+	db     string
+	dsn    string
+}
+
+func (s *settings) flags(c *cobra.Command) {
+	fs := c.Flags()
+	fs.StringVarP(&s.file, "config", "c", "", "configuration file (JSON, YAML or TOML)")
+	fromEnv(fs, "config", "PARKD_CONFIG")
+	fs.StringVar(&s.listen, "listen", "", "address to listen on, or off; default: 127.0.0.1:7275")
+	fs.StringVar(&s.socket, "socket", "", "path of the unix socket, or off")
+	fs.StringVar(&s.db, "db", "", "file of the SQLite backend; default: parkd.db in your state folder")
+	fs.StringVar(&s.dsn, "postgres-dsn", "", "address of the Postgres backend")
+	_ = c.MarkFlagFilename("config", "json", "yaml", "yml", "toml")
+}
+
+func (s *settings) load(g *globals) (*config.Config, error) {
+	return config.Load(config.Options{
+		File: s.file, Listen: s.listen, Socket: s.socket, DB: s.db, DSN: s.dsn, Env: g.getenv,
+	})
+}

@@ -1,0 +1,165 @@
+package cmd
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+type statusOptions struct {
+	pool   string
+	tasks  bool
+	status choice
+	tenant string
+	limit  int
+	watch  bool
+	every  duration
+}
+
+func newStatusCommand(g *globals) *cobra.Command {
+	o := statusOptions{status: choice{words: words(park.Statuses())}, every: duration(time.Second)}
+	c := &cobra.Command{
+		Use:   "status [flags] [TASK…]",
+		Short: "Show pools, or how tasks stand",
+		Long: `Without a task it shows the pools; with --tasks, --status or --tenant the tasks of the pools, newest first.
+
+With --watch it goes on: on a terminal it draws anew, elsewhere it prints what has changed. Watching tasks
+ends when they have.`,
+		Example: `  parkd status
+  parkd status render-41
+  parkd status --status queued --pool gpu
+  parkd status --watch`,
+		ValidArgsFunction: g.completeTasks(&o.pool, false),
+		RunE: g.run(func(ctx context.Context, args []string) error {
+			svc, _, err := g.connect(ctx)
+			if err != nil {
+				return err
+			}
+			return runStatus(ctx, g, svc, o, args)
+		}),
+	}
+	o.flags(g, c)
+	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon, exitInterrupted)
+	return c
+}
+
+func (o *statusOptions) flags(g *globals, c *cobra.Command) {
+	fs := c.Flags()
+	g.poolFlag(c, &o.pool, "only this pool; default: all")
+	fs.BoolVarP(&o.tasks, "tasks", "t", false, "list tasks")
+	fs.Var(&o.status, "status", "list the tasks of this status: queued, running, completed, failed, expired or dropped")
+	fs.StringVar(&o.tenant, "tenant", "", "list the tasks of this tenant")
+	fs.IntVar(&o.limit, "limit", 50, "list at most so many tasks")
+	fs.BoolVarP(&o.watch, "watch", "w", false, "go on showing changes")
+	fs.Var(&o.every, "every", "with --watch: how often to look")
+	fixed(c, "status", words(park.Statuses()))
+}
+
+func runStatus(ctx context.Context, g *globals, svc park.Service, o statusOptions, ids []string) error {
+	if o.limit < 1 {
+		return usagef("--limit must be at least 1, not %d", o.limit)
+	}
+	if o.every <= 0 {
+		return usagef("--every must be more than 0")
+	}
+	switch {
+	case len(ids) > 0:
+		return watchView(ctx, g, o, taskList(), func(ctx context.Context) ([]park.Task, bool, error) {
+			return o.named(ctx, svc, ids)
+		}, func(tasks []park.Task) any {
+			if len(tasks) == 1 {
+				return tasks[0]
+			}
+			return park.TaskPage{Tasks: tasks}
+		})
+	case o.tasks || o.status.value != "" || o.tenant != "":
+		return watchView(ctx, g, o, taskList(), func(ctx context.Context) ([]park.Task, bool, error) {
+			tasks, err := o.list(ctx, svc)
+			return tasks, false, err
+		}, func(tasks []park.Task) any { return park.TaskPage{Tasks: tasks} })
+	}
+	return watchView(ctx, g, o, poolList(), func(ctx context.Context) ([]park.Pool, bool, error) {
+		pools, err := poolsOf(ctx, svc, o.pool)
+		return pools, false, err
+	}, func(pools []park.Pool) any { return poolPage{pools} })
+}
+
+// named returns the tasks with the ids and whether all have ended.
+func (o *statusOptions) named(ctx context.Context, svc park.Service, ids []string) (tasks []park.Task, over bool, err error) {
+	over = true
+	for _, id := range ids {
+		found, err := findAll(ctx, svc, o.pool, id)
+		if err != nil {
+			return nil, false, err
+		}
+		for _, t := range found {
+			over = over && t.Status.Ended()
+		}
+		tasks = append(tasks, found...)
+	}
+	return tasks, over, nil
+}
+
+func (o *statusOptions) list(ctx context.Context, svc park.Service) ([]park.Task, error) {
+	return listTasks(ctx, svc, o.pool, park.TaskQuery{Status: park.Status(o.status.value), Tenant: o.tenant, Limit: o.limit})
+}
+
+// mostTasks is how many tasks a daemon lists at once.
+const mostTasks = 1000
+
+// listTasks lists the tasks of one pool, or of all, newest first, and no more than q.Limit.
+func listTasks(ctx context.Context, svc park.Service, pool string, q park.TaskQuery) ([]park.Task, error) {
+	pools, err := poolsOf(ctx, svc, pool)
+	if err != nil {
+		return nil, err
+	}
+	all := []park.Task{}
+	for _, p := range pools {
+		tasks, err := tasksOf(ctx, svc, p.PoolID, q)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, tasks...)
+	}
+	slices.SortStableFunc(all, func(a, b park.Task) int { return cmp.Compare(b.SubmittedAt.Micro(), a.SubmittedAt.Micro()) })
+	return all[:min(len(all), q.Limit)], nil
+}
+
+func tasksOf(ctx context.Context, svc park.Service, pool string, q park.TaskQuery) ([]park.Task, error) {
+	var all []park.Task
+	for left := q.Limit; left > 0; {
+		q.Limit = min(left, mostTasks)
+		page, err := svc.Tasks(ctx, pool, q)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page.Tasks...)
+		left -= len(page.Tasks)
+		if page.Next == "" || len(page.Tasks) == 0 {
+			break
+		}
+		q.Cursor = page.Next
+	}
+	return all, nil
+}
+
+// poolPage is how a list of pools looks in JSON.
+type poolPage struct {
+	Pools []park.Pool `json:"pools"`
+}
+
+func poolsOf(ctx context.Context, svc park.Service, pool string) ([]park.Pool, error) {
+	if pool == "" {
+		return svc.Pools(ctx)
+	}
+	p, err := svc.Pool(ctx, pool)
+	if err != nil {
+		return nil, err
+	}
+	return []park.Pool{p}, nil
+}

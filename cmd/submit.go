@@ -1,0 +1,262 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+type submitOptions struct {
+	address
+	pool     string
+	units    int64
+	priority choice
+	startBy  string
+	timeout  duration
+	id       string
+	payload  string
+	retry    int
+	backoff  duration
+	dir      string
+	wait     bool
+	follow   bool
+	raw      bool
+}
+
+func newSubmitCommand(g *globals) *cobra.Command {
+	o := submitOptions{priority: choice{value: park.Normal.String(), words: priorities()}}
+	c := &cobra.Command{
+		Use:   "submit [flags] [-- command …]",
+		Short: "Submit a task: a command, a payload, or both",
+		Long: `Submits a task to a pool. It starts at once where the pool has units free, else it is parked; a pool that
+can do neither rejects it (exit code 5).
+
+What comes after -- is the command to run, for pools that run commands. It is run in the current directory
+where the daemon is on this machine, else where the daemon says. The payload is the command's standard
+input, or what the pool's executor works on.
+
+The task's outcome is kept in a mailbox, see 'parkd mailbox poll'. With --wait or --follow the command waits
+for the end, outlasting a restart of the daemon, and passes on the exit code of the task's command.
+Interrupting it leaves the task alone.`,
+		Example: `  parkd submit --pool gpu --units 8 -- python train.py --epochs 3
+  parkd submit --pool gpu --priority high --start-by 10m --timeout 1h -- ./render.sh
+  parkd submit --pool infer --payload '{"prompt":"hello"}' --wait
+  parkd submit --pool infer --payload @request.json -o id`,
+		Args:              onlyAfterDash,
+		ValidArgsFunction: commandAfterDash,
+		RunE: g.run(func(ctx context.Context, args []string) error {
+			return runSubmit(ctx, g, o, args)
+		}),
+	}
+	o.flags(g, c)
+	annotate(c, takesCommand, "yes")
+	exits(c, exitDone, exitFailed, exitUsage, exitCancelled, exitExpired, exitRejected, exitDenied, exitNoDaemon, exitInterrupted)
+	return c
+}
+
+func (o *submitOptions) flags(g *globals, c *cobra.Command) {
+	fs := c.Flags()
+	g.poolFlag(c, &o.pool, "pool to submit to")
+	o.pool = "default"
+	fs.Lookup("pool").DefValue = o.pool
+	fromEnv(fs, "pool", "PARKD_POOL")
+	fs.Int64VarP(&o.units, "units", "u", 1, "units that the task takes while it runs")
+	fs.Var(&o.priority, "priority", "critical, high, normal or low: critical starts first")
+	fs.StringVar(&o.startBy, "start-by", "", "expire unless started by then: a duration (10m) or an RFC 3339 time")
+	fs.Var(&o.timeout, "timeout", "stop the task when it has run for so long; default: the pool's")
+	fs.StringVar(&o.id, "id", "", "the task's id; submitting the same again changes nothing (default: a new UUID)")
+	fs.StringVar(&o.payload, "payload", "", "JSON for the task; @file reads a file, - standard input")
+	fs.IntVar(&o.retry, "retry", 0, "run a failing task up to so many more times")
+	fs.Var(&o.backoff, "backoff", "rest before the first retry; it doubles with each further one")
+	fs.StringVar(&o.dir, "dir", "", "directory to run the command in; default: the current one where the daemon is on this machine")
+	fs.BoolVar(&o.wait, "wait", false, "wait for the end and print the outcome")
+	fs.BoolVarP(&o.follow, "follow", "f", false, "wait, and print what the command writes")
+	fs.BoolVar(&o.raw, "raw", false, "with --follow: do not take out what a terminal would obey")
+	o.address.flags(fs)
+	fixed(c, "priority", priorities())
+}
+
+// onlyAfterDash refuses arguments before --, so that the command's flags are never taken for parkd's own.
+func onlyAfterDash(c *cobra.Command, args []string) error {
+	at := c.ArgsLenAtDash()
+	switch {
+	case len(args) > 0 && at != 0:
+		return &exit{
+			Code: exitUsage, Name: "usage", Err: fmt.Errorf("%q is not expected here", args[0]),
+			Hint: fmt.Sprintf("Put -- before the command to run: %s [flags] -- %s", c.CommandPath(), strings.Join(args, " ")),
+		}
+	case at == 0 && len(args) == 0:
+		return usagef("there is no command after --")
+	}
+	return nil
+}
+
+func runSubmit(ctx context.Context, g *globals, o submitOptions, command []string) error {
+	sub, err := o.submission(g, command)
+	if err != nil {
+		return err
+	}
+	svc, at, err := g.connect(ctx)
+	if err != nil {
+		return err
+	}
+	if sub.WorkDir, err = o.workDir(at, command); err != nil {
+		return err
+	}
+	taken, err := submitOne(ctx, svc, o.pool, sub)
+	if err != nil {
+		return err
+	}
+	if !o.wait && !o.follow {
+		return g.accepted(taken)
+	}
+	return g.awaitOutcome(ctx, svc, o, taken)
+}
+
+// submission turns the flags into a task.
+func (o *submitOptions) submission(g *globals, command []string) (park.Submission, error) {
+	s := park.Submission{
+		TaskID: o.id, Tenant: o.tenant, MailboxKey: park.MailboxRef{Key: o.mailbox},
+		ResourceCost: park.Cost{Units: park.Units(o.units)}, Command: command, CreatedAt: park.At(g.now()),
+	}
+	if o.units < 1 {
+		return s, usagef("--units must be at least 1, not %d", o.units)
+	}
+	if o.retry < 0 {
+		return s, usagef("--retry must not be negative, but is %d", o.retry)
+	}
+	if o.retry > 0 || o.backoff > 0 {
+		s.Retry = park.Retry{MaxAttempts: o.retry + 1, Backoff: park.Duration(o.backoff)}
+	}
+	var err error
+	if s.Priority, err = park.ParsePriority(o.priority.value); err != nil {
+		return s, usage(err)
+	}
+	if s.Deadline, err = deadline("start-by", o.startBy, g.now()); err != nil {
+		return s, err
+	}
+	if s.TimeoutSecs, err = seconds("timeout", o.timeout); err != nil {
+		return s, err
+	}
+	if s.Payload, err = readPayload(g.in, o.payload); err != nil {
+		return s, err
+	}
+	return withID(s)
+}
+
+// withID gives the task its id here and not in the daemon, so that a submission whose answer was lost can be
+// sent again without making a second task.
+func withID(s park.Submission) (park.Submission, error) {
+	if s.TaskID == "" {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return s, fmt.Errorf("make a task id: %w", err)
+		}
+		s.TaskID = id.String()
+	}
+	return s, s.Normalize()
+}
+
+// workDir is where the command runs. Another machine does not have this one's directories.
+func (o *submitOptions) workDir(at place, command []string) (string, error) {
+	if o.dir != "" && len(command) == 0 {
+		return "", usagef("--dir needs a command")
+	}
+	if o.dir != "" || len(command) == 0 || !at.local() {
+		return o.dir, nil
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find the current directory: %w", err)
+	}
+	return dir, nil
+}
+
+// submitFor bounds how long a submission is repeated whose answer got lost.
+const submitFor = 10 * time.Second
+
+// submitOne submits a task, again where the answer was lost: its id makes that safe.
+func submitOne(ctx context.Context, svc park.Service, pool string, s park.Submission) (park.Accepted, error) {
+	var taken park.Accepted
+	sent := false
+	asker := patience{most: submitFor, unless: func(err error) bool { return !sent && neverReached(err) }}
+	err := asker.ask(ctx, func(ctx context.Context) error {
+		results, err := svc.Submit(ctx, pool, []park.Submission{s})
+		switch {
+		case err != nil:
+			sent = sent || !neverReached(err)
+			return err
+		case len(results) != 1:
+			return fmt.Errorf("submit: the daemon answered %d results for one task", len(results))
+		case results[0].Err != nil:
+			return results[0].Err
+		}
+		taken = results[0].Accepted
+		return nil
+	})
+	if sent && unreachable(err) {
+		err = fmt.Errorf("it is not known whether task %[1]s was taken; find out with --id %[1]s and the same content: %[2]w", s.TaskID, err)
+	}
+	return taken, err
+}
+
+// accepted prints that a task was taken.
+func (g *globals) accepted(a park.Accepted) error {
+	if err := acceptedList().one(g.printer(), a); err != nil {
+		return err
+	}
+	if g.watched() {
+		g.say("See it with 'parkd status %[1]s', its outcome with 'parkd wait %[1]s' or 'parkd mailbox poll'.", a.TaskID)
+	}
+	return nil
+}
+
+// awaitOutcome waits for the end of a task that was taken, and ends as its command did.
+func (g *globals) awaitOutcome(ctx context.Context, svc park.Service, o submitOptions, a park.Accepted) error {
+	g.say("Task %s is %s.", a.TaskID, standing(a))
+	t := park.Task{TaskID: a.TaskID, PoolID: a.PoolID, Status: a.Status, Position: a.Position, SubmittedAt: a.SubmittedAt}
+	var err error
+	if o.follow {
+		err = followLog(ctx, g, svc, t, g.logWriter(o.raw))
+	}
+	if err == nil {
+		t, err = g.awaitEnd(ctx, svc, t)
+	}
+	if err != nil {
+		return g.detached(ctx, err, a.TaskID)
+	}
+	if o.follow && g.output.forPeople() {
+		// The log has standard output to itself.
+		g.say("Task %s %s.", t.TaskID, outcome(g.printer(), t))
+		return ended(t)
+	}
+	if err := taskList().one(g.printer(), t); err != nil {
+		return err
+	}
+	return ended(t)
+}
+
+func standing(a park.Accepted) string {
+	if a.Status == park.Queued && a.Position > 0 {
+		return fmt.Sprintf("parked at position %d of pool %s", a.Position, a.PoolID)
+	}
+	return fmt.Sprintf("%s in pool %s", a.Status, a.PoolID)
+}
+
+func outcome(p *printer, t park.Task) string {
+	text := string(t.Status)
+	if took := p.took(t); took != "" {
+		text += " after " + took
+	}
+	if t.Reason != "" {
+		text += ": " + p.note(t)
+	}
+	return text
+}

@@ -1,0 +1,129 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+type waitOptions struct {
+	pool    string
+	timeout duration
+}
+
+func newWaitCommand(g *globals) *cobra.Command {
+	var o waitOptions
+	c := &cobra.Command{
+		Use:   "wait [flags] TASK…",
+		Short: "Wait until tasks have ended",
+		Long: `Waits until every one of the tasks has ended and prints them. It outlasts a restart of the daemon.
+
+The exit code is that of the first task, in the order given, that did not complete: for a command that
+failed the command's own. Interrupting the wait leaves the tasks alone.`,
+		Example: `  parkd wait render-41
+  parkd wait render-41 render-42 --timeout 10m`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: g.completeTasks(&o.pool, false),
+		RunE: g.run(func(ctx context.Context, args []string) error {
+			svc, _, err := g.connect(ctx)
+			if err != nil {
+				return err
+			}
+			return runWait(ctx, g, svc, o, args)
+		}),
+	}
+	g.poolFlag(c, &o.pool, "pool of the tasks; default: all pools are searched")
+	c.Flags().Var(&o.timeout, "timeout", "give up after so long; the tasks go on")
+	exits(c, exitDone, exitFailed, exitCancelled, exitExpired, exitUsage, exitDenied, exitNoDaemon, exitTimedOut, exitInterrupted)
+	return c
+}
+
+func runWait(ctx context.Context, g *globals, svc park.Service, o waitOptions, ids []string) error {
+	whole := ctx
+	if o.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(o.timeout), errWaitOver)
+		defer cancel()
+	}
+	tasks := make([]park.Task, 0, len(ids))
+	for _, id := range ids {
+		t, err := find(ctx, svc, o.pool, id)
+		if err == nil {
+			t, err = g.awaitEnd(ctx, svc, t)
+		}
+		switch {
+		case errors.Is(context.Cause(ctx), errWaitOver) && err != nil:
+			return timedOutf("task %s is still %s after %s", id, orUnknown(t.Status), time.Duration(o.timeout))
+		case err != nil:
+			return g.detached(whole, err, id)
+		}
+		tasks = append(tasks, t)
+	}
+	if err := printTasks(g, tasks); err != nil {
+		return err
+	}
+	return ended(tasks...)
+}
+
+var errWaitOver = errors.New("the wait is over")
+
+func orUnknown(s park.Status) string {
+	if s == "" {
+		return "unknown"
+	}
+	return string(s)
+}
+
+// printTasks prints one task as itself and several as a list.
+func printTasks(g *globals, tasks []park.Task) error {
+	if len(tasks) == 1 {
+		return taskList().one(g.printer(), tasks[0])
+	}
+	return taskList().print(g.printer(), park.TaskPage{Tasks: tasks}, tasks)
+}
+
+// detached explains an error of a wait for a task; if it is an interruption, how to go on.
+func (g *globals) detached(ctx context.Context, err error, id string) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return &exit{
+		Code: exitInterrupted, Name: "interrupted", Err: fmt.Errorf("no longer waiting for task %s, which goes on", id),
+		Hint: fmt.Sprintf("Go on waiting with 'parkd wait %[1]s'; stop it with 'parkd cancel %[1]s'.", id),
+	}
+}
+
+// How long one question waits for its answer, and how much longer the answer may be on its way.
+const (
+	longPoll = 30 * time.Second
+	grace    = 15 * time.Second
+)
+
+// awaitEnd returns t when it has ended, and shows meanwhile how it stands. With an error it returns t as it
+// was seen last.
+func (g *globals) awaitEnd(ctx context.Context, svc park.Service, t park.Task) (park.Task, error) {
+	show := g.newSpinner()
+	defer show.close()
+	for !t.Status.Ended() {
+		show.task(t)
+		err := g.patient().ask(ctx, func(ctx context.Context) error {
+			poll := show.poll(longPoll)
+			ctx, cancel := context.WithTimeout(ctx, poll+grace)
+			defer cancel()
+			now, err := svc.Task(ctx, t.PoolID, t.TaskID, poll)
+			if err == nil {
+				t = now
+			}
+			return err
+		})
+		if err != nil {
+			return t, err
+		}
+	}
+	return t, nil
+}

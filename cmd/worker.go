@@ -1,0 +1,109 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parkd-dev/parkd/pkg/executor/command"
+	"github.com/parkd-dev/parkd/pkg/executor/lease"
+)
+
+type workerOptions struct {
+	pool      string
+	name      string
+	slots     int
+	ttl       duration
+	grace     duration
+	dir       string
+	env       []string
+	logLevel  choice
+	logFormat choice
+}
+
+func newWorkerCommand(g *globals) *cobra.Command {
+	host, _ := os.Hostname()
+	o := workerOptions{ttl: duration(30 * time.Second), grace: duration(5 * time.Second)}
+	c := &cobra.Command{
+		Use:   "worker [flags] [-- command …]",
+		Short: "Do a pool's work on this machine",
+		Long: `Takes the tasks of a pool whose runtime is web_worker or cloud_worker and runs them here, under the same
+supervisor as the daemon's own. What comes after -- is run for each task, with the task's payload on standard
+input; without it, each task's own command is.
+
+A worker that dies loses nothing: its tasks are given to others when its leases have run out. The first Ctrl-C
+takes no more tasks and lets those that run come to their end, the second stops them.`,
+		Example: `  parkd worker --pool gpu --server http://10.0.0.5:7275 -- python work.py
+  parkd worker --pool gpu --slots 2 --name rig-7`,
+		Args:              onlyAfterDash,
+		ValidArgsFunction: commandAfterDash,
+		RunE:              g.run(func(ctx context.Context, args []string) error { return runWorker(ctx, g, o, args) }),
+	}
+	fs := c.Flags()
+	g.poolFlag(c, &o.pool, "pool to work for")
+	fromEnv(fs, "pool", "PARKD_POOL")
+	fs.StringVar(&o.name, "name", host, "what this worker is called")
+	fs.Lookup("name").DefValue = "this machine's name"
+	fs.IntVarP(&o.slots, "slots", "n", 1, "tasks to run at once")
+	fs.Var(&o.ttl, "ttl", "others get this worker's tasks when it has been silent for so long")
+	fs.Var(&o.grace, "kill-grace", "time between TERM and KILL for a command that is stopped")
+	fs.StringVar(&o.dir, "dir", "", "directory to run the command in; default: the current one")
+	fs.StringArrayVar(&o.env, "env", nil, "give commands this variable too: NAME or NAME=VALUE; may be repeated")
+	logFlags(c, &o.logLevel, &o.logFormat)
+	annotate(c, takesCommand, "yes")
+	exits(c, exitDone, exitFailed, exitUsage, exitRejected, exitDenied)
+	return c
+}
+
+func runWorker(ctx context.Context, g *globals, o workerOptions, argv []string) (err error) {
+	switch {
+	case o.pool == "":
+		return usagef("--pool is missing: the pool to work for")
+	case o.slots < 1:
+		return usagef("--slots must be at least 1, not %d", o.slots)
+	case time.Duration(o.ttl) < time.Second:
+		return usagef("--ttl must be at least 1s, not %s", time.Duration(o.ttl))
+	}
+	svc, _, err := g.connect(ctx)
+	if err != nil {
+		return err
+	}
+	log := logger(g.err, o.logLevel, o.logFormat)
+	x, done, err := o.executor(argv, command.Config{Log: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	hurry, stop := secondSignal(ctx)
+	defer stop()
+	w, err := lease.New(lease.Config{
+		Service: svc, Pool: o.pool, Name: o.name, Executor: x, Slots: o.slots, TTL: time.Duration(o.ttl), Hurry: hurry, Log: log,
+	})
+	if err != nil {
+		return usage(err)
+	}
+	log.Info("working", "pool", o.pool, "slots", o.slots, "name", o.name)
+	return w.Run(ctx)
+}
+
+// executor makes what runs the commands. Their logs are this worker's own and go with it: the task's result has
+// the ends of both streams.
+func (o *workerOptions) executor(argv []string, c command.Config) (x *command.Executor, done func() error, err error) {
+	dir, err := os.MkdirTemp("", "parkd-worker-")
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a folder for the logs of commands: %w", err)
+	}
+	if c.WorkDir, err = filepath.Abs(o.dir); err != nil {
+		return nil, nil, fmt.Errorf("find the current directory: %w", err)
+	}
+	c.Dir, c.Command, c.Env, c.KillGrace = dir, argv, o.env, time.Duration(o.grace)
+	if x, err = command.New(c); err != nil {
+		return nil, nil, errors.Join(usage(err), os.RemoveAll(dir))
+	}
+	return x, func() error { return errors.Join(x.Close(), os.RemoveAll(dir)) }, nil
+}

@@ -1,0 +1,87 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+type poolList struct {
+	Pools []park.Pool `json:"pools"`
+}
+
+func (c *call) listPools() error {
+	pools, err := c.svc.Pools(c.r.Context())
+	if err != nil {
+		return err
+	}
+	return c.ok(http.StatusOK, poolList{pools})
+}
+
+func (c *call) getPool() error {
+	p, err := c.svc.Pool(c.r.Context(), c.pool())
+	if err != nil {
+		return err
+	}
+	return c.ok(http.StatusOK, p)
+}
+
+func (c *call) patchPool() error {
+	var patch park.PoolPatch
+	if err := c.decode(&patch, maxBody); err != nil {
+		return err
+	}
+	p, err := c.svc.SetPool(c.r.Context(), c.pool(), patch)
+	if err != nil {
+		return err
+	}
+	return c.ok(http.StatusOK, p)
+}
+
+func (c *call) lease() error {
+	var r park.LeaseRequest
+	if err := c.decode(&r, maxBody); err != nil {
+		return err
+	}
+	r.Wait = min(r.Wait, park.Duration(maxWait))
+	ctx, over, done := c.patient()
+	defer done()
+	leases, err := c.svc.Lease(ctx, c.pool(), r)
+	if err != nil && !over() {
+		return err
+	}
+	if leases == nil {
+		leases = []park.Lease{}
+	}
+	return c.ok(http.StatusOK, park.LeasePage{Leases: leases})
+}
+
+func (c *call) keepLease() error {
+	var r park.KeepRequest
+	if err := c.decode(&r, maxBody); err != nil {
+		return err
+	}
+	kept, err := c.svc.KeepLease(c.r.Context(), c.r.PathValue("leaseId"), r)
+	if err != nil {
+		return err
+	}
+	return c.ok(http.StatusOK, kept)
+}
+
+// leaseEnded confirms the end of a lease's task.
+type leaseEnded struct {
+	LeaseID string      `json:"leaseId"`
+	Status  park.Status `json:"status"`
+}
+
+func (c *call) endLease() error {
+	var r park.LeaseResult
+	if err := c.decode(&r, maxBody); err != nil {
+		return err
+	}
+	id := c.r.PathValue("leaseId")
+	if err := c.svc.EndLease(c.r.Context(), id, r); err != nil {
+		return err
+	}
+	return c.ok(http.StatusOK, leaseEnded{id, r.Status})
+}

@@ -1,0 +1,116 @@
+package api
+
+import (
+	"net/http"
+	"reflect"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// route is one thing that can be asked of a daemon.
+type route struct {
+	method   string
+	path     string // as [http.ServeMux] has it
+	summary  string
+	operator bool     // concerns whole pools: closed to tokens that are bound to a tenant
+	query    []string // names of query parameters, see parameters
+	body     reflect.Type
+	status   int
+	answer   reflect.Type // nil where the answer is not JSON: see content
+	content  string
+	handle   func(*call) error
+}
+
+// A typed nothing, for the types of bodies and answers.
+func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
+
+// routes returns the table of routes.
+func routes() []route {
+	return []route{
+		{
+			method: http.MethodPost, path: "/pools/{poolId}/tasks", summary: "Submit a task: it starts at once or is parked",
+			body: typeOf[park.Submission](), status: http.StatusAccepted, answer: typeOf[park.Accepted](), handle: (*call).submit,
+		}, {
+			method: http.MethodPost, path: "/pools/{poolId}/tasks:batch", summary: "Submit many tasks; each is answered for itself",
+			body: typeOf[batch](), status: http.StatusOK, answer: typeOf[batchAnswer](), handle: (*call).submitBatch,
+		}, {
+			method: http.MethodGet, path: "/pools/{poolId}/tasks", summary: "List a pool's tasks, newest first",
+			query: []string{"status", "tenant", "limit", "cursor"}, answer: typeOf[park.TaskPage](), handle: (*call).listTasks,
+		}, {
+			method: http.MethodGet, path: "/pools/{poolId}/tasks/{taskId}", summary: "See a task; with wait, when it has ended",
+			query: []string{"wait"}, answer: typeOf[park.Task](), handle: (*call).getTask,
+		}, {
+			method: http.MethodDelete, path: "/pools/{poolId}/tasks/{taskId}", summary: "Cancel a task",
+			answer: typeOf[park.Task](), handle: (*call).cancelTask,
+		}, {
+			method: http.MethodGet, path: "/pools/{poolId}/tasks/{taskId}/log", summary: "Read what a task's command wrote",
+			query: []string{"follow"}, content: "text/plain; charset=utf-8", handle: (*call).readLog,
+		}, {
+			method: http.MethodGet, path: "/pools", summary: "See all pools", answer: typeOf[poolList](), handle: (*call).listPools,
+		}, {
+			method: http.MethodGet, path: "/pools/{poolId}", summary: "See a pool", answer: typeOf[park.Pool](), handle: (*call).getPool,
+		}, {
+			method: http.MethodPatch, path: "/pools/{poolId}", summary: "Change a pool's state or limits", operator: true,
+			body: typeOf[park.PoolPatch](), answer: typeOf[park.Pool](), handle: (*call).patchPool,
+		}, {
+			method: http.MethodGet, path: "/mailbox/{tenant}/{mailboxKey}", summary: "Read a mailbox, oldest message first; removes nothing",
+			query: []string{"since", "limit", "wait"}, answer: typeOf[park.MessagePage](), handle: (*call).readMailbox,
+		}, {
+			method: http.MethodDelete, path: "/mailbox/{tenant}/{mailboxKey}", summary: "Remove messages up to one of them",
+			query: []string{"upTo"}, status: http.StatusNoContent, handle: (*call).trimMailbox,
+		}, {
+			method: http.MethodGet, path: "/audit", summary: "Read the audit log, oldest event first",
+			query: []string{"task", "pool", "tenant", "action", "since", "until", "limit", "cursor"}, answer: typeOf[park.EventPage](), handle: (*call).readAudit,
+		}, {
+			method: http.MethodGet, path: "/events", summary: "Follow the audit log as server-sent events",
+			query: []string{"task", "pool", "tenant", "action", "since", "until"}, content: "text/event-stream", handle: (*call).streamEvents,
+		}, {
+			method: http.MethodPost, path: "/pools/{poolId}/leases", summary: "Take tasks to work on", operator: true,
+			body: typeOf[park.LeaseRequest](), answer: typeOf[park.LeasePage](), handle: (*call).lease,
+		}, {
+			method: http.MethodPut, path: "/leases/{leaseId}", summary: "Keep a lease", operator: true,
+			body: typeOf[park.KeepRequest](), answer: typeOf[park.Kept](), handle: (*call).keepLease,
+		}, {
+			method: http.MethodPost, path: "/leases/{leaseId}/complete", summary: "End a lease's task", operator: true,
+			body: typeOf[park.LeaseResult](), answer: typeOf[leaseEnded](), handle: (*call).endLease,
+		},
+		{method: http.MethodGet, path: "/health", summary: "See whether all is well", answer: typeOf[health](), handle: (*call).health},
+		{method: http.MethodGet, path: "/livez", summary: "The process answers", answer: typeOf[health](), handle: (*call).live},
+		{method: http.MethodGet, path: "/readyz", summary: "The daemon takes work", answer: typeOf[health](), handle: (*call).ready},
+		{method: http.MethodGet, path: "/metrics", summary: "Measurements for Prometheus", operator: true, content: "text/plain", handle: (*call).metrics},
+		{method: http.MethodGet, path: "/openapi.json", summary: "This document", content: "application/json", handle: (*call).document},
+	}
+}
+
+// success is the status of a good answer.
+func (r route) success() int {
+	if r.status == 0 {
+		return http.StatusOK
+	}
+	return r.status
+}
+
+// parameter is a query parameter.
+type parameter struct {
+	text   string // what it means
+	format string // of its JSON schema
+	number bool
+}
+
+// parameters returns all query parameters: one name means one thing everywhere.
+func parameters() map[string]parameter {
+	return map[string]parameter{
+		"status": {text: "Only tasks of this status"},
+		"tenant": {text: "Only this tenant"},
+		"task":   {text: "Only this task"},
+		"pool":   {text: "Only this pool"},
+		"action": {text: "Only this action"},
+		"limit":  {text: "At most so many", number: true},
+		"cursor": {text: "The next of the page before"},
+		"wait":   {text: "Wait for so long, such as 30s; at most 10m"},
+		"follow": {text: "true: go on until the task has ended"},
+		"since":  {text: "Begin at this time; a mailbox also takes a message id, and begins after it"},
+		"until":  {text: "End before this time", format: "date-time"},
+		"upTo":   {text: "Id of the last message to remove"},
+	}
+}

@@ -1,0 +1,128 @@
+package api
+
+import (
+	"context"
+	"io"
+	"iter"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// tenantView is a service as one tenant sees it: the tasks, mailboxes and events of others are not there. Pools
+// are seen by all, for a client must know where there is room; steering them, and leases, are closed by the
+// routes.
+type tenantView struct {
+	park.Service
+	tenant string
+}
+
+func (v tenantView) only(tenant string) error {
+	if tenant == "" || tenant == v.tenant {
+		return nil
+	}
+	return park.Errorf(park.Forbidden, "the token is bound to tenant %s and does not see tenant %s", v.tenant, tenant)
+}
+
+// Submit implements [park.TaskService].
+func (v tenantView) Submit(ctx context.Context, pool string, tasks []park.Submission) ([]park.SubmitResult, error) {
+	out := make([]park.SubmitResult, len(tasks))
+	own := make([]park.Submission, 0, len(tasks))
+	places := make([]int, 0, len(tasks))
+	for i, t := range tasks {
+		if t.Tenant == "" && t.MailboxKey.Tenant == "" {
+			t.Tenant = v.tenant
+		}
+		foreign := v.only(t.Tenant)
+		if foreign == nil {
+			foreign = v.only(t.MailboxKey.Tenant)
+		}
+		if foreign != nil {
+			out[i].Err = park.Errorf(park.Forbidden, "%v", foreign)
+			continue
+		}
+		own, places = append(own, t), append(places, i)
+	}
+	results, err := v.Service.Submit(ctx, pool, own)
+	if err != nil {
+		return nil, err
+	}
+	for k, r := range results {
+		out[places[k]] = r
+	}
+	return out, nil
+}
+
+// Task implements [park.TaskService].
+func (v tenantView) Task(ctx context.Context, pool, id string, wait time.Duration) (park.Task, error) {
+	t, err := v.Service.Task(ctx, pool, id, 0)
+	if err != nil {
+		return park.Task{}, err
+	}
+	if t.Tenant != v.tenant {
+		return park.Task{}, park.Errorf(park.TaskNotFound, "pool %s has no task %q", pool, id)
+	}
+	if wait <= 0 || t.Status.Ended() {
+		return t, nil
+	}
+	return v.Service.Task(ctx, pool, id, wait)
+}
+
+// Tasks implements [park.TaskService].
+func (v tenantView) Tasks(ctx context.Context, pool string, q park.TaskQuery) (park.TaskPage, error) {
+	if err := v.only(q.Tenant); err != nil {
+		return park.TaskPage{}, err
+	}
+	q.Tenant = v.tenant
+	return v.Service.Tasks(ctx, pool, q)
+}
+
+// Cancel implements [park.TaskService].
+func (v tenantView) Cancel(ctx context.Context, pool, id string) (park.Task, error) {
+	if _, err := v.Task(ctx, pool, id, 0); err != nil {
+		return park.Task{}, err
+	}
+	return v.Service.Cancel(ctx, pool, id)
+}
+
+// Log implements [park.TaskService].
+func (v tenantView) Log(ctx context.Context, pool, id string, follow bool) (io.ReadCloser, error) {
+	if _, err := v.Task(ctx, pool, id, 0); err != nil {
+		return nil, err
+	}
+	return v.Service.Log(ctx, pool, id, follow)
+}
+
+// Mailbox implements [park.MailboxService].
+func (v tenantView) Mailbox(ctx context.Context, q park.MailboxQuery) (park.MessagePage, error) {
+	if err := v.only(q.Tenant); err != nil {
+		return park.MessagePage{}, err
+	}
+	return v.Service.Mailbox(ctx, q)
+}
+
+// TrimMailbox implements [park.MailboxService].
+func (v tenantView) TrimMailbox(ctx context.Context, tenant, key, upTo string) error {
+	if err := v.only(tenant); err != nil {
+		return err
+	}
+	return v.Service.TrimMailbox(ctx, tenant, key, upTo)
+}
+
+// Audit implements [park.AuditService].
+func (v tenantView) Audit(ctx context.Context, q park.AuditQuery) (park.EventPage, error) {
+	if err := v.only(q.Tenant); err != nil {
+		return park.EventPage{}, err
+	}
+	q.Tenant = v.tenant
+	return v.Service.Audit(ctx, q)
+}
+
+// Watch implements [park.AuditService].
+func (v tenantView) Watch(ctx context.Context, q park.AuditQuery) iter.Seq2[park.Event, error] {
+	if err := v.only(q.Tenant); err != nil {
+		return func(yield func(park.Event, error) bool) { yield(park.Event{}, err) }
+	}
+	q.Tenant = v.tenant
+	return v.Service.Watch(ctx, q)
+}

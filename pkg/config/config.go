@@ -1,0 +1,158 @@
+// Package config reads what an operator wants: one file (JSON, YAML or TOML), the environment, and flags.
+//
+// All faults are found at once, each with its path in the file and what would be right. Keys keep their
+// spelling, and a key that nobody knows is a fault.
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// Config is a configuration that has been checked.
+type Config struct {
+	Source       string // the file it came from; "" for none
+	Listen       string // host:port; "" for the socket alone
+	Socket       string // path; "" for none
+	Audit        park.Backend
+	File         FileBackend
+	Postgres     PostgresBackend
+	Pools        []Pool // by name
+	Tokens       []Token
+	AllowedHosts []string      // further names under which the daemon may be addressed, as behind a proxy
+	Retention    time.Duration // of ended tasks, messages, events and logs; 0: for ever
+	DrainTimeout time.Duration
+
+	settings []Setting
+}
+
+// FileBackend is the SQLite backend.
+type FileBackend struct{ Path string }
+
+// PostgresBackend is the Postgres backend.
+type PostgresBackend struct{ DSN string }
+
+// Token lets its bearer in. Only its hash is kept.
+type Token struct {
+	Name   string
+	Tenant string // the only tenant that the bearer sees; "" for all
+	SHA256 [32]byte
+}
+
+// Pool is the configuration of one pool.
+type Pool struct {
+	Name           string
+	Kind           park.Kind
+	MaxUnits       int64
+	MaxQueueDepth  int
+	DefaultTimeout time.Duration // 0: no limit
+	Queue          park.Backend
+	Mailbox        Mailbox
+	Runtime        park.Runtime
+	Executor       Executor
+	Retry          park.Retry
+}
+
+// Mailbox says where a pool's messages are kept and who is told of them.
+type Mailbox struct {
+	Storage  park.Backend
+	Notifier *Notifier // nil for none
+}
+
+// Notifier is an HTTP address that is told of each message.
+type Notifier struct {
+	BaseURL    string
+	AuthHeader string // value of the header Authorization; "" for none
+	Secret     string // signs the body; "" for no signature
+}
+
+// ExecutorType says what a start does.
+type ExecutorType string
+
+// The types of an executor.
+const (
+	ExecutorExec     ExecutorType = "exec"     // runs a command
+	ExecutorHTTP     ExecutorType = "http"     // posts the payload
+	ExecutorSimulate ExecutorType = "simulate" // passes time
+	ExecutorWorker   ExecutorType = "worker"   // waits for a worker to lease the task
+)
+
+func executorTypes() []ExecutorType {
+	return []ExecutorType{ExecutorExec, ExecutorHTTP, ExecutorSimulate, ExecutorWorker}
+}
+
+// Executor is the configuration of what a start does.
+type Executor struct {
+	Type ExecutorType
+
+	// Of exec.
+	Command     []string // fixed by the operator; empty where each task brings its own
+	WorkDir     string
+	Env         []string // NAME passes the daemon's variable on, NAME=VALUE sets one
+	KillGrace   time.Duration
+	MaxLogBytes int64
+
+	// Of http.
+	URL     string
+	Headers map[string]string
+}
+
+// Spec returns the pool as the engine knows it.
+func (p Pool) Spec() park.PoolSpec {
+	worker := p.Executor.Type == ExecutorWorker
+	exec := p.Executor.Type == ExecutorExec && len(p.Executor.Command) == 0
+	return park.PoolSpec{
+		ID: p.Name, Kind: p.Kind, MaxUnits: p.MaxUnits, MaxQueueDepth: p.MaxQueueDepth, DefaultTimeout: p.DefaultTimeout,
+		Retry: p.Retry, Runtime: p.Runtime, Executor: string(p.Executor.Type),
+		QueueBackend: p.Queue, MailboxBackend: p.Mailbox.Storage,
+		TakesCommands: exec || worker, NeedsCommand: exec,
+	}
+}
+
+// Backends returns the backends that are in use, each once.
+func (c *Config) Backends() []park.Backend {
+	all := []park.Backend{c.Audit}
+	for _, p := range c.Pools {
+		all = append(all, p.Queue, p.Mailbox.Storage)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// A Fault is one thing that is wrong.
+type Fault struct {
+	Path    string `json:"path"`    // such as pools.gpu.max_units; a flag's or variable's name where it came from there
+	Problem string `json:"problem"` // says what would be right
+}
+
+// Faults is all that is wrong with a configuration.
+type Faults []Fault
+
+// Error implements error.
+func (f Faults) Error() string {
+	var b strings.Builder
+	for i, one := range f {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		if one.Path != "" {
+			fmt.Fprintf(&b, "%s: ", one.Path)
+		}
+		b.WriteString(one.Problem)
+	}
+	return b.String()
+}
+
+// Setting is one value and where it came from.
+type Setting struct {
+	Path  string `json:"path"`
+	Value string `json:"value"` // secrets are masked
+	From  string `json:"from"`  // default, file, environment PARKD_…, flag --…
+}
+
+// Show returns every setting, in the order of a file.
+func (c *Config) Show() []Setting { return c.settings }

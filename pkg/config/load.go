@@ -1,0 +1,233 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/viper"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// Options is where a configuration comes from beside its file. An empty flag was not given.
+type Options struct {
+	File   string // --config
+	Listen string // --listen
+	Socket string // --socket; "off" for none
+	DB     string // --db
+	DSN    string // --postgres-dsn
+	// Env returns an environment variable; default: [os.Getenv].
+	Env func(string) string
+}
+
+// Off turns a way in off: the value of listen or socket.
+const Off = "off"
+
+// The defaults.
+const (
+	DefaultListen    = "127.0.0.1:7275"
+	defaultRetention = 7 * 24 * time.Hour
+	defaultDrain     = 30 * time.Second
+	fileName         = "scheduler-config.json"
+)
+
+// Load reads and checks a configuration. What is wrong with it is returned as [Faults].
+func Load(o Options) (*Config, error) {
+	if o.Env == nil {
+		o.Env = os.Getenv
+	}
+	path, err := o.file()
+	if err != nil {
+		return nil, err
+	}
+	tree := map[string]any{}
+	if path != "" {
+		if tree, err = readTree(path); err != nil {
+			return nil, Faults{{Path: path, Problem: err.Error()}}
+		}
+	}
+	c := &Config{Source: path}
+	r := &reader{}
+	c.read(section{r: r, tree: tree, known: map[string]bool{}}, o)
+	if len(r.faults) > 0 {
+		return nil, r.faults
+	}
+	return c, nil
+}
+
+// file finds the configuration file: the one that was named, else the user's own where there is one.
+func (o Options) file() (string, error) {
+	for _, named := range []struct{ by, path string }{{"--config", o.File}, {"PARKD_CONFIG", o.Env("PARKD_CONFIG")}} {
+		if named.path == "" {
+			continue
+		}
+		if _, err := os.Stat(named.path); err != nil {
+			return "", Faults{{Path: named.by, Problem: fmt.Sprintf("must name a file that can be read: %v", err)}}
+		}
+		return named.path, nil
+	}
+	dir := configDir(o.Env)
+	if dir == "" {
+		return "", nil
+	}
+	path := filepath.Join(dir, fileName)
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	return path, nil
+}
+
+// scalars are the settings that flags and the environment can give too.
+func (o Options) scalars() []scalar {
+	return []scalar{
+		{path: "listen", flag: "--listen", given: o.Listen, env: "PARKD_LISTEN", byDefault: DefaultListen},
+		{path: "socket", flag: "--socket", given: o.Socket, env: "PARKD_SOCKET", byDefault: defaultSocket(o.Env)},
+		{path: "backends.file.path", flag: "--db", given: o.DB, env: "PARKD_DB", byDefault: defaultDB(o.Env)},
+		{path: "backends.postgres.dsn", flag: "--postgres-dsn", given: o.DSN, env: "PARKD_POSTGRES_DSN"},
+	}
+}
+
+type scalar struct {
+	path      string
+	flag      string
+	given     string
+	env       string
+	byDefault string
+}
+
+// settle returns the value of each scalar and where it came from: flag, environment, file, default.
+func (o Options) settle(file map[string]string) (values, from map[string]string) {
+	v := viper.New()
+	values, from = map[string]string{}, map[string]string{}
+	for _, s := range o.scalars() {
+		v.SetDefault(s.path, s.byDefault)
+		from[s.path] = "default"
+		if text, ok := file[s.path]; ok {
+			v.SetDefault(s.path, text)
+			from[s.path] = "file"
+		}
+		if text := o.Env(s.env); text != "" {
+			v.Set(s.path, text)
+			from[s.path] = "environment " + s.env
+		}
+		if s.given != "" {
+			v.Set(s.path, s.given)
+			from[s.path] = "flag " + s.flag
+		}
+		values[s.path] = v.GetString(s.path)
+	}
+	return values, from
+}
+
+func (c *Config) read(s section, o Options) {
+	s.text("$schema", "")
+	inFile := map[string]string{}
+	note := func(s section, key, path string) {
+		if s.has(key) {
+			inFile[path] = s.text(key, "")
+		}
+	}
+	note(s, "listen", "listen")
+	note(s, "socket", "socket")
+	backends := s.section("backends")
+	file, postgres := backends.section("file"), backends.section("postgres")
+	note(file, "path", "backends.file.path")
+	note(postgres, "dsn", "backends.postgres.dsn")
+	for _, done := range []section{file, postgres, backends} {
+		done.finish()
+	}
+	if p := inFile["backends.file.path"]; p != "" && !filepath.IsAbs(p) {
+		inFile["backends.file.path"] = filepath.Join(filepath.Dir(c.Source), p)
+	}
+	values, from := o.settle(inFile)
+	c.Listen, c.Socket = unlessOff(values["listen"]), unlessOff(values["socket"])
+	c.File.Path, c.Postgres.DSN = values["backends.file.path"], values["backends.postgres.dsn"]
+
+	c.Audit = oneOf(s, "audit", park.Backends(), park.File)
+	c.Retention = s.duration("retention", defaultRetention)
+	c.DrainTimeout = s.duration("drain_timeout", defaultDrain)
+	c.AllowedHosts = s.texts("allowed_hosts")
+	c.readTokens(s, o)
+	c.readPools(s)
+	s.finish()
+	c.checkWhole(s.r, from)
+	c.settings = c.list(s, from)
+}
+
+func unlessOff(text string) string {
+	if text == Off {
+		return ""
+	}
+	return text
+}
+
+func (c *Config) readPools(s section) {
+	if !s.has("pools") {
+		c.Pools = defaultPools()
+		return
+	}
+	pools := s.section("pools")
+	for _, name := range pools.keys() {
+		c.Pools = append(c.Pools, readPool(pools.section(name), name))
+	}
+	if len(c.Pools) == 0 && pools.tree != nil {
+		s.fault("pools", "must have at least one pool")
+	}
+	slices.SortFunc(c.Pools, func(a, b Pool) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// defaultPools are those of a daemon without a configuration: one for what the processors do, one for a card.
+func defaultPools() []Pool {
+	pool := func(name string, kind park.Kind, units int64) Pool {
+		return Pool{
+			Name: name, Kind: kind, MaxUnits: units, MaxQueueDepth: 10_000, Queue: park.File, Mailbox: Mailbox{Storage: park.File},
+			Runtime: park.Native, Executor: Executor{Type: ExecutorExec},
+		}
+	}
+	return []Pool{pool("default", park.CPU, int64(runtime.NumCPU())), pool("gpu", park.GPUVram, 24)}
+}
+
+// checkWhole checks what concerns several settings.
+func (c *Config) checkWhole(r *reader, from map[string]string) {
+	where := func(path string) string {
+		if _, name, ok := strings.Cut(from[path], " "); ok {
+			return name
+		}
+		return path
+	}
+	if slices.Contains(c.Backends(), park.Postgres) && c.Postgres.DSN == "" {
+		r.fault("backends.postgres.dsn", "is missing, and a pool or the audit log uses postgres: give it here, with --postgres-dsn or with PARKD_POSTGRES_DSN")
+	}
+	if slices.Contains(c.Backends(), park.File) && c.File.Path == "" {
+		r.fault("backends.file.path", "is missing, and there is no home folder to put the file into: give it here or with --db")
+	}
+	if c.Listen == "" && c.Socket == "" {
+		r.fault("listen", "and socket are both off: nobody could reach the daemon")
+	}
+	if c.Listen != "" {
+		c.checkListen(r, where("listen"))
+	}
+}
+
+func (c *Config) checkListen(r *reader, path string) {
+	host, port, err := net.SplitHostPort(c.Listen)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		r.fault(path, "must be host:port such as %s, or %s, not %q", DefaultListen, Off, c.Listen)
+		return
+	}
+	ip := net.ParseIP(host)
+	loopback := host == "localhost" || ip != nil && ip.IsLoopback()
+	if !loopback && len(c.Tokens) == 0 {
+		r.fault(path, "%q can be reached from other machines, and no tokens are configured: add some under tokens, or listen on 127.0.0.1", c.Listen)
+	}
+}

@@ -1,0 +1,55 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+)
+
+// Where a user's files are, after the XDG base directory specification: state outlives a restart of the
+// machine, the runtime folder does not.
+
+func stateDir(env func(string) string) string {
+	if dir := env("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "parkd")
+	}
+	return inHome(env, ".local", "state", "parkd")
+}
+
+func configDir(env func(string) string) string {
+	if dir := env("XDG_CONFIG_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "parkd")
+	}
+	return inHome(env, ".config", "parkd")
+}
+
+func inHome(env func(string) string, below ...string) string {
+	home := env("HOME")
+	if !filepath.IsAbs(home) {
+		return ""
+	}
+	return filepath.Join(append([]string{home}, below...)...)
+}
+
+// DefaultSocket returns the path of the socket of a daemon that was not told otherwise; "" where there is no
+// folder for it.
+func DefaultSocket() string { return defaultSocket(os.Getenv) }
+
+func defaultSocket(env func(string) string) string {
+	if dir := env("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "parkd", "parkd.sock")
+	}
+	if dir := stateDir(env); dir != "" {
+		return filepath.Join(dir, "parkd.sock")
+	}
+	return ""
+}
+
+// DefaultDB returns the file of the SQLite backend of a daemon that was not told otherwise.
+func DefaultDB() string { return defaultDB(os.Getenv) }
+
+func defaultDB(env func(string) string) string {
+	if dir := stateDir(env); dir != "" {
+		return filepath.Join(dir, "parkd.db")
+	}
+	return ""
+}

@@ -1,0 +1,181 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+const poolNamePattern = `^[a-z0-9][a-z0-9_-]{0,62}$`
+
+func poolName(s string) bool { return regexp.MustCompile(poolNamePattern).MatchString(s) }
+
+// The size of a log file, in bytes.
+const (
+	minLogBytes     = 4 << 10
+	maxLogBytes     = 1 << 40
+	defaultLogBytes = 16 << 20
+)
+
+func readPool(s section, name string) Pool {
+	if !poolName(name) {
+		s.r.fault(s.path, "a pool's name must be 1 to 63 of a-z 0-9 _ - and begin with a letter or digit, not %q", name)
+	}
+	p := Pool{
+		Name:           name,
+		Kind:           oneOf(s, "kind", park.Kinds(), park.Mixed),
+		MaxUnits:       s.integer("max_units", required, 0, park.MaxUnits),
+		MaxQueueDepth:  int(s.integer("max_queue_depth", required, 0, park.MaxQueueDepth)),
+		DefaultTimeout: time.Duration(s.integer("default_timeout_secs", required, 0, park.MaxTimeoutSecs)) * time.Second,
+		Queue:          oneOf(s, "queue", park.Backends(), park.File),
+		Mailbox:        readMailbox(s),
+		Retry:          readRetry(s.section("retry")),
+	}
+	p.Runtime = oneOf(s, "runtime", []park.Runtime{park.Native, park.WebWorker, park.CloudWorker}, park.Native)
+	p.Executor = readExecutor(s.section("executor"), p.Runtime)
+	s.finish()
+	return p
+}
+
+// readMailbox reads a backend's name or an object.
+func readMailbox(s section) Mailbox {
+	if _, object := s.tree["mailbox"].(map[string]any); !object {
+		return Mailbox{Storage: oneOf(s, "mailbox", park.Backends(), park.File)}
+	}
+	m := s.section("mailbox")
+	box := Mailbox{Storage: oneOf(m, "storage", park.Backends(), park.File)}
+	if m.has("notifier") {
+		n := m.section("notifier")
+		oneOf(n, "type", []string{"http"}, "http")
+		box.Notifier = &Notifier{BaseURL: n.address("base_url"), AuthHeader: n.text("auth_header", ""), Secret: n.text("secret", "")}
+		n.finish()
+	}
+	m.finish()
+	return box
+}
+
+func readRetry(s section) park.Retry {
+	defer s.finish()
+	return park.Retry{
+		MaxAttempts: int(s.integer("max_attempts", 0, 1, 1000)),
+		Backoff:     park.Duration(s.duration("backoff", 0)),
+	}
+}
+
+func readExecutor(s section, r park.Runtime) Executor {
+	byDefault := ExecutorExec
+	if r.Leased() {
+		byDefault = ExecutorWorker
+	}
+	x := Executor{Type: oneOf(s, "type", executorTypes(), byDefault)}
+	if r.Leased() != (x.Type == ExecutorWorker) && x.Type != "" {
+		s.fault("type", "must be %s: the pool's runtime is %s", fitting(r), r)
+	}
+	switch x.Type {
+	case ExecutorExec:
+		x.Command, x.WorkDir, x.Env = s.texts("command"), s.text("work_dir", ""), s.texts("env")
+		x.KillGrace = s.duration("kill_grace", 5*time.Second)
+		x.MaxLogBytes = s.integer("max_log_bytes", defaultLogBytes, minLogBytes, maxLogBytes)
+		x.check(s)
+	case ExecutorHTTP:
+		x.URL, x.Headers = s.address("url"), s.headers("headers")
+	case ExecutorSimulate, ExecutorWorker:
+	}
+	s.finish()
+	return x
+}
+
+func fitting(r park.Runtime) string {
+	if r.Leased() {
+		return "worker"
+	}
+	return "exec, http or simulate"
+}
+
+func (x *Executor) check(s section) {
+	if len(x.Command) > 0 && x.Command[0] == "" {
+		s.fault("command", "must begin with the program to run")
+	}
+	if x.WorkDir != "" && !filepath.IsAbs(x.WorkDir) {
+		s.fault("work_dir", "must be an absolute path, not %q", x.WorkDir)
+	}
+	for _, v := range x.Env {
+		if name, _, _ := strings.Cut(v, "="); name == "" || strings.HasPrefix(name, "PARKD_") {
+			s.fault("env", "must hold NAME or NAME=VALUE, and no PARKD_ names, not %q", v)
+		}
+	}
+}
+
+// address reads a URL that must be there.
+func (s section) address(key string) string {
+	text := s.text(key, "")
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
+		s.fault(key, "must be a URL such as http://127.0.0.1:8000/path, not %q", redact(text))
+	}
+	return text
+}
+
+func (s section) headers(key string) map[string]string {
+	h := s.section(key)
+	out := map[string]string{}
+	for _, name := range h.keys() {
+		out[name] = h.text(name, "")
+	}
+	return out
+}
+
+const minToken = 16
+
+// readTokens reads the tokens of the file and those of the environment: PARKD_TOKENS holds some, with commas between.
+func (c *Config) readTokens(s section, o Options) {
+	for _, t := range s.sections("tokens") {
+		c.Tokens = append(c.Tokens, readToken(t))
+	}
+	if s.r.faulty("tokens") {
+		return
+	}
+	for i, text := range strings.FieldsFunc(o.Env("PARKD_TOKENS"), func(r rune) bool { return r == ',' || r == ' ' }) {
+		if len(text) < minToken {
+			s.r.fault("PARKD_TOKENS", "token %d must have at least %d characters", i+1, minToken)
+		}
+		c.Tokens = append(c.Tokens, Token{Name: "environment", SHA256: sha256.Sum256([]byte(text))})
+	}
+}
+
+func readToken(s section) Token {
+	defer s.finish()
+	t := Token{Name: s.text("name", ""), Tenant: s.text("tenant", "")}
+	if t.Tenant != "" && park.CheckName("tenant", t.Tenant) != nil {
+		s.fault("tenant", "must be 1 to %d bytes of printable text", park.MaxNameLength)
+	}
+	plain, hashed := s.text("token", ""), s.text("token_sha256", "")
+	if (plain == "") == (hashed == "") {
+		s.fault("token", "give either token or token_sha256 (the SHA-256 of the token, in hex)")
+		return t
+	}
+	if plain != "" {
+		if len(plain) < minToken {
+			s.fault("token", "must have at least %d characters", minToken)
+		}
+		t.SHA256 = sha256.Sum256([]byte(plain))
+		return t
+	}
+	sum, err := hex.DecodeString(hashed)
+	if err != nil || len(sum) != sha256.Size {
+		s.fault("token_sha256", "must be 64 hexadecimal digits")
+		return t
+	}
+	copy(t.SHA256[:], sum)
+	return t
+}
+
+func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,245 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// reader collects the faults of a file.
+type reader struct{ faults Faults }
+
+func (r *reader) fault(path, format string, args ...any) {
+	r.faults = append(r.faults, Fault{Path: path, Problem: fmt.Sprintf(format, args...)})
+}
+
+func (r *reader) faulty(prefix string) bool {
+	for _, f := range r.faults {
+		if strings.HasPrefix(f.Path, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// section is an object of the file. Each read makes its key known; finish names those that are not.
+type section struct {
+	r     *reader
+	path  string
+	tree  map[string]any // nil where there is none
+	known map[string]bool
+}
+
+func (s section) at(key string) string {
+	if s.path == "" {
+		return key
+	}
+	return s.path + "." + key
+}
+
+func (s section) fault(key, format string, args ...any) { s.r.fault(s.at(key), format, args...) }
+
+func (s section) has(key string) bool {
+	_, ok := s.tree[key]
+	return ok
+}
+
+func (s section) keys() []string { return sortedKeys(s.tree) }
+
+func (s section) get(key string) (any, bool) {
+	s.known[key] = true
+	v, ok := s.tree[key]
+	return v, ok
+}
+
+// section returns the object at key, an empty one where there is none.
+func (s section) section(key string) section {
+	v, ok := s.get(key)
+	tree, object := v.(map[string]any)
+	if ok && !object {
+		s.fault(key, "must be an object, not %s", describe(v))
+	}
+	return section{r: s.r, path: s.at(key), tree: tree, known: map[string]bool{}}
+}
+
+// sections returns the objects of the list at key.
+func (s section) sections(key string) []section {
+	v, ok := s.get(key)
+	list, isList := v.([]any)
+	if ok && !isList {
+		s.fault(key, "must be a list, not %s", describe(v))
+	}
+	out := make([]section, 0, len(list))
+	for i, one := range list {
+		path := fmt.Sprintf("%s[%d]", s.at(key), i)
+		tree, object := one.(map[string]any)
+		if !object {
+			s.r.fault(path, "must be an object, not %s", describe(one))
+			continue
+		}
+		out = append(out, section{r: s.r, path: path, tree: tree, known: map[string]bool{}})
+	}
+	return out
+}
+
+func (s section) text(key, byDefault string) string {
+	v, ok := s.get(key)
+	if !ok {
+		return byDefault
+	}
+	text, isText := v.(string)
+	if !isText {
+		s.fault(key, "must be text, not %s", describe(v))
+	}
+	return text
+}
+
+func (s section) texts(key string) []string {
+	v, ok := s.get(key)
+	if !ok {
+		return nil
+	}
+	list, isList := v.([]any)
+	if !isList {
+		s.fault(key, `must be a list of texts such as ["a","b"], not %s`, describe(v))
+		return nil
+	}
+	out := make([]string, len(list))
+	for i, one := range list {
+		text, isText := one.(string)
+		if !isText {
+			s.r.fault(fmt.Sprintf("%s[%d]", s.at(key), i), "must be text, not %s", describe(one))
+		}
+		out[i] = text
+	}
+	return out
+}
+
+// required is the default of a number that must be given.
+const required = math.MinInt64
+
+func (s section) integer(key string, byDefault, least, most int64) int64 {
+	v, ok := s.get(key)
+	if !ok {
+		if byDefault == required {
+			s.fault(key, "is missing: a whole number from %d to %d", least, most)
+		}
+		return byDefault
+	}
+	n, err := strconv.ParseInt(fmt.Sprint(v), 10, 64)
+	if _, isText := v.(string); err != nil || isText || n < least || n > most {
+		s.fault(key, "must be a whole number from %d to %d, not %s", least, most, describe(v))
+		return least
+	}
+	return n
+}
+
+func (s section) duration(key string, byDefault time.Duration) time.Duration {
+	v, ok := s.get(key)
+	if !ok {
+		return byDefault
+	}
+	text, isText := v.(string)
+	if !isText {
+		s.fault(key, "must be a duration with a unit, such as \"30s\", \"10m\" or \"7d\", not %s", describe(v))
+		return byDefault
+	}
+	d, err := park.ParseDuration(text)
+	if err != nil {
+		s.fault(key, "%v", err)
+	}
+	return time.Duration(d)
+}
+
+func oneOf[T ~string](s section, key string, words []T, byDefault T) T {
+	v, ok := s.get(key)
+	if !ok {
+		return byDefault
+	}
+	text, _ := v.(string)
+	names := make([]string, len(words))
+	for i, w := range words {
+		if text == string(w) {
+			return w
+		}
+		names[i] = string(w)
+	}
+	s.fault(key, "must be one of %s, not %s", strings.Join(names, ", "), describe(v))
+	return ""
+}
+
+// finish names the keys that nothing read.
+func (s section) finish() {
+	for _, key := range s.keys() {
+		if s.known[key] {
+			continue
+		}
+		if near := s.nearest(key); near != "" {
+			s.fault(key, "is not known; did you mean %s?", near)
+			continue
+		}
+		s.fault(key, "is not known; there are %s", strings.Join(sortedSet(s.known), ", "))
+	}
+}
+
+func sortedSet(set map[string]bool) []string {
+	var m = make(map[string]any, len(set))
+	for k := range set {
+		m[k] = nil
+	}
+	return sortedKeys(m)
+}
+
+// nearest returns the known key that key is a misspelling of, if it looks like one.
+func (s section) nearest(key string) string {
+	best, least := "", 3
+	for _, known := range sortedSet(s.known) {
+		if d := distance(strings.ToLower(key), known); d < least {
+			best, least = known, d
+		}
+	}
+	return best
+}
+
+// distance is the Levenshtein distance of two texts.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// describe says what stands in the file, without giving away much of it.
+func describe(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "null"
+	case string:
+		if len(v) > 60 {
+			v = v[:60] + "…"
+		}
+		return strconv.Quote(v)
+	case map[string]any:
+		return "an object"
+	case []any:
+		return "a list"
+	}
+	return fmt.Sprint(v)
+}

@@ -1,0 +1,122 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/config"
+	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/executor/command"
+	"github.com/parkd-dev/parkd/pkg/executor/httpcall"
+	"github.com/parkd-dev/parkd/pkg/executor/notify"
+	"github.com/parkd-dev/parkd/pkg/executor/simulate"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// crew is the pools with those who do their work.
+type crew struct {
+	pools    []engine.Pool
+	commands []*command.Executor
+	dir      string // where commands keep their logs and locks
+	scratch  bool   // it is gone with the daemon
+	log      *slog.Logger
+}
+
+// hire makes the executors of all pools.
+func hire(c *config.Config, log *slog.Logger) (*crew, error) {
+	w := &crew{log: log}
+	if err := w.house(c); err != nil {
+		return nil, err
+	}
+	for _, pc := range c.Pools {
+		p, err := w.pool(pc)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("pool %s: %w", pc.Name, err), w.close())
+		}
+		w.pools = append(w.pools, p)
+	}
+	return w, nil
+}
+
+// house chooses the folder of the commands: beside the database where there is one, for what a restarted
+// daemon must know of the commands of the one before goes with the tasks; else for this daemon's time only.
+func (w *crew) house(c *config.Config) error {
+	if slices.Contains(c.Backends(), park.File) {
+		w.dir = c.File.Path + ".runs"
+		return nil
+	}
+	dir, err := os.MkdirTemp("", "parkd-runs-")
+	if err != nil {
+		return fmt.Errorf("make a folder for the logs of commands: %w", err)
+	}
+	w.dir, w.scratch = dir, true
+	return nil
+}
+
+func (w *crew) pool(c config.Pool) (engine.Pool, error) {
+	p := engine.Pool{PoolSpec: c.Spec()}
+	if n := c.Mailbox.Notifier; n != nil {
+		notifier, err := notify.New(notify.Config{BaseURL: n.BaseURL, AuthHeader: n.AuthHeader, Secret: n.Secret})
+		if err != nil {
+			return p, fmt.Errorf("notifier: %w", err)
+		}
+		p.Notifier = notifier
+	}
+	err := w.executor(&p, c.Executor)
+	if err != nil {
+		return p, fmt.Errorf("executor: %w", err)
+	}
+	return p, nil
+}
+
+func (w *crew) executor(p *engine.Pool, c config.Executor) (err error) {
+	switch c.Type {
+	case config.ExecutorExec:
+		var e *command.Executor
+		e, err = command.New(command.Config{
+			Dir: w.dir, Command: c.Command, WorkDir: c.WorkDir, Env: c.Env, KillGrace: c.KillGrace,
+			MaxLogBytes: c.MaxLogBytes, Log: w.log,
+		})
+		if err == nil {
+			w.commands = append(w.commands, e)
+			p.Executor, p.Logs = e, e
+		}
+	case config.ExecutorHTTP:
+		p.Executor, err = httpcall.New(httpcall.Config{URL: c.URL, Headers: c.Headers})
+	case config.ExecutorSimulate:
+		p.Executor = simulate.New()
+	case config.ExecutorWorker:
+	}
+	return err
+}
+
+// settle waits until nothing is left of the commands of an earlier daemon: only then may others have their units.
+func (w *crew) settle(ctx context.Context, log *slog.Logger) error {
+	if len(w.commands) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleWithin)
+	defer cancel()
+	slow := time.AfterFunc(time.Second, func() {
+		log.Warn("waiting for commands of an earlier daemon to end", "dir", w.dir, "at_most", settleWithin.String())
+	})
+	defer slow.Stop()
+	// They share a folder, and thereby its lock.
+	return w.commands[0].Settle(ctx)
+}
+
+func (w *crew) close() error {
+	var errs []error
+	for _, e := range w.commands {
+		errs = append(errs, e.Close())
+	}
+	if w.scratch {
+		errs = append(errs, os.RemoveAll(w.dir))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,117 @@
+// Package daemon puts the parts of parkd together and runs them: configuration, stores, executors, engine,
+// API, listeners.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/config"
+	"github.com/parkd-dev/parkd/pkg/engine"
+)
+
+// Options is what a daemon needs beside its configuration.
+type Options struct {
+	Log     *slog.Logger // default: none
+	Version string
+	// Ready is called once the daemon listens.
+	Ready func(Listening)
+	// Hurry ends the drain: what still runs is stopped and requeued.
+	Hurry <-chan struct{}
+}
+
+// Listening is where a daemon can be reached.
+type Listening struct {
+	URL    string // "" where it listens on its socket alone
+	Socket string // "" where there is none
+}
+
+// settleWithin bounds the wait for what an earlier daemon, killed, left running.
+const settleWithin = time.Minute
+
+// Run runs a daemon until ctx ends; then it starts nothing more, lets what runs come to its end for the
+// configured drain timeout, requeues the rest and returns nil. An error says why it could not start, or had
+// to stop.
+func Run(ctx context.Context, c *config.Config, o Options) (err error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	// Beyond the end of ctx, so that the drain is served like any other time.
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+
+	// The port and the socket come first: a daemon that nobody could reach must not run anything.
+	l, err := listen(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	stores, err := openStores(ctx, c, o.Log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stores.close()) }()
+	crew, err := hire(c, o.Log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, crew.close()) }()
+	if err := crew.settle(ctx, o.Log); err != nil {
+		return err
+	}
+	meter := newMeter()
+	eng, err := engine.Open(ctx, engine.Config{
+		Pools: crew.pools, Stores: stores, Audit: c.Audit, Retention: c.Retention, Meter: meter, Log: o.Log,
+	})
+	if err != nil {
+		return err
+	}
+	f, err := newFront(c, o, eng, meter, l)
+	if err != nil {
+		return errors.Join(err, eng.Close(ended()))
+	}
+	f.serve(life)
+	o.Log.Info("listening", "url", l.url(), "socket", l.socket, "pools", len(c.Pools), "node", eng.Node(), "version", o.Version)
+	if o.Ready != nil {
+		o.Ready(Listening{URL: l.url(), Socket: l.socket})
+	}
+
+	select {
+	case <-ctx.Done():
+		o.Log.Info("stopping: nothing more is started", "drain_timeout", c.DrainTimeout.String())
+	case err = <-f.broken:
+		o.Log.Error("stopping: cannot be reached any more", "error", err)
+	}
+	f.draining.Store(true)
+	err = errors.Join(err, drain(life, eng, c.DrainTimeout, o.Hurry))
+	f.shutdown(life)
+	o.Log.Info("stopped")
+	return err
+}
+
+// drain closes the engine, in a hurry once hurry is closed.
+func drain(ctx context.Context, eng *engine.Engine, timeout time.Duration, hurry <-chan struct{}) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	go func() {
+		select {
+		case <-hurry:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	if err := eng.Close(ctx); err != nil {
+		return fmt.Errorf("drain: %w", err)
+	}
+	return nil
+}
+
+// ended returns a context that is over.
+func ended() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}

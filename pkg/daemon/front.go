@@ -1,0 +1,103 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/parkd-dev/parkd/pkg/api"
+	"github.com/parkd-dev/parkd/pkg/config"
+	"github.com/parkd-dev/parkd/pkg/engine"
+)
+
+// front is what the outside meets: the API on its listeners.
+type front struct {
+	listeners *listeners
+	servers   map[net.Listener]*http.Server
+	serving   sync.WaitGroup
+	broken    chan error // a listener that failed
+	draining  atomic.Bool
+	closing   chan struct{} // closed once nothing more will happen: nobody need wait for it
+}
+
+var errDraining = errors.New("the daemon is stopping")
+
+func newFront(c *config.Config, o Options, eng *engine.Engine, m *meter, l *listeners) (*front, error) {
+	f := &front{
+		listeners: l, servers: make(map[net.Listener]*http.Server), broken: make(chan error, 2), closing: make(chan struct{}),
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(m.collectors()...)
+	registry.MustRegister(gauges{eng})
+	a, err := api.New(api.Config{
+		Service: eng, Tokens: tokens(c), Hosts: c.AllowedHosts, Version: o.Version, Log: o.Log, Closing: f.closing,
+		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
+		Ready: func() error {
+			if f.draining.Load() {
+				return errDraining
+			}
+			return eng.Ready()
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the API: %w", err)
+	}
+	if l.tcp != nil {
+		f.servers[l.tcp] = api.Server(a.TCP(), o.Log)
+	}
+	if l.unix != nil {
+		f.servers[l.unix] = api.Server(a.Socket(), o.Log)
+	}
+	return f, nil
+}
+
+func tokens(c *config.Config) []api.Token {
+	out := make([]api.Token, len(c.Tokens))
+	for i, t := range c.Tokens {
+		out[i] = api.Token{Name: t.Name, Tenant: t.Tenant, SHA256: t.SHA256}
+	}
+	return out
+}
+
+// serve begins to answer. Requests end with ctx at the latest.
+func (f *front) serve(ctx context.Context) {
+	for ln, s := range f.servers {
+		s.BaseContext = func(net.Listener) context.Context { return ctx }
+		f.serving.Go(func() {
+			if err := s.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+				f.broken <- fmt.Errorf("serve on %s: %w", ln.Addr(), err)
+			}
+		})
+	}
+}
+
+// shutdownWithin bounds the wait for answers that are under way.
+const shutdownWithin = 5 * time.Second
+
+// shutdown lets answers that are under way be finished, and closes.
+func (f *front) shutdown(ctx context.Context) {
+	close(f.closing)
+	ctx, cancel := context.WithTimeout(ctx, shutdownWithin)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, s := range f.servers {
+		all.Go(func() {
+			if s.Shutdown(ctx) != nil {
+				_ = s.Close()
+			}
+		})
+	}
+	all.Wait()
+	f.serving.Wait()
+	f.listeners.close()
+}

@@ -1,0 +1,139 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/config"
+)
+
+// listeners are the ways in.
+type listeners struct {
+	tcp    net.Listener // nil for none
+	unix   *net.UnixListener
+	socket string
+	inode  os.FileInfo // of the socket: another daemon's, by the same name, is not ours to remove
+}
+
+func listen(ctx context.Context, c *config.Config) (l *listeners, err error) {
+	l = &listeners{}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	if c.Socket != "" {
+		if err := l.listenUnix(ctx, c.Socket); err != nil {
+			return nil, err
+		}
+	}
+	if c.Listen == "" {
+		return l, nil
+	}
+	var lc net.ListenConfig
+	if l.tcp, err = lc.Listen(ctx, "tcp", c.Listen); errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("listen: %s is taken, perhaps by another parkd: stop it, or choose another address with --listen (port 0 takes a free one)", c.Listen)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return l, nil
+}
+
+// maxSocketPath is what fits into a sockaddr_un everywhere, with what a temporary name adds.
+const maxSocketPath = 90
+
+// listenUnix makes the socket in a folder that nobody else can enter and moves it to its place once its mode
+// is right, so that there is no instant at which others could connect.
+func (l *listeners) listenUnix(ctx context.Context, path string) error {
+	if len(path) > maxSocketPath {
+		return fmt.Errorf("listen: the path of the socket has %d characters and can have %d: choose a shorter one with --socket: %s", len(path), maxSocketPath, path)
+	}
+	if err := taken(ctx, path); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("make the folder of the socket: %w", err)
+	}
+	private, err := os.MkdirTemp(filepath.Dir(path), ".s")
+	if err != nil {
+		return fmt.Errorf("make the socket: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(private) }()
+	temporary := filepath.Join(private, "s")
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: temporary, Net: "unix"})
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	ln.SetUnlinkOnClose(false)
+	l.unix = ln
+	if err := os.Chmod(temporary, 0o600); err != nil {
+		return fmt.Errorf("protect the socket: %w", err)
+	}
+	if l.inode, err = os.Lstat(temporary); err != nil {
+		return fmt.Errorf("make the socket: %w", err)
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return fmt.Errorf("make the socket: %w", err)
+	}
+	l.socket = path
+	return nil
+}
+
+// taken refuses a path where a daemon answers, or where something else than a socket is. What a killed
+// daemon left is replaced.
+func taken(ctx context.Context, path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at the socket: %w", err)
+	}
+	if info.Mode().Type() != os.ModeSocket {
+		return fmt.Errorf("listen: %s is there and is no socket: choose another path with --socket", path)
+	}
+	d := net.Dialer{Timeout: time.Second}
+	conn, err := d.DialContext(ctx, "unix", path)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at the socket: %w", err)
+	}
+	_ = conn.Close()
+	return fmt.Errorf("listen: another parkd serves at %s: stop it, or give this one a socket of its own with --socket PATH (or none: --socket off)", path)
+}
+
+// url is where the daemon is reached over TCP.
+func (l *listeners) url() string {
+	if l.tcp == nil {
+		return ""
+	}
+	at := l.tcp.Addr().(*net.TCPAddr)
+	if at.IP.IsUnspecified() {
+		return fmt.Sprintf("http://localhost:%d", at.Port)
+	}
+	return "http://" + strings.ReplaceAll(at.String(), "%", "%25")
+}
+
+// close closes what is open. It may be called again.
+func (l *listeners) close() {
+	if l.tcp != nil {
+		_ = l.tcp.Close()
+	}
+	if l.unix == nil {
+		return
+	}
+	_ = l.unix.Close()
+	if now, err := os.Lstat(l.socket); err == nil && os.SameFile(now, l.inode) {
+		_ = os.Remove(l.socket)
+	}
+}

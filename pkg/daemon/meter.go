@@ -1,0 +1,57 @@
+package daemon
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// meter is the engine's meter in Prometheus terms.
+type meter struct {
+	events  *prometheus.CounterVec
+	commits *prometheus.HistogramVec
+	ops     *prometheus.HistogramVec
+	waits   *prometheus.HistogramVec
+}
+
+func newMeter() *meter {
+	return &meter{
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "parkd_events_total", Help: "Audit events by pool and action.",
+		}, []string{"pool", "action"}),
+		commits: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "parkd_commit_duration_seconds", Help: "Time to make one step durable.",
+			Buckets: prometheus.ExponentialBuckets(0.00001, 4, 10),
+		}, []string{"pool"}),
+		ops: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "parkd_step_operations", Help: "Operations that shared one step.",
+			Buckets: prometheus.ExponentialBuckets(1, 2, 10),
+		}, []string{"pool"}),
+		waits: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "parkd_parked_duration_seconds", Help: "Time that started tasks were parked.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 4, 12),
+		}, []string{"pool"}),
+	}
+}
+
+func (m *meter) collectors() []prometheus.Collector {
+	return []prometheus.Collector{m.events, m.commits, m.ops, m.waits}
+}
+
+// Stepped implements [engine.Meter].
+func (m *meter) Stepped(pool string, ops int, commit time.Duration) {
+	m.commits.WithLabelValues(pool).Observe(commit.Seconds())
+	m.ops.WithLabelValues(pool).Observe(float64(ops))
+}
+
+// Happened implements [engine.Meter].
+func (m *meter) Happened(pool string, action park.Action) {
+	m.events.WithLabelValues(pool, string(action)).Inc()
+}
+
+// Waited implements [engine.Meter].
+func (m *meter) Waited(pool string, wait time.Duration) {
+	m.waits.WithLabelValues(pool).Observe(wait.Seconds())
+}

@@ -1,0 +1,251 @@
+// Package command runs commands: one process tree for each run of a task.
+//
+// The daemon does not start a command itself. It starts itself again as a small supervisor, the shim, and the
+// shim starts the command. The shim is a subreaper, so whatever the command leaves behind becomes the shim's
+// child and is killed before the run counts as over: a task's units are never given away while one of its
+// processes lives. It holds a pipe to the daemon: when the daemon dies the pipe closes and the shim kills the
+// tree at once. It keeps the run's time limit on a clock of its own, so a frozen daemon cannot stretch it. And
+// it holds a shared lock on a file in the state folder for its life, which a restarted daemon waits for
+// ([Executor.Settle]) before it runs anything.
+//
+// Limits. A process that changed its user (sudo) cannot be signalled by the shim; the run then lasts as long
+// as it does, as it also does for a process that the kernel cannot kill. If the shim itself is killed, its
+// command dies with it and the daemon kills the command's process group and every process that carries the
+// run's mark in its environment; one that left the group and cleared its environment survives that. On systems
+// other than Linux there is no subreaper: what leaves the command's process group is not found.
+package command
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// ShimArg is the first argument with which a program is the shim; it then must call [ShimMain].
+const ShimArg = "__shim"
+
+// Config is what an Executor is made from. Only Dir is needed.
+type Config struct {
+	// Dir is the state folder for logs and the lock, made with mode 0700. Executors of one daemon may share
+	// it; daemons may not.
+	Dir string
+	// Program starts the shim; by default the running program with [ShimArg].
+	Program []string
+	// Command is fixed by the operator; without it each task brings its own.
+	Command []string
+	// WorkDir is where commands run that bring no folder of their own; by default where the daemon runs.
+	WorkDir string
+	// Env lists further variables of a command: NAME takes the daemon's value, NAME=VALUE sets one.
+	Env []string
+	// KillGrace is the time between TERM and KILL; default 5s.
+	KillGrace time.Duration
+	// Fence is how long a command may run on without a sign of life from the daemon before the shim kills it,
+	// for daemons whose tasks others may take over; 0: for ever. It must end before they do.
+	Fence time.Duration
+	// MaxLogBytes bounds a file of a run's log; at most two of them are kept, the newest. Default 16 MiB.
+	MaxLogBytes int64
+	// ResultBytes bounds how much of the end of each stream goes into the result; default 64 KiB.
+	ResultBytes int
+	Log         *slog.Logger // default: none
+}
+
+// Defaults of a Config.
+const (
+	defaultGrace    = 5 * time.Second
+	defaultLogBytes = 16 << 20
+	defaultResult   = 64 << 10
+	minFence        = 100 * time.Millisecond
+)
+
+// Executor runs commands. It implements [park.Executor].
+type Executor struct {
+	cfg  Config
+	env  []string // the part of a command's environment that is the same for all runs
+	null *os.File
+	logs *logs
+}
+
+var _ park.Executor = (*Executor)(nil)
+
+// New makes the state folder and returns an Executor. It starts nothing; call [Executor.Settle] before Run.
+func New(c Config) (*Executor, error) {
+	if err := c.complete(); err != nil {
+		return nil, err
+	}
+	env, err := allowed(os.Environ(), c.Env)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the state folder: %w", err)
+	}
+	logs, err := openLogs(filepath.Join(c.Dir, "logs"))
+	if err != nil {
+		return nil, err
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, errors.Join(err, logs.close())
+	}
+	return &Executor{cfg: c, env: env, null: null, logs: logs}, nil
+}
+
+// complete fills in the defaults and refuses what cannot work.
+func (c *Config) complete() error {
+	if c.Dir == "" {
+		return errors.New("a command executor needs a state folder")
+	}
+	if c.KillGrace < 0 || c.MaxLogBytes < 0 || c.ResultBytes < 0 || c.Fence < 0 {
+		return errors.New("the limits of a command executor must not be negative")
+	}
+	if c.Fence > 0 && c.Fence < minFence {
+		return fmt.Errorf("the fence must be at least %s, not %s", minFence, c.Fence)
+	}
+	if len(c.Command) > 0 && c.Command[0] == "" {
+		return errors.New("command[0] must name a program")
+	}
+	if c.KillGrace == 0 {
+		c.KillGrace = defaultGrace
+	}
+	if c.MaxLogBytes == 0 {
+		c.MaxLogBytes = defaultLogBytes
+	}
+	if c.ResultBytes == 0 {
+		c.ResultBytes = defaultResult
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if len(c.Program) > 0 {
+		return nil
+	}
+	self, err := thisProgram()
+	if err != nil {
+		return fmt.Errorf("find the program that is running: %w", err)
+	}
+	c.Program = []string{self, ShimArg}
+	return nil
+}
+
+// Close frees what the Executor holds. No run may be under way.
+func (e *Executor) Close() error {
+	return errors.Join(e.null.Close(), e.logs.close())
+}
+
+// Run implements [park.Executor]: it runs the task's command, or the operator's, with the payload on standard
+// input. The result is {"exitCode","stdout","stderr"}, the streams being cut to their ends ("truncated" says
+// so). When ctx ends the tree gets TERM and, after the grace, KILL.
+func (e *Executor) Run(ctx context.Context, a park.Assignment) park.Outcome {
+	if ctx.Err() != nil {
+		return stopped(ctx, &report{})
+	}
+	j := e.job(a)
+	if len(j.Command) == 0 {
+		return park.Failure(park.ReasonExecutorError, "the task brings no command and the pool has none")
+	}
+	defer e.logs.hold(a.PoolID, a.TaskID)()
+	r, err := e.start(ctx, a, j)
+	if err != nil {
+		if ctx.Err() != nil {
+			return stopped(ctx, &report{})
+		}
+		return park.Failure(park.ReasonExecutorError, err.Error())
+	}
+	rep, err := r.wait(ctx)
+	if err != nil {
+		e.cfg.Log.Error("shim lost", "pool", a.PoolID, "task", a.TaskID, "attempt", a.Attempt, "error", err)
+		return park.Failure(park.ReasonExecutorError, err.Error())
+	}
+	if ctx.Err() != nil && !rep.done() {
+		return stopped(ctx, rep)
+	}
+	if rep.LogError != "" {
+		e.cfg.Log.Warn("log not kept", "pool", a.PoolID, "task", a.TaskID, "attempt", a.Attempt, "error", rep.LogError)
+	}
+	return e.outcome(ctx, a, rep)
+}
+
+func (e *Executor) job(a park.Assignment) *job {
+	j := &job{
+		Command: e.cfg.Command, WorkDir: e.cfg.WorkDir, Run: newRunID(), Attempt: a.Attempt,
+		Grace: e.cfg.KillGrace, Fence: e.cfg.Fence, LogBytes: e.cfg.MaxLogBytes, TailBytes: e.cfg.ResultBytes,
+		payload: a.Payload,
+	}
+	if len(j.Command) == 0 {
+		j.Command = a.Command
+		if a.WorkDir != "" {
+			j.WorkDir = a.WorkDir
+		}
+	}
+	if a.Timeout > 0 {
+		j.Deadline = bootTime() + a.Timeout
+	}
+	j.Env = taskEnv(e.env, a, j.Run)
+	return j
+}
+
+// outcome says how a run ended that has a report.
+func (e *Executor) outcome(ctx context.Context, a park.Assignment, r *report) park.Outcome {
+	if r.Error != "" {
+		return park.Failure(park.ReasonExecutorError, r.Error)
+	}
+	o := park.Outcome{Status: park.Completed}
+	switch {
+	case r.Why == stoppedByDeadline:
+		o = park.Failure(park.ReasonTimeout, fmt.Sprintf("the command ran into its timeout of %s", a.Timeout))
+	case r.Why == stoppedByFence:
+		o = park.Failure(park.ReasonExecutorError, fmt.Sprintf("the daemon gave no sign of life for %s: the command was killed", e.cfg.Fence))
+	case r.Why != notStopped:
+		o = stopped(ctx, r)
+	case r.Signal != "":
+		o = park.Failure(park.ReasonExitNonzero, "killed by signal "+r.Signal)
+	case r.ExitCode != 0:
+		o = park.Failure(park.ReasonExitNonzero, fmt.Sprintf("exit status %d", r.ExitCode))
+	}
+	o.Result = r.result()
+	return o
+}
+
+// stopped is the outcome of a run that ctx ended.
+func stopped(ctx context.Context, r *report) park.Outcome {
+	cause := context.Cause(ctx)
+	o := park.Failure(park.ReasonCancelled, "the command was stopped")
+	switch {
+	case errors.Is(cause, park.ErrTimeout):
+		o = park.Failure(park.ReasonTimeout, cause.Error())
+	case errors.Is(cause, park.ErrShutdown):
+		o = park.Failure(park.ReasonShutdown, cause.Error())
+	case cause != nil:
+		o.Message = cause.Error()
+	}
+	if r.done() {
+		o.Result = r.result()
+	}
+	return o
+}
+
+// result is what the task's result shows of a run.
+func (r *report) result() json.RawMessage {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(struct {
+		ExitCode  int    `json:"exitCode"`
+		Stdout    string `json:"stdout"`
+		Stderr    string `json:"stderr"`
+		Truncated bool   `json:"truncated,omitempty"`
+	}{r.ExitCode, text(r.Stdout), text(r.Stderr), r.Truncated}) // strings and numbers always encode
+	return bytes.TrimSpace(b.Bytes())
+}
+
+// text makes valid UTF-8 of what a command wrote.
+func text(b []byte) string { return strings.ToValidUTF8(string(b), "\uFFFD") }

@@ -1,0 +1,157 @@
+package command
+
+// The daemon's side of one run.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// run is a shim at work.
+type run struct {
+	job     *job
+	shim    *os.Process
+	control *os.File
+	report  *os.File
+	command atomic.Int64 // the command's process, once known; also its group
+}
+
+// start starts the shim. It is told what to do by wait.
+func (e *Executor) start(ctx context.Context, a park.Assignment, j *job) (*run, error) {
+	lock, err := e.share(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	dir, err := e.logs.begin(a.PoolID, a.TaskID, a.Attempt)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	theirControl, control, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("make a pipe to the shim: %w", err)
+	}
+	defer theirControl.Close()
+	reports, theirReports, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make a pipe from the shim: %w", err), control.Close())
+	}
+	defer theirReports.Close()
+	shim, err := os.StartProcess(e.cfg.Program[0], e.argv(), &os.ProcAttr{
+		Env:   []string{},
+		Files: []*os.File{e.null, e.null, theirReports, theirControl, theirReports, dir, lock},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start the shim: %w", err), control.Close(), reports.Close())
+	}
+	return &run{job: j, shim: shim, control: control, report: reports}, nil
+}
+
+// argv keeps the name that the program itself was called by: what it does may depend on it.
+func (e *Executor) argv() []string {
+	argv := append([]string(nil), e.cfg.Program...)
+	if argv[0] == selfExe {
+		argv[0] = os.Args[0]
+	}
+	return argv
+}
+
+// wait returns when nothing of the run is left. An error means that the shim is dead without a report.
+func (r *run) wait(ctx context.Context) (*report, error) {
+	over := make(chan struct{})
+	var steering sync.WaitGroup
+	steering.Go(func() { r.steer(ctx, over) })
+	last, noise := readReports(r.report, func(pid int) { r.command.Store(int64(pid)) })
+	close(over)
+	state, err := r.shim.Wait()
+	_ = r.control.Close() // the job may still be on its way to a shim that died
+	steering.Wait()
+	_ = r.report.Close()
+	if last != nil {
+		return last, nil
+	}
+	hunt(r.job.Run, int(r.command.Load()))
+	if err != nil {
+		return nil, fmt.Errorf("wait for the shim: %w", err)
+	}
+	if noise != "" {
+		noise = ": " + noise
+	}
+	return nil, fmt.Errorf("the supervisor of the command died (%s) and its processes were killed%s", state, noise)
+}
+
+// nudge is how often a shim that has been told to stop is roused.
+const nudge = time.Second
+
+// steer hands the job over, shows that the daemon lives and, when ctx ends, tells the shim to stop.
+func (r *run) steer(ctx context.Context, over <-chan struct{}) {
+	if !r.hand(ctx) {
+		return
+	}
+	var beat <-chan time.Time
+	if r.job.Fence > 0 {
+		t := time.NewTicker(r.job.Fence / 4)
+		defer t.Stop()
+		beat = t.C
+	}
+	done := ctx.Done()
+	for {
+		select {
+		case <-over:
+			return
+		case <-beat:
+			_, _ = r.control.Write([]byte{signAlive})
+			r.rouse(ctx)
+		case <-done:
+			done = nil
+			_, _ = r.control.Write([]byte{askStop})
+			r.rouse(ctx)
+			t := time.NewTicker(nudge)
+			defer t.Stop()
+			beat = t.C
+		}
+	}
+}
+
+// rouse wakes a shim that has to stop its command and may have been stopped itself.
+func (r *run) rouse(ctx context.Context) {
+	if ctx.Err() != nil {
+		_ = r.shim.Signal(syscall.SIGCONT)
+	}
+}
+
+// hand sends the job. It gives up, and thereby the run, when ctx ends first.
+func (r *run) hand(ctx context.Context) bool {
+	b, err := r.job.encode()
+	if err != nil {
+		_ = r.control.Close()
+		return false
+	}
+	sent := make(chan error, 1)
+	go func() {
+		_, err := r.control.Write(b)
+		sent <- err
+	}()
+	select {
+	case err = <-sent:
+	case <-ctx.Done():
+		_ = r.control.SetWriteDeadline(time.Now())
+		err = <-sent
+		_ = r.control.SetWriteDeadline(time.Time{})
+	}
+	if err != nil {
+		_ = r.control.Close()
+		r.rouse(ctx)
+	}
+	return err == nil
+}

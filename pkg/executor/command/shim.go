@@ -1,0 +1,302 @@
+package command
+
+// The shim: the small supervisor between the daemon and one command.
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ShimMain is the main function of the shim; it returns the exit code. It must be called before the program
+// does anything else, on its first goroutine.
+func ShimMain([]string) int {
+	// The command dies with the thread that started it, so that thread must last as long as the shim.
+	runtime.LockOSThread()
+	// Whoever kills all processes of this name means the daemon, which has its own way to stop commands. The
+	// signals are caught and not ignored, for a command would inherit that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT)
+	for fd := controlFD; fd <= lockFD; fd++ {
+		unix.CloseOnExec(fd)
+	}
+	control := bufio.NewReader(os.NewFile(controlFD, "control"))
+	reports := os.NewFile(reportFD, "reports")
+	j, err := readJob(control)
+	if err != nil {
+		return 1 // the daemon has died or given up: there is nobody to tell
+	}
+	s := &shim{job: j, reports: reports}
+	last := s.run(control)
+	last.Over = true
+	s.tell(last)
+	return 0
+}
+
+// shim is one run on the shim's side.
+type shim struct {
+	job     *job
+	reports *os.File
+	log     *logWriter
+	tails   [2]*tail
+	pid     int
+	status  unix.WaitStatus
+	// leader is closed when the command itself has ended, gone when nothing that it began is left.
+	leader chan struct{}
+	gone   chan struct{}
+	why    why
+}
+
+func (s *shim) tell(r *report) {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return
+	}
+	// A daemon that has died reads no reports.
+	_, _ = s.reports.Write(append(b, '\n'))
+}
+
+// run runs the command to the end of all that it began.
+func (s *shim) run(control io.Reader) *report {
+	s.log = newLogWriter(logsFD, s.job.Attempt, s.job.LogBytes)
+	s.tails = [2]*tail{{most: s.job.TailBytes}, {most: s.job.TailBytes}}
+	s.leader, s.gone = make(chan struct{}), make(chan struct{})
+	adoptOrphans()
+	var copying sync.WaitGroup
+	streams, err := s.start(&copying)
+	if err != nil {
+		return &report{Error: err.Error()}
+	}
+	s.tell(&report{PID: s.pid})
+	go s.reap()
+	s.supervise(s.listen(control))
+	s.sweep()
+	// Somebody beyond the tree may have been handed the streams; what he writes is not waited for.
+	for _, r := range streams {
+		_ = r.SetReadDeadline(time.Now().Add(drainWithin))
+	}
+	copying.Wait()
+	s.log.close()
+	return s.report()
+}
+
+const drainWithin = 2 * time.Second
+
+// start starts the command in a group of its own and returns the ends of its streams, which are being read.
+func (s *shim) start(copying *sync.WaitGroup) (streams []*os.File, err error) {
+	path, err := s.look()
+	if err != nil {
+		return nil, err
+	}
+	stdin, err := s.stdin()
+	if err != nil {
+		return nil, err
+	}
+	defer stdin.Close()
+	files := []uintptr{stdin.Fd()}
+	for i := range s.tails {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return nil, fmt.Errorf("make a pipe for the command: %w", err)
+		}
+		defer w.Close()
+		files, streams = append(files, w.Fd()), append(streams, r)
+		copying.Go(func() { s.copy(r, s.tails[i]) })
+	}
+	s.pid, err = syscall.ForkExec(path, s.job.Command, &syscall.ProcAttr{
+		Dir: s.job.WorkDir, Env: s.job.Env, Files: files, Sys: childAttr(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", strconv.Quote(s.job.Command[0]), err)
+	}
+	return streams, nil
+}
+
+// stdin returns what the command reads: the payload, or nothing.
+func (s *shim) stdin() (*os.File, error) {
+	if len(s.job.payload) == 0 {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			return nil, fmt.Errorf("open %s: %w", os.DevNull, err)
+		}
+		return f, nil
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("make a pipe for the payload: %w", err)
+	}
+	go func() {
+		// A command need not read its payload.
+		_, _ = io.Copy(w, bytes.NewReader(s.job.payload))
+		_ = w.Close()
+	}()
+	return r, nil
+}
+
+// copy reads a stream of the command to its end, whatever becomes of the log: a command must not block or fail
+// because a disk is full.
+func (s *shim) copy(r *os.File, t *tail) {
+	defer r.Close()
+	chunk := make([]byte, 32<<10)
+	for {
+		n, err := r.Read(chunk)
+		if n > 0 {
+			t.add(chunk[:n])
+			s.log.write(chunk[:n])
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// reap waits for every child, the command and what became the shim's by its parent's death. When there is no
+// child left, there is nothing left of the run: an orphan becomes the shim's in the instant its parent dies.
+func (s *shim) reap() {
+	defer close(s.gone)
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, 0, nil)
+		switch {
+		case err == unix.EINTR: //nolint:errorlint // a system call's number
+		case err != nil:
+			return
+		case pid == s.pid && (status.Exited() || status.Signaled()):
+			s.status = status
+			close(s.leader)
+		}
+	}
+}
+
+// listen passes on what the daemon says; the channel is closed when the daemon is dead.
+func (s *shim) listen(control io.Reader) <-chan byte {
+	said := make(chan byte)
+	go func() {
+		defer close(said)
+		b := make([]byte, 1)
+		for {
+			if _, err := io.ReadFull(control, b); err != nil {
+				return
+			}
+			said <- b[0]
+		}
+	}()
+	return said
+}
+
+// supervise returns when the command has ended, stopped or not.
+func (s *shim) supervise(said <-chan byte) {
+	alarm := time.NewTimer(0)
+	defer alarm.Stop()
+	alive := bootTime()
+	var kill <-chan time.Time
+	for {
+		select {
+		case <-s.leader:
+			return
+		case b, ok := <-said:
+			switch {
+			case !ok:
+				s.stop(stoppedByDeath)
+				s.killTree()
+				<-s.leader
+				return
+			case b == signAlive:
+				alive = bootTime()
+			case b == askStop && kill == nil:
+				kill = s.terminate(stoppedByDaemon)
+			}
+		case <-alarm.C:
+			now := bootTime()
+			if s.job.Fence > 0 && now-alive >= s.job.Fence {
+				s.stop(stoppedByFence)
+				s.killTree()
+			}
+			if s.job.Deadline > 0 && now >= s.job.Deadline && kill == nil {
+				kill = s.terminate(stoppedByDeadline)
+			}
+			alarm.Reset(s.nextLook(now, alive))
+		case <-kill:
+			s.killTree()
+			kill = time.After(killAgain)
+		}
+	}
+}
+
+const (
+	// killAgain is how often a tree is killed that does not go.
+	killAgain = 100 * time.Millisecond
+	// longestLook bounds how late a deadline is seen by a machine that slept: timers sleep with it.
+	longestLook = 5 * time.Second
+)
+
+// nextLook returns when the clocks have to be looked at again.
+func (s *shim) nextLook(now, alive time.Duration) time.Duration {
+	next := longestLook
+	if s.job.Deadline > now {
+		next = min(next, s.job.Deadline-now)
+	}
+	if s.job.Fence > 0 {
+		next = min(next, max(alive+s.job.Fence-now, minFence/4))
+	}
+	return next
+}
+
+// stop notes who ends the command, the first of them.
+func (s *shim) stop(by why) {
+	if s.why == notStopped {
+		s.why = by
+	}
+}
+
+// terminate asks the command's group to end, and returns when it is to be killed.
+func (s *shim) terminate(by why) <-chan time.Time {
+	s.stop(by)
+	_ = unix.Kill(-s.pid, unix.SIGTERM)
+	_ = unix.Kill(-s.pid, unix.SIGCONT) // a stopped process would not hear
+	return time.After(s.job.Grace)
+}
+
+// killTree kills the command's group and whatever left it.
+func (s *shim) killTree() {
+	_ = unix.Kill(-s.pid, unix.SIGKILL)
+	for _, pid := range descendants() {
+		_ = unix.Kill(pid, unix.SIGKILL)
+	}
+}
+
+// sweep kills what the command left behind, until there is nothing. A process may have begun another between
+// the look and the kill, so it looks again.
+func (s *shim) sweep() {
+	for rest := time.Millisecond; ; rest = min(2*rest, killAgain) {
+		select {
+		case <-s.gone:
+			return
+		case <-time.After(rest):
+			s.killTree()
+		}
+	}
+}
+
+func (s *shim) report() *report {
+	r := &report{Why: s.why, ExitCode: s.status.ExitStatus(), LogError: s.log.trouble()}
+	if s.status.Signaled() {
+		r.Signal = unix.SignalName(s.status.Signal())
+		r.ExitCode = 128 + int(s.status.Signal())
+	}
+	var cut [2]bool
+	r.Stdout, cut[0] = s.tails[0].end()
+	r.Stderr, cut[1] = s.tails[1].end()
+	r.Truncated = cut[0] || cut[1]
+	return r
+}

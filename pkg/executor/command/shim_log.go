@@ -1,0 +1,116 @@
+package command
+
+import (
+	"errors"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// logWriter writes one run's parts into the folder of its task.
+type logWriter struct {
+	mu      sync.Mutex
+	dir     int
+	fd      int // -1: none is open
+	at      part
+	size    int64
+	most    int64
+	failure error
+}
+
+func newLogWriter(dir, attempt int, most int64) *logWriter {
+	l := &logWriter{dir: dir, fd: -1, at: part{attempt: attempt}, most: most}
+	// An empty log is a log too: it says that the run has begun.
+	l.note(l.next())
+	return l
+}
+
+func (l *logWriter) note(err error) {
+	if l.failure == nil {
+		l.failure = err
+	}
+}
+
+// next begins the next part and removes the one before the last.
+func (l *logWriter) next() error {
+	if l.fd >= 0 {
+		_ = unix.Close(l.fd)
+		l.fd = -1
+	}
+	l.at.number++
+	fd, err := unix.Openat(l.dir, l.at.name(), unix.O_CREAT|unix.O_WRONLY|unix.O_APPEND|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	l.fd, l.size = fd, 0
+	old := part{l.at.attempt, l.at.number - 2}
+	if err := unix.Unlinkat(l.dir, old.name(), 0); err != nil && !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	return nil
+}
+
+// write appends b. After an error the rest is lost and the command goes on.
+func (l *logWriter) write(b []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(b) > 0 && l.failure == nil {
+		if l.size >= l.most {
+			l.note(l.next())
+			continue
+		}
+		n, err := unix.Write(l.fd, b[:min(int64(len(b)), l.most-l.size)])
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			l.note(err)
+			return
+		}
+		b, l.size = b[n:], l.size+int64(n)
+	}
+}
+
+func (l *logWriter) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fd >= 0 {
+		l.note(unix.Close(l.fd))
+		l.fd = -1
+	}
+}
+
+func (l *logWriter) trouble() string {
+	if l.failure == nil {
+		return ""
+	}
+	return l.failure.Error()
+}
+
+// tail keeps the end of a stream.
+type tail struct {
+	most int
+	buf  []byte
+	cut  bool
+}
+
+func (t *tail) add(b []byte) {
+	t.buf = append(t.buf, b...)
+	// Cut at twice the size, so that each byte is moved once at most.
+	if len(t.buf) > 2*t.most {
+		t.trim()
+	}
+}
+
+func (t *tail) trim() {
+	if over := len(t.buf) - t.most; over > 0 {
+		t.buf = append(t.buf[:0], t.buf[over:]...)
+		t.cut = true
+	}
+}
+
+// end returns what was kept and whether it is less than all.
+func (t *tail) end() ([]byte, bool) {
+	t.trim()
+	return t.buf, t.cut
+}

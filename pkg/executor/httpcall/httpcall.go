@@ -1,0 +1,169 @@
+// Package httpcall does a task's work by one HTTP request: it posts the payload to the address that the
+// operator configured, and the reply is the result. A task cannot choose where the request goes.
+package httpcall
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// The reasons for which a call fails, beside those of [park].
+const (
+	ReasonStatus   = "http_status"     // the reply is not a 2xx
+	ReasonTooLarge = "reply_too_large" // the reply is longer than allowed
+)
+
+// Config is what an Executor is made from. Only URL is needed.
+type Config struct {
+	URL     string
+	Headers map[string]string // sent with every request; may hold secrets
+	// MaxReply bounds a reply, in bytes. Default 4 MiB.
+	MaxReply int64
+}
+
+const (
+	defaultMaxReply = 4 << 20
+	maxExcerpt      = 500
+	dialWithin      = 10 * time.Second
+	// keptConnections lets as many tasks run at once without dialling anew.
+	keptConnections = 512
+)
+
+// Executor posts payloads. It implements [park.Executor].
+//
+// Each request carries Parkd-Task-Id, Parkd-Pool, Parkd-Tenant, Parkd-Attempt and Parkd-Units, and an
+// Idempotency-Key that is the same for all attempts of a task. Redirects are not followed, for they would lead
+// to where the operator did not say; proxies are taken from the environment as usual. Beside the task's timeout
+// there is no limit on how long a reply may take.
+type Executor struct {
+	cfg  Config
+	http *http.Client
+}
+
+var _ park.Executor = (*Executor)(nil)
+
+// New checks the configuration and returns an Executor.
+func New(c Config) (*Executor, error) {
+	u, err := url.Parse(c.URL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, errors.New("url must be an address such as http://127.0.0.1:8000/path")
+	}
+	if c.MaxReply == 0 {
+		c.MaxReply = defaultMaxReply
+	}
+	transport := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: dialWithin}).DialContext,
+		TLSHandshakeTimeout: dialWithin, ForceAttemptHTTP2: true, IdleConnTimeout: time.Minute,
+		MaxIdleConns: keptConnections, MaxIdleConnsPerHost: keptConnections, MaxResponseHeaderBytes: 64 << 10,
+	}
+	return &Executor{cfg: c, http: &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}, nil
+}
+
+// Run implements [park.Executor].
+func (e *Executor) Run(ctx context.Context, a park.Assignment) park.Outcome {
+	req, err := e.request(ctx, a)
+	if err != nil {
+		return park.Failure(park.ReasonExecutorError, err.Error())
+	}
+	resp, err := e.http.Do(req)
+	if err != nil {
+		return broken(ctx, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, e.cfg.MaxReply+1))
+	if err != nil {
+		return broken(ctx, err)
+	}
+	switch {
+	case resp.StatusCode/100 == 3:
+		return park.Failure(ReasonStatus, fmt.Sprintf("the reply is %s; redirects are not followed", resp.Status))
+	case resp.StatusCode/100 != 2:
+		return park.Failure(ReasonStatus, fmt.Sprintf("the reply is %s: %s", resp.Status, excerpt(body)))
+	case int64(len(body)) > e.cfg.MaxReply:
+		return park.Failure(ReasonTooLarge, fmt.Sprintf("the reply has more than %d bytes", e.cfg.MaxReply))
+	}
+	result, err := resultOf(body)
+	if err != nil {
+		return park.Failure(park.ReasonExecutorError, err.Error())
+	}
+	return park.Outcome{Status: park.Completed, Result: result}
+}
+
+func (e *Executor) request(ctx context.Context, a park.Assignment) (*http.Request, error) {
+	payload := []byte(a.Payload)
+	if len(payload) == 0 {
+		payload = []byte("null")
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.cfg.URL, bytes.NewReader(payload))
+	if err != nil {
+		return nil, errors.New("the request cannot be made")
+	}
+	h := req.Header
+	h.Set("Content-Type", "application/json")
+	h.Set("User-Agent", "parkd")
+	h.Set("Parkd-Task-Id", a.TaskID)
+	h.Set("Parkd-Pool", a.PoolID)
+	h.Set("Parkd-Tenant", url.PathEscape(a.Tenant))
+	h.Set("Parkd-Attempt", strconv.Itoa(a.Attempt))
+	h.Set("Parkd-Units", strconv.FormatInt(a.Units, 10))
+	h.Set("Idempotency-Key", a.PoolID+"/"+a.TaskID)
+	for name, value := range e.cfg.Headers {
+		h.Set(name, value)
+		if http.CanonicalHeaderKey(name) == "Host" {
+			req.Host = value
+		}
+	}
+	return req, nil
+}
+
+// broken is the outcome where there was no whole reply. The address is left out of it: it may hold a secret.
+func broken(ctx context.Context, err error) park.Outcome {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, park.ErrTimeout) {
+		return park.Failure(park.ReasonTimeout, cause.Error())
+	}
+	if cause != nil {
+		return park.Failure(park.ReasonExecutorError, cause.Error())
+	}
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err
+	}
+	return park.Failure(park.ReasonExecutorError, "the request failed: "+err.Error())
+}
+
+// resultOf returns a reply as JSON: as it is, or as a text.
+func resultOf(body []byte) (json.RawMessage, error) {
+	body = bytes.TrimSpace(body)
+	switch {
+	case len(body) == 0:
+		return nil, nil
+	case json.Valid(body):
+		return body, nil
+	case !utf8.Valid(body):
+		return nil, errors.New("the reply is neither JSON nor text")
+	}
+	return json.Marshal(string(body))
+}
+
+func excerpt(body []byte) string {
+	text := bytes.ToValidUTF8(bytes.TrimSpace(body), []byte("\uFFFD"))
+	if len(text) > maxExcerpt {
+		return string(bytes.ToValidUTF8(text[:maxExcerpt], nil)) + "…"
+	}
+	return string(text)
+}

@@ -1,0 +1,160 @@
+// Package lease works for a pool whose tasks are leased: it takes tasks from a daemon elsewhere, runs them with
+// an executor of this machine, and reports how they ended.
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// Config is what a Worker is made from. Service, Pool and Executor are needed.
+type Config struct {
+	Service  park.LeaseService
+	Pool     string
+	Name     string // for people
+	Executor park.Executor
+	// Slots is how many tasks run at once; what fits into the pool's units bounds it too. Default 1.
+	Slots int
+	// TTL is how long a lease lives without being kept: so long after this worker is gone others get its
+	// tasks. Default 30s.
+	TTL time.Duration
+	// Hurry, once closed, stops what runs; its tasks are requeued when their leases have run out.
+	Hurry <-chan struct{}
+	Log   *slog.Logger // default: none
+}
+
+const (
+	defaultTTL = 30 * time.Second
+	// longPoll is how long the daemon is asked to wait for a task.
+	longPoll = 30 * time.Second
+	// keepsPerTTL is how often a lease is kept in its life, so that a lost request or two cost nothing.
+	keepsPerTTL = 3
+	longestRest = 10 * time.Second
+)
+
+// Worker takes tasks and runs them.
+type Worker struct {
+	cfg   Config
+	slots chan struct{} // holds one element for each task that runs
+}
+
+// New returns a Worker.
+func New(c Config) (*Worker, error) {
+	if c.Service == nil || c.Pool == "" || c.Executor == nil {
+		return nil, errors.New("a worker needs a service, a pool and an executor")
+	}
+	if c.Slots < 0 || c.TTL < 0 {
+		return nil, errors.New("the slots and the TTL of a worker must not be negative")
+	}
+	if c.Slots == 0 {
+		c.Slots = 1
+	}
+	if c.TTL == 0 {
+		c.TTL = defaultTTL
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Worker{cfg: c, slots: make(chan struct{}, c.Slots)}, nil
+}
+
+// Run works until ctx ends; then it takes nothing more and returns nil when what runs has come to its end. An
+// error is one that waiting does not mend, such as a pool that is not there. A daemon that cannot be reached
+// is waited for.
+func (w *Worker) Run(ctx context.Context) error {
+	// Tasks outlive ctx; only a hurry ends them.
+	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer end(nil)
+	over := make(chan struct{})
+	defer close(over)
+	go func() {
+		select {
+		case <-w.cfg.Hurry:
+			end(park.ErrShutdown)
+		case <-over:
+		}
+	}()
+	var running sync.WaitGroup
+	defer running.Wait()
+	for {
+		free, ok := w.await(ctx)
+		if !ok {
+			return nil
+		}
+		leases, asked, err := w.take(ctx, free)
+		if ctx.Err() != nil && len(leases) == 0 {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("take tasks of pool %s: %w", w.cfg.Pool, err)
+		}
+		for _, l := range leases {
+			w.slots <- struct{}{}
+			running.Go(func() {
+				defer func() { <-w.slots }()
+				w.work(life, l, asked)
+			})
+		}
+	}
+}
+
+// await waits for a free slot and returns how many there are.
+func (w *Worker) await(ctx context.Context) (free int, ok bool) {
+	select {
+	case w.slots <- struct{}{}:
+		// Only this goroutine fills slots, so they stay free.
+		<-w.slots
+	case <-ctx.Done():
+		return 0, false
+	}
+	return cap(w.slots) - len(w.slots), ctx.Err() == nil
+}
+
+// take leases up to n tasks; asked is a time at which their leases had not begun.
+func (w *Worker) take(ctx context.Context, n int) (leases []park.Lease, asked time.Time, err error) {
+	r := park.LeaseRequest{Worker: w.cfg.Name, Max: n, TTL: park.Duration(w.cfg.TTL), Wait: park.Duration(longPoll)}
+	err = w.insist(ctx, "ask for tasks", func() error {
+		// The lease's clock starts when the daemon grants it, at the latest when the answer is here; what was
+		// spent waiting for a task must not count.
+		leases, err = w.cfg.Service.Lease(ctx, w.cfg.Pool, r)
+		asked = time.Now()
+		return err
+	})
+	return leases, asked, err
+}
+
+// insist repeats f while waiting may mend its error.
+func (w *Worker) insist(ctx context.Context, what string, f func() error) error {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = 100*time.Millisecond, longestRest
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		err := f()
+		if err != nil && final(err) {
+			return struct{}{}, backoff.Permanent(err)
+		}
+		return struct{}{}, err
+	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, rest time.Duration) {
+		if ctx.Err() == nil {
+			w.cfg.Log.Warn("no answer", "to", what, "error", err, "rest", rest.String())
+		}
+	}))
+	return err
+}
+
+// final reports whether an error is an answer that stays the same.
+func final(err error) bool {
+	code := park.CodeOf(err)
+	if code == park.Internal {
+		return false
+	}
+	return code.HTTPStatus() < http.StatusInternalServerError
+}

@@ -1,0 +1,172 @@
+// Package notify tells an HTTP address of messages.
+//
+// A request holds one message and is signed as Standard Webhooks says
+// (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md), so that a receiver
+// can check with any of its libraries that it comes from here. It may come more than once; webhook-id is then the
+// same.
+package notify
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// Config is what a Notifier is made from. Only BaseURL is needed.
+type Config struct {
+	BaseURL    string
+	AuthHeader string // value of the header Authorization; "" for none
+	// Secret signs each request: any text, or whsec_ and base64. "" for no signature.
+	Secret string
+	// Timeout bounds one request. Default 10s.
+	Timeout time.Duration
+	Now     func() time.Time // default [time.Now]
+}
+
+const defaultTimeout = 10 * time.Second
+
+// Notifier sends messages.
+type Notifier struct {
+	cfg  Config
+	http *http.Client
+}
+
+// New checks the configuration and returns a Notifier.
+func New(c Config) (*Notifier, error) {
+	u, err := url.Parse(c.BaseURL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, errors.New("base_url must be an address such as https://example.org/hooks")
+	}
+	if _, err := key(c.Secret); err != nil {
+		return nil, err
+	}
+	if c.Timeout == 0 {
+		c.Timeout = defaultTimeout
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Notifier{cfg: c, http: &http.Client{
+		Timeout: c.Timeout,
+		Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: c.Timeout}).DialContext,
+			TLSHandshakeTimeout: c.Timeout, ForceAttemptHTTP2: true, IdleConnTimeout: time.Minute,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}, nil
+}
+
+// Notification is the body of a request: the message, and the mailbox that it lies in.
+type Notification struct {
+	Tenant     string `json:"tenant"`
+	MailboxKey string `json:"mailboxKey"`
+	park.Message
+}
+
+// Notify sends a message. It returns nil once the receiver has answered with a 2xx; after any error, whether
+// the receiver has it is not known.
+func (n *Notifier) Notify(ctx context.Context, pool string, m park.Message) error {
+	m.PoolID = pool
+	body, err := json.Marshal(Notification{Tenant: m.Tenant, MailboxKey: m.Key, Message: m})
+	if err != nil {
+		return fmt.Errorf("write the message: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.cfg.BaseURL, bytes.NewReader(body))
+	if err != nil {
+		return errors.New("the request cannot be made")
+	}
+	n.head(req.Header, fmt.Sprintf("%s/%s/%d", pool, m.TaskID, m.Attempt), body)
+	resp, err := n.http.Do(req)
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err // the address may hold a secret
+	}
+	if err != nil {
+		return fmt.Errorf("notify: %w", err)
+	}
+	defer resp.Body.Close()
+	// Read to the end, for then the connection can be used again.
+	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("notify: the receiver answered %s", resp.Status)
+	}
+	return nil
+}
+
+// The headers of Standard Webhooks.
+const (
+	headerID        = "Webhook-Id"
+	headerTimestamp = "Webhook-Timestamp"
+	headerSignature = "Webhook-Signature"
+)
+
+func (n *Notifier) head(h http.Header, id string, body []byte) {
+	at := strconv.FormatInt(n.cfg.Now().Unix(), 10)
+	h.Set("Content-Type", "application/json")
+	h.Set("User-Agent", "parkd")
+	h.Set(headerID, id)
+	h.Set(headerTimestamp, at)
+	if n.cfg.AuthHeader != "" {
+		h.Set("Authorization", n.cfg.AuthHeader)
+	}
+	if n.cfg.Secret != "" {
+		h.Set(headerSignature, sign(n.cfg.Secret, id, at, body))
+	}
+}
+
+// sign returns the signature of a request: HMAC-SHA256 over id.timestamp.body.
+func sign(secret, id, at string, body []byte) string {
+	k, _ := key(secret) // New and Verify have looked at it
+	mac := hmac.New(sha256.New, k)
+	fmt.Fprintf(mac, "%s.%s.", id, at)
+	mac.Write(body)
+	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+func key(secret string) ([]byte, error) {
+	encoded, ok := strings.CutPrefix(secret, "whsec_")
+	if !ok {
+		return []byte(secret), nil
+	}
+	k, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		return nil, errors.New("a secret that begins with whsec_ must go on in base64")
+	}
+	return k, nil
+}
+
+// Verify returns an error unless a request was signed with secret, and that no longer ago than tolerance. It is
+// for receivers; one that was notified twice finds the same webhook-id.
+func Verify(secret string, h http.Header, body []byte, now time.Time, tolerance time.Duration) error {
+	if _, err := key(secret); err != nil {
+		return err
+	}
+	at := h.Get(headerTimestamp)
+	secs, err := strconv.ParseInt(at, 10, 64)
+	if err != nil {
+		return errors.New("the request has no webhook-timestamp")
+	}
+	if age := now.Sub(time.Unix(secs, 0)); age > tolerance || age < -tolerance {
+		return fmt.Errorf("the request was signed at %s, more than %s from now", time.Unix(secs, 0).UTC().Format(time.RFC3339), tolerance)
+	}
+	want := sign(secret, h.Get(headerID), at, body)
+	for _, given := range strings.Fields(h.Get(headerSignature)) {
+		if hmac.Equal([]byte(given), []byte(want)) {
+			return nil
+		}
+	}
+	return errors.New("the signature is not that of the request")
+}

@@ -1,0 +1,80 @@
+// Package simulate pretends to work: it lets time pass. It is what load tests and trials of a pool run.
+package simulate
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// ReasonTold is why a run fails that was told to.
+const ReasonTold = "simulated_failure"
+
+// Executor does what a payload says: {"durationMs":50,"fail":false,"result":…}, every part of it optional. It
+// implements [park.Executor].
+type Executor struct{}
+
+// New returns an Executor.
+func New() Executor { return Executor{} }
+
+const maxDurationMs = 365 * 24 * 3600 * 1000
+
+type order struct {
+	DurationMs float64         `json:"durationMs"`
+	Fail       bool            `json:"fail"`
+	Result     json.RawMessage `json:"result"`
+}
+
+// Run implements [park.Executor].
+func (Executor) Run(ctx context.Context, a park.Assignment) park.Outcome {
+	o, err := read(a.Payload)
+	if err != nil {
+		return park.Failure(park.ReasonExecutorError, err.Error())
+	}
+	if err := pass(ctx, time.Duration(o.DurationMs*float64(time.Millisecond))); err != nil {
+		if errors.Is(err, park.ErrTimeout) {
+			return park.Failure(park.ReasonTimeout, err.Error())
+		}
+		return park.Failure(park.ReasonExecutorError, err.Error())
+	}
+	if o.Fail {
+		return park.Failure(ReasonTold, "the payload says so")
+	}
+	return park.Outcome{Status: park.Completed, Result: o.Result}
+}
+
+func read(payload json.RawMessage) (order, error) {
+	var o order
+	if len(payload) == 0 {
+		return o, nil
+	}
+	d := json.NewDecoder(bytes.NewReader(payload))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&o); err != nil {
+		return o, fmt.Errorf(`the payload must be like {"durationMs":50,"fail":false,"result":…}: %w`, err)
+	}
+	if o.DurationMs < 0 || o.DurationMs > maxDurationMs {
+		return o, fmt.Errorf("durationMs must be from 0 to %d, not %g", int64(maxDurationMs), o.DurationMs)
+	}
+	return o, nil
+}
+
+// pass returns after d, or with the cause when ctx ends before.
+func pass(ctx context.Context, d time.Duration) error {
+	if d == 0 {
+		return context.Cause(ctx)
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

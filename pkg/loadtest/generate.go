@@ -1,0 +1,195 @@
+package loadtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// generator submits a workload.
+type generator struct {
+	service park.Service
+	pool    string
+	load    *workload
+	ledger  *ledger
+	latency *latencies
+	halfway func()       // called once, in the middle of the submissions
+	alive   func() error // says why there is no daemon to wait for any more
+	begun   time.Time
+
+	mu    sync.Mutex
+	taken int
+	half  bool
+	done  bool
+}
+
+// The patience with a submission that gets no answer: a daemon that restarts comes back within it.
+const (
+	patience   = 60 * time.Second
+	firstPause = 20 * time.Millisecond
+	mostPause  = 500 * time.Millisecond
+)
+
+// run submits the whole load. Refused tasks are no error, but a daemon that cannot be used at all is one.
+func (g *generator) run(ctx context.Context, clients, batch int) error {
+	g.begun = time.Now()
+	defer g.finish()
+	if g.load.open {
+		return g.runOpen(ctx, clients)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for range clients {
+		group.Go(func() error {
+			for {
+				b := g.take(batch)
+				if len(b) == 0 {
+					return nil
+				}
+				if err := g.submit(ctx, b, time.Now()); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	return group.Wait()
+}
+
+// runOpen submits each task at its own time. More than the given number are never under way at once, so that
+// files do not run out; a task that must wait for that is late, and its latency says so.
+func (g *generator) runOpen(ctx context.Context, inFlight int) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(inFlight)
+	for {
+		b := g.take(1)
+		if len(b) == 0 {
+			return group.Wait()
+		}
+		due := g.begun.Add(b[0].job.arrival)
+		if !sleep(ctx, time.Until(due)) {
+			return errors.Join(group.Wait(), ctx.Err())
+		}
+		group.Go(func() error { return g.submit(ctx, b, due) })
+	}
+}
+
+// finish notes that all was submitted.
+func (g *generator) finish() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.done = true
+}
+
+// state returns how many tasks were offered and whether that was all.
+func (g *generator) state() (taken int, done bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.taken, g.done
+}
+
+// planned is a job and its number.
+type planned struct {
+	i   int
+	job job
+}
+
+// take plans up to n more tasks and books them; none when the load is over.
+func (g *generator) take(n int) []planned {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var b []planned
+	for len(b) < n && (g.load.size == 0 || g.taken < g.load.size) {
+		if g.load.until > 0 && !g.load.open && time.Since(g.begun) >= g.load.until {
+			break
+		}
+		j := g.load.next(g.taken)
+		if g.load.until > 0 && g.load.open && j.arrival >= g.load.until {
+			break
+		}
+		b = append(b, planned{g.ledger.offer(&j), j})
+		g.taken++
+	}
+	if !g.half && g.isHalf() {
+		g.half = true
+		g.halfway()
+	}
+	return b
+}
+
+func (g *generator) isHalf() bool {
+	return g.load.size > 0 && g.taken >= (g.load.size+1)/2 ||
+		g.load.until > 0 && time.Since(g.begun) >= g.load.until/2
+}
+
+// submit sends a batch that arrived at the given time until it is answered, and books the answers.
+func (g *generator) submit(ctx context.Context, b []planned, arrived time.Time) error {
+	tasks := make([]park.Submission, len(b))
+	for i, p := range b {
+		tasks[i] = p.job.submission(g.ledger.run, p.i, arrived)
+		g.ledger.sent(p.i, tasks[i].Deadline)
+	}
+	pause := firstPause
+	for giveUp := time.Now().Add(patience); time.Now().Before(giveUp); pause = min(2*pause, mostPause) {
+		results, err := g.service.Submit(ctx, g.pool, tasks)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil && !again(err):
+			return fmt.Errorf("submit to pool %s: %w", g.pool, err)
+		case err == nil:
+			if b, tasks = g.book(b, tasks, results); len(b) == 0 {
+				g.latency.record(time.Since(arrived))
+				return nil
+			}
+		}
+		if err := g.alive(); err != nil {
+			return err
+		}
+		sleep(ctx, pause)
+	}
+	return nil // the ledger shows which were never answered
+}
+
+// book notes the answers and returns what must be sent again because nothing could be stored.
+func (g *generator) book(b []planned, tasks []park.Submission, results []park.SubmitResult) ([]planned, []park.Submission) {
+	var rest []planned
+	var left []park.Submission
+	for i, r := range results {
+		if i >= len(b) {
+			break
+		}
+		if r.Err != nil && again(r.Err) {
+			rest, left = append(rest, b[i]), append(left, tasks[i])
+			continue
+		}
+		g.ledger.answered(b[i].i, r.Err)
+	}
+	return rest, left
+}
+
+// again reports whether the same submission may succeed later: the daemon could not be reached, or could not
+// store anything.
+func again(err error) bool {
+	e, ok := errors.AsType[*park.Error](err)
+	return !ok || e.Code == park.StorageUnavailable || e.Code == park.Internal
+}
+
+// sleep waits for d and reports false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,261 @@
+package storetest
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+func auditTests() group {
+	return group{
+		"every combination of filters":           testEvents,
+		"since and until":                        testEventTimes,
+		"page by page":                           testEventPages,
+		"page by page while more come":           testEventPagesGrow,
+		"a cursor that the filters leave out":    testForeignCursor,
+		"a pool's events are in order of steps":  testEventOrder,
+		"late events are found by their time":    testEventsLate,
+		"an event that comes again is not added": testAppendAgain,
+		"the last event":                         testLastEvent,
+		"a cursor of another kind":               testBadEvent,
+	}
+}
+
+func appendEvents(t testing.TB, s store.Store, events ...park.Event) {
+	t.Helper()
+	if err := s.Append(t.Context(), events); err != nil {
+		t.Fatalf("append events: %v", err)
+	}
+}
+
+// history commits the lives of tasks of three pools by turns, several events at the same time, and returns the
+// log in the order in which it was written.
+func history(t *testing.T, s store.Store) (log []park.Event) {
+	t.Helper()
+	feeds := []*Feed{NewFeed("gpu"), NewFeed("cpu"), NewFeed("gpu-2")}
+	for _, f := range feeds {
+		f.prefix = "task-" // the same ids in all pools
+	}
+	for i := range 36 {
+		f := feeds[i%3]
+		tenant := []string{"acme", "globex", "initech"}[i%5%3]
+		r := f.Submit(func(r *park.Record) { r.Tenant = tenant })
+		switch i % 4 {
+		case 0:
+			f.Start(r.TaskID)
+		case 1:
+			f.End(f.Start(r.TaskID).TaskID, park.Completed, "")
+		case 2:
+			f.End(r.TaskID, park.Expired, "")
+		}
+		if i%7 == 0 {
+			f.Event(park.ActUpdate, nil, `{"cancel":"task-1"}`)
+		}
+		before := len(f.Log)
+		step := f.Next()
+		if i%6 == 5 { // by the relay of another queue
+			appendEvents(t, s, step.Events...)
+			step.Events = nil
+		}
+		commit(t, s, step)
+		log = append(log, f.Log[before:]...)
+		if i%3 == 2 {
+			for _, f := range feeds {
+				f.Pass(time.Duration(i/12) * time.Second) // the first dozen all at one time
+			}
+		}
+	}
+	return log
+}
+
+func wanted(q park.AuditQuery, e park.Event) bool {
+	return (q.TaskID == "" || q.TaskID == e.TaskID) && (q.PoolID == "" || q.PoolID == e.PoolID) &&
+		(q.Tenant == "" || q.Tenant == e.Tenant) && (q.Action == "" || q.Action == e.Action) &&
+		(q.Since.IsZero() || !e.At.Before(q.Since.Time)) && (q.Until.IsZero() || e.At.Before(q.Until.Time))
+}
+
+// selected returns the events of a log that a query should find, without regard to its limit and cursor.
+func selected(log []park.Event, q park.AuditQuery) (found []park.Event) {
+	for _, e := range log {
+		if wanted(q, e) {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// auditQueries are all combinations of filters, some of which select nothing.
+func auditQueries() (all []park.AuditQuery) {
+	for _, task := range []string{"", "task-2", "nobody"} {
+		for _, pool := range []string{"", "gpu", "gpu-2", "nowhere"} {
+			for _, tenant := range []string{"", "acme", "initech", "nobody"} {
+				for _, action := range []park.Action{"", park.ActSubmit, park.ActExpire, park.ActUpdate, park.ActRequeue} {
+					all = append(all, park.AuditQuery{TaskID: task, PoolID: pool, Tenant: tenant, Action: action})
+				}
+			}
+		}
+	}
+	return all
+}
+
+func testEvents(t *testing.T, s store.Store) {
+	log := history(t, s)
+	for _, q := range auditQueries() {
+		same(t, "events", events(t, s, q), selected(log, q))
+	}
+}
+
+func testEventTimes(t *testing.T, s store.Store) {
+	log := history(t, s)
+	end := log[len(log)-1].At
+	for _, q := range auditQueries() {
+		for _, since := range []time.Duration{0, time.Microsecond, 4 * time.Second} {
+			q.Since = park.At(Epoch().Add(since))
+			q.Until = park.Time{}
+			same(t, "since", events(t, s, q), selected(log, q))
+			for _, until := range []time.Duration{0, time.Second, 7 * time.Second, end.Sub(Epoch())} {
+				q.Until = park.At(Epoch().Add(until))
+				same(t, "since and until", events(t, s, q), selected(log, q))
+			}
+		}
+	}
+}
+
+// pages reads a query page by page and returns what it found; between is called after each page.
+func pages(t *testing.T, s store.Store, q park.AuditQuery, between func()) (found []park.Event) {
+	t.Helper()
+	for {
+		page := events(t, s, q)
+		if len(page) > q.Limit {
+			t.Fatalf("a page of %d events has %d", q.Limit, len(page))
+		}
+		found = append(found, page...)
+		if len(page) < q.Limit {
+			return found
+		}
+		q.Cursor = page[len(page)-1].EventID
+		between()
+	}
+}
+
+func testEventPages(t *testing.T, s store.Store) {
+	log := history(t, s)
+	for _, q := range auditQueries() {
+		for _, q.Limit = range []int{1, 3, 50} {
+			q.Since, q.Until = park.Time{}, park.Time{}
+			same(t, "events", pages(t, s, q, func() {}), selected(log, q))
+		}
+		q.Limit, q.Since, q.Until = 2, park.At(Epoch().Add(time.Second)), park.At(Epoch().Add(5*time.Second))
+		same(t, "events between", pages(t, s, q, func() {}), selected(log, q))
+	}
+}
+
+func testEventPagesGrow(t *testing.T, s store.Store) {
+	log := history(t, s)
+	f := NewFeed("new")
+	for _, q := range []park.AuditQuery{{}, {Tenant: "acme"}, {Action: park.ActSubmit}, {PoolID: "new"}, {TaskID: "new-1"}} {
+		q.Limit = 3
+		rounds := 0
+		found := pages(t, s, q, func() {
+			if rounds++; rounds < 5 {
+				f.Submit(nil)
+				step := f.Next()
+				commit(t, s, step)
+				log = append(log, step.Events...)
+			}
+		})
+		same(t, "events", found, selected(log, q))
+	}
+}
+
+// testForeignCursor reads on behind events that are not of the kind that is asked for, as a watcher does that
+// has come back with another filter.
+func testForeignCursor(t *testing.T, s store.Store) {
+	log := history(t, s)
+	for i, e := range log {
+		for _, q := range []park.AuditQuery{
+			{}, {Tenant: "acme"}, {Action: park.ActStart}, {TaskID: "task-3"}, {PoolID: "cpu"}, {PoolID: "cpu", Tenant: "globex"},
+			{PoolID: "gpu", Since: park.At(Epoch().Add(time.Second))},
+		} {
+			q.Cursor = e.EventID
+			same(t, "events after "+e.EventID, events(t, s, q), selected(log[i+1:], q))
+		}
+	}
+}
+
+func testEventOrder(t *testing.T, s store.Store) {
+	history(t, s)
+	for _, pool := range []string{"gpu", "cpu", "gpu-2"} {
+		found := events(t, s, park.AuditQuery{PoolID: pool})
+		if !slices.IsSortedFunc(found, func(a, b park.Event) int { return cmp.Or(cmp.Compare(a.Rev, b.Rev), cmp.Compare(a.Ord, b.Ord)) }) {
+			t.Fatalf("events of pool %s are out of order", pool)
+		}
+		for i, e := range found {
+			if i > 0 && e.Rev > found[i-1].Rev+1 {
+				t.Fatalf("pool %s: rev %d follows %d", pool, e.Rev, found[i-1].Rev)
+			}
+		}
+	}
+}
+
+// testEventsLate has the events of a pool whose relay was cut off come hours after those of others.
+func testEventsLate(t *testing.T, s store.Store) {
+	var log []park.Event
+	for i, hours := range []int{0, 3, 9, 1, 1, 12, 5, 12, 0, 13} {
+		pool := "pool-" + strconv.Itoa(i)
+		for ord := range 3 {
+			log = append(log, park.Event{
+				EventID: park.EventID(pool, 1, ord), At: park.At(Epoch().Add(time.Duration(hours) * time.Hour)), Rev: 1, Ord: ord,
+				Action: park.ActSubmit, TaskID: "task", PoolID: pool, Tenant: "acme",
+			})
+		}
+		appendEvents(t, s, log[len(log)-3:]...)
+	}
+	for since := range 14 {
+		for until := since; until < 15; until++ {
+			q := park.AuditQuery{Since: park.At(Epoch().Add(time.Duration(since) * time.Hour)), Until: park.At(Epoch().Add(time.Duration(until) * time.Hour))}
+			for _, q.TaskID = range []string{"", "task"} {
+				for _, q.PoolID = range []string{"", "pool-4"} {
+					q.Limit = 2
+					same(t, "events", pages(t, s, q, func() {}), selected(log, q))
+				}
+			}
+		}
+	}
+}
+
+func testAppendAgain(t *testing.T, s store.Store) {
+	log := history(t, s)
+	appendEvents(t, s)
+	appendEvents(t, s, log...)
+	appendEvents(t, s, log[7], log[3], log[7])
+	same(t, "events", events(t, s, park.AuditQuery{}), log)
+
+	fresh := park.Event{EventID: "other:1:0", PoolID: "other", Rev: 1, At: log[0].At, Action: park.ActSubmit, TaskID: "x", Tenant: "acme"}
+	appendEvents(t, s, log[2], fresh, log[4], fresh)
+	same(t, "events", events(t, s, park.AuditQuery{}), append(log, fresh))
+	same(t, "the pool's", events(t, s, park.AuditQuery{PoolID: "other"}), []park.Event{fresh})
+}
+
+func testLastEvent(t *testing.T, s store.Store) {
+	same(t, "of an empty log", got(s.LastEvent(t.Context()))(t), "")
+	log := history(t, s)
+	last := got(s.LastEvent(t.Context()))(t)
+	same(t, "last event", last, log[len(log)-1].EventID)
+	same(t, "after it", events(t, s, park.AuditQuery{Cursor: last}), []park.Event(nil))
+	appendEvents(t, s, log[0])
+	same(t, "after one that came again", got(s.LastEvent(t.Context()))(t), last)
+}
+
+func testBadEvent(t *testing.T, s store.Store) {
+	history(t, s)
+	for _, cursor := range []string{"nonsense", "gpu", "gpu:1", "gpu:x:1", ":1:1", "gpu:1:99999999999999999999"} {
+		_, err := s.Events(t.Context(), park.AuditQuery{Limit: 1, Cursor: cursor})
+		wantInvalid(t, "cursor "+cursor, err)
+	}
+}

@@ -1,0 +1,233 @@
+package storetest
+
+import (
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+func mailboxTests() group {
+	return group{
+		"oldest first, with ids that rise":        testMessages,
+		"since a time":                            testMessagesSince,
+		"after a message, page by page":           testMessagesAfter,
+		"late messages are found by their time":   testMessagesLate,
+		"boxes are apart":                         testBoxes,
+		"a message that comes again is not added": testRedelivery,
+		"trim":                                 testTrim,
+		"a trimmed message does not come back": testTombstone,
+		"ids of another kind":                  testMessageIDs,
+	}
+}
+
+// letter returns the message of task n of a pool, made n seconds after the epoch.
+func letter(pool string, n int) park.Message {
+	return park.Message{
+		TaskID: "task-" + strconv.Itoa(n), PoolID: pool, Status: park.Completed, Payload: []byte(strconv.Itoa(n)), Attempt: 1,
+		CreatedAt: park.At(Epoch().Add(time.Duration(n) * time.Second)), Tenant: "acme", Key: "alice",
+	}
+}
+
+func deliver(t testing.TB, s store.Store, messages ...park.Message) {
+	t.Helper()
+	if err := s.Deliver(t.Context(), messages); err != nil {
+		t.Fatalf("deliver: %v", err)
+	}
+}
+
+// delivered adds n letters, half of them by steps of the pool they belong to.
+func delivered(t *testing.T, s store.Store, n int) (all []park.Message) {
+	row := park.PoolRow{State: park.Active}
+	for i := range n {
+		m := letter("gpu", i)
+		all = append(all, m)
+		if i%2 == 0 {
+			deliver(t, s, m)
+			continue
+		}
+		row.Rev++
+		row.LastStep = "step-" + strconv.Itoa(i)
+		commit(t, s, &store.Step{PoolID: "gpu", ID: row.LastStep, Row: row, Messages: []park.Message{m}})
+	}
+	return all
+}
+
+func withoutIDs(messages []park.Message) []park.Message {
+	messages = slices.Clone(messages)
+	for i := range messages {
+		messages[i].ID = ""
+	}
+	return messages
+}
+
+func alice() park.MailboxQuery { return park.MailboxQuery{Tenant: "acme", Key: "alice"} }
+
+func testMessages(t *testing.T, s store.Store) {
+	deliver(t, s)
+	same(t, "an empty box", messages(t, s, alice()), []park.Message(nil))
+	want := delivered(t, s, 9)
+	found := messages(t, s, alice())
+	same(t, "messages", withoutIDs(found), want)
+	seen := make(map[string]bool)
+	for _, m := range found {
+		if m.ID == "" || seen[m.ID] {
+			t.Fatalf("message id %q is empty or was given before", m.ID)
+		}
+		seen[m.ID] = true
+	}
+	same(t, "read again", messages(t, s, alice()), found)
+	q := alice()
+	q.Limit = 4
+	same(t, "limited", messages(t, s, q), found[:4])
+}
+
+func testMessagesSince(t *testing.T, s store.Store) {
+	want := delivered(t, s, 20)
+	q := alice()
+	for i := range 20 {
+		q.Since = want[i].CreatedAt
+		same(t, "since the time of one", withoutIDs(messages(t, s, q)), want[i:])
+		q.Since = park.At(q.Since.Add(time.Microsecond))
+		same(t, "since just behind it", withoutIDs(messages(t, s, q)), want[i+1:])
+	}
+	q.Since, q.Limit = want[5].CreatedAt, 3
+	same(t, "limited", withoutIDs(messages(t, s, q)), want[5:8])
+	q.Since = park.At(Epoch().Add(-time.Hour))
+	same(t, "since long ago", withoutIDs(messages(t, s, q)), want[:3])
+}
+
+func testMessagesAfter(t *testing.T, s store.Store) {
+	want := delivered(t, s, 20)
+	found := messages(t, s, alice())
+	for i := range found {
+		q := alice()
+		q.After = found[i].ID
+		same(t, "after one", withoutIDs(messages(t, s, q)), want[i+1:])
+	}
+	q, read := park.MailboxQuery{Tenant: "acme", Key: "alice", Limit: 3}, []park.Message(nil)
+	for i := 20; ; i++ {
+		page := messages(t, s, q)
+		if len(page) == 0 {
+			break
+		}
+		read = append(read, page...)
+		q.After = page[len(page)-1].ID
+		if i < 23 {
+			want = append(want, letter("gpu", i))
+			deliver(t, s, letter("gpu", i))
+		}
+	}
+	same(t, "page by page while more come", withoutIDs(read), want)
+}
+
+// testMessagesLate delivers messages hours after they were made, between such that are new.
+func testMessagesLate(t *testing.T, s store.Store) {
+	var want []park.Message
+	for i, hours := range []int{0, 5, 1, 9, 9, 2, 10, 0, 11} {
+		m := letter("gpu", i)
+		m.CreatedAt = park.At(Epoch().Add(time.Duration(hours) * time.Hour))
+		want = append(want, m)
+		deliver(t, s, m)
+	}
+	same(t, "in the order in which they came", withoutIDs(messages(t, s, alice())), want)
+	for hours := range 13 {
+		q := alice()
+		q.Since = park.At(Epoch().Add(time.Duration(hours) * time.Hour))
+		recent := slices.DeleteFunc(slices.Clone(want), func(m park.Message) bool { return m.CreatedAt.Before(q.Since.Time) })
+		same(t, "since "+strconv.Itoa(hours)+" h", withoutIDs(messages(t, s, q)), recent)
+	}
+}
+
+func testBoxes(t *testing.T, s store.Store) {
+	boxes := [][2]string{{"acme", "alice"}, {"acme", "bob"}, {"globex", "alice"}, {"acme", ""}, {"", "alice"}, {"acmealice", ""}}
+	for i := range 30 {
+		m := letter("gpu", i)
+		m.Tenant, m.Key = boxes[i%len(boxes)][0], boxes[i%len(boxes)][1]
+		deliver(t, s, m)
+	}
+	for i, b := range boxes {
+		found := messages(t, s, park.MailboxQuery{Tenant: b[0], Key: b[1]})
+		same(t, "count", len(found), 5)
+		for n, m := range found {
+			want := letter("gpu", n*len(boxes)+i)
+			want.Tenant, want.Key = b[0], b[1]
+			same(t, "message", withoutIDs([]park.Message{m})[0], want)
+		}
+	}
+	same(t, "an unknown box", messages(t, s, park.MailboxQuery{Tenant: "globex", Key: "bob"}), []park.Message(nil))
+}
+
+func testRedelivery(t *testing.T, s store.Store) {
+	want := delivered(t, s, 6)
+	before := messages(t, s, alice())
+	deliver(t, s, want...)
+	deliver(t, s, want[3], want[3], want[1])
+	row := load(t, s, "gpu").Row
+	row.Rev++
+	row.LastStep = "again"
+	commit(t, s, &store.Step{PoolID: "gpu", ID: "again", Row: row, Messages: want[:2]})
+	same(t, "messages", messages(t, s, alice()), before)
+
+	other := letter("cpu", 3) // a task of the same name in another pool
+	deliver(t, s, want[2], other, other)
+	same(t, "messages", withoutIDs(messages(t, s, alice())), append(want, other))
+}
+
+func testTrim(t *testing.T, s store.Store) {
+	delivered(t, s, 10)
+	bob := letter("gpu", 100)
+	bob.Key = "bob"
+	deliver(t, s, bob)
+	trim := func(key, upTo string) {
+		t.Helper()
+		if err := s.Trim(t.Context(), "acme", key, upTo); err != nil {
+			t.Fatalf("trim: %v", err)
+		}
+	}
+	found := messages(t, s, alice())
+	trim("alice", found[3].ID)
+	same(t, "the rest", messages(t, s, alice()), found[4:])
+	trim("alice", found[1].ID) // what is gone already
+	trim("nobody", found[9].ID)
+	same(t, "the rest", messages(t, s, alice()), found[4:])
+	q := alice()
+	q.After = found[1].ID
+	same(t, "after a trimmed one", messages(t, s, q), found[4:])
+	q = alice()
+	q.Since = found[2].CreatedAt
+	same(t, "since a trimmed one", messages(t, s, q), found[4:])
+	trim("alice", found[9].ID)
+	same(t, "nothing", messages(t, s, alice()), []park.Message(nil))
+	same(t, "another box", len(messages(t, s, park.MailboxQuery{Tenant: "acme", Key: "bob"})), 1)
+
+	deliver(t, s, letter("gpu", 200))
+	q = alice()
+	q.After = found[9].ID
+	same(t, "what comes later is behind", withoutIDs(messages(t, s, q)), []park.Message{letter("gpu", 200)})
+}
+
+func testTombstone(t *testing.T, s store.Store) {
+	want := delivered(t, s, 4)
+	found := messages(t, s, alice())
+	if err := s.Trim(t.Context(), "acme", "alice", found[1].ID); err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, s, want...)
+	same(t, "messages", messages(t, s, alice()), found[2:])
+}
+
+func testMessageIDs(t *testing.T, s store.Store) {
+	delivered(t, s, 2)
+	for _, id := range []string{"nonsense", "-5", "1.5", "memory=3", "0x1", "99999999999999999999"} {
+		q := alice()
+		q.After, q.Limit = id, 1
+		_, err := s.Messages(t.Context(), q)
+		wantInvalid(t, "read after "+id, err)
+		wantInvalid(t, "trim up to "+id, s.Trim(t.Context(), "acme", "alice", id))
+	}
+	same(t, "count", len(messages(t, s, alice())), 2)
+}

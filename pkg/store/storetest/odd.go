@@ -1,0 +1,192 @@
+package storetest
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+func oddTests() group {
+	return group{
+		"text of any kind":        testText,
+		"names that look alike":   testAlike,
+		"numbers at their bounds": testBounds,
+		"times far away":          testFarTimes,
+		"a payload of 1 MiB":      testBigPayload,
+		"payloads to the byte":    testPayloadBytes,
+	}
+}
+
+// oddTexts are texts that a careless store would change, confuse or choke on. Every two differ.
+func oddTexts() []string {
+	return []string{
+		"é", "e\u0301", // the same to look at
+		"straße", "STRASSE", "a", "A", "a ", " a", "a\t", "a\n", "a\r\n",
+		"\u0001\u001f\u007f", "\u200b", "\ufeff", "\ufffd", "\U0010ffff", "👩‍👩‍👧‍👦", "שלום", "日本語",
+		"'", "''", `"`, "`", `\`, `\'`, "%", "_", "a%", "a_", "?", "$1", ":name", "@x", "{}", `{"a":1}`, "[]", "null", "NULL", "0", "00", "-0", "1e3", "true",
+		"'; DROP TABLE pl_queue_jobs; --", "../../etc/passwd", "a/b", "a:b", "a,b", "\\N", "\\x00", "%00", "&amp;", "<script>",
+		strings.Repeat("k", 256), strings.Repeat("k", 255) + "l", strings.Repeat("ü", 128), strings.Repeat("\U0010ffff", 64),
+	}
+}
+
+func testText(t *testing.T, s store.Store) {
+	row := park.PoolRow{Rev: 1, State: park.Active, LastStep: "'; --"}
+	step := &store.Step{PoolID: "gpu", ID: row.LastStep, Row: row}
+	for i, x := range oddTexts() {
+		step.Inserts = append(step.Inserts, park.Record{
+			Spec: park.Spec{
+				PoolID: "gpu", TaskID: x, Tenant: x, MailboxKey: x, WorkDir: x, Command: []string{x, "", x}, Payload: quote(x),
+			},
+			State: park.State{Status: park.Failed, Node: x, Lease: x, Reason: x, Message: x, Result: quote(x)},
+		})
+		step.Events = append(step.Events, park.Event{
+			EventID: park.EventID("gpu", 1, i), Rev: 1, Ord: i, Action: park.ActFail, PoolID: "gpu", TaskID: x, Tenant: x, Node: x, Detail: quote(x),
+		})
+		step.Messages = append(step.Messages, park.Message{
+			TaskID: x, PoolID: "gpu", Status: park.Failed, Reason: x, Message: x, Payload: quote(x), Tenant: x, Key: x,
+		})
+		step.Outbox = append(step.Outbox, store.Parcel{Dest: x, Message: &step.Messages[i]}, store.Parcel{Dest: x, Event: &step.Events[i]})
+	}
+	commit(t, s, step)
+	for i, x := range oddTexts() {
+		same(t, "task", records(t, s, "gpu", x), step.Inserts[i:i+1])
+		found, _ := list(t, s, "gpu", park.TaskQuery{Tenant: x, Limit: 10})
+		same(t, "listed", ids(found), []string{x})
+		same(t, "messages", withoutIDs(messages(t, s, park.MailboxQuery{Tenant: x, Key: x})), step.Messages[i:i+1])
+		same(t, "by task", events(t, s, park.AuditQuery{TaskID: x}), step.Events[i:i+1])
+		same(t, "by tenant", events(t, s, park.AuditQuery{Tenant: x}), step.Events[i:i+1])
+		parcels := outbox(t, s, x, park.Time{}, 10)
+		same(t, "parcels", len(parcels), 2)
+		same(t, "message", *parcels[0].Message, step.Messages[i])
+		same(t, "event", *parcels[1].Event, step.Events[i])
+	}
+	same(t, "row", load(t, s, "gpu").Row, row)
+}
+
+func quote(x string) json.RawMessage {
+	b, _ := json.Marshal(x)
+	return b
+}
+
+// testAlike has a mailbox of every pair of a few names that run into each other where they are joined.
+func testAlike(t *testing.T, s store.Store) {
+	names := []string{"a", "b", "ab", "a/b", "a:b", "", "A", "a ", "é", "e\u0301"}
+	n := 0
+	for _, tenant := range names {
+		for _, key := range names {
+			m := letter("gpu", n)
+			m.Tenant, m.Key = tenant, key
+			deliver(t, s, m)
+			n++
+		}
+	}
+	n = 0
+	for _, tenant := range names {
+		for _, key := range names {
+			found := messages(t, s, park.MailboxQuery{Tenant: tenant, Key: key})
+			if len(found) != 1 || found[0].TaskID != letter("gpu", n).TaskID {
+				t.Fatalf("mailbox %q/%q has %+v", tenant, key, found)
+			}
+			n++
+		}
+	}
+}
+
+func testBounds(t *testing.T, s store.Store) {
+	row := park.PoolRow{
+		Rev: 1, MaxUnits: math.MaxInt64, MaxQueueDepth: park.MaxQueueDepth, State: park.Active, Used: math.MaxInt64,
+		Queued: math.MaxInt32, ConfiguredUnits: math.MaxInt64, ConfiguredDepth: math.MaxInt32, LastStep: "step",
+	}
+	var recs []park.Record
+	for i, n := range []int64{math.MaxInt64, math.MinInt64, -1, 1} {
+		recs = append(recs, park.Record{
+			Spec: park.Spec{
+				PoolID: "gpu", TaskID: string(rune('a' + i)), Units: n, Timeout: time.Duration(n), Digest: uint64(n),
+				Priority: park.Priorities()[i], Retry: park.Retry{MaxAttempts: math.MaxInt32, Backoff: park.Duration(n)},
+			},
+			State: park.State{Status: park.Running, Rank: n, Attempt: math.MaxInt32, Strikes: math.MaxInt32, LeaseTTL: time.Duration(n)},
+		})
+	}
+	e := park.Event{EventID: park.EventID("gpu", 1, math.MaxInt32), Rev: 1, Ord: math.MaxInt32, Action: park.ActStart, PoolID: "gpu", Units: math.MaxInt64, Attempt: math.MaxInt32}
+	commit(t, s, &store.Step{PoolID: "gpu", ID: "step", Row: row, Inserts: recs, Events: []park.Event{e}})
+	same(t, "snapshot", load(t, s, "gpu"), store.Snapshot{Row: row, Tasks: recs})
+	same(t, "records", records(t, s, "gpu", "a", "b", "c", "d"), recs)
+	same(t, "events", events(t, s, park.AuditQuery{}), []park.Event{e})
+}
+
+func testFarTimes(t *testing.T, s store.Store) {
+	first := park.At(time.Date(1970, 1, 1, 0, 0, 0, 1000, time.UTC))
+	last := park.At(time.Date(9999, 12, 31, 23, 59, 59, 999999999, time.UTC))
+	row := park.PoolRow{Rev: 1, State: park.Active, LastAt: last, LastStep: "step"}
+	recs := []park.Record{
+		{Spec: park.Spec{PoolID: "gpu", TaskID: "a", SubmittedAt: first, Deadline: last}, State: park.State{Status: park.Queued, NotBefore: last}},
+		{Spec: park.Spec{PoolID: "gpu", TaskID: "b", SubmittedAt: last}, State: park.State{Status: park.Failed, StartedAt: first, EndedAt: last}},
+	}
+	commit(t, s, &store.Step{PoolID: "gpu", ID: "step", Row: row, Inserts: recs})
+	same(t, "records", records(t, s, "gpu", "a", "b"), recs)
+	same(t, "row", load(t, s, "gpu").Row, row)
+
+	at := []park.Time{first, last, first, park.At(Epoch())}
+	for i, us := range at {
+		m := letter("gpu", i)
+		m.CreatedAt = us
+		deliver(t, s, m)
+		appendEvents(t, s, park.Event{PoolID: "gpu", Rev: 1, Ord: i, At: us, Action: park.ActSubmit})
+	}
+	count := func(q park.AuditQuery) int {
+		n := len(events(t, s, q))
+		if q.Until.IsZero() {
+			box := alice()
+			box.Since = q.Since
+			same(t, "messages", len(messages(t, s, box)), n)
+		}
+		return n
+	}
+	same(t, "all", count(park.AuditQuery{Since: first}), 4)
+	same(t, "since the epoch", count(park.AuditQuery{Since: park.At(Epoch())}), 2)
+	same(t, "since the last", count(park.AuditQuery{Since: last}), 1)
+	same(t, "until the last", count(park.AuditQuery{Until: last}), 3)
+	same(t, "until the first", count(park.AuditQuery{Until: first}), 0)
+	same(t, "pruned", pruned(t, s.PruneEvents, last, 10), 3)
+	same(t, "pruned", pruned(t, s.PruneMessages, last, 10), 3)
+	same(t, "left", count(park.AuditQuery{}), 1)
+}
+
+func testBigPayload(t *testing.T, s store.Store) {
+	big := quote(strings.Repeat("0123456789abcdef", 1<<16))
+	f := NewFeed("gpu")
+	f.Submit(func(r *park.Record) { r.Payload = big })
+	commit(t, s, f.Next())
+	f.End(f.Start("gpu-1").TaskID, park.Completed, string(big))
+	m := f.Message(f.Tasks["gpu-1"])
+	f.Post(store.Parcel{Dest: "d", Message: &m})
+	f.Event(park.ActUpdate, nil, string(big))
+	commit(t, s, f.Next())
+	same(t, "record", records(t, s, "gpu", "gpu-1"), []park.Record{*f.Tasks["gpu-1"]})
+	same(t, "message", withoutIDs(messages(t, s, alice())), []park.Message{m})
+	same(t, "parcel", *outbox(t, s, "d", f.Now(), 1)[0].Message, m)
+	same(t, "events", events(t, s, park.AuditQuery{PoolID: "gpu"}), f.Log)
+}
+
+// testPayloadBytes sees that nobody rewrites a client's JSON: neither its spaces nor its numbers nor its order.
+func testPayloadBytes(t *testing.T, s store.Store) {
+	for i, x := range []string{
+		`null`, `0`, `""`, `{}`, `[]`, ` { "b" : 1 , "a" : 2, "b" : 3 } `, `1.0`, `1e400`, `12345678901234567890`, `"\u0041\u0000"`, `-0`, "\"\u2028\"",
+	} {
+		f := NewFeed("pool-" + string(rune('a'+i)))
+		f.Submit(func(r *park.Record) { r.Payload = json.RawMessage(x) })
+		m := f.Message(f.End(f.Submit(nil).TaskID, park.Completed, x))
+		f.Post(store.Parcel{Dest: f.pool, Message: &m})
+		commit(t, s, f.Next())
+		id := f.pool + "-1"
+		same(t, "payload", string(records(t, s, f.pool, id)[0].Payload), x)
+		found := messages(t, s, alice())
+		same(t, "message", string(found[len(found)-1].Payload), x)
+		same(t, "parcel", string(outbox(t, s, f.pool, f.Now(), 1)[0].Message.Payload), x)
+	}
+}
