@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,11 +43,9 @@ type choice struct {
 
 // Set implements [pflag.Value].
 func (c *choice) Set(s string) error {
-	for _, w := range c.words {
-		if s == w {
-			c.value = s
-			return nil
-		}
+	if slices.Contains(c.words, s) {
+		c.value = s
+		return nil
 	}
 	return fmt.Errorf("must be one of %s", strings.Join(c.words, ", "))
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -93,7 +94,7 @@ func (v topView) draw(p *printer, lines int) error {
 	}
 	if len(v.Running)+len(v.Queued) > 0 {
 		fmt.Fprintln(&b)
-		if err := taskList().table(&inner, append(v.Running[:len(v.Running):len(v.Running)], v.Queued...)); err != nil {
+		if err := taskList().table(&inner, append(slices.Clip(v.Running), v.Queued...)); err != nil {
 			return err
 		}
 	}

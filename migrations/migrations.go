@@ -54,7 +54,7 @@ func (e *MismatchError) Newer() bool { return e.Found > e.Needed }
 // Error implements error.
 func (e *MismatchError) Error() string {
 	if e.Newer() {
-		return fmt.Sprintf("the database has schema version %d, made by a newer parkd; this one knows versions up to %d: "+
+		return fmt.Sprintf("the database has schema version %d, made by a newer parkd; this one knows versions up to %d and does not downgrade it: "+
 			"run the newer parkd, or have it take the schema back with \"parkd migrate down\"", e.Found, e.Needed)
 	}
 	return fmt.Sprintf("the database has schema version %d but this parkd needs %d: run \"parkd migrate up\"", e.Found, e.Needed)

@@ -83,8 +83,9 @@ func shapeOf(t reflect.Type) *shape {
 		return s
 	case reflect.Slice:
 		return &shape{item: shapeOf(t.Elem())}
+	default:
+		return nil
 	}
-	return nil
 }
 
 func readsItself(t reflect.Type) bool {
@@ -100,8 +101,8 @@ type field struct {
 // fieldsOf yields the fields that a struct has on the wire.
 func fieldsOf(t reflect.Type) func(yield func(field) bool) {
 	return func(yield func(field) bool) {
-		for i := range t.NumField() {
-			f := t.Field(i)
+		for f := range t.Fields() {
+			f := f
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			if name != "" && name != "-" && !yield(field{f, name}) {
 				return
@@ -258,7 +259,7 @@ func misfits(b []byte, t reflect.Type, at string, faults []string) []string {
 	if t.Kind() == reflect.Struct && !readsItself(t) {
 		var object map[string]json.RawMessage
 		if json.Unmarshal(b, &object) != nil || object == nil {
-			return append(faults, fmt.Sprintf("%s must be an object", orBody(at)))
+			return append(faults, orBody(at)+" must be an object")
 		}
 		for f := range fieldsOf(t) {
 			if raw, ok := object[f.name]; ok {
@@ -306,8 +307,9 @@ func kindOf(t reflect.Type) string {
 			return "text"
 		}
 		return "a whole number"
+	default:
+		return "something else"
 	}
-	return "something else"
 }
 
 func short(b []byte) string {

@@ -103,7 +103,7 @@ func (s *stream) event(e *park.Event) bool {
 
 // send returns false when nobody reads any more.
 func (s *stream) send(b []byte) bool {
-	s.writeWithin(writeWithin)
+	s.limitWrite()
 	_, err := s.w.Write(b)
 	return err == nil && s.conn.Flush() == nil
 }

@@ -30,14 +30,14 @@ func (c *call) metrics() error {
 	if c.api.cfg.Metrics == nil {
 		return park.Errorf(park.RouteNotFound, "this daemon measures nothing")
 	}
-	c.writeWithin(writeWithin)
+	c.limitWrite()
 	c.api.cfg.Metrics.ServeHTTP(c.w, c.r)
 	return nil
 }
 
 func (c *call) document() error {
 	c.w.Header().Set("Content-Type", "application/json")
-	c.writeWithin(writeWithin)
+	c.limitWrite()
 	_, _ = c.w.Write(c.api.openapi)
 	return nil
 }

@@ -81,15 +81,15 @@ func (c *call) write(status int, v any) {
 		_ = json.NewEncoder(buf).Encode(problemOf(park.Errorf(park.Internal, "the answer could not be encoded")))
 	}
 	c.w.Header().Set("Content-Length", strconv.Itoa(buf.Len()))
-	c.writeWithin(writeWithin)
+	c.limitWrite()
 	c.w.WriteHeader(status)
 	if c.r.Method != http.MethodHead {
 		_, _ = io.Copy(c.w, buf)
 	}
 }
 
-// writeWithin bounds what is written from now on, for a reader that does not read.
-func (c *call) writeWithin(d time.Duration) {
+// limitWrite bounds the time of what is written next, for a reader that does not read.
+func (c *call) limitWrite() {
 	// A handler under test may have no connection.
-	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(d))
+	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(writeWithin))
 }

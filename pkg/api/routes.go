@@ -30,47 +30,62 @@ func routes() []route {
 		{
 			method: http.MethodPost, path: "/pools/{poolId}/tasks", summary: "Submit a task: it starts at once or is parked",
 			body: typeOf[park.Submission](), status: http.StatusAccepted, answer: typeOf[park.Accepted](), handle: (*call).submit,
-		}, {
+		},
+		{
 			method: http.MethodPost, path: "/pools/{poolId}/tasks:batch", summary: "Submit many tasks; each is answered for itself",
 			body: typeOf[batch](), status: http.StatusOK, answer: typeOf[batchAnswer](), handle: (*call).submitBatch,
-		}, {
+		},
+		{
 			method: http.MethodGet, path: "/pools/{poolId}/tasks", summary: "List a pool's tasks, newest first",
 			query: []string{"status", "tenant", "limit", "cursor"}, answer: typeOf[park.TaskPage](), handle: (*call).listTasks,
-		}, {
+		},
+		{
 			method: http.MethodGet, path: "/pools/{poolId}/tasks/{taskId}", summary: "See a task; with wait, when it has ended",
 			query: []string{"wait"}, answer: typeOf[park.Task](), handle: (*call).getTask,
-		}, {
+		},
+		{
 			method: http.MethodDelete, path: "/pools/{poolId}/tasks/{taskId}", summary: "Cancel a task",
 			answer: typeOf[park.Task](), handle: (*call).cancelTask,
-		}, {
+		},
+		{
 			method: http.MethodGet, path: "/pools/{poolId}/tasks/{taskId}/log", summary: "Read what a task's command wrote",
 			query: []string{"follow"}, content: "text/plain; charset=utf-8", handle: (*call).readLog,
-		}, {
+		},
+		{
 			method: http.MethodGet, path: "/pools", summary: "See all pools", answer: typeOf[poolList](), handle: (*call).listPools,
-		}, {
+		},
+		{
 			method: http.MethodGet, path: "/pools/{poolId}", summary: "See a pool", answer: typeOf[park.Pool](), handle: (*call).getPool,
-		}, {
+		},
+		{
 			method: http.MethodPatch, path: "/pools/{poolId}", summary: "Change a pool's state or limits", operator: true,
 			body: typeOf[park.PoolPatch](), answer: typeOf[park.Pool](), handle: (*call).patchPool,
-		}, {
+		},
+		{
 			method: http.MethodGet, path: "/mailbox/{tenant}/{mailboxKey}", summary: "Read a mailbox, oldest message first; removes nothing",
 			query: []string{"since", "limit", "wait"}, answer: typeOf[park.MessagePage](), handle: (*call).readMailbox,
-		}, {
+		},
+		{
 			method: http.MethodDelete, path: "/mailbox/{tenant}/{mailboxKey}", summary: "Remove messages up to one of them",
 			query: []string{"upTo"}, status: http.StatusNoContent, handle: (*call).trimMailbox,
-		}, {
+		},
+		{
 			method: http.MethodGet, path: "/audit", summary: "Read the audit log, oldest event first",
 			query: []string{"task", "pool", "tenant", "action", "since", "until", "limit", "cursor"}, answer: typeOf[park.EventPage](), handle: (*call).readAudit,
-		}, {
+		},
+		{
 			method: http.MethodGet, path: "/events", summary: "Follow the audit log as server-sent events",
 			query: []string{"task", "pool", "tenant", "action", "since", "until"}, content: "text/event-stream", handle: (*call).streamEvents,
-		}, {
+		},
+		{
 			method: http.MethodPost, path: "/pools/{poolId}/leases", summary: "Take tasks to work on", operator: true,
 			body: typeOf[park.LeaseRequest](), answer: typeOf[park.LeasePage](), handle: (*call).lease,
-		}, {
+		},
+		{
 			method: http.MethodPut, path: "/leases/{leaseId}", summary: "Keep a lease", operator: true,
 			body: typeOf[park.KeepRequest](), answer: typeOf[park.Kept](), handle: (*call).keepLease,
-		}, {
+		},
+		{
 			method: http.MethodPost, path: "/leases/{leaseId}/complete", summary: "End a lease's task", operator: true,
 			body: typeOf[park.LeaseResult](), answer: typeOf[leaseEnded](), handle: (*call).endLease,
 		},

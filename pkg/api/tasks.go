@@ -174,7 +174,7 @@ func (c *call) copyLog(log io.Reader) {
 	for {
 		n, err := log.Read(chunk)
 		if n > 0 {
-			c.writeWithin(writeWithin)
+			c.limitWrite()
 			if _, broken := c.w.Write(chunk[:n]); broken != nil || conn.Flush() != nil {
 				return
 			}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -127,11 +128,11 @@ func (o Options) settle(file map[string]string) (values, from map[string]string)
 }
 
 func (c *Config) read(s section, o Options) {
-	s.text("$schema", "")
+	s.text("$schema")
 	inFile := map[string]string{}
 	note := func(s section, key, path string) {
 		if s.has(key) {
-			inFile[path] = s.text(key, "")
+			inFile[path] = s.text(key)
 		}
 	}
 	note(s, "listen", "listen")
@@ -218,10 +219,7 @@ func (c *Config) checkWhole(r *reader, from map[string]string) {
 
 func (c *Config) checkListen(r *reader, path string) {
 	host, port, err := net.SplitHostPort(c.Listen)
-	if err == nil {
-		_, err = net.LookupPort("tcp", port)
-	}
-	if err != nil {
+	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n > 65535 {
 		r.fault(path, "must be host:port such as %s, or %s, not %q", DefaultListen, Off, c.Listen)
 		return
 	}

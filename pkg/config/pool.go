@@ -55,7 +55,7 @@ func readMailbox(s section) Mailbox {
 	if m.has("notifier") {
 		n := m.section("notifier")
 		oneOf(n, "type", []string{"http"}, "http")
-		box.Notifier = &Notifier{BaseURL: n.address("base_url"), AuthHeader: n.text("auth_header", ""), Secret: n.text("secret", "")}
+		box.Notifier = &Notifier{BaseURL: n.address("base_url"), AuthHeader: n.text("auth_header"), Secret: n.text("secret")}
 		n.finish()
 	}
 	m.finish()
@@ -81,7 +81,7 @@ func readExecutor(s section, r park.Runtime) Executor {
 	}
 	switch x.Type {
 	case ExecutorExec:
-		x.Command, x.WorkDir, x.Env = s.texts("command"), s.text("work_dir", ""), s.texts("env")
+		x.Command, x.WorkDir, x.Env = s.texts("command"), s.text("work_dir"), s.texts("env")
 		x.KillGrace = s.duration("kill_grace", 5*time.Second)
 		x.MaxLogBytes = s.integer("max_log_bytes", defaultLogBytes, minLogBytes, maxLogBytes)
 		x.check(s)
@@ -116,7 +116,7 @@ func (x *Executor) check(s section) {
 
 // address reads a URL that must be there.
 func (s section) address(key string) string {
-	text := s.text(key, "")
+	text := s.text(key)
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
 		s.fault(key, "must be a URL such as http://127.0.0.1:8000/path, not %q", redact(text))
@@ -128,7 +128,7 @@ func (s section) headers(key string) map[string]string {
 	h := s.section(key)
 	out := map[string]string{}
 	for _, name := range h.keys() {
-		out[name] = h.text(name, "")
+		out[name] = h.text(name)
 	}
 	return out
 }
@@ -153,11 +153,11 @@ func (c *Config) readTokens(s section, o Options) {
 
 func readToken(s section) Token {
 	defer s.finish()
-	t := Token{Name: s.text("name", ""), Tenant: s.text("tenant", "")}
+	t := Token{Name: s.text("name"), Tenant: s.text("tenant")}
 	if t.Tenant != "" && park.CheckName("tenant", t.Tenant) != nil {
 		s.fault("tenant", "must be 1 to %d bytes of printable text", park.MaxNameLength)
 	}
-	plain, hashed := s.text("token", ""), s.text("token_sha256", "")
+	plain, hashed := s.text("token"), s.text("token_sha256")
 	if (plain == "") == (hashed == "") {
 		s.fault("token", "give either token or token_sha256 (the SHA-256 of the token, in hex)")
 		return t

@@ -86,10 +86,11 @@ func (s section) sections(key string) []section {
 	return out
 }
 
-func (s section) text(key, byDefault string) string {
+// text returns the text at key, "" where there is none.
+func (s section) text(key string) string {
 	v, ok := s.get(key)
 	if !ok {
-		return byDefault
+		return ""
 	}
 	text, isText := v.(string)
 	if !isText {
@@ -187,7 +188,7 @@ func (s section) finish() {
 }
 
 func sortedSet(set map[string]bool) []string {
-	var m = make(map[string]any, len(set))
+	m := make(map[string]any, len(set))
 	for k := range set {
 		m[k] = nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -94,7 +95,7 @@ func (p *pool) load(ctx context.Context) error {
 	}, p.eng.clock.now())
 	p.lot.Hold(p.drained != nil)
 	if err := p.lot.Check(); err != nil {
-		p.halt(err)
+		_ = p.halt(err)
 	}
 	p.show()
 	return nil
@@ -109,9 +110,9 @@ func (p *pool) adopt(ctx context.Context) error {
 	}
 	if !p.Runtime.Leased() && !p.eng.cfg.Shared {
 		ids := p.lot.RunningTasks()
-		for i := len(ids) - 1; i >= 0; i-- {
-			s, _, _ := p.lot.State(ids[i])
-			ops = append(ops, lot.Requeue{TaskID: ids[i], Attempt: s.Attempt, Reason: park.ReasonNodeLost})
+		for _, id := range slices.Backward(ids) {
+			s, _, _ := p.lot.State(id)
+			ops = append(ops, lot.Requeue{TaskID: id, Attempt: s.Attempt, Reason: park.ReasonNodeLost})
 		}
 	}
 	r := &request{ops: ops, reply: make(chan reply, 1)}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"unicode"
@@ -95,7 +96,7 @@ func (m *MailboxRef) UnmarshalJSON(b []byte) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&o); err != nil || o.UserID == "" {
-		return fmt.Errorf(`mailboxKey must be a string or {"tenant","userId","sessionId"} with a userId`)
+		return errors.New(`mailboxKey must be a string or {"tenant","userId","sessionId"} with a userId`)
 	}
 	m.Tenant, m.Key = o.Tenant, o.UserID
 	if o.SessionID != "" {

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -168,7 +169,7 @@ func (s *shim) reap() {
 		var status unix.WaitStatus
 		pid, err := unix.Wait4(-1, &status, 0, nil)
 		switch {
-		case err == unix.EINTR: //nolint:errorlint // a system call's number
+		case errors.Is(err, unix.EINTR):
 		case err != nil:
 			return
 		case pid == s.pid && (status.Exited() || status.Signaled()):

@@ -163,7 +163,7 @@ func Verify(secret string, h http.Header, body []byte, now time.Time, tolerance 
 		return fmt.Errorf("the request was signed at %s, more than %s from now", time.Unix(secs, 0).UTC().Format(time.RFC3339), tolerance)
 	}
 	want := sign(secret, h.Get(headerID), at, body)
-	for _, given := range strings.Fields(h.Get(headerSignature)) {
+	for given := range strings.FieldsSeq(h.Get(headerSignature)) {
 		if hmac.Equal([]byte(given), []byte(want)) {
 			return nil
 		}

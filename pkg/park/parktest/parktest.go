@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -137,11 +138,11 @@ func (b *bench) life(pool, id string) string {
 	b.Helper()
 	page, err := b.Audit(b.ctx, park.AuditQuery{TaskID: id, PoolID: pool})
 	b.must(err)
-	var s string
+	var s strings.Builder
 	for _, e := range page.Events {
-		s += string(e.Action) + " "
+		s.WriteString(string(e.Action) + " ")
 	}
-	return s
+	return s.String()
 }
 
 func equal[T comparable](b *bench, what string, got, want T) {

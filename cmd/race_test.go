@@ -1,6 +1,0 @@
-//go:build race
-
-package cmd_test
-
-// raceEnabled says that the scripts run a binary with the race detector too.
-const raceEnabled = true
