@@ -35,8 +35,6 @@ type PoolSpec struct {
 	MailboxBackend Backend
 	// TakesCommands says that a submission may bring a command of its own.
 	TakesCommands bool
-	// NeedsCommand says that it must: the pool has none of its own.
-	NeedsCommand bool
 }
 
 // Pool is a pool as clients see it.

@@ -27,6 +27,9 @@ type Units int64
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (u *Units) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		return nil
+	}
 	n, err := positive(b, MaxUnits)
 	if err != nil {
 		return fmt.Errorf("units %w", err)
@@ -40,6 +43,9 @@ type Seconds int64
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (s *Seconds) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		return nil
+	}
 	n, err := positive(b, MaxTimeoutSecs)
 	if err != nil {
 		return err
@@ -88,6 +94,9 @@ type mailboxObject struct {
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (m *MailboxRef) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		return nil
+	}
 	if err := json.Unmarshal(b, &m.Key); err == nil {
 		m.Tenant = ""
 		return nil

@@ -64,6 +64,9 @@ func (t Time) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (t *Time) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		return nil
+	}
 	var s string
 	if err := json.Unmarshal(b, &s); err != nil {
 		return fmt.Errorf("must be an RFC 3339 time such as \"2026-12-01T10:00:00Z\", not %s", b)
