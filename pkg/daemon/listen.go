@@ -22,39 +22,48 @@ type listeners struct {
 	inode  os.FileInfo // of the socket: another daemon's, by the same name, is not ours to remove
 }
 
-func listen(ctx context.Context, c *config.Config) (l *listeners, err error) {
-	l = &listeners{}
-	defer func() {
-		if err != nil {
-			l.close()
-		}
-	}()
+func listen(ctx context.Context, c *config.Config) (*listeners, error) {
+	l := &listeners{}
 	if c.Socket != "" {
 		if err := l.listenUnix(ctx, c.Socket); err != nil {
+			l.close()
 			return nil, err
 		}
 	}
-	if c.Listen == "" {
-		return l, nil
-	}
-	var lc net.ListenConfig
-	if l.tcp, err = lc.Listen(ctx, "tcp", c.Listen); errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("listen: %s is taken, perhaps by another parkd: stop it, or choose another address with --listen (port 0 takes a free one)", c.Listen)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+	if c.Listen != "" {
+		if err := l.listenTCP(ctx, c.Listen); err != nil {
+			l.close()
+			return nil, err
+		}
 	}
 	return l, nil
 }
 
-// maxSocketPath is what fits into a sockaddr_un everywhere, with what a temporary name adds.
-const maxSocketPath = 90
+func (l *listeners) listenTCP(ctx context.Context, at string) error {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", at)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("listen: %s is taken, perhaps by another parkd: stop it, or choose another address with --listen (port 0 takes a free one)", at)
+	}
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	l.tcp = ln
+	return nil
+}
+
+const (
+	// maxSocketPath is what fits into a sockaddr_un on every system.
+	maxSocketPath = 103
+	// temporarySocket is how much longer than its folder the socket's first name is.
+	temporarySocket = len("/.s4294967295/s")
+)
 
 // listenUnix makes the socket in a folder that nobody else can enter and moves it to its place once its mode
 // is right, so that there is no instant at which others could connect.
 func (l *listeners) listenUnix(ctx context.Context, path string) error {
-	if len(path) > maxSocketPath {
-		return fmt.Errorf("listen: the path of the socket has %d characters and can have %d: choose a shorter one with --socket: %s", len(path), maxSocketPath, path)
+	if long := max(len(path), len(filepath.Dir(path))+temporarySocket); long > maxSocketPath {
+		return fmt.Errorf("listen: the path of the socket is %d characters too long: choose another with --socket PATH (or none: --socket off): %s", long-maxSocketPath, path)
 	}
 	if err := taken(ctx, path); err != nil {
 		return err

@@ -39,6 +39,7 @@ const (
 
 type daemonConfig struct {
 	Listen   string                    `json:"listen"`
+	Socket   string                    `json:"socket"`
 	Audit    string                    `json:"audit"`
 	Backends map[string]map[string]any `json:"backends,omitempty"`
 	Pools    map[string]poolConfig     `json:"pools"`
@@ -62,7 +63,7 @@ func configure(o Options, w *workload, dir string) daemonConfig {
 	if w.size == 0 {
 		depth = 1_000_000
 	}
-	c := daemonConfig{Listen: "127.0.0.1:0", Audit: "in_memory"}
+	c := daemonConfig{Listen: "127.0.0.1:0", Socket: "off", Audit: "in_memory"}
 	if o.Backend == "file" {
 		c.Audit = "file"
 		c.Backends = map[string]map[string]any{"file": {"path": filepath.Join(dir, "parkd.db")}}

@@ -37,10 +37,10 @@ func standIn(config string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	fmt.Fprintln(os.Stderr, "HOME is", os.Getenv("HOME"), "config", os.Getenv("PARKD_CONFIG"))
 	ready := os.NewFile(3, "ready")
 	fmt.Fprintf(ready, "{\"url\":\"http://%s\",\"socket\":%q}\n", l.Addr(), os.Getenv("XDG_RUNTIME_DIR"))
 	ready.Close()
-	fmt.Fprintln(os.Stderr, "HOME is", os.Getenv("HOME"), "config", os.Getenv("PARKD_CONFIG"))
 	for {
 		c, err := l.Accept()
 		if err != nil {
