@@ -142,7 +142,7 @@ func TestConfigure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"listen":"127.0.0.1:0","audit":"file","backends":{"file":{"path":"/d/parkd.db"}},"pools":{"load":{"kind":"mixed",` +
+	want := `{"listen":"127.0.0.1:0","socket":"off","audit":"file","backends":{"file":{"path":"/d/parkd.db"}},"pools":{"load":{"kind":"mixed",` +
 		`"max_units":134,"max_queue_depth":20366,"default_timeout_secs":7200,"queue":"file","mailbox":"file","runtime":"native","executor":{"type":"simulate"}}}}`
 	if string(b) != want {
 		t.Errorf("got\n%s\nwant\n%s", b, want)
