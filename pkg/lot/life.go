@@ -1,6 +1,7 @@
 package lot
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -119,6 +120,7 @@ func (l *Lot) end(e *entry, s park.Status, o park.Outcome) {
 			Attempt: int(e.attempt), CreatedAt: l.now.Wall, Tenant: e.tenant.Value(), Key: key,
 		})
 	}
+	l.over[e.id] = e
 	l.move(e, gone, func() {
 		r := run{}
 		if e.run != nil {
@@ -156,23 +158,35 @@ func (l *Lot) fire() {
 		e.where = waiting
 		l.add(e)
 	}
-	for len(l.leases) > 0 && l.leases[0].key <= int64(l.now.Mono) {
-		l.lose(l.leases[0].entry)
-	}
+	l.loseLeases()
 }
 
-// lose ends the run of a lease that ran out or into the task's time limit.
-func (l *Lot) lose(e *entry) {
-	if e.run.due > l.now.Mono {
-		l.conclude(e, park.Failure(park.ReasonTimeout, "ran longer than "+(time.Duration(e.timeout)*time.Second).String()))
+// loseLeases ends the runs of leases that ran out, or into their task's time limit. Those of a worker that is
+// gone come back in their old order.
+func (l *Lot) loseLeases() {
+	var lost []*entry
+	for len(l.leases) > 0 && l.leases[0].key <= int64(l.now.Mono) {
+		lost = append(lost, l.leases[0].entry)
+		l.leases.remove(l.leases[0].entry)
+	}
+	if len(lost) == 0 {
 		return
 	}
-	o := park.Failure(park.ReasonWorkerLost, "the worker did not keep its lease")
-	if e.retry != nil && e.retry.MaxAttempts > 0 {
-		l.strike(e, o, 0)
-		return
+	sortEntries(lost)
+	back := lost[:0]
+	for _, e := range lost {
+		switch o := park.Failure(park.ReasonWorkerLost, "the worker did not keep its lease"); {
+		case e.run.due > l.now.Mono:
+			l.conclude(e, park.Failure(park.ReasonTimeout, "ran longer than "+(time.Duration(e.timeout)*time.Second).String()))
+		case e.retry != nil && e.retry.MaxAttempts > 0:
+			l.strike(e, o, 0)
+		default:
+			back = append(back, e)
+		}
 	}
-	l.park(e, o.Reason, l.class(e.priority).front(), 0)
+	for _, e := range slices.Backward(back) {
+		l.park(e, park.ReasonWorkerLost, l.class(e.priority).front(), 0)
+	}
 }
 
 // LeaseID returns the id of a lease: "pool.attempt.secret.task". A pool's id holds no dot, so it can be told apart.

@@ -57,11 +57,12 @@ type Lot struct {
 	step    *Step
 	before  park.PoolRow
 	journal []undo
+	over    map[string]*entry // the tasks that the current step has ended
 }
 
 // New returns a lot in the state of its last step.
 func New(c Config, now Instant) *Lot {
-	l := &Lot{pool: c.Pool, node: c.Node, leased: c.Leased, row: c.Row, tasks: make(map[string]*entry, len(c.Tasks)), now: now, before: c.Row}
+	l := &Lot{pool: c.Pool, node: c.Node, leased: c.Leased, row: c.Row, tasks: make(map[string]*entry, len(c.Tasks)), now: now, before: c.Row, over: make(map[string]*entry)}
 	for i := range c.Tasks {
 		l.add(newEntry(&c.Tasks[i], now))
 	}
@@ -103,19 +104,35 @@ type Demand struct {
 // Before the ops it does what time has brought: expiries, ends of backoffs, lost leases. A pool whose tasks
 // are leased starts them for demand, in order, and counts down its Max.
 //
+// Changes of the pool go before all else, so that a step never ends with more in use than it began with and
+// than the pool then has: that is what a store can check of a step.
+//
 // Apply changes the lot at once. Call Rollback to take the step back; the next Apply makes it final.
 func (l *Lot) Apply(now Instant, ops []Op, demand []Demand) (*Step, []Result) {
 	l.begin(now, demand)
 	l.fire()
-	l.startReady()
 	results := make([]Result, len(ops))
 	for i, op := range ops {
+		if changesPool(op) {
+			results[i] = op.apply(l)
+		}
+	}
+	l.startReady()
+	for i, op := range ops {
+		if changesPool(op) {
+			continue
+		}
 		results[i] = op.apply(l)
 		if !together(ops, i) {
 			l.startReady()
 		}
 	}
 	return l.finish(), results
+}
+
+func changesPool(op Op) bool {
+	_, ok := op.(Configure)
+	return ok
 }
 
 // together says whether op i and the next are requeues: all of them come back before any starts again, so
@@ -135,6 +152,7 @@ func (l *Lot) begin(now Instant, demand []Demand) {
 	}
 	l.now, l.demand, l.before = now, demand, l.row
 	l.journal = l.journal[:0]
+	clear(l.over)
 	l.step = &Step{}
 }
 

@@ -66,6 +66,10 @@ func (o Submit) apply(l *Lot) Result {
 	if e := l.tasks[s.TaskID]; e != nil {
 		return l.again(e, s)
 	}
+	// Who offers tasks looks for their ids among the ended ones, and cannot have seen what ends only now.
+	if e := l.over[s.TaskID]; e != nil {
+		return l.again(e, s)
+	}
 	if err := l.refuse(s); err != nil {
 		l.event(park.ActReject, s.TaskID, s.Tenant, s.Units, 0, detail("code", string(err.Code)))
 		return Result{Err: err}
@@ -84,7 +88,7 @@ func (o Submit) apply(l *Lot) Result {
 	return Result{Status: park.Queued, Position: l.last(e.priority), SubmittedAt: l.now.Wall}
 }
 
-// again answers a submission whose id is that of a live task.
+// again answers a submission whose id is that of a task.
 func (l *Lot) again(e *entry, s *park.Spec) Result {
 	if s.Digest != 0 && e.digest == s.Digest {
 		st := e.state()

@@ -1,0 +1,275 @@
+package lot_test
+
+import (
+	"slices"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// oracle is the scheduler in the plainest way there is: lists that are searched from one end to the other. It
+// shares no code with the lot and knows nothing of ranks, heaps, journals or steps.
+type oracle struct {
+	leased bool
+	held   bool
+	units  int64
+	depth  int
+	state  park.PoolState
+	now    lot.Instant
+
+	parked [4][]*oracleTask // by class, the lowest first; in order
+	tasks  map[string]*oracleTask
+	starts []string        // of the current step
+	over   map[string]bool // what ended before the current step
+}
+
+type oracleTask struct {
+	spec      park.Spec
+	status    park.Status
+	attempt   int
+	strikes   int
+	notBefore time.Time
+	cancelled bool
+	ttl       time.Duration
+	due       time.Duration
+}
+
+func newOracle(units int64, depth int, leased bool) *oracle {
+	return &oracle{leased: leased, units: units, depth: depth, state: park.Active, tasks: map[string]*oracleTask{}}
+}
+
+func (o *oracle) class(t *oracleTask) *[]*oracleTask { return &o.parked[t.spec.Priority-park.Low] }
+
+func (o *oracle) used() (n int64) {
+	for _, t := range o.tasks {
+		if t.status == park.Running {
+			n += t.spec.Units
+		}
+	}
+	return n
+}
+
+func (o *oracle) queued() (n int) {
+	for _, c := range o.parked {
+		n += len(c)
+	}
+	return n
+}
+
+func (o *oracle) rests(t *oracleTask) bool { return t.notBefore.After(o.now.Wall.Time) }
+
+// next is the first parked task of the highest class that is not resting.
+func (o *oracle) next() *oracleTask {
+	for _, c := range slices.Backward(o.parked[:]) {
+		for _, t := range c {
+			if !o.rests(t) {
+				return t
+			}
+		}
+	}
+	return nil
+}
+
+func (o *oracle) fits(units int64, demand []lot.Demand) bool {
+	served := !o.leased
+	for _, d := range demand {
+		served = served || d.Max > 0
+	}
+	return served && !o.held && o.state != park.Paused && o.used()+units <= o.units
+}
+
+func (o *oracle) unpark(t *oracleTask) {
+	c := o.class(t)
+	*c = slices.DeleteFunc(*c, func(x *oracleTask) bool { return x == t })
+}
+
+func (o *oracle) startReady(demand []lot.Demand) {
+	for t := o.next(); t != nil && o.fits(t.spec.Units, demand); t = o.next() {
+		o.unpark(t)
+		t.status = park.Running
+		t.attempt++
+		o.starts = append(o.starts, t.spec.TaskID)
+		if !o.leased {
+			continue
+		}
+		i := slices.IndexFunc(demand, func(d lot.Demand) bool { return d.Max > 0 })
+		demand[i].Max--
+		t.ttl = demand[i].TTL
+		t.due = o.now.Mono + t.ttl
+	}
+}
+
+// step does what time has brought, then the ops.
+func (o *oracle) step(now lot.Instant, ops []lot.Op, demand []lot.Demand) []park.Code {
+	o.now, o.starts, o.over = now, nil, map[string]bool{}
+	for id, t := range o.tasks {
+		o.over[id] = t.status.Ended()
+	}
+	for _, t := range o.tasks {
+		if t.status == park.Queued && t.attempt == 0 && !t.spec.Deadline.IsZero() && !t.spec.Deadline.After(now.Wall.Time) {
+			o.unpark(t)
+			t.status = park.Expired
+		}
+	}
+	for t := o.overdue(); t != nil; t = o.overdue() {
+		if t.spec.Retry.MaxAttempts > 0 {
+			o.strike(t, 0)
+		} else {
+			o.front(t)
+		}
+	}
+	for _, op := range ops {
+		if c, ok := op.(lot.Configure); ok {
+			o.configure(c.Patch)
+		}
+	}
+	o.startReady(demand)
+	codes := make([]park.Code, len(ops))
+	for i, op := range ops {
+		codes[i] = o.do(op, demand)
+		o.startReady(demand)
+	}
+	return codes
+}
+
+// overdue is the running task whose lease ran out first.
+func (o *oracle) overdue() (first *oracleTask) {
+	for _, t := range o.tasks {
+		if o.leased && t.status == park.Running && t.due <= o.now.Mono && (first == nil || t.due < first.due) {
+			first = t
+		}
+	}
+	return first
+}
+
+func (o *oracle) front(t *oracleTask) {
+	t.status, t.notBefore = park.Queued, time.Time{}
+	c := o.class(t)
+	// Ahead of all that wait; those that rest keep the places that they had.
+	i := slices.IndexFunc(*c, func(x *oracleTask) bool { return !o.rests(x) })
+	if i < 0 {
+		i = len(*c)
+	}
+	*c = slices.Insert(*c, i, t)
+}
+
+func (o *oracle) back(t *oracleTask) {
+	t.status = park.Queued
+	c := o.class(t)
+	*c = append(*c, t)
+}
+
+func (o *oracle) strike(t *oracleTask, unset int) {
+	t.strikes++
+	most := t.spec.Retry.MaxAttempts
+	if most == 0 {
+		most = unset
+	}
+	if most > 0 && t.strikes >= most {
+		t.status = park.Failed
+		return
+	}
+	rest := time.Duration(t.spec.Retry.Backoff)
+	for range t.strikes - 1 {
+		rest = min(2*rest, time.Hour)
+	}
+	t.notBefore = o.now.Wall.Add(rest)
+	o.back(t)
+}
+
+func (o *oracle) do(op lot.Op, demand []lot.Demand) park.Code {
+	switch op := op.(type) {
+	case lot.Submit:
+		return o.submit(op.Spec, demand)
+	case lot.Finish:
+		o.finish(op)
+	case lot.Requeue:
+		t := o.tasks[op.TaskID]
+		switch {
+		case t == nil || t.status != park.Running || t.attempt != op.Attempt:
+		case t.cancelled:
+			t.status = park.Dropped
+		default:
+			o.front(t)
+		}
+	case lot.Cancel:
+		t := o.tasks[op.TaskID]
+		switch {
+		case t == nil || t.status.Ended():
+		case t.status == park.Running && !o.leased:
+			t.cancelled = true
+		default:
+			o.unpark(t)
+			t.status = park.Dropped
+		}
+	case lot.Keep:
+		if t := o.tasks[op.TaskID]; t != nil && t.status == park.Running && op.Lease == leaseOf(t) {
+			if op.TTL > 0 {
+				t.ttl = op.TTL
+			}
+			t.due = o.now.Mono + t.ttl
+		}
+	}
+	return ""
+}
+
+func leaseOf(t *oracleTask) string { return lot.LeaseID("p", t.attempt, "s", t.spec.TaskID) }
+
+func (o *oracle) submit(s *park.Spec, demand []lot.Demand) park.Code {
+	if old := o.tasks[s.TaskID]; old != nil && !o.over[s.TaskID] {
+		if old.spec.Digest == s.Digest {
+			return ""
+		}
+		return park.TaskExists
+	}
+	t := &oracleTask{spec: *s, status: park.Queued}
+	barred := false
+	for p := s.Priority; p <= park.Critical; p++ {
+		for _, x := range o.parked[p-park.Low] {
+			barred = barred || !o.rests(x)
+		}
+	}
+	switch {
+	case o.state == park.Draining:
+		return park.PoolDraining
+	case o.units == 0:
+		return park.CapacityZero
+	case s.Units > o.units:
+		return park.CostExceedsPool
+	case !s.Deadline.IsZero() && !s.Deadline.After(o.now.Wall.Time):
+		return park.DeadlinePast
+	case o.queued() >= o.depth && (barred || !o.fits(s.Units, demand)):
+		return park.QueueFull
+	}
+	o.tasks[s.TaskID] = t
+	o.back(t)
+	return ""
+}
+
+func (o *oracle) finish(op lot.Finish) {
+	t := o.tasks[op.TaskID]
+	if t == nil || t.status != park.Running || t.attempt != op.Attempt || o.leased && op.Lease != leaseOf(t) {
+		return
+	}
+	switch {
+	case t.cancelled:
+		t.status = park.Dropped
+	case op.Outcome.Status == park.Completed:
+		t.status = park.Completed
+	default:
+		o.strike(t, 1)
+	}
+}
+
+func (o *oracle) configure(p park.PoolPatch) {
+	if p.MaxUnits != nil {
+		o.units = *p.MaxUnits
+	}
+	if p.MaxQueueDepth != nil {
+		o.depth = *p.MaxQueueDepth
+	}
+	if p.State != nil {
+		o.state = *p.State
+	}
+}
