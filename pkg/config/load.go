@@ -58,6 +58,7 @@ func Load(o Options) (*Config, error) {
 	r := &reader{}
 	c.read(section{r: r, tree: tree, known: map[string]bool{}}, o)
 	if len(r.faults) > 0 {
+		slices.SortStableFunc(r.faults, func(a, b Fault) int { return strings.Compare(a.Path, b.Path) })
 		return nil, r.faults
 	}
 	return c, nil
@@ -131,8 +132,8 @@ func (c *Config) read(s section, o Options) {
 	s.text("$schema")
 	inFile := map[string]string{}
 	note := func(s section, key, path string) {
-		if s.has(key) {
-			inFile[path] = s.text(key)
+		if text := s.text(key); s.has(key) {
+			inFile[path] = text
 		}
 	}
 	note(s, "listen", "listen")
@@ -170,11 +171,11 @@ func unlessOff(text string) string {
 }
 
 func (c *Config) readPools(s section) {
+	pools := s.section("pools")
 	if !s.has("pools") {
 		c.Pools = defaultPools()
 		return
 	}
-	pools := s.section("pools")
 	for _, name := range pools.keys() {
 		c.Pools = append(c.Pools, readPool(pools.section(name), name))
 	}
