@@ -90,7 +90,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		if !ok {
 			return nil
 		}
-		leases, asked, err := w.take(ctx, free)
+		leases, granted, err := w.take(ctx, free)
 		if ctx.Err() != nil && len(leases) == 0 {
 			return nil
 		}
@@ -101,7 +101,7 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.slots <- struct{}{}
 			running.Go(func() {
 				defer func() { <-w.slots }()
-				w.work(life, l, asked)
+				w.work(life, l, granted)
 			})
 		}
 	}
@@ -119,17 +119,15 @@ func (w *Worker) await(ctx context.Context) (free int, ok bool) {
 	return cap(w.slots) - len(w.slots), ctx.Err() == nil
 }
 
-// take leases up to n tasks; asked is a time at which their leases had not begun.
-func (w *Worker) take(ctx context.Context, n int) (leases []park.Lease, asked time.Time, err error) {
+// take leases up to n tasks. They were granted at the returned time or, for as long as the answer was on its
+// way, a little before; keep leaves room for that.
+func (w *Worker) take(ctx context.Context, n int) (leases []park.Lease, granted time.Time, err error) {
 	r := park.LeaseRequest{Worker: w.cfg.Name, Max: n, TTL: park.Duration(w.cfg.TTL), Wait: park.Duration(longPoll)}
 	err = w.insist(ctx, "ask for tasks", func() error {
-		// The lease's clock starts when the daemon grants it, at the latest when the answer is here; what was
-		// spent waiting for a task must not count.
 		leases, err = w.cfg.Service.Lease(ctx, w.cfg.Pool, r)
-		asked = time.Now()
 		return err
 	})
-	return leases, asked, err
+	return leases, time.Now(), err
 }
 
 // insist repeats f while waiting may mend its error.
