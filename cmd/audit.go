@@ -35,7 +35,7 @@ With --follow it goes on with new events, and without --since begins with them.`
   parkd audit --follow -o ndjson
   parkd audit verify`,
 		RunE: g.group(func(ctx context.Context) error {
-			svc, _, err := g.connect(ctx)
+			svc, _, err := g.connect()
 			if err != nil {
 				return err
 			}

@@ -30,7 +30,7 @@ A log whose oldest events were pruned, or that is read with --since, is checked 
 		Example: "  parkd audit verify\n  parkd audit verify --pool gpu -o json",
 		Args:    cobra.NoArgs,
 		RunE: g.run(func(ctx context.Context, _ []string) error {
-			svc, _, err := g.connect(ctx)
+			svc, _, err := g.connect()
 			if err != nil {
 				return err
 			}

@@ -25,7 +25,7 @@ dropped; the command waits for that. A task that has ended is rejected (exit cod
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: g.completeTasks(&o.pool, true),
 		RunE: g.run(func(ctx context.Context, args []string) error {
-			svc, _, err := g.connect(ctx)
+			svc, _, err := g.connect()
 			if err != nil {
 				return err
 			}

@@ -70,7 +70,7 @@ func (g *globals) offer(c *cobra.Command, words func(context.Context, *client.Cl
 	if g.applyEnv(c) != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	svc, _, err := g.connect(ctx)
+	svc, _, err := g.connect()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

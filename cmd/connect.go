@@ -1,10 +1,7 @@
 package cmd
 
 import (
-	"context"
-	"net"
 	"strings"
-	"time"
 
 	"github.com/parkd-dev/parkd/pkg/client"
 	"github.com/parkd-dev/parkd/pkg/config"
@@ -22,8 +19,9 @@ type place struct {
 // local reports whether the daemon is on this machine for certain: it then sees the same files.
 func (p place) local() bool { return p.socket != "" }
 
-// place returns the place that was named, or the socket of a daemon on this machine, or the usual address.
-func (g *globals) place(ctx context.Context) (place, error) {
+// place returns the place that was named, or those where a daemon on this machine listens by default. Which of
+// these answers is seen with each connection: the daemon may be about to start.
+func (g *globals) place() (place, error) {
 	if path, ok := strings.CutPrefix(g.server, "unix:"); ok {
 		path = strings.TrimPrefix(path, "//")
 		if path == "" {
@@ -34,29 +32,12 @@ func (g *globals) place(ctx context.Context) (place, error) {
 	if g.server != "" {
 		return place{url: g.server}, nil
 	}
-	if socket := config.DefaultSocket(); answers(ctx, socket) {
-		return place{socket: socket}, nil
-	}
-	return place{url: defaultURL}, nil
-}
-
-// answers reports whether somebody listens on the socket: the file alone may be that of a daemon that was killed.
-func answers(ctx context.Context, socket string) bool {
-	if socket == "" {
-		return false
-	}
-	d := net.Dialer{Timeout: time.Second}
-	conn, err := d.DialContext(ctx, "unix", socket)
-	if err != nil {
-		return false
-	}
-	_ = conn.Close()
-	return true
+	return place{socket: config.DefaultSocket(), url: defaultURL}, nil
 }
 
 // connect returns a client of the daemon. It does not speak to it yet.
-func (g *globals) connect(ctx context.Context) (*client.Client, place, error) {
-	at, err := g.place(ctx)
+func (g *globals) connect() (*client.Client, place, error) {
+	at, err := g.place()
 	if err != nil {
 		return nil, place{}, err
 	}

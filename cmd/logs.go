@@ -32,7 +32,7 @@ take over the terminal; --raw leaves them in. With --follow it goes on until the
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: g.completeTasks(&o.pool, false),
 		RunE: g.run(func(ctx context.Context, args []string) error {
-			svc, _, err := g.connect(ctx)
+			svc, _, err := g.connect()
 			if err != nil {
 				return err
 			}

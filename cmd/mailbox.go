@@ -47,7 +47,7 @@ goes on until it is interrupted.`,
   parkd mailbox poll --since 17 --follow -o ndjson`,
 		Args: cobra.NoArgs,
 		RunE: g.run(func(ctx context.Context, _ []string) error {
-			svc, _, err := g.connect(ctx)
+			svc, _, err := g.connect()
 			if err != nil {
 				return err
 			}
@@ -219,7 +219,7 @@ func newMailboxTrimCommand(g *globals) *cobra.Command {
 			if o.upTo == "" {
 				return usagef("--up-to is missing: the id of the last message to remove")
 			}
-			svc, _, err := g.connect(ctx)
+			svc, _, err := g.connect()
 			if err != nil {
 				return err
 			}

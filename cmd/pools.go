@@ -15,7 +15,7 @@ func newPoolsCommand(g *globals) *cobra.Command {
 		Long:    "Shows the pools and changes their state and their limits while the daemon runs.",
 		Example: "  parkd pools\n  parkd pools list gpu -o wide\n  parkd pools set gpu --state paused",
 		RunE: g.group(func(ctx context.Context) error {
-			svc, _, err := g.connect(ctx)
+			svc, _, err := g.connect()
 			if err != nil {
 				return err
 			}
@@ -36,7 +36,7 @@ be. A paused pool parks but starts nothing, a draining one accepts nothing and f
 		Example:           "  parkd pools list\n  parkd pools list gpu -o json",
 		ValidArgsFunction: g.completePools,
 		RunE: g.run(func(ctx context.Context, args []string) error {
-			svc, _, err := g.connect(ctx)
+			svc, _, err := g.connect()
 			if err != nil {
 				return err
 			}
@@ -91,7 +91,7 @@ enough units are free. The change outlasts a restart, until the configuration fi
 		if err != nil {
 			return err
 		}
-		svc, _, err := g.connect(ctx)
+		svc, _, err := g.connect()
 		if err != nil {
 			return err
 		}

@@ -36,7 +36,7 @@ ends when they have.`,
   parkd status --watch`,
 		ValidArgsFunction: g.completeTasks(&o.pool, false),
 		RunE: g.run(func(ctx context.Context, args []string) error {
-			svc, _, err := g.connect(ctx)
+			svc, _, err := g.connect()
 			if err != nil {
 				return err
 			}

@@ -103,7 +103,7 @@ func runSubmit(ctx context.Context, g *globals, o submitOptions, command []strin
 	if err != nil {
 		return err
 	}
-	svc, at, err := g.connect(ctx)
+	svc, at, err := g.connect()
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ Ctrl-C is pressed. Without a terminal, or with --once, it prints one picture.`,
 		Example: "  parkd top\n  parkd top --pool gpu\n  parkd top --once",
 		Args:    cobra.NoArgs,
 		RunE: g.run(func(ctx context.Context, _ []string) error {
-			svc, _, err := g.connect(ctx)
+			svc, _, err := g.connect()
 			if err != nil {
 				return err
 			}

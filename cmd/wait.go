@@ -30,7 +30,7 @@ failed the command's own. Interrupting the wait leaves the tasks alone.`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: g.completeTasks(&o.pool, false),
 		RunE: g.run(func(ctx context.Context, args []string) error {
-			svc, _, err := g.connect(ctx)
+			svc, _, err := g.connect()
 			if err != nil {
 				return err
 			}

@@ -69,7 +69,7 @@ func runWorker(ctx context.Context, g *globals, o workerOptions, argv []string) 
 	case time.Duration(o.ttl) < time.Second:
 		return usagef("--ttl must be at least 1s, not %s", time.Duration(o.ttl))
 	}
-	svc, _, err := g.connect(ctx)
+	svc, _, err := g.connect()
 	if err != nil {
 		return err
 	}

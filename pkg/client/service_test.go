@@ -2,8 +2,15 @@ package client_test
 
 import (
 	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/parkd-dev/parkd/pkg/api"
 	"github.com/parkd-dev/parkd/pkg/client"
@@ -52,4 +59,48 @@ func TestService(t *testing.T) {
 		t.Cleanup(svc.Close)
 		return svc
 	})
+}
+
+// TestFindsTheDaemonAnew: with two places, each connection goes to the one where somebody answers just then.
+func TestFindsTheDaemonAnew(t *testing.T) {
+	at := func(name string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Connection", "close")
+			_, _ = io.WriteString(w, `{"at":"`+name+`"}`)
+		})
+	}
+	tcp := httptest.NewServer(at("tcp"))
+	defer tcp.Close()
+	dir, err := os.MkdirTemp("", "parkd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	socket := filepath.Join(dir, "s")
+	svc, err := client.New(client.Config{URL: tcp.URL, Socket: socket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(want string) {
+		t.Helper()
+		if h, err := svc.Health(t.Context()); err != nil || h["at"] != want {
+			t.Errorf("answered by %v, want %s: %v", h, want, err)
+		}
+	}
+	ask("tcp")
+	ln, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix := &http.Server{Handler: at("socket"), ReadHeaderTimeout: time.Minute}
+	go func() { _ = unix.Serve(ln) }()
+	ask("socket")
+	if err := unix.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ask("tcp")
+	tcp.Close()
+	if _, err := svc.Health(t.Context()); !errors.Is(err, client.ErrUnreachable) {
+		t.Errorf("nobody there: %v", err)
+	}
 }

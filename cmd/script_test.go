@@ -1,0 +1,177 @@
+package cmd_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestScripts runs testdata/script/*.txtar with the real program. Each script has a home of its own, and beside
+// the usual commands of testscript these:
+//
+//	daemon [flags]        starts a daemon and waits until it listens; its address is in $URL
+//	sigterm, sigkill      sends the daemon a signal, and waits until it is gone
+//	exits CODE COMMAND…   runs a command that must end with this exit code
+//	until REGEXP COMMAND… runs a command until its standard output matches
+//	gone FILE             waits until the process whose id is in the file is gone
+func TestScripts(t *testing.T) {
+	dir := t.TempDir()
+	build := []string{"build", "-o", filepath.Join(dir, "parkd")}
+	if raceEnabled {
+		build = append(build, "-race")
+	}
+	if out, err := exec.Command("go", append(build, "..")...).CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			// A socket's path must be short, which a test's folder may not be.
+			run, err := os.MkdirTemp("", "parkd-run-")
+			if err != nil {
+				return err
+			}
+			e.Defer(func() { _ = os.RemoveAll(run) })
+			e.Values[daemonKey{}] = new(daemon)
+			e.Vars = append(e.Vars,
+				"PATH="+dir+string(os.PathListSeparator)+os.Getenv("PATH"),
+				"HOME="+e.WorkDir, "XDG_STATE_HOME="+filepath.Join(e.WorkDir, "state"), "XDG_RUNTIME_DIR="+run,
+				"XDG_CONFIG_HOME="+filepath.Join(e.WorkDir, "config"), "USER=me", "PARKD_MAILBOX=me",
+				"GORACE=atexit_sleep_ms=0",
+			)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"daemon": startDaemon, "exits": exits, "until": until, "gone": gone,
+			"sigterm": func(ts *testscript.TestScript, _ bool, _ []string) { end(ts, syscall.SIGTERM) },
+			"sigkill": func(ts *testscript.TestScript, _ bool, _ []string) { end(ts, syscall.SIGKILL) },
+		},
+	})
+}
+
+// patience bounds every wait of a script.
+const patience = 60 * time.Second
+
+func startDaemon(ts *testscript.TestScript, _ bool, flags []string) {
+	r, w, err := os.Pipe()
+	ts.Check(err)
+	log, err := os.OpenFile(ts.MkAbs("daemon.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	ts.Check(err)
+	program, err := lookPath(ts.Getenv("PATH"))
+	ts.Check(err)
+	d := exec.Command(program, append([]string{"serve", "--ready-fd", "3", "--listen", "127.0.0.1:0"}, flags...)...)
+	d.Dir, d.Env, d.ExtraFiles, d.Stdout, d.Stderr = ts.MkAbs("."), environ(ts), []*os.File{w}, log, log
+	ts.Check(d.Start())
+	ts.Check(errors.Join(w.Close(), log.Close()))
+	exited := make(chan struct{})
+	go func() {
+		_ = d.Wait()
+		close(exited)
+	}()
+	ts.Defer(func() {
+		_ = d.Process.Kill()
+		<-exited
+	})
+	_ = r.SetReadDeadline(time.Now().Add(patience))
+	var ready struct{ URL string }
+	if err := json.NewDecoder(r).Decode(&ready); err != nil {
+		ts.Fatalf("the daemon does not listen: %v\n%s", err, ts.ReadFile("daemon.log"))
+	}
+	_ = r.Close()
+	ts.Setenv("URL", ready.URL)
+	*ts.Value(daemonKey{}).(*daemon) = daemon{d.Process, exited}
+}
+
+// daemon is the one that a script started last.
+type daemon struct {
+	process *os.Process
+	exited  <-chan struct{}
+}
+
+type daemonKey struct{}
+
+func lookPath(path string) (string, error) {
+	program := filepath.Join(filepath.SplitList(path)[0], "parkd")
+	_, err := os.Stat(program)
+	return program, err
+}
+
+func environ(ts *testscript.TestScript) []string {
+	var env []string
+	for _, name := range []string{
+		"PATH", "HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "USER", "GORACE", "PARKD_TOKENS", "PARKD_CONFIG",
+	} {
+		if value := ts.Getenv(name); value != "" {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+// end ends the daemon and returns when it is gone.
+func end(ts *testscript.TestScript, how syscall.Signal) {
+	d := ts.Value(daemonKey{}).(*daemon)
+	ts.Check(d.process.Signal(how))
+	select {
+	case <-d.exited:
+	case <-time.After(patience):
+		ts.Fatalf("the daemon does not end")
+	}
+}
+
+func alive(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return syscall.Kill(pid, 0) == nil && !os.IsNotExist(err)
+	}
+	return !strings.Contains(string(b), ") Z ")
+}
+
+func await(ts *testscript.TestScript, what string, met func() bool) {
+	for deadline := time.Now().Add(patience); !met(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			ts.Fatalf("in vain: %s", what)
+		}
+	}
+}
+
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	err = ts.Exec(args[1], args[2:]...)
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = e.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := regexp.Compile(args[0])
+	ts.Check(err)
+	await(ts, strings.Join(args, " "), func() bool {
+		_ = ts.Exec(args[1], args[2:]...)
+		return want.MatchString(ts.ReadFile("stdout"))
+	})
+}
+
+func gone(ts *testscript.TestScript, _ bool, args []string) {
+	pid, err := strconv.Atoi(strings.TrimSpace(ts.ReadFile(args[0])))
+	ts.Check(err)
+	await(ts, "the end of process "+args[0], func() bool { return !alive(pid) })
+}
