@@ -34,6 +34,10 @@ func TestScripts(t *testing.T) {
 	if out, err := exec.Command("go", append(build, "..")...).CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
+	configs, err := filepath.Abs("../configs")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
@@ -48,7 +52,7 @@ func TestScripts(t *testing.T) {
 				"PATH="+dir+string(os.PathListSeparator)+os.Getenv("PATH"),
 				"HOME="+e.WorkDir, "XDG_STATE_HOME="+filepath.Join(e.WorkDir, "state"), "XDG_RUNTIME_DIR="+run,
 				"XDG_CONFIG_HOME="+filepath.Join(e.WorkDir, "config"), "USER=me", "PARKD_MAILBOX=me",
-				"GORACE=atexit_sleep_ms=0",
+				"GORACE=atexit_sleep_ms=0", "CONFIGS="+configs,
 			)
 			return nil
 		},
