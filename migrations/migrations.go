@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -164,8 +165,8 @@ func (s *Schema) Last(ctx context.Context) (*Migration, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := len(all) - 1; i >= 0; i-- {
-		if m := all[i]; !m.AppliedAt.IsZero() {
+	for _, m := range slices.Backward(all) {
+		if !m.AppliedAt.IsZero() {
 			if m.Version > s.Needed() {
 				return nil, &MismatchError{Found: m.Version, Needed: s.Needed()}
 			}

@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"mime"
@@ -13,13 +12,27 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// The most that a body may hold.
-const (
-	maxBody  = 4 << 20
-	maxBatch = 64 << 20
-	// maxPooled is how large a buffer may have grown and still be kept.
-	maxPooled = 256 << 10
-)
+// Limits bounds what a request may hold, in bytes. Zero fields have the defaults.
+type Limits struct {
+	MaxBody   int64 // a request with one task, or with none; default 1 MiB
+	MaxResult int64 // the result of a lease; default 4 MiB
+	MaxBatch  int64 // a batch, each task of which MaxBody holds for; default 64 MiB
+}
+
+func (l Limits) orDefault() Limits {
+	set := func(n *int64, value int64) {
+		if *n == 0 {
+			*n = value
+		}
+	}
+	set(&l.MaxBody, 1<<20)
+	set(&l.MaxResult, 4<<20)
+	set(&l.MaxBatch, 64<<20)
+	return l
+}
+
+// maxPooled is how large a buffer may have grown and still be kept.
+const maxPooled = 256 << 10
 
 func (a *API) buffer() *bytes.Buffer { return a.buffers.Get().(*bytes.Buffer) }
 
@@ -30,32 +43,47 @@ func (a *API) release(b *bytes.Buffer) {
 	}
 }
 
-// decode reads the request's body into v, which is not kept in touch with the buffer it is read from. No body
-// leaves v as it is.
-func (c *call) decode(v any, most int64) error {
+// decode reads the request's body into v, a pointer to the type that the route names. No body leaves v as it is.
+func (c *call) decode(v any) error {
+	buf := c.api.buffer()
+	defer c.api.release(buf)
+	return c.decodeIn(buf, v)
+}
+
+// decodeIn is decode with the caller's buffer, for a v that refers to it.
+func (c *call) decodeIn(buf *bytes.Buffer, v any) error {
 	if c.r.Body == nil || c.r.Body == http.NoBody || c.r.ContentLength == 0 {
 		return nil
 	}
-	if kind, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return park.Errorf(park.UnsupportedMediaType, "the body must be sent as Content-Type: application/json, not %q", c.r.Header.Get("Content-Type"))
+	if given := c.r.Header.Get("Content-Type"); given != "application/json" {
+		if kind, _, err := mime.ParseMediaType(given); err != nil || kind != "application/json" {
+			return park.Errorf(park.UnsupportedMediaType, "the body must be sent as Content-Type: application/json, not %q", given)
+		}
 	}
-	buf := c.api.buffer()
-	defer c.api.release(buf)
-	if err := c.readBody(buf, most); err != nil {
+	if err := c.readBody(buf); err != nil {
 		return err
 	}
-	return decode(buf.Bytes(), v, "")
+	if buf.Len() == 0 { // of a body whose length was not told
+		return nil
+	}
+	return decode(buf.Bytes(), c.route.shape, v)
 }
 
-func (c *call) readBody(buf *bytes.Buffer, most int64) error {
+func (c *call) readBody(buf *bytes.Buffer) error {
+	most := c.route.most
 	if c.r.ContentLength > most {
+		// The rest of the body is not waited for.
 		c.w.Header().Set("Connection", "close")
 		return tooLarge(most)
 	}
-	conn := http.NewResponseController(c.w)
-	_ = conn.SetReadDeadline(time.Now().Add(bodyWithin))
+	if n := c.r.ContentLength; n > 0 && n < maxPooled {
+		buf.Grow(int(n) + bytes.MinRead)
+	}
 	_, err := buf.ReadFrom(http.MaxBytesReader(c.w, c.r.Body, most))
-	_ = conn.SetReadDeadline(time.Time{})
+	if err == nil {
+		// Not otherwise: net/http waits for the rest of a body before it answers.
+		_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{})
+	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return tooLarge(most)
 	}
@@ -76,5 +104,5 @@ func tooLarge(most int64) error {
 
 // batch is the body of a batch. Its tasks are decoded one by one, for each is answered for itself.
 type batch struct {
-	Tasks []json.RawMessage `json:"tasks"`
+	Tasks []verbatim `json:"tasks"`
 }

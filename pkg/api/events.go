@@ -3,8 +3,8 @@ package api
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
+	"iter"
 	"net/http"
 	"time"
 
@@ -17,38 +17,57 @@ const reconnectMs = 1000
 // streamEvents sends events as they happen (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 // An event's id is where a broken stream goes on.
 func (c *call) streamEvents() error {
-	q := c.query()
-	query := q.audit()
-	if q.err != nil {
-		return q.err
+	query, err := c.streamed()
+	if err != nil {
+		return err
 	}
-	if last := c.r.Header.Get("Last-Event-ID"); last != "" {
-		if _, _, _, err := park.ParseEventID(last); err != nil {
-			return park.Errorf(park.InvalidRequest, "Last-Event-ID %v", err)
-		}
-		query.Cursor = last
-	}
-	// Once the stream has begun it is too late to refuse it.
-	if t := c.who.tenant; t != "" && query.Tenant != "" && query.Tenant != t {
-		return tenantView{tenant: t}.only(query.Tenant)
-	}
-	c.w.Header().Set("Content-Type", "text/event-stream")
+	ctx, _, done := c.patient()
+	defer done()
+	// Before the answer begins: what happens after that is in the stream.
+	watched := c.svc.Watch(ctx, query)
+	h := c.w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no") // a proxy would keep events back
+	c.begin(http.StatusOK)
 	s := stream{call: c, conn: http.NewResponseController(c.w)}
 	if !s.send(fmt.Appendf(nil, "retry: %d\n\n", reconnectMs)) || c.r.Method == http.MethodHead {
 		return nil
 	}
-	ctx, _, done := c.patient()
-	defer done()
-	s.follow(ctx, c.watch(ctx, query))
+	s.follow(ctx, c.receive(ctx, watched))
+	c.limitWrite() // the end is written as well
 	return nil
 }
 
-// watch passes events on until ctx ends or the service has no more.
-func (c *call) watch(ctx context.Context, q park.AuditQuery) <-chan park.Event {
+// streamed returns what is asked for. Once the stream has begun it is too late to refuse it.
+func (c *call) streamed() (park.AuditQuery, error) {
+	q := c.asked()
+	query := q.audit()
+	from := "cursor"
+	if last := c.r.Header.Get("Last-Event-ID"); last != "" {
+		// A browser that connects again sends it beside the address that it began with.
+		from, query.Cursor = "Last-Event-ID", last
+	}
+	if query.Cursor != "" {
+		if _, _, _, err := park.ParseEventID(query.Cursor); err != nil {
+			q.faults = append(q.faults, from+" "+err.Error())
+		}
+	}
+	if err := q.err(); err != nil {
+		return query, err
+	}
+	if t := c.who.tenant; t != "" {
+		return query, tenantView{tenant: t}.only(query.Tenant)
+	}
+	return query, nil
+}
+
+// receive passes events on until ctx ends or the service has no more. Whoever reads slowly holds up nobody but
+// this one walk over the log.
+func (c *call) receive(ctx context.Context, watched iter.Seq2[park.Event, error]) <-chan park.Event {
 	events := make(chan park.Event)
 	go func() {
 		defer close(events)
-		for e, err := range c.svc.Watch(ctx, q) {
+		for e, err := range watched {
 			if err != nil {
 				if ctx.Err() == nil {
 					c.api.cfg.Log.Warn("stream of events broke off", "error", err)
@@ -91,13 +110,13 @@ func (s *stream) follow(ctx context.Context, events <-chan park.Event) {
 }
 
 func (s *stream) event(e *park.Event) bool {
-	b, err := json.Marshal(e)
-	if err != nil {
+	s.buf.Reset()
+	fmt.Fprintf(&s.buf, "id: %s\nevent: %s\ndata: ", e.EventID, e.Action)
+	if err := encode(&s.buf, e); err != nil {
 		s.api.cfg.Log.Error("event not encoded", "event", e.EventID, "error", err)
 		return false
 	}
-	s.buf.Reset()
-	fmt.Fprintf(&s.buf, "id: %s\nevent: %s\ndata: %s\n\n", e.EventID, e.Action, b)
+	s.buf.WriteByte('\n') // a second one: encode has written the first
 	return s.send(s.buf.Bytes())
 }
 

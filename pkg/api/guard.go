@@ -35,6 +35,9 @@ func (a *API) guardTCP(r *http.Request) (caller, error) {
 		return caller{}, park.Errorf(park.Forbidden, "the request comes from a web page that is not the daemon's own")
 	}
 	if len(a.cfg.Tokens) == 0 {
+		if at := localIP(r); at != nil && !at.IsLoopback() {
+			return caller{}, park.Errorf(park.Forbidden, "without tokens the daemon is open to its own machine alone, and this request came in at %s", at)
+		}
 		return caller{}, nil
 	}
 	given, ok := bearer(r)
@@ -71,8 +74,15 @@ func (a *API) ownHost(r *http.Request) bool {
 	if ip == nil {
 		return false
 	}
-	at, _ := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
-	return ip.IsLoopback() || at != nil && at.IP.Equal(ip)
+	return ip.IsLoopback() || ip.Equal(localIP(r))
+}
+
+// localIP returns the address that a request came in at, as far as that is known.
+func localIP(r *http.Request) net.IP {
+	if at, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok {
+		return at.IP
+	}
+	return nil
 }
 
 // hostOf returns the host of host:port, in lower case and without the brackets of IPv6.

@@ -1,35 +1,59 @@
 package api
 
 import (
+	"errors"
+	"maps"
 	"net/http"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// health is what a daemon says of itself.
+// health is what a daemon says of itself. [Config.Health] may add to it.
 type health struct {
-	Status  string `json:"status"` // ok, or unavailable
+	Status  string `json:"status"` // ok
 	Version string `json:"version,omitempty"`
-	Reason  string `json:"reason,omitempty"`
 }
 
-func (c *call) health() error { return c.condition(c.api.cfg.Ready()) }
-func (c *call) live() error   { return c.condition(nil) }
-func (c *call) ready() error  { return c.condition(c.api.cfg.Ready()) }
+func (c *call) live() error { return c.ok(http.StatusOK, health{"ok", c.api.cfg.Version}) }
 
-func (c *call) condition(trouble error) error {
-	h := health{Status: "ok", Version: c.api.cfg.Version}
-	if trouble == nil {
-		return c.ok(http.StatusOK, h)
+func (c *call) ready() error {
+	if err := c.trouble(); err != nil {
+		return err
 	}
-	h.Status, h.Reason = "unavailable", trouble.Error()
-	return c.ok(http.StatusServiceUnavailable, h)
+	return c.live()
+}
+
+func (c *call) health() error {
+	if err := c.trouble(); err != nil {
+		return err
+	}
+	facts := map[string]any{}
+	maps.Copy(facts, c.api.cfg.Health())
+	facts["status"] = "ok"
+	if v := c.api.cfg.Version; v != "" {
+		facts["version"] = v
+	}
+	return c.ok(http.StatusOK, facts)
+}
+
+// trouble returns why the daemon takes no work, as what whoever brought some would be told.
+func (c *call) trouble() error {
+	err := c.api.cfg.Ready()
+	if err == nil {
+		return nil
+	}
+	e := park.Errorf(park.StorageUnavailable, "%v", err)
+	if known, ok := errors.AsType[*park.Error](err); ok && known.Code.HTTPStatus() == http.StatusServiceUnavailable {
+		e.Code, e.RetryAfter = known.Code, known.RetryAfter
+	}
+	return e
 }
 
 func (c *call) metrics() error {
 	if c.api.cfg.Metrics == nil {
 		return park.Errorf(park.RouteNotFound, "this daemon measures nothing")
 	}
+	c.begun = true
 	c.limitWrite()
 	c.api.cfg.Metrics.ServeHTTP(c.w, c.r)
 	return nil
@@ -37,7 +61,7 @@ func (c *call) metrics() error {
 
 func (c *call) document() error {
 	c.w.Header().Set("Content-Type", "application/json")
-	c.limitWrite()
+	c.begin(http.StatusOK)
 	_, _ = c.w.Write(c.api.openapi)
 	return nil
 }

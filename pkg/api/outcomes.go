@@ -1,25 +1,27 @@
 package api
 
 import (
+	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
 func (c *call) readMailbox() error {
-	q := c.query()
+	q := c.asked()
 	query := park.MailboxQuery{
 		Tenant: c.r.PathValue("tenant"), Key: c.r.PathValue("mailboxKey"), Limit: q.limit(), Wait: q.wait(),
 	}
-	if q.err != nil {
-		return q.err
+	if err := q.err(); err != nil {
+		return err
 	}
 	if err := checkAddress(query.Tenant, query.Key); err != nil {
 		return err
 	}
 	// What is no time is a message's id; whether it is a good one, the mailbox knows.
-	if since := q.text("since"); since != "" {
-		at, err := park.ParseTime(since)
+	if since := q.Get("since"); since != "" {
+		at, err := parseTime(since)
 		if err != nil {
 			query.After = since
 		}
@@ -33,12 +35,20 @@ func (c *call) readMailbox() error {
 		page, err = c.svc.Mailbox(c.r.Context(), query)
 	}
 	if err != nil {
-		return err
+		return named("since", err)
 	}
 	if page.Messages == nil {
 		page.Messages = []park.Message{}
 	}
 	return c.ok(http.StatusOK, page)
+}
+
+// named puts the name of the parameter before what a mailbox says of an id.
+func named(parameter string, err error) error {
+	if e, ok := errors.AsType[*park.Error](err); ok && e.Code == park.InvalidRequest && !strings.HasPrefix(e.Detail, parameter) {
+		return park.Errorf(park.InvalidRequest, "%s: %s", parameter, e.Detail)
+	}
+	return err
 }
 
 func checkAddress(tenant, key string) error {
@@ -49,7 +59,7 @@ func checkAddress(tenant, key string) error {
 }
 
 func (c *call) trimMailbox() error {
-	tenant, key, upTo := c.r.PathValue("tenant"), c.r.PathValue("mailboxKey"), c.query().text("upTo")
+	tenant, key, upTo := c.r.PathValue("tenant"), c.r.PathValue("mailboxKey"), c.query.Get("upTo")
 	if upTo == "" {
 		return park.Errorf(park.InvalidRequest, "upTo is missing: the id of the last message to remove")
 	}
@@ -57,25 +67,25 @@ func (c *call) trimMailbox() error {
 		return err
 	}
 	if err := c.svc.TrimMailbox(c.r.Context(), tenant, key, upTo); err != nil {
-		return err
+		return named("upTo", err)
 	}
-	c.w.WriteHeader(http.StatusNoContent)
+	c.begin(http.StatusNoContent)
 	return nil
 }
 
-func (q *query) audit() park.AuditQuery {
+func (q *asked) audit() park.AuditQuery {
 	return park.AuditQuery{
-		TaskID: q.text("task"), PoolID: q.text("pool"), Tenant: q.text("tenant"), Action: parsed(q, "action", park.ParseAction),
-		Since: q.time("since"), Until: q.time("until"), Cursor: q.text("cursor"),
+		TaskID: q.Get("task"), PoolID: q.Get("pool"), Tenant: q.Get("tenant"), Action: parsed(q, "action", park.ParseAction),
+		Since: q.time("since"), Until: q.time("until"), Cursor: q.Get("cursor"),
 	}
 }
 
 func (c *call) readAudit() error {
-	q := c.query()
+	q := c.asked()
 	query := q.audit()
 	query.Limit = q.limit()
-	if q.err != nil {
-		return q.err
+	if err := q.err(); err != nil {
+		return err
 	}
 	page, err := c.svc.Audit(c.r.Context(), query)
 	if err != nil {

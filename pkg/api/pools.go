@@ -28,7 +28,7 @@ func (c *call) getPool() error {
 
 func (c *call) patchPool() error {
 	var patch park.PoolPatch
-	if err := c.decode(&patch, maxBody); err != nil {
+	if err := c.decode(&patch); err != nil {
 		return err
 	}
 	p, err := c.svc.SetPool(c.r.Context(), c.pool(), patch)
@@ -40,7 +40,7 @@ func (c *call) patchPool() error {
 
 func (c *call) lease() error {
 	var r park.LeaseRequest
-	if err := c.decode(&r, maxBody); err != nil {
+	if err := c.decode(&r); err != nil {
 		return err
 	}
 	r.Wait = min(r.Wait, park.Duration(maxWait))
@@ -58,7 +58,7 @@ func (c *call) lease() error {
 
 func (c *call) keepLease() error {
 	var r park.KeepRequest
-	if err := c.decode(&r, maxBody); err != nil {
+	if err := c.decode(&r); err != nil {
 		return err
 	}
 	kept, err := c.svc.KeepLease(c.r.Context(), c.r.PathValue("leaseId"), r)
@@ -76,7 +76,7 @@ type leaseEnded struct {
 
 func (c *call) endLease() error {
 	var r park.LeaseResult
-	if err := c.decode(&r, maxBody); err != nil {
+	if err := c.decode(&r); err != nil {
 		return err
 	}
 	id := c.r.PathValue("leaseId")

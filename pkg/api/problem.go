@@ -21,7 +21,7 @@ type problem struct {
 	Status         int       `json:"status"`
 	Detail         string    `json:"detail,omitempty"`
 	Code           park.Code `json:"code"`
-	RetryAfterSecs int64     `json:"retryAfterSecs,omitempty"` // the header of a batch's single answer
+	RetryAfterSecs int64     `json:"retryAfterSecs,omitempty"` // as the header Retry-After, which a batch has once
 }
 
 func problemOf(e *park.Error) problem {
@@ -37,8 +37,9 @@ func problemOf(e *park.Error) problem {
 
 // fail answers with an error.
 func (c *call) fail(err error) {
-	if c.r.Context().Err() != nil && errors.Is(err, context.Canceled) {
-		return // nobody listens
+	if gone(c.r.Context(), err) {
+		// Nobody listens, or the daemon ends: an answer would claim to know what became of the request.
+		panic(http.ErrAbortHandler)
 	}
 	e, ok := errors.AsType[*park.Error](err)
 	if !ok {
@@ -46,14 +47,13 @@ func (c *call) fail(err error) {
 	}
 	p := problemOf(e)
 	h := c.w.Header()
-	h.Set("Content-Type", "application/problem+json")
 	if p.RetryAfterSecs > 0 {
 		h.Set("Retry-After", strconv.FormatInt(p.RetryAfterSecs, 10))
 	}
 	if e.Code == park.Unauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="parkd"`)
 	}
-	c.write(p.Status, p)
+	c.write(p.Status, "application/problem+json", p)
 }
 
 // internal keeps to itself what callers cannot act on, under an id by which an operator finds it.
@@ -65,31 +65,50 @@ func (c *call) internal(err error) *park.Error {
 
 // ok answers with JSON.
 func (c *call) ok(status int, v any) error {
-	c.w.Header().Set("Content-Type", "application/json")
-	c.write(status, v)
+	c.write(status, "application/json", v)
 	return nil
 }
 
 // write encodes v before it sends anything, so that the length is known and a fault can still be told.
-func (c *call) write(status int, v any) {
+func (c *call) write(status int, kind string, v any) {
 	buf := c.api.buffer()
 	defer c.api.release(buf)
-	if err := json.NewEncoder(buf).Encode(v); err != nil {
+	if err := encode(buf, v); err != nil {
 		c.api.cfg.Log.Error("answer not encoded", "path", c.r.URL.Path, "error", err)
-		status = http.StatusInternalServerError
 		buf.Reset()
-		_ = json.NewEncoder(buf).Encode(problemOf(park.Errorf(park.Internal, "the answer could not be encoded")))
+		status, kind = http.StatusInternalServerError, "application/problem+json"
+		_ = encode(buf, problemOf(park.Errorf(park.Internal, "the answer could not be encoded")))
 	}
-	c.w.Header().Set("Content-Length", strconv.Itoa(buf.Len()))
+	h := c.w.Header()
+	h.Set("Content-Type", kind)
+	h.Set("Content-Length", strconv.Itoa(buf.Len()))
+	c.begin(status)
+	if c.r.Method != http.MethodHead {
+		_, _ = c.w.Write(buf.Bytes())
+	}
+}
+
+// encode writes v as it is: an answer is never part of a page.
+func encode(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// begin sends the status; from here on it is too late for another answer.
+func (c *call) begin(status int) {
+	c.begun = true
 	c.limitWrite()
 	c.w.WriteHeader(status)
-	if c.r.Method != http.MethodHead {
-		_, _ = io.Copy(c.w, buf)
-	}
 }
 
 // limitWrite bounds the time of what is written next, for a reader that does not read.
 func (c *call) limitWrite() {
 	// A handler under test may have no connection.
 	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(writeWithin))
+}
+
+// gone reports whether err only says that ctx has ended.
+func gone(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && errors.Is(err, ctx.Err())
 }

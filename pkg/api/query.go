@@ -1,104 +1,118 @@
 package api
 
 import (
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// maxWait bounds what a request may ask the daemon to wait.
-const maxWait = 10 * time.Minute
+const (
+	// maxWait bounds what a request may ask the daemon to wait; whoever asks for more waits so long.
+	maxWait = 10 * time.Minute
+	// maxLimit is how much one page holds at most.
+	maxLimit = 1000
+)
 
-// checkQuery refuses parameters that a route does not have, or that are given twice.
-func (c *call) checkQuery(rt route) error {
+// readQuery takes the query apart. It refuses, by name, parameters that the route does not have, or that are
+// given twice, or that no text can be.
+func (c *call) readQuery() error {
 	if c.r.URL.RawQuery == "" {
 		return nil
 	}
-	for name, values := range c.r.URL.Query() {
+	q, err := url.ParseQuery(c.r.URL.RawQuery)
+	if err != nil {
+		return park.Errorf(park.InvalidRequest, "the query cannot be read: %v", err)
+	}
+	there := "there is none here"
+	if len(c.route.query) > 0 {
+		there = "there are " + strings.Join(c.route.query, ", ")
+	}
+	var faults []string
+	for name, values := range q {
 		switch {
-		case !slices.Contains(rt.query, name) && len(rt.query) == 0:
-			return park.Errorf(park.InvalidRequest, "%s is not a parameter of this request; it has none", name)
-		case !slices.Contains(rt.query, name):
-			return park.Errorf(park.InvalidRequest, "%s is not a parameter of this request; there are %s", name, strings.Join(rt.query, ", "))
+		case !slices.Contains(c.route.query, name):
+			faults = append(faults, strconv.Quote(short(name))+" is not a parameter of this request; "+there)
 		case len(values) > 1:
-			return park.Errorf(park.InvalidRequest, "%s is given %d times", name, len(values))
+			faults = append(faults, name+" is given "+strconv.Itoa(len(values))+" times")
+		case !plain(values[0]):
+			faults = append(faults, name+" holds what is no text")
 		}
 	}
+	if len(faults) > 0 {
+		slices.Sort(faults)
+		return park.Errorf(park.InvalidRequest, "%s", strings.Join(faults[:min(len(faults), maxFaults)], "; "))
+	}
+	c.query = q
 	return nil
 }
 
-// query reads parameters and keeps the first fault.
-type query struct {
-	values map[string][]string
-	err    error
+// plain reports whether s is text that every store can look for.
+func plain(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
-func (c *call) query() *query {
-	if c.r.URL.RawQuery == "" {
-		return &query{}
-	}
-	return &query{values: c.r.URL.Query()}
+// asked reads parameters and keeps all faults.
+type asked struct {
+	url.Values
+	faults []string
 }
 
-func (q *query) text(name string) string {
-	if v := q.values[name]; len(v) > 0 {
-		return v[0]
+func (c *call) asked() *asked { return &asked{Values: c.query} }
+
+func (q *asked) err() error {
+	if len(q.faults) == 0 {
+		return nil
 	}
-	return ""
+	return park.Errorf(park.InvalidRequest, "%s", strings.Join(q.faults, "; "))
 }
 
-func (q *query) fault(name string, err error) {
-	if err != nil && q.err == nil {
-		q.err = park.Errorf(park.InvalidRequest, "%s %s", name, strings.TrimPrefix(err.Error(), name+" "))
-	}
+func (q *asked) time(name string) park.Time { return parsed(q, name, parseTime) }
+
+// parseTime also takes a plus sign that was not escaped: in a query it stands for a space, and no time has one.
+func parseTime(s string) (park.Time, error) {
+	return park.ParseTime(strings.ReplaceAll(s, " ", "+"))
 }
 
-func (q *query) time(name string) park.Time {
-	text := q.text(name)
-	if text == "" {
-		return park.Time{}
-	}
-	at, err := park.ParseTime(text)
-	q.fault(name, err)
-	return at
+func (q *asked) wait() time.Duration {
+	return min(time.Duration(parsed(q, "wait", park.ParseDuration)), maxWait)
 }
 
-func (q *query) wait() time.Duration {
-	text := q.text("wait")
-	if text == "" {
-		return 0
-	}
-	d, err := park.ParseDuration(text)
-	q.fault("wait", err)
-	return min(time.Duration(d), maxWait)
-}
-
-// maxLimit is how much one page holds at most.
-const maxLimit = 1000
-
-func (q *query) limit() int {
-	text := q.text("limit")
-	if text == "" {
-		return 0
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > maxLimit {
-		if q.err == nil {
-			q.err = park.Errorf(park.InvalidRequest, "limit must be a whole number from 1 to %d, not %q", maxLimit, text)
+func (q *asked) limit() int {
+	return parsed(q, "limit", func(s string) (int, error) {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 || n > maxLimit {
+			return 0, park.Errorf(park.InvalidRequest, "must be a whole number from 1 to %d, not %q", maxLimit, short(s))
 		}
-	}
-	return n
+		return n, nil
+	})
 }
 
-func parsed[T any](q *query, name string, parse func(string) (T, error)) T {
-	var v T
-	if text := q.text(name); text != "" {
-		var err error
-		v, err = parse(text)
-		q.fault(name, err)
+func (q *asked) truth(name string) bool {
+	return parsed(q, name, func(s string) (bool, error) {
+		if s != "true" && s != "false" {
+			return false, park.Errorf(park.InvalidRequest, "must be true or false, not %q", short(s))
+		}
+		return s == "true", nil
+	})
+}
+
+// parsed reads a parameter; an empty one counts as left out.
+func parsed[T any](q *asked, name string, parse func(string) (T, error)) T {
+	var none T
+	text := q.Get(name)
+	if text == "" {
+		return none
+	}
+	v, err := parse(text)
+	if err != nil {
+		q.faults = append(q.faults, name+" "+strings.TrimPrefix(err.Error(), name+" "))
+		return none
 	}
 	return v
 }

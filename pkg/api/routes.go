@@ -15,25 +15,43 @@ type route struct {
 	operator bool     // concerns whole pools: closed to tokens that are bound to a tenant
 	query    []string // names of query parameters, see parameters
 	body     reflect.Type
-	status   int
+	required bool         // a body
+	most     int64        // bytes of a body; 0 for [Limits.MaxBody]
+	status   int          // of a good answer; 0 for 200
 	answer   reflect.Type // nil where the answer is not JSON: see content
 	content  string
 	handle   func(*call) error
+	shape    *shape // of the body
 }
 
-// A typed nothing, for the types of bodies and answers.
 func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
 
-// routes returns the table of routes.
-func routes() []route {
-	return []route{
+// routes returns the table of routes, completed.
+func routes(l Limits) []*route {
+	all := table(l)
+	for _, rt := range all {
+		if rt.status == 0 {
+			rt.status = http.StatusOK
+		}
+		if rt.most == 0 {
+			rt.most = l.MaxBody
+		}
+		if rt.body != nil {
+			rt.shape = shapeOf(rt.body)
+		}
+	}
+	return all
+}
+
+func table(l Limits) []*route {
+	return []*route{
 		{
 			method: http.MethodPost, path: "/pools/{poolId}/tasks", summary: "Submit a task: it starts at once or is parked",
 			body: typeOf[park.Submission](), status: http.StatusAccepted, answer: typeOf[park.Accepted](), handle: (*call).submit,
 		},
 		{
 			method: http.MethodPost, path: "/pools/{poolId}/tasks:batch", summary: "Submit many tasks; each is answered for itself",
-			body: typeOf[batch](), status: http.StatusOK, answer: typeOf[batchAnswer](), handle: (*call).submitBatch,
+			body: typeOf[batch](), required: true, most: l.MaxBatch, answer: typeOf[batchAnswer](), handle: (*call).submitBatch,
 		},
 		{
 			method: http.MethodGet, path: "/pools/{poolId}/tasks", summary: "List a pool's tasks, newest first",
@@ -59,7 +77,7 @@ func routes() []route {
 		},
 		{
 			method: http.MethodPatch, path: "/pools/{poolId}", summary: "Change a pool's state or limits", operator: true,
-			body: typeOf[park.PoolPatch](), answer: typeOf[park.Pool](), handle: (*call).patchPool,
+			body: typeOf[park.PoolPatch](), required: true, answer: typeOf[park.Pool](), handle: (*call).patchPool,
 		},
 		{
 			method: http.MethodGet, path: "/mailbox/{tenant}/{mailboxKey}", summary: "Read a mailbox, oldest message first; removes nothing",
@@ -75,7 +93,7 @@ func routes() []route {
 		},
 		{
 			method: http.MethodGet, path: "/events", summary: "Follow the audit log as server-sent events",
-			query: []string{"task", "pool", "tenant", "action", "since", "until"}, content: "text/event-stream", handle: (*call).streamEvents,
+			query: []string{"task", "pool", "tenant", "action", "since", "until", "cursor"}, content: "text/event-stream", handle: (*call).streamEvents,
 		},
 		{
 			method: http.MethodPost, path: "/pools/{poolId}/leases", summary: "Take tasks to work on", operator: true,
@@ -87,7 +105,7 @@ func routes() []route {
 		},
 		{
 			method: http.MethodPost, path: "/leases/{leaseId}/complete", summary: "End a lease's task", operator: true,
-			body: typeOf[park.LeaseResult](), answer: typeOf[leaseEnded](), handle: (*call).endLease,
+			body: typeOf[park.LeaseResult](), required: true, most: l.MaxResult, answer: typeOf[leaseEnded](), handle: (*call).endLease,
 		},
 		{method: http.MethodGet, path: "/health", summary: "See whether all is well", answer: typeOf[health](), handle: (*call).health},
 		{method: http.MethodGet, path: "/livez", summary: "The process answers", answer: typeOf[health](), handle: (*call).live},
@@ -97,35 +115,29 @@ func routes() []route {
 	}
 }
 
-// success is the status of a good answer.
-func (r route) success() int {
-	if r.status == 0 {
-		return http.StatusOK
-	}
-	return r.status
-}
-
 // parameter is a query parameter.
 type parameter struct {
-	text   string // what it means
-	format string // of its JSON schema
-	number bool
+	text     string   // what it means
+	format   string   // of its JSON schema
+	words    []string // that it may be; nil for any
+	number   bool
+	required bool
 }
 
 // parameters returns all query parameters: one name means one thing everywhere.
 func parameters() map[string]parameter {
 	return map[string]parameter{
-		"status": {text: "Only tasks of this status"},
+		"status": {text: "Only tasks of this status", words: names(park.Statuses())},
 		"tenant": {text: "Only this tenant"},
 		"task":   {text: "Only this task"},
 		"pool":   {text: "Only this pool"},
-		"action": {text: "Only this action"},
-		"limit":  {text: "At most so many", number: true},
-		"cursor": {text: "The next of the page before"},
+		"action": {text: "Only this action", words: names(park.Actions())},
+		"limit":  {text: "At most so many; default 100, of messages 50", number: true},
+		"cursor": {text: "Read on after this: the next of the page before, or for events an event's id"},
 		"wait":   {text: "Wait for so long, such as 30s; at most 10m"},
-		"follow": {text: "true: go on until the task has ended"},
+		"follow": {text: "true: go on until the task has ended", words: []string{"true", "false"}},
 		"since":  {text: "Begin at this time; a mailbox also takes a message id, and begins after it"},
 		"until":  {text: "End before this time", format: "date-time"},
-		"upTo":   {text: "Id of the last message to remove"},
+		"upTo":   {text: "Id of the last message to remove", required: true},
 	}
 }

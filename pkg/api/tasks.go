@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -11,11 +10,19 @@ import (
 )
 
 func (c *call) pool() string { return c.r.PathValue("poolId") }
-func (c *call) task() string { return c.r.PathValue("taskId") }
+
+// task returns the id in the path, unless no task can have it.
+func (c *call) task() (string, error) {
+	id := c.r.PathValue("taskId")
+	if !park.ValidTaskID(id) {
+		return "", park.Errorf(park.TaskNotFound, "no task has the id %q", short(id))
+	}
+	return id, nil
+}
 
 func (c *call) submit() error {
 	var s park.Submission
-	if err := c.decode(&s, maxBody); err != nil {
+	if err := c.decode(&s); err != nil {
 		return err
 	}
 	if err := c.mayRun(&s, ""); err != nil {
@@ -28,15 +35,15 @@ func (c *call) submit() error {
 	if results[0].Err != nil {
 		return results[0].Err
 	}
-	return c.ok(http.StatusAccepted, results[0].Accepted)
+	return c.ok(http.StatusAccepted, &results[0].Accepted)
 }
 
-// mayRun refuses a command from someone who has not shown that the machine is his to use.
+// mayRun refuses a command from someone who has not shown that the machine is theirs to use.
 func (c *call) mayRun(s *park.Submission, at string) *park.Error {
 	if len(s.Command) == 0 || c.who.trusted {
 		return nil
 	}
-	return park.Errorf(park.Forbidden, "%s needs the daemon's own socket, or a token: over TCP anybody on this machine, and any web page, could be asking", join(at, "command"))
+	return park.Errorf(park.Forbidden, "%scommand needs the daemon's own socket, or a token: over TCP anybody on this machine could be asking", at)
 }
 
 // batchAnswer holds, in the order of the batch, what each task would have been answered alone.
@@ -45,12 +52,14 @@ type batchAnswer struct {
 }
 
 func (c *call) submitBatch() error {
+	body := c.api.buffer()
+	defer c.api.release(body)
 	var b batch
-	if err := c.decode(&b, maxBatch); err != nil {
+	if err := c.decodeIn(body, &b); err != nil {
 		return err
 	}
-	if len(b.Tasks) == 0 || len(b.Tasks) > park.MaxBatch {
-		return park.Errorf(park.InvalidRequest, "tasks must be a list of 1 to %d tasks, not %d", park.MaxBatch, len(b.Tasks))
+	if len(b.Tasks) == 0 {
+		return park.Errorf(park.InvalidRequest, "tasks is missing: a list of 1 to %d tasks", park.MaxBatch)
 	}
 	answer := batchAnswer{make([]any, len(b.Tasks))}
 	good := make([]park.Submission, 0, len(b.Tasks))
@@ -67,35 +76,34 @@ func (c *call) submitBatch() error {
 	if err != nil {
 		return err
 	}
-	for k, r := range results {
-		if r.Err != nil {
+	for k := range results {
+		if r := &results[k]; r.Err != nil {
 			answer.Results[places[k]] = problemOf(r.Err)
 		} else {
-			answer.Results[places[k]] = r.Accepted
+			answer.Results[places[k]] = &r.Accepted
 		}
 	}
 	return c.ok(http.StatusOK, answer)
 }
 
-func (c *call) decodeOne(raw []byte, s *park.Submission, i int) *park.Error {
+func (c *call) decodeOne(raw verbatim, s *park.Submission, i int) *park.Error {
 	at := "tasks[" + strconv.Itoa(i) + "]"
-	if len(raw) > maxBody {
-		return park.Errorf(park.PayloadTooLarge, "%s may have %d bytes at most", at, maxBody)
+	if most := c.api.cfg.Limits.MaxBody; int64(len(raw)) > most {
+		return park.Errorf(park.PayloadTooLarge, "%s may have %d bytes at most", at, most)
 	}
-	if err := decode(raw, s, at); err != nil {
-		e, _ := errors.AsType[*park.Error](err)
-		return e
+	if err := read(raw, c.api.submission, s, at); err != nil {
+		return err
 	}
-	return c.mayRun(s, at)
+	return c.mayRun(s, at+".")
 }
 
 func (c *call) listTasks() error {
-	q := c.query()
+	q := c.asked()
 	query := park.TaskQuery{
-		Status: parsed(q, "status", park.ParseStatus), Tenant: q.text("tenant"), Limit: q.limit(), Cursor: q.text("cursor"),
+		Status: parsed(q, "status", park.ParseStatus), Tenant: q.Get("tenant"), Limit: q.limit(), Cursor: q.Get("cursor"),
 	}
-	if q.err != nil {
-		return q.err
+	if err := q.err(); err != nil {
+		return err
 	}
 	page, err := c.svc.Tasks(c.r.Context(), c.pool(), query)
 	if err != nil {
@@ -107,28 +115,21 @@ func (c *call) listTasks() error {
 	return c.ok(http.StatusOK, page)
 }
 
-// patient returns a context that also ends when the daemon is about to go, and whether that is why it ended.
-func (c *call) patient() (ctx context.Context, over func() bool, done func()) {
-	ctx, cancel := context.WithCancel(c.r.Context())
-	stop := context.AfterFunc(c.api.closing, cancel)
-	over = func() bool { return c.api.closing.Err() != nil && c.r.Context().Err() == nil }
-	return ctx, over, func() {
-		stop()
-		cancel()
-	}
-}
-
 func (c *call) getTask() error {
-	q := c.query()
+	q := c.asked()
 	wait := q.wait()
-	if q.err != nil {
-		return q.err
+	if err := q.err(); err != nil {
+		return err
+	}
+	id, err := c.task()
+	if err != nil {
+		return err
 	}
 	ctx, over, done := c.patient()
 	defer done()
-	t, err := c.svc.Task(ctx, c.pool(), c.task(), wait)
+	t, err := c.svc.Task(ctx, c.pool(), id, wait)
 	if err != nil && over() {
-		t, err = c.svc.Task(c.r.Context(), c.pool(), c.task(), 0)
+		t, err = c.svc.Task(c.r.Context(), c.pool(), id, 0)
 	}
 	if err != nil {
 		return err
@@ -137,7 +138,11 @@ func (c *call) getTask() error {
 }
 
 func (c *call) cancelTask() error {
-	t, err := c.svc.Cancel(c.r.Context(), c.pool(), c.task())
+	id, err := c.task()
+	if err != nil {
+		return err
+	}
+	t, err := c.svc.Cancel(c.r.Context(), c.pool(), id)
 	if err != nil {
 		return err
 	}
@@ -145,42 +150,51 @@ func (c *call) cancelTask() error {
 }
 
 func (c *call) readLog() error {
-	q := c.query()
-	follow := parsed(q, "follow", strconv.ParseBool)
-	if q.err != nil {
-		return park.Errorf(park.InvalidRequest, "follow must be true or false, not %q", q.text("follow"))
+	q := c.asked()
+	follow := q.truth("follow")
+	if err := q.err(); err != nil {
+		return err
+	}
+	id, err := c.task()
+	if err != nil {
+		return err
 	}
 	ctx, _, done := c.patient()
 	defer done()
-	log, err := c.svc.Log(ctx, c.pool(), c.task(), follow)
+	log, err := c.svc.Log(ctx, c.pool(), id, follow)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
 	c.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	c.copyLog(log)
+	c.begin(http.StatusOK)
+	if c.r.Method != http.MethodHead {
+		c.copyLog(log)
+	}
 	return nil
 }
 
-// copyLog passes on what comes as it comes. There is nobody to tell of an error any more.
+// copyLog passes on what comes as it comes. A log that breaks off is told by an answer that does.
 func (c *call) copyLog(log io.Reader) {
 	conn := http.NewResponseController(c.w)
-	c.w.WriteHeader(http.StatusOK)
 	_ = conn.Flush()
-	if c.r.Method == http.MethodHead {
-		return
-	}
 	chunk := make([]byte, 32<<10)
 	for {
 		n, err := log.Read(chunk)
+		// Also before the end, which is written as well.
+		c.limitWrite()
 		if n > 0 {
-			c.limitWrite()
 			if _, broken := c.w.Write(chunk[:n]); broken != nil || conn.Flush() != nil {
 				return
 			}
 		}
-		if err != nil {
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF), c.r.Context().Err() != nil, c.api.closing.Err() != nil:
 			return
+		default:
+			c.api.cfg.Log.Warn("log broke off", "path", c.r.URL.Path, "error", err)
+			panic(http.ErrAbortHandler)
 		}
 	}
 }

@@ -9,14 +9,20 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// tenantView is a service as one tenant sees it: the tasks, mailboxes and events of others are not there. Pools
-// are seen by all, for a client must know where there is room; steering them, and leases, are closed by the
-// routes.
+// tenantView is a service as one tenant sees it: the tasks and events of others are not there, their mailboxes
+// are closed, and a task is submitted for nobody else. Pools are seen by all, with how full they are, for a
+// client must know where there is room; to steer them, and to lease tasks of whatever tenant, is not for a
+// tenant.
+//
+// It embeds nothing: what a service can do anew is closed until it is opened here.
 type tenantView struct {
-	park.Service
-	tenant string
+	service park.Service
+	tenant  string
 }
 
+var _ park.Service = tenantView{}
+
+// only refuses every tenant but the view's own; "" stands for that.
 func (v tenantView) only(tenant string) error {
 	if tenant == "" || tenant == v.tenant {
 		return nil
@@ -43,7 +49,7 @@ func (v tenantView) Submit(ctx context.Context, pool string, tasks []park.Submis
 		}
 		own, places = append(own, t), append(places, i)
 	}
-	results, err := v.Service.Submit(ctx, pool, own)
+	results, err := v.service.Submit(ctx, pool, own)
 	if err != nil {
 		return nil, err
 	}
@@ -55,17 +61,18 @@ func (v tenantView) Submit(ctx context.Context, pool string, tasks []park.Submis
 
 // Task implements [park.TaskService].
 func (v tenantView) Task(ctx context.Context, pool, id string, wait time.Duration) (park.Task, error) {
-	t, err := v.Service.Task(ctx, pool, id, 0)
+	t, err := v.service.Task(ctx, pool, id, 0)
+	if park.CodeOf(err) == park.TaskNotFound || err == nil && t.Tenant != v.tenant {
+		// In one wording: that somebody else has such a task is not to be told.
+		return park.Task{}, park.Errorf(park.TaskNotFound, "pool %s has no task %q", pool, id)
+	}
 	if err != nil {
 		return park.Task{}, err
-	}
-	if t.Tenant != v.tenant {
-		return park.Task{}, park.Errorf(park.TaskNotFound, "pool %s has no task %q", pool, id)
 	}
 	if wait <= 0 || t.Status.Ended() {
 		return t, nil
 	}
-	return v.Service.Task(ctx, pool, id, wait)
+	return v.service.Task(ctx, pool, id, wait)
 }
 
 // Tasks implements [park.TaskService].
@@ -74,7 +81,7 @@ func (v tenantView) Tasks(ctx context.Context, pool string, q park.TaskQuery) (p
 		return park.TaskPage{}, err
 	}
 	q.Tenant = v.tenant
-	return v.Service.Tasks(ctx, pool, q)
+	return v.service.Tasks(ctx, pool, q)
 }
 
 // Cancel implements [park.TaskService].
@@ -82,7 +89,7 @@ func (v tenantView) Cancel(ctx context.Context, pool, id string) (park.Task, err
 	if _, err := v.Task(ctx, pool, id, 0); err != nil {
 		return park.Task{}, err
 	}
-	return v.Service.Cancel(ctx, pool, id)
+	return v.service.Cancel(ctx, pool, id)
 }
 
 // Log implements [park.TaskService].
@@ -90,7 +97,7 @@ func (v tenantView) Log(ctx context.Context, pool, id string, follow bool) (io.R
 	if _, err := v.Task(ctx, pool, id, 0); err != nil {
 		return nil, err
 	}
-	return v.Service.Log(ctx, pool, id, follow)
+	return v.service.Log(ctx, pool, id, follow)
 }
 
 // Mailbox implements [park.MailboxService].
@@ -98,7 +105,7 @@ func (v tenantView) Mailbox(ctx context.Context, q park.MailboxQuery) (park.Mess
 	if err := v.only(q.Tenant); err != nil {
 		return park.MessagePage{}, err
 	}
-	return v.Service.Mailbox(ctx, q)
+	return v.service.Mailbox(ctx, q)
 }
 
 // TrimMailbox implements [park.MailboxService].
@@ -106,7 +113,7 @@ func (v tenantView) TrimMailbox(ctx context.Context, tenant, key, upTo string) e
 	if err := v.only(tenant); err != nil {
 		return err
 	}
-	return v.Service.TrimMailbox(ctx, tenant, key, upTo)
+	return v.service.TrimMailbox(ctx, tenant, key, upTo)
 }
 
 // Audit implements [park.AuditService].
@@ -115,7 +122,7 @@ func (v tenantView) Audit(ctx context.Context, q park.AuditQuery) (park.EventPag
 		return park.EventPage{}, err
 	}
 	q.Tenant = v.tenant
-	return v.Service.Audit(ctx, q)
+	return v.service.Audit(ctx, q)
 }
 
 // Watch implements [park.AuditService].
@@ -124,5 +131,35 @@ func (v tenantView) Watch(ctx context.Context, q park.AuditQuery) iter.Seq2[park
 		return func(yield func(park.Event, error) bool) { yield(park.Event{}, err) }
 	}
 	q.Tenant = v.tenant
-	return v.Service.Watch(ctx, q)
+	return v.service.Watch(ctx, q)
+}
+
+// Pools implements [park.PoolService].
+func (v tenantView) Pools(ctx context.Context) ([]park.Pool, error) { return v.service.Pools(ctx) }
+
+// Pool implements [park.PoolService].
+func (v tenantView) Pool(ctx context.Context, id string) (park.Pool, error) {
+	return v.service.Pool(ctx, id)
+}
+
+// SetPool implements [park.PoolService].
+func (v tenantView) SetPool(context.Context, string, park.PoolPatch) (park.Pool, error) {
+	return park.Pool{}, v.closed()
+}
+
+// Lease implements [park.LeaseService].
+func (v tenantView) Lease(context.Context, string, park.LeaseRequest) ([]park.Lease, error) {
+	return nil, v.closed()
+}
+
+// KeepLease implements [park.LeaseService].
+func (v tenantView) KeepLease(context.Context, string, park.KeepRequest) (park.Kept, error) {
+	return park.Kept{}, v.closed()
+}
+
+// EndLease implements [park.LeaseService].
+func (v tenantView) EndLease(context.Context, string, park.LeaseResult) error { return v.closed() }
+
+func (v tenantView) closed() error {
+	return park.Errorf(park.Forbidden, "this concerns a whole pool, and the token is bound to tenant %s", v.tenant)
 }

@@ -40,7 +40,7 @@ func newFront(c *config.Config, o Options, eng *engine.Engine, m *meter, l *list
 	registry.MustRegister(m.collectors()...)
 	registry.MustRegister(gauges{eng})
 	a, err := api.New(api.Config{
-		Service: eng, Tokens: tokens(c), Hosts: c.AllowedHosts, Version: o.Version, Log: o.Log, Closing: f.closing,
+		Service: eng, Tokens: tokens(c), Hosts: hosts(c), Version: o.Version, Log: o.Log, Closing: f.closing,
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		Ready: func() error {
 			if f.draining.Load() {
@@ -59,6 +59,15 @@ func newFront(c *config.Config, o Options, eng *engine.Engine, m *meter, l *list
 		f.servers[l.unix] = api.Server(a.Socket(), o.Log)
 	}
 	return f, nil
+}
+
+// hosts are the names beside those of loopback by which the daemon may be addressed.
+func hosts(c *config.Config) []string {
+	own, _, err := net.SplitHostPort(c.Listen)
+	if err != nil || own == "" {
+		return c.AllowedHosts
+	}
+	return append([]string{own}, c.AllowedHosts...)
 }
 
 func tokens(c *config.Config) []api.Token {

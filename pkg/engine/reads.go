@@ -105,14 +105,16 @@ func (e *Engine) unread(ctx context.Context, what string, err error) error {
 // watchPage is how many events a watcher reads at once.
 const watchPage = 500
 
-// Watch implements [park.AuditService].
+// Watch implements [park.AuditService]. A watch that begins now begins with the call, not with the first event
+// that is asked for.
 func (e *Engine) Watch(ctx context.Context, q park.AuditQuery) iter.Seq2[park.Event, error] {
+	began := checkCursor(q.Cursor)
+	if began == nil && q.Cursor == "" && q.Since.IsZero() {
+		q.Cursor, began = e.audit.LastEvent(ctx)
+	}
+	q.Limit = watchPage
 	return func(yield func(park.Event, error) bool) {
-		err := checkCursor(q.Cursor)
-		if err == nil && q.Cursor == "" && q.Since.IsZero() {
-			q.Cursor, err = e.audit.LastEvent(ctx)
-		}
-		q.Limit = watchPage
+		q, err := q, began
 		for err == nil {
 			rung, leave := e.hub.join(auditTopic)
 			var events []park.Event

@@ -31,7 +31,6 @@ const (
 	LeaseLost            Code = "lease_lost"
 	PoolNotLeased        Code = "pool_not_leased"
 	PayloadTooLarge      Code = "payload_too_large"
-	MisdirectedRequest   Code = "misdirected_request"
 	UnsupportedMediaType Code = "unsupported_media_type"
 	StorageUnavailable   Code = "storage_unavailable"
 	PoolHalted           Code = "pool_halted"
@@ -57,8 +56,6 @@ func (c Code) HTTPStatus() int {
 		return http.StatusRequestEntityTooLarge
 	case UnsupportedMediaType:
 		return http.StatusUnsupportedMediaType
-	case MisdirectedRequest:
-		return http.StatusMisdirectedRequest
 	case StorageUnavailable, PoolHalted:
 		return http.StatusServiceUnavailable
 	case Internal:
@@ -107,8 +104,6 @@ func (c Code) Title() string {
 		return "The pool does its own work"
 	case PayloadTooLarge:
 		return "The request is too large"
-	case MisdirectedRequest:
-		return "The request names a host that is not this daemon"
 	case UnsupportedMediaType:
 		return "The body must be application/json"
 	case StorageUnavailable:

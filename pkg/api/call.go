@@ -1,0 +1,112 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// call is one request on its way.
+type call struct {
+	api   *API
+	w     http.ResponseWriter
+	r     *http.Request
+	who   caller
+	svc   park.Service // as the caller may see it
+	route *route
+	query url.Values
+	begun bool // too late to answer something else
+}
+
+// A guard says who calls, or why the call is refused.
+type guard func(*http.Request) (caller, error)
+
+// enter lets a request in, or says why not.
+func (a *API) enter(w http.ResponseWriter, r *http.Request, g guard, do func(*call) error) {
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	c := &call{api: a, w: w, r: r, svc: a.cfg.Service}
+	defer func() {
+		if p := recover(); p != nil {
+			c.panicked(p)
+		}
+	}()
+	if r.ContentLength != 0 {
+		// Also for a body that nobody reads: net/http waits for it before it answers.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyWithin))
+	}
+	var err error
+	if c.who, err = g(r); err == nil {
+		if c.who.tenant != "" {
+			c.svc = tenantView{a.cfg.Service, c.who.tenant}
+		}
+		err = do(c)
+	}
+	if err != nil {
+		c.fail(err)
+	}
+}
+
+// panicked keeps one broken request from being more than that.
+func (c *call) panicked(p any) {
+	if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
+		panic(p)
+	}
+	c.api.cfg.Log.Error("request panicked", "method", c.r.Method, "path", c.r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	if c.begun {
+		panic(http.ErrAbortHandler)
+	}
+	c.fail(fmt.Errorf("panic: %v", p))
+}
+
+func (c *call) nowhere() error {
+	return park.Errorf(park.RouteNotFound, "there is nothing at %s; GET /openapi.json lists what there is", short(c.r.URL.Path))
+}
+
+// dispatch finds the method's route and checks what all routes ask for.
+func (c *call) dispatch(methods map[string]*route, allowed string) error {
+	method := c.r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	rt, ok := methods[method]
+	if !ok {
+		c.w.Header().Set("Allow", allowed)
+		return park.Errorf(park.MethodNotAllowed, "%s is not offered at %s, only %s", short(c.r.Method), short(c.r.URL.Path), allowed)
+	}
+	if c.route = rt; rt.operator && c.who.tenant != "" {
+		return tenantView{tenant: c.who.tenant}.closed()
+	}
+	if err := c.readQuery(); err != nil {
+		return err
+	}
+	return rt.handle(c)
+}
+
+func allow(methods map[string]*route) string {
+	names := slices.Sorted(maps.Keys(methods))
+	if _, ok := methods[http.MethodGet]; ok {
+		names = append(names, http.MethodHead)
+	}
+	return strings.Join(names, ", ")
+}
+
+// patient returns a context that also ends when the daemon is about to go, and whether that is why it ended.
+func (c *call) patient() (ctx context.Context, over func() bool, done func()) {
+	ctx, cancel := context.WithCancel(c.r.Context())
+	stop := context.AfterFunc(c.api.closing, cancel)
+	over = func() bool { return c.api.closing.Err() != nil && c.r.Context().Err() == nil }
+	return ctx, over, func() {
+		stop()
+		cancel()
+	}
+}
