@@ -42,7 +42,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			// A socket's path must be short, which a test's folder may not be.
-			run, err := os.MkdirTemp("", "parkd-run-")
+			run, err := os.MkdirTemp("", "parkd-run-") //nolint:usetesting // see above
 			if err != nil {
 				return err
 			}

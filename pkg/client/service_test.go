@@ -71,7 +71,7 @@ func TestFindsTheDaemonAnew(t *testing.T) {
 	}
 	tcp := httptest.NewServer(at("tcp"))
 	defer tcp.Close()
-	dir, err := os.MkdirTemp("", "parkd")
+	dir, err := os.MkdirTemp("", "parkd") //nolint:usetesting // a socket's path must be short
 	if err != nil {
 		t.Fatal(err)
 	}

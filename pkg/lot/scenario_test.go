@@ -57,13 +57,12 @@ func TestScenarios(t *testing.T) {
 // stage is the pool of a scenario.
 type stage struct {
 	*testing.T
-	lot     *lot.Lot
-	now     lot.Instant
-	demand  []lot.Demand
-	out     bytes.Buffer
-	undo    bool
-	known   []string
-	digests uint64
+	lot    *lot.Lot
+	now    lot.Instant
+	demand []lot.Demand
+	out    bytes.Buffer
+	undo   bool
+	known  []string
 }
 
 func start() time.Time { return time.Date(2026, 12, 1, 10, 0, 0, 0, time.UTC) }

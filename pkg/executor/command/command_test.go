@@ -98,13 +98,6 @@ func until(t testing.TB, what string, met func() bool) {
 	}
 }
 
-func exists(path string) func() bool {
-	return func() bool {
-		_, err := os.Stat(path)
-		return err == nil
-	}
-}
-
 // alive reports whether a process is there that is not dead already.
 func alive(pid int) bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
