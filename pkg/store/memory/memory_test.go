@@ -21,3 +21,5 @@ func TestShared(t *testing.T) {
 }
 
 func BenchmarkCommit(b *testing.B) { storetest.Bench(b, open) }
+
+func BenchmarkAudit(b *testing.B) { storetest.BenchAudit(b, open) }

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,13 +12,18 @@ import (
 )
 
 const (
-	insertEvent = "INSERT INTO pl_audit_events (pool_id, rev, ord, at, late, action, task_id, tenant, units, attempt, node, detail)" +
-		" VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (pool_id, rev, ord) DO NOTHING"
 	deleteEvent = "DELETE FROM pl_audit_events WHERE seq = ?"
-	seqOfEvent  = "SELECT seq FROM pl_audit_events WHERE pool_id = ? AND rev = ? AND ord = ?"
 	lastEvent   = "SELECT pool_id, rev, ord FROM pl_audit_events ORDER BY seq DESC LIMIT 1"
 	eventFields = "pool_id, rev, ord, at, action, task_id, tenant, units, attempt, node, detail"
 )
+
+func insertEvents() insertion {
+	return insertion{
+		into:     "pl_audit_events",
+		columns:  "pool_id, rev, ord, at, late, action, task_id, tenant, units, attempt, node, detail",
+		conflict: " ON CONFLICT (pool_id, rev, ord) DO NOTHING",
+	}
+}
 
 // Append implements [store.Audit].
 func (s *Store) Append(ctx context.Context, events []park.Event) error {
@@ -28,14 +34,14 @@ func (s *Store) Append(ctx context.Context, events []park.Event) error {
 }
 
 func (w *writer) append(events []park.Event) error {
-	for i := range events {
+	err := w.eventRows.insert(len(events), func(args []driver.Value, i int) []driver.Value {
 		e := &events[i]
 		at, late := w.clocks.events.stamp(e.At)
-		_, err := w.insertEvent.run(e.PoolID, e.Rev, int64(e.Ord), at, late, string(e.Action), e.TaskID, e.Tenant, e.Units,
+		return append(args, e.PoolID, e.Rev, int64(e.Ord), at, late, string(e.Action), e.TaskID, e.Tenant, e.Units,
 			int64(e.Attempt), e.Node, bytesOrNull(e.Detail))
-		if err != nil {
-			return fmt.Errorf("append event %s: %w", park.EventID(e.PoolID, e.Rev, e.Ord), err)
-		}
+	})
+	if err != nil {
+		return fmt.Errorf("append events of pool %s: %w", events[0].PoolID, err)
 	}
 	return nil
 }
@@ -71,47 +77,6 @@ func (s *Store) Events(ctx context.Context, q park.AuditQuery) ([]park.Event, er
 		return nil, fmt.Errorf("read events: %w", err)
 	}
 	return found, nil
-}
-
-// reach is the part of the log in which a query's events lie.
-type reach struct {
-	from, until int64 // seq; until 0: open
-	rev         int64 // by pool: from the event at (rev, ord) on
-	ord         int
-}
-
-// bound finds the reach of a query from its cursor and its times.
-func (s *Store) bound(ctx context.Context, q park.AuditQuery) (r reach, err error) {
-	if q.Cursor != "" {
-		pool, rev, ord, err := park.ParseEventID(q.Cursor)
-		if err != nil {
-			return r, park.Errorf(park.InvalidRequest, "cursor %v", err)
-		}
-		var seq int64
-		err = s.db.QueryRowContext(ctx, seqOfEvent, pool, rev, ord).Scan(&seq)
-		switch {
-		case errors.Is(err, sql.ErrNoRows):
-		case err != nil:
-			return r, fmt.Errorf("read event %s: %w", q.Cursor, err)
-		case pool == q.PoolID && index(q) == byPool:
-			r.rev, r.ord = rev, ord+1
-		default:
-			r.from = seq + 1
-		}
-	}
-	if !q.Since.IsZero() {
-		first, err := eventTimes().from(ctx, s.db, q.Since.Micro())
-		if err != nil {
-			return r, fmt.Errorf("read events since %s: %w", q.Since, err)
-		}
-		r.from = max(r.from, first)
-	}
-	if !q.Until.IsZero() {
-		if r.until, err = eventTimes().until(ctx, s.db, q.Until.Micro()); err != nil {
-			return r, fmt.Errorf("read events until %s: %w", q.Until, err)
-		}
-	}
-	return r, nil
 }
 
 // The ways through the log.
@@ -160,6 +125,9 @@ func eventsQuery(q park.AuditQuery, r reach) (query string, args []any) {
 	if r.rev != 0 {
 		add("(rev, ord) >= (?, ?)", r.rev, r.ord)
 	}
+	if r.end != 0 {
+		add("rev < ?", r.end)
+	}
 	if r.from != 0 {
 		add("seq >= ?", r.from)
 	}
@@ -173,14 +141,15 @@ func eventsQuery(q park.AuditQuery, r reach) (query string, args []any) {
 		add("at < ?", q.Until.Micro())
 	}
 	query = "SELECT " + eventFields + " FROM pl_audit_events"
-	if way := index(q); way != "" {
+	way := index(q)
+	if way != "" {
 		query += " INDEXED BY " + way
 	}
 	if len(where) > 0 {
 		query += " WHERE " + strings.Join(where, " AND ")
 	}
 	order := " ORDER BY seq"
-	if index(q) == byPool {
+	if way == byPool {
 		order = " ORDER BY rev, ord"
 	}
 	return query + order + " LIMIT ?", append(args, q.Limit)

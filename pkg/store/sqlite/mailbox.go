@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql/driver"
 	"fmt"
 	"strconv"
 
@@ -9,8 +10,6 @@ import (
 )
 
 const (
-	insertMessage = "INSERT INTO pl_mailbox_messages (tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt," +
-		" created_at, late, trimmed, payload) VALUES (?,?,?,?,?,?,?,?,?,?,0,?) ON CONFLICT (pool_id, task_id) DO NOTHING"
 	readMessages = "SELECT seq, pool_id, task_id, status, reason, message, attempt, created_at, payload" +
 		" FROM pl_mailbox_messages INDEXED BY pl_mailbox_messages_key" +
 		" WHERE tenant = ? AND mailbox_key = ? AND trimmed = 0 AND seq >= ? AND created_at >= ? ORDER BY seq LIMIT ?"
@@ -18,6 +17,14 @@ const (
 		" WHERE tenant = ? AND mailbox_key = ? AND trimmed = 0 AND seq <= ?"
 	deleteMessage = "DELETE FROM pl_mailbox_messages WHERE seq = ?"
 )
+
+func insertMessages() insertion {
+	return insertion{
+		into:     "pl_mailbox_messages",
+		columns:  "tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at, late, trimmed, payload",
+		conflict: " ON CONFLICT (pool_id, task_id) DO NOTHING",
+	}
+}
 
 // Deliver implements [store.Mailbox].
 func (s *Store) Deliver(ctx context.Context, messages []park.Message) error {
@@ -28,14 +35,14 @@ func (s *Store) Deliver(ctx context.Context, messages []park.Message) error {
 }
 
 func (w *writer) deliver(messages []park.Message) error {
-	for i := range messages {
+	err := w.messageRows.insert(len(messages), func(args []driver.Value, i int) []driver.Value {
 		m := &messages[i]
 		created, late := w.clocks.messages.stamp(m.CreatedAt)
-		_, err := w.insertMessage.run(m.Tenant, m.Key, m.PoolID, m.TaskID, string(m.Status), m.Reason, m.Message,
-			int64(m.Attempt), created, late, bytesOrNull(m.Payload))
-		if err != nil {
-			return fmt.Errorf("deliver message of task %s of pool %s: %w", m.TaskID, m.PoolID, err)
-		}
+		return append(args, m.Tenant, m.Key, m.PoolID, m.TaskID, string(m.Status), m.Reason, m.Message, int64(m.Attempt),
+			created, late, int64(0), bytesOrNull(m.Payload))
+	})
+	if err != nil {
+		return fmt.Errorf("deliver messages of pool %s: %w", messages[0].PoolID, err)
 	}
 	return nil
 }

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -13,19 +15,21 @@ import (
 )
 
 const (
-	insertParcel = "INSERT INTO pl_outbox (dest, due, attempts, since, body, payload) VALUES (?,0,?,?,?,?)"
-
 	parcelFields = "parcel_id, attempts, since, body, payload"
-	// Parcels that were never put off lie in the index in the order of their ids. The few that were and are
-	// due again have to be sorted.
+	// Parcels that were never put off lie in the index in the order of their ids. Of those that were and are
+	// due again the ids have to be sorted.
 	freshParcels = "SELECT " + parcelFields + " FROM pl_outbox INDEXED BY pl_outbox_due" +
 		" WHERE dest = ? AND due = 0 ORDER BY parcel_id LIMIT ?"
-	dueParcels = "SELECT " + parcelFields + " FROM pl_outbox INDEXED BY pl_outbox_due" +
-		" WHERE dest = ? AND due > 0 AND due <= ? ORDER BY parcel_id LIMIT ?"
+	dueParcels = "SELECT " + parcelFields + " FROM pl_outbox WHERE parcel_id IN (SELECT parcel_id FROM pl_outbox" +
+		" INDEXED BY pl_outbox_due WHERE dest = ? AND due > 0 AND due <= ? ORDER BY parcel_id LIMIT ?) ORDER BY parcel_id"
 
 	settleParcel   = "DELETE FROM pl_outbox WHERE parcel_id = ?"
 	postponeParcel = "UPDATE pl_outbox SET due = ?, attempts = ? WHERE parcel_id = ?"
 )
+
+func insertParcels() insertion {
+	return insertion{into: "pl_outbox", columns: "dest, due, attempts, since, body, payload"}
+}
 
 // body is a parcel's content. Message and Event leave out on the wire what a store needs.
 type body struct {
@@ -68,15 +72,15 @@ func unpack(p *store.Parcel, content, payload []byte) error {
 }
 
 func (w *writer) post(parcels []store.Parcel) error {
-	for i := range parcels {
+	var bad error
+	err := w.parcelRows.insert(len(parcels), func(args []driver.Value, i int) []driver.Value {
 		p := &parcels[i]
 		content, payload, err := pack(p)
-		if err == nil {
-			_, err = w.insertParcel.run(p.Dest, int64(p.Attempts), p.Since.Micro(), content, bytesOrNull(payload))
-		}
-		if err != nil {
-			return fmt.Errorf("post parcel for %s: %w", p.Dest, err)
-		}
+		bad = errors.Join(bad, err)
+		return append(args, p.Dest, int64(0), int64(p.Attempts), p.Since.Micro(), content, bytesOrNull(payload))
+	})
+	if err = errors.Join(bad, err); err != nil {
+		return fmt.Errorf("post parcels for %s: %w", parcels[0].Dest, err)
 	}
 	return nil
 }

@@ -162,7 +162,8 @@ func readPragmas() []string {
 // What is asked for later is refused.
 func (s *Store) Close() error {
 	s.close.Do(func() {
-		s.closed = errors.Join(s.writer.finish(), s.db.Close(), s.lock.release())
+		// The writer goes last: a connection that only reads could not remove the write-ahead log.
+		s.closed = errors.Join(s.db.Close(), s.writer.finish(), s.lock.release())
 	})
 	return s.closed
 }

@@ -28,8 +28,6 @@ func openAt(t testing.TB, path string) *sqlite.Store {
 
 func TestStore(t *testing.T) { storetest.Run(t, open) }
 
-func BenchmarkCommit(b *testing.B) { storetest.Bench(b, open) }
-
 // TestDifferential holds the file against memory, and opens it again now and then.
 func TestDifferential(t *testing.T) {
 	storetest.Differential(t, func(testing.TB) store.Store { return memory.New() }, openReopening)

@@ -8,14 +8,11 @@ import (
 
 // statements are what the writer runs, prepared once.
 type statements struct {
-	begin, end, rollback            *stmt
-	readPool, makePool, movePool    *stmt
-	insertJob, updateJob, deleteJob *stmt
-	insertMessage, deleteMessage    *stmt
-	trim                            *stmt
-	insertEvent, deleteEvent        *stmt
-	insertParcel, settle, postpone  *stmt
-	all                             []*stmt
+	begin, end, rollback                        *stmt
+	readPool, makePool, movePool                *stmt
+	updateJob, trim, settle, postpone           *stmt
+	deleteJob, deleteMessage, deleteEvent       *stmt
+	jobRows, messageRows, eventRows, parcelRows bulk
 }
 
 func (s *statements) prepare(c *conn) error {
@@ -24,24 +21,39 @@ func (s *statements) prepare(c *conn) error {
 		to    **stmt
 		query string
 	}{
-		{&s.begin, "BEGIN IMMEDIATE"}, {&s.end, "COMMIT"}, {&s.rollback, "ROLLBACK"},
-		{&s.readPool, readPool}, {&s.makePool, makePool}, {&s.movePool, movePool},
-		{&s.insertJob, insertJob}, {&s.updateJob, updateJob}, {&s.deleteJob, deleteJob},
-		{&s.insertMessage, insertMessage}, {&s.deleteMessage, deleteMessage}, {&s.trim, trimMailbox},
-		{&s.insertEvent, insertEvent}, {&s.deleteEvent, deleteEvent},
-		{&s.insertParcel, insertParcel}, {&s.settle, settleParcel}, {&s.postpone, postponeParcel},
+		{&s.begin, "BEGIN IMMEDIATE"},
+		{&s.end, "COMMIT"},
+		{&s.rollback, "ROLLBACK"},
+		{&s.readPool, readPool},
+		{&s.makePool, makePool},
+		{&s.movePool, movePool},
+		{&s.updateJob, updateJob},
+		{&s.trim, trimMailbox},
+		{&s.settle, settleParcel},
+		{&s.postpone, postponeParcel},
+		{&s.deleteJob, deleteJob},
+		{&s.deleteMessage, deleteMessage},
+		{&s.deleteEvent, deleteEvent},
 	} {
 		st, err := c.prepare(p.query)
 		errs = errors.Join(errs, err)
 		*p.to = st
-		s.all = append(s.all, st)
 	}
-	return errs
+	return errors.Join(errs,
+		s.jobRows.prepare(c, insertJobs()), s.messageRows.prepare(c, insertMessages()),
+		s.eventRows.prepare(c, insertEvents()), s.parcelRows.prepare(c, insertParcels()))
 }
 
+// close is for statements that were all prepared.
 func (s *statements) close() {
-	for _, st := range s.all {
+	for _, st := range []*stmt{
+		s.begin, s.end, s.rollback, s.readPool, s.makePool, s.movePool, s.updateJob, s.trim, s.settle, s.postpone,
+		s.deleteJob, s.deleteMessage, s.deleteEvent,
+	} {
 		st.close()
+	}
+	for _, b := range []*bulk{&s.jobRows, &s.messageRows, &s.eventRows, &s.parcelRows} {
+		b.close()
 	}
 }
 

@@ -272,9 +272,12 @@ func (w *writer) finish() error {
 	return w.err
 }
 
-// stop closes the connection. The last connection to close folds the write-ahead log into the database.
+// stop folds the write-ahead log into the database and closes the connection. Where there is no room for that
+// nothing is lost: the next one to open the database reads the log.
 func (w *writer) stop() error {
-	_, err := w.once("PRAGMA wal_checkpoint(TRUNCATE)")
+	if _, err := w.once("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		w.log.Warn("write-ahead log not folded in", "error", err)
+	}
 	w.statements.close()
-	return errors.Join(err, w.Close())
+	return w.Close()
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -18,11 +19,11 @@ func Bench(b *testing.B, open Open) {
 }
 
 func benchSteps(b *testing.B, s store.Store, pool string, n int) {
-	row := park.PoolRow{State: park.Active, MaxUnits: 1 << 30, LastAt: park.At(Epoch())}
+	row := BenchRow()
 	b.ReportAllocs()
 	b.ResetTimer()
 	for i := range b.N {
-		for _, step := range benchLife(pool, i, n, &row) {
+		for _, step := range Lives(pool, i, n, &row) {
 			if err := s.Commit(b.Context(), step); err != nil {
 				b.Fatal(err)
 			}
@@ -34,11 +35,14 @@ func benchSteps(b *testing.B, s store.Store, pool string, n int) {
 	b.ReportMetric(float64(b.N*2)/seconds, "steps/s")
 }
 
-// benchLife returns the two steps of the life of n tasks.
-func benchLife(pool string, round, n int, row *park.PoolRow) [2]*store.Step {
+// BenchRow is a pool's row before its first step in a benchmark.
+func BenchRow() park.PoolRow {
+	return park.PoolRow{State: park.Active, MaxUnits: 1 << 30, LastAt: park.At(Epoch())}
+}
+
+// Lives returns the two steps of the lives of n tasks: in one they start, in the other they end.
+func Lives(pool string, round, n int, row *park.PoolRow) [2]*store.Step {
 	begin, end := benchStep(pool, row), benchStep(pool, row)
-	end.Row.Rev++
-	row.Rev += 2
 	begin.Inserts = make([]park.Record, 0, n)
 	begin.Events = make([]park.Event, 0, 3*n)
 	end.Updates = make([]store.Update, 0, n)
@@ -75,10 +79,8 @@ func benchLife(pool string, round, n int, row *park.PoolRow) [2]*store.Step {
 }
 
 func benchStep(pool string, row *park.PoolRow) *store.Step {
-	s := &store.Step{PoolID: pool, Row: *row}
-	s.Row.Rev++
-	row.LastAt = park.At(row.LastAt.Add(1000))
-	s.ID = pool + "/" + strconv.FormatInt(row.LastAt.UnixNano(), 36)
-	s.Row.LastAt = row.LastAt
-	return s
+	row.Rev++
+	row.LastAt = park.At(row.LastAt.Add(time.Microsecond))
+	row.LastStep = pool + "/" + strconv.FormatInt(row.Rev, 10)
+	return &store.Step{PoolID: pool, ID: row.LastStep, Row: *row}
 }

@@ -263,7 +263,10 @@ func wantRefused(t *testing.T, s store.Store, f *Feed, bad *store.Step) {
 		t.Fatalf("got error %v, which says that the caller is to blame", err)
 	}
 	wantState(t, s, f)
-	f.Submit(nil)
+	innocent := bad.Inserts[0].TaskID
+	same(t, "records of the refused step", records(t, s, f.pool, innocent), []park.Record(nil))
+	same(t, "parcels of the refused step", outbox(t, s, "d", hours(1), 10), []store.Parcel(nil))
+	f.Submit(func(r *park.Record) { r.TaskID = innocent })
 	commit(t, s, f.Next())
 	wantState(t, s, f)
 }
@@ -273,7 +276,7 @@ func spoiled(f *Feed) *store.Step {
 	row := f.Row
 	row.Rev++
 	row.LastStep = fmt.Sprintf("%s/%d/bad", f.pool, row.Rev)
-	r := park.Record{Spec: park.Spec{PoolID: f.pool, TaskID: "innocent", Tenant: "acme"}, State: park.State{Status: park.Queued}}
+	r := park.Record{Spec: park.Spec{PoolID: f.pool, TaskID: fmt.Sprintf("innocent-%d", row.Rev), Tenant: "acme"}, State: park.State{Status: park.Queued}}
 	return &store.Step{
 		PoolID: f.pool, ID: row.LastStep, Row: row, Inserts: []park.Record{r},
 		Events:   []park.Event{{PoolID: f.pool, Rev: row.Rev, Action: park.ActSubmit, TaskID: r.TaskID}},

@@ -17,7 +17,7 @@ func conflictTests() group {
 		"one step behind":                           behind(1, 2),
 		"a few steps behind":                        behind(20, 3),
 		"hundreds of steps behind":                  behind(300, 1),
-		"thousands of tasks behind":                 behind(10, 1000),
+		"thousands of tasks behind":                 behind(3, 1000),
 		"behind by steps without a task":            testBehindBare,
 		"a pool that others have emptied":           testBehindEmptied,
 	}

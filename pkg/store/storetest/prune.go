@@ -17,6 +17,7 @@ func pruneTests() group {
 		"tasks go in bounded steps":            testPruneTaskSteps,
 		"messages go by age, trimmed or not":   testPruneMessages,
 		"a message's id is not given again":    testPrunedMessageID,
+		"a pruned message may be made anew":    testPrunedMessage,
 		"events go by age":                     testPruneEvents,
 		"late ones go by their own time":       testPruneLate,
 		"a cursor whose event was pruned":      testPrunedCursor,
@@ -168,6 +169,20 @@ func testPrunedMessageID(t *testing.T, s store.Store) {
 		last = found[1].ID
 		same(t, "pruned", pruned(t, s.PruneMessages, hours(1000), 10), 2)
 	}
+}
+
+// testPrunedMessage has a task's id used for another task, long after the first was forgotten.
+func testPrunedMessage(t *testing.T, s store.Store) {
+	deliver(t, s, letter("gpu", 1))
+	found := messages(t, s, alice())
+	if err := s.Trim(t.Context(), "acme", "alice", found[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "pruned", pruned(t, s.PruneMessages, hours(1), 10), 1)
+	later := letter("gpu", 1)
+	later.CreatedAt = hours(30)
+	deliver(t, s, later)
+	same(t, "messages", withoutIDs(messages(t, s, alice())), []park.Message{later})
 }
 
 func testPruneEvents(t *testing.T, s store.Store) {

@@ -63,12 +63,12 @@ func testCancelled(t *testing.T, s store.Store) {
 
 func testThousands(t *testing.T, s store.Store) {
 	f := NewFeed("gpu")
-	for range 5000 {
+	for range 2000 {
 		f.Submit(nil)
 	}
 	commit(t, s, f.Next())
 	wantState(t, s, f)
-	ids := f.Queued[:4000:4000]
+	ids := f.Queued[:1500:1500]
 	if n := len(records(t, s, "gpu", ids...)); n != len(ids) {
 		t.Fatalf("got %d records, want %d", n, len(ids))
 	}

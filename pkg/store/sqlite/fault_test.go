@@ -1,0 +1,143 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/storetest"
+)
+
+// faults are ways in which a database that was opened refuses writes, with what SQLite says then: each breaks the
+// connection that writes, or mends it.
+func faults() map[string]func(w *writer, broken bool) error {
+	return map[string]func(*writer, bool) error{
+		"full": func(w *writer, broken bool) error {
+			limit := "PRAGMA max_page_count = 4294967294"
+			if broken {
+				limit = "PRAGMA max_page_count = 1" // which means: not one page more than there are
+			}
+			_, err := w.once(limit)
+			return err
+		},
+		"readonly": func(w *writer, broken bool) error {
+			_, err := w.once("PRAGMA query_only = " + strconv.FormatInt(flag(broken), 10))
+			return err
+		},
+	}
+}
+
+// wantOutage fails the test unless err is one that the store is to blame for and not the caller.
+func wantOutage(t *testing.T, err error) {
+	t.Helper()
+	if _, conflict := errors.AsType[*store.Conflict](err); err == nil || conflict || park.CodeOf(err) != park.Internal {
+		t.Fatalf("got error %v, want an outage of the store", err)
+	}
+}
+
+// grow commits steps with a lot to write until one fails, and returns the error.
+func grow(ctx context.Context, s *Store, f *storetest.Feed) (*store.Step, error) {
+	for range 1000 {
+		f.Submit(func(r *park.Record) { r.Payload = []byte(`"` + strings.Repeat("x", 64<<10) + `"`) })
+		step := f.Next()
+		if err := s.Commit(ctx, step); err != nil {
+			return step, err
+		}
+	}
+	return nil, nil
+}
+
+func TestFaults(t *testing.T) {
+	for name, set := range faults() {
+		t.Run(name, func(t *testing.T) {
+			s := openHere(t)
+			f := storetest.NewFeed("gpu")
+			f.Submit(nil)
+			if err := s.Commit(t.Context(), f.Next()); err != nil {
+				t.Fatal(err)
+			}
+			toggle := func(broken bool) {
+				t.Helper()
+				if err := set(s.writer, broken); err != nil { // the writer is idle
+					t.Fatal(err)
+				}
+			}
+			toggle(true)
+			step, err := grow(t.Context(), s, f)
+			wantOutage(t, err)
+			wantOutage(t, s.Commit(t.Context(), step))
+			wantRev(t, s, step.Row.Rev-1)
+
+			toggle(false)
+			if err := s.Commit(t.Context(), step); err != nil {
+				t.Fatalf("after the outage: %v", err)
+			}
+			wantRev(t, s, step.Row.Rev)
+		})
+	}
+}
+
+func wantRev(t *testing.T, s *Store, rev int64) {
+	t.Helper()
+	snap, err := s.Load(t.Context(), "gpu")
+	if err != nil || snap.Row.Rev != rev || int64(len(snap.Tasks)) != rev {
+		t.Fatalf("the pool is at rev %d with %d tasks, want %d, %v", snap.Row.Rev, len(snap.Tasks), rev, err)
+	}
+}
+
+// TestEngineOutage sees what clients do: 503 while the store refuses, and 202 again afterwards.
+func TestEngineOutage(t *testing.T) {
+	for name, set := range faults() {
+		t.Run(name, func(t *testing.T) {
+			s := openHere(t)
+			e, err := engine.Open(t.Context(), engine.Config{
+				Pools: []engine.Pool{{
+					PoolSpec: park.PoolSpec{
+						ID: "gpu", Kind: park.GPUVram, MaxUnits: 4, MaxQueueDepth: 1000, Runtime: park.WebWorker,
+						QueueBackend: park.File, MailboxBackend: park.File,
+					},
+				}},
+				Stores: map[park.Backend]store.Store{park.File: s},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer e.Close(context.Background())
+			toggle := func(broken bool) {
+				t.Helper()
+				if err := set(s.writer, broken); err != nil { // the writer is idle: nothing was asked of it that is not answered
+					t.Fatal(err)
+				}
+			}
+			submit := func() error {
+				big := []byte(`"` + strings.Repeat("x", 256<<10) + `"`)
+				r, err := e.Submit(t.Context(), "gpu", []park.Submission{{Payload: big}})
+				if err == nil && r[0].Err != nil {
+					err = r[0].Err
+				}
+				return err
+			}
+			if err := submit(); err != nil {
+				t.Fatal(err)
+			}
+			toggle(true)
+			for range 100 {
+				if err = submit(); err != nil {
+					break
+				}
+			}
+			if code := park.CodeOf(err); code != park.StorageUnavailable || code.HTTPStatus() != 503 {
+				t.Fatalf("got %v (%s), want %s", err, code, park.StorageUnavailable)
+			}
+			toggle(false)
+			if err := submit(); err != nil {
+				t.Fatalf("after the outage: %v", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,124 @@
+package sqlite_test
+
+import (
+	"database/sql"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/parkd-dev/parkd/migrations"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store/sqlite"
+	"github.com/parkd-dev/parkd/pkg/store/storetest"
+)
+
+// alter runs SQL on a database that nobody has open.
+func alter(t *testing.T, path, query string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), query); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestNewerSchemaIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "parkd.db")
+	s := openAt(t, path)
+	f := storetest.NewFeed("gpu")
+	f.Submit(nil)
+	if err := s.Commit(t.Context(), f.Next()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	alter(t, path, "INSERT INTO pl_migrations (version_id, is_applied) VALUES (99, 1)")
+
+	err := wantRefusal(t, path, path, "99", "newer parkd", "downgrade")
+	if m, ok := errors.AsType[*migrations.MismatchError](err); !ok || !m.Newer() {
+		t.Fatalf("got %v, want a mismatch with a newer schema", err)
+	}
+	for name, change := range map[string]func() error{
+		"up":       func() error { _, err := sqlite.MigrateUp(t.Context(), path, false); return err },
+		"up dry":   func() error { _, err := sqlite.MigrateUp(t.Context(), path, true); return err },
+		"down":     func() error { _, err := sqlite.MigrateDown(t.Context(), path, false); return err },
+		"down dry": func() error { _, err := sqlite.MigrateDown(t.Context(), path, true); return err },
+	} {
+		if _, ok := errors.AsType[*migrations.MismatchError](change()); !ok {
+			t.Errorf("%s of a newer schema was not refused", name)
+		}
+	}
+	all, err := sqlite.MigrationStatus(t.Context(), path)
+	if err != nil || all[len(all)-1].Version != 99 {
+		t.Fatalf("status %+v, %v", all, err)
+	}
+
+	alter(t, path, "DELETE FROM pl_migrations WHERE version_id = 99")
+	snap, err := openAt(t, path).Load(t.Context(), "gpu")
+	if err != nil || snap.Row.Rev != 1 {
+		t.Fatalf("after all that the pool is at rev %d, %v", snap.Row.Rev, err)
+	}
+}
+
+func TestMigrate(t *testing.T) {
+	ctx, path := t.Context(), filepath.Join(t.TempDir(), "parkd.db")
+	status := func(want bool) {
+		t.Helper()
+		all, err := sqlite.MigrationStatus(ctx, path)
+		if err != nil || len(all) == 0 {
+			t.Fatalf("status %+v, %v", all, err)
+		}
+		for _, m := range all {
+			if m.AppliedAt.IsZero() == want {
+				t.Fatalf("migration %d applied at %v, want applied: %t", m.Version, m.AppliedAt, want)
+			}
+		}
+	}
+	status(false)
+	planned, err := sqlite.MigrateUp(ctx, path, true)
+	if err != nil || len(planned) == 0 {
+		t.Fatalf("planned %+v, %v", planned, err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("looking has made the file: %v", err)
+	}
+	done, err := sqlite.MigrateUp(ctx, path, false)
+	if err != nil || len(done) != len(planned) {
+		t.Fatalf("applied %+v, %v", done, err)
+	}
+	status(true)
+	if done, err = sqlite.MigrateUp(ctx, path, false); err != nil || len(done) != 0 {
+		t.Fatalf("applied again %+v, %v", done, err)
+	}
+	for range planned {
+		would, err := sqlite.MigrateDown(ctx, path, true)
+		if err != nil || would == nil {
+			t.Fatalf("would take back %+v, %v", would, err)
+		}
+		back, err := sqlite.MigrateDown(ctx, path, false)
+		if err != nil || back == nil || back.Version != would.Version {
+			t.Fatalf("took back %+v, %v", back, err)
+		}
+	}
+	status(false)
+	if back, err := sqlite.MigrateDown(ctx, path, false); err != nil || back != nil {
+		t.Fatalf("took back %+v of an empty database, %v", back, err)
+	}
+
+	s := openAt(t, path)
+	f := storetest.NewFeed("gpu")
+	f.Submit(nil)
+	if err := s.Commit(ctx, f.Next()); err != nil {
+		t.Fatal(err)
+	}
+	found, _, err := s.List(ctx, "gpu", park.TaskQuery{Limit: 1})
+	if err != nil || len(found) != 1 {
+		t.Fatalf("tasks %+v, %v", found, err)
+	}
+}

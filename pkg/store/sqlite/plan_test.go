@@ -1,0 +1,218 @@
+package sqlite
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+func openHere(t testing.TB) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), Config{Path: filepath.Join(t.TempDir(), "parkd.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// hot returns every statement that runs while the daemon serves, by name.
+func hot(t testing.TB) map[string]string {
+	all := map[string]string{
+		"readPool": readPool, "movePool": movePool, "updateJob": updateJob, "deleteJob": deleteJob,
+		"readMessages": readMessages, "trimMailbox": trimMailbox, "deleteMessage": deleteMessage,
+		"deleteEvent": deleteEvent, "seqOfEvent": seqOfEvent, "lastEvent": lastEvent,
+		"probeSteps": probeSteps, "lastStep": lastStep,
+		"freshParcels": freshParcels, "dueParcels": dueParcels, "settleParcel": settleParcel, "postponeParcel": postponeParcel,
+		"loadTasks": loadTasks, "readTasks": readTasks,
+		"oldJobs": oldJobs, "oldMessages": oldMessages, "oldEvents": oldEvents,
+	}
+	for _, tl := range timelines() {
+		all[tl.table+" probe"], all[tl.table+" late"] = tl.probe(), tl.latest60()
+	}
+	for _, status := range append(park.Statuses(), "") {
+		for _, tenant := range []string{"", "acme"} {
+			for _, cursor := range []string{"", "5"} {
+				query, _, err := listQuery("gpu", park.TaskQuery{Status: status, Tenant: tenant, Cursor: cursor, Limit: 10})
+				if err != nil {
+					t.Fatal(err)
+				}
+				all[fmt.Sprintf("list status=%s tenant=%s cursor=%s", status, tenant, cursor)] = query
+			}
+		}
+	}
+	now := park.FromMicro(1)
+	for mask := 1; mask < 64; mask++ {
+		has := func(bit int) bool { return mask&bit != 0 }
+		var q park.AuditQuery
+		var r reach
+		if has(1) {
+			q.TaskID = "x"
+		}
+		if has(2) {
+			q.PoolID = "gpu"
+		}
+		if has(4) {
+			q.Tenant = "acme"
+		}
+		if has(8) {
+			q.Action = park.ActExpire
+		}
+		if has(16) {
+			q.Since, r.from = now, 1
+		}
+		if has(32) {
+			q.Until, r.until = now, 9
+		}
+		all[fmt.Sprintf("events %+v", q)], _ = eventsQuery(q, r)
+		if index(q) == byPool {
+			r.rev, r.ord, r.end = 3, 4, 9
+			all[fmt.Sprintf("events %+v after a cursor", q)], _ = eventsQuery(q, r)
+		}
+		q.Action = park.ActSubmit
+		all[fmt.Sprintf("events %+v", q)], _ = eventsQuery(q, r)
+	}
+	return all
+}
+
+// TestPlans sees that no statement looks at rows that it does not want, but for the filters that no index has, and
+// that none sorts.
+func TestPlans(t *testing.T) {
+	s := openHere(t)
+	for name, query := range hot(t) {
+		for _, line := range plan(t, s, query) {
+			switch {
+			case strings.Contains(line, "USE TEMP B-TREE") && name == "dueParcels": // of ids alone
+			case strings.Contains(line, "USE TEMP B-TREE"):
+				t.Errorf("%s sorts: %s\n%s", name, line, query)
+			case strings.HasPrefix(line, "SCAN json_each"), strings.HasPrefix(line, "SCAN pl_audit_events") && paged(query), name == "lastEvent":
+			case strings.HasPrefix(line, "SCAN"):
+				t.Errorf("%s reads a whole table: %s\n%s", name, line, query)
+			case strings.HasPrefix(line, "SEARCH") && !strings.Contains(line, "USING"):
+				t.Errorf("%s uses no index: %s\n%s", name, line, query)
+			}
+		}
+	}
+}
+
+// paged reports whether a query reads the log itself in the order in which it was written, to fill a page.
+func paged(query string) bool {
+	return !strings.Contains(query, "INDEXED BY") && strings.HasSuffix(query, " ORDER BY seq LIMIT ?")
+}
+
+// TestIndexes sees that queries go by the index that leads to the fewest rows that nobody asked for.
+func TestIndexes(t *testing.T) {
+	s := openHere(t)
+	want := func(query, index string) {
+		t.Helper()
+		if lines := strings.Join(plan(t, s, query), "; "); !strings.Contains(lines, index+" ") {
+			t.Errorf("%s\ngoes by %s, want %s", query, lines, index)
+		}
+	}
+	for _, c := range []struct {
+		q    park.TaskQuery
+		want string
+	}{
+		{park.TaskQuery{}, "pl_queue_jobs_pool"},
+		{park.TaskQuery{Status: park.Completed}, "pl_queue_jobs_pool"},
+		{park.TaskQuery{Tenant: "acme"}, "pl_queue_jobs_tenant"},
+		{park.TaskQuery{Tenant: "acme", Status: park.Completed}, "pl_queue_jobs_tenant"},
+		{park.TaskQuery{Status: park.Running}, "pl_queue_jobs_status"},
+		{park.TaskQuery{Tenant: "acme", Status: park.Failed}, "pl_queue_jobs_status"},
+	} {
+		query, _, err := listQuery("gpu", c.q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(query, c.want)
+	}
+	for _, c := range []struct {
+		q    park.AuditQuery
+		want string
+	}{
+		{park.AuditQuery{TaskID: "x", PoolID: "gpu", Tenant: "acme", Action: park.ActFail}, byTask},
+		{park.AuditQuery{PoolID: "gpu", Tenant: "acme", Action: park.ActFail}, byAction},
+		{park.AuditQuery{PoolID: "gpu", Tenant: "acme", Action: park.ActStart}, byTenant},
+		{park.AuditQuery{PoolID: "gpu", Action: park.ActStart}, byPool},
+		{park.AuditQuery{PoolID: "gpu"}, byPool},
+		{park.AuditQuery{Action: park.ActStart}, byAction},
+	} {
+		query, _ := eventsQuery(c.q, reach{})
+		want(query, c.want)
+	}
+}
+
+func plan(t *testing.T, s *Store, query string) (lines []string) {
+	t.Helper()
+	rows, err := s.db.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, make([]any, strings.Count(query, "?"))...)
+	if err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, parent, unused int
+		var line string
+		if err := rows.Scan(&id, &parent, &unused, &line); err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, line)
+	}
+	if err := rows.Err(); err != nil || len(lines) == 0 {
+		t.Fatalf("%s: no plan, %v", query, err)
+	}
+	return lines
+}
+
+// TestPragmas sees that what answers for durability is set on the connection that writes.
+func TestPragmas(t *testing.T) {
+	s := openHere(t)
+	err := s.write(t.Context(), 1, func(w *writer) error {
+		for query, want := range map[string]any{
+			"PRAGMA synchronous": int64(2), "PRAGMA journal_mode": "wal", "PRAGMA mmap_size": int64(0),
+			"PRAGMA wal_autocheckpoint": int64(checkpointPages),
+		} {
+			if got, err := w.once(query); err != nil || got != want {
+				t.Errorf("%s is %v, want %v (%v)", query, got, want, err)
+			}
+		}
+		return w.assert()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var only int
+	if err := s.db.QueryRowContext(t.Context(), "PRAGMA query_only").Scan(&only); err != nil || only != 1 {
+		t.Errorf("readers may write: query_only is %d, %v", only, err)
+	}
+}
+
+// TestUnsafeConnectionIsRefused sees that the writer does not start where an answered commit could be lost.
+func TestUnsafeConnectionIsRefused(t *testing.T) {
+	for pragma, word := range map[string]string{"synchronous = NORMAL": "synchronous", "journal_mode = DELETE": "journal_mode"} {
+		c, err := connect(t.Context(), source(filepath.Join(t.TempDir(), "x.db"), "mode=rwc", writePragmas()...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &writer{conn: c}
+		if err := w.assert(); err != nil {
+			t.Errorf("as it is opened: %v", err)
+		}
+		if _, err := w.once("PRAGMA " + pragma); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.assert(); err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("with %s: %v", pragma, err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for version, want := range map[string]bool{"3.51.2": false, "3.51.3": true, "3.54": true, "3.51": false, "4.0.0": true, "3.9.9": false} {
+		if atLeast(version, 3, 51, 3) != want {
+			t.Errorf("SQLite %s: want %t", version, want)
+		}
+	}
+}

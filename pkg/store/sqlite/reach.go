@@ -1,0 +1,127 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+const (
+	seqOfEvent = "SELECT seq FROM pl_audit_events WHERE pool_id = ? AND rev = ? AND ord = ?"
+	probeSteps = "SELECT rev, at FROM pl_audit_events INDEXED BY pl_audit_events_step" +
+		" WHERE pool_id = ? AND rev >= ? ORDER BY rev, ord LIMIT 1"
+	lastStep = "SELECT rev FROM pl_audit_events INDEXED BY pl_audit_events_step WHERE pool_id = ? ORDER BY rev DESC LIMIT 1"
+)
+
+// reach is the part of the log in which a query's events lie. Zero fields leave it open.
+type reach struct {
+	from, until int64 // seq
+	rev         int64 // by pool: from the event at (rev, ord) on
+	ord         int
+	end         int64 // and up to the step before
+}
+
+// bound finds the reach of a query from its cursor and its times.
+func (s *Store) bound(ctx context.Context, q park.AuditQuery) (r reach, err error) {
+	if q.Cursor != "" {
+		if err := s.behind(ctx, q, &r); err != nil {
+			return r, err
+		}
+	}
+	find := s.betweenSeqs
+	if index(q) == byPool {
+		find = s.betweenSteps
+	}
+	if err := find(ctx, q, &r); err != nil {
+		return r, fmt.Errorf("read events from %s to %s: %w", q.Since, q.Until, err)
+	}
+	return r, nil
+}
+
+// behind lets the reach begin after the cursor's event, if there is one.
+func (s *Store) behind(ctx context.Context, q park.AuditQuery, r *reach) error {
+	pool, rev, ord, err := park.ParseEventID(q.Cursor)
+	if err != nil {
+		return park.Errorf(park.InvalidRequest, "cursor %v", err)
+	}
+	var seq int64
+	err = s.db.QueryRowContext(ctx, seqOfEvent, pool, rev, ord).Scan(&seq)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+	case err != nil:
+		return fmt.Errorf("read event %s: %w", q.Cursor, err)
+	case pool == q.PoolID && index(q) == byPool:
+		r.rev, r.ord = rev, ord+1
+	default:
+		r.from = seq + 1
+	}
+	return nil
+}
+
+// betweenSeqs narrows the reach to a query's times.
+func (s *Store) betweenSeqs(ctx context.Context, q park.AuditQuery, r *reach) error {
+	if !q.Since.IsZero() {
+		first, err := eventTimes().from(ctx, s.db, q.Since.Micro())
+		if err != nil {
+			return err
+		}
+		r.from = max(r.from, first)
+	}
+	if q.Until.IsZero() {
+		return nil
+	}
+	var err error
+	r.until, err = eventTimes().until(ctx, s.db, q.Until.Micro())
+	return err
+}
+
+// betweenSteps does the same along the steps of one pool, whose time never runs backwards.
+func (s *Store) betweenSteps(ctx context.Context, q park.AuditQuery, r *reach) error {
+	if !q.Since.IsZero() {
+		first, err := s.firstStep(ctx, q.PoolID, q.Since.Micro())
+		if err != nil {
+			return err
+		}
+		if first > r.rev {
+			r.rev, r.ord = first, 0
+		}
+	}
+	if q.Until.IsZero() {
+		return nil
+	}
+	var err error
+	r.end, err = s.firstStep(ctx, q.PoolID, q.Until.Micro())
+	return err
+}
+
+// firstStep returns the first rev of a pool with a time of at least us, or else the one after its last.
+func (s *Store) firstStep(ctx context.Context, pool string, us int64) (int64, error) {
+	var last int64
+	err := s.db.QueryRowContext(ctx, lastStep, pool).Scan(&last)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	low, high := int64(1), last+1
+	for low < high {
+		mid := low + (high-low)/2
+		var rev, at int64
+		err := s.db.QueryRowContext(ctx, probeSteps, pool, mid).Scan(&rev, &at)
+		switch {
+		case errors.Is(err, sql.ErrNoRows): // pruned just now
+			high = mid
+		case err != nil:
+			return 0, err
+		case at >= us:
+			high = mid
+		default:
+			low = rev + 1
+		}
+	}
+	return low, nil
+}
