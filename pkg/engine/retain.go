@@ -24,10 +24,14 @@ func (e *Engine) retain() {
 	every := min(pruneEvery, max(e.cfg.Retention/10, time.Second))
 	for e.rest(every) {
 		before := park.At(e.clock.now().Wall.Add(-e.cfg.Retention))
+		// A task goes last: while it is known its id is not taken anew, and so no message of the old task
+		// stands where one of the new task should.
+		for _, s := range e.stores {
+			e.prune("events", before, s.PruneEvents)
+			e.prune("messages", before, s.PruneMessages)
+		}
 		for _, s := range e.stores {
 			e.prune("tasks", before, s.PruneTasks)
-			e.prune("messages", before, s.PruneMessages)
-			e.prune("events", before, s.PruneEvents)
 		}
 		e.pruneLogs(before)
 	}
