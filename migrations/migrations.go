@@ -15,7 +15,7 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-//go:embed sqlite/*.sql
+//go:embed sqlite/*.sql postgres/*.sql
 var files embed.FS
 
 // table is where a database keeps what was applied to it.
@@ -26,7 +26,8 @@ type Dialect string
 
 // The dialects; each has a folder of its name.
 const (
-	SQLite Dialect = "sqlite"
+	SQLite   Dialect = "sqlite"
+	Postgres Dialect = "postgres"
 )
 
 // Migration is one file of SQL, with the way there and back.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -31,51 +30,11 @@ func insertParcels() insertion {
 	return insertion{into: "pl_outbox", columns: "dest, due, attempts, since, body, payload"}
 }
 
-// body is a parcel's content. Message and Event leave out on the wire what a store needs.
-type body struct {
-	Message *park.Message `json:"message,omitempty"`
-	Tenant  string        `json:"tenant,omitempty"`
-	Key     string        `json:"key,omitempty"`
-	Event   *park.Event   `json:"event,omitempty"`
-	Ord     int           `json:"ord,omitempty"`
-}
-
-// pack returns a parcel's content: its JSON, and apart from it what must stay as it is to the byte.
-func pack(p *store.Parcel) (content, payload []byte, err error) {
-	var b body
-	if p.Message != nil {
-		m := *p.Message
-		payload, m.Payload = m.Payload, nil
-		b.Message, b.Tenant, b.Key = &m, m.Tenant, m.Key
-	}
-	if p.Event != nil {
-		e := *p.Event
-		payload, e.Detail = e.Detail, nil
-		b.Event, b.Ord = &e, e.Ord
-	}
-	content, err = json.Marshal(&b)
-	return content, payload, err
-}
-
-func unpack(p *store.Parcel, content, payload []byte) error {
-	var b body
-	if err := json.Unmarshal(content, &b); err != nil {
-		return fmt.Errorf("content of parcel %d: %w", p.ID, err)
-	}
-	if p.Message = b.Message; p.Message != nil {
-		p.Message.Tenant, p.Message.Key, p.Message.Payload = b.Tenant, b.Key, payload
-	}
-	if p.Event = b.Event; p.Event != nil {
-		p.Event.Ord, p.Event.Detail = b.Ord, payload
-	}
-	return nil
-}
-
 func (w *writer) post(parcels []store.Parcel) error {
 	var bad error
 	err := w.parcelRows.insert(len(parcels), func(args []driver.Value, i int) []driver.Value {
 		p := &parcels[i]
-		content, payload, err := pack(p)
+		content, payload, err := p.Encode()
 		bad = errors.Join(bad, err)
 		return append(args, p.Dest, int64(0), int64(p.Attempts), p.Since.Micro(), content, bytesOrNull(payload))
 	})
@@ -122,7 +81,7 @@ func parcels(rows *sql.Rows, dest string) (found []store.Parcel, err error) {
 			return nil, err
 		}
 		p.Since = park.FromMicro(since)
-		if err := unpack(&p, content, payload); err != nil {
+		if err := p.Decode(content, payload); err != nil {
 			return nil, err
 		}
 		found = append(found, p)

@@ -105,6 +105,7 @@ func race(ctx context.Context, s store.Store, pool, who string) error {
 		id := who + "-" + strconv.Itoa(lap)
 		row := snap.Row
 		row.Rev, row.Used, row.State, row.LastStep = row.Rev+1, row.Used+1, park.Active, id
+		row.MaxUnits = racers * laps
 		step := &store.Step{
 			PoolID: pool, ID: id, Row: row,
 			Inserts: []park.Record{{Spec: park.Spec{PoolID: pool, TaskID: id, Units: 1}, State: park.State{Status: park.Running}}},

@@ -1,0 +1,339 @@
+-- Times are microseconds since the Unix epoch, 0 where there is none; durations are nanoseconds.
+--
+-- Rows of jobs, messages and events are numbered in the order of their transactions: seq is the transaction's id,
+-- shifted left by 24 bits, plus the row's number in it. Below the id of the oldest transaction that is still under
+-- way the order is final: nothing comes to lie behind someone who reads along seq. A sequence could not promise
+-- that, for its numbers are drawn in another order than transactions commit. A server that a dump was restored on
+-- counts its transactions anew: pl_rebase then lifts the numbers above those that are there.
+
+-- +goose Up
+CREATE TABLE pl_pools (
+    pool_id          text   PRIMARY KEY,
+    rev              bigint NOT NULL, -- the last committed step
+    max_units        bigint NOT NULL,
+    max_queue_depth  bigint NOT NULL,
+    state            text   NOT NULL,
+    used             bigint NOT NULL CHECK (used >= 0),
+    queued           bigint NOT NULL CHECK (queued >= 0),
+    last_at          bigint NOT NULL,
+    configured_units bigint NOT NULL,
+    configured_depth bigint NOT NULL,
+    last_step        text   NOT NULL
+) WITH (fillfactor = 10); -- one row a page and room for its next versions: a step must not search for either
+
+-- +goose StatementBegin
+CREATE FUNCTION pl_guard_capacity() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.used > NEW.max_units AND (TG_OP = 'INSERT' OR NEW.used > OLD.used) THEN
+        RAISE EXCEPTION 'a step of pool % would raise its use to % of % units', NEW.pool_id, NEW.used, NEW.max_units
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'pl_pools_capacity';
+    END IF;
+    RETURN NEW;
+END $$;
+-- +goose StatementEnd
+CREATE TRIGGER pl_pools_capacity BEFORE INSERT OR UPDATE ON pl_pools FOR EACH ROW EXECUTE FUNCTION pl_guard_capacity();
+
+-- The tasks that the latest steps touched, for nodes that have fallen behind.
+CREATE TABLE pl_steps (
+    pool_id text   NOT NULL,
+    rev     bigint NOT NULL,
+    step_id text   NOT NULL,
+    tasks   text[] NOT NULL,
+    PRIMARY KEY (pool_id, rev)
+);
+
+CREATE TABLE pl_queue_jobs (
+    seq          bigint  NOT NULL,
+    pool_id      text    NOT NULL,
+    task_id      text    NOT NULL,
+    tenant       text    NOT NULL,
+    status       text    NOT NULL,
+    priority     bigint  NOT NULL,
+    rank         bigint  NOT NULL, -- place among the queued of its priority, the lowest first
+    units        bigint  NOT NULL,
+    attempt      bigint  NOT NULL,
+    strikes      bigint  NOT NULL,
+    cancelled    boolean NOT NULL,
+    submitted_at bigint  NOT NULL,
+    started_at   bigint  NOT NULL,
+    ended_at     bigint  NOT NULL,
+    not_before   bigint  NOT NULL,
+    deadline     bigint  NOT NULL,
+    timeout      bigint  NOT NULL,
+    lease_ttl    bigint  NOT NULL,
+    max_attempts bigint  NOT NULL,
+    backoff      bigint  NOT NULL,
+    digest       bigint  NOT NULL,
+    mailbox_key  text    NOT NULL,
+    node         text    NOT NULL,
+    lease        text    NOT NULL,
+    reason       text    NOT NULL,
+    message      text    NOT NULL,
+    work_dir     text    NOT NULL,
+    command      bytea, -- a JSON array
+    result       bytea, -- JSON, to the byte as it came
+    payload      bytea, -- the same
+    PRIMARY KEY (pool_id, task_id)
+);
+CREATE UNIQUE INDEX pl_queue_jobs_pool ON pl_queue_jobs (pool_id, seq);
+CREATE INDEX pl_queue_jobs_status ON pl_queue_jobs (pool_id, status, seq) WHERE status <> 'completed';
+CREATE INDEX pl_queue_jobs_tenant ON pl_queue_jobs (pool_id, tenant, seq);
+CREATE INDEX pl_queue_jobs_priority ON pl_queue_jobs (pool_id, priority DESC, rank) WHERE status = 'queued';
+CREATE INDEX pl_queue_jobs_deadline ON pl_queue_jobs (deadline) WHERE status = 'queued' AND deadline <> 0;
+CREATE INDEX pl_queue_jobs_ended ON pl_queue_jobs (ended_at) WHERE status NOT IN ('queued', 'running');
+
+CREATE TABLE pl_mailbox_messages (
+    seq         bigint  PRIMARY KEY, -- the message's id: never given twice
+    tenant      text    NOT NULL,
+    mailbox_key text    NOT NULL,
+    pool_id     text    NOT NULL,
+    task_id     text    NOT NULL,
+    status      text    NOT NULL,
+    reason      text    NOT NULL,
+    message     text    NOT NULL,
+    attempt     bigint  NOT NULL,
+    created_at  bigint  NOT NULL,
+    trimmed     boolean NOT NULL DEFAULT false, -- kept only so that the message is not taken once more
+    payload     bytea -- JSON
+);
+CREATE UNIQUE INDEX pl_mailbox_messages_task ON pl_mailbox_messages (pool_id, task_id);
+CREATE INDEX pl_mailbox_messages_key ON pl_mailbox_messages (tenant, mailbox_key, seq) INCLUDE (created_at) WHERE NOT trimmed;
+CREATE INDEX pl_mailbox_messages_created ON pl_mailbox_messages (created_at);
+
+CREATE TABLE pl_audit_events (
+    seq     bigint NOT NULL,
+    pool_id text   NOT NULL,
+    rev     bigint NOT NULL,
+    ord     bigint NOT NULL,
+    at      bigint NOT NULL,
+    action  text   NOT NULL,
+    task_id text   NOT NULL, -- '' where the event is the pool's
+    tenant  text   NOT NULL,
+    units   bigint NOT NULL,
+    attempt bigint NOT NULL,
+    node    text   NOT NULL,
+    detail  bytea, -- a JSON object
+    PRIMARY KEY (pool_id, rev, ord)
+);
+CREATE UNIQUE INDEX pl_audit_events_seq ON pl_audit_events (seq);
+CREATE INDEX pl_audit_events_task ON pl_audit_events (task_id, seq);
+CREATE INDEX pl_audit_events_tenant ON pl_audit_events (tenant, seq);
+CREATE INDEX pl_audit_events_action ON pl_audit_events (action, seq) WHERE action NOT IN ('submit', 'enqueue', 'start', 'complete');
+
+-- The times of events between two seqs, both included: an index by time of a few rows for millions of events.
+-- What was written after the last segment is in none yet.
+CREATE TABLE pl_audit_segments (
+    first_seq bigint PRIMARY KEY,
+    last_seq  bigint NOT NULL,
+    min_at    bigint NOT NULL,
+    max_at    bigint NOT NULL
+);
+
+CREATE TABLE pl_outbox (
+    parcel_id bigint PRIMARY KEY,
+    dest      text   NOT NULL,
+    due       bigint NOT NULL, -- 0: not put off yet
+    attempts  bigint NOT NULL,
+    since     bigint NOT NULL,
+    body      bytea  NOT NULL, -- JSON
+    payload   bytea            -- the message's payload or the event's detail
+);
+CREATE INDEX pl_outbox_due ON pl_outbox (dest, due, parcel_id);
+
+-- A node is alive while its counter moves. Who has not seen it move for long enough marks it as dead.
+CREATE TABLE pl_nodes (
+    node_id    text        PRIMARY KEY,
+    counter    bigint      NOT NULL,
+    dead       boolean     NOT NULL DEFAULT false,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    beat_at    timestamptz NOT NULL DEFAULT now() -- for people: nothing is decided by it
+) WITH (fillfactor = 50);
+
+-- What a step is made of, in the order in which parkd writes the fields.
+CREATE TYPE pl_step AS (
+    pool_id text, step_id text, rev bigint, max_units bigint, max_queue_depth bigint, state text, used bigint,
+    queued bigint, last_at bigint, configured_units bigint, configured_depth bigint
+);
+CREATE TYPE pl_job AS (
+    task_id text, tenant text, status text, priority bigint, rank bigint, units bigint, attempt bigint, strikes bigint,
+    cancelled boolean, submitted_at bigint, started_at bigint, ended_at bigint, not_before bigint, deadline bigint,
+    timeout bigint, lease_ttl bigint, max_attempts bigint, backoff bigint, digest bigint, mailbox_key text, node text,
+    lease text, reason text, message text, work_dir text, command bytea, result bytea, payload bytea
+);
+CREATE TYPE pl_change AS (
+    task_id text, status text, rank bigint, attempt bigint, strikes bigint, cancelled boolean, started_at bigint,
+    ended_at bigint, not_before bigint, lease_ttl bigint, node text, lease text, reason text, message text, result bytea
+);
+CREATE TYPE pl_message AS (
+    tenant text, mailbox_key text, pool_id text, task_id text, status text, reason text, message text, attempt bigint,
+    created_at bigint, payload bytea
+);
+CREATE TYPE pl_event AS (
+    pool_id text, rev bigint, ord bigint, at bigint, action text, task_id text, tenant text, units bigint, attempt bigint,
+    node text, detail bytea
+);
+CREATE TYPE pl_parcel AS (dest text, attempts bigint, since bigint, body bytea, payload bytea);
+
+-- What is added to a transaction's id.
+CREATE TABLE pl_base (base bigint NOT NULL);
+INSERT INTO pl_base VALUES (0);
+
+-- pl_number returns the first number of this transaction's rows.
+CREATE FUNCTION pl_number() RETURNS bigint LANGUAGE sql AS
+    $$ SELECT (base + pg_current_xact_id()::text::bigint) << 24 FROM pl_base $$;
+
+-- pl_final returns the seq below which the order is final, by the statement's own snapshot. A transaction of anyone
+-- else on the server holds it up; see pl_horizon.
+CREATE FUNCTION pl_final() RETURNS bigint LANGUAGE sql STABLE AS
+    $$ SELECT (base + pg_snapshot_xmin(pg_current_snapshot())::text::bigint) << 24 FROM pl_base $$;
+
+-- pl_rebase sees that new rows are numbered above those that are there. Every node calls it before it writes.
+-- +goose StatementBegin
+CREATE FUNCTION pl_rebase() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    top  bigint := greatest((SELECT max(seq) FROM pl_mailbox_messages),
+        (SELECT max(seq) FROM pl_audit_events), (SELECT max(last_seq) FROM pl_audit_segments), (SELECT max(parcel_id) FROM pl_outbox), 0) >> 24;
+BEGIN
+    UPDATE pl_base SET base = top + 1 - pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+    WHERE base + pg_snapshot_xmax(pg_current_snapshot())::text::bigint <= top;
+END $$;
+-- +goose StatementEnd
+
+-- pl_horizon returns the same for later statements, and only writers of the numbered tables hold it up. Each of them
+-- has locked one of the tables before it got its transaction id.
+-- +goose StatementBegin
+CREATE FUNCTION pl_horizon() RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    next   bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+    behind bigint;
+BEGIN
+    -- pg_locks has the lower half of a transaction's id: behind is its distance from the next one.
+    SELECT max(d) INTO behind FROM (
+        SELECT (next - x.transactionid::text::bigint) & 4294967295 AS d
+        FROM pg_locks x
+        WHERE x.locktype = 'transactionid' AND x.granted AND x.mode = 'ExclusiveLock' AND x.pid IN (
+            SELECT l.pid FROM pg_locks l
+            WHERE l.locktype = 'relation' AND l.mode IN ('RowShareLock', 'RowExclusiveLock')
+              AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+              AND l.relation IN ('pl_pools'::regclass, 'pl_audit_events'::regclass, 'pl_mailbox_messages'::regclass)
+              AND l.pid <> pg_backend_pid())
+    ) distances WHERE d < 2147483648;
+    RETURN (SELECT base FROM pl_base) + next - coalesce(behind, 0) << 24;
+END $$;
+-- +goose StatementEnd
+
+-- pl_deliver and pl_append add what is not there yet, numbered from start on.
+CREATE FUNCTION pl_deliver(start bigint, messages pl_message[]) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO pl_mailbox_messages (seq, tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at, payload)
+    SELECT start + n, m.tenant, m.mailbox_key, m.pool_id, m.task_id, m.status, m.reason, m.message, m.attempt, m.created_at, m.payload
+    FROM unnest(messages) WITH ORDINALITY AS m (tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at, payload, n)
+    ORDER BY n ON CONFLICT (pool_id, task_id) DO NOTHING
+$$;
+CREATE FUNCTION pl_append(start bigint, events pl_event[]) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO pl_audit_events (seq, pool_id, rev, ord, at, action, task_id, tenant, units, attempt, node, detail)
+    SELECT start + n, e.pool_id, e.rev, e.ord, e.at, e.action, e.task_id, e.tenant, e.units, e.attempt, e.node, e.detail
+    FROM unnest(events) WITH ORDINALITY AS e (pool_id, rev, ord, at, action, task_id, tenant, units, attempt, node, detail, n)
+    ORDER BY n ON CONFLICT (pool_id, rev, ord) DO NOTHING
+$$;
+
+-- pl_changes tells a node at an older rev what came since, as JSON: the pool's row, and every task that was touched,
+-- or reload where that is too much or too long ago.
+-- +goose StatementBegin
+CREATE FUNCTION pl_changes(pool text, since bigint) RETURNS text LANGUAGE plpgsql STABLE SET jit = off AS $$
+DECLARE
+    p       pl_pools;
+    touched text[];
+    steps   bigint;
+    size    bigint;
+BEGIN
+    SELECT * INTO p FROM pl_pools WHERE pool_id = pool;
+    IF p IS NULL THEN
+        RETURN json_build_object('reload', since <> 0)::text;
+    END IF;
+    SELECT count(*), coalesce(sum(cardinality(tasks)), 0) INTO steps, size FROM pl_steps WHERE pool_id = pool AND rev > since;
+    IF since > p.rev OR steps < p.rev - since OR size > 4096 THEN
+        RETURN json_build_object('row', row_to_json(p), 'reload', true)::text;
+    END IF;
+    SELECT array_agg(DISTINCT t) INTO touched FROM pl_steps s, unnest(s.tasks) AS t WHERE s.pool_id = pool AND s.rev > since;
+    RETURN json_build_object('row', row_to_json(p), 'changed', (
+        SELECT coalesce(json_agg(j), '[]') FROM (
+            SELECT pool_id, task_id, tenant, status, priority, rank, units, attempt, strikes, cancelled, submitted_at,
+                started_at, ended_at, not_before, deadline, timeout, lease_ttl, max_attempts, backoff, digest, mailbox_key,
+                node, lease, reason, message
+            FROM pl_queue_jobs WHERE pool_id = pool AND task_id = ANY (touched)) AS j))::text;
+END $$;
+-- +goose StatementEnd
+
+-- pl_commit is a step. It returns NULL once the step is done, or was done before, and else what pl_changes says. All of
+-- it runs in the server: no lock is held while a client thinks.
+-- +goose StatementBegin
+CREATE FUNCTION pl_commit(s pl_step, jobs pl_job[], changes pl_change[], messages pl_message[], events pl_event[], parcels pl_parcel[])
+RETURNS text LANGUAGE plpgsql SET lock_timeout = '5s' SET enable_seqscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
+DECLARE
+    start   bigint;
+    changed bigint;
+BEGIN
+    IF s.rev = 1 THEN
+        INSERT INTO pl_pools VALUES (s.pool_id, 1, s.max_units, s.max_queue_depth, s.state, s.used, s.queued, s.last_at,
+            s.configured_units, s.configured_depth, s.step_id)
+        ON CONFLICT DO NOTHING;
+    ELSE
+        UPDATE pl_pools p SET rev = s.rev, max_units = s.max_units, max_queue_depth = s.max_queue_depth, state = s.state,
+            used = s.used, queued = s.queued, last_at = s.last_at, configured_units = s.configured_units,
+            configured_depth = s.configured_depth, last_step = s.step_id
+        WHERE p.pool_id = s.pool_id AND p.rev = s.rev - 1;
+    END IF;
+    IF NOT FOUND THEN
+        IF EXISTS (SELECT FROM pl_steps p WHERE p.pool_id = s.pool_id AND p.rev = s.rev AND p.step_id = s.step_id) THEN
+            RETURN NULL;
+        END IF;
+        RETURN pl_changes(s.pool_id, s.rev - 1);
+    END IF;
+
+    start := pl_number();
+    IF cardinality(jobs) > 0 THEN
+        INSERT INTO pl_queue_jobs (seq, pool_id, task_id, tenant, status, priority, rank, units, attempt, strikes, cancelled,
+            submitted_at, started_at, ended_at, not_before, deadline, timeout, lease_ttl, max_attempts, backoff, digest,
+            mailbox_key, node, lease, reason, message, work_dir, command, result, payload)
+        SELECT start + n, s.pool_id, task_id, tenant, status, priority, rank, units, attempt, strikes, cancelled,
+            submitted_at, started_at, ended_at, not_before, deadline, timeout, lease_ttl, max_attempts, backoff, digest,
+            mailbox_key, node, lease, reason, message, work_dir, command, result, payload
+        FROM unnest(jobs) WITH ORDINALITY AS j (task_id, tenant, status, priority, rank, units, attempt, strikes, cancelled,
+            submitted_at, started_at, ended_at, not_before, deadline, timeout, lease_ttl, max_attempts, backoff, digest,
+            mailbox_key, node, lease, reason, message, work_dir, command, result, payload, n);
+    END IF;
+    IF cardinality(changes) > 0 THEN
+        UPDATE pl_queue_jobs j SET status = c.status, rank = c.rank, attempt = c.attempt, strikes = c.strikes,
+            cancelled = c.cancelled, started_at = c.started_at, ended_at = c.ended_at, not_before = c.not_before,
+            lease_ttl = c.lease_ttl, node = c.node, lease = c.lease, reason = c.reason, message = c.message, result = c.result
+        FROM unnest(changes) AS c WHERE j.pool_id = s.pool_id AND j.task_id = c.task_id;
+        GET DIAGNOSTICS changed = ROW_COUNT;
+        IF changed <> cardinality(changes) THEN
+            RAISE EXCEPTION 'a step of pool % changes % tasks, but there are % of them', s.pool_id, cardinality(changes), changed;
+        END IF;
+    END IF;
+    IF cardinality(messages) > 0 THEN
+        PERFORM pl_deliver(start, messages);
+    END IF;
+    IF cardinality(events) > 0 THEN
+        PERFORM pl_append(start, events);
+    END IF;
+    IF cardinality(parcels) > 0 THEN
+        INSERT INTO pl_outbox (parcel_id, dest, due, attempts, since, body, payload)
+        SELECT start + n, dest, 0, attempts, since, body, payload
+        FROM unnest(parcels) WITH ORDINALITY AS o (dest, attempts, since, body, payload, n);
+    END IF;
+    INSERT INTO pl_steps SELECT s.pool_id, s.rev, s.step_id,
+        ARRAY(SELECT task_id FROM unnest(jobs) UNION ALL SELECT task_id FROM unnest(changes));
+    DELETE FROM pl_steps WHERE pool_id = s.pool_id AND rev = s.rev - 512;
+    RETURN NULL;
+END $$;
+-- +goose StatementEnd
+
+-- +goose Down
+DROP FUNCTION pl_commit, pl_changes, pl_append, pl_deliver, pl_horizon, pl_final, pl_number;
+DROP TYPE pl_step, pl_job, pl_change, pl_message, pl_event, pl_parcel;
+DROP FUNCTION pl_rebase;
+DROP TABLE pl_base, pl_nodes, pl_outbox, pl_audit_segments, pl_audit_events, pl_mailbox_messages, pl_queue_jobs, pl_steps, pl_pools;
+DROP FUNCTION pl_guard_capacity;

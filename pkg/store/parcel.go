@@ -1,0 +1,50 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// parcelBody is a parcel's content as a database keeps it. Message and Event leave out in their JSON what a store
+// needs.
+type parcelBody struct {
+	Message *park.Message `json:"message,omitempty"`
+	Tenant  string        `json:"tenant,omitempty"`
+	Key     string        `json:"key,omitempty"`
+	Event   *park.Event   `json:"event,omitempty"`
+	Ord     int           `json:"ord,omitempty"`
+}
+
+// Encode returns the parcel's content: as JSON, and apart from it what must stay as it is to the byte.
+func (p *Parcel) Encode() (content, payload []byte, err error) {
+	var b parcelBody
+	if p.Message != nil {
+		m := *p.Message
+		payload, m.Payload = m.Payload, nil
+		b.Message, b.Tenant, b.Key = &m, m.Tenant, m.Key
+	}
+	if p.Event != nil {
+		e := *p.Event
+		payload, e.Detail = e.Detail, nil
+		b.Event, b.Ord = &e, e.Ord
+	}
+	content, err = json.Marshal(&b)
+	return content, payload, err
+}
+
+// Decode sets the parcel's content to what Encode returned.
+func (p *Parcel) Decode(content, payload []byte) error {
+	var b parcelBody
+	if err := json.Unmarshal(content, &b); err != nil {
+		return fmt.Errorf("content of parcel %d: %w", p.ID, err)
+	}
+	if p.Message = b.Message; p.Message != nil {
+		p.Message.Tenant, p.Message.Key, p.Message.Payload = b.Tenant, b.Key, payload
+	}
+	if p.Event = b.Event; p.Event != nil {
+		p.Event.Ord, p.Event.Detail = b.Ord, payload
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+const (
+	appendEvents = "SELECT pl_append(pl_number(), $1::pl_event[])"
+	eventFields  = "seq, pl_final(), pool_id, rev, ord, at, action, task_id, tenant, units, attempt, node, detail"
+	seqOfEvent   = "SELECT seq FROM pl_audit_events WHERE pool_id = $1 AND rev = $2 AND ord = $3"
+	lastEvent    = "SELECT pool_id, rev, ord FROM pl_audit_events WHERE seq < pl_final() ORDER BY seq DESC LIMIT 1"
+)
+
+// Append implements [store.Audit].
+func (s *Store) Append(ctx context.Context, events []park.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	_, err := s.call(ctx, appendEvents, func(t *types) ([][]byte, error) { return [][]byte{t.events(events)}, nil })
+	if err != nil {
+		return fmt.Errorf("append %d events: %w", len(events), err)
+	}
+	return nil
+}
+
+// LastEvent implements [store.Audit]. Events whose place is not final yet come after it.
+func (s *Store) LastEvent(ctx context.Context) (id string, err error) {
+	err = s.do(ctx, func(ctx context.Context) error {
+		var pool string
+		var rev int64
+		var ord int
+		err := s.pool.QueryRow(ctx, lastEvent).Scan(&pool, &rev, &ord)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			id = ""
+			return nil
+		case err == nil:
+			id = park.EventID(pool, rev, ord)
+		}
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("read last event: %w", err)
+	}
+	return id, nil
+}
+
+// Events implements [store.Audit].
+func (s *Store) Events(ctx context.Context, q park.AuditQuery) ([]park.Event, error) {
+	var found []park.Event
+	reaches, err := s.reach(ctx, q)
+	for _, r := range reaches {
+		left := q
+		if left.Limit -= len(found); left.Limit <= 0 {
+			break
+		}
+		var more []park.Event
+		if more, err = s.events(ctx, left, r); err != nil {
+			break
+		}
+		found = append(found, more...)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read events: %w", err)
+	}
+	return found, nil
+}
+
+// events reads one part of the log. One pool's events need no patience: they become visible in their order.
+func (s *Store) events(ctx context.Context, q park.AuditQuery, r reach) (found []park.Event, err error) {
+	read := func(ctx context.Context, below int64) ([]park.Event, []int64, int64, error) {
+		query, args := eventsQuery(q, r, below)
+		rows, err := s.pool.Query(ctx, query, args...)
+		if err != nil {
+			return nil, nil, 0, err
+		}
+		return events(rows)
+	}
+	if !bySteps(q) {
+		return inOrder(ctx, s, read)
+	}
+	err = s.do(ctx, func(ctx context.Context) error {
+		found, _, _, err = read(ctx, math.MaxInt64)
+		return err
+	})
+	return found, err
+}
+
+// bySteps reports whether a query is answered along one pool's steps rather than along seq.
+func bySteps(q park.AuditQuery) bool {
+	return q.PoolID != "" && q.TaskID == "" && q.Tenant == "" && (q.Action == "" || common(q.Action))
+}
+
+func eventsQuery(q park.AuditQuery, r reach, below int64) (string, []any) {
+	w := where{}
+	if q.PoolID != "" {
+		w.add("pool_id = ", q.PoolID)
+	}
+	if q.TaskID != "" {
+		w.add("task_id = ", storable(q.TaskID))
+	}
+	if q.Tenant != "" {
+		w.add("tenant = ", storable(q.Tenant))
+	}
+	if q.Action != "" {
+		w.add("action = ", string(q.Action))
+		if !common(q.Action) {
+			w.terms = append(w.terms, rareActions)
+		}
+	}
+	r.narrow(&w, below)
+	if !q.Since.IsZero() {
+		w.add("at >= ", q.Since.Micro())
+	}
+	if !q.Until.IsZero() {
+		w.add("at < ", q.Until.Micro())
+	}
+	order := "seq"
+	if bySteps(q) {
+		order = "pool_id, rev, ord"
+	}
+	return "SELECT " + eventFields + " FROM pl_audit_events" + w.clause() + " ORDER BY " + order + " LIMIT " + w.arg(q.Limit), w.args
+}
+
+// rareActions is the condition of an index.
+const rareActions = "action NOT IN ('submit', 'enqueue', 'start', 'complete')"
+
+func common(a park.Action) bool {
+	return a == park.ActSubmit || a == park.ActEnqueue || a == park.ActStart || a == park.ActComplete
+}
+
+func events(rows pgx.Rows) (found []park.Event, seqs []int64, final int64, err error) {
+	defer rows.Close()
+	for rows.Next() {
+		var e park.Event
+		var seq, at int64
+		err := rows.Scan(&seq, &final, &e.PoolID, &e.Rev, &e.Ord, &at, (*string)(&e.Action), &e.TaskID, &e.Tenant, &e.Units,
+			&e.Attempt, &e.Node, (*[]byte)(&e.Detail))
+		if err != nil {
+			return nil, nil, 0, err
+		}
+		e.EventID, e.At = park.EventID(e.PoolID, e.Rev, e.Ord), park.FromMicro(at)
+		found, seqs = append(found, e), append(seqs, seq)
+	}
+	return found, seqs, final, rows.Err()
+}

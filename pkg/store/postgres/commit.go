@@ -1,0 +1,198 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+const (
+	commitStep = "SELECT pl_commit($1::pl_step, $2::pl_job[], $3::pl_change[], $4::pl_message[], $5::pl_event[], $6::pl_parcel[])"
+	readSince  = "SELECT pl_changes($1, $2)"
+)
+
+// Commit implements [store.Queue]. It is one call of a function in the server, and so one round trip and one flush.
+// A step that was committed before is recognized however many steps of other nodes came after it, within reason.
+func (s *Store) Commit(ctx context.Context, step *store.Step) error {
+	if step.ID == "" {
+		return errors.New("a step needs an id")
+	}
+	reply, err := s.call(ctx, commitStep, func(t *types) ([][]byte, error) {
+		parcels, err := t.parcels(step.Outbox)
+		return [][]byte{
+			t.step(step), t.jobs(step.Inserts), t.changes(step.Updates), t.messages(step.Messages), t.events(step.Events), parcels,
+		}, err
+	})
+	if err != nil {
+		return fmt.Errorf("commit rev %d of pool %s: %w", step.Row.Rev, step.PoolID, err)
+	}
+	if reply == nil {
+		return nil
+	}
+	c, err := parseConflict(reply)
+	if err != nil {
+		return fmt.Errorf("commit rev %d of pool %s: %w", step.Row.Rev, step.PoolID, err)
+	}
+	return c
+}
+
+// Since implements [store.Shared].
+func (s *Store) Since(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
+	var reply []byte
+	err := s.do(ctx, func(ctx context.Context) error { return s.pool.QueryRow(ctx, readSince, pool, rev).Scan(&reply) })
+	if err != nil {
+		return nil, fmt.Errorf("read what came after rev %d of pool %s: %w", rev, pool, err)
+	}
+	c, err := parseConflict(reply)
+	if err != nil {
+		return nil, fmt.Errorf("read what came after rev %d of pool %s: %w", rev, pool, err)
+	}
+	if c.Row.Rev == rev {
+		return nil, nil
+	}
+	return c, nil
+}
+
+func (t *types) step(s *store.Step) []byte {
+	w := newRows(t.oid["pl_step"], 11, 1)
+	r := &s.Row
+	w.next()
+	w.text(s.PoolID)
+	w.text(s.ID)
+	w.int(r.Rev)
+	w.int(r.MaxUnits)
+	w.int(int64(r.MaxQueueDepth))
+	w.text(string(r.State))
+	w.int(r.Used)
+	w.int(int64(r.Queued))
+	w.int(r.LastAt.Micro())
+	w.int(r.ConfiguredUnits)
+	w.int(int64(r.ConfiguredDepth))
+	return w.record()
+}
+
+func (t *types) jobs(records []park.Record) []byte {
+	w := newRows(t.oid["pl_job"], 28, len(records))
+	for i := range records {
+		r := &records[i]
+		var command []byte
+		if len(r.Command) > 0 {
+			command, _ = json.Marshal(r.Command)
+		}
+		w.next()
+		w.text(r.TaskID)
+		w.text(r.Tenant)
+		w.text(string(r.Status))
+		w.int(int64(r.Priority))
+		w.int(r.Rank)
+		w.int(r.Units)
+		w.int(int64(r.Attempt))
+		w.int(int64(r.Strikes))
+		w.bool(r.Cancelled)
+		w.int(r.SubmittedAt.Micro())
+		w.int(r.StartedAt.Micro())
+		w.int(r.EndedAt.Micro())
+		w.int(r.NotBefore.Micro())
+		w.int(r.Deadline.Micro())
+		w.int(int64(r.Timeout))
+		w.int(int64(r.LeaseTTL))
+		w.int(int64(r.Retry.MaxAttempts))
+		w.int(int64(r.Retry.Backoff))
+		w.int(int64(r.Digest))
+		w.text(r.MailboxKey)
+		w.text(r.Node)
+		w.text(r.Lease)
+		w.text(r.Reason)
+		w.text(r.Message)
+		w.text(r.WorkDir)
+		w.bytes(command)
+		w.bytes(r.Result)
+		w.bytes(r.Payload)
+	}
+	return w.array()
+}
+
+func (t *types) changes(updates []store.Update) []byte {
+	w := newRows(t.oid["pl_change"], 15, len(updates))
+	for i := range updates {
+		s := &updates[i].State
+		w.next()
+		w.text(updates[i].TaskID)
+		w.text(string(s.Status))
+		w.int(s.Rank)
+		w.int(int64(s.Attempt))
+		w.int(int64(s.Strikes))
+		w.bool(s.Cancelled)
+		w.int(s.StartedAt.Micro())
+		w.int(s.EndedAt.Micro())
+		w.int(s.NotBefore.Micro())
+		w.int(int64(s.LeaseTTL))
+		w.text(s.Node)
+		w.text(s.Lease)
+		w.text(s.Reason)
+		w.text(s.Message)
+		w.bytes(s.Result)
+	}
+	return w.array()
+}
+
+func (t *types) messages(messages []park.Message) []byte {
+	w := newRows(t.oid["pl_message"], 10, len(messages))
+	for i := range messages {
+		m := &messages[i]
+		w.next()
+		w.text(m.Tenant)
+		w.text(m.Key)
+		w.text(m.PoolID)
+		w.text(m.TaskID)
+		w.text(string(m.Status))
+		w.text(m.Reason)
+		w.text(m.Message)
+		w.int(int64(m.Attempt))
+		w.int(m.CreatedAt.Micro())
+		w.bytes(m.Payload)
+	}
+	return w.array()
+}
+
+func (t *types) events(events []park.Event) []byte {
+	w := newRows(t.oid["pl_event"], 11, len(events))
+	for i := range events {
+		e := &events[i]
+		w.next()
+		w.text(e.PoolID)
+		w.int(e.Rev)
+		w.int(int64(e.Ord))
+		w.int(e.At.Micro())
+		w.text(string(e.Action))
+		w.text(e.TaskID)
+		w.text(e.Tenant)
+		w.int(e.Units)
+		w.int(int64(e.Attempt))
+		w.text(e.Node)
+		w.bytes(e.Detail)
+	}
+	return w.array()
+}
+
+func (t *types) parcels(parcels []store.Parcel) ([]byte, error) {
+	w := newRows(t.oid["pl_parcel"], 5, len(parcels))
+	for i := range parcels {
+		p := &parcels[i]
+		content, payload, err := p.Encode()
+		if err != nil {
+			return nil, fmt.Errorf("parcel for %s: %w", p.Dest, err)
+		}
+		w.next()
+		w.text(p.Dest)
+		w.int(int64(p.Attempts))
+		w.int(p.Since.Micro())
+		w.bytes(content)
+		w.bytes(payload)
+	}
+	return w.array(), nil
+}

@@ -1,0 +1,100 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+const (
+	deliverMessages = "SELECT pl_deliver(pl_number(), $1::pl_message[])"
+	// The inner query finds the page in the index alone, however much was delivered before the time asked for.
+	readMessages = "SELECT seq, pl_final(), pool_id, task_id, status, reason, message, attempt, created_at, payload" +
+		" FROM pl_mailbox_messages WHERE seq = ANY (ARRAY(SELECT seq FROM pl_mailbox_messages" +
+		" WHERE tenant = $1 AND mailbox_key = $2 AND NOT trimmed AND seq > $3 AND seq < $4 AND created_at >= $5" +
+		" ORDER BY seq LIMIT $6)) ORDER BY seq"
+	trimMailbox = "UPDATE pl_mailbox_messages SET trimmed = true, payload = NULL, message = ''" +
+		" WHERE tenant = $1 AND mailbox_key = $2 AND NOT trimmed AND seq <= $3"
+)
+
+// Deliver implements [store.Mailbox].
+func (s *Store) Deliver(ctx context.Context, messages []park.Message) error {
+	if len(messages) == 0 {
+		return nil
+	}
+	_, err := s.call(ctx, deliverMessages, func(t *types) ([][]byte, error) { return [][]byte{t.messages(messages)}, nil })
+	if err != nil {
+		return fmt.Errorf("deliver %d messages: %w", len(messages), err)
+	}
+	return nil
+}
+
+// Messages implements [store.Mailbox].
+func (s *Store) Messages(ctx context.Context, q park.MailboxQuery) ([]park.Message, error) {
+	after, err := parseMessageID(q.After)
+	if err != nil {
+		return nil, err
+	}
+	since := int64(-1 << 62)
+	if !q.Since.IsZero() {
+		since = q.Since.Micro()
+	}
+	found, err := inOrder(ctx, s, func(ctx context.Context, below int64) ([]park.Message, []int64, int64, error) {
+		rows, err := s.pool.Query(ctx, readMessages, storable(q.Tenant), storable(q.Key), after, below, since, q.Limit)
+		if err != nil {
+			return nil, nil, 0, err
+		}
+		return messages(rows, q)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read mailbox %s/%s: %w", q.Tenant, q.Key, err)
+	}
+	return found, nil
+}
+
+func messages(rows pgx.Rows, q park.MailboxQuery) (found []park.Message, seqs []int64, final int64, err error) {
+	defer rows.Close()
+	for rows.Next() {
+		m := park.Message{Tenant: q.Tenant, Key: q.Key}
+		var seq, created int64
+		err := rows.Scan(&seq, &final, &m.PoolID, &m.TaskID, (*string)(&m.Status), &m.Reason, &m.Message, &m.Attempt, &created,
+			(*[]byte)(&m.Payload))
+		if err != nil {
+			return nil, nil, 0, err
+		}
+		m.ID, m.CreatedAt = strconv.FormatInt(seq, 10), park.FromMicro(created)
+		found, seqs = append(found, m), append(seqs, seq)
+	}
+	return found, seqs, final, rows.Err()
+}
+
+func parseMessageID(id string) (int64, error) {
+	if id == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(id, 10, 64)
+	if err != nil || n < 0 {
+		return 0, park.Errorf(park.InvalidRequest, "a message's id must be a number, not %q", id)
+	}
+	return n, nil
+}
+
+// Trim implements [store.Mailbox].
+func (s *Store) Trim(ctx context.Context, tenant, key, upTo string) error {
+	last, err := parseMessageID(upTo)
+	if err != nil {
+		return err
+	}
+	err = s.do(ctx, func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx, trimMailbox, storable(tenant), storable(key), last)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("trim mailbox %s/%s: %w", tenant, key, err)
+	}
+	return nil
+}

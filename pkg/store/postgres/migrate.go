@@ -1,0 +1,64 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/parkd-dev/parkd/migrations"
+)
+
+// MigrationStatus lists the schema changes that the program and the database know. It writes nothing.
+func MigrationStatus(ctx context.Context, dsn string) (all []migrations.Migration, err error) {
+	err = schema(dsn, func(s *migrations.Schema) error {
+		all, err = s.Status(ctx)
+		return err
+	})
+	return all, err
+}
+
+// MigrateUp brings the schema up to date and returns what it applied, or with dryRun what it would apply. Where two
+// nodes do it at once, one waits for the other.
+func MigrateUp(ctx context.Context, dsn string, dryRun bool) (all []migrations.Migration, err error) {
+	err = schema(dsn, func(s *migrations.Schema) error {
+		if dryRun {
+			all, err = s.Pending(ctx)
+		} else {
+			all, err = s.Up(ctx)
+		}
+		return err
+	})
+	return all, err
+}
+
+// MigrateDown takes back the last schema change, with the data that only it had room for, and returns it, or with
+// dryRun what it would take back; nil where there is nothing.
+func MigrateDown(ctx context.Context, dsn string, dryRun bool) (last *migrations.Migration, err error) {
+	err = schema(dsn, func(s *migrations.Schema) error {
+		if dryRun {
+			last, err = s.Last(ctx)
+		} else {
+			last, err = s.Down(ctx)
+		}
+		return err
+	})
+	return last, err
+}
+
+func schema(dsn string, use func(*migrations.Schema) error) error {
+	cfg, err := parse(dsn)
+	if err != nil {
+		return err
+	}
+	db := stdlib.OpenDB(*cfg.ConnConfig)
+	defer db.Close()
+	s, err := migrations.New(db, migrations.Postgres)
+	if err != nil {
+		return err
+	}
+	if err := use(s); err != nil {
+		return fmt.Errorf("database %s at %s: %w", cfg.ConnConfig.Database, cfg.ConnConfig.Host, err)
+	}
+	return nil
+}

@@ -1,0 +1,76 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+const (
+	// Parcels that were never put off lie in the index in the order of their ids; of those that were and are due again
+	// the ids have to be sorted.
+	readOutbox = "SELECT parcel_id, attempts, since, body, payload FROM pl_outbox WHERE parcel_id = ANY (ARRAY(" +
+		" (SELECT parcel_id FROM pl_outbox WHERE dest = $1 AND due = 0 ORDER BY parcel_id LIMIT $3) UNION ALL" +
+		" (SELECT parcel_id FROM pl_outbox WHERE dest = $1 AND due > 0 AND due <= $2 ORDER BY parcel_id LIMIT $3)))" +
+		" ORDER BY parcel_id LIMIT $3"
+	settleOutbox = "WITH gone AS (DELETE FROM pl_outbox WHERE parcel_id = ANY ($1))" +
+		" UPDATE pl_outbox o SET due = l.due, attempts = l.attempts" +
+		" FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS l (id, due, attempts) WHERE o.parcel_id = l.id"
+)
+
+// Outbox implements [store.Queue].
+func (s *Store) Outbox(ctx context.Context, dest string, now park.Time, limit int) (found []store.Parcel, err error) {
+	err = s.do(ctx, func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, readOutbox, storable(dest), now.Micro(), limit)
+		if err != nil {
+			return err
+		}
+		found, err = parcels(rows, dest)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read outbox for %s: %w", dest, err)
+	}
+	return found, nil
+}
+
+func parcels(rows pgx.Rows, dest string) (found []store.Parcel, err error) {
+	defer rows.Close()
+	for rows.Next() {
+		p := store.Parcel{Dest: dest}
+		var since int64
+		var content, payload []byte
+		if err := rows.Scan(&p.ID, &p.Attempts, &since, &content, &payload); err != nil {
+			return nil, err
+		}
+		if err := p.Decode(content, payload); err != nil {
+			return nil, err
+		}
+		p.Since = park.FromMicro(since)
+		found = append(found, p)
+	}
+	return found, rows.Err()
+}
+
+// Settle implements [store.Queue].
+func (s *Store) Settle(ctx context.Context, done []int64, later []store.Postponed) error {
+	ids, due, attempts := make([]int64, len(later)), make([]int64, len(later)), make([]int64, len(later))
+	for i, p := range later {
+		ids[i], due[i], attempts[i] = p.ID, p.Until.Micro(), int64(p.Attempts)
+	}
+	if done == nil {
+		done = []int64{}
+	}
+	err := s.do(ctx, func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx, settleOutbox, done, ids, due, attempts)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("settle %d parcels: %w", len(done)+len(later), err)
+	}
+	return nil
+}

@@ -1,0 +1,231 @@
+// Package postgres keeps queues, mailboxes and the audit log in PostgreSQL, for one node or for many on one database.
+//
+// A step is one call of a function in the server (see migrations/postgres): it compares the pool's rev, applies the
+// step's rows and moves the rev on, or changes nothing and returns what other nodes did. So a step costs one round
+// trip and one flush, and no lock is ever held while a client thinks.
+//
+// Nothing depends on the state of a session, so a transaction pooler may stand between. A store can be opened while
+// its server is away; every call then fails until the server is back.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/parkd-dev/parkd/migrations"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+const (
+	// callTimeout bounds one call. A server that has not answered by then is left, and looked for anew.
+	callTimeout    = 5 * time.Second
+	connectTimeout = 2 * time.Second
+	// lastRetry is how often a call is repeated that failed for the connection or another transaction.
+	lastRetry = 2
+	retryRest = 20 * time.Millisecond
+)
+
+// Config is what a store is made from.
+type Config struct {
+	// DSN is a connection string or URL, with one host or several. The parameters of pgxpool apply.
+	DSN string
+	Log *slog.Logger // default: none
+}
+
+// Store is a database. It implements [store.Store] and [store.Shared].
+type Store struct {
+	pool  *pgxpool.Pool
+	log   *slog.Logger
+	types atomic.Pointer[types] // set once the schema was found to be the right one
+	enter sync.Mutex            // held while it is looked at
+	close sync.Once
+}
+
+var _ interface {
+	store.Store
+	store.Shared
+} = (*Store)(nil)
+
+// types are the OIDs of the composite types.
+type types struct{ oid map[string]uint32 }
+
+// Open returns the store of a database. It does not connect yet: see [Store.Check].
+func Open(c Config) (*Store, error) {
+	cfg, err := parse(c.DSN)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Store{pool: pool, log: c.Log}, nil
+}
+
+func parse(dsn string) (*pgxpool.Config, error) {
+	cfg, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("the DSN of the postgres backend: %w", err)
+	}
+	cc := cfg.ConnConfig
+	if cc.ConnectTimeout == 0 {
+		cc.ConnectTimeout = connectTimeout
+	}
+	if cc.ValidateConnect == nil {
+		cc.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	if cc.RuntimeParams["application_name"] == "" {
+		cc.RuntimeParams["application_name"] = "parkd"
+	}
+	if cc.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+		// Prepared statements are state of a session.
+		cc.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	}
+	cfg.MaxConns = max(cfg.MaxConns, 8, 2*int32(runtime.NumCPU()))
+	return cfg, nil
+}
+
+// Check returns an error where the server does not answer, and a *[migrations.MismatchError] where its schema is not
+// the one that this program needs.
+func (s *Store) Check(ctx context.Context) error {
+	return s.ready(ctx)
+}
+
+// ready sees once that the schema is the right one and that new rows come after those that are there.
+func (s *Store) ready(ctx context.Context) error {
+	if s.types.Load() != nil {
+		return nil
+	}
+	s.enter.Lock()
+	defer s.enter.Unlock()
+	if s.types.Load() != nil {
+		return nil
+	}
+	db := stdlib.OpenDBFromPool(s.pool)
+	defer db.Close()
+	schema, err := migrations.New(db, migrations.Postgres)
+	if err != nil {
+		return err
+	}
+	if err := schema.Check(ctx); err != nil {
+		return err
+	}
+	if _, err := s.pool.Exec(ctx, "SELECT pl_rebase()"); err != nil {
+		return fmt.Errorf("number rows: %w", err)
+	}
+	t := &types{oid: make(map[string]uint32)}
+	for _, name := range []string{"pl_step", "pl_job", "pl_change", "pl_message", "pl_event", "pl_parcel"} {
+		var oid uint32
+		if err := s.pool.QueryRow(ctx, "SELECT to_regtype($1)::oid", name).Scan(&oid); err != nil {
+			return fmt.Errorf("look up type %s: %w", name, err)
+		}
+		t.oid[name] = oid
+	}
+	s.types.Store(t)
+	return nil
+}
+
+// do calls f, again where the connection broke or another transaction stood in the way. So whatever f does must do no
+// more when it is done twice.
+func (s *Store) do(ctx context.Context, f func(context.Context) error) error {
+	for tried := 0; ; tried++ {
+		err := s.once(ctx, f)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case tried == lastRetry || !passing(err):
+			return err
+		}
+		if readOnly(err) {
+			s.pool.Reset()
+		}
+		s.log.Debug("tried again", "error", err)
+		select {
+		case <-time.After(retryRest << tried):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (s *Store) once(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	return f(ctx)
+}
+
+// call calls a function of the server with composite arguments and returns its only result.
+func (s *Store) call(ctx context.Context, query string, args func(*types) ([][]byte, error)) (reply []byte, err error) {
+	err = s.do(ctx, func(ctx context.Context) error {
+		values, err := args(s.types.Load())
+		if err != nil {
+			return err
+		}
+		c, err := s.pool.Acquire(ctx)
+		if err != nil {
+			return err
+		}
+		defer c.Release()
+		formats := make([]int16, len(values))
+		for i := range formats {
+			formats[i] = pgx.BinaryFormatCode
+		}
+		res := c.Conn().PgConn().ExecParams(ctx, query, values, nil, formats, nil).Read()
+		if res.Err == nil {
+			reply = res.Rows[0][0]
+		}
+		return res.Err
+	})
+	return reply, err
+}
+
+// passing reports whether what failed may succeed if it is tried again at once.
+func passing(err error) bool {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch pg.Code[:2] {
+		case "40", // a deadlock or a serialization failure
+			"53", // insufficient resources
+			"57", // the server goes down or comes up
+			"08": // the connection
+			return true
+		}
+		return readOnly(err)
+	}
+	if _, ok := errors.AsType[*migrations.MismatchError](err); ok {
+		return false
+	}
+	return !errors.Is(err, errClosed) && !errors.Is(err, pgx.ErrNoRows)
+}
+
+var errClosed = errors.New("the store is closed")
+
+// readOnly reports whether the server takes no writes any more, as one does that another has replaced.
+func readOnly(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == "25006"
+}
+
+// Close closes the connections. What is asked for later is refused.
+func (s *Store) Close() error {
+	s.close.Do(s.pool.Close)
+	return nil
+}

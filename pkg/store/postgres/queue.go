@@ -1,0 +1,195 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+const (
+	lightColumns = "seq, pool_id, task_id, tenant, status, priority, rank, units, attempt, strikes, cancelled, submitted_at," +
+		" started_at, ended_at, not_before, deadline, timeout, lease_ttl, max_attempts, backoff, digest," +
+		" mailbox_key, node, lease, reason, message"
+	listColumns = lightColumns + ", work_dir, command, result"
+	allColumns  = listColumns + ", payload"
+
+	readPool = "SELECT rev, max_units, max_queue_depth, state, used, queued, last_at, configured_units, configured_depth," +
+		" last_step FROM pl_pools WHERE pool_id = $1"
+	loadTasks = "SELECT " + lightColumns + " FROM pl_queue_jobs WHERE pool_id = $1 AND status IN ('queued', 'running')"
+	readTasks = "SELECT " + allColumns + " FROM pl_queue_jobs WHERE pool_id = $1 AND task_id = ANY ($2)"
+)
+
+// loadTimeout bounds the load of a pool, which may hold millions of tasks.
+const loadTimeout = time.Minute
+
+// Load implements [store.Queue].
+func (s *Store) Load(ctx context.Context, pool string) (snap store.Snapshot, err error) {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	if err := s.Check(ctx); err != nil {
+		return snap, fmt.Errorf("load pool %s: %w", pool, err)
+	}
+	// In one snapshot, so that the row and the tasks are of the same step.
+	opts := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	err = pgx.BeginTxFunc(ctx, s.pool, opts, func(tx pgx.Tx) error {
+		snap, err = load(ctx, tx, pool)
+		return err
+	})
+	if err != nil {
+		return store.Snapshot{}, fmt.Errorf("load pool %s: %w", pool, err)
+	}
+	return snap, nil
+}
+
+func load(ctx context.Context, tx pgx.Tx, pool string) (snap store.Snapshot, err error) {
+	var at int64
+	r := &snap.Row
+	err = tx.QueryRow(ctx, readPool, pool).Scan(&r.Rev, &r.MaxUnits, &r.MaxQueueDepth, (*string)(&r.State), &r.Used,
+		&r.Queued, &at, &r.ConfiguredUnits, &r.ConfiguredDepth, &r.LastStep)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return snap, nil
+	}
+	if err != nil {
+		return snap, err
+	}
+	r.LastAt = park.FromMicro(at)
+	rows, err := tx.Query(ctx, loadTasks, pool)
+	if err != nil {
+		return snap, err
+	}
+	snap.Tasks, _, err = records(rows, 0)
+	return snap, err
+}
+
+// Records implements [store.Queue].
+func (s *Store) Records(ctx context.Context, pool string, ids []string) (found []park.Record, err error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	named := make([]string, len(ids))
+	for i := range ids {
+		named[i] = storable(ids[i])
+	}
+	err = s.do(ctx, func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, readTasks, pool, named)
+		if err != nil {
+			return err
+		}
+		found, _, err = records(rows, 0)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read tasks of pool %s: %w", pool, err)
+	}
+	return found, nil
+}
+
+// List implements [store.Queue].
+func (s *Store) List(ctx context.Context, pool string, q park.TaskQuery) (found []park.Record, next string, err error) {
+	query, args, err := listQuery(pool, q)
+	if err != nil {
+		return nil, "", err
+	}
+	var last int64
+	err = s.do(ctx, func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		found, last, err = records(rows, q.Limit)
+		return err
+	})
+	if err != nil {
+		return nil, "", fmt.Errorf("list tasks of pool %s: %w", pool, err)
+	}
+	if len(found) <= q.Limit {
+		return found, "", nil
+	}
+	return found[:q.Limit], strconv.FormatInt(last, 10), nil
+}
+
+// listQuery asks for one task more than the page holds, to know whether there is a next one.
+func listQuery(pool string, q park.TaskQuery) (string, []any, error) {
+	w := where{}
+	w.add("pool_id = ", pool)
+	if q.Tenant != "" {
+		w.add("tenant = ", storable(q.Tenant))
+	}
+	if q.Status != "" {
+		w.add("status = ", string(q.Status))
+	}
+	if q.Status != "" && q.Status != park.Completed {
+		w.terms = append(w.terms, "status <> 'completed'") // so that its index is known to do
+	}
+	if q.Cursor != "" {
+		below, err := strconv.ParseInt(q.Cursor, 10, 64)
+		if err != nil || below < 1 {
+			return "", nil, park.Errorf(park.InvalidRequest, "cursor must be the next of a page before, not %q", q.Cursor)
+		}
+		w.add("seq < ", below)
+	}
+	query := "SELECT " + listColumns + " FROM pl_queue_jobs" + w.clause() + " ORDER BY seq DESC LIMIT " + w.arg(q.Limit+1)
+	return query, w.args, nil
+}
+
+// records reads all rows, and returns the seq of the row with the given number, from 1, or else 0.
+func records(rows pgx.Rows, number int) (found []park.Record, seq int64, err error) {
+	defer rows.Close()
+	var s scan
+	dest := s.dest()[:len(rows.FieldDescriptions())]
+	for rows.Next() {
+		s.record = park.Record{}
+		if err := rows.Scan(dest...); err != nil {
+			return nil, 0, err
+		}
+		if err := s.finish(); err != nil {
+			return nil, 0, err
+		}
+		if found = append(found, s.record); len(found) == number {
+			seq = s.seq
+		}
+	}
+	return found, seq, rows.Err()
+}
+
+// scan is a row of pl_queue_jobs under way to a record.
+type scan struct {
+	record                                         park.Record
+	seq, digest                                    int64
+	priority                                       int16
+	submitted, started, ended, notBefore, deadline int64
+	command                                        []byte
+}
+
+func (s *scan) dest() []any {
+	r := &s.record
+	return []any{
+		&s.seq, &r.PoolID, &r.TaskID, &r.Tenant, (*string)(&r.Status), &s.priority, &r.Rank, &r.Units, &r.Attempt,
+		&r.Strikes, &r.Cancelled, &s.submitted, &s.started, &s.ended, &s.notBefore, &s.deadline, (*int64)(&r.Timeout),
+		(*int64)(&r.LeaseTTL), &r.Retry.MaxAttempts, (*int64)(&r.Retry.Backoff), &s.digest, &r.MailboxKey, &r.Node, &r.Lease,
+		&r.Reason, &r.Message, &r.WorkDir, &s.command, (*[]byte)(&r.Result), (*[]byte)(&r.Payload),
+	}
+}
+
+func (s *scan) finish() error {
+	r := &s.record
+	r.Priority, r.Digest = park.Priority(s.priority), uint64(s.digest)
+	r.SubmittedAt, r.StartedAt, r.EndedAt = park.FromMicro(s.submitted), park.FromMicro(s.started), park.FromMicro(s.ended)
+	r.NotBefore, r.Deadline = park.FromMicro(s.notBefore), park.FromMicro(s.deadline)
+	if len(s.command) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(s.command, &r.Command); err != nil {
+		return fmt.Errorf("command of task %s: %w", r.TaskID, err)
+	}
+	s.command = nil
+	return nil
+}

@@ -1,0 +1,156 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// reach is a part of the log in which a query's events lie. Zero fields leave it open.
+type reach struct {
+	from, until int64 // seq, the first and the last
+	rev         int64 // along a pool's steps: from the event at (rev, ord) on
+	ord         int
+	end         int64 // and up to the step before
+}
+
+func (r *reach) narrow(w *where, below int64) {
+	if r.rev != 0 {
+		w.terms = append(w.terms, "(rev, ord) >= ("+w.arg(r.rev)+", "+w.arg(r.ord)+")")
+	}
+	if r.end != 0 {
+		w.add("rev < ", r.end)
+	}
+	if r.from != 0 {
+		w.add("seq >= ", r.from)
+	}
+	if r.until != 0 {
+		w.add("seq <= ", r.until)
+	}
+	if below != math.MaxInt64 {
+		w.add("seq < ", below)
+	}
+}
+
+// reach finds where a query's events lie, from its cursor and its times: in one or two parts of the log, in order.
+func (s *Store) reach(ctx context.Context, q park.AuditQuery) (parts []reach, err error) {
+	var r reach
+	if q.Cursor != "" {
+		if err := s.behind(ctx, q, &r); err != nil {
+			return nil, err
+		}
+	}
+	if q.Since.IsZero() && q.Until.IsZero() || q.TaskID != "" {
+		return []reach{r}, nil // a task's events are few
+	}
+	err = s.do(ctx, func(ctx context.Context) error {
+		if bySteps(q) {
+			parts = []reach{r}
+			return s.betweenSteps(ctx, q, &parts[0])
+		}
+		parts, err = s.betweenSegments(ctx, q, r)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("from %s to %s: %w", q.Since, q.Until, err)
+	}
+	return parts, nil
+}
+
+// behind lets the reach begin after the cursor's event, if there is one.
+func (s *Store) behind(ctx context.Context, q park.AuditQuery, r *reach) error {
+	pool, rev, ord, err := park.ParseEventID(q.Cursor)
+	if err != nil {
+		return park.Errorf(park.InvalidRequest, "cursor %v", err)
+	}
+	return s.do(ctx, func(ctx context.Context) error {
+		var seq int64
+		err := s.pool.QueryRow(ctx, seqOfEvent, storable(pool), rev, ord).Scan(&seq)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			return nil
+		case err == nil && pool == q.PoolID && bySteps(q):
+			r.rev, r.ord = rev, ord+1
+		case err == nil:
+			r.from = seq + 1
+		}
+		return err
+	})
+}
+
+// The rows of a segment are final, so one that has no time within a query's holds none of its events. What was written
+// after the last segment may hold any.
+const matchSegments = "SELECT coalesce(min(first_seq) FILTER (WHERE max_at >= $1 AND min_at < $2), 0)," +
+	" coalesce(max(last_seq) FILTER (WHERE max_at >= $1 AND min_at < $2), 0), coalesce(max(last_seq), 0) FROM pl_audit_segments"
+
+func (s *Store) betweenSegments(ctx context.Context, q park.AuditQuery, r reach) (parts []reach, err error) {
+	since, until := int64(math.MinInt64), int64(math.MaxInt64)
+	if !q.Since.IsZero() {
+		since = q.Since.Micro()
+	}
+	if !q.Until.IsZero() {
+		until = q.Until.Micro()
+	}
+	var first, last, tail int64
+	if err := s.pool.QueryRow(ctx, matchSegments, since, until).Scan(&first, &last, &tail); err != nil {
+		return nil, err
+	}
+	if last != 0 && last >= r.from {
+		parts = append(parts, reach{from: max(r.from, first), until: last})
+	}
+	return append(parts, reach{from: max(r.from, tail+1)}), nil
+}
+
+const (
+	probeStep = "SELECT rev, at FROM pl_audit_events WHERE pool_id = $1 AND rev >= $2 ORDER BY pool_id, rev, ord LIMIT 1"
+	lastStep  = "SELECT coalesce(max(rev), 0) FROM pl_audit_events WHERE pool_id = $1"
+)
+
+// betweenSteps narrows the reach along the steps of one pool, whose time never runs backwards.
+func (s *Store) betweenSteps(ctx context.Context, q park.AuditQuery, r *reach) error {
+	if !q.Since.IsZero() {
+		first, err := s.firstStep(ctx, q.PoolID, q.Since.Micro())
+		if err != nil {
+			return err
+		}
+		if first > r.rev {
+			r.rev, r.ord = first, 0
+		}
+	}
+	if q.Until.IsZero() {
+		return nil
+	}
+	var err error
+	r.end, err = s.firstStep(ctx, q.PoolID, q.Until.Micro())
+	return err
+}
+
+// firstStep returns the first rev of a pool with a time of at least us, or else the one after its last.
+func (s *Store) firstStep(ctx context.Context, pool string, us int64) (int64, error) {
+	var last int64
+	if err := s.pool.QueryRow(ctx, lastStep, pool).Scan(&last); err != nil || last == 0 {
+		return 0, err
+	}
+	low, high := int64(1), last+1
+	for low < high {
+		mid := low + (high-low)/2
+		var rev, at int64
+		err := s.pool.QueryRow(ctx, probeStep, pool, mid).Scan(&rev, &at)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows): // pruned just now
+			high = mid
+		case err != nil:
+			return 0, err
+		case at >= us:
+			high = mid
+		default:
+			low = rev + 1
+		}
+	}
+	return low, nil
+}

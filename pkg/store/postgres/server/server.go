@@ -1,0 +1,193 @@
+// Package server runs a PostgreSQL server of its own from the installed binaries, for tests and load tests: on a unix
+// socket in a new folder, as an ordinary user, and for as long as this program lives.
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// ErrNotInstalled says that this machine has no server binaries.
+var ErrNotInstalled = errors.New("no PostgreSQL server is installed here: on Debian, apt-get install postgresql")
+
+// Server is a running server.
+type Server struct {
+	dir     string
+	bin     string
+	as      *syscall.Credential // nil: this user
+	options []string
+	cmd     *exec.Cmd
+	ended   chan struct{}
+	output  bytes.Buffer
+}
+
+// Start makes a new cluster and starts it. Options are settings, "fsync=off". The server is trusted by everyone who can
+// reach its socket, which is this user and the one it runs as.
+func Start(ctx context.Context, options ...string) (s *Server, err error) {
+	bin, err := find()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "parkd-pg-")
+	if err != nil {
+		return nil, err
+	}
+	s = &Server{dir: dir, bin: bin, options: options}
+	defer func() {
+		if err != nil {
+			_ = s.Stop()
+		}
+	}()
+	if os.Geteuid() == 0 {
+		if s.as, err = ordinary(); err != nil {
+			return nil, err
+		}
+		if err := os.Chown(dir, int(s.as.Uid), int(s.as.Gid)); err != nil {
+			return nil, err
+		}
+	}
+	init := s.command(ctx, "initdb", "-D", s.data(), "-U", "parkd", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+	if out, err := init.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("make a database cluster: %w\n%s", err, out)
+	}
+	if err := s.Run(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// find returns the folder of the binaries: that of PATH, or the newest of those that Debian puts apart.
+func find() (string, error) {
+	if path, err := exec.LookPath("initdb"); err == nil {
+		if path, err = filepath.EvalSymlinks(path); err == nil {
+			return filepath.Dir(path), nil
+		}
+	}
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	if len(found) == 0 {
+		return "", ErrNotInstalled
+	}
+	version := func(path string) int {
+		n, _ := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path))))
+		return n
+	}
+	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) })), nil
+}
+
+// ordinary returns a user that is not root, for the server refuses to run as that one.
+func ordinary() (*syscall.Credential, error) {
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
+		gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, err
+		}
+		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
+	}
+	return nil, errors.New("the server does not run as root, and there is neither a user postgres nor a user nobody")
+}
+
+func (s *Server) data() string { return filepath.Join(s.dir, "data") }
+
+func (s *Server) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	c := exec.CommandContext(ctx, filepath.Join(s.bin, name), args...)
+	c.Dir = s.dir
+	c.SysProcAttr = attributes(s.as)
+	return c
+}
+
+// Run starts the server again after it was stopped or killed, and waits until it takes connections.
+func (s *Server) Run(ctx context.Context) error {
+	args := []string{"-D", s.data(), "-k", s.dir, "-c", "listen_addresses=", "-c", "unix_socket_permissions=0770"}
+	for _, o := range s.options {
+		args = append(args, "-c", o)
+	}
+	s.cmd = s.command(context.WithoutCancel(ctx), "postgres", args...)
+	s.output.Reset()
+	s.cmd.Stdout, s.cmd.Stderr = &s.output, &s.output
+	if err := s.cmd.Start(); err != nil {
+		return fmt.Errorf("start the server: %w", err)
+	}
+	s.ended = make(chan struct{})
+	go func(c *exec.Cmd, ended chan struct{}) {
+		_ = c.Wait()
+		close(ended)
+	}(s.cmd, s.ended)
+	return s.wait(ctx)
+}
+
+func (s *Server) wait(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		c, err := pgx.Connect(ctx, s.DSN("postgres"))
+		if err == nil {
+			return c.Close(ctx)
+		}
+		select {
+		case <-s.ended:
+			return fmt.Errorf("the server ended:\n%s", s.output.String())
+		case <-ctx.Done():
+			return fmt.Errorf("the server does not answer: %w", err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// DSN returns how to connect to a database of the server.
+func (s *Server) DSN(database string) string {
+	return fmt.Sprintf("host=%s user=parkd dbname=%s", s.dir, database)
+}
+
+// Create makes a database as a copy of another, template1 for an empty one, and returns its DSN.
+func (s *Server) Create(ctx context.Context, database, template string) (string, error) {
+	c, err := pgx.Connect(ctx, s.DSN("postgres"))
+	if err != nil {
+		return "", fmt.Errorf("make database %s: %w", database, err)
+	}
+	defer func() { _ = c.Close(ctx) }()
+	_, err = c.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{database}.Sanitize()+" TEMPLATE "+pgx.Identifier{template}.Sanitize())
+	if err != nil {
+		return "", fmt.Errorf("make database %s: %w", database, err)
+	}
+	return s.DSN(database), nil
+}
+
+// Kill kills the server's first process; the others notice and end.
+func (s *Server) Kill() { s.signal(syscall.SIGKILL) }
+
+// Quit ends the server at once, without a last checkpoint.
+func (s *Server) Quit() { s.signal(syscall.SIGQUIT) }
+
+func (s *Server) signal(sig syscall.Signal) {
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Signal(sig)
+	<-s.ended
+}
+
+// Pid returns the id of the server's first process.
+func (s *Server) Pid() int { return s.cmd.Process.Pid }
+
+// Stop ends the server and removes its folder.
+func (s *Server) Stop() error {
+	s.Quit()
+	return os.RemoveAll(s.dir)
+}

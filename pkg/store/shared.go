@@ -1,0 +1,32 @@
+package store
+
+import (
+	"context"
+	"errors"
+)
+
+// Shared is what a [Store] also offers where several nodes may work on one database.
+type Shared interface {
+	// Since returns what became of a pool after rev, as a Conflict would tell it; nil where nothing did.
+	Since(ctx context.Context, pool string, rev int64) (*Conflict, error)
+	// Revs returns the revs that pools are at; those never committed are left out.
+	Revs(ctx context.Context, pools []string) (map[string]int64, error)
+
+	// Beat moves a node's counter on by one and returns the counters of all nodes that are not dead, its own among
+	// them. The first beat makes the node known. It returns [ErrDead] to a node that another has buried.
+	Beat(ctx context.Context, node string) (map[string]int64, error)
+	// Bury marks a node as dead, unless its counter has moved on from the given one or it is dead already, and says
+	// whether it did.
+	Bury(ctx context.Context, node string, counter int64) (bool, error)
+	// Leave forgets a node, which must not beat again.
+	Leave(ctx context.Context, node string) error
+
+	// Announce tells the other nodes that a pool has changed, as a hint: it may be lost, and may come twice.
+	Announce(ctx context.Context, pool string) error
+	// Listen calls heard for each pool that a hint names, the node's own among them, until ctx ends or the hints
+	// cease to come for a reason that it returns.
+	Listen(ctx context.Context, heard func(pool string)) error
+}
+
+// ErrDead is returned to a node that another node took for dead.
+var ErrDead = errors.New("another node took this node for dead and took over its tasks")
