@@ -140,6 +140,17 @@ CREATE TABLE pl_outbox (
 );
 CREATE INDEX pl_outbox_due ON pl_outbox (dest, due, parcel_id);
 
+-- How often the lease of a running task was kept, for nodes that did not see it.
+CREATE TABLE pl_leases (
+    pool_id text        NOT NULL,
+    task_id text        NOT NULL,
+    lease   text        NOT NULL,
+    counter bigint      NOT NULL,
+    ttl     bigint      NOT NULL,
+    kept_at timestamptz NOT NULL DEFAULT now(), -- only for forgetting what is old
+    PRIMARY KEY (pool_id, task_id)
+) WITH (fillfactor = 50);
+
 -- A node is alive while its counter moves. Who has not seen it move for long enough marks it as dead.
 CREATE TABLE pl_nodes (
     node_id    text        PRIMARY KEY,
@@ -151,7 +162,7 @@ CREATE TABLE pl_nodes (
 
 -- What a step is made of, in the order in which parkd writes the fields.
 CREATE TYPE pl_step AS (
-    pool_id text, step_id text, rev bigint, max_units bigint, max_queue_depth bigint, state text, used bigint,
+    pool_id text, step_id text, node text, rev bigint, max_units bigint, max_queue_depth bigint, state text, used bigint,
     queued bigint, last_at bigint, configured_units bigint, configured_depth bigint
 );
 CREATE TYPE pl_job AS (
@@ -274,6 +285,9 @@ DECLARE
     start   bigint;
     changed bigint;
 BEGIN
+    IF s.node <> '' AND NOT EXISTS (SELECT FROM pl_nodes WHERE node_id = s.node AND NOT dead) THEN
+        RETURN '{"dead": true}';
+    END IF;
     IF s.rev = 1 THEN
         INSERT INTO pl_pools VALUES (s.pool_id, 1, s.max_units, s.max_queue_depth, s.state, s.used, s.queued, s.last_at,
             s.configured_units, s.configured_depth, s.step_id)
@@ -335,5 +349,5 @@ END $$;
 DROP FUNCTION pl_commit, pl_changes, pl_append, pl_deliver, pl_horizon, pl_final, pl_number;
 DROP TYPE pl_step, pl_job, pl_change, pl_message, pl_event, pl_parcel;
 DROP FUNCTION pl_rebase;
-DROP TABLE pl_base, pl_nodes, pl_outbox, pl_audit_segments, pl_audit_events, pl_mailbox_messages, pl_queue_jobs, pl_steps, pl_pools;
+DROP TABLE pl_base, pl_nodes, pl_leases, pl_outbox, pl_audit_segments, pl_audit_events, pl_mailbox_messages, pl_queue_jobs, pl_steps, pl_pools;
 DROP FUNCTION pl_guard_capacity;

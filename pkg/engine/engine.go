@@ -39,11 +39,17 @@ type Config struct {
 	Audit  park.Backend // default: the queue backend of the first pool
 	// Retention is how long ended tasks, messages and events are kept; 0: for ever.
 	Retention time.Duration
-	// Shared says that other engines work on the same stores, so that running tasks found at the start
-	// may be theirs. Without it they were lost with their node, and are requeued.
-	Shared bool
-	Meter  Meter        // default: none
-	Log    *slog.Logger // default: none
+	// Shared lists the queue backends that other engines may work on too, each of which must be a [store.Shared].
+	// What is found running in any other was lost with its node, and is requeued at once.
+	Shared []park.Backend
+	// NodeTTL is how long a node may fail to show the others that it is alive before it stops what it runs, and
+	// NodeGrace how much longer they wait before they take that over. Both must be the same on all nodes.
+	NodeTTL   time.Duration // default 10 s
+	NodeGrace time.Duration // default 7 s
+	// Quiet has nodes neither give each other hints nor listen to them: they hear of each other within 200 ms.
+	Quiet bool
+	Meter Meter        // default: none
+	Log   *slog.Logger // default: none
 }
 
 // Pool is a pool and the work it does.
@@ -55,6 +61,8 @@ type Pool struct {
 	Notifier Notifier
 	// Logs opens what a run wrote; nil where runs write nothing.
 	Logs Logs
+	// Idle has this node start none of the pool's tasks: others do.
+	Idle bool
 }
 
 // Notifier tells someone else of a message. An error makes the engine try again later, for days.
@@ -79,6 +87,7 @@ type Engine struct {
 	pools  map[string]*pool
 	audit  store.Audit
 	stores map[park.Backend]store.Store
+	nodes  map[park.Backend]*node // this engine among others, for each shared store
 	clock  *clock
 	hub    hub
 	log    *slog.Logger
@@ -107,12 +116,18 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	if c.Meter == nil {
 		c.Meter = noMeter{}
 	}
+	if c.NodeTTL == 0 {
+		c.NodeTTL = defaultNodeTTL
+	}
+	if c.NodeGrace == 0 {
+		c.NodeGrace = defaultNodeGrace
+	}
 	if c.Audit == "" {
 		c.Audit = c.Pools[0].QueueBackend
 	}
 	e := &Engine{
 		node: c.Node, pools: make(map[string]*pool), stores: c.Stores, clock: newClock(), log: c.Log,
-		meter: c.Meter, cfg: c,
+		meter: c.Meter, cfg: c, nodes: make(map[park.Backend]*node),
 	}
 	if e.audit = c.Stores[c.Audit]; e.audit == nil {
 		return nil, fmt.Errorf("there is no store for the audit log's backend %q", c.Audit)
@@ -126,18 +141,28 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 }
 
 func (e *Engine) open(ctx context.Context) error {
+	for _, b := range e.cfg.Shared {
+		s, ok := e.stores[b].(store.Shared)
+		if !ok {
+			return fmt.Errorf("the store of backend %q cannot be shared", b)
+		}
+		e.nodes[b] = newNode(e, s)
+	}
 	for _, pc := range e.cfg.Pools {
 		p, err := e.newPool(pc)
 		if err != nil {
 			return err
 		}
-		if err := p.load(ctx); err != nil {
+		if err := p.begin(ctx); err != nil {
 			return fmt.Errorf("load pool %s: %w", pc.ID, err)
 		}
 		e.pools[pc.ID] = p
 		e.order = append(e.order, pc.ID)
 	}
 	slices.Sort(e.order)
+	for _, n := range e.nodes {
+		n.start()
+	}
 	for _, id := range e.order {
 		if err := e.pools[id].adopt(ctx); err != nil {
 			return fmt.Errorf("take over pool %s: %w", id, err)
@@ -158,6 +183,9 @@ func (e *Engine) Close(ctx context.Context) error {
 		drained.Go(func() { p.drain(ctx) })
 	}
 	drained.Wait()
+	for _, n := range e.nodes {
+		n.leave()
+	}
 	e.stop()
 	e.work.Wait()
 	return nil
@@ -172,6 +200,11 @@ func (e *Engine) Ready() error {
 	for _, id := range e.order {
 		if err := e.pools[id].trouble.Load(); err != nil {
 			errs = append(errs, fmt.Errorf("pool %s: %w", id, *err))
+		}
+	}
+	for b, n := range e.nodes {
+		if !n.alive() {
+			errs = append(errs, fmt.Errorf("backend %s: %w", b, errNodeLost))
 		}
 	}
 	return errors.Join(errs...)

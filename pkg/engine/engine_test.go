@@ -400,7 +400,7 @@ func TestTwoEnginesShareOneCapacity(t *testing.T) {
 			return nil, nil
 		})
 		c := engine.Config{
-			Pools: []engine.Pool{pool("cpu", units, work)}, Shared: true,
+			Pools: []engine.Pool{pool("cpu", units, work)}, Shared: []park.Backend{park.InMemory},
 			Stores: map[park.Backend]store.Store{park.InMemory: memory.New()},
 		}
 		nodes := []*bench{open(t, c), open(t, c)}

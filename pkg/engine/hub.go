@@ -55,6 +55,16 @@ func (h *hub) join(t topic) (<-chan struct{}, func()) {
 	}
 }
 
+// wakeAll wakes everyone.
+func (h *hub) wakeAll() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, b := range h.topics {
+		close(b.rung)
+	}
+	clear(h.topics)
+}
+
 // wake wakes everyone who waits for one of the topics.
 func (h *hub) wake(topics ...topic) {
 	h.mu.Lock()

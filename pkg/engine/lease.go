@@ -13,6 +13,7 @@ import (
 
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
 )
 
 // Limits of a lease.
@@ -199,7 +200,7 @@ func (p *pool) giveBack(w *waiter) {
 		}
 		for _, l := range slices.Backward(leases) {
 			op := lot.Requeue{TaskID: l.TaskID, Attempt: l.Attempt, Reason: park.ReasonWorkerLost}
-			_ = p.send(context.Background(), &request{ops: []lot.Op{op}, owed: true})
+			_ = p.send(context.Background(), &request{ops: []lot.Op{op}, owed: &run{task: l.TaskID, attempt: l.Attempt}})
 		}
 	}()
 }
@@ -237,12 +238,18 @@ func (e *Engine) KeepLease(ctx context.Context, id string, r park.KeepRequest) (
 	if r.Progress != nil && (*r.Progress < 0 || *r.Progress > 1) {
 		return park.Kept{}, park.Errorf(park.InvalidRequest, "progress must be from 0 to 1, not %g", *r.Progress)
 	}
-	res, err := l.pool.do(ctx, lot.Keep{TaskID: l.task, Lease: id, TTL: ttl})
+	res, err := l.pool.doFresh(ctx, lot.Keep{TaskID: l.task, Lease: id, TTL: ttl})
 	if err != nil {
 		return park.Kept{}, err
 	}
 	if res[0].Stale {
 		return park.Kept{}, l.pool.whyLost(ctx, id, l, "")
+	}
+	if n := l.pool.node; n != nil {
+		kept := store.Kept{PoolID: l.pool.ID, TaskID: l.task, Lease: id, TTL: res[0].TTL}
+		if err := n.store.KeepLease(ctx, kept); err != nil {
+			return park.Kept{}, e.unread(ctx, "leases", err)
+		}
 	}
 	return park.Kept{LeaseID: id, ExpiresAt: res[0].Until}, nil
 }
@@ -260,7 +267,7 @@ func (e *Engine) EndLease(ctx context.Context, id string, r park.LeaseResult) er
 		r.Reason = park.ReasonExecutorError
 	}
 	o := park.Outcome{Status: r.Status, Reason: r.Reason, Message: r.Message, Result: r.Payload}
-	res, err := l.pool.do(ctx, lot.Finish{TaskID: l.task, Attempt: l.attempt, Lease: id, Outcome: o})
+	res, err := l.pool.doFresh(ctx, lot.Finish{TaskID: l.task, Attempt: l.attempt, Lease: id, Outcome: o})
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,9 @@ type pool struct {
 	done       chan struct{} // closed when the loop has ended
 	view       atomic.Pointer[park.Pool]
 	trouble    atomic.Pointer[error]
+	node       *node        // of the store's other nodes; nil where there can be none
+	rev        atomic.Int64 // that the lot is at
+	called     atomic.Bool  // a request to follow the other nodes is on its way
 
 	lot     *lot.Lot
 	runs    map[string]*run
@@ -41,7 +44,10 @@ type pool struct {
 	pace    pace
 	steps   int
 	stale   bool // the lot may differ from the store: load it again
+	adopted bool
+	kept    map[string]int64 // how often leases had been kept elsewhere, by the last look
 	halted  error
+	left    int           // runs that were left behind at the end
 	drained chan struct{} // set while closing; closed when nothing runs here any more
 }
 
@@ -49,10 +55,13 @@ type pool struct {
 // at the lot. It is answered once, after the commit.
 type request struct {
 	ops    []lot.Op
+	late   func() []lot.Op // makes ops from the lot as it is when they are decided
+	fresh  bool            // after a look at what other nodes did
+	reload bool            // after the pool was loaded again
 	joins  *waiter
 	leaves *waiter
 	look   func()
-	owed   bool // the outcome of a run: to be tried until it is stored
+	owed   *run // whose outcome this is: to be tried until it is stored
 	reply  chan reply
 }
 
@@ -65,6 +74,7 @@ func (e *Engine) newPool(c Pool) (*pool, error) {
 	p := &pool{
 		Pool: c, eng: e, queue: e.stores[c.QueueBackend], requests: make(chan *request, 2*maxOps),
 		quit: make(chan struct{}), done: make(chan struct{}), runs: make(map[string]*run),
+		kept:      make(map[string]int64),
 		localMail: c.MailboxBackend == c.QueueBackend, localAudit: e.cfg.Audit == c.QueueBackend,
 	}
 	switch {
@@ -75,7 +85,22 @@ func (e *Engine) newPool(c Pool) (*pool, error) {
 	case c.Executor == nil && !c.Runtime.Leased():
 		return nil, fmt.Errorf("pool %s needs an executor, or a runtime whose tasks are leased", c.ID)
 	}
+	if p.node = e.nodes[c.QueueBackend]; p.node != nil {
+		p.node.pools = append(p.node.pools, p)
+	}
 	return p, nil
+}
+
+// begin loads the pool for the first time. The store of several nodes may be away for now.
+func (p *pool) begin(ctx context.Context) error {
+	err := p.load(ctx)
+	if err == nil || p.node == nil || ctx.Err() != nil {
+		return err
+	}
+	p.eng.log.Error("pool not loaded yet", "pool", p.ID, "error", err)
+	p.trouble.Store(&err)
+	p.stale = true
+	return p.take(store.Snapshot{})
 }
 
 // load takes the pool's state from its store.
@@ -84,6 +109,10 @@ func (p *pool) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return p.take(snap)
+}
+
+func (p *pool) take(snap store.Snapshot) error {
 	if snap.Row == (park.PoolRow{}) {
 		snap.Row = park.PoolRow{
 			MaxUnits: p.MaxUnits, MaxQueueDepth: p.MaxQueueDepth, State: park.Active,
@@ -91,9 +120,8 @@ func (p *pool) load(ctx context.Context) error {
 		}
 	}
 	p.lot = lot.New(lot.Config{
-		Pool: p.ID, Node: p.eng.node, Leased: p.Runtime.Leased(), Row: snap.Row, Tasks: snap.Tasks,
+		Pool: p.ID, Node: p.nodeName(), Leased: p.Runtime.Leased(), Row: snap.Row, Tasks: snap.Tasks,
 	}, p.eng.clock.now())
-	p.lot.Hold(p.drained != nil)
 	if err := p.lot.Check(); err != nil {
 		_ = p.halt(err)
 	}
@@ -101,25 +129,44 @@ func (p *pool) load(ctx context.Context) error {
 	return nil
 }
 
-// adopt brings a pool that was just loaded under this engine: it requeues what ran on a node that is gone,
-// and takes over limits that the configuration has changed.
+// adopt starts the loop of a pool, and brings the pool under this engine.
 func (p *pool) adopt(ctx context.Context) error {
-	var ops []lot.Op
-	if row := p.lot.Row(); row.ConfiguredUnits != p.MaxUnits || row.ConfiguredDepth != p.MaxQueueDepth {
-		ops = append(ops, lot.Configure{FromFile: true, Patch: park.PoolPatch{MaxUnits: &p.MaxUnits, MaxQueueDepth: &p.MaxQueueDepth}})
-	}
-	if !p.Runtime.Leased() && !p.eng.cfg.Shared {
-		ids := p.lot.RunningTasks()
-		for _, id := range slices.Backward(ids) {
-			s, _, _ := p.lot.State(id)
-			ops = append(ops, lot.Requeue{TaskID: id, Attempt: s.Attempt, Reason: park.ReasonNodeLost})
-		}
-	}
-	r := &request{ops: ops, reply: make(chan reply, 1)}
+	r := &request{reply: make(chan reply, 1)}
 	p.requests <- r
 	p.eng.work.Go(p.loop)
 	_, err := p.wait(ctx, r)
+	if p.node != nil && ctx.Err() == nil {
+		return nil // it is tried again until it is done
+	}
 	return err
+}
+
+// adoption returns what has to be done once with a pool that was loaded: what ran on a node that is gone is requeued,
+// and limits that the configuration has changed are taken over.
+func (p *pool) adoption() (ops []lot.Op) {
+	if row := p.lot.Row(); row.ConfiguredUnits != p.MaxUnits || row.ConfiguredDepth != p.MaxQueueDepth {
+		ops = append(ops, lot.Configure{FromFile: true, Patch: park.PoolPatch{MaxUnits: &p.MaxUnits, MaxQueueDepth: &p.MaxQueueDepth}})
+	}
+	if p.Runtime.Leased() || p.node != nil {
+		return ops
+	}
+	for _, id := range slices.Backward(p.lot.RunningTasks()) {
+		s, _, _ := p.lot.State(id)
+		ops = append(ops, lot.Requeue{TaskID: id, Attempt: s.Attempt, Reason: park.ReasonNodeLost})
+	}
+	return ops
+}
+
+func (p *pool) nodeName() string {
+	if p.node != nil {
+		return p.node.name()
+	}
+	return p.eng.node
+}
+
+// held reports whether this node must not start tasks of the pool now.
+func (p *pool) held() bool {
+	return p.drained != nil || p.Idle || p.node != nil && !p.Runtime.Leased() && !p.node.alive()
 }
 
 func (p *pool) loop() {
@@ -169,12 +216,15 @@ func (p *pool) arm(timer *time.Timer) {
 
 // turn carries out a batch of requests: in one step if the store allows it.
 func (p *pool) turn(batch []*request) {
+	if !p.adopted {
+		batch = append([]*request{{late: p.adoption}}, batch...)
+	}
 	if len(p.owed) > 0 {
 		batch = append(p.owed, batch...)
 		p.owed = nil
 	}
 	p.seat(batch)
-	err := p.refresh()
+	err := p.refresh(batch)
 	for err == nil {
 		err = p.try(batch)
 		if c, ok := errors.AsType[*store.Conflict](err); ok {
@@ -185,8 +235,6 @@ func (p *pool) turn(batch []*request) {
 	}
 	if err != nil {
 		p.fail(batch, err)
-	} else if !p.stale {
-		p.trouble.Store(nil)
 	}
 	for _, r := range batch {
 		if r.look != nil {
@@ -202,7 +250,14 @@ func (p *pool) try(batch []*request) error {
 	if err != nil {
 		return err
 	}
-	step, results := p.lot.Apply(p.eng.clock.now(), ops, p.demand())
+	now := p.eng.clock.now()
+	if p.node != nil {
+		if err := p.keepElsewhere(p.eng.ctx, now); err != nil {
+			return err
+		}
+	}
+	p.lot.Hold(p.held())
+	step, results := p.lot.Apply(now, ops, p.demand())
 	if len(step.Events) > 0 {
 		if err := p.sane(); err != nil {
 			p.lot.Rollback()
@@ -214,6 +269,8 @@ func (p *pool) try(batch []*request) error {
 		}
 		p.apply(step)
 	}
+	p.adopted = true
+	p.trouble.Store(nil)
 	p.answer(batch, results)
 	p.announce(step)
 	return nil
@@ -238,17 +295,26 @@ func (p *pool) halt(err error) error {
 }
 
 // refresh makes sure that the lot is what the store holds.
-func (p *pool) refresh() error {
+func (p *pool) refresh(batch []*request) error {
 	if p.halted != nil {
 		return p.halted
 	}
+	fresh := false
+	for _, r := range batch {
+		p.stale = p.stale || r.reload
+		fresh = fresh || r.fresh
+	}
 	if !p.stale {
+		if fresh && p.node != nil {
+			return p.catchUp()
+		}
 		return nil
 	}
 	if err := p.load(p.eng.ctx); err != nil {
 		return err
 	}
 	p.stale = false
+	p.tell(&store.Conflict{Reload: true})
 	p.reconcile()
 	return p.halted
 }
@@ -257,10 +323,12 @@ func (p *pool) refresh() error {
 func (p *pool) merge(c *store.Conflict) error {
 	if c.Reload {
 		p.stale = true
-		return p.refresh()
+		return p.refresh(nil)
 	}
 	p.lot.Merge(c.Row, c.Changed, p.eng.clock.now())
+	p.tell(c)
 	p.reconcile()
+	p.show()
 	return nil
 }
 
@@ -274,7 +342,7 @@ func (p *pool) fail(batch []*request, err error) {
 	p.trouble.Store(&err)
 	for _, r := range batch {
 		switch {
-		case r.owed:
+		case r.owed != nil:
 			p.owed = append(p.owed, r)
 		case r.look == nil && r.reply != nil:
 			r.reply <- reply{err: err}
@@ -291,6 +359,9 @@ func (p *pool) answer(batch []*request, results []lot.Result) {
 	}
 	for _, r := range batch {
 		n := len(r.ops)
+		if r.owed != nil {
+			p.forget(r.owed)
+		}
 		if r.reply != nil && r.look == nil {
 			r.reply <- reply{results: results[:n:n]}
 		}
@@ -301,6 +372,7 @@ func (p *pool) answer(batch []*request, results []lot.Result) {
 // show publishes what clients may see of the pool.
 func (p *pool) show() {
 	row := p.lot.Row()
+	p.rev.Store(row.Rev)
 	v := &park.Pool{
 		PoolID: p.ID, Kind: p.Kind, MaxUnits: row.MaxUnits, UsedUnits: row.Used, MaxQueueDepth: row.MaxQueueDepth,
 		QueueDepth: row.Queued, Running: p.lot.Running(), State: row.State,
@@ -316,6 +388,20 @@ func (p *pool) show() {
 // do has the loop carry out ops and returns their results, in order.
 func (p *pool) do(ctx context.Context, ops ...lot.Op) ([]lot.Result, error) {
 	r := &request{ops: ops, reply: make(chan reply, 1)}
+	if err := p.send(ctx, r); err != nil {
+		return nil, err
+	}
+	return p.wait(ctx, r)
+}
+
+// doFresh is do for an operation on a task that another node may have started: what is stale here is tried once more,
+// after a look at what the others did.
+func (p *pool) doFresh(ctx context.Context, op lot.Op) ([]lot.Result, error) {
+	results, err := p.do(ctx, op)
+	if err != nil || p.node == nil || !results[0].Stale {
+		return results, err
+	}
+	r := &request{ops: []lot.Op{op}, fresh: true, reply: make(chan reply, 1)}
 	if err := p.send(ctx, r); err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func (e *Engine) Mailbox(ctx context.Context, q park.MailboxQuery) (park.Message
 			leave()
 			return page, err
 		}
-		t := time.NewTimer(left)
+		t := time.NewTimer(e.patience(left))
 		select {
 		case <-rung:
 		case <-t.C:
@@ -58,6 +58,15 @@ func (e *Engine) Mailbox(ctx context.Context, q park.MailboxQuery) (park.Message
 			return page, err
 		}
 	}
+}
+
+// patience returns how long to wait for a hub that may not hear of everything: what another node's relay delivered
+// wakes nobody here.
+func (e *Engine) patience(d time.Duration) time.Duration {
+	if len(e.nodes) > 0 {
+		return min(d, recheck)
+	}
+	return d
 }
 
 // Audit implements [park.AuditService].
@@ -119,13 +128,16 @@ func (e *Engine) Watch(ctx context.Context, q park.AuditQuery) iter.Seq2[park.Ev
 			rung, leave := e.hub.join(auditTopic)
 			var events []park.Event
 			if events, err = e.audit.Events(ctx, q); err == nil && len(events) == 0 {
+				t := time.NewTimer(e.patience(time.Hour))
 				select {
 				case <-rung:
+				case <-t.C:
 				case <-ctx.Done():
 					err = ctx.Err()
 				case <-e.ctx.Done():
 					err = &park.Error{Code: park.StorageUnavailable, Detail: "this node has stopped", RetryAfter: time.Second}
 				}
+				t.Stop()
 			}
 			leave()
 			for i := range events {

@@ -66,7 +66,11 @@ func (r *relay) loop() {
 	ctx := r.eng.ctx
 	for ctx.Err() == nil {
 		rung, leave := r.eng.hub.join(outboxTopic(r.from))
-		moved, err := r.carry(ctx)
+		var moved int
+		var err error
+		if n := r.eng.nodes[r.from]; n == nil || n.first() {
+			moved, err = r.carry(ctx)
+		}
 		if err != nil && ctx.Err() == nil {
 			r.eng.log.Error("parcels not relayed", "dest", r.dest, "error", err)
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
 )
 
 const (
@@ -26,11 +27,17 @@ func (e *Engine) retain() {
 		before := park.At(e.clock.now().Wall.Add(-e.cfg.Retention))
 		// A task goes last: while it is known its id is not taken anew, and so no message of the old task
 		// stands where one of the new task should.
-		for _, s := range e.stores {
+		stores := make([]store.Store, 0, len(e.stores))
+		for b, s := range e.stores {
+			if n := e.nodes[b]; n == nil || n.first() {
+				stores = append(stores, s)
+			}
+		}
+		for _, s := range stores {
 			e.prune("events", before, s.PruneEvents)
 			e.prune("messages", before, s.PruneMessages)
 		}
-		for _, s := range e.stores {
+		for _, s := range stores {
 			e.prune("tasks", before, s.PruneTasks)
 		}
 		e.pruneLogs(before)

@@ -13,6 +13,7 @@ import (
 
 // run is a task that runs on this node.
 type run struct {
+	task    string
 	attempt int
 	cancel  context.CancelCauseFunc
 }
@@ -22,6 +23,7 @@ type start struct {
 	lot.Started
 	spec *park.Spec
 	ctx  context.Context // of the run; ends with the reason to stop
+	run  *run
 }
 
 // readRest is how long a start whose payload could not be read rests before it tries again.
@@ -33,11 +35,15 @@ func (p *pool) launch(started []start) {
 		p.handOver(started)
 		return
 	}
+	if p.node != nil && !p.node.alive() {
+		return // others may have taken them over already; if not, they are found once this node is alive again
+	}
 	var unread []start
 	for _, s := range started {
 		var cancel context.CancelCauseFunc
-		s.ctx, cancel = context.WithCancelCause(p.eng.ctx)
-		p.runs[s.TaskID] = &run{attempt: s.Attempt, cancel: cancel}
+		s.ctx, cancel = context.WithCancelCause(p.life())
+		s.run = &run{task: s.TaskID, attempt: s.Attempt, cancel: cancel}
+		p.runs[s.TaskID] = s.run
 		if s.spec == nil {
 			unread = append(unread, s)
 			continue
@@ -53,6 +59,14 @@ func (p *pool) launch(started []start) {
 			go p.run(s)
 		}
 	}()
+}
+
+// life is the context that runs live under.
+func (p *pool) life() context.Context {
+	if p.node != nil {
+		return p.node.base.Load().ctx
+	}
+	return p.eng.ctx
 }
 
 // read fills in the specs from the store. It goes on until it has them or the engine is closed: the tasks
@@ -84,7 +98,8 @@ func (p *pool) read(starts []start) {
 
 // run does one task's work and reports its outcome.
 func (p *pool) run(s start) {
-	var op lot.Op = lot.Requeue{TaskID: s.TaskID, Attempt: s.Attempt, Reason: park.ReasonShutdown}
+	back := lot.Requeue{TaskID: s.TaskID, Attempt: s.Attempt, Reason: park.ReasonShutdown}
+	var op lot.Op = back
 	if s.spec == nil {
 		if p.eng.ctx.Err() != nil {
 			return
@@ -92,8 +107,11 @@ func (p *pool) run(s start) {
 		op = lot.Finish{TaskID: s.TaskID, Attempt: s.Attempt, Outcome: park.Failure(park.ReasonExecutorError, "the task's submission is not in the store")}
 	} else if o, ended := p.execute(s.ctx, s); ended {
 		op = lot.Finish{TaskID: s.TaskID, Attempt: s.Attempt, Outcome: o}
+	} else if o.Reason == park.ReasonNodeLost || errors.Is(context.Cause(s.ctx), errNodeLost) {
+		back.Reason = park.ReasonNodeLost
+		op = back
 	}
-	_ = p.send(context.Background(), &request{ops: []lot.Op{op}, owed: true})
+	_ = p.send(context.Background(), &request{ops: []lot.Op{op}, owed: s.run})
 }
 
 // execute runs the executor. ended is false where the work was given up because the node is closing.
@@ -111,6 +129,8 @@ func (p *pool) execute(ctx context.Context, s start) (o park.Outcome, ended bool
 	cause := context.Cause(ctx)
 	switch {
 	case o.Status == park.Completed:
+	case o.Reason == park.ReasonNodeLost:
+		return o, false
 	case errors.Is(cause, park.ErrTimeout):
 		o.Reason = park.ReasonTimeout
 		if o.Message == "" {
@@ -136,6 +156,15 @@ func (p *pool) guarded(ctx context.Context, a park.Assignment) (o park.Outcome) 
 		}
 	}()
 	return p.Executor.Run(ctx, a)
+}
+
+// forget lets go of a run whose outcome was stored, or came too late to be.
+func (p *pool) forget(r *run) {
+	if p.runs[r.task] == r {
+		r.cancel(nil)
+		delete(p.runs, r.task)
+		p.noteIdle()
+	}
 }
 
 func (p *pool) stopRun(id string, cause error) {
@@ -184,6 +213,7 @@ func (p *pool) drain(ctx context.Context) {
 	}
 	close(p.quit)
 	<-p.done
+	p.left = len(p.runs)
 }
 
 // stopWait bounds how long a closing pool waits for executors that were told to stop. What does not return

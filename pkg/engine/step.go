@@ -16,6 +16,9 @@ func (p *pool) collect(batch []*request) ([]lot.Op, error) {
 	var ops []lot.Op
 	var named []string
 	for _, r := range batch {
+		if r.late != nil {
+			r.ops = r.late()
+		}
 		for _, op := range r.ops {
 			if s, ok := op.(lot.Submit); ok && s.Spec.Digest != 0 && !p.lot.Live(s.Spec.TaskID) {
 				named = append(named, s.Spec.TaskID)
@@ -45,6 +48,9 @@ func (p *pool) collect(batch []*request) ([]lot.Op, error) {
 // commit makes a step durable.
 func (p *pool) commit(s *lot.Step, ops int) error {
 	st := &store.Step{PoolID: p.ID, ID: uuid.NewString(), Row: s.Row}
+	if p.node != nil {
+		st.Node = p.node.name()
+	}
 	st.Row.LastStep = st.ID
 	for i := range s.Changes {
 		c := &s.Changes[i]
@@ -139,6 +145,9 @@ func (p *pool) announce(s *lot.Step) {
 		topics = append(topics, auditTopic)
 	}
 	p.eng.hub.wake(append(topics, outboxTopic(p.QueueBackend))...)
+	if p.node != nil {
+		p.node.changed()
+	}
 	for i := range s.Events {
 		p.eng.meter.Happened(p.ID, s.Events[i].Action)
 	}
@@ -158,7 +167,7 @@ func (p *pool) reconcile() {
 	var started []start
 	for _, id := range p.lot.RunningTasks() {
 		s, _, _ := p.lot.State(id)
-		if r := p.runs[id]; s.Node == p.eng.node && (r == nil || r.attempt != s.Attempt) {
+		if r := p.runs[id]; s.Node == p.nodeName() && (r == nil || r.attempt != s.Attempt) {
 			started = append(started, start{Started: lot.Started{TaskID: id, Attempt: s.Attempt}})
 		}
 	}

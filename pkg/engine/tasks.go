@@ -269,7 +269,7 @@ func (e *Engine) Cancel(ctx context.Context, pool, id string) (park.Task, error)
 	}
 	ended, leave := e.hub.join(taskTopic(p.ID, id))
 	defer leave()
-	res, err := p.do(ctx, lot.Cancel{TaskID: id})
+	res, err := p.doFresh(ctx, lot.Cancel{TaskID: id})
 	if err != nil {
 		return park.Task{}, err
 	}

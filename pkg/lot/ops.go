@@ -21,6 +21,7 @@ type Result struct {
 	SubmittedAt park.Time
 	// Until is the wall-clock time to which a kept lease lives, for people.
 	Until park.Time
+	TTL   time.Duration // of a kept lease
 	// Stale says that the op was about a run that is over: it changed nothing.
 	Stale bool
 }
@@ -181,7 +182,7 @@ func (o Keep) apply(l *Lot) Result {
 	e.run.due = l.now.Mono + e.run.ttl
 	l.leases.remove(e)
 	l.leases.add(e, int64(e.run.next()))
-	return Result{Status: park.Running, Until: park.At(l.now.Wall.Add(e.run.next() - l.now.Mono))}
+	return Result{Status: park.Running, Until: park.At(l.now.Wall.Add(e.run.next() - l.now.Mono)), TTL: e.run.ttl}
 }
 
 func (o Configure) apply(l *Lot) Result { //nolint:unparam // every operation has a result

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // Shared is what a [Store] also offers where several nodes may work on one database.
@@ -21,11 +22,24 @@ type Shared interface {
 	// Leave forgets a node, which must not beat again.
 	Leave(ctx context.Context, node string) error
 
-	// Announce tells the other nodes that a pool has changed, as a hint: it may be lost, and may come twice.
-	Announce(ctx context.Context, pool string) error
-	// Listen calls heard for each pool that a hint names, the node's own among them, until ctx ends or the hints
-	// cease to come for a reason that it returns.
-	Listen(ctx context.Context, heard func(pool string)) error
+	// KeepLease notes that the lease of a running task was kept, and for how long from now on.
+	KeepLease(ctx context.Context, k Kept) error
+	// Leases returns how often the leases of tasks were kept; those never kept are left out.
+	Leases(ctx context.Context, pool string, tasks []string) ([]Kept, error)
+
+	// Announce tells the other nodes that a pool has come to a rev, as a hint: it may be lost, and may come twice.
+	Announce(ctx context.Context, pool string, rev int64) error
+	// Listen calls heard for each hint, those of this node among them, until ctx ends or hints cease to come for a
+	// reason that it returns.
+	Listen(ctx context.Context, heard func(pool string, rev int64)) error
+}
+
+// Kept is a lease that a worker keeps.
+type Kept struct {
+	PoolID, TaskID string
+	Lease          string
+	Counter        int64 // how often it was kept; the store counts
+	TTL            time.Duration
 }
 
 // ErrDead is returned to a node that another node took for dead.

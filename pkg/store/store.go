@@ -83,6 +83,9 @@ type Step struct {
 	PoolID string
 	// ID is the step's own, random: it tells whether a commit whose reply was lost has happened.
 	ID string
+	// Node is who commits, for a pool that several nodes share: a [Shared] store refuses the step with [ErrDead]
+	// unless the node beats. "" is for who is alone.
+	Node string
 	// Row is the pool after the step. Row.Rev is the rev before it plus one.
 	Row      park.PoolRow
 	Inserts  []park.Record

@@ -21,6 +21,7 @@ type Store struct {
 	mail   mail
 	audit  audit
 	outbox outbox
+	nodes  nodes
 }
 
 // New returns an empty store.
@@ -51,6 +52,9 @@ func (s *Store) Load(ctx context.Context, id string) (store.Snapshot, error) {
 func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if step.Node != "" && !s.nodes.alive(step.Node) {
+		return store.ErrDead
 	}
 	p := s.pool(step.PoolID)
 	p.mu.Lock()

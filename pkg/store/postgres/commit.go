@@ -58,11 +58,12 @@ func (s *Store) Since(ctx context.Context, pool string, rev int64) (*store.Confl
 }
 
 func (t *types) step(s *store.Step) []byte {
-	w := newRows(t.oid["pl_step"], 11, 1)
+	w := newRows(t.oid["pl_step"], 12, 1)
 	r := &s.Row
 	w.next()
 	w.text(s.PoolID)
 	w.text(s.ID)
+	w.text(s.Node)
 	w.int(r.Rev)
 	w.int(r.MaxUnits)
 	w.int(int64(r.MaxQueueDepth))

@@ -14,6 +14,7 @@ type changes struct {
 	Row     wireRow   `json:"row"`
 	Changed []wireJob `json:"changed"`
 	Reload  bool      `json:"reload"`
+	Dead    bool      `json:"dead"`
 }
 
 type wireRow struct {
@@ -61,6 +62,9 @@ func parseConflict(reply []byte) (*store.Conflict, error) {
 	var c changes
 	if err := json.Unmarshal(reply, &c); err != nil {
 		return nil, fmt.Errorf("parse what another node did: %w", err)
+	}
+	if c.Dead {
+		return nil, store.ErrDead
 	}
 	r := &c.Row
 	out := &store.Conflict{Reload: c.Reload, Changed: make([]park.Record, len(c.Changed)), Row: park.PoolRow{

@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -21,6 +23,12 @@ const (
 
 	channel  = "pl_pools"
 	announce = "SELECT pg_notify('" + channel + "', $1)"
+
+	keepLease = "INSERT INTO pl_leases AS l (pool_id, task_id, lease, counter, ttl) VALUES ($1, $2, $3, 1, $4)" +
+		" ON CONFLICT (pool_id, task_id) DO UPDATE SET lease = excluded.lease, counter = l.counter + 1, ttl = excluded.ttl, kept_at = now()"
+	readLeases = "SELECT task_id, lease, counter, ttl FROM pl_leases WHERE pool_id = $1 AND task_id = ANY ($2)"
+	// No lease lives for longer without being kept.
+	forgetLeases = "DELETE FROM pl_leases WHERE kept_at < now() - interval '1 day'"
 )
 
 // Revs implements [store.Shared].
@@ -92,7 +100,10 @@ func (s *Store) Leave(ctx context.Context, node string) error {
 		if _, err := s.pool.Exec(ctx, leave, node); err != nil {
 			return err
 		}
-		_, err := s.pool.Exec(ctx, forgetDead)
+		if _, err := s.pool.Exec(ctx, forgetDead); err != nil {
+			return err
+		}
+		_, err := s.pool.Exec(ctx, forgetLeases)
 		return err
 	})
 	if err != nil {
@@ -101,11 +112,42 @@ func (s *Store) Leave(ctx context.Context, node string) error {
 	return nil
 }
 
+// KeepLease implements [store.Shared].
+func (s *Store) KeepLease(ctx context.Context, k store.Kept) error {
+	err := s.do(ctx, func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx, keepLease, k.PoolID, k.TaskID, k.Lease, int64(k.TTL))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("keep lease of task %s: %w", k.TaskID, err)
+	}
+	return nil
+}
+
+// Leases implements [store.Shared].
+func (s *Store) Leases(ctx context.Context, pool string, tasks []string) (found []store.Kept, err error) {
+	err = s.do(ctx, func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, readLeases, pool, tasks)
+		if err != nil {
+			return err
+		}
+		found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (store.Kept, error) {
+			k := store.Kept{PoolID: pool}
+			return k, row.Scan(&k.TaskID, &k.Lease, &k.Counter, (*int64)(&k.TTL))
+		})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read leases of pool %s: %w", pool, err)
+	}
+	return found, nil
+}
+
 // Announce implements [store.Shared].
-func (s *Store) Announce(ctx context.Context, pool string) error {
+func (s *Store) Announce(ctx context.Context, pool string, rev int64) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if _, err := s.pool.Exec(ctx, announce, pool); err != nil {
+	if _, err := s.pool.Exec(ctx, announce, pool+" "+strconv.FormatInt(rev, 10)); err != nil {
 		return fmt.Errorf("announce: %w", err)
 	}
 	return nil
@@ -113,7 +155,7 @@ func (s *Store) Announce(ctx context.Context, pool string) error {
 
 // Listen implements [store.Shared]. It holds the one connection that has a state of its own: through a transaction
 // pooler hints do not come.
-func (s *Store) Listen(ctx context.Context, heard func(pool string)) error {
+func (s *Store) Listen(ctx context.Context, heard func(pool string, rev int64)) error {
 	c, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -127,6 +169,9 @@ func (s *Store) Listen(ctx context.Context, heard func(pool string)) error {
 		if err != nil {
 			return fmt.Errorf("listen: %w", err)
 		}
-		heard(n.Payload)
+		pool, rev, _ := strings.Cut(n.Payload, " ")
+		if r, err := strconv.ParseInt(rev, 10, 64); err == nil {
+			heard(pool, r)
+		}
 	}
 }

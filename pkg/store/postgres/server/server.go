@@ -35,7 +35,7 @@ type Server struct {
 
 // Start makes a new cluster and starts it. Options are settings, "fsync=off". The server is trusted by everyone who can
 // reach its socket, which is this user and the one it runs as.
-func Start(ctx context.Context, options ...string) (s *Server, err error) {
+func Start(ctx context.Context, options ...string) (*Server, error) {
 	bin, err := find()
 	if err != nil {
 		return nil, err
@@ -44,28 +44,27 @@ func Start(ctx context.Context, options ...string) (s *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s = &Server{dir: dir, bin: bin, options: options}
-	defer func() {
-		if err != nil {
-			_ = s.Stop()
-		}
-	}()
+	s := &Server{dir: dir, bin: bin, options: options}
+	if err := s.begin(ctx); err != nil {
+		return nil, errors.Join(err, s.Stop())
+	}
+	return s, nil
+}
+
+func (s *Server) begin(ctx context.Context) (err error) {
 	if os.Geteuid() == 0 {
 		if s.as, err = ordinary(); err != nil {
-			return nil, err
+			return err
 		}
-		if err := os.Chown(dir, int(s.as.Uid), int(s.as.Gid)); err != nil {
-			return nil, err
+		if err := os.Chown(s.dir, int(s.as.Uid), int(s.as.Gid)); err != nil {
+			return err
 		}
 	}
 	init := s.command(ctx, "initdb", "-D", s.data(), "-U", "parkd", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 	if out, err := init.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("make a database cluster: %w\n%s", err, out)
+		return fmt.Errorf("make a database cluster: %w\n%s", err, out)
 	}
-	if err := s.Run(ctx); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return s.Run(ctx)
 }
 
 // find returns the folder of the binaries: that of PATH, or the newest of those that Debian puts apart.

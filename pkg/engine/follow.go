@@ -1,0 +1,162 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+const (
+	// followTick is how often a node asks for the revs of its pools: the bound on how late it hears of what another
+	// did. Hints only make it sooner.
+	followTick = 200 * time.Millisecond
+	// announceRest is the least time between two announcements: under load one tells of many steps.
+	announceRest = 10 * time.Millisecond
+	listenRest   = time.Second
+	// recheck bounds how late someone who waits hears of what another node delivered to a store that both share.
+	recheck = time.Second
+)
+
+// following asks for the revs of the pools again and again.
+func (n *node) following() {
+	ids := make([]string, len(n.pools))
+	byID := make(map[string]*pool)
+	for i, p := range n.pools {
+		ids[i], byID[p.ID] = p.ID, p
+	}
+	for n.eng.rest(followTick) {
+		revs, err := n.store.Revs(n.eng.ctx, ids)
+		if err != nil {
+			continue // the beats say so
+		}
+		for id, rev := range revs {
+			byID[id].hear(rev)
+		}
+	}
+}
+
+// listening waits for hints, on a connection that is made again whenever it breaks.
+func (n *node) listening() {
+	for {
+		err := n.store.Listen(n.eng.ctx, func(id string, rev int64) {
+			if p := n.eng.pools[id]; p != nil && p.node == n {
+				p.hear(rev)
+			}
+		})
+		if n.eng.ctx.Err() != nil {
+			return
+		}
+		n.eng.log.Debug("no hints", "error", err)
+		if !n.eng.rest(listenRest) {
+			return
+		}
+	}
+}
+
+// hear has the pool follow to rev, unless it is there already.
+func (p *pool) hear(rev int64) {
+	if p.rev.Load() < rev && p.called.CompareAndSwap(false, true) {
+		p.post(&request{fresh: true})
+	}
+}
+
+// post sends a request that nobody waits for, without waiting for room.
+func (p *pool) post(r *request) {
+	r.reply = make(chan reply, 1)
+	select {
+	case p.requests <- r:
+	default:
+		go func() { _ = p.send(p.eng.ctx, r) }()
+	}
+}
+
+// changed notes that a step of this node is there to be announced.
+func (n *node) changed() {
+	select {
+	case n.news <- struct{}{}:
+	default:
+	}
+}
+
+func (n *node) announcing() {
+	told := make(map[*pool]int64)
+	for {
+		select {
+		case <-n.news:
+		case <-n.eng.ctx.Done():
+			return
+		}
+		for _, p := range n.pools {
+			rev := p.rev.Load()
+			if n.eng.cfg.Quiet || n.alone() || told[p] == rev {
+				continue
+			}
+			told[p] = rev
+			if err := n.store.Announce(n.eng.ctx, p.ID, rev); err != nil {
+				n.eng.log.Debug("not announced", "pool", p.ID, "error", err)
+			}
+		}
+		if !n.eng.rest(announceRest) {
+			return
+		}
+	}
+}
+
+// catchUp takes over what other nodes did since this node's last look.
+func (p *pool) catchUp() error {
+	p.called.Store(false)
+	c, err := p.node.store.Since(p.eng.ctx, p.ID, p.lot.Row().Rev)
+	if err != nil || c == nil {
+		return err
+	}
+	return p.merge(c)
+}
+
+// tell wakes those here who wait for what another node did.
+func (p *pool) tell(c *store.Conflict) {
+	if c.Reload {
+		p.eng.hub.wakeAll()
+		return
+	}
+	topics := []topic{auditTopic, outboxTopic(p.QueueBackend)}
+	for i := range c.Changed {
+		r := &c.Changed[i]
+		if r.Status != park.Queued {
+			topics = append(topics, startTopic(p.ID, r.TaskID))
+		}
+		if r.Status.Ended() {
+			topics = append(topics, taskTopic(p.ID, r.TaskID), mailTopic(r.Tenant, r.MailboxKey))
+		}
+	}
+	p.eng.hub.wake(topics...)
+}
+
+// keepElsewhere lets leases live on that are due here, but were kept at another node.
+func (p *pool) keepElsewhere(ctx context.Context, now lot.Instant) error {
+	due := p.lot.LeasesDue(now)
+	if len(due) == 0 {
+		return nil
+	}
+	ids := make([]string, 0, len(due))
+	for id := range due {
+		ids = append(ids, id)
+	}
+	kept, err := p.node.store.Leases(ctx, p.ID, ids)
+	if err != nil {
+		return err
+	}
+	for _, k := range kept {
+		if k.Lease == due[k.TaskID] && p.kept[k.Lease] < k.Counter {
+			p.lot.Extend(k.TaskID, k.Lease, k.TTL, now)
+			p.kept[k.Lease] = k.Counter
+			delete(due, k.TaskID)
+		}
+	}
+	if len(p.kept) > 1000+2*p.lot.Running() {
+		clear(p.kept) // most of them are over; the others live once longer
+	}
+	return nil
+}

@@ -1,0 +1,284 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+// Defaults of Config.
+const (
+	defaultNodeTTL   = 10 * time.Second
+	defaultNodeGrace = 7 * time.Second
+)
+
+// node is this engine among those that share one store. It beats: it moves a counter in the store. Nobody compares
+// clocks with anyone: who has seen another's counter stand still for TTL + grace, by its own monotonic clock, takes
+// that node for dead and its tasks over. A node that could not beat for TTL stops its own tasks, and so grace is the
+// time it has for that.
+type node struct {
+	eng   *Engine
+	store store.Shared
+	pools []*pool
+	ttl   time.Duration
+	grace time.Duration
+
+	id   atomic.Pointer[string]
+	beat atomic.Int64 // when the last beat that counted began, monotonic; 0: never
+	base atomic.Pointer[epoch]
+	seen map[string]sighting
+	mu   sync.Mutex
+	live map[string]int64 // the nodes that are not dead, by the last beat
+	news chan struct{}    // a pool has something to announce
+}
+
+// epoch is the time from one fence to the next: the context that every run of this node lives under.
+type epoch struct {
+	ctx context.Context
+	end context.CancelCauseFunc
+}
+
+// sighting is when a node's counter was first seen to have its present value.
+type sighting struct {
+	counter int64
+	at      time.Duration
+}
+
+// errNodeLost is the cause with which runs end that others will take over.
+var errNodeLost = errors.New("this node cannot tell the others that it is alive")
+
+func newNode(e *Engine, s store.Shared) *node {
+	n := &node{
+		eng: e, store: s, ttl: e.cfg.NodeTTL, grace: e.cfg.NodeGrace,
+		seen: make(map[string]sighting), news: make(chan struct{}, 1),
+	}
+	n.id.Store(&e.node)
+	n.begin()
+	return n
+}
+
+func (n *node) begin() {
+	ctx, end := context.WithCancelCause(n.eng.ctx)
+	n.base.Store(&epoch{ctx, end})
+}
+
+func (n *node) name() string { return *n.id.Load() }
+
+// alive reports whether the others still take this node for alive, for certain.
+func (n *node) alive() bool {
+	at := time.Duration(n.beat.Load())
+	return at != 0 && n.eng.clock.now().Mono-at < n.ttl
+}
+
+// first reports whether of the living nodes this is the one that does what one is enough for. Two may think so for
+// a while.
+func (n *node) first() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	me := n.name()
+	for other := range n.live {
+		if other < me {
+			return false
+		}
+	}
+	return true
+}
+
+func (n *node) alone() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.live) < 2
+}
+
+// start begins to beat, follow and listen. Whatever fails is tried again.
+func (n *node) start() {
+	n.step(n.eng.ctx)
+	n.eng.work.Go(n.beating)
+	n.eng.work.Go(n.tending)
+	n.eng.work.Go(n.following)
+	n.eng.work.Go(n.announcing)
+	if !n.eng.cfg.Quiet {
+		n.eng.work.Go(n.listening)
+	}
+}
+
+// leave tells the others not to wait for this node, unless something of it may be left: that they take over.
+func (n *node) leave() {
+	for _, p := range n.pools {
+		if p.left > 0 {
+			return
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.eng.ctx), n.ttl/5)
+	defer cancel()
+	if err := n.store.Leave(ctx, n.name()); err != nil {
+		n.eng.log.Warn("not left", "error", err)
+	}
+}
+
+func (n *node) beating() {
+	// More often than the others need, so that a beat may fail and the fence still falls in time.
+	for n.eng.rest(n.ttl / 10) {
+		n.step(n.eng.ctx)
+	}
+}
+
+// step beats once, and looks after those who do not.
+func (n *node) step(ctx context.Context) {
+	lost := !n.alive()
+	if lost {
+		n.base.Load().end(errNodeLost)
+	}
+	began := n.eng.clock.now().Mono
+	ctx, cancel := context.WithTimeout(ctx, n.ttl/3)
+	defer cancel()
+	live, err := n.store.Beat(ctx, n.name())
+	switch {
+	case errors.Is(err, store.ErrDead):
+		n.eng.log.Warn("taken for dead by another node: beginning anew")
+		n.base.Load().end(errNodeLost)
+		n.reborn()
+		return
+	case err != nil:
+		n.eng.log.Warn("not known to be alive", "error", err)
+		return
+	}
+	if lost {
+		n.begin()
+	}
+	n.mu.Lock()
+	n.live = live
+	n.beat.Store(int64(began) + 1) // 0 means never
+	n.mu.Unlock()
+	if lost {
+		n.revive()
+	}
+	n.bury(ctx, live)
+}
+
+// tending takes over what runs on nodes that are not among the living: a node that died between a burial and a
+// takeover must not be forgotten.
+func (n *node) tending() {
+	for n.eng.rest(n.ttl / 5) {
+		running := n.running()
+		since := n.eng.clock.now().Mono
+		// A node beats before it starts anything. So by a beat that began later than the look at what runs, who runs
+		// something and is not alive is dead.
+		for time.Duration(n.beat.Load()) <= since {
+			if !n.eng.rest(n.ttl / 20) {
+				return
+			}
+		}
+		n.mu.Lock()
+		live := n.live
+		n.mu.Unlock()
+		for name := range running {
+			if _, alive := live[name]; !alive {
+				n.takeOver(name)
+			}
+		}
+	}
+}
+
+// running returns the nodes that tasks run on, by what this node knows.
+func (n *node) running() map[string]bool {
+	names := make(map[string]bool)
+	for _, p := range n.pools {
+		if p.Runtime.Leased() {
+			continue // their workers live on
+		}
+		var found map[string][]string
+		if p.ask(n.eng.ctx, func() { found = p.lot.Nodes() }) != nil {
+			continue
+		}
+		for name := range found {
+			names[name] = true
+		}
+	}
+	return names
+}
+
+// bury marks as dead whose counter has stood still for too long.
+func (n *node) bury(ctx context.Context, live map[string]int64) {
+	now := n.eng.clock.now().Mono
+	for name := range n.seen {
+		if _, ok := live[name]; !ok {
+			delete(n.seen, name)
+		}
+	}
+	for name, counter := range live {
+		s, ok := n.seen[name]
+		if !ok || s.counter != counter {
+			n.seen[name] = sighting{counter, now}
+			continue
+		}
+		if name == n.name() || now-s.at < n.ttl+n.grace {
+			continue
+		}
+		buried, err := n.store.Bury(ctx, name, counter)
+		if err != nil {
+			n.eng.log.Error("dead node not buried", "dead", name, "error", err)
+		}
+		if buried {
+			n.eng.log.Warn("node is dead: taking its tasks over", "dead", name)
+			delete(n.seen, name)
+			n.takeOver(name)
+		}
+	}
+}
+
+// takeOver requeues what ran on a dead node.
+func (n *node) takeOver(dead string) {
+	for _, p := range n.pools {
+		if p.Runtime.Leased() {
+			continue
+		}
+		p.post(&request{fresh: true, late: func() (ops []lot.Op) {
+			for _, id := range slices.Backward(p.lot.Nodes()[dead]) {
+				s, _, _ := p.lot.State(id)
+				ops = append(ops, lot.Requeue{TaskID: id, Attempt: s.Attempt, Reason: park.ReasonNodeLost})
+			}
+			return ops
+		}})
+	}
+}
+
+// reborn gives the node another name, once nothing of its former life is left.
+func (n *node) reborn() {
+	for _, p := range n.pools {
+		for {
+			left := 0
+			if p.ask(n.eng.ctx, func() { left = len(p.runs) }) != nil {
+				return
+			}
+			if left == 0 {
+				break
+			}
+			if !n.eng.rest(rebirthRest) {
+				return
+			}
+		}
+	}
+	id := uuid.NewString()
+	n.id.Store(&id)
+	n.beat.Store(0)
+}
+
+// rebirthRest is how long a node that was taken for dead waits between two looks for what it still runs.
+const rebirthRest = 50 * time.Millisecond
+
+// revive has the pools look for what happened meanwhile, and start tasks again.
+func (n *node) revive() {
+	for _, p := range n.pools {
+		p.post(&request{reload: true})
+	}
+}

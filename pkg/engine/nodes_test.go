@@ -1,0 +1,318 @@
+package engine_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
+)
+
+// line is one node's way to a store that nodes share. It can be cut.
+type line struct {
+	*memory.Store
+	cut atomic.Bool
+}
+
+
+func (l *line) Load(ctx context.Context, pool string) (store.Snapshot, error) {
+	if l.cut.Load() {
+		return store.Snapshot{}, errGone
+	}
+	return l.Store.Load(ctx, pool)
+}
+
+func (l *line) Commit(ctx context.Context, s *store.Step) error {
+	if l.cut.Load() {
+		return errGone
+	}
+	return l.Store.Commit(ctx, s)
+}
+
+func (l *line) Since(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
+	if l.cut.Load() {
+		return nil, errGone
+	}
+	return l.Store.Since(ctx, pool, rev)
+}
+
+func (l *line) Revs(ctx context.Context, pools []string) (map[string]int64, error) {
+	if l.cut.Load() {
+		return nil, errGone
+	}
+	return l.Store.Revs(ctx, pools)
+}
+
+func (l *line) Beat(ctx context.Context, node string) (map[string]int64, error) {
+	if l.cut.Load() {
+		return nil, errGone
+	}
+	return l.Store.Beat(ctx, node)
+}
+
+func (l *line) Bury(ctx context.Context, node string, counter int64) (bool, error) {
+	if l.cut.Load() {
+		return false, errGone
+	}
+	return l.Store.Bury(ctx, node, counter)
+}
+
+func (l *line) Leave(ctx context.Context, node string) error {
+	if l.cut.Load() {
+		return errGone
+	}
+	return l.Store.Leave(ctx, node)
+}
+
+// witness counts the units that are really in use.
+type witness struct {
+	mu        sync.Mutex
+	now, most int64
+	ran       map[string]int
+}
+
+func (w *witness) pool(units int64) engine.Pool {
+	w.ran = make(map[string]int)
+	return pool("cpu", units, park.ExecutorFunc(func(ctx context.Context, a park.Assignment) (any, error) {
+		w.use(a, a.Units)
+		defer w.use(a, -a.Units)
+		var p struct{ DurationMs int }
+		_ = json.Unmarshal(a.Payload, &p)
+		select {
+		case <-time.After(time.Duration(p.DurationMs) * time.Millisecond):
+			return a.Attempt, nil
+		case <-ctx.Done():
+			time.Sleep(time.Second) // it takes its time to stop
+			return nil, context.Cause(ctx)
+		}
+	}))
+}
+
+func (w *witness) use(a park.Assignment, units int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now += units
+	w.most = max(w.most, w.now)
+	if units > 0 {
+		w.ran[a.TaskID]++
+	}
+}
+
+// team is a few engines on one store.
+type team struct {
+	*testing.T
+	lines []*line
+	nodes []*bench
+}
+
+func newTeam(t *testing.T, n int, edit func(i int, c *engine.Config)) *team {
+	shared := memory.New()
+	tm := &team{T: t}
+	for i := range n {
+		l := &line{Store: shared}
+		c := engine.Config{
+			Node: fmt.Sprintf("node-%d", i), Shared: []park.Backend{park.InMemory},
+			Stores: map[park.Backend]store.Store{park.InMemory: l},
+		}
+		edit(i, &c)
+		tm.lines = append(tm.lines, l)
+		tm.nodes = append(tm.nodes, open(t, c))
+	}
+	return tm
+}
+
+func (tm *team) stop() {
+	for _, n := range tm.nodes {
+		n.stop()
+	}
+}
+
+func TestDeadNodeIsTakenOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w witness
+		tm := newTeam(t, 2, func(_ int, c *engine.Config) { c.Pools = []engine.Pool{w.pool(2)} })
+		defer tm.stop()
+		a, b := tm.nodes[0], tm.nodes[1]
+		for i := range 4 {
+			a.submit("cpu", named(fmt.Sprint(i), sim(60_000)))
+		}
+		time.Sleep(time.Second)
+		cut := time.Now()
+		tm.lines[0].cut.Store(true)
+		for i := range 4 {
+			got := b.ended("cpu", fmt.Sprint(i))
+			if want := 1 + (3-i)/2; got.Status != park.Completed || got.Attempt != want {
+				t.Errorf("task %d: %s in attempt %d, want %d", i, got.Status, got.Attempt, want)
+			}
+		}
+		starts := b.events(park.AuditQuery{Action: park.ActStart})
+		if late := starts[2].At.Sub(cut); late > 20*time.Second || late < 10*time.Second {
+			t.Errorf("taken over after %s", late)
+		}
+		if a.Ready() == nil {
+			t.Error("a node that reaches nobody is ready")
+		}
+		if w.most > 2 {
+			t.Errorf("%d units in use at once, of 2", w.most)
+		}
+		check(t, b.events(park.AuditQuery{PoolID: "cpu"}), 2)
+
+		// The node comes back under another name, and works again.
+		tm.lines[0].cut.Store(false)
+		time.Sleep(5 * time.Second)
+		if err := a.Ready(); err != nil {
+			t.Error(err)
+		}
+		a.submit("cpu", named("again", sim(10)))
+		if got := b.ended("cpu", "again"); got.Status != park.Completed || got.Node == "node-0" {
+			t.Errorf("after the node came back: %+v", got)
+		}
+	})
+}
+
+func TestShortOutageHarmsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w witness
+		tm := newTeam(t, 3, func(_ int, c *engine.Config) { c.Pools = []engine.Pool{w.pool(3)} })
+		defer tm.stop()
+		for i := range 9 {
+			tm.nodes[i%3].submit("cpu", named(fmt.Sprint(i), sim(5_000)))
+		}
+		time.Sleep(time.Second)
+		for _, l := range tm.lines {
+			l.cut.Store(true)
+		}
+		if r := tm.nodes[0].offer("cpu", sim(1)); park.CodeOf(r.Err) != park.StorageUnavailable {
+			t.Errorf("during the outage: %+v", r)
+		}
+		time.Sleep(7 * time.Second)
+		for _, l := range tm.lines {
+			l.cut.Store(false)
+		}
+		for i := range 9 {
+			if got := tm.nodes[(i+1)%3].ended("cpu", fmt.Sprint(i)); got.Status != park.Completed || got.Attempt != 1 {
+				t.Errorf("task %d: %s in attempt %d", i, got.Status, got.Attempt)
+			}
+		}
+		if w.most > 3 {
+			t.Errorf("%d units in use at once, of 3", w.most)
+		}
+	})
+}
+
+func TestNodeStartsWhileTheStoreIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w witness
+		l := &line{Store: memory.New()}
+		l.cut.Store(true)
+		b := open(t, engine.Config{
+			Pools: []engine.Pool{w.pool(1)}, Shared: []park.Backend{park.InMemory},
+			Stores: map[park.Backend]store.Store{park.InMemory: l},
+		})
+		defer b.stop()
+		if b.Ready() == nil {
+			t.Error("ready without a store")
+		}
+		if r := b.offer("cpu", sim(1)); park.CodeOf(r.Err) != park.StorageUnavailable {
+			t.Errorf("without a store: %+v", r)
+		}
+		l.cut.Store(false)
+		time.Sleep(2 * time.Second)
+		if err := b.Ready(); err != nil {
+			t.Error(err)
+		}
+		b.submit("cpu", named("a", sim(10)))
+		b.ended("cpu", "a")
+	})
+}
+
+func TestCancelReachesAnotherNode(t *testing.T) {
+	for _, quiet := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var w witness
+			tm := newTeam(t, 2, func(_ int, c *engine.Config) { c.Pools, c.Quiet = []engine.Pool{w.pool(1)}, quiet })
+			defer tm.stop()
+			tm.nodes[0].submit("cpu", named("a", sim(60_000)))
+			began := time.Now()
+			if _, err := tm.nodes[1].Cancel(t.Context(), "cpu", "a"); err != nil {
+				t.Fatal(err)
+			}
+			if got := tm.nodes[1].ended("cpu", "a"); got.Status != park.Dropped {
+				t.Errorf("cancelled task is %s", got.Status)
+			}
+			if d := time.Since(began); d > 1500*time.Millisecond {
+				t.Errorf("cancelled after %s", d)
+			}
+		})
+	}
+}
+
+func TestIdleNodeLeavesTheWorkToOthers(t *testing.T) {
+	for _, quiet := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var w witness
+			tm := newTeam(t, 2, func(i int, c *engine.Config) {
+				c.Pools, c.Quiet = []engine.Pool{w.pool(2)}, quiet
+				c.Pools[0].Idle = i == 0
+			})
+			defer tm.stop()
+			time.Sleep(2 * time.Second)
+			began := time.Now()
+			if got := tm.nodes[0].submit("cpu", named("a", sim(10))); got.Status != park.Queued {
+				t.Errorf("at the idle node: %s", got.Status)
+			}
+			page, err := tm.nodes[0].Mailbox(t.Context(), park.MailboxQuery{Tenant: "default", Key: "box", Wait: time.Minute})
+			if err != nil || len(page.Messages) != 1 {
+				t.Fatalf("mailbox: %+v %v", page, err)
+			}
+			if d := time.Since(began); d > 450*time.Millisecond {
+				t.Errorf("its outcome came after %s", d)
+			}
+			if got := tm.nodes[0].ended("cpu", "a"); got.Node != "node-1" {
+				t.Errorf("ran on %s", got.Node)
+			}
+		})
+	}
+}
+
+func TestLeasesAreKeptAtAnyNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tm := newTeam(t, 2, func(_ int, c *engine.Config) { c.Pools = []engine.Pool{remote(2)} })
+		defer tm.stop()
+		a, b := tm.nodes[0], tm.nodes[1]
+		taken := make(chan []park.Lease)
+		go func() { taken <- b.lease(park.LeaseRequest{Max: 2, TTL: park.Duration(10 * time.Second), Wait: park.Duration(time.Minute)}) }()
+		synctest.Wait()
+		a.submit("remote", named("kept", park.Submission{}))
+		kept := (<-taken)[0]
+		a.submit("remote", named("lost", park.Submission{}))
+		lost := b.lease(park.LeaseRequest{TTL: park.Duration(10 * time.Second), Wait: park.Duration(time.Minute)})[0]
+		for i := range 12 {
+			time.Sleep(5 * time.Second)
+			if _, err := tm.nodes[i%2].KeepLease(t.Context(), kept.LeaseID, park.KeepRequest{}); err != nil {
+				t.Fatalf("kept for the %d. time: %v", i+1, err)
+			}
+		}
+		if err := a.EndLease(t.Context(), kept.LeaseID, park.LeaseResult{Status: park.Completed}); err != nil {
+			t.Error(err)
+		}
+		if got := b.ended("remote", "kept"); got.Status != park.Completed || got.Attempt != 1 {
+			t.Errorf("the lease that was kept: %+v", got)
+		}
+		if err := a.EndLease(t.Context(), lost.LeaseID, park.LeaseResult{Status: park.Completed}); park.CodeOf(err) != park.LeaseLost {
+			t.Errorf("the lease that was not kept: %v", err)
+		}
+		if got := a.life("lost"); !slices.Contains([]string{" submit enqueue start requeue"}, got) {
+			t.Errorf("life of the other:%s", got)
+		}
+	})
+}

@@ -1,0 +1,38 @@
+package lot
+
+import "time"
+
+// What follows is for a pool that several nodes share. None of it is part of the pool's state, so none of it makes
+// a step.
+
+// LeasesDue returns the leases by task that the next Apply at now would end because they were not kept.
+func (l *Lot) LeasesDue(now Instant) map[string]string {
+	due := make(map[string]string)
+	for _, t := range l.leases {
+		if r := t.entry.run; r.due <= now.Mono {
+			due[t.entry.id] = r.lease
+		}
+	}
+	return due
+}
+
+// Extend lets a lease live for ttl from now on, because its worker kept it at another node.
+func (l *Lot) Extend(task, lease string, ttl time.Duration, now Instant) {
+	e := l.tasks[task]
+	if e == nil || e.where != running || e.run.lease != lease {
+		return
+	}
+	e.run.ttl, e.run.due = ttl, now.Mono+ttl
+	l.leases.remove(e)
+	l.leases.add(e, int64(e.run.next()))
+}
+
+// Nodes returns the nodes that tasks run on, each with its tasks in the order of [Lot.RunningTasks].
+func (l *Lot) Nodes() map[string][]string {
+	nodes := make(map[string][]string)
+	for _, id := range l.RunningTasks() {
+		node := l.tasks[id].run.node
+		nodes[node] = append(nodes[node], id)
+	}
+	return nodes
+}

@@ -1,0 +1,149 @@
+package memory
+
+import (
+	"context"
+	"maps"
+	"sync"
+
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+var _ store.Shared = (*Store)(nil)
+
+// nodes are the engines that share the store. The zero value is ready to use.
+type nodes struct {
+	mu     sync.Mutex
+	beats  map[string]int64
+	dead   map[string]bool
+	leases map[taskKey]store.Kept
+	heard  map[*func(string, int64)]struct{}
+}
+
+func (n *nodes) alive(node string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.beats[node] > 0 && !n.dead[node]
+}
+
+// Since implements [store.Shared].
+func (s *Store) Since(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
+	p := s.known(pool)
+	if p == nil || ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.row.Rev == rev {
+		return nil, nil
+	}
+	return p.conflict(rev), nil
+}
+
+// Revs implements [store.Shared].
+func (s *Store) Revs(ctx context.Context, pools []string) (map[string]int64, error) {
+	revs := make(map[string]int64)
+	for _, id := range pools {
+		if p := s.known(id); p != nil {
+			p.mu.RLock()
+			revs[id] = p.row.Rev
+			p.mu.RUnlock()
+		}
+	}
+	return revs, ctx.Err()
+}
+
+// Beat implements [store.Shared].
+func (s *Store) Beat(ctx context.Context, node string) (map[string]int64, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	n := &s.nodes
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.dead[node] {
+		return nil, store.ErrDead
+	}
+	if n.beats == nil {
+		n.beats, n.dead = make(map[string]int64), make(map[string]bool)
+	}
+	n.beats[node]++
+	return maps.Clone(n.beats), nil
+}
+
+// Bury implements [store.Shared].
+func (s *Store) Bury(ctx context.Context, node string, counter int64) (bool, error) {
+	n := &s.nodes
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if c, known := n.beats[node]; !known || c != counter || ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	delete(n.beats, node)
+	n.dead[node] = true
+	return true, nil
+}
+
+// Leave implements [store.Shared].
+func (s *Store) Leave(ctx context.Context, node string) error {
+	n := &s.nodes
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.beats, node)
+	delete(n.dead, node)
+	return ctx.Err()
+}
+
+// KeepLease implements [store.Shared].
+func (s *Store) KeepLease(ctx context.Context, k store.Kept) error {
+	n := &s.nodes
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.leases == nil {
+		n.leases = make(map[taskKey]store.Kept)
+	}
+	key := taskKey{k.PoolID, k.TaskID}
+	k.Counter = n.leases[key].Counter + 1
+	n.leases[key] = k
+	return ctx.Err()
+}
+
+// Leases implements [store.Shared].
+func (s *Store) Leases(ctx context.Context, pool string, tasks []string) (found []store.Kept, err error) {
+	n := &s.nodes
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, id := range tasks {
+		if k, ok := n.leases[taskKey{pool, id}]; ok {
+			found = append(found, k)
+		}
+	}
+	return found, ctx.Err()
+}
+
+// Announce implements [store.Shared].
+func (s *Store) Announce(ctx context.Context, pool string, rev int64) error {
+	n := &s.nodes
+	n.mu.Lock()
+	all := maps.Clone(n.heard)
+	n.mu.Unlock()
+	for heard := range all {
+		(*heard)(pool, rev)
+	}
+	return ctx.Err()
+}
+
+// Listen implements [store.Shared].
+func (s *Store) Listen(ctx context.Context, heard func(pool string, rev int64)) error {
+	n := &s.nodes
+	n.mu.Lock()
+	if n.heard == nil {
+		n.heard = make(map[*func(string, int64)]struct{})
+	}
+	n.heard[&heard] = struct{}{}
+	n.mu.Unlock()
+	<-ctx.Done()
+	n.mu.Lock()
+	delete(n.heard, &heard)
+	n.mu.Unlock()
+	return ctx.Err()
+}
