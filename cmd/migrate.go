@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"context"
-	"errors"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -24,8 +23,9 @@ func newMigrateCommand(g *globals) *cobra.Command {
 		Use:   "migrate",
 		Short: "Change the schema of the database",
 		Long: `Shows and changes the schema of the databases that the configuration uses. A SQLite file is brought up to
-date by 'parkd serve' itself; going back, for an older parkd, is done here. The daemon must not be running.`,
-		Example: "  parkd migrate status\n  parkd migrate up --dry-run\n  parkd migrate down --db ./parkd.db",
+date by 'parkd serve' itself while no daemon has it open; a Postgres database is, here, for all nodes at once.
+Going back, for an older parkd, is done here too.`,
+		Example: "  parkd migrate up --dsn postgres://user@host/parking\n  parkd migrate status\n  parkd migrate up --dry-run\n  parkd migrate down --db ./parkd.db",
 		RunE:    runGroup,
 	}
 	c.AddCommand(
@@ -79,9 +79,6 @@ func runMigrate(ctx context.Context, g *globals, o migrateOptions, to daemon.Dir
 		return err
 	}
 	all, err := daemon.Migrate(ctx, c, to, o.dryRun)
-	if errors.Is(err, daemon.ErrNoPostgres) {
-		return usage(err)
-	}
 	if err != nil {
 		return err
 	}

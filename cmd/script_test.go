@@ -1,6 +1,7 @@
 package cmd_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,9 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/parkd-dev/parkd/pkg/store/postgres/pgtest"
+	"github.com/parkd-dev/parkd/pkg/store/postgres/server"
 )
 
 // TestScripts runs testdata/script/*.txtar with the real program. Each script has a home of its own, and beside
@@ -24,6 +28,7 @@ import (
 //	sigterm, sigkill      sends the daemon a signal, and waits until it is gone
 //	exits CODE COMMAND…   runs a command that must end with this exit code
 //	until REGEXP COMMAND… runs a command until its standard output matches
+//	postgres              makes an empty database; its DSN is in $PARKD_POSTGRES_DSN
 //	gone FILE             waits until the process whose id is in the file is gone
 func TestScripts(t *testing.T) {
 	dir := t.TempDir()
@@ -40,6 +45,12 @@ func TestScripts(t *testing.T) {
 	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
+		Condition: func(cond string) (bool, error) {
+			if cond != "postgres" {
+				return false, fmt.Errorf("unknown condition %q", cond)
+			}
+			return server.Installed() || os.Getenv(pgtest.Required) != "", nil
+		},
 		Setup: func(e *testscript.Env) error {
 			// A socket's path must be short, which a test's folder may not be.
 			run, err := os.MkdirTemp("", "parkd-run-") //nolint:usetesting // see above
@@ -57,11 +68,22 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"daemon": startDaemon, "exits": exits, "until": until, "gone": gone,
+			"postgres": newDatabase, "daemon": startDaemon, "exits": exits, "until": until, "gone": gone,
 			"sigterm": func(ts *testscript.TestScript, _ bool, _ []string) { end(ts, syscall.SIGTERM) },
 			"sigkill": func(ts *testscript.TestScript, _ bool, _ []string) { end(ts, syscall.SIGKILL) },
 		},
 	})
+}
+
+// cluster is the server of the scripts that want a database.
+var cluster pgtest.Cluster
+
+func TestMain(m *testing.M) { os.Exit(cluster.Run(m)) }
+
+func newDatabase(ts *testscript.TestScript, _ bool, _ []string) {
+	dsn, err := cluster.New(context.Background())
+	ts.Check(err)
+	ts.Setenv("PARKD_POSTGRES_DSN", dsn)
 }
 
 // patience bounds every wait of a script.
@@ -114,7 +136,7 @@ func lookPath(path string) (string, error) {
 func environ(ts *testscript.TestScript) []string {
 	var env []string
 	for _, name := range []string{
-		"PATH", "HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "USER", "GORACE", "PARKD_TOKENS", "PARKD_CONFIG",
+		"PATH", "HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "USER", "GORACE", "PARKD_TOKENS", "PARKD_CONFIG", "PARKD_POSTGRES_DSN",
 	} {
 		if value := ts.Getenv(name); value != "" {
 			env = append(env, name+"="+value)

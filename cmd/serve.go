@@ -34,6 +34,7 @@ in your state folder, and has the pools default and gpu.
 Every fault of the configuration is named with its place before anything listens (exit code 2).`,
 		Example: `  parkd serve
   parkd serve --config scheduler-config.json
+  parkd serve --postgres-dsn postgres://user@host/parking --pools gpu
   parkd serve --listen 127.0.0.1:8080 --db ./parkd.db --log-format json`,
 		Args: cobra.NoArgs,
 	}
@@ -139,6 +140,7 @@ type settings struct {
 	socket string
 	db     string
 	dsn    string
+	pools  []string
 }
 
 func (s *settings) flags(c *cobra.Command) {
@@ -149,11 +151,12 @@ func (s *settings) flags(c *cobra.Command) {
 	fs.StringVar(&s.socket, "socket", "", "path of the unix socket, or off")
 	fs.StringVar(&s.db, "db", "", "file of the SQLite backend; default: parkd.db in your state folder")
 	fs.StringVar(&s.dsn, "postgres-dsn", "", "address of the Postgres backend")
+	fs.StringSliceVar(&s.pools, "pools", nil, "start tasks of these pools only; the others are left to other nodes on the same Postgres")
 	_ = c.MarkFlagFilename("config", "json", "yaml", "yml", "toml")
 }
 
 func (s *settings) load(g *globals) (*config.Config, error) {
 	return config.Load(config.Options{
-		File: s.file, Listen: s.listen, Socket: s.socket, DB: s.db, DSN: s.dsn, Env: g.getenv,
+		File: s.file, Listen: s.listen, Socket: s.socket, DB: s.db, DSN: s.dsn, Pools: s.pools, Env: g.getenv,
 	})
 }

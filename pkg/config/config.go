@@ -26,6 +26,7 @@ type Config struct {
 	AllowedHosts []string      // further names under which the daemon may be addressed, as behind a proxy
 	Retention    time.Duration // of ended tasks, messages, events and logs; 0: for ever
 	DrainTimeout time.Duration
+	NodeTTL      time.Duration // how long a node that shares a database may be silent before the others take it for dead
 
 	settings []Setting
 }
@@ -34,7 +35,23 @@ type Config struct {
 type FileBackend struct{ Path string }
 
 // PostgresBackend is the Postgres backend.
-type PostgresBackend struct{ DSN string }
+type PostgresBackend struct {
+	DSN    string
+	Notify bool // nodes give each other hints
+	// Others are the databases of pools that have one of their own, by the name of their backend.
+	Others map[park.Backend]string
+}
+
+// of returns the DSN of a Postgres backend.
+func (p *PostgresBackend) of(b park.Backend) string {
+	if b == park.Postgres {
+		return p.DSN
+	}
+	return p.Others[b]
+}
+
+// DSN returns the DSN of a backend of the kind Postgres.
+func (c *Config) DSN(b park.Backend) string { return c.Postgres.of(b) }
 
 // Token lets its bearer in. Only its hash is kept.
 type Token struct {
@@ -55,6 +72,7 @@ type Pool struct {
 	Runtime        park.Runtime
 	Executor       Executor
 	Retry          park.Retry
+	Idle           bool // this node starts none of its tasks
 }
 
 // Mailbox says where a pool's messages are kept and who is told of them.

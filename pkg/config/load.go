@@ -24,6 +24,8 @@ type Options struct {
 	Socket string // --socket; "off" for none
 	DB     string // --db
 	DSN    string // --postgres-dsn
+	// Pools lists the pools whose tasks this node starts (--pools); nil for all.
+	Pools []string
 	// Env returns an environment variable; default: [os.Getenv].
 	Env func(string) string
 }
@@ -36,6 +38,8 @@ const (
 	DefaultListen    = "127.0.0.1:7275"
 	defaultRetention = 7 * 24 * time.Hour
 	defaultDrain     = 30 * time.Second
+	defaultNodeTTL   = 10 * time.Second
+	minNodeTTL       = time.Second
 	fileName         = "scheduler-config.json"
 )
 
@@ -142,6 +146,7 @@ func (c *Config) read(s section, o Options) {
 	file, postgres := backends.section("file"), backends.section("postgres")
 	note(file, "path", "backends.file.path")
 	note(postgres, "dsn", "backends.postgres.dsn")
+	c.Postgres.Notify = postgres.flag("notify", true)
 	for _, done := range []section{file, postgres, backends} {
 		done.finish()
 	}
@@ -152,12 +157,17 @@ func (c *Config) read(s section, o Options) {
 	c.Listen, c.Socket = unlessOff(values["listen"]), unlessOff(values["socket"])
 	c.File.Path, c.Postgres.DSN = values["backends.file.path"], values["backends.postgres.dsn"]
 
-	c.Audit = oneOf(s, "audit", park.Backends(), park.File)
+	c.Postgres.Others = make(map[park.Backend]string)
 	c.Retention = s.duration("retention", defaultRetention)
 	c.DrainTimeout = s.duration("drain_timeout", defaultDrain)
 	c.AllowedHosts = s.texts("allowed_hosts")
 	c.readTokens(s, o)
+	if c.NodeTTL = s.duration("node_ttl", defaultNodeTTL); c.NodeTTL < minNodeTTL {
+		s.fault("node_ttl", "must be at least %s, not %s", minNodeTTL, c.NodeTTL)
+	}
 	c.readPools(s)
+	c.Audit = c.readAudit(s)
+	c.choosePools(s.r, o.Pools)
 	s.finish()
 	c.checkWhole(s.r, from)
 	c.settings = c.list(s, from)
@@ -177,12 +187,42 @@ func (c *Config) readPools(s section) {
 		return
 	}
 	for _, name := range pools.keys() {
-		c.Pools = append(c.Pools, readPool(pools.section(name), name))
+		c.Pools = append(c.Pools, c.readPool(pools.section(name), name))
 	}
 	if len(c.Pools) == 0 && pools.tree != nil {
 		s.fault("pools", "must have at least one pool")
 	}
 	slices.SortFunc(c.Pools, func(a, b Pool) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// readAudit reads where the audit log is kept: by default where the queues are that nodes share, so that one log tells
+// of all of them.
+func (c *Config) readAudit(s section) park.Backend {
+	byDefault := park.File
+	for i := range c.Pools {
+		if c.Pools[i].Queue == park.Postgres {
+			byDefault = park.Postgres
+		}
+	}
+	return c.readBackend(s, "audit", byDefault)
+}
+
+// choosePools has this node start the tasks of the named pools only.
+func (c *Config) choosePools(r *reader, named []string) {
+	if named == nil {
+		return
+	}
+	left := make(map[string]bool)
+	for _, name := range named {
+		left[name] = true
+	}
+	for i := range c.Pools {
+		c.Pools[i].Idle = !left[c.Pools[i].Name]
+		delete(left, c.Pools[i].Name)
+	}
+	for name := range left {
+		r.fault("--pools", "names %q, but there is no such pool", name)
+	}
 }
 
 // defaultPools are those of a daemon without a configuration: one for what the processors do, one for a card.
@@ -205,7 +245,7 @@ func (c *Config) checkWhole(r *reader, from map[string]string) {
 		return path
 	}
 	if slices.Contains(c.Backends(), park.Postgres) && c.Postgres.DSN == "" {
-		r.fault("backends.postgres.dsn", "is missing, and a pool or the audit log uses postgres: give it here, with --postgres-dsn or with PARKD_POSTGRES_DSN")
+		r.fault("backends.postgres.dsn", "is missing, and %s postgres: give it here, with --postgres-dsn or with PARKD_POSTGRES_DSN", c.usersOf(park.Postgres))
 	}
 	if slices.Contains(c.Backends(), park.File) && c.File.Path == "" {
 		r.fault("backends.file.path", "is missing, and there is no home folder to put the file into: give it here or with --db")
@@ -216,6 +256,23 @@ func (c *Config) checkWhole(r *reader, from map[string]string) {
 	if c.Listen != "" {
 		c.checkListen(r, where("listen"))
 	}
+}
+
+// usersOf says who uses a backend, for a fault.
+func (c *Config) usersOf(b park.Backend) string {
+	var users []string
+	for _, p := range c.Pools {
+		if p.Queue == b || p.Mailbox.Storage == b {
+			users = append(users, p.Name)
+		}
+	}
+	switch {
+	case len(users) == 0:
+		return "the audit log uses"
+	case len(users) == 1:
+		return "pool " + users[0] + " uses"
+	}
+	return "pools " + strings.Join(users, ", ") + " use"
 }
 
 func (c *Config) checkListen(r *reader, path string) {

@@ -25,7 +25,7 @@ const (
 	defaultLogBytes = 16 << 20
 )
 
-func readPool(s section, name string) Pool {
+func (c *Config) readPool(s section, name string) Pool {
 	if !poolName(name) {
 		s.r.fault(s.path, "a pool's name must be 1 to 63 of a-z 0-9 _ - and begin with a letter or digit, not %q", name)
 	}
@@ -35,10 +35,10 @@ func readPool(s section, name string) Pool {
 		MaxUnits:       s.integer("max_units", required, 0, park.MaxUnits),
 		MaxQueueDepth:  int(s.integer("max_queue_depth", required, 0, park.MaxQueueDepth)),
 		DefaultTimeout: time.Duration(s.integer("default_timeout_secs", required, 0, park.MaxTimeoutSecs)) * time.Second,
-		Queue:          oneOf(s, "queue", park.Backends(), park.File),
-		Mailbox:        readMailbox(s),
+		Queue:          c.readBackend(s, "queue", park.File),
 		Retry:          readRetry(s.section("retry")),
 	}
+	p.Mailbox = c.readMailbox(s, p.Queue)
 	p.Runtime = oneOf(s, "runtime", []park.Runtime{park.Native, park.WebWorker, park.CloudWorker}, park.Native)
 	p.Executor = readExecutor(s.section("executor"), p.Runtime)
 	s.finish()
@@ -46,12 +46,19 @@ func readPool(s section, name string) Pool {
 }
 
 // readMailbox reads a backend's name or an object.
-func readMailbox(s section) Mailbox {
+func (c *Config) readMailbox(s section, byDefault park.Backend) Mailbox {
 	if _, object := s.tree["mailbox"].(map[string]any); !object {
-		return Mailbox{Storage: oneOf(s, "mailbox", park.Backends(), park.File)}
+		return Mailbox{Storage: oneOf(s, "mailbox", park.Backends(), byDefault)}
 	}
 	m := s.section("mailbox")
-	box := Mailbox{Storage: oneOf(m, "storage", park.Backends(), park.File)}
+	key := "storage"
+	if _, ok := m.get("type"); ok {
+		if m.has("storage") {
+			m.fault("type", "and storage are both given: one is enough")
+		}
+		key = "type"
+	}
+	box := Mailbox{Storage: c.further(m, oneOf(m, key, park.Backends(), byDefault))}
 	if m.has("notifier") {
 		n := m.section("notifier")
 		oneOf(n, "type", []string{"http"}, "http")
@@ -60,6 +67,33 @@ func readMailbox(s section) Mailbox {
 	}
 	m.finish()
 	return box
+}
+
+// readBackend reads a backend's name, or an object with its type and, for Postgres, the DSN of a database of its own.
+func (c *Config) readBackend(s section, key string, byDefault park.Backend) park.Backend {
+	if _, object := s.tree[key].(map[string]any); !object {
+		return oneOf(s, key, park.Backends(), byDefault)
+	}
+	o := s.section(key)
+	defer o.finish()
+	return c.further(o, oneOf(o, "type", park.Backends(), byDefault))
+}
+
+// further returns the backend of a database that an object names beside a kind. It is called after what it is but for
+// the password, so that its name lasts when that is changed.
+func (c *Config) further(o section, b park.Backend) park.Backend {
+	dsn := o.text("dsn")
+	switch {
+	case dsn == "":
+		return b
+	case b != park.Postgres:
+		o.fault("dsn", "is for postgres, not for %s", b)
+		return b
+	}
+	sum := sha256.Sum256([]byte(redact(dsn)))
+	b = park.Backend("postgres:" + hex.EncodeToString(sum[:4]))
+	c.Postgres.Others[b] = dsn
+	return b
 }
 
 func readRetry(s section) park.Retry {

@@ -17,11 +17,13 @@ func Schema() ([]byte, error) {
 		prop("$schema", words("Address of this schema")),
 		prop("listen", words("host:port to listen on, or off; beyond loopback only with tokens. Default "+DefaultListen)),
 		prop("socket", words("Path of the unix socket, or off. Default: parkd.sock in your runtime or state folder")),
-		prop("audit", oneWord("Where the audit log is kept. Default file", park.Backends()...)),
+		prop("audit", backendSchema("Where the audit log is kept. Default postgres where a queue is, else file")),
 		prop("backends", object("Where data is kept",
 			prop("file", object("SQLite", prop("path", words("The file; from the folder of this configuration, if it is relative")))),
-			prop("postgres", object("Postgres", prop("dsn", words("Such as postgres://user:password@host:5432/parking; better given as PARKD_POSTGRES_DSN")))),
+			prop("postgres", object("Postgres", prop("dsn", words("Such as postgres://user:password@host:5432/parking; better given as PARKD_POSTGRES_DSN")),
+				prop("notify", yesNo("Whether nodes tell each other at once what they did; without, they look every 200 ms. Default true")))),
 		)),
+		prop("node_ttl", span("How long a node that shares a Postgres may be silent before the others take over what it runs. The same on all nodes. Default 10s")),
 		prop("retention", span("How long ended tasks, messages, events and logs are kept; 0s: for ever. Default 7d")),
 		prop("drain_timeout", span("How long a daemon that is told to stop waits for what runs. Default 30s")),
 		prop("allowed_hosts", array("Further names under which requests may address the daemon", words(""))),
@@ -54,7 +56,7 @@ func poolSchema() *jsonschema.Schema {
 		prop("max_units", number("Units that running tasks may take together", 0, park.MaxUnits)),
 		prop("max_queue_depth", number("Tasks that may be parked; 0: start now or be rejected", 0, park.MaxQueueDepth)),
 		prop("default_timeout_secs", number("Run time limit of tasks that bring none; 0: none", 0, park.MaxTimeoutSecs)),
-		prop("queue", oneWord("Where tasks are kept. Default file", park.Backends()...)),
+		prop("queue", backendSchema("Where tasks are kept. Default file")),
 		prop("mailbox", mailboxSchema()),
 		prop("runtime", oneWord("Who does the work: this daemon, or workers. Default native", park.Native, park.WebWorker, park.CloudWorker)),
 		prop("retry", object("For tasks that bring none of their own",
@@ -67,8 +69,22 @@ func poolSchema() *jsonschema.Schema {
 	return s
 }
 
+// backendSchema is a backend's name, or an object that names a Postgres database of its own.
+func backendSchema(text string) *jsonschema.Schema {
+	kind := oneWord(text, park.Backends()...)
+	return &jsonschema.Schema{OneOf: []*jsonschema.Schema{kind, object("", prop("type", kind), prop("dsn", ownDatabase()))}}
+}
+
+func ownDatabase() *jsonschema.Schema {
+	return words("postgres: a database of its own. Default backends.postgres.dsn")
+}
+
+func yesNo(text string) *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "boolean", Description: text}
+}
+
 func mailboxSchema() *jsonschema.Schema {
-	storage := oneWord("Where messages are kept. Default file", park.Backends()...)
+	storage := oneWord("Where messages are kept. Default: where the queue is", park.Backends()...)
 	notifier := object("Is told of each message, until it has answered with a 2xx",
 		prop("type", oneWord("", "http")),
 		prop("base_url", words("Where to post")),
@@ -76,7 +92,8 @@ func mailboxSchema() *jsonschema.Schema {
 		prop("secret", words("Signs each request, as Standard Webhooks says")),
 	)
 	notifier.Required = []string{"base_url"}
-	return &jsonschema.Schema{OneOf: []*jsonschema.Schema{storage, object("", prop("storage", storage), prop("notifier", notifier))}}
+	return &jsonschema.Schema{OneOf: []*jsonschema.Schema{storage, object("",
+		prop("storage", storage), prop("type", storage), prop("dsn", ownDatabase()), prop("notifier", notifier))}}
 }
 
 func executorSchema() *jsonschema.Schema {

@@ -139,6 +139,18 @@ func (s section) integer(key string, byDefault, least, most int64) int64 {
 	return n
 }
 
+func (s section) flag(key string, byDefault bool) bool {
+	v, ok := s.get(key)
+	if !ok {
+		return byDefault
+	}
+	is, isFlag := v.(bool)
+	if !isFlag {
+		s.fault(key, "must be true or false, not %s", describe(v))
+	}
+	return is
+}
+
 func (s section) duration(key string, byDefault time.Duration) time.Duration {
 	v, ok := s.get(key)
 	if !ok {

@@ -29,6 +29,8 @@ func (c *Config) list(s section, from map[string]string) []Setting {
 	add("audit", c.Audit, s.has("audit"))
 	add("backends.file.path", c.File.Path, false)
 	add("backends.postgres.dsn", redact(c.Postgres.DSN), false)
+	add("backends.postgres.notify", c.Postgres.Notify, !c.Postgres.Notify)
+	add("node_ttl", c.NodeTTL, s.has("node_ttl"))
 	add("retention", c.Retention, s.has("retention"))
 	add("drain_timeout", c.DrainTimeout, s.has("drain_timeout"))
 	add("allowed_hosts", c.AllowedHosts, s.has("allowed_hosts"))

@@ -24,12 +24,13 @@ type crew struct {
 	commands []*command.Executor
 	dir      string // where commands keep their logs and locks
 	scratch  bool   // it is gone with the daemon
+	nodeTTL  time.Duration
 	log      *slog.Logger
 }
 
 // hire makes the executors of all pools.
 func hire(c *config.Config, log *slog.Logger) (*crew, error) {
-	w := &crew{log: log}
+	w := &crew{log: log, nodeTTL: c.NodeTTL}
 	if err := w.house(c); err != nil {
 		return nil, err
 	}
@@ -59,7 +60,7 @@ func (w *crew) house(c *config.Config) error {
 }
 
 func (w *crew) pool(c config.Pool) (engine.Pool, error) {
-	p := engine.Pool{PoolSpec: c.Spec()}
+	p := engine.Pool{PoolSpec: c.Spec(), Idle: c.Idle}
 	if n := c.Mailbox.Notifier; n != nil {
 		notifier, err := notify.New(notify.Config{BaseURL: n.BaseURL, AuthHeader: n.AuthHeader, Secret: n.Secret})
 		if err != nil {
@@ -67,19 +68,23 @@ func (w *crew) pool(c config.Pool) (engine.Pool, error) {
 		}
 		p.Notifier = notifier
 	}
-	err := w.executor(&p, c.Executor)
+	var fence time.Duration
+	if c.Queue.Kind() == park.Postgres {
+		fence = w.nodeTTL
+	}
+	err := w.executor(&p, c.Executor, fence)
 	if err != nil {
 		return p, fmt.Errorf("executor: %w", err)
 	}
 	return p, nil
 }
 
-func (w *crew) executor(p *engine.Pool, c config.Executor) (err error) {
+func (w *crew) executor(p *engine.Pool, c config.Executor, fence time.Duration) (err error) {
 	switch c.Type {
 	case config.ExecutorExec:
 		var e *command.Executor
 		e, err = command.New(command.Config{
-			Dir: w.dir, Command: c.Command, WorkDir: c.WorkDir, Env: c.Env, KillGrace: c.KillGrace,
+			Dir: w.dir, Command: c.Command, WorkDir: c.WorkDir, Env: c.Env, KillGrace: c.KillGrace, Fence: fence,
 			MaxLogBytes: c.MaxLogBytes, Log: w.log,
 		})
 		if err == nil {

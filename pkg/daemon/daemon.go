@@ -65,6 +65,7 @@ func Run(ctx context.Context, c *config.Config, o Options) (err error) {
 	meter := newMeter()
 	eng, err := engine.Open(ctx, engine.Config{
 		Pools: crew.pools, Stores: stores, Audit: c.Audit, Retention: c.Retention, Meter: meter, Log: o.Log,
+		Shared: shared(c), NodeTTL: c.NodeTTL, NodeGrace: nodeGrace(c), Quiet: !c.Postgres.Notify,
 	})
 	if err != nil {
 		return err
@@ -91,6 +92,18 @@ func Run(ctx context.Context, c *config.Config, o Options) (err error) {
 	o.Log.Info("stopped")
 	return err
 }
+
+// nodeGrace is how long the others wait for a node that is silent to have stopped what it runs: as long as commands are
+// given to end by themselves, and some more.
+func nodeGrace(c *config.Config) time.Duration {
+	var longest time.Duration
+	for _, p := range c.Pools {
+		longest = max(longest, p.Executor.KillGrace)
+	}
+	return longest + graceSpare
+}
+
+const graceSpare = 2 * time.Second
 
 // drain closes the engine, in a hurry once hurry is closed.
 func drain(ctx context.Context, eng *engine.Engine, timeout time.Duration, hurry <-chan struct{}) error {

@@ -2,12 +2,12 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/parkd-dev/parkd/migrations"
 	"github.com/parkd-dev/parkd/pkg/config"
 	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store/postgres"
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
 )
 
@@ -27,29 +27,43 @@ type Migration struct {
 	migrations.Migration
 }
 
-// ErrNoPostgres says that a database is meant which this build cannot reach.
-var ErrNoPostgres = errors.New("this build has no Postgres backend: it keeps its data in memory or in a file")
-
 // Migrate changes the schema of the backends that the configuration uses and returns the changes: those made,
 // with dryRun those that would be made, and for Status all that are known. No daemon may have the file open.
 func Migrate(ctx context.Context, c *config.Config, to Direction, dryRun bool) ([]Migration, error) {
 	var all []Migration
 	for _, b := range c.Backends() {
-		switch b {
+		var changes []migrations.Migration
+		var err error
+		switch b.Kind() {
 		case park.InMemory:
 		case park.Postgres:
-			return nil, ErrNoPostgres
+			changes, err = migratePostgres(ctx, c.DSN(b), to, dryRun)
 		case park.File:
-			changes, err := migrateFile(ctx, c.File.Path, to, dryRun)
-			if err != nil {
-				return nil, fmt.Errorf("migrate: %w", err)
-			}
-			for _, m := range changes {
-				all = append(all, Migration{b, m})
-			}
+			changes, err = migrateFile(ctx, c.File.Path, to, dryRun)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("migrate: %w", err)
+		}
+		for _, m := range changes {
+			all = append(all, Migration{b, m})
 		}
 	}
 	return all, nil
+}
+
+func migratePostgres(ctx context.Context, dsn string, to Direction, dryRun bool) ([]migrations.Migration, error) {
+	switch to {
+	case Up:
+		return postgres.MigrateUp(ctx, dsn, dryRun)
+	case Down:
+		last, err := postgres.MigrateDown(ctx, dsn, dryRun)
+		if err != nil || last == nil {
+			return nil, err
+		}
+		return []migrations.Migration{*last}, nil
+	case Status:
+	}
+	return postgres.MigrationStatus(ctx, dsn)
 }
 
 func migrateFile(ctx context.Context, path string, to Direction, dryRun bool) ([]migrations.Migration, error) {

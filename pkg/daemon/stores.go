@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"time"
 
+	"github.com/parkd-dev/parkd/migrations"
 	"github.com/parkd-dev/parkd/pkg/config"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/memory"
+	"github.com/parkd-dev/parkd/pkg/store/postgres"
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
 )
 
@@ -29,14 +33,47 @@ func openStores(ctx context.Context, c *config.Config, log *slog.Logger) (stores
 }
 
 func openStore(ctx context.Context, b park.Backend, c *config.Config, log *slog.Logger) (store.Store, error) {
-	switch b {
+	switch b.Kind() {
 	case park.InMemory:
 		return memory.New(), nil
 	case park.File:
 		return sqlite.Open(ctx, sqlite.Config{Path: c.File.Path, Log: log})
 	case park.Postgres:
+		s, err := postgres.Open(postgres.Config{DSN: c.DSN(b), Log: log})
+		if err != nil {
+			return nil, config.Faults{{Path: "backends.postgres.dsn", Problem: err.Error()}}
+		}
+		return s, awaitPostgres(ctx, s, log)
 	}
-	return nil, errors.New("this build has none of this kind: use in_memory or file")
+	return nil, errors.New("there is no backend of this kind")
+}
+
+// awaitPostgres looks at a database, which may be away for now: the daemon waits for it. Only a schema that is not the
+// right one is refused.
+func awaitPostgres(ctx context.Context, s *postgres.Store, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, checkWithin)
+	defer cancel()
+	err := s.Check(ctx)
+	if _, wrong := errors.AsType[*migrations.MismatchError](err); wrong {
+		return errors.Join(err, s.Close())
+	}
+	if err != nil {
+		log.Warn("postgres does not answer: going on, and waiting for it", "error", err)
+	}
+	return nil
+}
+
+// checkWithin bounds how long a start waits for a database.
+const checkWithin = 5 * time.Second
+
+// shared lists the queue backends that other daemons may work on too.
+func shared(c *config.Config) (all []park.Backend) {
+	for _, p := range c.Pools {
+		if p.Queue.Kind() == park.Postgres && !slices.Contains(all, p.Queue) {
+			all = append(all, p.Queue)
+		}
+	}
+	return all
 }
 
 func (s stores) close() error {

@@ -23,7 +23,6 @@ type line struct {
 	cut atomic.Bool
 }
 
-
 func (l *line) Load(ctx context.Context, pool string) (store.Snapshot, error) {
 	if l.cut.Load() {
 		return store.Snapshot{}, errGone
@@ -290,7 +289,9 @@ func TestLeasesAreKeptAtAnyNode(t *testing.T) {
 		defer tm.stop()
 		a, b := tm.nodes[0], tm.nodes[1]
 		taken := make(chan []park.Lease)
-		go func() { taken <- b.lease(park.LeaseRequest{Max: 2, TTL: park.Duration(10 * time.Second), Wait: park.Duration(time.Minute)}) }()
+		go func() {
+			taken <- b.lease(park.LeaseRequest{Max: 2, TTL: park.Duration(10 * time.Second), Wait: park.Duration(time.Minute)})
+		}()
 		synctest.Wait()
 		a.submit("remote", named("kept", park.Submission{}))
 		kept := (<-taken)[0]

@@ -376,8 +376,8 @@ func (p *pool) show() {
 	v := &park.Pool{
 		PoolID: p.ID, Kind: p.Kind, MaxUnits: row.MaxUnits, UsedUnits: row.Used, MaxQueueDepth: row.MaxQueueDepth,
 		QueueDepth: row.Queued, Running: p.lot.Running(), State: row.State,
-		DefaultTimeoutSecs: int64(p.DefaultTimeout / time.Second), QueueBackend: p.QueueBackend,
-		MailboxBackend: p.MailboxBackend, Runtime: p.Runtime, Executor: p.Pool.PoolSpec.Executor,
+		DefaultTimeoutSecs: int64(p.DefaultTimeout / time.Second), QueueBackend: p.QueueBackend.Kind(),
+		MailboxBackend: p.MailboxBackend.Kind(), Runtime: p.Runtime, Executor: p.Pool.PoolSpec.Executor,
 	}
 	if p.halted != nil {
 		v.Halted = p.halted.Error()

@@ -126,7 +126,14 @@ const (
 	Postgres Backend = "postgres"
 )
 
-// Backends lists every backend.
+// Kind returns what sort of backend b is: of a further Postgres database, named "postgres:" and a mark of its own, it
+// is Postgres.
+func (b Backend) Kind() Backend {
+	kind, _, _ := strings.Cut(string(b), ":")
+	return Backend(kind)
+}
+
+// Backends lists every kind of backend.
 func Backends() []Backend { return []Backend{InMemory, File, Postgres} }
 
 func oneOf[T ~string](field, s string, all []T) (T, error) {

@@ -203,7 +203,7 @@ func (e *Executor) outcome(ctx context.Context, a park.Assignment, r *report) pa
 	case r.Why == stoppedByDeadline:
 		o = park.Failure(park.ReasonTimeout, fmt.Sprintf("the command ran into its timeout of %s", a.Timeout))
 	case r.Why == stoppedByFence:
-		o = park.Failure(park.ReasonExecutorError, fmt.Sprintf("the daemon gave no sign of life for %s: the command was killed", e.cfg.Fence))
+		o = park.Failure(park.ReasonNodeLost, fmt.Sprintf("the daemon gave no sign of life for %s: the command was killed", e.cfg.Fence))
 	case r.Why != notStopped:
 		o = stopped(ctx, r)
 	case r.Signal != "":

@@ -20,6 +20,13 @@ func TestShared(t *testing.T) {
 	})
 }
 
+func TestNodes(t *testing.T) {
+	storetest.RunNodes(t, func(testing.TB) (a, b store.Store) {
+		s := memory.New()
+		return s, s
+	})
+}
+
 func BenchmarkCommit(b *testing.B) { storetest.Bench(b, open) }
 
 func BenchmarkAudit(b *testing.B) { storetest.BenchAudit(b, open) }

@@ -2,8 +2,10 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/parkd-dev/parkd/migrations"
@@ -57,7 +59,11 @@ func schema(dsn string, use func(*migrations.Schema) error) error {
 	if err != nil {
 		return err
 	}
-	if err := use(s); err != nil {
+	err = use(s)
+	if unreachable, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		err = errors.New(unreachable.Error()) // not to be taken for a daemon that nobody reaches
+	}
+	if err != nil {
 		return fmt.Errorf("database %s at %s: %w", cfg.ConnConfig.Database, cfg.ConnConfig.Host, err)
 	}
 	return nil

@@ -67,6 +67,12 @@ func (s *Server) begin(ctx context.Context) (err error) {
 	return s.Run(ctx)
 }
 
+// Installed reports whether this machine has a server to start.
+func Installed() bool {
+	_, err := find()
+	return err == nil
+}
+
 // find returns the folder of the binaries: that of PATH, or the newest of those that Debian puts apart.
 func find() (string, error) {
 	if path, err := exec.LookPath("initdb"); err == nil {

@@ -1,0 +1,91 @@
+// Package pgtest gives tests databases of a PostgreSQL server that is started for them: one server for a test binary,
+// a database for a test.
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+
+	"github.com/parkd-dev/parkd/pkg/store/postgres"
+	"github.com/parkd-dev/parkd/pkg/store/postgres/server"
+)
+
+// Required is the environment variable that has tests fail, not skip, where no server is installed.
+const Required = "PARKD_REQUIRE_POSTGRES"
+
+// migrated is the database that those with a schema are copies of, and empty the one that others are.
+const (
+	migrated = "migrated"
+	empty    = "template1"
+)
+
+// Cluster is a server that starts when the first database is asked for. The zero value is ready to use.
+type Cluster struct {
+	once   sync.Once
+	server *server.Server
+	err    error
+
+	mu        sync.Mutex
+	databases int
+}
+
+// Run runs the tests of a TestMain and stops the server.
+func (c *Cluster) Run(m *testing.M) int {
+	defer func() {
+		if c.server != nil {
+			_ = c.server.Stop()
+		}
+	}()
+	return m.Run()
+}
+
+// Empty returns the DSN of a new database without a schema. It skips the test where no server is installed.
+func (c *Cluster) Empty(t testing.TB) string { return c.get(t, empty) }
+
+// Migrated returns the DSN of a new database with the schema.
+func (c *Cluster) Migrated(t testing.TB) string { return c.get(t, migrated) }
+
+func (c *Cluster) get(t testing.TB, template string) string {
+	t.Helper()
+	dsn, err := c.database(t.Context(), template)
+	if errors.Is(err, server.ErrNotInstalled) && os.Getenv(Required) == "" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dsn
+}
+
+// New returns the DSN of a new database without a schema, or [server.ErrNotInstalled].
+func (c *Cluster) New(ctx context.Context) (string, error) { return c.database(ctx, empty) }
+
+func (c *Cluster) database(ctx context.Context, template string) (string, error) {
+	c.once.Do(c.start)
+	if c.err != nil {
+		return "", c.err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock() // a template must not be used twice at once
+	c.databases++
+	return c.server.Create(ctx, fmt.Sprintf("test_%d", c.databases), template)
+}
+
+func (c *Cluster) start() {
+	ctx := context.Background()
+	if c.server, c.err = server.Start(ctx, "fsync=off", "max_connections=300"); c.err != nil {
+		return
+	}
+	dsn, err := c.server.Create(ctx, migrated, empty)
+	if err == nil {
+		_, err = postgres.MigrateUp(ctx, dsn, false)
+	}
+	c.err = err
+}
+
+// Server returns the server, for tests that harm it. It is nil before the first database was asked for.
+func (c *Cluster) Server() *server.Server { return c.server }

@@ -1,0 +1,199 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+// RunNodes tests what a store offers to several nodes: a and b are theirs, on one fresh database.
+func RunNodes(t *testing.T, open func(testing.TB) (a, b store.Store)) {
+	for name, test := range map[string]func(*testing.T, store.Shared, store.Shared, store.Store){
+		"beats and burials":              testBeats,
+		"the dead commit nothing":        testDeadCommit,
+		"what came since a rev":          testSince,
+		"leases that were kept":          testKeptLeases,
+		"hints reach whoever listens":    testHints,
+		"two burials of one node":        testTwoBurials,
+		"the revs of pools, some unborn": testRevsOfPools,
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b := open(t)
+			test(t, a.(store.Shared), b.(store.Shared), b)
+		})
+	}
+}
+
+func beat(t testing.TB, s store.Shared, node string) map[string]int64 {
+	t.Helper()
+	return got(s.Beat(t.Context(), node))(t)
+}
+
+func testBeats(t *testing.T, a, b store.Shared, _ store.Store) {
+	same(t, "alone", beat(t, a, "a"), map[string]int64{"a": 1})
+	same(t, "two", beat(t, b, "b"), map[string]int64{"a": 1, "b": 1})
+	same(t, "again", beat(t, a, "a"), map[string]int64{"a": 2, "b": 1})
+	if got(b.Bury(t.Context(), "a", 1))(t) {
+		t.Fatal("a node was buried whose counter had moved on")
+	}
+	if got(b.Bury(t.Context(), "nobody", 1))(t) {
+		t.Fatal("nobody was buried")
+	}
+	if !got(b.Bury(t.Context(), "a", 2))(t) {
+		t.Fatal("a silent node was not buried")
+	}
+	if _, err := a.Beat(t.Context(), "a"); !errors.Is(err, store.ErrDead) {
+		t.Fatalf("the dead beat: %v", err)
+	}
+	same(t, "the living", beat(t, b, "b"), map[string]int64{"b": 2})
+	same(t, "under another name", beat(t, a, "a2"), map[string]int64{"a2": 1, "b": 2})
+	if err := a.Leave(t.Context(), "a2"); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "after one has left", beat(t, b, "b"), map[string]int64{"b": 3})
+}
+
+func testTwoBurials(t *testing.T, a, b store.Shared, _ store.Store) {
+	beat(t, a, "dead")
+	var c crew
+	buried := make(chan bool, racers)
+	for i := range racers {
+		s := a
+		if i%2 == 1 {
+			s = b
+		}
+		c.do(func() error {
+			did, err := s.Bury(t.Context(), "dead", 1)
+			buried <- did
+			return err
+		})
+	}
+	c.wait(t)
+	close(buried)
+	n := 0
+	for did := range buried {
+		if did {
+			n++
+		}
+	}
+	same(t, "burials", n, 1)
+}
+
+func testDeadCommit(t *testing.T, a, b store.Shared, s store.Store) {
+	f := NewFeed("gpu")
+	f.Submit(nil)
+	step := f.Next()
+	step.Node = "a"
+	if err := s.Commit(t.Context(), step); !errors.Is(err, store.ErrDead) {
+		t.Fatalf("a node that never beat committed: %v", err)
+	}
+	beat(t, a, "a")
+	commit(t, s, step)
+	if !got(b.Bury(t.Context(), "a", 1))(t) {
+		t.Fatal("not buried")
+	}
+	before := f.Row
+	f.Submit(nil)
+	late := f.Next()
+	late.Node = "a"
+	if err := s.Commit(t.Context(), late); !errors.Is(err, store.ErrDead) {
+		t.Fatalf("the dead committed: %v", err)
+	}
+	same(t, "row", load(t, s, "gpu").Row, before)
+	late.Node = ""
+	commit(t, s, late)
+}
+
+func testSince(t *testing.T, a, _ store.Shared, s store.Store) {
+	f := NewFeed("gpu")
+	if c := got(a.Since(t.Context(), "gpu", 0))(t); c != nil {
+		t.Fatalf("of a pool that was never committed: %+v", c)
+	}
+	f.Submit(nil)
+	f.Submit(nil)
+	commit(t, s, f.Next())
+	if c := got(a.Since(t.Context(), "gpu", 1))(t); c != nil {
+		t.Fatalf("of a pool that is there: %+v", c)
+	}
+	f.Start("gpu-1")
+	commit(t, s, f.Next())
+	f.End("gpu-2", park.Dropped, "")
+	commit(t, s, f.Next())
+	c := got(a.Since(t.Context(), "gpu", 1))(t)
+	if c == nil || c.Reload {
+		t.Fatalf("two steps behind: %+v", c)
+	}
+	byTask(c.Changed)
+	same(t, "row", c.Row, f.Row)
+	same(t, "changed", c.Changed, []park.Record{light(*f.Tasks["gpu-1"]), light(*f.Tasks["gpu-2"])})
+}
+
+func testRevsOfPools(t *testing.T, a, _ store.Shared, s store.Store) {
+	for i, pool := range []string{"gpu", "cpu"} {
+		f := NewFeed(pool)
+		for range i + 1 {
+			f.Submit(nil)
+			commit(t, s, f.Next())
+		}
+	}
+	same(t, "revs", got(a.Revs(t.Context(), []string{"cpu", "gpu", "unborn"}))(t), map[string]int64{"gpu": 1, "cpu": 2})
+	same(t, "none", len(got(a.Revs(t.Context(), nil))(t)), 0)
+}
+
+func testKeptLeases(t *testing.T, a, b store.Shared, _ store.Store) {
+	keep := func(s store.Shared, task, lease string, ttl time.Duration) {
+		t.Helper()
+		if err := s.KeepLease(t.Context(), store.Kept{PoolID: "gpu", TaskID: task, Lease: lease, TTL: ttl}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keep(a, "t1", "l1", time.Second)
+	keep(b, "t1", "l1", 2*time.Second)
+	keep(b, "t2", "l2", time.Minute)
+	want := map[string]store.Kept{
+		"t1": {PoolID: "gpu", TaskID: "t1", Lease: "l1", Counter: 2, TTL: 2 * time.Second},
+		"t2": {PoolID: "gpu", TaskID: "t2", Lease: "l2", Counter: 1, TTL: time.Minute},
+	}
+	found := make(map[string]store.Kept)
+	for _, k := range got(a.Leases(t.Context(), "gpu", []string{"t2", "t1", "t3"}))(t) {
+		found[k.TaskID] = k
+	}
+	same(t, "leases", found, want)
+	same(t, "of another pool", len(got(a.Leases(t.Context(), "cpu", slices.Collect(maps.Keys(want))))(t)), 0)
+}
+
+func testHints(t *testing.T, a, b store.Shared, _ store.Store) {
+	type hint struct {
+		pool string
+		rev  int64
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	heard := make(chan hint, 100)
+	done := make(chan error, 1)
+	go func() { done <- b.Listen(ctx, func(pool string, rev int64) { heard <- hint{pool, rev} }) }()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for waiting := true; waiting; {
+		select {
+		case h := <-heard:
+			same(t, "hint", h, hint{"gpu", 7})
+			waiting = false
+		case err := <-done:
+			t.Fatalf("listens no more: %v", err)
+		case <-tick.C:
+			if err := a.Announce(t.Context(), "gpu", 7); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Fatalf("ended by %v", err)
+	}
+}
