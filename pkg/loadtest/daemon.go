@@ -42,6 +42,7 @@ type daemonConfig struct {
 	Socket   string                    `json:"socket"`
 	Audit    string                    `json:"audit"`
 	Backends map[string]map[string]any `json:"backends,omitempty"`
+	NodeTTL  string                    `json:"node_ttl,omitempty"`
 	Pools    map[string]poolConfig     `json:"pools"`
 }
 
@@ -64,9 +65,13 @@ func configure(o Options, w *workload, dir string) daemonConfig {
 		depth = 1_000_000
 	}
 	c := daemonConfig{Listen: "127.0.0.1:0", Socket: "off", Audit: "in_memory"}
-	if o.Backend == "file" {
+	switch o.Backend {
+	case "file":
 		c.Audit = "file"
 		c.Backends = map[string]map[string]any{"file": {"path": filepath.Join(dir, "parkd.db")}}
+	case "postgres":
+		c.Audit, c.NodeTTL = "postgres", nodeTTL
+		c.Backends = map[string]map[string]any{"postgres": {"dsn": o.DSN, "notify": !o.Quiet}}
 	}
 	c.Pools = map[string]poolConfig{o.Pool: {
 		Kind: "mixed", MaxUnits: w.units, MaxQueueDepth: depth, DefaultTimeoutSecs: max(600, 2*int64(w.work/time.Second)),

@@ -31,6 +31,7 @@ package loadtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -96,8 +97,8 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 type target struct {
 	service park.Service
 	pool    park.Pool
-	own     *daemon // nil for a daemon that was running before
-	run     string  // begins the ids of this run's tasks, so that no other run has the same
+	own     *fleet // nil for a daemon that was running before
+	run     string // begins the ids of this run's tasks, so that no other run has the same
 }
 
 func (t *target) close() error {
@@ -118,32 +119,28 @@ func (t *target) alive() error {
 // open reaches the daemon, starting one where none is given.
 func (o Options) open(ctx context.Context, w *workload) (*target, error) {
 	t := &target{run: fmt.Sprintf("lt%d-", o.Seed)}
-	at := client.Config{URL: o.Server, Token: o.Token}
+	var err error
 	if o.Server == "" {
-		d, err := startDaemon(ctx, o, w)
-		if err != nil {
+		if t.own, err = startFleet(ctx, o, w); err != nil {
 			return nil, err
 		}
-		t.own, at.URL = d, d.url
+		t.service, err = t.own.service()
 	} else {
 		t.run = fmt.Sprintf("lt%d-", time.Now().UnixMilli())
+		t.service, err = client.New(client.Config{URL: o.Server, Token: o.Token})
 	}
-	if err := t.connect(ctx, o, at); err != nil {
-		_ = t.close()
-		return nil, err
+	if err == nil {
+		err = t.find(ctx, o.Pool)
+	}
+	if err != nil {
+		return nil, errors.Join(err, t.close())
 	}
 	return t, nil
 }
 
-func (t *target) connect(ctx context.Context, o Options, at client.Config) error {
-	c, err := client.New(at)
-	if err != nil {
-		return fmt.Errorf("reach %s: %w", at.URL, err)
-	}
-	t.service = c
-	t.pool, err = c.Pool(ctx, o.Pool)
-	if err != nil {
-		return fmt.Errorf("read pool %s of %s: %w", o.Pool, at.URL, err)
+func (t *target) find(ctx context.Context, pool string) (err error) {
+	if t.pool, err = t.service.Pool(ctx, pool); err != nil {
+		return fmt.Errorf("read pool %s: %w", pool, err)
 	}
 	return usable(t.pool)
 }

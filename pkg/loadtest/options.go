@@ -19,8 +19,15 @@ type Options struct {
 	// Duration ends the submitting, however many tasks there were. 0: no bound.
 	Duration time.Duration
 
-	// Backend is where the run's own daemon keeps queue, mailbox and audit log: "memory" or "file".
+	// Backend is where the run's own daemon keeps queue, mailbox and audit log: "memory", "file" or "postgres".
 	Backend string
+	// DSN is the database for the backend postgres. The run leaves what it did there, in a pool of its own. "" starts a
+	// server from the installed binaries, which is gone with the run.
+	DSN string
+	// Nodes is how many daemons share the Postgres; default 1.
+	Nodes int
+	// Quiet has them find out what the others did by looking alone.
+	Quiet bool
 	// Server is the URL of a running daemon, used instead of one of our own. Its pool must take simulated work.
 	Server string
 	Token  string
@@ -69,6 +76,7 @@ const (
 	defaultWork     = 5 * time.Millisecond
 	defaultClosed   = 64
 	defaultInFlight = 1024
+	maxNodes        = 32
 )
 
 // complete fills in the defaults and refuses what does not go together. Its error is a park.InvalidRequest.
@@ -80,7 +88,7 @@ func (o Options) complete() (Options, error) {
 		o.N = defaultN
 	}
 	o.Backend = cmp.Or(o.Backend, "memory")
-	o.Pool = cmp.Or(o.Pool, "load")
+	o.Pool = cmp.Or(o.Pool, o.poolName(time.Now()))
 	o.Batch = cmp.Or(o.Batch, 1)
 	o.Work = cmp.Or(o.Work, defaultWork)
 	o.Speed = cmp.Or(o.Speed, 1)
@@ -150,9 +158,15 @@ func (o *Options) checkBackend() error {
 		o.Backend = strings.TrimPrefix(o.Backend, "in_")
 	case "file":
 	case "postgres":
-		return refuse("a load test of its own daemon on postgres is not there yet: give the backend memory or file, or the server of a daemon that uses postgres")
+		if o.Nodes < 0 || o.Nodes > maxNodes {
+			return refuse("there can be from 1 to %d nodes, not %d", maxNodes, o.Nodes)
+		}
+		return nil
 	default:
-		return refuse("the backend must be memory or file, not %q", o.Backend)
+		return refuse("the backend must be memory, file or postgres, not %q", o.Backend)
+	}
+	if o.Nodes > 1 || o.DSN != "" || o.Quiet {
+		return refuse("a DSN and several nodes are for the backend postgres")
 	}
 	return nil
 }
