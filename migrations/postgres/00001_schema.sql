@@ -18,7 +18,8 @@ CREATE TABLE pl_pools (
     last_at          bigint NOT NULL,
     configured_units bigint NOT NULL,
     configured_depth bigint NOT NULL,
-    last_step        text   NOT NULL
+    last_step        text   NOT NULL,
+    contended        text   NOT NULL DEFAULT '' -- a node whose step came too late: who is ahead lets others go first
 ) WITH (fillfactor = 10); -- one row a page and room for its next versions: a step must not search for either
 
 -- +goose StatementBegin
@@ -73,7 +74,7 @@ CREATE TABLE pl_queue_jobs (
     command      bytea, -- a JSON array
     result       bytea, -- JSON, to the byte as it came
     payload      bytea, -- the same
-    PRIMARY KEY (pool_id, task_id)
+    PRIMARY KEY (task_id, pool_id)
 );
 CREATE UNIQUE INDEX pl_queue_jobs_pool ON pl_queue_jobs (pool_id, seq);
 CREATE INDEX pl_queue_jobs_status ON pl_queue_jobs (pool_id, status, seq) WHERE status <> 'completed';
@@ -250,7 +251,8 @@ $$;
 -- pl_changes tells a node at an older rev what came since, as JSON: the pool's row, and every task that was touched,
 -- or reload where that is too much or too long ago.
 -- +goose StatementBegin
-CREATE FUNCTION pl_changes(pool text, since bigint) RETURNS text LANGUAGE plpgsql STABLE SET jit = off AS $$
+CREATE FUNCTION pl_changes(pool text, since bigint) RETURNS text LANGUAGE plpgsql STABLE SET jit = off SET enable_seqscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off SET enable_material = off AS $$
 DECLARE
     p       pl_pools;
     touched text[];
@@ -271,7 +273,7 @@ BEGIN
             SELECT pool_id, task_id, tenant, status, priority, rank, units, attempt, strikes, cancelled, submitted_at,
                 started_at, ended_at, not_before, deadline, timeout, lease_ttl, max_attempts, backoff, digest, mailbox_key,
                 node, lease, reason, message
-            FROM pl_queue_jobs WHERE pool_id = pool AND task_id = ANY (touched)) AS j))::text;
+            FROM unnest(touched) AS t JOIN pl_queue_jobs ON task_id = t AND pool_id || '' = pool) AS j))::text;
 END $$;
 -- +goose StatementEnd
 
@@ -280,27 +282,33 @@ END $$;
 -- +goose StatementBegin
 CREATE FUNCTION pl_commit(s pl_step, jobs pl_job[], changes pl_change[], messages pl_message[], events pl_event[], parcels pl_parcel[])
 RETURNS text LANGUAGE plpgsql SET lock_timeout = '5s' SET enable_seqscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off SET enable_material = off SET jit = off AS $$
 DECLARE
     start   bigint;
     changed bigint;
+    waits   text := '';
 BEGIN
     IF s.node <> '' AND NOT EXISTS (SELECT FROM pl_nodes WHERE node_id = s.node AND NOT dead) THEN
         RETURN '{"dead": true}';
     END IF;
     IF s.rev = 1 THEN
         INSERT INTO pl_pools VALUES (s.pool_id, 1, s.max_units, s.max_queue_depth, s.state, s.used, s.queued, s.last_at,
-            s.configured_units, s.configured_depth, s.step_id)
+            s.configured_units, s.configured_depth, s.step_id, '')
         ON CONFLICT DO NOTHING;
     ELSE
         UPDATE pl_pools p SET rev = s.rev, max_units = s.max_units, max_queue_depth = s.max_queue_depth, state = s.state,
             used = s.used, queued = s.queued, last_at = s.last_at, configured_units = s.configured_units,
-            configured_depth = s.configured_depth, last_step = s.step_id
-        WHERE p.pool_id = s.pool_id AND p.rev = s.rev - 1;
+            configured_depth = s.configured_depth, last_step = s.step_id, contended = ''
+        FROM (SELECT contended FROM pl_pools WHERE pool_id = s.pool_id) old
+        WHERE p.pool_id = s.pool_id AND p.rev = s.rev - 1 RETURNING old.contended INTO waits;
     END IF;
     IF NOT FOUND THEN
         IF EXISTS (SELECT FROM pl_steps p WHERE p.pool_id = s.pool_id AND p.rev = s.rev AND p.step_id = s.step_id) THEN
             RETURN NULL;
+        END IF;
+        IF s.node <> '' THEN
+            PERFORM set_config('synchronous_commit', 'off', true); -- a hint may be lost
+            UPDATE pl_pools SET contended = s.node WHERE pool_id = s.pool_id AND contended = '';
         END IF;
         RETURN pl_changes(s.pool_id, s.rev - 1);
     END IF;
@@ -321,7 +329,8 @@ BEGIN
         UPDATE pl_queue_jobs j SET status = c.status, rank = c.rank, attempt = c.attempt, strikes = c.strikes,
             cancelled = c.cancelled, started_at = c.started_at, ended_at = c.ended_at, not_before = c.not_before,
             lease_ttl = c.lease_ttl, node = c.node, lease = c.lease, reason = c.reason, message = c.message, result = c.result
-        FROM unnest(changes) AS c WHERE j.pool_id = s.pool_id AND j.task_id = c.task_id;
+        -- A plan made while the table is empty is kept for long: only the primary key must suit it. The same below.
+        FROM unnest(changes) AS c WHERE j.task_id = c.task_id AND j.pool_id || '' = s.pool_id;
         GET DIAGNOSTICS changed = ROW_COUNT;
         IF changed <> cardinality(changes) THEN
             RAISE EXCEPTION 'a step of pool % changes % tasks, but there are % of them', s.pool_id, cardinality(changes), changed;
@@ -341,7 +350,7 @@ BEGIN
     INSERT INTO pl_steps SELECT s.pool_id, s.rev, s.step_id,
         ARRAY(SELECT task_id FROM unnest(jobs) UNION ALL SELECT task_id FROM unnest(changes));
     DELETE FROM pl_steps WHERE pool_id = s.pool_id AND rev = s.rev - 512;
-    RETURN NULL;
+    RETURN CASE WHEN waits NOT IN ('', s.node) THEN '{"contended": true}' END;
 END $$;
 -- +goose StatementEnd
 

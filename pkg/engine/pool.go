@@ -45,6 +45,8 @@ type pool struct {
 	steps   int
 	stale   bool // the lot may differ from the store: load it again
 	adopted bool
+	yields  bool             // another node waits for its turn
+	stepped time.Duration    // how long a step takes to be stored, on average
 	kept    map[string]int64 // how often leases had been kept elsewhere, by the last look
 	halted  error
 	left    int           // runs that were left behind at the end
@@ -178,6 +180,7 @@ func (p *pool) loop() {
 		batch = batch[:0]
 		select {
 		case r := <-p.requests:
+			p.yield()
 			batch = p.gather(append(batch, r))
 		case <-timer.C:
 		case <-p.quit:
@@ -188,6 +191,20 @@ func (p *pool) loop() {
 		p.arm(timer)
 	}
 }
+
+// yield gives another node the time for a step, where one waits for that. Without it the node that has just had its
+// turn would have the next one too: it alone knows what the pool is like.
+func (p *pool) yield() {
+	if p.yields {
+		time.Sleep(min(max(2*p.stepped, minYield), maxYield))
+		p.yields = false
+	}
+}
+
+const (
+	minYield = time.Millisecond
+	maxYield = 25 * time.Millisecond
+)
 
 // gather adds to batch what else waits, up to a step's worth.
 func (p *pool) gather(batch []*request) []*request {

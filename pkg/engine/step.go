@@ -65,7 +65,10 @@ func (p *pool) commit(s *lot.Step, ops int) error {
 	if err := p.queue.Commit(p.eng.ctx, st); err != nil {
 		return err
 	}
-	p.eng.meter.Stepped(p.ID, ops, time.Since(began))
+	took := time.Since(began)
+	p.stepped += (took - p.stepped) / 8
+	p.yields = st.Contended
+	p.eng.meter.Stepped(p.ID, ops, took)
 	return nil
 }
 

@@ -93,6 +93,10 @@ type Step struct {
 	Messages []park.Message // for this store's own mailboxes
 	Events   []park.Event   // for this store's own audit log
 	Outbox   []Parcel       // for everyone else
+
+	// Contended is set by the store where a step of another node came too late for this pool of late: it gets its
+	// chance if this node waits a moment before its next one.
+	Contended bool
 }
 
 // Update sets the state of a task.

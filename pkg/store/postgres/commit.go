@@ -12,6 +12,7 @@ import (
 
 const (
 	commitStep = "SELECT pl_commit($1::pl_step, $2::pl_job[], $3::pl_change[], $4::pl_message[], $5::pl_event[], $6::pl_parcel[])"
+	contended  = `{"contended": true}`
 	readSince  = "SELECT pl_changes($1, $2)"
 )
 
@@ -31,6 +32,10 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 		return fmt.Errorf("commit rev %d of pool %s: %w", step.Row.Rev, step.PoolID, err)
 	}
 	if reply == nil {
+		return nil
+	}
+	if string(reply) == contended {
+		step.Contended = true
 		return nil
 	}
 	c, err := parseConflict(reply)
