@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
 )
 
 //go:embed sqlite/*.sql postgres/*.sql
@@ -68,8 +69,16 @@ func New(db *sql.DB, d Dialect) (*Schema, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read migrations: %w", err)
 	}
-	p, err := goose.NewProvider(d.goose(), db, dir, goose.WithTableName(table),
-		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	options := []goose.ProviderOption{goose.WithTableName(table), goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger())}
+	if d == Postgres {
+		// Nodes may come to migrate at once; of a file the OS lock sees to that.
+		one, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
+		if err != nil {
+			return nil, fmt.Errorf("read migrations: %w", err)
+		}
+		options = append(options, goose.WithSessionLocker(one))
+	}
+	p, err := goose.NewProvider(d.goose(), db, dir, options...)
 	if err != nil {
 		return nil, fmt.Errorf("read migrations: %w", err)
 	}

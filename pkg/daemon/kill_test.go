@@ -35,6 +35,7 @@ type house struct {
 	dir    string
 	binary string
 	marker string // stands in the command line of every command that a task runs
+	pools  map[string]int64
 
 	process *exec.Cmd
 	client  *client.Client
@@ -50,20 +51,27 @@ func build(t testing.TB) string {
 }
 
 func newHouse(t testing.TB) *house {
-	h := &house{TB: t, dir: t.TempDir(), binary: build(t), marker: fmt.Sprintf("600.%06d", rand.N(1_000_000))}
-	config := fmt.Sprintf(`{"listen":"127.0.0.1:0","socket":%q,"audit":"file","backends":{"file":{"path":%q}},"pools":{
+	h := &house{
+		TB: t, dir: t.TempDir(), binary: build(t), marker: fmt.Sprintf("600.%06d", rand.N(1_000_000)),
+		pools: map[string]int64{"sim": simUnits, "cmd": cmdUnits},
+	}
+	h.furnish(fmt.Sprintf(`{"listen":"127.0.0.1:0","socket":%q,"audit":"file","backends":{"file":{"path":%q}},"pools":{
 		"sim":{"max_units":%d,"max_queue_depth":100000,"default_timeout_secs":60,"queue":"file","mailbox":"file","executor":{"type":"simulate"}},
 		"cmd":{"max_units":%d,"max_queue_depth":100000,"default_timeout_secs":0,"queue":"file","mailbox":"file","executor":{"type":"exec"}}}}`,
-		filepath.Join(h.dir, "s"), filepath.Join(h.dir, "parkd.db"), simUnits, cmdUnits)
+		filepath.Join(h.dir, "s"), filepath.Join(h.dir, "parkd.db"), simUnits, cmdUnits))
+	return h
+}
+
+// furnish writes the configuration.
+func (h *house) furnish(config string) {
 	if err := os.WriteFile(filepath.Join(h.dir, "scheduler-config.json"), []byte(config), 0o600); err != nil {
-		t.Fatal(err)
+		h.Fatal(err)
 	}
-	t.Cleanup(func() {
+	h.Cleanup(func() {
 		if h.process != nil {
 			h.kill()
 		}
 	})
-	return h
 }
 
 // start starts a daemon and waits until it listens.
@@ -202,7 +210,7 @@ func (h *house) settle(l *ledger) {
 	for key := range want {
 		h.checkMailbox(ctx, l, key)
 	}
-	for pool, units := range map[string]int64{"sim": simUnits, "cmd": cmdUnits} {
+	for pool, units := range h.pools {
 		h.checkLog(ctx, pool, units)
 	}
 }

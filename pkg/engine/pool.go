@@ -287,7 +287,9 @@ func (p *pool) try(batch []*request) error {
 		p.apply(step)
 	}
 	p.adopted = true
-	p.trouble.Store(nil)
+	if p.trouble.Swap(nil) != nil {
+		p.eng.log.Info("the store is back", "pool", p.ID)
+	}
 	p.answer(batch, results)
 	p.announce(step)
 	return nil
@@ -352,7 +354,9 @@ func (p *pool) merge(c *store.Conflict) error {
 // fail answers a batch whose step did not come about. Outcomes of runs are kept to be stored later.
 func (p *pool) fail(batch []*request, err error) {
 	if _, ok := errors.AsType[*park.Error](err); !ok {
-		p.eng.log.Error("step not stored", "pool", p.ID, "error", err)
+		if p.trouble.Load() == nil {
+			p.eng.log.Error("step not stored: trying again until the store is back", "pool", p.ID, "error", err)
+		}
 		p.stale = true
 		err = &park.Error{Code: park.StorageUnavailable, Detail: "the store of pool " + p.ID + " did not take the step; nothing was accepted", RetryAfter: time.Second}
 	}

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/client"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/store/postgres"
 	"github.com/parkd-dev/parkd/pkg/store/postgres/server"
 )
 
@@ -58,8 +58,8 @@ func (f *fleet) database(ctx context.Context, o *Options) (err error) {
 			return err
 		}
 	}
-	if _, err := postgres.MigrateUp(ctx, o.DSN, false); err != nil {
-		return fmt.Errorf("prepare the database: %w", err)
+	if out, err := exec.CommandContext(ctx, o.Program, "migrate", "up", "--dsn", o.DSN).CombinedOutput(); err != nil {
+		return fmt.Errorf("prepare the database: %w\n%s", err, out)
 	}
 	return nil
 }
