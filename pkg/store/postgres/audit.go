@@ -100,7 +100,10 @@ func bySteps(q park.AuditQuery) bool {
 
 func eventsQuery(q park.AuditQuery, r reach, below int64) (string, []any) {
 	w := where{}
-	if q.PoolID != "" {
+	switch {
+	case q.PoolID != "" && q.TaskID != "":
+		w.add("pool_id || '' = ", q.PoolID) // a task's events are few, a pool's are not
+	case q.PoolID != "":
 		w.add("pool_id = ", q.PoolID)
 	}
 	if q.TaskID != "" {

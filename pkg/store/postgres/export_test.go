@@ -1,0 +1,66 @@
+package postgres
+
+import (
+	"math"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// Query is a statement with arguments.
+type Query struct {
+	SQL  string
+	Args []any
+	// Rows is how many rows it may return.
+	Rows int
+}
+
+// Hot returns the statements that run while nodes serve, as for a database with tasks t-1 and so on in pool gpu.
+func Hot() map[string]Query {
+	us := park.FromMicro(500_000_000)
+	all := map[string]Query{
+		"pool":        {readPool, []any{"gpu"}, 1},
+		"load":        {loadTasks, []any{"gpu"}, 100},
+		"tasks":       {readTasks, []any{"gpu", []string{"t-1", "t-500", "nobody"}}, 3},
+		"mailbox":     {readMessages, []any{"acme", "alice", int64(0), int64(math.MaxInt64), int64(0), 50}, 50},
+		"last event":  {lastEvent, nil, 1},
+		"event":       {seqOfEvent, []any{"gpu", 500, 0}, 1},
+		"probe":       {probeStep, []any{"gpu", 500}, 1},
+		"last step":   {lastStep, []any{"gpu"}, 1},
+		"segments":    {matchSegments, []any{int64(1), int64(2)}, 1},
+		"outbox":      {readOutbox, []any{"notify/gpu", int64(1), 100}, 100},
+		"revs":        {readRevs, []any{[]string{"gpu"}}, 1},
+		"nodes":       {readNodes, nil, 1},
+		"leases":      {readLeases, []any{"gpu", []string{"t-1"}}, 1},
+		"changes":     {readSince, []any{"gpu", int64(0)}, 1},
+		"old tasks":   {pruneTasks, []any{int64(0), 100}, 0},
+		"old letters": {pruneMessages, []any{int64(0), 100}, 0},
+		"old events":  {pruneEvents, []any{int64(0), 100}, 0},
+	}
+	for name, q := range map[string]park.TaskQuery{
+		"list": {}, "list queued": {Status: park.Queued}, "list failed": {Status: park.Failed},
+		"list completed": {Status: park.Completed}, "list of a tenant": {Tenant: "acme"}, "list on": {Cursor: "400"},
+	} {
+		q.Limit = 50
+		sql, args, _ := listQuery("gpu", q)
+		all[name] = Query{sql, args, 51}
+	}
+	for name, q := range map[string]park.AuditQuery{
+		"audit": {}, "audit of a task": {TaskID: "t-7"}, "audit of a pool": {PoolID: "gpu"}, "audit of a tenant": {Tenant: "acme"},
+		"rejections": {Action: park.ActReject}, "audit of a task and pool": {TaskID: "t-7", PoolID: "gpu"},
+	} {
+		q.Limit = 100
+		sql, args := eventsQuery(q, reach{}, math.MaxInt64)
+		all[name] = Query{sql, args, 100}
+		if q.TaskID != "" || q.Action != "" {
+			continue
+		}
+		q.Since = us
+		r := reach{from: 1_000_000} // what Since comes to in a past of a million tasks
+		if bySteps(q) {
+			r = reach{rev: 500_000}
+		}
+		sql, args = eventsQuery(q, r, math.MaxInt64)
+		all[name+" since"] = Query{sql, args, 100}
+	}
+	return all
+}

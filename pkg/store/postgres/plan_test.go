@@ -1,0 +1,126 @@
+package postgres_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/parkd-dev/parkd/pkg/store/postgres"
+	"github.com/parkd-dev/parkd/pkg/store/storetest"
+)
+
+// fill makes a past of n tasks in pool gpu, all but a hundred of them ended, with two events and a message each.
+const fill = `
+WITH n AS (SELECT i FROM generate_series(1, $1::bigint) i)
+, jobs AS (INSERT INTO pl_queue_jobs SELECT i, 'gpu', 't-' || i, CASE WHEN i % 10 = 0 THEN 'acme' ELSE 'other' END,
+    CASE WHEN i % 10000 = 0 THEN 'queued' WHEN i % 100 = 1 THEN 'failed' ELSE 'completed' END, 0, i, 1, 1, 0, false,
+    i * 1000, i * 1000, i * 1000, 0, 0, 0, 0, 0, 0, 0, 'alice', 'node', '', '', '', '' FROM n)
+, mail AS (INSERT INTO pl_mailbox_messages SELECT i, 'acme', CASE WHEN i % 10 = 0 THEN 'alice' ELSE 'bob' END, 'gpu', 't-' || i,
+    'completed', '', '', 1, i * 1000, false, '1' FROM n)
+INSERT INTO pl_audit_events SELECT i * 2 + o, 'gpu', i, o, i * 1000, CASE o WHEN 0 THEN 'start' ELSE 'complete' END, 't-' || i,
+    CASE WHEN i % 10 = 0 THEN 'acme' ELSE 'other' END, 1, 1, 'node' FROM n, generate_series(0, 1) o`
+
+// TestCostDoesNotGrow counts the pages that each statement touches, in an empty database and after a past of a thousand
+// and of a million tasks: with the statistics of the emptiness, as they are before anyone has gathered others, and with
+// new ones.
+func TestCostDoesNotGrow(t *testing.T) {
+	for _, n := range []int{0, 1_000, 1_000_000} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			if n > 1000 && testing.Short() {
+				t.Skip("a million tasks take a while")
+			}
+			dsn := cluster.Migrated(t)
+			c, err := pgx.Connect(t.Context(), dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = c.Close(t.Context()) })
+			exec(t, c, "ANALYZE")
+			exec(t, c, fill, n)
+			// Out of the way of segments: all of it is past.
+			exec(t, c, "INSERT INTO pl_audit_segments SELECT 1, 2 * $1 + 1, 1, $1 * 1000 WHERE $1::bigint > 0", n)
+			for _, statistics := range []string{"none", "new"} {
+				if statistics == "new" {
+					exec(t, c, "VACUUM ANALYZE")
+				}
+				for name, q := range postgres.Hot() {
+					if statistics == "none" && name == "list completed" {
+						continue // the server takes a status that it knows nothing of for a rare one
+					}
+					if pages, most := touched(t, c, q), 200+12*q.Rows; pages > most {
+						t.Errorf("%s, statistics %s: touches %d pages, at most %d would be fair", name, statistics, pages, most)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestStepsCostTheSame sees that a step over a long past touches no more pages than one over none, though the plans in
+// its function were made when there was none.
+func TestStepsCostTheSame(t *testing.T) {
+	dsn := cluster.Migrated(t)
+	s := openAt(t, dsn)
+	f := storetest.NewFeed("step")
+	run := func() {
+		for range 20 {
+			f.End(f.Start(f.Submit(nil).TaskID).TaskID, "completed", "1")
+			f.Submit(nil)
+			f.End(f.Start(f.Queued[0]).TaskID, "completed", "1")
+			if err := s.Commit(t.Context(), f.Next()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	run()
+	c, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close(t.Context()) })
+	read := func() (n int64) {
+		// What sequential scans and index scans have read, of all tables.
+		exec(t, c, "SELECT pg_stat_force_next_flush()")
+		row := c.QueryRow(t.Context(), "SELECT coalesce(sum(seq_tup_read), 0) FROM pg_stat_user_tables WHERE relname LIKE 'pl\\_%' AND relname NOT IN ('pl_base', 'pl_nodes', 'pl_pools', 'pl_migrations')")
+		if err := row.Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	exec(t, c, fill, 20_000)
+	before := read()
+	run()
+	if after := read(); after > before {
+		t.Errorf("steps read %d rows by scanning whole tables", after-before)
+	}
+}
+
+func exec(t testing.TB, c *pgx.Conn, sql string, args ...any) {
+	t.Helper()
+	if _, err := c.Exec(t.Context(), sql, args...); err != nil {
+		t.Fatalf("%v\n%s", err, sql)
+	}
+}
+
+// touched returns how many pages a statement reads, by the server's own count.
+func touched(t testing.TB, c *pgx.Conn, q postgres.Query) int {
+	t.Helper()
+	sql := "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) " + q.SQL
+	var text string
+	if err := c.QueryRow(t.Context(), sql, append([]any{pgx.QueryExecModeExec}, q.Args...)...).Scan(&text); err != nil {
+		t.Fatalf("%v\n%s", err, strings.TrimSpace(q.SQL))
+	}
+	var plans []struct {
+		Plan struct {
+			Hit  int `json:"Shared Hit Blocks"`
+			Read int `json:"Shared Read Blocks"`
+		}
+	}
+	if err := json.Unmarshal([]byte(text), &plans); err != nil {
+		t.Fatal(err)
+	}
+	return plans[0].Plan.Hit + plans[0].Plan.Read
+}
