@@ -102,6 +102,7 @@ func TestOptions(t *testing.T) {
 	good := map[string]Options{
 		"nothing": {}, "server": {Server: "http://x", Pool: "gpu", Token: "t"}, "file": {Backend: "file", Restart: true},
 		"rate": {Rate: 5, N: 3}, "trace": {Trace: "f", Speed: 60, Units: 134}, "in_memory": {Backend: "in_memory"},
+		"postgres of its own": {Backend: "postgres"}, "nodes": {Backend: "postgres", Nodes: 3, Quiet: true, DSN: "postgres:///x"},
 	}
 	for name, o := range good {
 		if _, err := o.complete(); err != nil {
@@ -112,7 +113,8 @@ func TestOptions(t *testing.T) {
 		"negative": {N: -1}, "rate and trace": {Rate: 1, Trace: "f"}, "speed alone": {Speed: 2}, "rate": {Rate: -1},
 		"batches that arrive": {Rate: 1, Batch: 2}, "batch": {Batch: 10_001}, "restart in memory": {Restart: true},
 		"restart of a server": {Server: "http://x", Restart: true}, "units of a server": {Server: "http://x", Units: 1},
-		"pool of its own": {Pool: "gpu"}, "postgres": {Backend: "postgres"}, "backend": {Backend: "floppy"},
+		"pool of its own": {Pool: "gpu"}, "backend": {Backend: "floppy"}, "nodes in memory": {Nodes: 3}, "nodes on file": {Backend: "file", Nodes: 2},
+		"DSN for a file": {Backend: "file", DSN: "postgres:///x"}, "too many nodes": {Backend: "postgres", Nodes: 33}, "quiet alone": {Quiet: true},
 		"tenant": {Tenant: "\x00"}, "many": {N: 1 << 40}, "speed": {Trace: "f", Speed: -1},
 	}
 	for name, o := range bad {
