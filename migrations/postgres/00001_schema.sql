@@ -212,25 +212,28 @@ END $$;
 -- +goose StatementEnd
 
 -- pl_horizon returns the same for later statements, and only writers of the numbered tables hold it up. Each of them
--- has locked one of the tables before it got its transaction id.
+-- locks one of the tables before it gets its transaction id. So whoever holds an id and no such lock is someone else.
+-- Nobody is taken for someone else who is under way by the snapshot but not among the locks: he may have got his id
+-- only just now, before the lock that shows it, and whoever asks again finds him or finds him gone.
 -- +goose StatementBegin
 CREATE FUNCTION pl_horizon() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
-    next   bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
-    behind bigint;
+    snap   pg_snapshot := pg_current_snapshot(); -- before the look at the locks
+    oldest bigint;
 BEGIN
-    -- pg_locks has the lower half of a transaction's id: behind is its distance from the next one.
-    SELECT max(d) INTO behind FROM (
-        SELECT (next - x.transactionid::text::bigint) & 4294967295 AS d
-        FROM pg_locks x
-        WHERE x.locktype = 'transactionid' AND x.granted AND x.mode = 'ExclusiveLock' AND x.pid IN (
-            SELECT l.pid FROM pg_locks l
-            WHERE l.locktype = 'relation' AND l.mode IN ('RowShareLock', 'RowExclusiveLock')
-              AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-              AND l.relation IN ('pl_pools'::regclass, 'pl_audit_events'::regclass, 'pl_mailbox_messages'::regclass)
-              AND l.pid <> pg_backend_pid())
-    ) distances WHERE d < 2147483648;
-    RETURN (SELECT base FROM pl_base) + next - coalesce(behind, 0) << 24;
+    WITH locks AS MATERIALIZED (SELECT locktype, pid, mode, transactionid, database, relation FROM pg_locks WHERE granted),
+    writers AS (
+        SELECT pid FROM locks
+        WHERE locktype = 'relation' AND mode IN ('RowShareLock', 'RowExclusiveLock')
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND relation IN ('pl_pools'::regclass, 'pl_audit_events'::regclass, 'pl_mailbox_messages'::regclass)),
+    others AS (
+        SELECT transactionid::text::bigint AS low FROM locks
+        WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND NOT EXISTS (SELECT FROM writers w WHERE w.pid = locks.pid))
+    SELECT min(x::text::bigint) INTO oldest FROM pg_snapshot_xip(snap) x
+    -- pg_locks has the lower half of a transaction's id.
+    WHERE NOT EXISTS (SELECT FROM others o WHERE o.low = x::text::bigint & 4294967295);
+    RETURN (SELECT base FROM pl_base) + coalesce(oldest, pg_snapshot_xmax(snap)::text::bigint) << 24;
 END $$;
 -- +goose StatementEnd
 
@@ -274,6 +277,21 @@ BEGIN
                 started_at, ended_at, not_before, deadline, timeout, lease_ttl, max_attempts, backoff, digest, mailbox_key,
                 node, lease, reason, message
             FROM unnest(touched) AS t JOIN pl_queue_jobs ON task_id = t AND pool_id || '' = pool) AS j))::text;
+END $$;
+-- +goose StatementEnd
+
+-- pl_relay adds what steps of another store brought. See pl_horizon for the locks.
+-- +goose StatementBegin
+CREATE FUNCTION pl_relay(messages pl_message[], events pl_event[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF cardinality(messages) > 0 THEN
+        LOCK TABLE pl_mailbox_messages IN ROW EXCLUSIVE MODE;
+        PERFORM pl_deliver(pl_number(), messages);
+    END IF;
+    IF cardinality(events) > 0 THEN
+        LOCK TABLE pl_audit_events IN ROW EXCLUSIVE MODE;
+        PERFORM pl_append(pl_number(), events);
+    END IF;
 END $$;
 -- +goose StatementEnd
 
@@ -355,7 +373,7 @@ END $$;
 -- +goose StatementEnd
 
 -- +goose Down
-DROP FUNCTION pl_commit, pl_changes, pl_append, pl_deliver, pl_horizon, pl_final, pl_number;
+DROP FUNCTION pl_commit, pl_relay, pl_changes, pl_append, pl_deliver, pl_horizon, pl_final, pl_number;
 DROP TYPE pl_step, pl_job, pl_change, pl_message, pl_event, pl_parcel;
 DROP FUNCTION pl_rebase;
 DROP TABLE pl_base, pl_nodes, pl_leases, pl_outbox, pl_audit_segments, pl_audit_events, pl_mailbox_messages, pl_queue_jobs, pl_steps, pl_pools;

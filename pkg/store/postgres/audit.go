@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	appendEvents = "SELECT pl_append(pl_number(), $1::pl_event[])"
+	appendEvents = "SELECT pl_relay('{}', $1::pl_event[])"
 	eventFields  = "seq, pl_final(), pool_id, rev, ord, at, action, task_id, tenant, units, attempt, node, detail"
 	seqOfEvent   = "SELECT seq FROM pl_audit_events WHERE pool_id = $1 AND rev = $2 AND ord = $3"
 	lastEvent    = "SELECT pool_id, rev, ord FROM pl_audit_events WHERE seq < pl_final() ORDER BY seq DESC LIMIT 1"

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	deliverMessages = "SELECT pl_deliver(pl_number(), $1::pl_message[])"
+	deliverMessages = "SELECT pl_relay($1::pl_message[], '{}')"
 	// The inner query finds the page in the index alone, however much was delivered before the time asked for.
 	readMessages = "SELECT seq, pl_final(), pool_id, task_id, status, reason, message, attempt, created_at, payload" +
 		" FROM pl_mailbox_messages WHERE seq = ANY (ARRAY(SELECT seq FROM pl_mailbox_messages" +
