@@ -11,23 +11,25 @@ import (
 // clock reads both clocks. Its wall time never runs backwards, so that the audit log of one run is ordered
 // in time across pools even when somebody sets the clock.
 type clock struct {
-	began time.Time
+	world World
 	mu    sync.Mutex
 	last  time.Time
 }
 
-func newClock() *clock { return &clock{began: time.Now()} }
-
 func (c *clock) now() lot.Instant {
-	t := time.Now()
-	mono := t.Sub(c.began)
-	t = t.Round(0)
+	t, mono := c.world.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if t.After(c.last) {
 		c.last = t
 	}
 	return lot.Instant{Wall: park.At(c.last), Mono: mono}
+}
+
+// mono reads the monotonic clock alone.
+func (c *clock) mono() time.Duration {
+	_, mono := c.world.Now()
+	return mono
 }
 
 // maxTimer bounds how long a timer for a wall-clock instant sleeps, so that a step of that clock is noticed.

@@ -20,10 +20,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -50,6 +47,7 @@ type Config struct {
 	Quiet bool
 	Meter Meter        // default: none
 	Log   *slog.Logger // default: none
+	World World        // default: the real one
 }
 
 // Pool is a pool and the work it does.
@@ -96,7 +94,10 @@ type Engine struct {
 
 	ctx  context.Context // ends when the engine is closed: background work stops
 	stop context.CancelFunc
-	work sync.WaitGroup
+	work crew
+
+	world     World
+	simulated bool // the world is not the real one
 }
 
 var _ park.Service = (*Engine)(nil)
@@ -107,8 +108,12 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	if len(c.Pools) == 0 {
 		return nil, errors.New("an engine needs at least one pool")
 	}
+	simulated := c.World != nil
+	if !simulated {
+		c.World = realWorld{began: time.Now()}
+	}
 	if c.Node == "" {
-		c.Node = uuid.NewString()
+		c.Node = c.World.ID()
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -126,9 +131,10 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 		c.Audit = c.Pools[0].QueueBackend
 	}
 	e := &Engine{
-		node: c.Node, pools: make(map[string]*pool), stores: c.Stores, clock: newClock(), log: c.Log,
-		meter: c.Meter, cfg: c, nodes: make(map[park.Backend]*node),
+		node: c.Node, pools: make(map[string]*pool), stores: c.Stores, clock: &clock{world: c.World}, log: c.Log,
+		meter: c.Meter, cfg: c, nodes: make(map[park.Backend]*node), world: c.World, simulated: simulated,
 	}
+	e.work.eng = e
 	if e.audit = c.Stores[c.Audit]; e.audit == nil {
 		return nil, fmt.Errorf("there is no store for the audit log's backend %q", c.Audit)
 	}
@@ -178,9 +184,9 @@ func (e *Engine) open(ctx context.Context) error {
 // Close stops starting tasks, waits for those that run until ctx ends, stops the rest and requeues them.
 // Leased tasks live on with their workers. The engine must not be used afterwards.
 func (e *Engine) Close(ctx context.Context) error {
-	var drained sync.WaitGroup
-	for _, p := range e.pools {
-		drained.Go(func() { p.drain(ctx) })
+	drained := crew{eng: e}
+	for _, id := range e.order {
+		drained.Go(func() { e.pools[id].drain(ctx) })
 	}
 	drained.Wait()
 	for _, n := range e.nodes {

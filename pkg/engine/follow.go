@@ -23,17 +23,16 @@ const (
 // following asks for the revs of the pools again and again.
 func (n *node) following() {
 	ids := make([]string, len(n.pools))
-	byID := make(map[string]*pool)
 	for i, p := range n.pools {
-		ids[i], byID[p.ID] = p.ID, p
+		ids[i] = p.ID
 	}
 	for n.eng.rest(followTick) {
 		revs, err := n.store.Revs(n.eng.ctx, ids)
 		if err != nil {
 			continue // the beats say so
 		}
-		for id, rev := range revs {
-			byID[id].hear(rev)
+		for _, p := range n.pools {
+			p.hear(revs[p.ID])
 		}
 	}
 }
@@ -69,7 +68,7 @@ func (p *pool) post(r *request) {
 	select {
 	case p.requests <- r:
 	default:
-		go func() { _ = p.send(p.eng.ctx, r) }()
+		p.eng.world.Go(func() { _ = p.send(p.eng.ctx, r) })
 	}
 }
 
@@ -83,12 +82,7 @@ func (n *node) changed() {
 
 func (n *node) announcing() {
 	told := make(map[*pool]int64)
-	for {
-		select {
-		case <-n.news:
-		case <-n.eng.ctx.Done():
-			return
-		}
+	for n.eng.await(forever, n.eng.ctx.Done(), n.news) == 1 {
 		for _, p := range n.pools {
 			rev := p.rev.Load()
 			if n.eng.cfg.Quiet || n.alone() || told[p] == rev {

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -65,20 +64,26 @@ func (p *pool) handOver(started []start) {
 		w := p.waiters[s.Demand]
 		given[w] = append(given[w], s)
 	}
-	p.waiters = slices.DeleteFunc(p.waiters, func(w *waiter) bool { return given[w] != nil })
+	var left []*waiter
 	now := p.eng.clock.now().Wall
-	for w, starts := range given {
+	for _, w := range p.waiters {
+		starts := given[w]
+		if starts == nil {
+			left = append(left, w)
+			continue
+		}
 		w.granted = true
 		unread := slices.ContainsFunc(starts, func(s start) bool { return s.spec == nil })
 		if !unread {
 			w.leases <- p.leasesOf(starts, w, now)
 			continue
 		}
-		go func() {
+		p.eng.world.Go(func() {
 			p.read(starts)
 			w.leases <- p.leasesOf(starts, w, now)
-		}()
+		})
 	}
+	p.waiters = left
 }
 
 func (p *pool) leasesOf(starts []start, w *waiter, now park.Time) []park.Lease {
@@ -110,18 +115,17 @@ func (e *Engine) Lease(ctx context.Context, id string, r park.LeaseRequest) ([]p
 	if err := p.join(ctx, w); err != nil {
 		return nil, err
 	}
-	patience := time.NewTimer(time.Duration(r.Wait))
-	defer patience.Stop()
-	select {
-	case leases := <-w.leases:
-		return leases, nil
-	case <-patience.C:
+	patience, stop := e.withTimeout(ctx, time.Duration(r.Wait), context.DeadlineExceeded)
+	defer stop()
+	leases, err := receive(patience, p, w.leases)
+	switch {
+	case err == nil || patience.Err() == nil:
+		return leases, err
+	case ctx.Err() == nil:
 		return p.leave(w)
-	case <-ctx.Done():
+	default:
 		p.giveBack(w)
 		return nil, ctx.Err()
-	case <-p.done:
-		return nil, errStopped(p.ID)
 	}
 }
 
@@ -144,7 +148,7 @@ func newWaiter(p *pool, r park.LeaseRequest) (*waiter, error) {
 		}
 	}
 	var secret [16]byte
-	_, _ = rand.Read(secret[:]) // never fails
+	p.eng.world.Read(secret[:])
 	return &waiter{
 		demand: lot.Demand{Worker: r.Worker, Secret: hex.EncodeToString(secret[:]), Max: max(1, r.Max), TTL: ttl},
 		leases: make(chan []park.Lease, 1),
@@ -188,12 +192,12 @@ func (p *pool) leave(w *waiter) ([]park.Lease, error) {
 	if !granted {
 		return []park.Lease{}, nil
 	}
-	return <-w.leases, nil
+	return receive(bg, p, w.leases)
 }
 
 // giveBack ends the wait of a worker that has gone, and requeues what it was given in the last moment.
 func (p *pool) giveBack(w *waiter) {
-	go func() {
+	p.eng.world.Go(func() {
 		leases, err := p.leave(w)
 		if err != nil {
 			return
@@ -202,7 +206,7 @@ func (p *pool) giveBack(w *waiter) {
 			op := lot.Requeue{TaskID: l.TaskID, Attempt: l.Attempt, Reason: park.ReasonWorkerLost}
 			_ = p.send(context.Background(), &request{ops: []lot.Op{op}, owed: &run{task: l.TaskID, attempt: l.Attempt}})
 		}
-	}()
+	})
 }
 
 // leased is a lease id taken apart.

@@ -3,12 +3,11 @@ package engine
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -76,7 +75,7 @@ func (n *node) name() string { return *n.id.Load() }
 // alive reports whether the others still take this node for alive, for certain.
 func (n *node) alive() bool {
 	at := time.Duration(n.beat.Load())
-	return at != 0 && n.eng.clock.now().Mono-at < n.ttl
+	return at != 0 && n.eng.clock.mono()-at < n.ttl
 }
 
 // first reports whether of the living nodes this is the one that does what one is enough for. Two may think so for
@@ -118,7 +117,7 @@ func (n *node) leave() {
 			return
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.eng.ctx), n.ttl/5)
+	ctx, cancel := n.eng.withTimeout(context.WithoutCancel(n.eng.ctx), n.ttl/5, context.DeadlineExceeded)
 	defer cancel()
 	if err := n.store.Leave(ctx, n.name()); err != nil {
 		n.eng.log.Warn("not left", "error", err)
@@ -138,8 +137,8 @@ func (n *node) step(ctx context.Context) {
 	if lost {
 		n.base.Load().end(errNodeLost)
 	}
-	began := n.eng.clock.now().Mono
-	ctx, cancel := context.WithTimeout(ctx, n.ttl/3)
+	began := n.eng.clock.mono()
+	ctx, cancel := n.eng.withTimeout(ctx, n.ttl/3, context.DeadlineExceeded)
 	defer cancel()
 	live, err := n.store.Beat(ctx, n.name())
 	switch {
@@ -170,7 +169,7 @@ func (n *node) step(ctx context.Context) {
 func (n *node) tending() {
 	for n.eng.rest(n.ttl / 5) {
 		running := n.running()
-		since := n.eng.clock.now().Mono
+		since := n.eng.clock.mono()
 		// A node beats before it starts anything. So by a beat that began later than the look at what runs, who runs
 		// something and is not alive is dead.
 		for time.Duration(n.beat.Load()) <= since {
@@ -181,7 +180,7 @@ func (n *node) tending() {
 		n.mu.Lock()
 		live := n.live
 		n.mu.Unlock()
-		for name := range running {
+		for _, name := range running {
 			if _, alive := live[name]; !alive {
 				n.takeOver(name)
 			}
@@ -189,8 +188,8 @@ func (n *node) tending() {
 	}
 }
 
-// running returns the nodes that tasks run on, by what this node knows.
-func (n *node) running() map[string]bool {
+// running returns the nodes that tasks run on, by what this node knows, in an order that chance has no part in.
+func (n *node) running() []string {
 	names := make(map[string]bool)
 	for _, p := range n.pools {
 		if p.Runtime.Leased() {
@@ -204,18 +203,19 @@ func (n *node) running() map[string]bool {
 			names[name] = true
 		}
 	}
-	return names
+	return slices.Sorted(maps.Keys(names))
 }
 
 // bury marks as dead whose counter has stood still for too long.
 func (n *node) bury(ctx context.Context, live map[string]int64) {
-	now := n.eng.clock.now().Mono
+	now := n.eng.clock.mono()
 	for name := range n.seen {
 		if _, ok := live[name]; !ok {
 			delete(n.seen, name)
 		}
 	}
-	for name, counter := range live {
+	for _, name := range slices.Sorted(maps.Keys(live)) {
+		counter := live[name]
 		s, ok := n.seen[name]
 		if !ok || s.counter != counter {
 			n.seen[name] = sighting{counter, now}
@@ -268,7 +268,7 @@ func (n *node) reborn() {
 			}
 		}
 	}
-	id := uuid.NewString()
+	id := n.eng.world.ID()
 	n.id.Store(&id)
 	n.beat.Store(0)
 }

@@ -176,19 +176,18 @@ func (p *pool) loop() {
 	timer := time.NewTimer(maxTimer)
 	defer timer.Stop()
 	var batch []*request
-	for {
+	for d := maxTimer; ; d = p.pause() {
 		batch = batch[:0]
-		select {
-		case r := <-p.requests:
+		r, ok := p.next(timer, d)
+		switch {
+		case !ok:
+			return
+		case r != nil:
 			p.yield()
 			batch = p.gather(append(batch, r))
-		case <-timer.C:
-		case <-p.quit:
-			return
 		}
 		p.turn(batch)
 		clear(batch)
-		p.arm(timer)
 	}
 }
 
@@ -196,7 +195,7 @@ func (p *pool) loop() {
 // turn would have the next one too: it alone knows what the pool is like.
 func (p *pool) yield() {
 	if p.yields {
-		time.Sleep(min(max(2*p.stepped, minYield), maxYield))
+		p.eng.await(min(max(2*p.stepped, minYield), maxYield))
 		p.yields = false
 	}
 }
@@ -220,7 +219,8 @@ func (p *pool) gather(batch []*request) []*request {
 	return batch
 }
 
-func (p *pool) arm(timer *time.Timer) {
+// pause returns how long the loop has nothing to do unless it is asked to.
+func (p *pool) pause() time.Duration {
 	d, ok := p.eng.clock.until(p.lot)
 	if p.stale || len(p.owed) > 0 {
 		d, ok = troubleRest, true
@@ -228,7 +228,7 @@ func (p *pool) arm(timer *time.Timer) {
 	if !ok || p.halted != nil {
 		d = time.Hour
 	}
-	timer.Reset(d)
+	return d
 }
 
 // turn carries out a batch of requests: in one step if the store allows it.
@@ -439,27 +439,16 @@ func (p *pool) ask(ctx context.Context, look func()) error {
 	return err
 }
 
-func (p *pool) send(ctx context.Context, r *request) error {
-	select {
-	case p.requests <- r:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-p.done:
-		return errStopped(p.ID)
+func (p *pool) wait(ctx context.Context, r *request) ([]lot.Result, error) {
+	a, err := receive(ctx, p, r.reply)
+	if err != nil {
+		return nil, err
 	}
+	return a.results, a.err
 }
 
-func (p *pool) wait(ctx context.Context, r *request) ([]lot.Result, error) {
-	select {
-	case a := <-r.reply:
-		return a.results, a.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-p.done:
-		return nil, errStopped(p.ID)
-	}
-}
+// errNodeStopped is the answer to who reads from an engine that is closing.
+var errNodeStopped = &park.Error{Code: park.StorageUnavailable, Detail: "this node has stopped", RetryAfter: time.Second}
 
 func errStopped(pool string) error {
 	return &park.Error{Code: park.StorageUnavailable, Detail: "pool " + pool + " has stopped on this node", RetryAfter: time.Second}

@@ -34,25 +34,16 @@ func (e *Engine) Mailbox(ctx context.Context, q park.MailboxQuery) (park.Message
 		return park.MessagePage{}, err
 	}
 	q.Limit = limit
-	deadline := time.Now().Add(q.Wait)
+	deadline := e.clock.mono() + q.Wait
 	for {
 		rung, leave := e.hub.join(mailTopic(q.Tenant, q.Key))
 		page, err := e.readMailbox(ctx, q)
-		left := time.Until(deadline)
+		left := deadline - e.clock.mono()
 		if err != nil || len(page.Messages) > 0 || q.Wait <= 0 || left <= 0 {
 			leave()
 			return page, err
 		}
-		t := time.NewTimer(e.patience(left))
-		select {
-		case <-rung:
-		case <-t.C:
-		case <-e.ctx.Done():
-			err = &park.Error{Code: park.StorageUnavailable, Detail: "this node has stopped", RetryAfter: time.Second}
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-		t.Stop()
+		err = e.linger(ctx, rung, e.patience(left))
 		leave()
 		if err != nil {
 			return page, err
@@ -128,16 +119,7 @@ func (e *Engine) Watch(ctx context.Context, q park.AuditQuery) iter.Seq2[park.Ev
 			rung, leave := e.hub.join(auditTopic)
 			var events []park.Event
 			if events, err = e.audit.Events(ctx, q); err == nil && len(events) == 0 {
-				t := time.NewTimer(e.patience(time.Hour))
-				select {
-				case <-rung:
-				case <-t.C:
-				case <-ctx.Done():
-					err = ctx.Err()
-				case <-e.ctx.Done():
-					err = &park.Error{Code: park.StorageUnavailable, Detail: "this node has stopped", RetryAfter: time.Second}
-				}
-				t.Stop()
+				err = e.linger(ctx, rung, e.patience(time.Hour))
 			}
 			leave()
 			for i := range events {

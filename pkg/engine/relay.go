@@ -2,8 +2,8 @@ package engine
 
 import (
 	"context"
-	"math/rand/v2"
-	"sync"
+	"encoding/binary"
+	"sync/atomic"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -78,16 +78,10 @@ func (r *relay) loop() {
 			leave()
 			continue
 		}
-		t := time.NewTimer(relayTick)
 		if err != nil {
 			rung = nil
 		}
-		select {
-		case <-rung:
-		case <-t.C:
-		case <-ctx.Done():
-		}
-		t.Stop()
+		r.eng.await(relayTick, rung, ctx.Done())
 		leave()
 	}
 }
@@ -141,18 +135,18 @@ func (e *Engine) toAudit(ctx context.Context, parcels []store.Parcel) ([]int64, 
 // notifyAll tells the pool's notifier, several messages at once, each for itself.
 func (p *pool) notifyAll(ctx context.Context, parcels []store.Parcel) ([]int64, []store.Postponed, error) {
 	errs := make([]error, len(parcels))
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, notifyAtOnce)
-	for i := range parcels {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			if m := parcels[i].Message; m != nil {
-				errs[i] = p.Notifier.Notify(ctx, p.ID, *m)
+	var next atomic.Int64
+	tellers := crew{eng: p.eng}
+	for range min(notifyAtOnce, len(parcels)) {
+		tellers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(parcels)); i = next.Add(1) - 1 {
+				if m := parcels[i].Message; m != nil {
+					errs[i] = p.Notifier.Notify(ctx, p.ID, *m)
+				}
 			}
 		})
 	}
-	wg.Wait()
+	tellers.Wait()
 	var done []int64
 	var later []store.Postponed
 	now := p.eng.clock.now().Wall
@@ -166,7 +160,7 @@ func (p *pool) notifyAll(ctx context.Context, parcels []store.Parcel) ([]int64, 
 			done = append(done, c.ID)
 		default:
 			p.eng.log.Warn("notification failed", "pool", p.ID, "task", c.Message.TaskID, "attempts", c.Attempts+1, "error", errs[i])
-			until := park.At(now.Add(backoff(c.Attempts)))
+			until := park.At(now.Add(p.eng.backoff(c.Attempts)))
 			later = append(later, store.Postponed{ID: c.ID, Attempts: c.Attempts + 1, Until: until})
 		}
 	}
@@ -174,9 +168,11 @@ func (p *pool) notifyAll(ctx context.Context, parcels []store.Parcel) ([]int64, 
 }
 
 // backoff doubles with each attempt, and is drawn so that many do not come back at once.
-func backoff(attempts int) time.Duration {
+func (e *Engine) backoff(attempts int) time.Duration {
 	d := min(firstRetry<<min(attempts, 20), lastRetry)
-	return d/2 + rand.N(d/2+1)
+	var chance [8]byte
+	e.world.Read(chance[:])
+	return d/2 + time.Duration(binary.LittleEndian.Uint64(chance[:])%uint64(d/2+1))
 }
 
 func ids(parcels []store.Parcel) []int64 {

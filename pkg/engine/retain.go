@@ -44,18 +44,6 @@ func (e *Engine) retain() {
 	}
 }
 
-// rest waits and returns false once the engine is closed.
-func (e *Engine) rest(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-e.ctx.Done():
-		return false
-	}
-}
-
 func (e *Engine) prune(what string, before park.Time, chunk func(context.Context, park.Time, int) (int, error)) {
 	for {
 		n, err := chunk(e.ctx, before, pruneChunk)

@@ -48,17 +48,17 @@ func (p *pool) launch(started []start) {
 			unread = append(unread, s)
 			continue
 		}
-		go p.run(s)
+		p.eng.world.Go(func() { p.run(s) })
 	}
 	if len(unread) == 0 {
 		return
 	}
-	go func() {
+	p.eng.world.Go(func() {
 		p.read(unread)
 		for _, s := range unread {
-			go p.run(s)
+			p.eng.world.Go(func() { p.run(s) })
 		}
-	}()
+	})
 }
 
 // life is the context that runs live under.
@@ -89,10 +89,7 @@ func (p *pool) read(starts []start) {
 			return
 		}
 		p.eng.log.Error("payload not read", "pool", p.ID, "error", err)
-		select {
-		case <-time.After(readRest):
-		case <-p.eng.ctx.Done():
-		}
+		p.eng.rest(readRest)
 	}
 }
 
@@ -122,7 +119,7 @@ func (p *pool) execute(ctx context.Context, s start) (o park.Outcome, ended bool
 	}
 	if a.Timeout > 0 {
 		var done context.CancelFunc
-		ctx, done = context.WithTimeoutCause(ctx, a.Timeout, park.ErrTimeout)
+		ctx, done = p.eng.withTimeout(ctx, a.Timeout, park.ErrTimeout)
 		defer done()
 	}
 	o = p.guarded(ctx, a)
@@ -197,22 +194,18 @@ func (p *pool) drain(ctx context.Context) {
 		p.lot.Hold(true)
 		p.noteIdle()
 	})
-	select {
-	case <-idle:
-	case <-ctx.Done():
+	if p.eng.await(forever, idle, ctx.Done()) == 1 {
 		_ = p.ask(bg, func() {
 			for _, r := range p.runs {
 				r.cancel(park.ErrShutdown)
 			}
 		})
-		select {
-		case <-idle:
-		case <-time.After(stopWait):
+		if p.eng.await(stopWait, idle) < 0 {
 			p.eng.log.Error("tasks did not stop", "pool", p.ID)
 		}
 	}
 	close(p.quit)
-	<-p.done
+	p.eng.await(forever, p.done)
 	p.left = len(p.runs)
 }
 

@@ -1,10 +1,6 @@
 package engine
 
 import (
-	"time"
-
-	"github.com/google/uuid"
-
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -47,7 +43,7 @@ func (p *pool) collect(batch []*request) ([]lot.Op, error) {
 
 // commit makes a step durable.
 func (p *pool) commit(s *lot.Step, ops int) error {
-	st := &store.Step{PoolID: p.ID, ID: uuid.NewString(), Row: s.Row}
+	st := &store.Step{PoolID: p.ID, ID: p.eng.world.ID(), Row: s.Row}
 	if p.node != nil {
 		st.Node = p.node.name()
 	}
@@ -61,11 +57,11 @@ func (p *pool) commit(s *lot.Step, ops int) error {
 		}
 	}
 	p.pack(st, s)
-	began := time.Now()
+	began := p.eng.clock.mono()
 	if err := p.queue.Commit(p.eng.ctx, st); err != nil {
 		return err
 	}
-	took := time.Since(began)
+	took := p.eng.clock.mono() - began
 	p.stepped += (took - p.stepped) / 8
 	p.yields = st.Contended
 	p.eng.meter.Stepped(p.ID, ops, took)

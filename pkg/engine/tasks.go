@@ -6,8 +6,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -127,11 +125,7 @@ func (p *pool) resolve(s park.Submission) (*park.Spec, *park.Error) {
 		spec.Digest = s.Digest()
 		return spec, nil
 	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return nil, park.Errorf(park.Internal, "no task id: %v", err)
-	}
-	spec.TaskID = id.String()
+	spec.TaskID = p.eng.world.ID()
 	return spec, nil
 }
 
@@ -154,11 +148,11 @@ func (e *Engine) Task(ctx context.Context, pool, id string, wait time.Duration) 
 	if err != nil {
 		return park.Task{}, err
 	}
-	deadline := time.Now().Add(wait)
+	deadline := e.clock.mono() + wait
 	for {
 		ended, leave := e.hub.join(taskTopic(p.ID, id))
 		t, err := p.task(ctx, id)
-		left := time.Until(deadline)
+		left := deadline - e.clock.mono()
 		if err != nil || t.Status.Ended() || wait <= 0 || left <= 0 {
 			leave()
 			return t, err
@@ -168,22 +162,6 @@ func (e *Engine) Task(ctx context.Context, pool, id string, wait time.Duration) 
 		if err != nil {
 			return park.Task{}, err
 		}
-	}
-}
-
-// sleep waits for the channel, for the time, or for the end of ctx or pool, which alone are errors.
-func sleep(ctx context.Context, p *pool, rung <-chan struct{}, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-rung:
-		return nil
-	case <-t.C:
-		return nil
-	case <-p.done:
-		return errStopped(p.ID)
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
@@ -281,12 +259,8 @@ func (e *Engine) Cancel(ctx context.Context, pool, id string) (park.Task, error)
 		return park.Task{}, park.Errorf(park.TaskFinished, "task %s is %s already", id, t.Status)
 	}
 	if res[0].Status == park.Running {
-		select {
-		case <-ended:
-		case <-ctx.Done():
-			return park.Task{}, ctx.Err()
-		case <-p.done:
-			return park.Task{}, errStopped(p.ID)
+		if err := sleep(ctx, p, ended, forever); err != nil {
+			return park.Task{}, err
 		}
 	}
 	return p.task(ctx, id)
