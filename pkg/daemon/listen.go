@@ -22,7 +22,34 @@ type listeners struct {
 	inode  os.FileInfo // of the socket: another daemon's, by the same name, is not ours to remove
 }
 
+const (
+	// listenPatience is how long a taken port or socket is waited for. A daemon that was killed while it started a
+	// command leaves them to that child for the moment until the child is a program of its own.
+	listenPatience = time.Second
+	listenRest     = 20 * time.Millisecond
+)
+
+// takenError says that another daemon seems to be there.
+type takenError string
+
+func (e takenError) Error() string { return string(e) }
+
+// listen opens the ways in.
 func listen(ctx context.Context, c *config.Config) (*listeners, error) {
+	for giveUp := time.Now().Add(listenPatience); ; {
+		l, err := listenOnce(ctx, c)
+		if _, taken := errors.AsType[takenError](err); !taken || time.Now().After(giveUp) {
+			return l, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(listenRest):
+		}
+	}
+}
+
+func listenOnce(ctx context.Context, c *config.Config) (*listeners, error) {
 	l := &listeners{}
 	if c.Socket != "" {
 		if err := l.listenUnix(ctx, c.Socket); err != nil {
@@ -43,7 +70,7 @@ func (l *listeners) listenTCP(ctx context.Context, at string) error {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", at)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("listen: %s is taken, perhaps by another parkd: stop it, or choose another address with --listen (port 0 takes a free one)", at)
+		return takenError(fmt.Sprintf("listen: %s is taken, perhaps by another parkd: stop it, or choose another address with --listen (port 0 takes a free one)", at))
 	}
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -118,7 +145,7 @@ func taken(ctx context.Context, path string) error {
 		return fmt.Errorf("look at the socket: %w", err)
 	}
 	_ = conn.Close()
-	return fmt.Errorf("listen: another parkd serves at %s: stop it, or give this one a socket of its own with --socket PATH (or none: --socket off)", path)
+	return takenError(fmt.Sprintf("listen: another parkd serves at %s: stop it, or give this one a socket of its own with --socket PATH (or none: --socket off)", path))
 }
 
 // url is where the daemon is reached over TCP.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,13 +16,27 @@ import (
 // however it does.
 type lock struct{ file *os.File }
 
+const (
+	// lockPatience is how long a lock is waited for. A process that was killed while it started another leaves its
+	// open files, and with them its lock, to that child for the moment until the child is a program of its own.
+	lockPatience = time.Second
+	lockRest     = 10 * time.Millisecond
+)
+
 // acquire takes the lock of the database at path.
 func acquire(path string) (*lock, error) {
 	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock database: %w", err)
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	giveUp := time.Now().Add(lockPatience)
+	for {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(giveUp) {
+			break
+		}
+		time.Sleep(lockRest)
+	}
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		err = errors.New(taken(path, f))
 	} else if err != nil {

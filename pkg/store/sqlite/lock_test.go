@@ -1,0 +1,37 @@
+package sqlite
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestLockLeftForAMoment: a killed daemon's lock may live on for a moment in a child that it was just starting;
+// one that is kept is another daemon's.
+func TestLockLeftForAMoment(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "parkd.db")
+	child, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer child.Close()
+	fd := int(child.Fd())
+	if err := unix.Flock(fd, unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := acquire(path); err == nil || !strings.Contains(err.Error(), "has the database") {
+		t.Errorf("a lock that is kept is taken: %v, %v", l, err)
+	}
+	time.AfterFunc(lockPatience/4, func() { _ = unix.Flock(fd, unix.LOCK_UN) })
+	l, err := acquire(path)
+	if err != nil {
+		t.Fatalf("a lock that was let go of is not taken: %v", err)
+	}
+	if err := l.release(); err != nil {
+		t.Error(err)
+	}
+}
