@@ -124,7 +124,7 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 	} else {
 		var b []byte
 		if b, err = io.ReadAll(resp.Body); err == nil {
-			return decode(resp, b, out)
+			return decode(resp.Request.URL.Host, b, out)
 		}
 	}
 	if err != nil {
@@ -133,9 +133,9 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 	return nil
 }
 
-func decode(resp *http.Response, b []byte, out any) error {
+func decode(host string, b []byte, out any) error {
 	if err := json.Unmarshal(b, out); err != nil {
-		return fmt.Errorf("%s did not answer as parkd does: %w", resp.Request.URL.Host, err)
+		return fmt.Errorf("%s did not answer as parkd does: %w", host, err)
 	}
 	return nil
 }
@@ -197,13 +197,17 @@ type problem struct {
 // problemOf returns the error that an answer tells.
 func problemOf(resp *http.Response) error {
 	b, _ := io.ReadAll(io.LimitReader(resp.Body, maxProblem))
+	return problemIn(resp.Request.URL.Host, resp.StatusCode, resp.Header, b)
+}
+
+func problemIn(host string, status int, header http.Header, b []byte) error {
 	var p problem
-	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	kind, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
 	if kind != "application/problem+json" || json.Unmarshal(b, &p) != nil || p.Code == "" {
-		return fmt.Errorf("%s answered %s and is perhaps not parkd", resp.Request.URL.Host, resp.Status)
+		return fmt.Errorf("%s answered %d %s and is perhaps not parkd", host, status, http.StatusText(status))
 	}
 	e := &park.Error{Code: p.Code, Detail: p.Detail}
-	if secs, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil {
+	if secs, err := strconv.Atoi(header.Get("Retry-After")); err == nil {
 		e.RetryAfter = time.Duration(secs) * time.Second
 	}
 	return e

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,42 +24,68 @@ import (
 
 // TestService is the suite that the engine passes in process, here through client, HTTP, API and engine.
 func TestService(t *testing.T) {
+	parktest.Run(t, func(t *testing.T) park.Service { return service(t) })
+}
+
+// TestConn is the same with the submissions over a connection of their own.
+func TestConn(t *testing.T) {
 	parktest.Run(t, func(t *testing.T) park.Service {
-		c := engine.Config{Stores: map[park.Backend]store.Store{park.InMemory: memory.New()}}
-		for _, spec := range parktest.Pools() {
-			p := engine.Pool{PoolSpec: spec}
-			if !spec.Runtime.Leased() {
-				p.Executor = parktest.Executor()
-			}
-			c.Pools = append(c.Pools, p)
-		}
-		e, err := engine.Open(t.Context(), c)
+		svc := service(t)
+		k, err := svc.Dial(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		closing := make(chan struct{})
-		a, err := api.New(api.Config{Service: e, Closing: closing})
-		if err != nil {
-			t.Fatal(err)
-		}
-		// As over the daemon's socket, where the caller is trusted with commands.
-		s := httptest.NewServer(a.Socket())
-		t.Cleanup(func() {
-			close(closing)
-			s.Close()
-			over, cancel := context.WithCancel(context.Background())
-			cancel()
-			if err := e.Close(over); err != nil {
-				t.Error(err)
-			}
-		})
-		svc, err := client.New(client.Config{URL: s.URL})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(svc.Close)
-		return svc
+		return &overConn{Client: svc, conn: k}
 	})
+}
+
+type overConn struct {
+	*client.Client
+	mu   sync.Mutex
+	conn *client.Conn
+}
+
+func (o *overConn) Submit(ctx context.Context, pool string, tasks []park.Submission) ([]park.SubmitResult, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.conn.Submit(ctx, pool, tasks)
+}
+
+func service(t *testing.T) *client.Client {
+	c := engine.Config{Stores: map[park.Backend]store.Store{park.InMemory: memory.New()}}
+	for _, spec := range parktest.Pools() {
+		p := engine.Pool{PoolSpec: spec}
+		if !spec.Runtime.Leased() {
+			p.Executor = parktest.Executor()
+		}
+		c.Pools = append(c.Pools, p)
+	}
+	e, err := engine.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closing := make(chan struct{})
+	a, err := api.New(api.Config{Service: e, Closing: closing})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As over the daemon's socket, where the caller is trusted with commands.
+	s := httptest.NewServer(a.Socket())
+	t.Cleanup(func() {
+		close(closing)
+		s.Close()
+		over, cancel := context.WithCancel(context.Background())
+		cancel()
+		if err := e.Close(over); err != nil {
+			t.Error(err)
+		}
+	})
+	svc, err := client.New(client.Config{URL: s.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(svc.Close)
+	return svc
 }
 
 // TestFindsTheDaemonAnew: with two places, each connection goes to the one where somebody answers just then.
