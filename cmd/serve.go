@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,6 +21,7 @@ type serveOptions struct {
 	readyFD   int
 	logLevel  choice
 	logFormat choice
+	profile   string
 }
 
 func newServeCommand(g *globals) *cobra.Command {
@@ -42,12 +44,18 @@ Every fault of the configuration is named with its place before anything listens
 	fs := c.Flags()
 	fs.IntVar(&o.readyFD, "ready-fd", -1, "when listening, write a line of JSON with url and socket to this file descriptor and close it")
 	logFlags(c, &o.logLevel, &o.logFormat)
+	profileFlag(fs, &o.profile)
 	c.RunE = g.run(func(ctx context.Context, _ []string) error { return runServe(ctx, g, o) })
 	exits(c, exitDone, exitFailed, exitUsage)
 	return c
 }
 
-func runServe(ctx context.Context, g *globals, o serveOptions) error {
+func runServe(ctx context.Context, g *globals, o serveOptions) (err error) {
+	stopProfile, err := profile(o.profile)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stopProfile()) }()
 	ready, err := o.readyFile()
 	if err != nil {
 		return err
