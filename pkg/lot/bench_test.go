@@ -81,3 +81,34 @@ func heap() uint64 {
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
+
+// BenchmarkTenThousand is 10,000 tasks submitted, started and completed, in steps of 256 operations, in a pool that runs
+// 64 of them at once: all but the first are parked in between.
+func BenchmarkTenThousand(b *testing.B) {
+	const n, step = 10_000, 256
+	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
+	specs := make([]park.Spec, n)
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		for i := range specs {
+			specs[i] = *offer(i, 1).(lot.Submit).Spec
+		}
+		l := lot.New(lot.Config{Pool: "p", Node: "n", Row: park.PoolRow{MaxUnits: 64, MaxQueueDepth: n, State: park.Active}}, now)
+		b.StartTimer()
+		var running []lot.Op
+		done, ops := 0, make([]lot.Op, 0, step)
+		for i := 0; done < n; {
+			ops = append(ops[:0], running...)
+			running = running[:0]
+			done += len(ops)
+			for ; i < n && len(ops) < step; i++ {
+				ops = append(ops, lot.Submit{Spec: &specs[i]})
+			}
+			s, _ := l.Apply(now, ops, nil)
+			for _, t := range s.Started {
+				running = append(running, lot.Finish{TaskID: t.TaskID, Attempt: t.Attempt, Outcome: park.Outcome{Status: park.Completed}})
+			}
+		}
+	}
+}
