@@ -3,7 +3,7 @@
 GOLANGCI := go tool -modfile=.ci/tools/go.mod golangci-lint
 BIN      := parkd
 
-.PHONY: build test check lint generate bench kill-test loadtest fuzz clean
+.PHONY: build test check lint generate bench bench-large microbench kill-test loadtest fuzz clean
 
 build: ## the binary, here
 	CGO_ENABLED=0 go build -trimpath -o $(BIN) .
@@ -20,7 +20,14 @@ lint:
 generate: ## completions and the schema of the configuration
 	sh .ci/generate
 
-bench: ## cost of a task, a step, a commit; with 1,000 to 1,000,000 parked
+BENCH :=
+bench: ## parkd beside bare HTTP, raw inserts and peers: writes docs/performance.md. BENCH='-rounds 3 -only memory,file' for less
+	cd docs/bench && go run . $(BENCH)
+
+bench-large: ## the same, and a million parked tasks, ten million events, a million rows to forget: an hour
+	cd docs/bench && go run . -large $(BENCH)
+
+microbench: ## cost of a task, a step, a commit; with 1,000 to 1,000,000 parked
 	go test -run '^$$' -bench . -benchmem ./pkg/lot ./pkg/engine ./pkg/store/...
 
 kill-test: ## 200 rounds of kill -9 in the middle of submissions

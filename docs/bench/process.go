@@ -1,0 +1,140 @@
+package main
+
+// Processes under test: the daemon, and the bare server, which is this program again.
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// build makes the binary as a release has it.
+func build(ctx context.Context, root, to string) error {
+	c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", to, ".")
+	c.Dir, c.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("build parkd: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// process listens on a port of loopback.
+type process struct {
+	url    string
+	dir    string
+	log    string
+	cmd    *exec.Cmd
+	exited chan struct{}
+}
+
+const (
+	readyWithin = 2 * time.Minute
+	stopWithin  = time.Minute
+)
+
+// start starts a program that writes {"url":…} to file descriptor 3 when it listens.
+func start(ctx context.Context, dir string, args ...string) (*process, error) {
+	p := &process{dir: dir, log: filepath.Join(dir, "log"), exited: make(chan struct{})}
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	ready, tell, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer ready.Close()
+	p.cmd = exec.Command(args[0], args[1:]...)
+	p.cmd.Dir, p.cmd.Env = dir, environment(dir)
+	p.cmd.Stdout, p.cmd.Stderr, p.cmd.ExtraFiles = log, log, []*os.File{tell}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	err = p.cmd.Start()
+	tell.Close()
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		_ = p.cmd.Wait()
+		close(p.exited)
+	}()
+	_ = ready.SetReadDeadline(time.Now().Add(readyWithin))
+	stop := context.AfterFunc(ctx, func() { _ = ready.SetReadDeadline(time.Now()) })
+	defer stop()
+	var line struct{ URL string }
+	if err := json.NewDecoder(ready).Decode(&line); err != nil || line.URL == "" {
+		words, _ := os.ReadFile(p.log)
+		return nil, errors.Join(fmt.Errorf("%s did not start: %v\n%s", args[0], err, words), p.stop())
+	}
+	p.url = line.URL
+	return p, nil
+}
+
+// environment keeps a daemon away from the user's own settings and state.
+func environment(dir string) []string {
+	env := []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}
+	for _, name := range []string{"RUNTIME_DIR", "STATE_HOME", "CONFIG_HOME", "DATA_HOME", "CACHE_HOME"} {
+		env = append(env, "XDG_"+name+"="+dir)
+	}
+	for _, name := range []string{"GOGC", "GODEBUG", "GOMAXPROCS", "GOMEMLIMIT", "TMPDIR"} {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
+
+func (p *process) stop() error {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.exited:
+		return nil
+	case <-time.After(stopWithin):
+		p.kill()
+		return fmt.Errorf("%s did not stop within %s", p.cmd.Path, stopWithin)
+	}
+}
+
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.exited
+}
+
+// cpu returns the processor time used so far.
+func (p *process) cpu() time.Duration {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	user, _ := strconv.ParseInt(fields[11], 10, 64)
+	system, _ := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+system) * (time.Second / 100)
+}
+
+// resident returns the resident memory in bytes.
+func (p *process) resident() int64 {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	for line := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, _ := strconv.ParseInt(strings.Fields(v)[0], 10, 64)
+			return kib << 10
+		}
+	}
+	return 0
+}
+
+func ownCPU() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

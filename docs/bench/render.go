@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const preface = `# How fast parkd is
+
+Written by ` + "`make bench`" + ` and ` + "`make bench-large`" + `; see docs/bench for how each row is measured. Absolute figures depend on the
+machine and drift on it, so a target is a ratio of two things that were measured in turn in one run, or a time. A figure is
+the median of its rounds, with the lowest and the highest beside it. The daemon is the real binary in a process of its
+own. The load is a process of its own too and takes its share of the same cores, as does what parkd is compared with.
+
+A task is submitted, run, completed, in its mailbox and in the audit log, and answered only when it is as durable as its
+backend can make it. Simulated work that takes no time stands for the run. Bare HTTP is a net/http server that decodes the
+same submission and answers 202 and does nothing else. 256 clients unless said.
+`
+
+// render makes the document.
+func (k *book) render() []byte {
+	var b bytes.Buffer
+	b.WriteString(preface)
+	b.WriteString("\n## Targets\n\n")
+	missed := k.table(&b, targets(), true)
+	b.WriteString("\n## Beside the targets\n\n")
+	k.table(&b, others(), false)
+	if len(missed) > 0 {
+		b.WriteString("\n## What is missed, and why\n\n")
+		for _, r := range missed {
+			fmt.Fprintf(&b, "- **%s**: %s\n", r.what, r.why)
+		}
+	}
+	k.details(&b)
+	k.runs(&b)
+	return b.Bytes()
+}
+
+func (r *row) met(v float64) bool {
+	if r.least {
+		return v >= r.limit
+	}
+	return v <= r.limit
+}
+
+func (r *row) target() string {
+	sign := "≤ "
+	if r.least {
+		sign = "≥ "
+	}
+	return sign + trimmed(fmt.Sprintf(r.format, r.limit))
+}
+
+// trimmed takes needless zeros from a number in text.
+func trimmed(s string) string {
+	number, unit, _ := strings.Cut(s, " ")
+	if f, err := strconv.ParseFloat(number, 64); err == nil {
+		number = strconv.FormatFloat(f, 'f', -1, 64)
+	}
+	return number + " " + unit
+}
+
+// table writes rows and returns those whose target is missed.
+func (k *book) table(b *bytes.Buffer, rows []row, withTargets bool) (missed []row) {
+	if withTargets {
+		b.WriteString("| what | target | measured | rounds, lowest to highest | met |\n|---|---|---|---|---|\n")
+	} else {
+		b.WriteString("| what | measured | rounds, lowest to highest |\n|---|---|---|\n")
+	}
+	for _, r := range rows {
+		f, ok := k.Figures[r.id]
+		value, spread, met := "not measured", "", "?"
+		if ok {
+			value, spread = fmt.Sprintf(r.format, f.Value), fmt.Sprintf("%d", f.Rounds)
+			if f.Rounds > 1 {
+				spread += ": " + fmt.Sprintf(r.format, f.Low) + " to " + fmt.Sprintf(r.format, f.High)
+			}
+			if met = "yes"; !r.met(f.Value) {
+				met = "**no**"
+				missed = append(missed, r)
+			}
+		}
+		if withTargets {
+			fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", r.what, r.target(), value, spread, met)
+		} else {
+			fmt.Fprintf(b, "| %s | %s | %s |\n", r.what, value, spread)
+		}
+	}
+	return missed
+}
+
+// details says more of each figure.
+func (k *book) details(b *bytes.Buffer) {
+	b.WriteString("\n## In detail\n\n")
+	for _, r := range slices.Concat(targets(), others()) {
+		if f, ok := k.Figures[r.id]; ok && f.Detail != "" {
+			fmt.Fprintf(b, "- %s: %s (`make bench BENCH='-only %s'`).\n", r.what, f.Detail, r.section)
+		}
+	}
+}
+
+// runs names the machines and the days.
+func (k *book) runs(b *bytes.Buffer) {
+	b.WriteString("\n## Where and when\n\n")
+	seen := make(map[string]bool)
+	for _, r := range slices.Concat(targets(), others()) {
+		f, ok := k.Figures[r.id]
+		if line := fmt.Sprintf("- %s: %s\n", f.At.Format("2006-01-02"), f.Where); ok && !seen[line] {
+			seen[line] = true
+			b.WriteString(line)
+		}
+	}
+}
+
+// machine names what this runs on.
+func machine() string {
+	model := "an unknown processor"
+	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(text)) {
+			if name, ok := strings.CutPrefix(line, "model name"); ok {
+				model = strings.Trim(name, "\t :\n")
+				break
+			}
+		}
+	}
+	memory := ""
+	if text, err := os.ReadFile("/proc/meminfo"); err == nil {
+		if fields := strings.Fields(string(text)); len(fields) > 1 {
+			kib, _ := strconv.ParseInt(fields[1], 10, 64)
+			memory = fmt.Sprintf(", %.0f GiB of memory", float64(kib)/(1<<20))
+		}
+	}
+	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return fmt.Sprintf("%s, %d cores%s, %s %s, %s", model, runtime.NumCPU(), memory, runtime.GOOS, strings.TrimSpace(string(kernel)), runtime.Version())
+}
