@@ -6,7 +6,8 @@ type class struct {
 	chunks []*chunk
 	first  int64 // the number of chunks[0]
 	live   int
-	next   int64 // the rank behind all that have been here
+	next   int64  // the rank behind all that have been here
+	spare  *chunk // an empty one: a task that starts at once joins and leaves, and would need a new one each time
 	// resting holds the ranks of the tasks in a backoff, which nobody else may take meanwhile.
 	resting map[int64]struct{}
 }
@@ -70,7 +71,10 @@ func (c *class) chunk(number int64) *chunk {
 	}
 	k := &c.chunks[number-c.first]
 	if *k == nil {
-		*k = &chunk{low: chunkSize}
+		if *k, c.spare = c.spare, nil; *k == nil {
+			*k = &chunk{}
+		}
+		(*k).low = chunkSize
 	}
 	return *k
 }
@@ -82,7 +86,7 @@ func (c *class) remove(e *entry) {
 	k.live--
 	c.live--
 	if k.live == 0 {
-		c.chunks[number-c.first] = nil
+		c.chunks[number-c.first], c.spare = nil, k
 	}
 	for len(c.chunks) > 0 && c.chunks[0] == nil {
 		c.chunks = c.chunks[1:]
