@@ -47,8 +47,8 @@ func (m *meter) Stepped(pool string, ops int, commit time.Duration) {
 }
 
 // Happened implements [engine.Meter].
-func (m *meter) Happened(pool string, action park.Action) {
-	m.events.WithLabelValues(pool, string(action)).Inc()
+func (m *meter) Happened(pool string, action park.Action, n int) {
+	m.events.WithLabelValues(pool, string(action)).Add(float64(n))
 }
 
 // Waited implements [engine.Meter].

@@ -72,8 +72,8 @@ type Notifier interface {
 type Meter interface {
 	// Stepped tells of a committed step of ops operations and how long its commit took.
 	Stepped(pool string, ops int, commit time.Duration)
-	// Happened tells of an event.
-	Happened(pool string, action park.Action)
+	// Happened tells of n events.
+	Happened(pool string, action park.Action, n int)
 	// Waited tells how long a task was parked before it started.
 	Waited(pool string, wait time.Duration)
 }
@@ -226,5 +226,5 @@ func (e *Engine) pool(id string) (*pool, error) {
 type noMeter struct{}
 
 func (noMeter) Stepped(string, int, time.Duration) {}
-func (noMeter) Happened(string, park.Action)       {}
+func (noMeter) Happened(string, park.Action, int)  {}
 func (noMeter) Waited(string, time.Duration)       {}

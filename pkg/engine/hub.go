@@ -65,6 +65,13 @@ func (h *hub) wakeAll() {
 	clear(h.topics)
 }
 
+// awaited reports whether anybody waits for anything.
+func (h *hub) awaited() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.topics) > 0
+}
+
 // wake wakes everyone who waits for one of the topics.
 func (h *hub) wake(topics ...topic) {
 	h.mu.Lock()

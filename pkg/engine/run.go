@@ -118,9 +118,7 @@ func (p *pool) execute(ctx context.Context, s start) (o park.Outcome, ended bool
 		Payload: s.spec.Payload, Command: s.spec.Command, WorkDir: s.spec.WorkDir, Timeout: s.spec.Timeout,
 	}
 	if a.Timeout > 0 {
-		var done context.CancelFunc
-		ctx, done = p.eng.withTimeout(ctx, a.Timeout, park.ErrTimeout)
-		defer done()
+		defer p.eng.world.AfterFunc(a.Timeout, func() { s.run.cancel(park.ErrTimeout) })()
 	}
 	o = p.guarded(ctx, a)
 	cause := context.Cause(ctx)

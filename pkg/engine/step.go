@@ -9,7 +9,7 @@ import (
 // collect returns the operations of a batch, in order. A submission whose id an ended task has is known to
 // the store only, so it is looked up there before the lot decides.
 func (p *pool) collect(batch []*request) ([]lot.Op, error) {
-	var ops []lot.Op
+	ops := make([]lot.Op, 0, len(batch))
 	var named []string
 	for _, r := range batch {
 		if r.late != nil {
@@ -48,6 +48,13 @@ func (p *pool) commit(s *lot.Step, ops int) error {
 		st.Node = p.node.name()
 	}
 	st.Row.LastStep = st.ID
+	created := 0
+	for i := range s.Changes {
+		if s.Changes[i].Spec != nil {
+			created++
+		}
+	}
+	st.Inserts, st.Updates = make([]park.Record, 0, created), make([]store.Update, 0, len(s.Changes)-created)
 	for i := range s.Changes {
 		c := &s.Changes[i]
 		if c.Spec != nil {
@@ -127,7 +134,14 @@ func (p *pool) announce(s *lot.Step) {
 	if len(s.Events) == 0 {
 		return
 	}
-	topics := make([]topic, 0, 8)
+	p.count(s)
+	if p.node != nil {
+		p.node.changed()
+	}
+	if !p.eng.hub.awaited() {
+		return // whoever joins from now on reads what was committed
+	}
+	topics := make([]topic, 0, 2*len(s.Changes)+len(s.Messages)+2)
 	for i := range s.Changes {
 		if c := &s.Changes[i]; c.State.Status.Ended() {
 			topics = append(topics, taskTopic(p.ID, c.TaskID), startTopic(p.ID, c.TaskID))
@@ -144,11 +158,20 @@ func (p *pool) announce(s *lot.Step) {
 		topics = append(topics, auditTopic)
 	}
 	p.eng.hub.wake(append(topics, outboxTopic(p.QueueBackend))...)
-	if p.node != nil {
-		p.node.changed()
-	}
-	for i := range s.Events {
-		p.eng.meter.Happened(p.ID, s.Events[i].Action)
+}
+
+// count tells the meter of a step's events.
+func (p *pool) count(s *lot.Step) {
+	for _, a := range park.Actions() {
+		n := 0
+		for i := range s.Events {
+			if s.Events[i].Action == a {
+				n++
+			}
+		}
+		if n > 0 {
+			p.eng.meter.Happened(p.ID, a, n)
+		}
 	}
 }
 
