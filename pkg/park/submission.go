@@ -186,16 +186,43 @@ func (s *Submission) checkNumbers() error {
 // Digest returns a number that is the same for two submissions of the same content; createdAt does not count.
 // It is never 0.
 func (s *Submission) Digest() uint64 {
-	c := *s
-	c.CreatedAt = Time{}
-	c.Payload = nil
-	h := sha256.New()
-	_ = json.NewEncoder(h).Encode(&c)
-	var compact bytes.Buffer
-	if len(s.Payload) > 0 && json.Compact(&compact, s.Payload) == nil {
-		h.Write(compact.Bytes())
+	b := make([]byte, 0, 512)
+	text := func(t string) { b = append(binary.AppendUvarint(b, uint64(len(t))), t...) }
+	number := func(n int64) { b = binary.AppendVarint(b, n) }
+	text(s.TaskID)
+	text(s.Tenant)
+	number(int64(s.Priority))
+	text(string(s.ResourceCost.Kind))
+	number(int64(s.ResourceCost.Units))
+	number(s.Deadline.Micro())
+	number(int64(s.TimeoutSecs))
+	text(s.MailboxKey.Tenant)
+	text(s.MailboxKey.Key)
+	number(int64(len(s.Command)))
+	for _, arg := range s.Command {
+		text(arg)
 	}
-	return max(1, binary.LittleEndian.Uint64(h.Sum(nil)))
+	text(s.WorkDir)
+	number(int64(s.Retry.MaxAttempts))
+	number(int64(s.Retry.Backoff))
+	sum := sha256.Sum256(appendCompact(b, s.Payload))
+	return max(1, binary.LittleEndian.Uint64(sum[:]))
+}
+
+// appendCompact appends JSON without the spaces between its parts.
+func appendCompact(to, j []byte) []byte {
+	quoted, from := false, 0
+	for i := 0; i < len(j); i++ {
+		switch c := j[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == ' ' || c == '\t' || c == '\r' || c == '\n'):
+			to, from = append(to, j[from:i]...), i+1
+		}
+	}
+	return append(to, j[min(from, len(j)):]...)
 }
 
 // ValidTaskID reports whether id can name a task.
