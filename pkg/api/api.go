@@ -56,6 +56,8 @@ type API struct {
 	closing    context.Context
 	openapi    []byte
 	buffers    sync.Pool
+	// Headers of every answer, shared by all of them: net/http only reads them.
+	nosniff, noStore, isJSON []string
 }
 
 const defaultHeartbeat = 15 * time.Second
@@ -81,6 +83,7 @@ func New(c Config) (*API, error) {
 	a := &API{
 		cfg: c, routes: routes(c.Limits), submission: shapeOf(typeOf[park.Submission]()),
 		hosts: make(map[string]bool), closing: closing(c.Closing),
+		nosniff: []string{"nosniff"}, noStore: []string{"no-store"}, isJSON: []string{"application/json"},
 	}
 	a.buffers.New = func() any { return new(bytes.Buffer) }
 	for _, h := range c.Hosts {

@@ -23,7 +23,10 @@ type call struct {
 	svc   park.Service // as the caller may see it
 	route *route
 	query url.Values
-	begun bool // too late to answer something else
+	at    time.Time // when it began
+	begun bool      // too late to answer something else
+
+	waited bool // for something to happen
 }
 
 // A guard says who calls, or why the call is refused.
@@ -32,9 +35,8 @@ type guard func(*http.Request) (caller, error)
 // enter lets a request in, or says why not.
 func (a *API) enter(w http.ResponseWriter, r *http.Request, g guard, do func(*call) error) {
 	h := w.Header()
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
-	c := &call{api: a, w: w, r: r, svc: a.cfg.Service}
+	h["X-Content-Type-Options"], h["Cache-Control"] = a.nosniff, a.noStore
+	c := &call{api: a, w: w, r: r, svc: a.cfg.Service, at: time.Now()}
 	defer func() {
 		if p := recover(); p != nil {
 			c.panicked(p)
@@ -42,7 +44,7 @@ func (a *API) enter(w http.ResponseWriter, r *http.Request, g guard, do func(*ca
 	}()
 	if r.ContentLength != 0 {
 		// Also for a body that nobody reads: net/http waits for it before it answers.
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyWithin))
+		_ = http.NewResponseController(w).SetReadDeadline(c.at.Add(bodyWithin))
 	}
 	var err error
 	if c.who, err = g(r); err == nil {
@@ -102,6 +104,7 @@ func allow(methods map[string]*route) string {
 
 // patient returns a context that also ends when the daemon is about to go, and whether that is why it ended.
 func (c *call) patient() (ctx context.Context, over func() bool, done func()) {
+	c.waited = true
 	ctx, cancel := context.WithCancel(c.r.Context())
 	stop := context.AfterFunc(c.api.closing, cancel)
 	over = func() bool { return c.api.closing.Err() != nil && c.r.Context().Err() == nil }

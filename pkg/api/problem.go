@@ -63,6 +63,19 @@ func (c *call) internal(err error) *park.Error {
 	return park.Errorf(park.Internal, "the daemon's log has more under %s", id)
 }
 
+// accepted answers a submission. It is the answer that there are most of, and is written by hand for that.
+func (c *call) accepted(a *park.Accepted) error {
+	buf := c.api.buffer()
+	defer c.api.release(buf)
+	b := a.AppendJSON(buf.AvailableBuffer())
+	h := c.w.Header()
+	h["Content-Type"] = c.api.isJSON
+	h["Content-Length"] = []string{strconv.Itoa(len(b) + 1)}
+	c.begin(http.StatusAccepted)
+	_, _ = c.w.Write(append(b, '\n'))
+	return nil
+}
+
 // ok answers with JSON.
 func (c *call) ok(status int, v any) error {
 	c.write(status, "application/json", v)
@@ -98,9 +111,15 @@ func encode(w io.Writer, v any) error {
 // begin sends the status; from here on it is too late for another answer.
 func (c *call) begin(status int) {
 	c.begun = true
-	c.limitWrite()
+	if c.waited || time.Since(c.at) > lately {
+		c.limitWrite()
+	}
 	c.w.WriteHeader(status)
 }
+
+// lately is how long after its headers a request that did not wait still has the time for its answer that the server
+// gave it then: to give it anew costs a microsecond.
+const lately = time.Second
 
 // limitWrite bounds the time of what is written next, for a reader that does not read.
 func (c *call) limitWrite() {

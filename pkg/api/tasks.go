@@ -35,7 +35,7 @@ func (c *call) submit() error {
 	if results[0].Err != nil {
 		return results[0].Err
 	}
-	return c.ok(http.StatusAccepted, &results[0].Accepted)
+	return c.accepted(&results[0].Accepted)
 }
 
 // mayRun refuses a command from someone who has not shown that the machine is theirs to use.
