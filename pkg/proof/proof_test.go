@@ -1,0 +1,58 @@
+package proof_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/parkd-dev/parkd/pkg/proof"
+)
+
+func TestCampaignWritesItsLine(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "log")
+	t.Setenv(proof.EnvLog, log)
+	t.Setenv(proof.EnvForm, proof.CI)
+	t.Run("one", func(t *testing.T) {
+		c := proof.Begin(t, "storm")
+		if n := c.Target("kills", 1, 3, 10); n != 3 {
+			t.Errorf("asked for %d kills", n)
+		}
+		for c.More("kills") {
+			c.Add("kills", 1)
+		}
+		c.Seed("7")
+		c.Note("calm %d", 1)
+	})
+	t.Run("two", func(t *testing.T) { proof.Begin(t, "flood").Absent("no water") })
+	f, err := os.Open(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	got, err := proof.Read(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	three := map[string]int64{"kills": 3}
+	want := []proof.Line{
+		{Campaign: "storm", Form: "ci", Counts: three, Asked: three, Seeds: []string{"7"}, Notes: []string{"calm 1"}},
+		{Campaign: "flood", Form: "ci", Skipped: "no water"},
+	}
+	if d := cmp.Diff(want, got, cmpopts.IgnoreFields(proof.Line{}, "Seconds", "At")); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+func TestReadPassesOverACutOffLine(t *testing.T) {
+	got, err := proof.Read(strings.NewReader(`{"campaign":"a","kills":2,"broken":1}` + "\n" + `{"campaign":"b","ki`))
+	if err != nil || len(got) != 1 || got[0].Counts["kills"] != 2 || got[0].Broken != 1 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if _, err := proof.Read(strings.NewReader("nonsense\n")); err == nil {
+		t.Error("nonsense was read")
+	}
+}
