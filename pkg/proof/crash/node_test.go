@@ -1,0 +1,157 @@
+//go:build linux
+
+package crash_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/client"
+)
+
+// node is a daemon's folder and the processes that live in it, one after the other.
+type node struct {
+	testing.TB
+	dir    string // of the configuration, the socket and what the daemon prints
+	config string
+
+	mu      sync.Mutex
+	process *exec.Cmd
+	client  *client.Client
+}
+
+func newNode(t testing.TB, dir, config string) *node {
+	n := &node{TB: t, dir: dir, config: filepath.Join(dir, "scheduler-config.json")}
+	if err := os.WriteFile(n.config, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.end)
+	return n
+}
+
+func (n *node) end() {
+	n.kill()
+	if n.Failed() {
+		b, _ := os.ReadFile(n.output())
+		n.Logf("%s printed at last:\n%s", n.dir, b[max(0, len(b)-4000):])
+	}
+}
+
+func (n *node) output() string { return filepath.Join(n.dir, "output") }
+
+// start starts a daemon and waits until it listens.
+func (n *node) start() {
+	n.Helper()
+	if err := n.tryStart(); err != nil {
+		b, _ := os.ReadFile(n.output())
+		n.Fatalf("the daemon does not get ready: %v\n%s", err, b[max(0, len(b)-4000):])
+	}
+}
+
+func (n *node) tryStart() error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	out, err := os.OpenFile(n.output(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	c := exec.Command(program(n, "parkd"), "serve", "--config", n.config, "--ready-fd", "3")
+	c.Dir, c.Env = n.dir, append(os.Environ(), "HOME="+n.dir, "XDG_STATE_HOME="+n.dir, "XDG_RUNTIME_DIR="+n.dir, "TMPDIR="+n.dir)
+	c.ExtraFiles, c.Stdout, c.Stderr = []*os.File{w}, out, out
+	err = c.Start()
+	w.Close()
+	if err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(r).ReadBytes('\n')
+	if err != nil {
+		_ = c.Process.Kill()
+		return fmt.Errorf("%w (%v)", err, c.Wait())
+	}
+	var ready struct{ Socket string }
+	if err := json.Unmarshal(line, &ready); err != nil {
+		return err
+	}
+	reach, err := client.New(client.Config{Socket: ready.Socket})
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.process, n.client = c, reach
+	return err
+}
+
+// reach returns a client of the latest daemon.
+func (n *node) reach() *client.Client {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.client
+}
+
+func (n *node) signal(s syscall.Signal) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.process != nil {
+		_ = n.process.Process.Signal(s)
+	}
+}
+
+// wait waits for the daemon's end and returns its exit code, -1 where a signal ended it.
+func (n *node) wait() int {
+	n.mu.Lock()
+	c, reach := n.process, n.client
+	n.mu.Unlock()
+	if c == nil {
+		return 0
+	}
+	_ = c.Wait()
+	reach.Close()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.process = nil
+	return c.ProcessState.ExitCode()
+}
+
+func (n *node) kill() {
+	n.signal(syscall.SIGKILL)
+	n.wait()
+}
+
+func (n *node) pid() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.process.Process.Pid
+}
+
+// processes returns how many processes have the text in their command line.
+func processes(text string) int {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	n := 0
+	for _, f := range files {
+		if b, err := os.ReadFile(f); err == nil && strings.Contains(string(b), text) {
+			n++
+		}
+	}
+	return n
+}
+
+// wantGone fails the test unless all processes with the text end within two seconds.
+func wantGone(t testing.TB, text string) {
+	t.Helper()
+	for began := time.Now(); processes(text) > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Since(began) > 2*time.Second {
+			t.Fatalf("%d processes outlive their daemon by two seconds", processes(text))
+		}
+	}
+}
