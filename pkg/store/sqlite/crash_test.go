@@ -22,8 +22,12 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
 )
 
-// In a process that has this variable set the test binary is not a test but the victim of one.
-const victimOf = "PARKD_CRASH_DB"
+// In a process that has the first variable set the test binary is not a test but the victim of one; the second has it
+// acknowledge what is not flushed.
+const (
+	victimOf      = "PARKD_CRASH_DB"
+	victimRelaxed = "PARKD_CRASH_RELAXED"
+)
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(victimOf); path != "" {
@@ -42,6 +46,11 @@ func victim(ctx context.Context, path string) error {
 	s, err := sqlite.Open(ctx, sqlite.Config{Path: path})
 	if err != nil {
 		return err
+	}
+	if os.Getenv(victimRelaxed) != "" {
+		if err := sqlite.Relax(s); err != nil {
+			return err
+		}
 	}
 	fmt.Println("open")
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -157,7 +166,7 @@ func TestCrash(t *testing.T) {
 // crash runs a victim, kills it once it has acknowledged that many steps, and notes those and what more it did.
 func crash(t *testing.T, path string, after int, acked map[string]int64) {
 	t.Helper()
-	v, lines := startVictim(t, path)
+	v, lines := startVictim(t, path, false)
 	for n := 0; lines.Scan(); n++ {
 		if n == after {
 			if err := v.Process.Kill(); err != nil {
@@ -177,10 +186,13 @@ func crash(t *testing.T, path string, after int, acked map[string]int64) {
 	}
 }
 
-func startVictim(t *testing.T, path string) (*exec.Cmd, *bufio.Scanner) {
+func startVictim(t testing.TB, path string, relaxed bool) (*exec.Cmd, *bufio.Scanner) {
 	t.Helper()
 	v := exec.CommandContext(t.Context(), os.Args[0])
 	v.Env = append(os.Environ(), victimOf+"="+path)
+	if relaxed {
+		v.Env = append(v.Env, victimRelaxed+"=1")
+	}
 	v.Stderr = os.Stderr
 	out, err := v.StdoutPipe()
 	if err != nil {
@@ -234,7 +246,7 @@ func verify(t *testing.T, path string, acked map[string]int64) {
 }
 
 // verifyPool returns the rev of a pool that is as its rev says.
-func verifyPool(t *testing.T, s store.Store, pool string) int64 {
+func verifyPool(t testing.TB, s store.Store, pool string) int64 {
 	t.Helper()
 	snap, err := s.Load(t.Context(), pool)
 	if err != nil {

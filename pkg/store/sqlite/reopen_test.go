@@ -175,7 +175,7 @@ func TestSecondOpenIsRefused(t *testing.T) {
 
 func TestOpenInAnotherProcessIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "parkd.db")
-	v, lines := startVictim(t, path)
+	v, lines := startVictim(t, path, false)
 	if !lines.Scan() || lines.Text() != "open" {
 		t.Fatalf("the other process said %q", lines.Text())
 	}

@@ -1,0 +1,106 @@
+//go:build linux
+
+package sqlite_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/parkd-dev/parkd/pkg/proof"
+	"github.com/parkd-dev/parkd/pkg/proof/powercut"
+)
+
+// TestPowerCut cuts the power under steps that are committed as they ought to be: none that was acknowledged is lost.
+func TestPowerCut(t *testing.T) {
+	c := proof.Begin(t, "power-cut-steps")
+	c.Target("cuts", 3, 20, 500)
+	if lost := cuts(c, false); lost > 0 {
+		c.Broken("%d acknowledged steps were lost", lost)
+	}
+}
+
+// TestPowerCutCanary does the same to a store with synchronous=NORMAL, which has to lose steps: where it loses none, the
+// cuts are none and prove nothing.
+func TestPowerCutCanary(t *testing.T) {
+	c := proof.Begin(t, "power-cut-canary")
+	c.Target("cuts", 3, 10, 100)
+	lost := cuts(c, true)
+	c.Add("lost steps", lost)
+	if c.Count("cuts") > 0 && lost == 0 {
+		c.Broken("no acknowledged step was lost without flushes: the power cuts are none")
+	}
+}
+
+// cuts has victims commit until the power is cut, and returns how many steps are gone that were acknowledged.
+func cuts(c *proof.Campaign, relaxed bool) (lost int) {
+	for c.More("cuts") && !c.Failed() {
+		disk, err := powercut.New(c.Context())
+		if errors.Is(err, powercut.ErrAbsent) {
+			c.Absent("%v", err)
+			return 0
+		}
+		if err != nil {
+			c.Fatal(err)
+		}
+		path, acked := filepath.Join(disk.Path(), "parkd.db"), make(map[string]int64)
+		for i := 0; i < 20 && c.More("cuts"); i++ {
+			lost += cut(c, disk, path, relaxed, acked)
+			c.Add("cuts", 1)
+		}
+		if err := disk.Close(); err != nil {
+			c.Fatal(err)
+		}
+	}
+	return lost
+}
+
+func cut(c *proof.Campaign, disk *powercut.Disk, path string, relaxed bool, acked map[string]int64) (lost int) {
+	v, lines := startVictim(c, path, relaxed)
+	for after := 20 + rand.IntN(150); lines.Scan(); after-- {
+		note(c, lines.Text(), acked)
+		if after > 0 {
+			continue
+		}
+		if err := v.Process.Signal(syscall.SIGSTOP); err != nil {
+			c.Fatal(err)
+		}
+		err := disk.Cut(c.Context(), func() {
+			_ = v.Process.Kill()
+			for lines.Scan() {
+				note(c, lines.Text(), acked)
+			}
+			_ = v.Wait()
+		})
+		if err != nil {
+			c.Fatal(err)
+		}
+		break
+	}
+	s := openAt(c, path)
+	defer s.Close()
+	for _, pool := range victims() {
+		rev := verifyPool(c, s, pool)
+		lost += int(max(0, acked[pool]-rev))
+		acked[pool] = rev
+	}
+	return lost
+}
+
+// note reads what a victim says of a pool's rev.
+func note(c *proof.Campaign, line string, acked map[string]int64) {
+	pool, rev, ok := strings.Cut(line, " ")
+	if !ok {
+		return
+	}
+	n, err := strconv.ParseInt(rev, 10, 64)
+	if err != nil {
+		c.Fatalf("the victim says %q: %v", line, err)
+	}
+	acked[pool] = n
+	c.Add("acknowledged", 1)
+}
