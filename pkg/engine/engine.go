@@ -209,8 +209,8 @@ func (e *Engine) Ready() error {
 		}
 	}
 	for b, n := range e.nodes {
-		if !n.alive() {
-			errs = append(errs, fmt.Errorf("backend %s: %w", b, errNodeLost))
+		if err := n.trouble(); err != nil {
+			errs = append(errs, fmt.Errorf("backend %s: %w", b, err))
 		}
 	}
 	return errors.Join(errs...)

@@ -253,6 +253,7 @@ func TestPanicIsAFailure(t *testing.T) {
 		if got := b.ended("cpu", "a"); got.Status != park.Failed || got.Reason != park.ReasonExecutorError {
 			t.Errorf("got %+v", got)
 		}
+		synctest.Wait() // the store knows of an end before the pool's view does
 		if p, _ := b.Pool(t.Context(), "cpu"); p.UsedUnits != 0 {
 			t.Errorf("%d units leaked", p.UsedUnits)
 		}

@@ -36,8 +36,9 @@ type node struct {
 	base atomic.Pointer[epoch]
 	seen map[string]sighting
 	mu   sync.Mutex
-	live map[string]int64 // the nodes that are not dead, by the last beat
-	news chan struct{}    // a pool has something to announce
+	live map[string]int64      // the nodes that are not dead, by the last beat
+	news chan struct{}         // a pool has something to announce
+	mute atomic.Pointer[error] // why the last beat failed; nil where it did not
 }
 
 // epoch is the time from one fence to the next: the context that every run of this node lives under.
@@ -73,9 +74,26 @@ func (n *node) begin() {
 func (n *node) name() string { return *n.id.Load() }
 
 // alive reports whether the others still take this node for alive, for certain.
-func (n *node) alive() bool {
+func (n *node) alive() bool { return n.spare() > 0 }
+
+// spare returns how long that is still certain without another beat.
+func (n *node) spare() time.Duration {
 	at := time.Duration(n.beat.Load())
-	return at != 0 && n.eng.clock.mono()-at < n.ttl
+	if at == 0 {
+		return 0
+	}
+	return at + n.ttl - n.eng.clock.mono()
+}
+
+// trouble returns why this node cannot work with the others just now, or nil.
+func (n *node) trouble() error {
+	if err := n.mute.Load(); err != nil {
+		return *err
+	}
+	if !n.alive() {
+		return errNodeLost
+	}
+	return nil
 }
 
 // first reports whether of the living nodes this is the one that does what one is enough for. Two may think so for
@@ -102,6 +120,7 @@ func (n *node) alone() bool {
 func (n *node) start() {
 	n.step(n.eng.ctx)
 	n.eng.work.Go(n.beating)
+	n.eng.work.Go(n.fencing)
 	n.eng.work.Go(n.tending)
 	n.eng.work.Go(n.following)
 	n.eng.work.Go(n.announcing)
@@ -126,17 +145,28 @@ func (n *node) leave() {
 
 func (n *node) beating() {
 	// More often than the others need, so that a beat may fail and the fence still falls in time.
-	for n.eng.rest(n.ttl / 10) {
+	for n.eng.rest(min(n.ttl/10, beatRest)) {
 		n.step(n.eng.ctx)
+	}
+}
+
+// beatRest bounds the time between two beats, and so how late a node goes on after an outage of the store.
+const beatRest = time.Second
+
+// fencing ends this node's runs the moment it has been silent for too long. It does so apart from the beats, which may
+// hang.
+func (n *node) fencing() {
+	for n.eng.rest(max(n.spare(), n.ttl/100)) {
+		n.mu.Lock()
+		if !n.alive() {
+			n.base.Load().end(errNodeLost)
+		}
+		n.mu.Unlock()
 	}
 }
 
 // step beats once, and looks after those who do not.
 func (n *node) step(ctx context.Context) {
-	lost := !n.alive()
-	if lost {
-		n.base.Load().end(errNodeLost)
-	}
 	began := n.eng.clock.mono()
 	ctx, cancel := n.eng.withTimeout(ctx, n.ttl/3, context.DeadlineExceeded)
 	defer cancel()
@@ -144,17 +174,24 @@ func (n *node) step(ctx context.Context) {
 	switch {
 	case errors.Is(err, store.ErrDead):
 		n.eng.log.Warn("taken for dead by another node: beginning anew")
+		n.mute.Store(nil)
+		n.beat.Store(0)
 		n.base.Load().end(errNodeLost)
 		n.reborn()
 		return
 	case err != nil:
 		n.eng.log.Warn("not known to be alive", "error", err)
+		n.mute.Store(&err)
 		return
 	}
+	n.mute.Store(nil)
+	n.mu.Lock()
+	// By the beat before: one that came too late must not hide that runs have ended, or were not begun, meanwhile.
+	lost := !n.alive()
 	if lost {
+		n.base.Load().end(errNodeLost)
 		n.begin()
 	}
-	n.mu.Lock()
 	n.live = live
 	n.beat.Store(int64(began) + 1) // 0 means never
 	n.mu.Unlock()
@@ -252,12 +289,13 @@ func (n *node) takeOver(dead string) {
 	}
 }
 
-// reborn gives the node another name, once nothing of its former life is left.
+// reborn gives the node another name, once nothing of its former life runs. What is only to be stored of that goes in
+// under the new name, if no other node was faster.
 func (n *node) reborn() {
 	for _, p := range n.pools {
 		for {
 			left := 0
-			if p.ask(n.eng.ctx, func() { left = len(p.runs) }) != nil {
+			if p.ask(n.eng.ctx, func() { left = p.executing() }) != nil {
 				return
 			}
 			if left == 0 {
@@ -270,7 +308,12 @@ func (n *node) reborn() {
 	}
 	id := n.eng.world.ID()
 	n.id.Store(&id)
-	n.beat.Store(0)
+	for _, p := range n.pools {
+		// Before this node is alive again: nothing may start under the old name.
+		if p.ask(n.eng.ctx, func() { p.stale = true }) != nil {
+			return
+		}
+	}
 }
 
 // rebirthRest is how long a node that was taken for dead waits between two looks for what it still runs.

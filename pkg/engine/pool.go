@@ -236,6 +236,11 @@ func (p *pool) pause() time.Duration {
 
 // turn carries out a batch of requests: in one step if the store allows it.
 func (p *pool) turn(batch []*request) {
+	for _, r := range batch {
+		if r.owed != nil {
+			r.owed.over = true
+		}
+	}
 	if !p.adopted {
 		batch = append([]*request{{late: p.adoption}}, batch...)
 	}

@@ -16,6 +16,17 @@ type run struct {
 	task    string
 	attempt int
 	cancel  context.CancelCauseFunc
+	over    bool // its executor has returned; its outcome is to be stored
+}
+
+// executing counts the runs whose executors have not returned.
+func (p *pool) executing() (n int) {
+	for _, r := range p.runs {
+		if !r.over {
+			n++
+		}
+	}
+	return n
 }
 
 // start is a run to begin. spec is nil where it has to be read from the store.
@@ -150,6 +161,9 @@ func (p *pool) guarded(ctx context.Context, a park.Assignment) (o park.Outcome) 
 			o = park.Failure(park.ReasonExecutorError, fmt.Sprintf("the executor panicked: %v", v))
 		}
 	}()
+	if cause := context.Cause(ctx); cause != nil { // not every executor looks before it begins
+		return park.Failure(park.ReasonCancelled, cause.Error())
+	}
 	return p.Executor.Run(ctx, a)
 }
 

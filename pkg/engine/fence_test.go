@@ -1,0 +1,215 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
+)
+
+// swamp is a way to a store that may get slow, or lead nowhere without saying so.
+type swamp struct {
+	*memory.Store
+	stuck  atomic.Bool                                                  // what is asked is never answered
+	beats  atomic.Pointer[func(ctx context.Context, node string) error] // called before a beat
+	answer atomic.Pointer[func()]                                       // called after a commit, before its reply
+}
+
+func (s *swamp) wade(ctx context.Context) error {
+	if !s.stuck.Load() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (s *swamp) Load(ctx context.Context, pool string) (store.Snapshot, error) {
+	if err := s.wade(ctx); err != nil {
+		return store.Snapshot{}, err
+	}
+	return s.Store.Load(ctx, pool)
+}
+
+func (s *swamp) Commit(ctx context.Context, st *store.Step) error {
+	if err := s.wade(ctx); err != nil {
+		return err
+	}
+	err := s.Store.Commit(ctx, st)
+	if f := s.answer.Load(); f != nil {
+		(*f)()
+	}
+	return err
+}
+
+func (s *swamp) Revs(ctx context.Context, pools []string) (map[string]int64, error) {
+	if err := s.wade(ctx); err != nil {
+		return nil, err
+	}
+	return s.Store.Revs(ctx, pools)
+}
+
+func (s *swamp) Beat(ctx context.Context, node string) (map[string]int64, error) {
+	if err := s.wade(ctx); err != nil {
+		return nil, err
+	}
+	if f := s.beats.Load(); f != nil {
+		if err := (*f)(ctx, node); err != nil {
+			return nil, err
+		}
+	}
+	return s.Store.Beat(ctx, node)
+}
+
+// marsh opens engines that share a store, each with a swamp before it.
+func marsh(t *testing.T, n int, c engine.Config) (nodes []*bench, ways []*swamp) {
+	shared := memory.New()
+	for i := range n {
+		way := &swamp{Store: shared}
+		c.Node, c.Shared = fmt.Sprintf("node-%d", i), []park.Backend{park.InMemory}
+		c.Stores = map[park.Backend]store.Store{park.InMemory: way}
+		nodes, ways = append(nodes, open(t, c)), append(ways, way)
+	}
+	return nodes, ways
+}
+
+// TestFenceFallsWhileABeatHangs has a node's store swallow all that is asked of it. The node must have stopped its
+// tasks before the others take them over, however long its beat has been under way.
+func TestFenceFallsWhileABeatHangs(t *testing.T) {
+	for late := range 10 {
+		synctest.Test(t, func(t *testing.T) {
+			var w witness
+			c := engine.Config{Pools: []engine.Pool{w.pool(1)}, NodeTTL: 10 * time.Second, NodeGrace: 1500 * time.Millisecond}
+			nodes, ways := marsh(t, 2, c)
+			nodes[0].submit("cpu", named("a", sim(120_000)))
+			time.Sleep(time.Second + time.Duration(late)*100*time.Millisecond)
+			ways[0].stuck.Store(true)
+			if got := nodes[1].ended("cpu", "a"); got.Status != park.Completed || got.Attempt != 2 {
+				t.Errorf("%s in attempt %d", got.Status, got.Attempt)
+			}
+			if w.most > 1 {
+				t.Errorf("%d units in use at once, of 1", w.most)
+			}
+			ways[0].stuck.Store(false)
+			nodes[0].stop()
+			nodes[1].stop()
+		})
+	}
+}
+
+// TestLateBeatHidesNoLapse has a beat succeed so late that the node meanwhile was not certain to be alive and did not
+// begin what it had started. That must not be left lying.
+func TestLateBeatHidesNoLapse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w witness
+		nodes, ways := marsh(t, 1, engine.Config{Pools: []engine.Pool{w.pool(1)}, NodeTTL: 10 * time.Second})
+		defer nodes[0].stop()
+		time.Sleep(500 * time.Millisecond)
+		began := time.Now()
+		beat := func(ctx context.Context, _ string) error {
+			switch since := time.Since(began); {
+			case since < 9*time.Second:
+				return errGone
+			case since < 10*time.Second:
+				time.Sleep(3 * time.Second)
+			}
+			return ctx.Err()
+		}
+		ways[0].beats.Store(&beat)
+		time.Sleep(9 * time.Second)
+		slow := func() { time.Sleep(2 * time.Second) }
+		ways[0].answer.Store(&slow)
+		nodes[0].submit("cpu", named("a", sim(10)))
+		ways[0].answer.Store(nil)
+		if got := nodes[0].ended("cpu", "a"); got.Status != park.Completed {
+			t.Errorf("%s in attempt %d", got.Status, got.Attempt)
+		}
+	})
+}
+
+// TestBuriedAloneGoesOn buries the only node there is, by whoever it was: it must come back by itself.
+func TestBuriedAloneGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w witness
+		nodes, ways := marsh(t, 1, engine.Config{Pools: []engine.Pool{w.pool(1)}})
+		defer nodes[0].stop()
+		nodes[0].submit("cpu", named("a", sim(5_000)))
+		time.Sleep(time.Second)
+		bury(t, ways[0], "node-0")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		got, err := nodes[0].Task(ctx, "cpu", "a", time.Hour)
+		if err != nil || got.Status != park.Completed || got.Attempt != 2 {
+			t.Errorf("%s in attempt %d: %v", got.Status, got.Attempt, err)
+		}
+		if w.most > 1 {
+			t.Errorf("%d units in use at once, of 1", w.most)
+		}
+	})
+}
+
+func bury(t *testing.T, s *swamp, node string) {
+	t.Helper()
+	counters, err := s.Store.Beat(t.Context(), "undertaker")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if buried, err := s.Store.Bury(t.Context(), node, counters[node]); err != nil || !buried {
+		t.Fatalf("not buried: %v", err)
+	}
+	if err := s.Store.Leave(t.Context(), "undertaker"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRebornStartsNothingUnderItsOldName keeps a node busy with submissions while it comes back under another name:
+// what it starts under the name of the dead others would take over.
+func TestRebornStartsNothingUnderItsOldName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w witness
+		nodes, ways := marsh(t, 1, engine.Config{Pools: []engine.Pool{w.pool(1000)}})
+		defer nodes[0].stop()
+		time.Sleep(time.Second)
+		done := make(chan error, 1)
+		var born atomic.Bool
+		beat := func(_ context.Context, node string) error {
+			if node == "node-0" || !born.CompareAndSwap(false, true) {
+				return nil
+			}
+			slow := func() { time.Sleep(20 * time.Millisecond) }
+			ways[0].answer.Store(&slow)
+			if _, err := ways[0].Store.Beat(t.Context(), node); err != nil {
+				return err
+			}
+			go func() {
+				many := make([]park.Submission, 2000)
+				for i := range many {
+					many[i] = sim(10_000)
+				}
+				_, err := nodes[0].Submit(t.Context(), "cpu", many)
+				done <- err
+			}()
+			time.Sleep(time.Millisecond) // for the first of them to be under way
+			return nil
+		}
+		ways[0].beats.Store(&beat)
+		bury(t, ways[0], "node-0")
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range nodes[0].events(park.AuditQuery{Action: park.ActStart}) {
+			if strings.HasPrefix(e.Node, "node-") {
+				t.Fatalf("task %s was started by %s, which is dead", e.TaskID, e.Node)
+			}
+		}
+	})
+}
