@@ -307,6 +307,9 @@ DECLARE
     waits   text := '';
 BEGIN
     IF s.node <> '' AND NOT EXISTS (SELECT FROM pl_nodes WHERE node_id = s.node AND NOT dead) THEN
+        IF EXISTS (SELECT FROM pl_steps p WHERE p.pool_id = s.pool_id AND p.rev = s.rev AND p.step_id = s.step_id) THEN
+            RETURN NULL; -- done while it was alive
+        END IF;
         RETURN '{"dead": true}';
     END IF;
     IF s.rev = 1 THEN

@@ -7,6 +7,7 @@ package store
 
 import (
 	"context"
+	"errors"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -27,8 +28,9 @@ type Queue interface {
 	Load(ctx context.Context, pool string) (Snapshot, error)
 	// Commit makes a step durable: all of it, or nothing. It returns a *[Conflict] and changes nothing
 	// where the pool is not at rev step.Row.Rev-1. Committing the same step (by ID) again as the pool's
-	// last one changes nothing and succeeds. After any other error the step may or may not have happened:
-	// commit it again, or compare Load's Row.LastStep.
+	// last one changes nothing and succeeds; in a [Shared] store also after a few hundred other steps, and
+	// after the node was buried. After [ErrInDoubt] commit the same step again, until that is not the answer.
+	// After any other error the step has not happened, and will not.
 	Commit(ctx context.Context, step *Step) error
 	// Records returns the tasks of a pool that have one of the ids, whole, in no particular order;
 	// ids that name no task are passed over.
@@ -71,6 +73,10 @@ type Audit interface {
 	// PruneEvents removes up to limit events from before the given time; see [Queue.PruneTasks].
 	PruneEvents(ctx context.Context, before park.Time, limit int) (int, error)
 }
+
+// ErrInDoubt says that it is not known whether a step was committed, or whether it still will be: the store has not
+// answered.
+var ErrInDoubt = errors.New("the store has not said whether it took the step")
 
 // Snapshot is a pool as of its last step.
 type Snapshot struct {

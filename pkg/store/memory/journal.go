@@ -11,17 +11,21 @@ type journal struct {
 	tasks []*task // a ring
 	total int64   // how many were touched ever
 	begun [journalSteps]int64
-	first int64 // the earliest rev that was noted
+	steps [journalSteps]string // the ids of the steps
+	first int64                // the earliest rev that was noted
 }
 
-// begin opens the step that leads to rev.
-func (j *journal) begin(rev int64) {
+// begin opens the step with the id that leads to rev.
+func (j *journal) begin(rev int64, id string) {
 	if j.tasks == nil {
 		j.tasks = make([]*task, journalTasks)
 		j.first = rev
 	}
-	j.begun[rev%journalSteps] = j.total
+	j.begun[rev%journalSteps], j.steps[rev%journalSteps] = j.total, id
 }
+
+// knows reports whether the step that led to rev is the one with the id.
+func (j *journal) knows(rev int64, id string) bool { return rev > 0 && j.steps[rev%journalSteps] == id }
 
 func (j *journal) touch(t *task) {
 	j.tasks[j.total%journalTasks] = t

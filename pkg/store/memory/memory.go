@@ -53,13 +53,10 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if step.Node != "" && !s.nodes.alive(step.Node) {
-		return store.ErrDead
-	}
 	p := s.pool(step.PoolID)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if done, err := p.commit(step); done || err != nil {
+	if done, err := p.commit(step, step.Node != "" && !s.nodes.alive(step.Node)); done || err != nil {
 		return err
 	}
 	// Nothing below can fail, so the step is whole once the pool's lock is free.

@@ -37,13 +37,16 @@ func newPool() *pool {
 	}
 }
 
-// commit applies the step's row and tasks, or nothing. done means that the step had been applied before.
-func (p *pool) commit(step *store.Step) (done bool, err error) {
+// commit applies the step's row and tasks, or nothing. done means that the step had been applied before; dead is whether
+// its node is.
+func (p *pool) commit(step *store.Step, dead bool) (done bool, err error) {
 	switch {
 	case step.ID == "":
 		return false, errors.New("a step needs an id")
-	case p.row.LastStep == step.ID:
+	case p.since.knows(step.Row.Rev, step.ID):
 		return true, nil
+	case dead:
+		return false, store.ErrDead
 	case p.row.Rev != step.Row.Rev-1:
 		return false, p.conflict(step.Row.Rev - 1)
 	}
@@ -58,7 +61,7 @@ func (p *pool) commit(step *store.Step) (done bool, err error) {
 	}
 	p.row = step.Row
 	p.row.LastStep = step.ID
-	p.since.begin(p.row.Rev)
+	p.since.begin(p.row.Rev, step.ID)
 	for i := range step.Inserts {
 		t := p.tasks[step.Inserts[i].TaskID]
 		t.number = p.order.add(t)

@@ -173,8 +173,10 @@ func (s *Store) once(ctx context.Context, f func(context.Context) error) error {
 	return f(ctx)
 }
 
-// call calls a function of the server with composite arguments and returns its only result.
+// call calls a function of the server with composite arguments and returns its only result. Its error is a
+// [store.ErrInDoubt] where the server may have done what it was asked.
 func (s *Store) call(ctx context.Context, query string, args func(*types) ([][]byte, error)) (reply []byte, err error) {
+	inDoubt := false
 	err = s.do(ctx, func(ctx context.Context) error {
 		values, err := args(s.types.Load())
 		if err != nil {
@@ -193,9 +195,23 @@ func (s *Store) call(ctx context.Context, query string, args func(*types) ([][]b
 		if res.Err == nil {
 			reply = res.Rows[0][0]
 		}
+		inDoubt = inDoubt || res.Err != nil && !undone(res.Err)
 		return res.Err
 	})
+	if err != nil && inDoubt {
+		err = fmt.Errorf("%w: %w", store.ErrInDoubt, err)
+	}
 	return reply, err
+}
+
+// undone reports whether what failed has certainly not happened: it was never sent, or the server has refused it and
+// lives on.
+func undone(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return pgconn.SafeToRetry(err)
+	}
+	return pg.SeverityUnlocalized == "ERROR" && pg.Code[:2] != "08" && pg.Code != "40003"
 }
 
 // passing reports whether what failed may succeed if it is tried again at once.

@@ -17,6 +17,7 @@ func RunNodes(t *testing.T, open func(testing.TB) (a, b store.Store)) {
 	for name, test := range map[string]func(*testing.T, store.Shared, store.Shared, store.Store){
 		"beats and burials":              testBeats,
 		"the dead commit nothing":        testDeadCommit,
+		"a step is known after others":   testKnownStep,
 		"what came since a rev":          testSince,
 		"leases that were kept":          testKeptLeases,
 		"hints reach whoever listens":    testHints,
@@ -108,6 +109,38 @@ func testDeadCommit(t *testing.T, a, b store.Shared, s store.Store) {
 	same(t, "row", load(t, s, "gpu").Row, before)
 	late.Node = ""
 	commit(t, s, late)
+}
+
+// testKnownStep sends steps again whose replies were lost: one that others came after, and one whose node was buried
+// meanwhile.
+func testKnownStep(t *testing.T, a, b store.Shared, s store.Store) {
+	beat(t, a, "a")
+	f := NewFeed("gpu")
+	var steps []*store.Step
+	for range 200 {
+		f.Submit(nil)
+		step := f.Next()
+		step.Node = "a"
+		commit(t, s, step)
+		steps = append(steps, step)
+	}
+	again := func() {
+		t.Helper()
+		for _, i := range []int{0, 100, 199} {
+			commit(t, s, steps[i])
+		}
+		wantState(t, s, f)
+	}
+	again()
+	if !got(b.Bury(t.Context(), "a", 1))(t) {
+		t.Fatal("not buried")
+	}
+	again()
+	other := *steps[199]
+	other.ID = "another"
+	if err := s.Commit(t.Context(), &other); !errors.Is(err, store.ErrDead) {
+		t.Fatalf("the dead committed: %v", err)
+	}
 }
 
 func testSince(t *testing.T, a, _ store.Shared, s store.Store) {
