@@ -38,6 +38,7 @@ type pool struct {
 	called     atomic.Bool  // a request to follow the other nodes is on its way
 
 	lot     *lot.Lot
+	as      string // the node's name when the lot was loaded
 	runs    map[string]*run
 	waiters []*waiter
 	owed    []*request // requests that must not be lost, to be tried again
@@ -122,8 +123,9 @@ func (p *pool) take(snap store.Snapshot) error {
 			ConfiguredUnits: p.MaxUnits, ConfiguredDepth: p.MaxQueueDepth,
 		}
 	}
+	p.as = p.nodeName()
 	p.lot = lot.New(lot.Config{
-		Pool: p.ID, Node: p.nodeName(), Leased: p.Runtime.Leased(), Row: snap.Row, Tasks: snap.Tasks,
+		Pool: p.ID, Node: p.as, Leased: p.Runtime.Leased(), Row: snap.Row, Tasks: snap.Tasks,
 	}, p.eng.clock.now())
 	if err := p.lot.Check(); err != nil {
 		_ = p.halt(err)
@@ -366,7 +368,7 @@ func (p *pool) fail(batch []*request, err error) {
 			p.eng.log.Error("step not stored: trying again until the store is back", "pool", p.ID, "error", err)
 		}
 		p.stale = true
-		err = &park.Error{Code: park.StorageUnavailable, Detail: "the store of pool " + p.ID + " did not take the step; nothing was accepted", RetryAfter: time.Second}
+		err = p.away(err)
 	}
 	p.trouble.Store(&err)
 	for _, r := range batch {
@@ -377,6 +379,15 @@ func (p *pool) fail(batch []*request, err error) {
 			r.reply <- reply{err: err}
 		}
 	}
+}
+
+// away is what callers are told of an error of the store.
+func (p *pool) away(err error) error {
+	detail := "the store of pool " + p.ID + " did not take the step; nothing was accepted"
+	if errors.Is(err, store.ErrInDoubt) {
+		detail = "this node stops, and the store of pool " + p.ID + " did not say whether it took the step; send it again under the same id"
+	}
+	return &park.Error{Code: park.StorageUnavailable, Detail: detail, RetryAfter: time.Second}
 }
 
 // answer tells each request of a batch how its operations went.

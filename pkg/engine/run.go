@@ -46,7 +46,7 @@ func (p *pool) launch(started []start) {
 		p.handOver(started)
 		return
 	}
-	if p.node != nil && !p.node.alive() {
+	if p.node != nil && (!p.node.alive() || p.as != p.nodeName()) {
 		return // others may have taken them over already; if not, they are found once this node is alive again
 	}
 	var unread []start

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"errors"
+
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -65,7 +67,11 @@ func (p *pool) commit(s *lot.Step, ops int) error {
 	}
 	p.pack(st, s)
 	began := p.eng.clock.mono()
-	if err := p.queue.Commit(p.eng.ctx, st); err != nil {
+	err := p.queue.Commit(p.eng.ctx, st)
+	if errors.Is(err, store.ErrInDoubt) {
+		err = p.settle(st, err)
+	}
+	if err != nil {
 		return err
 	}
 	took := p.eng.clock.mono() - began

@@ -73,7 +73,12 @@ func receive[T any](ctx context.Context, p *pool, c <-chan T) (v T, err error) {
 	case <-ctx.Done():
 		return v, ctx.Err()
 	case <-p.done:
-		return v, errStopped(p.ID)
+		select {
+		case v = <-c: // sent just before
+			return v, nil
+		default:
+			return v, errStopped(p.ID)
+		}
 	}
 }
 

@@ -1,0 +1,53 @@
+package engine
+
+import (
+	"errors"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+// settle sends a step again of which it is not known whether it was committed, until the store says so. Until then
+// nobody who asked for the step is answered, for that nothing was accepted might not be true, and nothing else is
+// decided: who comes meanwhile is told that the store is away.
+func (p *pool) settle(st *store.Step, err error) error {
+	p.eng.log.Error("step in doubt: asking until the store answers", "pool", p.ID, "rev", st.Row.Rev, "error", err)
+	away := p.away(nil)
+	p.trouble.Store(&away)
+	timer := time.NewTimer(maxTimer)
+	defer timer.Stop()
+	for errors.Is(err, store.ErrInDoubt) {
+		due := p.eng.clock.mono() + troubleRest
+		for d := troubleRest; d > 0; d = due - p.eng.clock.mono() {
+			r, ok := p.next(timer, d)
+			if !ok {
+				return err
+			}
+			if r != nil {
+				p.turnAway(r, away)
+			}
+		}
+		err = p.queue.Commit(p.eng.ctx, st)
+	}
+	return err
+}
+
+// turnAway answers a request that comes while a step is in doubt. What must not be lost is kept for later.
+func (p *pool) turnAway(r *request, away error) {
+	switch {
+	case r.owed != nil:
+		r.owed.over = true
+		p.owed = append(p.owed, r)
+	case r.leaves != nil: // the step may hold leases for it
+		p.owed = append(p.owed, r)
+	case r.look != nil:
+		r.look()
+		r.reply <- reply{}
+	default:
+		p.stale = p.stale || r.reload
+		if r.fresh {
+			p.called.Store(false)
+		}
+		r.reply <- reply{err: away}
+	}
+}

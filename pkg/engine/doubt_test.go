@@ -1,0 +1,248 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
+)
+
+// deaf is a way to a store that goes away in the middle of a commit: its reply is lost, or the step is, and for some
+// time nothing else gets through.
+type deaf struct {
+	*memory.Store
+	mu      sync.Mutex
+	next    func(step *store.Step) error // what becomes of the next commit; nil: nothing unusual
+	until   time.Time                    // when the store is back
+	commits int
+}
+
+func (d *deaf) gone() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if time.Now().Before(d.until) {
+		return errGone
+	}
+	return nil
+}
+
+func (d *deaf) Commit(ctx context.Context, st *store.Step) error {
+	if d.gone() != nil {
+		return store.ErrInDoubt
+	}
+	d.mu.Lock()
+	next := d.next
+	d.next = nil
+	d.commits++
+	d.mu.Unlock()
+	if next != nil {
+		return next(st)
+	}
+	return d.Store.Commit(ctx, st)
+}
+
+func (d *deaf) Load(ctx context.Context, pool string) (store.Snapshot, error) {
+	if err := d.gone(); err != nil {
+		return store.Snapshot{}, err
+	}
+	return d.Store.Load(ctx, pool)
+}
+
+func (d *deaf) Beat(ctx context.Context, node string) (map[string]int64, error) {
+	if err := d.gone(); err != nil {
+		return nil, err
+	}
+	return d.Store.Beat(ctx, node)
+}
+
+// fall has the store go away during the next commit, which is taken or not, for a time. before is called when it has
+// been.
+func (d *deaf) fall(taken bool, away time.Duration, before func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.next = func(st *store.Step) error {
+		if taken {
+			if err := d.Store.Commit(context.Background(), st); err != nil {
+				return err
+			}
+		}
+		if before != nil {
+			before()
+		}
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.until = time.Now().Add(away)
+		return store.ErrInDoubt
+	}
+}
+
+// TestLostReplyIsResolved loses the reply to the commit of a submission, or the commit itself. The client hears nothing
+// until it is known which, and then that its task was taken, once; others are turned away at once.
+func TestLostReplyIsResolved(t *testing.T) {
+	for _, taken := range []bool{true, false} {
+		for _, shared := range []bool{true, false} {
+			t.Run(fmt.Sprintf("taken %t shared %t", taken, shared), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var w witness
+					d := &deaf{Store: memory.New()}
+					c := engine.Config{Pools: []engine.Pool{w.pool(2)}, Stores: map[park.Backend]store.Store{park.InMemory: d}}
+					if shared {
+						c.Shared = []park.Backend{park.InMemory}
+					}
+					b := open(t, c)
+					defer b.stop()
+					running := b.submit("cpu", sim(500))
+					time.Sleep(100 * time.Millisecond)
+					d.fall(taken, 3*time.Second, nil)
+					began := time.Now()
+					answer := make(chan park.SubmitResult, 1)
+					go func() { answer <- b.offer("cpu", sim(10)) }() // under an id of the node's: to send it again would be another task
+					time.Sleep(time.Second)
+					if r := b.offer("cpu", named("meanwhile", sim(10))); park.CodeOf(r.Err) != park.StorageUnavailable {
+						t.Errorf("while the store is away: %+v", r)
+					}
+					if d := time.Since(began); d > 1100*time.Millisecond {
+						t.Errorf("turned away after %s", d)
+					}
+					if err := b.Ready(); err == nil {
+						t.Error("ready while the store is away")
+					}
+					got := <-answer
+					if got.Err != nil || got.Accepted.Status != park.Running {
+						t.Fatalf("the answer is %+v", got)
+					}
+					if d := time.Since(began); d < 3*time.Second || d > 4*time.Second {
+						t.Errorf("answered after %s", d)
+					}
+					if task := b.ended("cpu", got.Accepted.TaskID); task.Status != park.Completed || task.Attempt != 1 {
+						t.Errorf("it ended as %+v", task)
+					}
+					if task := b.ended("cpu", running.TaskID); task.Status != park.Completed || task.Attempt != 1 {
+						t.Errorf("the one that ran ended as %+v", task)
+					}
+					if page, err := b.Tasks(t.Context(), "cpu", park.TaskQuery{}); err != nil || len(page.Tasks) != 2 {
+						t.Errorf("there are %d tasks: %v", len(page.Tasks), err)
+					}
+					time.Sleep(time.Second)
+					if err := b.Ready(); err != nil {
+						t.Error(err)
+					}
+					check(t, b.events(park.AuditQuery{PoolID: "cpu"}), 2)
+				})
+			})
+		}
+	}
+}
+
+// TestLostReplyAmongOthers has another node go on while one does not know what became of its step.
+func TestLostReplyAmongOthers(t *testing.T) {
+	for _, taken := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			var w witness
+			shared := memory.New()
+			d := &deaf{Store: shared}
+			c := engine.Config{Pools: []engine.Pool{w.pool(1)}, Shared: []park.Backend{park.InMemory}}
+			c.Node, c.Stores = "node-0", map[park.Backend]store.Store{park.InMemory: d}
+			a := open(t, c)
+			defer a.stop()
+			c.Node, c.Stores = "node-1", map[park.Backend]store.Store{park.InMemory: shared}
+			b := open(t, c)
+			defer b.stop()
+			d.fall(taken, 2*time.Second, func() { b.submit("cpu", named("other", sim(10))) })
+			got := a.offer("cpu", sim(10))
+			if got.Err != nil {
+				t.Fatalf("taken %t: %v", taken, got.Err)
+			}
+			for _, id := range []string{got.Accepted.TaskID, "other"} {
+				if task := b.ended("cpu", id); task.Status != park.Completed || task.Attempt != 1 {
+					t.Errorf("%s ended as %+v", id, task)
+				}
+			}
+			if w.most > 1 {
+				t.Errorf("%d units in use at once, of 1", w.most)
+			}
+			check(t, b.events(park.AuditQuery{PoolID: "cpu"}), 1)
+		})
+	}
+}
+
+// TestLostReplyOutlivesTheNode has a node be taken for dead while it does not know what became of a start. It must not
+// begin the run afterwards under another name: the others have it.
+func TestLostReplyOutlivesTheNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w witness
+		shared := memory.New()
+		d := &deaf{Store: shared}
+		c := engine.Config{Pools: []engine.Pool{w.pool(1)}, Shared: []park.Backend{park.InMemory}}
+		c.Node, c.Stores = "node-0", map[park.Backend]store.Store{park.InMemory: d}
+		a := open(t, c)
+		defer a.stop()
+		c.Node, c.Stores = "node-1", map[park.Backend]store.Store{park.InMemory: shared}
+		b := open(t, c)
+		defer b.stop()
+		d.fall(true, time.Minute, nil)
+		got := a.offer("cpu", named("a", sim(100_000)))
+		if got.Err != nil || got.Accepted.Status != park.Running {
+			t.Fatalf("the answer is %+v", got)
+		}
+		if task := a.ended("cpu", "a"); task.Status != park.Completed || task.Node != "node-1" || task.Attempt != 2 {
+			t.Errorf("it ended as %+v", task)
+		}
+		if w.most > 1 || w.ran["a"] != 1 {
+			t.Errorf("%d units in use at once, of 1; it ran %d times", w.most, w.ran["a"])
+		}
+	})
+}
+
+// TestLostReplyOfAnOutcome loses the reply to the commit of an outcome: it counts once.
+func TestLostReplyOfAnOutcome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w witness
+		d := &deaf{Store: memory.New()}
+		b := open(t, engine.Config{
+			Pools: []engine.Pool{w.pool(1)}, Shared: []park.Backend{park.InMemory},
+			Stores: map[park.Backend]store.Store{park.InMemory: d},
+		})
+		defer b.stop()
+		b.submit("cpu", named("a", sim(1000)))
+		d.fall(true, 3*time.Second, nil)
+		b.ended("cpu", "a")
+		if got := b.life("a"); got != " submit start complete" {
+			t.Errorf("life of the task:%s", got)
+		}
+		b.submit("cpu", named("b", sim(10)))
+		b.ended("cpu", "b")
+	})
+}
+
+// TestLeaseInDoubtReachesItsWorker loses the reply to the commit of a lease. The worker that it is for gets it, though
+// its patience ends meanwhile.
+func TestLeaseInDoubtReachesItsWorker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &deaf{Store: memory.New()}
+		b := open(t, engine.Config{
+			Pools: []engine.Pool{remote(1)}, Shared: []park.Backend{park.InMemory},
+			Stores: map[park.Backend]store.Store{park.InMemory: d},
+		})
+		defer b.stop()
+		got := make(chan []park.Lease)
+		go func() {
+			got <- b.lease(park.LeaseRequest{TTL: park.Duration(time.Minute), Wait: park.Duration(time.Second)})
+		}()
+		synctest.Wait()
+		d.fall(true, 3*time.Second, nil)
+		if r := b.offer("remote", named("a", park.Submission{})); r.Err != nil || r.Accepted.Status != park.Running {
+			t.Fatalf("the answer is %+v", r)
+		}
+		if leases := <-got; len(leases) != 1 || leases[0].TaskID != "a" {
+			t.Errorf("the worker gets %+v", leases)
+		}
+	})
+}
