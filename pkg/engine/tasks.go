@@ -245,8 +245,6 @@ func (e *Engine) Cancel(ctx context.Context, pool, id string) (park.Task, error)
 	if err != nil {
 		return park.Task{}, err
 	}
-	ended, leave := e.hub.join(taskTopic(p.ID, id))
-	defer leave()
 	res, err := p.doFresh(ctx, lot.Cancel{TaskID: id})
 	if err != nil {
 		return park.Task{}, err
@@ -258,12 +256,23 @@ func (e *Engine) Cancel(ctx context.Context, pool, id string) (park.Task, error)
 		}
 		return park.Task{}, park.Errorf(park.TaskFinished, "task %s is %s already", id, t.Status)
 	}
-	if res[0].Status == park.Running {
-		if err := sleep(ctx, p, ended, forever); err != nil {
-			return park.Task{}, err
+	return p.ended(ctx, id)
+}
+
+// ended returns a task that is about to end, once it has.
+func (p *pool) ended(ctx context.Context, id string) (park.Task, error) {
+	for {
+		rung, leave := p.eng.hub.join(taskTopic(p.ID, id))
+		t, err := p.task(ctx, id)
+		if err == nil && !t.Status.Ended() {
+			if err = sleep(ctx, p, rung, p.eng.patience(time.Hour)); err == nil {
+				leave()
+				continue
+			}
 		}
+		leave()
+		return t, err
 	}
-	return p.task(ctx, id)
 }
 
 // Log implements [park.TaskService].

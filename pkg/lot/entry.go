@@ -43,7 +43,8 @@ type entry struct {
 // retry is what is kept of a task that may run more than once, or rests before it does.
 type retry struct {
 	park.Retry
-	notBefore int64 // microseconds
+	notBefore int64         // microseconds
+	due       time.Duration // monotonic: the end of the backoff
 }
 
 // run is a run under way, or the end of a task.
@@ -87,8 +88,13 @@ func newEntry(r *park.Record, now Instant) *entry {
 		if left := r.Timeout - now.Wall.Sub(r.StartedAt.Time); r.Timeout > 0 {
 			e.run.limit = now.Mono + max(left, 0)
 		}
-	} else if e.notBefore() > now.Wall.Micro() {
-		e.where = resting
+	} else if e.retry != nil {
+		// Whoever noted the end of the backoff may have had another clock, so the rest is at most what it is from now on.
+		left := min(r.NotBefore.Sub(now.Wall.Time), grown(time.Duration(e.retry.Backoff), r.Strikes))
+		if left > 0 {
+			e.where = resting
+			e.retry.due = now.Mono + left
+		}
 	}
 	return e
 }
@@ -161,12 +167,14 @@ func (l *Lot) add(e *entry) {
 		c.insert(e)
 	case resting:
 		c.rest(e.rank)
+		l.rests.add(e, int64(e.retry.due))
 	case gone:
 	}
 	c.next = max(c.next, e.rank+1)
 	l.queued++
-	if key := e.wake(); key != 0 {
-		l.parked.add(e, key)
+	// A task that has run before keeps no deadline: it did start in time.
+	if e.where == waiting && e.attempt == 0 && e.deadline != 0 {
+		l.parked.add(e, e.deadline)
 	}
 }
 
@@ -185,24 +193,11 @@ func (l *Lot) remove(e *entry) {
 		l.queued--
 	case resting:
 		delete(l.class(e.priority).resting, e.rank)
-		l.parked.remove(e)
+		l.rests.remove(e)
 		l.queued--
 	}
 	delete(l.tasks, e.id)
 	e.where = gone
-}
-
-// wake returns when something happens to a parked task by itself, in microseconds; 0: never.
-// A task that has run before keeps no deadline: it did start in time.
-func (e *entry) wake() int64 {
-	var key int64
-	if e.attempt == 0 {
-		key = e.deadline
-	}
-	if e.where == resting && (key == 0 || e.notBefore() < key) {
-		key = e.notBefore()
-	}
-	return key
 }
 
 // next returns when a leased run ends by itself.

@@ -77,12 +77,17 @@ func (l *Lot) strike(e *entry, o park.Outcome, unset int) {
 		l.end(e, park.Failed, o)
 		return
 	}
+	l.touch(e)
+	e.strikes = int16(min(strikes, 30_000))
+	l.park(e, o.Reason, l.class(e.priority).next, grown(backoff, strikes))
+}
+
+// grown returns the rest after so many strikes.
+func grown(backoff time.Duration, strikes int) time.Duration {
 	for range min(strikes-1, 32) {
 		backoff = min(2*backoff, maxBackoff)
 	}
-	l.touch(e)
-	e.strikes = int16(min(strikes, 30_000))
-	l.park(e, o.Reason, l.class(e.priority).next, min(backoff, maxBackoff))
+	return min(backoff, maxBackoff)
 }
 
 // park takes e's units back and puts it into the queue again.
@@ -101,6 +106,7 @@ func (l *Lot) park(e *entry, reason string, rank int64, backoff time.Duration) {
 			}
 			if backoff > 0 {
 				r.notBefore = l.now.Wall.Add(backoff).UnixMicro()
+				r.due = l.now.Mono + backoff
 			}
 			e.retry = &r
 		}
@@ -149,11 +155,11 @@ func (l *Lot) fire() {
 	now := l.now.Wall.Micro()
 	for len(l.parked) > 0 && l.parked[0].key <= now {
 		e := l.parked[0].entry
-		if e.attempt == 0 && e.deadline != 0 && e.deadline <= now {
-			l.end(e, park.Expired, park.Outcome{Reason: park.ReasonDeadlinePassed, Message: "not started by " + park.FromMicro(e.deadline).String()})
-			continue
-		}
+		l.end(e, park.Expired, park.Outcome{Reason: park.ReasonDeadlinePassed, Message: "not started by " + park.FromMicro(e.deadline).String()})
+	}
+	for len(l.rests) > 0 && l.rests[0].key <= int64(l.now.Mono) {
 		// The end of a backoff is no change of the task's state, so it is neither journalled nor told.
+		e := l.rests[0].entry
 		l.remove(e)
 		e.where = waiting
 		l.add(e)

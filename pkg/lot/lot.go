@@ -19,8 +19,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// Instant is one reading of the two clocks. Deadlines are kept by the wall clock, which may be set; leases by
-// the monotonic one, whose zero is arbitrary and which two processes must not compare.
+// Instant is one reading of the two clocks. Deadlines are kept by the wall clock, which may be set; leases and backoffs
+// by the monotonic one, whose zero is arbitrary and which two processes must not compare.
 type Instant struct {
 	Wall park.Time
 	Mono time.Duration
@@ -46,7 +46,8 @@ type Lot struct {
 	row     park.PoolRow
 	tasks   map[string]*entry
 	classes [park.Critical - park.Low + 1]class
-	parked  timers // wall clock: deadlines and ends of backoffs
+	parked  timers // wall clock: deadlines
+	rests   timers // monotonic clock: ends of backoffs
 	leases  timers // monotonic clock: leases and time limits of leased tasks
 	used    int64
 	queued  int
@@ -197,12 +198,14 @@ func (l *Lot) Rollback() {
 func (l *Lot) Merge(row park.PoolRow, changed []park.Record, now Instant) {
 	l.journal = l.journal[:0]
 	l.row, l.before = row, row
+	// All leave before any comes, as in Rollback.
 	for i := range changed {
-		r := &changed[i]
-		if old := l.tasks[r.TaskID]; old != nil {
+		if old := l.tasks[changed[i].TaskID]; old != nil {
 			l.remove(old)
 		}
-		if !r.Status.Ended() {
+	}
+	for i := range changed {
+		if r := &changed[i]; !r.Status.Ended() {
 			l.add(newEntry(r, now))
 		}
 	}
@@ -224,8 +227,10 @@ func (l *Lot) Next() (wall park.Time, mono time.Duration) {
 	if len(l.parked) > 0 {
 		wall = park.FromMicro(l.parked[0].key)
 	}
-	if len(l.leases) > 0 {
-		mono = time.Duration(l.leases[0].key)
+	for _, t := range [...]timers{l.rests, l.leases} {
+		if len(t) > 0 && (mono == 0 || t[0].key < int64(mono)) {
+			mono = time.Duration(t[0].key)
+		}
 	}
 	return wall, mono
 }
