@@ -38,7 +38,7 @@ type pool struct {
 	called     atomic.Bool  // a request to follow the other nodes is on its way
 
 	lot     *lot.Lot
-	as      string // the node's name when the lot was loaded
+	as      string // the node's name when the lot was loaded, which is what the lot calls it
 	runs    map[string]*run
 	waiters []*waiter
 	owed    []*request // requests that must not be lost, to be tried again

@@ -47,7 +47,7 @@ func (p *pool) collect(batch []*request) ([]lot.Op, error) {
 func (p *pool) commit(s *lot.Step, ops int) error {
 	st := &store.Step{PoolID: p.ID, ID: p.eng.world.ID(), Row: s.Row}
 	if p.node != nil {
-		st.Node = p.node.name()
+		st.Node = p.as // not a name that it has got since: that one may be alive, and what the lot starts would not be
 	}
 	st.Row.LastStep = st.ID
 	created := 0
@@ -195,7 +195,7 @@ func (p *pool) reconcile() {
 	var started []start
 	for _, id := range p.lot.RunningTasks() {
 		s, _, _ := p.lot.State(id)
-		if r := p.runs[id]; s.Node == p.nodeName() && (r == nil || r.attempt != s.Attempt) {
+		if r := p.runs[id]; s.Node == p.as && (r == nil || r.attempt != s.Attempt) {
 			started = append(started, start{Started: lot.Started{TaskID: id, Attempt: s.Attempt}})
 		}
 	}
