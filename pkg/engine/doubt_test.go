@@ -246,3 +246,19 @@ func TestLeaseInDoubtReachesItsWorker(t *testing.T) {
 		}
 	})
 }
+
+// TestLostReplyAtTheEnd closes the engine before it is known what became of a step.
+func TestLostReplyAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &deaf{Store: memory.New()}
+		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, simulated())}, Stores: map[park.Backend]store.Store{park.InMemory: d}})
+		d.fall(true, time.Hour, nil)
+		answer := make(chan park.SubmitResult, 1)
+		go func() { answer <- b.offer("cpu", named("a", sim(1))) }()
+		time.Sleep(time.Second)
+		b.stop()
+		if r := <-answer; park.CodeOf(r.Err) != park.Internal {
+			t.Errorf("answered %+v, which is said of what was not accepted", r)
+		}
+	})
+}

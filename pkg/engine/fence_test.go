@@ -213,3 +213,27 @@ func TestRebornStartsNothingUnderItsOldName(t *testing.T) {
 		}
 	})
 }
+
+// TestFollowsAgainAfterAnOutage has a node hear of another's step while its store is away.
+func TestFollowsAgainAfterAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tm := newTeam(t, 2, func(_ int, c *engine.Config) {
+			c.Pools = []engine.Pool{pool("cpu", 1, simulated())}
+		})
+		defer tm.stop()
+		time.Sleep(time.Second)
+		tm.lines[0].cut.Store(true)
+		if r := tm.nodes[0].offer("cpu", sim(1)); park.CodeOf(r.Err) != park.StorageUnavailable {
+			t.Errorf("during the outage: %+v", r)
+		}
+		tm.nodes[1].submit("cpu", named("a", sim(10_000))) // of which the first gets a hint
+		time.Sleep(time.Second)
+		tm.lines[0].cut.Store(false)
+		time.Sleep(time.Second)
+		tm.nodes[1].submit("cpu", named("b", sim(10_000)))
+		time.Sleep(time.Second)
+		if p, err := tm.nodes[0].Pool(t.Context(), "cpu"); err != nil || p.Running != 1 || p.QueueDepth != 1 {
+			t.Errorf("a second later the other node sees %d running and %d parked, %v", p.Running, p.QueueDepth, err)
+		}
+	})
+}

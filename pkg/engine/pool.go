@@ -339,6 +339,7 @@ func (p *pool) refresh(batch []*request) error {
 		}
 		return nil
 	}
+	p.called.Store(false) // a load tells more than the look that was asked for
 	if err := p.load(p.eng.ctx); err != nil {
 		return err
 	}
@@ -381,13 +382,13 @@ func (p *pool) fail(batch []*request, err error) {
 	}
 }
 
-// away is what callers are told of an error of the store.
+// away is what callers are told of an error of the store. That it is away says that nothing was accepted, which is not
+// said of a step in doubt.
 func (p *pool) away(err error) error {
-	detail := "the store of pool " + p.ID + " did not take the step; nothing was accepted"
 	if errors.Is(err, store.ErrInDoubt) {
-		detail = "this node stops, and the store of pool " + p.ID + " did not say whether it took the step; send it again under the same id"
+		return park.Errorf(park.Internal, "this node stops, and the store of pool %s did not say whether it took the step: ask for the task, or send the same again with its taskId", p.ID)
 	}
-	return &park.Error{Code: park.StorageUnavailable, Detail: detail, RetryAfter: time.Second}
+	return &park.Error{Code: park.StorageUnavailable, Detail: "the store of pool " + p.ID + " did not take the step; nothing was accepted", RetryAfter: time.Second}
 }
 
 // answer tells each request of a batch how its operations went.
