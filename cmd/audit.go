@@ -19,6 +19,8 @@ type auditOptions struct {
 	cursor string
 	limit  int
 	follow bool
+	// changes also shows what happened to pools
+	changes bool
 }
 
 func newAuditCommand(g *globals) *cobra.Command {
@@ -27,12 +29,14 @@ func newAuditCommand(g *globals) *cobra.Command {
 		Use:   "audit [flags]",
 		Short: "Print what happened, and check that it was right",
 		Long: `Prints the audit log, oldest first: every step of every task's life. Within a pool the events stand in the
-order in which they happened. Without --since, --task or --cursor it shows the last 24 hours.
+order in which they happened. Without --since, --task or --cursor it shows the last 24 hours. With --changes it
+also tells, as the action update, of changes of the pools and of running tasks that were asked to stop.
 
 With --follow it goes on with new events, and without --since begins with them.`,
 		Example: `  parkd audit --task render-41
   parkd audit --pool gpu --action start --since 1h
   parkd audit --follow -o ndjson
+  parkd audit --changes --pool gpu
   parkd audit verify`,
 		RunE: g.group(func(ctx context.Context) error {
 			svc, _, err := g.connect()
@@ -54,6 +58,7 @@ func (o *auditOptions) flags(g *globals, c *cobra.Command) {
 	g.poolFlag(c, &o.pool, "only this pool")
 	fs.StringVar(&o.tenant, "tenant", "", "only this tenant")
 	fs.Var(&o.action, "action", "only this action: submit, enqueue, start, complete, fail, …")
+	fs.BoolVar(&o.changes, "changes", false, "also changes of the pools, and requests to stop")
 	fs.StringVar(&o.since, "since", "", "begin there: a duration (24h, 7d) or an RFC 3339 time")
 	fs.StringVar(&o.until, "until", "", "end before: a duration ago or an RFC 3339 time")
 	fs.StringVar(&o.cursor, "cursor", "", "begin after the event with this id, such as gpu:17:2")
@@ -67,7 +72,7 @@ func (o *auditOptions) flags(g *globals, c *cobra.Command) {
 const auditByDefault = 24 * time.Hour
 
 func (o *auditOptions) query(now time.Time) (park.AuditQuery, error) {
-	q := park.AuditQuery{TaskID: o.task, PoolID: o.pool, Tenant: o.tenant, Action: park.Action(o.action.value), Cursor: o.cursor}
+	q := park.AuditQuery{TaskID: o.task, PoolID: o.pool, Tenant: o.tenant, Action: park.Action(o.action.value), Cursor: o.cursor, Changes: o.changes}
 	var err error
 	if o.limit < 0 {
 		return q, usagef("--limit must be at least 1, not %d", o.limit)

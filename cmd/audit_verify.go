@@ -55,7 +55,7 @@ type verdictPage struct {
 }
 
 func runAuditVerify(ctx context.Context, g *globals, svc park.Service, o verifyOptions) error {
-	var q park.AuditQuery
+	q := park.AuditQuery{Changes: true}
 	var err error
 	if o.since != "" {
 		if q.Since, err = moment("since", o.since, g.now()); err != nil {

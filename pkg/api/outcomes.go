@@ -76,7 +76,7 @@ func (c *call) trimMailbox() error {
 func (q *asked) audit() park.AuditQuery {
 	return park.AuditQuery{
 		TaskID: q.Get("task"), PoolID: q.Get("pool"), Tenant: q.Get("tenant"), Action: parsed(q, "action", park.ParseAction),
-		Since: q.time("since"), Until: q.time("until"), Cursor: q.Get("cursor"),
+		Since: q.time("since"), Until: q.time("until"), Cursor: q.Get("cursor"), Changes: q.truth("changes"),
 	}
 }
 

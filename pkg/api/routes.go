@@ -89,11 +89,11 @@ func table(l Limits) []*route {
 		},
 		{
 			method: http.MethodGet, path: "/audit", summary: "Read the audit log, oldest event first",
-			query: []string{"task", "pool", "tenant", "action", "since", "until", "limit", "cursor"}, answer: typeOf[park.EventPage](), handle: (*call).readAudit,
+			query: []string{"task", "pool", "tenant", "action", "changes", "since", "until", "limit", "cursor"}, answer: typeOf[park.EventPage](), handle: (*call).readAudit,
 		},
 		{
 			method: http.MethodGet, path: "/events", summary: "Follow the audit log as server-sent events",
-			query: []string{"task", "pool", "tenant", "action", "since", "until", "cursor"}, content: "text/event-stream", handle: (*call).streamEvents,
+			query: []string{"task", "pool", "tenant", "action", "changes", "since", "until", "cursor"}, content: "text/event-stream", handle: (*call).streamEvents,
 		},
 		{
 			method: http.MethodPost, path: "/pools/{poolId}/leases", summary: "Take tasks to work on", operator: true,
@@ -135,6 +135,10 @@ func parameters() map[string]parameter {
 		"limit":  {text: "At most so many; default 100, of messages 50", number: true},
 		"cursor": {text: "Read on after this: the next of the page before, or for events an event's id"},
 		"wait":   {text: "Wait for so long, such as 30s; at most 10m"},
+		"changes": {
+			text:  "true: with the action update, which tells of changes of a pool and of running tasks that are asked to stop",
+			words: []string{"true", "false"},
+		},
 		"follow": {text: "true: go on until the task has ended", words: []string{"true", "false"}},
 		"since":  {text: "Begin at this time; a mailbox also takes a message id, and begins after it"},
 		"until":  {text: "End before this time", format: "date-time"},

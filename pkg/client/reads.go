@@ -75,6 +75,9 @@ func filters(q park.AuditQuery) url.Values {
 	set(v, "pool", q.PoolID)
 	set(v, "tenant", q.Tenant)
 	set(v, "action", string(q.Action))
+	if q.Changes {
+		v.Set("changes", "true")
+	}
 	return v
 }
 

@@ -245,7 +245,7 @@ func (h *house) checkMailbox(ctx context.Context, l *ledger, key string) {
 
 func (h *house) checkLog(ctx context.Context, pool string, units int64) {
 	r := replay.New(replay.Limits{MaxUnits: units, MaxQueueDepth: 100_000})
-	q := park.AuditQuery{PoolID: pool, Limit: 1000}
+	q := park.AuditQuery{PoolID: pool, Changes: true, Limit: 1000}
 	for {
 		page, err := h.client.Audit(ctx, q)
 		if err != nil {

@@ -419,7 +419,7 @@ func TestTwoEnginesShareOneCapacity(t *testing.T) {
 		if most > units {
 			t.Errorf("%d units were in use at once, of %d", most, units)
 		}
-		check(t, nodes[0].events(park.AuditQuery{PoolID: "cpu"}), units)
+		check(t, nodes[0].events(park.AuditQuery{PoolID: "cpu", Changes: true}), units)
 		boxed := map[string]int{}
 		for after := ""; ; {
 			page, err := nodes[0].Mailbox(t.Context(), park.MailboxQuery{Tenant: "default", Key: "box", After: after, Limit: 1000})

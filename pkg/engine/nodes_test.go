@@ -163,7 +163,7 @@ func TestDeadNodeIsTakenOver(t *testing.T) {
 		if w.most > 2 {
 			t.Errorf("%d units in use at once, of 2", w.most)
 		}
-		check(t, b.events(park.AuditQuery{PoolID: "cpu"}), 2)
+		check(t, b.events(park.AuditQuery{PoolID: "cpu", Changes: true}), 2)
 
 		// The node comes back under another name, and works again.
 		tm.lines[0].cut.Store(false)

@@ -69,15 +69,26 @@ func (e *Engine) Audit(ctx context.Context, q park.AuditQuery) (park.EventPage, 
 	if err := checkCursor(q.Cursor); err != nil {
 		return park.EventPage{}, err
 	}
-	events, err := e.audit.Events(ctx, q)
-	if err != nil {
-		return park.EventPage{}, e.unread(ctx, "audit log", err)
+	var page park.EventPage
+	for {
+		events, err := e.audit.Events(ctx, q)
+		if err != nil {
+			return park.EventPage{}, e.unread(ctx, "audit log", err)
+		}
+		for _, ev := range events {
+			if len(page.Events) < q.Limit && q.Selects(ev.Action) {
+				page.Events = append(page.Events, ev)
+			}
+		}
+		switch {
+		case len(page.Events) == q.Limit:
+			page.Next = page.Events[q.Limit-1].EventID
+			return page, nil
+		case len(events) < q.Limit:
+			return page, nil
+		}
+		q.Cursor = events[len(events)-1].EventID
 	}
-	page := park.EventPage{Events: events}
-	if len(events) == q.Limit {
-		page.Next = events[len(events)-1].EventID
-	}
-	return page, nil
 }
 
 func checkCursor(cursor string) error {
@@ -123,7 +134,7 @@ func (e *Engine) Watch(ctx context.Context, q park.AuditQuery) iter.Seq2[park.Ev
 			}
 			leave()
 			for i := range events {
-				if !yield(events[i], nil) {
+				if q.Selects(events[i].Action) && !yield(events[i], nil) {
 					return
 				}
 				q.Cursor = events[i].EventID

@@ -64,7 +64,7 @@ func TestRelayDeliversOnceThroughOutageAndRestart(t *testing.T) {
 		if err != nil || len(page.Messages) != 20 {
 			t.Errorf("%d messages, not 20: %v", len(page.Messages), err)
 		}
-		events := b.events(park.AuditQuery{PoolID: "cpu"})
+		events := b.events(park.AuditQuery{PoolID: "cpu", Changes: true})
 		if len(events) < 20*3 {
 			t.Errorf("only %d events", len(events))
 		}

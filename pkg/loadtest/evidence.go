@@ -62,7 +62,7 @@ func (m *measurement) initialLimits(ctx context.Context) (replay.Limits, error) 
 
 // readLog plays the pool's log from the beginning of the run. It waits a little for a log that lags.
 func (m *measurement) readLog(ctx context.Context, j *judge) error {
-	q := park.AuditQuery{PoolID: m.target.pool.PoolID, Since: m.since, Limit: eventsAPage}
+	q := park.AuditQuery{PoolID: m.target.pool.PoolID, Since: m.since, Changes: true, Limit: eventsAPage}
 	for giveUp := time.Now().Add(settling); ; {
 		page, err := m.target.service.Audit(ctx, q)
 		if err != nil {

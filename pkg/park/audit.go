@@ -12,7 +12,8 @@ type Action string
 
 // The actions. A task's life reads submit (enqueue)? start (complete|fail), submit enqueue expire,
 // submit enqueue cancel, submit … start cancel, or … start requeue start …; a rejection is reject alone.
-// An update has no task: it tells of a change of the pool's limits or state, or of a running task that is asked to stop.
+// An update is no line of a task's life: it tells of a change of the pool's limits or state, or of a running task
+// that is asked to stop. Only who asks for updates gets them, see [AuditQuery.Changes].
 const (
 	ActSubmit   Action = "submit"
 	ActEnqueue  Action = "enqueue"
@@ -35,7 +36,7 @@ func Actions() []Action {
 func ParseAction(s string) (Action, error) { return oneOf("action", s, Actions()) }
 
 // Event is one line of a task's life. Rev is the pool's step and Ord the place within it: in the order of
-// (Rev, Ord) a pool's events give its state at every step. Rev has no gaps.
+// (Rev, Ord) a pool's events give its state at every step. Rev has no gaps where updates are among them.
 type Event struct {
 	EventID string          `json:"eventId"` // see [EventID]
 	At      Time            `json:"at"`
@@ -74,7 +75,7 @@ func ParseEventID(id string) (pool string, rev int64, ord int, err error) {
 	return pool, rev, ord, nil
 }
 
-// AuditQuery selects events, oldest first. Empty fields select all.
+// AuditQuery selects events, oldest first. Empty fields select all, but for the updates.
 type AuditQuery struct {
 	TaskID string
 	PoolID string
@@ -82,8 +83,18 @@ type AuditQuery struct {
 	Action Action
 	Since  Time // inclusive
 	Until  Time // exclusive
-	Limit  int
-	Cursor string // an event's id: read on after it
+	// Changes selects the updates as well; to select them alone, Action does.
+	Changes bool
+	Limit   int
+	Cursor  string // an event's id: read on after it
+}
+
+// Selects reports whether q selects events of an action.
+func (q AuditQuery) Selects(a Action) bool {
+	if q.Action != "" {
+		return a == q.Action
+	}
+	return q.Changes || a != ActUpdate
 }
 
 // EventPage is one page of the audit log. Next is "" on the last one.

@@ -2,6 +2,7 @@ package parktest
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"time"
 
@@ -142,6 +143,47 @@ func (b *bench) auditPages() {
 		}
 	}
 	equal(b, "events over all pages", n, 12)
+}
+
+// auditChanges: what is no line of a task's life is told to those who ask for it, and to nobody else.
+func auditChanges(b *bench) {
+	paused, active := park.Paused, park.Active
+	b.set(Work, park.PoolPatch{State: &paused})
+	b.set(Work, park.PoolPatch{State: &active})
+	b.submit(Work, hold("a", 1))
+	_, err := b.Service.Cancel(b.ctx, Work, "a")
+	b.must(err)
+	equal(b, "life", b.life(Work, "a"), "submit start cancel ")
+	for _, c := range []struct {
+		q    park.AuditQuery
+		want string
+	}{
+		{park.AuditQuery{PoolID: Work}, "submit start cancel "},
+		{park.AuditQuery{PoolID: Work, Limit: 1}, "submit start cancel "},
+		{park.AuditQuery{PoolID: Work, Changes: true}, "update update submit start update cancel "},
+		{park.AuditQuery{PoolID: Work, Action: park.ActUpdate}, "update update update "},
+	} {
+		told, watched := "", ""
+		for q := c.q; ; {
+			page, err := b.Audit(b.ctx, q)
+			b.must(err)
+			for _, e := range page.Events {
+				told += string(e.Action) + " "
+			}
+			if q.Cursor = page.Next; q.Cursor == "" {
+				break
+			}
+		}
+		equal(b, fmt.Sprintf("%+v", c.q), told, c.want)
+		c.q.Since = park.At(time.Now().Add(-time.Hour))
+		for e, err := range b.Service.Watch(b.ctx, c.q) {
+			b.must(err)
+			if watched += string(e.Action) + " "; len(watched) >= len(c.want) {
+				break
+			}
+		}
+		equal(b, fmt.Sprintf("watched %+v", c.q), watched, c.want)
+	}
 }
 
 func watch(b *bench) {

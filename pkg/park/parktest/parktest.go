@@ -61,7 +61,7 @@ func Run(t *testing.T, open func(t *testing.T) park.Service) {
 		"BatchOfMany": batchOfMany, "Cancel": cancel, "Fail": fail, "Timeout": timeout, "Expire": expire,
 		"List": list, "Pools": pools, "PauseAndResume": pauseAndResume, "Resize": resize, "Drain": drain,
 		"Mailbox": mailbox, "MailboxWait": mailboxWait, "MailboxTrim": mailboxTrim, "OddNames": oddNames,
-		"Audit": audit, "Watch": watch, "WatchResumes": watchResumes,
+		"Audit": audit, "AuditChanges": auditChanges, "Watch": watch, "WatchResumes": watchResumes,
 		"Lease": lease, "LeaseWaits": leaseWaits, "LeaseFails": leaseFails, "LeaseLost": leaseLost, "NoLeases": noLeases,
 		"NoLog": noLog, "Missing": missing,
 	} {
