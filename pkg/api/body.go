@@ -72,9 +72,7 @@ func (c *call) decodeIn(buf *bytes.Buffer, v any) error {
 func (c *call) readBody(buf *bytes.Buffer) error {
 	most := c.route.most
 	if c.r.ContentLength > most {
-		// The rest of the body is not waited for.
-		c.w.Header().Set("Connection", "close")
-		return tooLarge(most)
+		return c.tooLarge(most)
 	}
 	if n := c.r.ContentLength; n > 0 && n < maxPooled {
 		buf.Grow(int(n) + bytes.MinRead)
@@ -85,7 +83,7 @@ func (c *call) readBody(buf *bytes.Buffer) error {
 		_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{})
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return tooLarge(most)
+		return c.tooLarge(most)
 	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -98,8 +96,28 @@ func (c *call) readBody(buf *bytes.Buffer) error {
 	return nil
 }
 
-func tooLarge(most int64) error {
+// tooLarge refuses a body without waiting for the rest of it, see [call.linger].
+func (c *call) tooLarge(most int64) error {
+	c.w.Header().Set("Connection", "close")
+	_ = http.NewResponseController(c.w).EnableFullDuplex()
 	return park.Errorf(park.PayloadTooLarge, "the body may have %d bytes at most", most)
+}
+
+// Limits of what is read of a body after its refusal.
+const (
+	lingerWithin = 5 * time.Second
+	lingerMost   = 256 << 20
+)
+
+// linger passes over what still comes of a refused body. Many clients read an answer only once they have sent all:
+// were the connection closed before, they would not see why.
+func (c *call) linger() {
+	conn := http.NewResponseController(c.w)
+	if c.r.Header.Get("Expect") != "" || c.r.ProtoMajor != 1 || conn.Flush() != nil {
+		return
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(lingerWithin))
+	_, _ = io.CopyN(io.Discard, c.r.Body, lingerMost)
 }
 
 // batch is the body of a batch. Its tasks are decoded one by one, for each is answered for itself.

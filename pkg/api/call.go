@@ -56,6 +56,9 @@ func (a *API) enter(w http.ResponseWriter, r *http.Request, g guard, do func(*ca
 	if err != nil {
 		c.fail(err)
 	}
+	if park.CodeOf(err) == park.PayloadTooLarge {
+		c.linger()
+	}
 }
 
 // panicked keeps one broken request from being more than that.

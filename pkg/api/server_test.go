@@ -112,6 +112,31 @@ func TestOverlongBodyIsNotWaitedFor(t *testing.T) {
 	}
 }
 
+// TestOverlongBodyIsAnswered: also who sends all before it reads learns why it is refused, however long its body.
+func TestOverlongBodyIsAnswered(t *testing.T) {
+	s := serve(t, newAPI(t, Config{}))
+	chunk := strings.Repeat("x", 1<<20)
+	for name, c := range map[string]struct{ header, before, after string }{
+		"of a length":  {fmt.Sprintf("Content-Length: %d", 64<<20), "", ""},
+		"of no length": {"Transfer-Encoding: chunked", "100000\r\n", "\r\n"},
+	} {
+		conn, back := raw(t, s, "POST /pools/work/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"+c.header+"\r\n\r\n")
+		for range 64 {
+			if _, err := io.WriteString(conn, c.before+chunk+c.after); err != nil {
+				t.Fatalf("a body %s: %v", name, err)
+			}
+		}
+		resp, err := http.ReadResponse(back, nil)
+		if err != nil {
+			t.Fatalf("a body %s: %v", name, err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != park.PayloadTooLarge.HTTPStatus() {
+			t.Errorf("a body %s: %s", name, resp.Status)
+		}
+	}
+}
+
 // TestConnectionsAreUsedAgain: after every kind of answer, long after a write's time has run out.
 func TestConnectionsAreUsedAgain(t *testing.T) {
 	a := newAPI(t, Config{})
