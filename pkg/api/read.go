@@ -39,6 +39,9 @@ func (r *reader) space() {
 
 func (r *reader) null() bool { return r.b[r.i] == 'n' }
 
+// empty reports whether the value that begins here is an empty text.
+func (r *reader) empty() bool { return r.b[r.i] == '"' && r.b[r.i+1] == '"' }
+
 // skip passes over the value that begins here and returns it as it stands.
 func (r *reader) skip() []byte {
 	from, depth := r.i, 0
@@ -156,6 +159,9 @@ func (r *reader) object(sh *shape, v reflect.Value) {
 			r.skip()
 		case r.null() && sh.fields[at].form != asAnything:
 			r.skip()
+		case r.empty() && sh.fields[at].filled:
+			r.skip()
+			r.add("must not be empty; it may be left out")
 		default:
 			r.value(sh.fields[at].shape, v.Field(sh.fields[at].index))
 		}

@@ -40,8 +40,9 @@ type shape struct {
 // member is a field of an object.
 type member struct {
 	*shape
-	name  string
-	index int
+	name   string
+	index  int
+	filled bool // may be left out, but is not empty where it stands
 }
 
 // verbatim is a part of a body, in the body's memory.
@@ -115,7 +116,9 @@ func membersOf(t reflect.Type) []member {
 		f := t.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name != "" && name != "-" {
-			all = append(all, member{shapeOf(f.Type), name, i})
+			// What names something: an empty text is a variable that somebody forgot to set.
+			filled := t == typeOf[park.Submission]() && (name == "taskId" || name == "tenant")
+			all = append(all, member{shapeOf(f.Type), name, i, filled})
 		}
 	}
 	return all

@@ -97,7 +97,7 @@ func (m *MailboxRef) UnmarshalJSON(b []byte) error {
 	if string(b) == "null" {
 		return nil
 	}
-	if err := json.Unmarshal(b, &m.Key); err == nil {
+	if err := json.Unmarshal(b, &m.Key); err == nil && m.Key != "" {
 		m.Tenant = ""
 		return nil
 	}
@@ -105,7 +105,7 @@ func (m *MailboxRef) UnmarshalJSON(b []byte) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&o); err != nil || o.UserID == "" {
-		return errors.New(`mailboxKey must be a string or {"tenant","userId","sessionId"} with a userId`)
+		return errors.New(`mailboxKey must be a string that is not empty, or {"tenant","userId","sessionId"} with a userId`)
 	}
 	m.Tenant, m.Key = o.Tenant, o.UserID
 	if o.SessionID != "" {
