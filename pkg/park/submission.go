@@ -22,7 +22,8 @@ const (
 	DefaultTenant  = "default"
 )
 
-// Units is a cost or a capacity in a pool's units. On the wire it must be at least 1; the zero value means "not given".
+// Units is a cost in a pool's units. On the wire it must be at least 1, and more than [MaxUnits] is a cost like any
+// other that no pool has; the zero value means "not given".
 type Units int64
 
 // UnmarshalJSON implements [json.Unmarshaler].
@@ -30,11 +31,11 @@ func (u *Units) UnmarshalJSON(b []byte) error {
 	if string(b) == "null" {
 		return nil
 	}
-	n, err := positive(b, MaxUnits)
-	if err != nil {
-		return fmt.Errorf("units %w", err)
+	n, err := strconv.ParseInt(string(b), 10, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) || n < 1 {
+		return fmt.Errorf("units must be a whole number from 1 to %d, not %s", int64(MaxUnits), b)
 	}
-	*u = Units(n)
+	*u = Units(n) // of a larger number, the largest
 	return nil
 }
 
@@ -167,7 +168,7 @@ func (s *Submission) Normalize() error {
 
 func (s *Submission) checkNumbers() error {
 	switch {
-	case s.ResourceCost.Units < 0 || s.ResourceCost.Units > MaxUnits:
+	case s.ResourceCost.Units < 0:
 		return Errorf(InvalidRequest, "resourceCost.units must be from 1 to %d, not %d", int64(MaxUnits), s.ResourceCost.Units)
 	case s.TimeoutSecs < 0 || s.TimeoutSecs > MaxTimeoutSecs:
 		return Errorf(InvalidRequest, "timeoutSecs must be from 1 to %d, not %d", MaxTimeoutSecs, s.TimeoutSecs)
