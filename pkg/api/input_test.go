@@ -134,9 +134,8 @@ func TestOtherRefusals(t *testing.T) {
 		{"POST", "/pools/work/tasks:batch", `{"tasks":{}}`, park.InvalidRequest, "tasks must be a list"},
 		{"POST", "/pools/work/tasks:batch", `{"tasks":[` + strings.Repeat("{},", 10_000) + `{}]}`, park.InvalidRequest, "tasks may have 10000 entries, not 10001"},
 		{"GET", "/pools/work/tasks?status=gone", "", park.InvalidRequest, "status must be one of queued"},
-		{"GET", "/pools/work/tasks?limit=0", "", park.InvalidRequest, "limit must be a whole number from 1 to 1000"},
-		{"GET", "/pools/work/tasks?limit=1001", "", park.InvalidRequest, "limit must"},
-		{"GET", "/pools/work/tasks?limit=ten&status=x", "", park.InvalidRequest, "limit must be a whole number from 1 to 1000"},
+		{"GET", "/pools/work/tasks?limit=0", "", park.InvalidRequest, "limit must be a whole number of at least 1"},
+		{"GET", "/pools/work/tasks?limit=ten&status=x", "", park.InvalidRequest, "limit must be a whole number of at least 1"},
 		{"GET", "/pools/work/tasks?cursor=nonsense", "", park.InvalidRequest, "cursor"},
 		{"GET", "/pools/work/tasks/a?wait=10", "", park.InvalidRequest, "wait must be a duration with a unit"},
 		{"GET", "/pools/work/tasks/a?wait=-1s", "", park.InvalidRequest, "wait must not be negative"},
@@ -175,7 +174,7 @@ func TestOtherRefusals(t *testing.T) {
 func TestTolerance(t *testing.T) {
 	h := newAPI(t, Config{}).Socket()
 	for _, path := range []string{
-		"/pools/work/tasks?status=&tenant=&limit=&cursor=", "/audit?since=2026-01-01T00:00:00+01:00&until=2026-01-01T00:00:00.5Z",
+		"/pools/work/tasks?status=&tenant=&limit=&cursor=", "/pools/work/tasks?limit=1001", "/audit?limit=1000000", "/audit?since=2026-01-01T00:00:00+01:00&until=2026-01-01T00:00:00.5Z",
 		"/audit?task=&pool=&tenant=&action=", "/mailbox/t/k?since=2026-01-01T00:00:00%2B01:00&wait=0&limit=1000", "/mailbox/t/k?since=",
 	} {
 		ask{method: "GET", path: path}.to(t, h).is(200, nil)

@@ -116,7 +116,7 @@ func (s *schemas) operation(rt *route) operation {
 func (p parameter) schema() *jsonschema.Schema {
 	switch {
 	case p.number:
-		return whole(1, maxLimit)
+		return &jsonschema.Schema{Type: "integer", Minimum: "1"}
 	case p.words != nil:
 		return words(p.words...)
 	}

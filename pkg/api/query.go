@@ -12,12 +12,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-const (
-	// maxWait bounds what a request may ask the daemon to wait; whoever asks for more waits so long.
-	maxWait = 10 * time.Minute
-	// maxLimit is how much one page holds at most.
-	maxLimit = 1000
-)
+// maxWait bounds what a request may ask the daemon to wait; whoever asks for more waits so long.
+const maxWait = 10 * time.Minute
 
 // readQuery takes the query apart. It refuses, by name, parameters that the route does not have, or that are
 // given twice, or that no text can be.
@@ -86,8 +82,8 @@ func (q *asked) wait() time.Duration {
 func (q *asked) limit() int {
 	return parsed(q, "limit", func(s string) (int, error) {
 		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 || n > maxLimit {
-			return 0, park.Errorf(park.InvalidRequest, "must be a whole number from 1 to %d, not %q", maxLimit, short(s))
+		if err != nil || n < 1 {
+			return 0, park.Errorf(park.InvalidRequest, "must be a whole number of at least 1, not %q", short(s))
 		}
 		return n, nil
 	})

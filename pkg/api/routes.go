@@ -132,7 +132,7 @@ func parameters() map[string]parameter {
 		"task":   {text: "Only this task"},
 		"pool":   {text: "Only this pool"},
 		"action": {text: "Only this action", words: names(park.Actions())},
-		"limit":  {text: "At most so many; default 100, of messages 50", number: true},
+		"limit":  {text: "At most so many; default 100, of messages 50. A page holds no more than 1000, of events 10000", number: true},
 		"cursor": {text: "Read on after this: the next of the page before, or for events an event's id"},
 		"wait":   {text: "Wait for so long, such as 30s; at most 10m"},
 		"changes": {

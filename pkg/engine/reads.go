@@ -29,7 +29,7 @@ func (e *Engine) Mailbox(ctx context.Context, q park.MailboxQuery) (park.Message
 	if q.Limit == 0 {
 		q.Limit = defaultMessages
 	}
-	limit, err := checkLimit(q.Limit)
+	limit, err := checkLimit(q.Limit, maxLimit)
 	if err != nil {
 		return park.MessagePage{}, err
 	}
@@ -63,7 +63,7 @@ func (e *Engine) patience(d time.Duration) time.Duration {
 // Audit implements [park.AuditService].
 func (e *Engine) Audit(ctx context.Context, q park.AuditQuery) (park.EventPage, error) {
 	var err error
-	if q.Limit, err = checkLimit(q.Limit); err != nil {
+	if q.Limit, err = checkLimit(q.Limit, maxEvents); err != nil {
 		return park.EventPage{}, err
 	}
 	if err := checkCursor(q.Cursor); err != nil {

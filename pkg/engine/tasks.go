@@ -18,7 +18,8 @@ type Logs interface {
 
 const (
 	defaultLimit = 100
-	maxLimit     = 1000
+	maxLimit     = 1000   // of what may carry a result
+	maxEvents    = 10_000 // of a page of the audit log
 )
 
 // Submit implements [park.TaskService].
@@ -219,7 +220,7 @@ func (e *Engine) Tasks(ctx context.Context, pool string, q park.TaskQuery) (park
 	if err != nil {
 		return park.TaskPage{}, err
 	}
-	if q.Limit, err = checkLimit(q.Limit); err != nil {
+	if q.Limit, err = checkLimit(q.Limit, maxLimit); err != nil {
 		return park.TaskPage{}, err
 	}
 	records, next, err := p.queue.List(ctx, p.ID, q)
@@ -229,14 +230,16 @@ func (e *Engine) Tasks(ctx context.Context, pool string, q park.TaskQuery) (park
 	return park.TaskPage{Tasks: p.tasksOf(ctx, records), Next: next}, nil
 }
 
-func checkLimit(n int) (int, error) {
-	if n < 0 || n > maxLimit {
-		return 0, park.Errorf(park.InvalidRequest, "limit must be from 1 to %d, not %d", maxLimit, n)
+// checkLimit returns how many entries a page holds for whom n are asked. Who asks for more than one can hold
+// reads on after it, as ever.
+func checkLimit(n, most int) (int, error) {
+	if n < 0 {
+		return 0, park.Errorf(park.InvalidRequest, "limit must be at least 1, not %d", n)
 	}
 	if n == 0 {
 		return defaultLimit, nil
 	}
-	return n, nil
+	return min(n, most), nil
 }
 
 // Cancel implements [park.TaskService].
