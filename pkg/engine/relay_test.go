@@ -105,22 +105,67 @@ func TestMailboxOverTwoStores(t *testing.T) {
 			b.ended(id, fmt.Sprint(i))
 			synctest.Wait()
 		}
-		q := park.MailboxQuery{Tenant: "default", Key: "box", Limit: 2}
-		var got string
-		for range 4 {
-			page, err := b.Mailbox(t.Context(), q)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, m := range page.Messages {
+		whole := b.read(park.MailboxQuery{Limit: 6})
+		third := park.MailboxQuery{Since: whole[3].CreatedAt, Limit: 1}
+		for name, c := range map[string]struct {
+			q    park.MailboxQuery
+			want string
+		}{
+			"from the beginning": {park.MailboxQuery{Limit: 2}, "012345"},
+			// The first page holds nothing of one store: what it had before that time must not follow.
+			"from a time":              {third, "345"},
+			"after a message":          {park.MailboxQuery{After: whole[2].ID, Limit: 2}, "345"},
+			"after one of the old ids": {park.MailboxQuery{After: "1", Limit: 6}, "02345"},
+		} {
+			var got string
+			for _, m := range b.read(c.q) {
 				got += m.TaskID
 			}
-			q.After = page.Next
+			if got != c.want {
+				t.Errorf("%s: read %s, not %s", name, got, c.want)
+			}
 		}
-		if got != "012345" {
-			t.Errorf("read %s, not 012345", got)
+		if err := b.TrimMailbox(t.Context(), "default", "box", b.read(third)[0].ID); err != nil {
+			t.Fatal(err)
+		}
+		if left := b.read(park.MailboxQuery{Limit: 6}); len(left) != 4 || left[0].TaskID != "0" {
+			t.Errorf("trimmed up to the second of one store: %+v", left)
 		}
 	})
+}
+
+// TestMailboxIDsOutliveStores: where a reader stood stays known when pools give a store up.
+func TestMailboxIDsOutliveStores(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, simulated())}})
+		defer b.stop()
+		for i := range 3 {
+			b.submit("cpu", named(fmt.Sprint(i), sim(1_000)))
+			b.ended("cpu", fmt.Sprint(i))
+		}
+		if got := b.read(park.MailboxQuery{After: "in_memory=2,file=7", Limit: 5}); len(got) != 1 || got[0].TaskID != "2" {
+			t.Errorf("read %+v", got)
+		}
+		if _, err := b.Mailbox(t.Context(), park.MailboxQuery{Tenant: "default", Key: "box", After: "nonsense"}); park.CodeOf(err) != park.InvalidRequest {
+			t.Errorf("nonsense is taken: %v", err)
+		}
+	})
+}
+
+// read reads the mailbox on from q to its end.
+func (b *bench) read(q park.MailboxQuery) (all []park.Message) {
+	b.Helper()
+	for q.Tenant, q.Key = park.DefaultTenant, "box"; ; {
+		page, err := b.Mailbox(context.Background(), q)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if len(page.Messages) == 0 {
+			return all
+		}
+		all = append(all, page.Messages...)
+		q.After, q.Since = page.Next, park.Time{}
+	}
 }
 
 // phone is a notifier that is engaged at first.
