@@ -299,6 +299,14 @@ func TestUsersOwnFile(t *testing.T) {
 	if err != nil || c.Source != file || c.Listen != "127.0.0.1:1" {
 		t.Errorf("%+v %v", c, err)
 	}
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("scheduler-config.json", []byte(`{"listen":"127.0.0.1:2"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err = Load(Options{Env: env(t, "XDG_CONFIG_HOME="+dir)})
+	if err != nil || c.Source != "scheduler-config.json" || c.Listen != "127.0.0.1:2" {
+		t.Errorf("beside the daemon: %+v %v", c, err)
+	}
 }
 
 func TestTokensOfTheEnvironment(t *testing.T) {

@@ -68,7 +68,8 @@ func Load(o Options) (*Config, error) {
 	return c, nil
 }
 
-// file finds the configuration file: the one that was named, else the user's own where there is one.
+// file finds the configuration file: the one that was named, else the one in the working directory or the user's own
+// where there is one.
 func (o Options) file() (string, error) {
 	for _, named := range []struct{ by, path string }{{"--config", o.File}, {"PARKD_CONFIG", o.Env("PARKD_CONFIG")}} {
 		if named.path == "" {
@@ -79,15 +80,17 @@ func (o Options) file() (string, error) {
 		}
 		return named.path, nil
 	}
-	dir := configDir(o.Env)
-	if dir == "" {
-		return "", nil
+	places := []string{fileName}
+	if dir := configDir(o.Env); dir != "" {
+		places = append(places, filepath.Join(dir, fileName))
 	}
-	path := filepath.Join(dir, fileName)
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return "", nil
+	for _, path := range places {
+		// One that is there and cannot be read is not passed over.
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			return path, nil
+		}
 	}
-	return path, nil
+	return "", nil
 }
 
 // scalars are the settings that flags and the environment can give too.

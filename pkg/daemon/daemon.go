@@ -75,7 +75,7 @@ func Run(ctx context.Context, c *config.Config, o Options) (err error) {
 		return errors.Join(err, eng.Close(ended()))
 	}
 	f.serve(life)
-	o.Log.Info("listening", "url", l.url(), "socket", l.socket, "pools", len(c.Pools), "node", eng.Node(), "version", o.Version)
+	o.Log.Info("listening", "url", l.url(), "socket", l.socket, "config", c.Source, "pools", len(c.Pools), "node", eng.Node(), "version", o.Version)
 	if o.Ready != nil {
 		o.Ready(Listening{URL: l.url(), Socket: l.socket})
 	}
