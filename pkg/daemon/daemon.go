@@ -42,6 +42,7 @@ func Run(ctx context.Context, c *config.Config, o Options) (err error) {
 	// Beyond the end of ctx, so that the drain is served like any other time.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
+	defer paceCollector()()
 
 	// The port and the socket come first: a daemon that nobody could reach must not run anything.
 	l, err := listen(ctx, c)

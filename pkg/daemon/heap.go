@@ -1,0 +1,72 @@
+package daemon
+
+import (
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"sync/atomic"
+)
+
+const (
+	// leastSpare is how much a small heap may grow before it is collected: a daemon under load makes a hundred megabytes of
+	// garbage a second around a heap of a few, and the usual doubling would collect it thirty times a second.
+	leastSpare = 64 << 20
+	// mostSpare is how much a heap may double: one of a million parked tasks must not.
+	mostSpare = 128 << 20
+	percent   = 100
+)
+
+// paceCollector sets how much garbage the process makes before it is collected, after each collection by what that has
+// left. It does nothing where the environment says how that is to be.
+func paceCollector() (stop func()) {
+	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
+		if _, set := os.LookupEnv(name); set {
+			return func() {}
+		}
+	}
+	var stopped atomic.Bool
+	var watch func(was int)
+	watch = func(was int) {
+		if stopped.Load() {
+			return
+		}
+		if now := growth(liveHeap()); now != was {
+			was = now
+			debug.SetGCPercent(now)
+		}
+		afterCollection(func() { watch(was) })
+	}
+	watch(0)
+	return func() { stopped.Store(true) }
+}
+
+// afterCollection calls f once after the next collection.
+func afterCollection(f func()) {
+	sentinel := new([16]byte)
+	runtime.AddCleanup(sentinel, func(struct{}) { f() }, struct{}{})
+}
+
+func liveHeap() uint64 {
+	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(s)
+	if s[0].Value.Kind() != metrics.KindUint64 {
+		return 0
+	}
+	return s[0].Value.Uint64()
+}
+
+// growth returns how much a heap of so many live bytes may grow, in percent of them.
+func growth(live uint64) int {
+	const least, most = uint64(leastSpare), uint64(mostSpare)
+	// The runtime takes no heap for smaller than 4 MiB.
+	live = max(live, 4<<20)
+	spare := live
+	switch {
+	case live < least:
+		spare = least
+	case live > most:
+		spare = max(most, live/2)
+	}
+	return int(spare * percent / live)
+}
