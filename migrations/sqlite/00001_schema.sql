@@ -97,7 +97,7 @@ CREATE TABLE pl_audit_events (
 CREATE UNIQUE INDEX pl_audit_events_step ON pl_audit_events (pool_id, rev, ord);
 CREATE INDEX pl_audit_events_task ON pl_audit_events (task_id);
 CREATE INDEX pl_audit_events_tenant ON pl_audit_events (tenant);
-CREATE INDEX pl_audit_events_action ON pl_audit_events (action);
+CREATE INDEX pl_audit_events_action ON pl_audit_events (action) WHERE action NOT IN ('submit', 'enqueue', 'start', 'complete');
 CREATE INDEX pl_audit_events_late ON pl_audit_events (late) WHERE late > 60000000;
 
 CREATE TABLE pl_outbox (

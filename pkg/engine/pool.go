@@ -46,6 +46,7 @@ type pool struct {
 	pace    pace
 	steps   int
 	stale   bool // the lot may differ from the store: load it again
+	wary    int  // steps for which ids are looked up first, because one was taken
 	adopted bool
 	yields  bool             // another node waits for its turn
 	stepped time.Duration    // how long a step takes to be stored, on average
@@ -292,6 +293,10 @@ func (p *pool) try(batch []*request) error {
 		}
 		if err := p.commit(step, len(ops)); err != nil {
 			p.lot.Rollback()
+			if errors.Is(err, store.ErrTaken) && p.wary == 0 {
+				p.wary = waryFor
+				return p.try(batch)
+			}
 			return err
 		}
 		p.apply(step)

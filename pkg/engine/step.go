@@ -8,17 +8,23 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// collect returns the operations of a batch, in order. A submission whose id an ended task has is known to
-// the store only, so it is looked up there before the lot decides.
+// waryFor is for how many steps ids are looked up after one was taken: who sends one task again may send more.
+const waryFor = 64
+
+// collect returns the operations of a batch, in order. That the id of a submission is one of an ended task only the store
+// knows. It refuses the step then, which is decided once more after a look at the ids: to look each time would cost every
+// step a read for what hardly happens.
 func (p *pool) collect(batch []*request) ([]lot.Op, error) {
 	ops := make([]lot.Op, 0, len(batch))
 	var named []string
+	look := p.wary > 0
+	p.wary = max(p.wary-1, 0)
 	for _, r := range batch {
 		if r.late != nil {
 			r.ops = r.late()
 		}
 		for _, op := range r.ops {
-			if s, ok := op.(lot.Submit); ok && s.Spec.Digest != 0 && !p.lot.Live(s.Spec.TaskID) {
+			if s, ok := op.(lot.Submit); look && ok && s.Spec.Digest != 0 && !p.lot.Live(s.Spec.TaskID) {
 				named = append(named, s.Spec.TaskID)
 			}
 		}

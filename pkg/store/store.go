@@ -27,8 +27,8 @@ type Queue interface {
 	// has a zero row.
 	Load(ctx context.Context, pool string) (Snapshot, error)
 	// Commit makes a step durable: all of it, or nothing. It returns a *[Conflict] and changes nothing
-	// where the pool is not at rev step.Row.Rev-1. Committing the same step (by ID) again as the pool's
-	// last one changes nothing and succeeds; in a [Shared] store also after a few hundred other steps, and
+	// where the pool is not at rev step.Row.Rev-1, and [ErrTaken] where it inserts a task that is there.
+	// Committing the same step (by ID) again as the pool's last one changes nothing and succeeds; in a [Shared] store also after a few hundred other steps, and
 	// after the node was buried. After [ErrInDoubt] commit the same step again, until that is not the answer.
 	// After any other error the step has not happened, and will not.
 	Commit(ctx context.Context, step *Step) error
@@ -77,6 +77,9 @@ type Audit interface {
 // ErrInDoubt says that it is not known whether a step was committed, or whether it still will be: the store has not
 // answered.
 var ErrInDoubt = errors.New("the store has not said whether it took the step")
+
+// ErrTaken is returned for a step that inserts a task whose id another has, live or ended. It changes nothing.
+var ErrTaken = errors.New("there is a task with this id already")
 
 // Snapshot is a pool as of its last step.
 type Snapshot struct {

@@ -82,7 +82,7 @@ func (p *pool) insert(records []park.Record) error {
 		r := &records[i]
 		if p.tasks[r.TaskID] != nil {
 			p.takeBack(records[:i])
-			return fmt.Errorf("insert task %s of pool %s: there is one already", r.TaskID, r.PoolID)
+			return fmt.Errorf("insert task %s of pool %s: %w", r.TaskID, r.PoolID, store.ErrTaken)
 		}
 		p.tasks[r.TaskID] = &task{Record: *r}
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -28,6 +30,9 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 			t.step(step), t.jobs(step.Inserts), t.changes(step.Updates), t.messages(step.Messages), t.events(step.Events), parcels,
 		}, err
 	})
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.ConstraintName == "pl_queue_jobs_pkey" {
+		err = fmt.Errorf("%w: %w", store.ErrTaken, err)
+	}
 	if err != nil {
 		return fmt.Errorf("commit rev %d of pool %s: %w", step.Row.Rev, step.PoolID, err)
 	}

@@ -98,11 +98,12 @@ func index(q park.AuditQuery) string {
 		return byTenant
 	case q.PoolID != "":
 		return byPool
-	case q.Action != "":
-		return byAction
 	}
 	return ""
 }
+
+// rareActions is the condition of an index: the other actions are so common that the log itself leads to them.
+const rareActions = "action NOT IN ('submit', 'enqueue', 'start', 'complete')"
 
 // common reports whether an action is part of most tasks' lives.
 func common(a park.Action) bool {
@@ -121,6 +122,10 @@ func eventsQuery(q park.AuditQuery, r reach) (query string, args []any) {
 		if f.value != "" {
 			add(f.term, f.value)
 		}
+	}
+	way := index(q)
+	if way == byAction {
+		add(rareActions)
 	}
 	if r.rev != 0 {
 		add("(rev, ord) >= (?, ?)", r.rev, r.ord)
@@ -141,7 +146,6 @@ func eventsQuery(q park.AuditQuery, r reach) (query string, args []any) {
 		add("at < ?", q.Until.Micro())
 	}
 	query = "SELECT " + eventFields + " FROM pl_audit_events"
-	way := index(q)
 	if way != "" {
 		query += " INDEXED BY " + way
 	}

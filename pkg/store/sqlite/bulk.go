@@ -16,12 +16,14 @@ type bulk struct {
 	args      []driver.Value
 }
 
-// insertion is the text of a bulk's statements: what they insert into and what they do about rows that are there.
+// insertion is the text of a bulk's statements: what they insert into and what they do about rows that are there. Any
+// other fault takes the whole transaction back, which the writer does anyway: so SQLite need not note each page that a
+// statement of several rows changes only to be able to take back that statement alone.
 type insertion struct{ into, columns, conflict string }
 
 func (i insertion) of(rows int) string {
 	row := ",(?" + strings.Repeat(",?", strings.Count(i.columns, ",")) + ")"
-	return "INSERT INTO " + i.into + " (" + i.columns + ") VALUES " + strings.Repeat(row, rows)[1:] + i.conflict
+	return "INSERT OR ROLLBACK INTO " + i.into + " (" + i.columns + ") VALUES " + strings.Repeat(row, rows)[1:] + i.conflict
 }
 
 func (b *bulk) prepare(c *conn, i insertion) (err1 error) {

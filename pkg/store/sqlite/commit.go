@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 
+	"modernc.org/sqlite"
+
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -125,6 +127,9 @@ func (w *writer) insert(pool string, records []park.Record) error {
 			int64(r.Digest), r.MailboxKey, r.Node, r.Lease, r.Reason, r.Message, r.WorkDir,
 			bytesOrNull(command), bytesOrNull(r.Result), bytesOrNull(r.Payload))
 	})
+	if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code() == sqliteNotUnique {
+		err = fmt.Errorf("%w: %w", store.ErrTaken, err)
+	}
 	if err != nil {
 		return fmt.Errorf("insert tasks of pool %s: %w", pool, err)
 	}

@@ -138,7 +138,7 @@ func TestIndexes(t *testing.T) {
 		{park.AuditQuery{PoolID: "gpu", Tenant: "acme", Action: park.ActStart}, byTenant},
 		{park.AuditQuery{PoolID: "gpu", Action: park.ActStart}, byPool},
 		{park.AuditQuery{PoolID: "gpu"}, byPool},
-		{park.AuditQuery{Action: park.ActStart}, byAction},
+		{park.AuditQuery{Action: park.ActFail}, byAction},
 	} {
 		query, _ := eventsQuery(c.q, reach{})
 		want(query, c.want)

@@ -263,6 +263,8 @@ const (
 	sqliteCorrupt  = 11
 	sqliteFull     = 13
 	sqliteCantOpen = 14
+
+	sqliteNotUnique = 2067 // an extended code
 )
 
 // finish has the writer do what waits and close its connection.

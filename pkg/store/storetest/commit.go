@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"testing"
@@ -293,6 +294,9 @@ func testTaken(t *testing.T, s store.Store) {
 	for _, id := range []string{"gpu-1", "gpu-2"} {
 		bad := spoiled(f)
 		bad.Inserts = append(bad.Inserts, park.Record{Spec: park.Spec{PoolID: "gpu", TaskID: id}, State: park.State{Status: park.Queued}})
+		if err := s.Commit(t.Context(), bad); !errors.Is(err, store.ErrTaken) {
+			t.Errorf("the step is refused with %v, not ErrTaken", err)
+		}
 		wantRefused(t, s, f, bad)
 	}
 }
