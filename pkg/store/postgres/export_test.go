@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"math"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -63,4 +64,12 @@ func Hot() map[string]Query {
 		all[name+" since"] = Query{sql, args, 100}
 	}
 	return all
+}
+
+// Setting returns a setting of a connection.
+func (s *Store) Setting(ctx context.Context, name string) (value string, err error) {
+	err = s.do(ctx, func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, "SELECT current_setting($1)", name).Scan(&value)
+	})
+	return value, err
 }

@@ -156,7 +156,9 @@ func (s *Store) Announce(ctx context.Context, pool string, rev int64) error {
 // Listen implements [store.Shared]. It holds the one connection that has a state of its own: through a transaction
 // pooler hints do not come.
 func (s *Store) Listen(ctx context.Context, heard func(pool string, rev int64)) error {
-	c, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
+	cc := s.pool.Config().ConnConfig
+	s.limit(cc)
+	c, err := pgx.ConnectConfig(ctx, cc)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}

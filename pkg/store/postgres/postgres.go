@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,8 +28,7 @@ import (
 
 const (
 	// callTimeout bounds one call. A server that has not answered by then is left, and looked for anew.
-	callTimeout    = 5 * time.Second
-	connectTimeout = 2 * time.Second
+	callTimeout = 5 * time.Second
 	// lastRetry is how often a call is repeated that failed for the connection or another transaction.
 	lastRetry = 2
 	retryRest = 20 * time.Millisecond
@@ -48,8 +46,11 @@ type Store struct {
 	pool  *pgxpool.Pool
 	log   *slog.Logger
 	types atomic.Pointer[types] // set once the schema was found to be the right one
-	enter sync.Mutex            // held while it is looked at
+	plain atomic.Bool           // the server takes no settings when a connection begins
 	close sync.Once
+
+	enter  sync.Mutex // held while the schema is looked at
+	failed failure
 }
 
 var _ interface {
@@ -66,37 +67,18 @@ func Open(c Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
-	if err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
-	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Store{pool: pool, log: c.Log}, nil
-}
-
-func parse(dsn string) (*pgxpool.Config, error) {
-	cfg, err := pgxpool.ParseConfig(dsn)
-	if err != nil {
-		return nil, fmt.Errorf("the DSN of the postgres backend: %w", err)
+	s := &Store{log: c.Log}
+	cfg.BeforeConnect = func(_ context.Context, cc *pgx.ConnConfig) error {
+		s.limit(cc)
+		return nil
 	}
-	cc := cfg.ConnConfig
-	if cc.ConnectTimeout == 0 {
-		cc.ConnectTimeout = connectTimeout
+	if s.pool, err = pgxpool.NewWithConfig(context.Background(), cfg); err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
 	}
-	if cc.ValidateConnect == nil {
-		cc.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	}
-	if cc.RuntimeParams["application_name"] == "" {
-		cc.RuntimeParams["application_name"] = "parkd"
-	}
-	if cc.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
-		// Prepared statements are state of a session.
-		cc.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
-	}
-	cfg.MaxConns = max(cfg.MaxConns, 8, 2*int32(runtime.NumCPU()))
-	return cfg, nil
+	return s, nil
 }
 
 // Check returns an error where the server does not answer, and a *[migrations.MismatchError] where its schema is not
@@ -105,16 +87,38 @@ func (s *Store) Check(ctx context.Context) error {
 	return s.ready(ctx)
 }
 
-// ready sees once that the schema is the right one and that new rows come after those that are there.
+// failure is how and when the last look at the schema failed.
+type failure struct {
+	at  time.Time
+	err error
+}
+
+// ready sees once that the schema is the right one and that new rows come after those that are there. Who has waited
+// for somebody else's look takes what that one found.
 func (s *Store) ready(ctx context.Context) error {
 	if s.types.Load() != nil {
 		return nil
 	}
+	began := time.Now()
 	s.enter.Lock()
 	defer s.enter.Unlock()
-	if s.types.Load() != nil {
+	switch {
+	case s.types.Load() != nil:
 		return nil
+	case s.failed.at.After(began):
+		return s.failed.err
 	}
+	err := s.look(ctx)
+	if s.unlimit(err) {
+		err = s.look(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
+		s.failed = failure{time.Now(), err}
+	}
+	return err
+}
+
+func (s *Store) look(ctx context.Context) error {
 	db := stdlib.OpenDBFromPool(s.pool)
 	defer db.Close()
 	schema, err := migrations.New(db, migrations.Postgres)
@@ -152,7 +156,7 @@ func (s *Store) do(ctx context.Context, f func(context.Context) error) error {
 		case tried == lastRetry || !passing(err):
 			return err
 		}
-		if readOnly(err) {
+		if s.unlimit(err) || readOnly(err) {
 			s.pool.Reset()
 		}
 		s.log.Debug("tried again", "error", err)

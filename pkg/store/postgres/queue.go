@@ -27,46 +27,60 @@ const (
 	readTasks = "SELECT " + allColumns + " FROM pl_queue_jobs WHERE pool_id = $1 AND task_id = ANY ($2)"
 )
 
-// loadTimeout bounds the load of a pool, which may hold millions of tasks.
-const loadTimeout = time.Minute
-
-// Load implements [store.Queue].
+// Load implements [store.Queue]. A server that does not begin to answer is left as soon as in any other call.
 func (s *Store) Load(ctx context.Context, pool string) (snap store.Snapshot, err error) {
-	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
-	defer cancel()
-	if err := s.Check(ctx); err != nil {
-		return snap, fmt.Errorf("load pool %s: %w", pool, err)
-	}
-	// In one snapshot, so that the row and the tasks are of the same step.
-	opts := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err = pgx.BeginTxFunc(ctx, s.pool, opts, func(tx pgx.Tx) error {
-		snap, err = load(ctx, tx, pool)
-		return err
-	})
-	if err != nil {
+	if snap, err = s.load(ctx, pool); err != nil {
 		return store.Snapshot{}, fmt.Errorf("load pool %s: %w", pool, err)
 	}
 	return snap, nil
 }
 
-func load(ctx context.Context, tx pgx.Tx, pool string) (snap store.Snapshot, err error) {
-	var at int64
-	r := &snap.Row
-	err = tx.QueryRow(ctx, readPool, pool).Scan(&r.Rev, &r.MaxUnits, &r.MaxQueueDepth, (*string)(&r.State), &r.Used,
-		&r.Queued, &at, &r.ConfiguredUnits, &r.ConfiguredDepth, &r.LastStep)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return snap, nil
+func (s *Store) load(ctx context.Context, pool string) (snap store.Snapshot, err error) {
+	quick, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if err := s.Check(quick); err != nil {
+		return snap, err
 	}
+	// In one snapshot, so that the row and the tasks are of the same step.
+	tx, err := s.pool.BeginTx(quick, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return snap, err
 	}
-	r.LastAt = park.FromMicro(at)
-	rows, err := tx.Query(ctx, loadTasks, pool)
+	defer func() {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+		defer cancel()
+		_ = tx.Rollback(end)
+	}()
+	if snap.Row, err = readRow(quick, tx, pool); err != nil || snap.Row == (park.PoolRow{}) {
+		return snap, err
+	}
+	limit := callTimeout + time.Duration(snap.Row.Queued)*loadTime
+	if _, err := tx.Exec(quick, fmt.Sprintf("SET LOCAL statement_timeout = %d", limit.Milliseconds())); err != nil {
+		return snap, err
+	}
+	long, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	rows, err := tx.Query(long, loadTasks, pool)
 	if err != nil {
 		return snap, err
 	}
 	snap.Tasks, _, err = records(rows, 0)
 	return snap, err
+}
+
+// loadTime is how long the load of one of very many tasks may take.
+const loadTime = 50 * time.Microsecond
+
+// readRow returns the zero row of a pool that was never committed.
+func readRow(ctx context.Context, tx pgx.Tx, pool string) (r park.PoolRow, err error) {
+	var at int64
+	err = tx.QueryRow(ctx, readPool, pool).Scan(&r.Rev, &r.MaxUnits, &r.MaxQueueDepth, (*string)(&r.State), &r.Used,
+		&r.Queued, &at, &r.ConfiguredUnits, &r.ConfiguredDepth, &r.LastStep)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return park.PoolRow{}, nil
+	}
+	r.LastAt = park.FromMicro(at)
+	return r, err
 }
 
 // Records implements [store.Queue].

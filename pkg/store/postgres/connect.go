@@ -1,0 +1,86 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// How connections are made, and what is asked of them.
+
+const (
+	connectTimeout = 2 * time.Second
+	// freshness is how long after its last use a connection is used again without a look at it.
+	freshness = time.Second
+	// The server's own limits are for nodes that freeze in the middle of something: a node that lives gives up before.
+	statementTimeout = 2 * callTimeout
+	lockTimeout      = callTimeout
+	idleTimeout      = 2 * callTimeout
+)
+
+func parse(dsn string) (*pgxpool.Config, error) {
+	cfg, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("the DSN of the postgres backend: %w", err)
+	}
+	cc := cfg.ConnConfig
+	if cc.ConnectTimeout == 0 {
+		cc.ConnectTimeout = connectTimeout
+	}
+	// A host that is gone without a word is noticed within half a minute even where nothing is asked of it.
+	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}
+	cc.DialFunc = dialer.DialContext
+	if cc.ValidateConnect == nil {
+		cc.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	if cc.RuntimeParams["application_name"] == "" {
+		cc.RuntimeParams["application_name"] = "parkd"
+	}
+	if cc.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+		// Prepared statements are state of a session.
+		cc.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	}
+	cfg.MaxConns = max(cfg.MaxConns, 8, 2*int32(runtime.NumCPU()))
+	cfg.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool {
+		return p.IdleDuration > freshness || stirred(p.Conn.PgConn().Conn())
+	}
+	return cfg, nil
+}
+
+// limits are settings that a connection begins with, unless the DSN has them.
+func limits() map[string]time.Duration {
+	return map[string]time.Duration{
+		"statement_timeout": statementTimeout, "lock_timeout": lockTimeout, "idle_in_transaction_session_timeout": idleTimeout,
+	}
+}
+
+// limit has a new connection begin with the limits. They are no state that anything depends on.
+func (s *Store) limit(cc *pgx.ConnConfig) {
+	if s.plain.Load() {
+		return
+	}
+	for name, d := range limits() {
+		if _, given := cc.RuntimeParams[name]; !given {
+			cc.RuntimeParams[name] = strconv.FormatInt(d.Milliseconds(), 10)
+		}
+	}
+}
+
+// unlimit leaves the limits out from now on where err says that they were refused, as poolers do. It reports whether it
+// did.
+func (s *Store) unlimit(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || pg.Code != "08P01" || !s.plain.CompareAndSwap(false, true) {
+		return false
+	}
+	s.log.Info("connections begin without time limits: they were refused", "error", err)
+	return true
+}

@@ -1,0 +1,136 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/storetest"
+)
+
+// TestLostReplyLeavesTheStepInDoubt loses the server's reply to a commit, and the server with it. The store says that
+// it does not know, and sent again the same step is known.
+func TestLostReplyLeavesTheStepInDoubt(t *testing.T) {
+	dsn := cluster.Migrated(t)
+	g := newGate(t, dsn)
+	s, direct := openAt(t, g.dsn), openAt(t, dsn)
+	f := storetest.NewFeed("gpu")
+	f.Submit(nil)
+	if err := s.Commit(t.Context(), f.Next()); err != nil {
+		t.Fatal(err)
+	}
+	g.set(func() { g.deaf = "pl_commit" })
+	f.Submit(nil)
+	step := f.Next()
+	if err := s.Commit(t.Context(), step); !errors.Is(err, store.ErrInDoubt) {
+		t.Fatalf("after the reply was lost: %v", err)
+	}
+	if snap, err := direct.Load(t.Context(), "gpu"); err != nil || snap.Row != f.Row {
+		t.Fatalf("the pool is at %+v: %v", snap.Row, err)
+	}
+	if err := s.Commit(t.Context(), step); err == nil || errors.Is(err, store.ErrInDoubt) {
+		t.Errorf("with the server away: %v", err)
+	}
+	g.set(func() { g.shut = false })
+	if err := s.Commit(t.Context(), step); err != nil {
+		t.Errorf("sent again: %v", err)
+	}
+	if snap, err := direct.Load(t.Context(), "gpu"); err != nil || snap.Row != f.Row || len(snap.Tasks) != 2 {
+		t.Errorf("the pool is at %+v with %d tasks: %v", snap.Row, len(snap.Tasks), err)
+	}
+}
+
+// TestBrokenConnectionsAreFoundBeforeACommit breaks the connections of a store that has just used them. A commit that
+// was never sent must not be in doubt.
+func TestBrokenConnectionsAreFoundBeforeACommit(t *testing.T) {
+	g := newGate(t, cluster.Migrated(t))
+	s := openAt(t, g.dsn)
+	f := storetest.NewFeed("gpu")
+	for range 5 {
+		f.Submit(nil)
+		if err := s.Commit(t.Context(), f.Next()); err != nil {
+			t.Fatal(err)
+		}
+		g.close()
+		f.Submit(nil)
+		step := f.Next()
+		if err := s.Commit(t.Context(), step); err == nil || errors.Is(err, store.ErrInDoubt) {
+			t.Errorf("with the server away: %v", err)
+		}
+		g.set(func() { g.shut = false })
+		if err := s.Commit(t.Context(), step); err != nil {
+			t.Errorf("with the server back: %v", err)
+		}
+	}
+}
+
+// TestStalledServerIsLeft has a server take connections and answer nothing. A load, which may take long, must not wait
+// for it longer than other calls do.
+func TestStalledServerIsLeft(t *testing.T) {
+	g := newGate(t, cluster.Migrated(t))
+	s := openAt(t, g.dsn)
+	if _, err := s.Load(t.Context(), "gpu"); err != nil {
+		t.Fatal(err)
+	}
+	g.set(func() { g.stall = true })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := s.Load(ctx, "gpu"); err == nil || ctx.Err() != nil {
+		t.Errorf("load: %v, %v", err, ctx.Err())
+	}
+	g.set(func() { g.stall = false })
+	if _, err := s.Load(t.Context(), "gpu"); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// TestReadOnlyServerIsLeft has the database take no writes for a while, as one does that another has replaced.
+func TestReadOnlyServerIsLeft(t *testing.T) {
+	dsn := cluster.Migrated(t)
+	s, c := openAt(t, dsn), connect(t, dsn)
+	f := storetest.NewFeed("gpu")
+	f.Submit(nil)
+	if err := s.Commit(t.Context(), f.Next()); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, c, "DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || quote_ident(current_database()) || ' SET default_transaction_read_only = on'; END $$")
+	exec(t, c, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+	f.Submit(nil)
+	step := f.Next()
+	if err := s.Commit(t.Context(), step); err == nil || errors.Is(err, store.ErrInDoubt) {
+		t.Errorf("on a server that takes no writes: %v", err)
+	}
+	exec(t, c, "SET default_transaction_read_only = off")
+	exec(t, c, "DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || quote_ident(current_database()) || ' RESET default_transaction_read_only'; END $$")
+	if err := s.Commit(t.Context(), step); err != nil {
+		t.Errorf("when it takes writes again: %v", err)
+	}
+}
+
+// TestRefusedStepIsNotInDoubt has the server refuse a step.
+func TestRefusedStepIsNotInDoubt(t *testing.T) {
+	s := openAt(t, cluster.Migrated(t))
+	f := storetest.NewFeed("gpu")
+	f.Row.MaxUnits = 0
+	f.Start(f.Submit(nil).TaskID)
+	if err := s.Commit(t.Context(), f.Next()); err == nil || errors.Is(err, store.ErrInDoubt) {
+		t.Errorf("a step over capacity: %v", err)
+	}
+	if _, err := s.Load(t.Context(), "gpu"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFrozenNodeIsBounded sees that the server itself ends what a node has begun that then froze.
+func TestFrozenNodeIsBounded(t *testing.T) {
+	s := openAt(t, cluster.Migrated(t))
+	for setting, want := range map[string]string{
+		"statement_timeout": "10s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "10s",
+	} {
+		if got, err := s.Setting(t.Context(), setting); err != nil || got != want {
+			t.Errorf("%s is %s, want %s: %v", setting, got, want, err)
+		}
+	}
+}
