@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 )
 
 //go:embed sqlite/*.sql postgres/*.sql
@@ -70,14 +69,6 @@ func New(db *sql.DB, d Dialect) (*Schema, error) {
 		return nil, fmt.Errorf("read migrations: %w", err)
 	}
 	options := []goose.ProviderOption{goose.WithTableName(table), goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger())}
-	if d == Postgres {
-		// Nodes may come to migrate at once; of a file the OS lock sees to that.
-		one, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
-		if err != nil {
-			return nil, fmt.Errorf("read migrations: %w", err)
-		}
-		options = append(options, goose.WithSessionLocker(one))
-	}
 	p, err := goose.NewProvider(d.goose(), db, dir, options...)
 	if err != nil {
 		return nil, fmt.Errorf("read migrations: %w", err)
@@ -157,15 +148,68 @@ func (s *Schema) Pending(ctx context.Context) ([]Migration, error) {
 
 // Up brings the database to the version that this program needs and returns what it applied.
 // A database that is ahead is left alone, with a *[MismatchError].
-func (s *Schema) Up(ctx context.Context) ([]Migration, error) {
-	if pending, err := s.Pending(ctx); err != nil || len(pending) == 0 {
+func (s *Schema) Up(ctx context.Context) (done []Migration, err error) {
+	err = s.alone(ctx, func() error {
+		if pending, err := s.Pending(ctx); err != nil || len(pending) == 0 {
+			return err
+		}
+		results, err := s.provider.Up(ctx)
+		if err != nil {
+			return fmt.Errorf("migrate up: %w", err)
+		}
+		done = s.named(results)
+		return nil
+	})
+	return done, err
+}
+
+const (
+	// lockKey is any number that nobody else on the database takes.
+	lockKey = 0x7061726b64 // parkd
+	// lockWithin is how long one waits for another who migrates, and lockRest how long between two looks.
+	lockWithin = time.Minute
+	lockRest   = 100 * time.Millisecond
+)
+
+// alone calls change while no other node migrates the same database; of a file the OS lock sees to that. The lock is a
+// transaction's and not a session's, for a pooler may give the next transaction another session; and who waits for it
+// holds none, for a pooler may have few.
+func (s *Schema) alone(ctx context.Context, change func() error) error {
+	if s.dialect != Postgres {
+		return change()
+	}
+	for began := time.Now(); ; {
+		tx, err := s.lock(ctx)
+		if err != nil {
+			return fmt.Errorf("lock the schema: %w", err)
+		}
+		if tx != nil {
+			defer func() { _ = tx.Rollback() }() // nothing was done in it
+			return change()
+		}
+		if time.Since(began) > lockWithin {
+			return fmt.Errorf("lock the schema: somebody else has been changing it for %s", lockWithin)
+		}
+		select {
+		case <-time.After(lockRest):
+		case <-ctx.Done():
+			return fmt.Errorf("lock the schema: %w", ctx.Err())
+		}
+	}
+}
+
+// lock returns a transaction that has the lock, or nil.
+func (s *Schema) lock(ctx context.Context) (*sql.Tx, error) {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
 		return nil, err
 	}
-	results, err := s.provider.Up(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("migrate up: %w", err)
+	var got bool
+	err = tx.QueryRowContext(ctx, "SELECT pg_try_advisory_xact_lock($1)", lockKey).Scan(&got)
+	if err != nil || !got {
+		return nil, errors.Join(err, tx.Rollback())
 	}
-	return s.named(results), nil
+	return tx, nil
 }
 
 // Last returns the migration that Down would take back, nil for an empty database. A database that is ahead
@@ -188,13 +232,18 @@ func (s *Schema) Last(ctx context.Context) (*Migration, error) {
 
 // Down takes the last migration back, with the data that only it had room for, and returns it; nil for an
 // empty database.
-func (s *Schema) Down(ctx context.Context) (*Migration, error) {
-	last, err := s.Last(ctx)
-	if err != nil || last == nil {
+func (s *Schema) Down(ctx context.Context) (last *Migration, err error) {
+	err = s.alone(ctx, func() error {
+		if last, err = s.Last(ctx); err != nil || last == nil {
+			return err
+		}
+		if _, err := s.provider.Down(ctx); err != nil {
+			return fmt.Errorf("migrate down: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
 		return nil, err
-	}
-	if _, err := s.provider.Down(ctx); err != nil {
-		return nil, fmt.Errorf("migrate down: %w", err)
 	}
 	return last, nil
 }
