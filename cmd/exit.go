@@ -5,11 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strings"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/client"
 	"github.com/parkd-dev/parkd/pkg/config"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -131,15 +130,10 @@ func hintFor(e *park.Error) string {
 	return ""
 }
 
-// unreachable reports whether err says that nobody answers, or that the answer broke off.
+// unreachable reports whether err says that no daemon answers, or that its answer broke off. The faults of files and
+// of listening are others, though they come from the same system calls.
 func unreachable(err error) bool {
-	if err == nil || errors.Is(err, context.Canceled) || park.CodeOf(err) != park.Internal {
-		return false
-	}
-	if _, ok := errors.AsType[net.Error](err); ok {
-		return true
-	}
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	return errors.Is(err, client.ErrUnreachable) && !errors.Is(err, context.Canceled)
 }
 
 // problem is an error under -o json: the daemon's own form, and the exit code.

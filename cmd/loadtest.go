@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/parkd-dev/parkd/pkg/loadtest"
 )
@@ -36,8 +39,13 @@ The exit code is 1 where a promise was broken.`,
   parkd loadtest --backend file --restart
   parkd loadtest --server http://127.0.0.1:7275 --pool sim`,
 		Args: cobra.NoArgs,
-		RunE: g.run(func(ctx context.Context, _ []string) error { return runLoadtest(ctx, g, o) }),
 	}
+	c.RunE = g.run(func(ctx context.Context, _ []string) error {
+		if err := o.check(c.Flags()); err != nil {
+			return err
+		}
+		return runLoadtest(ctx, g, o)
+	})
 	o.flags(c)
 	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon, exitInterrupted)
 	return c
@@ -64,6 +72,23 @@ func (o *loadtestOptions) flags(c *cobra.Command) {
 	fs.BoolVar(&o.Restart, "restart", false, "kill the own daemon in the middle and start it again")
 	fs.StringVar(&o.Report, "report", "", "write a report with plots to this HTML file")
 	fixed(c, "backend", []string{"memory", "file", "postgres"})
+}
+
+// check refuses what only the command line can tell from what was left out, and a report that could not be written
+// at the end of a long run.
+func (o *loadtestOptions) check(fs *pflag.FlagSet) error {
+	for _, name := range []string{"tasks", "speed", "duration", "work", "units", "concurrency", "batch", "nodes"} {
+		if f := fs.Lookup(name); f.Changed && (f.Value.String() == "0" || f.Value.String() == "0s") {
+			return usagef("--%s must be above 0", name)
+		}
+	}
+	if o.Report == "" {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Dir(o.Report)); err != nil {
+		return usagef("--report: %w", err)
+	}
+	return nil
 }
 
 func runLoadtest(ctx context.Context, g *globals, o loadtestOptions) error {

@@ -153,5 +153,20 @@ func (c *Client) Log(ctx context.Context, pool, id string, follow bool) (io.Read
 	if err != nil {
 		return nil, err
 	}
-	return resp.Body, nil
+	return logBody{resp.Body, ctx}, nil
+}
+
+// logBody is a log on its way: what breaks it off is told as of any other answer.
+type logBody struct {
+	io.ReadCloser
+	ctx context.Context //nolint:containedctx // of the one request that it is the answer of
+}
+
+// Read implements [io.Reader].
+func (b logBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = broken(b.ctx, err)
+	}
+	return n, err
 }

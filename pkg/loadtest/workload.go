@@ -2,7 +2,6 @@ package loadtest
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -43,7 +42,7 @@ func (o *Options) workload() (*workload, error) {
 	}
 	f, err := os.Open(o.Trace)
 	if err != nil {
-		return nil, fmt.Errorf("open the trace: %w", err)
+		return nil, refuse("the trace cannot be read: %v", err)
 	}
 	defer func() { _ = f.Close() }()
 	t, err := ReadTrace(o.Trace, f)
