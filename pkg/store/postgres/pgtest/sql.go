@@ -1,0 +1,45 @@
+package pgtest
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Exec runs statements on a connection of their own, for tests that harm a database.
+func Exec(ctx context.Context, dsn string, statements ...string) error {
+	c, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
+	for _, s := range statements {
+		if _, err := c.Exec(ctx, s); err != nil {
+			return fmt.Errorf("%.60s: %w", s, err)
+		}
+	}
+	return nil
+}
+
+// Number returns the only value of the only row that a query returns.
+func Number(ctx context.Context, dsn, query string) (n int64, err error) {
+	c, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return 0, fmt.Errorf("connect: %w", err)
+	}
+	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
+	if err := c.QueryRow(ctx, query).Scan(&n); err != nil {
+		return 0, fmt.Errorf("%.60s: %w", query, err)
+	}
+	return n, nil
+}
+
+// Through returns a DSN of a server on a unix socket with another folder for the socket.
+func Through(dsn, dir string) string {
+	return regexp.MustCompile(`host=\S+`).ReplaceAllLiteralString(dsn, "host="+dir)
+}
+
+// Socket returns the path of the socket that is meant by a folder in a DSN.
+func Socket(dir string) string { return dir + "/.s.PGSQL.5432" }
