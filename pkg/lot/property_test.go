@@ -37,6 +37,9 @@ type duel struct {
 	now     lot.Instant
 	row     park.PoolRow
 	ids     int
+	keepers []*keeper // stores that keep the pool too
+	steps   int
+	events  []park.Event
 	uniqued time.Duration // makes ends of leases differ, so that their order is one
 }
 
@@ -61,10 +64,13 @@ func (d *duel) run() {
 		"restart":  func(*rapid.T) { d.restart() },
 		"swap":     func(*rapid.T) { d.swap() },
 		"hold":     func(*rapid.T) { d.hold() },
+		"step 2":   func(*rapid.T) { d.step() }, "step 3": func(*rapid.T) { d.step() }, "step 4": func(*rapid.T) { d.step() },
+		"step 5": func(*rapid.T) { d.step() }, "step 6": func(*rapid.T) { d.step() }, "step 7": func(*rapid.T) { d.step() },
 	})
 }
 
 func (d *duel) step() {
+	d.steps++
 	d.pass()
 	ops, demand := d.ops(), d.demand()
 	// A spec is the lot's to fill in; each gets its own.
@@ -231,6 +237,10 @@ func (d *duel) keep(step *lot.Step) {
 		changed = append(changed, r)
 	}
 	d.twin.Merge(step.Row, changed, d.now)
+	d.events = append(d.events, step.Events...)
+	for _, k := range d.keepers {
+		k.keep(d, step)
+	}
 	for _, e := range step.Events {
 		if err := d.played.Apply(e); err != nil {
 			d.Fatalf("replay of %+v: %v", e, err)
@@ -319,6 +329,9 @@ func (d *duel) restart() {
 	for id, t := range d.oracle.tasks {
 		t.ttl = d.rows[id].LeaseTTL
 		t.due = d.now.Mono + t.ttl
+	}
+	for _, k := range d.keepers {
+		k.restart(d)
 	}
 	d.agree()
 }

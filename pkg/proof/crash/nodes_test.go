@@ -160,7 +160,7 @@ func (s *street) killBackends() {
 	time.Sleep(s.between(0, 60*time.Millisecond))
 	n := 1 + s.rng.IntN(4)
 	s.admin(fmt.Sprintf(`SELECT pg_terminate_backend(pid) FROM (SELECT pid FROM pg_stat_activity
-		WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY random() LIMIT %d) some`, n))
+		WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY random() LIMIT %d) AS sessions`, n))
 	s.Add("backend kills", n)
 }
 

@@ -80,7 +80,9 @@ func (s *site) settle(n *node) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	c := n.reach()
-	s.idle(ctx, c)
+	quiet, done := context.WithTimeout(ctx, time.Minute)
+	defer done()
+	s.idle(quiet, c)
 	s.ledger.mu.Lock()
 	defer s.ledger.mu.Unlock()
 	tasks := make(map[string]park.Task)
@@ -101,6 +103,7 @@ func (s *site) settle(n *node) {
 // idle waits until nothing is parked or runs.
 func (s *site) idle(ctx context.Context, c *client.Client) {
 	s.Helper()
+	var last []park.Pool
 	for {
 		pools, err := c.Pools(ctx)
 		busy := err != nil
@@ -111,9 +114,26 @@ func (s *site) idle(ctx context.Context, c *client.Client) {
 			return
 		}
 		if ctx.Err() != nil {
-			s.Fatalf("not all tasks end: %+v %v", pools, err)
+			s.unended(c)
+			s.Fatalf("not all tasks end: %+v %v", last, err)
 		}
+		last = pools
 		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// unended logs the tasks that do not end.
+func (s *site) unended(c *client.Client) {
+	for pool := range s.pools {
+		for _, status := range []park.Status{park.Running, park.Queued} {
+			page, err := c.Tasks(context.Background(), pool, park.TaskQuery{Status: status, Limit: 20})
+			for _, t := range page.Tasks {
+				s.Logf("%+v", t)
+			}
+			if err != nil {
+				s.Log(err)
+			}
+		}
 	}
 }
 
