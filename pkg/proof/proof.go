@@ -21,6 +21,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/signal"
 	"strconv"
 	"sync"
 	"testing"
@@ -62,7 +63,28 @@ func Begin(t testing.TB, name string) *Campaign {
 		c.until = c.began.Add(time.Duration(secs) * time.Second)
 	}
 	t.Cleanup(c.end)
+	c.heed()
 	return c
+}
+
+// heed has an interrupt end the campaign early but in order: what it started is stopped, and what it did is written down.
+func (c *Campaign) heed() {
+	signals, over := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, os.Interrupt)
+	c.Cleanup(func() {
+		signal.Stop(signals)
+		close(over)
+	})
+	go func() {
+		select {
+		case <-signals:
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.until = c.began
+			c.line.Notes = append(c.line.Notes, "interrupted")
+		case <-over:
+		}
+	}()
 }
 
 // Target returns how many of what are asked for: few in an ordinary test run, and so many in the two forms.

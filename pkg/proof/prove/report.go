@@ -1,0 +1,176 @@
+package main
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"text/template"
+
+	"github.com/parkd-dev/parkd/pkg/proof"
+)
+
+//go:embed reliability.md.tmpl
+var page string
+
+// row is one count of one campaign in the report.
+type row struct {
+	Campaign string
+	What     string
+	Asked    string
+	Done     string
+	Broken   string
+	Seconds  string
+}
+
+type facts struct {
+	Machine string
+	Date    string
+	Form    string
+	Rows    []row
+	Also    []string // what the campaigns counted besides
+	Seeds   []string
+	Skipped []string
+	Notes   []string
+	Broken  int
+	Minutes string
+}
+
+// report makes the page of a log.
+func report(log, to string) error {
+	f, err := os.Open(log)
+	if err != nil {
+		return err
+	}
+	lines, err := proof.Read(f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	b, err := render(lines)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, 0o644) //nolint:gosec // a page of the documentation
+}
+
+func render(lines []proof.Line) ([]byte, error) {
+	t, err := template.New("page").Parse(page)
+	if err != nil {
+		return nil, err
+	}
+	fs := factsOf(lines)
+	fs.Machine = machine()
+	var b bytes.Buffer
+	err = t.Execute(&b, fs)
+	return b.Bytes(), err
+}
+
+func factsOf(lines []proof.Line) facts {
+	var fs facts
+	var seconds float64
+	for _, l := range merge(lines) {
+		seconds += l.Seconds
+		fs.Broken += l.Broken
+		fs.Form = l.Form
+		fs.Date = max(fs.Date, l.At)
+		if l.Skipped != "" {
+			fs.Skipped = append(fs.Skipped, fmt.Sprintf("`%s`: %s", l.Campaign, l.Skipped))
+		}
+		if len(l.Seeds) > 0 {
+			fs.Seeds = append(fs.Seeds, fmt.Sprintf("`%s` %s", l.Campaign, strings.Join(l.Seeds, ", ")))
+		}
+		for _, n := range l.Notes {
+			fs.Notes = append(fs.Notes, fmt.Sprintf("`%s`: %s", l.Campaign, n))
+		}
+		fs.Rows = append(fs.Rows, rows(l)...)
+		if also := besides(l); also != "" {
+			fs.Also = append(fs.Also, fmt.Sprintf("`%s`: %s", l.Campaign, also))
+		}
+	}
+	fs.Minutes = fmt.Sprintf("%.0f", seconds/60)
+	return fs
+}
+
+// merge puts the lines of one campaign together, in the order in which campaigns come first.
+func merge(lines []proof.Line) (merged []proof.Line) {
+	for _, l := range lines {
+		i := slices.IndexFunc(merged, func(m proof.Line) bool { return m.Campaign == l.Campaign })
+		if i < 0 {
+			merged = append(merged, l)
+			continue
+		}
+		m := &merged[i]
+		m.Counts, m.Asked = sum(m.Counts, l.Counts), sum(m.Asked, l.Asked)
+		m.Broken, m.Seconds, m.At, m.Form = m.Broken+l.Broken, m.Seconds+l.Seconds, max(m.At, l.At), l.Form
+		m.Seeds, m.Notes = append(m.Seeds, l.Seeds...), append(m.Notes, l.Notes...)
+	}
+	return merged
+}
+
+func sum(a, b map[string]int64) map[string]int64 {
+	if a == nil {
+		return b
+	}
+	for what, n := range b {
+		a[what] += n
+	}
+	return a
+}
+
+// rows returns a row for each count that was asked for.
+func rows(l proof.Line) (all []row) {
+	for _, what := range sorted(l.Asked) {
+		r := row{Campaign: l.Campaign, What: what, Asked: thousands(l.Asked[what]), Done: thousands(l.Counts[what])}
+		if len(all) == 0 {
+			r.Broken, r.Seconds = thousands(int64(l.Broken)), fmt.Sprintf("%.0f", l.Seconds)
+		}
+		if l.Skipped != "" {
+			r.Done = "not here"
+		}
+		all = append(all, r)
+	}
+	if len(all) == 0 {
+		all = append(all, row{Campaign: l.Campaign, Broken: thousands(int64(l.Broken)), Seconds: fmt.Sprintf("%.0f", l.Seconds)})
+	}
+	return all
+}
+
+func besides(l proof.Line) string {
+	var all []string
+	for _, what := range sorted(l.Counts) {
+		if _, asked := l.Asked[what]; !asked && l.Counts[what] != 0 {
+			all = append(all, thousands(l.Counts[what])+" "+what)
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+func sorted(m map[string]int64) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// thousands writes 1234567 as 1,234,567.
+func thousands(n int64) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+func machine() string {
+	kind := runtime.GOOS + "/" + runtime.GOARCH
+	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		kind += ", Linux " + strings.TrimSpace(string(b))
+	}
+	return fmt.Sprintf("%s, %d cores, %s", kind, runtime.NumCPU(), runtime.Version())
+}
