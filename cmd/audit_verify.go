@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -23,8 +24,10 @@ func newAuditVerifyCommand(g *globals) *cobra.Command {
 		Use:   "verify [flags]",
 		Short: "Replay the audit log and check every rule",
 		Long: `Plays each pool's audit log again, with a program that shares nothing with the scheduler, and checks that no
-start ever took more units than the pool had, that every task's life is a legal one, that nothing is missing
-from the log, and that it ends where the pool stands now. The first offence ends it with exit code 1.
+start ever took more units than the pool had, that no more tasks were parked than it has room for, that every
+task's life is a legal one and ends once, that nothing is missing from the log, and that it ends where the pool
+stands now. Then it looks for the one message that each ended task with a mailbox key leaves. The first offence
+ends it with exit code 1, and is told with the rev at which it happened.
 
 A log whose oldest events were pruned, or that is read with --since, is checked as far as it goes.`,
 		Example: "  parkd audit verify\n  parkd audit verify --pool gpu -o json",
@@ -46,8 +49,11 @@ A log whose oldest events were pruned, or that is read with --since, is checked 
 // verdict is what the replay of one pool found.
 type verdict struct {
 	replay.Summary
-	OK      bool   `json:"ok"`
-	Offence string `json:"offence,omitempty"`
+	OK      bool        `json:"ok"`
+	Offence string      `json:"offence,omitempty"`
+	Rule    replay.Rule `json:"rule,omitempty"` // that was broken first
+	Rev     int64       `json:"rev,omitempty"`  // at which it was
+	TaskID  string      `json:"taskId,omitempty"`
 }
 
 type verdictPage struct {
@@ -70,7 +76,7 @@ func runAuditVerify(ctx context.Context, g *globals, svc park.Service, o verifyO
 	var first error
 	for _, p := range pools {
 		q.PoolID = p.PoolID
-		v, err := verify(ctx, svc, p.PoolID, q)
+		v, err := verify(ctx, svc, p.PoolID, q, g.now())
 		if _, found := errors.AsType[*replay.Offence](err); err != nil && !found {
 			return err
 		}
@@ -88,21 +94,26 @@ func runAuditVerify(ctx context.Context, g *globals, svc park.Service, o verifyO
 	return nil
 }
 
-// verify replays the log of one pool up to its first offence.
-func verify(ctx context.Context, svc park.Service, pool string, q park.AuditQuery) (verdict, error) {
+// verify replays the log of one pool up to its first offence, and looks into its mailboxes.
+func verify(ctx context.Context, svc park.Service, pool string, q park.AuditQuery, now time.Time) (verdict, error) {
 	start, err := startingLimits(ctx, svc, pool, q)
 	if err != nil {
 		return verdict{}, err
 	}
 	played := replay.New(start)
-	err = eachEvent(ctx, svc, q, 0, func(e park.Event) error { return played.Apply(e) })
-	if err == nil {
+	if err = playOn(ctx, svc, played, &q); err == nil {
 		err = played.Finish()
+	}
+	if err == nil {
+		err = verifyEnd(ctx, svc, played, q)
+	}
+	if err == nil {
+		err = verifyMail(ctx, svc, pool, q.Since, now)
 	}
 	v := verdict{Summary: played.Summary(), OK: err == nil}
 	v.PoolID = pool
-	if err != nil {
-		v.Offence = err.Error()
+	if o, ok := errors.AsType[*replay.Offence](err); ok {
+		v.Offence, v.Rule, v.Rev, v.TaskID = o.Error(), o.Rule, o.Rev, o.TaskID
 	}
 	return v, err
 }

@@ -21,6 +21,7 @@ const (
 	RuleCapacity Rule = "capacity" // no start takes the units in use above the pool's capacity
 	RuleDepth    Rule = "depth"    // no fresh submission is parked beyond the pool's queue depth
 	RuleState    Rule = "state"    // a paused pool starts nothing, a draining one accepts nothing
+	RuleEnd      Rule = "end"      // the log ends where the pool stands
 	RuleLimits   Rule = "limits"   // a change of a limit starts from the limit's value
 )
 

@@ -114,6 +114,23 @@ func (p *Pool) Finish() error {
 	return nil
 }
 
+// EndsAt returns an *[Offence] where the pool as it stands now is not what the log has led to. A partial log, which
+// leads to no certain state, offends in nothing.
+func (p *Pool) EndsAt(now park.Pool) error {
+	if !p.begun || p.partial {
+		return nil
+	}
+	last := park.Event{Rev: p.state.Rev}
+	p.now = nil
+	s := p.state
+	if s.Used != now.UsedUnits || s.Queued != now.QueueDepth || s.Running != now.Running {
+		p.offend(&last, RuleEnd, "the log ends with %d units in use, %d parked and %d running, but the pool has %d, %d and %d",
+			s.Used, s.Queued, s.Running, now.UsedUnits, now.QueueDepth, now.Running)
+		return p.now
+	}
+	return nil
+}
+
 // Run plays a whole log of one pool and returns it with the first offence, as [Pool.Apply] would, or nil.
 func Run(l Limits, events []park.Event) (*Pool, error) {
 	p := New(l)
