@@ -77,12 +77,10 @@ func (s *site) sim(id string, units int, box string) offer {
 // settle lets everything end and checks what the daemon remembers against the ledger and the witnesses.
 func (s *site) settle(n *node) {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	c := n.reach()
-	quiet, done := context.WithTimeout(ctx, time.Minute)
-	defer done()
-	s.idle(quiet, c)
+	s.idle(ctx, c)
 	s.ledger.mu.Lock()
 	defer s.ledger.mu.Unlock()
 	tasks := make(map[string]park.Task)
@@ -100,24 +98,28 @@ func (s *site) settle(n *node) {
 	s.Add("refused", len(s.ledger.refused))
 }
 
-// idle waits until nothing is parked or runs.
+// patience is how long nothing may move while tasks are parked or run.
+const patience = time.Minute
+
+// idle waits until nothing is parked or runs. However much there is to do, it has to become less.
 func (s *site) idle(ctx context.Context, c *client.Client) {
 	s.Helper()
-	var last []park.Pool
+	least, moved := int64(-1), time.Now()
 	for {
 		pools, err := c.Pools(ctx)
-		busy := err != nil
+		var left int64
 		for _, p := range pools {
-			busy = busy || p.QueueDepth > 0 || p.Running > 0
+			left += int64(p.QueueDepth + p.Running)
 		}
-		if !busy {
+		switch {
+		case err == nil && left == 0:
 			return
-		}
-		if ctx.Err() != nil {
+		case err == nil && (least < 0 || left < least):
+			least, moved = left, time.Now()
+		case time.Since(moved) > patience:
 			s.unended(c)
-			s.Fatalf("not all tasks end: %+v %v", last, err)
+			s.Fatalf("not all tasks end: %+v %v", pools, err)
 		}
-		last = pools
 		time.Sleep(20 * time.Millisecond)
 	}
 }

@@ -98,7 +98,7 @@ func (s *street) offer(who int) {
 			o = s.work("w-"+strconv.Itoa(i), 1+i%2, time.Duration(10+i%7*40)*time.Millisecond)
 		}
 		for at := i; s.ctx.Err() == nil; at++ {
-			call, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+			call, cancel := context.WithTimeout(context.Background(), time.Second)
 			err := s.ledger.submit(call, s.nodes[at%len(s.nodes)].reach(), o)
 			cancel()
 			if err == nil || i%2 == 0 && park.CodeOf(err) == park.StorageUnavailable {
@@ -106,7 +106,11 @@ func (s *street) offer(who int) {
 			}
 			pause(s.ctx, 20*time.Millisecond)
 		}
-		pause(s.ctx, 10*time.Millisecond)
+		rest := 10 * time.Millisecond
+		if who == 0 {
+			rest = 80 * time.Millisecond // about as long as a witness keeps others out
+		}
+		pause(s.ctx, rest)
 	}
 }
 
