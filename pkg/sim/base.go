@@ -1,0 +1,309 @@
+package sim
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+// base is a model of the database: what the stores of parkd promise, in the simplest form, with the same answers to
+// the same questions. Its steps are kept, so that it can be put back to an earlier one.
+type base struct {
+	pools  map[string]*table
+	steps  []*store.Step // in the order of their commits, over all pools
+	boxes  map[box][]*letter
+	mailed map[string]*letter // by task
+	letter int64
+	events []park.Event
+	known  map[string]bool  // events by id
+	nodes  map[string]int64 // counters of the living
+	dead   map[string]bool
+	leases map[string]store.Kept
+	// logged is told of events, and committed of steps, in order; and again from the beginning after a return to an
+	// earlier step, which returned is told of.
+	logged    func([]park.Event)
+	committed func(*store.Step)
+	returned  func()
+}
+
+type box struct{ tenant, key string }
+
+type letter struct {
+	park.Message
+	number  int64
+	trimmed bool
+}
+
+// table is one pool's rows.
+type table struct {
+	row   park.PoolRow
+	tasks map[string]*park.Record
+	order []*park.Record // by submission
+	noted []note         // of the step that led to each rev, from rev 1 on
+}
+
+type note struct {
+	id      string
+	touched []string
+}
+
+func newBase() *base {
+	b := &base{logged: func([]park.Event) {}, committed: func(*store.Step) {}, returned: func() {}}
+	b.reset()
+	b.nodes, b.dead, b.leases = make(map[string]int64), make(map[string]bool), make(map[string]store.Kept)
+	return b
+}
+
+func (b *base) reset() {
+	b.pools, b.boxes, b.mailed = make(map[string]*table), make(map[box][]*letter), make(map[string]*letter)
+	b.steps, b.events, b.known = nil, nil, make(map[string]bool)
+}
+
+// back returns to the state after the first n steps.
+func (b *base) back(n int) {
+	steps := b.steps[:n:n]
+	b.reset()
+	b.returned()
+	for _, s := range steps {
+		if err := b.commit(s, true); err != nil {
+			panic(fmt.Sprintf("sim: a step that was done before: %v", err))
+		}
+	}
+}
+
+func (b *base) table(pool string) *table {
+	t := b.pools[pool]
+	if t == nil {
+		t = &table{tasks: make(map[string]*park.Record)}
+		b.pools[pool] = t
+	}
+	return t
+}
+
+// commit does a step, or says why not. again is for one that is done for the second time, after a return.
+func (b *base) commit(s *store.Step, again bool) error {
+	if s.Node != "" && !again && b.nodes[s.Node] == 0 {
+		return store.ErrDead
+	}
+	t := b.table(s.PoolID)
+	if t.row.Rev != s.Row.Rev-1 {
+		if done := s.Row.Rev - 1; done >= 0 && done < int64(len(t.noted)) && t.noted[done].id == s.ID {
+			return nil
+		}
+		return t.since(s.Row.Rev - 1)
+	}
+	if err := t.check(s); err != nil {
+		return err
+	}
+	b.apply(t, s)
+	b.steps = append(b.steps, s)
+	b.committed(s)
+	return nil
+}
+
+func (t *table) check(s *store.Step) error {
+	if s.ID == "" {
+		return errors.New("a step needs an id")
+	}
+	for i := range s.Inserts {
+		if t.tasks[s.Inserts[i].TaskID] != nil {
+			return fmt.Errorf("insert task %s: there is one already", s.Inserts[i].TaskID)
+		}
+	}
+	for i := range s.Updates {
+		if t.tasks[s.Updates[i].TaskID] == nil {
+			return fmt.Errorf("update task %s: there is no such task", s.Updates[i].TaskID)
+		}
+	}
+	return nil
+}
+
+func (b *base) apply(t *table, s *store.Step) {
+	t.row = s.Row
+	t.row.LastStep = s.ID
+	n := note{id: s.ID}
+	for i := range s.Inserts {
+		r := s.Inserts[i]
+		t.tasks[r.TaskID] = &r
+		t.order = append(t.order, &r)
+		n.touched = append(n.touched, r.TaskID)
+	}
+	for i := range s.Updates {
+		t.tasks[s.Updates[i].TaskID].State = s.Updates[i].State
+		n.touched = append(n.touched, s.Updates[i].TaskID)
+	}
+	t.noted = append(t.noted, n)
+	b.deliver(s.Messages)
+	b.append(s.Events)
+}
+
+func (b *base) append(events []park.Event) {
+	for i := range events {
+		if b.known[events[i].EventID] {
+			continue
+		}
+		b.known[events[i].EventID] = true
+		b.events = append(b.events, events[i])
+		b.logged(events[i : i+1])
+	}
+}
+
+// since tells what came after a rev.
+func (t *table) since(rev int64) *store.Conflict {
+	c := &store.Conflict{Row: t.row}
+	if rev > t.row.Rev || rev < 0 || t.row.Rev-rev > 64 {
+		c.Reload = true
+		return c
+	}
+	seen := make(map[string]bool)
+	for _, n := range t.noted[rev:] {
+		for _, id := range n.touched {
+			if !seen[id] {
+				seen[id] = true
+				c.Changed = append(c.Changed, light(t.tasks[id]))
+			}
+		}
+	}
+	return c
+}
+
+// light returns a record without what scheduling does not need.
+func light(r *park.Record) park.Record {
+	l := *r
+	l.Payload, l.Command, l.WorkDir, l.Result = nil, nil, "", nil
+	return l
+}
+
+func (b *base) load(pool string) store.Snapshot {
+	t := b.pools[pool]
+	if t == nil {
+		return store.Snapshot{}
+	}
+	s := store.Snapshot{Row: t.row}
+	for _, r := range t.order {
+		if !r.Status.Ended() {
+			s.Tasks = append(s.Tasks, light(r))
+		}
+	}
+	return s
+}
+
+func (b *base) records(pool string, ids []string) (found []park.Record) {
+	t := b.pools[pool]
+	if t == nil {
+		return nil
+	}
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
+		if r := t.tasks[id]; r != nil {
+			found = append(found, *r)
+		}
+	}
+	return found
+}
+
+func (b *base) deliver(messages []park.Message) {
+	for i := range messages {
+		m := &messages[i]
+		if b.mailed[m.TaskID] != nil {
+			continue
+		}
+		b.letter++
+		l := &letter{Message: *m, number: b.letter}
+		b.mailed[m.TaskID] = l
+		k := box{m.Tenant, m.Key}
+		b.boxes[k] = append(b.boxes[k], l)
+	}
+}
+
+func (b *base) messages(q park.MailboxQuery) (found []park.Message, err error) {
+	after, err := number(q.After)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range b.boxes[box{q.Tenant, q.Key}] {
+		if l.number > after && !l.trimmed && !l.CreatedAt.Before(q.Since.Time) && len(found) < q.Limit {
+			m := l.Message
+			m.ID = strconv.FormatInt(l.number, 10)
+			found = append(found, m)
+		}
+	}
+	return found, nil
+}
+
+func (b *base) trim(tenant, key, upTo string) error {
+	last, err := number(upTo)
+	if err != nil {
+		return err
+	}
+	for _, l := range b.boxes[box{tenant, key}] {
+		l.trimmed = l.trimmed || l.number <= last
+	}
+	return nil
+}
+
+func number(id string) (int64, error) {
+	if id == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(id, 10, 64)
+	if err != nil {
+		return 0, park.Errorf(park.InvalidRequest, "a message's id must be a number, not %q", id)
+	}
+	return n, nil
+}
+
+func (b *base) read(q park.AuditQuery) (found []park.Event) {
+	past := q.Cursor == ""
+	for i := range b.events {
+		e := &b.events[i]
+		if past && len(found) < q.Limit && (q.PoolID == "" || q.PoolID == e.PoolID) && (q.TaskID == "" || q.TaskID == e.TaskID) {
+			found = append(found, *e)
+		}
+		past = past || e.EventID == q.Cursor
+	}
+	return found
+}
+
+func (b *base) beat(node string) (map[string]int64, error) {
+	if b.dead[node] {
+		return nil, store.ErrDead
+	}
+	b.nodes[node]++
+	return maps.Clone(b.nodes), nil
+}
+
+func (b *base) bury(node string, counter int64) bool {
+	if c := b.nodes[node]; c == 0 || c != counter {
+		return false
+	}
+	delete(b.nodes, node)
+	b.dead[node] = true
+	return true
+}
+
+func (b *base) leave(node string) {
+	delete(b.nodes, node)
+	delete(b.dead, node)
+}
+
+func (b *base) keep(k store.Kept) {
+	key := k.PoolID + "/" + k.TaskID
+	k.Counter = b.leases[key].Counter + 1
+	b.leases[key] = k
+}
+
+func (b *base) kept(pool string, tasks []string) (found []store.Kept) {
+	for _, id := range tasks {
+		if k, ok := b.leases[pool+"/"+id]; ok {
+			found = append(found, k)
+		}
+	}
+	slices.SortFunc(found, func(a, b store.Kept) int { return cmp.Compare(a.TaskID, b.TaskID) })
+	return found
+}

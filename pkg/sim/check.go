@@ -1,0 +1,302 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/replay"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+// Violation is a promise that was broken.
+type Violation struct {
+	Promise string
+	At      time.Duration // since the beginning of the history
+	Detail  string
+}
+
+// Error implements error.
+func (v *Violation) Error() string {
+	return fmt.Sprintf("promise %q broken after %s: %s", v.Promise, v.At.Round(time.Microsecond), v.Detail)
+}
+
+// checker holds every step of the database and every process against the promises. It shares no code with the
+// scheduler: what it knows of tasks is what their clients sent, what it knows of pools is their logs.
+type checker struct {
+	*history
+	logs  map[string]*replay.Pool
+	lines map[string]*queue
+	known map[string]*job
+	live  map[string]*crowd // processes, by pool
+
+	granted map[run]time.Duration // when runs were given their units
+	revoked map[run]bool          // those that were ended while their worker could not know
+
+	restored int // how often the database was put back
+}
+
+// run is one attempt at a task.
+type run struct {
+	task    string
+	attempt int
+}
+
+// crowd is the processes that are alive for a pool.
+type crowd struct {
+	shims []*shim
+	units int64
+	// limits are the capacities of late: what began under a larger one runs on under a smaller.
+	limits []limit
+}
+
+type limit struct {
+	from  time.Duration
+	units int64
+}
+
+func newChecker(h *history) *checker {
+	c := &checker{history: h, known: make(map[string]*job), live: make(map[string]*crowd)}
+	for _, s := range h.plan.pools {
+		c.live[s.ID] = &crowd{limits: []limit{{0, s.MaxUnits}}}
+	}
+	for _, j := range h.jobs {
+		c.known[j.sub.TaskID] = j
+	}
+	c.forget()
+	return c
+}
+
+// forget begins anew, for a database that went back.
+func (c *checker) forget() {
+	c.granted, c.revoked = make(map[run]time.Duration), make(map[run]bool)
+	c.logs, c.lines = make(map[string]*replay.Pool), make(map[string]*queue)
+	for _, s := range c.plan.pools {
+		p := replay.New(replay.Limits{MaxUnits: s.MaxUnits, MaxQueueDepth: s.MaxQueueDepth})
+		p.KeepEnds()
+		c.logs[s.ID], c.lines[s.ID] = p, newQueue()
+	}
+}
+
+// logged plays events.
+func (c *checker) logged(events []park.Event) {
+	for i := range events {
+		e := &events[i]
+		if err := c.logs[e.PoolID].Apply(*e); err != nil {
+			c.fail("replay", "%v", err)
+		}
+		if c.lines != nil {
+			if why := c.lines[e.PoolID].play(e, c.known[e.TaskID]); why != "" {
+				c.fail("order", "rev %d: %s", e.Rev, why)
+			}
+		}
+		if c.opt.timeline {
+			c.note("event", "%s rev %d %s %s run %d node %s %s", e.PoolID, e.Rev, e.Action, e.TaskID, e.Attempt, e.Node, e.Detail)
+		}
+		if e.Action == park.ActStart {
+			c.granted[run{e.TaskID, e.Attempt}] = c.now
+		}
+		c.deadline(e)
+		c.excuse(e)
+		c.mixText(e.EventID)
+		c.mixText(string(e.Action))
+		c.mixText(e.TaskID)
+	}
+}
+
+// excuse lets the process of a leased task be that was cancelled or timed out: its worker hears of it when it next keeps
+// the lease, and the units are given away at once.
+func (c *checker) excuse(e *park.Event) {
+	switch {
+	case e.Action == park.ActCancel, e.Action == park.ActFail:
+	case e.Action == park.ActRequeue && strings.Contains(string(e.Detail), park.ReasonTimeout):
+	default:
+		return
+	}
+	r := run{e.TaskID, e.Attempt}
+	c.revoked[r] = true
+	for _, s := range c.live[e.PoolID].shims {
+		s.excused = s.excused || s.leased && r == run{s.task, s.attempt}
+	}
+}
+
+// forgive takes note that what the database had since its last backup is gone.
+func (c *checker) forgive() {
+	for _, j := range c.jobs {
+		if t := c.base.pools[j.pool]; t == nil || t.tasks[j.sub.TaskID] == nil {
+			j.acked = false
+		}
+	}
+	for _, w := range c.live {
+		for _, s := range w.shims {
+			s.excused = true
+		}
+	}
+	c.restored++
+}
+
+// deadline checks that a first start comes in time.
+func (c *checker) deadline(e *park.Event) {
+	if j := c.known[e.TaskID]; e.Action == park.ActStart && e.Attempt == 1 && j != nil {
+		if d := j.sub.Deadline; !d.IsZero() && !e.At.Before(d.Time) {
+			c.fail("deadline", "task %s started at %s, its deadline was %s", e.TaskID, e.At, d)
+		}
+	}
+}
+
+// committed checks a step's rows.
+func (c *checker) committed(s *store.Step) {
+	state := c.logs[s.PoolID].State()
+	if len(s.Events) > 0 && (state.Used != s.Row.Used || state.Queued != s.Row.Queued || state.Rev != s.Row.Rev) {
+		c.fail("accounting", "pool %s says rev %d, %d units, %d parked; its log says %d, %d, %d",
+			s.PoolID, s.Row.Rev, s.Row.Used, s.Row.Queued, state.Rev, state.Used, state.Queued)
+	}
+	crowd := c.live[s.PoolID]
+	if last := &crowd.limits[len(crowd.limits)-1]; last.units != s.Row.MaxUnits {
+		crowd.limits = append(crowd.limits, limit{c.now, s.Row.MaxUnits})
+	}
+	for i := range s.Updates {
+		u := &s.Updates[i]
+		if u.State.Status == park.Completed {
+			var r result
+			if json.Unmarshal(u.State.Result, &r) != nil || r.Task != u.TaskID || r.Attempt != u.State.Attempt {
+				c.fail("fence", "task %s completed in run %d with the result %s", u.TaskID, u.State.Attempt, u.State.Result)
+			}
+		}
+	}
+}
+
+// began checks the processes that are alive with a new one.
+func (c *checker) began(s *shim) {
+	if c.opt.timeline {
+		c.note("process", "%s begins %s run %d, %d units", s.machine.name, s.task, s.attempt, s.units)
+	}
+	r := run{s.task, s.attempt}
+	s.granted, s.excused = c.granted[r], s.leased && c.revoked[r]
+	w := c.live[s.pool]
+	for _, o := range w.shims {
+		if o.task == s.task && c.inUse(o) && c.inUse(s) {
+			c.fail("one run", "task %s runs on %s (run %d) and on %s (run %d) at once", s.task, o.machine.name, o.attempt, s.machine.name, s.attempt)
+		}
+	}
+	w.shims = append(w.shims, s)
+	w.units += s.units
+	c.measure(s.pool)
+}
+
+// measure compares what runs with the most that was allowed since the oldest of it was given its units.
+func (c *checker) measure(pool string) {
+	w := c.live[pool]
+	var used int64
+	oldest := c.now
+	for _, o := range w.shims {
+		if c.inUse(o) {
+			used += o.units
+			oldest = min(oldest, o.granted)
+		}
+	}
+	var most int64
+	for i, l := range w.limits {
+		if i+1 == len(w.limits) || w.limits[i+1].from >= oldest {
+			most = max(most, l.units)
+		}
+	}
+	if used > most {
+		c.fail("capacity", "processes of pool %s use %d units of %d", pool, used, most)
+	}
+}
+
+// inUse reports whether a process uses its units, by the fault model: one on a machine that is suspended does not, and
+// one on a machine that woke has the time until its daemon has looked around.
+func (c *checker) inUse(s *shim) bool {
+	m := s.machine
+	return !s.excused && !m.suspended && (m.woke == 0 || m.boot()-m.woke > nodeTTL/10+callTimeout/2+killGrace+50*time.Millisecond)
+}
+
+func (c *checker) ended(s *shim) {
+	w := c.live[s.pool]
+	for i, o := range w.shims {
+		if o == s {
+			w.shims = append(w.shims[:i], w.shims[i+1:]...)
+			w.units -= s.units
+			break
+		}
+	}
+	if c.opt.timeline {
+		c.note("process", "%s ends %s run %d, by itself %t", s.machine.name, s.task, s.attempt, s.done)
+	}
+}
+
+// settled reports whether every accepted task has ended.
+func (c *checker) settled() bool {
+	for _, j := range c.jobs {
+		if t := c.base.pools[j.pool]; t == nil || t.tasks[j.sub.TaskID] == nil || !t.tasks[j.sub.TaskID].Status.Ended() {
+			if j.acked || t != nil && t.tasks[j.sub.TaskID] != nil {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// last checks what must hold when all is over.
+func (c *checker) last() {
+	for id, p := range c.logs {
+		if err := p.Finish(); err != nil {
+			c.fail("replay", "%v", err)
+		}
+		if s := p.State(); s.Used != 0 || s.Queued != 0 {
+			c.fail("liveness", "pool %s still has %d units in use and %d parked", id, s.Used, s.Queued)
+		}
+	}
+	for _, j := range c.jobs {
+		c.lastOf(j)
+	}
+	for _, n := range c.nodes {
+		if n.eng == nil {
+			c.fail("liveness", "%s is not open", n.name)
+			continue
+		}
+		pools, _ := n.eng.Pools(context.Background())
+		for _, p := range pools {
+			if p.Halted != "" {
+				c.fail("halted", "%s, pool %s: %s", n.name, p.PoolID, p.Halted)
+			}
+		}
+	}
+}
+
+// lastOf checks one task's end and its message.
+func (c *checker) lastOf(j *job) {
+	id := j.sub.TaskID
+	end, ended := c.logs[j.pool].Ends()[id]
+	switch {
+	case j.acked && !ended:
+		c.fail("durable", "task %s was accepted and has no end", id)
+	case !ended:
+		return
+	}
+	m := c.base.mailed[id]
+	switch {
+	case (m != nil) != (j.sub.MailboxKey.Key != ""):
+		c.fail("one message", "task %s ended (%s); its mailbox is %q, its message %v", id, end.Action, j.sub.MailboxKey.Key, m)
+	case m != nil && (statusOf(end.Action) != m.Status || m.Key != j.sub.MailboxKey.Key):
+		c.fail("one message", "task %s: %s, but its message in %q says %s", id, end.Action, m.Key, m.Status)
+	}
+}
+
+func statusOf(a park.Action) park.Status {
+	switch a {
+	case park.ActComplete:
+		return park.Completed
+	case park.ActFail:
+		return park.Failed
+	case park.ActExpire:
+		return park.Expired
+	default:
+		return park.Dropped
+	}
+}

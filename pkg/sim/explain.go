@@ -1,0 +1,72 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// tail is how many lines of a timeline are told.
+const tail = 60
+
+// Explain runs a history that broke a promise again and again, with ever fewer kinds of faults, and tells of the
+// smallest one that still breaks one: how to run it, what was broken, and what came before.
+func Explain(o Options) string {
+	o.Timeline = false
+	r := Run(o)
+	if r.Err == nil {
+		return fmt.Sprintf("seed %d breaks no promise", o.Seed)
+	}
+	for _, k := range Kinds() {
+		if slices.Contains(o.Without, k) {
+			continue
+		}
+		less := o
+		less.Without = append(slices.Clone(o.Without), k)
+		if same(Run(less).Err, r.Err) {
+			o = less
+		}
+	}
+	o.Timeline = true
+	r = Run(o)
+	var b strings.Builder
+	fmt.Fprintf(&b, "seed %d, without %q: %v\n", o.Seed, o.Without, r.Err)
+	lines := r.Timeline
+	if task := taskOf(r.Err.Error()); task != "" {
+		lines = about(lines, task)
+	}
+	for _, l := range lines[max(0, len(lines)-tail):] {
+		b.WriteString(l)
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// same reports whether two histories broke the same promise.
+func same(a, b error) bool {
+	v, ok := errors.AsType[*Violation](a)
+	w, also := errors.AsType[*Violation](b)
+	return ok && also && v.Promise == w.Promise
+}
+
+// taskOf finds the first task that a violation names.
+func taskOf(text string) string {
+	_, rest, found := strings.Cut(text, "task ")
+	if !found {
+		return ""
+	}
+	id, _, _ := strings.Cut(rest, " ")
+	return strings.TrimRight(id, ":;,")
+}
+
+// about keeps the lines on a task, and those on faults.
+func about(lines []string, task string) (kept []string) {
+	for _, l := range lines {
+		fields := strings.Fields(l)
+		if slices.Contains(fields, task) || fields[1] != "event" && fields[1] != "process" {
+			kept = append(kept, l)
+		}
+	}
+	return kept
+}

@@ -1,0 +1,249 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+// callTimeout is how long a store waits for its database before it asks again, in the ratio to a node's TTL that the
+// real one has; tries is how often it asks.
+const (
+	callTimeout = time.Second
+	tries       = 3
+)
+
+var (
+	errNoReply = errors.New("the database does not answer")
+	errFull    = errors.New("the disk is full")
+)
+
+// link is a node's way to the database: a [store.Store] whose calls are messages, which chance may lose, repeat, delay
+// and let overtake each other, in each direction for itself.
+type link struct {
+	*history
+	life *life
+	node *node
+}
+
+var _ interface {
+	store.Store
+	store.Shared
+} = (*link)(nil)
+
+// call asks the database once or more often, and waits for its answer.
+func call[T any](ctx context.Context, l *link, write bool, op func() (T, error)) (v T, err error) {
+	for range tries {
+		if ctx.Err() != nil {
+			return v, ctx.Err()
+		}
+		var answered bool
+		ask := func() {
+			if write && l.full() {
+				l.reply(func() { err, answered = errFull, true })
+				return
+			}
+			got, failed := op()
+			if errors.Is(failed, errNoReply) {
+				return
+			}
+			l.reply(func() { v, err, answered = got, failed, true })
+		}
+		l.ask(ask)
+		l.life.pause(callTimeout, func() bool { return answered || ctx.Err() != nil })
+		switch {
+		case answered:
+			return v, err
+		case ctx.Err() != nil:
+			return v, ctx.Err()
+		}
+	}
+	return v, errNoReply
+}
+
+// full reports whether the database cannot write now.
+func (l *link) full() bool {
+	if l.faults.full && l.now < l.fullUntil {
+		l.count("disk full")
+		return true
+	}
+	return false
+}
+
+// ask sends a request: it arrives later, perhaps never, perhaps twice.
+func (l *link) ask(arrive func()) {
+	if l.node.deaf.out {
+		l.count("partition")
+		return
+	}
+	n := l.copies("request")
+	for range n {
+		l.after(l.latency(), nil, func() {
+			if !l.down {
+				arrive()
+			}
+		})
+	}
+}
+
+// reply sends an answer back.
+func (l *link) reply(arrive func()) {
+	if l.node.deaf.in {
+		l.count("partition")
+		return
+	}
+	for range l.copies("reply") {
+		l.after(l.latency(), l.life, arrive)
+	}
+}
+
+// Load implements [store.Queue], as the methods after it implement the rest of a store.
+func (l *link) Load(ctx context.Context, pool string) (store.Snapshot, error) {
+	return call(ctx, l, false, func() (store.Snapshot, error) { return l.base.load(pool), nil })
+}
+
+// Commit asks the database to do a step.
+func (l *link) Commit(ctx context.Context, s *store.Step) error {
+	if l.alone {
+		// A file has a step once it is flushed. What comes before that, a power cut may leave or take away.
+		l.flushing = s
+		l.life.sleep(l.between(50*time.Microsecond, 5*time.Millisecond))
+		l.flushing = nil
+	}
+	_, err := call(ctx, l, true, func() (struct{}, error) { return struct{}{}, l.base.commit(s, false) })
+	return err
+}
+
+func (l *link) Records(ctx context.Context, pool string, ids []string) ([]park.Record, error) {
+	return call(ctx, l, false, func() ([]park.Record, error) { return l.base.records(pool, ids), nil })
+}
+
+func (l *link) List(context.Context, string, park.TaskQuery) ([]park.Record, string, error) {
+	return nil, "", errors.New("sim: nobody lists tasks")
+}
+
+func (l *link) Outbox(context.Context, string, park.Time, int) ([]store.Parcel, error) {
+	return nil, errors.New("sim: there is one store")
+}
+
+func (l *link) Settle(context.Context, []int64, []store.Postponed) error {
+	return errors.New("sim: there is one store")
+}
+
+func (l *link) Deliver(ctx context.Context, messages []park.Message) error {
+	_, err := call(ctx, l, true, func() (struct{}, error) { l.base.deliver(messages); return struct{}{}, nil })
+	return err
+}
+
+func (l *link) Messages(ctx context.Context, q park.MailboxQuery) ([]park.Message, error) {
+	return call(ctx, l, false, func() ([]park.Message, error) { return l.base.messages(q) })
+}
+
+func (l *link) Trim(ctx context.Context, tenant, key, upTo string) error {
+	_, err := call(ctx, l, true, func() (struct{}, error) { return struct{}{}, l.base.trim(tenant, key, upTo) })
+	return err
+}
+
+func (l *link) Append(ctx context.Context, events []park.Event) error {
+	_, err := call(ctx, l, true, func() (struct{}, error) { l.base.append(events); return struct{}{}, nil })
+	return err
+}
+
+func (l *link) Events(ctx context.Context, q park.AuditQuery) ([]park.Event, error) {
+	return call(ctx, l, false, func() ([]park.Event, error) { return l.base.read(q), nil })
+}
+
+func (l *link) LastEvent(ctx context.Context) (string, error) {
+	return call(ctx, l, false, func() (string, error) {
+		if n := len(l.base.events); n > 0 {
+			return l.base.events[n-1].EventID, nil
+		}
+		return "", nil
+	})
+}
+
+func (l *link) PruneTasks(context.Context, park.Time, int) (int, error)    { return 0, nil }
+func (l *link) PruneMessages(context.Context, park.Time, int) (int, error) { return 0, nil }
+func (l *link) PruneEvents(context.Context, park.Time, int) (int, error)   { return 0, nil }
+func (l *link) Close() error                                               { return nil }
+
+func (l *link) Since(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
+	return call(ctx, l, false, func() (*store.Conflict, error) {
+		if t := l.base.table(pool); t.row.Rev != rev {
+			return t.since(rev), nil
+		}
+		return nil, nil
+	})
+}
+
+func (l *link) Revs(ctx context.Context, pools []string) (map[string]int64, error) {
+	return call(ctx, l, false, func() (map[string]int64, error) {
+		revs := make(map[string]int64)
+		for _, id := range pools {
+			if t := l.base.pools[id]; t != nil {
+				revs[id] = t.row.Rev
+			}
+		}
+		return revs, nil
+	})
+}
+
+func (l *link) Beat(ctx context.Context, node string) (map[string]int64, error) {
+	return call(ctx, l, true, func() (map[string]int64, error) { return l.base.beat(node) })
+}
+
+func (l *link) Bury(ctx context.Context, node string, counter int64) (bool, error) {
+	return call(ctx, l, true, func() (bool, error) { return l.base.bury(node, counter), nil })
+}
+
+func (l *link) Leave(ctx context.Context, node string) error {
+	_, err := call(ctx, l, true, func() (struct{}, error) { l.base.leave(node); return struct{}{}, nil })
+	return err
+}
+
+func (l *link) KeepLease(ctx context.Context, k store.Kept) error {
+	_, err := call(ctx, l, true, func() (struct{}, error) { l.base.keep(k); return struct{}{}, nil })
+	return err
+}
+
+func (l *link) Leases(ctx context.Context, pool string, tasks []string) ([]store.Kept, error) {
+	return call(ctx, l, false, func() ([]store.Kept, error) { return l.base.kept(pool, tasks), nil })
+}
+
+// Announce sends a hint to every node that listens. A hint may be lost.
+func (l *link) Announce(ctx context.Context, pool string, rev int64) error {
+	_, err := call(ctx, l, false, func() (struct{}, error) {
+		for _, n := range l.nodes {
+			to := n.listener
+			switch {
+			case to == nil || n.deaf.in:
+			case l.chance(l.faults.hintLoss):
+				l.count("lost hint")
+			default:
+				l.after(l.latency(), to.life, func() {
+					if n.listener == to {
+						to.heard(pool, rev)
+					}
+				})
+			}
+		}
+		return struct{}{}, nil
+	})
+	return err
+}
+
+type listener struct {
+	life  *life
+	heard func(string, int64)
+}
+
+// Listen hears hints until the connection breaks.
+func (l *link) Listen(ctx context.Context, heard func(pool string, rev int64)) error {
+	l.node.listener = &listener{l.life, heard}
+	l.life.pause(l.between(time.Second, 30*time.Second), func() bool { return ctx.Err() != nil })
+	l.node.listener = nil
+	return errNoReply
+}

@@ -1,0 +1,85 @@
+package sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// queue is the order of a pool's parked tasks, worked out from its events in the plainest way.
+type queue struct {
+	classes [4][]string // by priority from low to critical
+	// loose are those whose place is not followed: they rest for a backoff, or have done so.
+	loose map[string]bool
+}
+
+func newQueue() *queue { return &queue{loose: make(map[string]bool)} }
+
+func class(j *job) int { return int(j.sub.Priority - park.Low) }
+
+// play follows an event and says what was wrong with it.
+func (q *queue) play(e *park.Event, j *job) string {
+	if j == nil {
+		return ""
+	}
+	switch e.Action {
+	case park.ActEnqueue:
+		q.classes[class(j)] = append(q.classes[class(j)], e.TaskID)
+	case park.ActRequeue:
+		q.requeue(e, j)
+	case park.ActStart:
+		why := q.start(e.TaskID, j)
+		q.leave(e.TaskID, j)
+		return why
+	case park.ActExpire, park.ActCancel, park.ActComplete, park.ActFail:
+		q.leave(e.TaskID, j)
+	default: // of no parked task
+	}
+	return ""
+}
+
+func (q *queue) leave(id string, j *job) {
+	k := class(j)
+	q.classes[k] = slices.DeleteFunc(q.classes[k], func(o string) bool { return o == id })
+	delete(q.loose, id)
+}
+
+// requeue puts a task back: first in its class if it was lost, last if it is tried again.
+func (q *queue) requeue(e *park.Event, j *job) {
+	var d struct {
+		Reason string `json:"reason"`
+	}
+	_ = json.Unmarshal(e.Detail, &d)
+	k := class(j)
+	switch d.Reason {
+	case park.ReasonNodeLost, park.ReasonShutdown:
+		q.classes[k] = slices.Insert(q.classes[k], 0, e.TaskID)
+	case park.ReasonWorkerLost:
+		if j.sub.Retry.MaxAttempts == 0 {
+			q.classes[k] = slices.Insert(q.classes[k], 0, e.TaskID)
+			return
+		}
+		fallthrough
+	default:
+		if j.sub.Retry.Backoff > 0 {
+			q.loose[e.TaskID] = true
+			return
+		}
+		q.classes[k] = append(q.classes[k], e.TaskID)
+	}
+}
+
+// start says whom a task overtakes that starts.
+func (q *queue) start(id string, j *job) string {
+	if q.loose[id] {
+		return ""
+	}
+	for k := len(q.classes) - 1; k >= class(j); k-- {
+		if c := q.classes[k]; len(c) > 0 && c[0] != id {
+			return fmt.Sprintf("task %s (%s) starts before %s, which waits in class %s", id, j.sub.Priority, c[0], park.Priority(k)+park.Low)
+		}
+	}
+	return ""
+}

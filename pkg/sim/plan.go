@@ -1,0 +1,104 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// plan is what a seed draws for its history before it begins.
+type plan struct {
+	nodes     int
+	hands     int
+	boxes     int
+	operators int
+	quiet     bool
+	pools     []park.PoolSpec
+	busy      time.Duration // how long tasks are submitted and faults injected
+	longest   time.Duration // of a task
+}
+
+// faults are how often which goes wrong.
+type faults struct {
+	kinds    []string
+	loss     float64 // of a message
+	repeat   float64
+	late     float64
+	latest   time.Duration
+	hintLoss float64
+	slow     bool
+	full     bool
+	rest     time.Duration // between two blows of the nemesis
+}
+
+// Kinds lists the kinds of faults, each of which a seed may switch on.
+func Kinds() []string {
+	return []string{
+		"crash", "stop", "freeze", "long freeze", "suspend", "partition", "loss", "repeat", "late", "hints",
+		"clock step", "clock rate", "outage", "disk full", "power cut", "slow", "operators", "worker crash", "restore",
+	}
+}
+
+// draw makes the plan and the faults of a history. Kinds in without are left out, and nothing else changes.
+func (h *history) draw(without []string) {
+	single := h.chance(0.2)
+	p := plan{nodes: 1 + h.rng.IntN(5), boxes: 3, quiet: h.chance(0.2), busy: h.between(5*time.Second, 12*time.Second)}
+	p.longest = h.between(100*time.Millisecond, 2*time.Second)
+	if h.chance(0.25) {
+		p.longest *= 4
+	}
+	if single {
+		p.nodes = 1
+	}
+	p.pools = append(p.pools, h.pool("gpu", park.Native))
+	if h.chance(0.5) {
+		p.pools = append(p.pools, h.pool("edge", park.CloudWorker))
+		p.hands = 1 + h.rng.IntN(3)
+	}
+	h.plan, h.alone = p, single
+	on := make(map[string]bool)
+	for _, k := range Kinds() {
+		if on[k] = h.chance(0.5); on[k] && !slices.Contains(without, k) {
+			h.faults.kinds = append(h.faults.kinds, k)
+		}
+	}
+	h.tune()
+}
+
+func (h *history) pool(id string, r park.Runtime) park.PoolSpec {
+	return park.PoolSpec{
+		ID: id, Kind: park.GPUVram, MaxUnits: 1 + h.rng.Int64N(12), MaxQueueDepth: 2 + h.rng.IntN(40), Runtime: r,
+		QueueBackend: park.Postgres, MailboxBackend: park.Postgres,
+	}
+}
+
+// tune draws the rates. All are drawn in any case, so that leaving out a kind changes nothing else.
+func (h *history) tune() {
+	f := &h.faults
+	loss, repeat, late := h.rng.Float64()*0.05, h.rng.Float64()*0.05, h.rng.Float64()*0.05
+	latest := h.between(20*time.Millisecond, 3*time.Second)
+	f.rest = h.between(50*time.Millisecond, 600*time.Millisecond)
+	f.hintLoss = 0
+	for _, k := range f.kinds {
+		switch k {
+		case "loss":
+			f.loss = loss
+		case "repeat":
+			f.repeat = repeat
+		case "late":
+			f.late, f.latest = late, latest
+		case "hints":
+			f.hintLoss = 0.9
+		case "slow":
+			f.slow = true
+		case "disk full":
+			f.full = true
+		case "operators":
+			h.plan.operators = 1
+		}
+	}
+	if h.alone {
+		f.loss, f.repeat, f.late = 0, 0, 0
+	}
+}

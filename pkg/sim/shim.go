@@ -1,0 +1,161 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// The times of nodes, in the ratio that the daemon gives them: the grace is as long as a command has to end after TERM,
+// and a spare.
+const (
+	nodeTTL   = 2 * time.Second
+	killGrace = 300 * time.Millisecond
+	nodeGrace = killGrace + 400*time.Millisecond
+)
+
+// work is what a simulated task does, as its payload.
+type work struct {
+	Lasts    time.Duration `json:"lasts"`
+	Fails    int           `json:"fails,omitempty"`    // the first so many runs fail
+	Stubborn bool          `json:"stubborn,omitempty"` // it does not end on TERM
+}
+
+// result tells which run ended: the outcome of one must not become that of another.
+type result struct {
+	Task    string `json:"task"`
+	Attempt int    `json:"attempt"`
+}
+
+// shim is a command under its supervisor, and all that holds units there. It lives on when its daemon is stopped, and
+// dies soon after it is killed.
+type shim struct {
+	machine *machine
+	life    *life // its daemon
+	task    string
+	pool    string
+	units   int64
+	attempt int
+	granted time.Duration // true time
+	alive   time.Duration // boot time of the daemon's last sign
+	over    bool
+	done    bool // by itself
+	asked   bool
+	leased  bool // a remote worker runs it
+	excused bool // whoever gave it its units has taken them back, and told nobody yet
+}
+
+// begin starts a command.
+func (h *history) begin(f *life, a park.Assignment, w work, fence time.Duration, leased bool) *shim {
+	s := &shim{
+		machine: f.machine, life: f, task: a.TaskID, pool: a.PoolID, units: a.Units, attempt: a.Attempt,
+		alive: f.machine.boot(), leased: leased,
+	}
+	f.machine.shims = append(f.machine.shims, s)
+	h.check.began(s)
+	f.machine.after(w.Lasts, nil, func() {
+		s.done = !s.over
+		h.kill(s)
+	})
+	if fence > 0 {
+		h.guard(s, fence)
+	}
+	return s
+}
+
+// guard kills a command whose daemon has given no sign for so long.
+func (h *history) guard(s *shim, fence time.Duration) {
+	s.machine.after(max(s.alive+fence-s.machine.boot(), fence/16), nil, func() {
+		switch {
+		case s.over:
+		case s.machine.boot()-s.alive >= fence:
+			h.kill(s)
+		default:
+			h.guard(s, fence)
+		}
+	})
+}
+
+// kill ends a command at once.
+func (h *history) kill(s *shim) {
+	if s.over {
+		return
+	}
+	s.over = true
+	s.machine.shims = slices.DeleteFunc(s.machine.shims, func(o *shim) bool { return o == s })
+	h.check.ended(s)
+	if !s.life.ended {
+		h.after(0, s.life, func() {}) // its daemon hears of it
+	}
+}
+
+// terminate asks a command to end, and kills it if it does not.
+func (h *history) terminate(s *shim, stubborn bool) {
+	if s.over || s.asked {
+		return
+	}
+	s.asked = true
+	d := h.between(time.Millisecond, killGrace/4)
+	if stubborn {
+		d = killGrace + h.between(time.Millisecond, 5*time.Millisecond)
+	}
+	s.machine.after(d, nil, func() { h.kill(s) })
+}
+
+// orphan kills the commands of a daemon that has died, as their shims do.
+func (h *history) orphan(f *life) {
+	for _, s := range slices.Clone(f.machine.shims) {
+		if s.life == f {
+			s.machine.after(h.between(time.Millisecond, 20*time.Millisecond), nil, func() { h.kill(s) })
+		}
+	}
+}
+
+// executor runs commands on a node.
+type executor struct {
+	*history
+	life  *life
+	fence time.Duration
+}
+
+// Run implements [park.Executor].
+func (x *executor) Run(ctx context.Context, a park.Assignment) park.Outcome {
+	var w work
+	if err := json.Unmarshal(a.Payload, &w); err != nil {
+		return park.Failure(park.ReasonExecutorError, err.Error())
+	}
+	x.life.sleep(x.between(100*time.Microsecond, 3*time.Millisecond)) // the shim is on its way
+	if ctx.Err() != nil {
+		return park.Failure(park.ReasonExecutorError, "not begun")
+	}
+	s := x.begin(x.life, a, w, x.fence, false)
+	for !s.over && ctx.Err() == nil {
+		s.alive = x.life.machine.boot()
+		x.life.pause(signs(x.fence), func() bool { return s.over || ctx.Err() != nil })
+	}
+	if !s.over {
+		x.terminate(s, w.Stubborn)
+		x.life.pause(-1, func() bool { return s.over })
+	}
+	switch {
+	case s.done && a.Attempt <= w.Fails:
+		return park.Failure(park.ReasonExitNonzero, "exit status 1")
+	case s.done:
+		b, _ := json.Marshal(result{a.TaskID, a.Attempt})
+		return park.Outcome{Status: park.Completed, Result: b}
+	case ctx.Err() == nil: // the fence fell
+		return park.Failure(park.ReasonNodeLost, "the daemon gave no sign of life")
+	}
+	return park.Failure(park.ReasonExecutorError, "stopped")
+}
+
+// signs is how often a daemon shows a shim that it lives.
+func signs(fence time.Duration) time.Duration {
+	if fence == 0 {
+		return -1
+	}
+	return fence / 4
+}

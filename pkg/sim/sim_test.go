@@ -1,0 +1,146 @@
+package sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// The tests read three settings:
+//
+//	PARKD_SIM_SEEDS=10000   how many histories TestSimulate runs
+//	PARKD_SIM_SEED=1        the first seed; with PARKD_SIM_SEEDS=1 the only one
+//	PARKD_SIM_TIMELINE=1    tell what happened in that one
+func setting(t *testing.T, name string, unset uint64) uint64 {
+	t.Helper()
+	s := os.Getenv(name)
+	if s == "" {
+		return unset
+	}
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		t.Fatalf("%s must be a number, not %q", name, s)
+	}
+	return n
+}
+
+// summary is what a number of histories amounts to. TestSimulate prints it as a line of JSON.
+type summary struct {
+	Histories        int            `json:"histories"`
+	FirstSeed        uint64         `json:"firstSeed"`
+	Faults           int            `json:"faults"`
+	FaultsByKind     map[string]int `json:"faultsByKind"`
+	Steps            int            `json:"steps"`
+	Tasks            int            `json:"tasks"`
+	Events           int            `json:"events"`
+	SimulatedSeconds int64          `json:"simulatedSeconds"`
+	WallSeconds      float64        `json:"wallSeconds"`
+	PromisesBroken   int            `json:"promisesBroken"`
+	FailedSeeds      []uint64       `json:"failedSeeds"`
+
+	simulated time.Duration
+}
+
+func (s *summary) add(r *Result) {
+	s.Histories++
+	for k, n := range r.Faults {
+		s.FaultsByKind[k] += n
+		s.Faults += n
+	}
+	s.Steps, s.Tasks, s.Events = s.Steps+r.Steps, s.Tasks+r.Tasks, s.Events+r.Events
+	s.simulated += r.Lasted
+	if r.Err != nil {
+		s.PromisesBroken++
+		s.FailedSeeds = append(s.FailedSeeds, r.Seed)
+	}
+}
+
+// simulate runs n histories, on all processors, and calls saw with each.
+func simulate(first, n uint64, saw func(Result)) {
+	var next atomic.Uint64
+	var all sync.WaitGroup
+	for range min(n, uint64(runtime.GOMAXPROCS(0))) {
+		all.Go(func() {
+			for i := next.Add(1) - 1; i < n; i = next.Add(1) - 1 {
+				saw(Run(Options{Seed: first + i}))
+			}
+		})
+	}
+	all.Wait()
+}
+
+// mostTold is how many broken promises are told in full.
+const mostTold = 3
+
+func TestSimulate(t *testing.T) {
+	if mutated {
+		t.Skip("this build has planted bugs")
+	}
+	first, n := setting(t, "PARKD_SIM_SEED", 1), setting(t, "PARKD_SIM_SEEDS", 300)
+	s := summary{FirstSeed: first, FaultsByKind: make(map[string]int), FailedSeeds: []uint64{}}
+	began := time.Now()
+	var mu sync.Mutex
+	simulate(first, n, func(r Result) {
+		mu.Lock()
+		defer mu.Unlock()
+		s.add(&r)
+		if r.Err != nil {
+			t.Errorf("seed %d: %v", r.Seed, r.Err)
+		}
+	})
+	s.WallSeconds, s.SimulatedSeconds = time.Since(began).Seconds(), int64(s.simulated.Seconds())
+	for _, seed := range s.FailedSeeds[:min(len(s.FailedSeeds), mostTold)] {
+		t.Log(Explain(Options{Seed: seed}))
+	}
+	if n == 1 && setting(t, "PARKD_SIM_TIMELINE", 0) != 0 {
+		for _, l := range Run(Options{Seed: first, Timeline: true}).Timeline {
+			t.Log(l)
+		}
+	}
+	line, err := json.Marshal(&s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Printf("simulation: %s\n", line)
+	if n >= 100 && (s.Faults < 20*s.Histories || s.Tasks < 5*s.Histories) {
+		t.Errorf("%d faults and %d tasks in %d histories prove little", s.Faults, s.Tasks, s.Histories)
+	}
+}
+
+// TestEveryKind: a kind of fault that never happens tests nothing.
+func TestEveryKind(t *testing.T) {
+	seen := make(map[string]int)
+	var mu sync.Mutex
+	simulate(1, 150, func(r Result) {
+		mu.Lock()
+		defer mu.Unlock()
+		for k, n := range r.Faults {
+			seen[k] += n
+		}
+	})
+	for _, k := range []string{
+		"crash", "stop", "freeze", "long freeze", "suspend", "partition", "lost request", "lost reply", "repeated request",
+		"repeated reply", "late message", "lost hint", "clock step", "clock rate", "outage", "disk full", "power cut", "pause",
+		"drain", "resize", "worker crash", "restore",
+	} {
+		if seen[k] == 0 {
+			t.Errorf("no %s in 150 histories", k)
+		}
+	}
+}
+
+// TestSameSeed: a seed makes one history, whatever else runs and whether or not it is told.
+func TestSameSeed(t *testing.T) {
+	for seed := range uint64(40) {
+		a, b := Run(Options{Seed: seed}), Run(Options{Seed: seed, Timeline: true})
+		if a.Hash != b.Hash || a.Events != b.Events || a.Steps != b.Steps || a.Lasted != b.Lasted {
+			t.Errorf("seed %d: %x after %d events, then %x after %d", seed, a.Hash, a.Events, b.Hash, b.Events)
+		}
+	}
+}
