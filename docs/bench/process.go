@@ -121,6 +121,31 @@ func (p *process) cpu() time.Duration {
 	return time.Duration(user+system) * (time.Second / 100)
 }
 
+// family returns the processor time of a process and of its children, the ended ones too.
+func family(pid int) (sum time.Duration) {
+	all, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range all {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+		own := filepath.Base(filepath.Dir(path)) == strconv.Itoa(pid)
+		if !own && fields[1] != strconv.Itoa(pid) {
+			continue
+		}
+		last := 12
+		if own {
+			last = 14
+		}
+		for _, f := range fields[11 : last+1] {
+			ticks, _ := strconv.ParseInt(f, 10, 64)
+			sum += time.Duration(ticks) * (time.Second / 100)
+		}
+	}
+	return sum
+}
+
 // resident returns the resident memory in bytes.
 func (p *process) resident() int64 {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))

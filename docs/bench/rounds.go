@@ -87,7 +87,15 @@ func (b *bench) parkdRun(name, backend string, nodes int, l load, pg *server.Ser
 			}
 			all, l.urls = append(all, p), append(l.urls, p.url)
 		}
-		return b.measured(ctx, l, all)
+		if pg == nil {
+			return b.measured(ctx, l, all)
+		}
+		before := family(pg.Pid())
+		o, err := b.measured(ctx, l, all)
+		if err == nil {
+			b.say("    %s: %.0f µs of Postgres a task", name, float64((family(pg.Pid())-before).Microseconds())/float64(o.tasks))
+		}
+		return o, err
 	}}
 }
 
