@@ -375,6 +375,7 @@ func TestOutcomeSurvivesOutageOfTheStore(t *testing.T) {
 		if got := b.ended("cpu", "a"); got.Status != park.Completed || got.Attempt != 1 {
 			t.Errorf("after the outage: %+v", got)
 		}
+		synctest.Wait() // what the store has may be read before the pool has heard of it
 		if err := b.Ready(); err != nil {
 			t.Error(err)
 		}

@@ -200,11 +200,11 @@ func LeaseID(pool string, attempt int, secret, task string) string {
 	return pool + "." + strconv.Itoa(attempt) + "." + secret + "." + task
 }
 
-// event adds an event to the current step.
+// event adds an event to the current step. Its id follows from its place, and is made where it is read.
 func (l *Lot) event(a park.Action, task, tenant string, units int64, attempt int, d []byte) {
 	rev, ord := l.row.Rev+1, len(l.step.Events)
 	ev := park.Event{
-		EventID: park.EventID(l.pool, rev, ord), At: l.now.Wall, Rev: rev, Ord: ord,
+		At: l.now.Wall, Rev: rev, Ord: ord,
 		Action: a, TaskID: task, PoolID: l.pool, Tenant: tenant, Units: units, Attempt: attempt, Detail: d,
 	}
 	if attempt > 0 {

@@ -111,6 +111,7 @@ type Demand struct {
 // Apply changes the lot at once. Call Rollback to take the step back; the next Apply makes it final.
 func (l *Lot) Apply(now Instant, ops []Op, demand []Demand) (*Step, []Result) {
 	l.begin(now, demand)
+	l.step.make(ops)
 	l.fire()
 	results := make([]Result, len(ops))
 	for i, op := range ops {
@@ -129,6 +130,20 @@ func (l *Lot) Apply(now Instant, ops []Op, demand []Demand) (*Step, []Result) {
 		}
 	}
 	return l.finish(), results
+}
+
+// make gives the step the room that its operations are likely to need: a slice that grows is copied again and again.
+func (s *Step) make(ops []Op) {
+	ends := 0
+	for _, op := range ops {
+		if _, ok := op.(Finish); ok {
+			ends++
+		}
+	}
+	s.Events = make([]park.Event, 0, 2*len(ops)+len(ops)/2)
+	if ends > 0 {
+		s.Messages = make([]park.Message, 0, ends)
+	}
 }
 
 func changesPool(op Op) bool {

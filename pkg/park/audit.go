@@ -38,7 +38,7 @@ func ParseAction(s string) (Action, error) { return oneOf("action", s, Actions()
 // Event is one line of a task's life. Rev is the pool's step and Ord the place within it: in the order of
 // (Rev, Ord) a pool's events give its state at every step. Rev has no gaps where updates are among them.
 type Event struct {
-	EventID string          `json:"eventId"` // see [EventID]
+	EventID string          `json:"eventId"` // see [EventID]; of an event that was read
 	At      Time            `json:"at"`
 	Rev     int64           `json:"rev"`
 	Ord     int             `json:"-"`

@@ -47,7 +47,6 @@ func (a *audit) add(events []park.Event) {
 			}
 		}
 		n := a.all.add(line{Event: *e, written: a.stamp(e.At)})
-		a.all.get(n).EventID = park.EventID(e.PoolID, e.Rev, e.Ord)
 		pool.insert(at, n)
 		a.tenants.add(e.Tenant, n)
 		a.actions.add(e.Action, n)
@@ -75,7 +74,7 @@ func (a *audit) newest() string {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	if _, l := a.all.upTo(a.all.last); l != nil {
-		return l.EventID
+		return park.EventID(l.PoolID, l.Rev, l.Ord)
 	}
 	return ""
 }

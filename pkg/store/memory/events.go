@@ -159,7 +159,9 @@ func (r *reading) take(n int64, l *line) bool {
 	}
 	r.next = n + 1
 	if r.wanted(l) {
-		r.found = append(r.found, l.Event)
+		e := l.Event
+		e.EventID = park.EventID(e.PoolID, e.Rev, e.Ord)
+		r.found = append(r.found, e)
 	}
 	return len(r.found) < r.Limit
 }
