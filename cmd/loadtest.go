@@ -140,9 +140,10 @@ func printReport(g *globals, r *loadtest.Report) error {
 submit %s
 wake   %s
 audit  %s
+processor: %s
 `, r.Submitted, r.Accepted, r.Rejected, r.Completed, r.Failed, r.Expired,
 		r.SubmitPerSec, r.TasksPerSec, r.MaxUnitsInUse, r.MaxUnits, r.MaxParked,
-		quantiles(r.SubmitMs), quantiles(r.WakeMs), quantiles(r.AuditMs))
+		quantiles(r.SubmitMs), quantiles(r.WakeMs), quantiles(r.AuditMs), shares(r))
 	for _, n := range r.Notes {
 		g.say("Note: %s.", n)
 	}
@@ -150,6 +151,15 @@ audit  %s
 		g.say("Offence: %s", n)
 	}
 	return err
+}
+
+// shares says how much of the processor's time was the load's own.
+func shares(r *loadtest.Report) string {
+	if r.DaemonCPUSecs == 0 {
+		return fmt.Sprintf("%.1f s of this program", r.GeneratorCPUSecs)
+	}
+	return fmt.Sprintf("%.1f s of the daemon, %.1f s of this program, which is %.0f %%",
+		r.DaemonCPUSecs, r.GeneratorCPUSecs, 100*r.GeneratorCPUShare)
 }
 
 func quantiles(q loadtest.Quantiles) string {

@@ -12,9 +12,14 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
+// submitter is what a client of the load submits through.
+type submitter interface {
+	Submit(ctx context.Context, pool string, tasks []park.Submission) ([]park.SubmitResult, error)
+}
+
 // generator submits a workload.
 type generator struct {
-	service park.Service
+	line    func(ctx context.Context, client int) submitter
 	pool    string
 	load    *workload
 	ledger  *ledger
@@ -44,14 +49,15 @@ func (g *generator) run(ctx context.Context, clients, batch int) error {
 		return g.runOpen(ctx, clients)
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	for range clients {
+	for n := range clients {
 		group.Go(func() error {
+			line := g.line(ctx, n)
 			for {
 				b := g.take(batch)
 				if len(b) == 0 {
 					return nil
 				}
-				if err := g.submit(ctx, b, time.Now()); err != nil {
+				if err := g.submit(ctx, line, b, time.Now()); err != nil {
 					return err
 				}
 			}
@@ -65,7 +71,8 @@ func (g *generator) run(ctx context.Context, clients, batch int) error {
 func (g *generator) runOpen(ctx context.Context, inFlight int) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(inFlight)
-	for {
+	idle := make(chan submitter, inFlight+1) // one is taken while all others are under way
+	for opened := 0; ; {
 		b := g.take(1)
 		if len(b) == 0 {
 			return group.Wait()
@@ -74,7 +81,18 @@ func (g *generator) runOpen(ctx context.Context, inFlight int) error {
 		if !sleep(ctx, time.Until(due)) {
 			return errors.Join(group.Wait(), ctx.Err())
 		}
-		group.Go(func() error { return g.submit(ctx, b, due) })
+		var line submitter
+		select {
+		case line = <-idle:
+		default:
+			line = g.line(ctx, opened)
+			opened++
+		}
+		group.Go(func() error {
+			err := g.submit(ctx, line, b, due)
+			idle <- line
+			return err
+		})
 	}
 }
 
@@ -127,7 +145,7 @@ func (g *generator) isHalf() bool {
 }
 
 // submit sends a batch that arrived at the given time until it is answered, and books the answers.
-func (g *generator) submit(ctx context.Context, b []planned, arrived time.Time) error {
+func (g *generator) submit(ctx context.Context, line submitter, b []planned, arrived time.Time) error {
 	tasks := make([]park.Submission, len(b))
 	for i, p := range b {
 		tasks[i] = p.job.submission(g.ledger.run, p.i, arrived)
@@ -135,7 +153,7 @@ func (g *generator) submit(ctx context.Context, b []planned, arrived time.Time) 
 	}
 	pause := firstPause
 	for giveUp := time.Now().Add(patience); time.Now().Before(giveUp); pause = min(2*pause, mostPause) {
-		results, err := g.service.Submit(ctx, g.pool, tasks)
+		results, err := line.Submit(ctx, g.pool, tasks)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()

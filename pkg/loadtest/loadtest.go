@@ -101,6 +101,23 @@ type target struct {
 	run     string // begins the ids of this run's tasks, so that no other run has the same
 }
 
+// line returns what a client of the load submits through: a connection of its own to one of the daemons, so that the
+// client of net/http is not half of what is measured. Where there can be none it is the service.
+func (t *target) line(ctx context.Context, n int) submitter {
+	c, ok := t.service.(*client.Client)
+	if s, several := t.service.(*spread); several {
+		c, ok = s.all[n%len(s.all)].(*client.Client)
+	}
+	if !ok {
+		return t.service
+	}
+	k, err := c.Dial(ctx)
+	if err != nil {
+		return t.service
+	}
+	return k
+}
+
 func (t *target) close() error {
 	if t.own == nil {
 		return nil

@@ -61,7 +61,7 @@ func (m *measurement) underLoad(ctx context.Context) error {
 	daemonBefore := m.daemonCPU()
 	restarted := make(chan error, 1)
 	m.gen = &generator{
-		service: m.target.service, pool: m.target.pool.PoolID, load: m.load, ledger: m.ledger,
+		line: m.target.line, pool: m.target.pool.PoolID, load: m.load, ledger: m.ledger,
 		latency: newLatencies(), alive: m.target.alive, halfway: func() { go func() { restarted <- m.restart(ctx) }() },
 	}
 	stop := m.show(ctx)
