@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/parkd-dev/parkd/migrations"
 )
@@ -59,6 +60,10 @@ func MigrateDown(ctx context.Context, path string, dryRun bool) (last *migration
 
 // inspect looks at the schema of a file, or of an empty database where there is no file.
 func inspect(_ context.Context, path string, look func(*migrations.Schema) error) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return fmt.Errorf("open database: %w", err)
+	}
 	dsn := source(path, "mode=ro", readPragmas()...)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		dsn = ":memory:"
