@@ -45,7 +45,7 @@ func (t Time) String() string { return t.UTC().Format(timeLayout) }
 // ParseTime reads an RFC 3339 time.
 func ParseTime(s string) (Time, error) {
 	at, err := time.Parse(time.RFC3339, s)
-	if err != nil {
+	if y := at.UTC().Year(); err != nil || y < 0 || y > 9999 { // in UTC it may be a year that cannot be written
 		return Time{}, fmt.Errorf("must be an RFC 3339 time such as 2026-12-01T10:00:00Z, not %q", s)
 	}
 	return At(at), nil

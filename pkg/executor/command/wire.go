@@ -63,9 +63,12 @@ func readJob(r *bufio.Reader) (*job, error) {
 	if err := json.Unmarshal(line, j); err != nil {
 		return nil, fmt.Errorf("decode the job: %w", err)
 	}
-	j.payload = make([]byte, j.PayloadBytes)
-	if _, err := io.ReadFull(r, j.payload); err != nil {
+	// It grows with what comes: the number may be wrong.
+	if j.payload, err = io.ReadAll(io.LimitReader(r, int64(j.PayloadBytes))); err != nil {
 		return nil, fmt.Errorf("read the payload: %w", err)
+	}
+	if len(j.payload) != j.PayloadBytes {
+		return nil, fmt.Errorf("read the payload: %d of %d bytes came", len(j.payload), j.PayloadBytes)
 	}
 	return j, nil
 }
