@@ -149,3 +149,29 @@ func BenchmarkApply(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(l.events)), "ns/event")
 }
+
+// FuzzAnyLog plays whatever looks like a log, with what checks it from outside: nothing upsets them.
+func FuzzAnyLog(f *testing.F) {
+	f.Add([]byte(`[{"eventId":"gpu:1:0","rev":1,"action":"submit","taskId":"a","poolId":"gpu","units":1},
+		{"eventId":"gpu:1:1","rev":1,"action":"start","taskId":"a","poolId":"gpu","units":1,"attempt":1}]`))
+	f.Add([]byte(`[{"rev":-1,"action":"update","detail":{"maxUnits":{"from":1,"to":-5},"state":{"to":"asleep"},"cancel":"a"}}]`))
+	f.Add([]byte(`[{"rev":9223372036854775807,"action":"start","taskId":"a","units":9223372036854775807,"attempt":-2147483648}]`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var events []park.Event
+		if json.Unmarshal(b, &events) != nil {
+			return
+		}
+		limits := replay.Initial(replay.Limits{MaxUnits: 10, MaxQueueDepth: 3}, events)
+		p := replay.New(limits)
+		p.KeepEnds()
+		p.KeepTimeline(16)
+		for _, e := range events {
+			_ = p.Apply(e)
+		}
+		_ = p.Finish()
+		_ = p.EndsAt(park.Pool{})
+		if s := p.Summary(); s.Events != len(events) || len(p.Timeline()) > 16 {
+			t.Errorf("%d events, %d samples of %d", s.Events, len(p.Timeline()), len(events))
+		}
+	})
+}

@@ -1,0 +1,41 @@
+package engine_test
+
+import (
+	"testing"
+
+	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// FuzzLease presents leases that nobody gave out: none is kept, none ends a task.
+func FuzzLease(f *testing.F) {
+	for _, seed := range []string{"", "cpu.1.secret.task", "cpu.-1..", "gpu.1.a.b", "cpu.99999999999999999999.s.t", lot.LeaseID("cpu", 1, "s", "a.b.c")} {
+		f.Add(seed)
+	}
+	p := pool("cpu", 4, nil)
+	p.Runtime = park.WebWorker
+	b := open(f, engine.Config{Pools: []engine.Pool{p}})
+	f.Cleanup(b.stop)
+	b.submit("cpu", named("task", park.Submission{}))
+	leases, err := b.Lease(f.Context(), "cpu", park.LeaseRequest{})
+	if err != nil || len(leases) != 1 {
+		f.Fatal(leases, err)
+	}
+	f.Fuzz(func(t *testing.T, id string) {
+		if id == leases[0].LeaseID {
+			return
+		}
+		if _, err := b.KeepLease(t.Context(), id, park.KeepRequest{}); !refusesLease(err) {
+			t.Errorf("kept %q: %v", id, err)
+		}
+		if err := b.EndLease(t.Context(), id, park.LeaseResult{Status: park.Completed}); !refusesLease(err) {
+			t.Errorf("ended %q: %v", id, err)
+		}
+	})
+}
+
+func refusesLease(err error) bool {
+	code := park.CodeOf(err)
+	return code == park.LeaseNotFound || code == park.LeaseLost
+}
