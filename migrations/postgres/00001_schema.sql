@@ -252,7 +252,8 @@ CREATE FUNCTION pl_append(start bigint, events pl_event[]) RETURNS void LANGUAGE
 $$;
 
 -- pl_changes tells a node at an older rev what came since, as JSON: the pool's row, and every task that was touched,
--- or reload where that is too much or too long ago.
+-- or reload where that is too much or too long ago. Of those that have ended, which are most where there is much to tell,
+-- it says no more than who waits for them needs.
 -- +goose StatementBegin
 CREATE FUNCTION pl_changes(pool text, since bigint) RETURNS text LANGUAGE plpgsql STABLE SET jit = off SET enable_seqscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off SET enable_material = off AS $$
@@ -261,6 +262,8 @@ DECLARE
     touched text[];
     steps   bigint;
     size    bigint;
+    live    json;
+    ended   json;
 BEGIN
     SELECT * INTO p FROM pl_pools WHERE pool_id = pool;
     IF p IS NULL THEN
@@ -271,12 +274,14 @@ BEGIN
         RETURN json_build_object('row', row_to_json(p), 'reload', true)::text;
     END IF;
     SELECT array_agg(DISTINCT t) INTO touched FROM pl_steps s, unnest(s.tasks) AS t WHERE s.pool_id = pool AND s.rev > since;
-    RETURN json_build_object('row', row_to_json(p), 'changed', (
-        SELECT coalesce(json_agg(j), '[]') FROM (
-            SELECT pool_id, task_id, tenant, status, priority, rank, units, attempt, strikes, cancelled, submitted_at,
-                started_at, ended_at, not_before, deadline, timeout, lease_ttl, max_attempts, backoff, digest, mailbox_key,
-                node, lease, reason, message
-            FROM unnest(touched) AS t JOIN pl_queue_jobs ON task_id = t AND pool_id || '' = pool) AS j))::text;
+    SELECT json_agg(j) FILTER (WHERE j.status IN ('queued', 'running')),
+        json_agg(json_build_array(j.task_id, j.tenant, j.mailbox_key, j.status)) FILTER (WHERE j.status NOT IN ('queued', 'running'))
+    INTO live, ended FROM (
+        SELECT pool_id, task_id, tenant, status, priority, rank, units, attempt, strikes, cancelled, submitted_at,
+            started_at, ended_at, not_before, deadline, timeout, lease_ttl, max_attempts, backoff, digest, mailbox_key,
+            node, lease, reason, message
+        FROM unnest(touched) AS t JOIN pl_queue_jobs ON task_id = t AND pool_id || '' = pool) AS j;
+    RETURN json_build_object('row', row_to_json(p), 'changed', live, 'ended', ended)::text;
 END $$;
 -- +goose StatementEnd
 
@@ -357,11 +362,18 @@ BEGIN
             RAISE EXCEPTION 'a step of pool % changes % tasks, but there are % of them', s.pool_id, cardinality(changes), changed;
         END IF;
     END IF;
+    -- Not by pl_deliver and pl_append: what a function in SQL does is planned anew at each call.
     IF cardinality(messages) > 0 THEN
-        PERFORM pl_deliver(start, messages);
+        INSERT INTO pl_mailbox_messages (seq, tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at, payload)
+        SELECT start + n, m.tenant, m.mailbox_key, m.pool_id, m.task_id, m.status, m.reason, m.message, m.attempt, m.created_at, m.payload
+        FROM unnest(messages) WITH ORDINALITY AS m (tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at, payload, n)
+        ON CONFLICT (pool_id, task_id) DO NOTHING;
     END IF;
+    -- A step's events are there already only if the step is, and that was seen above.
     IF cardinality(events) > 0 THEN
-        PERFORM pl_append(start, events);
+        INSERT INTO pl_audit_events (seq, pool_id, rev, ord, at, action, task_id, tenant, units, attempt, node, detail)
+        SELECT start + n, e.pool_id, e.rev, e.ord, e.at, e.action, e.task_id, e.tenant, e.units, e.attempt, e.node, e.detail
+        FROM unnest(events) WITH ORDINALITY AS e (pool_id, rev, ord, at, action, task_id, tenant, units, attempt, node, detail, n);
     END IF;
     IF cardinality(parcels) > 0 THEN
         INSERT INTO pl_outbox (parcel_id, dest, due, attempts, since, body, payload)

@@ -135,8 +135,10 @@ type Postponed struct {
 // Conflict says that a step was decided on an older rev than the pool is at. Row and Changed tell what has
 // come since, unless Reload is set: then the pool has to be loaded anew.
 type Conflict struct {
-	Row     park.PoolRow
-	Changed []park.Record // every task touched since, as it is now; like Load's
+	Row park.PoolRow
+	// Changed holds every task touched since, as it is now; like Load's. Of an ended one only TaskID, Tenant, MailboxKey
+	// and Status are sure to be there.
+	Changed []park.Record
 	Reload  bool
 }
 

@@ -11,10 +11,11 @@ import (
 
 // changes is what pl_changes says.
 type changes struct {
-	Row     wireRow   `json:"row"`
-	Changed []wireJob `json:"changed"`
-	Reload  bool      `json:"reload"`
-	Dead    bool      `json:"dead"`
+	Row     wireRow     `json:"row"`
+	Changed []wireJob   `json:"changed"`
+	Ended   [][4]string `json:"ended"` // task, tenant, mailbox key, status
+	Reload  bool        `json:"reload"`
+	Dead    bool        `json:"dead"`
 }
 
 type wireRow struct {
@@ -67,12 +68,17 @@ func parseConflict(reply []byte) (*store.Conflict, error) {
 		return nil, store.ErrDead
 	}
 	r := &c.Row
-	out := &store.Conflict{Reload: c.Reload, Changed: make([]park.Record, len(c.Changed)), Row: park.PoolRow{
+	out := &store.Conflict{Reload: c.Reload, Changed: make([]park.Record, len(c.Changed), len(c.Changed)+len(c.Ended)), Row: park.PoolRow{
 		Rev: r.Rev, MaxUnits: r.MaxUnits, MaxQueueDepth: r.MaxQueueDepth, State: r.State, Used: r.Used, Queued: r.Queued,
 		LastAt: park.FromMicro(r.LastAt), ConfiguredUnits: r.ConfiguredUnits, ConfiguredDepth: r.ConfiguredDepth, LastStep: r.LastStep,
 	}}
 	for i := range c.Changed {
 		out.Changed[i] = c.Changed[i].record()
+	}
+	for _, e := range c.Ended {
+		out.Changed = append(out.Changed, park.Record{
+			Spec: park.Spec{TaskID: e[0], Tenant: e[1], MailboxKey: e[2]}, State: park.State{Status: park.Status(e[3])},
+		})
 	}
 	return out, nil
 }

@@ -118,7 +118,7 @@ func wantLevel(t *testing.T, s store.Store, f *Feed, r *replica) {
 	t.Helper()
 	c := wantConflict(t, s.Commit(t.Context(), r.step(f.pool, "late")))
 	for _, rec := range c.Changed {
-		same(t, "changed task", rec, light(*f.Tasks[rec.TaskID]))
+		same(t, "changed task", told(rec), told(*f.Tasks[rec.TaskID]))
 	}
 	r.follow(t, s, f.pool, c)
 	same(t, "row", r.row, f.Row)

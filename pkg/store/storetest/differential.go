@@ -188,7 +188,7 @@ func (m *machine) stale(rt *rapid.T) {
 		if c, ok := errors.AsType[*store.Conflict](err); ok {
 			alike(rt, "row of the conflict", c.Row, f.Committed())
 			for _, r := range c.Changed {
-				alike(rt, "changed task", r, light(*f.Tasks[r.TaskID]))
+				alike(rt, "changed task", told(r), told(*f.Tasks[r.TaskID]))
 			}
 		}
 		return err

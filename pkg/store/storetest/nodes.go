@@ -164,7 +164,10 @@ func testSince(t *testing.T, a, _ store.Shared, s store.Store) {
 	}
 	byTask(c.Changed)
 	same(t, "row", c.Row, f.Row)
-	same(t, "changed", c.Changed, []park.Record{light(*f.Tasks["gpu-1"]), light(*f.Tasks["gpu-2"])})
+	for i := range c.Changed {
+		c.Changed[i] = told(c.Changed[i])
+	}
+	same(t, "changed", c.Changed, []park.Record{told(*f.Tasks["gpu-1"]), told(*f.Tasks["gpu-2"])})
 }
 
 func testRevsOfPools(t *testing.T, a, _ store.Shared, s store.Store) {

@@ -186,3 +186,14 @@ func light(r park.Record) park.Record {
 	r.Payload, r.Command, r.WorkDir, r.Result = nil, nil, "", nil
 	return r
 }
+
+// told returns what a conflict surely says of a task.
+func told(r park.Record) park.Record {
+	if !r.Status.Ended() {
+		return light(r)
+	}
+	return park.Record{
+		Spec:  park.Spec{TaskID: r.TaskID, Tenant: r.Tenant, MailboxKey: r.MailboxKey},
+		State: park.State{Status: r.Status},
+	}
+}
