@@ -14,7 +14,7 @@ type health struct {
 	Version string `json:"version,omitempty"`
 }
 
-func (c *call) live() error { return c.ok(http.StatusOK, health{"ok", c.api.cfg.Version}) }
+func (c *call) live() error { return c.ok(health{"ok", c.api.cfg.Version}) }
 
 func (c *call) ready() error {
 	if err := c.trouble(); err != nil {
@@ -33,7 +33,7 @@ func (c *call) health() error {
 	if v := c.api.cfg.Version; v != "" {
 		facts["version"] = v
 	}
-	return c.ok(http.StatusOK, facts)
+	return c.ok(facts)
 }
 
 // trouble returns why the daemon takes no work, as what whoever brought some would be told.

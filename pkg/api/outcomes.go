@@ -40,7 +40,7 @@ func (c *call) readMailbox() error {
 	if page.Messages == nil {
 		page.Messages = []park.Message{}
 	}
-	return c.ok(http.StatusOK, page)
+	return c.ok(page)
 }
 
 // named puts the name of the parameter before what a mailbox says of an id.
@@ -94,5 +94,5 @@ func (c *call) readAudit() error {
 	if page.Events == nil {
 		page.Events = []park.Event{}
 	}
-	return c.ok(http.StatusOK, page)
+	return c.ok(page)
 }

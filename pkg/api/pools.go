@@ -1,7 +1,6 @@
 package api
 
 import (
-	"net/http"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -15,7 +14,7 @@ func (c *call) listPools() error {
 	if err != nil {
 		return err
 	}
-	return c.ok(http.StatusOK, poolList{pools})
+	return c.ok(poolList{pools})
 }
 
 func (c *call) getPool() error {
@@ -23,7 +22,7 @@ func (c *call) getPool() error {
 	if err != nil {
 		return err
 	}
-	return c.ok(http.StatusOK, p)
+	return c.ok(p)
 }
 
 func (c *call) patchPool() error {
@@ -35,7 +34,7 @@ func (c *call) patchPool() error {
 	if err != nil {
 		return err
 	}
-	return c.ok(http.StatusOK, p)
+	return c.ok(p)
 }
 
 func (c *call) lease() error {
@@ -53,7 +52,7 @@ func (c *call) lease() error {
 	if leases == nil {
 		leases = []park.Lease{}
 	}
-	return c.ok(http.StatusOK, park.LeasePage{Leases: leases})
+	return c.ok(park.LeasePage{Leases: leases})
 }
 
 func (c *call) keepLease() error {
@@ -65,7 +64,7 @@ func (c *call) keepLease() error {
 	if err != nil {
 		return err
 	}
-	return c.ok(http.StatusOK, kept)
+	return c.ok(kept)
 }
 
 // leaseEnded confirms the end of a lease's task.
@@ -83,5 +82,5 @@ func (c *call) endLease() error {
 	if err := c.svc.EndLease(c.r.Context(), id, r); err != nil {
 		return err
 	}
-	return c.ok(http.StatusOK, leaseEnded{id, r.Status})
+	return c.ok(leaseEnded{id, r.Status})
 }

@@ -77,8 +77,8 @@ func (c *call) accepted(a *park.Accepted) error {
 }
 
 // ok answers with JSON.
-func (c *call) ok(status int, v any) error {
-	c.write(status, "application/json", v)
+func (c *call) ok(v any) error {
+	c.write(http.StatusOK, "application/json", v)
 	return nil
 }
 

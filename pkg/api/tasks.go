@@ -83,7 +83,7 @@ func (c *call) submitBatch() error {
 			answer.Results[places[k]] = &r.Accepted
 		}
 	}
-	return c.ok(http.StatusOK, answer)
+	return c.ok(answer)
 }
 
 func (c *call) decodeOne(raw verbatim, s *park.Submission, i int) *park.Error {
@@ -112,7 +112,7 @@ func (c *call) listTasks() error {
 	if page.Tasks == nil {
 		page.Tasks = []park.Task{}
 	}
-	return c.ok(http.StatusOK, page)
+	return c.ok(page)
 }
 
 func (c *call) getTask() error {
@@ -134,7 +134,7 @@ func (c *call) getTask() error {
 	if err != nil {
 		return err
 	}
-	return c.ok(http.StatusOK, t)
+	return c.ok(t)
 }
 
 func (c *call) cancelTask() error {
@@ -146,7 +146,7 @@ func (c *call) cancelTask() error {
 	if err != nil {
 		return err
 	}
-	return c.ok(http.StatusOK, t)
+	return c.ok(t)
 }
 
 func (c *call) readLog() error {

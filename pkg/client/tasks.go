@@ -149,24 +149,25 @@ func (c *Client) Log(ctx context.Context, pool, id string, follow bool) (io.Read
 	if follow {
 		q.Set("follow", "true")
 	}
+	//nolint:bodyclose // whoever reads the log closes it
 	resp, err := c.send(ctx, request{method: http.MethodGet, path: path("pools", pool, "tasks", id, "log"), query: q})
 	if err != nil {
 		return nil, err
 	}
-	return logBody{resp.Body, ctx}, nil
+	return logBody{resp.Body, func(err error) error { return broken(ctx, err) }}, nil
 }
 
 // logBody is a log on its way: what breaks it off is told as of any other answer.
 type logBody struct {
 	io.ReadCloser
-	ctx context.Context //nolint:containedctx // of the one request that it is the answer of
+	broken func(error) error
 }
 
 // Read implements [io.Reader].
 func (b logBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = broken(b.ctx, err)
+		err = b.broken(err)
 	}
 	return n, err
 }

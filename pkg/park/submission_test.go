@@ -11,7 +11,9 @@ import (
 func TestAcceptedJSON(t *testing.T) {
 	at := park.At(time.Date(2026, 12, 1, 9, 0, 0, 123456789, time.UTC))
 	for _, a := range []park.Accepted{
-		{}, {TaskID: "a", PoolID: "gpu", Status: park.Running, SubmittedAt: at}, {TaskID: "b.c:d-1", PoolID: "p", Status: park.Queued, Position: 7, SubmittedAt: at},
+		{},
+		{TaskID: "a", PoolID: "gpu", Status: park.Running, SubmittedAt: at},
+		{TaskID: "b.c:d-1", PoolID: "p", Status: park.Queued, Position: 7, SubmittedAt: at},
 		{TaskID: "a\"b\\c\n", PoolID: "größe", Status: park.Queued, SubmittedAt: at},
 	} {
 		want, err := json.Marshal(&a)
