@@ -31,78 +31,102 @@ func (b *bench) parkedRows(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// crowded fills a lot and measures the daemon before, with it, and after a restart.
+// crowd is a daemon with parked tasks.
+type crowd struct {
+	*process
+	serve func() (*process, error)
+	costs []float64
+}
+
+// crowded fills two lots, one with few tasks and one with many, measures both in turn, and restarts the full one.
 func (b *bench) crowded(ctx context.Context, backend string) error {
 	var pg *server.Server
-	dsn := ""
 	if backend == "postgres" {
 		var err error
 		if pg, err = startPostgres(ctx); err != nil {
 			return err
 		}
 		defer pg.Stop()
-		if dsn, err = pg.Create(ctx, "crowded", "template1"); err != nil {
+	}
+	var both [2]*crowd
+	for i, n := range []int{fewTasks, b.parked} {
+		began := time.Now()
+		c, err := b.crowd(ctx, backend, pg, n)
+		if err != nil {
 			return err
+		}
+		defer func() {
+			_ = c.stop()
+			_ = os.RemoveAll(c.dir)
+		}()
+		b.say("  %s: %d parked in %s", backend, n, time.Since(began).Round(time.Second))
+		both[i] = c
+	}
+	name := backend
+	if backend == "in_memory" {
+		name = "memory"
+	} else {
+		b.note("resident-"+name, "of the daemon that took them", float64(both[1].resident())/1e6)
+	}
+	var growth []float64
+	for round := range b.rounds {
+		for _, c := range both {
+			if err := b.cost(ctx, c, round); err != nil {
+				return err
+			}
+		}
+		growth = append(growth, both[1].costs[round]/both[0].costs[round])
+	}
+	b.note("parked-"+name, fmt.Sprintf("%.0f and %.0f µs a task, from 64 clients, behind %d and %d parked", medianOf(both[0].costs), medianOf(both[1].costs), fewTasks, b.parked), growth...)
+	if backend == "in_memory" {
+		return nil
+	}
+	return b.restart(ctx, name, both[1])
+}
+
+// crowd starts a daemon and parks so many tasks there.
+func (b *bench) crowd(ctx context.Context, backend string, pg *server.Server, n int) (*crowd, error) {
+	dsn, dir := "", b.fresh("crowd")
+	if pg != nil {
+		var err error
+		if dsn, err = pg.Create(ctx, fmt.Sprint("crowd", n), "template1"); err != nil {
+			return nil, err
 		}
 		if err := b.migrate(ctx, dsn); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	dir := b.fresh("crowded")
-	defer os.RemoveAll(dir)
 	conf := configured(dir, backend, dsn, func(s, p settings) {
 		p["max_units"] = units
 		s["drain_timeout"] = "100ms"
 	})
-	d, err := b.serve(ctx, dir, conf)
-	if err != nil {
-		return err
+	c := &crowd{serve: func() (*process, error) { return b.serve(ctx, dir, conf) }}
+	var err error
+	if c.process, err = c.serve(); err != nil {
+		return nil, err
 	}
-	defer func() { _ = d.stop() }()
-	svc, err := client.New(client.Config{URL: d.url})
+	svc, err := client.New(client.Config{URL: c.url})
 	if err != nil {
-		return err
+		return nil, errors.Join(err, c.stop())
 	}
 	// It holds a unit, so that what needs them all waits; and what needs but one and is critical runs at once.
 	r, err := svc.Submit(ctx, pool, []park.Submission{{TaskID: "blocker", Payload: []byte(`{"durationMs":86400000}`), TimeoutSecs: 1_000_000}})
-	if err != nil || r[0].Err != nil {
-		return fmt.Errorf("submit: %v %v", err, r)
+	if err == nil && r[0].Err != nil {
+		err = r[0].Err
 	}
-	var growth []float64
-	if err := fill(ctx, d, "few", fewTasks); err != nil {
-		return err
+	if err == nil {
+		err = fill(ctx, c.process, n)
 	}
-	var before, after []float64
-	if err := b.cost(ctx, d, "before", &before); err != nil {
-		return err
+	if err != nil {
+		return nil, errors.Join(err, c.stop())
 	}
-	began := time.Now()
-	if err := fill(ctx, d, "parked", b.parked); err != nil {
-		return err
-	}
-	b.say("  %s: %d parked in %s", backend, b.parked, time.Since(began).Round(time.Second))
-	if err := b.cost(ctx, d, "after", &after); err != nil {
-		return err
-	}
-	for i := range before {
-		growth = append(growth, after[i]/before[i])
-	}
-	name := map[string]string{"in_memory": "memory"}[backend]
-	if name == "" {
-		name = backend
-	}
-	b.note("parked-"+name, fmt.Sprintf("%.0f and %.0f µs a task, from 64 clients, behind %d and %d parked", medianOf(before), medianOf(after), fewTasks, b.parked), growth...)
-	if backend == "in_memory" {
-		return nil
-	}
-	b.note("resident-"+name, "of the daemon that took them", float64(d.resident())/1e6)
-	return b.restart(ctx, name, d, func() (*process, error) { return b.serve(ctx, dir, conf) })
+	return c, nil
 }
 
 // fill parks n tasks.
-func fill(ctx context.Context, d *process, prefix string, n int) error {
+func fill(ctx context.Context, d *process, n int) error {
 	l := load{
-		urls: []string{d.url}, clients: 4, batch: loading, prefix: prefix,
+		urls: []string{d.url}, clients: 4, batch: loading, prefix: "parked",
 		priority: "low", units: units, most: n,
 	}
 	o, err := l.drive(ctx, time.Hour)
@@ -112,42 +136,40 @@ func fill(ctx context.Context, d *process, prefix string, n int) error {
 	return err
 }
 
-// cost adds what a task costs, in µs, that runs at once although others are parked.
-func (b *bench) cost(ctx context.Context, d *process, prefix string, to *[]float64) error {
-	for round := range b.rounds {
-		l := load{urls: []string{d.url}, clients: few, prefix: fmt.Sprint(prefix, round), priority: "critical"}
-		o, err := l.drive(ctx, b.length)
-		if err != nil {
-			return err
-		}
-		*to = append(*to, 1e6/o.perSecond())
+// cost notes what a task costs, in µs, that runs at once although others are parked.
+func (b *bench) cost(ctx context.Context, c *crowd, round int) error {
+	l := load{urls: []string{c.url}, clients: few, prefix: fmt.Sprint("round", round), priority: "critical"}
+	o, err := l.drive(ctx, b.length)
+	if err != nil {
+		return err
 	}
+	c.costs = append(c.costs, 1e6/o.perSecond())
 	return nil
 }
 
 // restart ends the daemon, with the blocker running, and measures from the start of another until the first task starts.
 // On the file it is killed. On Postgres it is told to stop, for the tasks of a killed node are taken over only when the
 // others can be sure that it is dead.
-func (b *bench) restart(ctx context.Context, name string, d *process, again func() (*process, error)) error {
+func (b *bench) restart(ctx context.Context, name string, c *crowd) error {
 	var took []float64
 	var resident int64
 	for range min(b.rounds, 3) {
 		if name == "file" {
-			d.kill()
-		} else if err := d.stop(); err != nil {
+			c.kill()
+		} else if err := c.stop(); err != nil {
 			return err
 		}
 		began := time.Now()
-		next, err := again()
+		next, err := c.serve()
 		if err != nil {
 			return err
 		}
-		*d = *next
-		if err := started(ctx, d, park.At(began)); err != nil {
+		c.process = next
+		if err := started(ctx, next, park.At(began)); err != nil {
 			return err
 		}
 		took = append(took, time.Since(began).Seconds())
-		resident = d.resident()
+		resident = next.resident()
 	}
 	b.note("restart-"+name, "from the start of the process", took...)
 	b.note("resident-"+name+"-again", "of a daemon that found them in the store", float64(resident)/1e6)

@@ -20,9 +20,9 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// wakeRate is how many tasks arrive a second: about nine tenths of what the pool's units can work off, so that most are
+// wakeRate is how many tasks arrive a second: about two thirds of what the pool's units can work off, so that most are
 // parked for a while and the processors are not what they wait for.
-const wakeRate = 1500
+const wakeRate = 1000
 
 // wake runs parkd's own load test and takes the time from capacity coming free to the next start of it.
 func (b *bench) wake(ctx context.Context) error {
