@@ -23,6 +23,7 @@ type node struct {
 	testing.TB
 	dir    string // of the configuration, the socket and what the daemon prints
 	config string
+	tmp    string // for the daemon's temporary files
 
 	mu      sync.Mutex
 	process *exec.Cmd
@@ -30,7 +31,7 @@ type node struct {
 }
 
 func newNode(t testing.TB, dir, config string) *node {
-	n := &node{TB: t, dir: dir, config: filepath.Join(dir, "scheduler-config.json")}
+	n := &node{TB: t, dir: dir, tmp: dir, config: filepath.Join(dir, "scheduler-config.json")}
 	if err := os.WriteFile(n.config, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +70,7 @@ func (n *node) tryStart() error {
 	}
 	defer out.Close()
 	c := exec.Command(program(n, "parkd"), "serve", "--config", n.config, "--ready-fd", "3")
-	c.Dir, c.Env = n.dir, append(os.Environ(), "HOME="+n.dir, "XDG_STATE_HOME="+n.dir, "XDG_RUNTIME_DIR="+n.dir, "TMPDIR="+n.dir)
+	c.Dir, c.Env = n.dir, append(os.Environ(), "HOME="+n.dir, "XDG_STATE_HOME="+n.dir, "XDG_RUNTIME_DIR="+n.dir, "TMPDIR="+n.tmp)
 	c.ExtraFiles, c.Stdout, c.Stderr = []*os.File{w}, out, out
 	err = c.Start()
 	w.Close()

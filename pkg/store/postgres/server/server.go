@@ -188,6 +188,16 @@ func (s *Server) signal(sig syscall.Signal) {
 	<-s.ended
 }
 
+// Alive reports whether the server runs, as it does until somebody ends it or it cannot go on.
+func (s *Server) Alive() bool {
+	select {
+	case <-s.ended:
+		return false
+	default:
+		return true
+	}
+}
+
 // Pid returns the id of the server's first process.
 func (s *Server) Pid() int { return s.cmd.Process.Pid }
 
