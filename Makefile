@@ -3,7 +3,7 @@
 GOLANGCI := go tool -modfile=.ci/tools/go.mod golangci-lint
 BIN      := parkd
 
-.PHONY: build test check lint generate bench bench-large microbench kill-test loadtest fuzz clean
+.PHONY: build test check lint generate bench bench-large microbench proof kill-test loadtest fuzz clean
 
 build: ## the binary, here
 	CGO_ENABLED=0 go build -trimpath -o $(BIN) .
@@ -30,8 +30,12 @@ bench-large: ## the same, and a million parked tasks, ten million events, a mill
 microbench: ## cost of a task, a step, a commit; with 1,000 to 1,000,000 parked
 	go test -run '^$$' -bench . -benchmem ./pkg/lot ./pkg/engine ./pkg/store/...
 
-kill-test: ## 200 rounds of kill -9 in the middle of submissions
-	PARKD_KILL_ROUNDS=200 go test -count=1 -timeout 60m -run TestKill -v ./pkg/daemon
+PROOF_MINUTES := 480
+proof: ## all campaigns in their long form, within PROOF_MINUTES, and docs/reliability.md of what they did
+	go run ./pkg/proof/prove -form long -minutes $(PROOF_MINUTES) -o docs/reliability.md
+
+kill-test: ## kill -9 in the middle of submissions, 2,000 times
+	go run ./pkg/proof/prove -form long -only '^sigkill$$'
 
 loadtest: build ## the promises, on memory and on file
 	./$(BIN) loadtest -n 10000 --backend memory

@@ -7,10 +7,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -18,8 +20,11 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/parkd-dev/parkd/pkg/proof"
 )
@@ -30,6 +35,7 @@ type options struct {
 	log     string
 	report  string
 	only    *regexp.Regexp
+	jobs    int
 	again   bool
 }
 
@@ -54,6 +60,7 @@ func parse(args []string) (o options, err error) {
 	fs.StringVar(&o.log, "log", "", "add the campaigns' lines to this file; default: a new one that is removed")
 	fs.StringVar(&o.report, "o", "", "write the report there")
 	fs.BoolVar(&o.again, "report-only", false, "run nothing: make the report of the log")
+	fs.IntVar(&o.jobs, "jobs", 1, "run so many campaigns at once; only without -minutes")
 	only := fs.String("only", "", "run only campaigns whose name matches")
 	if err := fs.Parse(args); err != nil {
 		return o, err
@@ -63,6 +70,9 @@ func parse(args []string) (o options, err error) {
 	}
 	if o.minutes < 0 {
 		return o, fmt.Errorf("-minutes must not be negative, but is %g", o.minutes)
+	}
+	if o.jobs < 1 || o.jobs > 1 && o.minutes > 0 {
+		return o, fmt.Errorf("-jobs must be at least 1, and 1 together with -minutes, not %d", o.jobs)
 	}
 	if o.again && o.log == "" {
 		return o, errors.New("-report-only needs -log")
@@ -105,25 +115,38 @@ func runAll(ctx context.Context, o options) (failed []string) {
 	var chosen []campaign
 	var weight float64
 	for _, c := range campaigns() {
-		if o.only.MatchString(c.name) {
+		if o.only.MatchString(c.name) && (o.form == proof.Long || !c.fuzz) {
 			chosen, weight = append(chosen, c), weight+c.weight
 		}
 	}
 	left := o.minutes * 60
+	var mu sync.Mutex // held for failed and to print
+	var running errgroup.Group
+	running.SetLimit(o.jobs)
 	for _, c := range chosen {
-		if ctx.Err() != nil {
-			failed = append(failed, "interrupted before "+c.name)
-			break
-		}
 		share := left * c.weight / weight
 		began := time.Now()
-		if err := c.run(ctx, o, share); err != nil {
-			failed = append(failed, c.name)
+		running.Go(func() error {
+			var out bytes.Buffer
+			err := errors.New("interrupted")
+			if ctx.Err() == nil {
+				err = c.run(ctx, o, share, &out)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			fmt.Printf("== %s\n%s== %s: %.0fs\n", c.name, out.Bytes(), c.name, time.Since(began).Seconds())
+			if err != nil {
+				failed = append(failed, c.name)
+			}
+			return nil
+		})
+		if o.jobs == 1 {
+			_ = running.Wait()
 		}
 		// What one campaign has not used is for those after it.
 		left, weight = max(left-time.Since(began).Seconds(), 0), weight-c.weight
-		fmt.Printf("== %s: %.0fs\n", c.name, time.Since(began).Seconds())
 	}
+	_ = running.Wait()
 	return failed
 }
 
@@ -140,13 +163,12 @@ type campaign struct {
 // slack is how much longer than its time a campaign may take: to see that nothing was lost takes a while.
 const slack = 15 * time.Minute
 
-func (c campaign) run(ctx context.Context, o options, share float64) error {
-	fmt.Printf("== %s\n", c.name)
+func (c campaign) run(ctx context.Context, o options, share float64, out io.Writer) error {
 	if c.fuzz {
-		return fuzzAll(ctx, o, share)
+		return fuzzAll(ctx, o, share, out)
 	}
 	if _, err := os.Stat(strings.TrimSuffix(c.pkg, "/...")); err != nil {
-		fmt.Println("there is no", c.pkg)
+		fmt.Fprintln(out, "there is no", c.pkg)
 		return nil
 	}
 	args := []string{"test", "-count=1", "-run", c.tests, "-v", "-timeout", (2*slack + time.Duration(share)*time.Second).String(), c.pkg}
@@ -154,14 +176,14 @@ func (c campaign) run(ctx context.Context, o options, share float64) error {
 	if share > 0 {
 		env = append(env, proof.EnvSeconds+"="+strconv.Itoa(max(1, int(share/c.parts))))
 	}
-	return goTool(ctx, env, args...)
+	return goTool(ctx, out, env, args...)
 }
 
 // goTool runs the go command in a group of its own. When ctx ends the group is interrupted, so that the campaign under
 // way comes to its end early and tidies up.
-func goTool(ctx context.Context, env []string, args ...string) error {
+func goTool(ctx context.Context, out io.Writer, env []string, args ...string) error {
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), env...), os.Stdout, os.Stderr
+	cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), env...), out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 	cmd.WaitDelay = slack

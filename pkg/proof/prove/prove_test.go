@@ -45,7 +45,7 @@ func TestCampaignsExist(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	for _, args := range []string{"-form night", "-minutes -1", "-report-only", "-only ("} {
+	for _, args := range []string{"-form night", "-minutes -1", "-report-only", "-only (", "-jobs 0", "-jobs 2 -minutes 3"} {
 		if _, err := parse(strings.Fields(args)); err == nil {
 			t.Errorf("%s was taken", args)
 		}

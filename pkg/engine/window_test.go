@@ -1,0 +1,204 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/proof"
+)
+
+// windowUnits is the capacity of the pools that are watched from outside.
+const windowUnits = 3
+
+// asked is a call of one of the three kinds that a window is made of.
+type asked struct {
+	kind  string // submit, lease or end
+	task  string
+	units int64
+}
+
+// lots is the sequential pool that answers must be explained by: what is parked, in order, and what runs, sorted, each
+// as "task=units". It is a text, so that states compare.
+type lots struct{ parked, running string }
+
+func put(list, task string, units int64) string {
+	return list + task + "=" + strconv.FormatInt(units, 10) + " "
+}
+
+func sumOf(list string) (sum int64) {
+	for _, f := range strings.Fields(list) {
+		_, n, _ := strings.Cut(f, "=")
+		units, _ := strconv.ParseInt(n, 10, 64)
+		sum += units
+	}
+	return sum
+}
+
+func without(list, task string) (string, bool) {
+	fields := strings.Fields(list)
+	i := slices.IndexFunc(fields, func(f string) bool { return strings.HasPrefix(f, task+"=") })
+	if i < 0 {
+		return list, false
+	}
+	rest := slices.Delete(fields, i, i+1)
+	return strings.Join(append(rest, ""), " "), true
+}
+
+// step says whether a call may have had the answer, and what the pool is then.
+func (l lots) step(in asked, answer string) (bool, lots) {
+	switch in.kind {
+	case "submit":
+		l.parked = put(l.parked, in.task, in.units)
+		return answer == "taken", l
+	case "lease":
+		head, rest, waits := strings.Cut(l.parked, " ")
+		task, _, _ := strings.Cut(head, "=")
+		if !waits || sumOf(head)+sumOf(l.running) > windowUnits {
+			return answer == "", l
+		}
+		runs := append(strings.Fields(l.running), head)
+		slices.Sort(runs)
+		return answer == task, lots{parked: rest, running: strings.Join(append(runs, ""), " ")}
+	default:
+		var ran bool
+		l.running, ran = without(l.running, in.task)
+		return ran && answer == "ended", l
+	}
+}
+
+func windowModel() porcupine.Model {
+	return porcupine.Model{
+		Init: func() any { return lots{} },
+		Step: func(state, input, output any) (bool, any) {
+			ok, next := state.(lots).step(input.(asked), output.(string))
+			return ok, next
+		},
+	}
+}
+
+// TestLinearizable has a few clients call an engine at once, and looks for an order of their calls that explains every
+// answer: a second opinion from outside, which trusts no rev and no event.
+func TestLinearizable(t *testing.T) {
+	c := proof.Begin(t, "porcupine")
+	c.Target("windows", 20, 500, 20_000)
+	seed := proof.SeedOr(rand.Uint64())
+	c.Seed(strconv.FormatUint(seed, 10))
+	for n := uint64(0); c.More("windows") && !c.Failed(); n++ {
+		calls := window(t, rand.New(rand.NewPCG(seed, n)))
+		switch porcupine.CheckOperationsTimeout(windowModel(), calls, time.Minute) {
+		case porcupine.Illegal:
+			c.Broken("window %d: no order of the calls explains the answers: %+v", n, calls)
+		case porcupine.Unknown:
+			t.Errorf("window %d was too hard to judge: %+v", n, calls)
+		case porcupine.Ok:
+		}
+		c.Add("windows", 1)
+		c.Add("calls", len(calls))
+	}
+}
+
+// window returns the calls of three clients on a fresh pool.
+func window(t *testing.T, rng *rand.Rand) (calls []porcupine.Operation) {
+	p := pool("cpu", windowUnits, nil)
+	p.Runtime = park.WebWorker
+	b := open(t, engine.Config{Pools: []engine.Pool{p}})
+	defer b.stop()
+	var mu sync.Mutex
+	var clients sync.WaitGroup
+	began := time.Now()
+	for id := range 3 {
+		own := rand.New(rand.NewPCG(rng.Uint64(), 0))
+		clients.Go(func() {
+			w := worker{bench: b, id: id, rng: own}
+			for range 25 {
+				call := porcupine.Operation{ClientId: id, Call: int64(time.Since(began))}
+				call.Input, call.Output = w.act()
+				call.Return = int64(time.Since(began))
+				mu.Lock()
+				calls = append(calls, call)
+				mu.Unlock()
+			}
+		})
+	}
+	clients.Wait()
+	return calls
+}
+
+// worker is a client that submits, leases and ends tasks.
+type worker struct {
+	*bench
+	id     int
+	rng    *rand.Rand
+	leases []park.Lease
+	tasks  int
+}
+
+func (w *worker) act() (in asked, answer string) {
+	ctx := context.Background()
+	switch n := w.rng.IntN(5); {
+	case n < 2:
+		w.tasks++
+		in = asked{"submit", fmt.Sprintf("t%d-%d", w.id, w.tasks), 1 + w.rng.Int64N(windowUnits)}
+		r := w.offer("cpu", park.Submission{TaskID: in.task, ResourceCost: park.Cost{Units: park.Units(in.units)}})
+		if r.Err != nil {
+			return in, r.Err.Error()
+		}
+		return in, "taken"
+	case n == 2 && len(w.leases) > 0:
+		l := w.leases[0]
+		w.leases = w.leases[1:]
+		if err := w.EndLease(ctx, l.LeaseID, park.LeaseResult{Status: park.Completed}); err != nil {
+			return asked{kind: "end", task: l.TaskID}, err.Error()
+		}
+		return asked{kind: "end", task: l.TaskID}, "ended"
+	default:
+		leases, err := w.Lease(ctx, "cpu", park.LeaseRequest{})
+		if err != nil {
+			return asked{kind: "lease"}, err.Error()
+		}
+		if len(leases) == 0 {
+			return asked{kind: "lease"}, ""
+		}
+		w.leases = append(w.leases, leases...)
+		return asked{kind: "lease"}, leases[0].TaskID
+	}
+}
+
+// TestWindowsSeeWhatIsWrong plants answers that no pool with three units can give.
+func TestWindowsSeeWhatIsWrong(t *testing.T) {
+	submit := func(task string, units int64) asked { return asked{"submit", task, units} }
+	lease := asked{kind: "lease"}
+	type said struct {
+		in     asked
+		answer string
+	}
+	for name, tt := range map[string]struct {
+		said []said
+		want porcupine.CheckResult
+	}{
+		"right":         {[]said{{submit("a", 2), "taken"}, {submit("b", 2), "taken"}, {lease, "a"}, {lease, ""}, {asked{kind: "end", task: "a"}, "ended"}, {lease, "b"}}, porcupine.Ok},
+		"over capacity": {[]said{{submit("a", 2), "taken"}, {submit("b", 2), "taken"}, {lease, "a"}, {lease, "b"}}, porcupine.Illegal},
+		"out of order":  {[]said{{submit("a", 1), "taken"}, {submit("b", 1), "taken"}, {lease, "b"}}, porcupine.Illegal},
+		"kept back":     {[]said{{submit("a", 1), "taken"}, {lease, ""}}, porcupine.Illegal},
+		"ended twice":   {[]said{{submit("a", 1), "taken"}, {lease, "a"}, {asked{kind: "end", task: "a"}, "ended"}, {asked{kind: "end", task: "a"}, "ended"}}, porcupine.Illegal},
+	} {
+		var calls []porcupine.Operation
+		for i, s := range tt.said {
+			calls = append(calls, porcupine.Operation{Call: int64(2 * i), Return: int64(2*i + 1), Input: s.in, Output: s.answer})
+		}
+		if got := porcupine.CheckOperationsTimeout(windowModel(), calls, time.Minute); got != tt.want {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
+	}
+}
