@@ -37,7 +37,7 @@ func put(list, task string, units int64) string {
 }
 
 func sumOf(list string) (sum int64) {
-	for _, f := range strings.Fields(list) {
+	for f := range strings.FieldsSeq(list) {
 		_, n, _ := strings.Cut(f, "=")
 		units, _ := strconv.ParseInt(n, 10, 64)
 		sum += units

@@ -122,7 +122,7 @@ func onSQLite(t testing.TB) *keeper {
 	if _, err := os.Stat(base); err != nil {
 		base = ""
 	}
-	dir, err := os.MkdirTemp(base, "parkd-model-")
+	dir, err := os.MkdirTemp(base, "parkd-model-") //nolint:usetesting // that one is on a disk
 	if err != nil {
 		t.Fatal(err)
 	}

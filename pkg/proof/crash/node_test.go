@@ -5,7 +5,7 @@ package crash_test
 import (
 	"bufio"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -80,7 +80,7 @@ func (n *node) tryStart() error {
 	line, err := bufio.NewReader(r).ReadBytes('\n')
 	if err != nil {
 		_ = c.Process.Kill()
-		return fmt.Errorf("%w (%v)", err, c.Wait())
+		return errors.Join(err, c.Wait())
 	}
 	var ready struct{ Socket string }
 	if err := json.Unmarshal(line, &ready); err != nil {

@@ -87,7 +87,7 @@ func run(ctx context.Context, o options) error {
 		if err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
+		defer func() { _ = os.RemoveAll(dir) }()
 		o.log = filepath.Join(dir, "log")
 	}
 	log, err := filepath.Abs(o.log)
@@ -138,10 +138,10 @@ func runAll(ctx context.Context, o options) (failed []string) {
 			if err != nil {
 				failed = append(failed, c.name)
 			}
-			return nil
+			return err
 		})
 		if o.jobs == 1 {
-			_ = running.Wait()
+			_ = running.Wait() // it stands in failed
 		}
 		// What one campaign has not used is for those after it.
 		left, weight = max(left-time.Since(began).Seconds(), 0), weight-c.weight
@@ -167,7 +167,7 @@ func (c campaign) run(ctx context.Context, o options, share float64, out io.Writ
 	if c.fuzz {
 		return fuzzAll(ctx, o, share, out)
 	}
-	if _, err := os.Stat(strings.TrimSuffix(c.pkg, "/...")); err != nil {
+	if _, err := os.Stat(strings.TrimSuffix(c.pkg, "/...")); errors.Is(err, os.ErrNotExist) {
 		fmt.Fprintln(out, "there is no", c.pkg)
 		return nil
 	}
