@@ -38,6 +38,9 @@ type Assignment struct {
 	Command []string
 	WorkDir string
 	Timeout time.Duration // 0: none
+	// Proved returns how long ago this node last proved to the others that it is alive. Work that goes on while the
+	// daemon is stopped has to end by itself once that is too long. Nil where nobody would take the task over.
+	Proved func() time.Duration
 }
 
 // Outcome is how a run ended. Status is Completed or Failed.

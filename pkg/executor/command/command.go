@@ -49,7 +49,8 @@ type Config struct {
 	// KillGrace is the time between TERM and KILL; default 5s.
 	KillGrace time.Duration
 	// Fence is how long a command may run on without a sign of life from the daemon before the shim kills it,
-	// for daemons whose tasks others may take over; 0: for ever. It must end before they do.
+	// for daemons whose tasks others may take over; 0: for ever. A sign is given while the node's last proof of its
+	// life is younger than a quarter of that: so the command ends at most 1¼ of it after the last proof.
 	Fence time.Duration
 	// MaxLogBytes bounds a file of a run's log; at most two of them are kept, the newest. Default 16 MiB.
 	MaxLogBytes int64
@@ -188,6 +189,10 @@ func (e *Executor) job(a park.Assignment) *job {
 	}
 	if a.Timeout > 0 {
 		j.Deadline = bootTime() + a.Timeout
+	}
+	j.Alive = bootTime()
+	if a.Proved != nil {
+		j.Alive -= a.Proved()
 	}
 	j.Env = taskEnv(e.env, a, j.Run)
 	return j

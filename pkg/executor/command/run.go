@@ -18,6 +18,7 @@ import (
 // run is a shim at work.
 type run struct {
 	job     *job
+	proved  func() time.Duration
 	shim    *os.Process
 	control *os.File
 	report  *os.File
@@ -54,7 +55,7 @@ func (e *Executor) start(ctx context.Context, a park.Assignment, j *job) (*run, 
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the shim: %w", err), control.Close(), reports.Close())
 	}
-	return &run{job: j, shim: shim, control: control, report: reports}, nil
+	return &run{job: j, proved: a.Proved, shim: shim, control: control, report: reports}, nil
 }
 
 // argv keeps the name that the program itself was called by: what it does may depend on it.
@@ -110,7 +111,9 @@ func (r *run) steer(ctx context.Context, over <-chan struct{}) {
 		case <-over:
 			return
 		case <-beat:
-			_, _ = r.control.Write([]byte{signAlive})
+			if r.proved == nil || r.proved() < r.job.Fence/4 {
+				_, _ = r.control.Write([]byte{signAlive})
+			}
 			r.rouse(ctx)
 		case <-done:
 			done = nil

@@ -199,7 +199,7 @@ func (s *shim) listen(control io.Reader) <-chan byte {
 func (s *shim) supervise(said <-chan byte) {
 	alarm := time.NewTimer(0)
 	defer alarm.Stop()
-	alive := bootTime()
+	alive := s.job.Alive
 	var kill <-chan time.Time
 	for {
 		select {

@@ -38,6 +38,7 @@ type job struct {
 	Deadline     time.Duration `json:"deadline,omitempty"` // on the clock of bootTime
 	Grace        time.Duration `json:"grace"`
 	Fence        time.Duration `json:"fence,omitempty"`
+	Alive        time.Duration `json:"alive,omitempty"` // when the daemon's node last proved alive, on the same clock
 	LogBytes     int64         `json:"logBytes"`
 	TailBytes    int           `json:"tailBytes"`
 	PayloadBytes int           `json:"payloadBytes,omitempty"`
