@@ -3,7 +3,7 @@
 GOLANGCI := go tool -modfile=.ci/tools/go.mod golangci-lint
 BIN      := parkd
 
-.PHONY: build test check lint generate bench bench-large microbench proof kill-test loadtest fuzz clean
+.PHONY: build test check lint generate bench bench-large microbench proof kill-test simulate loadtest fuzz clean
 
 build: ## the binary, here
 	CGO_ENABLED=0 go build -trimpath -o $(BIN) .
@@ -36,6 +36,11 @@ proof: ## all campaigns in their long form, within PROOF_MINUTES, and docs/relia
 
 kill-test: ## kill -9 in the middle of submissions, 2,000 times
 	go run ./pkg/proof/prove -form long -only '^sigkill$$'
+
+SEEDS := 10000
+simulate: ## SEEDS simulated histories, and every planted bug
+	PARKD_SIM_SEEDS=$(SEEDS) go test -count=1 -timeout 12h -run TestSimulate -v ./pkg/sim
+	go test -count=1 -timeout 1h -tags mutants -run TestMutants -v ./pkg/sim
 
 loadtest: build ## the promises, on memory and on file
 	./$(BIN) loadtest -n 10000 --backend memory

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -32,7 +33,9 @@ func (n *node) following() {
 			continue // the beats say so
 		}
 		for _, p := range n.pools {
-			p.hear(revs[p.ID])
+			if !mutant.OnlyHints {
+				p.hear(revs[p.ID])
+			}
 		}
 	}
 }
@@ -101,7 +104,9 @@ func (n *node) announcing() {
 
 // catchUp takes over what other nodes did since this node's last look.
 func (p *pool) catchUp() error {
-	p.called.Store(false)
+	if mutant.DeafAfterLoad {
+		p.called.Store(false)
+	}
 	c, err := p.node.store.Since(p.eng.ctx, p.ID, p.lot.Row().Rev)
 	if err != nil || c == nil {
 		return err

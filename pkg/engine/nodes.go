@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -73,6 +74,9 @@ func (n *node) begin() {
 
 func (n *node) name() string { return *n.id.Load() }
 
+// proved returns how long ago the last beat began that counted.
+func (n *node) proved() time.Duration { return n.eng.clock.mono() - time.Duration(n.beat.Load()) }
+
 // alive reports whether the others still take this node for alive, for certain.
 func (n *node) alive() bool { return n.spare() > 0 }
 
@@ -81,6 +85,9 @@ func (n *node) spare() time.Duration {
 	at := time.Duration(n.beat.Load())
 	if at == 0 {
 		return 0
+	}
+	if mutant.NoSelfFence {
+		return n.ttl
 	}
 	return at + n.ttl - n.eng.clock.mono()
 }
@@ -245,7 +252,13 @@ func (n *node) running() []string {
 
 // bury marks as dead whose counter has stood still for too long.
 func (n *node) bury(ctx context.Context, live map[string]int64) {
-	now := n.eng.clock.mono()
+	now, patience := n.eng.clock.mono(), n.ttl+n.grace
+	if mutant.TakeoverByWall {
+		now = time.Duration(n.eng.clock.now().Wall.UnixNano())
+	}
+	if mutant.Impatient {
+		patience = n.ttl / 2
+	}
 	for name := range n.seen {
 		if _, ok := live[name]; !ok {
 			delete(n.seen, name)
@@ -254,11 +267,11 @@ func (n *node) bury(ctx context.Context, live map[string]int64) {
 	for _, name := range slices.Sorted(maps.Keys(live)) {
 		counter := live[name]
 		s, ok := n.seen[name]
-		if !ok || s.counter != counter {
+		if !ok || s.counter != counter && !mutant.BuryBlindly {
 			n.seen[name] = sighting{counter, now}
 			continue
 		}
-		if name == n.name() || now-s.at < n.ttl+n.grace {
+		if name == n.name() || now-s.at < patience {
 			continue
 		}
 		buried, err := n.store.Bury(ctx, name, counter)

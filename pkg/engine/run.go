@@ -128,6 +128,9 @@ func (p *pool) execute(ctx context.Context, s start) (o park.Outcome, ended bool
 		PoolID: p.ID, TaskID: s.TaskID, Tenant: s.spec.Tenant, Units: s.spec.Units, Attempt: s.Attempt,
 		Payload: s.spec.Payload, Command: s.spec.Command, WorkDir: s.spec.WorkDir, Timeout: s.spec.Timeout,
 	}
+	if p.node != nil {
+		a.Proved = p.node.proved
+	}
 	if a.Timeout > 0 {
 		defer p.eng.world.AfterFunc(a.Timeout, func() { s.run.cancel(park.ErrTimeout) })()
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -80,6 +81,12 @@ func (p *pool) commit(s *lot.Step, ops int) error {
 	if err != nil {
 		return err
 	}
+	if mutant.MessageApart {
+		_ = p.eng.stores[p.MailboxBackend].Deliver(p.eng.ctx, s.Messages)
+	}
+	if mutant.AuditApart {
+		_ = p.eng.audit.Append(p.eng.ctx, s.Events)
+	}
 	took := p.eng.clock.mono() - began
 	p.stepped += (took - p.stepped) / 8
 	p.yields = st.Contended
@@ -92,10 +99,10 @@ func (p *pool) pack(st *store.Step, s *lot.Step) {
 	parcel := func(dest string, m *park.Message, e *park.Event) {
 		st.Outbox = append(st.Outbox, store.Parcel{Dest: dest, Since: s.Row.LastAt, Message: m, Event: e})
 	}
-	if p.localMail {
+	if p.localMail && !mutant.MessageApart {
 		st.Messages = s.Messages
 	}
-	if p.localAudit {
+	if p.localAudit && !mutant.AuditApart {
 		st.Events = s.Events
 	}
 	for i := range s.Messages {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -267,7 +268,7 @@ func (p *pool) ended(ctx context.Context, id string) (park.Task, error) {
 	for {
 		rung, leave := p.eng.hub.join(taskTopic(p.ID, id))
 		t, err := p.task(ctx, id)
-		if err == nil && !t.Status.Ended() {
+		if err == nil && !t.Status.Ended() && !mutant.CancelReturns {
 			if err = sleep(ctx, p, rung, p.eng.patience(time.Hour)); err == nil {
 				leave()
 				continue

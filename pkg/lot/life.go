@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -51,6 +52,9 @@ func (l *Lot) grant(e *entry, r *run, to *Demand) {
 func (l *Lot) conclude(e *entry, o park.Outcome) {
 	switch {
 	case e.run.cancelled:
+		if mutant.CancelKeepsUnits {
+			l.used += e.units
+		}
 		l.end(e, park.Dropped, park.Outcome{Reason: park.ReasonCancelled, Result: o.Result})
 	case o.Status == park.Completed:
 		l.end(e, park.Completed, o)
@@ -126,6 +130,9 @@ func (l *Lot) end(e *entry, s park.Status, o park.Outcome) {
 			Attempt: int(e.attempt), CreatedAt: l.now.Wall, Tenant: e.tenant.Value(), Key: key,
 		})
 	}
+	if mutant.ReleaseTwice && e.where == running {
+		l.used -= e.units
+	}
 	l.over[e.id] = e
 	l.move(e, gone, func() {
 		r := run{}
@@ -155,6 +162,10 @@ func (l *Lot) fire() {
 	now := l.now.Wall.Micro()
 	for len(l.parked) > 0 && l.parked[0].key <= now {
 		e := l.parked[0].entry
+		if mutant.LateExpiry {
+			l.parked.remove(e)
+			continue
+		}
 		l.end(e, park.Expired, park.Outcome{Reason: park.ReasonDeadlinePassed, Message: "not started by " + park.FromMicro(e.deadline).String()})
 	}
 	for len(l.rests) > 0 && l.rests[0].key <= int64(l.now.Mono) {

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -218,9 +219,12 @@ func (l *Lot) Merge(row park.PoolRow, changed []park.Record, now Instant) {
 		if old := l.tasks[changed[i].TaskID]; old != nil {
 			l.remove(old)
 		}
+		if r := &changed[i]; mutant.MergeInTurn && !r.Status.Ended() {
+			l.add(newEntry(r, now))
+		}
 	}
 	for i := range changed {
-		if r := &changed[i]; !r.Status.Ended() {
+		if r := &changed[i]; !mutant.MergeInTurn && !r.Status.Ended() {
 			l.add(newEntry(r, now))
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -91,7 +92,7 @@ func (o Submit) apply(l *Lot) Result {
 
 // again answers a submission whose id is that of a task.
 func (l *Lot) again(e *entry, s *park.Spec) Result {
-	if s.Digest != 0 && e.digest == s.Digest {
+	if s.Digest != 0 && e.digest == s.Digest && !mutant.RefuseAgain {
 		st := e.state()
 		return Result{Status: st.Status, Position: l.position(e), SubmittedAt: park.FromMicro(e.submitted)}
 	}
@@ -115,10 +116,18 @@ func (l *Lot) refuse(s *park.Spec) *park.Error {
 		return park.Errorf(park.CostExceedsPool, "resourceCost.units is %d, but pool %s has %d at most", s.Units, l.pool, l.row.MaxUnits)
 	case !s.Deadline.IsZero() && !s.Deadline.After(l.now.Wall.Time):
 		return park.Errorf(park.DeadlinePast, "deadline %s has passed: it is %s", s.Deadline, l.now.Wall)
-	case l.queued >= l.row.MaxQueueDepth && !l.canStart(s.Priority, s.Units):
+	case l.depth() >= l.row.MaxQueueDepth && !l.canStart(s.Priority, s.Units):
 		return park.Errorf(park.QueueFull, "pool %s has %d parked tasks of at most %d", l.pool, l.queued, l.row.MaxQueueDepth)
 	}
 	return nil
+}
+
+// depth is how many tasks are parked.
+func (l *Lot) depth() int {
+	if mutant.DepthBefore {
+		return l.before.Queued
+	}
+	return l.queued
 }
 
 // last returns the position of the last task of a class.
@@ -132,7 +141,8 @@ func (l *Lot) last(p park.Priority) int64 {
 
 func (o Finish) apply(l *Lot) Result {
 	e := l.tasks[o.TaskID]
-	if e == nil || e.where != running || int(e.attempt) != o.Attempt || e.run.lease != o.Lease {
+	stale := e == nil || e.where != running || !mutant.NoFence && (int(e.attempt) != o.Attempt || e.run.lease != o.Lease)
+	if stale {
 		return Result{Stale: true}
 	}
 	l.conclude(e, o.Outcome)
@@ -144,9 +154,14 @@ func (o Requeue) apply(l *Lot) Result {
 	if e == nil || e.where != running || int(e.attempt) != o.Attempt {
 		return Result{Stale: true}
 	}
-	if e.run.cancelled {
+	switch {
+	case e.run.cancelled:
 		l.end(e, park.Dropped, park.Outcome{Reason: park.ReasonCancelled})
-	} else {
+	case mutant.NodeLossCounts:
+		l.strike(e, park.Failure(o.Reason, ""), 1)
+	case mutant.RequeueLast:
+		l.park(e, o.Reason, l.class(e.priority).next, 0)
+	default:
 		l.park(e, o.Reason, l.class(e.priority).front(), 0)
 	}
 	return Result{Status: e.state().Status}

@@ -1,6 +1,9 @@
 package lot
 
-import "github.com/parkd-dev/parkd/pkg/park"
+import (
+	"github.com/parkd-dev/parkd/pkg/mutant"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
 
 const lowest = park.Low
 
@@ -21,7 +24,15 @@ func (l *Lot) next() *entry {
 
 // fits says whether a task of so many units may start now. It is written so that nothing can wrap.
 func (l *Lot) fits(units int64) bool {
-	return l.row.State != park.Paused && units <= l.row.MaxUnits-l.used && l.served()
+	free := l.row.MaxUnits - l.used
+	if mutant.ConfiguredLimit {
+		free = l.row.ConfiguredUnits - l.used
+	}
+	room := units <= free
+	if mutant.Int32Units {
+		room = int32(units) <= int32(free)
+	}
+	return (l.row.State != park.Paused || mutant.PausedStarts) && room && l.served()
 }
 
 // served says whether there is someone to do the work.
@@ -41,7 +52,7 @@ func (l *Lot) served() bool {
 // class is waiting.
 func (l *Lot) canStart(p park.Priority, units int64) bool {
 	for i := int(p - lowest); i < len(l.classes); i++ {
-		if l.classes[i].live > 0 {
+		if l.classes[i].live > 0 && !mutant.Barging {
 			return false
 		}
 	}

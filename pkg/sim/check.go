@@ -99,6 +99,9 @@ func (c *checker) logged(events []park.Event) {
 		if e.Action == park.ActStart {
 			c.granted[run{e.TaskID, e.Attempt}] = c.now
 		}
+		if e.Action == park.ActFail && strings.Contains(string(e.Detail), park.ReasonNodeLost) {
+			c.fail("node loss", "task %s failed because of it", e.TaskID)
+		}
 		c.deadline(e)
 		c.excuse(e)
 		c.mixText(e.EventID)
@@ -175,7 +178,9 @@ func (c *checker) began(s *shim) {
 		c.note("process", "%s begins %s run %d, %d units", s.machine.name, s.task, s.attempt, s.units)
 	}
 	r := run{s.task, s.attempt}
-	s.granted, s.excused = c.granted[r], s.leased && c.revoked[r]
+	// A worker may have been given what a restored database never gave.
+	_, known := c.granted[r]
+	s.granted, s.excused = c.granted[r], s.leased && (c.revoked[r] || !known && c.restored > 0)
 	w := c.live[s.pool]
 	for _, o := range w.shims {
 		if o.task == s.task && c.inUse(o) && c.inUse(s) {
@@ -209,11 +214,17 @@ func (c *checker) measure(pool string) {
 	}
 }
 
+// lookAround is how long a daemon needs after it was stopped to find out that others took its tasks over, and to end them.
+const lookAround = nodeTTL/10 + callTimeout/2 + killGrace + 50*time.Millisecond
+
 // inUse reports whether a process uses its units, by the fault model: one on a machine that is suspended does not, and
 // one on a machine that woke has the time until its daemon has looked around.
 func (c *checker) inUse(s *shim) bool {
 	m := s.machine
-	return !s.excused && !m.suspended && (m.woke == 0 || m.boot()-m.woke > nodeTTL/10+callTimeout/2+killGrace+50*time.Millisecond)
+	if s.inner && (s.life.frozen || s.life.thawed != 0 && c.now-s.life.thawed < lookAround) {
+		return false
+	}
+	return !s.excused && !m.suspended && (m.woke == 0 || m.boot()-m.woke > lookAround)
 }
 
 func (c *checker) ended(s *shim) {
@@ -232,6 +243,9 @@ func (c *checker) ended(s *shim) {
 
 // settled reports whether every accepted task has ended.
 func (c *checker) settled() bool {
+	if c.waiting > 0 {
+		return false
+	}
 	for _, j := range c.jobs {
 		if t := c.base.pools[j.pool]; t == nil || t.tasks[j.sub.TaskID] == nil || !t.tasks[j.sub.TaskID].Status.Ended() {
 			if j.acked || t != nil && t.tasks[j.sub.TaskID] != nil {
@@ -262,8 +276,13 @@ func (c *checker) last() {
 		}
 		pools, _ := n.eng.Pools(context.Background())
 		for _, p := range pools {
-			if p.Halted != "" {
+			row := c.base.table(p.PoolID).row
+			switch {
+			case p.Halted != "":
 				c.fail("halted", "%s, pool %s: %s", n.name, p.PoolID, p.Halted)
+			case row.Rev > 0 && (p.UsedUnits != row.Used || p.QueueDepth != row.Queued || p.MaxUnits != row.MaxUnits || p.State != row.State):
+				c.fail("hearing", "%s says pool %s has %d of %d units in use, %d parked, and is %s; the database says %d of %d, %d, %s",
+					n.name, p.PoolID, p.UsedUnits, p.MaxUnits, p.QueueDepth, p.State, row.Used, row.MaxUnits, row.Queued, row.State)
 			}
 		}
 	}

@@ -26,16 +26,37 @@ type job struct {
 
 // clients makes the machines and programs that submit the jobs and read the mailboxes.
 func (h *history) clients() {
-	m := &machine{loop: h.loop, name: "clients", rate: 1}
-	f := h.newLife(m)
+	f := h.newLife(&machine{loop: h.loop, name: "clients", rate: 1})
+	h.outside = f
 	for _, j := range h.jobs {
-		h.spawn(f, func() { h.client(f, j) })
+		h.waiting++
+		h.spawn(f, func() {
+			h.client(f, j)
+			h.waiting--
+		})
 	}
 	for i := range h.plan.boxes {
 		h.spawn(f, func() { h.reader(f, boxName(i)) })
 	}
 	for range h.plan.operators {
 		h.spawn(f, func() { h.operator(f) })
+	}
+}
+
+// pester sends a node that was taken for dead what clients could not tell it before.
+func (h *history) pester(n *node) {
+	f := h.outside
+	for range 6 {
+		h.waiting++
+		j := h.jobs[h.rng.IntN(len(h.jobs))]
+		h.after(h.between(0, nodeTTL/4), f, func() {
+			h.spawn(f, func() {
+				defer func() { h.waiting-- }()
+				_, _ = rpc(h, f, n, time.Second, func(ctx context.Context, e *engine.Engine) ([]park.SubmitResult, error) {
+					return e.Submit(ctx, j.pool, []park.Submission{j.sub})
+				})
+			})
+		})
 	}
 }
 
@@ -188,7 +209,7 @@ func (h *history) patch(spec park.PoolSpec) (p park.PoolPatch, what string) {
 	case 1:
 		state, what = park.Draining, "drain"
 	case 2:
-		n := 1 + h.rng.Int64N(2*spec.MaxUnits)
+		n := h.plan.unit * (1 + h.rng.Int64N(2*spec.MaxUnits/h.plan.unit))
 		return park.PoolPatch{MaxUnits: &n}, "resize"
 	case 3:
 		n := h.rng.IntN(2 * spec.MaxQueueDepth)
@@ -202,11 +223,14 @@ func (h *history) patch(spec park.PoolSpec) (p park.PoolPatch, what string) {
 // newJob draws a job.
 func (h *history) newJob(i int) *job {
 	spec := h.plan.pools[h.rng.IntN(len(h.plan.pools))]
-	w := work{Lasts: h.between(5*time.Millisecond, h.plan.longest), Stubborn: h.chance(0.2)}
+	w := work{Lasts: h.between(5*time.Millisecond, h.plan.longest), Stubborn: h.chance(0.4)}
 	j := &job{pool: spec.ID, at: h.between(0, h.plan.busy), again: h.chance(0.2)}
+	if n := len(h.jobs); n > 0 && h.chance(0.4) {
+		j.at = h.jobs[n-1].at // many come at once
+	}
 	s := &j.sub
 	s.TaskID = fmt.Sprintf("t%d", i)
-	s.ResourceCost.Units = park.Units(1 + h.rng.Int64N(spec.MaxUnits))
+	s.ResourceCost.Units = park.Units(h.plan.unit * (1 + h.rng.Int64N(spec.MaxUnits/h.plan.unit)))
 	s.Priority = park.Priority(h.rng.IntN(4) - 1)
 	if h.chance(0.7) {
 		s.MailboxKey.Key = boxName(h.rng.IntN(h.plan.boxes))

@@ -48,7 +48,9 @@ func (h *history) labour(f *life) {
 		}
 		until = asked + leaseTTL*5/6
 	}
-	h.perform(f, l, until)
+	if f.machine.boot() < until-killGrace {
+		h.perform(f, l, until)
+	}
 }
 
 func (h *history) keep(f *life, id string, within time.Duration) error {
@@ -97,7 +99,12 @@ func (h *history) perform(f *life, l park.Lease, until time.Duration) {
 		f.pause(-1, func() bool { return s.over })
 	}
 	if s.done && !stop {
-		h.report(f, l, w, func() bool { return m.boot() < until })
+		late := !h.calm && h.chance(0.25)
+		if ended = late; late {
+			f.sleep(h.between(0, 2*leaseTTL)) // whose network was away; the lease may be another's by now
+			h.count("late result")
+		}
+		h.report(f, l, w, func() bool { return late || m.boot() < until })
 	}
 	ended = true
 }
@@ -109,7 +116,7 @@ func (h *history) report(f *life, l park.Lease, w work, kept func() bool) {
 	if l.Attempt <= w.Fails {
 		r = park.LeaseResult{Status: park.Failed, Reason: park.ReasonExitNonzero}
 	}
-	for kept() {
+	for tried := 0; tried < 20 && kept(); tried++ {
 		_, err := rpc(h, f, h.any(), time.Second, func(ctx context.Context, e *engine.Engine) (struct{}, error) {
 			return struct{}{}, e.EndLease(ctx, l.LeaseID, r)
 		})

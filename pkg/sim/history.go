@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -29,7 +30,9 @@ type history struct {
 	faults   faults
 	// fullUntil is when the disk has room again.
 	fullUntil time.Duration
-	calm      bool // the faults are over
+	calm      bool  // the faults are over
+	outside   *life // the clients
+	waiting   int   // clients that still want something
 	opt       options
 	alive     []*life // all that were ever begun and may not have ended
 	lines     []string
@@ -57,7 +60,7 @@ func (h *history) start(n *node) {
 	n.life, n.eng, n.listener = f, nil, nil
 	h.note("start", "%s begins life %d", n.name, f.number)
 	h.spawn(f, func() {
-		for settled := false; !settled; f.sleep(5 * time.Millisecond) {
+		for settled := mutant.NoSettle; !settled; f.sleep(5 * time.Millisecond) {
 			settled = true
 			for _, s := range n.shims {
 				settled = settled && s.life == f
@@ -78,10 +81,15 @@ func (h *history) config(n *node, f *life) engine.Config {
 		World: f, Stores: map[park.Backend]store.Store{park.Postgres: &link{history: h, life: f, node: n}},
 		NodeTTL: nodeTTL, NodeGrace: nodeGrace, Quiet: h.plan.quiet, Log: slog.New(logs{h, n.name}),
 	}
+	if mutant.SameName {
+		c.Node = n.name
+	}
 	x := &executor{history: h, life: f}
 	if !h.alone {
 		c.Shared = []park.Backend{park.Postgres}
-		x.fence = nodeTTL
+	}
+	if !h.alone && !h.plan.inner {
+		x.fence = nodeTTL * 3 / 4
 	}
 	for _, spec := range h.plan.pools {
 		p := engine.Pool{PoolSpec: spec}

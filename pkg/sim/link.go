@@ -36,6 +36,11 @@ var _ interface {
 
 // call asks the database once or more often, and waits for its answer.
 func call[T any](ctx context.Context, l *link, write bool, op func() (T, error)) (v T, err error) {
+	return callLate(ctx, l, 0, write, op)
+}
+
+// callLate is call with requests that are on their way for longer.
+func callLate[T any](ctx context.Context, l *link, extra time.Duration, write bool, op func() (T, error)) (v T, err error) {
 	for range tries {
 		if ctx.Err() != nil {
 			return v, ctx.Err()
@@ -52,7 +57,7 @@ func call[T any](ctx context.Context, l *link, write bool, op func() (T, error))
 			}
 			l.reply(func() { v, err, answered = got, failed, true })
 		}
-		l.ask(ask)
+		l.ask(extra, ask)
 		l.life.pause(callTimeout, func() bool { return answered || ctx.Err() != nil })
 		switch {
 		case answered:
@@ -74,14 +79,14 @@ func (l *link) full() bool {
 }
 
 // ask sends a request: it arrives later, perhaps never, perhaps twice.
-func (l *link) ask(arrive func()) {
+func (l *link) ask(extra time.Duration, arrive func()) {
 	if l.node.deaf.out {
 		l.count("partition")
 		return
 	}
 	n := l.copies("request")
 	for range n {
-		l.after(l.latency(), nil, func() {
+		l.after(l.latency()+extra, nil, func() {
 			if !l.down {
 				arrive()
 			}
@@ -118,7 +123,12 @@ func (l *link) Commit(ctx context.Context, s *store.Step) error {
 }
 
 func (l *link) Records(ctx context.Context, pool string, ids []string) ([]park.Record, error) {
-	return call(ctx, l, false, func() ([]park.Record, error) { return l.base.records(pool, ids), nil })
+	var extra time.Duration
+	if (l.faults.late > 0 || l.faults.slow) && l.chance(0.5) {
+		l.count("slow read")
+		extra = l.between(0, 200*time.Millisecond)
+	}
+	return callLate(ctx, l, extra, false, func() ([]park.Record, error) { return l.base.records(pool, ids), nil })
 }
 
 func (l *link) List(context.Context, string, park.TaskQuery) ([]park.Record, string, error) {
@@ -192,11 +202,23 @@ func (l *link) Revs(ctx context.Context, pools []string) (map[string]int64, erro
 }
 
 func (l *link) Beat(ctx context.Context, node string) (map[string]int64, error) {
-	return call(ctx, l, true, func() (map[string]int64, error) { return l.base.beat(node) })
+	return call(ctx, l, true, func() (map[string]int64, error) {
+		live, err := l.base.beat(node)
+		if errors.Is(err, store.ErrDead) {
+			l.pester(l.node)
+		}
+		return live, err
+	})
 }
 
 func (l *link) Bury(ctx context.Context, node string, counter int64) (bool, error) {
-	return call(ctx, l, true, func() (bool, error) { return l.base.bury(node, counter), nil })
+	// Who was taken for dead may be back before this arrives.
+	var extra time.Duration
+	if l.faults.late > 0 && l.chance(0.5) {
+		l.count("late burial")
+		extra = l.between(0, l.faults.latest)
+	}
+	return callLate(ctx, l, extra, true, func() (bool, error) { return l.base.bury(node, counter), nil })
 }
 
 func (l *link) Leave(ctx context.Context, node string) error {

@@ -64,7 +64,9 @@ func (l *loop) run(until time.Duration, done func() bool) {
 		if e.life != nil && !e.life.takes(e) {
 			continue
 		}
-		l.events++
+		if l.events++; l.events > mostEvents {
+			l.fail("livelock", "%d events and no end", l.events)
+		}
 		l.mix(uint64(e.at))
 		l.mix(e.seq)
 		e.f()
@@ -79,6 +81,9 @@ func (l *loop) run(until time.Duration, done func() bool) {
 		l.now = until
 	}
 }
+
+// mostEvents is many times what the longest history needs.
+const mostEvents = 500_000
 
 // mix adds to the hash of the run.
 func (l *loop) mix(v uint64) {

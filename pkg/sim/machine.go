@@ -77,8 +77,9 @@ type life struct {
 	procs   []*proc
 	frozen  bool // it was stopped, and does nothing until it is continued
 	ended   bool
-	held    []event // what could not happen while it was frozen
-	slow    bool    // it gets the processor late
+	held    []event       // what could not happen while it was frozen
+	thawed  time.Duration // true time of the end of its last freeze
+	slow    bool          // it gets the processor late
 	ids     uint64
 }
 
@@ -106,6 +107,7 @@ func (f *life) takes(e event) bool {
 func (f *life) freeze(on bool) {
 	f.frozen = on
 	if !on {
+		f.thawed = f.now
 		f.thaw()
 	}
 }

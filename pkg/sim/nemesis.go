@@ -22,7 +22,7 @@ func (h *history) nemesis() {
 
 // strike does one thing of a kind. The kinds that go on all the time are in [faults].
 func (h *history) strike(kind string) {
-	n := h.any()
+	n := h.victim()
 	switch kind {
 	case "crash":
 		h.note(kind, "%s", n.name)
@@ -40,6 +40,8 @@ func (h *history) strike(kind string) {
 		h.suspend(&n.machine, n, h.between(10*time.Millisecond, 2*(nodeTTL+nodeGrace)))
 	case "partition":
 		h.cut(n, h.between(10*time.Millisecond, 2*(nodeTTL+nodeGrace)))
+	case "long partition":
+		h.cut(n, h.between(nodeTTL+nodeGrace/2, 2*(nodeTTL+nodeGrace)))
 	case "clock step":
 		h.step(n)
 	case "outage":
@@ -55,6 +57,19 @@ func (h *history) strike(kind string) {
 			h.restore()
 		}
 	}
+}
+
+// victim chooses whom to strike: often one that has something to lose.
+func (h *history) victim() *node {
+	n := h.any()
+	if h.chance(0.5) {
+		for _, o := range h.nodes {
+			if len(o.shims) > len(n.shims) {
+				n = o
+			}
+		}
+	}
+	return n
 }
 
 func (h *history) freeze(n *node, kind string, d time.Duration) {
@@ -92,6 +107,9 @@ func (h *history) cut(n *node, d time.Duration) {
 	if h.alone {
 		return
 	}
+	if n.deaf.out || n.deaf.in {
+		return
+	}
 	way := h.rng.IntN(3)
 	n.deaf.out, n.deaf.in = way != 0, way != 1
 	h.note("partition", "%s, out %t, in %t, for %s", n.name, n.deaf.out, n.deaf.in, d)
@@ -99,18 +117,21 @@ func (h *history) cut(n *node, d time.Duration) {
 	h.after(d, nil, func() { n.deaf.out, n.deaf.in = false, false })
 }
 
-// step sets a node's wall clock wrong, or right again.
+// step sets a node's wall clock wrong, or right again; or those of all nodes, as a time server does that is wrong itself.
 func (h *history) step(n *node) {
-	switch h.rng.IntN(3) {
-	case 0:
-		n.off = time.Hour
-	case 1:
-		n.off = -time.Hour
-	default:
-		n.off = 0
+	off := [...]time.Duration{-time.Hour, 0, time.Hour}[h.rng.IntN(3)]
+	if off == n.off {
+		off += time.Hour
 	}
-	h.note("clock step", "%s is off by %s", n.name, n.off)
-	h.count("clock step")
+	struck := []*node{n}
+	if h.chance(0.4) {
+		struck = h.nodes
+	}
+	for _, n := range struck {
+		n.off = off
+		h.note("clock step", "%s is off by %s", n.name, n.off)
+		h.count("clock step")
+	}
 }
 
 // outage makes the database go away for a while.

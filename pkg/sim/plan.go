@@ -14,9 +14,11 @@ type plan struct {
 	boxes     int
 	operators int
 	quiet     bool
+	inner     bool // the work is done in the daemon's own process, and so without a shim
 	pools     []park.PoolSpec
 	busy      time.Duration // how long tasks are submitted and faults injected
 	longest   time.Duration // of a task
+	unit      int64         // what costs and capacities are multiples of
 }
 
 // faults are how often which goes wrong.
@@ -35,7 +37,7 @@ type faults struct {
 // Kinds lists the kinds of faults, each of which a seed may switch on.
 func Kinds() []string {
 	return []string{
-		"crash", "stop", "freeze", "long freeze", "suspend", "partition", "loss", "repeat", "late", "hints",
+		"crash", "stop", "freeze", "long freeze", "suspend", "partition", "long partition", "loss", "repeat", "late", "hints",
 		"clock step", "clock rate", "outage", "disk full", "power cut", "slow", "operators", "worker crash", "restore",
 	}
 }
@@ -43,23 +45,29 @@ func Kinds() []string {
 // draw makes the plan and the faults of a history. Kinds in without are left out, and nothing else changes.
 func (h *history) draw(without []string) {
 	single := h.chance(0.2)
-	p := plan{nodes: 1 + h.rng.IntN(5), boxes: 3, quiet: h.chance(0.2), busy: h.between(5*time.Second, 12*time.Second)}
+	p := plan{nodes: 1 + h.rng.IntN(5), boxes: 3, quiet: h.chance(0.4), busy: h.between(5*time.Second, 12*time.Second)}
 	p.longest = h.between(100*time.Millisecond, 2*time.Second)
-	if h.chance(0.25) {
+	if h.chance(0.4) {
 		p.longest *= 4
 	}
+	p.inner = h.chance(0.3)
 	if single {
 		p.nodes = 1
 	}
+	if p.unit = 1; h.chance(0.15) {
+		p.unit = park.MaxUnits / 64
+	}
+	h.plan = p // the pools are measured by it
 	p.pools = append(p.pools, h.pool("gpu", park.Native))
 	if h.chance(0.5) {
 		p.pools = append(p.pools, h.pool("edge", park.CloudWorker))
 		p.hands = 1 + h.rng.IntN(3)
 	}
 	h.plan, h.alone = p, single
+	density := 0.2 + 0.5*h.rng.Float64()
 	on := make(map[string]bool)
 	for _, k := range Kinds() {
-		if on[k] = h.chance(0.5); on[k] && !slices.Contains(without, k) {
+		if on[k] = h.chance(density); on[k] && !slices.Contains(without, k) {
 			h.faults.kinds = append(h.faults.kinds, k)
 		}
 	}
@@ -68,7 +76,7 @@ func (h *history) draw(without []string) {
 
 func (h *history) pool(id string, r park.Runtime) park.PoolSpec {
 	return park.PoolSpec{
-		ID: id, Kind: park.GPUVram, MaxUnits: 1 + h.rng.Int64N(12), MaxQueueDepth: 2 + h.rng.IntN(40), Runtime: r,
+		ID: id, Kind: park.GPUVram, MaxUnits: h.plan.unit * (1 + h.rng.Int64N(12)), MaxQueueDepth: 2 + h.rng.IntN(40), Runtime: r,
 		QueueBackend: park.Postgres, MailboxBackend: park.Postgres,
 	}
 }
@@ -79,6 +87,9 @@ func (h *history) tune() {
 	loss, repeat, late := h.rng.Float64()*0.05, h.rng.Float64()*0.05, h.rng.Float64()*0.05
 	latest := h.between(20*time.Millisecond, 3*time.Second)
 	f.rest = h.between(50*time.Millisecond, 600*time.Millisecond)
+	if h.chance(0.3) {
+		f.rest *= 4 // one blow at a time
+	}
 	f.hintLoss = 0
 	for _, k := range f.kinds {
 		switch k {

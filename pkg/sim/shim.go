@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -45,6 +46,7 @@ type shim struct {
 	done    bool // by itself
 	asked   bool
 	leased  bool // a remote worker runs it
+	inner   bool // the daemon itself runs it: what stops the one stops the other
 	excused bool // whoever gave it its units has taken them back, and told nobody yet
 }
 
@@ -52,7 +54,7 @@ type shim struct {
 func (h *history) begin(f *life, a park.Assignment, w work, fence time.Duration, leased bool) *shim {
 	s := &shim{
 		machine: f.machine, life: f, task: a.TaskID, pool: a.PoolID, units: a.Units, attempt: a.Attempt,
-		alive: f.machine.boot(), leased: leased,
+		alive: f.machine.boot() - proved(a), leased: leased,
 	}
 	f.machine.shims = append(f.machine.shims, s)
 	h.check.began(s)
@@ -66,8 +68,19 @@ func (h *history) begin(f *life, a park.Assignment, w work, fence time.Duration,
 	return s
 }
 
+// proved is how long ago the node of a run proved to be alive.
+func proved(a park.Assignment) time.Duration {
+	if a.Proved == nil {
+		return 0
+	}
+	return a.Proved()
+}
+
 // guard kills a command whose daemon has given no sign for so long.
 func (h *history) guard(s *shim, fence time.Duration) {
+	if mutant.NoShim {
+		return
+	}
 	s.machine.after(max(s.alive+fence-s.machine.boot(), fence/16), nil, func() {
 		switch {
 		case s.over:
@@ -107,9 +120,16 @@ func (h *history) terminate(s *shim, stubborn bool) {
 
 // orphan kills the commands of a daemon that has died, as their shims do.
 func (h *history) orphan(f *life) {
+	if mutant.NoShim {
+		return
+	}
 	for _, s := range slices.Clone(f.machine.shims) {
 		if s.life == f {
-			s.machine.after(h.between(time.Millisecond, 20*time.Millisecond), nil, func() { h.kill(s) })
+			d := h.between(time.Millisecond, 20*time.Millisecond)
+			if h.chance(0.2) {
+				d = h.between(0, time.Second) // a busy machine
+			}
+			s.machine.after(d, nil, func() { h.kill(s) })
 		}
 	}
 }
@@ -132,8 +152,11 @@ func (x *executor) Run(ctx context.Context, a park.Assignment) park.Outcome {
 		return park.Failure(park.ReasonExecutorError, "not begun")
 	}
 	s := x.begin(x.life, a, w, x.fence, false)
+	s.inner = x.plan.inner
 	for !s.over && ctx.Err() == nil {
-		s.alive = x.life.machine.boot()
+		if x.fence == 0 || proved(a) < x.fence/4 {
+			s.alive = x.life.machine.boot()
+		}
 		x.life.pause(signs(x.fence), func() bool { return s.over || ctx.Err() != nil })
 	}
 	if !s.over {

@@ -109,7 +109,7 @@ func (h *history) finish() {
 		runs := time.Duration(1 + j.work.Fails)
 		work += runs*(j.work.Lasts+50*time.Millisecond) + 4*time.Duration(j.sub.Retry.Backoff)
 	}
-	bound := h.now + max(nodeTTL+nodeGrace, leaseTTL) + 2*time.Second + work
+	bound := h.now + max(nodeTTL+nodeGrace, leaseTTL) + 2*time.Second + patience + work
 	done := false
 	h.loop.run(bound, func() bool {
 		done = h.events%64 == 0 && h.opened() && h.check.settled()
@@ -119,9 +119,16 @@ func (h *history) finish() {
 		h.fail("liveness", "%s after the faults ended: %s", (h.now - h.plan.busy).Round(time.Millisecond), h.unsettled())
 	}
 	if h.broken == nil {
+		h.loop.run(h.now+hearing, nil)
 		h.check.last()
 	}
 }
+
+// patience is how long clients may still have something to say after the faults have ended.
+const patience = 10 * time.Second
+
+// hearing is how long a node that is well may know nothing of what another did.
+const hearing = 600 * time.Millisecond
 
 // end lets go of everything.
 func (h *history) end() {
