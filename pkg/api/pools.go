@@ -1,7 +1,6 @@
 package api
 
 import (
-
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 

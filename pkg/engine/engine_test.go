@@ -243,6 +243,43 @@ func TestTimeoutAndCancel(t *testing.T) {
 	})
 }
 
+// TestEndedTaskSubmittedAgain sends a submission again whose task has ended, and which would be refused as a new one.
+func TestEndedTaskSubmittedAgain(t *testing.T) {
+	for name, why := range map[string]func(*bench){
+		"the deadline has passed": func(*bench) { time.Sleep(time.Hour) },
+		"the pool drains": func(b *bench) {
+			draining := park.Draining
+			if _, err := b.SetPool(b.Context(), "cpu", park.PoolPatch{State: &draining}); err != nil {
+				b.Fatal(err)
+			}
+		},
+		"it costs too much now": func(b *bench) {
+			units := int64(1)
+			if _, err := b.SetPool(b.Context(), "cpu", park.PoolPatch{MaxUnits: &units}); err != nil {
+				b.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 2, simulated())}})
+				defer b.stop()
+				s := named("a", sim(1))
+				s.ResourceCost.Units, s.Deadline = 2, park.At(time.Now().Add(time.Minute))
+				b.submit("cpu", s)
+				b.ended("cpu", "a")
+				why(b)
+				if got := b.offer("cpu", s); got.Err != nil || got.Status != park.Completed {
+					t.Errorf("the same again: %+v", got)
+				}
+				if life := b.life("a"); life != " submit start complete" {
+					t.Errorf("its life: %s", life)
+				}
+			})
+		})
+	}
+}
+
 func TestPanicIsAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, park.ExecutorFunc(func(context.Context, park.Assignment) (any, error) {

@@ -47,7 +47,8 @@ type pool struct {
 	pace    pace
 	steps   int
 	stale   bool // the lot may differ from the store: load it again
-	wary    int  // steps for which ids are looked up first, because one was taken
+	wary    int  // steps for which ids are looked up first, because one may have been taken
+	looked  bool // they were looked up for this step
 	adopted bool
 	yields  bool             // another node waits for its turn
 	stepped time.Duration    // how long a step takes to be stored, on average
@@ -287,6 +288,11 @@ func (p *pool) try(batch []*request) error {
 	}
 	p.lot.Hold(p.held())
 	step, results := p.lot.Apply(now, ops, p.demand())
+	if !p.looked && turnedAway(ops, results) {
+		p.lot.Rollback()
+		p.wary = waryFor
+		return p.try(batch)
+	}
 	if len(step.Events) > 0 {
 		if err := p.sane(); err != nil {
 			p.lot.Rollback()
@@ -300,7 +306,7 @@ func (p *pool) try(batch []*request) error {
 		}
 		if err := p.commit(step, len(ops)); err != nil {
 			p.lot.Rollback()
-			if errors.Is(err, store.ErrTaken) && p.wary == 0 {
+			if errors.Is(err, store.ErrTaken) && !p.looked {
 				p.wary = waryFor
 				return p.try(batch)
 			}

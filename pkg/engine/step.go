@@ -13,19 +13,20 @@ import (
 const waryFor = 64
 
 // collect returns the operations of a batch, in order. That the id of a submission is one of an ended task only the store
-// knows. It refuses the step then, which is decided once more after a look at the ids: to look each time would cost every
-// step a read for what hardly happens.
+// knows, and to look each time would cost every step a read for what hardly happens. So the step is decided once more,
+// after a look at the ids, where the store refuses it for one of them, or the lot refuses a task that may have been taken
+// before.
 func (p *pool) collect(batch []*request) ([]lot.Op, error) {
 	ops := make([]lot.Op, 0, len(batch))
 	var named []string
-	look := p.wary > 0
+	p.looked = p.wary > 0
 	p.wary = max(p.wary-1, 0)
 	for _, r := range batch {
 		if r.late != nil {
 			r.ops = r.late()
 		}
 		for _, op := range r.ops {
-			if s, ok := op.(lot.Submit); look && ok && s.Spec.Digest != 0 && !p.lot.Live(s.Spec.TaskID) {
+			if s, ok := op.(lot.Submit); p.looked && ok && s.Spec.Digest != 0 && !p.lot.Live(s.Spec.TaskID) {
 				named = append(named, s.Spec.TaskID)
 			}
 		}
@@ -48,6 +49,17 @@ func (p *pool) collect(batch []*request) ([]lot.Op, error) {
 		}
 	}
 	return ops, nil
+}
+
+// turnedAway reports whether a submission was refused that may be one of an ended task come again.
+func turnedAway(ops []lot.Op, results []lot.Result) bool {
+	for i, op := range ops {
+		s, ok := op.(lot.Submit)
+		if err := results[i].Err; ok && s.Spec.Digest != 0 && err != nil && err.Code != park.TaskExists {
+			return true
+		}
+	}
+	return false
 }
 
 // commit makes a step durable.

@@ -146,6 +146,7 @@ func (b *base) apply(t *table, s *store.Step) {
 
 func (b *base) append(events []park.Event) {
 	for i := range events {
+		events[i].EventID = park.EventID(events[i].PoolID, events[i].Rev, events[i].Ord)
 		if b.known[events[i].EventID] {
 			continue
 		}
