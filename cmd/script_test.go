@@ -152,7 +152,10 @@ func end(ts *testscript.TestScript, how syscall.Signal) {
 	select {
 	case <-d.exited:
 	case <-time.After(patience):
-		ts.Fatalf("the daemon does not end")
+		// It says where it stands.
+		_ = d.process.Signal(syscall.SIGQUIT)
+		<-d.exited
+		ts.Fatalf("the daemon does not end\n%s", ts.ReadFile("daemon.log"))
 	}
 }
 
