@@ -251,9 +251,12 @@ func (e *Engine) KeepLease(ctx context.Context, id string, r park.KeepRequest) (
 	}
 	if n := l.pool.node; n != nil {
 		kept := store.Kept{PoolID: l.pool.ID, TaskID: l.task, Lease: id, TTL: res[0].TTL}
-		if err := n.store.KeepLease(ctx, kept); err != nil {
+		counter, err := n.store.KeepLease(ctx, kept)
+		if err != nil {
 			return park.Kept{}, e.unread(ctx, "leases", err)
 		}
+		// This node knows of it: it must not take the counter for a sign of another.
+		l.pool.post(&request{look: func() { l.pool.kept[id] = max(l.pool.kept[id], counter) }})
 	}
 	return park.Kept{LeaseID: id, ExpiresAt: res[0].Until}, nil
 }

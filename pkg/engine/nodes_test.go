@@ -317,3 +317,37 @@ func TestLeasesAreKeptAtAnyNode(t *testing.T) {
 		}
 	})
 }
+
+// TestKeptLeaseRunsOutInTime keeps a lease once. It ends when it was told to, where it was kept, and no later than that
+// time after it was due at a node that had not seen it kept.
+func TestKeptLeaseRunsOutInTime(t *testing.T) {
+	for _, gone := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			tm := newTeam(t, 2, func(_ int, c *engine.Config) { c.Pools = []engine.Pool{remote(1)} })
+			a, b := tm.nodes[0], tm.nodes[1]
+			a.submit("remote", named("a", park.Submission{}))
+			lease := a.lease(park.LeaseRequest{TTL: park.Duration(10 * time.Second)})[0]
+			began := time.Now()
+			time.Sleep(5 * time.Second)
+			if _, err := a.KeepLease(t.Context(), lease.LeaseID, park.KeepRequest{}); err != nil {
+				t.Fatal(err)
+			}
+			want := 15 * time.Second
+			if gone {
+				tm.lines[0].cut.Store(true)
+				want = 20 * time.Second
+			}
+			for b.life("a") != " submit enqueue start requeue" {
+				time.Sleep(100 * time.Millisecond)
+				if time.Since(began) > time.Minute {
+					t.Fatal("never")
+				}
+			}
+			if late := time.Since(began) - want; late < -500*time.Millisecond || late > 500*time.Millisecond {
+				t.Errorf("gone %t: ended after %s, want %s", gone, time.Since(began), want)
+			}
+			tm.lines[0].cut.Store(false)
+			tm.stop()
+		})
+	}
+}

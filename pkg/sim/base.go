@@ -293,10 +293,11 @@ func (b *base) leave(node string) {
 	delete(b.dead, node)
 }
 
-func (b *base) keep(k store.Kept) {
+func (b *base) keep(k store.Kept) int64 {
 	key := k.PoolID + "/" + k.TaskID
 	k.Counter = b.leases[key].Counter + 1
 	b.leases[key] = k
+	return k.Counter
 }
 
 func (b *base) kept(pool string, tasks []string) (found []store.Kept) {

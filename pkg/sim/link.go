@@ -226,9 +226,8 @@ func (l *link) Leave(ctx context.Context, node string) error {
 	return err
 }
 
-func (l *link) KeepLease(ctx context.Context, k store.Kept) error {
-	_, err := call(ctx, l, true, func() (struct{}, error) { l.base.keep(k); return struct{}{}, nil })
-	return err
+func (l *link) KeepLease(ctx context.Context, k store.Kept) (int64, error) {
+	return call(ctx, l, true, func() (int64, error) { return l.base.keep(k), nil })
 }
 
 func (l *link) Leases(ctx context.Context, pool string, tasks []string) ([]store.Kept, error) {

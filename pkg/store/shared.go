@@ -22,8 +22,8 @@ type Shared interface {
 	// Leave forgets a node, which must not beat again.
 	Leave(ctx context.Context, node string) error
 
-	// KeepLease notes that the lease of a running task was kept, and for how long from now on.
-	KeepLease(ctx context.Context, k Kept) error
+	// KeepLease notes that the lease of a running task was kept, and for how long from now on. It returns the counter.
+	KeepLease(ctx context.Context, k Kept) (int64, error)
 	// Leases returns how often the leases of tasks were kept; those never kept are left out.
 	Leases(ctx context.Context, pool string, tasks []string) ([]Kept, error)
 

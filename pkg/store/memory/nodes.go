@@ -94,7 +94,7 @@ func (s *Store) Leave(ctx context.Context, node string) error {
 }
 
 // KeepLease implements [store.Shared].
-func (s *Store) KeepLease(ctx context.Context, k store.Kept) error {
+func (s *Store) KeepLease(ctx context.Context, k store.Kept) (int64, error) {
 	n := &s.nodes
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -104,7 +104,7 @@ func (s *Store) KeepLease(ctx context.Context, k store.Kept) error {
 	key := taskKey{k.PoolID, k.TaskID}
 	k.Counter = n.leases[key].Counter + 1
 	n.leases[key] = k
-	return ctx.Err()
+	return k.Counter, ctx.Err()
 }
 
 // Leases implements [store.Shared].

@@ -25,7 +25,7 @@ const (
 	announce = "SELECT pg_notify('" + channel + "', $1)"
 
 	keepLease = "INSERT INTO pl_leases AS l (pool_id, task_id, lease, counter, ttl) VALUES ($1, $2, $3, 1, $4)" +
-		" ON CONFLICT (pool_id, task_id) DO UPDATE SET lease = excluded.lease, counter = l.counter + 1, ttl = excluded.ttl, kept_at = now()"
+		" ON CONFLICT (pool_id, task_id) DO UPDATE SET lease = excluded.lease, counter = l.counter + 1, ttl = excluded.ttl, kept_at = now() RETURNING counter"
 	readLeases = "SELECT task_id, lease, counter, ttl FROM pl_leases WHERE pool_id = $1 AND task_id = ANY ($2)"
 	// No lease lives for longer without being kept.
 	forgetLeases = "DELETE FROM pl_leases WHERE kept_at < now() - interval '1 day'"
@@ -113,15 +113,14 @@ func (s *Store) Leave(ctx context.Context, node string) error {
 }
 
 // KeepLease implements [store.Shared].
-func (s *Store) KeepLease(ctx context.Context, k store.Kept) error {
-	err := s.do(ctx, func(ctx context.Context) error {
-		_, err := s.pool.Exec(ctx, keepLease, k.PoolID, k.TaskID, k.Lease, int64(k.TTL))
-		return err
+func (s *Store) KeepLease(ctx context.Context, k store.Kept) (counter int64, err error) {
+	err = s.do(ctx, func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, keepLease, k.PoolID, k.TaskID, k.Lease, int64(k.TTL)).Scan(&counter)
 	})
 	if err != nil {
-		return fmt.Errorf("keep lease of task %s: %w", k.TaskID, err)
+		return 0, fmt.Errorf("keep lease of task %s: %w", k.TaskID, err)
 	}
-	return nil
+	return counter, nil
 }
 
 // Leases implements [store.Shared].

@@ -183,15 +183,13 @@ func testRevsOfPools(t *testing.T, a, _ store.Shared, s store.Store) {
 }
 
 func testKeptLeases(t *testing.T, a, b store.Shared, _ store.Store) {
-	keep := func(s store.Shared, task, lease string, ttl time.Duration) {
+	keep := func(s store.Shared, task, lease string, ttl time.Duration, times int64) {
 		t.Helper()
-		if err := s.KeepLease(t.Context(), store.Kept{PoolID: "gpu", TaskID: task, Lease: lease, TTL: ttl}); err != nil {
-			t.Fatal(err)
-		}
+		same(t, "counter", got(s.KeepLease(t.Context(), store.Kept{PoolID: "gpu", TaskID: task, Lease: lease, TTL: ttl}))(t), times)
 	}
-	keep(a, "t1", "l1", time.Second)
-	keep(b, "t1", "l1", 2*time.Second)
-	keep(b, "t2", "l2", time.Minute)
+	keep(a, "t1", "l1", time.Second, 1)
+	keep(b, "t1", "l1", 2*time.Second, 2)
+	keep(b, "t2", "l2", time.Minute, 1)
 	want := map[string]store.Kept{
 		"t1": {PoolID: "gpu", TaskID: "t1", Lease: "l1", Counter: 2, TTL: 2 * time.Second},
 		"t2": {PoolID: "gpu", TaskID: "t2", Lease: "l2", Counter: 1, TTL: time.Minute},
