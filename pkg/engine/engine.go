@@ -175,9 +175,7 @@ func (e *Engine) open(ctx context.Context) error {
 		}
 	}
 	e.startRelays()
-	if e.cfg.Retention > 0 {
-		e.work.Go(e.retain)
-	}
+	e.work.Go(e.retain)
 	return nil
 }
 

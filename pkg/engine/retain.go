@@ -20,11 +20,18 @@ type Pruner interface {
 	PruneLogs(before time.Time) error
 }
 
-// retain removes what is older than the retention, in small chunks.
+// retain removes what is older than the retention, in small chunks. What is kept for ever has its logs of events looked
+// after all the same.
 func (e *Engine) retain() {
-	every := min(pruneEvery, max(e.cfg.Retention/10, time.Second))
-	for e.rest(every) {
-		before := park.At(e.clock.now().Wall.Add(-e.cfg.Retention))
+	every := pruneEvery
+	if e.cfg.Retention > 0 {
+		every = min(pruneEvery, max(e.cfg.Retention/10, time.Second))
+	}
+	for rest := time.Second; e.rest(rest); rest = every {
+		var before park.Time
+		if e.cfg.Retention > 0 {
+			before = park.At(e.clock.now().Wall.Add(-e.cfg.Retention))
+		}
 		// A task goes last: while it is known its id is not taken anew, and so no message of the old task
 		// stands where one of the new task should.
 		stores := make([]store.Store, 0, len(e.stores))
@@ -35,6 +42,11 @@ func (e *Engine) retain() {
 		}
 		for _, s := range stores {
 			e.prune("events", before, s.PruneEvents)
+		}
+		if before.IsZero() {
+			continue
+		}
+		for _, s := range stores {
 			e.prune("messages", before, s.PruneMessages)
 		}
 		for _, s := range stores {

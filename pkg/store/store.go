@@ -70,7 +70,8 @@ type Audit interface {
 	Events(ctx context.Context, q park.AuditQuery) ([]park.Event, error)
 	// LastEvent returns the id of the newest event, "" for an empty log.
 	LastEvent(ctx context.Context) (string, error)
-	// PruneEvents removes up to limit events from before the given time; see [Queue.PruneTasks].
+	// PruneEvents removes up to limit events from before the given time; see [Queue.PruneTasks]. It is called from time
+	// to time even where nothing is to be removed, so that the store can look after what it finds events by.
 	PruneEvents(ctx context.Context, before park.Time, limit int) (int, error)
 }
 

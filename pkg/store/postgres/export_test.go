@@ -63,6 +63,9 @@ func Hot() map[string]Query {
 		sql, args = eventsQuery(q, r, math.MaxInt64)
 		all[name+" since"] = Query{sql, args, 100}
 	}
+	// What a cursor at another pool's event comes to.
+	sql, args := eventsQuery(park.AuditQuery{PoolID: "gpu", Limit: 100}, reach{from: 1_000_000, rev: 500_000}, math.MaxInt64)
+	all["audit of a pool after another's event"] = Query{sql, args, 100}
 	return all
 }
 

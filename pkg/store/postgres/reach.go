@@ -62,7 +62,8 @@ func (s *Store) reach(ctx context.Context, q park.AuditQuery) (parts []reach, er
 	return parts, nil
 }
 
-// behind lets the reach begin after the cursor's event, if there is one.
+// behind lets the reach begin after the cursor's event, if there is one. That event may be of another pool than the one
+// asked for, whose steps are then looked at for the first that came later.
 func (s *Store) behind(ctx context.Context, q park.AuditQuery, r *reach) error {
 	pool, rev, ord, err := park.ParseEventID(q.Cursor)
 	if err != nil {
@@ -74,10 +75,15 @@ func (s *Store) behind(ctx context.Context, q park.AuditQuery, r *reach) error {
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
 			return nil
-		case err == nil && pool == q.PoolID && bySteps(q):
+		case err != nil:
+			return err
+		case pool == q.PoolID && bySteps(q):
 			r.rev, r.ord = rev, ord+1
-		case err == nil:
+		default:
 			r.from = seq + 1
+			if bySteps(q) {
+				r.rev, err = s.firstStep(ctx, q.PoolID, func(_, seq int64) bool { return seq >= r.from })
+			}
 		}
 		return err
 	})
@@ -107,14 +113,14 @@ func (s *Store) betweenSegments(ctx context.Context, q park.AuditQuery, r reach)
 }
 
 const (
-	probeStep = "SELECT rev, at FROM pl_audit_events WHERE pool_id = $1 AND rev >= $2 ORDER BY pool_id, rev, ord LIMIT 1"
+	probeStep = "SELECT rev, at, seq FROM pl_audit_events WHERE pool_id = $1 AND rev >= $2 ORDER BY pool_id, rev, ord LIMIT 1"
 	lastStep  = "SELECT coalesce(max(rev), 0) FROM pl_audit_events WHERE pool_id = $1"
 )
 
 // betweenSteps narrows the reach along the steps of one pool, whose time never runs backwards.
 func (s *Store) betweenSteps(ctx context.Context, q park.AuditQuery, r *reach) error {
 	if !q.Since.IsZero() {
-		first, err := s.firstStep(ctx, q.PoolID, q.Since.Micro())
+		first, err := s.firstStep(ctx, q.PoolID, func(at, _ int64) bool { return at >= q.Since.Micro() })
 		if err != nil {
 			return err
 		}
@@ -126,12 +132,13 @@ func (s *Store) betweenSteps(ctx context.Context, q park.AuditQuery, r *reach) e
 		return nil
 	}
 	var err error
-	r.end, err = s.firstStep(ctx, q.PoolID, q.Until.Micro())
+	r.end, err = s.firstStep(ctx, q.PoolID, func(at, _ int64) bool { return at >= q.Until.Micro() })
 	return err
 }
 
-// firstStep returns the first rev of a pool with a time of at least us, or else the one after its last.
-func (s *Store) firstStep(ctx context.Context, pool string, us int64) (int64, error) {
+// firstStep returns the first rev of a pool for whose time and seq reached holds, as it does for all after it, or else
+// the one after its last; 0 for a pool without events.
+func (s *Store) firstStep(ctx context.Context, pool string, reached func(at, seq int64) bool) (int64, error) {
 	var last int64
 	if err := s.pool.QueryRow(ctx, lastStep, pool).Scan(&last); err != nil || last == 0 {
 		return 0, err
@@ -139,14 +146,14 @@ func (s *Store) firstStep(ctx context.Context, pool string, us int64) (int64, er
 	low, high := int64(1), last+1
 	for low < high {
 		mid := low + (high-low)/2
-		var rev, at int64
-		err := s.pool.QueryRow(ctx, probeStep, pool, mid).Scan(&rev, &at)
+		var rev, at, seq int64
+		err := s.pool.QueryRow(ctx, probeStep, pool, mid).Scan(&rev, &at, &seq)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows): // pruned just now
 			high = mid
 		case err != nil:
 			return 0, err
-		case at >= us:
+		case reached(at, seq):
 			high = mid
 		default:
 			low = rev + 1
