@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -350,4 +352,36 @@ func TestKeptLeaseRunsOutInTime(t *testing.T) {
 			tm.stop()
 		})
 	}
+}
+
+// noLogs is a node on whose disk there are no logs.
+type noLogs struct{ followed atomic.Bool }
+
+func (n *noLogs) Log(_ context.Context, _, task string, _ int, follow bool, _ <-chan struct{}) (io.ReadCloser, error) {
+	n.followed.Store(follow)
+	return nil, park.Errorf(park.LogNotFound, "there is no log of task %s on this node", task)
+}
+
+// TestLogOfAnotherNodeIsNamed asks a node for the log of a task that another has.
+func TestLogOfAnotherNodeIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w witness
+		var logs noLogs
+		tm := newTeam(t, 2, func(_ int, c *engine.Config) {
+			c.Pools = []engine.Pool{w.pool(1)}
+			c.Pools[0].Logs = &logs
+		})
+		defer tm.stop()
+		tm.nodes[0].submit("cpu", named("a", sim(60_000)))
+		_, err := tm.nodes[1].Engine.Log(t.Context(), "cpu", "a", true)
+		if park.CodeOf(err) != park.LogNotFound || !strings.Contains(err.Error(), "node-0") {
+			t.Errorf("at the other node: %v", err)
+		}
+		if logs.followed.Load() {
+			t.Error("the other node waits for a log that cannot come")
+		}
+		if _, err := tm.nodes[0].Engine.Log(t.Context(), "cpu", "a", true); strings.Contains(fmt.Sprint(err), "node-0") || !logs.followed.Load() {
+			t.Errorf("at its own node: %v", err)
+		}
+	})
 }

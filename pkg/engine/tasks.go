@@ -298,12 +298,14 @@ func (e *Engine) Log(ctx context.Context, pool, id string, follow bool) (io.Read
 		leave()
 		return nil, err
 	}
-	if t.Status.Ended() {
-		follow = false
-	}
-	rc, err := p.Logs.Log(ctx, p.ID, id, t.Attempt, follow, ended)
+	elsewhere := p.node != nil && t.Node != "" && t.Node != p.nodeName()
+	// What ran here before this daemon was started may have its log here all the same.
+	rc, err := p.Logs.Log(ctx, p.ID, id, t.Attempt, follow && !elsewhere && !t.Status.Ended(), ended)
 	if err != nil {
 		leave()
+		if elsewhere && park.CodeOf(err) == park.LogNotFound {
+			err = park.Errorf(park.LogNotFound, "run %d of task %s is on node %s, and its log is there: ask that node", t.Attempt, id, t.Node)
+		}
 		return nil, err
 	}
 	return &leaving{ReadCloser: rc, leave: leave}, nil
