@@ -190,9 +190,8 @@ func (e *Executor) job(a park.Assignment) *job {
 	if a.Timeout > 0 {
 		j.Deadline = bootTime() + a.Timeout
 	}
-	j.Alive = bootTime()
 	if a.Proved != nil {
-		j.Alive -= a.Proved()
+		j.Alive = bootTime() - a.Proved()
 	}
 	j.Env = taskEnv(e.env, a, j.Run)
 	return j

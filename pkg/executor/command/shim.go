@@ -199,7 +199,10 @@ func (s *shim) listen(control io.Reader) <-chan byte {
 func (s *shim) supervise(said <-chan byte) {
 	alarm := time.NewTimer(0)
 	defer alarm.Stop()
-	alive := s.job.Alive
+	alive := bootTime()
+	if s.job.Alive > 0 {
+		alive = s.job.Alive
+	}
 	var kill <-chan time.Time
 	for {
 		select {
