@@ -29,7 +29,8 @@ type oracleTask struct {
 	status    park.Status
 	attempt   int
 	strikes   int
-	notBefore time.Time
+	notBefore time.Time     // by the wall clock, for who takes the task over
+	rested    time.Duration // by the monotonic one, which decides
 	cancelled bool
 	ttl       time.Duration
 	due       time.Duration
@@ -57,7 +58,7 @@ func (o *oracle) queued() (n int) {
 	return n
 }
 
-func (o *oracle) rests(t *oracleTask) bool { return t.notBefore.After(o.now.Wall.Time) }
+func (o *oracle) rests(t *oracleTask) bool { return t.rested > o.now.Mono }
 
 // next is the first parked task of the highest class that is not resting.
 func (o *oracle) next() *oracleTask {
@@ -144,7 +145,7 @@ func (o *oracle) overdue() (first *oracleTask) {
 }
 
 func (o *oracle) front(t *oracleTask) {
-	t.status, t.notBefore = park.Queued, time.Time{}
+	t.status, t.notBefore, t.rested = park.Queued, time.Time{}, 0
 	c := o.class(t)
 	// Ahead of all that wait; those that rest keep the places that they had.
 	i := slices.IndexFunc(*c, func(x *oracleTask) bool { return !o.rests(x) })
@@ -170,12 +171,25 @@ func (o *oracle) strike(t *oracleTask, unset int) {
 		t.status = park.Failed
 		return
 	}
+	t.notBefore, t.rested = o.now.Wall.Add(t.backoff()), o.now.Mono+t.backoff()
+	o.back(t)
+}
+
+func (t *oracleTask) backoff() time.Duration {
 	rest := time.Duration(t.spec.Retry.Backoff)
 	for range t.strikes - 1 {
 		rest = min(2*rest, time.Hour)
 	}
-	t.notBefore = o.now.Wall.Add(rest)
-	o.back(t)
+	return rest
+}
+
+// reload has the rests end by the clocks of who has just loaded the pool.
+func (o *oracle) reload(now lot.Instant) {
+	for _, t := range o.tasks {
+		if t.status == park.Queued && t.strikes > 0 {
+			t.rested = now.Mono + min(t.notBefore.Sub(now.Wall.Time), t.backoff())
+		}
+	}
 }
 
 func (o *oracle) do(op lot.Op, demand []lot.Demand) park.Code {

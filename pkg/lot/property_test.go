@@ -330,6 +330,7 @@ func (d *duel) restart() {
 		t.ttl = d.rows[id].LeaseTTL
 		t.due = d.now.Mono + t.ttl
 	}
+	d.oracle.reload(d.now)
 	for _, k := range d.keepers {
 		k.restart(d)
 	}
