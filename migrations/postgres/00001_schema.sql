@@ -312,8 +312,10 @@ DECLARE
     waits   text := '';
 BEGIN
     IF s.node <> '' AND NOT EXISTS (SELECT FROM pl_nodes WHERE node_id = s.node AND NOT dead) THEN
+        -- It may have been done while the node was alive, or be about to be: a call whose reply was lost may still be under way.
+        PERFORM FROM pl_pools WHERE pool_id = s.pool_id FOR UPDATE;
         IF EXISTS (SELECT FROM pl_steps p WHERE p.pool_id = s.pool_id AND p.rev = s.rev AND p.step_id = s.step_id) THEN
-            RETURN NULL; -- done while it was alive
+            RETURN NULL;
         END IF;
         RETURN '{"dead": true}';
     END IF;

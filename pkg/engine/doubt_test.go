@@ -35,8 +35,12 @@ func (d *deaf) gone() error {
 
 func (d *deaf) Commit(ctx context.Context, st *store.Step) error {
 	if d.gone() != nil {
-		return store.ErrInDoubt
+		if st.InDoubt {
+			return store.ErrInDoubt
+		}
+		return errGone
 	}
+	st.InDoubt = false
 	d.mu.Lock()
 	next := d.next
 	d.next = nil
@@ -79,6 +83,7 @@ func (d *deaf) fall(taken bool, away time.Duration, before func()) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.until = time.Now().Add(away)
+		st.InDoubt = true
 		return store.ErrInDoubt
 	}
 }

@@ -104,6 +104,9 @@ type Step struct {
 	Events   []park.Event   // for this store's own audit log
 	Outbox   []Parcel       // for everyone else
 
+	// InDoubt is set by the store that has answered with [ErrInDoubt]. It goes on with that answer until it knows: that
+	// the server refuses to hear of the step again says nothing of the first time.
+	InDoubt bool
 	// Contended is set by the store where a step of another node came too late for this pool of late: it gets its
 	// chance if this node waits a moment before its next one.
 	Contended bool

@@ -23,7 +23,7 @@ func (s *Store) Append(ctx context.Context, events []park.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	_, err := s.call(ctx, appendEvents, func(t *types) ([][]byte, error) { return [][]byte{t.events(events)}, nil })
+	_, err := s.call(ctx, appendEvents, new(bool), func(t *types) ([][]byte, error) { return [][]byte{t.events(events)}, nil })
 	if err != nil {
 		return fmt.Errorf("append %d events: %w", len(events), err)
 	}

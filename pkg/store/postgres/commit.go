@@ -24,7 +24,7 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 	if step.ID == "" {
 		return errors.New("a step needs an id")
 	}
-	reply, err := s.call(ctx, commitStep, func(t *types) ([][]byte, error) {
+	reply, err := s.call(ctx, commitStep, &step.InDoubt, func(t *types) ([][]byte, error) {
 		parcels, err := t.parcels(step.Outbox)
 		return [][]byte{
 			t.step(step), t.jobs(step.Inserts), t.changes(step.Updates), t.messages(step.Messages), t.events(step.Events), parcels,

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
@@ -30,10 +32,16 @@ func TestLostReplyLeavesTheStepInDoubt(t *testing.T) {
 	if snap, err := direct.Load(t.Context(), "gpu"); err != nil || snap.Row != f.Row {
 		t.Fatalf("the pool is at %+v: %v", snap.Row, err)
 	}
-	if err := s.Commit(t.Context(), step); err == nil || errors.Is(err, store.ErrInDoubt) {
+	if err := s.Commit(t.Context(), step); !errors.Is(err, store.ErrInDoubt) {
 		t.Errorf("with the server away: %v", err)
 	}
+	c := connect(t, dsn)
+	readOnly(t, c, "on")
 	g.set(func() { g.shut = false })
+	if err := s.Commit(t.Context(), step); !errors.Is(err, store.ErrInDoubt) {
+		t.Errorf("with a server that takes no writes: %v", err)
+	}
+	readOnly(t, c, "off")
 	if err := s.Commit(t.Context(), step); err != nil {
 		t.Errorf("sent again: %v", err)
 	}
@@ -86,6 +94,16 @@ func TestStalledServerIsLeft(t *testing.T) {
 	}
 }
 
+// readOnly has new sessions of a database take no writes, as those of one that another has replaced.
+func readOnly(t *testing.T, c *pgx.Conn, on string) {
+	t.Helper()
+	var name string
+	if err := c.QueryRow(t.Context(), "SELECT current_database()").Scan(&name); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, c, "ALTER DATABASE "+name+" SET default_transaction_read_only = "+on)
+}
+
 // TestReadOnlyServerIsLeft has the database take no writes for a while, as one does that another has replaced.
 func TestReadOnlyServerIsLeft(t *testing.T) {
 	dsn := cluster.Migrated(t)
@@ -95,15 +113,14 @@ func TestReadOnlyServerIsLeft(t *testing.T) {
 	if err := s.Commit(t.Context(), f.Next()); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, c, "DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || quote_ident(current_database()) || ' SET default_transaction_read_only = on'; END $$")
+	readOnly(t, c, "on")
 	exec(t, c, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
 	f.Submit(nil)
 	step := f.Next()
 	if err := s.Commit(t.Context(), step); err == nil || errors.Is(err, store.ErrInDoubt) {
 		t.Errorf("on a server that takes no writes: %v", err)
 	}
-	exec(t, c, "SET default_transaction_read_only = off")
-	exec(t, c, "DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || quote_ident(current_database()) || ' RESET default_transaction_read_only'; END $$")
+	readOnly(t, c, "off")
 	if err := s.Commit(t.Context(), step); err != nil {
 		t.Errorf("when it takes writes again: %v", err)
 	}

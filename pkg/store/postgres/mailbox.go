@@ -26,7 +26,7 @@ func (s *Store) Deliver(ctx context.Context, messages []park.Message) error {
 	if len(messages) == 0 {
 		return nil
 	}
-	_, err := s.call(ctx, deliverMessages, func(t *types) ([][]byte, error) { return [][]byte{t.messages(messages)}, nil })
+	_, err := s.call(ctx, deliverMessages, new(bool), func(t *types) ([][]byte, error) { return [][]byte{t.messages(messages)}, nil })
 	if err != nil {
 		return fmt.Errorf("deliver %d messages: %w", len(messages), err)
 	}

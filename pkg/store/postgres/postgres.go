@@ -178,9 +178,8 @@ func (s *Store) once(ctx context.Context, f func(context.Context) error) error {
 }
 
 // call calls a function of the server with composite arguments and returns its only result. Its error is a
-// [store.ErrInDoubt] where the server may have done what it was asked.
-func (s *Store) call(ctx context.Context, query string, args func(*types) ([][]byte, error)) (reply []byte, err error) {
-	inDoubt := false
+// [store.ErrInDoubt] where the server may have done what it was asked, now or in an earlier call that left it in doubt.
+func (s *Store) call(ctx context.Context, query string, inDoubt *bool, args func(*types) ([][]byte, error)) (reply []byte, err error) {
 	err = s.do(ctx, func(ctx context.Context) error {
 		values, err := args(s.types.Load())
 		if err != nil {
@@ -196,13 +195,14 @@ func (s *Store) call(ctx context.Context, query string, args func(*types) ([][]b
 			formats[i] = pgx.BinaryFormatCode
 		}
 		res := c.Conn().PgConn().ExecParams(ctx, query, values, nil, formats, nil).Read()
-		if res.Err == nil {
-			reply = res.Rows[0][0]
+		if res.Err != nil {
+			*inDoubt = *inDoubt && !ruledOut(res.Err) || !undone(res.Err)
+			return res.Err
 		}
-		inDoubt = inDoubt || res.Err != nil && !undone(res.Err)
-		return res.Err
+		reply, *inDoubt = res.Rows[0][0], false
+		return nil
 	})
-	if err != nil && inDoubt {
+	if err != nil && *inDoubt {
 		err = fmt.Errorf("%w: %w", store.ErrInDoubt, err)
 	}
 	return reply, err
@@ -216,6 +216,13 @@ func undone(err error) bool {
 		return pgconn.SafeToRetry(err)
 	}
 	return pg.SeverityUnlocalized == "ERROR" && pg.Code[:2] != "08" && pg.Code != "40003"
+}
+
+// ruledOut reports whether the server has looked at what it was asked and would have known it, had it done it before:
+// the data were wrong, or broke a rule of the tables.
+func ruledOut(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (pg.Code[:2] == "22" || pg.Code[:2] == "23" || pg.Code[:2] == "P0")
 }
 
 // passing reports whether what failed may succeed if it is tried again at once.
