@@ -89,15 +89,16 @@ func (b *base) table(pool string) *table {
 
 // commit does a step, or says why not. again is for one that is done for the second time, after a return.
 func (b *base) commit(s *store.Step, again bool) error {
-	if s.Node != "" && !again && b.nodes[s.Node] == 0 {
-		return store.ErrDead
-	}
 	t := b.table(s.PoolID)
-	if t.row.Rev != s.Row.Rev-1 && !mutant.NoRevCheck {
-		if done := s.Row.Rev - 1; done >= 0 && done < int64(len(t.noted)) && t.noted[done].id == s.ID {
-			return nil
-		}
-		return t.since(s.Row.Rev - 1)
+	done := s.Row.Rev - 1
+	known := done >= 0 && done < int64(len(t.noted)) && t.noted[done].id == s.ID
+	switch dead := s.Node != "" && !again && b.nodes[s.Node] == 0; {
+	case dead && known, t.row.Rev != done && known && !mutant.NoRevCheck:
+		return nil
+	case dead:
+		return store.ErrDead
+	case t.row.Rev != done && !mutant.NoRevCheck:
+		return t.since(done)
 	}
 	if err := t.check(s); err != nil {
 		return err

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -41,7 +42,7 @@ func call[T any](ctx context.Context, l *link, write bool, op func() (T, error))
 
 // callLate is call with requests that are on their way for longer.
 func callLate[T any](ctx context.Context, l *link, extra time.Duration, write bool, op func() (T, error)) (v T, err error) {
-	for range tries {
+	for try := range tries {
 		if ctx.Err() != nil {
 			return v, ctx.Err()
 		}
@@ -61,6 +62,9 @@ func callLate[T any](ctx context.Context, l *link, extra time.Duration, write bo
 		l.life.pause(callTimeout, func() bool { return answered || ctx.Err() != nil })
 		switch {
 		case answered:
+			if try > 0 && errors.Is(err, errFull) {
+				err = errors.Join(err, errNoReply) // which says nothing of the first time
+			}
 			return v, err
 		case ctx.Err() != nil:
 			return v, ctx.Err()
@@ -119,6 +123,14 @@ func (l *link) Commit(ctx context.Context, s *store.Step) error {
 		l.flushing = nil
 	}
 	_, err := call(ctx, l, true, func() (struct{}, error) { return struct{}{}, l.base.commit(s, false) })
+	if errors.Is(err, errNoReply) || err != nil && ctx.Err() != nil {
+		s.InDoubt = true
+	} else if !errors.Is(err, errFull) {
+		s.InDoubt = false
+	}
+	if s.InDoubt {
+		return fmt.Errorf("%w: %w", store.ErrInDoubt, err)
+	}
 	return err
 }
 
