@@ -185,14 +185,16 @@ func TestLostReplyOutlivesTheNode(t *testing.T) {
 		var w witness
 		shared := memory.New()
 		d := &deaf{Store: shared}
-		c := engine.Config{Pools: []engine.Pool{w.pool(1)}, Shared: []park.Backend{park.InMemory}}
+		c := engine.Config{
+			Pools: []engine.Pool{w.pool(1)}, Shared: []park.Backend{park.InMemory}, NodeTTL: 2 * time.Second, NodeGrace: 2 * time.Second,
+		}
 		c.Node, c.Stores = "node-0", map[park.Backend]store.Store{park.InMemory: d}
 		a := open(t, c)
 		defer a.stop()
 		c.Node, c.Stores = "node-1", map[park.Backend]store.Store{park.InMemory: shared}
 		b := open(t, c)
 		defer b.stop()
-		d.fall(true, time.Minute, nil)
+		d.fall(true, 9*time.Second, nil)
 		got := a.offer("cpu", named("a", sim(100_000)))
 		if got.Err != nil || got.Accepted.Status != park.Running {
 			t.Fatalf("the answer is %+v", got)
@@ -266,4 +268,68 @@ func TestLostReplyAtTheEnd(t *testing.T) {
 			t.Errorf("answered %+v, which is said of what was not accepted", r)
 		}
 	})
+}
+
+// TestLongDoubtIsWithdrawn loses the reply to the commit of a submission, and the store for long. A client that chose the
+// id of its task is told that nothing is known, and finds it. To one that did not it is said that nothing was accepted,
+// for it may offer it again as another: nothing comes of the first.
+func TestLongDoubtIsWithdrawn(t *testing.T) {
+	for _, taken := range []bool{true, false} {
+		for _, parked := range []bool{true, false} {
+			for _, s := range []park.Submission{sim(10), named("known", sim(10))} {
+				t.Run(fmt.Sprintf("taken %t parked %t id %q", taken, parked, s.TaskID), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) { testLongDoubt(t, taken, parked, s) })
+				})
+			}
+		}
+	}
+}
+
+func testLongDoubt(t *testing.T, taken, parked bool, s park.Submission) {
+	var w witness
+	d := &deaf{Store: memory.New()}
+	b := open(t, engine.Config{
+		Pools: []engine.Pool{w.pool(1)}, Shared: []park.Backend{park.InMemory}, NodeTTL: time.Minute,
+		Stores: map[park.Backend]store.Store{park.InMemory: d},
+	})
+	defer b.stop()
+	if parked {
+		b.submit("cpu", named("before", sim(40_000)))
+	}
+	d.fall(taken, 30*time.Second, nil)
+	began := time.Now()
+	want := park.StorageUnavailable
+	if s.TaskID != "" {
+		want = park.Internal
+	}
+	if r := b.offer("cpu", s); park.CodeOf(r.Err) != want {
+		t.Errorf("the answer is %+v", r)
+	}
+	if d := time.Since(began); d < 10*time.Second || d > 12*time.Second {
+		t.Errorf("answered after %s", d)
+	}
+	time.Sleep(time.Minute)
+	page, err := b.Tasks(t.Context(), "cpu", park.TaskQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, task := range page.Tasks {
+		switch {
+		case task.TaskID == "before":
+		case s.TaskID == "" && (task.Status != park.Dropped || w.ran[task.TaskID] > 0):
+			t.Errorf("the one without an id is %s and ran %d times", task.Status, w.ran[task.TaskID])
+		case s.TaskID != "" && (task.Status != park.Completed || w.ran[task.TaskID] != 1):
+			t.Errorf("the one with an id is %s and ran %d times", task.Status, w.ran[task.TaskID])
+		default:
+			found++
+		}
+	}
+	if found != 1 {
+		t.Errorf("%d tasks are there", found)
+	}
+	if p, _ := b.Pool(t.Context(), "cpu"); p.QueueDepth != 0 || p.UsedUnits != 0 {
+		t.Errorf("at the end %+v", p)
+	}
+	check(t, b.events(park.AuditQuery{PoolID: "cpu", Changes: true}), 1)
 }

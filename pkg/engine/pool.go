@@ -69,6 +69,7 @@ type request struct {
 	leaves *waiter
 	look   func()
 	owed   *run // whose outcome this is: to be tried until it is stored
+	told   bool // it was answered before it was known what became of it
 	reply  chan reply
 }
 
@@ -304,14 +305,16 @@ func (p *pool) try(batch []*request) error {
 				r.reply = nil
 			}
 		}
-		if err := p.commit(step, len(ops)); err != nil {
+		if err := p.commit(step, batch, len(ops)); err != nil {
 			p.lot.Rollback()
+			drop(batch)
 			if errors.Is(err, store.ErrTaken) && !p.looked {
 				p.wary = waryFor
 				return p.try(batch)
 			}
 			return err
 		}
+		p.withdraw(step, batch)
 		p.apply(step)
 	}
 	p.adopted = true
@@ -398,7 +401,7 @@ func (p *pool) fail(batch []*request, err error) {
 			p.owed = append(p.owed, r)
 		case mutant.GuessSuccess && r.look == nil && r.reply != nil:
 			r.reply <- reply{results: make([]lot.Result, len(r.ops))}
-		case r.look == nil && r.reply != nil:
+		case r.look == nil && r.reply != nil && !r.told:
 			r.reply <- reply{err: err}
 		}
 	}
@@ -408,7 +411,7 @@ func (p *pool) fail(batch []*request, err error) {
 // said of a step in doubt.
 func (p *pool) away(err error) error {
 	if errors.Is(err, store.ErrInDoubt) {
-		return park.Errorf(park.Internal, "this node stops, and the store of pool %s did not say whether it took the step: ask for the task, or send the same again with its taskId", p.ID)
+		return park.Errorf(park.Internal, "the store of pool %s did not say whether it took the step: ask for the task, or send the same again with its taskId", p.ID)
 	}
 	return &park.Error{Code: park.StorageUnavailable, Detail: "the store of pool " + p.ID + " did not take the step; nothing was accepted", RetryAfter: time.Second}
 }
@@ -425,7 +428,7 @@ func (p *pool) answer(batch []*request, results []lot.Result) {
 		if r.owed != nil {
 			p.forget(r.owed)
 		}
-		if r.reply != nil && r.look == nil {
+		if r.reply != nil && r.look == nil && !r.told {
 			r.reply <- reply{results: results[:n:n]}
 		}
 		results = results[n:]

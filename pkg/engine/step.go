@@ -63,7 +63,7 @@ func turnedAway(ops []lot.Op, results []lot.Result) bool {
 }
 
 // commit makes a step durable.
-func (p *pool) commit(s *lot.Step, ops int) error {
+func (p *pool) commit(s *lot.Step, batch []*request, ops int) error {
 	st := &store.Step{PoolID: p.ID, ID: p.eng.world.ID(), Row: s.Row}
 	if p.node != nil {
 		st.Node = p.as // not a name that it has got since: that one may be alive, and what the lot starts would not be
@@ -88,7 +88,7 @@ func (p *pool) commit(s *lot.Step, ops int) error {
 	began := p.eng.clock.mono()
 	err := p.queue.Commit(p.eng.ctx, st)
 	if errors.Is(err, store.ErrInDoubt) {
-		err = p.settle(st, err)
+		err = p.settle(st, batch, began, err)
 	}
 	if err != nil {
 		return err
