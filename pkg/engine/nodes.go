@@ -32,14 +32,15 @@ type node struct {
 	ttl   time.Duration
 	grace time.Duration
 
-	id   atomic.Pointer[string]
-	beat atomic.Int64 // when the last beat that counted began, monotonic; 0: never
-	base atomic.Pointer[epoch]
-	seen map[string]sighting
-	mu   sync.Mutex
-	live map[string]int64      // the nodes that are not dead, by the last beat
-	news chan struct{}         // a pool has something to announce
-	mute atomic.Pointer[error] // why the last beat failed; nil where it did not
+	id    atomic.Pointer[string]
+	beat  atomic.Int64 // when the last beat that counted began, monotonic; 0: never
+	base  atomic.Pointer[epoch]
+	lived bool // it has beaten before; belongs to step, as seen does
+	seen  map[string]sighting
+	mu    sync.Mutex
+	live  map[string]int64      // the nodes that are not dead, by the last beat
+	news  chan struct{}         // a pool has something to announce
+	mute  atomic.Pointer[error] // why the last beat failed; nil where it did not
 }
 
 // epoch is the time from one fence to the next: the context that every run of this node lives under.
@@ -204,6 +205,7 @@ func (n *node) step(ctx context.Context) {
 	n.mu.Unlock()
 	if lost {
 		n.revive()
+		n.lived = true
 	}
 	n.bury(ctx, live)
 }
@@ -335,6 +337,7 @@ const rebirthRest = 50 * time.Millisecond
 // revive has the pools look for what happened meanwhile, and start tasks again.
 func (n *node) revive() {
 	for _, p := range n.pools {
-		p.post(&request{reload: true})
+		// What was loaded a moment before the first beat only lacks what has come since.
+		p.post(&request{fresh: true, reload: n.lived})
 	}
 }

@@ -108,29 +108,46 @@ func (p *pool) begin(ctx context.Context) error {
 	p.eng.log.Error("pool not loaded yet", "pool", p.ID, "error", err)
 	p.trouble.Store(&err)
 	p.stale = true
-	return p.take(store.Snapshot{})
+	l, now := p.empty()
+	return p.take(l, park.PoolRow{}, now)
 }
 
-// load takes the pool's state from its store.
-func (p *pool) load(ctx context.Context) error {
-	snap, err := p.queue.Load(ctx, p.ID)
+// load takes the pool's state from its store. A million tasks should not be in memory in more forms than one.
+func (p *pool) load(ctx context.Context) (err error) {
+	l, now := p.empty()
+	var row park.PoolRow
+	if w, ok := p.queue.(store.Walker); ok {
+		row, err = w.Walk(ctx, p.ID, func(r *park.Record) { l.Restore(r, now) })
+	} else {
+		var snap store.Snapshot
+		snap, err = p.queue.Load(ctx, p.ID)
+		for i := range snap.Tasks {
+			l.Restore(&snap.Tasks[i], now)
+		}
+		row = snap.Row
+	}
 	if err != nil {
 		return err
 	}
-	return p.take(snap)
+	return p.take(l, row, now)
 }
 
-func (p *pool) take(snap store.Snapshot) error {
-	if snap.Row == (park.PoolRow{}) {
-		snap.Row = park.PoolRow{
+// empty returns a lot without tasks, to be filled.
+func (p *pool) empty() (*lot.Lot, lot.Instant) {
+	p.as = p.nodeName()
+	now := p.eng.clock.now()
+	return lot.New(lot.Config{Pool: p.ID, Node: p.as, Leased: p.Runtime.Leased()}, now), now
+}
+
+func (p *pool) take(l *lot.Lot, row park.PoolRow, now lot.Instant) error {
+	if row == (park.PoolRow{}) {
+		row = park.PoolRow{
 			MaxUnits: p.MaxUnits, MaxQueueDepth: p.MaxQueueDepth, State: park.Active,
 			ConfiguredUnits: p.MaxUnits, ConfiguredDepth: p.MaxQueueDepth,
 		}
 	}
-	p.as = p.nodeName()
-	p.lot = lot.New(lot.Config{
-		Pool: p.ID, Node: p.as, Leased: p.Runtime.Leased(), Row: snap.Row, Tasks: snap.Tasks,
-	}, p.eng.clock.now())
+	l.Merge(row, nil, now)
+	p.lot = l
 	if err := p.lot.Check(); err != nil {
 		_ = p.halt(err)
 	}

@@ -71,6 +71,9 @@ func New(c Config, now Instant) *Lot {
 	return l
 }
 
+// Restore adds a live task to a lot that is being made, before [Lot.Merge] gives it its row.
+func (l *Lot) Restore(r *park.Record, now Instant) { l.add(newEntry(r, now)) }
+
 // Step is what one Apply did. A step without events changed nothing that has to be kept.
 type Step struct {
 	Row      park.PoolRow

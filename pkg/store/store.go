@@ -47,6 +47,22 @@ type Queue interface {
 	PruneTasks(ctx context.Context, before park.Time, limit int) (int, error)
 }
 
+// Walker is what a [Queue] also offers that need not hold all of a pool's tasks at once to load it.
+type Walker interface {
+	// Walk calls each for every live task of a pool, as [Queue.Load] would return it, and returns the pool's row of the
+	// same step. The record is the callee's until it returns. After an error what it was called with counts for nothing.
+	Walk(ctx context.Context, pool string, each func(*park.Record)) (park.PoolRow, error)
+}
+
+// Collect loads a pool by a walk.
+func Collect(ctx context.Context, w Walker, pool string) (snap Snapshot, err error) {
+	snap.Row, err = w.Walk(ctx, pool, func(r *park.Record) { snap.Tasks = append(snap.Tasks, *r) })
+	if err != nil {
+		return Snapshot{}, err
+	}
+	return snap, nil
+}
+
 // Mailbox keeps the outcomes of ended tasks for their clients.
 type Mailbox interface {
 	// Deliver adds messages and gives them their ids. A task's message is added once, however often it

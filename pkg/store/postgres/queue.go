@@ -27,45 +27,50 @@ const (
 	readTasks = "SELECT " + allColumns + " FROM pl_queue_jobs WHERE pool_id = $1 AND task_id = ANY ($2)"
 )
 
-// Load implements [store.Queue]. A server that does not begin to answer is left as soon as in any other call.
-func (s *Store) Load(ctx context.Context, pool string) (snap store.Snapshot, err error) {
-	if snap, err = s.load(ctx, pool); err != nil {
-		return store.Snapshot{}, fmt.Errorf("load pool %s: %w", pool, err)
-	}
-	return snap, nil
+// Load implements [store.Queue].
+func (s *Store) Load(ctx context.Context, pool string) (store.Snapshot, error) {
+	return store.Collect(ctx, s, pool)
 }
 
-func (s *Store) load(ctx context.Context, pool string) (snap store.Snapshot, err error) {
+// Walk implements [store.Walker]. A server that does not begin to answer is left as soon as in any other call.
+func (s *Store) Walk(ctx context.Context, pool string, each func(*park.Record)) (park.PoolRow, error) {
+	row, err := s.walk(ctx, pool, each)
+	if err != nil {
+		return park.PoolRow{}, fmt.Errorf("load pool %s: %w", pool, err)
+	}
+	return row, nil
+}
+
+func (s *Store) walk(ctx context.Context, pool string, each func(*park.Record)) (row park.PoolRow, err error) {
 	quick, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if err := s.Check(quick); err != nil {
-		return snap, err
+		return row, err
 	}
 	// In one snapshot, so that the row and the tasks are of the same step.
 	tx, err := s.pool.BeginTx(quick, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
-		return snap, err
+		return row, err
 	}
 	defer func() {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 		defer cancel()
 		_ = tx.Rollback(end)
 	}()
-	if snap.Row, err = readRow(quick, tx, pool); err != nil || snap.Row == (park.PoolRow{}) {
-		return snap, err
+	if row, err = readRow(quick, tx, pool); err != nil || row == (park.PoolRow{}) {
+		return row, err
 	}
-	limit := callTimeout + time.Duration(snap.Row.Queued)*loadTime
+	limit := callTimeout + time.Duration(row.Queued)*loadTime
 	if _, err := tx.Exec(quick, fmt.Sprintf("SET LOCAL statement_timeout = %d", limit.Milliseconds())); err != nil {
-		return snap, err
+		return row, err
 	}
 	long, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	rows, err := tx.Query(long, loadTasks, pool)
 	if err != nil {
-		return snap, err
+		return row, err
 	}
-	snap.Tasks, _, err = records(rows, 0)
-	return snap, err
+	return row, eachRecord(rows, func(s *scan) { each(&s.record) })
 }
 
 // loadTime is how long the load of one of very many tasks may take.
@@ -156,22 +161,30 @@ func listQuery(pool string, q park.TaskQuery) (string, []any, error) {
 
 // records reads all rows, and returns the seq of the row with the given number, from 1, or else 0.
 func records(rows pgx.Rows, number int) (found []park.Record, seq int64, err error) {
+	err = eachRecord(rows, func(s *scan) {
+		if found = append(found, s.record); len(found) == number {
+			seq = s.seq
+		}
+	})
+	return found, seq, err
+}
+
+// eachRecord reads all rows into one record after the other.
+func eachRecord(rows pgx.Rows, each func(*scan)) error {
 	defer rows.Close()
 	var s scan
 	dest := s.dest()[:len(rows.FieldDescriptions())]
 	for rows.Next() {
 		s.record = park.Record{}
 		if err := rows.Scan(dest...); err != nil {
-			return nil, 0, err
+			return err
 		}
 		if err := s.finish(); err != nil {
-			return nil, 0, err
+			return err
 		}
-		if found = append(found, s.record); len(found) == number {
-			seq = s.seq
-		}
+		each(&s)
 	}
-	return found, seq, rows.Err()
+	return rows.Err()
 }
 
 // scan is a row of pl_queue_jobs under way to a record.

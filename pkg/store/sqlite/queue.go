@@ -28,37 +28,40 @@ const (
 
 // Load implements [store.Queue].
 func (s *Store) Load(ctx context.Context, pool string) (store.Snapshot, error) {
-	snap, err := s.load(ctx, pool)
-	if err != nil {
-		return store.Snapshot{}, fmt.Errorf("load pool %s: %w", pool, err)
-	}
-	return snap, nil
+	return store.Collect(ctx, s, pool)
 }
 
-// load reads the row and the tasks in one transaction, so that they are of the same step.
-func (s *Store) load(ctx context.Context, pool string) (snap store.Snapshot, err error) {
+// Walk implements [store.Walker].
+func (s *Store) Walk(ctx context.Context, pool string, each func(*park.Record)) (park.PoolRow, error) {
+	row, err := s.walk(ctx, pool, each)
+	if err != nil {
+		return park.PoolRow{}, fmt.Errorf("load pool %s: %w", pool, err)
+	}
+	return row, nil
+}
+
+// walk reads the row and the tasks in one transaction, so that they are of the same step.
+func (s *Store) walk(ctx context.Context, pool string, each func(*park.Record)) (r park.PoolRow, err error) {
 	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
-		return snap, err
+		return r, err
 	}
 	defer func() { _ = tx.Rollback() }()
 	var at int64
-	r := &snap.Row
 	err = tx.QueryRowContext(ctx, readPool, pool).Scan(&r.Rev, &r.MaxUnits, &r.MaxQueueDepth, (*string)(&r.State), &r.Used,
 		&r.Queued, &at, &r.ConfiguredUnits, &r.ConfiguredDepth, &r.LastStep)
 	if errors.Is(err, sql.ErrNoRows) {
-		return snap, nil
+		return r, nil
 	}
 	if err != nil {
-		return snap, err
+		return r, err
 	}
 	r.LastAt = park.FromMicro(at)
 	rows, err := tx.QueryContext(ctx, loadTasks, pool)
 	if err != nil {
-		return snap, err
+		return r, err
 	}
-	snap.Tasks, _, err = records(rows, 0)
-	return snap, err
+	return r, eachRecord(rows, func(s *scan) { each(&s.record) })
 }
 
 // Records implements [store.Queue].
@@ -130,26 +133,34 @@ func listQuery(pool string, q park.TaskQuery) (query string, args []any, err err
 
 // records reads all rows, and returns the seq of the row with the given number, from 1, or else 0.
 func records(rows *sql.Rows, number int) (found []park.Record, seq int64, err error) {
+	err = eachRecord(rows, func(s *scan) {
+		if found = append(found, s.record); len(found) == number {
+			seq = s.seq
+		}
+	})
+	return found, seq, err
+}
+
+// eachRecord reads all rows into one record after the other.
+func eachRecord(rows *sql.Rows, each func(*scan)) error {
 	defer rows.Close()
 	columns, err := rows.Columns()
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
 	var s scan
 	dest := s.dest()[:len(columns)]
 	for rows.Next() {
 		s.record = park.Record{}
 		if err := rows.Scan(dest...); err != nil {
-			return nil, 0, err
+			return err
 		}
 		if err := s.finish(); err != nil {
-			return nil, 0, err
+			return err
 		}
-		if found = append(found, s.record); len(found) == number {
-			seq = s.seq
-		}
+		each(&s)
 	}
-	return found, seq, rows.Err()
+	return rows.Err()
 }
 
 // scan is a row of pl_queue_jobs under way to a record.
