@@ -28,23 +28,29 @@ func (e *Executor) Log(ctx context.Context, pool, task string, attempt int, foll
 		return nil, err
 	}
 	r := &reader{ctx: ctx, root: e.logs.root, name: name, follow: follow, ended: ended}
+	if err := r.await(attempt); err != nil {
+		_ = r.Close() // its folder may be open
+		if errors.Is(err, fs.ErrNotExist) {
+			err = park.Errorf(park.LogNotFound, "there is no log of task %s, run %d, on this node", task, attempt)
+		}
+		return nil, err
+	}
+	return r, nil
+}
+
+// await opens the first part of a run, which one that has just begun may still have to make.
+func (r *reader) await(attempt int) error {
 	patience := time.Now().Add(logPatience)
 	for {
 		err := r.open(attempt)
-		if err == nil {
-			return r, nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return nil, errors.Join(err, r.Close())
-		}
-		if !follow || time.Now().After(patience) || isClosed(ended) {
-			return nil, park.Errorf(park.LogNotFound, "there is no log of task %s, run %d, on this node", task, attempt)
+		if !errors.Is(err, fs.ErrNotExist) || !r.follow || time.Now().After(patience) || isClosed(r.ended) {
+			return err
 		}
 		select {
 		case <-time.After(logRest):
-		case <-ended:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+		case <-r.ended:
+		case <-r.ctx.Done():
+			return context.Cause(r.ctx)
 		}
 	}
 }
