@@ -66,10 +66,11 @@ func (p *pool) turnAway(r *request, away error) {
 func (p *pool) dismiss(batch []*request, err error) {
 	for _, r := range batch {
 		if r.reply != nil && r.owed == nil && r.look == nil && !r.told {
+			told := err
 			if r.told = true; nameless(r.ops) {
-				err = nil
+				told = nil
 			}
-			r.reply <- reply{err: p.away(err)}
+			r.reply <- reply{err: p.away(told)}
 		}
 	}
 }
