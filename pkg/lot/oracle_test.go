@@ -187,9 +187,14 @@ func (t *oracleTask) backoff() time.Duration {
 func (o *oracle) reload(now lot.Instant) {
 	for _, t := range o.tasks {
 		if t.status == park.Queued && t.strikes > 0 {
-			t.rested = now.Mono + min(t.notBefore.Sub(now.Wall.Time), t.backoff())
+			t.rested = t.restsUntil(now)
 		}
 	}
+}
+
+// restsUntil returns until when a parked task rests for who loads it now.
+func (t *oracleTask) restsUntil(now lot.Instant) time.Duration {
+	return now.Mono + min(t.notBefore.Sub(now.Wall.Time), t.backoff())
 }
 
 func (o *oracle) do(op lot.Op, demand []lot.Demand) park.Code {
