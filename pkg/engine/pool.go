@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
-	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -56,26 +54,6 @@ type pool struct {
 	halted  error
 	left    int           // runs that were left behind at the end
 	drained chan struct{} // set while closing; closed when nothing runs here any more
-}
-
-// request is what the loop is asked to do: operations, a worker that begins or ceases to wait, or a look
-// at the lot. It is answered once, after the commit.
-type request struct {
-	ops    []lot.Op
-	late   func() []lot.Op // makes ops from the lot as it is when they are decided
-	fresh  bool            // after a look at what other nodes did
-	reload bool            // after the pool was loaded again
-	joins  *waiter
-	leaves *waiter
-	look   func()
-	owed   *run // whose outcome this is: to be tried until it is stored
-	told   bool // it was answered before it was known what became of it
-	reply  chan reply
-}
-
-type reply struct {
-	results []lot.Result
-	err     error
 }
 
 func (e *Engine) newPool(c Pool) (*pool, error) {
@@ -257,201 +235,6 @@ func (p *pool) pause() time.Duration {
 	return d
 }
 
-// turn carries out a batch of requests: in one step if the store allows it.
-func (p *pool) turn(batch []*request) {
-	for _, r := range batch {
-		if r.owed != nil {
-			r.owed.over = true
-		}
-	}
-	if !p.adopted {
-		batch = append([]*request{{late: p.adoption}}, batch...)
-	}
-	if len(p.owed) > 0 {
-		batch = append(p.owed, batch...)
-		p.owed = nil
-	}
-	p.seat(batch)
-	err := p.refresh(batch)
-	for err == nil {
-		err = p.try(batch)
-		if c, ok := errors.AsType[*store.Conflict](err); ok {
-			err = p.merge(c)
-			continue
-		}
-		break
-	}
-	if err != nil {
-		p.fail(batch, err)
-	}
-	for _, r := range batch {
-		if r.look != nil {
-			r.look()
-			r.reply <- reply{}
-		}
-	}
-}
-
-// try decides and commits the batch once, and answers it.
-func (p *pool) try(batch []*request) error {
-	ops, err := p.collect(batch)
-	if err != nil {
-		return err
-	}
-	now := p.eng.clock.now()
-	if p.node != nil {
-		if err := p.keepElsewhere(p.eng.ctx, now); err != nil {
-			return err
-		}
-	}
-	p.lot.Hold(p.held())
-	step, results := p.lot.Apply(now, ops, p.demand())
-	if !p.looked && turnedAway(ops, results) {
-		p.lot.Rollback()
-		p.wary = waryFor
-		return p.try(batch)
-	}
-	if len(step.Events) > 0 {
-		if err := p.sane(); err != nil {
-			p.lot.Rollback()
-			return p.halt(err)
-		}
-		if mutant.AnswerEarly {
-			p.answer(batch, results)
-			for _, r := range batch {
-				r.reply = nil
-			}
-		}
-		if err := p.commit(step, batch, len(ops)); err != nil {
-			p.lot.Rollback()
-			drop(batch)
-			if errors.Is(err, store.ErrTaken) && !p.looked {
-				p.wary = waryFor
-				return p.try(batch)
-			}
-			return err
-		}
-		p.withdraw(step, batch)
-		p.apply(step)
-	}
-	p.adopted = true
-	if p.trouble.Swap(nil) != nil {
-		p.eng.log.Info("the store is back", "pool", p.ID)
-	}
-	p.answer(batch, results)
-	p.announce(step)
-	return nil
-}
-
-// sane looks for broken invariants: cheaply at each step, thoroughly from time to time.
-func (p *pool) sane() error {
-	p.steps++
-	if row := p.lot.Row(); p.steps > 256 && p.steps > row.Queued/4 {
-		p.steps = 0
-		return p.lot.Check()
-	}
-	return p.lot.Sane()
-}
-
-// halt stops the pool for good: its own numbers contradict each other, and to go on would be to guess.
-func (p *pool) halt(err error) error {
-	p.eng.log.Error("pool halted", "pool", p.ID, "error", err)
-	p.halted = park.Errorf(park.PoolHalted, "pool %s has halted: %v", p.ID, err)
-	p.show()
-	return p.halted
-}
-
-// refresh makes sure that the lot is what the store holds.
-func (p *pool) refresh(batch []*request) error {
-	fresh := false
-	for _, r := range batch {
-		p.stale = p.stale || r.reload
-		fresh = fresh || r.fresh
-	}
-	if fresh && !mutant.DeafAfterLoad {
-		p.called.Store(false) // whichever way it is answered below: else nothing would be heard of any more
-	}
-	if p.halted != nil {
-		return p.halted
-	}
-	if !p.stale {
-		if fresh && p.node != nil {
-			return p.catchUp()
-		}
-		return nil
-	}
-	if err := p.load(p.eng.ctx); err != nil {
-		return err
-	}
-	p.stale = false
-	p.tell(&store.Conflict{Reload: true})
-	p.reconcile()
-	return p.halted
-}
-
-// merge takes over what another node did.
-func (p *pool) merge(c *store.Conflict) error {
-	if c.Reload {
-		p.stale = true
-		return p.refresh(nil)
-	}
-	p.lot.Merge(c.Row, c.Changed, p.eng.clock.now())
-	p.tell(c)
-	p.reconcile()
-	p.show()
-	return nil
-}
-
-// fail answers a batch whose step did not come about. Outcomes of runs are kept to be stored later.
-func (p *pool) fail(batch []*request, err error) {
-	if _, ok := errors.AsType[*park.Error](err); !ok {
-		if p.trouble.Load() == nil {
-			p.eng.log.Error("step not stored: trying again until the store is back", "pool", p.ID, "error", err)
-		}
-		p.stale = true
-		err = p.away(err)
-	}
-	p.trouble.Store(&err)
-	for _, r := range batch {
-		switch {
-		case r.owed != nil && !mutant.ForgetOutcome:
-			p.owed = append(p.owed, r)
-		case mutant.GuessSuccess && r.look == nil && r.reply != nil:
-			r.reply <- reply{results: make([]lot.Result, len(r.ops))}
-		case r.look == nil && r.reply != nil && !r.told:
-			r.reply <- reply{err: err}
-		}
-	}
-}
-
-// away is what callers are told of an error of the store. That it is away says that nothing was accepted, which is not
-// said of a step in doubt.
-func (p *pool) away(err error) error {
-	if errors.Is(err, store.ErrInDoubt) {
-		return park.Errorf(park.Internal, "the store of pool %s did not say whether it took the step: ask for the task, or send the same again with its taskId", p.ID)
-	}
-	return &park.Error{Code: park.StorageUnavailable, Detail: "the store of pool " + p.ID + " did not take the step; nothing was accepted", RetryAfter: time.Second}
-}
-
-// answer tells each request of a batch how its operations went.
-func (p *pool) answer(batch []*request, results []lot.Result) {
-	for i := range results {
-		if err := results[i].Err; err != nil && err.Code == park.QueueFull {
-			err.RetryAfter = p.retryAfter()
-		}
-	}
-	for _, r := range batch {
-		n := len(r.ops)
-		if r.owed != nil {
-			p.forget(r.owed)
-		}
-		if r.reply != nil && r.look == nil && !r.told {
-			r.reply <- reply{results: results[:n:n]}
-		}
-		results = results[n:]
-	}
-}
-
 // show publishes what clients may see of the pool.
 func (p *pool) show() {
 	row := p.lot.Row()
@@ -466,52 +249,4 @@ func (p *pool) show() {
 		v.Halted = p.halted.Error()
 	}
 	p.view.Store(v)
-}
-
-// do has the loop carry out ops and returns their results, in order.
-func (p *pool) do(ctx context.Context, ops ...lot.Op) ([]lot.Result, error) {
-	r := &request{ops: ops, reply: make(chan reply, 1)}
-	if err := p.send(ctx, r); err != nil {
-		return nil, err
-	}
-	return p.wait(ctx, r)
-}
-
-// doFresh is do for an operation on a task that another node may have started: what is stale here is tried once more,
-// after a look at what the others did.
-func (p *pool) doFresh(ctx context.Context, op lot.Op) ([]lot.Result, error) {
-	results, err := p.do(ctx, op)
-	if err != nil || p.node == nil || !results[0].Stale {
-		return results, err
-	}
-	r := &request{ops: []lot.Op{op}, fresh: true, reply: make(chan reply, 1)}
-	if err := p.send(ctx, r); err != nil {
-		return nil, err
-	}
-	return p.wait(ctx, r)
-}
-
-// ask has the loop call look.
-func (p *pool) ask(ctx context.Context, look func()) error {
-	r := &request{look: look, reply: make(chan reply, 1)}
-	if err := p.send(ctx, r); err != nil {
-		return err
-	}
-	_, err := p.wait(ctx, r)
-	return err
-}
-
-func (p *pool) wait(ctx context.Context, r *request) ([]lot.Result, error) {
-	a, err := receive(ctx, p, r.reply)
-	if err != nil {
-		return nil, err
-	}
-	return a.results, a.err
-}
-
-// errNodeStopped is the answer to who reads from an engine that is closing.
-var errNodeStopped = &park.Error{Code: park.StorageUnavailable, Detail: "this node has stopped", RetryAfter: time.Second}
-
-func errStopped(pool string) error {
-	return &park.Error{Code: park.StorageUnavailable, Detail: "pool " + pool + " has stopped on this node", RetryAfter: time.Second}
 }

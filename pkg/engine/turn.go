@@ -1,0 +1,208 @@
+package engine
+
+// One turn of a pool: a batch of requests becomes a step, which is stored, and then they are answered.
+
+import (
+	"errors"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/mutant"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+// turn carries out a batch of requests: in one step if the store allows it.
+func (p *pool) turn(batch []*request) {
+	for _, r := range batch {
+		if r.owed != nil {
+			r.owed.over = true
+		}
+	}
+	if !p.adopted {
+		batch = append([]*request{{late: p.adoption}}, batch...)
+	}
+	if len(p.owed) > 0 {
+		batch = append(p.owed, batch...)
+		p.owed = nil
+	}
+	p.seat(batch)
+	err := p.refresh(batch)
+	for err == nil {
+		err = p.try(batch)
+		if c, ok := errors.AsType[*store.Conflict](err); ok {
+			err = p.merge(c)
+			continue
+		}
+		break
+	}
+	if err != nil {
+		p.fail(batch, err)
+	}
+	for _, r := range batch {
+		if r.look != nil {
+			r.look()
+			r.reply <- reply{}
+		}
+	}
+}
+
+// try decides and commits the batch once, and answers it.
+func (p *pool) try(batch []*request) error {
+	ops, err := p.collect(batch)
+	if err != nil {
+		return err
+	}
+	now := p.eng.clock.now()
+	if p.node != nil {
+		if err := p.keepElsewhere(p.eng.ctx, now); err != nil {
+			return err
+		}
+	}
+	p.lot.Hold(p.held())
+	step, results := p.lot.Apply(now, ops, p.demand())
+	if !p.looked && turnedAway(ops, results) {
+		p.lot.Rollback()
+		p.wary = waryFor
+		return p.try(batch)
+	}
+	if len(step.Events) > 0 {
+		if err := p.sane(); err != nil {
+			p.lot.Rollback()
+			return p.halt(err)
+		}
+		if mutant.AnswerEarly {
+			p.answer(batch, results)
+			for _, r := range batch {
+				r.reply = nil
+			}
+		}
+		if err := p.commit(step, batch, len(ops)); err != nil {
+			p.lot.Rollback()
+			drop(batch)
+			if errors.Is(err, store.ErrTaken) && !p.looked {
+				p.wary = waryFor
+				return p.try(batch)
+			}
+			return err
+		}
+		p.withdraw(step, batch)
+		p.apply(step)
+	}
+	p.adopted = true
+	if p.trouble.Swap(nil) != nil {
+		p.eng.log.Info("the store is back", "pool", p.ID)
+	}
+	p.answer(batch, results)
+	p.announce(step)
+	return nil
+}
+
+// sane looks for broken invariants: cheaply at each step, thoroughly from time to time.
+func (p *pool) sane() error {
+	p.steps++
+	if row := p.lot.Row(); p.steps > 256 && p.steps > row.Queued/4 {
+		p.steps = 0
+		return p.lot.Check()
+	}
+	return p.lot.Sane()
+}
+
+// halt stops the pool for good: its own numbers contradict each other, and to go on would be to guess.
+func (p *pool) halt(err error) error {
+	p.eng.log.Error("pool halted", "pool", p.ID, "error", err)
+	p.halted = park.Errorf(park.PoolHalted, "pool %s has halted: %v", p.ID, err)
+	p.show()
+	return p.halted
+}
+
+// refresh makes sure that the lot is what the store holds.
+func (p *pool) refresh(batch []*request) error {
+	fresh := false
+	for _, r := range batch {
+		p.stale = p.stale || r.reload
+		fresh = fresh || r.fresh
+	}
+	if fresh && !mutant.DeafAfterLoad {
+		p.called.Store(false) // whichever way it is answered below: else nothing would be heard of any more
+	}
+	if p.halted != nil {
+		return p.halted
+	}
+	if !p.stale {
+		if fresh && p.node != nil {
+			return p.catchUp()
+		}
+		return nil
+	}
+	if err := p.load(p.eng.ctx); err != nil {
+		return err
+	}
+	p.stale = false
+	p.tell(&store.Conflict{Reload: true})
+	p.reconcile()
+	return p.halted
+}
+
+// merge takes over what another node did.
+func (p *pool) merge(c *store.Conflict) error {
+	if c.Reload {
+		p.stale = true
+		return p.refresh(nil)
+	}
+	p.lot.Merge(c.Row, c.Changed, p.eng.clock.now())
+	p.tell(c)
+	p.reconcile()
+	p.show()
+	return nil
+}
+
+// fail answers a batch whose step did not come about. Outcomes of runs are kept to be stored later.
+func (p *pool) fail(batch []*request, err error) {
+	if _, ok := errors.AsType[*park.Error](err); !ok {
+		if p.trouble.Load() == nil {
+			p.eng.log.Error("step not stored: trying again until the store is back", "pool", p.ID, "error", err)
+		}
+		p.stale = true
+		err = p.away(err)
+	}
+	p.trouble.Store(&err)
+	for _, r := range batch {
+		switch {
+		case r.owed != nil && !mutant.ForgetOutcome:
+			p.owed = append(p.owed, r)
+		case mutant.GuessSuccess && r.look == nil && r.reply != nil:
+			r.reply <- reply{results: make([]lot.Result, len(r.ops))}
+		case r.look == nil && r.reply != nil && !r.told:
+			r.reply <- reply{err: err}
+		}
+	}
+}
+
+// away is what callers are told of an error of the store. That it is away says that nothing was accepted, which is not
+// said of a step in doubt.
+func (p *pool) away(err error) error {
+	if errors.Is(err, store.ErrInDoubt) {
+		return park.Errorf(park.Internal, "the store of pool %s did not say whether it took the step: ask for the task, or send the same again with its taskId", p.ID)
+	}
+	return &park.Error{Code: park.StorageUnavailable, Detail: "the store of pool " + p.ID + " did not take the step; nothing was accepted", RetryAfter: time.Second}
+}
+
+// answer tells each request of a batch how its operations went.
+func (p *pool) answer(batch []*request, results []lot.Result) {
+	for i := range results {
+		if err := results[i].Err; err != nil && err.Code == park.QueueFull {
+			err.RetryAfter = p.retryAfter()
+		}
+	}
+	for _, r := range batch {
+		n := len(r.ops)
+		if r.owed != nil {
+			p.forget(r.owed)
+		}
+		if r.reply != nil && r.look == nil && !r.told {
+			r.reply <- reply{results: results[:n:n]}
+		}
+		results = results[n:]
+	}
+}
