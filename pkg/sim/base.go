@@ -26,6 +26,8 @@ type base struct {
 	nodes  map[string]int64 // counters of the living
 	dead   map[string]bool
 	leases map[string]store.Kept
+	// returns is how often the database was put back: what was sent to it before never arrives after that.
+	returns int
 	// logged is told of events, and committed of steps, in order; and again from the beginning after a return to an
 	// earlier step, which returned is told of.
 	logged    func([]park.Event)
@@ -68,6 +70,7 @@ func (b *base) reset() {
 
 // back returns to the state after the first n steps.
 func (b *base) back(n int) {
+	b.returns++
 	steps := b.steps[:n:n]
 	b.reset()
 	b.returned()
@@ -115,7 +118,7 @@ func (t *table) check(s *store.Step) error {
 	}
 	for i := range s.Inserts {
 		if t.tasks[s.Inserts[i].TaskID] != nil {
-			return fmt.Errorf("insert task %s: there is one already", s.Inserts[i].TaskID)
+			return fmt.Errorf("insert task %s: %w", s.Inserts[i].TaskID, store.ErrTaken)
 		}
 	}
 	for i := range s.Updates {
@@ -146,14 +149,14 @@ func (b *base) apply(t *table, s *store.Step) {
 }
 
 func (b *base) append(events []park.Event) {
-	for i := range events {
-		events[i].EventID = park.EventID(events[i].PoolID, events[i].Rev, events[i].Ord)
-		if b.known[events[i].EventID] {
+	for _, e := range events {
+		e.EventID = park.EventID(e.PoolID, e.Rev, e.Ord)
+		if b.known[e.EventID] {
 			continue
 		}
-		b.known[events[i].EventID] = true
-		b.events = append(b.events, events[i])
-		b.logged(events[i : i+1])
+		b.known[e.EventID] = true
+		b.events = append(b.events, e)
+		b.logged(b.events[len(b.events)-1:])
 	}
 }
 
@@ -264,7 +267,7 @@ func (b *base) read(q park.AuditQuery) (found []park.Event) {
 	past := q.Cursor == ""
 	for i := range b.events {
 		e := &b.events[i]
-		if past && len(found) < q.Limit && (q.PoolID == "" || q.PoolID == e.PoolID) && (q.TaskID == "" || q.TaskID == e.TaskID) {
+		if past && len(found) < q.Limit && q.Selects(e.Action) && (q.PoolID == "" || q.PoolID == e.PoolID) && (q.TaskID == "" || q.TaskID == e.TaskID) {
 			found = append(found, *e)
 		}
 		past = past || e.EventID == q.Cursor

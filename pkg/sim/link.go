@@ -88,10 +88,10 @@ func (l *link) ask(extra time.Duration, arrive func()) {
 		l.count("partition")
 		return
 	}
-	n := l.copies("request")
+	n, returns := l.copies("request"), l.base.returns
 	for range n {
 		l.after(l.latency()+extra, nil, func() {
-			if !l.down {
+			if !l.down && l.base.returns == returns {
 				arrive()
 			}
 		})
@@ -123,8 +123,8 @@ func (l *link) Commit(ctx context.Context, s *store.Step) error {
 		l.flushing = nil
 	}
 	_, err := call(ctx, l, true, func() (struct{}, error) { return struct{}{}, l.base.commit(s, false) })
-	if errors.Is(err, errNoReply) || err != nil && ctx.Err() != nil {
-		s.InDoubt = true
+	if errors.Is(err, errNoReply) || errors.Is(err, errFull) && !l.alone || err != nil && ctx.Err() != nil {
+		s.InDoubt = true // a request may still be on its way, or may have been answered in vain
 	} else if !errors.Is(err, errFull) {
 		s.InDoubt = false
 	}

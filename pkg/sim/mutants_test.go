@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/parkd-dev/parkd/pkg/mutant"
+	"github.com/parkd-dev/parkd/pkg/proof"
 )
 
 const mutated = true
@@ -52,6 +53,8 @@ func TestMutants(t *testing.T) {
 	if one := os.Getenv("PARKD_MUTANT"); one != "" {
 		names = []string{one}
 	}
+	c := proof.Begin(t, "planted bugs")
+	c.Target("found", len(names), len(names), len(names))
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			if !mutant.Plant(name) {
@@ -62,6 +65,7 @@ func TestMutants(t *testing.T) {
 				t.Errorf("mutant %s: not found in %d histories", name, enough)
 				return
 			}
+			c.Add("found", 1)
 			t.Logf("mutant %s: found by seed %d: %.200v", name, r.Seed, r.Err)
 			if len(names) == 1 {
 				t.Log(Explain(Options{Seed: r.Seed}))

@@ -3,7 +3,8 @@ package main
 // campaigns returns all campaigns, in the order in which they run.
 func campaigns() []campaign {
 	return []campaign{
-		{name: "simulation", pkg: "./pkg/sim/...", tests: ".", weight: 30, parts: 2},
+		{name: "simulation", pkg: "./pkg/sim", tests: "^TestSimulate$", weight: 27, parts: 1},
+		{name: "planted bugs", pkg: "./pkg/sim", tests: "^TestMutants$", tags: "mutants", weight: 3, parts: 1},
 		{name: "model", pkg: "./pkg/lot", tests: "^TestModel$", weight: 14, parts: 3},
 		{name: "windows", pkg: "./pkg/engine", tests: "^TestLinearizable$", weight: 3, parts: 1},
 		{name: "sigkill", pkg: "./pkg/proof/crash", tests: "^TestSIGKILL$", weight: 12, parts: 1},

@@ -155,6 +155,7 @@ type campaign struct {
 	name   string
 	pkg    string
 	tests  string
+	tags   string  // of the build
 	weight float64 // share of the time
 	parts  float64 // into how many campaigns its time is divided
 	fuzz   bool
@@ -171,7 +172,7 @@ func (c campaign) run(ctx context.Context, o options, share float64, out io.Writ
 		fmt.Fprintln(out, "there is no", c.pkg)
 		return nil
 	}
-	args := []string{"test", "-count=1", "-run", c.tests, "-v", "-timeout", (2*slack + time.Duration(share)*time.Second).String(), c.pkg}
+	args := []string{"test", "-count=1", "-tags", c.tags, "-run", c.tests, "-v", "-timeout", (2*slack + time.Duration(share)*time.Second).String(), c.pkg}
 	env := []string{proof.EnvForm + "=" + o.form, proof.EnvLog + "=" + o.log}
 	if share > 0 {
 		env = append(env, proof.EnvSeconds+"="+strconv.Itoa(max(1, int(share/c.parts))))
