@@ -212,7 +212,7 @@ func (s *site) checkLog(ctx context.Context, c *client.Client, pool string, unit
 	s.Helper()
 	r := replay.New(replay.Limits{MaxUnits: units, MaxQueueDepth: depth})
 	r.KeepEnds()
-	q := park.AuditQuery{PoolID: pool, Limit: 1000}
+	q := park.AuditQuery{PoolID: pool, Changes: true, Limit: 1000}
 	for {
 		page, err := c.Audit(ctx, q)
 		if err != nil {

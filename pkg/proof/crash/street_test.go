@@ -144,7 +144,7 @@ func (s *street) heal() {
 	}
 	s.rest()
 	s.settle(s.nodes[s.rng.IntN(len(s.nodes))])
-	if n := s.ledger.acknowledged(); n < 50 {
+	if n := s.ledger.acknowledged(); n < 20 {
 		s.Errorf("only %d tasks were acknowledged: too few to prove anything", n)
 	}
 }
