@@ -162,9 +162,9 @@ func (n *node) beating() {
 const beatRest = time.Second
 
 // fencing ends this node's runs the moment it has been silent for too long. It does so apart from the beats, which may
-// hang.
+// hang; and it looks often, for timers stand still while the machine is suspended.
 func (n *node) fencing() {
-	for n.eng.rest(max(n.spare(), n.ttl/100)) {
+	for n.eng.rest(min(max(n.spare(), n.ttl/100), n.ttl/10)) {
 		n.mu.Lock()
 		if !n.alive() {
 			n.base.Load().end(errNodeLost)
