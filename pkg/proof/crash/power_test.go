@@ -7,7 +7,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
@@ -53,7 +52,9 @@ func (s *site) cutPower(n *node, disk *powercut.Disk, round int, rng *rand.Rand)
 	n.start()
 	stop := s.load(n, round, rng)
 	time.Sleep(time.Duration(10+rng.IntN(200)) * time.Millisecond)
-	n.signal(syscall.SIGSTOP)
+	if err := powercut.Freeze(s.Context(), n.pid()); err != nil {
+		s.Fatal(err)
+	}
 	if err := disk.Cut(context.Background(), n.kill); err != nil {
 		s.Fatal(err)
 	}

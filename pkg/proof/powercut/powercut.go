@@ -86,7 +86,7 @@ func run(ctx context.Context, name string, args ...string) error {
 	return nil
 }
 
-// Cut cuts the power. Who writes to the disk must be stopped (SIGSTOP) while it is copied, because a copy takes its
+// Cut cuts the power. Who writes to the disk must be stopped (see Freeze) while it is copied, because a copy takes its
 // time and a cut does not; kill then ends them. Afterwards the disk is mounted again, with what it held at the cut.
 func (d *Disk) Cut(ctx context.Context, kill func()) error {
 	before := d.image()

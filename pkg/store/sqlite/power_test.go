@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/parkd-dev/parkd/pkg/proof"
@@ -66,7 +65,7 @@ func cut(c *proof.Campaign, disk *powercut.Disk, path string, relaxed bool, acke
 		if after > 0 {
 			continue
 		}
-		if err := v.Process.Signal(syscall.SIGSTOP); err != nil {
+		if err := powercut.Freeze(c.Context(), v.Process.Pid); err != nil {
 			c.Fatal(err)
 		}
 		err := disk.Cut(c.Context(), func() {
