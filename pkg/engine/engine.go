@@ -110,7 +110,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	}
 	simulated := c.World != nil
 	if !simulated {
-		c.World = realWorld{began: time.Now()}
+		c.World = realWorld{time.Now(), newSleeps(suspended)}
 	}
 	if c.Node == "" {
 		c.Node = c.World.ID()

@@ -16,7 +16,7 @@ import (
 //
 // What an engine calls from outside (a store, an executor) waits in its own way, and in a simulated world in that world's.
 type World interface {
-	// Now reads the wall clock, and the monotonic one, whose zero is arbitrary.
+	// Now reads the wall clock, and a monotonic one, whose zero is arbitrary and which goes on while the machine is suspended.
 	Now() (wall time.Time, mono time.Duration)
 	// Go calls f apart from its caller.
 	Go(f func())
@@ -32,11 +32,14 @@ type World interface {
 }
 
 // realWorld is the one outside of simulations.
-type realWorld struct{ began time.Time }
+type realWorld struct {
+	began time.Time
+	*sleeps
+}
 
 func (w realWorld) Now() (time.Time, time.Duration) {
 	t := time.Now()
-	return t.Round(0), t.Sub(w.began)
+	return t.Round(0), t.Sub(w.began) + w.total()
 }
 
 func (realWorld) Go(f func()) { go f() }

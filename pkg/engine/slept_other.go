@@ -1,0 +1,8 @@
+//go:build !linux
+
+package engine
+
+import "time"
+
+// suspended returns for how long this machine has been suspended, where it can tell.
+func suspended() time.Duration { return 0 }
