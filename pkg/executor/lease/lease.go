@@ -38,6 +38,8 @@ const (
 	longPoll = 30 * time.Second
 	// keepsPerTTL is how often a lease is kept in its life, so that a lost request or two cost nothing.
 	keepsPerTTL = 3
+	// freshShare is the part of the TTL within which a lease that was asked for is begun without keeping it first.
+	freshShare  = 6
 	longestRest = 10 * time.Second
 )
 
@@ -90,7 +92,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		if !ok {
 			return nil
 		}
-		leases, granted, err := w.take(ctx, free)
+		leases, asked, err := w.take(ctx, free)
 		if ctx.Err() != nil && len(leases) == 0 {
 			return nil
 		}
@@ -101,7 +103,7 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.slots <- struct{}{}
 			running.Go(func() {
 				defer func() { <-w.slots }()
-				w.work(life, l, granted)
+				w.work(life, l, asked)
 			})
 		}
 	}
@@ -119,15 +121,15 @@ func (w *Worker) await(ctx context.Context) (free int, ok bool) {
 	return cap(w.slots) - len(w.slots), ctx.Err() == nil
 }
 
-// take leases up to n tasks. They were granted at the returned time or, for as long as the answer was on its
-// way, a little before; keep leaves room for that.
-func (w *Worker) take(ctx context.Context, n int) (leases []park.Lease, granted time.Time, err error) {
+// take leases up to n tasks, and returns when it asked for them: they were granted after that.
+func (w *Worker) take(ctx context.Context, n int) (leases []park.Lease, asked time.Time, err error) {
 	r := park.LeaseRequest{Worker: w.cfg.Name, Max: n, TTL: park.Duration(w.cfg.TTL), Wait: park.Duration(longPoll)}
 	err = w.insist(ctx, "ask for tasks", func() error {
+		asked = time.Now()
 		leases, err = w.cfg.Service.Lease(ctx, w.cfg.Pool, r)
 		return err
 	})
-	return leases, time.Now(), err
+	return leases, asked, err
 }
 
 // insist repeats f while waiting may mend its error.

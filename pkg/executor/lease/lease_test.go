@@ -20,8 +20,9 @@ type yard struct {
 	*testing.T
 	*engine.Engine
 
-	mu  sync.Mutex
-	cut bool
+	mu   sync.Mutex
+	cut  bool
+	late time.Duration // how long the next answer to a lease call is on its way
 }
 
 var errCut = errors.New("the network is cut")
@@ -46,7 +47,13 @@ func (y *yard) Lease(ctx context.Context, pool string, r park.LeaseRequest) ([]p
 	if err := y.reach(); err != nil {
 		return nil, err
 	}
-	return y.Engine.Lease(ctx, pool, r)
+	leases, err := y.Engine.Lease(ctx, pool, r)
+	y.mu.Lock()
+	late := y.late
+	y.late = 0
+	y.mu.Unlock()
+	time.Sleep(late)
+	return leases, err
 }
 
 func (y *yard) KeepLease(ctx context.Context, id string, r park.KeepRequest) (park.Kept, error) {
@@ -236,6 +243,52 @@ func TestCutOff(t *testing.T) {
 		}
 		if err := stop(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestStaleGrant: an answer that was on its way for longer than the lease lives begins nothing.
+func TestStaleGrant(t *testing.T) {
+	inYard(t, func(y *yard) {
+		runs := make(chan int, 4)
+		y.late = time.Minute
+		y.submit(park.Submission{TaskID: "a"})
+		stop := y.work(Config{TTL: 30 * time.Second, Executor: park.ExecutorFunc(func(_ context.Context, a park.Assignment) (any, error) {
+			runs <- a.Attempt
+			return nil, nil
+		})})
+		if task := y.ended("a"); task.Status != park.Completed || task.Attempt != 2 {
+			t.Errorf("%+v", task)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if close(runs); <-runs != 2 || len(runs) > 0 {
+			t.Error("a run was begun whose lease was lost already")
+		}
+	})
+}
+
+// TestProof: work can see how old the proof is that its lease lives, for where it has to end by itself.
+func TestProof(t *testing.T) {
+	inYard(t, func(y *yard) {
+		var kept, alone time.Duration
+		y.submit(park.Submission{TaskID: "a"})
+		stop := y.work(Config{TTL: 30 * time.Second, Executor: park.ExecutorFunc(func(_ context.Context, a park.Assignment) (any, error) {
+			time.Sleep(5 * time.Minute)
+			kept = a.Proved()
+			y.setCut(true)
+			time.Sleep(20 * time.Second)
+			alone = a.Proved()
+			y.setCut(false)
+			return nil, nil
+		})})
+		y.ended("a")
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if kept > 10*time.Second || alone < 20*time.Second || alone > 30*time.Second {
+			t.Errorf("the proof was %s old while the lease was kept, and %s after 20 s without", kept, alone)
 		}
 	})
 }
