@@ -15,40 +15,142 @@ type row struct {
 
 func targets() []row {
 	return []row{
-		{id: "memory", section: "memory", what: "memory, 64 clients, over bare HTTP", limit: 0.75, least: true, format: "%.2f ×"},
-		{id: "memory-p99", section: "memory", what: "the same, p99 of a submission over bare HTTP's", limit: 1.3, format: "%.2f ×"},
-		{id: "file", section: "file", what: "file, durable, over bare HTTP", limit: 0.40, least: true, format: "%.2f ×"},
-		{id: "postgres", section: "postgres", what: "Postgres, one node, durable, over bare HTTP", limit: 0.28, least: true, format: "%.2f ×"},
-		{id: "postgres-river", section: "postgres", what: "the same, over River's single inserts with work, default settings", limit: 3, least: true, format: "%.1f ×"},
-		{id: "postgres-three", section: "postgres", what: "Postgres, three nodes on one pool, over one node", limit: 0.8, least: true, format: "%.2f ×"},
-		{id: "batch-memory", section: "memory", what: "batches of 100, memory, over single submissions", limit: 3, least: true, format: "%.2f ×"},
-		{id: "batch-file", section: "file", what: "batches of 100, file, over single submissions", limit: 1.5, least: true, format: "%.2f ×"},
-		{id: "batch-postgres", section: "postgres", what: "batches of 100, Postgres, over single submissions", limit: 1.5, least: true, format: "%.2f ×"},
-		{id: "command", section: "command", what: "one client, idle: submission to the command's first line, file, beyond fork and exec", limit: 15, format: "%.1f ms"},
-		{id: "across", section: "across", what: "idle submission to one node, start on another, Postgres: p99 over River's tuned idle start", limit: 1.0 / 3, format: "%.2f ×"},
-		{id: "wake-memory", section: "wake", what: "capacity free to next start under load, memory, p99", limit: 2, format: "%.1f ms"},
-		{id: "wake-file", section: "wake", what: "the same, file", limit: 10, format: "%.1f ms"},
-		{id: "wake-postgres", section: "wake", what: "the same, Postgres", limit: 25, format: "%.1f ms"},
-		{id: "lot", section: "lot", what: "scheduler alone: submit, start and complete 10,000", limit: 5, format: "%.2f ms"},
-		{id: "lot-queue", section: "lot", what: "its queue alone: park and take out 10,000", limit: 0.9, format: "%.2f ms"},
-		{id: "parked-lot", section: "lot", what: "cost of an operation, 1,000 to 1,000,000 parked: scheduler alone", limit: 1.5, format: "%.2f ×"},
-		{id: "parked-memory", section: "parked", what: "the same, whole process, memory", limit: 1.5, format: "%.2f ×"},
-		{id: "parked-file", section: "parked", what: "the same, file", limit: 1.5, format: "%.2f ×"},
-		{id: "parked-postgres", section: "parked", what: "the same, Postgres", limit: 1.5, format: "%.2f ×"},
-		{id: "resident-file", section: "parked", what: "memory of 1,000,000 parked tasks, payloads on disk, file", limit: 400, format: "%.0f MB"},
-		{id: "resident-file-again", section: "parked", what: "the same after a restart", limit: 400, format: "%.0f MB"},
-		{id: "resident-postgres", section: "parked", what: "the same, Postgres", limit: 400, format: "%.0f MB"},
-		{id: "resident-postgres-again", section: "parked", what: "the same after a restart", limit: 400, format: "%.0f MB"},
-		{id: "restart-file", section: "parked", what: "restart with 1,000,000 parked until the first start, file, killed", limit: 5, format: "%.1f s"},
-		{id: "restart-postgres", section: "parked", what: "the same, Postgres, stopped", limit: 5, format: "%.1f s"},
-		{id: "audit-file", section: "audit", what: "audit by tenant, task or pool, 10,000,000 events, 100 rows, file, p99", limit: 50, format: "%.1f ms"},
-		{id: "audit-file-cold", section: "audit", what: "the same, cold cache", limit: 500, format: "%.0f ms"},
-		{id: "audit-postgres", section: "audit", what: "the same, Postgres, p99", limit: 50, format: "%.1f ms"},
-		{id: "audit-postgres-cold", section: "audit", what: "the same, cold cache", limit: 500, format: "%.0f ms"},
-		{id: "retention-file", section: "retention", what: "retention deleting 1,000,000 rows under load, file: p99 of a submission over that without", limit: 2, format: "%.2f ×"},
-		{id: "retention-postgres", section: "retention", what: "the same, Postgres", limit: 2, format: "%.2f ×"},
-		{id: "status", section: "small", what: "`parkd status` against a running daemon, whole process", limit: 30, format: "%.1f ms"},
-		{id: "binary", section: "small", what: "binary, stripped", limit: 40, format: "%.1f MB"},
+		{
+			id: "memory", section: "memory", what: "memory, 64 clients, over bare HTTP", limit: 0.75, least: true, format: "%.2f ×",
+			why: "of the daemon's time a third is net/http and its system calls, which the bare server has too; beyond it a task costs two passes over its JSON, three handovers between goroutines (request, step, run) and some 8 KB of objects that are kept, for in memory the history is the database. What it would take: one pass over the body, pooled requests, a history with fewer pointers for the collector to follow",
+		},
+		{
+			id: "memory-p99", section: "memory", what: "the same, p99 of a submission over bare HTTP's", limit: 1.3, format: "%.2f ×",
+			why: "both ends share the cores, so the p99 of a full machine is the length of its queue and grows as the rate falls; see the row above",
+		},
+		{
+			id: "file", section: "file", what: "file, durable, over bare HTTP", limit: 0.40, least: true, format: "%.2f ×",
+			why: "SQLite in Go takes 35 to 45 µs a task at full batches: two dozen inserts into B-trees, half of them of events that are found by task, by tenant and by pool; binding values is a seventh of it, the flush to the disk hardly anything. What it would take: fewer indexes of the audit log, or SQLite in C (1.4 × faster, but needs cgo)",
+		},
+		{
+			id: "postgres", section: "postgres", what: "Postgres, one node, durable, over bare HTTP", limit: 0.28, least: true, format: "%.2f ×",
+			why: "a step is one call in one backend, which spends 65 to 80 µs a task, nearly half of it on two dozen index entries; the daemon waits for it, for the next step is decided on the one before. What it would take: fewer indexes, an update of a task that touches none, or steps decided before the one ahead is stored",
+		},
+		{
+			id: "postgres-river", section: "postgres", what: "the same, over River's single inserts with work, default settings", limit: 3, least: true, format: "%.1f ×",
+			why: "River's rate hangs on its cooldown of 100 ms, parkd's on the processor: see the row above",
+		},
+		{
+			id: "postgres-three", section: "postgres", what: "Postgres, three nodes on one pool, over one node", limit: 0.8, least: true, format: "%.2f ×",
+			why: "each step costs the other nodes a look at what it changed before theirs can be stored. What it would take: a node that decides for a pool as long as it has more to do than the others",
+		},
+		{
+			id: "batch-memory", section: "memory", what: "batches of 100, memory, over single submissions", limit: 3, least: true, format: "%.2f ×",
+			why: "a batch spares the HTTP of its tasks, about 35 µs of each; what is left is the step, the run and the collector",
+		},
+		{
+			id: "batch-file", section: "file", what: "batches of 100, file, over single submissions", limit: 1.5, least: true, format: "%.2f ×",
+			why: "what a batch spares is HTTP; the inserts are the same, see the row of single submissions",
+		},
+		{
+			id: "batch-postgres", section: "postgres", what: "batches of 100, Postgres, over single submissions", limit: 1.5, least: true, format: "%.2f ×",
+			why: "what a batch spares is HTTP; the server's part is the same, see the row of single submissions",
+		},
+		{
+			id: "command", section: "command", what: "one client, idle: submission to the command's first line, file, beyond fork and exec", limit: 15, format: "%.1f ms",
+			why: "the command runs under a supervisor that is the program again, whose start takes 5 ms on an idle machine, after a commit and before its own fork",
+		},
+		{
+			id: "across", section: "across", what: "idle submission to one node, start on another, Postgres: p99 over River's tuned idle start", limit: 1.0 / 3, format: "%.2f ×",
+			why: "the hint from node to node takes up to 10 ms, in which others may be added to it, and a load of the machine shows in the p99 of both",
+		},
+		{
+			id: "wake-memory", section: "wake", what: "capacity free to next start under load, memory, p99", limit: 2, format: "%.1f ms",
+			why: "the figure is an upper bound from outside: it has in it the timer of the simulated work, the event stream and the load's own share of the cores",
+		},
+		{
+			id: "wake-file", section: "wake", what: "the same, file", limit: 10, format: "%.1f ms",
+			why: "the start is committed first, with what came meanwhile; the rest is as in memory",
+		},
+		{
+			id: "wake-postgres", section: "wake", what: "the same, Postgres", limit: 25, format: "%.1f ms",
+			why: "the start is committed first, with what came meanwhile; the rest is as in memory",
+		},
+		{
+			id: "lot", section: "lot", what: "scheduler alone: submit, start and complete 10,000", limit: 5, format: "%.2f ms",
+			why: "a task makes four events and three changes of 200 bytes each, which are copied into what the store gets: 3 KB a task, and half the time is allocating and collecting them. What it would take: steps that are built in the store's own form",
+		},
+		{
+			id: "lot-queue", section: "lot", what: "its queue alone: park and take out 10,000", limit: 0.9, format: "%.2f ms",
+			why: "the chunks of the ring are made anew",
+		},
+		{
+			id: "parked-lot", section: "lot", what: "cost of an operation, 1,000 to 1,000,000 parked: scheduler alone", limit: 1.5, format: "%.2f ×",
+			why: "the maps and rings no longer fit into the processor's cache",
+		},
+		{
+			id: "parked-memory", section: "parked", what: "the same, whole process, memory", limit: 1.5, format: "%.2f ×",
+			why: "the collector follows what a million tasks and their history consist of",
+		},
+		{
+			id: "parked-file", section: "parked", what: "the same, file", limit: 1.5, format: "%.2f ×",
+			why: "deeper trees, and the collector follows what a million tasks consist of",
+		},
+		{
+			id: "parked-postgres", section: "parked", what: "the same, Postgres", limit: 1.5, format: "%.2f ×",
+			why: "deeper trees, and the collector follows what a million tasks consist of",
+		},
+		{
+			id: "resident-file", section: "parked", what: "memory of 1,000,000 parked tasks, payloads on disk, file", limit: 400, format: "%.0f MB",
+			why: "200 MB of tasks, 100 MB that the collector leaves, 50 MB of SQLite's pages, and what the load itself just needed",
+		},
+		{
+			id: "resident-file-again", section: "parked", what: "the same after a restart", limit: 400, format: "%.0f MB",
+			why: "200 MB of tasks, 100 MB that the collector leaves, and SQLite's pages",
+		},
+		{
+			id: "resident-postgres", section: "parked", what: "the same, Postgres", limit: 400, format: "%.0f MB",
+			why: "200 MB of tasks, and what the collector leaves",
+		},
+		{
+			id: "resident-postgres-again", section: "parked", what: "the same after a restart", limit: 400, format: "%.0f MB",
+			why: "200 MB of tasks, and what the collector leaves",
+		},
+		{
+			id: "restart-file", section: "parked", what: "restart with 1,000,000 parked until the first start, file, killed", limit: 5, format: "%.1f s",
+			why: "reading a million rows through database/sql takes 4 µs a row, half of it conversions. What it would take: reading them as the writer does, without it",
+		},
+		{
+			id: "restart-postgres", section: "parked", what: "the same, Postgres, stopped", limit: 5, format: "%.1f s",
+			why: "reading a million rows takes 2 to 3 µs a row on each side",
+		},
+		{
+			id: "audit-file", section: "audit", what: "audit by tenant, task or pool, 10,000,000 events, 100 rows, file, p99", limit: 50, format: "%.1f ms",
+			why: "see the detail below",
+		},
+		{
+			id: "audit-file-cold", section: "audit", what: "the same, cold cache", limit: 500, format: "%.0f ms",
+			why: "each event of a tenant is a page of its own to read",
+		},
+		{
+			id: "audit-postgres", section: "audit", what: "the same, Postgres, p99", limit: 50, format: "%.1f ms",
+			why: "see the detail below",
+		},
+		{
+			id: "audit-postgres-cold", section: "audit", what: "the same, cold cache", limit: 500, format: "%.0f ms",
+			why: "each event of a tenant is a page of its own to read",
+		},
+		{
+			id: "retention-file", section: "retention", what: "retention deleting 1,000,000 rows under load, file: p99 of a submission over that without", limit: 2, format: "%.2f ×",
+			why: "one writer deletes and inserts",
+		},
+		{
+			id: "retention-postgres", section: "retention", what: "the same, Postgres", limit: 2, format: "%.2f ×",
+			why: "what is deleted is vacuumed meanwhile",
+		},
+		{
+			id: "status", section: "small", what: "`parkd status` against a running daemon, whole process", limit: 30, format: "%.1f ms",
+			why: "the start of the program",
+		},
+		{
+			id: "binary", section: "small", what: "binary, stripped", limit: 40, format: "%.1f MB",
+			why: "see go version -m",
+		},
 	}
 }
 

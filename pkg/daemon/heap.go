@@ -8,14 +8,10 @@ import (
 	"sync/atomic"
 )
 
-const (
-	// leastSpare is how much a small heap may grow before it is collected: a daemon under load makes a hundred megabytes of
-	// garbage a second around a heap of a few, and the usual doubling would collect it thirty times a second.
-	leastSpare = 64 << 20
-	// mostSpare is how much a heap may double: one of a million parked tasks must not.
-	mostSpare = 128 << 20
-	percent   = 100
-)
+// leastSpare is how much a heap may grow before it is collected: a daemon under load makes a hundred megabytes of garbage a
+// second around a heap of a few, and the usual doubling would collect it thirty times a second. A large heap may grow by a
+// third: a million parked tasks must not take twice what they are.
+const leastSpare = 96 << 20
 
 // paceCollector sets how much garbage the process makes before it is collected, after each collection by what that has
 // left. It does nothing where the environment says how that is to be.
@@ -58,15 +54,7 @@ func liveHeap() uint64 {
 
 // growth returns how much a heap of so many live bytes may grow, in percent of them.
 func growth(live uint64) int {
-	const least, most = uint64(leastSpare), uint64(mostSpare)
 	// The runtime takes no heap for smaller than 4 MiB.
 	live = max(live, 4<<20)
-	spare := live
-	switch {
-	case live < least:
-		spare = least
-	case live > most:
-		spare = max(most, live/2)
-	}
-	return int(spare * percent / live)
+	return int(max(leastSpare, live/3) * 100 / live)
 }

@@ -4,7 +4,7 @@ import "testing"
 
 func TestGrowth(t *testing.T) {
 	for _, c := range []struct{ live, spare uint64 }{
-		{0, 64 << 20}, {4 << 20, 64 << 20}, {32 << 20, 64 << 20}, {100 << 20, 100 << 20}, {200 << 20, 128 << 20}, {1 << 30, 512 << 20},
+		{0, 96 << 20}, {4 << 20, 96 << 20}, {32 << 20, 96 << 20}, {200 << 20, 96 << 20}, {900 << 20, 300 << 20},
 	} {
 		got := max(c.live, 4<<20) * uint64(growth(c.live)) / 100
 		if got > c.spare || got < c.spare*98/100 {
