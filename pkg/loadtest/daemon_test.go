@@ -12,14 +12,19 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/parkd-dev/parkd/pkg/store/postgres/pgtest"
 )
+
+// Cluster is for the tests that need a Postgres.
+var Cluster pgtest.Cluster
 
 // TestMain lets this test's own binary stand in for the daemon, as far as starting and stopping go.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "serve" {
 		os.Exit(standIn(os.Args[3]))
 	}
-	os.Exit(m.Run())
+	os.Exit(Cluster.Run(m))
 }
 
 func standIn(config string) int {

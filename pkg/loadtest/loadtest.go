@@ -136,6 +136,9 @@ func (t *target) alive() error {
 // open reaches the daemon, starting one where none is given.
 func (o Options) open(ctx context.Context, w *workload) (*target, error) {
 	t := &target{run: fmt.Sprintf("lt%d-", o.Seed)}
+	if o.Server != "" || o.DSN != "" { // other runs may have left their tasks there
+		t.run = fmt.Sprintf("lt%d-", time.Now().UnixMilli())
+	}
 	var err error
 	if o.Server == "" {
 		if t.own, err = startFleet(ctx, o, w); err != nil {
@@ -143,7 +146,6 @@ func (o Options) open(ctx context.Context, w *workload) (*target, error) {
 		}
 		t.service, err = t.own.service()
 	} else {
-		t.run = fmt.Sprintf("lt%d-", time.Now().UnixMilli())
 		t.service, err = client.New(client.Config{URL: o.Server, Token: o.Token})
 	}
 	if err == nil {

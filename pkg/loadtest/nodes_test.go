@@ -1,0 +1,40 @@
+package loadtest_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/loadtest"
+)
+
+// TestLoadtestOnOneDatabase has several nodes share a database, in one run after the other: what one leaves there is not
+// held against the next.
+func TestLoadtestOnOneDatabase(t *testing.T) {
+	dsn := loadtest.Cluster.Empty(t)
+	program := build(t)
+	for _, run := range []struct {
+		name string
+		loadtest.Options
+	}{
+		{"with hints", loadtest.Options{}},
+		{"without", loadtest.Options{Quiet: true}},
+		{"killed", loadtest.Options{Restart: true, Work: 20 * time.Millisecond, Concurrency: 16}},
+	} {
+		t.Run(run.name, func(t *testing.T) {
+			o := run.Options
+			o.N, o.Nodes, o.Backend, o.DSN, o.Program, o.Dir = 300, 3, "postgres", dsn, program, t.TempDir()
+			r, err := loadtest.Run(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range r.Verdicts {
+				if !v.OK {
+					t.Errorf("%s: %g, limit %g", v.Promise, v.Value, v.Limit)
+				}
+			}
+			if r.Accepted == 0 || r.MailboxFoundRatio != 1 {
+				t.Errorf("%d accepted, %g found: %v", r.Accepted, r.MailboxFoundRatio, append(r.Offences, r.Notes...))
+			}
+		})
+	}
+}
