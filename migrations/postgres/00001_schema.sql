@@ -277,10 +277,11 @@ BEGIN
     SELECT json_agg(j) FILTER (WHERE j.status IN ('queued', 'running')),
         json_agg(json_build_array(j.task_id, j.tenant, j.mailbox_key, j.status)) FILTER (WHERE j.status NOT IN ('queued', 'running'))
     INTO live, ended FROM (
-        SELECT pool_id, task_id, tenant, status, priority, rank, units, attempt, strikes, cancelled, submitted_at,
-            started_at, ended_at, not_before, deadline, timeout, lease_ttl, max_attempts, backoff, digest, mailbox_key,
-            node, lease, reason, message
-        FROM unnest(touched) AS t JOIN pl_queue_jobs ON task_id = t AND pool_id || '' = pool) AS j;
+        SELECT found.* FROM unnest(touched) AS t, LATERAL (
+            SELECT pool_id, task_id, tenant, status, priority, rank, units, attempt, strikes, cancelled, submitted_at,
+                started_at, ended_at, not_before, deadline, timeout, lease_ttl, max_attempts, backoff, digest, mailbox_key,
+                node, lease, reason, message
+            FROM pl_queue_jobs WHERE task_id = t AND pool_id || '' = pool OFFSET 0) AS found) AS j;
     RETURN json_build_object('row', row_to_json(p), 'changed', live, 'ended', ended)::text;
 END $$;
 -- +goose StatementEnd
@@ -357,8 +358,11 @@ BEGIN
         UPDATE pl_queue_jobs j SET status = c.status, rank = c.rank, attempt = c.attempt, strikes = c.strikes,
             cancelled = c.cancelled, started_at = c.started_at, ended_at = c.ended_at, not_before = c.not_before,
             lease_ttl = c.lease_ttl, node = c.node, lease = c.lease, reason = c.reason, message = c.message, result = c.result
-        -- A plan made while the table is empty is kept for long: only the primary key must suit it. The same below.
-        FROM unnest(changes) AS c WHERE j.task_id = c.task_id AND j.pool_id || '' = s.pool_id;
+        -- A plan made while the table is empty is kept for long, so it may look for each task by the primary key alone: no
+        -- other index must suit, nor may it go through the table and look for each row among the changes. The same above.
+        FROM unnest(changes) AS c, LATERAL (
+            SELECT k.ctid AS place FROM pl_queue_jobs k WHERE k.task_id = c.task_id AND k.pool_id || '' = s.pool_id OFFSET 0) AS found
+        WHERE j.ctid = found.place;
         GET DIAGNOSTICS changed = ROW_COUNT;
         IF changed <> cardinality(changes) THEN
             RAISE EXCEPTION 'a step of pool % changes % tasks, but there are % of them', s.pool_id, cardinality(changes), changed;

@@ -76,3 +76,15 @@ func (s *Store) Setting(ctx context.Context, name string) (value string, err err
 	})
 	return value, err
 }
+
+// Flush has the store's sessions tell the server's statistics what they have read, which they do once a second else.
+func (s *Store) Flush(ctx context.Context) error {
+	for _, c := range s.pool.AcquireAllIdle(ctx) {
+		_, err := c.Exec(ctx, "SELECT pg_stat_force_next_flush()")
+		c.Release()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

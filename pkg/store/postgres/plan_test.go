@@ -81,20 +81,62 @@ func TestStepsCostTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close(t.Context()) })
-	read := func() (n int64) {
-		// What sequential scans and index scans have read, of all tables.
-		exec(t, c, "SELECT pg_stat_force_next_flush()")
-		row := c.QueryRow(t.Context(), "SELECT coalesce(sum(seq_tup_read), 0) FROM pg_stat_user_tables WHERE relname LIKE 'pl\\_%' AND relname NOT IN ('pl_base', 'pl_nodes', 'pl_pools', 'pl_migrations')")
-		if err := row.Scan(&n); err != nil {
+	// read returns how many rows were read by scans of whole tables, and of the tasks by an index.
+	read := func() (scanned, found int64) {
+		if err := s.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		return n
+		row := c.QueryRow(t.Context(), "SELECT coalesce(sum(seq_tup_read), 0), coalesce(sum(idx_tup_fetch) FILTER (WHERE relname = 'pl_queue_jobs'), 0)"+
+			" FROM pg_stat_user_tables WHERE relname LIKE 'pl\\_%' AND relname NOT IN ('pl_base', 'pl_nodes', 'pl_pools', 'pl_migrations')")
+		if err := row.Scan(&scanned, &found); err != nil {
+			t.Fatal(err)
+		}
+		return scanned, found
 	}
 	exec(t, c, fill, 20_000)
-	before := read()
+	scanned, found := read()
 	run()
-	if after := read(); after > before {
-		t.Errorf("steps read %d rows by scanning whole tables", after-before)
+	after, foundAfter := read()
+	if after > scanned {
+		t.Errorf("steps read %d rows by scanning whole tables", after-scanned)
+	}
+	if n := foundAfter - found; n > 100 {
+		t.Errorf("steps that change 20 tasks look at %d", n)
+	}
+}
+
+// TestLargeStepsLookAtWhatTheyChange commits steps of many tasks: each is looked for by itself, not among all changes for
+// each row of the table.
+func TestLargeStepsLookAtWhatTheyChange(t *testing.T) {
+	const steps, tasks = 4, 250
+	dsn := cluster.Migrated(t)
+	s, c := openAt(t, dsn), connect(t, dsn)
+	f := storetest.NewFeed("step")
+	for range steps {
+		var ids []string
+		for range tasks {
+			ids = append(ids, f.Submit(nil).TaskID)
+		}
+		if err := s.Commit(t.Context(), f.Next()); err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range ids {
+			f.End(id, "dropped", "")
+		}
+		if err := s.Commit(t.Context(), f.Next()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var found int
+	row := c.QueryRow(t.Context(), "SELECT idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'pl_queue_jobs'")
+	if err := row.Scan(&found); err != nil {
+		t.Fatal(err)
+	}
+	if found > 2*steps*tasks {
+		t.Errorf("steps that change %d tasks look at %d", steps*tasks, found)
 	}
 }
 
