@@ -33,6 +33,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/client"
@@ -137,7 +138,7 @@ func (t *target) alive() error {
 func (o Options) open(ctx context.Context, w *workload) (*target, error) {
 	t := &target{run: fmt.Sprintf("lt%d-", o.Seed)}
 	if o.Server != "" || o.DSN != "" { // other runs may have left their tasks there
-		t.run = fmt.Sprintf("lt%d-", time.Now().UnixMilli())
+		t.run = "lt" + strconv.FormatInt(time.Now().UnixNano(), 36) + "-"
 	}
 	var err error
 	if o.Server == "" {
