@@ -255,8 +255,12 @@ func (e *Engine) KeepLease(ctx context.Context, id string, r park.KeepRequest) (
 		if err != nil {
 			return park.Kept{}, e.unread(ctx, "leases", err)
 		}
-		// This node knows of it: it must not take the counter for a sign of another.
-		l.pool.post(&request{look: func() { l.pool.kept[id] = max(l.pool.kept[id], counter) }})
+		// This node must not take the counter for a sign of another, unless it has counted for another too.
+		l.pool.post(&request{look: func() {
+			if counter == l.pool.kept[id]+1 {
+				l.pool.kept[id] = counter
+			}
+		}})
 	}
 	return park.Kept{LeaseID: id, ExpiresAt: res[0].Until}, nil
 }
