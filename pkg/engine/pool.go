@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -86,46 +87,48 @@ func (p *pool) begin(ctx context.Context) error {
 	p.eng.log.Error("pool not loaded yet", "pool", p.ID, "error", err)
 	p.trouble.Store(&err)
 	p.stale = true
-	l, now := p.empty()
-	return p.take(l, park.PoolRow{}, now)
+	as := p.nodeName()
+	return p.take(p.empty(as), park.PoolRow{}, as)
 }
 
 // load takes the pool's state from its store. A million tasks should not be in memory in more forms than one.
 func (p *pool) load(ctx context.Context) (err error) {
-	l, now := p.empty()
+	as := p.nodeName()
+	l := p.empty(as)
+	// After the store has looked: what was leased while it was asked must have its whole time.
+	now := sync.OnceValue(p.eng.clock.now)
 	var row park.PoolRow
 	if w, ok := p.queue.(store.Walker); ok {
-		row, err = w.Walk(ctx, p.ID, func(r *park.Record) { l.Restore(r, now) })
+		row, err = w.Walk(ctx, p.ID, func(r *park.Record) { l.Restore(r, now()) })
 	} else {
 		var snap store.Snapshot
 		snap, err = p.queue.Load(ctx, p.ID)
 		for i := range snap.Tasks {
-			l.Restore(&snap.Tasks[i], now)
+			l.Restore(&snap.Tasks[i], now())
 		}
 		row = snap.Row
 	}
 	if err != nil {
 		return err
 	}
-	return p.take(l, row, now)
+	return p.take(l, row, as)
 }
 
 // empty returns a lot without tasks, to be filled.
-func (p *pool) empty() (*lot.Lot, lot.Instant) {
-	p.as = p.nodeName()
-	now := p.eng.clock.now()
-	return lot.New(lot.Config{Pool: p.ID, Node: p.as, Leased: p.Runtime.Leased()}, now), now
+func (p *pool) empty(as string) *lot.Lot {
+	return lot.New(lot.Config{Pool: p.ID, Node: as, Leased: p.Runtime.Leased()}, p.eng.clock.now())
 }
 
-func (p *pool) take(l *lot.Lot, row park.PoolRow, now lot.Instant) error {
+// take has the pool go on with a lot that was made under a name of the node.
+func (p *pool) take(l *lot.Lot, row park.PoolRow, as string) error {
 	if row == (park.PoolRow{}) {
 		row = park.PoolRow{
 			MaxUnits: p.MaxUnits, MaxQueueDepth: p.MaxQueueDepth, State: park.Active,
 			ConfiguredUnits: p.MaxUnits, ConfiguredDepth: p.MaxQueueDepth,
 		}
 	}
-	l.Merge(row, nil, now)
-	p.lot = l
+	l.Merge(row, nil, p.eng.clock.now())
+	p.lot, p.as = l, as
 	if err := p.lot.Check(); err != nil {
 		_ = p.halt(err)
 	}
