@@ -230,7 +230,9 @@ func (h *history) heal() {
 			n.suspend(false)
 		}
 		if n.life != nil {
-			n.life.frozen = false
+			if n.life.frozen {
+				n.life.freeze(false) // it has some time to look around
+			}
 			n.life.slow = false
 			n.life.thaw()
 		}
