@@ -18,6 +18,7 @@ import (
 // swamp is a way to a store that may get slow, or lead nowhere without saying so.
 type swamp struct {
 	*memory.Store
+	keeps  chan struct{}                                                // what is to be kept waits for its end
 	stuck  atomic.Bool                                                  // what is asked is never answered
 	beats  atomic.Pointer[func(ctx context.Context, node string) error] // called before a beat
 	answer atomic.Pointer[func()]                                       // called after a commit, before its reply
@@ -236,4 +237,89 @@ func TestFollowsAgainAfterAnOutage(t *testing.T) {
 			t.Errorf("a second later the other node sees %d running and %d parked, %v", p.Running, p.QueueDepth, err)
 		}
 	})
+}
+
+// TestLeaseHasItsTimeWhereAPoolIsLoaded has a node load a pool for long. What is leased meanwhile must live there for as
+// long as it was told to.
+func TestLeaseHasItsTimeWhereAPoolIsLoaded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes, ways := marsh(t, 1, engine.Config{Pools: []engine.Pool{remote(1)}})
+		a := nodes[0]
+		a.submit("remote", named("a", park.Submission{}))
+		slow := &sluggish{Store: ways[0].Store}
+		opened := make(chan *bench)
+		go func() {
+			opened <- open(t, engine.Config{
+				Node: "node-1", Pools: []engine.Pool{remote(1)}, Shared: []park.Backend{park.InMemory},
+				Stores: map[park.Backend]store.Store{park.InMemory: slow},
+			})
+		}()
+		time.Sleep(4 * time.Second)
+		a.lease(park.LeaseRequest{TTL: park.Duration(10 * time.Second)})
+		began := time.Now()
+		b := <-opened
+		defer b.stop()
+		ways[0].stuck.Store(true) // the other must see to it
+		for b.life("a") != " submit enqueue start requeue" {
+			time.Sleep(50 * time.Millisecond)
+		}
+		if d := time.Since(began); d < 10*time.Second || d > 12*time.Second {
+			t.Errorf("ended after %s", d)
+		}
+		ways[0].stuck.Store(false)
+		a.stop()
+	})
+}
+
+// sluggish takes long to begin with a load.
+type sluggish struct{ *memory.Store }
+
+func (s *sluggish) Load(ctx context.Context, pool string) (store.Snapshot, error) {
+	time.Sleep(5 * time.Second)
+	return s.Store.Load(ctx, pool)
+}
+
+// TestLeaseLivesThatAnotherKept keeps a lease at one node and then at another, which must not take both for its own.
+func TestLeaseLivesThatAnotherKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes, ways := marsh(t, 2, engine.Config{Pools: []engine.Pool{remote(1)}})
+		a, b := nodes[0], nodes[1]
+		defer b.stop()
+		a.submit("remote", named("a", park.Submission{}))
+		l := a.lease(park.LeaseRequest{TTL: park.Duration(10 * time.Second)})[0]
+		time.Sleep(2 * time.Second)
+		// What a node decides at one time and another later may reach the store the other way round.
+		hold := make(chan struct{})
+		ways[0].keeps = hold
+		kept := make(chan error)
+		go func() {
+			_, err := a.KeepLease(t.Context(), l.LeaseID, park.KeepRequest{})
+			kept <- err
+		}()
+		time.Sleep(3 * time.Second)
+		began := time.Now()
+		if _, err := b.KeepLease(t.Context(), l.LeaseID, park.KeepRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		close(hold)
+		if err := <-kept; err != nil {
+			t.Fatal(err)
+		}
+		ways[1].stuck.Store(true)
+		for a.life("a") != " submit enqueue start requeue" {
+			time.Sleep(50 * time.Millisecond)
+		}
+		if d := time.Since(began); d < 10*time.Second {
+			t.Errorf("ended after %s, but it was kept for 10 s", d)
+		}
+		ways[1].stuck.Store(false)
+		a.stop()
+	})
+}
+
+func (s *swamp) KeepLease(ctx context.Context, k store.Kept) (int64, error) {
+	if s.keeps != nil {
+		<-s.keeps
+	}
+	return s.Store.KeepLease(ctx, k)
 }
