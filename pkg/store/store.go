@@ -28,9 +28,9 @@ type Queue interface {
 	Load(ctx context.Context, pool string) (Snapshot, error)
 	// Commit makes a step durable: all of it, or nothing. It returns a *[Conflict] and changes nothing
 	// where the pool is not at rev step.Row.Rev-1, and [ErrTaken] where it inserts a task that is there.
-	// Committing the same step (by ID) again as the pool's last one changes nothing and succeeds; in a [Shared] store also after a few hundred other steps, and
-	// after the node was buried. After [ErrInDoubt] commit the same step again, until that is not the answer.
-	// After any other error the step has not happened, and will not.
+	// Committing the same step (by ID) again as the pool's last one changes nothing and succeeds; in a [Shared] store
+	// also after a few hundred other steps, and after the node was buried. After [ErrInDoubt] commit the same step
+	// again, until that is not the answer. After any other error the step has not happened, and will not.
 	Commit(ctx context.Context, step *Step) error
 	// Records returns the tasks of a pool that have one of the ids, whole, in no particular order;
 	// ids that name no task are passed over.
