@@ -137,11 +137,13 @@ func (b Backend) Kind() Backend {
 func Backends() []Backend { return []Backend{InMemory, File, Postgres} }
 
 func oneOf[T ~string](field, s string, all []T) (T, error) {
-	names := make([]string, len(all))
-	for i, v := range all {
+	for _, v := range all {
 		if s == string(v) {
 			return v, nil
 		}
+	}
+	names := make([]string, len(all))
+	for i, v := range all {
 		names[i] = string(v)
 	}
 	return "", fmt.Errorf("%s must be one of %s, not %q", field, strings.Join(names, ", "), s)

@@ -67,6 +67,13 @@ func (t *Time) UnmarshalJSON(b []byte) error {
 	if string(b) == "null" {
 		return nil
 	}
+	// What parses as a time holds nothing that JSON writes otherwise, so a decoder is needed for the rest alone.
+	if n := len(b) - 1; n > 0 && b[0] == '"' && b[n] == '"' {
+		if at, err := ParseTime(string(b[1:n])); err == nil {
+			*t = at
+			return nil
+		}
+	}
 	var s string
 	if err := json.Unmarshal(b, &s); err != nil {
 		return fmt.Errorf("must be an RFC 3339 time such as \"2026-12-01T10:00:00Z\", not %s", b)
