@@ -55,12 +55,17 @@ func without(list, task string) (string, bool) {
 	return strings.Join(append(rest, ""), " "), true
 }
 
+// taken is the answer to a submission that is parked at a position; 0 is that of a task which a waiting lease takes at
+// once. Of two submissions at once it tells which came first: without it there would be too many orders to judge them all.
+func taken(position int64) string { return "taken at " + strconv.FormatInt(position, 10) }
+
 // step says whether a call may have had the answer, and what the pool is then.
 func (l lots) step(in asked, answer string) (bool, lots) {
 	switch in.kind {
 	case "submit":
 		l.parked = put(l.parked, in.task, in.units)
-		return answer == "taken", l
+		last := int64(strings.Count(l.parked, " "))
+		return answer == taken(last) || last == 1 && answer == taken(0), l
 	case "lease":
 		head, rest, waits := strings.Cut(l.parked, " ")
 		task, _, _ := strings.Cut(head, "=")
@@ -154,7 +159,7 @@ func (w *worker) act() (in asked, answer string) {
 		if r.Err != nil {
 			return in, r.Err.Error()
 		}
-		return in, "taken"
+		return in, taken(r.Accepted.Position)
 	case n == 2 && len(w.leases) > 0:
 		l := w.leases[0]
 		w.leases = w.leases[1:]
@@ -187,11 +192,12 @@ func TestWindowsSeeWhatIsWrong(t *testing.T) {
 		said []said
 		want porcupine.CheckResult
 	}{
-		"right":         {[]said{{submit("a", 2), "taken"}, {submit("b", 2), "taken"}, {lease, "a"}, {lease, ""}, {asked{kind: "end", task: "a"}, "ended"}, {lease, "b"}}, porcupine.Ok},
-		"over capacity": {[]said{{submit("a", 2), "taken"}, {submit("b", 2), "taken"}, {lease, "a"}, {lease, "b"}}, porcupine.Illegal},
-		"out of order":  {[]said{{submit("a", 1), "taken"}, {submit("b", 1), "taken"}, {lease, "b"}}, porcupine.Illegal},
-		"kept back":     {[]said{{submit("a", 1), "taken"}, {lease, ""}}, porcupine.Illegal},
-		"ended twice":   {[]said{{submit("a", 1), "taken"}, {lease, "a"}, {asked{kind: "end", task: "a"}, "ended"}, {asked{kind: "end", task: "a"}, "ended"}}, porcupine.Illegal},
+		"right":         {[]said{{submit("a", 2), taken(1)}, {submit("b", 2), taken(2)}, {lease, "a"}, {lease, ""}, {asked{kind: "end", task: "a"}, "ended"}, {lease, "b"}}, porcupine.Ok},
+		"over capacity": {[]said{{submit("a", 2), taken(1)}, {submit("b", 2), taken(2)}, {lease, "a"}, {lease, "b"}}, porcupine.Illegal},
+		"out of order":  {[]said{{submit("a", 1), taken(1)}, {submit("b", 1), taken(2)}, {lease, "b"}}, porcupine.Illegal},
+		"misplaced":     {[]said{{submit("a", 1), taken(1)}, {submit("b", 1), taken(1)}}, porcupine.Illegal},
+		"kept back":     {[]said{{submit("a", 1), taken(1)}, {lease, ""}}, porcupine.Illegal},
+		"ended twice":   {[]said{{submit("a", 1), taken(1)}, {lease, "a"}, {asked{kind: "end", task: "a"}, "ended"}, {asked{kind: "end", task: "a"}, "ended"}}, porcupine.Illegal},
 	} {
 		var calls []porcupine.Operation
 		for i, s := range tt.said {
