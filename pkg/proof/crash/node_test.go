@@ -72,6 +72,8 @@ func (n *node) tryStart() error {
 	c := exec.Command(program(n, "parkd"), "serve", "--config", n.config, "--ready-fd", "3")
 	c.Dir, c.Env = n.dir, append(os.Environ(), "HOME="+n.dir, "XDG_STATE_HOME="+n.dir, "XDG_RUNTIME_DIR="+n.dir, "TMPDIR="+n.tmp)
 	c.ExtraFiles, c.Stdout, c.Stderr = []*os.File{w}, out, out
+	// Who interrupts the campaign from a terminal means the campaign: it still asks the daemon what became of its tasks.
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	err = c.Start()
 	w.Close()
 	if err != nil {
