@@ -11,6 +11,7 @@ import (
 
 	"github.com/parkd-dev/parkd/pkg/proof"
 	"github.com/parkd-dev/parkd/pkg/proof/faultproxy"
+	"github.com/parkd-dev/parkd/pkg/store/postgres/server"
 )
 
 // TestNodes kills nodes that share a database and freezes others for longer than it takes to have their tasks taken
@@ -167,12 +168,17 @@ func (s *street) killBackends() {
 func (s *street) restart(what string, end func()) {
 	end()
 	time.Sleep(s.between(0, 500*time.Millisecond))
-	// Those of its processes that are still ending keep the next server out for a moment.
+	s.back(cluster.Server())
+	s.Add(what, 1)
+	time.Sleep(s.between(0, 500*time.Millisecond))
+}
+
+// back starts a server that has ended. Those of its processes that are still ending keep it out for a moment.
+func (s *street) back(db *server.Server) {
+	s.Helper()
 	var err error
 	for range 100 {
-		if err = cluster.Server().Run(context.Background()); err == nil {
-			s.Add(what, 1)
-			time.Sleep(s.between(0, 500*time.Millisecond))
+		if err = db.Run(context.Background()); err == nil {
 			return
 		}
 		time.Sleep(50 * time.Millisecond)

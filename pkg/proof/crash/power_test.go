@@ -24,7 +24,7 @@ func TestPowerCut(t *testing.T) {
 	c.Seed(strconv.FormatUint(seed, 10))
 	rng := rand.New(rand.NewPCG(seed, 0))
 	for c.More("cuts") && !c.Failed() {
-		disk, err := powercut.New(t.Context())
+		disk, err := powercut.New(t.Context(), powercut.Small)
 		if errors.Is(err, powercut.ErrAbsent) {
 			c.Absent("%v", err)
 			return

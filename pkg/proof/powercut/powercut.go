@@ -27,11 +27,11 @@ type Disk struct {
 	mounted bool
 }
 
-// imageSize is 64 MiB: copied within milliseconds.
-const imageSize = 64 << 20
+// Small is a size that is copied within milliseconds: 64 MiB.
+const Small = 64 << 20
 
-// New makes an empty disk, or returns an [ErrAbsent].
-func New(ctx context.Context) (*Disk, error) {
+// New makes an empty disk of so many bytes, or returns an [ErrAbsent].
+func New(ctx context.Context, size int64) (*Disk, error) {
 	if os.Geteuid() != 0 {
 		return nil, fmt.Errorf("%w: this is not root", ErrAbsent)
 	}
@@ -44,7 +44,7 @@ func New(ctx context.Context) (*Disk, error) {
 		return nil, err
 	}
 	d := &Disk{dir: dir}
-	if err := d.format(ctx); err != nil {
+	if err := d.format(ctx, size); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", ErrAbsent, err), d.Close())
 	}
 	return d, nil
@@ -55,15 +55,16 @@ func (d *Disk) Path() string { return filepath.Join(d.dir, "mount") }
 
 func (d *Disk) image() string { return filepath.Join(d.dir, fmt.Sprintf("image-%d", d.cuts)) }
 
-func (d *Disk) format(ctx context.Context) error {
-	if err := os.Mkdir(d.Path(), 0o755); err != nil {
+func (d *Disk) format(ctx context.Context, size int64) error {
+	// Who writes to the disk need not be root.
+	if err := errors.Join(os.Chmod(d.dir, 0o711), os.Mkdir(d.Path(), 0o755)); err != nil {
 		return err
 	}
 	f, err := os.Create(d.image())
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(f.Truncate(imageSize), f.Close()); err != nil {
+	if err := errors.Join(f.Truncate(size), f.Close()); err != nil {
 		return err
 	}
 	if err := run(ctx, "mkfs.ext4", "-q", "-F", d.image()); err != nil {
@@ -127,6 +128,9 @@ func duplicate(from, to string) error {
 	_, err = io.Copy(out, in)
 	return errors.Join(err, out.Close())
 }
+
+// Sync flushes all that was written to the disk until now.
+func (d *Disk) Sync(ctx context.Context) error { return run(ctx, "sync", "--file-system", d.Path()) }
 
 // Close unmounts the disk and removes it.
 func (d *Disk) Close() error {

@@ -11,7 +11,7 @@ import (
 
 // TestCut loses what was not flushed and keeps what was.
 func TestCut(t *testing.T) {
-	d, err := powercut.New(t.Context())
+	d, err := powercut.New(t.Context(), powercut.Small)
 	if errors.Is(err, powercut.ErrAbsent) {
 		t.Skip(err)
 	}

@@ -9,7 +9,7 @@ func campaigns() []campaign {
 		{name: "windows", pkg: "./pkg/engine", tests: "^TestLinearizable$", weight: 3, parts: 1},
 		{name: "sigkill", pkg: "./pkg/proof/crash", tests: "^TestSIGKILL$", weight: 12, parts: 1},
 		{name: "sigterm", pkg: "./pkg/proof/crash", tests: "^TestSIGTERM$", weight: 5, parts: 1},
-		{name: "power", pkg: "./pkg/proof/crash", tests: "^TestPowerCut$", weight: 10, parts: 1},
+		{name: "power", pkg: "./pkg/proof/crash", tests: "^TestPowerCut$|^TestServerPowerCut$", weight: 13, parts: 2},
 		{name: "power-steps", pkg: "./pkg/store/sqlite", tests: "^TestPowerCut", weight: 5, parts: 2},
 		{name: "nodes", pkg: "./pkg/proof/crash", tests: "^TestNodes$", weight: 12, parts: 1},
 		{name: "replies", pkg: "./pkg/proof/crash", tests: "^TestLostReplies$", weight: 8, parts: 1},

@@ -38,7 +38,7 @@ func TestPowerCutCanary(t *testing.T) {
 // cuts has victims commit until the power is cut, and returns how many steps are gone that were acknowledged.
 func cuts(c *proof.Campaign, relaxed bool) (lost int) {
 	for c.More("cuts") && !c.Failed() {
-		disk, err := powercut.New(c.Context())
+		disk, err := powercut.New(c.Context(), powercut.Small)
 		if errors.Is(err, powercut.ErrAbsent) {
 			c.Absent("%v", err)
 			return 0
