@@ -182,7 +182,7 @@ func (p *pool) fail(batch []*request, err error) {
 // away is what callers are told of an error of the store. That it is away says that nothing was accepted, which is not
 // said of a step in doubt.
 func (p *pool) away(err error) error {
-	if errors.Is(err, store.ErrInDoubt) {
+	if errors.Is(err, store.ErrInDoubt) && !mutant.GuessFailure {
 		return park.Errorf(park.Internal, "the store of pool %s did not say whether it took the step: ask for the task, or send the same again with its taskId", p.ID)
 	}
 	return &park.Error{Code: park.StorageUnavailable, Detail: "the store of pool " + p.ID + " did not take the step; nothing was accepted", RetryAfter: time.Second}

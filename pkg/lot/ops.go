@@ -92,7 +92,7 @@ func (o Submit) apply(l *Lot) Result {
 
 // again answers a submission whose id is that of a task.
 func (l *Lot) again(e *entry, s *park.Spec) Result {
-	if s.Digest != 0 && e.digest == s.Digest && !mutant.RefuseAgain {
+	if s.Digest != 0 && (e.digest == s.Digest || mutant.AnyDigest) && !mutant.RefuseAgain {
 		st := e.state()
 		return Result{Status: st.Status, Position: l.position(e), SubmittedAt: park.FromMicro(e.submitted)}
 	}
@@ -231,7 +231,7 @@ type Seen struct {
 }
 
 func (o Seen) apply(l *Lot) Result {
-	if o.Spec.Digest != 0 && o.Spec.Digest == o.Ended.Digest {
+	if o.Spec.Digest != 0 && (o.Spec.Digest == o.Ended.Digest || mutant.AnyDigest) {
 		return Result{Status: o.Ended.Status, SubmittedAt: o.Ended.SubmittedAt}
 	}
 	return Result{Err: l.exists(o.Spec)}

@@ -18,11 +18,13 @@ const (
 	NodeLossCounts   = false // the loss of a node counts as a failure of the task
 	PausedStarts     = false // a paused pool starts tasks
 	ConfiguredLimit  = false // starts go by the configured capacity, not by the present one
+	AnyDigest        = false // another submission with the same id is taken for the same
 	RefuseAgain      = false // a submission that comes again is refused
 	BackoffByWall    = false // a backoff of another node ends by the wall clock
 	MergeInTurn      = false // a merge puts a task in before all others are out
 	AnswerEarly      = false // callers are answered before the commit
 	GuessSuccess     = false // a commit without a reply is taken for done
+	GuessFailure     = false // a commit without a reply is taken for not done
 	OnlyHints        = false // nodes hear of each other by hints alone
 	TakeoverByWall   = false // a node is taken for dead by the wall clock
 	Impatient        = false // a node is taken for dead before its fence has fallen

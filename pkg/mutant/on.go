@@ -20,11 +20,13 @@ var (
 	NodeLossCounts   bool
 	PausedStarts     bool
 	ConfiguredLimit  bool
+	AnyDigest        bool
 	RefuseAgain      bool
 	BackoffByWall    bool
 	MergeInTurn      bool
 	AnswerEarly      bool
 	GuessSuccess     bool
+	GuessFailure     bool
 	OnlyHints        bool
 	TakeoverByWall   bool
 	Impatient        bool
@@ -54,11 +56,13 @@ var byName = map[string]*bool{
 	"node_loss_counts":   &NodeLossCounts,
 	"paused_starts":      &PausedStarts,
 	"configured_limit":   &ConfiguredLimit,
+	"any_digest":         &AnyDigest,
 	"refuse_again":       &RefuseAgain,
 	"backoff_by_wall":    &BackoffByWall,
 	"merge_in_turn":      &MergeInTurn,
 	"answer_early":       &AnswerEarly,
 	"guess_success":      &GuessSuccess,
+	"guess_failure":      &GuessFailure,
 	"only_hints":         &OnlyHints,
 	"takeover_by_wall":   &TakeoverByWall,
 	"impatient":          &Impatient,

@@ -292,6 +292,9 @@ func (c *checker) last() {
 func (c *checker) lastOf(j *job) {
 	id := j.sub.TaskID
 	end, ended := c.logs[j.pool].Ends()[id]
+	if t := c.base.pools[j.pool]; j.denied == j.offered && t != nil && t.tasks[id] != nil {
+		c.fail("denied", "of task %s was said %d times that it was not accepted, and nothing else, but it is %s", id, j.denied, t.tasks[id].Status)
+	}
 	switch {
 	case j.acked && !ended:
 		c.fail("durable", "task %s was accepted and has no end", id)

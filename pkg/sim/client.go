@@ -20,8 +20,28 @@ type job struct {
 	at      time.Duration // when it is submitted
 	cancel  time.Duration // after its acceptance; 0: never
 	again   bool          // it is submitted once more after its acceptance
+	other   bool          // something else is submitted under its id then
+	shy     bool          // its client waits long for an answer, and gives up where it hears that nothing was accepted
 	acked   bool
 	refused bool
+	offered int // how often an engine was asked to take it
+	denied  int // how often the engine said that nothing was accepted, whether or not anyone heard
+}
+
+// offer hands the job in at an engine.
+func (j *job) offer(ctx context.Context, e *engine.Engine) (park.SubmitResult, error) {
+	j.offered++
+	r, err := e.Submit(ctx, j.pool, []park.Submission{j.sub})
+	if err != nil {
+		if park.CodeOf(err) == park.StorageUnavailable {
+			j.denied++
+		}
+		return park.SubmitResult{}, err
+	}
+	if r[0].Err != nil && r[0].Err.Code == park.StorageUnavailable {
+		j.denied++
+	}
+	return r[0], nil
 }
 
 // clients makes the machines and programs that submit the jobs and read the mailboxes.
@@ -52,9 +72,7 @@ func (h *history) pester(n *node) {
 		h.after(h.between(0, nodeTTL/4), f, func() {
 			h.spawn(f, func() {
 				defer func() { h.waiting-- }()
-				_, _ = rpc(h, f, n, time.Second, func(ctx context.Context, e *engine.Engine) ([]park.SubmitResult, error) {
-					return e.Submit(ctx, j.pool, []park.Submission{j.sub})
-				})
+				_, _ = rpc(h, f, n, time.Second, j.offer)
 			})
 		})
 	}
@@ -73,6 +91,9 @@ func (h *history) client(f *life, j *job) {
 		f.sleep(h.between(0, 3*time.Second))
 		h.submit(f, j)
 	}
+	if j.other {
+		h.usurp(f, j)
+	}
 	if j.cancel > 0 {
 		f.sleep(j.cancel)
 		h.withdraw(f, j)
@@ -81,14 +102,12 @@ func (h *history) client(f *life, j *job) {
 
 // submit tries until there is an answer that stays, or nobody would try any longer.
 func (h *history) submit(f *life, j *job) {
+	patience := 2 * time.Second
+	if j.shy {
+		patience = 8 * time.Second // as long as a step is in doubt, but for the longest
+	}
 	for range 12 {
-		res, err := rpc(h, f, h.any(), 2*time.Second, func(ctx context.Context, e *engine.Engine) (park.SubmitResult, error) {
-			r, err := e.Submit(ctx, j.pool, []park.Submission{j.sub})
-			if err != nil {
-				return park.SubmitResult{}, err
-			}
-			return r[0], nil
-		})
+		res, err := rpc(h, f, h.any(), patience, j.offer)
 		switch {
 		case err == nil && res.Err == nil:
 			h.accepted(j)
@@ -96,11 +115,26 @@ func (h *history) submit(f *life, j *job) {
 		case err == nil && final(res.Err):
 			h.rejected(j, res.Err)
 			return
+		case j.shy && park.CodeOf(err) == park.StorageUnavailable:
+			return
 		}
 		if h.calm && h.chance(0.5) {
 			return // gone
 		}
 		f.sleep(h.between(20*time.Millisecond, 600*time.Millisecond))
+	}
+}
+
+// usurp submits something else under the id of a job that was accepted. Nobody may take the one for the other.
+func (h *history) usurp(f *life, j *job) {
+	w := j.work
+	w.Lasts++
+	other := job{sub: j.sub, pool: j.pool}
+	other.sub.Payload, _ = json.Marshal(w)
+	f.sleep(h.between(0, 3*time.Second))
+	res, err := rpc(h, f, h.any(), 2*time.Second, other.offer)
+	if err == nil && res.Err == nil && h.check.restored == 0 {
+		h.fail("idempotent", "something else was taken for task %s", j.sub.TaskID)
 	}
 }
 
@@ -224,7 +258,7 @@ func (h *history) patch(spec park.PoolSpec) (p park.PoolPatch, what string) {
 func (h *history) newJob(i int) *job {
 	spec := h.plan.pools[h.rng.IntN(len(h.plan.pools))]
 	w := work{Lasts: h.between(5*time.Millisecond, h.plan.longest), Stubborn: h.chance(0.4)}
-	j := &job{pool: spec.ID, at: h.between(0, h.plan.busy), again: h.chance(0.2)}
+	j := &job{pool: spec.ID, at: h.between(0, h.plan.busy), again: h.chance(0.2), other: h.chance(0.1), shy: h.chance(0.2)}
 	if n := len(h.jobs); n > 0 && h.chance(0.4) {
 		j.at = h.jobs[n-1].at // many come at once
 	}

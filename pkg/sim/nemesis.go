@@ -27,7 +27,11 @@ func (h *history) strike(kind string) {
 	case "crash":
 		h.note(kind, "%s", n.name)
 		h.count(kind)
-		h.crash(n, h.between(10*time.Millisecond, 3*time.Second))
+		away := h.between(10*time.Millisecond, 3*time.Second)
+		if h.chance(0.5) {
+			away = h.between(time.Millisecond, 50*time.Millisecond) // what ran may still be ending
+		}
+		h.crash(n, away)
 	case "stop":
 		h.note(kind, "%s", n.name)
 		h.count(kind)

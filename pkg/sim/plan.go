@@ -44,7 +44,7 @@ func Kinds() []string {
 
 // draw makes the plan and the faults of a history. Kinds in without are left out, and nothing else changes.
 func (h *history) draw(without []string) {
-	single := h.chance(0.2)
+	single := h.chance(0.3)
 	p := plan{nodes: 1 + h.rng.IntN(5), boxes: 3, quiet: h.chance(0.4), busy: h.between(5*time.Second, 12*time.Second)}
 	p.longest = h.between(100*time.Millisecond, 2*time.Second)
 	if h.chance(0.4) {
