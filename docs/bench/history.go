@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/sys/unix"
 
 	"github.com/parkd-dev/parkd/pkg/client"
@@ -82,9 +83,22 @@ func (b *bench) auditPostgres(ctx context.Context) error {
 	dir := b.fresh("audit")
 	return b.questioned(ctx, "postgres", func() (*process, error) { return b.serve(ctx, dir, configured(dir, "postgres", dsn, keep)) },
 		func() error {
+			if err := checkpoint(ctx, dsn); err != nil {
+				return err
+			}
 			pg.Quit()
 			return errors.Join(forget(host), pg.Run(ctx))
 		})
+}
+
+// checkpoint has a server write down all it has, so that it need not replay its log when it starts again.
+func checkpoint(ctx context.Context, dsn string) error {
+	c, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	_, err = c.Exec(ctx, "CHECKPOINT")
+	return errors.Join(err, c.Close(ctx))
 }
 
 // fillLog writes the events of a day: four of each task, the pools and tenants mixed.
