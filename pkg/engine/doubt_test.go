@@ -333,3 +333,56 @@ func testLongDoubt(t *testing.T, taken, parked bool, s park.Submission) {
 	}
 	check(t, b.events(park.AuditQuery{PoolID: "cpu", Changes: true}), 1)
 }
+
+// TestLongDoubtTellsEachItsOwn loses the reply to a step in which two clients have a part: one chose the id of its task,
+// the other did not.
+func TestLongDoubtTellsEachItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w witness
+		d := &deaf{Store: memory.New()}
+		b := open(t, engine.Config{
+			Pools: []engine.Pool{w.pool(3)}, Shared: []park.Backend{park.InMemory}, NodeTTL: time.Minute,
+			Stores: map[park.Backend]store.Store{park.InMemory: d},
+		})
+		defer b.stop()
+		d.next = func(st *store.Step) error { // as long as it takes, the others gather for the next step
+			time.Sleep(time.Second)
+			d.fall(true, 30*time.Second, nil)
+			return d.Store.Commit(context.Background(), st)
+		}
+		var answers [3]park.SubmitResult
+		var clients sync.WaitGroup
+		for i, s := range []park.Submission{named("first", sim(10)), named("known", sim(10)), sim(10)} {
+			clients.Go(func() { answers[i] = b.offer("cpu", s) })
+			synctest.Wait()
+		}
+		clients.Wait()
+		for i, want := range []park.Code{"", park.Internal, park.StorageUnavailable} {
+			var got park.Code
+			if err := answers[i].Err; err != nil {
+				got = err.Code
+			}
+			if got != want {
+				t.Errorf("answer %d is %+v, want the code %q", i, answers[i], want)
+			}
+		}
+		time.Sleep(time.Minute)
+		page, err := b.Tasks(t.Context(), "cpu", park.TaskQuery{})
+		if err != nil || len(page.Tasks) != 3 {
+			t.Fatalf("there are %+v, %v", page.Tasks, err)
+		}
+		for _, task := range page.Tasks {
+			want, runs := park.Completed, 1
+			if task.TaskID != "first" && task.TaskID != "known" {
+				want, runs = park.Dropped, 0
+			}
+			if task.Status != want || w.ran[task.TaskID] != runs {
+				t.Errorf("%s is %s and ran %d times", task.TaskID, task.Status, w.ran[task.TaskID])
+			}
+		}
+		submits := b.events(park.AuditQuery{PoolID: "cpu", Action: park.ActSubmit})
+		if len(submits) != 3 || submits[1].Rev != submits[2].Rev {
+			t.Errorf("not two in one step: %+v", submits)
+		}
+	})
+}
