@@ -21,6 +21,8 @@ type request struct {
 	owed   *run // whose outcome this is: to be tried until it is stored
 	told   bool // it was answered before it was known what became of it
 	reply  chan reply
+	// results is room for those of a single operation, which most requests are.
+	results [1]lot.Result
 }
 
 type reply struct {

@@ -186,7 +186,7 @@ func (p *pool) stopRun(id string, cause error) {
 }
 
 // endRun forgets a run that is over, and its submission.
-func (p *pool) endRun(c *lot.Change) {
+func (p *pool) endRun(c *park.Update) {
 	if c.State.Status.Ended() {
 		p.specs.take(c.TaskID)
 		if c.State.Status == park.Completed || c.State.Status == park.Failed {

@@ -64,26 +64,11 @@ func turnedAway(ops []lot.Op, results []lot.Result) bool {
 
 // commit makes a step durable.
 func (p *pool) commit(s *lot.Step, batch []*request, ops int) error {
-	st := &store.Step{PoolID: p.ID, ID: p.eng.world.ID(), Row: s.Row}
+	st := &store.Step{PoolID: p.ID, ID: p.eng.world.ID(), Row: s.Row, Inserts: s.Inserts, Updates: s.Updates}
 	if p.node != nil {
 		st.Node = p.as // not a name that it has got since: that one may be alive, and what the lot starts would not be
 	}
 	st.Row.LastStep = st.ID
-	created := 0
-	for i := range s.Changes {
-		if s.Changes[i].Spec != nil {
-			created++
-		}
-	}
-	st.Inserts, st.Updates = make([]park.Record, 0, created), make([]store.Update, 0, len(s.Changes)-created)
-	for i := range s.Changes {
-		c := &s.Changes[i]
-		if c.Spec != nil {
-			st.Inserts = append(st.Inserts, park.Record{Spec: *c.Spec, State: c.State})
-		} else {
-			st.Updates = append(st.Updates, store.Update{TaskID: c.TaskID, State: c.State})
-		}
-	}
 	p.pack(st, s)
 	began := p.eng.clock.mono()
 	err := p.queue.Commit(p.eng.ctx, st)
@@ -134,21 +119,26 @@ func (p *pool) pack(st *store.Step, s *lot.Step) {
 
 // apply does what a committed step asks of this node: start, stop, and forget.
 func (p *pool) apply(s *lot.Step) {
-	started := make([]start, 0, len(s.Started))
-	for i := range s.Changes {
-		c := &s.Changes[i]
-		if c.Spec != nil {
-			p.specs.put(c.Spec)
-		}
-		if c.State.Status == park.Running && c.State.Cancelled {
-			p.stopRun(c.TaskID, park.ErrCancelled)
-		}
-		if c.State.Status != park.Running {
-			p.endRun(c)
+	for i, spec := range s.Specs {
+		if s.Inserts[i].Status == park.Queued {
+			p.specs.put(spec)
 		}
 	}
+	for i := range s.Updates {
+		u := &s.Updates[i]
+		if u.State.Status == park.Running && u.State.Cancelled {
+			p.stopRun(u.TaskID, park.ErrCancelled)
+		}
+		if u.State.Status != park.Running {
+			p.endRun(u)
+		}
+	}
+	started := make([]start, 0, len(s.Started))
 	for _, t := range s.Started {
-		spec := p.specs.take(t.TaskID)
+		spec := t.Spec
+		if spec == nil {
+			spec = p.specs.take(t.TaskID)
+		}
 		if spec != nil && t.Attempt == 1 {
 			p.eng.meter.Waited(p.ID, s.Row.LastAt.Sub(spec.SubmittedAt.Time))
 		}
@@ -172,13 +162,19 @@ func (p *pool) announce(s *lot.Step) {
 	if !p.eng.hub.awaited() {
 		return // whoever joins from now on reads what was committed
 	}
-	topics := make([]topic, 0, 2*len(s.Changes)+len(s.Messages)+2)
-	for i := range s.Changes {
-		if c := &s.Changes[i]; c.State.Status.Ended() {
-			topics = append(topics, taskTopic(p.ID, c.TaskID), startTopic(p.ID, c.TaskID))
-		} else if c.State.Status == park.Running {
-			topics = append(topics, startTopic(p.ID, c.TaskID))
+	topics := make([]topic, 0, 2*(len(s.Inserts)+len(s.Updates))+len(s.Messages)+2)
+	note := func(id string, status park.Status) {
+		if status.Ended() {
+			topics = append(topics, taskTopic(p.ID, id), startTopic(p.ID, id))
+		} else if status == park.Running {
+			topics = append(topics, startTopic(p.ID, id))
 		}
+	}
+	for i := range s.Inserts {
+		note(s.Inserts[i].TaskID, s.Inserts[i].Status)
+	}
+	for i := range s.Updates {
+		note(s.Updates[i].TaskID, s.Updates[i].State.Status)
 	}
 	if p.localMail {
 		for i := range s.Messages {

@@ -95,6 +95,7 @@ func (p *pool) try(batch []*request) error {
 	}
 	p.answer(batch, results)
 	p.announce(step)
+	p.lot.Settle()
 	return nil
 }
 
@@ -201,7 +202,7 @@ func (p *pool) answer(batch []*request, results []lot.Result) {
 			p.forget(r.owed)
 		}
 		if r.reply != nil && r.look == nil && !r.told {
-			r.reply <- reply{results: results[:n:n]}
+			r.reply <- reply{results: append(r.results[:0], results[:n]...)}
 		}
 		results = results[n:]
 	}

@@ -6,8 +6,9 @@ type class struct {
 	chunks []*chunk
 	first  int64 // the number of chunks[0]
 	live   int
-	next   int64  // the rank behind all that have been here
-	spare  *chunk // an empty one: a task that starts at once joins and leaves, and would need a new one each time
+	next   int64     // the rank behind all that have been here
+	one    [1]*chunk // where chunks begins after it was empty
+	spare  *chunk    // an empty one: a task that starts at once joins and leaves, and would need a new one each time
 	// resting holds the ranks of the tasks in a backoff, which nobody else may take meanwhile.
 	resting map[int64]struct{}
 }
@@ -21,7 +22,7 @@ const (
 type chunk struct {
 	live  int
 	low   int // no slot below it is taken
-	slots [chunkSize]*entry
+	slots [chunkSize]ref
 }
 
 func split(rank int64) (number int64, slot int) {
@@ -30,11 +31,11 @@ func split(rank int64) (number int64, slot int) {
 
 // front returns a rank ahead of every task that waits.
 func (c *class) front() int64 {
-	e := c.head()
-	if e == nil {
+	if c.live == 0 {
 		return c.next
 	}
-	for rank := e.rank - 1; ; rank-- {
+	first := c.first<<chunkBits + int64(c.lead())
+	for rank := first - 1; ; rank-- {
 		if _, taken := c.resting[rank]; !taken {
 			return rank
 		}
@@ -48,10 +49,10 @@ func (c *class) rest(rank int64) {
 	c.resting[rank] = struct{}{}
 }
 
-func (c *class) insert(e *entry) {
-	number, slot := split(e.rank)
+func (c *class) insert(rank int64, r ref) {
+	number, slot := split(rank)
 	k := c.chunk(number)
-	k.slots[slot] = e
+	k.slots[slot] = r
 	k.low = min(k.low, slot)
 	k.live++
 	c.live++
@@ -60,7 +61,7 @@ func (c *class) insert(e *entry) {
 // chunk returns the chunk with the number, which it makes if need be.
 func (c *class) chunk(number int64) *chunk {
 	if len(c.chunks) == 0 {
-		c.first = number
+		c.first, c.chunks = number, c.one[:0]
 	}
 	if ahead := c.first - number; ahead > 0 {
 		c.chunks = append(make([]*chunk, ahead, ahead+int64(len(c.chunks))+4), c.chunks...)
@@ -79,10 +80,10 @@ func (c *class) chunk(number int64) *chunk {
 	return *k
 }
 
-func (c *class) remove(e *entry) {
-	number, slot := split(e.rank)
+func (c *class) remove(rank int64) {
+	number, slot := split(rank)
 	k := c.chunks[number-c.first]
-	k.slots[slot] = nil
+	k.slots[slot] = 0
 	k.live--
 	c.live--
 	if k.live == 0 {
@@ -94,16 +95,21 @@ func (c *class) remove(e *entry) {
 	}
 }
 
-// head returns the task with the lowest rank, nil where none waits.
-func (c *class) head() *entry {
+// head returns the task with the lowest rank, 0 where none waits.
+func (c *class) head() ref {
 	if c.live == 0 {
-		return nil
+		return 0
 	}
+	return c.chunks[0].slots[c.lead()]
+}
+
+// lead returns the slot of the task with the lowest rank in the first chunk, of a class in which some wait.
+func (c *class) lead() int {
 	k := c.chunks[0]
-	for k.slots[k.low] == nil {
+	for k.slots[k.low] == 0 {
 		k.low++
 	}
-	return k.slots[k.low]
+	return k.low
 }
 
 // ahead counts the tasks with a lower rank.
@@ -118,8 +124,8 @@ func (c *class) ahead(rank int64) int64 {
 		case at < number:
 			n += int64(k.live)
 		case at == number:
-			for _, e := range k.slots[:slot] {
-				if e != nil {
+			for _, r := range k.slots[:slot] {
+				if r != 0 {
 					n++
 				}
 			}

@@ -32,6 +32,7 @@ type entry struct {
 	digest    uint64
 	retry     *retry
 	run       *run
+	ref       ref   // of the entry itself
 	timeout   int32 // seconds; 0: none
 	attempt   int32
 	timer     int32 // index in a timers heap, from 1; 0: in none
@@ -48,7 +49,7 @@ type retry struct {
 	due       time.Duration // monotonic: the end of the backoff
 }
 
-// run is a run under way, or the end of a task.
+// run is a run under way, or the last one of a task that the current step has ended.
 type run struct {
 	node      string
 	lease     string
@@ -57,29 +58,34 @@ type run struct {
 	limit     time.Duration // monotonic: the time limit of a leased task; 0: none
 	started   park.Time
 	cancelled bool
-
-	status  park.Status // of an ended task
-	ended   park.Time
-	reason  string
-	message string
-	result  []byte
 }
 
-// undo is how an entry was before the current step touched it. spec is set for an entry the step created.
-type undo struct {
-	entry  *entry
-	before entry
-	spec   *park.Spec
-}
-
-func newEntry(r *park.Record, now Instant) *entry {
-	e := &entry{
-		id: r.TaskID, tenant: unique.Make(r.Tenant), mailbox: unique.Make(r.MailboxKey), units: r.Units,
-		rank: r.Rank, deadline: r.Deadline.Micro(), submitted: r.SubmittedAt.Micro(), digest: r.Digest,
-		timeout: int32(r.Timeout / time.Second), attempt: int32(r.Attempt), strikes: int16(r.Strikes),
-		priority: r.Priority, where: waiting,
+// name returns the one copy of a text that many tasks have in common. Tasks that follow each other often have the same.
+func (l *Lot) name(last *unique.Handle[string], text string) unique.Handle[string] {
+	if last.Value() != text {
+		*last = unique.Make(text)
 	}
-	if r.Spec.Retry != (park.Retry{}) || !r.NotBefore.IsZero() {
+	return *last
+}
+
+// admit gives a task its entry, which is in no structure yet.
+func (l *Lot) admit(s *park.Spec) *entry {
+	e := l.tasks.place()
+	e.id, e.tenant, e.mailbox = s.TaskID, l.name(&l.tenant, s.Tenant), l.name(&l.mailbox, s.MailboxKey)
+	e.units, e.deadline, e.submitted, e.digest = s.Units, s.Deadline.Micro(), s.SubmittedAt.Micro(), s.Digest
+	e.timeout, e.priority, e.where = int32(s.Timeout/time.Second), s.Priority, waiting
+	if s.Retry != (park.Retry{}) {
+		e.retry = &retry{Retry: s.Retry}
+	}
+	l.tasks.enter(e)
+	return e
+}
+
+// restore adds a task as a store has it.
+func (l *Lot) restore(r *park.Record, now Instant) {
+	e := l.admit(&r.Spec)
+	e.rank, e.attempt, e.strikes = r.Rank, int32(r.Attempt), int16(r.Strikes)
+	if !r.NotBefore.IsZero() {
 		e.retry = &retry{Retry: r.Spec.Retry, notBefore: r.NotBefore.Micro()}
 	}
 	if r.Status == park.Running {
@@ -100,7 +106,7 @@ func newEntry(r *park.Record, now Instant) *entry {
 			e.retry.due = now.Mono + left
 		}
 	}
-	return e
+	l.add(e)
 }
 
 func (e *entry) notBefore() int64 {
@@ -110,44 +116,41 @@ func (e *entry) notBefore() int64 {
 	return e.retry.notBefore
 }
 
-func (e *entry) state() park.State {
-	s := park.State{
-		Status: park.Queued, Rank: e.rank, Attempt: int(e.attempt), Strikes: int(e.strikes),
-		NotBefore: park.FromMicro(e.notBefore()),
+// status returns e's status. An ended one is known until the step is over.
+func (l *Lot) status(e *entry) park.Status {
+	switch e.where {
+	case running:
+		return park.Running
+	case gone:
+		return l.journal[e.touched-1].outcome.Status
+	default:
+		return park.Queued
 	}
+}
+
+// describe sets s, which is zero, to the state of e.
+func (l *Lot) describe(e *entry, s *park.State) {
+	s.Status, s.Rank, s.Attempt, s.Strikes = park.Queued, e.rank, int(e.attempt), int(e.strikes)
+	s.NotBefore = park.FromMicro(e.notBefore())
 	if r := e.run; r != nil {
 		s.Status = park.Running
-		if e.where == gone {
-			s.Status = r.status
-		}
-		s.Cancelled, s.Node, s.Lease, s.LeaseTTL = r.cancelled, r.node, r.lease, r.ttl
-		s.StartedAt, s.EndedAt = r.started, r.ended
-		s.Reason, s.Message, s.Result = r.reason, r.message, r.result
+		s.Cancelled, s.Node, s.Lease, s.LeaseTTL, s.StartedAt = r.cancelled, r.node, r.lease, r.ttl, r.started
 	}
-	return s
-}
-
-// touch notes how e is before the current step changes it.
-func (l *Lot) touch(e *entry) {
-	if e.touched == 0 {
-		l.journal = append(l.journal, undo{entry: e, before: *e})
-		e.touched = int32(len(l.journal))
+	if e.where == gone {
+		o := &l.journal[e.touched-1].outcome
+		s.Status, s.EndedAt, s.Reason, s.Message, s.Result = o.Status, l.now.Wall, o.Reason, o.Message, o.Result
 	}
 }
 
-// create adds the entry of a new task in its first place.
-func (l *Lot) create(e *entry, spec *park.Spec) {
-	l.journal = append(l.journal, undo{entry: e, spec: spec})
-	e.touched = int32(len(l.journal))
-	l.add(e)
-}
-
-// move changes e and puts it where it then belongs. The change must replace e.run and e.retry, not write
-// into what they point to: Rollback brings the old ones back.
-func (l *Lot) move(e *entry, to place, change func()) {
+// lift takes e out of the structure that it is in, so that it can be changed and then put where it belongs. The change
+// must replace e.run and e.retry, not write into what they point to: Rollback brings the old ones back.
+func (l *Lot) lift(e *entry) {
 	l.touch(e)
 	l.remove(e)
-	change()
+}
+
+// put adds e, which was lifted, in its new place.
+func (l *Lot) put(e *entry, to place) {
 	e.where = to
 	l.add(e)
 }
@@ -157,7 +160,6 @@ func (l *Lot) add(e *entry) {
 	if e.where == gone {
 		return
 	}
-	l.tasks[e.id] = e
 	c := l.class(e.priority)
 	switch e.where {
 	case running:
@@ -168,7 +170,7 @@ func (l *Lot) add(e *entry) {
 		}
 		return
 	case waiting:
-		c.insert(e)
+		c.insert(e.rank, e.ref)
 	case resting:
 		c.rest(e.rank)
 		l.rests.add(e, int64(e.retry.due))
@@ -182,7 +184,7 @@ func (l *Lot) add(e *entry) {
 	}
 }
 
-// remove is the reverse of add. An entry that is gone already stays so.
+// remove is the reverse of add. The entry is found by its id all the same. One that is gone already stays so.
 func (l *Lot) remove(e *entry) {
 	switch e.where {
 	case gone:
@@ -192,7 +194,7 @@ func (l *Lot) remove(e *entry) {
 		l.running--
 		l.leases.remove(e)
 	case waiting:
-		l.class(e.priority).remove(e)
+		l.class(e.priority).remove(e.rank)
 		l.parked.remove(e)
 		l.queued--
 	case resting:
@@ -200,7 +202,6 @@ func (l *Lot) remove(e *entry) {
 		l.rests.remove(e)
 		l.queued--
 	}
-	delete(l.tasks, e.id)
 	e.where = gone
 }
 

@@ -17,8 +17,10 @@ const defaultTTL = 30 * time.Second
 
 // start gives e its units.
 func (l *Lot) start(e *entry) {
-	r := &run{node: l.node, started: l.now.Wall}
-	started := Started{TaskID: e.id, Attempt: int(e.attempt) + 1}
+	r := l.newRun()
+	r.node, r.started = l.node, l.now.Wall
+	started := extend(&l.step.Started)
+	started.TaskID, started.Attempt = e.id, int(e.attempt)+1
 	var d []byte
 	if l.leased {
 		for l.demand[started.Demand].Max <= 0 {
@@ -27,11 +29,11 @@ func (l *Lot) start(e *entry) {
 		l.grant(e, r, &l.demand[started.Demand])
 		d = detail("worker", l.demand[started.Demand].Worker)
 	}
-	l.move(e, running, func() {
-		e.attempt++
-		e.run = r
-	})
-	l.step.Started = append(l.step.Started, started)
+	l.lift(e)
+	started.Spec = l.journal[e.touched-1].spec
+	e.attempt++
+	e.run = r
+	l.put(e, running)
 	l.event(park.ActStart, e.id, e.tenant.Value(), e.units, int(e.attempt), d)
 }
 
@@ -101,20 +103,20 @@ func (l *Lot) park(e *entry, reason string, rank int64, backoff time.Duration) {
 	if backoff > 0 {
 		to = resting
 	}
-	l.move(e, to, func() {
-		e.run, e.rank = nil, rank
-		if backoff > 0 || e.retry != nil {
-			var r retry
-			if e.retry != nil {
-				r.Retry = e.retry.Retry
-			}
-			if backoff > 0 {
-				r.notBefore = l.now.Wall.Add(backoff).UnixMicro()
-				r.due = l.now.Mono + backoff
-			}
-			e.retry = &r
+	l.lift(e)
+	e.run, e.rank = nil, rank
+	if backoff > 0 || e.retry != nil {
+		var r retry
+		if e.retry != nil {
+			r.Retry = e.retry.Retry
 		}
-	})
+		if backoff > 0 {
+			r.notBefore = l.now.Wall.Add(backoff).UnixMicro()
+			r.due = l.now.Mono + backoff
+		}
+		e.retry = &r
+	}
+	l.put(e, to)
 }
 
 // end takes e out of the lot for good.
@@ -125,23 +127,16 @@ func (l *Lot) end(e *entry, s park.Status, o park.Outcome) {
 	}
 	l.event(actionOf(s), e.id, e.tenant.Value(), e.units, int(e.attempt), d)
 	if key := e.mailbox.Value(); key != "" {
-		l.step.Messages = append(l.step.Messages, park.Message{
-			TaskID: e.id, PoolID: l.pool, Status: s, Reason: o.Reason, Message: o.Message, Payload: o.Result,
-			Attempt: int(e.attempt), CreatedAt: l.now.Wall, Tenant: e.tenant.Value(), Key: key,
-		})
+		m := extend(&l.step.Messages)
+		m.TaskID, m.PoolID, m.Status, m.Reason, m.Message, m.Payload = e.id, l.pool, s, o.Reason, o.Message, o.Result
+		m.Attempt, m.CreatedAt, m.Tenant, m.Key = int(e.attempt), l.now.Wall, e.tenant.Value(), key
 	}
 	if mutant.ReleaseTwice && e.where == running {
 		l.used -= e.units
 	}
-	l.over[e.id] = e
-	l.move(e, gone, func() {
-		r := run{}
-		if e.run != nil {
-			r = *e.run
-		}
-		r.status, r.ended, r.reason, r.message, r.result = s, l.now.Wall, o.Reason, o.Message, o.Result
-		e.run = &r
-	})
+	l.lift(e)
+	o.Status = s
+	l.journal[e.touched-1].outcome = o
 }
 
 func actionOf(s park.Status) park.Action {
@@ -160,17 +155,17 @@ func actionOf(s park.Status) park.Action {
 // fire does what time has brought.
 func (l *Lot) fire() {
 	now := l.now.Wall.Micro()
-	for len(l.parked) > 0 && l.parked[0].key <= now {
-		e := l.parked[0].entry
+	for len(l.parked.heap) > 0 && l.parked.heap[0].key <= now {
+		e := l.parked.first()
 		if mutant.LateExpiry {
 			l.parked.remove(e)
 			continue
 		}
 		l.end(e, park.Expired, park.Outcome{Reason: park.ReasonDeadlinePassed, Message: "not started by " + park.FromMicro(e.deadline).String()})
 	}
-	for len(l.rests) > 0 && l.rests[0].key <= int64(l.now.Mono) {
+	for len(l.rests.heap) > 0 && l.rests.heap[0].key <= int64(l.now.Mono) {
 		// The end of a backoff is no change of the task's state, so it is neither journalled nor told.
-		e := l.rests[0].entry
+		e := l.rests.first()
 		l.remove(e)
 		e.where = waiting
 		l.add(e)
@@ -182,9 +177,10 @@ func (l *Lot) fire() {
 // gone come back in their old order.
 func (l *Lot) loseLeases() {
 	var lost []*entry
-	for len(l.leases) > 0 && l.leases[0].key <= int64(l.now.Mono) {
-		lost = append(lost, l.leases[0].entry)
-		l.leases.remove(l.leases[0].entry)
+	for len(l.leases.heap) > 0 && l.leases.heap[0].key <= int64(l.now.Mono) {
+		e := l.leases.first()
+		lost = append(lost, e)
+		l.leases.remove(e)
 	}
 	if len(lost) == 0 {
 		return
@@ -213,13 +209,10 @@ func LeaseID(pool string, attempt int, secret, task string) string {
 
 // event adds an event to the current step. Its id follows from its place, and is made where it is read.
 func (l *Lot) event(a park.Action, task, tenant string, units int64, attempt int, d []byte) {
-	rev, ord := l.row.Rev+1, len(l.step.Events)
-	ev := park.Event{
-		At: l.now.Wall, Rev: rev, Ord: ord,
-		Action: a, TaskID: task, PoolID: l.pool, Tenant: tenant, Units: units, Attempt: attempt, Detail: d,
-	}
+	e := extend(&l.step.Events)
+	e.At, e.Rev, e.Ord, e.Action, e.PoolID = l.now.Wall, l.row.Rev+1, len(l.step.Events)-1, a, l.pool
+	e.TaskID, e.Tenant, e.Units, e.Attempt, e.Detail = task, tenant, units, attempt, d
 	if attempt > 0 {
-		ev.Node = l.node
+		e.Node = l.node
 	}
-	l.step.Events = append(l.step.Events, ev)
 }

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unique"
 
 	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -45,7 +46,7 @@ type Lot struct {
 	held   bool
 
 	row     park.PoolRow
-	tasks   map[string]*entry
+	tasks   tasks
 	classes [park.Critical - park.Low + 1]class
 	parked  timers // wall clock: deadlines
 	rests   timers // monotonic clock: ends of backoffs
@@ -58,44 +59,28 @@ type Lot struct {
 	demand  []Demand
 	step    *Step
 	before  park.PoolRow
+	results []Result
 	journal []undo
-	over    map[string]*entry // the tasks that the current step has ended
+	runs    []*run // of ended tasks, to be used again
+
+	tenant, mailbox unique.Handle[string] // of the last submission
 }
 
 // New returns a lot in the state of its last step.
 func New(c Config, now Instant) *Lot {
-	l := &Lot{pool: c.Pool, node: c.Node, leased: c.Leased, row: c.Row, tasks: make(map[string]*entry, len(c.Tasks)), now: now, before: c.Row, over: make(map[string]*entry)}
+	l := &Lot{
+		pool: c.Pool, node: c.Node, leased: c.Leased, row: c.Row, tasks: newTasks(len(c.Tasks)), now: now, before: c.Row,
+		step: &Step{}, tenant: unique.Make(""), mailbox: unique.Make(""),
+	}
+	l.parked.all, l.rests.all, l.leases.all = &l.tasks, &l.tasks, &l.tasks
 	for i := range c.Tasks {
-		l.add(newEntry(&c.Tasks[i], now))
+		l.restore(&c.Tasks[i], now)
 	}
 	return l
 }
 
 // Restore adds a live task to a lot that is being made, before [Lot.Merge] gives it its row.
-func (l *Lot) Restore(r *park.Record, now Instant) { l.add(newEntry(r, now)) }
-
-// Step is what one Apply did. A step without events changed nothing that has to be kept.
-type Step struct {
-	Row      park.PoolRow
-	Changes  []Change
-	Started  []Started
-	Messages []park.Message
-	Events   []park.Event
-}
-
-// Change is the state of a task after the step. Spec is set for a task that the step created.
-type Change struct {
-	TaskID string
-	Spec   *park.Spec
-	State  park.State
-}
-
-// Started is a run that the step began. Demand is the index of the demand that it was leased for.
-type Started struct {
-	TaskID  string
-	Attempt int
-	Demand  int
-}
+func (l *Lot) Restore(r *park.Record, now Instant) { l.restore(r, now) }
 
 // Demand is a worker that waits for tasks.
 type Demand struct {
@@ -112,12 +97,16 @@ type Demand struct {
 // Changes of the pool go before all else, so that a step never ends with more in use than it began with and
 // than the pool then has: that is what a store can check of a step.
 //
-// Apply changes the lot at once. Call Rollback to take the step back; the next Apply makes it final.
+// Apply changes the lot at once. Call Rollback to take the step back; Settle or the next Apply makes it final and uses
+// its slices and the results again.
 func (l *Lot) Apply(now Instant, ops []Op, demand []Demand) (*Step, []Result) {
 	l.begin(now, demand)
-	l.step.make(ops)
 	l.fire()
-	results := make([]Result, len(ops))
+	results := l.results
+	for range ops {
+		extend(&results)
+	}
+	l.results = results
 	for i, op := range ops {
 		if changesPool(op) {
 			results[i] = op.apply(l)
@@ -134,20 +123,6 @@ func (l *Lot) Apply(now Instant, ops []Op, demand []Demand) (*Step, []Result) {
 		}
 	}
 	return l.finish(), results
-}
-
-// make gives the step the room that its operations are likely to need: a slice that grows is copied again and again.
-func (s *Step) make(ops []Op) {
-	ends := 0
-	for _, op := range ops {
-		if _, ok := op.(Finish); ok {
-			ends++
-		}
-	}
-	s.Events = make([]park.Event, 0, 2*len(ops)+len(ops)/2)
-	if ends > 0 {
-		s.Messages = make([]park.Message, 0, ends)
-	}
 }
 
 func changesPool(op Op) bool {
@@ -171,19 +146,32 @@ func (l *Lot) begin(now Instant, demand []Demand) {
 		now.Wall = l.row.LastAt
 	}
 	l.now, l.demand, l.before = now, demand, l.row
-	l.journal = l.journal[:0]
-	clear(l.over)
-	l.step = &Step{}
+	l.Settle()
 }
 
+// finish notes what became of the tasks that the step touched, and lets those that it ended no longer be found.
 func (l *Lot) finish() *Step {
 	s := l.step
-	l.step, l.demand = nil, nil
-	s.Changes = make([]Change, 0, len(l.journal))
+	l.demand = nil
 	for i := range l.journal {
-		e := l.journal[i].entry
-		e.touched = 0
-		s.Changes = append(s.Changes, Change{TaskID: e.id, Spec: l.journal[i].spec, State: e.state()})
+		u := &l.journal[i]
+		e := l.tasks.at(u.ref)
+		if u.spec != nil {
+			r := extend(&s.Inserts)
+			r.Spec = *u.spec
+			l.describe(e, &r.State)
+			s.Specs = append(s.Specs, u.spec)
+		} else {
+			c := extend(&s.Updates)
+			c.TaskID = e.id
+			l.describe(e, &c.State)
+		}
+		if e.where == gone {
+			l.tasks.leave(e)
+		}
+	}
+	for i := range l.journal {
+		l.tasks.at(l.journal[i].ref).touched = 0
 	}
 	if len(s.Events) > 0 {
 		l.row.Rev++
@@ -194,41 +182,25 @@ func (l *Lot) finish() *Step {
 	return s
 }
 
-// Rollback takes the last Apply back, as if it had not been. It may be called once after an Apply.
-// Demands that were counted down stay so.
-func (l *Lot) Rollback() {
-	// All leave before any returns: one may hold a rank now that was another's before.
-	for i := range l.journal {
-		l.remove(l.journal[i].entry)
-	}
-	for i := range l.journal {
-		if u := &l.journal[i]; u.spec == nil {
-			*u.entry = u.before
-			u.entry.touched, u.entry.timer = 0, 0
-			l.add(u.entry)
-		}
-	}
-	l.journal = l.journal[:0]
-	l.row = l.before
-}
-
 // Merge brings the lot to a later rev that another node has reached: row is the pool there and changed holds
 // every task that was touched since.
 func (l *Lot) Merge(row park.PoolRow, changed []park.Record, now Instant) {
-	l.journal = l.journal[:0]
+	l.Settle()
 	l.row, l.before = row, row
 	// All leave before any comes, as in Rollback.
 	for i := range changed {
-		if old := l.tasks[changed[i].TaskID]; old != nil {
+		if old := l.tasks.find(changed[i].TaskID); old != nil {
 			l.remove(old)
+			l.tasks.leave(old)
+			l.tasks.release(old)
 		}
 		if r := &changed[i]; mutant.MergeInTurn && !r.Status.Ended() {
-			l.add(newEntry(r, now))
+			l.restore(r, now)
 		}
 	}
 	for i := range changed {
 		if r := &changed[i]; !mutant.MergeInTurn && !r.Status.Ended() {
-			l.add(newEntry(r, now))
+			l.restore(r, now)
 		}
 	}
 }
@@ -246,10 +218,10 @@ func (l *Lot) Running() int { return l.running }
 // Next returns the instants at which Apply has something to do even without ops: by the wall clock and by the
 // monotonic one. Zero values mean never.
 func (l *Lot) Next() (wall park.Time, mono time.Duration) {
-	if len(l.parked) > 0 {
-		wall = park.FromMicro(l.parked[0].key)
+	if len(l.parked.heap) > 0 {
+		wall = park.FromMicro(l.parked.heap[0].key)
 	}
-	for _, t := range [...]timers{l.rests, l.leases} {
+	for _, t := range [...][]timer{l.rests.heap, l.leases.heap} {
 		if len(t) > 0 && (mono == 0 || t[0].key < int64(mono)) {
 			mono = time.Duration(t[0].key)
 		}
@@ -259,18 +231,19 @@ func (l *Lot) Next() (wall park.Time, mono time.Duration) {
 
 // State returns a live task's state and, while it is parked, its position from 1.
 func (l *Lot) State(id string) (s park.State, position int64, ok bool) {
-	e := l.tasks[id]
+	e := l.tasks.find(id)
 	if e == nil {
 		return park.State{}, 0, false
 	}
-	return e.state(), l.position(e), true
+	l.describe(e, &s)
+	return s, l.position(e), true
 }
 
 // RunningTasks returns the ids of the tasks that hold units, in the order in which they were taken into
 // their class, so that requeueing them from the last to the first restores that order.
 func (l *Lot) RunningTasks() []string {
 	var all []*entry
-	for _, e := range l.tasks {
+	for e := range l.tasks.all {
 		if e.where == running {
 			all = append(all, e)
 		}
@@ -288,7 +261,7 @@ func (l *Lot) RunningTasks() []string {
 func (l *Lot) Check() error {
 	var used int64
 	var queued, run int
-	for _, e := range l.tasks {
+	for e := range l.tasks.all {
 		if e.where == running {
 			used += e.units
 			run++
@@ -319,4 +292,4 @@ func (l *Lot) Sane() error {
 }
 
 // Live reports whether a task with the id is queued or running.
-func (l *Lot) Live(id string) bool { return l.tasks[id] != nil }
+func (l *Lot) Live(id string) bool { return l.tasks.find(id) != nil }

@@ -161,12 +161,8 @@ func (k *keeper) step(s *lot.Step) *store.Step {
 	k.serial++
 	st := &store.Step{PoolID: k.pool, ID: k.pool + "." + strconv.Itoa(k.serial), Row: s.Row}
 	st.Row.LastStep = st.ID
-	for _, c := range s.Changes {
-		if c.Spec == nil {
-			st.Updates = append(st.Updates, store.Update{TaskID: c.TaskID, State: c.State})
-			continue
-		}
-		r := park.Record{Spec: *c.Spec, State: c.State}
+	st.Updates = append(st.Updates, s.Updates...)
+	for _, r := range s.Inserts {
 		r.PoolID = k.pool
 		st.Inserts = append(st.Inserts, r)
 	}

@@ -65,11 +65,9 @@ type Configure struct {
 
 func (o Submit) apply(l *Lot) Result {
 	s := o.Spec
-	if e := l.tasks[s.TaskID]; e != nil {
-		return l.again(e, s)
-	}
-	// Who offers tasks looks for their ids among the ended ones, and cannot have seen what ends only now.
-	if e := l.over[s.TaskID]; e != nil {
+	// Who offers tasks looks for their ids among the ended ones, and cannot have seen what ends only now: that is found
+	// here too.
+	if e := l.tasks.find(s.TaskID); e != nil {
 		return l.again(e, s)
 	}
 	if err := l.refuse(s); err != nil {
@@ -77,7 +75,7 @@ func (o Submit) apply(l *Lot) Result {
 		return Result{Err: err}
 	}
 	s.SubmittedAt = l.now.Wall
-	e := newEntry(&park.Record{Spec: *s, State: park.State{Status: park.Queued}}, l.now)
+	e := l.admit(s)
 	e.rank = l.class(s.Priority).next
 	now := l.canStart(e.priority, e.units)
 	l.create(e, s)
@@ -93,8 +91,7 @@ func (o Submit) apply(l *Lot) Result {
 // again answers a submission whose id is that of a task.
 func (l *Lot) again(e *entry, s *park.Spec) Result {
 	if s.Digest != 0 && (e.digest == s.Digest || mutant.AnyDigest) && !mutant.RefuseAgain {
-		st := e.state()
-		return Result{Status: st.Status, Position: l.position(e), SubmittedAt: park.FromMicro(e.submitted)}
+		return Result{Status: l.status(e), Position: l.position(e), SubmittedAt: park.FromMicro(e.submitted)}
 	}
 	return Result{Err: l.exists(s)}
 }
@@ -140,17 +137,17 @@ func (l *Lot) last(p park.Priority) int64 {
 }
 
 func (o Finish) apply(l *Lot) Result {
-	e := l.tasks[o.TaskID]
+	e := l.tasks.find(o.TaskID)
 	stale := e == nil || e.where != running || !mutant.NoFence && (int(e.attempt) != o.Attempt || e.run.lease != o.Lease)
 	if stale {
 		return Result{Stale: true}
 	}
 	l.conclude(e, o.Outcome)
-	return Result{Status: e.state().Status}
+	return Result{Status: l.status(e)}
 }
 
 func (o Requeue) apply(l *Lot) Result {
-	e := l.tasks[o.TaskID]
+	e := l.tasks.find(o.TaskID)
 	if e == nil || e.where != running || int(e.attempt) != o.Attempt {
 		return Result{Stale: true}
 	}
@@ -164,30 +161,30 @@ func (o Requeue) apply(l *Lot) Result {
 	default:
 		l.park(e, o.Reason, l.class(e.priority).front(), 0)
 	}
-	return Result{Status: e.state().Status}
+	return Result{Status: l.status(e)}
 }
 
 func (o Cancel) apply(l *Lot) Result {
-	e := l.tasks[o.TaskID]
+	e := l.tasks.find(o.TaskID)
 	switch {
-	case e == nil:
+	case e == nil || e.where == gone:
 		return Result{Stale: true}
 	case e.where == running && !l.leased && e.run.cancelled:
 	case e.where == running && !l.leased:
-		l.move(e, running, func() {
-			r := *e.run
-			r.cancelled = true
-			e.run = &r
-		})
+		l.lift(e)
+		r := *e.run
+		r.cancelled = true
+		e.run = &r
+		l.put(e, running)
 		l.event(park.ActUpdate, "", "", 0, 0, detail("cancel", e.id))
 	default:
 		l.end(e, park.Dropped, park.Outcome{Reason: park.ReasonCancelled})
 	}
-	return Result{Status: e.state().Status}
+	return Result{Status: l.status(e)}
 }
 
 func (o Keep) apply(l *Lot) Result {
-	e := l.tasks[o.TaskID]
+	e := l.tasks.find(o.TaskID)
 	if e == nil || e.where != running || e.run.lease != o.Lease {
 		return Result{Stale: true}
 	}

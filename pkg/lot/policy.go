@@ -15,8 +15,8 @@ const lowest = park.Low
 // another task that fits. Everything else in this package holds for any choice.
 func (l *Lot) next() *entry {
 	for i := len(l.classes) - 1; i >= 0; i-- {
-		if e := l.classes[i].head(); e != nil {
-			return e
+		if r := l.classes[i].head(); r != 0 {
+			return l.tasks.at(r)
 		}
 	}
 	return nil

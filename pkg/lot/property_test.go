@@ -228,14 +228,16 @@ func (d *duel) keep(step *lot.Step) {
 		d.Fatalf("rev %d follows %d", step.Row.Rev, d.row.Rev)
 	}
 	d.row = step.Row
-	for _, c := range step.Changes {
-		r := d.rows[c.TaskID]
-		if c.Spec != nil {
-			r.Spec = *c.Spec
+	for i, r := range step.Inserts {
+		if _, there := d.rows[r.TaskID]; there || !reflect.DeepEqual(r.Spec, *step.Specs[i]) {
+			d.Fatalf("inserted %+v of %+v; it was there: %t", r, step.Specs[i], there)
 		}
-		r.State = c.State
-		d.rows[c.TaskID] = r
-		d.behind[c.TaskID] = true
+		d.rows[r.TaskID], d.behind[r.TaskID] = r, true
+	}
+	for _, u := range step.Updates {
+		r := d.rows[u.TaskID]
+		r.State = u.State
+		d.rows[u.TaskID], d.behind[u.TaskID] = r, true
 	}
 	if rapid.IntRange(0, 2).Draw(d.T, "merge") > 0 {
 		d.merge()

@@ -9,18 +9,20 @@ import (
 // BenchmarkQueue parks 10,000 tasks of all priorities and takes them out in order: the queue alone.
 func BenchmarkQueue(b *testing.B) {
 	const n = 10_000
-	entries := make([]entry, n)
-	for i := range entries {
-		entries[i] = entry{priority: park.Priorities()[i%4], units: 1, rank: int64(i), where: waiting}
+	var all tasks
+	refs := make([]*entry, n)
+	for i := range refs {
+		refs[i] = all.place()
+		refs[i].priority, refs[i].units, refs[i].rank, refs[i].where = park.Priorities()[i%4], 1, int64(i), waiting
 	}
 	for b.Loop() {
-		l := Lot{}
-		for i := range entries {
-			l.class(entries[i].priority).insert(&entries[i])
+		l := Lot{tasks: all}
+		for _, e := range refs {
+			l.class(e.priority).insert(e.rank, e.ref)
 		}
 		for range n {
 			e := l.next()
-			l.class(e.priority).remove(e)
+			l.class(e.priority).remove(e.rank)
 		}
 	}
 }

@@ -8,9 +8,9 @@ import "time"
 // LeasesDue returns the leases by task that the next Apply at now would end because they were not kept.
 func (l *Lot) LeasesDue(now Instant) map[string]string {
 	due := make(map[string]string)
-	for _, t := range l.leases {
-		if r := t.entry.run; r.due <= now.Mono {
-			due[t.entry.id] = r.lease
+	for _, t := range l.leases.heap {
+		if e := l.tasks.at(t.ref); e.run.due <= now.Mono {
+			due[e.id] = e.run.lease
 		}
 	}
 	return due
@@ -18,7 +18,7 @@ func (l *Lot) LeasesDue(now Instant) map[string]string {
 
 // Extend lets a lease live for ttl from now on, because its worker kept it at another node.
 func (l *Lot) Extend(task, lease string, ttl time.Duration, now Instant) {
-	e := l.tasks[task]
+	e := l.tasks.find(task)
 	if e == nil || e.where != running || e.run.lease != lease {
 		return
 	}
@@ -31,7 +31,7 @@ func (l *Lot) Extend(task, lease string, ttl time.Duration, now Instant) {
 func (l *Lot) Nodes() map[string][]string {
 	nodes := make(map[string][]string)
 	for _, id := range l.RunningTasks() {
-		node := l.tasks[id].run.node
+		node := l.tasks.find(id).run.node
 		nodes[node] = append(nodes[node], id)
 	}
 	return nodes

@@ -42,6 +42,12 @@ type State struct {
 	Result    json.RawMessage
 }
 
+// Update sets the state of a task.
+type Update struct {
+	TaskID string
+	State  State
+}
+
 // Record is a task as a queue backend keeps it.
 type Record struct {
 	Spec

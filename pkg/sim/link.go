@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -116,13 +117,14 @@ func (l *link) Load(ctx context.Context, pool string) (store.Snapshot, error) {
 
 // Commit asks the database to do a step.
 func (l *link) Commit(ctx context.Context, s *store.Step) error {
+	sent := copyOf(s) // may be on its way still, or be kept, when the node uses the step's slices again
 	if l.alone {
 		// A file has a step once it is flushed. What comes before that, a power cut may leave or take away.
-		l.flushing = s
+		l.flushing = sent
 		l.life.sleep(l.between(50*time.Microsecond, 5*time.Millisecond))
 		l.flushing = nil
 	}
-	_, err := call(ctx, l, true, func() (struct{}, error) { return struct{}{}, l.base.commit(s, false) })
+	_, err := call(ctx, l, true, func() (struct{}, error) { return struct{}{}, l.base.commit(sent, false) })
 	if errors.Is(err, errNoReply) || errors.Is(err, errFull) && !l.alone || err != nil && ctx.Err() != nil {
 		s.InDoubt = true // a request may still be on its way, or may have been answered in vain
 	} else if !errors.Is(err, errFull) {
@@ -132,6 +134,14 @@ func (l *link) Commit(ctx context.Context, s *store.Step) error {
 		return fmt.Errorf("%w: %w", store.ErrInDoubt, err)
 	}
 	return err
+}
+
+// copyOf returns a step that shares no slice with s.
+func copyOf(s *store.Step) *store.Step {
+	c := *s
+	c.Inserts, c.Updates = slices.Clone(s.Inserts), slices.Clone(s.Updates)
+	c.Messages, c.Events = slices.Clone(s.Messages), slices.Clone(s.Events)
+	return &c
 }
 
 func (l *link) Records(ctx context.Context, pool string, ids []string) ([]park.Record, error) {
@@ -156,6 +166,7 @@ func (l *link) Settle(context.Context, []int64, []store.Postponed) error {
 }
 
 func (l *link) Deliver(ctx context.Context, messages []park.Message) error {
+	messages = slices.Clone(messages)
 	_, err := call(ctx, l, true, func() (struct{}, error) { l.base.deliver(messages); return struct{}{}, nil })
 	return err
 }
@@ -170,6 +181,7 @@ func (l *link) Trim(ctx context.Context, tenant, key, upTo string) error {
 }
 
 func (l *link) Append(ctx context.Context, events []park.Event) error {
+	events = slices.Clone(events)
 	_, err := call(ctx, l, true, func() (struct{}, error) { l.base.append(events); return struct{}{}, nil })
 	return err
 }

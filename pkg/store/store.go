@@ -30,7 +30,8 @@ type Queue interface {
 	// where the pool is not at rev step.Row.Rev-1, and [ErrTaken] where it inserts a task that is there.
 	// Committing the same step (by ID) again as the pool's last one changes nothing and succeeds; in a [Shared] store
 	// also after a few hundred other steps, and after the node was buried. After [ErrInDoubt] commit the same step
-	// again, until that is not the answer. After any other error the step has not happened, and will not.
+	// again, until that is not the answer. After any other error the step has not happened, and will not. Once it has
+	// returned nil the store looks at the step's slices no more, nor at what Outbox points to: they are used again.
 	Commit(ctx context.Context, step *Step) error
 	// Records returns the tasks of a pool that have one of the ids, whole, in no particular order;
 	// ids that name no task are passed over.
@@ -129,10 +130,7 @@ type Step struct {
 }
 
 // Update sets the state of a task.
-type Update struct {
-	TaskID string
-	State  park.State
-}
+type Update = park.Update
 
 // Parcel is something that a step owes to another place: a message, an event or a notification. The relay
 // delivers it at least once.

@@ -28,6 +28,12 @@ func (o *outbox) add(parcels []store.Parcel) {
 	defer o.mu.Unlock()
 	for i := range parcels {
 		p := parcel{Parcel: parcels[i]}
+		if p.Message != nil {
+			p.Message = new(*p.Message)
+		}
+		if p.Event != nil {
+			p.Event = new(*p.Event)
+		}
 		o.last++
 		p.ID = o.last
 		d := o.dests[p.Dest]

@@ -101,18 +101,31 @@ func testApart(t *testing.T, s store.Store) {
 // testGivenStays sees that a store neither changes a step nor takes notice of changes to the step's slices later.
 func testGivenStays(t *testing.T, s store.Store) {
 	f := NewFeed("gpu")
+	there := f.Submit(nil).TaskID
+	commit(t, s, f.Next())
+	f.End(there, park.Dropped, "")
 	f.End(f.Submit(nil).TaskID, park.Dropped, "")
 	f.Submit(nil)
 	step := f.Next()
+	parcels := []store.Parcel{
+		{Dest: "x", Message: &park.Message{TaskID: "m", PoolID: "gpu", Status: park.Completed}},
+		{Dest: "x", Event: &park.Event{TaskID: "e", PoolID: "gpu", Rev: 7, Action: park.ActSubmit}},
+	}
+	step.Outbox = parcels
 	before := *step
 	commit(t, s, step)
 	same(t, "step", *step, before)
-	for i := range step.Inserts {
-		step.Inserts[i] = park.Record{}
-	}
+	clear(step.Inserts)
+	clear(step.Updates)
 	clear(step.Messages)
 	clear(step.Events)
+	*parcels[0].Message, *parcels[1].Event = park.Message{}, park.Event{}
+	clear(parcels)
 	wantState(t, s, f)
+	kept := got(s.Outbox(t.Context(), "x", f.Row.LastAt, 10))(t)
+	if len(kept) != 2 || kept[0].Message == nil || kept[0].Message.TaskID != "m" || kept[1].Event == nil || kept[1].Event.TaskID != "e" {
+		t.Errorf("the outbox has %+v after what was given was used again", kept)
+	}
 }
 
 func testClosed(t *testing.T, s store.Store) {

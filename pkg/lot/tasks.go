@@ -1,0 +1,147 @@
+package lot
+
+import "hash/maphash"
+
+// tasks holds the live tasks and finds them by their ids. They lie side by side in blocks and are known by number, so a
+// million of them are a few thousand objects, and what refers to them holds nothing for the collector to follow.
+type tasks struct {
+	// seed makes ids that are meant to collide costly to find. It differs from process to process, and nothing that a lot
+	// does hangs on it.
+	seed   maphash.Seed
+	index  map[uint64]ref // by the hash of the id
+	twins  map[string]ref // those whose hash another one had already
+	blocks []block
+	open   []int32           // the numbers of the blocks that have room
+	spare  *[blockSize]entry // an empty one, so that a task that comes and goes does not need a new one each time
+}
+
+// ref is the number of an entry, from 1. 0 is none.
+type ref int32
+
+// A block fills a size class of the allocator.
+const (
+	blockBits = 8
+	blockSize = 1 << blockBits
+)
+
+// block is a part of a table. Slots that were given back form a list through their entries' timer.
+type block struct {
+	entries *[blockSize]entry // nil where none is live
+	live    int32
+	used    int32 // no slot from here on was ever given
+	free    int32 // the slot given back last, from 1; 0: none
+	open    bool  // it is among those that have room, or was when they were last looked at
+}
+
+func newTasks(room int) tasks {
+	return tasks{seed: maphash.MakeSeed(), index: make(map[uint64]ref, room)}
+}
+
+func (t *tasks) at(r ref) *entry {
+	return &t.blocks[(r-1)>>blockBits].entries[(r-1)&(blockSize-1)]
+}
+
+// find returns the entry with the id, nil where there is none.
+func (t *tasks) find(id string) *entry {
+	if r := t.index[maphash.String(t.seed, id)]; r != 0 {
+		if e := t.at(r); e.id == id {
+			return e
+		}
+	}
+	if r := t.twins[id]; r != 0 {
+		return t.at(r)
+	}
+	return nil
+}
+
+// enter lets e be found by its id, which no other has.
+func (t *tasks) enter(e *entry) {
+	h := maphash.String(t.seed, e.id)
+	if t.index[h] == 0 {
+		t.index[h] = e.ref
+		return
+	}
+	if t.twins == nil {
+		t.twins = make(map[string]ref)
+	}
+	t.twins[e.id] = e.ref
+}
+
+// leave is the reverse of enter.
+func (t *tasks) leave(e *entry) {
+	if h := maphash.String(t.seed, e.id); t.index[h] == e.ref {
+		delete(t.index, h)
+	} else {
+		delete(t.twins, e.id)
+	}
+}
+
+// place returns an empty entry.
+func (t *tasks) place() *entry {
+	for len(t.open) > 0 {
+		n := t.open[len(t.open)-1]
+		b := &t.blocks[n]
+		if slot, ok := t.slot(b); ok {
+			e := &b.entries[slot]
+			e.timer, e.ref = 0, ref(n<<blockBits+slot)+1
+			return e
+		}
+		b.open, t.open = false, t.open[:len(t.open)-1]
+	}
+	t.open = append(t.open, int32(len(t.blocks)))
+	t.blocks = append(t.blocks, block{open: true})
+	return t.place()
+}
+
+// slot takes a slot of b, if it has room.
+func (t *tasks) slot(b *block) (slot int32, ok bool) {
+	if b.entries == nil {
+		if b.entries, t.spare = t.spare, nil; b.entries == nil {
+			b.entries = new([blockSize]entry)
+		}
+	}
+	switch {
+	case b.free != 0:
+		slot = b.free - 1
+		b.free = b.entries[slot].timer
+	case b.used < blockSize:
+		slot = b.used
+		b.used++
+	default:
+		return 0, false
+	}
+	b.live++
+	return slot, true
+}
+
+// release gives back the place of an entry that nothing refers to any more.
+func (t *tasks) release(e *entry) {
+	n, slot := int32(e.ref-1)>>blockBits, int32(e.ref-1)&(blockSize-1)
+	b := &t.blocks[n]
+	*e = entry{timer: b.free}
+	b.free = slot + 1
+	if b.live--; b.live == 0 {
+		clear(b.entries[:b.used]) // of the list through them
+		t.spare = b.entries
+		b.entries, b.used, b.free = nil, 0, 0
+	}
+	if !b.open {
+		b.open = true
+		t.open = append(t.open, n)
+	}
+}
+
+// all calls yield for each live entry, in no order that means something.
+func (t *tasks) all(yield func(*entry) bool) {
+	for i := range t.blocks {
+		b := &t.blocks[i]
+		if b.entries == nil {
+			continue
+		}
+		for k := range b.entries[:b.used] {
+			if e := &b.entries[k]; e.where != gone && !yield(e) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package lot
+
+import (
+	"fmt"
+	"hash/maphash"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// TestTasksAgainstMap enters and releases tasks at random and finds what a map holds, without ever giving two of them one
+// place.
+func TestTasksAgainstMap(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		all, want, ids := newTasks(0), map[string]ref{}, 0
+		t.Repeat(map[string]func(*rapid.T){
+			"enter many": func(t *rapid.T) {
+				for range rapid.IntRange(1, 2*blockSize).Draw(t, "n") {
+					e := all.place()
+					if ref := e.ref; *e != (entry{ref: ref}) {
+						t.Fatalf("the place holds %+v", *e)
+					}
+					e.id, e.where, e.timer = fmt.Sprint("task-", ids), waiting, 7
+					ids++
+					all.enter(e)
+					want[e.id] = e.ref
+				}
+			},
+			"release some": func(t *rapid.T) {
+				left := rapid.IntRange(0, len(want)).Draw(t, "left")
+				for i := 0; i < ids && len(want) > left; i++ {
+					if e := all.find(fmt.Sprint("task-", i)); e != nil {
+						delete(want, e.id)
+						all.leave(e)
+						all.release(e)
+					}
+				}
+			},
+			"": func(t *rapid.T) {
+				n := 0
+				for e := range all.all {
+					if want[e.id] != e.ref {
+						t.Fatalf("%s is at %d, not at %d", e.id, e.ref, want[e.id])
+					}
+					n++
+				}
+				if n != len(want) {
+					t.Fatalf("there are %d, not %d", n, len(want))
+				}
+				for id, ref := range want {
+					if e := all.find(id); e == nil || e.id != id || e.ref != ref {
+						t.Fatalf("%s is not found", id)
+					}
+				}
+			},
+		})
+	})
+}
+
+// TestTasksOfOneHash has two ids of one hash, which would take for ever to find, by a lie in the index.
+func TestTasksOfOneHash(t *testing.T) {
+	all := newTasks(0)
+	first, second := all.place(), all.place()
+	first.id, second.id = "first", "second"
+	all.enter(first)
+	shared := maphash.String(all.seed, second.id)
+	all.index[shared] = first.ref
+	all.enter(second)
+	if all.find("first") != first || all.find("second") != second || all.index[shared] != first.ref {
+		t.Error("of two tasks with one hash, one is not found")
+	}
+	all.leave(second)
+	if all.find("first") != first || all.find("second") != nil || all.index[shared] != first.ref {
+		t.Error("of two tasks with one hash, the wrong one has left")
+	}
+}
+
+// TestStepIsTheCallersAfterRollback sees that what a lot does later is not written into a step that was taken back: a
+// store that failed may still be reading it.
+func TestStepIsTheCallersAfterRollback(t *testing.T) {
+	now := Instant{Wall: park.FromMicro(1)}
+	l := New(Config{Pool: "p", Node: "n", Row: park.PoolRow{MaxUnits: 1, MaxQueueDepth: 9, State: park.Active}}, now)
+	submit := func(id string) *Step {
+		s, _ := l.Apply(now, []Op{Submit{Spec: &park.Spec{PoolID: "p", TaskID: id, Units: 1}}}, nil)
+		return s
+	}
+	used := submit("used")
+	l.Settle()
+	failed := submit("failed")
+	if failed != used {
+		t.Error("a step that has been settled is not used again")
+	}
+	l.Rollback()
+	submit("next")
+	if len(failed.Inserts) != 1 || failed.Inserts[0].TaskID != "failed" || len(failed.Events) != 2 || failed.Events[1].TaskID != "failed" {
+		t.Errorf("the step that was taken back is now %+v", failed)
+	}
+}
