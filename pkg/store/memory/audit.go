@@ -3,6 +3,8 @@ package memory
 import (
 	"cmp"
 	"context"
+	"encoding/json"
+	"slices"
 	"sort"
 	"sync"
 
@@ -13,21 +15,45 @@ import (
 type audit struct {
 	mu      sync.RWMutex
 	all     shelf[line] // in the order in which they were written
-	tasks   index[string]
-	tenants index[string]
-	actions index[park.Action]
-	pools   index[string] // in order of (Rev, Ord)
+	tasks   chains
+	tenants lists
+	actions lists
+	pools   lists // in order of (Rev, Ord)
+	nodes   lists // of no numbers: the names alone
 	clock
 }
 
+// line is an event. The log is most of what a daemon with its queues in memory holds, and the collector goes through all
+// of it: what many events have in common stands in one place.
 type line struct {
-	park.Event
+	taskID  string
+	pool    *list
+	tenant  *list
+	action  *list
+	node    *list
+	detail  *json.RawMessage // nil where there is none
+	at      int64            // microseconds, as written
 	written int64
+	rev     int64
+	units   int64
+	before  int64 // the event before of a task of the same hash
+	ord     int32
+	attempt int32
 }
 
-func (a *audit) init() {
-	a.tasks, a.tenants, a.pools = make(index[string]), make(index[string]), make(index[string])
-	a.actions = make(index[park.Action])
+func (a *audit) init() { a.tasks = newChains() }
+
+// event returns the event as it was given, and its id.
+func (l *line) event() park.Event {
+	e := park.Event{
+		EventID: park.EventID(l.pool.name, l.rev, int(l.ord)), At: park.FromMicro(l.at), Rev: l.rev, Ord: int(l.ord),
+		Action: park.Action(l.action.name), TaskID: l.taskID, PoolID: l.pool.name, Tenant: l.tenant.name,
+		Units: l.units, Attempt: int(l.attempt), Node: l.node.name,
+	}
+	if l.detail != nil {
+		e.Detail = *l.detail
+	}
+	return e
 }
 
 // add appends the events that are not there yet.
@@ -41,23 +67,27 @@ func (a *audit) add(events []park.Event) {
 		e := &events[i]
 		pool := a.pools.of(e.PoolID)
 		at := a.place(pool, e.Rev, e.Ord)
-		if at < len(pool.ids) {
-			if there := a.all.get(pool.ids[at]); there.Rev == e.Rev && there.Ord == e.Ord {
-				continue
-			}
+		if at < len(pool.ids) && a.compare(pool.ids[at], e.Rev, e.Ord) == 0 {
+			continue
 		}
-		n := a.all.add(line{Event: *e, written: a.stamp(e.At)})
+		n, l := a.all.next()
+		l.taskID, l.pool, l.tenant = e.TaskID, pool, a.tenants.of(e.Tenant)
+		l.action, l.node = a.actions.of(string(e.Action)), a.nodes.of(e.Node)
+		l.at, l.written, l.rev, l.ord, l.units, l.attempt = e.At.Micro(), a.stamp(e.At), e.Rev, int32(e.Ord), e.Units, int32(e.Attempt)
+		if e.Detail != nil {
+			l.detail = new(e.Detail)
+		}
 		pool.insert(at, n)
-		a.tenants.add(e.Tenant, n)
-		a.actions.add(e.Action, n)
+		l.tenant.ids = append(l.tenant.ids, n)
+		l.action.ids = append(l.action.ids, n)
 		if e.TaskID != "" {
-			a.tasks.add(e.TaskID, n)
+			l.before = a.tasks.add(e.TaskID, n)
 		}
 	}
 }
 
 // place returns the index of the first event of a pool that is not before (rev, ord).
-func (a *audit) place(pool *postings, rev int64, ord int) int {
+func (a *audit) place(pool *list, rev int64, ord int) int {
 	last := len(pool.ids)
 	if last == 0 || a.compare(pool.ids[last-1], rev, ord) < 0 {
 		return last
@@ -67,14 +97,30 @@ func (a *audit) place(pool *postings, rev int64, ord int) int {
 
 func (a *audit) compare(n, rev int64, ord int) int {
 	l := a.all.get(n)
-	return cmp.Or(cmp.Compare(l.Rev, rev), cmp.Compare(l.Ord, ord))
+	return cmp.Or(cmp.Compare(l.rev, rev), cmp.Compare(int(l.ord), ord))
+}
+
+// ofTask returns the numbers of the events of a task.
+func (a *audit) ofTask(id string) (found []int64) {
+	for n := a.tasks.last(id); n != 0; {
+		l := a.all.get(n)
+		if l == nil {
+			break // it was pruned, as all before it
+		}
+		if l.taskID == id {
+			found = append(found, n)
+		}
+		n = l.before
+	}
+	slices.Reverse(found)
+	return found
 }
 
 func (a *audit) newest() string {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	if _, l := a.all.upTo(a.all.last); l != nil {
-		return park.EventID(l.PoolID, l.Rev, l.Ord)
+		return park.EventID(l.pool.name, l.rev, int(l.ord))
 	}
 	return ""
 }
@@ -93,13 +139,15 @@ func (a *audit) prune(before park.Time, limit int) int {
 	end := before.Micro() + a.late
 	removed := 0
 	for n, l := a.all.from(0); l != nil && removed < limit && l.written < end; n, l = a.all.from(n + 1) {
-		if !l.At.Before(before.Time) {
+		if l.at >= before.Micro() {
 			continue
 		}
-		a.pools.remove(l.PoolID, n)
-		a.tenants.remove(l.Tenant, n)
-		a.actions.remove(l.Action, n)
-		a.tasks.remove(l.TaskID, n)
+		a.pools.remove(l.pool, n)
+		a.tenants.remove(l.tenant, n)
+		a.actions.remove(l.action, n)
+		if l.taskID != "" {
+			unlink(&a.tasks, &a.all, l.taskID, n, func(l *line) *int64 { return &l.before })
+		}
 		a.all.remove(n)
 		removed++
 	}

@@ -61,7 +61,7 @@ func (r *reading) byPool() bool { return r.PoolID != "" && r.TaskID == "" }
 
 // number returns the number of an event, 0 where it is not there.
 func (r *reading) number(pool string, rev int64, ord int) int64 {
-	list := r.pools[pool]
+	list := r.pools.byName[pool]
 	if list == nil {
 		return 0
 	}
@@ -105,14 +105,14 @@ func (r *reading) along() bool {
 
 // alongPool reads the events of one pool.
 func (r *reading) alongPool() bool {
-	p := r.pools[r.PoolID]
+	p := r.pools.byName[r.PoolID]
 	if p == nil {
 		return false
 	}
 	list := p.ids
 	at := r.place(p, r.rev, r.ord)
 	if r.rev == 0 && r.since != 0 {
-		at = sort.Search(len(list), func(i int) bool { return r.all.get(list[i]).At.Micro() >= r.since })
+		at = sort.Search(len(list), func(i int) bool { return r.all.get(list[i]).at >= r.since })
 	}
 	start := r.next
 	for range look {
@@ -123,33 +123,32 @@ func (r *reading) alongPool() bool {
 		if list[at] >= start && !r.take(list[at], l) {
 			return false
 		}
-		r.rev, r.ord = l.Rev, l.Ord+1
+		r.rev, r.ord = l.rev, int(l.ord)+1
 		r.next = start
 		at++
 	}
 	return true
 }
 
-func (r *reading) shortest() (list []int64, indexed bool) {
-	consider := func(p *postings) {
+func (r *reading) shortest() (ids []int64, indexed bool) {
+	if r.TaskID != "" {
+		return r.ofTask(r.TaskID), true
+	}
+	consider := func(l *list) {
 		switch {
-		case p == nil:
-			list, indexed = nil, true
-		case !indexed || len(p.ids) < len(list):
-			list, indexed = p.ids, true
+		case l == nil:
+			ids, indexed = nil, true
+		case !indexed || len(l.ids) < len(ids):
+			ids, indexed = l.ids, true
 		}
 	}
-	if r.TaskID != "" {
-		consider(r.tasks[r.TaskID])
-		return list, indexed
-	}
 	if r.Tenant != "" {
-		consider(r.tenants[r.Tenant])
+		consider(r.tenants.byName[r.Tenant])
 	}
 	if r.Action != "" {
-		consider(r.actions[r.Action])
+		consider(r.actions.byName[string(r.Action)])
 	}
-	return list, indexed
+	return ids, indexed
 }
 
 // take adds an event if it is asked for. It returns false once no more can come.
@@ -159,18 +158,15 @@ func (r *reading) take(n int64, l *line) bool {
 	}
 	r.next = n + 1
 	if r.wanted(l) {
-		e := l.Event
-		e.EventID = park.EventID(e.PoolID, e.Rev, e.Ord)
-		r.found = append(r.found, e)
+		r.found = append(r.found, l.event())
 	}
 	return len(r.found) < r.Limit
 }
 
 func (r *reading) wanted(l *line) bool {
-	at := l.At.Micro()
-	return (r.TaskID == "" || l.TaskID == r.TaskID) &&
-		(r.PoolID == "" || l.PoolID == r.PoolID) &&
-		(r.Tenant == "" || l.Tenant == r.Tenant) &&
-		(r.Action == "" || l.Action == r.Action) &&
-		(r.since == 0 || at >= r.since) && (r.until == 0 || at < r.until)
+	return (r.TaskID == "" || l.taskID == r.TaskID) &&
+		(r.PoolID == "" || l.pool.name == r.PoolID) &&
+		(r.Tenant == "" || l.tenant.name == r.Tenant) &&
+		(r.Action == "" || l.action.name == string(r.Action)) &&
+		(r.since == 0 || l.at >= r.since) && (r.until == 0 || l.at < r.until)
 }

@@ -58,7 +58,7 @@ type listing struct {
 func (l *listing) more() bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	if live := l.live[l.Status]; live != nil && len(live) <= few {
+	if live := l.live(l.Status); live != nil && live.n <= few {
 		l.sorted(live)
 		return false
 	}
@@ -73,9 +73,9 @@ func (l *listing) more() bool {
 }
 
 // sorted lists from a few tasks in any order.
-func (l *listing) sorted(live map[*task]struct{}) {
-	tasks := make([]*task, 0, len(live))
-	for t := range live {
+func (l *listing) sorted(live *ring) {
+	tasks := make([]*task, 0, live.n)
+	for t := range live.all {
 		if t.number < l.below {
 			tasks = append(tasks, t)
 		}

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strconv"
 	"sync"
@@ -9,23 +10,53 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-type boxKey struct{ tenant, key string }
-
-type taskKey struct{ pool, task string }
-
 // mail holds every mailbox.
 type mail struct {
-	mu    sync.RWMutex
-	all   shelf[letter] // by message id
-	boxes index[boxKey] // without what was trimmed
-	seen  map[taskKey]struct{}
+	mu     sync.RWMutex
+	all    shelf[letter] // by message id
+	boxes  map[boxKey]*box
+	recent *box
+	seen   chains // by task
+	pools  lists  // of no numbers: the names alone
 	clock
 }
 
+type boxKey struct{ tenant, key string }
+
+// box is a mailbox without what was trimmed.
+type box struct {
+	boxKey
+	list
+}
+
+// letter is a message; see line.
 type letter struct {
-	park.Message
+	taskID  string
+	status  park.Status
+	payload json.RawMessage
+	pool    *list
+	box     *box
+	said    *said // nil for a message without words
+	created int64 // microseconds
 	written int64
+	before  int64 // the letter before of a task of the same hash
+	attempt int32
 	trimmed bool
+}
+
+type said struct{ reason, message string }
+
+func (m *mail) init() { m.boxes, m.seen = make(map[boxKey]*box), newChains() }
+
+func (l *letter) message(n int64) park.Message {
+	m := park.Message{
+		ID: strconv.FormatInt(n, 10), TaskID: l.taskID, PoolID: l.pool.name, Status: l.status, Payload: l.payload,
+		Attempt: int(l.attempt), CreatedAt: park.FromMicro(l.created), Tenant: l.box.tenant, Key: l.box.key,
+	}
+	if l.said != nil {
+		m.Reason, m.Message = l.said.reason, l.said.message
+	}
+	return m
 }
 
 // clock orders what is written by time although it does not come quite in that order: written never falls, and
@@ -47,13 +78,53 @@ func (m *mail) add(messages []park.Message) {
 	defer m.mu.Unlock()
 	for i := range messages {
 		msg := &messages[i]
-		key := taskKey{msg.PoolID, msg.TaskID}
-		if _, again := m.seen[key]; again {
+		pool := m.pools.of(msg.PoolID)
+		if m.knows(msg.TaskID, pool) {
 			continue
 		}
-		m.seen[key] = struct{}{}
-		n := m.all.add(letter{Message: *msg, written: m.stamp(msg.CreatedAt)})
-		m.boxes.add(boxKey{msg.Tenant, msg.Key}, n)
+		n, l := m.all.next()
+		l.taskID, l.pool, l.status, l.payload, l.attempt = msg.TaskID, pool, msg.Status, msg.Payload, int32(msg.Attempt)
+		l.box, l.created, l.written = m.box(boxKey{msg.Tenant, msg.Key}), msg.CreatedAt.Micro(), m.stamp(msg.CreatedAt)
+		if msg.Reason != "" || msg.Message != "" {
+			l.said = &said{msg.Reason, msg.Message}
+		}
+		l.before = m.seen.add(msg.TaskID, n)
+		l.box.ids = append(l.box.ids, n)
+	}
+}
+
+// knows reports whether the message of a task is there already.
+func (m *mail) knows(task string, pool *list) bool {
+	for l := m.all.get(m.seen.last(task)); l != nil; l = m.all.get(l.before) {
+		if l.taskID == task && l.pool == pool {
+			return true
+		}
+	}
+	return false
+}
+
+// box returns a mailbox, which it makes if need be.
+func (m *mail) box(k boxKey) *box {
+	if m.recent != nil && m.recent.boxKey == k {
+		return m.recent
+	}
+	b := m.boxes[k]
+	if b == nil {
+		b = &box{boxKey: k}
+		m.boxes[k] = b
+	}
+	m.recent = b
+	return b
+}
+
+// forget lets go of a mailbox that is empty.
+func (m *mail) forget(b *box) {
+	if len(b.ids) > 0 {
+		return
+	}
+	delete(m.boxes, b.boxKey)
+	if m.recent == b {
+		m.recent = nil
 	}
 }
 
@@ -81,12 +152,10 @@ func (m *mail) read(q park.MailboxQuery, after int64) []park.Message {
 	var found []park.Message
 	for ; at < len(box.ids) && len(found) < q.Limit; at++ {
 		l := m.all.get(box.ids[at])
-		if l.CreatedAt.Before(q.Since.Time) {
+		if l.created < q.Since.Micro() {
 			continue
 		}
-		msg := l.Message
-		msg.ID = strconv.FormatInt(box.ids[at], 10)
-		found = append(found, msg)
+		found = append(found, l.message(box.ids[at]))
 	}
 	return found
 }
@@ -124,12 +193,10 @@ func (m *mail) trim(key boxKey, last int64) {
 	}
 	for len(box.ids) > 0 && box.ids[0] <= last {
 		l := m.all.get(box.ids[0])
-		l.trimmed, l.Payload, l.Message.Message = true, nil, ""
+		l.trimmed, l.payload, l.said = true, nil, nil
 		box.ids = box.ids[1:]
 	}
-	if len(box.ids) == 0 {
-		delete(m.boxes, key)
-	}
+	m.forget(box)
 }
 
 // PruneMessages implements [store.Mailbox].
@@ -146,13 +213,14 @@ func (m *mail) prune(before park.Time, limit int) int {
 	end := before.Micro() + m.late
 	removed := 0
 	for n, l := m.all.from(0); l != nil && removed < limit && l.written < end; n, l = m.all.from(n + 1) {
-		if !l.CreatedAt.Before(before.Time) {
+		if l.created >= before.Micro() {
 			continue
 		}
 		if !l.trimmed {
-			m.boxes.remove(boxKey{l.Tenant, l.Key}, n)
+			l.box.drop(n)
+			m.forget(l.box)
 		}
-		delete(m.seen, taskKey{l.PoolID, l.TaskID})
+		unlink(&m.seen, &m.all, l.taskID, n, func(l *letter) *int64 { return &l.before })
 		m.all.remove(n)
 		removed++
 	}

@@ -27,7 +27,7 @@ type Store struct {
 // New returns an empty store.
 func New() *Store {
 	s := &Store{pools: make(map[string]*pool)}
-	s.mail.boxes, s.mail.seen = make(index[boxKey]), make(map[taskKey]struct{})
+	s.mail.init()
 	s.audit.init()
 	s.outbox.dests = make(map[string]*shelf[parcel])
 	return s

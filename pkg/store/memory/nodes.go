@@ -10,6 +10,8 @@ import (
 
 var _ store.Shared = (*Store)(nil)
 
+type taskKey struct{ pool, task string }
+
 // nodes are the engines that share the store. The zero value is ready to use.
 type nodes struct {
 	mu     sync.Mutex

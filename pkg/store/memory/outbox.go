@@ -41,7 +41,7 @@ func (o *outbox) add(parcels []store.Parcel) {
 			d = &shelf[parcel]{}
 			o.dests[p.Dest] = d
 		}
-		d.put(p.ID, p)
+		*d.at(p.ID) = p
 	}
 }
 

@@ -13,28 +13,77 @@ import (
 
 // pool is one pool's row and tasks.
 type pool struct {
-	mu    sync.RWMutex
-	row   park.PoolRow
-	tasks map[string]*task
-	live  map[park.Status]map[*task]struct{} // the queued and the running ones
-	order shelf[*task]                       // all, in order of submission
-	ended []*task                            // by the time of their end; may hold some that are gone
-	since journal
+	mu      sync.RWMutex
+	row     park.PoolRow
+	order   shelf[*task] // all, in order of submission
+	byID    chains
+	queued  ring
+	running ring
+	ended   []*task // by the time of their end; may hold some that are gone
+	since   journal
 }
 
 type task struct {
 	park.Record
-	number int64 // in pool.order
+	number     int64 // in pool.order
+	before     int64 // the task before whose id has the same hash
+	prev, next *task // in the ring that it is in
 }
 
-func newPool() *pool {
-	return &pool{
-		tasks: make(map[string]*task),
-		live: map[park.Status]map[*task]struct{}{
-			park.Queued:  make(map[*task]struct{}),
-			park.Running: make(map[*task]struct{}),
-		},
+// ring holds the tasks of one status, in no order that means something.
+type ring struct {
+	first *task
+	n     int
+}
+
+func (r *ring) add(t *task) {
+	if t.prev, t.next = nil, r.first; r.first != nil {
+		r.first.prev = t
 	}
+	r.first = t
+	r.n++
+}
+
+func (r *ring) remove(t *task) {
+	if t.prev == nil {
+		r.first = t.next
+	} else {
+		t.prev.next = t.next
+	}
+	if t.next != nil {
+		t.next.prev = t.prev
+	}
+	t.prev, t.next = nil, nil
+	r.n--
+}
+
+func (r *ring) all(yield func(*task) bool) {
+	for t := r.first; t != nil && yield(t); t = t.next {
+	}
+}
+
+func newPool() *pool { return &pool{byID: newChains()} }
+
+// live returns the ring of a status, nil where the tasks of that status have ended.
+func (p *pool) live(s park.Status) *ring {
+	switch s {
+	case park.Queued:
+		return &p.queued
+	case park.Running:
+		return &p.running
+	default:
+		return nil
+	}
+}
+
+// find returns the task with the id, nil where there is none.
+func (p *pool) find(id string) *task {
+	for at := p.order.get(p.byID.last(id)); at != nil; at = p.order.get((*at).before) {
+		if (*at).TaskID == id {
+			return *at
+		}
+	}
+	return nil
 }
 
 // commit applies the step's row and tasks, or nothing. done means that the step had been applied before; dead is whether
@@ -53,23 +102,23 @@ func (p *pool) commit(step *store.Step, dead bool) (done bool, err error) {
 	if err := p.insert(step.Inserts); err != nil {
 		return false, err
 	}
+	changed := make([]*task, len(step.Updates))
 	for i := range step.Updates {
-		if u := &step.Updates[i]; p.tasks[u.TaskID] == nil {
-			p.takeBack(step.Inserts)
-			return false, fmt.Errorf("update task %s of pool %s: there is no such task", u.TaskID, step.PoolID)
+		if changed[i] = p.find(step.Updates[i].TaskID); changed[i] == nil {
+			p.takeBack(len(step.Inserts))
+			return false, fmt.Errorf("update task %s of pool %s: there is no such task", step.Updates[i].TaskID, step.PoolID)
 		}
 	}
 	p.row = step.Row
 	p.row.LastStep = step.ID
 	p.since.begin(p.row.Rev, step.ID)
 	for i := range step.Inserts {
-		t := p.tasks[step.Inserts[i].TaskID]
-		t.number = p.order.add(t)
-		p.enter(t)
+		p.enter(*p.order.get(p.order.last - int64(len(step.Inserts)-1-i)))
 	}
-	for i := range step.Updates {
-		t := p.tasks[step.Updates[i].TaskID]
-		delete(p.live[t.Status], t)
+	for i, t := range changed {
+		if live := p.live(t.Status); live != nil {
+			live.remove(t)
+		}
 		t.State = step.Updates[i].State
 		p.enter(t)
 	}
@@ -80,33 +129,44 @@ func (p *pool) commit(step *store.Step, dead bool) (done bool, err error) {
 func (p *pool) insert(records []park.Record) error {
 	for i := range records {
 		r := &records[i]
-		if p.tasks[r.TaskID] != nil {
-			p.takeBack(records[:i])
+		if p.find(r.TaskID) != nil {
+			p.takeBack(i)
 			return fmt.Errorf("insert task %s of pool %s: %w", r.TaskID, r.PoolID, store.ErrTaken)
 		}
-		p.tasks[r.TaskID] = &task{Record: *r}
+		n, at := p.order.next()
+		*at = &task{Record: *r, number: n, before: p.byID.add(r.TaskID, n)}
 	}
 	return nil
 }
 
-func (p *pool) takeBack(records []park.Record) {
-	for i := range records {
-		delete(p.tasks, records[i].TaskID)
+// takeBack makes the last n tasks unknown again.
+func (p *pool) takeBack(n int) {
+	for range n {
+		_, at := p.order.upTo(p.order.last)
+		p.remove(*at)
 	}
+}
+
+// remove makes a task unknown.
+func (p *pool) remove(t *task) {
+	unlink(&p.byID, &p.order, t.TaskID, t.number, func(t **task) *int64 { return &(*t).before })
+	p.order.remove(t.number)
 }
 
 // enter puts a task where its status belongs and notes that it was touched.
 func (p *pool) enter(t *task) {
 	p.since.touch(t)
-	if live := p.live[t.Status]; live != nil {
-		live[t] = struct{}{}
+	if live := p.live(t.Status); live != nil {
+		live.add(t)
 		return
 	}
 	at := len(p.ended)
 	for at > 0 && p.ended[at-1].EndedAt.After(t.EndedAt.Time) {
 		at--
 	}
-	p.ended = slices.Insert(p.ended, at, t)
+	p.ended = append(p.ended, nil)
+	copy(p.ended[at+1:], p.ended[at:])
+	p.ended[at] = t
 }
 
 func (p *pool) conflict(rev int64) *store.Conflict {
@@ -126,9 +186,9 @@ func (p *pool) load() store.Snapshot {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	s := store.Snapshot{Row: p.row}
-	s.Tasks = make([]park.Record, 0, len(p.live[park.Queued])+len(p.live[park.Running]))
-	for _, live := range p.live {
-		for t := range live {
+	s.Tasks = make([]park.Record, 0, p.queued.n+p.running.n)
+	for _, live := range [...]*ring{&p.queued, &p.running} {
+		for t := range live.all {
 			s.Tasks = append(s.Tasks, t.light())
 		}
 	}
@@ -147,7 +207,7 @@ func (p *pool) records(ids []string) []park.Record {
 	defer p.mu.RUnlock()
 	var found []park.Record
 	for _, id := range unique(ids) {
-		if t := p.tasks[id]; t != nil {
+		if t := p.find(id); t != nil {
 			found = append(found, t.Record)
 		}
 	}
@@ -163,9 +223,8 @@ func (p *pool) prune(before park.Time, limit int) int {
 		t := p.ended[0]
 		p.ended[0] = nil
 		p.ended = p.ended[1:]
-		if t.Status.Ended() && p.tasks[t.TaskID] == t {
-			delete(p.tasks, t.TaskID)
-			p.order.remove(t.number)
+		if at := p.order.get(t.number); t.Status.Ended() && at != nil && *at == t {
+			p.remove(t)
 			n++
 		}
 	}

@@ -1,9 +1,6 @@
 package memory
 
-import (
-	"math/bits"
-	"slices"
-)
+import "math/bits"
 
 const (
 	chunkBits = 8
@@ -25,14 +22,14 @@ type chunk[T any] struct {
 	items [chunkSize]T
 }
 
-// add keeps v under the next number.
-func (s *shelf[T]) add(v T) int64 {
-	s.put(s.last+1, v)
-	return s.last
+// next returns the next number and its item, which is zero and to be set.
+func (s *shelf[T]) next() (n int64, item *T) {
+	item = s.at(s.last + 1)
+	return s.last, item
 }
 
-// put keeps v under number n, which must be above all numbers before.
-func (s *shelf[T]) put(n int64, v T) {
+// at returns the item with number n, which is zero and to be set. n must be above all numbers before.
+func (s *shelf[T]) at(n int64) *T {
 	number, slot := n>>chunkBits, n&(chunkSize-1)
 	if len(s.chunks) == 0 {
 		s.first = number
@@ -44,10 +41,10 @@ func (s *shelf[T]) put(n int64, v T) {
 	if *c == nil {
 		*c = &chunk[T]{}
 	}
-	(*c).items[slot] = v
 	(*c).taken[slot/wordBits] |= 1 << (slot % wordBits)
 	(*c).live++
 	s.last = n
+	return &(*c).items[slot]
 }
 
 // get returns the item with number n, nil where there is none.
@@ -155,46 +152,3 @@ func (c *chunk[T]) below(slot int64) int64 {
 	}
 	return -1
 }
-
-// postings are the numbers of the items that have something in common, in the order that matters to it.
-type postings struct {
-	ids  []int64
-	room [6]int64 // most tasks have no more events than this
-}
-
-// index finds items by what they have in common.
-type index[K comparable] map[K]*postings
-
-func (x index[K]) of(k K) *postings {
-	p := x[k]
-	if p == nil {
-		p = &postings{}
-		p.ids = p.room[:0]
-		x[k] = p
-	}
-	return p
-}
-
-func (x index[K]) add(k K, n int64) {
-	p := x.of(k)
-	p.ids = append(p.ids, n)
-}
-
-// remove forgets item n under k. It costs the same however many there are as long as the oldest go first.
-func (x index[K]) remove(k K, n int64) {
-	p := x[k]
-	if p == nil {
-		return
-	}
-	if len(p.ids) > 0 && p.ids[0] == n {
-		p.ids = p.ids[1:]
-	} else if i := slices.Index(p.ids, n); i >= 0 {
-		p.ids = slices.Delete(p.ids, i, i+1)
-	}
-	if len(p.ids) == 0 {
-		delete(x, k)
-	}
-}
-
-// insert puts n at place at, which is mostly the end.
-func (p *postings) insert(at int, n int64) { p.ids = slices.Insert(p.ids, at, n) }
