@@ -21,7 +21,8 @@ type request struct {
 	owed   *run // whose outcome this is: to be tried until it is stored
 	told   bool // it was answered before it was known what became of it
 	reply  chan reply
-	// results is room for those of a single operation, which most requests are.
+	// op and results are room for those of a single operation, which most requests are.
+	op      [1]lot.Op
 	results [1]lot.Result
 }
 
@@ -30,13 +31,19 @@ type reply struct {
 	err     error
 }
 
-// do has the loop carry out ops and returns their results, in order.
-func (p *pool) do(ctx context.Context, ops ...lot.Op) ([]lot.Result, error) {
-	r := &request{ops: ops, reply: make(chan reply, 1)}
+// do has the loop carry out an operation and returns its result, alone.
+func (p *pool) do(ctx context.Context, op lot.Op) ([]lot.Result, error) {
+	r := &request{reply: make(chan reply, 1)}
+	r.single(op)
 	if err := p.send(ctx, r); err != nil {
 		return nil, err
 	}
 	return p.wait(ctx, r)
+}
+
+func (r *request) single(op lot.Op) {
+	r.op[0] = op
+	r.ops = r.op[:]
 }
 
 // doFresh is do for an operation on a task that another node may have started: what is stale here is tried once more,

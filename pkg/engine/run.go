@@ -17,6 +17,7 @@ type run struct {
 	attempt int
 	cancel  context.CancelCauseFunc
 	over    bool // its executor has returned; its outcome is to be stored
+	report  request
 }
 
 // executing counts the runs whose executors have not returned.
@@ -119,7 +120,9 @@ func (p *pool) run(s start) {
 		back.Reason = park.ReasonNodeLost
 		op = back
 	}
-	_ = p.send(context.Background(), &request{ops: []lot.Op{op}, owed: s.run})
+	s.run.report.owed = s.run
+	s.run.report.single(op)
+	_ = p.send(context.Background(), &s.run.report)
 }
 
 // execute runs the executor. ended is false where the work was given up because the node is closing.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -32,6 +33,13 @@ func (e *Engine) Submit(ctx context.Context, id string, tasks []park.Submission)
 	if len(tasks) > park.MaxBatch {
 		return nil, park.Errorf(park.InvalidRequest, "tasks must be at most %d, not %d", park.MaxBatch, len(tasks))
 	}
+	if len(tasks) == 1 {
+		r, err := p.submit(ctx, tasks[0])
+		if err != nil {
+			return nil, err
+		}
+		return []park.SubmitResult{r}, nil
+	}
 	out := make([]park.SubmitResult, len(tasks))
 	ops := make([]lot.Op, 0, len(tasks))
 	index := make([]int, 0, len(tasks))
@@ -47,25 +55,45 @@ func (e *Engine) Submit(ctx context.Context, id string, tasks []park.Submission)
 	if err != nil {
 		return nil, err
 	}
-	for k, res := range results {
-		out[index[k]] = park.SubmitResult{Err: res.Err}
-		if res.Err == nil {
-			out[index[k]].Accepted = park.Accepted{
-				TaskID: ops[k].(lot.Submit).Spec.TaskID, PoolID: p.ID, Status: res.Status,
-				Position: res.Position, SubmittedAt: res.SubmittedAt,
-			}
-		}
+	for k := range results {
+		out[index[k]] = p.submitted(ops[k].(lot.Submit).Spec, &results[k])
 	}
 	return out, nil
 }
 
+// submit is Submit for a single task.
+func (p *pool) submit(ctx context.Context, s park.Submission) (r park.SubmitResult, err error) {
+	spec, refused := p.resolve(s)
+	if refused == nil {
+		var results []lot.Result
+		if results, err = p.do(ctx, lot.Submit{Spec: spec}); err == nil {
+			r = p.submitted(spec, &results[0])
+		}
+	}
+	r.Err = cmp.Or(r.Err, refused)
+	return r, err
+}
+
+func (p *pool) submitted(s *park.Spec, r *lot.Result) park.SubmitResult {
+	if r.Err != nil {
+		return park.SubmitResult{Err: r.Err}
+	}
+	return park.SubmitResult{Accepted: park.Accepted{
+		TaskID: s.TaskID, PoolID: p.ID, Status: r.Status, Position: r.Position, SubmittedAt: r.SubmittedAt,
+	}}
+}
+
 // doMany is do for more operations than fit into one step: they are put into several, in order.
 func (p *pool) doMany(ctx context.Context, ops []lot.Op) ([]lot.Result, error) {
+	if len(ops) == 0 {
+		return nil, nil
+	}
 	if len(ops) <= maxOps {
-		if len(ops) == 0 {
-			return nil, nil
+		r := &request{ops: ops, reply: make(chan reply, 1)}
+		if err := p.send(ctx, r); err != nil {
+			return nil, err
 		}
-		return p.do(ctx, ops...)
+		return p.wait(ctx, r)
 	}
 	var sent []*request
 	for len(ops) > 0 {

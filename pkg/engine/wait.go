@@ -49,6 +49,11 @@ func (p *pool) send(ctx context.Context, r *request) error {
 	select {
 	case p.requests <- r:
 		return nil
+	default: // a look at more than one channel costs more, and mostly there is room
+	}
+	select {
+	case p.requests <- r:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-p.done:
