@@ -101,6 +101,7 @@ type Demand struct {
 // its slices and the results again.
 func (l *Lot) Apply(now Instant, ops []Op, demand []Demand) (*Step, []Result) {
 	l.begin(now, demand)
+	l.tasks.index.fetch(ops)
 	l.fire()
 	results := l.results
 	for range ops {

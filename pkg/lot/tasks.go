@@ -1,15 +1,9 @@
 package lot
 
-import "hash/maphash"
-
 // tasks holds the live tasks and finds them by their ids. They lie side by side in blocks and are known by number, so a
 // million of them are a few thousand objects, and what refers to them holds nothing for the collector to follow.
 type tasks struct {
-	// seed makes ids that are meant to collide costly to find. It differs from process to process, and nothing that a lot
-	// does hangs on it.
-	seed   maphash.Seed
-	index  map[uint64]ref // by the hash of the id
-	twins  map[string]ref // those whose hash another one had already
+	index  index
 	blocks []block
 	open   []int32           // the numbers of the blocks that have room
 	spare  *[blockSize]entry // an empty one, so that a task that comes and goes does not need a new one each time
@@ -33,9 +27,7 @@ type block struct {
 	open    bool  // it is among those that have room, or was when they were last looked at
 }
 
-func newTasks(room int) tasks {
-	return tasks{seed: maphash.MakeSeed(), index: make(map[uint64]ref, room)}
-}
+func newTasks(room int) tasks { return tasks{index: newIndex(room)} }
 
 func (t *tasks) at(r ref) *entry {
 	return &t.blocks[(r-1)>>blockBits].entries[(r-1)&(blockSize-1)]
@@ -43,38 +35,23 @@ func (t *tasks) at(r ref) *entry {
 
 // find returns the entry with the id, nil where there is none.
 func (t *tasks) find(id string) *entry {
-	if r := t.index[maphash.String(t.seed, id)]; r != 0 {
-		if e := t.at(r); e.id == id {
-			return e
+	x := &t.index
+	hash := x.hash(id)
+	for i := x.home(hash); x.slots[i].ref != 0; i = x.after(i) {
+		if x.slots[i].hash == hash {
+			if e := t.at(x.slots[i].ref); e.id == id {
+				return e
+			}
 		}
-	}
-	if r := t.twins[id]; r != 0 {
-		return t.at(r)
 	}
 	return nil
 }
 
 // enter lets e be found by its id, which no other has.
-func (t *tasks) enter(e *entry) {
-	h := maphash.String(t.seed, e.id)
-	if t.index[h] == 0 {
-		t.index[h] = e.ref
-		return
-	}
-	if t.twins == nil {
-		t.twins = make(map[string]ref)
-	}
-	t.twins[e.id] = e.ref
-}
+func (t *tasks) enter(e *entry) { t.index.add(t.index.hash(e.id), e.ref) }
 
 // leave is the reverse of enter.
-func (t *tasks) leave(e *entry) {
-	if h := maphash.String(t.seed, e.id); t.index[h] == e.ref {
-		delete(t.index, h)
-	} else {
-		delete(t.twins, e.id)
-	}
-}
+func (t *tasks) leave(e *entry) { t.index.remove(t.index.hash(e.id), e.ref) }
 
 // place returns an empty entry.
 func (t *tasks) place() *entry {

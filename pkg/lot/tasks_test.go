@@ -2,7 +2,7 @@ package lot
 
 import (
 	"fmt"
-	"hash/maphash"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -59,22 +59,51 @@ func TestTasksAgainstMap(t *testing.T) {
 	})
 }
 
-// TestTasksOfOneHash has two ids of one hash, which would take for ever to find, by a lie in the index.
-func TestTasksOfOneHash(t *testing.T) {
-	all := newTasks(0)
-	first, second := all.place(), all.place()
-	first.id, second.id = "first", "second"
-	all.enter(first)
-	shared := maphash.String(all.seed, second.id)
-	all.index[shared] = first.ref
-	all.enter(second)
-	if all.find("first") != first || all.find("second") != second || all.index[shared] != first.ref {
-		t.Error("of two tasks with one hash, one is not found")
-	}
-	all.leave(second)
-	if all.find("first") != first || all.find("second") != nil || all.index[shared] != first.ref {
-		t.Error("of two tasks with one hash, the wrong one has left")
-	}
+// TestIndexAgainstSlice adds numbers of few hashes, whose homes are next to each other and at the end of the table, and
+// takes them out in any order.
+func TestIndexAgainstSlice(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		x := newIndex(0)
+		var want []slot
+		t.Repeat(map[string]func(*rapid.T){
+			"add": func(t *rapid.T) {
+				hash := rapid.SampledFrom([]uint32{0, 1, 2, 61, 62, 63, 127, 1 << 31}).Draw(t, "hash")
+				want = append(want, slot{hash, ref(len(want) + 1)})
+				for n := ref(1); slices.ContainsFunc(want[:len(want)-1], func(s slot) bool { return s.ref == want[len(want)-1].ref }); n++ {
+					want[len(want)-1].ref = n
+				}
+				x.add(hash, want[len(want)-1].ref)
+			},
+			"remove": func(t *rapid.T) {
+				if len(want) == 0 {
+					t.Skip("there is none")
+				}
+				i := rapid.IntRange(0, len(want)-1).Draw(t, "i")
+				x.remove(want[i].hash, want[i].ref)
+				want = slices.Delete(want, i, i+1)
+			},
+			"": func(t *rapid.T) {
+				n := 0
+				for _, s := range x.slots {
+					if s.ref != 0 {
+						n++
+					}
+				}
+				if n != len(want) || x.taken != n {
+					t.Fatalf("there are %d and it counts %d, not %d", n, x.taken, len(want))
+				}
+				for _, s := range want {
+					i := x.home(s.hash)
+					for x.slots[i] != s {
+						if x.slots[i].ref == 0 {
+							t.Fatalf("%v is not found", s)
+						}
+						i = x.after(i)
+					}
+				}
+			},
+		})
+	})
 }
 
 // TestStepIsTheCallersAfterRollback sees that what a lot does later is not written into a step that was taken back: a
