@@ -17,6 +17,8 @@ const (
 	// announceRest is the least time between two announcements: under load one tells of many steps.
 	announceRest = 10 * time.Millisecond
 	listenRest   = time.Second
+	// everyone stands for no pool: a hint of it is from a node that has begun to live.
+	everyone = "*"
 	// recheck bounds how late someone who waits hears of what another node delivered to a store that both share.
 	recheck = time.Second
 )
@@ -44,6 +46,9 @@ func (n *node) following() {
 func (n *node) listening() {
 	for {
 		err := n.store.Listen(n.eng.ctx, func(id string, rev int64) {
+			if id == everyone {
+				notify(n.joined)
+			}
 			if p := n.eng.pools[id]; p != nil && p.node == n {
 				p.hear(rev)
 			}
@@ -77,18 +82,36 @@ func (p *pool) post(r *request) {
 
 // changed notes that a step of this node is there to be announced.
 func (n *node) changed() {
+	notify(n.news)
+}
+
+// notify leaves a note in a channel that has room for one.
+func notify(c chan<- struct{}) {
 	select {
-	case n.news <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
 
+// greet has the other nodes look who is there. Until they do, one that was alone tells nobody of its steps.
+func (n *node) greet(ctx context.Context) {
+	if n.eng.cfg.Quiet {
+		return
+	}
+	if err := n.store.Announce(ctx, everyone, 0); err != nil {
+		n.eng.log.Debug("not announced", "error", err)
+	}
+}
+
 func (n *node) announcing() {
+	if n.eng.cfg.Quiet {
+		return
+	}
 	told := make(map[*pool]int64)
 	for n.eng.await(forever, n.eng.ctx.Done(), n.news) == 1 {
 		for _, p := range n.pools {
 			rev := p.rev.Load()
-			if n.eng.cfg.Quiet || n.alone() || told[p] == rev {
+			if n.alone() || told[p] == rev {
 				continue
 			}
 			told[p] = rev

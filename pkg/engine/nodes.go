@@ -32,15 +32,16 @@ type node struct {
 	ttl   time.Duration
 	grace time.Duration
 
-	id    atomic.Pointer[string]
-	beat  atomic.Int64 // when the last beat that counted began, monotonic; 0: never
-	base  atomic.Pointer[epoch]
-	lived bool // it has beaten before; belongs to step, as seen does
-	seen  map[string]sighting
-	mu    sync.Mutex
-	live  map[string]int64      // the nodes that are not dead, by the last beat
-	news  chan struct{}         // a pool has something to announce
-	mute  atomic.Pointer[error] // why the last beat failed; nil where it did not
+	id     atomic.Pointer[string]
+	beat   atomic.Int64 // when the last beat that counted began, monotonic; 0: never
+	base   atomic.Pointer[epoch]
+	lived  bool // it has beaten before; belongs to step, as seen does
+	seen   map[string]sighting
+	mu     sync.Mutex
+	live   map[string]int64      // the nodes that are not dead, by the last beat
+	news   chan struct{}         // a pool has something to announce
+	joined chan struct{}         // another node has come, or come back
+	mute   atomic.Pointer[error] // why the last beat failed; nil where it did not
 }
 
 // epoch is the time from one fence to the next: the context that every run of this node lives under.
@@ -61,7 +62,7 @@ var errNodeLost = errors.New("this node cannot tell the others that it is alive"
 func newNode(e *Engine, s store.Shared) *node {
 	n := &node{
 		eng: e, store: s, ttl: e.cfg.NodeTTL, grace: e.cfg.NodeGrace,
-		seen: make(map[string]sighting), news: make(chan struct{}, 1),
+		seen: make(map[string]sighting), news: make(chan struct{}, 1), joined: make(chan struct{}, 1),
 	}
 	n.id.Store(&e.node)
 	n.begin()
@@ -158,7 +159,7 @@ func (n *node) leave() {
 
 func (n *node) beating() {
 	// More often than the others need, so that a beat may fail and the fence still falls in time.
-	for n.eng.rest(min(n.ttl/10, beatRest)) {
+	for n.eng.await(min(n.ttl/10, beatRest), n.eng.ctx.Done(), n.joined) != 0 {
 		n.step(n.eng.ctx)
 	}
 }
@@ -211,6 +212,7 @@ func (n *node) step(ctx context.Context) {
 	if lost {
 		n.revive()
 		n.lived = true
+		n.greet(ctx)
 	}
 	n.bury(ctx, live)
 }

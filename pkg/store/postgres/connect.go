@@ -18,6 +18,8 @@ import (
 
 const (
 	connectTimeout = 2 * time.Second
+	// ready is how many connections are kept: to make one takes as long as a few steps.
+	ready = 3
 	// freshness is how long after its last use a connection is used again without a look at it.
 	freshness = time.Second
 	// The server's own limits are for nodes that freeze in the middle of something: a node that lives gives up before.
@@ -49,6 +51,7 @@ func parse(dsn string) (*pgxpool.Config, error) {
 		cc.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	}
 	cfg.MaxConns = max(cfg.MaxConns, 8, 2*int32(runtime.NumCPU()))
+	cfg.MinConns = max(cfg.MinConns, ready)
 	cfg.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool {
 		return p.IdleDuration > freshness || stirred(p.Conn.PgConn().Conn())
 	}

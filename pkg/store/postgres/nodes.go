@@ -21,8 +21,9 @@ const (
 	// The dead are remembered for as long as one of them might still come back.
 	forgetDead = "DELETE FROM pl_nodes WHERE dead AND beat_at < now() - interval '30 days'"
 
-	channel  = "pl_pools"
-	announce = "SELECT pg_notify('" + channel + "', $1)"
+	channel = "pl_pools"
+	// A hint may be lost, so it waits for no flush.
+	announce = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('" + channel + "', $1)"
 
 	keepLease = "INSERT INTO pl_leases AS l (pool_id, task_id, lease, counter, ttl) VALUES ($1, $2, $3, 1, $4)" +
 		" ON CONFLICT (pool_id, task_id) DO UPDATE SET lease = excluded.lease, counter = l.counter + 1, ttl = excluded.ttl, kept_at = now() RETURNING counter"
