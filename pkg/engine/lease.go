@@ -78,8 +78,9 @@ func (p *pool) handOver(started []start) {
 			w.leases <- p.leasesOf(starts, w, now)
 			continue
 		}
+		ahead := p.ahead
 		p.eng.world.Go(func() {
-			p.read(starts)
+			p.read(starts, ahead)
 			w.leases <- p.leasesOf(starts, w, now)
 		})
 	}

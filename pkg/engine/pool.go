@@ -43,6 +43,7 @@ type pool struct {
 	waiters []*waiter
 	owed    []*request // requests that must not be lost, to be tried again
 	specs   specs
+	ahead   *fetch // of the step that is being stored; nil: nothing is read ahead
 	pace    pace
 	steps   int
 	stale   bool // the lot may differ from the store: load it again

@@ -65,8 +65,9 @@ func (p *pool) launch(started []start) {
 	if len(unread) == 0 {
 		return
 	}
+	ahead := p.ahead
 	p.eng.world.Go(func() {
-		p.read(unread)
+		p.read(unread, ahead)
 		for _, s := range unread {
 			p.eng.world.Go(func() { p.run(s) })
 		}
@@ -81,20 +82,19 @@ func (p *pool) life() context.Context {
 	return p.eng.ctx
 }
 
-// read fills in the specs from the store. It goes on until it has them or the engine is closed: the tasks
-// have their units already.
-func (p *pool) read(starts []start) {
+// read fills in the specs, from what was read ahead or from the store. It goes on until it has them or the engine is
+// closed: the tasks have their units already.
+func (p *pool) read(starts []start, ahead *fetch) {
+	if p.fill(starts, ahead) {
+		return
+	}
 	ids := make([]string, len(starts))
 	for i := range starts {
 		ids[i] = starts[i].TaskID
 	}
 	for p.eng.ctx.Err() == nil {
-		records, err := p.queue.Records(p.eng.ctx, p.ID, ids)
+		byID, err := p.submissions(ids)
 		if err == nil {
-			byID := make(map[string]*park.Spec, len(records))
-			for i := range records {
-				byID[records[i].TaskID] = &records[i].Spec
-			}
 			for i := range starts {
 				starts[i].spec = byID[starts[i].TaskID]
 			}

@@ -220,6 +220,7 @@ func (p *pool) reconcile() {
 			started = append(started, start{Started: lot.Started{TaskID: id, Attempt: s.Attempt}})
 		}
 	}
+	p.ahead = nil
 	p.launch(started)
 }
 

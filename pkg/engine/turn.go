@@ -77,6 +77,7 @@ func (p *pool) try(batch []*request) error {
 				r.reply = nil
 			}
 		}
+		p.fetch(step)
 		if err := p.commit(step, batch, len(ops)); err != nil {
 			p.lot.Rollback()
 			drop(batch)

@@ -1,0 +1,72 @@
+package engine
+
+import (
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// Submissions that a start needs and that another node took in are read while the step that starts them is stored.
+
+// fetch is such a read under way.
+type fetch struct {
+	done  chan struct{}
+	specs map[string]*park.Spec // once done; what could not be read is missing
+}
+
+// fetch begins to read what the runs of a step will need and is not at hand. A step that is stored was decided on the
+// last rev, so what was read before is still so; what comes of a step that is not stored is forgotten.
+func (p *pool) fetch(s *lot.Step) {
+	p.ahead = nil
+	if p.node == nil {
+		return // a store of one node has one connection, which the step needs
+	}
+	ids := p.unread(s)
+	if len(ids) == 0 {
+		return
+	}
+	f := &fetch{done: make(chan struct{})}
+	p.ahead = f
+	p.eng.world.Go(func() {
+		defer close(f.done)
+		f.specs, _ = p.submissions(ids)
+	})
+}
+
+// unread returns the tasks that a step starts, did not create and that are not at hand.
+func (p *pool) unread(s *lot.Step) (ids []string) {
+	for i := range s.Started {
+		if t := &s.Started[i]; t.Spec == nil && p.specs.byID[t.TaskID] == nil {
+			ids = append(ids, t.TaskID)
+		}
+	}
+	return ids
+}
+
+// submissions reads tasks as they were submitted.
+func (p *pool) submissions(ids []string) (map[string]*park.Spec, error) {
+	records, err := p.queue.Records(p.eng.ctx, p.ID, ids)
+	if err != nil {
+		return nil, err
+	}
+	byID := make(map[string]*park.Spec, len(records))
+	for i := range records {
+		byID[records[i].TaskID] = &records[i].Spec
+	}
+	return byID, nil
+}
+
+// fill gives starts their submissions from a read that may be none, and reports whether that was all of them.
+func (p *pool) fill(starts []start, f *fetch) bool {
+	if f == nil {
+		return false
+	}
+	p.eng.await(forever, f.done)
+	all := true
+	for i := range starts {
+		if starts[i].spec == nil {
+			starts[i].spec = f.specs[starts[i].TaskID]
+			all = all && starts[i].spec != nil
+		}
+	}
+	return all
+}
