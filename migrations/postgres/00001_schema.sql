@@ -19,7 +19,7 @@ CREATE TABLE pl_pools (
     configured_units bigint NOT NULL,
     configured_depth bigint NOT NULL,
     last_step        text   NOT NULL,
-    contended        text   NOT NULL DEFAULT '' -- a node whose step came too late: who is ahead lets others go first
+    waiting          text[] NOT NULL DEFAULT '{}' -- nodes that have a step, in the order in which they shall store it
 ) WITH (fillfactor = 10); -- one row a page and room for its next versions: a step must not search for either
 
 -- +goose StatementBegin
@@ -184,6 +184,15 @@ CREATE TYPE pl_event AS (
     pool_id text, rev bigint, ord bigint, at bigint, action text, task_id text, tenant text, units bigint, attempt bigint,
     node text, detail bytea
 );
+-- What a node is told of a pool that has moved on: what of its tasks is live, and who waits for those that have ended.
+CREATE TYPE pl_live AS (
+    task_id text, tenant text, status text, priority bigint, rank bigint, units bigint, attempt bigint, strikes bigint,
+    cancelled boolean, submitted_at bigint, started_at bigint, ended_at bigint, not_before bigint, deadline bigint,
+    timeout bigint, lease_ttl bigint, max_attempts bigint, backoff bigint, digest bigint, mailbox_key text, node text,
+    lease text, reason text, message text
+);
+CREATE TYPE pl_past AS (task_id text, tenant text, mailbox_key text, status text);
+CREATE TYPE pl_news AS (answer text, waits bigint, pool pl_step, live pl_live[], past pl_past[]);
 CREATE TYPE pl_parcel AS (dest text, attempts bigint, since bigint, body bytea, payload bytea);
 
 -- What is added to a transaction's id.
@@ -251,38 +260,57 @@ CREATE FUNCTION pl_append(start bigint, events pl_event[]) RETURNS void LANGUAGE
     ORDER BY n ON CONFLICT (pool_id, rev, ord) DO NOTHING
 $$;
 
--- pl_changes tells a node at an older rev what came since, as JSON: the pool's row, and every task that was touched,
--- or reload where that is too much or too long ago. Of those that have ended, which are most where there is much to tell,
--- it says no more than who waits for them needs.
+-- pl_changes tells a node at an older rev what came since: the pool's row, and every task that was touched, or 'reload'
+-- where that is too much or too long ago. Of those that have ended, which are most where there is much to tell, it says
+-- no more than who waits for them needs.
 -- +goose StatementBegin
-CREATE FUNCTION pl_changes(pool text, since bigint) RETURNS text LANGUAGE plpgsql STABLE SET jit = off SET enable_seqscan = off
+CREATE FUNCTION pl_changes(pool text, since bigint) RETURNS pl_news LANGUAGE plpgsql STABLE SET jit = off SET enable_seqscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off SET enable_material = off AS $$
 DECLARE
-    p       pl_pools;
-    touched text[];
-    steps   bigint;
-    size    bigint;
-    live    json;
-    ended   json;
+    n     pl_news;
+    steps bigint;
+    size  bigint;
 BEGIN
-    SELECT * INTO p FROM pl_pools WHERE pool_id = pool;
-    IF p IS NULL THEN
-        RETURN json_build_object('reload', since <> 0)::text;
+    SELECT 'moved', NULL, ROW(pool_id, last_step, '', rev, max_units, max_queue_depth, state, used, queued, last_at,
+        configured_units, configured_depth)::pl_step INTO n.answer, n.waits, n.pool FROM pl_pools WHERE pool_id = pool;
+    IF NOT FOUND THEN
+        n.answer := CASE WHEN since = 0 THEN 'moved' ELSE 'reload' END;
+        RETURN n;
+    END IF;
+    IF (n.pool).rev = since THEN
+        RETURN n;
     END IF;
     SELECT count(*), coalesce(sum(cardinality(tasks)), 0) INTO steps, size FROM pl_steps WHERE pool_id = pool AND rev > since;
-    IF since > p.rev OR steps < p.rev - since OR size > 4096 THEN
-        RETURN json_build_object('row', row_to_json(p), 'reload', true)::text;
+    IF since > (n.pool).rev OR steps < (n.pool).rev - since OR size > 4096 THEN
+        n.answer := 'reload';
+        RETURN n;
     END IF;
-    SELECT array_agg(DISTINCT t) INTO touched FROM pl_steps s, unnest(s.tasks) AS t WHERE s.pool_id = pool AND s.rev > since;
-    SELECT json_agg(j) FILTER (WHERE j.status IN ('queued', 'running')),
-        json_agg(json_build_array(j.task_id, j.tenant, j.mailbox_key, j.status)) FILTER (WHERE j.status NOT IN ('queued', 'running'))
-    INTO live, ended FROM (
-        SELECT found.* FROM unnest(touched) AS t, LATERAL (
-            SELECT pool_id, task_id, tenant, status, priority, rank, units, attempt, strikes, cancelled, submitted_at,
-                started_at, ended_at, not_before, deadline, timeout, lease_ttl, max_attempts, backoff, digest, mailbox_key,
-                node, lease, reason, message
-            FROM pl_queue_jobs WHERE task_id = t AND pool_id || '' = pool OFFSET 0) AS found) AS j;
-    RETURN json_build_object('row', row_to_json(p), 'changed', live, 'ended', ended)::text;
+    SELECT array_agg(ROW(task_id, tenant, status, priority, rank, units, attempt, strikes, cancelled, submitted_at, started_at,
+            ended_at, not_before, deadline, timeout, lease_ttl, max_attempts, backoff, digest, mailbox_key, node, lease, reason,
+            message)::pl_live) FILTER (WHERE status IN ('queued', 'running')),
+        array_agg(ROW(task_id, tenant, mailbox_key, status)::pl_past) FILTER (WHERE status NOT IN ('queued', 'running'))
+    INTO n.live, n.past FROM (
+        SELECT found.* FROM (
+            SELECT DISTINCT t FROM pl_steps s, unnest(s.tasks) AS t WHERE s.pool_id = pool AND s.rev > since
+        ) AS touched, LATERAL (
+            SELECT * FROM pl_queue_jobs WHERE task_id = t AND pool_id || '' = pool OFFSET 0) AS found) AS j;
+    RETURN n;
+END $$;
+-- +goose StatementEnd
+
+-- pl_turn has a node wait in line for the pool, and returns how many go first. It waits for a step that is under way.
+-- +goose StatementBegin
+CREATE FUNCTION pl_turn(pool text, node text) RETURNS bigint LANGUAGE plpgsql SET lock_timeout = '5s' AS $$
+DECLARE
+    line text[];
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true); -- a place in the line may be lost
+    SELECT waiting INTO line FROM pl_pools WHERE pool_id = pool FOR NO KEY UPDATE;
+    IF NOT line @> ARRAY[node] THEN
+        UPDATE pl_pools SET waiting = line || node WHERE pool_id = pool;
+        RETURN cardinality(line);
+    END IF;
+    RETURN coalesce(array_position(line, node) - 1, 0);
 END $$;
 -- +goose StatementEnd
 
@@ -301,16 +329,18 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
--- pl_commit is a step. It returns NULL once the step is done, or was done before, and else what pl_changes says. All of
--- it runs in the server: no lock is held while a client thinks.
+-- pl_commit is a step. It returns NULL once the step is done, or was done before, or 'done' with how many other nodes wait
+-- for their turn; and else what pl_changes says, and how many are to go first. All of it runs in the server: no lock is
+-- held while a client thinks.
 -- +goose StatementBegin
 CREATE FUNCTION pl_commit(s pl_step, jobs pl_job[], changes pl_change[], messages pl_message[], events pl_event[], parcels pl_parcel[])
-RETURNS text LANGUAGE plpgsql SET lock_timeout = '5s' SET enable_seqscan = off
+RETURNS pl_news LANGUAGE plpgsql SET lock_timeout = '5s' SET enable_seqscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off SET enable_material = off SET jit = off AS $$
 DECLARE
     start   bigint;
     changed bigint;
-    waits   text := '';
+    waits   bigint := 0;
+    news    pl_news;
 BEGIN
     IF s.node <> '' AND NOT EXISTS (SELECT FROM pl_nodes WHERE node_id = s.node AND NOT dead) THEN
         -- It may have been done while the node was alive, or be about to be: a call whose reply was lost may still be under way.
@@ -318,28 +348,29 @@ BEGIN
         IF EXISTS (SELECT FROM pl_steps p WHERE p.pool_id = s.pool_id AND p.rev = s.rev AND p.step_id = s.step_id) THEN
             RETURN NULL;
         END IF;
-        RETURN '{"dead": true}';
+        news.answer := 'dead';
+        RETURN news;
     END IF;
     IF s.rev = 1 THEN
         INSERT INTO pl_pools VALUES (s.pool_id, 1, s.max_units, s.max_queue_depth, s.state, s.used, s.queued, s.last_at,
-            s.configured_units, s.configured_depth, s.step_id, '')
+            s.configured_units, s.configured_depth, s.step_id)
         ON CONFLICT DO NOTHING;
     ELSE
         UPDATE pl_pools p SET rev = s.rev, max_units = s.max_units, max_queue_depth = s.max_queue_depth, state = s.state,
             used = s.used, queued = s.queued, last_at = s.last_at, configured_units = s.configured_units,
-            configured_depth = s.configured_depth, last_step = s.step_id, contended = ''
-        FROM (SELECT contended FROM pl_pools WHERE pool_id = s.pool_id) old
-        WHERE p.pool_id = s.pool_id AND p.rev = s.rev - 1 RETURNING old.contended INTO waits;
+            configured_depth = s.configured_depth, last_step = s.step_id,
+            waiting = p.waiting[coalesce(array_position(p.waiting, s.node), 0) + 1:]
+        WHERE p.pool_id = s.pool_id AND p.rev = s.rev - 1 RETURNING cardinality(p.waiting) INTO waits;
     END IF;
     IF NOT FOUND THEN
         IF EXISTS (SELECT FROM pl_steps p WHERE p.pool_id = s.pool_id AND p.rev = s.rev AND p.step_id = s.step_id) THEN
             RETURN NULL;
         END IF;
+        news := pl_changes(s.pool_id, s.rev - 1);
         IF s.node <> '' THEN
-            PERFORM set_config('synchronous_commit', 'off', true); -- a hint may be lost
-            UPDATE pl_pools SET contended = s.node WHERE pool_id = s.pool_id AND contended = '';
+            news.waits := pl_turn(s.pool_id, s.node);
         END IF;
-        RETURN pl_changes(s.pool_id, s.rev - 1);
+        RETURN news;
     END IF;
 
     start := pl_number();
@@ -389,13 +420,18 @@ BEGIN
     INSERT INTO pl_steps SELECT s.pool_id, s.rev, s.step_id,
         ARRAY(SELECT task_id FROM unnest(jobs) UNION ALL SELECT task_id FROM unnest(changes));
     DELETE FROM pl_steps WHERE pool_id = s.pool_id AND rev = s.rev - 512;
-    RETURN CASE WHEN waits NOT IN ('', s.node) THEN '{"contended": true}' END;
+    IF waits > 0 THEN
+        news.answer := 'done';
+        news.waits := waits;
+        RETURN news;
+    END IF;
+    RETURN NULL;
 END $$;
 -- +goose StatementEnd
 
 -- +goose Down
-DROP FUNCTION pl_commit, pl_relay, pl_changes, pl_append, pl_deliver, pl_horizon, pl_final, pl_number;
-DROP TYPE pl_step, pl_job, pl_change, pl_message, pl_event, pl_parcel;
+DROP FUNCTION pl_commit, pl_turn, pl_relay, pl_changes, pl_append, pl_deliver, pl_horizon, pl_final, pl_number;
+DROP TYPE pl_news, pl_live, pl_past, pl_step, pl_job, pl_change, pl_message, pl_event, pl_parcel;
 DROP FUNCTION pl_rebase;
 DROP TABLE pl_base, pl_nodes, pl_leases, pl_outbox, pl_audit_segments, pl_audit_events, pl_mailbox_messages, pl_queue_jobs, pl_steps, pl_pools;
 DROP FUNCTION pl_guard_capacity;

@@ -131,8 +131,11 @@ func (p *pool) catchUp() error {
 		p.called.Store(false)
 	}
 	c, err := p.node.store.Since(p.eng.ctx, p.ID, p.lot.Row().Rev)
-	if err != nil || c == nil {
+	if err != nil {
 		return err
+	}
+	if p.behind = false; c == nil {
+		return nil
 	}
 	return p.merge(c)
 }

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,4 +88,54 @@ func TestSubmissionOfAnotherNodeIsReadAhead(t *testing.T) {
 			t.Errorf("read only after the step, which took %s", d)
 		}
 	})
+}
+
+// queued is a store before which a node always has others ahead of it, or has so often.
+type queued struct {
+	*memory.Store
+	ahead   atomic.Int64 // looks until it is the node's turn; negative: never
+	commits atomic.Int64
+}
+
+func (q *queued) Turn(context.Context, string, string) (int, error) {
+	if q.ahead.Add(-1) == -1 {
+		q.ahead.Add(1)
+		return 0, nil
+	}
+	return 1, nil
+}
+
+func (q *queued) Commit(ctx context.Context, s *store.Step) error {
+	err := q.Store.Commit(ctx, s)
+	q.commits.Add(1)
+	s.Waiting = 1
+	return err
+}
+
+// TestANodeWaitsForItsTurnButNotForEver gives a node another one ahead that comes after a few looks, or never.
+func TestANodeWaitsForItsTurnButNotForEver(t *testing.T) {
+	for _, looks := range []int64{3, -1} {
+		synctest.Test(t, func(t *testing.T) {
+			var w witness
+			q := &queued{Store: memory.New()}
+			b := open(t, engine.Config{
+				Pools: []engine.Pool{w.pool(1)}, Shared: []park.Backend{park.InMemory},
+				Stores: map[park.Backend]store.Store{park.InMemory: q},
+			})
+			defer b.stop()
+			b.submit("cpu", named("a", sim(1000)))
+			synctest.Wait()
+			q.ahead.Store(looks)
+			began := time.Now()
+			b.submit("cpu", named("b", sim(1000)))
+			took := time.Since(began)
+			if looks > 0 && (q.ahead.Load() != 0 || took == 0) {
+				t.Errorf("stored after %s, %d looks before its turn", took, q.ahead.Load())
+			}
+			if took > 200*time.Millisecond {
+				t.Errorf("waited %s for a turn", took)
+			}
+			b.ended("cpu", "b")
+		})
+	}
 }

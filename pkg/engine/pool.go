@@ -50,7 +50,8 @@ type pool struct {
 	wary    int  // steps for which ids are looked up first, because one may have been taken
 	looked  bool // they were looked up for this step
 	adopted bool
-	yields  bool             // another node waits for its turn
+	rivals  int              // other nodes that wait for their turns, by the last step
+	behind  bool             // other nodes were let go first
 	stepped time.Duration    // how long a step takes to be stored, on average
 	kept    map[string]int64 // how often leases had been kept elsewhere, by the last look
 	halted  error
@@ -189,27 +190,15 @@ func (p *pool) loop() {
 		case !ok:
 			return
 		case r != nil:
-			p.yield()
+			if p.rivals > 0 {
+				p.takeTurn()
+			}
 			batch = p.gather(append(batch, r))
 		}
 		p.turn(batch)
 		clear(batch)
 	}
 }
-
-// yield gives another node the time for a step, where one waits for that. Without it the node that has just had its
-// turn would have the next one too: it alone knows what the pool is like.
-func (p *pool) yield() {
-	if p.yields {
-		p.eng.await(min(max(2*p.stepped, minYield), maxYield))
-		p.yields = false
-	}
-}
-
-const (
-	minYield = time.Millisecond
-	maxYield = 25 * time.Millisecond
-)
 
 // gather adds to batch what else waits, up to a step's worth. It lets those go first who are ready to run: under load they
 // bring more requests for this step, and each step saves what a step costs; at rest there are none.

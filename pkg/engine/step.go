@@ -86,7 +86,7 @@ func (p *pool) commit(s *lot.Step, batch []*request, ops int) error {
 	}
 	took := p.eng.clock.mono() - began
 	p.stepped += (took - p.stepped) / 8
-	p.yields = st.Contended
+	p.rivals = st.Waiting
 	p.eng.meter.Stepped(p.ID, ops, took)
 	return nil
 }

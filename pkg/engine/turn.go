@@ -31,7 +31,10 @@ func (p *pool) turn(batch []*request) {
 	for err == nil {
 		err = p.try(batch)
 		if c, ok := errors.AsType[*store.Conflict](err); ok {
-			err = p.merge(c)
+			if err = p.merge(c); err == nil && c.Ahead > 0 {
+				p.takeTurn()
+				err = p.catchUp()
+			}
 			continue
 		}
 		break
@@ -120,7 +123,7 @@ func (p *pool) halt(err error) error {
 
 // refresh makes sure that the lot is what the store holds.
 func (p *pool) refresh(batch []*request) error {
-	fresh := false
+	fresh := p.behind
 	for _, r := range batch {
 		p.stale = p.stale || r.reload
 		fresh = fresh || r.fresh

@@ -49,6 +49,7 @@ type table struct {
 	tasks map[string]*park.Record
 	order []*park.Record // by submission
 	noted []note         // of the step that led to each rev, from rev 1 on
+	line  store.Line
 }
 
 type note struct {
@@ -101,12 +102,17 @@ func (b *base) commit(s *store.Step, again bool) error {
 	case dead:
 		return store.ErrDead
 	case t.row.Rev != done && !mutant.NoRevCheck:
-		return t.since(done)
+		c := t.since(done)
+		if s.Node != "" {
+			c.Ahead = t.line.Join(s.Node)
+		}
+		return c
 	}
 	if err := t.check(s); err != nil {
 		return err
 	}
 	b.apply(t, s)
+	s.Waiting = t.line.Pass(s.Node)
 	b.steps = append(b.steps, s)
 	b.committed(s)
 	return nil

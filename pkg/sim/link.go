@@ -225,6 +225,10 @@ func (l *link) Revs(ctx context.Context, pools []string) (map[string]int64, erro
 	})
 }
 
+func (l *link) Turn(ctx context.Context, pool, node string) (int, error) {
+	return call(ctx, l, true, func() (int, error) { return l.base.table(pool).line.Join(node), nil })
+}
+
 func (l *link) Beat(ctx context.Context, node string) (map[string]int64, error) {
 	return call(ctx, l, true, func() (map[string]int64, error) {
 		live, err := l.base.beat(node)

@@ -13,6 +13,11 @@ type Shared interface {
 	// Revs returns the revs that pools are at; those never committed are left out.
 	Revs(ctx context.Context, pools []string) (map[string]int64, error)
 
+	// Turn notes that a node has a step for a pool, and returns how many others that had one before are to go first. A
+	// conflict notes it too. It is advice: a step that comes before its turn is taken like any other. With a step that is
+	// taken its node has had its turn, and so have those before it that have not come.
+	Turn(ctx context.Context, pool, node string) (ahead int, err error)
+
 	// Beat moves a node's counter on by one and returns the counters of all nodes that are not dead, its own among
 	// them. The first beat makes the node known. It returns [ErrDead] to a node that another has buried.
 	Beat(ctx context.Context, node string) (map[string]int64, error)

@@ -124,9 +124,9 @@ type Step struct {
 	// InDoubt is set by the store that has answered with [ErrInDoubt]. It goes on with that answer until it knows: that
 	// the server refuses to hear of the step again says nothing of the first time.
 	InDoubt bool
-	// Contended is set by the store where a step of another node came too late for this pool of late: it gets its
-	// chance if this node waits a moment before its next one.
-	Contended bool
+	// Waiting is set by a [Shared] store to how many other nodes have a step for this pool and are to go first: see
+	// [Shared.Turn].
+	Waiting int
 }
 
 // Update sets the state of a task.
@@ -158,6 +158,8 @@ type Conflict struct {
 	// and Status are sure to be there.
 	Changed []park.Record
 	Reload  bool
+	// Ahead is how many other nodes are to go first; see [Shared.Turn].
+	Ahead int
 }
 
 // Error implements error.

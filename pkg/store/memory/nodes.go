@@ -54,6 +54,17 @@ func (s *Store) Revs(ctx context.Context, pools []string) (map[string]int64, err
 	return revs, ctx.Err()
 }
 
+// Turn implements [store.Shared].
+func (s *Store) Turn(ctx context.Context, pool, node string) (int, error) {
+	p := s.known(pool)
+	if p == nil || ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.line.Join(node), nil
+}
+
 // Beat implements [store.Shared].
 func (s *Store) Beat(ctx context.Context, node string) (map[string]int64, error) {
 	if err := ctx.Err(); err != nil {

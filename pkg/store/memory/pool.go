@@ -21,6 +21,7 @@ type pool struct {
 	running ring
 	ended   []*task // by the time of their end; may hold some that are gone
 	since   journal
+	line    store.Line
 }
 
 type task struct {
@@ -97,7 +98,11 @@ func (p *pool) commit(step *store.Step, dead bool) (done bool, err error) {
 	case dead:
 		return false, store.ErrDead
 	case p.row.Rev != step.Row.Rev-1:
-		return false, p.conflict(step.Row.Rev - 1)
+		c := p.conflict(step.Row.Rev - 1)
+		if step.Node != "" {
+			c.Ahead = p.line.Join(step.Node)
+		}
+		return false, c
 	}
 	if err := p.insert(step.Inserts); err != nil {
 		return false, err
@@ -109,6 +114,7 @@ func (p *pool) commit(step *store.Step, dead bool) (done bool, err error) {
 			return false, fmt.Errorf("update task %s of pool %s: there is no such task", step.Updates[i].TaskID, step.PoolID)
 		}
 	}
+	step.Waiting = p.line.Pass(step.Node)
 	p.row = step.Row
 	p.row.LastStep = step.ID
 	p.since.begin(p.row.Rev, step.ID)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -14,7 +15,6 @@ import (
 
 const (
 	commitStep = "SELECT pl_commit($1::pl_step, $2::pl_job[], $3::pl_change[], $4::pl_message[], $5::pl_event[], $6::pl_parcel[])"
-	contended  = `{"contended": true}`
 	readSince  = "SELECT pl_changes($1, $2)"
 )
 
@@ -36,35 +36,39 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 	if err != nil {
 		return fmt.Errorf("commit rev %d of pool %s: %w", step.Row.Rev, step.PoolID, err)
 	}
-	if reply == nil {
+	if step.Waiting = 0; reply == nil {
 		return nil
 	}
-	if string(reply) == contended {
-		step.Contended = true
-		return nil
-	}
-	c, err := parseConflict(reply)
+	n, err := readNews(step.PoolID, reply)
 	if err != nil {
 		return fmt.Errorf("commit rev %d of pool %s: %w", step.Row.Rev, step.PoolID, err)
 	}
-	return c
+	if n.done {
+		step.Waiting = n.waits
+		return nil
+	}
+	n.conflict.Ahead = n.waits
+	return n.conflict
 }
 
 // Since implements [store.Shared].
 func (s *Store) Since(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
-	var reply []byte
-	err := s.do(ctx, func(ctx context.Context) error { return s.pool.QueryRow(ctx, readSince, pool, rev).Scan(&reply) })
+	var n news
+	err := s.do(ctx, func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, readSince, pgx.QueryResultFormats{pgx.BinaryFormatCode}, pool, rev)
+		if err != nil {
+			return err
+		}
+		n, err = pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (news, error) { return readNews(pool, row.RawValues()[0]) })
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read what came after rev %d of pool %s: %w", rev, pool, err)
 	}
-	c, err := parseConflict(reply)
-	if err != nil {
-		return nil, fmt.Errorf("read what came after rev %d of pool %s: %w", rev, pool, err)
-	}
-	if c.Row.Rev == rev {
+	if n.conflict.Row.Rev == rev {
 		return nil, nil
 	}
-	return c, nil
+	return n.conflict, nil
 }
 
 func (t *types) step(s *store.Step) []byte {

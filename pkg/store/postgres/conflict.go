@@ -1,101 +1,91 @@
 package postgres
 
 import (
-	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// changes is what pl_changes says.
-type changes struct {
-	Row     wireRow     `json:"row"`
-	Changed []wireJob   `json:"changed"`
-	Ended   [][4]string `json:"ended"` // task, tenant, mailbox key, status
-	Reload  bool        `json:"reload"`
-	Dead    bool        `json:"dead"`
+// news is a pl_news: what became of a step, or of a pool.
+type news struct {
+	done     bool // the step was taken
+	waits    int  // other nodes that are to go first
+	conflict *store.Conflict
 }
 
-type wireRow struct {
-	Rev             int64          `json:"rev"`
-	MaxUnits        int64          `json:"max_units"`
-	MaxQueueDepth   int            `json:"max_queue_depth"`
-	State           park.PoolState `json:"state"`
-	Used            int64          `json:"used"`
-	Queued          int            `json:"queued"`
-	LastAt          int64          `json:"last_at"`
-	ConfiguredUnits int64          `json:"configured_units"`
-	ConfiguredDepth int            `json:"configured_depth"`
-	LastStep        string         `json:"last_step"`
-}
-
-type wireJob struct {
-	PoolID      string `json:"pool_id"`
-	TaskID      string `json:"task_id"`
-	Tenant      string `json:"tenant"`
-	Status      string `json:"status"`
-	Priority    int8   `json:"priority"`
-	Rank        int64  `json:"rank"`
-	Units       int64  `json:"units"`
-	Attempt     int    `json:"attempt"`
-	Strikes     int    `json:"strikes"`
-	Cancelled   bool   `json:"cancelled"`
-	SubmittedAt int64  `json:"submitted_at"`
-	StartedAt   int64  `json:"started_at"`
-	EndedAt     int64  `json:"ended_at"`
-	NotBefore   int64  `json:"not_before"`
-	Deadline    int64  `json:"deadline"`
-	Timeout     int64  `json:"timeout"`
-	LeaseTTL    int64  `json:"lease_ttl"`
-	MaxAttempts int    `json:"max_attempts"`
-	Backoff     int64  `json:"backoff"`
-	Digest      int64  `json:"digest"`
-	MailboxKey  string `json:"mailbox_key"`
-	Node        string `json:"node"`
-	Lease       string `json:"lease"`
-	Reason      string `json:"reason"`
-	Message     string `json:"message"`
-}
-
-func parseConflict(reply []byte) (*store.Conflict, error) {
-	var c changes
-	if err := json.Unmarshal(reply, &c); err != nil {
-		return nil, fmt.Errorf("parse what another node did: %w", err)
+// readNews reads a pl_news of a pool. Its error is a [store.ErrDead] where the node is.
+func readNews(pool string, reply []byte) (n news, err error) {
+	r := reader{buf: reply}
+	n.conflict = &store.Conflict{}
+	r.record(5)
+	answer := r.text()
+	n.waits = int(r.int())
+	if r.field() >= 0 {
+		n.conflict.Row = r.poolRow()
 	}
-	if c.Dead {
-		return nil, store.ErrDead
-	}
-	r := &c.Row
-	out := &store.Conflict{Reload: c.Reload, Changed: make([]park.Record, len(c.Changed), len(c.Changed)+len(c.Ended)), Row: park.PoolRow{
-		Rev: r.Rev, MaxUnits: r.MaxUnits, MaxQueueDepth: r.MaxQueueDepth, State: r.State, Used: r.Used, Queued: r.Queued,
-		LastAt: park.FromMicro(r.LastAt), ConfiguredUnits: r.ConfiguredUnits, ConfiguredDepth: r.ConfiguredDepth, LastStep: r.LastStep,
-	}}
+	c := n.conflict
+	live := r.array()
+	c.Changed = make([]park.Record, live)
 	for i := range c.Changed {
-		out.Changed[i] = c.Changed[i].record()
+		c.Changed[i] = r.live(pool)
 	}
-	for _, e := range c.Ended {
-		out.Changed = append(out.Changed, park.Record{
-			Spec: park.Spec{TaskID: e[0], Tenant: e[1], MailboxKey: e[2]}, State: park.State{Status: park.Status(e[3])},
-		})
+	past := r.array()
+	c.Changed = slices.Grow(c.Changed, past)
+	for range past {
+		c.Changed = append(c.Changed, r.past())
 	}
-	return out, nil
+	switch {
+	case r.err != nil:
+		return n, fmt.Errorf("read what another node did: %w", r.err)
+	case answer == "dead":
+		return n, store.ErrDead
+	}
+	n.done, c.Reload = answer == "done", answer == "reload"
+	return n, nil
 }
 
-func (j *wireJob) record() park.Record {
-	return park.Record{
-		Spec: park.Spec{
-			PoolID: j.PoolID, TaskID: j.TaskID, Tenant: j.Tenant, MailboxKey: j.MailboxKey, Priority: park.Priority(j.Priority),
-			Units: j.Units, Deadline: park.FromMicro(j.Deadline), Timeout: time.Duration(j.Timeout),
-			Retry:       park.Retry{MaxAttempts: j.MaxAttempts, Backoff: park.Duration(j.Backoff)},
-			SubmittedAt: park.FromMicro(j.SubmittedAt), Digest: uint64(j.Digest),
-		},
-		State: park.State{
-			Status: park.Status(j.Status), Rank: j.Rank, Attempt: j.Attempt, Strikes: j.Strikes,
-			NotBefore: park.FromMicro(j.NotBefore), Cancelled: j.Cancelled, Node: j.Node, Lease: j.Lease,
-			LeaseTTL: time.Duration(j.LeaseTTL), StartedAt: park.FromMicro(j.StartedAt), EndedAt: park.FromMicro(j.EndedAt),
-			Reason: j.Reason, Message: j.Message,
-		},
-	}
+// poolRow reads a pl_step.
+func (r *reader) poolRow() (p park.PoolRow) {
+	r.record(12)
+	r.text()
+	p.LastStep = r.text()
+	r.text()
+	p.Rev, p.MaxUnits, p.MaxQueueDepth = r.int(), r.int(), int(r.int())
+	p.State = park.PoolState(r.text())
+	p.Used, p.Queued = r.int(), int(r.int())
+	p.LastAt = park.FromMicro(r.int())
+	p.ConfiguredUnits, p.ConfiguredDepth = r.int(), int(r.int())
+	return p
+}
+
+// live reads a pl_live.
+func (r *reader) live(pool string) (j park.Record) {
+	r.length()
+	r.record(24)
+	j.PoolID = pool
+	j.TaskID, j.Tenant = r.text(), r.text()
+	j.Status = park.Status(r.text())
+	j.Priority = park.Priority(r.int())
+	j.Rank, j.Units = r.int(), r.int()
+	j.Attempt, j.Strikes = int(r.int()), int(r.int())
+	j.Cancelled = r.bool()
+	j.SubmittedAt, j.StartedAt, j.EndedAt = park.FromMicro(r.int()), park.FromMicro(r.int()), park.FromMicro(r.int())
+	j.NotBefore, j.Deadline = park.FromMicro(r.int()), park.FromMicro(r.int())
+	j.Timeout, j.LeaseTTL = time.Duration(r.int()), time.Duration(r.int())
+	j.Retry = park.Retry{MaxAttempts: int(r.int()), Backoff: park.Duration(r.int())}
+	j.Digest = uint64(r.int())
+	j.MailboxKey, j.Node, j.Lease, j.Reason, j.Message = r.text(), r.text(), r.text(), r.text(), r.text()
+	return j
+}
+
+// past reads a pl_past.
+func (r *reader) past() (j park.Record) {
+	r.length()
+	r.record(4)
+	j.TaskID, j.Tenant, j.MailboxKey = r.text(), r.text(), r.text()
+	j.Status = park.Status(r.text())
+	return j
 }

@@ -19,7 +19,7 @@ import (
 const (
 	connectTimeout = 2 * time.Second
 	// ready is how many connections are kept: to make one takes as long as a few steps.
-	ready = 3
+	ready = 2
 	// freshness is how long after its last use a connection is used again without a look at it.
 	freshness = time.Second
 	// The server's own limits are for nodes that freeze in the middle of something: a node that lives gives up before.
@@ -56,6 +56,14 @@ func parse(dsn string) (*pgxpool.Config, error) {
 		return p.IdleDuration > freshness || stirred(p.Conn.PgConn().Conn())
 	}
 	return cfg, nil
+}
+
+// aside returns the configuration of connections for what nodes tell each other all the time. Apart from it steps go
+// over the connection that the last one went over, whose session in the server has all at hand that a step needs.
+func aside(cfg *pgxpool.Config) *pgxpool.Config {
+	cfg = cfg.Copy()
+	cfg.MinConns, cfg.MaxConns = 0, 2
+	return cfg
 }
 
 // limits are settings that a connection begins with, unless the DSN has them.

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
 )
 
 // Query is a statement with arguments.
@@ -32,6 +33,7 @@ func Hot() map[string]Query {
 		"revs":        {readRevs, []any{[]string{"gpu"}}, 1},
 		"nodes":       {readNodes, nil, 1},
 		"leases":      {readLeases, []any{"gpu", []string{"t-1"}}, 1},
+		"turn":        {takeTurn, []any{"gpu", "node"}, 1},
 		"changes":     {readSince, []any{"gpu", int64(0)}, 1},
 		"old tasks":   {pruneTasks, []any{int64(0), 100}, 0},
 		"old letters": {pruneMessages, []any{int64(0), 100}, 0},
@@ -87,4 +89,10 @@ func (s *Store) Flush(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// ReadNews reads what the server says of a pool that has moved on, in the binary form of the wire.
+func ReadNews(pool string, reply []byte) (*store.Conflict, error) {
+	n, err := readNews(pool, reply)
+	return n.conflict, err
 }

@@ -7,12 +7,14 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
 const (
 	readRevs = "SELECT pool_id, rev FROM pl_pools WHERE pool_id = ANY ($1)"
+	takeTurn = "SELECT pl_turn($1, $2)"
 	beat     = "INSERT INTO pl_nodes AS n (node_id, counter) VALUES ($1, 1)" +
 		" ON CONFLICT (node_id) DO UPDATE SET counter = n.counter + 1, beat_at = now() WHERE NOT n.dead RETURNING counter"
 	readNodes = "SELECT node_id, counter FROM pl_nodes WHERE NOT dead"
@@ -35,7 +37,7 @@ const (
 // Revs implements [store.Shared].
 func (s *Store) Revs(ctx context.Context, pools []string) (revs map[string]int64, err error) {
 	err = s.do(ctx, func(ctx context.Context) error {
-		revs, err = s.numbers(ctx, readRevs, pools)
+		revs, err = numbers(ctx, s.side, readRevs, pools)
 		return err
 	})
 	if err != nil {
@@ -44,8 +46,8 @@ func (s *Store) Revs(ctx context.Context, pools []string) (revs map[string]int64
 	return revs, nil
 }
 
-func (s *Store) numbers(ctx context.Context, query string, args ...any) (map[string]int64, error) {
-	rows, err := s.pool.Query(ctx, query, args...)
+func numbers(ctx context.Context, pool *pgxpool.Pool, query string, args ...any) (map[string]int64, error) {
+	rows, err := pool.Query(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -59,10 +61,20 @@ func (s *Store) numbers(ctx context.Context, query string, args ...any) (map[str
 	return numbers, err
 }
 
+// Turn implements [store.Shared]. A step that is under way is waited for: whoever comes after it is not to ask again and
+// again.
+func (s *Store) Turn(ctx context.Context, pool, node string) (ahead int, err error) {
+	err = s.do(ctx, func(ctx context.Context) error { return s.pool.QueryRow(ctx, takeTurn, pool, node).Scan(&ahead) })
+	if err != nil {
+		return 0, fmt.Errorf("take a turn in pool %s: %w", pool, err)
+	}
+	return ahead, nil
+}
+
 // Beat implements [store.Shared].
 func (s *Store) Beat(ctx context.Context, node string) (counters map[string]int64, err error) {
 	err = s.do(ctx, func(ctx context.Context) error {
-		tag, err := s.pool.Exec(ctx, beat, node)
+		tag, err := s.side.Exec(ctx, beat, node)
 		if err != nil {
 			return err
 		}
@@ -70,7 +82,7 @@ func (s *Store) Beat(ctx context.Context, node string) (counters map[string]int6
 			counters = nil
 			return nil
 		}
-		counters, err = s.numbers(ctx, readNodes)
+		counters, err = numbers(ctx, s.side, readNodes)
 		return err
 	})
 	switch {
@@ -147,7 +159,7 @@ func (s *Store) Leases(ctx context.Context, pool string, tasks []string) (found 
 func (s *Store) Announce(ctx context.Context, pool string, rev int64) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if _, err := s.pool.Exec(ctx, announce, pool+" "+strconv.FormatInt(rev, 10)); err != nil {
+	if _, err := s.side.Exec(ctx, announce, pool+" "+strconv.FormatInt(rev, 10)); err != nil {
 		return fmt.Errorf("announce: %w", err)
 	}
 	return nil

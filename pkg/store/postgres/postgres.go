@@ -44,6 +44,7 @@ type Config struct {
 // Store is a database. It implements [store.Store] and [store.Shared].
 type Store struct {
 	pool  *pgxpool.Pool
+	side  *pgxpool.Pool // for what nodes owe each other; see aside
 	log   *slog.Logger
 	types atomic.Pointer[types] // set once the schema was found to be the right one
 	plain atomic.Bool           // the server takes no settings when a connection begins
@@ -76,6 +77,9 @@ func Open(c Config) (*Store, error) {
 		return nil
 	}
 	if s.pool, err = pgxpool.NewWithConfig(context.Background(), cfg); err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	if s.side, err = pgxpool.NewWithConfig(context.Background(), aside(cfg)); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	return s, nil
@@ -158,6 +162,7 @@ func (s *Store) do(ctx context.Context, f func(context.Context) error) error {
 		}
 		if s.unlimit(err) || readOnly(err) {
 			s.pool.Reset()
+			s.side.Reset()
 		}
 		s.log.Debug("tried again", "error", err)
 		select {
@@ -194,7 +199,7 @@ func (s *Store) call(ctx context.Context, query string, inDoubt *bool, args func
 		for i := range formats {
 			formats[i] = pgx.BinaryFormatCode
 		}
-		res := c.Conn().PgConn().ExecParams(ctx, query, values, nil, formats, nil).Read()
+		res := c.Conn().PgConn().ExecParams(ctx, query, values, nil, formats, []int16{pgx.BinaryFormatCode}).Read()
 		if res.Err != nil {
 			*inDoubt = *inDoubt && !ruledOut(res.Err) || !undone(res.Err)
 			return res.Err
@@ -253,6 +258,9 @@ func readOnly(err error) bool {
 
 // Close closes the connections. What is asked for later is refused.
 func (s *Store) Close() error {
-	s.close.Do(s.pool.Close)
+	s.close.Do(func() {
+		s.pool.Close()
+		s.side.Close()
+	})
 	return nil
 }

@@ -19,6 +19,7 @@ func RunNodes(t *testing.T, open func(testing.TB) (a, b store.Store)) {
 		"the dead commit nothing":        testDeadCommit,
 		"a step is known after others":   testKnownStep,
 		"what came since a rev":          testSince,
+		"nodes take turns":               testTurns,
 		"leases that were kept":          testKeptLeases,
 		"hints reach whoever listens":    testHints,
 		"two burials of one node":        testTwoBurials,
@@ -230,4 +231,47 @@ func testHints(t *testing.T, a, b store.Shared, _ store.Store) {
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Fatalf("ended by %v", err)
 	}
+}
+
+// testTurns has three nodes stand in line: by a conflict, by asking, and by asking again.
+func testTurns(t *testing.T, a, b store.Shared, sb store.Store) {
+	sa := a.(store.Store)
+	for _, node := range []string{"a", "b", "c"} {
+		beat(t, a, node)
+	}
+	same(t, "before there is a pool", got(a.Turn(t.Context(), "gpu", "a"))(t), 0)
+	f := NewFeed("gpu")
+	// next has a node store a step in its turn, or out of it, and returns how many others wait.
+	next := func(s store.Store, node string) int {
+		t.Helper()
+		f.Submit(nil)
+		step := f.Next()
+		step.Node = node
+		commit(t, s, step)
+		return step.Waiting
+	}
+	if n := next(sa, "a"); n > 1 { // "a" may have been noted before there was a pool
+		t.Fatalf("%d others wait", n)
+	}
+	same(t, "nobody waits", next(sa, "a"), 0)
+	r := newReplica(t, sb, "gpu")
+	next(sa, "a")
+	late := r.step("gpu", "late")
+	late.Node = "b"
+	same(t, "before b", wantConflict(t, sb.Commit(t.Context(), late)).Ahead, 0)
+	late.Node, late.ID = "c", "later"
+	same(t, "before c", wantConflict(t, sa.Commit(t.Context(), late)).Ahead, 1)
+	same(t, "before a", got(a.Turn(t.Context(), "gpu", "a"))(t), 2)
+	same(t, "before b, who asks", got(b.Turn(t.Context(), "gpu", "b"))(t), 0)
+	same(t, "before c, who asks", got(b.Turn(t.Context(), "gpu", "c"))(t), 1)
+
+	same(t, "after b's turn", next(sb, "b"), 2)
+	same(t, "before c, now", got(a.Turn(t.Context(), "gpu", "c"))(t), 0)
+	same(t, "before b, again", got(b.Turn(t.Context(), "gpu", "b"))(t), 2)
+	same(t, "after a, who did not wait for c", next(sa, "a"), 1)
+	same(t, "before c, who is late", got(a.Turn(t.Context(), "gpu", "c"))(t), 1)
+	same(t, "before b, at last", got(b.Turn(t.Context(), "gpu", "b"))(t), 0)
+	same(t, "another pool", got(b.Turn(t.Context(), "cpu", "b"))(t), 0)
+	same(t, "after one who stood in no line", next(sa, ""), 2)
+	wantState(t, sb, f)
 }
