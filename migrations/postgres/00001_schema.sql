@@ -184,15 +184,10 @@ CREATE TYPE pl_event AS (
     pool_id text, rev bigint, ord bigint, at bigint, action text, task_id text, tenant text, units bigint, attempt bigint,
     node text, detail bytea
 );
--- What a node is told of a pool that has moved on: what of its tasks is live, and who waits for those that have ended.
-CREATE TYPE pl_live AS (
-    task_id text, tenant text, status text, priority bigint, rank bigint, units bigint, attempt bigint, strikes bigint,
-    cancelled boolean, submitted_at bigint, started_at bigint, ended_at bigint, not_before bigint, deadline bigint,
-    timeout bigint, lease_ttl bigint, max_attempts bigint, backoff bigint, digest bigint, mailbox_key text, node text,
-    lease text, reason text, message text
-);
-CREATE TYPE pl_past AS (task_id text, tenant text, mailbox_key text, status text);
-CREATE TYPE pl_news AS (answer text, waits bigint, pool pl_step, live pl_live[], past pl_past[]);
+-- What a node is told of a pool that has moved on: the numbers and the words of its tasks that are live, and who waits
+-- for those that have ended, a row for each task. Not as composite types: to send each field of one the server takes a
+-- kilobyte, which it gives back only when all are sent.
+CREATE TYPE pl_news AS (answer text, waits bigint, pool pl_step, numbers bigint[], words text[], past text[]);
 CREATE TYPE pl_parcel AS (dest text, attempts bigint, since bigint, body bytea, payload bytea);
 
 -- What is added to a transaction's id.
@@ -285,11 +280,11 @@ BEGIN
         n.answer := 'reload';
         RETURN n;
     END IF;
-    SELECT array_agg(ROW(task_id, tenant, status, priority, rank, units, attempt, strikes, cancelled, submitted_at, started_at,
-            ended_at, not_before, deadline, timeout, lease_ttl, max_attempts, backoff, digest, mailbox_key, node, lease, reason,
-            message)::pl_live) FILTER (WHERE status IN ('queued', 'running')),
-        array_agg(ROW(task_id, tenant, mailbox_key, status)::pl_past) FILTER (WHERE status NOT IN ('queued', 'running'))
-    INTO n.live, n.past FROM (
+    SELECT array_agg(ARRAY[priority, rank, units, attempt, strikes, cancelled::int, submitted_at, started_at, ended_at,
+            not_before, deadline, timeout, lease_ttl, max_attempts, backoff, digest]) FILTER (WHERE status IN ('queued', 'running')),
+        array_agg(ARRAY[task_id, tenant, status, mailbox_key, node, lease, reason, message]) FILTER (WHERE status IN ('queued', 'running')),
+        array_agg(ARRAY[task_id, tenant, mailbox_key, status]) FILTER (WHERE status NOT IN ('queued', 'running'))
+    INTO n.numbers, n.words, n.past FROM (
         SELECT found.* FROM (
             SELECT DISTINCT t FROM pl_steps s, unnest(s.tasks) AS t WHERE s.pool_id = pool AND s.rev > since
         ) AS touched, LATERAL (
@@ -431,7 +426,7 @@ END $$;
 
 -- +goose Down
 DROP FUNCTION pl_commit, pl_turn, pl_relay, pl_changes, pl_append, pl_deliver, pl_horizon, pl_final, pl_number;
-DROP TYPE pl_news, pl_live, pl_past, pl_step, pl_job, pl_change, pl_message, pl_event, pl_parcel;
+DROP TYPE pl_news, pl_step, pl_job, pl_change, pl_message, pl_event, pl_parcel;
 DROP FUNCTION pl_rebase;
 DROP TABLE pl_base, pl_nodes, pl_leases, pl_outbox, pl_audit_segments, pl_audit_events, pl_mailbox_messages, pl_queue_jobs, pl_steps, pl_pools;
 DROP FUNCTION pl_guard_capacity;

@@ -16,23 +16,35 @@ type news struct {
 	conflict *store.Conflict
 }
 
+// What pl_news has of a task: numbers and words of a live one, words of one that has ended.
+const (
+	numbersOfLive = 16
+	wordsOfLive   = 8
+	wordsOfPast   = 4
+)
+
 // readNews reads a pl_news of a pool. Its error is a [store.ErrDead] where the node is.
 func readNews(pool string, reply []byte) (n news, err error) {
 	r := reader{buf: reply}
-	n.conflict = &store.Conflict{}
-	r.record(5)
+	c := &store.Conflict{}
+	r.record(6)
 	answer := r.text()
-	n.waits = int(r.int())
+	n.waits, n.conflict = int(r.int()), c
 	if r.field() >= 0 {
-		n.conflict.Row = r.poolRow()
+		c.Row = r.poolRow()
 	}
-	c := n.conflict
-	live := r.array()
-	c.Changed = make([]park.Record, live)
+	c.Changed = make([]park.Record, r.table(numbersOfLive))
 	for i := range c.Changed {
-		c.Changed[i] = r.live(pool)
+		c.Changed[i].PoolID = pool
+		r.numbers(&c.Changed[i])
 	}
-	past := r.array()
+	if r.table(wordsOfLive) != len(c.Changed) {
+		r.fail()
+	}
+	for i := range c.Changed {
+		r.words(&c.Changed[i])
+	}
+	past := r.table(wordsOfPast)
 	c.Changed = slices.Grow(c.Changed, past)
 	for range past {
 		c.Changed = append(c.Changed, r.past())
@@ -61,31 +73,24 @@ func (r *reader) poolRow() (p park.PoolRow) {
 	return p
 }
 
-// live reads a pl_live.
-func (r *reader) live(pool string) (j park.Record) {
-	r.length()
-	r.record(24)
-	j.PoolID = pool
-	j.TaskID, j.Tenant = r.text(), r.text()
-	j.Status = park.Status(r.text())
-	j.Priority = park.Priority(r.int())
-	j.Rank, j.Units = r.int(), r.int()
-	j.Attempt, j.Strikes = int(r.int()), int(r.int())
-	j.Cancelled = r.bool()
-	j.SubmittedAt, j.StartedAt, j.EndedAt = park.FromMicro(r.int()), park.FromMicro(r.int()), park.FromMicro(r.int())
-	j.NotBefore, j.Deadline = park.FromMicro(r.int()), park.FromMicro(r.int())
-	j.Timeout, j.LeaseTTL = time.Duration(r.int()), time.Duration(r.int())
-	j.Retry = park.Retry{MaxAttempts: int(r.int()), Backoff: park.Duration(r.int())}
-	j.Digest = uint64(r.int())
-	j.MailboxKey, j.Node, j.Lease, j.Reason, j.Message = r.text(), r.text(), r.text(), r.text(), r.text()
-	return j
+func (r *reader) numbers(j *park.Record) {
+	j.Priority = park.Priority(r.number())
+	j.Rank, j.Units = r.number(), r.number()
+	j.Attempt, j.Strikes = int(r.number()), int(r.number())
+	j.Cancelled = r.number() != 0
+	j.SubmittedAt, j.StartedAt, j.EndedAt = park.FromMicro(r.number()), park.FromMicro(r.number()), park.FromMicro(r.number())
+	j.NotBefore, j.Deadline = park.FromMicro(r.number()), park.FromMicro(r.number())
+	j.Timeout, j.LeaseTTL = time.Duration(r.number()), time.Duration(r.number())
+	j.Retry = park.Retry{MaxAttempts: int(r.number()), Backoff: park.Duration(r.number())}
+	j.Digest = uint64(r.number())
 }
 
-// past reads a pl_past.
+func (r *reader) words(j *park.Record) {
+	j.TaskID, j.Tenant, j.Status, j.MailboxKey = r.word(), r.word(), park.Status(r.word()), r.word()
+	j.Node, j.Lease, j.Reason, j.Message = r.word(), r.word(), r.word(), r.word()
+}
+
 func (r *reader) past() (j park.Record) {
-	r.length()
-	r.record(4)
-	j.TaskID, j.Tenant, j.MailboxKey = r.text(), r.text(), r.text()
-	j.Status = park.Status(r.text())
+	j.TaskID, j.Tenant, j.MailboxKey, j.Status = r.word(), r.word(), r.word(), park.Status(r.word())
 	return j
 }

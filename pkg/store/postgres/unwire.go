@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// reader reads values of composite types in the binary format of the wire, field by field: the other direction of rows.
+// reader reads a value of a composite type in the binary format of the wire, field by field: the other direction of rows.
 // After an error all that it reads is nothing.
 type reader struct {
 	buf []byte
@@ -52,29 +52,27 @@ func (r *reader) length() int {
 	return n
 }
 
-// array begins a field that is an array and returns how many elements follow, each after its length.
-func (r *reader) array() int {
+// table begins a field that is an array of two dimensions, or NULL, and returns how many rows of the given width follow.
+func (r *reader) table(width int) int {
 	if r.field() < 0 {
 		return 0
 	}
 	dims := r.uint32()
 	r.uint32() // whether there are NULLs
 	r.uint32() // the type
-	if dims == 0 {
-		return 0
-	}
-	n := r.uint32()
-	r.uint32() // the index of the first
-	if dims > 1 || int(n) > len(r.buf) {
+	n := int(r.uint32())
+	r.uint32() // the index of the first row
+	columns := int(r.uint32())
+	r.uint32() // and of the first column
+	if dims != 2 || columns != width || n > len(r.buf) {
 		r.fail()
 		return 0
 	}
-	return int(n)
+	return n
 }
 
-// bytes reads a field, nil for NULL. It is the reader's own.
-func (r *reader) bytes() []byte {
-	n := r.field()
+// take returns the next n bytes, nil for a negative n. They are the reader's own.
+func (r *reader) take(n int) []byte {
 	if n < 0 {
 		return nil
 	}
@@ -83,16 +81,7 @@ func (r *reader) bytes() []byte {
 	return v
 }
 
-func (r *reader) text() string { return string(r.bytes()) }
-
-func (r *reader) bool() bool {
-	v := r.bytes()
-	return len(v) == 1 && v[0] == 1
-}
-
-// int reads a bigint, 0 for NULL.
-func (r *reader) int() int64 {
-	v := r.bytes()
+func (r *reader) bigint(v []byte) int64 {
 	switch len(v) {
 	case 8:
 		return int64(binary.BigEndian.Uint64(v))
@@ -102,3 +91,9 @@ func (r *reader) int() int64 {
 	}
 	return 0
 }
+
+// text reads a field, "" for NULL, and int one that is a bigint, 0 for NULL; word and number read elements of an array.
+func (r *reader) text() string  { return string(r.take(r.field())) }
+func (r *reader) int() int64    { return r.bigint(r.take(r.field())) }
+func (r *reader) word() string  { return string(r.take(r.length())) }
+func (r *reader) number() int64 { return r.bigint(r.take(r.length())) }
