@@ -74,14 +74,24 @@ CREATE TABLE pl_queue_jobs (
     command      bytea, -- a JSON array
     result       bytea, -- JSON, to the byte as it came
     payload      bytea, -- the same
+    -- The status, but for what most tasks are. Nothing else that changes from a start to a completion is in an index, so that
+    -- the row changes in its page and no index learns of it.
+    odd          text    GENERATED ALWAYS AS (CASE WHEN status NOT IN ('running', 'completed') THEN status END) STORED,
     PRIMARY KEY (task_id, pool_id)
-);
+) WITH (fillfactor = 50); -- room in the page for each row's second version
 CREATE UNIQUE INDEX pl_queue_jobs_pool ON pl_queue_jobs (pool_id, seq);
-CREATE INDEX pl_queue_jobs_status ON pl_queue_jobs (pool_id, status, seq) WHERE status <> 'completed';
 CREATE INDEX pl_queue_jobs_tenant ON pl_queue_jobs (pool_id, tenant, seq);
-CREATE INDEX pl_queue_jobs_priority ON pl_queue_jobs (pool_id, priority DESC, rank) WHERE status = 'queued';
-CREATE INDEX pl_queue_jobs_deadline ON pl_queue_jobs (deadline) WHERE status = 'queued' AND deadline <> 0;
-CREATE INDEX pl_queue_jobs_ended ON pl_queue_jobs (ended_at) WHERE status NOT IN ('queued', 'running');
+CREATE INDEX pl_queue_jobs_odd ON pl_queue_jobs (pool_id, odd, seq) WHERE odd IS NOT NULL;
+CREATE INDEX pl_queue_jobs_priority ON pl_queue_jobs (pool_id, priority DESC, rank) WHERE odd = 'queued';
+CREATE INDEX pl_queue_jobs_deadline ON pl_queue_jobs (deadline) WHERE odd = 'queued' AND deadline <> 0;
+
+-- How many of the tasks that one transaction added are live, where any is: the way to the live ones among all.
+CREATE TABLE pl_batches (
+    pool_id text   NOT NULL,
+    batch   bigint NOT NULL, -- their seq >> 24
+    live    bigint NOT NULL CHECK (live > 0),
+    PRIMARY KEY (pool_id, batch)
+) WITH (fillfactor = 50);
 
 CREATE TABLE pl_mailbox_messages (
     seq         bigint  PRIMARY KEY, -- the message's id: never given twice
@@ -114,12 +124,16 @@ CREATE TABLE pl_audit_events (
     attempt bigint NOT NULL,
     node    text   NOT NULL,
     detail  bytea, -- a JSON object
+    lead    smallint NOT NULL DEFAULT 7, -- bits: what it leads in its block
     PRIMARY KEY (pool_id, rev, ord)
 );
-CREATE UNIQUE INDEX pl_audit_events_seq ON pl_audit_events (seq);
-CREATE INDEX pl_audit_events_task ON pl_audit_events (task_id, seq);
-CREATE INDEX pl_audit_events_tenant ON pl_audit_events (tenant, seq);
-CREATE INDEX pl_audit_events_action ON pl_audit_events (action, seq) WHERE action NOT IN ('submit', 'enqueue', 'start', 'complete');
+-- The events of a step are in blocks of 64, by ord, and those of a block are numbered in a row. Only its first event (bit 1), the
+-- first of each tenant (2) and of each task (4) are in an index of their own; the others of the tenant or task follow them
+-- in the primary key. An event that came from another store leads itself in all of them. Who goes takes the last of a block first.
+CREATE INDEX pl_audit_events_seq ON pl_audit_events (seq) WHERE lead & 1 <> 0;
+CREATE INDEX pl_audit_events_tenant ON pl_audit_events (tenant, seq, pool_id) WHERE lead & 2 <> 0;
+CREATE INDEX pl_audit_events_task ON pl_audit_events (task_id, seq) WHERE lead & 4 <> 0;
+CREATE INDEX pl_audit_events_action ON pl_audit_events (action, seq, tenant, pool_id) WHERE action NOT IN ('submit', 'enqueue', 'start', 'complete');
 
 -- The times of events between two seqs, both included: an index by time of a few rows for millions of events.
 -- What was written after the last segment is in none yet.
@@ -164,7 +178,7 @@ CREATE TABLE pl_nodes (
 -- What a step is made of, in the order in which parkd writes the fields.
 CREATE TYPE pl_step AS (
     pool_id text, step_id text, node text, rev bigint, max_units bigint, max_queue_depth bigint, state text, used bigint,
-    queued bigint, last_at bigint, configured_units bigint, configured_depth bigint
+    queued bigint, last_at bigint, configured_units bigint, configured_depth bigint, live bigint -- jobs among the new ones
 );
 CREATE TYPE pl_job AS (
     task_id text, tenant text, status text, priority bigint, rank bigint, units bigint, attempt bigint, strikes bigint,
@@ -182,7 +196,7 @@ CREATE TYPE pl_message AS (
 );
 CREATE TYPE pl_event AS (
     pool_id text, rev bigint, ord bigint, at bigint, action text, task_id text, tenant text, units bigint, attempt bigint,
-    node text, detail bytea
+    node text, detail bytea, lead bigint
 );
 -- What a node is told of a pool that has moved on: the numbers and the words of its tasks that are live, and who waits
 -- for those that have ended, a row for each task. Not as composite types: to send each field of one the server takes a
@@ -208,7 +222,7 @@ CREATE FUNCTION pl_final() RETURNS bigint LANGUAGE sql STABLE AS
 CREATE FUNCTION pl_rebase() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     top  bigint := greatest((SELECT max(seq) FROM pl_mailbox_messages),
-        (SELECT max(seq) FROM pl_audit_events), (SELECT max(last_seq) FROM pl_audit_segments), (SELECT max(parcel_id) FROM pl_outbox), 0) >> 24;
+        (SELECT max(seq) FROM pl_audit_events WHERE lead & 1 <> 0), (SELECT max(last_seq) FROM pl_audit_segments), (SELECT max(parcel_id) FROM pl_outbox), 0) >> 24;
 BEGIN
     UPDATE pl_base SET base = top + 1 - pg_snapshot_xmin(pg_current_snapshot())::text::bigint
     WHERE base + pg_snapshot_xmax(pg_current_snapshot())::text::bigint <= top;
@@ -249,9 +263,9 @@ CREATE FUNCTION pl_deliver(start bigint, messages pl_message[]) RETURNS void LAN
     ORDER BY n ON CONFLICT (pool_id, task_id) DO NOTHING
 $$;
 CREATE FUNCTION pl_append(start bigint, events pl_event[]) RETURNS void LANGUAGE sql AS $$
-    INSERT INTO pl_audit_events (seq, pool_id, rev, ord, at, action, task_id, tenant, units, attempt, node, detail)
-    SELECT start + n, e.pool_id, e.rev, e.ord, e.at, e.action, e.task_id, e.tenant, e.units, e.attempt, e.node, e.detail
-    FROM unnest(events) WITH ORDINALITY AS e (pool_id, rev, ord, at, action, task_id, tenant, units, attempt, node, detail, n)
+    INSERT INTO pl_audit_events (seq, pool_id, rev, ord, at, action, task_id, tenant, units, attempt, node, detail, lead)
+    SELECT start + n, e.pool_id, e.rev, e.ord, e.at, e.action, e.task_id, e.tenant, e.units, e.attempt, e.node, e.detail, e.lead
+    FROM unnest(events) WITH ORDINALITY AS e (pool_id, rev, ord, at, action, task_id, tenant, units, attempt, node, detail, lead, n)
     ORDER BY n ON CONFLICT (pool_id, rev, ord) DO NOTHING
 $$;
 
@@ -380,16 +394,28 @@ BEGIN
             submitted_at, started_at, ended_at, not_before, deadline, timeout, lease_ttl, max_attempts, backoff, digest,
             mailbox_key, node, lease, reason, message, work_dir, command, result, payload, n);
     END IF;
+    IF s.live > 0 THEN
+        INSERT INTO pl_batches VALUES (s.pool_id, start >> 24, s.live);
+    END IF;
     IF cardinality(changes) > 0 THEN
-        UPDATE pl_queue_jobs j SET status = c.status, rank = c.rank, attempt = c.attempt, strikes = c.strikes,
-            cancelled = c.cancelled, started_at = c.started_at, ended_at = c.ended_at, not_before = c.not_before,
-            lease_ttl = c.lease_ttl, node = c.node, lease = c.lease, reason = c.reason, message = c.message, result = c.result
-        -- A plan made while the table is empty is kept for long, so it may look for each task by the primary key alone: no
-        -- other index must suit, nor may it go through the table and look for each row among the changes. The same above.
-        FROM unnest(changes) AS c, LATERAL (
-            SELECT k.ctid AS place FROM pl_queue_jobs k WHERE k.task_id = c.task_id AND k.pool_id || '' = s.pool_id OFFSET 0) AS found
-        WHERE j.ctid = found.place;
-        GET DIAGNOSTICS changed = ROW_COUNT;
+        WITH done AS (
+            UPDATE pl_queue_jobs j SET status = c.status, rank = c.rank, attempt = c.attempt, strikes = c.strikes,
+                cancelled = c.cancelled, started_at = c.started_at, ended_at = c.ended_at, not_before = c.not_before,
+                lease_ttl = c.lease_ttl, node = c.node, lease = c.lease, reason = c.reason, message = c.message, result = c.result
+            -- A plan made while the table is empty is kept for long, so it may look for each task by the primary key alone: no
+            -- other index must suit, nor may it go through the table and look for each row among the changes. The same above.
+            FROM unnest(changes) AS c, LATERAL (
+                SELECT k.ctid AS place, k.seq >> 24 AS batch, k.status AS was FROM pl_queue_jobs k
+                WHERE k.task_id = c.task_id AND k.pool_id || '' = s.pool_id OFFSET 0) AS found
+            WHERE j.ctid = found.place
+            RETURNING batch, (was IN ('queued', 'running'))::int - (c.status IN ('queued', 'running'))::int AS ended),
+        less AS MATERIALIZED (SELECT batch, sum(ended) AS ended FROM done GROUP BY batch),
+        gone AS (
+            DELETE FROM pl_batches b USING less l WHERE b.pool_id = s.pool_id AND b.batch = l.batch AND b.live = l.ended),
+        fewer AS (
+            UPDATE pl_batches b SET live = b.live - l.ended FROM less l
+            WHERE b.pool_id = s.pool_id AND b.batch = l.batch AND b.live <> l.ended AND l.ended <> 0)
+        SELECT count(*) INTO changed FROM done;
         IF changed <> cardinality(changes) THEN
             RAISE EXCEPTION 'a step of pool % changes % tasks, but there are % of them', s.pool_id, cardinality(changes), changed;
         END IF;
@@ -403,9 +429,9 @@ BEGIN
     END IF;
     -- A step's events are there already only if the step is, and that was seen above.
     IF cardinality(events) > 0 THEN
-        INSERT INTO pl_audit_events (seq, pool_id, rev, ord, at, action, task_id, tenant, units, attempt, node, detail)
-        SELECT start + n, e.pool_id, e.rev, e.ord, e.at, e.action, e.task_id, e.tenant, e.units, e.attempt, e.node, e.detail
-        FROM unnest(events) WITH ORDINALITY AS e (pool_id, rev, ord, at, action, task_id, tenant, units, attempt, node, detail, n);
+        INSERT INTO pl_audit_events (seq, pool_id, rev, ord, at, action, task_id, tenant, units, attempt, node, detail, lead)
+        SELECT start + n, e.pool_id, e.rev, e.ord, e.at, e.action, e.task_id, e.tenant, e.units, e.attempt, e.node, e.detail, e.lead
+        FROM unnest(events) WITH ORDINALITY AS e (pool_id, rev, ord, at, action, task_id, tenant, units, attempt, node, detail, lead, n);
     END IF;
     IF cardinality(parcels) > 0 THEN
         INSERT INTO pl_outbox (parcel_id, dest, due, attempts, since, body, payload)
@@ -428,5 +454,5 @@ END $$;
 DROP FUNCTION pl_commit, pl_turn, pl_relay, pl_changes, pl_append, pl_deliver, pl_horizon, pl_final, pl_number;
 DROP TYPE pl_news, pl_step, pl_job, pl_change, pl_message, pl_event, pl_parcel;
 DROP FUNCTION pl_rebase;
-DROP TABLE pl_base, pl_nodes, pl_leases, pl_outbox, pl_audit_segments, pl_audit_events, pl_mailbox_messages, pl_queue_jobs, pl_steps, pl_pools;
+DROP TABLE pl_base, pl_nodes, pl_leases, pl_outbox, pl_audit_segments, pl_audit_events, pl_mailbox_messages, pl_batches, pl_queue_jobs, pl_steps, pl_pools;
 DROP FUNCTION pl_guard_capacity;

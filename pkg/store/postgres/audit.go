@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -15,15 +16,18 @@ const (
 	appendEvents = "SELECT pl_relay('{}', $1::pl_event[])"
 	eventFields  = "seq, pl_final(), pool_id, rev, ord, at, action, task_id, tenant, units, attempt, node, detail"
 	seqOfEvent   = "SELECT seq FROM pl_audit_events WHERE pool_id = $1 AND rev = $2 AND ord = $3"
-	lastEvent    = "SELECT pool_id, rev, ord FROM pl_audit_events WHERE seq < pl_final() ORDER BY seq DESC LIMIT 1"
 )
+
+// lastEvent is the last of the block that was written last.
+var lastEvent = "SELECT e.pool_id, e.rev, e.ord FROM (" + led + isLead(leadBlock) +
+	" AND seq < pl_final() ORDER BY seq DESC LIMIT 1) AS l, " + followers(leadBlock, "pool_id, rev, ord", "", "ORDER BY ord DESC LIMIT 1")
 
 // Append implements [store.Audit].
 func (s *Store) Append(ctx context.Context, events []park.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	_, err := s.call(ctx, appendEvents, new(bool), func(t *types) ([][]byte, error) { return [][]byte{t.events(events)}, nil })
+	_, err := s.call(ctx, appendEvents, new(bool), func(t *types) ([][]byte, error) { return [][]byte{t.events(events, nil)}, nil })
 	if err != nil {
 		return fmt.Errorf("append %d events: %w", len(events), err)
 	}
@@ -99,7 +103,52 @@ func bySteps(q park.AuditQuery) bool {
 }
 
 func eventsQuery(q park.AuditQuery, r reach, below int64) (string, []any) {
-	w := where{}
+	var w where
+	switch {
+	case bySteps(q):
+		w.events(q)
+		r.narrow(&w, below)
+		w.times(q)
+		return "SELECT " + eventFields + " FROM pl_audit_events" + w.clause() + " ORDER BY pool_id, rev, ord LIMIT " + w.arg(q.Limit), w.args
+	case q.Action != "" && !common(q.Action) && q.TaskID == "":
+		w.events(q)
+		w.terms = append(w.terms, rareActions)
+		r.narrow(&w, below)
+		w.times(q)
+		return "SELECT " + eventFields + " FROM pl_audit_events" + w.clause() + " ORDER BY seq LIMIT " + w.arg(q.Limit), w.args
+	}
+	return ledQuery(q, r, below)
+}
+
+// ledQuery finds events behind those that lead them. What leads may come before the reach, by less than a block.
+func ledQuery(q park.AuditQuery, r reach, below int64) (string, []any) {
+	bit := leadBlock
+	switch {
+	case q.TaskID != "":
+		bit = leadTask
+	case q.Tenant != "":
+		bit = leadTenant
+	}
+	l := where{terms: []string{isLead(bit)}}
+	all := q
+	all.Action = "" // the others of a block may have another
+	l.events(all)
+	early := r
+	if early.from != 0 {
+		early.from -= blockSize - 1
+	}
+	early.narrow(&l, below)
+	l.times(q)
+	e := where{args: l.args}
+	e.events(q)
+	r.narrow(&e, below)
+	and := strings.Join(append([]string{""}, e.terms...), " AND ")
+	return "SELECT " + eventFields + " FROM (" + led + strings.Join(l.terms, " AND ") + ") AS l, " +
+		followers(bit, "*", and, "OFFSET 0") + " ORDER BY l.s, ord LIMIT " + e.arg(q.Limit), e.args
+}
+
+// events adds what a query asks for but for its times.
+func (w *where) events(q park.AuditQuery) {
 	switch {
 	case q.PoolID != "" && q.TaskID != "":
 		w.add("pool_id || '' = ", q.PoolID) // a task's events are few, a pool's are not
@@ -114,22 +163,16 @@ func eventsQuery(q park.AuditQuery, r reach, below int64) (string, []any) {
 	}
 	if q.Action != "" {
 		w.add("action = ", string(q.Action))
-		if !common(q.Action) {
-			w.terms = append(w.terms, rareActions)
-		}
 	}
-	r.narrow(&w, below)
+}
+
+func (w *where) times(q park.AuditQuery) {
 	if !q.Since.IsZero() {
 		w.add("at >= ", q.Since.Micro())
 	}
 	if !q.Until.IsZero() {
 		w.add("at < ", q.Until.Micro())
 	}
-	order := "seq"
-	if bySteps(q) {
-		order = "pool_id, rev, ord"
-	}
-	return "SELECT " + eventFields + " FROM pl_audit_events" + w.clause() + " ORDER BY " + order + " LIMIT " + w.arg(q.Limit), w.args
 }
 
 // rareActions is the condition of an index.

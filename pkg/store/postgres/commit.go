@@ -27,7 +27,7 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 	reply, err := s.call(ctx, commitStep, &step.InDoubt, func(t *types) ([][]byte, error) {
 		parcels, err := t.parcels(step.Outbox)
 		return [][]byte{
-			t.step(step), t.jobs(step.Inserts), t.changes(step.Updates), t.messages(step.Messages), t.events(step.Events), parcels,
+			t.step(step), t.jobs(step.Inserts), t.changes(step.Updates), t.messages(step.Messages), t.events(step.Events, leads(step.PoolID, step.Row.Rev, step.Events)), parcels,
 		}, err
 	})
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.ConstraintName == "pl_queue_jobs_pkey" {
@@ -72,7 +72,7 @@ func (s *Store) Since(ctx context.Context, pool string, rev int64) (*store.Confl
 }
 
 func (t *types) step(s *store.Step) []byte {
-	w := newRows(t.oid["pl_step"], 12, 1)
+	w := newRows(t.oid["pl_step"], 13, 1)
 	r := &s.Row
 	w.next()
 	w.text(s.PoolID)
@@ -87,7 +87,17 @@ func (t *types) step(s *store.Step) []byte {
 	w.int(r.LastAt.Micro())
 	w.int(r.ConfiguredUnits)
 	w.int(int64(r.ConfiguredDepth))
+	w.int(live(s.Inserts))
 	return w.record()
+}
+
+func live(records []park.Record) (n int64) {
+	for i := range records {
+		if !records[i].Status.Ended() {
+			n++
+		}
+	}
+	return n
 }
 
 func (t *types) jobs(records []park.Record) []byte {
@@ -174,8 +184,9 @@ func (t *types) messages(messages []park.Message) []byte {
 	return w.array()
 }
 
-func (t *types) events(events []park.Event) []byte {
-	w := newRows(t.oid["pl_event"], 11, len(events))
+// events writes events with what they lead, or all as leads where that is nil.
+func (t *types) events(events []park.Event, leads []uint8) []byte {
+	w := newRows(t.oid["pl_event"], 12, len(events))
 	for i := range events {
 		e := &events[i]
 		w.next()
@@ -190,6 +201,11 @@ func (t *types) events(events []park.Event) []byte {
 		w.int(int64(e.Attempt))
 		w.text(e.Node)
 		w.bytes(e.Detail)
+		if leads != nil {
+			w.int(int64(leads[i]))
+		} else {
+			w.int(leadAll)
+		}
 	}
 	return w.array()
 }

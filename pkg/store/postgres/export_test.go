@@ -35,13 +35,13 @@ func Hot() map[string]Query {
 		"leases":      {readLeases, []any{"gpu", []string{"t-1"}}, 1},
 		"turn":        {takeTurn, []any{"gpu", "node"}, 1},
 		"changes":     {readSince, []any{"gpu", int64(0)}, 1},
-		"old tasks":   {pruneTasks, []any{int64(0), 100}, 0},
+		"old tasks":   {pruneTasks, []any{"gpu", int64(0), stretch, int64(0), 100}, 1},
 		"old letters": {pruneMessages, []any{int64(0), 100}, 0},
 		"old events":  {pruneEvents, []any{int64(0), 100}, 0},
 	}
 	for name, q := range map[string]park.TaskQuery{
 		"list": {}, "list queued": {Status: park.Queued}, "list failed": {Status: park.Failed},
-		"list completed": {Status: park.Completed}, "list of a tenant": {Tenant: "acme"}, "list on": {Cursor: "400"},
+		"list completed": {Status: park.Completed}, "list running": {Status: park.Running}, "list of a tenant": {Tenant: "acme"}, "list on": {Cursor: "400"},
 	} {
 		q.Limit = 50
 		sql, args, _ := listQuery("gpu", q)
@@ -50,6 +50,8 @@ func Hot() map[string]Query {
 	for name, q := range map[string]park.AuditQuery{
 		"audit": {}, "audit of a task": {TaskID: "t-7"}, "audit of a pool": {PoolID: "gpu"}, "audit of a tenant": {Tenant: "acme"},
 		"rejections": {Action: park.ActReject}, "audit of a task and pool": {TaskID: "t-7", PoolID: "gpu"},
+		"audit of a tenant and pool": {Tenant: "acme", PoolID: "gpu"}, "ends of a tenant": {Tenant: "acme", Action: park.ActComplete},
+		"failures of a tenant and pool": {Tenant: "acme", PoolID: "gpu", Action: park.ActFail},
 	} {
 		q.Limit = 100
 		sql, args := eventsQuery(q, reach{}, math.MaxInt64)

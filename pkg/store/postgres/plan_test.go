@@ -12,16 +12,17 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
-// fill makes a past of n tasks in pool gpu, all but a hundred of them ended, with two events and a message each.
+// fill makes a past of n tasks in pool gpu, which came by 64, all but one of ten thousand ended, with two events and a message each.
 const fill = `
 WITH n AS (SELECT i FROM generate_series(1, $1::bigint) i)
-, jobs AS (INSERT INTO pl_queue_jobs SELECT i, 'gpu', 't-' || i, CASE WHEN i % 10 = 0 THEN 'acme' ELSE 'other' END,
+, jobs AS (INSERT INTO pl_queue_jobs SELECT (i / 64 << 24) + i % 64, 'gpu', 't-' || i, CASE WHEN i % 10 = 0 THEN 'acme' ELSE 'other' END,
     CASE WHEN i % 10000 = 0 THEN 'queued' WHEN i % 100 = 1 THEN 'failed' ELSE 'completed' END, 0, i, 1, 1, 0, false,
     i * 1000, i * 1000, i * 1000, 0, 0, 0, 0, 0, 0, 0, 'alice', 'node', '', '', '', '' FROM n)
+, live AS (INSERT INTO pl_batches SELECT 'gpu', i / 64, 1 FROM n WHERE i % 10000 = 0)
 , mail AS (INSERT INTO pl_mailbox_messages SELECT i, 'acme', CASE WHEN i % 10 = 0 THEN 'alice' ELSE 'bob' END, 'gpu', 't-' || i,
     'completed', '', '', 1, i * 1000, false, '1' FROM n)
 INSERT INTO pl_audit_events SELECT i * 2 + o, 'gpu', i, o, i * 1000, CASE o WHEN 0 THEN 'start' ELSE 'complete' END, 't-' || i,
-    CASE WHEN i % 10 = 0 THEN 'acme' ELSE 'other' END, 1, 1, 'node' FROM n, generate_series(0, 1) o`
+    CASE WHEN i % 10 = 0 THEN 'acme' ELSE 'other' END, 1, 1, 'node', NULL, CASE o WHEN 0 THEN 7 ELSE 0 END FROM n, generate_series(0, 1) o`
 
 // TestCostDoesNotGrow counts the pages that each statement touches, in an empty database and after a past of a thousand
 // and of a million tasks: with the statistics of the emptiness, as they are before anyone has gathered others, and with

@@ -48,6 +48,7 @@ type Store struct {
 	log   *slog.Logger
 	types atomic.Pointer[types] // set once the schema was found to be the right one
 	plain atomic.Bool           // the server takes no settings when a connection begins
+	stops stops
 	close sync.Once
 
 	enter  sync.Mutex // held while the schema is looked at

@@ -3,38 +3,126 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
 const (
-	pruneTasks = "DELETE FROM pl_queue_jobs WHERE ctid = ANY (ARRAY(SELECT ctid FROM pl_queue_jobs" +
-		" WHERE ended_at < $1 AND status NOT IN ('queued', 'running') ORDER BY ended_at LIMIT $2 FOR UPDATE SKIP LOCKED))"
+	// A stretch of a pool's tasks, in the order in which they came: none that is young ended long ago.
+	pruneTasks = "WITH stretch AS MATERIALIZED (SELECT ctid AS place, seq, submitted_at, ended_at, status FROM pl_queue_jobs" +
+		" WHERE pool_id = $1 AND seq > $2 ORDER BY seq LIMIT $3)," +
+		" gone AS (DELETE FROM pl_queue_jobs WHERE ctid = ANY (ARRAY(SELECT place FROM stretch WHERE ended_at < $4" +
+		" AND status NOT IN ('queued', 'running') ORDER BY seq LIMIT $5)) RETURNING seq)" +
+		" SELECT (SELECT count(*) FROM gone), coalesce((SELECT max(seq) FROM gone), 0), coalesce(max(seq), 0)," +
+		" count(*) < $3 OR max(submitted_at) >= $4 FROM stretch"
+	readPools     = "SELECT pool_id FROM pl_pools"
 	pruneMessages = "DELETE FROM pl_mailbox_messages WHERE seq = ANY (ARRAY(SELECT seq FROM pl_mailbox_messages" +
 		" WHERE created_at < $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))"
-	// Old events lie in segments that begin early enough, or after the last one.
-	pruneEvents = "DELETE FROM pl_audit_events WHERE seq = ANY (ARRAY(SELECT e.seq FROM" +
+)
+
+var (
+	// Old events lie in segments that begin early enough, or after the last one. Of a block the last go first, so that none
+	// stays without what leads it.
+	pruneEvents = "DELETE FROM pl_audit_events WHERE ctid = ANY (ARRAY(SELECT place FROM" +
 		" (SELECT first_seq, last_seq FROM pl_audit_segments WHERE min_at < $1 UNION ALL" +
-		" SELECT coalesce(max(last_seq), 0) + 1, 9223372036854775807 FROM pl_audit_segments) g, LATERAL" +
-		" (SELECT seq FROM pl_audit_events WHERE seq BETWEEN g.first_seq AND g.last_seq AND at < $1 ORDER BY seq LIMIT $2) e LIMIT $2))"
+		" SELECT coalesce(max(last_seq), 0) + 1, 9223372036854775807 FROM pl_audit_segments) g, LATERAL (SELECT place FROM (" +
+		led + isLead(leadBlock) + " AND seq BETWEEN g.first_seq AND g.last_seq AND at < $1) AS l, " +
+		followers(leadBlock, "ctid AS place, ord", "", "OFFSET 0") + " ORDER BY s, ord DESC LIMIT $2) AS old LIMIT $2))"
 	// A segment whose old events are gone begins later, and one without events is gone itself.
 	trimSegments = "WITH old AS (SELECT first_seq, last_seq FROM pl_audit_segments WHERE min_at < $1 FOR UPDATE SKIP LOCKED)," +
-		" now AS (SELECT o.first_seq, min(e.at) AS min_at FROM old o LEFT JOIN pl_audit_events e" +
-		" ON e.seq BETWEEN o.first_seq AND o.last_seq GROUP BY o.first_seq)," +
+		" now AS (SELECT first_seq, min(l.at) AS min_at FROM old LEFT JOIN pl_audit_events l ON " + isLead(leadBlock) +
+		" AND l.seq BETWEEN first_seq AND last_seq GROUP BY first_seq)," +
 		" gone AS (DELETE FROM pl_audit_segments s USING now WHERE s.first_seq = now.first_seq AND now.min_at IS NULL)" +
 		" UPDATE pl_audit_segments s SET min_at = now.min_at FROM now WHERE s.first_seq = now.first_seq AND now.min_at IS NOT NULL"
-	// A segment takes as many events as are final; fewer than segmentSize wait for more.
-	addSegment = "WITH next AS (SELECT seq, at FROM pl_audit_events WHERE seq < pl_final() AND seq >" +
-		" (SELECT coalesce(max(last_seq), 0) FROM pl_audit_segments) ORDER BY seq LIMIT $1)" +
-		" INSERT INTO pl_audit_segments SELECT min(seq), max(seq), min(at), max(at) FROM next HAVING count(*) = $1 ON CONFLICT DO NOTHING"
+	// A segment takes the whole blocks among as many events as are final; fewer than segmentSize wait for more.
+	addSegment = "WITH next AS (SELECT s, seq, t FROM (" + led + isLead(leadBlock) + " AND seq < pl_final() AND seq >" +
+		" (SELECT coalesce(max(last_seq), 0) FROM pl_audit_segments)) AS l, " + followers(leadBlock, "seq, ord", "", "OFFSET 0") +
+		" ORDER BY s, ord LIMIT $1)," +
+		" whole AS (SELECT max(s) AS cut, count(*) AS n FROM next)" +
+		" INSERT INTO pl_audit_segments SELECT min(seq), max(seq), min(t), max(t) FROM next, whole" +
+		" WHERE s < cut AND n = $1 HAVING count(*) > 0 ON CONFLICT DO NOTHING"
 )
 
 // segmentSize is how many events share a segment.
 const segmentSize = 10_000
 
-// PruneTasks implements [store.Queue].
-func (s *Store) PruneTasks(ctx context.Context, before park.Time, limit int) (int, error) {
-	return s.prune(ctx, "tasks", pruneTasks, before, limit)
+// PruneTasks implements [store.Queue]. It goes along each pool's tasks from where it last stopped, and once more from the
+// first before it says that none is left.
+func (s *Store) PruneTasks(ctx context.Context, before park.Time, limit int) (n int, err error) {
+	var pools []string
+	err = s.do(ctx, func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, readPools)
+		if err != nil {
+			return err
+		}
+		pools, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	for _, pool := range pools {
+		begun := s.stops.get(pool)
+		for from := begun; err == nil && n < limit; {
+			var more int
+			var end bool
+			if more, from, end, err = s.pruneStretch(ctx, pool, from, before, limit-n); err != nil {
+				break
+			}
+			n += more
+			s.stops.set(pool, from)
+			if end && begun == 0 {
+				break
+			}
+			if end {
+				begun, from = 0, 0
+			}
+		}
+	}
+	if err != nil {
+		return n, fmt.Errorf("prune tasks: %w", err)
+	}
+	return n, nil
+}
+
+// pruneStretch looks at the tasks behind a seq and returns how far it came and whether none behind that can be old.
+func (s *Store) pruneStretch(ctx context.Context, pool string, from int64, before park.Time, limit int) (n int, to int64, end bool, err error) {
+	err = s.do(ctx, func(ctx context.Context) error {
+		var gone, seen int64
+		err := s.pool.QueryRow(ctx, pruneTasks, pool, from, stretch, before.Micro(), limit).Scan(&n, &gone, &seen, &end)
+		if to = seen; n == limit {
+			to, end = gone, false
+		}
+		return err
+	})
+	if end {
+		to = 0
+	}
+	return n, to, end, err
+}
+
+// stretch is how many tasks are looked at at once.
+const stretch = 1000
+
+// stops are where the last walks along the tasks of pools ended.
+type stops struct {
+	mu  sync.Mutex
+	seq map[string]int64
+}
+
+func (s *stops) get(pool string) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seq[pool]
+}
+
+func (s *stops) set(pool string, seq int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seq == nil {
+		s.seq = make(map[string]int64)
+	}
+	s.seq[pool] = seq
 }
 
 // PruneMessages implements [store.Mailbox].

@@ -23,7 +23,10 @@ const (
 
 	readPool = "SELECT rev, max_units, max_queue_depth, state, used, queued, last_at, configured_units, configured_depth," +
 		" last_step FROM pl_pools WHERE pool_id = $1"
-	loadTasks = "SELECT " + lightColumns + " FROM pl_queue_jobs WHERE pool_id = $1 AND status IN ('queued', 'running')"
+	// The live tasks are among those that batches added of which some still live.
+	batches   = "(SELECT batch << 24 AS first FROM pl_batches WHERE pool_id = $1) AS b, LATERAL (SELECT * FROM pl_queue_jobs"
+	inBatch   = "seq BETWEEN first AND first + 16777215"
+	loadTasks = "SELECT " + lightColumns + " FROM " + batches + " WHERE pool_id = $1 AND status IN ('queued', 'running') AND " + inBatch + " OFFSET 0) AS j"
 	readTasks = "SELECT " + allColumns + " FROM pl_queue_jobs WHERE pool_id = $1 AND task_id = ANY ($2)"
 )
 
@@ -137,16 +140,17 @@ func (s *Store) List(ctx context.Context, pool string, q park.TaskQuery) (found 
 
 // listQuery asks for one task more than the page holds, to know whether there is a next one.
 func listQuery(pool string, q park.TaskQuery) (string, []any, error) {
-	w := where{}
+	var w where
 	w.add("pool_id = ", pool)
 	if q.Tenant != "" {
 		w.add("tenant = ", storable(q.Tenant))
 	}
-	if q.Status != "" {
+	switch q.Status {
+	case "":
+	case park.Running, park.Completed:
 		w.add("status = ", string(q.Status))
-	}
-	if q.Status != "" && q.Status != park.Completed {
-		w.terms = append(w.terms, "status <> 'completed'") // so that its index is known to do
+	default:
+		w.add("odd = ", string(q.Status))
 	}
 	if q.Cursor != "" {
 		below, err := strconv.ParseInt(q.Cursor, 10, 64)
@@ -155,8 +159,13 @@ func listQuery(pool string, q park.TaskQuery) (string, []any, error) {
 		}
 		w.add("seq < ", below)
 	}
-	query := "SELECT " + listColumns + " FROM pl_queue_jobs" + w.clause() + " ORDER BY seq DESC LIMIT " + w.arg(q.Limit+1)
-	return query, w.args, nil
+	from, order := "pl_queue_jobs"+w.clause(), "seq DESC"
+	if q.Status == park.Running {
+		w.terms = append(w.terms, inBatch)
+		from = batches + w.clause() + " OFFSET 0) AS j" // $1 is the pool
+		order = "first DESC, seq DESC"
+	}
+	return "SELECT " + listColumns + " FROM " + from + " ORDER BY " + order + " LIMIT " + w.arg(q.Limit+1), w.args, nil
 }
 
 // records reads all rows, and returns the seq of the row with the given number, from 1, or else 0.

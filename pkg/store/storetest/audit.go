@@ -18,6 +18,7 @@ func auditTests() group {
 		"page by page":                           testEventPages,
 		"page by page while more come":           testEventPagesGrow,
 		"a cursor that the filters leave out":    testForeignCursor,
+		"a step of many events":                  testLargeStep,
 		"a pool's events are in order of steps":  testEventOrder,
 		"late events are found by their time":    testEventsLate,
 		"an event that comes again is not added": testAppendAgain,
@@ -195,6 +196,57 @@ func testForeignCursor(t *testing.T, s store.Store) {
 		} {
 			q.Cursor = e.EventID
 			same(t, "events after "+e.EventID, events(t, s, q), selected(log[i+1:], q))
+		}
+	}
+}
+
+// largeSteps commits steps of a few hundred events of many tasks of some tenants, who take turns in several ways.
+func largeSteps(t *testing.T, s store.Store) (log []park.Event) {
+	t.Helper()
+	f := NewFeed("gpu")
+	for i, n := range []int{40, 90, 1} {
+		var ids []string
+		for k := range n {
+			ids = append(ids, f.Submit(func(r *park.Record) { r.Tenant = []string{"acme", "globex", "initech"}[(k/(1+30*i))%3] }).TaskID)
+		}
+		for _, id := range ids {
+			f.Start(id)
+		}
+		f.Event(park.ActUpdate, nil, `{}`)
+		for _, id := range ids[:n/2] {
+			f.End(id, park.Completed, "")
+		}
+		step := f.Next()
+		commit(t, s, step)
+		log = append(log, step.Events...)
+		f.Pass(time.Hour)
+	}
+	return log
+}
+
+// testLargeStep reads steps of many events from every place in them, and while they are forgotten bit by bit.
+func testLargeStep(t *testing.T, s store.Store) {
+	log := largeSteps(t, s)
+	queries := combined([]string{"", "gpu-3", "gpu-90"}, []string{"", "gpu"}, []string{"", "acme", "initech"},
+		[]park.Action{"", park.ActStart, park.ActUpdate})
+	for _, q := range queries {
+		q.Limit = 7
+		same(t, "events", pages(t, s, q, func() {}), selected(log, q))
+		for i := 0; i < len(log); i += 29 {
+			q.Cursor, q.Limit = log[i].EventID, all
+			same(t, "events after "+log[i].EventID, events(t, s, q), selected(log[i+1:], q))
+		}
+	}
+	for left := len(log); left > 0; {
+		n := got(s.PruneEvents(t.Context(), hours(100), 97))(t)
+		left -= n
+		rest := events(t, s, park.AuditQuery{})
+		same(t, "events that are left", len(rest), left)
+		for _, q := range queries {
+			same(t, "events", events(t, s, q), selected(rest, q))
+		}
+		if n == 0 {
+			t.Fatalf("%d events are never forgotten", left)
 		}
 	}
 }
