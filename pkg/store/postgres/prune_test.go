@@ -20,21 +20,23 @@ func TestOldTasksAmongLiveOnes(t *testing.T) {
 	if err := s.Commit(t.Context(), f.Next()); err != nil {
 		t.Fatal(err)
 	}
-	for _, numbers := range [][]int{{7, 1400, 2300, 2499}, {3, 1399, 2498}, {1, 2, 2500}} {
-		for _, n := range numbers {
+	left := 0
+	for _, c := range []struct {
+		ended []int
+		limit int
+	}{{[]int{1400, 7, 2300, 2499}, 2}, {[]int{3, 1399, 2498}, 1}, {[]int{1, 2, 2500}, 100}, {nil, 100}} {
+		for _, n := range c.ended {
 			f.End(fmt.Sprint("gpu-", n), park.Dropped, "")
 		}
 		if err := s.Commit(t.Context(), f.Next()); err != nil {
 			t.Fatal(err)
 		}
 		f.Pass(time.Hour)
-		left := len(numbers)
-		for _, limit := range []int{1, 1, 100} {
-			n, err := s.PruneTasks(t.Context(), f.Now(), limit)
-			if err != nil || n != min(limit, left) {
-				t.Fatalf("%d of %d were pruned, at most %d: %v", n, left, limit, err)
-			}
-			left -= n
+		left += len(c.ended)
+		n, err := s.PruneTasks(t.Context(), f.Now(), c.limit)
+		if err != nil || n != min(c.limit, left) {
+			t.Fatalf("%d of %d were pruned, at most %d: %v", n, left, c.limit, err)
 		}
+		left -= n
 	}
 }
