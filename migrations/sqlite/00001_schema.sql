@@ -3,6 +3,10 @@
 -- Rows of jobs, messages and events are numbered in the order in which they were written (seq). Their own
 -- times rise nearly, but not quite, in that order, so each has a column late: time + late never falls along
 -- seq, and a row is found by time with a binary search over seq instead of one more index. late is mostly 0.
+--
+-- Events are indexed by the span: up to 128 events of one step, of one time and with ords in a row, that were written
+-- with seqs in a row. An index leads to the first event of a span, or the first of a tenant or a task within it;
+-- further ones follow among the next rest - 1 rows.
 
 -- +goose Up
 CREATE TABLE pl_pools (
@@ -86,6 +90,8 @@ CREATE TABLE pl_audit_events (
     ord     INTEGER NOT NULL,
     at      INTEGER NOT NULL,
     late    INTEGER NOT NULL,
+    rest    INTEGER NOT NULL, -- how many rows its span has from this one on
+    lead    INTEGER NOT NULL, -- 1: the first of its span, +2: the first of its tenant there, +4: of its task, +8: a rare action
     action  TEXT    NOT NULL,
     task_id TEXT    NOT NULL, -- '' where the event is the pool's
     tenant  TEXT    NOT NULL,
@@ -94,10 +100,10 @@ CREATE TABLE pl_audit_events (
     node    TEXT    NOT NULL,
     detail  BLOB -- a JSON object
 ) STRICT;
-CREATE UNIQUE INDEX pl_audit_events_step ON pl_audit_events (pool_id, rev, ord);
-CREATE INDEX pl_audit_events_task ON pl_audit_events (task_id);
-CREATE INDEX pl_audit_events_tenant ON pl_audit_events (tenant);
-CREATE INDEX pl_audit_events_action ON pl_audit_events (action) WHERE action NOT IN ('submit', 'enqueue', 'start', 'complete');
+CREATE UNIQUE INDEX pl_audit_events_step ON pl_audit_events (pool_id, rev, ord) WHERE lead & 1;
+CREATE INDEX pl_audit_events_tenant ON pl_audit_events (tenant) WHERE lead & 2;
+CREATE INDEX pl_audit_events_task ON pl_audit_events (task_id) WHERE lead & 4;
+CREATE INDEX pl_audit_events_action ON pl_audit_events (action) WHERE lead & 8;
 CREATE INDEX pl_audit_events_late ON pl_audit_events (late) WHERE late > 60000000;
 
 CREATE TABLE pl_outbox (

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"strings"
@@ -14,16 +13,8 @@ import (
 const (
 	deleteEvent = "DELETE FROM pl_audit_events WHERE seq = ?"
 	lastEvent   = "SELECT pool_id, rev, ord FROM pl_audit_events ORDER BY seq DESC LIMIT 1"
-	eventFields = "pool_id, rev, ord, at, action, task_id, tenant, units, attempt, node, detail"
+	eventFields = "e.pool_id, e.rev, e.ord, e.at, e.action, e.task_id, e.tenant, e.units, e.attempt, e.node, e.detail"
 )
-
-func insertEvents() insertion {
-	return insertion{
-		into:     "pl_audit_events",
-		columns:  "pool_id, rev, ord, at, late, action, task_id, tenant, units, attempt, node, detail",
-		conflict: " ON CONFLICT (pool_id, rev, ord) DO NOTHING",
-	}
-}
 
 // Append implements [store.Audit].
 func (s *Store) Append(ctx context.Context, events []park.Event) error {
@@ -31,19 +22,6 @@ func (s *Store) Append(ctx context.Context, events []park.Event) error {
 		return nil
 	}
 	return s.write(ctx, len(events), func(w *writer) error { return w.append(events) })
-}
-
-func (w *writer) append(events []park.Event) error {
-	err := w.eventRows.insert(len(events), func(args []driver.Value, i int) []driver.Value {
-		e := &events[i]
-		at, late := w.clocks.events.stamp(e.At)
-		return append(args, e.PoolID, e.Rev, int64(e.Ord), at, late, string(e.Action), e.TaskID, e.Tenant, e.Units,
-			int64(e.Attempt), e.Node, bytesOrNull(e.Detail))
-	})
-	if err != nil {
-		return fmt.Errorf("append events of pool %s: %w", events[0].PoolID, err)
-	}
-	return nil
 }
 
 // LastEvent implements [store.Audit].
@@ -92,7 +70,7 @@ func index(q park.AuditQuery) string {
 	switch {
 	case q.TaskID != "":
 		return byTask
-	case q.Action != "" && !common(q.Action):
+	case q.Action != "" && rare(q.Action):
 		return byAction
 	case q.Tenant != "":
 		return byTenant
@@ -102,61 +80,62 @@ func index(q park.AuditQuery) string {
 	return ""
 }
 
-// rareActions is the condition of an index: the other actions are so common that the log itself leads to them.
-const rareActions = "action NOT IN ('submit', 'enqueue', 'start', 'complete')"
+// rare reports whether an action is not part of most tasks' lives, so that an index leads to it.
+func rare(a park.Action) bool {
+	return a != park.ActSubmit && a != park.ActEnqueue && a != park.ActStart && a != park.ActComplete
+}
 
-// common reports whether an action is part of most tasks' lives.
-func common(a park.Action) bool {
-	return a == park.ActSubmit || a == park.ActEnqueue || a == park.ActStart || a == park.ActComplete
+// terms are conditions of a query, and their values.
+type terms struct {
+	where []string
+	args  []any
+}
+
+func (t *terms) add(term string, values ...any) {
+	t.where = append(t.where, term)
+	t.args = append(t.args, values...)
+}
+
+func (t *terms) String() string {
+	if len(t.where) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(t.where, " AND ")
 }
 
 func eventsQuery(q park.AuditQuery, r reach) (query string, args []any) {
-	var where []string
-	add := func(term string, values ...any) {
-		where = append(where, term)
-		args = append(args, values...)
+	var t terms
+	from, order := "pl_audit_events e", "e.seq"
+	switch way := index(q); way {
+	case byTask, byTenant, byPool:
+		from, order = t.spans(way, q, r)
+	case byAction:
+		from += " INDEXED BY " + way
+		t.add("e.lead & 8")
 	}
 	for _, f := range []struct{ term, value string }{
-		{"pool_id = ?", q.PoolID}, {"task_id = ?", q.TaskID}, {"tenant = ?", q.Tenant}, {"action = ?", string(q.Action)},
+		{"e.pool_id = ?", q.PoolID}, {"e.task_id = ?", q.TaskID}, {"e.tenant = ?", q.Tenant}, {"e.action = ?", string(q.Action)},
 	} {
 		if f.value != "" {
-			add(f.term, f.value)
+			t.add(f.term, f.value)
 		}
 	}
-	way := index(q)
-	if way == byAction {
-		add(rareActions)
-	}
 	if r.rev != 0 {
-		add("(rev, ord) >= (?, ?)", r.rev, r.ord)
-	}
-	if r.end != 0 {
-		add("rev < ?", r.end)
+		t.add("(e.rev, e.ord) >= (?, ?)", r.rev, r.ord)
 	}
 	if r.from != 0 {
-		add("seq >= ?", r.from)
+		t.add("e.seq >= ?", r.from)
 	}
 	if r.until != 0 {
-		add("seq < ?", r.until)
+		t.add("e.seq < ?", r.until)
 	}
 	if !q.Since.IsZero() {
-		add("at >= ?", q.Since.Micro())
+		t.add("e.at >= ?", q.Since.Micro())
 	}
 	if !q.Until.IsZero() {
-		add("at < ?", q.Until.Micro())
+		t.add("e.at < ?", q.Until.Micro())
 	}
-	query = "SELECT " + eventFields + " FROM pl_audit_events"
-	if way != "" {
-		query += " INDEXED BY " + way
-	}
-	if len(where) > 0 {
-		query += " WHERE " + strings.Join(where, " AND ")
-	}
-	order := " ORDER BY seq"
-	if way == byPool {
-		order = " ORDER BY rev, ord"
-	}
-	return query + order + " LIMIT ?", append(args, q.Limit)
+	return "SELECT " + eventFields + " FROM " + from + t.String() + " ORDER BY " + order + " LIMIT ?", append(t.args, q.Limit)
 }
 
 func events(rows *sql.Rows) (found []park.Event, err error) {

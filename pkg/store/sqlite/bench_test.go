@@ -81,8 +81,8 @@ func openRaw(b *testing.B) *raw {
 			" VALUES (?,?,?,?,0,?,?,?,0,0,?,0,?,0,0,NULL,0,0,0,0,?,?,?,'','','','',?)"),
 		update: prepare("UPDATE pl_queue_jobs SET status = ?, attempt = ?, ended_at = ?, node = ?, reason = ?, message = ?, result = ?" +
 			" WHERE pool_id = ? AND task_id = ?"),
-		event: prepare("INSERT INTO pl_audit_events (pool_id, rev, ord, at, late, action, task_id, tenant, units, attempt, node)" +
-			" VALUES (?,?,?,?,0,?,?,?,?,?,?)"),
+		event: prepare("INSERT INTO pl_audit_events (pool_id, rev, ord, at, late, rest, lead, action, task_id, tenant, units, attempt, node)" +
+			" VALUES (?,?,?,?,0,?,?,?,?,?,?,?,?)"),
 		mail: prepare("INSERT INTO pl_mailbox_messages (tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt," +
 			" created_at, late, trimmed, payload) VALUES (?,?,?,?,?,'','',?,?,0,0,?)"),
 	}
@@ -113,7 +113,13 @@ func (r *raw) commit(b *testing.B, step *store.Step) {
 	}
 	for i := range step.Events {
 		e := &step.Events[i]
-		exec(r.event, e.PoolID, e.Rev, e.Ord, e.At.Micro(), string(e.Action), e.TaskID, e.Tenant, e.Units, e.Attempt, e.Node)
+		lead := 0
+		if i%128 == 0 {
+			lead = 7
+		} else if e.TaskID != step.Events[i-1].TaskID {
+			lead = 4
+		}
+		exec(r.event, e.PoolID, e.Rev, e.Ord, e.At.Micro(), 1, lead, string(e.Action), e.TaskID, e.Tenant, e.Units, e.Attempt, e.Node)
 	}
 	exec(r.end)
 }

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -19,11 +20,42 @@ type bulk struct {
 // insertion is the text of a bulk's statements: what they insert into and what they do about rows that are there. Any
 // other fault takes the whole transaction back, which the writer does anyway: so SQLite need not note each page that a
 // statement of several rows changes only to be able to take back that statement alone.
-type insertion struct{ into, columns, conflict string }
+type insertion struct {
+	into string
+	// shared are columns whose values are given once for all rows of a statement: to bind a value costs more than to copy it.
+	shared   []shared
+	columns  string // the others
+	conflict string
+}
+
+// shared is a column whose value grows by step from each row to the next.
+type shared struct {
+	column string
+	step   int
+}
 
 func (i insertion) of(rows int) string {
-	row := ",(?" + strings.Repeat(",?", strings.Count(i.columns, ",")) + ")"
-	return "INSERT OR ROLLBACK INTO " + i.into + " (" + i.columns + ") VALUES " + strings.Repeat(row, rows)[1:] + i.conflict
+	var b strings.Builder
+	b.WriteString("INSERT OR ROLLBACK INTO " + i.into + " (")
+	for _, c := range i.shared {
+		b.WriteString(c.column + ", ")
+	}
+	b.WriteString(i.columns + ") VALUES ")
+	for row := range rows {
+		if row > 0 {
+			b.WriteString(",")
+		}
+		b.WriteString("(")
+		for k, c := range i.shared {
+			fmt.Fprintf(&b, "?%d", k+1)
+			if c.step*row != 0 { // a sum would turn text into a number
+				fmt.Fprintf(&b, "%+d", c.step*row)
+			}
+			b.WriteString(",")
+		}
+		b.WriteString("?" + strings.Repeat(",?", strings.Count(i.columns, ",")) + ")")
+	}
+	return b.String() + i.conflict
 }
 
 func (b *bulk) prepare(c *conn, i insertion) (err1 error) {
@@ -33,14 +65,21 @@ func (b *bulk) prepare(c *conn, i insertion) (err1 error) {
 	return errors.Join(err1, err2)
 }
 
-// insert inserts n rows; row appends the values of the i-th to args and is called for each in turn.
-func (b *bulk) insert(n int, row func(args []driver.Value, i int) []driver.Value) error {
+// values appends those of the i-th row to args.
+type values func(args []driver.Value, i int) []driver.Value
+
+// insert inserts n rows. It calls row for each in turn, and before that head for the first one of each statement, if the
+// insertion has shared columns.
+func (b *bulk) insert(n int, head, row values) error {
 	for at := 0; at < n; {
 		s, rows := b.one, 1
 		if n-at >= bulkRows {
 			s, rows = b.many, bulkRows
 		}
 		b.args = b.args[:0]
+		if head != nil {
+			b.args = head(b.args, at)
+		}
 		for range rows {
 			b.args = row(b.args, at)
 			at++

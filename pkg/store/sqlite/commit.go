@@ -113,7 +113,7 @@ func wrapPool(err error, pool string) error {
 }
 
 func (w *writer) insert(pool string, records []park.Record) error {
-	err := w.jobRows.insert(len(records), func(args []driver.Value, i int) []driver.Value {
+	err := w.jobRows.insert(len(records), nil, func(args []driver.Value, i int) []driver.Value {
 		r := &records[i]
 		var command []byte
 		if len(r.Command) > 0 {

@@ -35,7 +35,7 @@ func (s *Store) Deliver(ctx context.Context, messages []park.Message) error {
 }
 
 func (w *writer) deliver(messages []park.Message) error {
-	err := w.messageRows.insert(len(messages), func(args []driver.Value, i int) []driver.Value {
+	err := w.messageRows.insert(len(messages), nil, func(args []driver.Value, i int) []driver.Value {
 		m := &messages[i]
 		created, late := w.clocks.messages.stamp(m.CreatedAt)
 		return append(args, m.Tenant, m.Key, m.PoolID, m.TaskID, string(m.Status), m.Reason, m.Message, int64(m.Attempt),

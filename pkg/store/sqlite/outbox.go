@@ -32,7 +32,7 @@ func insertParcels() insertion {
 
 func (w *writer) post(parcels []store.Parcel) error {
 	var bad error
-	err := w.parcelRows.insert(len(parcels), func(args []driver.Value, i int) []driver.Value {
+	err := w.parcelRows.insert(len(parcels), nil, func(args []driver.Value, i int) []driver.Value {
 		p := &parcels[i]
 		content, payload, err := p.Encode()
 		bad = errors.Join(bad, err)

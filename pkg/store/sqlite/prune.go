@@ -14,6 +14,10 @@ const (
 		" AND status NOT IN ('queued', 'running') ORDER BY seq LIMIT ?"
 	oldMessages = "SELECT seq FROM pl_mailbox_messages WHERE seq >= ? AND seq < ? AND created_at < ? ORDER BY seq LIMIT ?"
 	oldEvents   = "SELECT seq FROM pl_audit_events WHERE seq >= ? AND seq < ? AND at < ? ORDER BY seq LIMIT ?"
+
+	// loosenSpan makes spans of one of the events behind one of a span.
+	loosenSpan = "UPDATE pl_audit_events SET lead = lead | 7, rest = 1 WHERE seq > ?1" +
+		" AND seq < ?1 + (SELECT rest FROM pl_audit_events WHERE seq = ?1)"
 )
 
 // sweep remembers how far the search for old tasks has come, so that the live ones among them are not looked
@@ -45,7 +49,7 @@ func (s *Store) PruneTasks(ctx context.Context, before park.Time, limit int) (in
 	if len(found) > 0 {
 		s.swept.from = found[len(found)-1]
 	}
-	return s.prune(ctx, "tasks", found, func(w *writer) *stmt { return w.deleteJob })
+	return s.prune(ctx, "tasks", found, (*writer).removeJobs)
 }
 
 // PruneMessages implements [store.Mailbox].
@@ -58,10 +62,11 @@ func (s *Store) PruneMessages(ctx context.Context, before park.Time, limit int) 
 	if err != nil {
 		return 0, fmt.Errorf("prune messages: %w", err)
 	}
-	return s.prune(ctx, "messages", found, func(w *writer) *stmt { return w.deleteMessage })
+	return s.prune(ctx, "messages", found, (*writer).removeMessages)
 }
 
-// PruneEvents implements [store.Audit].
+// PruneEvents implements [store.Audit]. The events of a span are of one time, so all of them are old or none is, and they
+// go one after the other; but a chunk may end amid a span.
 func (s *Store) PruneEvents(ctx context.Context, before park.Time, limit int) (int, error) {
 	until, err := eventTimes().until(ctx, s.db, before.Micro())
 	if err != nil {
@@ -71,7 +76,7 @@ func (s *Store) PruneEvents(ctx context.Context, before park.Time, limit int) (i
 	if err != nil {
 		return 0, fmt.Errorf("prune events: %w", err)
 	}
-	return s.prune(ctx, "events", found, func(w *writer) *stmt { return w.deleteEvent })
+	return s.prune(ctx, "events", found, (*writer).removeEvents)
 }
 
 // old finds rows to prune. It reads beside the writer, which then only has to delete them.
@@ -92,15 +97,13 @@ func (s *Store) old(ctx context.Context, query string, from, until int64, before
 	return found, rows.Err()
 }
 
-func (s *Store) prune(ctx context.Context, what string, found []int64, by func(*writer) *stmt) (removed int, err error) {
+func (s *Store) prune(ctx context.Context, what string, found []int64, remove func(*writer, []int64) error) (removed int, err error) {
 	if len(found) == 0 {
 		return 0, nil
 	}
 	err = s.write(ctx, len(found), func(w *writer) error {
-		for _, seq := range found {
-			if _, err := by(w).run(seq); err != nil {
-				return fmt.Errorf("prune %s: %w", what, err)
-			}
+		if err := remove(w, found); err != nil {
+			return fmt.Errorf("prune %s: %w", what, err)
 		}
 		return nil
 	})
@@ -108,4 +111,23 @@ func (s *Store) prune(ctx context.Context, what string, found []int64, by func(*
 		return 0, err
 	}
 	return len(found), nil
+}
+
+func (w *writer) removeJobs(found []int64) error     { return each(w.deleteJob, found) }
+func (w *writer) removeMessages(found []int64) error { return each(w.deleteMessage, found) }
+
+func (w *writer) removeEvents(found []int64) error {
+	if _, err := w.loosenSpan.run(found[len(found)-1]); err != nil {
+		return err
+	}
+	return each(w.deleteEvent, found)
+}
+
+func each(s *stmt, found []int64) error {
+	for _, seq := range found {
+		if _, err := s.run(seq); err != nil {
+			return err
+		}
+	}
+	return nil
 }

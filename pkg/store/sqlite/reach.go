@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	seqOfEvent = "SELECT seq FROM pl_audit_events WHERE pool_id = ? AND rev = ? AND ord = ?"
 	probeSteps = "SELECT rev, at FROM pl_audit_events INDEXED BY pl_audit_events_step" +
-		" WHERE pool_id = ? AND rev >= ? ORDER BY rev, ord LIMIT 1"
-	lastStep = "SELECT rev FROM pl_audit_events INDEXED BY pl_audit_events_step WHERE pool_id = ? ORDER BY rev DESC LIMIT 1"
+		" WHERE pool_id = ? AND rev >= ? AND lead & 1 ORDER BY rev, ord LIMIT 1"
+	lastStep = "SELECT rev FROM pl_audit_events INDEXED BY pl_audit_events_step" +
+		" WHERE pool_id = ? AND lead & 1 ORDER BY rev DESC LIMIT 1"
 )
 
 // reach is the part of the log in which a query's events lie. Zero fields leave it open.
@@ -48,15 +48,17 @@ func (s *Store) behind(ctx context.Context, q park.AuditQuery, r *reach) error {
 		return park.Errorf(park.InvalidRequest, "cursor %v", err)
 	}
 	var seq int64
-	err = s.db.QueryRowContext(ctx, seqOfEvent, pool, rev, ord).Scan(&seq)
+	var first, rest int
+	err = s.db.QueryRowContext(ctx, findSpan, pool, rev, ord).Scan(&seq, &first, &rest)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 	case err != nil:
 		return fmt.Errorf("read event %s: %w", q.Cursor, err)
+	case ord >= first+rest: // it was pruned, or never there
 	case pool == q.PoolID && index(q) == byPool:
 		r.rev, r.ord = rev, ord+1
 	default:
-		r.from = seq + 1
+		r.from = seq + int64(ord-first) + 1
 	}
 	return nil
 }

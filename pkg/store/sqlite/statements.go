@@ -8,11 +8,13 @@ import (
 
 // statements are what the writer runs, prepared once.
 type statements struct {
-	begin, end, rollback                        *stmt
-	readPool, makePool, movePool                *stmt
-	updateJob, trim, settle, postpone           *stmt
-	deleteJob, deleteMessage, deleteEvent       *stmt
-	jobRows, messageRows, eventRows, parcelRows bulk
+	begin, end, rollback                  *stmt
+	readPool, makePool, movePool          *stmt
+	updateJob, trim, settle, postpone     *stmt
+	deleteJob, deleteMessage, deleteEvent *stmt
+	findSpan, lastStep, loosenSpan        *stmt
+	jobRows, messageRows, parcelRows      bulk
+	events                                log
 }
 
 func (s *statements) prepare(c *conn) error {
@@ -34,25 +36,29 @@ func (s *statements) prepare(c *conn) error {
 		{&s.deleteJob, deleteJob},
 		{&s.deleteMessage, deleteMessage},
 		{&s.deleteEvent, deleteEvent},
+		{&s.findSpan, findSpan},
+		{&s.lastStep, lastStep},
+		{&s.loosenSpan, loosenSpan},
 	} {
 		st, err := c.prepare(p.query)
 		errs = errors.Join(errs, err)
 		*p.to = st
 	}
+	s.events = newLog()
 	return errors.Join(errs,
 		s.jobRows.prepare(c, insertJobs()), s.messageRows.prepare(c, insertMessages()),
-		s.eventRows.prepare(c, insertEvents()), s.parcelRows.prepare(c, insertParcels()))
+		s.events.rows.prepare(c, insertEvents()), s.parcelRows.prepare(c, insertParcels()))
 }
 
 // close is for statements that were all prepared.
 func (s *statements) close() {
 	for _, st := range []*stmt{
 		s.begin, s.end, s.rollback, s.readPool, s.makePool, s.movePool, s.updateJob, s.trim, s.settle, s.postpone,
-		s.deleteJob, s.deleteMessage, s.deleteEvent,
+		s.deleteJob, s.deleteMessage, s.deleteEvent, s.findSpan, s.lastStep, s.loosenSpan,
 	} {
 		st.close()
 	}
-	for _, b := range []*bulk{&s.jobRows, &s.messageRows, &s.eventRows, &s.parcelRows} {
+	for _, b := range []*bulk{&s.jobRows, &s.messageRows, &s.events.rows, &s.parcelRows} {
 		b.close()
 	}
 }

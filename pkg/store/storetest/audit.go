@@ -22,6 +22,8 @@ func auditTests() group {
 		"a pool's events are in order of steps":  testEventOrder,
 		"late events are found by their time":    testEventsLate,
 		"an event that comes again is not added": testAppendAgain,
+		"a step again in other pieces":           testAppendPieces,
+		"steps of many events":                   testLargeSteps,
 		"the last event":                         testLastEvent,
 		"a cursor of another kind":               testBadEvent,
 	}
@@ -303,6 +305,89 @@ func testAppendAgain(t *testing.T, s store.Store) {
 	appendEvents(t, s, log[2], fresh, log[4], fresh)
 	same(t, "events", events(t, s, park.AuditQuery{}), append(log, fresh))
 	same(t, "the pool's", events(t, s, park.AuditQuery{PoolID: "other"}), []park.Event{fresh})
+}
+
+// crowded commits steps of many events, of two pools by turns, and returns the log.
+func crowded(t *testing.T, s store.Store) (log []park.Event) {
+	t.Helper()
+	feeds := []*Feed{NewFeed("gpu"), NewFeed("cpu")}
+	for i, n := range []int{150, 1, 64, 200} {
+		f := feeds[i%2]
+		f.Pass(time.Second)
+		for k := range n {
+			f.Submit(func(r *park.Record) {
+				if r.Tenant = "acme"; k%40 == 7 {
+					r.Tenant = "globex"
+				}
+			})
+		}
+		for _, id := range slices.Clone(f.Queued[:len(f.Queued)/2]) {
+			f.End(f.Start(id).TaskID, park.Completed, "")
+		}
+		f.End(f.Queued[0], park.Expired, "")
+		before := len(f.Log)
+		commit(t, s, f.Next())
+		log = append(log, f.Log[before:]...)
+	}
+	return log
+}
+
+// crowdedQueries ask for the many and for the few among the events of crowded steps.
+func crowdedQueries() []park.AuditQuery {
+	return []park.AuditQuery{
+		{},
+		{PoolID: "gpu"},
+		{PoolID: "cpu"},
+		{Tenant: "acme"},
+		{Tenant: "globex"},
+		{Tenant: "globex", PoolID: "gpu"},
+		{TaskID: "gpu-1"},
+		{TaskID: "gpu-140"},
+		{TaskID: "gpu-200"},
+		{TaskID: "cpu-3"},
+		{TaskID: "cpu-3", PoolID: "gpu"},
+		{Action: park.ActExpire},
+		{Action: park.ActStart, Tenant: "globex"},
+		{Action: park.ActComplete, PoolID: "cpu"},
+		{PoolID: "gpu", Since: park.At(Epoch().Add(2 * time.Second))},
+		{Tenant: "acme", Until: park.At(Epoch().Add(2 * time.Second))},
+	}
+}
+
+func testLargeSteps(t *testing.T, s store.Store) {
+	log := crowded(t, s)
+	for _, q := range crowdedQueries() {
+		same(t, "events", events(t, s, q), selected(log, q))
+		q.Cursor = park.EventID("gpu", 1, 5000)
+		same(t, "events after one that never was", events(t, s, q), selected(log, q))
+		q.Limit, q.Cursor = 97, ""
+		same(t, "pages", pages(t, s, q, func() {}), selected(log, q))
+		for i := 0; i < len(log); i += 31 {
+			q.Cursor, q.Limit = log[i].EventID, 5
+			want := selected(log[i+1:], q)
+			same(t, "events after "+q.Cursor, events(t, s, q), want[:min(5, len(want))])
+		}
+	}
+}
+
+// testAppendPieces has a relay repeat what was taken, cut in other places, some of it twice and some backwards.
+func testAppendPieces(t *testing.T, s store.Store) {
+	f := NewFeed("gpu")
+	for range 300 {
+		f.Submit(nil)
+	}
+	all := f.Next().Events
+	appendEvents(t, s, all[:100]...)
+	appendEvents(t, s, all[50:250]...)
+	appendEvents(t, s, slices.Concat(all[240:251], all[249:252], all[250:260], all[0:1])...)
+	appendEvents(t, s, all[265:270]...)
+	appendEvents(t, s, all[255:400]...)
+	appendEvents(t, s, all...)
+	want := slices.Concat(all[:260], all[265:270], all[260:265], all[270:])
+	same(t, "events", events(t, s, park.AuditQuery{}), want)
+	for _, q := range []park.AuditQuery{{Tenant: "acme"}, {TaskID: "gpu-132"}, {TaskID: "gpu-131"}, {Action: park.ActEnqueue}} {
+		same(t, "events", events(t, s, q), selected(want, q))
+	}
 }
 
 func testLastEvent(t *testing.T, s store.Store) {

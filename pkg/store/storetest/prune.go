@@ -19,6 +19,7 @@ func pruneTests() group {
 		"a message's id is not given again":    testPrunedMessageID,
 		"a pruned message may be made anew":    testPrunedMessage,
 		"events go by age":                     testPruneEvents,
+		"events go by chunks of a step":        testPruneChunks,
 		"late ones go by their own time":       testPruneLate,
 		"a cursor whose event was pruned":      testPrunedCursor,
 		"nothing else is touched":              testPruneAside,
@@ -196,6 +197,29 @@ func testPruneEvents(t *testing.T, s store.Store) {
 			same(t, "events", events(t, s, q), selected(log, q))
 		}
 	}
+}
+
+// testPruneChunks looks at what is left after each chunk, which may end amid a step.
+func testPruneChunks(t *testing.T, s store.Store) {
+	left := len(crowded(t, s))
+	for n := 0; left > 0; n = (n + 1) % 3 {
+		limit := []int{1, 77, 130}[n]
+		removed, err := s.PruneEvents(t.Context(), hours(1), limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, "pruned", removed, min(limit, left))
+		left -= removed
+		log := events(t, s, park.AuditQuery{})
+		same(t, "left", len(log), left)
+		for _, q := range crowdedQueries() {
+			same(t, "events", events(t, s, q), selected(log, q))
+		}
+	}
+	f := NewFeed("new")
+	f.Submit(nil)
+	commit(t, s, f.Next())
+	same(t, "events", events(t, s, park.AuditQuery{}), f.Log)
 }
 
 // testPruneLate prunes what was written in another order than its times.
