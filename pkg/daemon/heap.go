@@ -8,10 +8,11 @@ import (
 	"sync/atomic"
 )
 
-// leastSpare is how much a heap may grow before it is collected: a daemon under load makes a hundred megabytes of garbage a
-// second around a heap of a few, and the usual doubling would collect it thirty times a second. A large heap may grow by a
-// third: a million parked tasks must not take twice what they are.
-const leastSpare = 96 << 20
+// spare is how much a small heap may grow before it is collected: a daemon under load makes a hundred megabytes of garbage a
+// second around a heap of a few, and the usual doubling would collect it thirty times a second. A larger heap has less of
+// it, down to a quarter of what is live: a million parked tasks must not take twice what they are, and hold little for the
+// collector to follow.
+const spare = 96 << 20
 
 // paceCollector sets how much garbage the process makes before it is collected, after each collection by what that has
 // left. It does nothing where the environment says how that is to be.
@@ -56,5 +57,5 @@ func liveHeap() uint64 {
 func growth(live uint64) int {
 	// The runtime takes no heap for smaller than 4 MiB.
 	live = max(live, 4<<20)
-	return int(max(leastSpare, live/3) * 100 / live)
+	return int(max(spare-min(spare, live/4), live/4) * 100 / live)
 }
