@@ -281,7 +281,7 @@ DECLARE
     size  bigint;
 BEGIN
     SELECT 'moved', NULL, ROW(pool_id, last_step, '', rev, max_units, max_queue_depth, state, used, queued, last_at,
-        configured_units, configured_depth)::pl_step INTO n.answer, n.waits, n.pool FROM pl_pools WHERE pool_id = pool;
+        configured_units, configured_depth, 0)::pl_step INTO n.answer, n.waits, n.pool FROM pl_pools WHERE pool_id = pool;
     IF NOT FOUND THEN
         n.answer := CASE WHEN since = 0 THEN 'moved' ELSE 'reload' END;
         RETURN n;

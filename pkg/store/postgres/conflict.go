@@ -61,7 +61,7 @@ func readNews(pool string, reply []byte) (n news, err error) {
 
 // poolRow reads a pl_step.
 func (r *reader) poolRow() (p park.PoolRow) {
-	r.record(12)
+	r.record(13)
 	r.text()
 	p.LastStep = r.text()
 	r.text()
@@ -70,6 +70,7 @@ func (r *reader) poolRow() (p park.PoolRow) {
 	p.Used, p.Queued = r.int(), int(r.int())
 	p.LastAt = park.FromMicro(r.int())
 	p.ConfiguredUnits, p.ConfiguredDepth = r.int(), int(r.int())
+	r.int()
 	return p
 }
 
