@@ -97,19 +97,19 @@ func targets() []row {
 		},
 		{
 			id: "resident-file", section: "parked", what: "memory of 1,000,000 parked tasks, payloads on disk, file", limit: 400, format: "%.0f MB",
-			why: "200 MB of tasks, 100 MB that the collector leaves, 50 MB of SQLite's pages, and what the load itself just needed",
+			why: "170 MB of tasks, 50 MB that the collector leaves, 50 MB of SQLite's pages, and what the load itself just needed",
 		},
 		{
 			id: "resident-file-again", section: "parked", what: "the same after a restart", limit: 400, format: "%.0f MB",
-			why: "200 MB of tasks, 100 MB that the collector leaves, and SQLite's pages",
+			why: "170 MB of tasks, 50 MB that the collector leaves, and SQLite's pages",
 		},
 		{
 			id: "resident-postgres", section: "parked", what: "the same, Postgres", limit: 400, format: "%.0f MB",
-			why: "200 MB of tasks, and what the collector leaves",
+			why: "170 MB of tasks, and what the collector leaves",
 		},
 		{
 			id: "resident-postgres-again", section: "parked", what: "the same after a restart", limit: 400, format: "%.0f MB",
-			why: "200 MB of tasks, and what the collector leaves",
+			why: "170 MB of tasks, and what the collector leaves",
 		},
 		{
 			id: "restart-file", section: "parked", what: "restart with 1,000,000 parked until the first start, file, killed", limit: 5, format: "%.1f s",
