@@ -24,9 +24,13 @@ type insertion struct {
 	into string
 	// shared are columns whose values are given once for all rows of a statement: to bind a value costs more than to copy it.
 	shared   []shared
-	columns  string // the others
+	columns  string // those with a value for each row
+	fixed    []fixed
 	conflict string
 }
+
+// fixed is a column with the same value in all rows that are ever inserted so.
+type fixed struct{ column, value string }
 
 // shared is a column whose value grows by step from each row to the next.
 type shared struct {
@@ -40,22 +44,34 @@ func (i insertion) of(rows int) string {
 	for _, c := range i.shared {
 		b.WriteString(c.column + ", ")
 	}
-	b.WriteString(i.columns + ") VALUES ")
+	b.WriteString(i.columns)
+	for _, f := range i.fixed {
+		b.WriteString(", " + f.column)
+	}
+	b.WriteString(") VALUES ")
 	for row := range rows {
 		if row > 0 {
 			b.WriteString(",")
 		}
-		b.WriteString("(")
-		for k, c := range i.shared {
-			fmt.Fprintf(&b, "?%d", k+1)
-			if c.step*row != 0 { // a sum would turn text into a number
-				fmt.Fprintf(&b, "%+d", c.step*row)
-			}
-			b.WriteString(",")
-		}
-		b.WriteString("?" + strings.Repeat(",?", strings.Count(i.columns, ",")) + ")")
+		i.values(&b, row)
 	}
 	return b.String() + i.conflict
+}
+
+func (i insertion) values(b *strings.Builder, row int) {
+	b.WriteString("(")
+	for k, c := range i.shared {
+		fmt.Fprintf(b, "?%d", k+1)
+		if c.step*row != 0 { // a sum would turn text into a number
+			fmt.Fprintf(b, "%+d", c.step*row)
+		}
+		b.WriteString(",")
+	}
+	b.WriteString("?" + strings.Repeat(",?", strings.Count(i.columns, ",")))
+	for _, f := range i.fixed {
+		b.WriteString("," + f.value)
+	}
+	b.WriteString(")")
 }
 
 func (b *bulk) prepare(c *conn, i insertion) (err1 error) {

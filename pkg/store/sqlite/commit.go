@@ -3,11 +3,8 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
-	"encoding/json"
 	"errors"
 	"fmt"
-
-	"modernc.org/sqlite"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -21,20 +18,8 @@ const (
 	movePool = "UPDATE pl_pools SET rev = ?, max_units = ?, max_queue_depth = ?, state = ?, used = ?, queued = ?, last_at = ?," +
 		" configured_units = ?, configured_depth = ?, last_step = ? WHERE pool_id = ? AND rev = ?"
 
-	updateJob = "UPDATE pl_queue_jobs SET status = ?, rank = ?, attempt = ?, strikes = ?, cancelled = ?, started_at = ?," +
-		" ended_at = ?, not_before = ?, lease_ttl = ?, node = ?, lease = ?, reason = ?, message = ?, result = ?" +
-		" WHERE pool_id = ? AND task_id = ?"
 	deleteJob = "DELETE FROM pl_queue_jobs WHERE seq = ?"
 )
-
-func insertJobs() insertion {
-	return insertion{
-		into: "pl_queue_jobs",
-		columns: "pool_id, task_id, tenant, status, priority, rank, units, attempt, strikes, cancelled, submitted_at, late," +
-			" started_at, ended_at, not_before, deadline, timeout, lease_ttl, max_attempts, backoff, digest, mailbox_key, node," +
-			" lease, reason, message, work_dir, command, result, payload",
-	}
-}
 
 // Commit implements [store.Queue]. A conflict asks for a reload: the file has one daemon, so steps collide
 // only where that daemon does not know what became of an earlier one.
@@ -110,38 +95,4 @@ func wrapPool(err error, pool string) error {
 		return fmt.Errorf("pool %s: %w", pool, err)
 	}
 	return nil
-}
-
-func (w *writer) insert(pool string, records []park.Record) error {
-	err := w.jobRows.insert(len(records), nil, func(args []driver.Value, i int) []driver.Value {
-		r := &records[i]
-		var command []byte
-		if len(r.Command) > 0 {
-			command, _ = json.Marshal(r.Command)
-		}
-		submitted, late := w.clocks.jobs.stamp(r.SubmittedAt)
-		return append(args,
-			pool, r.TaskID, r.Tenant, string(r.Status), int64(r.Priority), r.Rank, r.Units, int64(r.Attempt), int64(r.Strikes),
-			flag(r.Cancelled), submitted, late, r.StartedAt.Micro(), r.EndedAt.Micro(), r.NotBefore.Micro(),
-			intOrNull(r.Deadline.Micro()), int64(r.Timeout), int64(r.LeaseTTL), int64(r.Retry.MaxAttempts), int64(r.Retry.Backoff),
-			int64(r.Digest), r.MailboxKey, r.Node, r.Lease, r.Reason, r.Message, r.WorkDir,
-			bytesOrNull(command), bytesOrNull(r.Result), bytesOrNull(r.Payload))
-	})
-	if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code() == sqliteNotUnique {
-		err = fmt.Errorf("%w: %w", store.ErrTaken, err)
-	}
-	if err != nil {
-		return fmt.Errorf("insert tasks of pool %s: %w", pool, err)
-	}
-	return nil
-}
-
-func (w *writer) update(pool string, u *store.Update) error {
-	s := &u.State
-	changed, err := w.updateJob.run(
-		string(s.Status), s.Rank, int64(s.Attempt), int64(s.Strikes), flag(s.Cancelled), s.StartedAt.Micro(),
-		s.EndedAt.Micro(), s.NotBefore.Micro(), int64(s.LeaseTTL), s.Node, s.Lease, s.Reason, s.Message,
-		bytesOrNull(s.Result), pool, u.TaskID,
-	)
-	return exactly(changed, err, "update", pool, u.TaskID)
 }

@@ -21,7 +21,9 @@ const (
 func insertMessages() insertion {
 	return insertion{
 		into:     "pl_mailbox_messages",
-		columns:  "tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at, late, trimmed, payload",
+		shared:   []shared{{"pool_id", 0}, {"created_at", 0}, {"late", 0}},
+		columns:  "tenant, mailbox_key, task_id, status, reason, message, attempt, payload",
+		fixed:    []fixed{{"trimmed", "0"}},
 		conflict: " ON CONFLICT (pool_id, task_id) DO NOTHING",
 	}
 }
@@ -35,16 +37,30 @@ func (s *Store) Deliver(ctx context.Context, messages []park.Message) error {
 }
 
 func (w *writer) deliver(messages []park.Message) error {
-	err := w.messageRows.insert(len(messages), nil, func(args []driver.Value, i int) []driver.Value {
-		m := &messages[i]
-		created, late := w.clocks.messages.stamp(m.CreatedAt)
-		return append(args, m.Tenant, m.Key, m.PoolID, m.TaskID, string(m.Status), m.Reason, m.Message, int64(m.Attempt),
-			created, late, int64(0), bytesOrNull(m.Payload))
-	})
-	if err != nil {
-		return fmt.Errorf("deliver messages of pool %s: %w", messages[0].PoolID, err)
+	for len(messages) > 0 {
+		first := &messages[0]
+		n := 1
+		for n < len(messages) && messages[n].PoolID == first.PoolID && messages[n].CreatedAt.Micro() == first.CreatedAt.Micro() {
+			n++
+		}
+		if err := w.deliverAlike(messages[:n]); err != nil {
+			return fmt.Errorf("deliver messages of pool %s: %w", first.PoolID, err)
+		}
+		messages = messages[n:]
 	}
 	return nil
+}
+
+// deliverAlike adds messages of one pool and time.
+func (w *writer) deliverAlike(messages []park.Message) error {
+	created, late := w.clocks.messages.stamp(messages[0].CreatedAt)
+	return w.messageRows.insert(len(messages), func(args []driver.Value, _ int) []driver.Value {
+		return append(args, messages[0].PoolID, created, late)
+	}, func(args []driver.Value, i int) []driver.Value {
+		m := &messages[i]
+		return append(args, m.Tenant, m.Key, m.TaskID, string(m.Status), m.Reason, m.Message, int64(m.Attempt),
+			bytesOrNull(m.Payload))
+	})
 }
 
 // Messages implements [store.Mailbox].

@@ -10,10 +10,12 @@ import (
 type statements struct {
 	begin, end, rollback                  *stmt
 	readPool, makePool, movePool          *stmt
-	updateJob, trim, settle, postpone     *stmt
+	updateJob, updatePlainJob             *stmt
+	trim, settle, postpone                *stmt
 	deleteJob, deleteMessage, deleteEvent *stmt
 	findSpan, lastStep, loosenSpan        *stmt
-	jobRows, messageRows, parcelRows      bulk
+	jobRows, plainJobRows                 bulk
+	messageRows, parcelRows               bulk
 	events                                log
 }
 
@@ -30,6 +32,7 @@ func (s *statements) prepare(c *conn) error {
 		{&s.makePool, makePool},
 		{&s.movePool, movePool},
 		{&s.updateJob, updateJob},
+		{&s.updatePlainJob, updatePlainJob},
 		{&s.trim, trimMailbox},
 		{&s.settle, settleParcel},
 		{&s.postpone, postponeParcel},
@@ -46,19 +49,20 @@ func (s *statements) prepare(c *conn) error {
 	}
 	s.events = newLog()
 	return errors.Join(errs,
-		s.jobRows.prepare(c, insertJobs()), s.messageRows.prepare(c, insertMessages()),
+		s.jobRows.prepare(c, insertJobs()), s.plainJobRows.prepare(c, insertPlainJobs()),
+		s.messageRows.prepare(c, insertMessages()),
 		s.events.rows.prepare(c, insertEvents()), s.parcelRows.prepare(c, insertParcels()))
 }
 
 // close is for statements that were all prepared.
 func (s *statements) close() {
 	for _, st := range []*stmt{
-		s.begin, s.end, s.rollback, s.readPool, s.makePool, s.movePool, s.updateJob, s.trim, s.settle, s.postpone,
+		s.begin, s.end, s.rollback, s.readPool, s.makePool, s.movePool, s.updateJob, s.updatePlainJob, s.trim, s.settle, s.postpone,
 		s.deleteJob, s.deleteMessage, s.deleteEvent, s.findSpan, s.lastStep, s.loosenSpan,
 	} {
 		st.close()
 	}
-	for _, b := range []*bulk{&s.jobRows, &s.messageRows, &s.events.rows, &s.parcelRows} {
+	for _, b := range []*bulk{&s.jobRows, &s.plainJobRows, &s.messageRows, &s.events.rows, &s.parcelRows} {
 		b.close()
 	}
 }

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,7 +34,8 @@ type writer struct {
 	*conn
 	statements
 	clocks clocks
-	err    error // of the end
+	args   []driver.Value // of a statement, to be used again
+	err    error          // of the end
 }
 
 // job is one change that happens whole or not at all. A job may be done more than once; only the last time counts.

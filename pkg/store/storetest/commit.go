@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ func commitTests() group {
 		"a step of nothing but events":             testBareStep,
 		"a task's life, step by step":              testLife,
 		"every field is kept":                      testEveryField,
+		"every field alone is kept":                testFieldsApart,
 		"what is not set stays so":                 testNoField,
 		"a task that ends in its first step":       testShortLife,
 		"a step sent again changes nothing":        testAgain,
@@ -186,6 +188,62 @@ func testEveryField(t *testing.T, s store.Store) {
 	commit(t, s, &store.Step{PoolID: "gpu", ID: "step-2", Row: row, Updates: []store.Update{{TaskID: "q", State: other}, {TaskID: "r", State: park.State{Status: park.Queued}}}})
 	recs[0].State, recs[1].State = other, park.State{Status: park.Queued}
 	same(t, "records", records(t, s, "gpu", "q", "r", "x"), recs)
+}
+
+// testFieldsApart sets one field of a task at a time: a store may write plain tasks in another way than the others.
+func testFieldsApart(t *testing.T, s store.Store) {
+	all := whole(t, "gpu", "all", park.Running)
+	row := park.PoolRow{State: park.Active}
+	step := func(inserts []park.Record, updates []store.Update) {
+		row.Rev++
+		row.LastStep = fmt.Sprint("step-", row.Rev)
+		commit(t, s, &store.Step{PoolID: "gpu", ID: row.LastStep, Row: row, Inserts: inserts, Updates: updates})
+	}
+	var recs []park.Record
+	var updates []store.Update
+	plain := func(what string) *park.Record {
+		recs = append(recs, park.Record{Spec: park.Spec{PoolID: "gpu", TaskID: what}, State: park.State{Status: park.Queued}})
+		return &recs[len(recs)-1]
+	}
+	for i := range reflect.TypeFor[park.Spec]().NumField() {
+		if name := reflect.TypeFor[park.Spec]().Field(i).Name; name != "PoolID" && name != "TaskID" {
+			reflect.ValueOf(&plain("with-" + name).Spec).Elem().Field(i).Set(reflect.ValueOf(all.Spec).Field(i))
+		}
+	}
+	for i := range reflect.TypeFor[park.State]().NumField() {
+		name := reflect.TypeFor[park.State]().Field(i).Name
+		reflect.ValueOf(&plain("with-" + name).State).Elem().Field(i).Set(reflect.ValueOf(all.State).Field(i))
+		u := store.Update{TaskID: plain("gets-" + name).TaskID, State: park.State{Status: park.Queued}}
+		reflect.ValueOf(&u.State).Elem().Field(i).Set(reflect.ValueOf(all.State).Field(i))
+		updates = append(updates, u)
+	}
+	step(recs, nil)
+	kept := func() {
+		t.Helper()
+		for i := range recs {
+			same(t, recs[i].TaskID, records(t, s, "gpu", recs[i].TaskID), recs[i:i+1])
+		}
+	}
+	kept()
+	step(nil, updates)
+	for _, u := range updates {
+		for i := range recs {
+			if recs[i].TaskID == u.TaskID {
+				recs[i].State = u.State
+			}
+		}
+	}
+	kept()
+	for i := range updates {
+		updates[i].State = park.State{Status: park.Queued}
+	}
+	step(nil, updates) // and is gone again
+	for i := range recs {
+		if strings.HasPrefix(recs[i].TaskID, "gets-") {
+			recs[i].State = park.State{Status: park.Queued}
+		}
+	}
+	kept()
 }
 
 func testNoField(t *testing.T, s store.Store) {

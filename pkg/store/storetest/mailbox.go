@@ -18,9 +18,10 @@ func mailboxTests() group {
 		"late messages are found by their time":   testMessagesLate,
 		"boxes are apart":                         testBoxes,
 		"a message that comes again is not added": testRedelivery,
-		"trim":                                 testTrim,
-		"a trimmed message does not come back": testTombstone,
-		"ids of another kind":                  testMessageIDs,
+		"messages of several pools at once":       testDeliverMixed,
+		"trim":                                    testTrim,
+		"a trimmed message does not come back":    testTombstone,
+		"ids of another kind":                     testMessageIDs,
 	}
 }
 
@@ -37,6 +38,13 @@ func deliver(t testing.TB, s store.Store, messages ...park.Message) {
 	if err := s.Deliver(t.Context(), messages); err != nil {
 		t.Fatalf("deliver: %v", err)
 	}
+}
+
+// testDeliverMixed delivers together what has a pool or a time in common, but not both.
+func testDeliverMixed(t *testing.T, s store.Store) {
+	all := []park.Message{letter("gpu", 1), letter("cpu", 1), letter("cpu", 2), letter("gpu", 2), letter("gpu", 3)}
+	deliver(t, s, all...)
+	same(t, "messages", withoutIDs(messages(t, s, alice())), all)
 }
 
 // delivered adds n letters, half of them by steps of the pool they belong to.
