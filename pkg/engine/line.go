@@ -26,7 +26,7 @@ func (p *pool) takeTurn() {
 		}
 		turns := time.Duration(ahead) * p.stepped
 		if patience == 0 {
-			patience = min(max(2*turns, minPatience), maxPatience)
+			patience = min(max(4*turns, minPatience), maxPatience)
 		}
 		left := began + patience - p.eng.clock.mono()
 		if left <= 0 || !p.eng.rest(min(left, max(turns/2, minLook), maxLook)) {
