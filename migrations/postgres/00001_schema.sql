@@ -201,7 +201,11 @@ CREATE TYPE pl_event AS (
 -- What a node is told of a pool that has moved on: the numbers and the words of its tasks that are live, and who waits
 -- for those that have ended, a row for each task. Not as composite types: to send each field of one the server takes a
 -- kilobyte, which it gives back only when all are sent.
-CREATE TYPE pl_news AS (answer text, waits bigint, pool pl_step, numbers bigint[], words text[], past text[]);
+CREATE TYPE pl_row AS (
+    last_step text, state text, rev bigint, max_units bigint, max_queue_depth bigint, used bigint, queued bigint, last_at bigint,
+    configured_units bigint, configured_depth bigint
+);
+CREATE TYPE pl_news AS (answer text, waits bigint, pool pl_row, numbers bigint[], words text[], past text[]);
 CREATE TYPE pl_parcel AS (dest text, attempts bigint, since bigint, body bytea, payload bytea);
 
 -- What is added to a transaction's id.
@@ -280,8 +284,8 @@ DECLARE
     steps bigint;
     size  bigint;
 BEGIN
-    SELECT 'moved', NULL, ROW(pool_id, last_step, '', rev, max_units, max_queue_depth, state, used, queued, last_at,
-        configured_units, configured_depth, 0)::pl_step INTO n.answer, n.waits, n.pool FROM pl_pools WHERE pool_id = pool;
+    SELECT 'moved', NULL, ROW(last_step, state, rev, max_units, max_queue_depth, used, queued, last_at, configured_units,
+        configured_depth)::pl_row INTO n.answer, n.waits, n.pool FROM pl_pools WHERE pool_id = pool;
     IF NOT FOUND THEN
         n.answer := CASE WHEN since = 0 THEN 'moved' ELSE 'reload' END;
         RETURN n;
@@ -452,7 +456,7 @@ END $$;
 
 -- +goose Down
 DROP FUNCTION pl_commit, pl_turn, pl_relay, pl_changes, pl_append, pl_deliver, pl_horizon, pl_final, pl_number;
-DROP TYPE pl_news, pl_step, pl_job, pl_change, pl_message, pl_event, pl_parcel;
+DROP TYPE pl_news, pl_row, pl_step, pl_job, pl_change, pl_message, pl_event, pl_parcel;
 DROP FUNCTION pl_rebase;
 DROP TABLE pl_base, pl_nodes, pl_leases, pl_outbox, pl_audit_segments, pl_audit_events, pl_mailbox_messages, pl_batches, pl_queue_jobs, pl_steps, pl_pools;
 DROP FUNCTION pl_guard_capacity;

@@ -59,18 +59,14 @@ func readNews(pool string, reply []byte) (n news, err error) {
 	return n, nil
 }
 
-// poolRow reads a pl_step.
+// poolRow reads a pl_row.
 func (r *reader) poolRow() (p park.PoolRow) {
-	r.record(13)
-	r.text()
-	p.LastStep = r.text()
-	r.text()
+	r.record(10)
+	p.LastStep, p.State = r.text(), park.PoolState(r.text())
 	p.Rev, p.MaxUnits, p.MaxQueueDepth = r.int(), r.int(), int(r.int())
-	p.State = park.PoolState(r.text())
 	p.Used, p.Queued = r.int(), int(r.int())
 	p.LastAt = park.FromMicro(r.int())
 	p.ConfiguredUnits, p.ConfiguredDepth = r.int(), int(r.int())
-	r.int()
 	return p
 }
 
