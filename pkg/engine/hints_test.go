@@ -93,11 +93,12 @@ func TestSubmissionOfAnotherNodeIsReadAhead(t *testing.T) {
 // queued is a store before which a node always has others ahead of it, or has so often.
 type queued struct {
 	*memory.Store
-	ahead   atomic.Int64 // looks until it is the node's turn; negative: never
-	commits atomic.Int64
+	ahead atomic.Int64 // looks until it is the node's turn; negative: never
+	asked atomic.Int64
 }
 
 func (q *queued) Turn(context.Context, string, string) (int, error) {
+	q.asked.Add(1)
 	if q.ahead.Add(-1) == -1 {
 		q.ahead.Add(1)
 		return 0, nil
@@ -107,7 +108,6 @@ func (q *queued) Turn(context.Context, string, string) (int, error) {
 
 func (q *queued) Commit(ctx context.Context, s *store.Step) error {
 	err := q.Store.Commit(ctx, s)
-	q.commits.Add(1)
 	s.Waiting = 1
 	return err
 }
@@ -138,4 +138,33 @@ func TestANodeWaitsForItsTurnButNotForEver(t *testing.T) {
 			b.ended("cpu", "b")
 		})
 	}
+}
+
+// TestWhoHasNothingToStoreStandsInNoLine tells a node that others wait, and then asks it for what needs no step.
+func TestWhoHasNothingToStoreStandsInNoLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w witness
+		shared := memory.New()
+		q := &queued{Store: shared}
+		tm := newTeam(t, 2, func(i int, c *engine.Config) {
+			c.Pools = []engine.Pool{w.pool(1)}
+			c.Stores = map[park.Backend]store.Store{park.InMemory: shared}
+			if i == 0 {
+				c.Stores[park.InMemory] = q
+			}
+		})
+		defer tm.stop()
+		tm.nodes[0].submit("cpu", named("a", sim(60_000)))
+		time.Sleep(time.Second)
+		asked := q.asked.Load()
+		tm.nodes[1].submit("cpu", named("b", sim(60_000)))
+		time.Sleep(time.Second) // the first node follows
+		if n := q.asked.Load() - asked; n > 0 {
+			t.Errorf("it asked %d times for a turn that it had no use for", n)
+		}
+		tm.nodes[0].submit("cpu", named("c", sim(60_000)))
+		if q.asked.Load() == asked {
+			t.Error("it asked for no turn with a step to store")
+		}
+	})
 }

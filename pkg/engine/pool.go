@@ -190,7 +190,8 @@ func (p *pool) loop() {
 		case !ok:
 			return
 		case r != nil:
-			if p.rivals > 0 {
+			// Who stands in line without a step keeps the others waiting for nothing.
+			if p.rivals > 0 && len(r.ops) > 0 {
 				p.takeTurn()
 			}
 			batch = p.gather(append(batch, r))
