@@ -37,7 +37,7 @@ func targets() []row {
 		},
 		{
 			id: "postgres-three", section: "postgres", what: "Postgres, three nodes on one pool, over one node", limit: 0.8, least: true, format: "%.2f ×",
-			why: "a node learns of each task of the others, mostly twice, once that it runs and once that it has ended: 12 µs of the server and 6 of the daemons a task; and it has but a third of the clients, so a step has half as many tasks, in each of three sessions that keep their own caches. One step in seven still is decided in vain. What it would take: nodes that follow only the pool's totals and the tasks that are parked; letting a node store three or six steps in a row was tried and costs as much",
+			why: "a node learns of each task of the others, mostly twice, once that it runs and once that it has ended: some 15 µs of the server and 6 of the daemons a task; and it has but a third of the clients, so a step has half as many tasks, in each of three sessions that keep their own caches. One step in seven still is decided in vain. What it would take: nodes that follow only the pool's totals and the tasks that are parked; letting a node store three or six steps in a row was tried and costs as much",
 		},
 		{
 			id: "batch-memory", section: "memory", what: "batches of 100, memory, over single submissions", limit: 3, least: true, format: "%.2f ×",
