@@ -348,7 +348,8 @@ END $$;
 -- +goose StatementBegin
 CREATE FUNCTION pl_commit(s pl_step, jobs pl_job[], changes pl_change[], messages pl_message[], events pl_event[], parcels pl_parcel[])
 RETURNS pl_news LANGUAGE plpgsql SET lock_timeout = '5s' SET enable_seqscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off SET enable_material = off SET jit = off AS $$
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off SET enable_material = off SET jit = off
+SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     start   bigint;
     changed bigint;
@@ -386,7 +387,7 @@ BEGIN
         RETURN news;
     END IF;
 
-    start := pl_number();
+    SELECT (base + pg_current_xact_id()::text::bigint) << 24 INTO start FROM pl_base; -- as pl_number does
     IF cardinality(jobs) > 0 THEN
         INSERT INTO pl_queue_jobs (seq, pool_id, task_id, tenant, status, priority, rank, units, attempt, strikes, cancelled,
             submitted_at, started_at, ended_at, not_before, deadline, timeout, lease_ttl, max_attempts, backoff, digest,
