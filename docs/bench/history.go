@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/parkd-dev/parkd/pkg/client"
@@ -28,7 +29,7 @@ const (
 	logTenants = 100
 	logPools   = 4
 	perTask    = 4 // events
-	appended   = 8192
+	perStep    = 256
 	questions  = 600
 )
 
@@ -101,29 +102,42 @@ func checkpoint(ctx context.Context, dsn string) error {
 	return errors.Join(err, c.Close(ctx))
 }
 
-// fillLog writes the events of a day: four of each task, the pools and tenants mixed.
+// fillLog writes the events of a day as a busy daemon does: steps of some dozens of tasks, their tenants mixed.
 func (b *bench) fillLog(ctx context.Context, s store.Store) error {
 	began, tasks := time.Now(), b.events/perTask
 	first := time.Now().Add(-24 * time.Hour)
-	var batch []park.Event
-	for i := range tasks {
-		e := park.Event{
-			PoolID: logPool(i), Rev: int64(i/logPools) + 1, TaskID: logTask(i), Units: 1, Attempt: 1, Node: "0198c0de-node",
-			Tenant: logTenant(i), At: park.At(first.Add(24 * time.Hour / time.Duration(tasks) * time.Duration(i))),
-		}
-		for ord, a := range []park.Action{park.ActSubmit, park.ActEnqueue, park.ActStart, park.ActComplete} {
-			e.Ord, e.Action = ord, a
-			batch = append(batch, e)
-		}
-		if len(batch) >= appended || i == tasks-1 {
-			if err := s.Append(ctx, batch); err != nil {
-				return err
+	var pools errgroup.Group
+	for p := range logPools {
+		pools.Go(func() error {
+			row := park.PoolRow{State: park.Active, MaxUnits: 1}
+			for i := p; i < tasks; {
+				row.LastAt = park.At(first.Add(24 * time.Hour / time.Duration(tasks) * time.Duration(i)))
+				st := nextStep(logPool(p), &row)
+				for ; len(st.Events) < perStep && i < tasks; i += logPools {
+					logLife(st, i)
+				}
+				if err := s.Commit(ctx, st); err != nil {
+					return err
+				}
 			}
-			batch = batch[:0]
-		}
+			return nil
+		})
+	}
+	if err := pools.Wait(); err != nil {
+		return err
 	}
 	b.say("  %d events written in %s", b.events, time.Since(began).Round(time.Second))
 	return nil
+}
+
+// logLife adds the events of a task to a step.
+func logLife(st *store.Step, i int) {
+	for _, a := range []park.Action{park.ActSubmit, park.ActEnqueue, park.ActStart, park.ActComplete} {
+		st.Events = append(st.Events, park.Event{
+			PoolID: st.PoolID, Rev: st.Row.Rev, Ord: len(st.Events), At: st.Row.LastAt, Action: a, TaskID: logTask(i),
+			Tenant: logTenant(i), Units: 1, Attempt: 1, Node: "0198c0de-node",
+		})
+	}
 }
 
 func logPool(i int) string   { return fmt.Sprint("pool-", i%logPools) }
