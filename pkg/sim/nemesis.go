@@ -41,7 +41,12 @@ func (h *history) strike(kind string) {
 	case "long freeze":
 		h.freeze(n, kind, h.between(nodeTTL/2, 2*(nodeTTL+nodeGrace)))
 	case "suspend":
-		h.suspend(&n.machine, n, h.between(10*time.Millisecond, 2*(nodeTTL+nodeGrace)))
+		d := h.between(10*time.Millisecond, 2*(nodeTTL+nodeGrace))
+		if h.chance(0.4) { // the daemon is stopped when the machine wakes, and its shims are alone
+			d = h.between(nodeTTL/2, nodeTTL+nodeGrace)
+			h.freeze(n, "long freeze", d+h.between(nodeTTL, 2*(nodeTTL+nodeGrace)))
+		}
+		h.suspend(&n.machine, n, d)
 	case "partition":
 		h.cut(n, h.between(10*time.Millisecond, 2*(nodeTTL+nodeGrace)))
 	case "long partition":

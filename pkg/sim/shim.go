@@ -81,7 +81,8 @@ func (h *history) guard(s *shim, fence time.Duration) {
 	if mutant.NoShim {
 		return
 	}
-	s.machine.after(max(s.alive+fence-s.machine.boot(), fence/16), nil, func() {
+	look := min(s.alive+fence-s.machine.boot(), fence/8) // timers sleep with the machine
+	s.machine.after(max(look, fence/16), nil, func() {
 		switch {
 		case s.over:
 		case s.machine.boot()-s.alive >= fence:

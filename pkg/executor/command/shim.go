@@ -251,7 +251,8 @@ func (s *shim) nextLook(now, alive time.Duration) time.Duration {
 		next = min(next, s.job.Deadline-now)
 	}
 	if s.job.Fence > 0 {
-		next = min(next, max(alive+s.job.Fence-now, minFence/4))
+		// A timer that was to last until the fence falls would have slept through the time in which others waited for it.
+		next = min(next, max(min(alive+s.job.Fence-now, s.job.Fence/8), minFence/4))
 	}
 	return next
 }
