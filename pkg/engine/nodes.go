@@ -110,6 +110,10 @@ func (n *node) trouble() error {
 	return nil
 }
 
+// unheard reports whether the store cannot know a name of this node yet. Steps under it would be refused as those of a
+// dead node, and taken nonetheless if they came late, when it is known.
+func (n *node) unheard(name string) bool { return n.beat.Load() == 0 && name == n.name() }
+
 // first reports whether of the living nodes this is the one that does what one is enough for. Two may think so for
 // a while.
 func (n *node) first() bool {

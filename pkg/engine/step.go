@@ -66,6 +66,9 @@ func turnedAway(ops []lot.Op, results []lot.Result) bool {
 func (p *pool) commit(s *lot.Step, batch []*request, ops int) error {
 	st := &store.Step{PoolID: p.ID, ID: p.eng.world.ID(), Row: s.Row, Inserts: s.Inserts, Updates: s.Updates}
 	if p.node != nil {
+		if p.node.unheard(p.as) {
+			return errNodeLost
+		}
 		st.Node = p.as // not a name that it has got since: that one may be alive, and what the lot starts would not be
 	}
 	st.Row.LastStep = st.ID

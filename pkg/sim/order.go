@@ -57,11 +57,11 @@ func (q *queue) requeue(e *park.Event, j *job) {
 	case park.ReasonNodeLost, park.ReasonShutdown:
 		q.classes[k] = slices.Insert(q.classes[k], 0, e.TaskID)
 	case park.ReasonWorkerLost:
-		if j.sub.Retry.MaxAttempts == 0 {
-			q.classes[k] = slices.Insert(q.classes[k], 0, e.TaskID)
+		if j.sub.Retry.MaxAttempts > 0 {
+			q.loose[e.TaskID] = true // first where its worker never got the lease, last where it lost it
 			return
 		}
-		fallthrough
+		q.classes[k] = slices.Insert(q.classes[k], 0, e.TaskID)
 	default:
 		if j.sub.Retry.Backoff > 0 {
 			q.loose[e.TaskID] = true

@@ -149,7 +149,7 @@ func (x *executor) Run(ctx context.Context, a park.Assignment) park.Outcome {
 		return park.Failure(park.ReasonExecutorError, err.Error())
 	}
 	x.life.sleep(x.between(100*time.Microsecond, 3*time.Millisecond)) // the shim is on its way
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || x.fence > 0 && proved(a) >= x.fence && !mutant.NoShim {
 		return park.Failure(park.ReasonExecutorError, "not begun")
 	}
 	s := x.begin(x.life, a, w, x.fence, false)

@@ -111,6 +111,7 @@ func (h *history) finish() {
 	}
 	bound := h.now + max(nodeTTL+nodeGrace, leaseTTL) + 2*time.Second + patience + work
 	done := false
+	h.loop.run(h.now+h.faults.latest, nil) // what clients said may still be on its way, whether or not they wait
 	h.loop.run(bound, func() bool {
 		done = h.events%64 == 0 && h.opened() && h.check.settled()
 		return done

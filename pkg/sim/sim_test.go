@@ -129,13 +129,15 @@ func TestPinned(t *testing.T) {
 		t.Skip("this build has planted bugs")
 	}
 	for _, seed := range []uint64{
-		21,   // signs of life while the node could not beat
-		259,  // a merge that put a task in before another was out
-		2819, // a beat that came late hid that runs had ended
-		5575, // a fence that fell late because a beat hung
-		5801, // a fence's timer that came just before the beat had lost its worth
-		4293, // a shim whose timer had slept with its machine
-		8531, // a request that was on its way to a database from before it was put back
+		21,     // signs of life while the node could not beat
+		259,    // a merge that put a task in before another was out
+		2819,   // a beat that came late hid that runs had ended
+		5575,   // a fence that fell late because a beat hung
+		5801,   // a fence's timer that came just before the beat had lost its worth
+		4293,   // a shim whose timer had slept with its machine
+		83530,  // a command that was begun behind its fence
+		161028, // a step under a name that the database did not know yet, refused and then taken
+		8531,   // a request that was on its way to a database from before it was put back
 	} {
 		if r := Run(Options{Seed: seed}); r.Err != nil {
 			t.Errorf("seed %d: %v", seed, r.Err)

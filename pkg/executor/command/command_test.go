@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -389,6 +390,21 @@ func TestDaemonFrozen(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "the commands of a frozen daemon are gone", func() bool { return !alive(pids[0]) && !alive(pids[1]) })
+}
+
+// TestNotBegunBehindTheFence: a daemon that was frozen while it handed a job over must not have it begun, even for a moment.
+func TestNotBegunBehindTheFence(t *testing.T) {
+	d := open(t, Config{Fence: time.Second})
+	a := shell("touch begun; sleep 600")
+	a.WorkDir = t.TempDir()
+	a.Proved = func() time.Duration { return time.Minute }
+	o, r := d.run(t.Context(), a)
+	if o.Status != park.Failed || o.Reason != park.ReasonNodeLost || r.ExitCode != 0 {
+		t.Errorf("%+v: of a command that was killed, and so begun", o)
+	}
+	if _, err := os.Stat(a.WorkDir + "/begun"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the command ran: %v", err)
+	}
 }
 
 func TestLog(t *testing.T) {

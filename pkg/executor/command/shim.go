@@ -73,6 +73,9 @@ func (s *shim) run(control io.Reader) *report {
 	s.tails = [2]*tail{{most: s.job.TailBytes}, {most: s.job.TailBytes}}
 	s.leader, s.gone = make(chan struct{}), make(chan struct{})
 	adoptOrphans()
+	if s.job.Fence > 0 && s.job.Alive > 0 && bootTime()-s.job.Alive >= s.job.Fence {
+		return &report{Why: stoppedByFence} // the job came late: others may have the task by now
+	}
 	var copying sync.WaitGroup
 	streams, err := s.start(&copying)
 	if err != nil {
