@@ -323,3 +323,32 @@ func (s *swamp) KeepLease(ctx context.Context, k store.Kept) (int64, error) {
 	}
 	return s.Store.KeepLease(ctx, k)
 }
+
+// TestNothingStoredBeforeTheFirstBeat: a store that does not know a node refuses its steps as those of a dead one, but
+// may take them if they come late, when it does. So what such a node says it did not take it does not ask for either.
+func TestNothingStoredBeforeTheFirstBeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		way := &swamp{Store: memory.New()}
+		unheard := func(context.Context, string) error { return errGone }
+		way.beats.Store(&unheard)
+		var commits atomic.Int32
+		count := func() { commits.Add(1) }
+		way.answer.Store(&count)
+		b := open(t, engine.Config{
+			Pools: []engine.Pool{pool("cpu", 1, simulated())}, Shared: []park.Backend{park.InMemory}, Node: "node-0",
+			Stores: map[park.Backend]store.Store{park.InMemory: way},
+		})
+		defer b.stop()
+		if r := b.offer("cpu", named("a", sim(1))); r.Err == nil || r.Err.Code != park.StorageUnavailable {
+			t.Errorf("before the first beat: %+v", r)
+		}
+		if n := commits.Load(); n != 0 {
+			t.Errorf("the store was asked for %d steps", n)
+		}
+		way.beats.Store(nil)
+		time.Sleep(5 * time.Second)
+		if r := b.offer("cpu", named("a", sim(1))); r.Err != nil {
+			t.Errorf("after it: %v", r.Err)
+		}
+	})
+}
