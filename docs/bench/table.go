@@ -17,7 +17,7 @@ func targets() []row {
 	return []row{
 		{
 			id: "memory", section: "memory", what: "memory, 64 clients, over bare HTTP", limit: 0.75, least: true, format: "%.2f ×",
-			why: "of the daemon's time a third is net/http and its system calls, which the bare server has too; beyond it a task costs two passes over its JSON, three handovers between goroutines (request, step, run) and some 8 KB of objects that are kept, for in memory the history is the database. What it would take: one pass over the body, pooled requests, a history with fewer pointers for the collector to follow",
+			why: "of the daemon's time a third is net/http and its system calls, which the bare server has too; beyond it a task costs two passes over its JSON (a tenth), the step (a fifth), three handovers between goroutines (request, step, run), and the collector, for in memory the history is the database. What it would take: one pass over the body, pooled requests, a run without a context and a timer of its own",
 		},
 		{
 			id: "memory-p99", section: "memory", what: "the same, p99 of a submission over bare HTTP's", limit: 1.3, format: "%.2f ×",
@@ -25,11 +25,11 @@ func targets() []row {
 		},
 		{
 			id: "file", section: "file", what: "file, durable, over bare HTTP", limit: 0.40, least: true, format: "%.2f ×",
-			why: "SQLite in Go takes 35 to 45 µs a task at full batches: two dozen inserts into B-trees, half of them of events that are found by task, by tenant and by pool; binding values is a seventh of it, the flush to the disk hardly anything. What it would take: fewer indexes of the audit log, or SQLite in C (1.4 × faster, but needs cgo)",
+			why: "SQLite in Go takes 25 to 30 µs a task at full batches, most of it its interpreter at work on columns; binding values is a seventh of it, the flush to the disk hardly anything. What it would take: SQLite in C (1.4 × faster, but needs cgo)",
 		},
 		{
 			id: "postgres", section: "postgres", what: "Postgres, one node, durable, over bare HTTP", limit: 0.28, least: true, format: "%.2f ×",
-			why: "a step is one call in one backend, which spends 65 to 80 µs a task, nearly half of it on two dozen index entries; the daemon waits for it, for the next step is decided on the one before. What it would take: fewer indexes, an update of a task that touches none, or steps decided before the one ahead is stored",
+			why: "a step is one call in one backend, which spends 40 to 60 µs a task, a third of it on a dozen index entries; the daemon waits for it, for the next step is decided on the one before. What it would take: steps decided before the one ahead is stored",
 		},
 		{
 			id: "postgres-river", section: "postgres", what: "the same, over River's single inserts with work, default settings", limit: 3, least: true, format: "%.1f ×",
