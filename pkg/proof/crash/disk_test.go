@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/parkd-dev/parkd/pkg/proof"
-	"github.com/parkd-dev/parkd/pkg/store/postgres"
 	"github.com/parkd-dev/parkd/pkg/store/postgres/server"
 )
 
@@ -30,21 +29,7 @@ func TestFullDisk(t *testing.T) {
 		return
 	}
 	t.Cleanup(func() { _ = unix.Unmount(mount, unix.MNT_DETACH) })
-	usual := os.TempDir()
-	t.Setenv("TMPDIR", mount)
-	db, err := server.Start(t.Context(), "fsync=off", "max_wal_size=32MB", "min_wal_size=32MB", "wal_recycle=off", "wal_init_zero=off", "checkpoint_timeout=30s")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Stop() })
-	t.Setenv("TMPDIR", usual)
-	dsn, err := db.Create(t.Context(), "full", "template1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := postgres.MigrateUp(t.Context(), dsn, false); err != nil {
-		t.Fatal(err)
-	}
+	db, dsn := serverOn(t, mount, "fsync=off", "max_wal_size=32MB", "min_wal_size=32MB", "wal_recycle=off", "wal_init_zero=off", "checkpoint_timeout=30s")
 	s := newStreet(c, dsn, 2)
 	for c.More("disks filled") && !c.Failed() {
 		time.Sleep(s.between(200*time.Millisecond, time.Second))

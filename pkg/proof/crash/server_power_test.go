@@ -41,7 +41,11 @@ func TestServerPowerCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = disk.Close() })
-	db, dsn := serverOn(t, disk)
+	db, dsn := serverOn(t, disk.Path(), "max_wal_size=64MB", "min_wal_size=32MB")
+	// A cluster is made without flushing what it is made of.
+	if err := disk.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	s := newStreet(c, dsn, 3)
 	for c.More("cuts") && !c.Failed() {
 		time.Sleep(s.between(100*time.Millisecond, time.Second))
@@ -56,11 +60,12 @@ func TestServerPowerCut(t *testing.T) {
 	s.heal()
 }
 
-// serverOn starts a database server whose data is on a disk, with a write-ahead log that fits on it.
-func serverOn(t *testing.T, disk *powercut.Disk) (db *server.Server, dsn string) {
+// serverOn starts a database server whose data is below a folder.
+func serverOn(t *testing.T, folder string, options ...string) (db *server.Server, dsn string) {
+	t.Helper()
 	usual := os.TempDir()
-	t.Setenv("TMPDIR", disk.Path())
-	db, err := server.Start(t.Context(), "max_wal_size=64MB", "min_wal_size=32MB")
+	t.Setenv("TMPDIR", folder)
+	db, err := server.Start(t.Context(), options...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,10 +75,6 @@ func serverOn(t *testing.T, disk *powercut.Disk) (db *server.Server, dsn string)
 		t.Fatal(err)
 	}
 	if _, err := postgres.MigrateUp(t.Context(), dsn, false); err != nil {
-		t.Fatal(err)
-	}
-	// A cluster is made without flushing what it is made of.
-	if err := disk.Sync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return db, dsn

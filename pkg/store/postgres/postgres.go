@@ -81,6 +81,7 @@ func Open(c Config) (*Store, error) {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	if s.side, err = pgxpool.NewWithConfig(context.Background(), aside(cfg)); err != nil {
+		s.pool.Close()
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	return s, nil
