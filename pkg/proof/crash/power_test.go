@@ -24,15 +24,10 @@ func TestPowerCut(t *testing.T) {
 	c.Seed(strconv.FormatUint(seed, 10))
 	rng := rand.New(rand.NewPCG(seed, 0))
 	for c.More("cuts") && !c.Failed() {
-		disk, err := powercut.New(t.Context(), powercut.Small)
-		if errors.Is(err, powercut.ErrAbsent) {
-			c.Absent("%v", err)
+		disk := newDisk(c, powercut.Small)
+		if disk == nil {
 			return
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = disk.Close() })
 		s := newSite(c)
 		n := fileNode(c, disk.Path())
 		for round := 0; round < segment && c.More("cuts"); round++ {
@@ -46,6 +41,20 @@ func TestPowerCut(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// newDisk returns a disk that goes with the test; nil, and the campaign says so, where there can be none.
+func newDisk(c *proof.Campaign, size int64) *powercut.Disk {
+	disk, err := powercut.New(c.Context(), size)
+	if errors.Is(err, powercut.ErrAbsent) {
+		c.Absent("%v", err)
+		return nil
+	}
+	if err != nil {
+		c.Fatal(err)
+	}
+	c.Cleanup(func() { _ = disk.Close() })
+	return disk
 }
 
 func (s *site) cutPower(n *node, disk *powercut.Disk, round int, rng *rand.Rand) {

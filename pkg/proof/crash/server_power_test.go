@@ -4,7 +4,6 @@ package crash_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -32,15 +31,10 @@ func TestServerPowerCut(t *testing.T) {
 		c.Absent("no PostgreSQL server is installed")
 		return
 	}
-	disk, err := powercut.New(t.Context(), serverDisk)
-	if errors.Is(err, powercut.ErrAbsent) {
-		c.Absent("%v", err)
+	disk := newDisk(c, serverDisk)
+	if disk == nil {
 		return
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = disk.Close() })
 	db, dsn := serverOn(t, disk.Path(), "max_wal_size=64MB", "min_wal_size=32MB")
 	// A cluster is made without flushing what it is made of.
 	if err := disk.Sync(t.Context()); err != nil {
