@@ -190,11 +190,12 @@ func (p *pool) loop() {
 		case !ok:
 			return
 		case r != nil:
-			// Who stands in line without a step keeps the others waiting for nothing.
-			if p.rivals > 0 && len(r.ops) > 0 {
-				p.takeTurn()
-			}
 			batch = p.gather(append(batch, r))
+			// Who stands in line without a step keeps the others waiting for nothing.
+			if p.rivals > 0 && asked(batch) > 0 {
+				p.takeTurn()
+				batch = p.gather(batch)
+			}
 		}
 		p.turn(batch)
 		clear(batch)
@@ -205,7 +206,7 @@ func (p *pool) loop() {
 // bring more requests for this step, and each step saves what a step costs; at rest there are none.
 func (p *pool) gather(batch []*request) []*request {
 	runtime.Gosched()
-	for n := len(batch[0].ops); n < maxOps; {
+	for n := max(1, asked(batch)); n < maxOps; {
 		select {
 		case r := <-p.requests:
 			batch = append(batch, r)
@@ -215,6 +216,15 @@ func (p *pool) gather(batch []*request) []*request {
 		}
 	}
 	return batch
+}
+
+// asked returns how many operations the requests of a batch ask for.
+func asked(batch []*request) int {
+	n := 0
+	for _, r := range batch {
+		n += len(r.ops)
+	}
+	return n
 }
 
 // pause returns how long the loop has nothing to do unless it is asked to.
