@@ -27,7 +27,7 @@ func decode(b []byte, sh *shape, v any) error {
 	if !utf8.Valid(b) {
 		return park.Errorf(park.InvalidRequest, "the body is not UTF-8")
 	}
-	if !json.Valid(b) {
+	if !park.ValidJSON(b) {
 		return notJSON(b)
 	}
 	if err := read(b, sh, v, ""); err != nil {

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -153,7 +152,7 @@ func (p *pool) execute(ctx context.Context, s start) (o park.Outcome, ended bool
 	case o.Status != park.Failed:
 		o = park.Failure(park.ReasonExecutorError, fmt.Sprintf("the executor ended the task as %q", o.Status))
 	}
-	if len(o.Result) > 0 && !json.Valid(o.Result) {
+	if len(o.Result) > 0 && !park.ValidJSON(o.Result) {
 		o = park.Failure(park.ReasonExecutorError, "the executor's result is not JSON")
 	}
 	return o, true

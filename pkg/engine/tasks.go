@@ -3,7 +3,6 @@ package engine
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"io"
 	"time"
 
@@ -166,7 +165,7 @@ func (p *pool) check(s *park.Submission) *park.Error {
 		return park.Errorf(park.InvalidRequest, "resourceCost.kind must be %s, the kind of pool %s, not %s", p.Kind, p.ID, k)
 	case len(s.Command) > 0 && !p.TakesCommands:
 		return park.Errorf(park.InvalidRequest, "command is not taken by pool %s (executor %s): leave it out and send a payload", p.ID, p.Pool.PoolSpec.Executor)
-	case len(s.Payload) > 0 && !json.Valid(s.Payload):
+	case len(s.Payload) > 0 && !park.ValidJSON(s.Payload):
 		return park.Errorf(park.InvalidRequest, "payload must be JSON")
 	}
 	return nil

@@ -98,6 +98,10 @@ func (m *MailboxRef) UnmarshalJSON(b []byte) error {
 	if string(b) == "null" {
 		return nil
 	}
+	if n := len(b); n > 2 && b[0] == '"' && bytes.IndexByte(b, '\\') < 0 && utf8.Valid(b) {
+		*m = MailboxRef{Key: string(b[1 : n-1])} // nearly all are such
+		return nil
+	}
 	if err := json.Unmarshal(b, &m.Key); err == nil && m.Key != "" {
 		m.Tenant = ""
 		return nil

@@ -152,7 +152,7 @@ func resultOf(body []byte) (json.RawMessage, error) {
 	switch {
 	case len(body) == 0:
 		return nil, nil
-	case json.Valid(body):
+	case park.ValidJSON(body):
 		return body, nil
 	case !utf8.Valid(body):
 		return nil, errors.New("the reply is neither JSON nor text")
