@@ -120,7 +120,8 @@ func (h *history) finish() {
 		h.fail("liveness", "%s after the faults ended: %s", (h.now - h.plan.busy).Round(time.Millisecond), h.unsettled())
 	}
 	if h.broken == nil {
-		h.loop.run(h.now+hearing, nil)
+		// Who was asked before the faults ended, and did not answer, is asked again only after a while.
+		h.loop.run(max(h.now, h.plan.busy+callTimeout)+hearing, nil)
 		h.check.last()
 	}
 }
