@@ -18,9 +18,10 @@ const (
 	seqOfEvent   = "SELECT seq FROM pl_audit_events WHERE pool_id = $1 AND rev = $2 AND ord = $3"
 )
 
-// lastEvent is the last of the block that was written last.
-var lastEvent = "SELECT e.pool_id, e.rev, e.ord FROM (" + led + isLead(leadBlock) +
-	" AND seq < pl_final() ORDER BY seq DESC LIMIT 1) AS l, " + followers(leadBlock, "pool_id, rev, ord", "", "ORDER BY ord DESC LIMIT 1")
+// lastEvent is the last of the block that was written last, below a seq.
+var lastEvent = "SELECT e.pool_id, e.rev, e.ord, e.seq, pl_final() FROM (" + led + isLead(leadBlock) +
+	" AND seq < $1 ORDER BY seq DESC LIMIT 1) AS l, " +
+	followers(leadBlock, "pool_id, rev, ord, seq", "", "ORDER BY ord DESC LIMIT 1")
 
 // Append implements [store.Audit].
 func (s *Store) Append(ctx context.Context, events []park.Event) error {
@@ -35,25 +36,24 @@ func (s *Store) Append(ctx context.Context, events []park.Event) error {
 }
 
 // LastEvent implements [store.Audit]. Events whose place is not final yet come after it.
-func (s *Store) LastEvent(ctx context.Context) (id string, err error) {
-	err = s.do(ctx, func(ctx context.Context) error {
+func (s *Store) LastEvent(ctx context.Context) (string, error) {
+	last, err := inOrder(ctx, s, func(ctx context.Context, below int64) ([]string, []int64, int64, error) {
 		var pool string
-		var rev int64
+		var rev, seq, final int64
 		var ord int
-		err := s.pool.QueryRow(ctx, lastEvent).Scan(&pool, &rev, &ord)
-		switch {
-		case errors.Is(err, pgx.ErrNoRows):
-			id = ""
-			return nil
-		case err == nil:
-			id = park.EventID(pool, rev, ord)
+		err := s.pool.QueryRow(ctx, lastEvent, below).Scan(&pool, &rev, &ord, &seq, &final)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil, nil, 0, nil
 		}
-		return err
+		return []string{park.EventID(pool, rev, ord)}, []int64{seq}, final, err
 	})
 	if err != nil {
 		return "", fmt.Errorf("read last event: %w", err)
 	}
-	return id, nil
+	if len(last) == 0 {
+		return "", nil
+	}
+	return last[0], nil
 }
 
 // Events implements [store.Audit].

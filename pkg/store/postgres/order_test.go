@@ -137,6 +137,9 @@ func TestForeignTransactionHoldsNobodyUp(t *testing.T) {
 	if err != nil || len(events) != len(f.Log) {
 		t.Errorf("%d events of %d are seen: %v", len(events), len(f.Log), err)
 	}
+	if last, err := s.LastEvent(t.Context()); err != nil || last != f.Log[len(f.Log)-1].EventID {
+		t.Errorf("the last event is %q: %v", last, err)
+	}
 	box, err := s.Messages(t.Context(), park.MailboxQuery{Tenant: "acme", Key: "alice", Limit: 10})
 	if err != nil || len(box) != 1 {
 		t.Errorf("%d messages are seen: %v", len(box), err)
