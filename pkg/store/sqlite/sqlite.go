@@ -149,7 +149,7 @@ func source(path, mode string, pragmas ...string) string {
 func writePragmas() []string {
 	return []string{
 		"busy_timeout(5000)", "page_size(8192)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(0)",
-		"mmap_size(0)", "temp_store(MEMORY)", "cache_size(-49152)", "journal_size_limit(67108864)",
+		"mmap_size(0)", "temp_store(MEMORY)", "cache_size(-16384)", "journal_size_limit(67108864)",
 		"wal_autocheckpoint(" + strconv.Itoa(checkpointPages) + ")",
 	}
 }
