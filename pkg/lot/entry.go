@@ -23,8 +23,7 @@ const (
 // entry is a live task. A million of them may be parked, so what only few need hangs on run and retry.
 type entry struct {
 	id        string
-	tenant    unique.Handle[string]
-	mailbox   unique.Handle[string]
+	owner     unique.Handle[owner]
 	units     int64
 	rank      int64
 	deadline  int64 // microseconds; 0: none
@@ -32,8 +31,9 @@ type entry struct {
 	digest    uint64
 	retry     *retry
 	run       *run
-	ref       ref   // of the entry itself
-	timeout   int32 // seconds; 0: none
+	ref       ref    // of the entry itself
+	hash      uint32 // of its id, in the index
+	timeout   int32  // seconds; 0: none
 	attempt   int32
 	timer     int32 // index in a timers heap, from 1; 0: in none
 	touched   int32 // index in the journal, from 1; 0: not touched by the current step
@@ -41,6 +41,9 @@ type entry struct {
 	priority  park.Priority
 	where     place
 }
+
+// owner is what many tasks have in common.
+type owner struct{ tenant, mailbox string }
 
 // retry is what is kept of a task that may run more than once, or rests before it does.
 type retry struct {
@@ -60,18 +63,18 @@ type run struct {
 	cancelled bool
 }
 
-// name returns the one copy of a text that many tasks have in common. Tasks that follow each other often have the same.
-func (l *Lot) name(last *unique.Handle[string], text string) unique.Handle[string] {
-	if last.Value() != text {
-		*last = unique.Make(text)
+// ownerOf returns the one copy of a task's owner. Tasks that follow each other often have the same.
+func (l *Lot) ownerOf(s *park.Spec) unique.Handle[owner] {
+	if o := (owner{s.Tenant, s.MailboxKey}); l.owner.Value() != o {
+		l.owner = unique.Make(o)
 	}
-	return *last
+	return l.owner
 }
 
-// admit gives a task its entry, which is in no structure yet.
-func (l *Lot) admit(s *park.Spec) *entry {
+// admit gives a task its entry, which is in no structure yet. hash is that of its id.
+func (l *Lot) admit(s *park.Spec, hash uint32) *entry {
 	e := l.tasks.place()
-	e.id, e.tenant, e.mailbox = s.TaskID, l.name(&l.tenant, s.Tenant), l.name(&l.mailbox, s.MailboxKey)
+	e.id, e.hash, e.owner = s.TaskID, hash, l.ownerOf(s)
 	e.units, e.deadline, e.submitted, e.digest = s.Units, s.Deadline.Micro(), s.SubmittedAt.Micro(), s.Digest
 	e.timeout, e.priority, e.where = int32(s.Timeout/time.Second), s.Priority, waiting
 	if s.Retry != (park.Retry{}) {
@@ -83,7 +86,7 @@ func (l *Lot) admit(s *park.Spec) *entry {
 
 // restore adds a task as a store has it.
 func (l *Lot) restore(r *park.Record, now Instant) {
-	e := l.admit(&r.Spec)
+	e := l.admit(&r.Spec, l.tasks.index.hash(r.TaskID))
 	e.rank, e.attempt, e.strikes = r.Rank, int32(r.Attempt), int16(r.Strikes)
 	if !r.NotBefore.IsZero() {
 		e.retry = &retry{Retry: r.Spec.Retry, notBefore: r.NotBefore.Micro()}

@@ -34,7 +34,7 @@ func (l *Lot) start(e *entry) {
 	e.attempt++
 	e.run = r
 	l.put(e, running)
-	l.event(park.ActStart, e.id, e.tenant.Value(), e.units, int(e.attempt), d)
+	l.event(park.ActStart, e.id, e.owner.Value().tenant, e.units, int(e.attempt), d)
 }
 
 func (l *Lot) grant(e *entry, r *run, to *Demand) {
@@ -98,7 +98,7 @@ func grown(backoff time.Duration, strikes int) time.Duration {
 
 // park takes e's units back and puts it into the queue again.
 func (l *Lot) park(e *entry, reason string, rank int64, backoff time.Duration) {
-	l.event(park.ActRequeue, e.id, e.tenant.Value(), e.units, int(e.attempt), detail("reason", reason))
+	l.event(park.ActRequeue, e.id, e.owner.Value().tenant, e.units, int(e.attempt), detail("reason", reason))
 	to := waiting
 	if backoff > 0 {
 		to = resting
@@ -125,11 +125,11 @@ func (l *Lot) end(e *entry, s park.Status, o park.Outcome) {
 	if o.Reason != "" {
 		d = detail("reason", o.Reason)
 	}
-	l.event(actionOf(s), e.id, e.tenant.Value(), e.units, int(e.attempt), d)
-	if key := e.mailbox.Value(); key != "" {
+	l.event(actionOf(s), e.id, e.owner.Value().tenant, e.units, int(e.attempt), d)
+	if key := e.owner.Value().mailbox; key != "" {
 		m := extend(&l.step.Messages)
 		m.TaskID, m.PoolID, m.Status, m.Reason, m.Message, m.Payload = e.id, l.pool, s, o.Reason, o.Message, o.Result
-		m.Attempt, m.CreatedAt, m.Tenant, m.Key = int(e.attempt), l.now.Wall, e.tenant.Value(), key
+		m.Attempt, m.CreatedAt, m.Tenant, m.Key = int(e.attempt), l.now.Wall, e.owner.Value().tenant, key
 	}
 	if mutant.ReleaseTwice && e.where == running {
 		l.used -= e.units

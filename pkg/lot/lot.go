@@ -63,14 +63,14 @@ type Lot struct {
 	journal []undo
 	runs    []*run // of ended tasks, to be used again
 
-	tenant, mailbox unique.Handle[string] // of the last submission
+	owner unique.Handle[owner] // of the last submission
 }
 
 // New returns a lot in the state of its last step.
 func New(c Config, now Instant) *Lot {
 	l := &Lot{
 		pool: c.Pool, node: c.Node, leased: c.Leased, row: c.Row, tasks: newTasks(len(c.Tasks)), now: now, before: c.Row,
-		step: &Step{}, tenant: unique.Make(""), mailbox: unique.Make(""),
+		step: &Step{}, owner: unique.Make(owner{}),
 	}
 	l.parked.all, l.rests.all, l.leases.all = &l.tasks, &l.tasks, &l.tasks
 	for i := range c.Tasks {

@@ -67,7 +67,8 @@ func (o Submit) apply(l *Lot) Result {
 	s := o.Spec
 	// Who offers tasks looks for their ids among the ended ones, and cannot have seen what ends only now: that is found
 	// here too.
-	if e := l.tasks.find(s.TaskID); e != nil {
+	hash := l.tasks.index.hash(s.TaskID)
+	if e := l.tasks.look(s.TaskID, hash); e != nil {
 		return l.again(e, s)
 	}
 	if err := l.refuse(s); err != nil {
@@ -75,7 +76,7 @@ func (o Submit) apply(l *Lot) Result {
 		return Result{Err: err}
 	}
 	s.SubmittedAt = l.now.Wall
-	e := l.admit(s)
+	e := l.admit(s, hash)
 	e.rank = l.class(s.Priority).next
 	now := l.canStart(e.priority, e.units)
 	l.create(e, s)

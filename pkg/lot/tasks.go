@@ -34,9 +34,11 @@ func (t *tasks) at(r ref) *entry {
 }
 
 // find returns the entry with the id, nil where there is none.
-func (t *tasks) find(id string) *entry {
+func (t *tasks) find(id string) *entry { return t.look(id, t.index.hash(id)) }
+
+// look is find for who knows the hash of the id.
+func (t *tasks) look(id string, hash uint32) *entry {
 	x := &t.index
-	hash := x.hash(id)
 	for i := x.home(hash); x.slots[i].ref != 0; i = x.after(i) {
 		if x.slots[i].hash == hash {
 			if e := t.at(x.slots[i].ref); e.id == id {
@@ -48,10 +50,10 @@ func (t *tasks) find(id string) *entry {
 }
 
 // enter lets e be found by its id, which no other has.
-func (t *tasks) enter(e *entry) { t.index.add(t.index.hash(e.id), e.ref) }
+func (t *tasks) enter(e *entry) { t.index.add(e.hash, e.ref) }
 
 // leave is the reverse of enter.
-func (t *tasks) leave(e *entry) { t.index.remove(t.index.hash(e.id), e.ref) }
+func (t *tasks) leave(e *entry) { t.index.remove(e.hash, e.ref) }
 
 // place returns an empty entry.
 func (t *tasks) place() *entry {
