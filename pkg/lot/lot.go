@@ -119,7 +119,7 @@ func (l *Lot) Apply(now Instant, ops []Op, demand []Demand) (*Step, []Result) {
 			continue
 		}
 		results[i] = op.apply(l)
-		if !together(ops, i) {
+		if makesRoom(ops, i) {
 			l.startReady()
 		}
 	}
@@ -131,15 +131,19 @@ func changesPool(op Op) bool {
 	return ok
 }
 
-// together says whether op i and the next are requeues: all of them come back before any starts again, so
-// that the first of them in order is the first to start.
-func together(ops []Op, i int) bool {
-	_, this := ops[i].(Requeue)
-	if !this || i+1 == len(ops) {
-		return false
+// makesRoom says whether a parked task may start that could not before op i. Of requeues in a row all come back before
+// any starts again, so that the first of them in order is the first to start.
+func makesRoom(ops []Op, i int) bool {
+	switch ops[i].(type) {
+	case Submit, Seen, Keep:
+		return false // what is submitted and may start has started
+	case Requeue:
+		if i+1 < len(ops) {
+			_, next := ops[i+1].(Requeue)
+			return !next
+		}
 	}
-	_, next := ops[i+1].(Requeue)
-	return next
+	return true
 }
 
 func (l *Lot) begin(now Instant, demand []Demand) {
@@ -170,9 +174,7 @@ func (l *Lot) finish() *Step {
 		if e.where == gone {
 			l.tasks.leave(e)
 		}
-	}
-	for i := range l.journal {
-		l.tasks.at(l.journal[i].ref).touched = 0
+		e.touched = 0
 	}
 	if len(s.Events) > 0 {
 		l.row.Rev++
