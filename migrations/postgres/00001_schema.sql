@@ -78,7 +78,7 @@ CREATE TABLE pl_queue_jobs (
     -- the row changes in its page and no index learns of it.
     odd          text    GENERATED ALWAYS AS (CASE WHEN status NOT IN ('running', 'completed') THEN status END) STORED,
     PRIMARY KEY (task_id, pool_id)
-) WITH (fillfactor = 50); -- room in the page for each row's second version
+) WITH (fillfactor = 45); -- room in the page for each row's second version, which has the result
 CREATE UNIQUE INDEX pl_queue_jobs_pool ON pl_queue_jobs (pool_id, seq);
 CREATE INDEX pl_queue_jobs_tenant ON pl_queue_jobs (pool_id, tenant, seq);
 CREATE INDEX pl_queue_jobs_odd ON pl_queue_jobs (pool_id, odd, seq) WHERE odd IS NOT NULL;
