@@ -105,11 +105,15 @@ CREATE TABLE pl_mailbox_messages (
     attempt     bigint  NOT NULL,
     created_at  bigint  NOT NULL,
     trimmed     boolean NOT NULL DEFAULT false, -- kept only so that the message is not taken once more
-    payload     bytea -- JSON
+    payload     bytea, -- JSON
+    relayed     boolean NOT NULL DEFAULT false, -- it came from another store, and may come once more
+    lead        boolean NOT NULL DEFAULT true -- it is the first of its block
 );
-CREATE UNIQUE INDEX pl_mailbox_messages_task ON pl_mailbox_messages (pool_id, task_id);
+-- A step's messages are there once, as the step is. They are in blocks of at most 64 of one time, numbered in a row, of
+-- which only the first is in the index by time. Who goes takes it last.
+CREATE UNIQUE INDEX pl_mailbox_messages_task ON pl_mailbox_messages (pool_id, task_id) WHERE relayed;
 CREATE INDEX pl_mailbox_messages_key ON pl_mailbox_messages (tenant, mailbox_key, seq) INCLUDE (created_at) WHERE NOT trimmed;
-CREATE INDEX pl_mailbox_messages_created ON pl_mailbox_messages (created_at);
+CREATE INDEX pl_mailbox_messages_created ON pl_mailbox_messages (created_at) WHERE lead;
 
 CREATE TABLE pl_audit_events (
     seq     bigint NOT NULL,
@@ -192,7 +196,7 @@ CREATE TYPE pl_change AS (
 );
 CREATE TYPE pl_message AS (
     tenant text, mailbox_key text, pool_id text, task_id text, status text, reason text, message text, attempt bigint,
-    created_at bigint, payload bytea
+    created_at bigint, payload bytea, lead boolean
 );
 CREATE TYPE pl_event AS (
     pool_id text, rev bigint, ord bigint, at bigint, action text, task_id text, tenant text, units bigint, attempt bigint,
@@ -261,10 +265,10 @@ END $$;
 
 -- pl_deliver and pl_append add what is not there yet, numbered from start on.
 CREATE FUNCTION pl_deliver(start bigint, messages pl_message[]) RETURNS void LANGUAGE sql AS $$
-    INSERT INTO pl_mailbox_messages (seq, tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at, payload)
-    SELECT start + n, m.tenant, m.mailbox_key, m.pool_id, m.task_id, m.status, m.reason, m.message, m.attempt, m.created_at, m.payload
-    FROM unnest(messages) WITH ORDINALITY AS m (tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at, payload, n)
-    ORDER BY n ON CONFLICT (pool_id, task_id) DO NOTHING
+    INSERT INTO pl_mailbox_messages (seq, tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at, payload, relayed)
+    SELECT start + n, m.tenant, m.mailbox_key, m.pool_id, m.task_id, m.status, m.reason, m.message, m.attempt, m.created_at, m.payload, true
+    FROM unnest(messages) WITH ORDINALITY AS m (tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at, payload, lead, n)
+    ORDER BY n ON CONFLICT (pool_id, task_id) WHERE relayed DO NOTHING
 $$;
 CREATE FUNCTION pl_append(start bigint, events pl_event[]) RETURNS void LANGUAGE sql AS $$
     INSERT INTO pl_audit_events (seq, pool_id, rev, ord, at, action, task_id, tenant, units, attempt, node, detail, lead)
@@ -425,14 +429,13 @@ BEGIN
             RAISE EXCEPTION 'a step of pool % changes % tasks, but there are % of them', s.pool_id, cardinality(changes), changed;
         END IF;
     END IF;
-    -- Not by pl_deliver and pl_append: what a function in SQL does is planned anew at each call.
+    -- Not by pl_deliver and pl_append: what a function in SQL does is planned anew at each call. Nor is anything of it there
+    -- already, unless the step is, and that was seen above.
     IF cardinality(messages) > 0 THEN
-        INSERT INTO pl_mailbox_messages (seq, tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at, payload)
-        SELECT start + n, m.tenant, m.mailbox_key, m.pool_id, m.task_id, m.status, m.reason, m.message, m.attempt, m.created_at, m.payload
-        FROM unnest(messages) WITH ORDINALITY AS m (tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at, payload, n)
-        ON CONFLICT (pool_id, task_id) DO NOTHING;
+        INSERT INTO pl_mailbox_messages (seq, tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at, payload, lead)
+        SELECT start + n, m.tenant, m.mailbox_key, m.pool_id, m.task_id, m.status, m.reason, m.message, m.attempt, m.created_at, m.payload, m.lead
+        FROM unnest(messages) WITH ORDINALITY AS m (tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at, payload, lead, n);
     END IF;
-    -- A step's events are there already only if the step is, and that was seen above.
     IF cardinality(events) > 0 THEN
         INSERT INTO pl_audit_events (seq, pool_id, rev, ord, at, action, task_id, tenant, units, attempt, node, detail, lead)
         SELECT start + n, e.pool_id, e.rev, e.ord, e.at, e.action, e.task_id, e.tenant, e.units, e.attempt, e.node, e.detail, e.lead

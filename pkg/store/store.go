@@ -66,8 +66,8 @@ func Collect(ctx context.Context, w Walker, pool string) (snap Snapshot, err err
 
 // Mailbox keeps the outcomes of ended tasks for their clients.
 type Mailbox interface {
-	// Deliver adds messages and gives them their ids. A task's message is added once, however often it
-	// comes, even after it was trimmed.
+	// Deliver adds messages that came from elsewhere and gives them their ids. A task's message is added once, however
+	// often it is delivered, even after it was trimmed. What a step of this store brought is not to be delivered too.
 	Deliver(ctx context.Context, messages []park.Message) error
 	// Messages reads one mailbox, oldest first. It does not wait.
 	Messages(ctx context.Context, q park.MailboxQuery) ([]park.Message, error)

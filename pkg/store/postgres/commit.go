@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -165,8 +166,10 @@ func (t *types) changes(updates []store.Update) []byte {
 	return w.array()
 }
 
+// messages writes messages with whether each leads a block. Where they are not all of one time each does.
 func (t *types) messages(messages []park.Message) []byte {
-	w := newRows(t.oid["pl_message"], 10, len(messages))
+	mixed := slices.ContainsFunc(messages, func(m park.Message) bool { return !m.CreatedAt.Equal(messages[0].CreatedAt.Time) })
+	w := newRows(t.oid["pl_message"], 11, len(messages))
 	for i := range messages {
 		m := &messages[i]
 		w.next()
@@ -180,6 +183,7 @@ func (t *types) messages(messages []park.Message) []byte {
 		w.int(int64(m.Attempt))
 		w.int(m.CreatedAt.Micro())
 		w.bytes(m.Payload)
+		w.bool(i%blockSize == 0 || mixed)
 	}
 	return w.array()
 }

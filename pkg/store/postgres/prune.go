@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -18,12 +19,15 @@ const (
 		" AND status NOT IN ('queued', 'running') ORDER BY seq LIMIT $5)) RETURNING seq)" +
 		" SELECT (SELECT count(*) FROM gone), coalesce((SELECT max(seq) FROM gone), 0), coalesce(max(seq), 0)," +
 		" count(*) < $3 OR max(submitted_at) >= $4 FROM stretch"
-	readPools     = "SELECT pool_id FROM pl_pools"
-	pruneMessages = "DELETE FROM pl_mailbox_messages WHERE seq = ANY (ARRAY(SELECT seq FROM pl_mailbox_messages" +
-		" WHERE created_at < $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))"
+	readPools = "SELECT pool_id FROM pl_pools"
 )
 
 var (
+	// Who has locked the first of a block has the whole block. It goes after the others, so that none stays without it.
+	pruneMessages = "DELETE FROM pl_mailbox_messages WHERE seq = ANY (ARRAY(SELECT m.seq FROM" +
+		" (SELECT seq AS s FROM pl_mailbox_messages WHERE lead AND created_at < $1" +
+		" ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED) AS l, LATERAL (SELECT seq FROM pl_mailbox_messages" +
+		" WHERE seq BETWEEN l.s AND l.s + " + strconv.Itoa(blockSize-1) + " AND (seq = l.s OR NOT lead) ORDER BY seq DESC OFFSET 0) AS m LIMIT $2))"
 	// Old events lie in segments that begin early enough, or after the last one. Of a block the last go first, so that none
 	// stays without what leads it.
 	pruneEvents = "DELETE FROM pl_audit_events WHERE ctid = ANY (ARRAY(SELECT place FROM" +

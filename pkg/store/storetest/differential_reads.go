@@ -87,7 +87,7 @@ func (m *machine) outbox(rt *rapid.T) {
 	})
 }
 
-// deliver sends messages of ended tasks, most of which are there already.
+// deliver sends messages of tasks of pools elsewhere, some of which are there already.
 func (m *machine) deliver(rt *rapid.T) {
 	f, _ := m.draw(rt)
 	if len(f.Ended) == 0 {
@@ -96,6 +96,7 @@ func (m *machine) deliver(rt *rapid.T) {
 	var some []park.Message
 	for _, id := range rapid.SliceOfN(rapid.SampledFrom(f.Ended), 1, 4).Draw(rt, "tasks") {
 		msg := f.Message(f.Tasks[id])
+		msg.PoolID += "-elsewhere"
 		if msg.Key == "" {
 			msg.Key = "bob"
 		}

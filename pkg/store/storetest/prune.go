@@ -16,6 +16,7 @@ func pruneTests() group {
 		"a pruned task's id is free again":     testPrunedID,
 		"tasks go in bounded steps":            testPruneTaskSteps,
 		"messages go by age, trimmed or not":   testPruneMessages,
+		"messages go by chunks of a step":      testPruneMessageChunks,
 		"a message's id is not given again":    testPrunedMessageID,
 		"a pruned message may be made anew":    testPrunedMessage,
 		"events go by age":                     testPruneEvents,
@@ -156,6 +157,39 @@ func testPruneMessages(t *testing.T, s store.Store) {
 	q.After = found[5].ID
 	same(t, "after a pruned one", messages(t, s, q), found[13:])
 	same(t, "pruned", pruned(t, s.PruneMessages, hours(1000), 4), 7)
+	same(t, "messages", messages(t, s, alice()), []park.Message(nil))
+}
+
+// testPruneMessageChunks prunes the messages of large steps, whose times may differ, in chunks that may end amid a step.
+func testPruneMessageChunks(t *testing.T, s store.Store) {
+	row := park.PoolRow{State: park.Active}
+	left := 0
+	for step, times := range [][]int{{0}, {1, 2}, {3}} {
+		row.Rev++
+		row.LastStep = "step-" + strconv.Itoa(step)
+		st := &store.Step{PoolID: "gpu", ID: row.LastStep, Row: row}
+		for i := range 200 {
+			m := letter("gpu", 1000*step+i)
+			m.CreatedAt = hours(times[i/30%len(times)])
+			st.Messages = append(st.Messages, m)
+		}
+		commit(t, s, st)
+		left += len(st.Messages)
+	}
+	for h, young := range []int{600, 400, 290, 200} { // of the second step, in runs of thirty, ninety are of the later time
+		for n := 0; left > young; n = (n + 1) % 3 {
+			limit := []int{1, 77, 130}[n]
+			removed, err := s.PruneMessages(t.Context(), hours(h), limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, "pruned", removed, min(limit, left-young))
+			left -= removed
+			same(t, "left", len(messages(t, s, alice())), left)
+		}
+		same(t, "pruned", pruned(t, s.PruneMessages, hours(h), 100), 0)
+	}
+	same(t, "pruned", pruned(t, s.PruneMessages, hours(4), 30), left)
 	same(t, "messages", messages(t, s, alice()), []park.Message(nil))
 }
 
