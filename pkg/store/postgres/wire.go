@@ -24,11 +24,15 @@ type rows struct {
 	open   int // where the length of the open row stands
 }
 
-// arrayHeader is the length of what stands before an array's first element.
-const arrayHeader = 20
+const (
+	// arrayHeader is the length of what stands before an array's first element.
+	arrayHeader = 20
+	// fieldSize is what a field takes on average, with its type and length, so that an array seldom has to grow.
+	fieldSize = 20
+)
 
 func newRows(oid uint32, fields, expect int) *rows {
-	return &rows{oid: oid, fields: fields, buf: make([]byte, arrayHeader, arrayHeader+expect*fields*16)}
+	return &rows{oid: oid, fields: fields, buf: make([]byte, arrayHeader, arrayHeader+expect*fields*fieldSize)}
 }
 
 // next begins a row. All its fields must follow.
