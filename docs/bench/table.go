@@ -29,7 +29,7 @@ func targets() []row {
 		},
 		{
 			id: "postgres", section: "postgres", what: "Postgres, one node, durable, over bare HTTP", limit: 0.28, least: true, format: "%.2f ×",
-			why: "a step is one call in one backend, which spends 40 to 60 µs a task, a third of it on a dozen index entries; the daemon waits for it, for the next step is decided on the one before. What it would take: steps decided before the one ahead is stored",
+			why: "a step is one call in one backend, which spends 40 to 55 µs a task, a quarter of it on nine index entries; the daemon waits for it, for the next step is decided on the one before. What it would take: steps decided before the one ahead is stored",
 		},
 		{
 			id: "postgres-river", section: "postgres", what: "the same, over River's single inserts with work, default settings", limit: 3, least: true, format: "%.1f ×",
