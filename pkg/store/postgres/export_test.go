@@ -24,7 +24,7 @@ func Hot() map[string]Query {
 		"load":        {loadTasks, []any{"gpu"}, 100},
 		"tasks":       {readTasks, []any{"gpu", []string{"t-1", "t-500", "nobody"}}, 3},
 		"mailbox":     {readMessages, []any{"acme", "alice", int64(0), int64(math.MaxInt64), int64(0), 50}, 50},
-		"last event":  {lastEvent, nil, 1},
+		"last event":  {lastEvent, []any{int64(math.MaxInt64)}, 1},
 		"event":       {seqOfEvent, []any{"gpu", 500, 0}, 1},
 		"probe":       {probeStep, []any{"gpu", 500}, 1},
 		"last step":   {lastStep, []any{"gpu"}, 1},
