@@ -93,12 +93,23 @@ func (b *bench) auditPostgres(ctx context.Context) error {
 }
 
 // checkpoint has a server write down all it has, so that it need not replay its log when it starts again.
-func checkpoint(ctx context.Context, dsn string) error {
+func checkpoint(ctx context.Context, dsn string) error { return command(ctx, dsn, "CHECKPOINT") }
+
+// settle has a server do what a load of rows would else bring on at some time after it.
+func settle(ctx context.Context, dsn string) error {
+	return command(ctx, dsn, "VACUUM (ANALYZE)", "CHECKPOINT")
+}
+
+func command(ctx context.Context, dsn string, texts ...string) error {
 	c, err := pgx.Connect(ctx, dsn)
 	if err != nil {
 		return err
 	}
-	_, err = c.Exec(ctx, "CHECKPOINT")
+	for _, text := range texts {
+		if err == nil {
+			_, err = c.Exec(ctx, text)
+		}
+	}
 	return errors.Join(err, c.Close(ctx))
 }
 

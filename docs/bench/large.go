@@ -77,7 +77,11 @@ func (b *bench) crowded(ctx context.Context, backend string) error {
 		}
 		growth = append(growth, both[1].costs[round]/both[0].costs[round])
 	}
-	b.note("parked-"+name, fmt.Sprintf("%.0f and %.0f µs a task, from 64 clients, behind %d and %d parked", medianOf(both[0].costs), medianOf(both[1].costs), fewTasks, b.parked), growth...)
+	detail := fmt.Sprintf("%.0f and %.0f µs a task, from %d clients, behind %d and %d parked", medianOf(both[0].costs), medianOf(both[1].costs), few, fewTasks, b.parked)
+	if pg != nil {
+		detail += ", once the server has vacuumed and written down what was parked"
+	}
+	b.note("parked-"+name, detail, growth...)
 	if backend == "in_memory" {
 		return nil
 	}
@@ -116,6 +120,9 @@ func (b *bench) crowd(ctx context.Context, backend string, pg *server.Server, n 
 	}
 	if err == nil {
 		err = fill(ctx, c.process, n)
+	}
+	if err == nil && pg != nil {
+		err = settle(ctx, dsn)
 	}
 	if err != nil {
 		return nil, errors.Join(err, c.stop())
