@@ -16,7 +16,7 @@ import (
 
 const (
 	// maxOps bounds how many operations share a step, so that the first does not wait long for the last.
-	maxOps = 256
+	maxOps = 512
 	// troubleRest is how long a pool whose store failed rests before it tries again by itself.
 	troubleRest = 200 * time.Millisecond
 )

@@ -90,7 +90,7 @@ func (l *Lot) newRun() *run {
 }
 
 // mostSpare bounds what is kept to be used again: a step that ends a million tasks is not the rule.
-const mostSpare = 1024
+const mostSpare = 2048
 
 // reuse empties s, whose memory is used again unless it is too much to keep.
 func reuse[T any](s *[]T) {
