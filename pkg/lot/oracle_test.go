@@ -22,6 +22,7 @@ type oracle struct {
 	tasks  map[string]*oracleTask
 	starts []string        // of the current step
 	over   map[string]bool // what ended before the current step
+	fronts []*oracleTask   // what came back to the front in the current step
 }
 
 type oracleTask struct {
@@ -103,7 +104,7 @@ func (o *oracle) startReady(demand []lot.Demand) {
 
 // step does what time has brought, then the ops.
 func (o *oracle) step(now lot.Instant, ops []lot.Op, demand []lot.Demand) []park.Code {
-	o.now, o.starts, o.over = now, nil, map[string]bool{}
+	o.now, o.starts, o.over, o.fronts = now, nil, map[string]bool{}, nil
 	for id, t := range o.tasks {
 		o.over[id] = t.status.Ended()
 	}
@@ -153,6 +154,23 @@ func (o *oracle) front(t *oracleTask) {
 		i = len(*c)
 	}
 	*c = slices.Insert(*c, i, t)
+	o.fronts = append(o.fronts, t)
+}
+
+// yield lets tasks that came back to the front in the last step pass those that rest right before them, where the lot has
+// given them a lower rank. Of these two orders none is promised: the lot takes the nearest rank that is free.
+func (o *oracle) yield(rank func(id string) int64) {
+	for _, c := range o.parked {
+		for swapped := true; swapped; {
+			swapped = false
+			for i := 1; i < len(c); i++ {
+				x, t := c[i-1], c[i]
+				if o.rests(x) && slices.Contains(o.fronts, t) && rank(t.spec.TaskID) < rank(x.spec.TaskID) {
+					c[i-1], c[i], swapped = t, x, true
+				}
+			}
+		}
+	}
 }
 
 func (o *oracle) back(t *oracleTask) {

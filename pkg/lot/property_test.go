@@ -95,6 +95,7 @@ func (d *duel) step() {
 		d.Fatalf("the lot starts %v, the oracle %v", starts, d.oracle.starts)
 	}
 	d.keep(step)
+	d.oracle.yield(func(id string) int64 { return d.rows[id].Rank })
 	d.agree()
 }
 
