@@ -93,14 +93,14 @@ func (b *bench) auditPostgres(ctx context.Context) error {
 }
 
 // checkpoint has a server write down all it has, so that it need not replay its log when it starts again.
-func checkpoint(ctx context.Context, dsn string) error { return command(ctx, dsn, "CHECKPOINT") }
+func checkpoint(ctx context.Context, dsn string) error { return execute(ctx, dsn, "CHECKPOINT") }
 
 // settle has a server do what a load of rows would else bring on at some time after it.
 func settle(ctx context.Context, dsn string) error {
-	return command(ctx, dsn, "VACUUM (ANALYZE)", "CHECKPOINT")
+	return execute(ctx, dsn, "VACUUM (ANALYZE)", "CHECKPOINT")
 }
 
-func command(ctx context.Context, dsn string, texts ...string) error {
+func execute(ctx context.Context, dsn string, texts ...string) error {
 	c, err := pgx.Connect(ctx, dsn)
 	if err != nil {
 		return err

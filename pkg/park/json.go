@@ -1,5 +1,7 @@
 package park
 
+// How JSON is checked, which each payload and each result is on its way.
+
 // maxNesting is how deep JSON may nest, as in encoding/json.
 const maxNesting = 10000
 

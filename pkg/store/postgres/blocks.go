@@ -10,6 +10,7 @@ import (
 // lead something in their block are in its index, and what follows them is in the primary key. What follows a lead has
 // its pool, rev and time.
 
+// blockSize is how many events a block has at most, or messages, which lie in such blocks too.
 const blockSize = 64
 
 // What an event leads in its block: a bit each.
