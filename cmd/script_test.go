@@ -87,7 +87,7 @@ func newDatabase(ts *testscript.TestScript, _ bool, _ []string) {
 }
 
 // patience bounds every wait of a script.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 func startDaemon(ts *testscript.TestScript, _ bool, flags []string) {
 	r, w, err := os.Pipe()

@@ -139,17 +139,18 @@ func TestOverlongBodyIsAnswered(t *testing.T) {
 
 // TestConnectionsAreUsedAgain: after every kind of answer, long after a write's time has run out.
 func TestConnectionsAreUsedAgain(t *testing.T) {
+	t.Parallel()
 	a := newAPI(t, Config{})
 	s := httptest.NewUnstartedServer(nil)
 	s.Config = Server(a.TCP(), nil)
-	s.Config.WriteTimeout = 50 * time.Millisecond
+	s.Config.WriteTimeout = 3 * time.Second
 	s.Start()
 	t.Cleanup(s.Close)
 	conn, back := raw(t, s, "")
 	for _, line := range []string{
 		"POST /pools/work/tasks", "GET /pools", "DELETE /mailbox/t/k?upTo=1", "GET /nowhere", "GET /openapi.json",
 		// Longer than the write's time: it counts from when there is something to write.
-		"GET /mailbox/t/k?wait=100ms", "GET /mailbox/t/k?wait=100ms",
+		"GET /mailbox/t/k?wait=4s", "GET /mailbox/t/k?wait=4s",
 	} {
 		if _, err := io.WriteString(conn, line+" HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 			t.Fatalf("%s: %v", line, err)

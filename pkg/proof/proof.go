@@ -46,6 +46,10 @@ const (
 // Form returns which form is asked for.
 func Form() string { return os.Getenv(EnvForm) }
 
+// Patience is how long a campaign waits for what takes a moment on a quiet machine. It ends a wait for what will never
+// come; it is no measure of speed, for the machine may be busy with anything.
+const Patience = 3 * time.Minute
+
 // Campaign is a test under way. Its methods may be called from several goroutines.
 type Campaign struct {
 	testing.TB

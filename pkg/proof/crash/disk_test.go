@@ -3,7 +3,6 @@
 package crash_test
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -40,9 +39,7 @@ func TestFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !db.Alive() {
-			if err := db.Run(context.Background()); err != nil {
-				t.Fatal(err)
-			}
+			s.back(db)
 			c.Add("servers ended by it", 1)
 		}
 		c.Add("disks filled", 1)

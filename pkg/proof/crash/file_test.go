@@ -100,7 +100,7 @@ func TestSIGTERM(t *testing.T) {
 	c.Target("stops", 3, 30, 500)
 	rounds(c, "stops", func(_ *site, n *node) {
 		n.signal(syscall.SIGTERM)
-		late := time.AfterFunc(30*time.Second, func() { n.signal(syscall.SIGKILL) })
+		late := time.AfterFunc(proof.Patience, func() { n.signal(syscall.SIGKILL) })
 		defer late.Stop()
 		if code := n.wait(); code != 0 {
 			c.Broken("a daemon that was asked to stop ended with exit code %d", code)

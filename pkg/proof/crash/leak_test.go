@@ -149,7 +149,7 @@ func settled(s *site, n *node, most *holdings) holdings {
 	s.idle(context.Background(), n.reach())
 	n.reach().Close()
 	var held holdings
-	for began := time.Now(); time.Since(began) < 20*time.Second; time.Sleep(100 * time.Millisecond) {
+	for began := time.Now(); time.Since(began) < proof.Patience; time.Sleep(100 * time.Millisecond) {
 		now := hold(s, n)
 		if most != nil && now.within(*most) || most == nil && now == held && time.Since(began) > 3*time.Second {
 			return now

@@ -76,7 +76,7 @@ func TestLostReplies(t *testing.T) {
 		before := p.Lost()
 		away := s.rng.IntN(3) == 0
 		p.LoseReply([]byte(commit))
-		for waited := 0; p.Lost() == before && waited < 2000; waited++ {
+		for began := time.Now(); p.Lost() == before && time.Since(began) < proof.Patience; {
 			time.Sleep(time.Millisecond)
 		}
 		c.Add("lost replies", p.Lost()-before)
@@ -176,14 +176,18 @@ func (s *street) restart(what string, end func()) {
 // back starts a server that has ended. Those of its processes that are still ending keep it out for a moment.
 func (s *street) back(db *server.Server) {
 	s.Helper()
-	var err error
-	for range 100 {
-		if err = db.Run(context.Background()); err == nil {
+	ctx, cancel := context.WithTimeout(context.Background(), proof.Patience)
+	defer cancel()
+	for {
+		err := db.Run(ctx)
+		if err == nil {
 			return
 		}
-		time.Sleep(50 * time.Millisecond)
+		if ctx.Err() != nil {
+			s.Fatal(err)
+		}
+		pause(ctx, 50*time.Millisecond)
 	}
-	s.Fatal(err)
 }
 
 // TestRefusals has the database refuse what it took before: with serialization failures and deadlocks, and as one that

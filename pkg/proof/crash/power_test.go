@@ -3,7 +3,6 @@
 package crash_test
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
 	"strconv"
@@ -64,11 +63,11 @@ func (s *site) cutPower(n *node, disk *powercut.Disk, round int, rng *rand.Rand)
 	if err := powercut.Freeze(s.Context(), n.pid()); err != nil {
 		s.Fatal(err)
 	}
-	if err := disk.Cut(context.Background(), n.kill); err != nil {
+	if err := disk.Cut(s.Context(), n.kill); err != nil {
 		s.Fatal(err)
 	}
 	stop()
-	wantGone(s, s.tag)
+	wantGone(s.Campaign, s.tag)
 	n.start()
 	defer n.kill()
 	s.wantAcknowledged(n, "r"+strconv.Itoa(round)+"-", "w"+strconv.Itoa(round)+"-")

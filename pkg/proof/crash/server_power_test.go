@@ -3,7 +3,6 @@
 package crash_test
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -44,7 +43,7 @@ func TestServerPowerCut(t *testing.T) {
 	for c.More("cuts") && !c.Failed() {
 		time.Sleep(s.between(100*time.Millisecond, time.Second))
 		all := freezeServer(s, db)
-		if err := disk.Cut(context.Background(), func() { end(db, all) }); err != nil {
+		if err := disk.Cut(c.Context(), func() { end(db, all) }); err != nil {
 			t.Fatal(err)
 		}
 		s.back(db)

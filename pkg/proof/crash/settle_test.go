@@ -98,10 +98,8 @@ func (s *site) settle(n *node) {
 	s.Add("refused", len(s.ledger.refused))
 }
 
-// patience is how long nothing may move while tasks are parked or run.
-const patience = time.Minute
-
-// idle waits until nothing is parked or runs. However much there is to do, it has to become less.
+// idle waits until nothing is parked or runs. However much there is to do, it has to become less within
+// [proof.Patience].
 func (s *site) idle(ctx context.Context, c *client.Client) {
 	s.Helper()
 	least, moved := int64(-1), time.Now()
@@ -116,7 +114,7 @@ func (s *site) idle(ctx context.Context, c *client.Client) {
 			return
 		case err == nil && (least < 0 || left < least):
 			least, moved = left, time.Now()
-		case time.Since(moved) > patience:
+		case time.Since(moved) > proof.Patience:
 			s.unended(c)
 			s.Fatalf("not all tasks end: %+v %v", pools, err)
 		}

@@ -149,10 +149,10 @@ func (s *street) heal() {
 	}
 }
 
-// wantThrough fails the test unless the node takes a task within a while, and that ends.
+// wantThrough fails the test unless the node takes a task, and that ends.
 func (s *street) wantThrough(n *node) {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), proof.Patience)
 	defer cancel()
 	o := s.sim(fmt.Sprintf("through-%d", rand.Uint64()), 1, "box-through")
 	for {
@@ -161,19 +161,19 @@ func (s *street) wantThrough(n *node) {
 			break
 		}
 		if ctx.Err() != nil {
-			s.Fatalf("a node takes no tasks a minute after all harm has ended: %v", err)
+			s.Fatalf("a node takes no tasks %s after all harm has ended: %v", proof.Patience, err)
 		}
 		pause(ctx, 50*time.Millisecond)
 	}
-	if t, err := n.reach().Task(ctx, o.pool, o.TaskID, time.Minute); err != nil || !t.Status.Ended() {
-		s.Fatalf("a task does not end a minute after all harm has ended: %s %v", t.Status, err)
+	if t, err := n.reach().Task(ctx, o.pool, o.TaskID, proof.Patience); err != nil || !t.Status.Ended() {
+		s.Fatalf("a task does not end %s after all harm has ended: %s %v", proof.Patience, t.Status, err)
 	}
 }
 
 // admin runs statements on the database itself. A server that is away is waited for.
 func (s *street) admin(statements ...string) {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), proof.Patience)
 	defer cancel()
 	var err error
 	for ctx.Err() == nil {

@@ -10,9 +10,15 @@ import (
 	"time"
 )
 
-// Freeze stops a process and returns once none of its threads can do anything more. SIGSTOP alone is not enough: on a
-// busy machine a thread may go on for milliseconds, and what it acknowledges then is not in a copy that has begun.
+// freezeWithin bounds the wait for a process to stop. A thread that waits for a disk stops when the disk has answered.
+const freezeWithin = 2 * time.Minute
+
+// Freeze stops a process and returns once none of its threads can do anything more: each has stopped or has ended. SIGSTOP
+// alone is not enough: on a busy machine a thread may go on for milliseconds, and what it acknowledges then is not in a
+// copy that has begun.
 func Freeze(ctx context.Context, pid int) error {
+	ctx, cancel := context.WithTimeout(ctx, freezeWithin)
+	defer cancel()
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		return fmt.Errorf("stop process %d: %w", pid, err)
 	}
@@ -24,7 +30,7 @@ func Freeze(ctx context.Context, pid int) error {
 		select {
 		case <-time.After(time.Millisecond):
 		case <-ctx.Done():
-			return ctx.Err()
+			return fmt.Errorf("process %d does not stop: %w", pid, ctx.Err())
 		}
 	}
 }
@@ -41,9 +47,13 @@ func allStopped(pid int) (bool, error) {
 		if err != nil {
 			return false, nil //nolint:nilerr // the thread ended just now; the next look tells
 		}
-		if fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:]); len(fields) == 0 || string(fields[0]) != "T" {
+		if fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:]); len(fields) == 0 || !idle(string(fields[0])) {
 			return false, nil
 		}
 	}
 	return true, nil
 }
+
+// idle reports whether a thread in this state does nothing until somebody else has it go on: it was stopped, or it has
+// ended and its parent has not asked for its exit code yet.
+func idle(state string) bool { return state == "T" || state == "t" || state == "Z" || state == "X" }

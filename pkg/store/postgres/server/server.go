@@ -138,7 +138,7 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 func (s *Server) wait(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	for {
 		c, err := pgx.Connect(ctx, s.DSN("postgres"))
@@ -180,12 +180,19 @@ func (s *Server) Kill() { s.signal(syscall.SIGKILL) }
 // Quit ends the server at once, without a last checkpoint.
 func (s *Server) Quit() { s.signal(syscall.SIGQUIT) }
 
+// signal ends the server by a signal, or by SIGKILL if it has not ended after a minute: a stopped process hears of no
+// other.
 func (s *Server) signal(sig syscall.Signal) {
 	if s.cmd == nil {
 		return
 	}
 	_ = s.cmd.Process.Signal(sig)
-	<-s.ended
+	select {
+	case <-s.ended:
+	case <-time.After(time.Minute):
+		_ = s.cmd.Process.Kill()
+		<-s.ended
+	}
 }
 
 // Alive reports whether the server runs, as it does until somebody ends it or it cannot go on.
