@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/parkd-dev/parkd/pkg/config"
 )
 
@@ -20,6 +22,7 @@ type listeners struct {
 	unix   *net.UnixListener
 	socket string
 	inode  os.FileInfo // of the socket: another daemon's, by the same name, is not ours to remove
+	lock   *os.File    // beside the socket, held by the daemon that listens there
 }
 
 const (
@@ -92,11 +95,15 @@ func (l *listeners) listenUnix(ctx context.Context, path string) error {
 	if long := max(len(path), len(filepath.Dir(path))+temporarySocket); long > maxSocketPath {
 		return fmt.Errorf("listen: the path of the socket is %d characters too long: choose another with --socket PATH (or none: --socket off): %s", long-maxSocketPath, path)
 	}
-	if err := taken(ctx, path); err != nil {
-		return err
-	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("make the folder of the socket: %w", err)
+	}
+	var err error
+	if l.lock, err = lockSocket(path); err != nil {
+		return err
+	}
+	if err := taken(ctx, path); err != nil {
+		return err
 	}
 	private, err := os.MkdirTemp(filepath.Dir(path), ".s")
 	if err != nil {
@@ -123,6 +130,30 @@ func (l *listeners) listenUnix(ctx context.Context, path string) error {
 	return nil
 }
 
+// lockSocket sees that of two daemons that start at once one alone gets to look whether somebody listens, and to put its
+// own socket in place: each would find that nobody does, and the later would take away the socket of the other.
+func lockSocket(path string) (*os.File, error) {
+	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the socket: %w", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = served(path)
+	} else if err != nil {
+		err = fmt.Errorf("lock the socket: %w", err)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// served says that another daemon listens at a path.
+func served(path string) takenError {
+	return takenError(fmt.Sprintf("listen: another parkd serves at %s: stop it, or give this one a socket of its own with --socket PATH (or none: --socket off)", path))
+}
+
 // taken refuses a path where a daemon answers, or where something else than a socket is. What a killed
 // daemon left is replaced.
 func taken(ctx context.Context, path string) error {
@@ -145,7 +176,7 @@ func taken(ctx context.Context, path string) error {
 		return fmt.Errorf("look at the socket: %w", err)
 	}
 	_ = conn.Close()
-	return takenError(fmt.Sprintf("listen: another parkd serves at %s: stop it, or give this one a socket of its own with --socket PATH (or none: --socket off)", path))
+	return served(path)
 }
 
 // url is where the daemon is reached over TCP.
@@ -165,11 +196,13 @@ func (l *listeners) close() {
 	if l.tcp != nil {
 		_ = l.tcp.Close()
 	}
-	if l.unix == nil {
-		return
+	if l.unix != nil {
+		_ = l.unix.Close()
+		if now, err := os.Lstat(l.socket); err == nil && os.SameFile(now, l.inode) {
+			_ = os.Remove(l.socket)
+		}
 	}
-	_ = l.unix.Close()
-	if now, err := os.Lstat(l.socket); err == nil && os.SameFile(now, l.inode) {
-		_ = os.Remove(l.socket)
+	if l.lock != nil {
+		_ = l.lock.Close()
 	}
 }

@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"errors"
 	"net"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,7 +24,10 @@ func TestWaysInLeftForAMoment(t *testing.T) {
 		l.close()
 		t.Error("what a daemon holds is taken from it")
 	}
-	time.AfterFunc(listenPatience/4, func() { _ = first.unix.Close() })
+	time.AfterFunc(listenPatience/4, func() {
+		_ = first.unix.Close()
+		_ = first.lock.Close()
+	})
 	time.AfterFunc(listenPatience/2, func() { _ = first.tcp.Close() })
 	second, err := listen(t.Context(), c)
 	if err != nil {
@@ -34,6 +39,37 @@ func TestWaysInLeftForAMoment(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", network, err)
 			continue
+		}
+		_ = conn.Close()
+	}
+}
+
+// TestTwoAtOnce: of daemons that start at the same instant one has the socket, and keeps it.
+func TestTwoAtOnce(t *testing.T) {
+	for range 100 {
+		c := &config.Config{Socket: filepath.Join(t.TempDir(), "s")}
+		var started sync.WaitGroup
+		var all [4]*listeners
+		var errs [len(all)]error
+		for i := range all {
+			started.Go(func() { all[i], errs[i] = listenOnce(t.Context(), c) })
+		}
+		started.Wait()
+		n := 0
+		for i, l := range all {
+			if errs[i] == nil {
+				n++
+				defer l.close()
+			} else if _, taken := errors.AsType[takenError](errs[i]); !taken {
+				t.Errorf("refused with %v", errs[i])
+			}
+		}
+		if n != 1 {
+			t.Fatalf("%d daemons listen at one socket", n)
+		}
+		conn, err := net.Dial("unix", c.Socket)
+		if err != nil {
+			t.Fatalf("the one that got the socket is not reached: %v", err)
 		}
 		_ = conn.Close()
 	}

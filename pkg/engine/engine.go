@@ -211,6 +211,13 @@ func (e *Engine) Ready() error {
 			errs = append(errs, fmt.Errorf("backend %s: %w", b, err))
 		}
 	}
+	for b, s := range e.stores {
+		if w, ok := s.(store.Watched); ok {
+			if err := w.Trouble(); err != nil {
+				errs = append(errs, fmt.Errorf("backend %s: %w", b, err))
+			}
+		}
+	}
 	return errors.Join(errs...)
 }
 

@@ -164,3 +164,9 @@ type Conflict struct {
 
 // Error implements error.
 func (c *Conflict) Error() string { return "the pool has moved on to another rev" }
+
+// Watched is what a [Store] also offers that may notice by itself, with nothing to do, that it can store no more.
+type Watched interface {
+	// Trouble returns why nothing can be stored at present, or nil.
+	Trouble() error
+}

@@ -13,7 +13,10 @@ import (
 // TestLockLeftForAMoment: a killed daemon's lock may live on for a moment in a child that it was just starting;
 // one that is kept is another daemon's.
 func TestLockLeftForAMoment(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "parkd.db")
+	path, err := place(filepath.Join(t.TempDir(), "parkd.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	child, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		t.Fatal(err)

@@ -7,10 +7,12 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
@@ -18,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/parkd-dev/parkd/migrations"
 )
@@ -36,6 +39,9 @@ type Store struct {
 	swept  sweep
 	close  sync.Once
 	closed error
+
+	lost    atomic.Pointer[error] // see Trouble
+	watched chan struct{}         // closed once nothing watches any more
 }
 
 // readers is how many reads run at once.
@@ -55,11 +61,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := open(ctx, path, cfg.Log)
+	s, err := open(ctx, l, cfg.Log)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), l.release())
 	}
-	s.lock = l
 	return s, nil
 }
 
@@ -75,18 +80,46 @@ func place(path string) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return "", fmt.Errorf("open database: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	// A file that is there is not opened to see that it is: see lock.release.
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = touch(path)
+	case err == nil && !info.Mode().IsRegular():
+		err = fmt.Errorf("%s is %s and no file", path, kindOf(info.Mode()))
+	}
 	if err != nil {
 		return "", fmt.Errorf("open database: %w", err)
 	}
-	if err := f.Close(); err != nil {
-		return "", fmt.Errorf("open database: %w", err)
-	}
-	// The lock goes by the path, so one file must not have two.
+	// The lock beside the file and the write-ahead log go by the path, so one file must not have two.
 	return filepath.EvalSymlinks(path)
 }
 
-func open(ctx context.Context, path string, log *slog.Logger) (*Store, error) {
+func touch(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func kindOf(m fs.FileMode) string {
+	switch {
+	case m.IsDir():
+		return "a directory"
+	case m&fs.ModeNamedPipe != 0:
+		return "a pipe"
+	case m&fs.ModeSocket != 0:
+		return "a socket"
+	}
+	return "a device"
+}
+
+func open(ctx context.Context, l *lock, log *slog.Logger) (*Store, error) {
+	path := l.path
+	if other, err := l.otherName(); err != nil || other != "" {
+		return nil, cmp.Or(err, fmt.Errorf("it has another name, %s, under which its write-ahead log lies: open it by that name", other))
+	}
 	applied, err := migrate(ctx, path)
 	if err != nil {
 		return nil, err
@@ -94,7 +127,7 @@ func open(ctx context.Context, path string, log *slog.Logger) (*Store, error) {
 	for _, m := range applied {
 		log.Info("migration applied", "path", path, "migration", m.Name)
 	}
-	w, err := newWriter(ctx, path, log)
+	w, err := newWriter(ctx, l, log)
 	if err != nil {
 		return nil, err
 	}
@@ -104,11 +137,13 @@ func open(ctx context.Context, path string, log *slog.Logger) (*Store, error) {
 	}
 	db.SetMaxOpenConns(readers)
 	db.SetMaxIdleConns(readers)
-	s := &Store{db: db, writer: w}
-	if err := w.recall(ctx, db); err != nil {
+	s := &Store{db: db, writer: w, lock: l, watched: make(chan struct{})}
+	w.lost = s.notice
+	if err := errors.Join(w.recall(ctx, db), l.hold()); err != nil {
 		return nil, errors.Join(err, db.Close(), w.stop())
 	}
 	go w.loop()
+	go s.watch()
 	return s, nil
 }
 
@@ -163,7 +198,9 @@ func readPragmas() []string {
 func (s *Store) Close() error {
 	s.close.Do(func() {
 		// The writer goes last: a connection that only reads could not remove the write-ahead log.
-		s.closed = errors.Join(s.db.Close(), s.writer.finish(), s.lock.release())
+		s.closed = errors.Join(s.db.Close(), s.writer.finish())
+		<-s.watched
+		s.closed = errors.Join(s.closed, s.lock.release())
 	})
 	return s.closed
 }

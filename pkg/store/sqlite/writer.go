@@ -36,6 +36,8 @@ type writer struct {
 	clocks clocks
 	args   []driver.Value // of a statement, to be used again
 	err    error          // of the end
+	lock   *lock
+	lost   func(error) // hears what each look at the database's files has found
 }
 
 // job is one change that happens whole or not at all. A job may be done more than once; only the last time counts.
@@ -47,14 +49,14 @@ type job struct {
 	done chan struct{}
 }
 
-func newWriter(ctx context.Context, path string, log *slog.Logger) (*writer, error) {
-	c, err := connect(ctx, source(path, "_txlock=immediate", writePragmas()...))
+func newWriter(ctx context.Context, l *lock, log *slog.Logger) (*writer, error) {
+	c, err := connect(ctx, source(l.path, "_txlock=immediate", writePragmas()...))
 	if err != nil {
 		return nil, err
 	}
 	w := &writer{
 		jobs: make(chan *job, 64), quit: make(chan struct{}), gone: make(chan struct{}),
-		log: log, conn: c,
+		log: log, conn: c, lock: l,
 	}
 	if err := errors.Join(w.assert(), w.statements.prepare(c)); err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -232,6 +234,11 @@ func (w *writer) transact(batch []*job) error {
 			return j.err
 		}
 	}
+	// What goes to a file that nobody will find again must not be answered.
+	err := w.lock.look()
+	if w.lost(err); err != nil {
+		return err
+	}
 	if _, err := w.end.run(); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
@@ -240,6 +247,9 @@ func (w *writer) transact(batch []*job) error {
 
 // isSick reports whether the disk or the memory failed rather than the job.
 func isSick(err error) bool {
+	if _, lost := errors.AsType[lostError](err); lost {
+		return true
+	}
 	e, ok := errors.AsType[*sqlite.Error](err)
 	if !ok {
 		return false
@@ -278,7 +288,13 @@ func (w *writer) finish() error {
 
 // stop folds the write-ahead log into the database and closes the connection. Where there is no room for that
 // nothing is lost: the next one to open the database reads the log.
+//
+// A database whose files are lost is left as it is: to close it would remove the write-ahead log by its name, and that
+// may be another's by now. The process is about to end, or does without that connection.
 func (w *writer) stop() error {
+	if _, lost := errors.AsType[lostError](w.lock.look()); lost {
+		return nil
+	}
 	if _, err := w.once("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
 		w.log.Warn("write-ahead log not folded in", "error", err)
 	}

@@ -1,0 +1,44 @@
+package sqlite
+
+import (
+	"time"
+)
+
+// watchEvery is how often the names of the database's files are looked at where nothing is written.
+const watchEvery = time.Second / 2
+
+// Trouble implements [store.Watched]: it says that the database's files were deleted, moved or replaced while they were
+// open. Then nothing is stored, for it would be gone after the next start.
+func (s *Store) Trouble() error {
+	if err := s.lost.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// watch looks again and again until the store is closed.
+func (s *Store) watch() {
+	defer close(s.watched)
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.writer.quit:
+			return
+		case <-tick.C:
+			s.notice(s.lock.look())
+		}
+	}
+}
+
+// notice keeps what a look has found for Trouble, and logs where it changes.
+func (s *Store) notice(err error) {
+	switch before := s.lost.Load(); {
+	case err == nil && before != nil:
+		s.lost.Store(nil)
+		s.writer.log.Info("the database's files are where they were", "path", s.lock.path)
+	case err != nil && before == nil:
+		s.lost.Store(&err)
+		s.writer.log.Error("nothing is stored", "path", s.lock.path, "error", err)
+	}
+}
