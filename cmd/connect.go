@@ -1,14 +1,13 @@
 package cmd
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/parkd-dev/parkd/pkg/client"
 	"github.com/parkd-dev/parkd/pkg/config"
+	"github.com/parkd-dev/parkd/pkg/daemon"
 )
-
-// defaultURL is where a daemon listens that was not told otherwise.
-const defaultURL = "http://127.0.0.1:7275"
 
 // place is where a daemon is looked for.
 type place struct {
@@ -19,8 +18,8 @@ type place struct {
 // local reports whether the daemon is on this machine for certain: it then sees the same files.
 func (p place) local() bool { return p.socket != "" }
 
-// place returns the place that was named, or those where a daemon on this machine listens by default. Which of
-// these answers is seen with each connection: the daemon may be about to start.
+// place returns the place that was named, else the socket of the user's own daemon. No other address is tried: who answers
+// there is somebody else's daemon.
 func (g *globals) place() (place, error) {
 	if path, ok := strings.CutPrefix(g.server, "unix:"); ok {
 		path = strings.TrimPrefix(path, "//")
@@ -32,7 +31,24 @@ func (g *globals) place() (place, error) {
 	if g.server != "" {
 		return place{url: g.server}, nil
 	}
-	return place{socket: config.DefaultSocket(), url: defaultURL}, nil
+	socket := g.getenv("PARKD_SOCKET")
+	if socket == "" {
+		socket = daemon.FindSocket(g.getenv)
+	}
+	switch socket {
+	case "":
+		return place{}, noSocket("there is no home folder in which its socket could be")
+	case config.Off:
+		return place{}, noSocket("PARKD_SOCKET is off")
+	}
+	return place{socket: socket}, nil
+}
+
+func noSocket(why string) error {
+	return &exit{
+		Code: exitNoDaemon, Name: "no_daemon", Err: fmt.Errorf("no daemon can be reached: %s", why),
+		Hint: "Name one with --server or PARKD_SERVER, such as http://127.0.0.1:7275.",
+	}
 }
 
 // connect returns a client of the daemon. It does not speak to it yet.

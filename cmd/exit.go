@@ -102,7 +102,7 @@ func explain(err error) *exit {
 	case unreachable(err):
 		return &exit{
 			Code: exitNoDaemon, Name: "no_daemon", Err: fmt.Errorf("no daemon can be reached: %w", err),
-			Hint: "Start one with 'parkd serve', or name one with --server or PARKD_SERVER.",
+			Hint: "Start one with 'parkd serve', or name one with --server or PARKD_SERVER; else only your own daemon's socket is tried.",
 		}
 	}
 	return &exit{Code: exitFailed, Name: string(park.Internal), Err: err}

@@ -73,7 +73,7 @@ func (g *globals) flags(root *cobra.Command) {
 	fs := root.PersistentFlags()
 	fs.VarP(&g.output, "output", "o", "how to print: "+strings.Join(formats(), ", "))
 	fromEnv(fs, "output", "PARKD_OUTPUT")
-	fs.StringVar(&g.server, "server", "", "the daemon: http://host:port or unix:///path; default: the one on this machine")
+	fs.StringVar(&g.server, "server", "", "the daemon: http://host:port or unix:///path; default: your own on this machine, by its socket")
 	fromEnv(fs, "server", "PARKD_SERVER")
 	fs.StringVar(&g.token, "token", "", "token for the daemon")
 	fromEnv(fs, "token", "PARKD_TOKEN")

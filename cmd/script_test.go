@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,7 +19,9 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 
+	"github.com/parkd-dev/parkd/pkg/config"
 	"github.com/parkd-dev/parkd/pkg/store/postgres/pgtest"
 	"github.com/parkd-dev/parkd/pkg/store/postgres/server"
 )
@@ -25,11 +30,15 @@ import (
 // the usual commands of testscript these:
 //
 //	daemon [flags]        starts a daemon and waits until it listens; its address is in $URL
+//	                      with LOG=gone nobody reads what it says then, with VIA=nohup it is started under nohup
 //	sigterm, sigkill      sends the daemon a signal, and waits until it is gone
+//	signal NAME           sends the daemon a signal
+//	ended                 waits until the daemon is gone
 //	exits CODE COMMAND…   runs a command that must end with this exit code
 //	until REGEXP COMMAND… runs a command until its standard output matches
 //	postgres              makes an empty database; its DSN is in $PARKD_POSTGRES_DSN
 //	gone FILE             waits until the process whose id is in the file is gone
+//	foreign               answers at the default address as somebody else's daemon would
 func TestScripts(t *testing.T) {
 	dir := t.TempDir()
 	build := []string{"build", "-o", filepath.Join(dir, "parkd")}
@@ -68,7 +77,11 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"postgres": newDatabase, "daemon": startDaemon, "exits": exits, "until": until, "gone": gone,
+			"postgres": newDatabase, "daemon": startDaemon, "foreign": foreign, "exits": exits, "until": until, "gone": gone,
+			"signal": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(ts.Value(daemonKey{}).(*daemon).process.Signal(unix.SignalNum("SIG" + args[0])))
+			},
+			"ended":   func(ts *testscript.TestScript, _ bool, _ []string) { awaitEnd(ts) },
 			"sigterm": func(ts *testscript.TestScript, _ bool, _ []string) { end(ts, syscall.SIGTERM) },
 			"sigkill": func(ts *testscript.TestScript, _ bool, _ []string) { end(ts, syscall.SIGKILL) },
 		},
@@ -94,9 +107,15 @@ func startDaemon(ts *testscript.TestScript, _ bool, flags []string) {
 	ts.Check(err)
 	log, err := os.OpenFile(ts.MkAbs("daemon.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	ts.Check(err)
+	if ts.Getenv("LOG") == "gone" {
+		reader, writer, err := os.Pipe()
+		ts.Check(errors.Join(err, reader.Close(), log.Close()))
+		log = writer
+	}
 	program, err := lookPath(ts.Getenv("PATH"))
 	ts.Check(err)
-	d := exec.Command(program, append([]string{"serve", "--ready-fd", "3", "--listen", "127.0.0.1:0"}, flags...)...)
+	argv := append(strings.Fields(ts.Getenv("VIA")), program, "serve", "--ready-fd", "3", "--listen", "127.0.0.1:0")
+	d := exec.Command(argv[0], append(argv[1:], flags...)...)
 	d.Dir, d.Env, d.ExtraFiles, d.Stdout, d.Stderr = ts.MkAbs("."), environ(ts), []*os.File{w}, log, log
 	ts.Check(d.Start())
 	ts.Check(errors.Join(w.Close(), log.Close()))
@@ -127,6 +146,21 @@ type daemon struct {
 
 type daemonKey struct{}
 
+// foreign answers at the address where daemons listen by default. If somebody else answers there already, that does as
+// well.
+func foreign(ts *testscript.TestScript, _ bool, _ []string) {
+	ln, err := net.Listen("tcp", config.DefaultListen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return
+	}
+	ts.Check(err)
+	s := &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"pools":[],"tasks":[],"messages":[],"events":[]}`)
+	})}
+	go func() { _ = s.Serve(ln) }()
+	ts.Defer(func() { _ = s.Close() })
+}
+
 func lookPath(path string) (string, error) {
 	program := filepath.Join(filepath.SplitList(path)[0], "parkd")
 	_, err := os.Stat(program)
@@ -147,8 +181,12 @@ func environ(ts *testscript.TestScript) []string {
 
 // end ends the daemon and returns when it is gone.
 func end(ts *testscript.TestScript, how syscall.Signal) {
+	ts.Check(ts.Value(daemonKey{}).(*daemon).process.Signal(how))
+	awaitEnd(ts)
+}
+
+func awaitEnd(ts *testscript.TestScript) {
 	d := ts.Value(daemonKey{}).(*daemon)
-	ts.Check(d.process.Signal(how))
 	select {
 	case <-d.exited:
 	case <-time.After(patience):

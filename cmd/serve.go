@@ -29,9 +29,10 @@ func newServeCommand(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve [flags]",
 		Short: "Run the daemon",
-		Long: `Runs the daemon until it is told to stop (SIGTERM or Ctrl-C; a second time hurries it). Without any
-configuration it listens on loopback and on a socket in your own folder, keeps everything in a SQLite file
-in your state folder, and has the pools default and gpu.
+		Long: `Runs the daemon until it is told to stop (SIGTERM or Ctrl-C; a second time hurries it) or its terminal is
+closed (SIGHUP, unless that is ignored, as under nohup). Without any configuration it listens on loopback
+and on a socket in your own folder, keeps everything in a SQLite file in your state folder, and has the
+pools default and gpu.
 
 Every fault of the configuration is named with its place before anything listens (exit code 2).`,
 		Example: `  parkd serve
@@ -64,6 +65,8 @@ func runServe(ctx context.Context, g *globals, o serveOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	ctx, done := longRunning(ctx)
+	defer done()
 	hurry, stop := secondSignal(ctx)
 	defer stop()
 	return daemon.Run(ctx, cfg, daemon.Options{

@@ -79,6 +79,8 @@ func runWorker(ctx context.Context, g *globals, o workerOptions, argv []string) 
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
+	ctx, stopped := longRunning(ctx)
+	defer stopped()
 	hurry, stop := secondSignal(ctx)
 	defer stop()
 	w, err := lease.New(lease.Config{

@@ -24,8 +24,7 @@ import (
 // effect is then unknown. It wraps what the network said.
 var ErrUnreachable = errors.New("no daemon answers")
 
-// Config says where the daemon is. One of URL and Socket is needed; with both, each new connection goes to the
-// socket, or where nobody answers there, to URL.
+// Config says where the daemon is: URL or Socket, and not both. Who answers at another address is another daemon.
 type Config struct {
 	URL    string // http://host:port, or https; a path in it is put before every request's
 	Socket string // path of a unix socket
@@ -58,11 +57,15 @@ func New(c Config) (*Client, error) {
 		TLSHandshakeTimeout: 10 * time.Second, DisableCompression: true,
 	}
 	base := "http://localhost"
-	if c.Socket != "" {
+	switch {
+	case c.Socket != "" && c.URL != "":
+		return nil, errors.New("the daemon has an address and a socket: name one of them")
+	case c.Socket != "":
 		transport.Proxy = nil
-		transport.DialContext = socketFirst(dialer, c)
-	}
-	if c.URL != "" || c.Socket == "" {
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", c.Socket)
+		}
+	default:
 		u, err := url.Parse(c.URL)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" {
 			return nil, fmt.Errorf("the daemon's address must look like http://127.0.0.1:7275, not %q", c.URL)
@@ -74,16 +77,6 @@ func New(c Config) (*Client, error) {
 		// A daemon does not redirect: whoever does is somebody else, and gets no token.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
-}
-
-func socketFirst(d *net.Dialer, c Config) func(ctx context.Context, network, addr string) (net.Conn, error) {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := d.DialContext(ctx, "unix", c.Socket)
-		if err == nil || c.URL == "" {
-			return conn, err
-		}
-		return d.DialContext(ctx, network, addr)
-	}
 }
 
 // Close drops idle connections.

@@ -88,46 +88,44 @@ func service(t *testing.T) *client.Client {
 	return svc
 }
 
-// TestFindsTheDaemonAnew: with two places, each connection goes to the one where somebody answers just then.
-func TestFindsTheDaemonAnew(t *testing.T) {
-	at := func(name string) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Connection", "close")
-			_, _ = io.WriteString(w, `{"at":"`+name+`"}`)
-		})
+// TestOnePlaceOnly: a client of a socket goes nowhere else, whoever answers there, and finds the daemon again once it is
+// back at its socket.
+func TestOnePlaceOnly(t *testing.T) {
+	if _, err := client.New(client.Config{URL: "http://127.0.0.1:7275", Socket: "/s"}); err == nil {
+		t.Error("two places for one daemon are taken")
 	}
-	tcp := httptest.NewServer(at("tcp"))
-	defer tcp.Close()
 	dir, err := os.MkdirTemp("", "parkd") //nolint:usetesting // a socket's path must be short
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
 	socket := filepath.Join(dir, "s")
-	svc, err := client.New(client.Config{URL: tcp.URL, Socket: socket})
+	svc, err := client.New(client.Config{Socket: socket})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ask := func(want string) {
+	away := func() {
 		t.Helper()
-		if h, err := svc.Health(t.Context()); err != nil || h["at"] != want {
-			t.Errorf("answered by %v, want %s: %v", h, want, err)
+		if _, err := svc.Health(t.Context()); !errors.Is(err, client.ErrUnreachable) {
+			t.Errorf("nobody there: %v", err)
 		}
 	}
-	ask("tcp")
-	ln, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	unix := &http.Server{Handler: at("socket"), ReadHeaderTimeout: time.Minute}
-	go func() { _ = unix.Serve(ln) }()
-	ask("socket")
-	if err := unix.Close(); err != nil {
-		t.Fatal(err)
-	}
-	ask("tcp")
-	tcp.Close()
-	if _, err := svc.Health(t.Context()); !errors.Is(err, client.ErrUnreachable) {
-		t.Errorf("nobody there: %v", err)
+	away()
+	for range 2 {
+		ln, err := net.Listen("unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"at":"socket"}`)
+		})}
+		go func() { _ = s.Serve(ln) }()
+		if h, err := svc.Health(t.Context()); err != nil || h["at"] != "socket" {
+			t.Errorf("answered by %v: %v", h, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		away()
 	}
 }

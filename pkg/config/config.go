@@ -16,6 +16,7 @@ import (
 // Config is a configuration that has been checked.
 type Config struct {
 	Source       string // the file it came from; "" for none
+	StateDir     string // the user's folder of state; "" for none
 	Listen       string // host:port; "" for the socket alone
 	Socket       string // path; "" for none
 	Audit        park.Backend
@@ -27,6 +28,9 @@ type Config struct {
 	Retention    time.Duration // of ended tasks, messages, events and logs; 0: for ever
 	DrainTimeout time.Duration
 	NodeTTL      time.Duration // how long a node that shares a database may be silent before the others take it for dead
+
+	// DefaultSocket says that the socket is where the command line looks first.
+	DefaultSocket bool
 
 	settings []Setting
 }

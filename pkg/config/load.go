@@ -58,7 +58,7 @@ func Load(o Options) (*Config, error) {
 			return nil, Faults{{Path: path, Problem: err.Error()}}
 		}
 	}
-	c := &Config{Source: path}
+	c := &Config{Source: path, StateDir: StateDir(o.Env)}
 	r := &reader{}
 	c.read(section{r: r, tree: tree, known: map[string]bool{}}, o)
 	if len(r.faults) > 0 {
@@ -97,7 +97,7 @@ func (o Options) file() (string, error) {
 func (o Options) scalars() []scalar {
 	return []scalar{
 		{path: "listen", flag: "--listen", given: o.Listen, env: "PARKD_LISTEN", byDefault: DefaultListen},
-		{path: "socket", flag: "--socket", given: o.Socket, env: "PARKD_SOCKET", byDefault: defaultSocket(o.Env)},
+		{path: "socket", flag: "--socket", given: o.Socket, env: "PARKD_SOCKET", byDefault: DefaultSocket(o.Env)},
 		{path: "backends.file.path", flag: "--db", given: o.DB, env: "PARKD_DB", byDefault: defaultDB(o.Env)},
 		{path: "backends.postgres.dsn", flag: "--postgres-dsn", given: o.DSN, env: "PARKD_POSTGRES_DSN"},
 	}
@@ -158,6 +158,7 @@ func (c *Config) read(s section, o Options) {
 	}
 	values, from := o.settle(inFile)
 	c.Listen, c.Socket = unlessOff(values["listen"]), unlessOff(values["socket"])
+	c.DefaultSocket = c.Socket != "" && c.Socket == DefaultSocket(o.Env)
 	c.File.Path, c.Postgres.DSN = values["backends.file.path"], values["backends.postgres.dsn"]
 
 	c.Postgres.Others = make(map[park.Backend]string)

@@ -8,7 +8,8 @@ import (
 // Where a user's files are, after the XDG base directory specification: state outlives a restart of the
 // machine, the runtime folder does not.
 
-func stateDir(env func(string) string) string {
+// StateDir returns the folder of the user's state; "" where there is none. env returns an environment variable.
+func StateDir(env func(string) string) string {
 	if dir := env("XDG_STATE_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "parkd")
 	}
@@ -31,14 +32,12 @@ func inHome(env func(string) string, below ...string) string {
 }
 
 // DefaultSocket returns the path of the socket of a daemon that was not told otherwise; "" where there is no
-// folder for it.
-func DefaultSocket() string { return defaultSocket(os.Getenv) }
-
-func defaultSocket(env func(string) string) string {
+// folder for it. env returns an environment variable.
+func DefaultSocket(env func(string) string) string {
 	if dir := env("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "parkd", "parkd.sock")
 	}
-	if dir := stateDir(env); dir != "" {
+	if dir := StateDir(env); dir != "" {
 		return filepath.Join(dir, "parkd.sock")
 	}
 	return ""
@@ -48,7 +47,7 @@ func defaultSocket(env func(string) string) string {
 func DefaultDB() string { return defaultDB(os.Getenv) }
 
 func defaultDB(env func(string) string) string {
-	if dir := stateDir(env); dir != "" {
+	if dir := StateDir(env); dir != "" {
 		return filepath.Join(dir, "parkd.db")
 	}
 	return ""

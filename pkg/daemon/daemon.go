@@ -76,6 +76,9 @@ func Run(ctx context.Context, c *config.Config, o Options) (err error) {
 		return errors.Join(err, eng.Close(ended()))
 	}
 	f.serve(life)
+	if err := leaveNote(c, l); err != nil {
+		o.Log.Warn("the command line may not find this daemon by itself", "error", err)
+	}
 	o.Log.Info("listening", "url", l.url(), "socket", l.socket, "config", c.Source, "pools", len(c.Pools), "node", eng.Node(), "version", o.Version)
 	if o.Ready != nil {
 		o.Ready(Listening{URL: l.url(), Socket: l.socket})
