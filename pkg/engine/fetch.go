@@ -64,7 +64,7 @@ func (p *pool) fill(starts []start, f *fetch) bool {
 	all := true
 	for i := range starts {
 		if starts[i].spec == nil {
-			starts[i].spec = f.specs[starts[i].TaskID]
+			starts[i].spec = starts[i].among(f.specs)
 			all = all && starts[i].spec != nil
 		}
 	}

@@ -57,6 +57,7 @@ type pool struct {
 	halted  error
 	left    int           // runs that were left behind at the end
 	drained chan struct{} // set while closing; closed when nothing runs here any more
+	closing bool          // the runs were told to stop
 }
 
 func (e *Engine) newPool(c Pool) (*pool, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
@@ -12,11 +13,12 @@ import (
 
 // run is a task that runs on this node.
 type run struct {
-	task    string
-	attempt int
-	cancel  context.CancelCauseFunc
-	over    bool // its executor has returned; its outcome is to be stored
-	report  request
+	task      string
+	attempt   int
+	submitted park.Time // of the task: its id may be used again while something of the run is left
+	cancel    context.CancelCauseFunc
+	over      bool // its executor has returned; its outcome is to be stored
+	report    request
 }
 
 // executing counts the runs whose executors have not returned.
@@ -32,15 +34,27 @@ func (p *pool) executing() (n int) {
 // start is a run to begin. spec is nil where it has to be read from the store.
 type start struct {
 	lot.Started
-	spec *park.Spec
-	ctx  context.Context // of the run; ends with the reason to stop
-	run  *run
+	submitted park.Time
+	spec      *park.Spec
+	ctx       context.Context // of the run; ends with the reason to stop
+	run       *run
+	at        time.Duration // monotonic
+}
+
+// among returns the start's submission, unless what was read is that of another task with the id.
+func (s *start) among(byID map[string]*park.Spec) *park.Spec {
+	spec := byID[s.TaskID]
+	if spec == nil || spec.SubmittedAt.Micro() != s.submitted.Micro() {
+		return nil
+	}
+	return spec
 }
 
 // readRest is how long a start whose payload could not be read rests before it tries again.
 const readRest = 100 * time.Millisecond
 
-// launch begins runs. It must not block the loop, so what has to be read is read elsewhere.
+// launch begins runs. It must not block the loop, so what has to be read is read elsewhere. A run that somebody has
+// asked to stop already ends without having begun its work.
 func (p *pool) launch(started []start) {
 	if p.Runtime.Leased() {
 		p.handOver(started)
@@ -50,12 +64,19 @@ func (p *pool) launch(started []start) {
 		return // others may have taken them over already; if not, they are found once this node is alive again
 	}
 	var unread []start
+	now := p.eng.clock.mono()
 	for _, s := range started {
 		var cancel context.CancelCauseFunc
+		s.at = now
 		s.ctx, cancel = context.WithCancelCause(p.life())
-		s.run = &run{task: s.TaskID, attempt: s.Attempt, cancel: cancel}
+		s.run = &run{task: s.TaskID, attempt: s.Attempt, submitted: s.submitted, cancel: cancel}
+		if old := p.runs[s.TaskID]; old != nil {
+			old.cancel(park.ErrCancelled)
+		}
 		p.runs[s.TaskID] = s.run
-		if s.spec == nil {
+		if why := p.stopped(s.TaskID); why != nil {
+			cancel(why)
+		} else if s.spec == nil {
 			unread = append(unread, s)
 			continue
 		}
@@ -73,6 +94,18 @@ func (p *pool) launch(started []start) {
 	})
 }
 
+// stopped says why a run that begins now has to stop at once, or nil: its task was cancelled by the step that started it,
+// or after that by another node; or the engine closes, and has told its other runs.
+func (p *pool) stopped(id string) error {
+	if s, _, _ := p.lot.State(id); s.Cancelled {
+		return park.ErrCancelled
+	}
+	if p.closing {
+		return park.ErrShutdown
+	}
+	return nil
+}
+
 // life is the context that runs live under.
 func (p *pool) life() context.Context {
 	if p.node != nil {
@@ -81,8 +114,8 @@ func (p *pool) life() context.Context {
 	return p.eng.ctx
 }
 
-// read fills in the specs, from what was read ahead or from the store. It goes on until it has them or the engine is
-// closed: the tasks have their units already.
+// read fills in the specs, from what was read ahead or from the store. It goes on until it has them, for the tasks have
+// their units already, or until none of the runs is to go on.
 func (p *pool) read(starts []start, ahead *fetch) {
 	if p.fill(starts, ahead) {
 		return
@@ -91,11 +124,12 @@ func (p *pool) read(starts []start, ahead *fetch) {
 	for i := range starts {
 		ids[i] = starts[i].TaskID
 	}
-	for p.eng.ctx.Err() == nil {
+	goesOn := func(s start) bool { return s.ctx == nil || s.ctx.Err() == nil }
+	for p.eng.ctx.Err() == nil && slices.ContainsFunc(starts, goesOn) {
 		byID, err := p.submissions(ids)
 		if err == nil {
 			for i := range starts {
-				starts[i].spec = byID[starts[i].TaskID]
+				starts[i].spec = starts[i].among(byID)
 			}
 			return
 		}
@@ -106,15 +140,15 @@ func (p *pool) read(starts []start, ahead *fetch) {
 
 // run does one task's work and reports its outcome.
 func (p *pool) run(s start) {
-	back := lot.Requeue{TaskID: s.TaskID, Attempt: s.Attempt, Reason: park.ReasonShutdown}
+	back := lot.Requeue{TaskID: s.TaskID, Attempt: s.Attempt, Submitted: s.submitted, Reason: park.ReasonShutdown}
+	end := lot.Finish{TaskID: s.TaskID, Attempt: s.Attempt, Submitted: s.submitted}
 	var op lot.Op = back
-	if s.spec == nil {
-		if p.eng.ctx.Err() != nil {
-			return
-		}
-		op = lot.Finish{TaskID: s.TaskID, Attempt: s.Attempt, Outcome: park.Failure(park.ReasonExecutorError, "the task's submission is not in the store")}
+	if s.spec == nil && context.Cause(s.ctx) == nil {
+		end.Outcome = park.Failure(park.ReasonExecutorError, "the task's submission is not in the store")
+		op = end
 	} else if o, ended := p.execute(s.ctx, s); ended {
-		op = lot.Finish{TaskID: s.TaskID, Attempt: s.Attempt, Outcome: o}
+		end.Outcome = o
+		op = end
 	} else if o.Reason == park.ReasonNodeLost || errors.Is(context.Cause(s.ctx), errNodeLost) {
 		back.Reason = park.ReasonNodeLost
 		op = back
@@ -126,15 +160,20 @@ func (p *pool) run(s start) {
 
 // execute runs the executor. ended is false where the work was given up because the node is closing.
 func (p *pool) execute(ctx context.Context, s start) (o park.Outcome, ended bool) {
-	a := park.Assignment{
-		PoolID: p.ID, TaskID: s.TaskID, Tenant: s.spec.Tenant, Units: s.spec.Units, Attempt: s.Attempt,
-		Payload: s.spec.Payload, Command: s.spec.Command, WorkDir: s.spec.WorkDir, Timeout: s.spec.Timeout,
+	a := park.Assignment{PoolID: p.ID, TaskID: s.TaskID, Attempt: s.Attempt}
+	if s.spec != nil { // else it is not begun
+		a.Tenant, a.Units, a.Timeout = s.spec.Tenant, s.spec.Units, s.spec.Timeout
+		a.Payload, a.Command, a.WorkDir = s.spec.Payload, s.spec.Command, s.spec.WorkDir
 	}
 	if p.node != nil {
 		a.Proved = p.node.proved
 	}
 	if a.Timeout > 0 {
-		defer p.eng.world.AfterFunc(a.Timeout, func() { s.run.cancel(park.ErrTimeout) })()
+		left := a.Timeout - (p.eng.clock.mono() - s.at) // to read the submission may have taken long
+		if left <= 0 {
+			s.run.cancel(park.ErrTimeout)
+		}
+		defer p.eng.world.AfterFunc(max(left, 0), func() { s.run.cancel(park.ErrTimeout) })()
 	}
 	o = p.guarded(ctx, a)
 	cause := context.Cause(ctx)
@@ -213,6 +252,7 @@ func (p *pool) drain(ctx context.Context) {
 	})
 	if p.eng.await(forever, idle, ctx.Done()) == 1 {
 		_ = p.ask(bg, func() {
+			p.closing = true
 			for _, r := range p.runs {
 				r.cancel(park.ErrShutdown)
 			}

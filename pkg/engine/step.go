@@ -128,14 +128,24 @@ func (p *pool) apply(s *lot.Step) {
 		}
 	}
 	for i := range s.Updates {
-		u := &s.Updates[i]
-		if u.State.Status == park.Running && u.State.Cancelled {
-			p.stopRun(u.TaskID, park.ErrCancelled)
-		}
-		if u.State.Status != park.Running {
+		if u := &s.Updates[i]; u.State.Status != park.Running {
 			p.endRun(u)
 		}
 	}
+	if started := p.starts(s); len(started) > 0 {
+		p.launch(started)
+	}
+	// After the launch: a step may cancel what it has started.
+	for i := range s.Updates {
+		if u := &s.Updates[i]; u.State.Status == park.Running && u.State.Cancelled {
+			p.stopRun(u.TaskID, park.ErrCancelled)
+		}
+	}
+	p.show()
+}
+
+// starts returns the runs that a step has begun and not ended.
+func (p *pool) starts(s *lot.Step) []start {
 	started := make([]start, 0, len(s.Started))
 	for _, t := range s.Started {
 		spec := t.Spec
@@ -145,12 +155,11 @@ func (p *pool) apply(s *lot.Step) {
 		if spec != nil && t.Attempt == 1 {
 			p.eng.meter.Waited(p.ID, s.Row.LastAt.Sub(spec.SubmittedAt.Time))
 		}
-		started = append(started, start{Started: t, spec: spec})
+		if now, _, _ := p.lot.State(t.TaskID); now.Status == park.Running && now.Attempt == t.Attempt {
+			started = append(started, start{Started: t, submitted: p.lot.Submitted(t.TaskID), spec: spec})
+		}
 	}
-	if len(started) > 0 {
-		p.launch(started)
-	}
-	p.show()
+	return started
 }
 
 // announce wakes those who wait for what a step brought.
@@ -209,7 +218,7 @@ func (p *pool) count(s *lot.Step) {
 // failure of the store has changed it.
 func (p *pool) reconcile() {
 	for id, r := range p.runs {
-		if s, _, ok := p.lot.State(id); !ok || s.Status != park.Running || s.Attempt != r.attempt || s.Cancelled {
+		if s, _, ok := p.lot.State(id); !ok || s.Status != park.Running || !p.isOf(r, &s) || s.Cancelled {
 			r.cancel(park.ErrCancelled)
 		}
 	}
@@ -219,12 +228,17 @@ func (p *pool) reconcile() {
 	var started []start
 	for _, id := range p.lot.RunningTasks() {
 		s, _, _ := p.lot.State(id)
-		if r := p.runs[id]; s.Node == p.as && (r == nil || r.attempt != s.Attempt) {
-			started = append(started, start{Started: lot.Started{TaskID: id, Attempt: s.Attempt}})
+		if r := p.runs[id]; s.Node == p.as && (r == nil || !p.isOf(r, &s)) {
+			started = append(started, start{Started: lot.Started{TaskID: id, Attempt: s.Attempt}, submitted: p.lot.Submitted(id)})
 		}
 	}
 	p.ahead = nil
 	p.launch(started)
+}
+
+// isOf reports whether a run here is the one that a live task is in, by its state.
+func (p *pool) isOf(r *run, s *park.State) bool {
+	return r.attempt == s.Attempt && r.submitted.Micro() == p.lot.Submitted(r.task).Micro()
 }
 
 // specs keeps the submissions of parked tasks at hand for their start, up to a bound: what does not fit is
@@ -240,6 +254,7 @@ const maxSpecs = 8 << 20
 func weigh(s *park.Spec) int { return 400 + len(s.Payload) }
 
 func (c *specs) put(s *park.Spec) {
+	c.take(s.TaskID)
 	if w := weigh(s); c.size+w <= maxSpecs {
 		if c.byID == nil {
 			c.byID = make(map[string]*park.Spec)
@@ -248,6 +263,16 @@ func (c *specs) put(s *park.Spec) {
 		c.size += w
 	}
 }
+
+// changed forgets the submission of a task that another node has started or ended, after which its id may be another's.
+func (c *specs) changed(r *park.Record) {
+	if s := c.byID[r.TaskID]; s != nil && (r.Status != park.Queued || r.SubmittedAt.Micro() != s.SubmittedAt.Micro()) {
+		c.take(r.TaskID)
+	}
+}
+
+// clear forgets all submissions.
+func (c *specs) clear() { *c = specs{} }
 
 // take returns the submission and forgets it; nil where it is not at hand.
 func (c *specs) take(id string) *park.Spec {

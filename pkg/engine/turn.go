@@ -144,6 +144,7 @@ func (p *pool) refresh(batch []*request) error {
 		return err
 	}
 	p.stale = false
+	p.specs.clear()
 	p.tell(&store.Conflict{Reload: true})
 	p.reconcile()
 	return p.halted
@@ -156,6 +157,9 @@ func (p *pool) merge(c *store.Conflict) error {
 		return p.refresh(nil)
 	}
 	p.lot.Merge(c.Row, c.Changed, p.eng.clock.now())
+	for i := range c.Changed {
+		p.specs.changed(&c.Changed[i])
+	}
 	p.tell(c)
 	p.reconcile()
 	p.show()

@@ -112,6 +112,9 @@ func (l *Lot) restore(r *park.Record, now Instant) {
 	l.add(e)
 }
 
+// isAnother reports whether e is not the task that was submitted at t, where t is known.
+func (e *entry) isAnother(t park.Time) bool { return !t.IsZero() && t.Micro() != e.submitted }
+
 func (e *entry) notBefore() int64 {
 	if e.retry == nil {
 		return 0

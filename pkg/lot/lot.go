@@ -242,6 +242,15 @@ func (l *Lot) State(id string) (s park.State, position int64, ok bool) {
 	return s, l.position(e), true
 }
 
+// Submitted returns when a live task was submitted. It tells the task from earlier and later ones of the same id.
+func (l *Lot) Submitted(id string) park.Time {
+	e := l.tasks.find(id)
+	if e == nil {
+		return park.Time{}
+	}
+	return park.FromMicro(e.submitted)
+}
+
 // RunningTasks returns the ids of the tasks that hold units, in the order in which they were taken into
 // their class, so that requeueing them from the last to the first restores that order.
 func (l *Lot) RunningTasks() []string {

@@ -36,15 +36,19 @@ type Submit struct{ Spec *park.Spec }
 type Finish struct {
 	TaskID  string
 	Attempt int
-	Lease   string
-	Outcome park.Outcome
+	// Submitted is when the task was submitted, unless it is zero: the id may be another task's by now, whose attempts
+	// have the same numbers.
+	Submitted park.Time
+	Lease     string
+	Outcome   park.Outcome
 }
 
 // Requeue takes a run back that was lost through no fault of the task: it becomes the first of its class.
 type Requeue struct {
-	TaskID  string
-	Attempt int
-	Reason  string
+	TaskID    string
+	Attempt   int
+	Submitted park.Time // as in [Finish]
+	Reason    string
 }
 
 // Cancel drops a parked or leased task, and marks a running one: it is dropped when its run has finished.
@@ -139,7 +143,8 @@ func (l *Lot) last(p park.Priority) int64 {
 
 func (o Finish) apply(l *Lot) Result {
 	e := l.tasks.find(o.TaskID)
-	stale := e == nil || e.where != running || !mutant.NoFence && (int(e.attempt) != o.Attempt || e.run.lease != o.Lease)
+	stale := e == nil || e.where != running ||
+		!mutant.NoFence && (int(e.attempt) != o.Attempt || e.run.lease != o.Lease || e.isAnother(o.Submitted))
 	if stale {
 		return Result{Stale: true}
 	}
@@ -149,7 +154,7 @@ func (o Finish) apply(l *Lot) Result {
 
 func (o Requeue) apply(l *Lot) Result {
 	e := l.tasks.find(o.TaskID)
-	if e == nil || e.where != running || int(e.attempt) != o.Attempt {
+	if e == nil || e.where != running || int(e.attempt) != o.Attempt || e.isAnother(o.Submitted) {
 		return Result{Stale: true}
 	}
 	switch {

@@ -1,0 +1,188 @@
+package engine_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
+)
+
+// slow has the next commit take a second, so that what comes meanwhile shares the step after it.
+func (d *deaf) slow() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.next = func(st *store.Step) error {
+		time.Sleep(time.Second)
+		return d.Store.Commit(context.Background(), st)
+	}
+}
+
+// apart calls each function in a goroutine of its own, in order, and waits until all have returned.
+func apart(fs ...func()) {
+	done := make(chan struct{}, len(fs))
+	for _, f := range fs {
+		go func() {
+			f()
+			done <- struct{}{}
+		}()
+		synctest.Wait()
+	}
+	for range fs {
+		<-done
+	}
+}
+
+// dropped cancels a task and demands that it ends so.
+func (b *bench) dropped(pool, id string) {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	task, err := b.Cancel(ctx, pool, id)
+	if err != nil || task.Status != park.Dropped || task.Reason != park.ReasonCancelled {
+		b.Errorf("cancelled, task %s is %s (%s), and the answer %v", id, task.Status, task.Reason, err)
+	}
+}
+
+// idle demands that a pool has nothing left.
+func (b *bench) idle(pool string) {
+	b.Helper()
+	if p, err := b.Pool(context.Background(), pool); err != nil || p.UsedUnits != 0 || p.QueueDepth != 0 || p.Running != 0 {
+		b.Errorf("pool %s at the end: %+v %v", pool, p, err)
+	}
+}
+
+// TestCancelInTheStepThatStarts has a task be started and cancelled by one step: its work must not begin.
+func TestCancelInTheStepThatStarts(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		for _, parked := range []bool{true, false} {
+			synctest.Test(t, func(t *testing.T) {
+				var w witness
+				d := &deaf{Store: memory.New()}
+				c := engine.Config{Pools: []engine.Pool{w.pool(1)}, Stores: map[park.Backend]store.Store{park.InMemory: d}}
+				if shared {
+					c.Shared = []park.Backend{park.InMemory}
+				}
+				b := open(t, c)
+				defer b.stop()
+				if parked {
+					b.submit("cpu", named("a", sim(500)))
+					b.submit("cpu", named("b", sim(1e9)))
+				}
+				d.slow()
+				apart(
+					func() { b.SetPool(context.Background(), "cpu", park.PoolPatch{MaxQueueDepth: new(7)}) },
+					func() {
+						if !parked {
+							b.submit("cpu", named("b", sim(1e9)))
+						}
+					},
+					func() {
+						time.Sleep(600 * time.Millisecond) // a has ended
+						b.dropped("cpu", "b")
+					},
+				)
+				want := " submit start cancel"
+				if parked {
+					want = " submit enqueue start cancel"
+				}
+				if got := b.life("b"); got != want || w.ran["b"] != 0 {
+					t.Errorf("shared %t, parked %t: life%s, and it ran %d times", shared, parked, got, w.ran["b"])
+				}
+				b.idle("cpu")
+				check(t, b.events(park.AuditQuery{PoolID: "cpu", Changes: true}), 1)
+			})
+		}
+	}
+}
+
+// TestCancelInTheStepThatLeases: no worker gets a task that the step which leased it has dropped.
+func TestCancelInTheStepThatLeases(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &deaf{Store: memory.New()}
+		b := open(t, engine.Config{Pools: []engine.Pool{remote(1)}, Stores: map[park.Backend]store.Store{park.InMemory: d}})
+		defer b.stop()
+		leases := make(chan []park.Lease, 1)
+		go func() { leases <- b.lease(park.LeaseRequest{Wait: park.Duration(time.Minute)}) }()
+		synctest.Wait()
+		d.slow()
+		apart(
+			func() { b.SetPool(context.Background(), "remote", park.PoolPatch{MaxQueueDepth: new(7)}) },
+			func() { b.submit("remote", named("b", park.Submission{})) },
+			func() { b.dropped("remote", "b") },
+		)
+		synctest.Wait()
+		select {
+		case l := <-leases:
+			t.Fatalf("the worker gets %+v", l)
+		default:
+		}
+		b.submit("remote", named("c", park.Submission{}))
+		if l := <-leases; len(l) != 1 || l[0].TaskID != "c" {
+			t.Errorf("then the worker gets %+v", l)
+		}
+	})
+}
+
+// TestCancelledBeforeItIsKnownToHaveStarted has another node cancel a task while the one that starts it does not know what
+// became of the step. So much happens meanwhile that it has to load the pool again: it must not begin what was cancelled.
+func TestCancelledBeforeItIsKnownToHaveStarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w witness
+		shared := memory.New()
+		d := &deaf{Store: shared}
+		c := engine.Config{Pools: []engine.Pool{w.pool(1)}, Shared: []park.Backend{park.InMemory}, NodeTTL: time.Minute}
+		c.Node, c.Stores = "node-0", map[park.Backend]store.Store{park.InMemory: d}
+		a := open(t, c)
+		defer a.stop()
+		c.Node, c.Stores = "node-1", map[park.Backend]store.Store{park.InMemory: shared}
+		b := open(t, c)
+		defer b.stop()
+		d.fall(true, 2*time.Second, nil)
+		apart(
+			func() { a.submit("cpu", named("x", sim(1e9))) },
+			func() {
+				for i := range 2000 {
+					if _, err := b.SetPool(context.Background(), "cpu", park.PoolPatch{MaxQueueDepth: new(1000 + i)}); err != nil {
+						t.Error(err)
+					}
+				}
+			},
+			func() { b.dropped("cpu", "x") },
+		)
+		if w.ran["x"] != 0 {
+			t.Errorf("it ran %d times", w.ran["x"])
+		}
+		a.idle("cpu")
+	})
+}
+
+// TestCloseWhileAStartIsInDoubt closes an engine that does not know yet whether it has started a task: when it does, the
+// task is stopped as the others were.
+func TestCloseWhileAStartIsInDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w witness
+		d := &deaf{Store: memory.New()}
+		b := open(t, engine.Config{Pools: []engine.Pool{w.pool(2)}, Stores: map[park.Backend]store.Store{park.InMemory: d}})
+		b.submit("cpu", named("a", sim(1e9)))
+		d.fall(true, 3*time.Second, nil)
+		began := time.Now()
+		apart(
+			func() { b.submit("cpu", named("b", sim(1e9))) },
+			b.stop,
+		)
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("closed after %s", took)
+		}
+		for _, id := range []string{"a", "b"} {
+			r, err := d.Records(t.Context(), "cpu", []string{id})
+			if err != nil || len(r) != 1 || r[0].Status != park.Queued {
+				t.Errorf("task %s was left as %+v, %v", id, r, err)
+			}
+		}
+	})
+}
