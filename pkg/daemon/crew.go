@@ -70,7 +70,7 @@ func (w *crew) pool(c config.Pool) (engine.Pool, error) {
 	}
 	var fence time.Duration
 	if c.Queue.Kind() == park.Postgres {
-		fence = w.nodeTTL * 3 / 4 // and a quarter of that at most, which a sign may be late: see command.Config
+		fence = w.nodeTTL * 7 / 8 // counted from the last proof; the rest is for a shim on a busy machine
 	}
 	err := w.executor(&p, c.Executor, fence)
 	if err != nil {

@@ -257,7 +257,8 @@ func (p *pool) drain(ctx context.Context) {
 				r.cancel(park.ErrShutdown)
 			}
 		})
-		if p.eng.await(stopWait, idle) < 0 {
+		// Commands have their grace here too: what is still there when this process ends is killed.
+		if p.eng.await(max(stopWait, p.eng.cfg.NodeGrace), idle) < 0 {
 			p.eng.log.Error("tasks did not stop", "pool", p.ID)
 		}
 	}
@@ -266,8 +267,8 @@ func (p *pool) drain(ctx context.Context) {
 	p.left = len(p.runs)
 }
 
-// stopWait bounds how long a closing pool waits for executors that were told to stop. What does not return
-// by then is requeued when the pool is loaded again.
+// stopWait bounds how long a closing pool waits for executors that were told to stop, where NodeGrace gives them no
+// more. What does not return by then is requeued when the pool is loaded again.
 const stopWait = 20 * time.Second
 
 func (p *pool) noteIdle() {

@@ -89,7 +89,7 @@ func (h *history) config(n *node, f *life) engine.Config {
 		c.Shared = []park.Backend{park.Postgres}
 	}
 	if !h.alone && !h.plan.inner {
-		x.fence = nodeTTL * 3 / 4
+		x.fence = nodeTTL * 7 / 8
 	}
 	for _, spec := range h.plan.pools {
 		p := engine.Pool{PoolSpec: spec}

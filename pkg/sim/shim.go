@@ -41,7 +41,7 @@ type shim struct {
 	units   int64
 	attempt int
 	granted time.Duration // true time
-	alive   time.Duration // boot time of the daemon's last sign
+	alive   time.Duration // boot time of the last proof that its node lives, as it was told
 	over    bool
 	done    bool // by itself
 	asked   bool
@@ -155,9 +155,7 @@ func (x *executor) Run(ctx context.Context, a park.Assignment) park.Outcome {
 	s := x.begin(x.life, a, w, x.fence, false)
 	s.inner = x.plan.inner
 	for !s.over && ctx.Err() == nil {
-		if x.fence == 0 || proved(a) < x.fence/4 {
-			s.alive = x.life.machine.boot()
-		}
+		s.alive = max(s.alive, x.life.machine.boot()-proved(a))
 		x.life.pause(signs(x.fence), func() bool { return s.over || ctx.Err() != nil })
 	}
 	if !s.over {
@@ -181,5 +179,5 @@ func signs(fence time.Duration) time.Duration {
 	if fence == 0 {
 		return -1
 	}
-	return fence / 4
+	return fence / 8
 }

@@ -8,10 +8,14 @@
 // it holds a shared lock on a file in the state folder for its life, which a restarted daemon waits for
 // ([Executor.Settle]) before it runs anything.
 //
+// A command that ends by itself takes down what it leaves behind at once (KILL). One that is stopped, by a cancel, its
+// timeout or the end of the daemon, gets TERM with its whole group; what left the group gets it when the command has
+// ended. KILL comes when the grace is over, or not at all where nothing is left of the tree before.
+//
 // Limits. A process that changed its user (sudo) cannot be signalled by the shim; the run then lasts as long
 // as it does, as it also does for a process that the kernel cannot kill. If the shim itself is killed, its
-// command dies with it and the daemon kills the command's process group and every process that carries the
-// run's mark in its environment; one that left the group and cleared its environment survives that. On systems
+// command dies with it and the daemon kills all of the shim's session and every process that carries the
+// run's mark in its environment; one that left the session and cleared its environment survives that. On systems
 // other than Linux there is no subreaper: what leaves the command's process group is not found.
 package command
 
@@ -46,11 +50,12 @@ type Config struct {
 	WorkDir string
 	// Env lists further variables of a command: NAME takes the daemon's value, NAME=VALUE sets one.
 	Env []string
-	// KillGrace is the time between TERM and KILL; default 5s.
+	// KillGrace is the time between TERM and KILL; default 5s. It is for all that the command began: a command that
+	// is stopped and ends at once leaves the rest of the grace to what it began.
 	KillGrace time.Duration
-	// Fence is how long a command may run on without a sign of life from the daemon before the shim kills it,
-	// for daemons whose tasks others may take over; 0: for ever. A sign is given while the node's last proof of its
-	// life is younger than a quarter of that: so the command ends at most 1¼ of it after the last proof.
+	// Fence is how long a command may run on after the last proof that its node lives, or its lease
+	// ([park.Assignment]), before the shim kills it, for daemons whose tasks others may take over; 0: for ever. The
+	// shim is told of a new proof within an eighth of it.
 	Fence time.Duration
 	// MaxLogBytes bounds a file of a run's log; at most two of them are kept, the newest. Default 16 MiB.
 	MaxLogBytes int64
@@ -207,7 +212,7 @@ func (e *Executor) outcome(ctx context.Context, a park.Assignment, r *report) pa
 	case r.Why == stoppedByDeadline:
 		o = park.Failure(park.ReasonTimeout, fmt.Sprintf("the command ran into its timeout of %s", a.Timeout))
 	case r.Why == stoppedByFence:
-		o = park.Failure(park.ReasonNodeLost, fmt.Sprintf("the daemon gave no sign of life for %s: the command was killed", e.cfg.Fence))
+		o = park.Failure(park.ReasonNodeLost, fmt.Sprintf("there was no proof for %s that others do not take the task over: the command was killed", e.cfg.Fence))
 	case r.Why != notStopped:
 		o = stopped(ctx, r)
 	case r.Signal != "":

@@ -4,6 +4,7 @@ package command
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -22,7 +23,7 @@ type run struct {
 	shim    *os.Process
 	control *os.File
 	report  *os.File
-	command atomic.Int64 // the command's process, once known; also its group
+	command atomic.Int64 // the command's process, once known; also its group. Only where there are no sessions to look for
 }
 
 // start starts the shim. It is told what to do by wait.
@@ -74,6 +75,10 @@ func (r *run) wait(ctx context.Context) (*report, error) {
 	steering.Go(func() { r.steer(ctx, over) })
 	last, noise := readReports(r.report, func(pid int) { r.command.Store(int64(pid)) })
 	close(over)
+	if last == nil {
+		awaitDeath(r.shim.Pid)
+		hunt(r.job.Run, r.shim.Pid, int(r.command.Load()))
+	}
 	state, err := r.shim.Wait()
 	_ = r.control.Close() // the job may still be on its way to a shim that died
 	steering.Wait()
@@ -81,7 +86,6 @@ func (r *run) wait(ctx context.Context) (*report, error) {
 	if last != nil {
 		return last, nil
 	}
-	hunt(r.job.Run, int(r.command.Load()))
 	if err != nil {
 		return nil, fmt.Errorf("wait for the shim: %w", err)
 	}
@@ -91,39 +95,56 @@ func (r *run) wait(ctx context.Context) (*report, error) {
 	return nil, fmt.Errorf("the supervisor of the command died (%s) and its processes were killed%s", state, noise)
 }
 
-// nudge is how often a shim that has been told to stop is roused.
-const nudge = time.Second
+const (
+	// nudge is how often a shim that has been told to stop is roused.
+	nudge = time.Second
+	// signWithin bounds the wait for a shim that does not read: it may be stopped.
+	signWithin = 10 * time.Millisecond
+)
 
-// steer hands the job over, shows that the daemon lives and, when ctx ends, tells the shim to stop.
+// steer hands the job over, passes on the proofs that the node lives and, when ctx ends, tells the shim to stop.
 func (r *run) steer(ctx context.Context, over <-chan struct{}) {
 	if !r.hand(ctx) {
 		return
 	}
 	var beat <-chan time.Time
 	if r.job.Fence > 0 {
-		t := time.NewTicker(r.job.Fence / 4)
+		t := time.NewTicker(max(r.job.Fence/signsPerFence, minFence/signsPerFence))
 		defer t.Stop()
 		beat = t.C
 	}
+	nudges := time.NewTicker(nudge)
+	defer nudges.Stop()
 	done := ctx.Done()
 	for {
 		select {
 		case <-over:
 			return
 		case <-beat:
-			if r.proved == nil || r.proved() < r.job.Fence/4 {
-				_, _ = r.control.Write([]byte{signAlive})
-			}
+			r.sign()
+		case <-nudges.C:
 			r.rouse(ctx)
 		case <-done:
 			done = nil
-			_, _ = r.control.Write([]byte{askStop})
 			r.rouse(ctx)
-			t := time.NewTicker(nudge)
-			defer t.Stop()
-			beat = t.C
+			_, _ = r.control.Write([]byte{askStop})
 		}
 	}
+}
+
+// signsPerFence is how often in the length of the fence the shim is told of the last proof.
+const signsPerFence = 8
+
+// sign tells the shim when the node last proved alive. One that cannot be told now hears of it the next time.
+func (r *run) sign() {
+	at := bootTime()
+	if r.proved != nil {
+		at -= r.proved()
+	}
+	b := binary.LittleEndian.AppendUint64([]byte{signAlive}, uint64(max(at, 0)))
+	_ = r.control.SetWriteDeadline(time.Now().Add(signWithin))
+	_, _ = r.control.Write(b) // so few bytes go into a pipe whole, or not at all
+	_ = r.control.SetWriteDeadline(time.Time{})
 }
 
 // rouse wakes a shim that has to stop its command and may have been stopped itself.

@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -56,6 +55,8 @@ type shim struct {
 	leader chan struct{}
 	gone   chan struct{}
 	why    why
+	// reaping is held while a child is reaped, and while a number is used that a child keeps from being given to others.
+	reaping sync.Mutex
 }
 
 func (s *shim) tell(r *report) {
@@ -160,138 +161,6 @@ func (s *shim) copy(r *os.File, t *tail) {
 		}
 		if err != nil {
 			return
-		}
-	}
-}
-
-// reap waits for every child, the command and what became the shim's by its parent's death. When there is no
-// child left, there is nothing left of the run: an orphan becomes the shim's in the instant its parent dies.
-func (s *shim) reap() {
-	defer close(s.gone)
-	for {
-		var status unix.WaitStatus
-		pid, err := unix.Wait4(-1, &status, 0, nil)
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case err != nil:
-			return
-		case pid == s.pid && (status.Exited() || status.Signaled()):
-			s.status = status
-			close(s.leader)
-		}
-	}
-}
-
-// listen passes on what the daemon says; the channel is closed when the daemon is dead.
-func (s *shim) listen(control io.Reader) <-chan byte {
-	said := make(chan byte)
-	go func() {
-		defer close(said)
-		b := make([]byte, 1)
-		for {
-			if _, err := io.ReadFull(control, b); err != nil {
-				return
-			}
-			said <- b[0]
-		}
-	}()
-	return said
-}
-
-// supervise returns when the command has ended, stopped or not.
-func (s *shim) supervise(said <-chan byte) {
-	alarm := time.NewTimer(0)
-	defer alarm.Stop()
-	alive := bootTime()
-	if s.job.Alive > 0 {
-		alive = s.job.Alive
-	}
-	var kill <-chan time.Time
-	for {
-		select {
-		case <-s.leader:
-			return
-		case b, ok := <-said:
-			switch {
-			case !ok:
-				s.stop(stoppedByDeath)
-				s.killTree()
-				<-s.leader
-				return
-			case b == signAlive:
-				alive = bootTime()
-			case b == askStop && kill == nil:
-				kill = s.terminate(stoppedByDaemon)
-			}
-		case <-alarm.C:
-			now := bootTime()
-			if s.job.Fence > 0 && now-alive >= s.job.Fence {
-				s.stop(stoppedByFence)
-				s.killTree()
-			}
-			if s.job.Deadline > 0 && now >= s.job.Deadline && kill == nil {
-				kill = s.terminate(stoppedByDeadline)
-			}
-			alarm.Reset(s.nextLook(now, alive))
-		case <-kill:
-			s.killTree()
-			kill = time.After(killAgain)
-		}
-	}
-}
-
-const (
-	// killAgain is how often a tree is killed that does not go.
-	killAgain = 100 * time.Millisecond
-	// longestLook bounds how late a deadline is seen by a machine that slept: timers sleep with it.
-	longestLook = 5 * time.Second
-)
-
-// nextLook returns when the clocks have to be looked at again.
-func (s *shim) nextLook(now, alive time.Duration) time.Duration {
-	next := longestLook
-	if s.job.Deadline > now {
-		next = min(next, s.job.Deadline-now)
-	}
-	if s.job.Fence > 0 {
-		// A timer that was to last until the fence falls would have slept through the time in which others waited for it.
-		next = min(next, max(min(alive+s.job.Fence-now, s.job.Fence/8), minFence/4))
-	}
-	return next
-}
-
-// stop notes who ends the command, the first of them.
-func (s *shim) stop(by why) {
-	if s.why == notStopped {
-		s.why = by
-	}
-}
-
-// terminate asks the command's group to end, and returns when it is to be killed.
-func (s *shim) terminate(by why) <-chan time.Time {
-	s.stop(by)
-	_ = unix.Kill(-s.pid, unix.SIGTERM)
-	_ = unix.Kill(-s.pid, unix.SIGCONT) // a stopped process would not hear
-	return time.After(s.job.Grace)
-}
-
-// killTree kills the command's group and whatever left it.
-func (s *shim) killTree() {
-	_ = unix.Kill(-s.pid, unix.SIGKILL)
-	for _, pid := range descendants() {
-		_ = unix.Kill(pid, unix.SIGKILL)
-	}
-}
-
-// sweep kills what the command left behind, until there is nothing. A process may have begun another between
-// the look and the kill, so it looks again.
-func (s *shim) sweep() {
-	for rest := time.Millisecond; ; rest = min(2*rest, killAgain) {
-		select {
-		case <-s.gone:
-			return
-		case <-time.After(rest):
-			s.killTree()
 		}
 	}
 }

@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -54,6 +55,54 @@ func descendants() []int {
 	return below
 }
 
+// isBelow reports whether a process is below this one.
+func isBelow(pid int) bool {
+	for own := os.Getpid(); pid > 1; {
+		parent, ok := parentOf(pid)
+		if !ok {
+			return false
+		}
+		if parent == own {
+			return true
+		}
+		pid = parent
+	}
+	return false
+}
+
+// signalIf signals the process that has a number now, if it is the one that is meant: the descriptor stands for the same
+// process after the number was given to another.
+func signalIf(pid int, sig unix.Signal, meant func() bool) bool {
+	fd, err := unix.PidfdOpen(pid, 0)
+	switch {
+	case errors.Is(err, unix.ESRCH):
+		return false
+	case err != nil: // a system before Linux 5.3, or one that forbids it: between look and signal lie microseconds
+		return meant() && unix.Kill(pid, sig) == nil
+	}
+	defer unix.Close(fd)
+	return meant() && unix.PidfdSendSignal(fd, sig, nil, 0) == nil
+}
+
+// reapOne waits for a child that has ended and reaps it. The lock is held for the latter alone.
+func (s *shim) reapOne(status *unix.WaitStatus) (pid int, err error) {
+	if err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		return 0, err
+	}
+	s.reaping.Lock()
+	defer s.reaping.Unlock()
+	return unix.Wait4(-1, status, unix.WNOHANG, nil)
+}
+
+// groupHeld reports whether a child of this process that was not reaped is in the group. While it is, no other group is
+// given the number.
+func groupHeld(group int) bool {
+	return unix.Waitid(unix.P_PGID, group, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == nil
+}
+
+// awaitGroup has nothing to wait for: who lost his parent is this process's child.
+func awaitGroup(int) {}
+
 func processes() []int {
 	dir, err := os.Open("/proc")
 	if err != nil {
@@ -70,32 +119,52 @@ func processes() []int {
 	return pids
 }
 
-// parentOf reads the parent from /proc/PID/stat: after the name, which is in parentheses and may hold any
-// character, come the state and the parent.
+// parentOf returns the parent of a process that lives.
 func parentOf(pid int) (int, bool) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, false
-	}
-	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
-	if len(fields) < 2 {
-		return 0, false
-	}
-	parent, err := strconv.Atoi(string(fields[1]))
-	return parent, err == nil
+	f := statOf(pid)
+	return f.parent, f.state != 0
 }
 
-// hunt kills what a run left whose shim is dead: the command's group, and every process that carries the run's
-// mark. It returns when none is left that it can see.
-func hunt(run string, group int) {
+// stat is what /proc tells of a process; state is 0 where there is none.
+type stat struct {
+	state           byte
+	parent, session int
+}
+
+func (f stat) dead() bool { return f.state == 0 || f.state == 'Z' || f.state == 'X' }
+
+// statOf reads /proc/PID/stat: after the name, which is in parentheses and may hold any character, come the state, the
+// parent, the group and the session.
+func statOf(pid int) (f stat) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return stat{}
+	}
+	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+	if len(fields) < 4 {
+		return stat{}
+	}
+	parent, err1 := strconv.Atoi(string(fields[1]))
+	session, err2 := strconv.Atoi(string(fields[3]))
+	if err1 != nil || err2 != nil {
+		return stat{}
+	}
+	return stat{fields[0][0], parent, session}
+}
+
+// hunt kills what a run left whose shim is dead: all that is in the shim's session, and every process that carries the
+// run's mark. It returns when none is left that it can see. The shim must not have been reaped: nobody else has its
+// number then, and so nobody else has that of its session.
+func hunt(run string, shim, _ int) {
 	mark := []byte(runMark + "=" + run)
 	for rest := time.Millisecond; ; rest = min(2*rest, killAgain) {
-		if group > 0 {
-			_ = unix.Kill(-group, unix.SIGKILL)
-		}
 		found := false
 		for _, pid := range processes() {
-			if marked(pid, mark) && unix.Kill(pid, unix.SIGKILL) == nil {
+			left := func() bool {
+				f := statOf(pid)
+				return pid != shim && !f.dead() && (f.session == shim || marked(pid, mark))
+			}
+			if left() && signalIf(pid, unix.SIGKILL, left) {
 				found = true
 			}
 		}
@@ -103,6 +172,12 @@ func hunt(run string, group int) {
 			return
 		}
 		time.Sleep(rest)
+	}
+}
+
+// awaitDeath waits until a child has ended, and leaves it to be reaped.
+func awaitDeath(pid int) {
+	for errors.Is(unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
 	}
 }
 

@@ -22,10 +22,12 @@ const (
 	lockFD // holds the shared lock; never used
 )
 
-// The messages after the job, one byte each.
+// The messages after the job, told apart by their first byte.
 const (
 	askStop   = 't' // TERM, then KILL after the grace
-	signAlive = 'k'
+	signAlive = 'k' // and eight bytes: when the node last proved alive, on the clock of bootTime
+
+	signBytes = 9
 )
 
 // job is one run. It is sent as a line of JSON, followed by the payload's bytes.
