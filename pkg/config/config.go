@@ -131,7 +131,7 @@ func (p Pool) Spec() park.PoolSpec {
 		ID: p.Name, Kind: p.Kind, MaxUnits: p.MaxUnits, MaxQueueDepth: p.MaxQueueDepth, DefaultTimeout: p.DefaultTimeout,
 		Retry: p.Retry, Runtime: p.Runtime, Executor: string(p.Executor.Type),
 		QueueBackend: p.Queue, MailboxBackend: p.Mailbox.Storage,
-		TakesCommands: exec || worker,
+		TakesCommands: exec || worker, NeedsCommand: exec,
 	}
 }
 

@@ -35,6 +35,8 @@ type PoolSpec struct {
 	MailboxBackend Backend
 	// TakesCommands says that a submission may bring a command of its own.
 	TakesCommands bool
+	// NeedsCommand says that a submission must bring one: the pool runs commands and has none of its own.
+	NeedsCommand bool
 }
 
 // Pool is a pool as clients see it.
