@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	// maxDepth is how deep a payload may nest: what reads it elsewhere may go no deeper.
-	maxDepth = 500
 	// maxFaults is how many faults an answer names.
 	maxFaults = 16
+	// maxFault is how many bytes an answer has for one of them.
+	maxFault = 600
 	// maxQuote is how many bytes of a request an answer quotes.
 	maxQuote = 60
 )
@@ -24,11 +24,8 @@ const (
 // as it is, and stands there once. A field that is null counts as left out. The error names all that is
 // wrong, by its path.
 func decode(b []byte, sh *shape, v any) error {
-	if !utf8.Valid(b) {
-		return park.Errorf(park.InvalidRequest, "the body is not UTF-8")
-	}
-	if !park.ValidJSON(b) {
-		return notJSON(b)
+	if err := park.CheckDocument(b); err != nil {
+		return notJSON(b, err)
 	}
 	if err := read(b, sh, v, ""); err != nil {
 		return err
@@ -36,7 +33,11 @@ func decode(b []byte, sh *shape, v any) error {
 	return nil
 }
 
-func notJSON(b []byte) error {
+// notJSON says of a body that is refused where it ceases to be JSON, if that is why.
+func notJSON(b []byte, why error) error {
+	if !utf8.Valid(b) {
+		return park.Errorf(park.InvalidRequest, "the body %v", why)
+	}
 	var v any
 	err := json.Unmarshal(b, &v)
 	if at, ok := errors.AsType[*json.SyntaxError](err); ok {
@@ -86,7 +87,7 @@ func (f *faults) add(what string) {
 		f.more++
 		return
 	}
-	f.told = append(f.told, f.here()+" "+what)
+	f.told = append(f.told, f.here()+" "+park.Cut(what, maxFault))
 }
 
 // unknown notes a field that sh does not have.
@@ -129,16 +130,7 @@ func suggest(key string, sh *shape) string {
 }
 
 // short cuts what is quoted from a request.
-func short(s string) string {
-	if len(s) <= maxQuote {
-		return s
-	}
-	cut := maxQuote
-	for !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut] + "…"
-}
+func short(s string) string { return park.Cut(s, maxQuote) }
 
 // unquote returns the text that a JSON string stands for.
 func unquote(raw []byte) string {

@@ -170,7 +170,7 @@ type endless struct {
 func (s endless) Watch(ctx context.Context, _ park.AuditQuery) iter.Seq2[park.Event, error] {
 	return func(yield func(park.Event, error) bool) {
 		defer close(s.left)
-		e := park.Event{Action: park.ActUpdate, PoolID: "p", Detail: json.RawMessage(`"` + strings.Repeat("x", 64<<10) + `"`)}
+		e := park.Event{At: park.FromMicro(1), Action: park.ActUpdate, PoolID: "p", Detail: json.RawMessage(`"` + strings.Repeat("x", 64<<10) + `"`)}
 		for rev := int64(1); ctx.Err() == nil; rev++ {
 			e.Rev, e.EventID = rev, park.EventID("p", rev, 0)
 			if !yield(e, nil) {

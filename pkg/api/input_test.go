@@ -58,6 +58,16 @@ func TestBadSubmissions(t *testing.T) {
 		`{"mailboxKey":{"sessionId":"s"}}`:                        {"mailboxKey must be", "with a userId"},
 		`{"mailboxKey":{"userId":"a","userId":"b"}}`:              {"mailboxKey.userId stands there twice"},
 		`{"tenant":"a","mailboxKey":{"tenant":"b","userId":"u"}}`: {"tenant", "mailboxKey.tenant"},
+		`{"mailboxKey":{"userId":"a","sessionId":"b:c"}}`:         {"mailboxKey must not have a colon in its sessionId"},
+		`{"mailboxKey":{"userId":"a:b","sessionId":"c"}}`:         {"mailboxKey must not have a colon in its userId"},
+		`{"mailboxKey":{"userId":"a:b"}}`:                         {"mailboxKey must not have a colon in its userId"},
+		`{"mailboxKey":{"userId":"a","sessionId":":"}}`:           {"mailboxKey must not have a colon in its sessionId"},
+		`{"mailboxKey":"a:b:c"}`:                                  nil,
+		`{"mailboxKey":{"userId":"a","sessionId":"b"}}`:           nil,
+		`{"deadline":"0001-01-01T00:00:00Z"}`:                     {"deadline must be later than"},
+		`{"deadline":"0001-01-01T00:00:00.0000001Z"}`:             {"deadline must be later than"},
+		`{"deadline":"0001-01-01T02:00:00+02:00"}`:                {"deadline must be later than"},
+		`{"createdAt":"0001-01-01T00:00:00Z"}`:                    {"createdAt must be later than"},
 		`{"command":"ls"}`:                                        {`command must be a list of texts, not "ls"`},
 		`{"command":["ls",5]}`:                                    {"command[1] must be text, not 5"},
 		`{"command":["ls",null]}`:                                 {"command[1] must be text, not null"},
@@ -168,6 +178,35 @@ func TestOtherRefusals(t *testing.T) {
 		ask{method: c.method, path: c.path, body: c.body}.to(t, h).refused(c.code, c.words)
 	}
 	ask{method: "GET", path: "/events"}.with("Last-Event-ID", "x").to(t, h).refused(park.InvalidRequest, "Last-Event-ID must be an event's id")
+}
+
+// TestQuotesOfBytes: what a refusal quotes of a request may be any bytes, of any length.
+func TestQuotesOfBytes(t *testing.T) {
+	h := newAPI(t, Config{}).Socket()
+	for _, bytes := range []string{strings.Repeat("%80", 61), strings.Repeat("%80", 257), strings.Repeat("%BF", 500), strings.Repeat("%E2%82", 50), strings.Repeat("%F0%9F%98%80", 50)} {
+		ask{method: "GET", path: "/pools?" + bytes + "=1"}.to(t, h).refused(park.InvalidRequest, "is not a parameter")
+		ask{method: "GET", path: "/pools/work/tasks?limit=" + bytes}.to(t, h).refused(park.InvalidRequest, "limit")
+		ask{method: "GET", path: "/mailbox/" + strings.Repeat(bytes, 5) + "/k"}.to(t, h).refused(park.InvalidRequest, "tenant")
+		ask{method: "GET", path: "/pools/work/tasks/" + bytes}.to(t, h).refused(park.TaskNotFound)
+		ask{method: "GET", path: "/audit?cursor=" + bytes}.to(t, h).refused(park.InvalidRequest, "cursor")
+		ask{method: "GET", path: "/" + bytes}.to(t, h).refused(park.RouteNotFound)
+	}
+}
+
+// TestRefusalsAreShort: a wrong value is quoted, and cut, whatever it stands for.
+func TestRefusalsAreShort(t *testing.T) {
+	h := newAPI(t, Config{}).Socket()
+	long := `[` + strings.Repeat(`"é",`, 50_000) + `1]`
+	for _, field := range []string{"timeoutSecs", "deadline", "priority", "taskId", "mailboxKey", "retry", "resourceCost", "command", "x"} {
+		r := ask{method: "POST", path: "/pools/work/tasks", body: `{"` + field + `":` + long + `}`}.to(t, h)
+		if len(r.body) > 4<<10 && r.code == 400 || r.code >= 500 {
+			t.Errorf("%s: %d, an answer of %d bytes", field, r.code, len(r.body))
+		}
+	}
+	r := ask{method: "POST", path: "/pools/work/tasks", body: `{"resourceCost":{"units":` + long + `}}`}.to(t, h).refused(park.InvalidRequest, "units")
+	if len(r.body) > 4<<10 {
+		t.Errorf("units: an answer of %d bytes", len(r.body))
+	}
 }
 
 // TestTolerance: what is not wrong is taken.

@@ -105,8 +105,8 @@ func (r *reader) value(sh *shape, v reflect.Value) {
 	case sh.form == asAnything:
 		r.deepest = 0
 		v.SetBytes(slices.Clone(r.skip()))
-		if r.deepest > maxDepth {
-			r.add("nests deeper than " + strconv.Itoa(maxDepth) + " levels")
+		if r.deepest > park.MaxDepth {
+			r.add("nests deeper than " + strconv.Itoa(park.MaxDepth) + " levels")
 		}
 	case sh.form == asVerbatim:
 		v.SetBytes(r.skip())

@@ -245,10 +245,7 @@ func describe(v any) string {
 	case nil:
 		return "null"
 	case string:
-		if len(v) > 60 {
-			v = v[:60] + "…"
-		}
-		return strconv.Quote(v)
+		return strconv.Quote(park.Cut(v, 60))
 	case map[string]any:
 		return "an object"
 	case []any:

@@ -191,8 +191,10 @@ func (p *pool) execute(ctx context.Context, s start) (o park.Outcome, ended bool
 	case o.Status != park.Failed:
 		o = park.Failure(park.ReasonExecutorError, fmt.Sprintf("the executor ended the task as %q", o.Status))
 	}
-	if len(o.Result) > 0 && !park.ValidJSON(o.Result) {
-		o = park.Failure(park.ReasonExecutorError, "the executor's result is not JSON")
+	if len(o.Result) > 0 {
+		if err := park.CheckJSON(o.Result); err != nil {
+			o = park.Failure(park.ReasonExecutorError, "the executor's result "+err.Error())
+		}
 	}
 	return o, true
 }

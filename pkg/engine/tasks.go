@@ -167,8 +167,11 @@ func (p *pool) check(s *park.Submission) *park.Error {
 		return park.Errorf(park.InvalidRequest, "command is not taken by pool %s (executor %s): leave it out and send a payload", p.ID, p.Pool.PoolSpec.Executor)
 	case len(s.Command) == 0 && p.NeedsCommand:
 		return park.Errorf(park.InvalidRequest, "command is missing: pool %s runs commands and has none of its own", p.ID)
-	case len(s.Payload) > 0 && !park.ValidJSON(s.Payload):
-		return park.Errorf(park.InvalidRequest, "payload must be JSON")
+	case len(s.Payload) == 0:
+		return nil
+	}
+	if err := park.CheckJSON(s.Payload); err != nil {
+		return park.Errorf(park.InvalidRequest, "payload %v", err)
 	}
 	return nil
 }

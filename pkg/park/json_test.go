@@ -4,12 +4,13 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// FuzzValidJSON holds it to encoding/json.
-func FuzzValidJSON(f *testing.F) {
+// FuzzCheckJSON holds it to encoding/json, which does not look at whether texts are UTF-8.
+func FuzzCheckJSON(f *testing.F) {
 	for _, s := range []string{
 		``, ` `, `{}`, ` [ ] `, `{"a":[1,-0.5e+3,true,false,null,"\u00ff\n"]}`, `{"a":1,}`, `[1,]`, `[,1]`, `{,}`, `{"a"}`, `{"a":}`,
 		`{a:1}`, `{"a":1 "b":2}`, `01`, `-`, `1.`, `.5`, `1e`, `1e+`, `1E5`, `-0`, `--1`, `+1`, `"`, `"\`, `"\x"`, `"\u12"`, `"\u12g4"`,
@@ -18,19 +19,45 @@ func FuzzValidJSON(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if got, want := park.ValidJSON(b), json.Valid(b); got != want {
-			t.Errorf("%q: %t, want %t", b, got, want)
+		if err, want := park.CheckDocument(b), json.Valid(b) && utf8.Valid(b); (err == nil) != want {
+			t.Errorf("%q: %v, want %t", b, err, want)
 		}
 	})
 }
 
-func TestValidJSONNests(t *testing.T) {
-	for _, n := range []int{9_999, 10_000, 10_001, 1_000_000} {
-		for _, part := range []struct{ open, inner, end string }{{"[", "", "]"}, {"[", "1", "]"}, {`{"a":`, "{}", "}"}, {`{"a":`, "1", "}"}} {
+// TestJSONNests: a document may nest as deep as encoding/json reads, what parkd keeps less.
+func TestJSONNests(t *testing.T) {
+	for _, n := range []int{499, 500, 501, 9_999, 10_000, 10_001, 1_000_000} {
+		for _, part := range []struct{ open, inner, end string }{
+			{"[", "", "]"}, {"[", "1", "]"}, {`{"a":`, "{}", "}"}, {`{"a":`, "1", "}"}, {" [ 1 , ", "2", " ] "},
+		} {
 			b := []byte(strings.Repeat(part.open, n) + part.inner + strings.Repeat(part.end, n))
-			if got, want := park.ValidJSON(b), json.Valid(b); got != want {
-				t.Errorf("%d of %s%s: %t, want %t", n, part.open, part.inner, got, want)
+			depth := n
+			if part.inner == "{}" {
+				depth++
 			}
+			if err, want := park.CheckDocument(b), json.Valid(b); (err == nil) != want {
+				t.Errorf("a document of %d of %s%s: %v, want %t", n, part.open, part.inner, err, want)
+			}
+			if err := park.CheckJSON(b); (err == nil) != (depth <= park.MaxDepth) || err != nil && !strings.Contains(err.Error(), "500 levels") {
+				t.Errorf("%d of %s%s: %v", n, part.open, part.inner, err)
+			}
+		}
+	}
+}
+
+// TestKeptJSON: what one of parkd's own readers could not read is not kept.
+func TestKeptJSON(t *testing.T) {
+	for text, why := range map[string]string{
+		`{"a":"é\u0000"}`: "", "\"\xff\"": "UTF-8", "\"\xed\xa0\x80\"": "UTF-8", "{\"\xc3\":1}": "UTF-8", `{"a":}`: "is not JSON", ``: "is not JSON", `1 2`: "is not JSON",
+		strings.Repeat("[", 501): "is not JSON",
+	} {
+		err := park.CheckJSON([]byte(text))
+		if why == "" && err != nil || why != "" && (err == nil || !strings.Contains(err.Error(), why) && !strings.Contains(err.Error(), "levels")) {
+			t.Errorf("%q: %v, want %q", text, err, why)
+		}
+		if park.ValidJSON([]byte(text)) != (err == nil) {
+			t.Errorf("%q: ValidJSON differs", text)
 		}
 	}
 }

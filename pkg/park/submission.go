@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -33,7 +34,7 @@ func (u *Units) UnmarshalJSON(b []byte) error {
 	}
 	n, err := strconv.ParseInt(string(b), 10, 64)
 	if err != nil && !errors.Is(err, strconv.ErrRange) || n < 1 {
-		return fmt.Errorf("units must be a whole number from 1 to %d, not %s", int64(MaxUnits), b)
+		return fmt.Errorf("units must be a whole number from 1 to %d, not %s", int64(MaxUnits), cut(string(b)))
 	}
 	*u = Units(n) // of a larger number, the largest
 	return nil
@@ -58,7 +59,7 @@ func (s *Seconds) UnmarshalJSON(b []byte) error {
 func positive(b []byte, most int64) (int64, error) {
 	n, err := strconv.ParseInt(string(b), 10, 64)
 	if err != nil || n < 1 || n > most {
-		return 0, fmt.Errorf("must be a whole number from 1 to %d, not %s", most, b)
+		return 0, fmt.Errorf("must be a whole number from 1 to %d, not %s", most, cut(string(b)))
 	}
 	return n, nil
 }
@@ -70,7 +71,8 @@ type Cost struct {
 }
 
 // MailboxRef addresses a mailbox in a submission: a key, and perhaps the tenant that goes with it.
-// On the wire it is a string or {"tenant","userId","sessionId"}.
+// On the wire it is a string or {"tenant","userId","sessionId"}, which stands for the key userId or userId:sessionId. A
+// colon in one of these two would make two mailboxes one, and is refused.
 type MailboxRef struct {
 	Tenant string
 	Key    string
@@ -84,13 +86,36 @@ func (m MailboxRef) MarshalJSON() ([]byte, error) {
 	if m.Tenant == "" {
 		return json.Marshal(m.Key)
 	}
-	return json.Marshal(mailboxObject{Tenant: m.Tenant, UserID: m.Key})
+	o := mailboxObject{Tenant: m.Tenant}
+	o.UserID, o.SessionID, _ = strings.Cut(m.Key, mailboxSeparator)
+	if key, err := o.key(); err != nil || key != m.Key {
+		return nil, fmt.Errorf("the mailbox key %q cannot be written together with its tenant: name the tenant in the submission", cut(m.Key))
+	}
+	return json.Marshal(o)
 }
+
+// mailboxSeparator stands between the parts of a key.
+const mailboxSeparator = ":"
 
 type mailboxObject struct {
 	Tenant    string `json:"tenant,omitempty"`
 	UserID    string `json:"userId"`
 	SessionID string `json:"sessionId,omitempty"`
+}
+
+// key returns the key that the object stands for.
+func (o *mailboxObject) key() (string, error) {
+	switch {
+	case o.UserID == "":
+		return "", errors.New("mailboxKey needs a userId")
+	case strings.Contains(o.UserID, mailboxSeparator):
+		return "", fmt.Errorf("mailboxKey must not have a colon in its userId, for one stands between userId and sessionId: %q", cut(o.UserID))
+	case strings.Contains(o.SessionID, mailboxSeparator):
+		return "", fmt.Errorf("mailboxKey must not have a colon in its sessionId, for one stands between userId and sessionId: %q", cut(o.SessionID))
+	case o.SessionID == "":
+		return o.UserID, nil
+	}
+	return o.UserID + mailboxSeparator + o.SessionID, nil
 }
 
 // UnmarshalJSON implements [json.Unmarshaler].
@@ -112,10 +137,11 @@ func (m *MailboxRef) UnmarshalJSON(b []byte) error {
 	if err := d.Decode(&o); err != nil || o.UserID == "" {
 		return errors.New(`mailboxKey must be a string that is not empty, or {"tenant","userId","sessionId"} with a userId`)
 	}
-	m.Tenant, m.Key = o.Tenant, o.UserID
-	if o.SessionID != "" {
-		m.Key += ":" + o.SessionID
+	key, err := o.key()
+	if err != nil {
+		return err
 	}
+	m.Tenant, m.Key = o.Tenant, key
 	return nil
 }
 
@@ -182,11 +208,22 @@ func (s *Submission) checkNumbers() error {
 		return Errorf(InvalidRequest, "priority must be one of low, normal, high, critical")
 	case len(s.Command) > 0 && s.Command[0] == "":
 		return Errorf(InvalidRequest, "command[0] must name a program")
+	case !isText(s.WorkDir):
+		return Errorf(InvalidRequest, "workDir must be text in UTF-8 without NUL, not %q", cut(s.WorkDir))
 	case s.WorkDir != "" && len(s.Command) == 0:
 		return Errorf(InvalidRequest, "workDir needs a command")
 	}
+	for i, arg := range s.Command {
+		if !isText(arg) {
+			return Errorf(InvalidRequest, "command[%d] must be text in UTF-8 without NUL, not %q", i, cut(arg))
+		}
+	}
 	return nil
 }
+
+// isText reports whether s reaches a command as it is: JSON and the databases carry nothing else than UTF-8, and a command
+// line no NUL.
+func isText(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
 
 // Digest returns a number that is the same for two submissions of the same content; createdAt does not count.
 // It is never 0.
@@ -257,9 +294,23 @@ func CheckName(field, s string) error {
 	return nil
 }
 
-func cut(s string) string {
-	if len(s) > 60 {
-		return s[:60] + "…"
+// maxQuote is how many bytes of what came from outside a message quotes.
+const maxQuote = 60
+
+func cut(s string) string { return Cut(s, maxQuote) }
+
+// Cut returns s if it has no more than most bytes, else its beginning and an ellipsis: no more than most bytes of it,
+// and not the half of a rune where s is UTF-8.
+func Cut(s string, most int) string {
+	if len(s) <= most {
+		return s
 	}
-	return s
+	end := most
+	for end > 0 && most-end < utf8.UTFMax-1 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	if !utf8.RuneStart(s[end]) {
+		end = most // no text: there is no rune to keep whole
+	}
+	return s[:end] + "…"
 }

@@ -57,3 +57,61 @@ func TestDigest(t *testing.T) {
 		}
 	}
 }
+
+func TestCut(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "abcd": "abcd", "abcde": "abcd…", "abcé": "abc…", "ab日本": "ab…", "a\U0001f600b": "a…", "日本": "日…",
+		// Of what is no text there is no rune to keep whole.
+		"\x80\x80\x80\x80\x80\x80\x80\x80": "\x80\x80\x80\x80…", "a\x80\x80\x80\x80\x80": "a\x80\x80\x80…",
+	} {
+		if got := park.Cut(text, 4); got != want {
+			t.Errorf("%q is cut to %q, want %q", text, got, want)
+		}
+	}
+}
+
+// TestMailboxRefs: two users' mailboxes are never one.
+func TestMailboxRefs(t *testing.T) {
+	for wire, want := range map[string]park.MailboxRef{
+		`"a:b:c"`:                          {Key: "a:b:c"},
+		`{"userId":"a","sessionId":"b"}`:   {Key: "a:b"},
+		`{"tenant":"t","userId":"a"}`:      {Tenant: "t", Key: "a"},
+		`{"userId":"a","sessionId":"b:c"}`: {}, `{"userId":"a:b","sessionId":"c"}`: {}, `{"userId":"a:","sessionId":""}`: {},
+		`{"userId":":"}`: {}, `{"sessionId":"s"}`: {}, `{"tenant":"t","userId":"a\u003ab"}`: {},
+	} {
+		var got park.MailboxRef
+		if err := json.Unmarshal([]byte(wire), &got); (err == nil) != (want != park.MailboxRef{}) || err == nil && got != want {
+			t.Errorf("%s reads as %+v, %v", wire, got, err)
+		}
+	}
+	for _, ref := range []park.MailboxRef{{Key: "a:b:c"}, {Key: ":"}, {Tenant: "t", Key: "a"}, {Tenant: "t", Key: "a:b"}} {
+		wire, err := json.Marshal(ref)
+		var back park.MailboxRef
+		if err == nil {
+			err = json.Unmarshal(wire, &back)
+		}
+		if err != nil || back != ref {
+			t.Errorf("%+v is written as %s, and that read as %+v, %v", ref, wire, back, err)
+		}
+	}
+	for _, key := range []string{"a:b:c", ":a", "a:", ":"} {
+		if wire, err := json.Marshal(park.MailboxRef{Tenant: "t", Key: key}); err == nil {
+			t.Errorf("%q of a tenant is written as %s, which is another mailbox", key, wire)
+		}
+	}
+}
+
+// TestCommandsAreText: an argument that JSON or a command line would change is refused, also in process.
+func TestCommandsAreText(t *testing.T) {
+	for _, s := range []park.Submission{
+		{Command: []string{"a", "\xff"}}, {Command: []string{"a\x00b"}}, {Command: []string{"a"}, WorkDir: "/\xff"}, {Command: []string{"a"}, WorkDir: "/\x00"},
+	} {
+		if err := s.Normalize(); park.CodeOf(err) != park.InvalidRequest {
+			t.Errorf("%q in %q: %v", s.Command, s.WorkDir, err)
+		}
+	}
+	fine := park.Submission{Command: []string{"é", "", "\n"}, WorkDir: "/ü"}
+	if err := fine.Normalize(); err != nil {
+		t.Error(err)
+	}
+}

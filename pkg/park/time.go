@@ -42,13 +42,17 @@ func (t Time) Micro() int64 {
 // String returns t as it is written on the wire.
 func (t Time) String() string { return t.UTC().Format(timeLayout) }
 
-// ParseTime reads an RFC 3339 time.
+// ParseTime reads an RFC 3339 time. The first instant of the year 1 is refused: as the zero Time it would stand for none.
 func ParseTime(s string) (Time, error) {
-	at, err := time.Parse(time.RFC3339, s)
-	if y := at.UTC().Year(); err != nil || y < 0 || y > 9999 { // in UTC it may be a year that cannot be written
-		return Time{}, fmt.Errorf("must be an RFC 3339 time such as 2026-12-01T10:00:00Z, not %q", s)
+	t, err := time.Parse(time.RFC3339, s)
+	if y := t.UTC().Year(); err != nil || y < 0 || y > 9999 { // in UTC it may be a year that cannot be written
+		return Time{}, fmt.Errorf("must be an RFC 3339 time such as 2026-12-01T10:00:00Z, not %q", cut(s))
 	}
-	return At(at), nil
+	at := At(t)
+	if at.IsZero() {
+		return Time{}, fmt.Errorf("must be later than the first instant of the year 1, but is %q", cut(s))
+	}
+	return at, nil
 }
 
 // MarshalJSON implements [json.Marshaler].
@@ -76,7 +80,7 @@ func (t *Time) UnmarshalJSON(b []byte) error {
 	}
 	var s string
 	if err := json.Unmarshal(b, &s); err != nil {
-		return fmt.Errorf("must be an RFC 3339 time such as \"2026-12-01T10:00:00Z\", not %s", b)
+		return fmt.Errorf("must be an RFC 3339 time such as \"2026-12-01T10:00:00Z\", not %s", cut(string(b)))
 	}
 	var err error
 	*t, err = ParseTime(s)
@@ -107,10 +111,10 @@ func ParseDuration(s string) (Duration, error) {
 				return Duration(days * 24 * float64(time.Hour)), nil
 			}
 		}
-		return 0, fmt.Errorf("must be a duration with a unit, such as 30s, 10m, 1h30m or 7d, not %q", s)
+		return 0, fmt.Errorf("must be a duration with a unit, such as 30s, 10m, 1h30m or 7d, not %q", cut(s))
 	}
 	if v < 0 {
-		return 0, fmt.Errorf("must not be negative, but is %q", s)
+		return 0, fmt.Errorf("must not be negative, but is %q", cut(s))
 	}
 	return Duration(v), nil
 }
