@@ -33,6 +33,10 @@ type Config struct {
 	Ready func() error
 	// Health says more for GET /health; nil for nothing.
 	Health func() map[string]any
+	// Owner reports whether the other end of a request's connection belongs to the user that the daemon runs as, or to
+	// root. It is asked of requests over TCP where there are no tokens. Nil where that cannot be told: then whoever
+	// reaches loopback counts as that user.
+	Owner func(*http.Request) bool
 	// Closing is closed when the daemon is about to go: whoever waits is then answered, and streams end.
 	Closing <-chan struct{}
 	// Heartbeat is how often a stream of events shows that it lives. Default 15s.
@@ -44,8 +48,15 @@ type Config struct {
 type Token struct {
 	Name   string
 	Tenant string // the only tenant that the bearer sees; "" for all, and for what concerns whole pools
+	Role   Role
 	SHA256 [32]byte
 }
+
+// Role is what a token is for.
+type Role string
+
+// RoleMetrics opens GET /metrics and nothing else. No role opens all that the token's tenant sees.
+const RoleMetrics Role = "metrics"
 
 // API is the service over HTTP.
 type API struct {
@@ -53,6 +64,7 @@ type API struct {
 	routes     []*route
 	submission *shape // of each task of a batch
 	hosts      map[string]bool
+	open       map[string]bool // paths that anybody may get
 	closing    context.Context
 	openapi    []byte
 	buffers    sync.Pool
@@ -82,12 +94,17 @@ func New(c Config) (*API, error) {
 	c.Limits = c.Limits.orDefault()
 	a := &API{
 		cfg: c, routes: routes(c.Limits), submission: shapeOf(typeOf[park.Submission]()),
-		hosts: make(map[string]bool), closing: closing(c.Closing),
+		hosts: make(map[string]bool), open: make(map[string]bool), closing: closing(c.Closing),
 		nosniff: []string{"nosniff"}, noStore: []string{"no-store"}, isJSON: []string{"application/json"},
 	}
 	a.buffers.New = func() any { return new(bytes.Buffer) }
 	for _, h := range c.Hosts {
 		a.hosts[hostOf(h)] = true
+	}
+	for _, rt := range a.routes {
+		if rt.open {
+			a.open[rt.path] = true
+		}
 	}
 	var err error
 	if a.openapi, err = document(c.Version, a.routes); err != nil {

@@ -60,6 +60,12 @@ func token(secret, tenant string) Token {
 	return Token{Name: secret, Tenant: tenant, SHA256: sha256.Sum256([]byte(secret))}
 }
 
+func forMetrics(secret string) Token {
+	t := token(secret, "")
+	t.Role = RoleMetrics
+	return t
+}
+
 // ask is one request of a test, to a daemon at 127.0.0.1:7275.
 type ask struct {
 	method, path, body string
@@ -73,6 +79,13 @@ func (q ask) with(name, value string) ask {
 		q.header = http.Header{}
 	}
 	q.header.Set(name, value)
+	return q
+}
+
+// and gives a header once more.
+func (q ask) and(name, value string) ask {
+	q.header = q.header.Clone()
+	q.header.Add(name, value)
 	return q
 }
 

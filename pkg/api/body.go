@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -55,9 +56,10 @@ func (c *call) decodeIn(buf *bytes.Buffer, v any) error {
 	if c.r.Body == nil || c.r.Body == http.NoBody || c.r.ContentLength == 0 {
 		return nil
 	}
-	if given := c.r.Header.Get("Content-Type"); given != "application/json" {
-		if kind, _, err := mime.ParseMediaType(given); err != nil || kind != "application/json" {
-			return park.Errorf(park.UnsupportedMediaType, "the body must be sent as Content-Type: application/json, not %q", given)
+	if given := c.r.Header["Content-Type"]; len(given) != 1 || given[0] != "application/json" {
+		all := strings.Join(given, ", ")
+		if kind, _, err := mime.ParseMediaType(all); err != nil || len(given) != 1 || kind != "application/json" {
+			return park.Errorf(park.UnsupportedMediaType, "the body must be sent as Content-Type: application/json, not %q", short(all))
 		}
 	}
 	if err := c.readBody(buf); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -43,9 +44,12 @@ func (c *call) streamed() (park.AuditQuery, error) {
 	q := c.asked()
 	query := q.audit()
 	from := "cursor"
-	if last := c.r.Header.Get("Last-Event-ID"); last != "" {
+	last := c.r.Header["Last-Event-Id"]
+	if len(last) > 1 {
+		q.faults = append(q.faults, "Last-Event-ID is given "+strconv.Itoa(len(last))+" times")
+	} else if len(last) == 1 && last[0] != "" {
 		// A browser that connects again sends it beside the address that it began with.
-		from, query.Cursor = "Last-Event-ID", last
+		from, query.Cursor = "Last-Event-ID", last[0]
 	}
 	if query.Cursor != "" {
 		if _, _, _, err := park.ParseEventID(query.Cursor); err != nil {

@@ -14,52 +14,88 @@ import (
 type caller struct {
 	tenant  string // the only one that it sees; "" for all
 	trusted bool   // may say what the daemon runs
+	anybody bool   // has not shown who it is: may know that the daemon lives, and whether it takes work
 }
 
 // guardSocket: whoever may open the socket is trusted. A browser cannot open it, but something on this machine
 // may carry a web page's request to it.
 func (a *API) guardSocket(r *http.Request) (caller, error) {
-	if r.Header.Get("Origin") != "" || foreignSite(r) {
+	if len(r.Header["Origin"]) > 0 || foreignSite(r) {
 		return caller{}, park.Errorf(park.Forbidden, "web pages may not use the daemon's socket")
 	}
 	return caller{trusted: true}, nil
 }
 
 // guardTCP refuses what a web page could send without its user knowing, which needs no way around a browser
-// where a name can be made to point to this machine, and then asks for a token.
+// where a name can be made to point to this machine, and then asks for a token. What probes a daemon from outside, as
+// a cluster does, has neither its name nor a token.
 func (a *API) guardTCP(r *http.Request) (caller, error) {
-	if !a.ownHost(r) {
-		return caller{}, park.Errorf(park.Forbidden, "the request is addressed to %q, which is not this daemon's name; if it is, add it to allowed_hosts", r.Host)
-	}
-	if origin := r.Header.Get("Origin"); origin != "" && !ownOrigin(origin, r.Host) || foreignSite(r) {
+	if foreignOrigin(r) || foreignSite(r) {
 		return caller{}, park.Errorf(park.Forbidden, "the request comes from a web page that is not the daemon's own")
 	}
-	if len(a.cfg.Tokens) == 0 {
-		if at := localIP(r); at != nil && !at.IsLoopback() {
-			return caller{}, park.Errorf(park.Forbidden, "without tokens the daemon is open to its own machine alone, and this request came in at %s", at)
-		}
-		return caller{}, nil
+	who, err := a.known(r)
+	if err != nil && a.open[r.URL.Path] && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		return caller{anybody: true}, nil
 	}
+	return who, err
+}
+
+// known returns who asks, once that is shown.
+func (a *API) known(r *http.Request) (caller, error) {
+	if !a.ownHost(r) {
+		return caller{}, park.Errorf(park.Forbidden, "the request is addressed to %q, which is not this daemon's name; if it is, add it to allowed_hosts", short(r.Host))
+	}
+	if len(a.cfg.Tokens) == 0 {
+		return caller{}, a.near(r)
+	}
+	t, err := a.bearerOf(r)
+	if err != nil {
+		return caller{}, err
+	}
+	if t.Role == RoleMetrics && (r.URL.Path != metricsPath || r.Method != http.MethodGet && r.Method != http.MethodHead) {
+		return caller{}, park.Errorf(park.Forbidden, "the token has the role metrics, which opens GET %s alone", metricsPath)
+	}
+	return caller{tenant: t.Tenant, trusted: t.Role == ""}, nil
+}
+
+// near refuses who is not the daemon's user on its own machine.
+func (a *API) near(r *http.Request) error {
+	if at := localIP(r); at != nil && !at.IsLoopback() {
+		return park.Errorf(park.Forbidden, "without tokens the daemon is open to its own machine alone, and this request came in at %s", at)
+	}
+	if a.cfg.Owner != nil && !a.cfg.Owner(r) {
+		return park.Errorf(park.Forbidden, "without tokens the daemon is open to the user alone that it runs as, and to root: others need a token")
+	}
+	return nil
+}
+
+// bearerOf returns the token that a request brings.
+func (a *API) bearerOf(r *http.Request) (*Token, error) {
 	given, ok := bearer(r)
 	if !ok {
-		return caller{}, park.Errorf(park.Unauthorized, "a token is needed: Authorization: Bearer …")
+		return nil, park.Errorf(park.Unauthorized, "a token is needed: Authorization: Bearer …")
 	}
 	sum := sha256.Sum256([]byte(given))
-	found := -1
+	var found *Token
 	for i := range a.cfg.Tokens {
 		// All are compared, so that the time says nothing.
 		if subtle.ConstantTimeCompare(sum[:], a.cfg.Tokens[i].SHA256[:]) == 1 {
-			found = i
+			found = &a.cfg.Tokens[i]
 		}
 	}
-	if found < 0 {
-		return caller{}, park.Errorf(park.Unauthorized, "the token is not known")
+	if found == nil {
+		return nil, park.Errorf(park.Unauthorized, "the token is not known")
 	}
-	return caller{tenant: a.cfg.Tokens[found].Tenant, trusted: true}, nil
+	return found, nil
 }
 
+// bearer returns the token of a request that brings one. Of two, each reader would choose another.
 func bearer(r *http.Request) (string, bool) {
-	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	given := r.Header["Authorization"]
+	if len(given) != 1 {
+		return "", false
+	}
+	scheme, token, ok := strings.Cut(given[0], " ")
 	return strings.TrimSpace(token), ok && strings.EqualFold(scheme, "bearer")
 }
 
@@ -95,12 +131,19 @@ func hostOf(hostport string) string {
 	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
+// foreignOrigin reports whether a request comes from a web page that is not the daemon's own. No browser sends the header
+// twice: who looks at one of two may look at the wrong one.
+func foreignOrigin(r *http.Request) bool {
+	given := r.Header["Origin"]
+	return len(given) > 1 || len(given) == 1 && !ownOrigin(given[0], r.Host)
+}
+
 func ownOrigin(origin, host string) bool {
 	scheme, rest, _ := strings.Cut(origin, "://")
 	return (scheme == "http" || scheme == "https") && strings.EqualFold(rest, host)
 }
 
 func foreignSite(r *http.Request) bool {
-	site := r.Header.Get("Sec-Fetch-Site")
-	return site != "" && site != "none" && site != "same-origin"
+	given := r.Header["Sec-Fetch-Site"]
+	return len(given) > 1 || len(given) == 1 && given[0] != "none" && given[0] != "same-origin"
 }

@@ -40,8 +40,9 @@ type untouched struct{ park.Service }
 
 // TestEverythingIsGuarded sends to every route, with every method, what must not get in.
 func TestEverythingIsGuarded(t *testing.T) {
-	closed := newAPI(t, Config{Service: untouched{}, Hosts: []string{"gpu-box"}, Tokens: []Token{token("right", ""), token("acme", "acme")}})
+	closed := newAPI(t, Config{Service: untouched{}, Hosts: []string{"gpu-box"}, Tokens: []Token{token("right", ""), token("acme", "acme"), forMetrics("metrics")}})
 	open := newAPI(t, Config{Service: untouched{}, Hosts: []string{"gpu-box"}})
+	others := newAPI(t, Config{Service: untouched{}, Owner: func(*http.Request) bool { return false }})
 	for _, c := range []struct {
 		name string
 		code park.Code
@@ -68,11 +69,37 @@ func TestEverythingIsGuarded(t *testing.T) {
 		{"origin with the right token", park.Forbidden, closed, func(q ask) ask { return origin("http://evil.example")(q.as("right")) }},
 		{"cross-site", park.Forbidden, open, func(q ask) ask { return q.with("Sec-Fetch-Site", "cross-site") }},
 		{"same-site", park.Forbidden, open, func(q ask) ask { return q.with("Sec-Fetch-Site", "same-site") }},
+		{"foreign origin behind the own", park.Forbidden, open, func(q ask) ask {
+			return origin("http://127.0.0.1:7275")(q).and("Origin", "http://evil.example")
+		}},
+		{"own origin twice", park.Forbidden, open, func(q ask) ask {
+			return origin("http://127.0.0.1:7275")(q).and("Origin", "http://127.0.0.1:7275")
+		}},
+		{"empty origin", park.Forbidden, open, origin("")},
+		{"cross-site behind none", park.Forbidden, open, func(q ask) ask { return q.with("Sec-Fetch-Site", "none").and("Sec-Fetch-Site", "cross-site") }},
+		{"right token behind a wrong one", park.Unauthorized, closed, func(q ask) ask { return q.as("wrong").and("Authorization", "Bearer right") }},
+		{"right token before a wrong one", park.Unauthorized, closed, func(q ask) ask { return q.as("right").and("Authorization", "Bearer wrong") }},
+		{"another user", park.Forbidden, others, func(q ask) ask { return q }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			guarded(c.api, func(q ask) { c.ask(q).barred(t, c.api.TCP(), c.code) })
+			guarded(c.api, func(q ask) {
+				probe := c.api.open[q.path] && (q.method == http.MethodGet || q.method == http.MethodHead)
+				if probe && !strings.Contains(c.name, "origin") && !strings.Contains(c.name, "-site") {
+					c.ask(q).to(t, c.api.TCP()).is(200, nil) // for anybody: see TestProbes
+					return
+				}
+				c.ask(q).barred(t, c.api.TCP(), c.code)
+			})
 		})
 	}
+	t.Run("for metrics alone", func(t *testing.T) {
+		guarded(closed, func(q ask) {
+			get := q.method == http.MethodGet || q.method == http.MethodHead
+			if !get || q.path != "/metrics" && !closed.open[q.path] {
+				q.as("metrics").barred(t, closed.TCP(), park.Forbidden)
+			}
+		})
+	})
 	t.Run("a page at the socket", func(t *testing.T) {
 		guarded(open, func(q ask) {
 			origin("http://127.0.0.1:7275")(q).barred(t, open.Socket(), park.Forbidden)

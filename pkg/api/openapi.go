@@ -109,6 +109,11 @@ func (s *schemas) operation(rt *route) operation {
 	case rt.content != "":
 		good.Content = map[string]media{rt.content: {text("")}}
 	}
+	if rt.open {
+		// What they say to who brings no token is one word.
+		good.Content["text/plain; charset=utf-8"] = media{text("")}
+		op.Responses["default"].Content["text/plain; charset=utf-8"] = media{text("")}
+	}
 	op.Responses[strconv.Itoa(rt.status)] = good
 	return op
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"io"
 	"maps"
 	"net/http"
 
@@ -14,13 +15,32 @@ type health struct {
 	Version string `json:"version,omitempty"`
 }
 
-func (c *call) live() error { return c.ok(health{"ok", c.api.cfg.Version}) }
+func (c *call) live() error {
+	if c.who.anybody {
+		return c.word(http.StatusOK, "ok")
+	}
+	return c.ok(health{"ok", c.api.cfg.Version})
+}
 
 func (c *call) ready() error {
-	if err := c.trouble(); err != nil {
-		return err
+	err := c.trouble()
+	switch {
+	case err == nil:
+		return c.live()
+	case c.who.anybody:
+		return c.word(http.StatusServiceUnavailable, "not ready")
 	}
-	return c.live()
+	return err
+}
+
+// word answers who has not shown who it is, and is told no more.
+func (c *call) word(status int, text string) error {
+	c.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	c.begin(status)
+	if c.r.Method != http.MethodHead {
+		_, _ = io.WriteString(c.w, text+"\n")
+	}
+	return nil
 }
 
 func (c *call) health() error {

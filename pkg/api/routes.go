@@ -13,6 +13,7 @@ type route struct {
 	path     string // as [http.ServeMux] has it
 	summary  string
 	operator bool     // concerns whole pools: closed to tokens that are bound to a tenant
+	open     bool     // may be got by anybody; see caller
 	query    []string // names of query parameters, see parameters
 	body     reflect.Type
 	required bool         // a body
@@ -23,6 +24,8 @@ type route struct {
 	handle   func(*call) error
 	shape    *shape // of the body
 }
+
+const metricsPath = "/metrics"
 
 func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
 
@@ -108,9 +111,9 @@ func table(l Limits) []*route {
 			body: typeOf[park.LeaseResult](), required: true, most: l.MaxResult, answer: typeOf[leaseEnded](), handle: (*call).endLease,
 		},
 		{method: http.MethodGet, path: "/health", summary: "See whether all is well", answer: typeOf[health](), handle: (*call).health},
-		{method: http.MethodGet, path: "/livez", summary: "The process answers", answer: typeOf[health](), handle: (*call).live},
-		{method: http.MethodGet, path: "/readyz", summary: "The daemon takes work", answer: typeOf[health](), handle: (*call).ready},
-		{method: http.MethodGet, path: "/metrics", summary: "Measurements for Prometheus", operator: true, content: "text/plain", handle: (*call).metrics},
+		{method: http.MethodGet, path: "/livez", summary: "The process answers", open: true, answer: typeOf[health](), handle: (*call).live},
+		{method: http.MethodGet, path: "/readyz", summary: "The daemon takes work", open: true, answer: typeOf[health](), handle: (*call).ready},
+		{method: http.MethodGet, path: metricsPath, summary: "Measurements for Prometheus", operator: true, content: "text/plain", handle: (*call).metrics},
 		{method: http.MethodGet, path: "/openapi.json", summary: "This document", content: "application/json", handle: (*call).document},
 	}
 }

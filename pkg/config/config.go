@@ -61,8 +61,15 @@ func (c *Config) DSN(b park.Backend) string { return c.Postgres.of(b) }
 type Token struct {
 	Name   string
 	Tenant string // the only tenant that the bearer sees; "" for all
+	Role   TokenRole
 	SHA256 [32]byte
 }
+
+// TokenRole is what a token is for; "" opens all that its tenant sees.
+type TokenRole string
+
+// RoleMetrics opens GET /metrics and nothing else.
+const RoleMetrics TokenRole = "metrics"
 
 // Pool is the configuration of one pool.
 type Pool struct {

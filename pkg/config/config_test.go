@@ -193,10 +193,11 @@ func TestFaults(t *testing.T) {
 		"a bad port":    {`{"listen":"127.0.0.1:70000"}`, []string{"listen: host:port"}},
 		"both off":      {`{"listen":"off","socket":"off"}`, []string{"listen: nobody"}},
 		"tokens": {
-			`{"tokens":[{"token":"short"},{"token":"0123456789abcdef","token_sha256":"00"},{},{"token_sha256":"xx"},{"tokn":"x"},5]}`,
+			`{"tokens":[{"token":"short"},{"token":"0123456789abcdef","token_sha256":"00"},{},{"token_sha256":"xx"},{"tokn":"x"},5,{"role":"admin","token":"0123456789abcdef"},{"role":"metrics","tenant":"acme","token":"0123456789abcdef"}]}`,
 			[]string{
 				"tokens[0].token: 16 characters", "tokens[1].token: either", "tokens[2].token: either", "tokens[3].token_sha256: 64",
 				"tokens[4].token: either", "tokens[4].tokn: did you mean token?", "tokens[5]: object",
+				"tokens[6].role: metrics", "tokens[7].role: leave tenant out",
 			},
 		},
 		"runtime and executor": {

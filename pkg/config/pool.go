@@ -187,7 +187,12 @@ func (c *Config) readTokens(s section, o Options) {
 
 func readToken(s section) Token {
 	defer s.finish()
-	t := Token{Name: s.text("name"), Tenant: s.text("tenant")}
+	t := Token{Name: s.text("name"), Tenant: s.text("tenant"), Role: TokenRole(s.text("role"))}
+	if t.Role != "" && t.Role != RoleMetrics {
+		s.fault("role", "must be %s, which opens GET /metrics alone, or be left out", RoleMetrics)
+	} else if t.Role != "" && t.Tenant != "" {
+		s.fault("role", "%s is of whole pools: leave tenant out", t.Role)
+	}
 	if t.Tenant != "" && park.CheckName("tenant", t.Tenant) != nil {
 		s.fault("tenant", "must be 1 to %d bytes of printable text", park.MaxNameLength)
 	}

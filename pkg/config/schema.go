@@ -45,6 +45,7 @@ func tokenSchema() *jsonschema.Schema {
 	return object("Give token or token_sha256",
 		prop("name", words("For people")),
 		prop("tenant", words("The only tenant that the bearer sees")),
+		prop("role", oneWord("metrics opens GET /metrics and nothing else; without tenant", RoleMetrics)),
 		prop("token", words("At least 16 characters")),
 		prop("token_sha256", words("SHA-256 of the token, in hex")),
 	)

@@ -35,7 +35,7 @@ func (c *Config) list(s section, from map[string]string) []Setting {
 	add("drain_timeout", c.DrainTimeout, s.has("drain_timeout"))
 	add("allowed_hosts", c.AllowedHosts, s.has("allowed_hosts"))
 	for i, t := range c.Tokens {
-		add(fmt.Sprintf("tokens[%d]", i), strings.TrimSpace(t.Name+" "+t.Tenant+" "+masked), true)
+		add(fmt.Sprintf("tokens[%d]", i), strings.Join(strings.Fields(t.Name+" "+t.Tenant+" "+string(t.Role)+" "+masked), " "), true)
 	}
 	pools, _ := s.tree["pools"].(map[string]any)
 	for _, p := range c.Pools {

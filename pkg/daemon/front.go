@@ -73,7 +73,7 @@ func hosts(c *config.Config) []string {
 func tokens(c *config.Config) []api.Token {
 	out := make([]api.Token, len(c.Tokens))
 	for i, t := range c.Tokens {
-		out[i] = api.Token{Name: t.Name, Tenant: t.Tenant, SHA256: t.SHA256}
+		out[i] = api.Token{Name: t.Name, Tenant: t.Tenant, Role: api.Role(t.Role), SHA256: t.SHA256}
 	}
 	return out
 }
