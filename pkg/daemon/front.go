@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -41,6 +42,7 @@ func newFront(c *config.Config, o Options, eng *engine.Engine, m *meter, l *list
 	registry.MustRegister(gauges{eng})
 	a, err := api.New(api.Config{
 		Service: eng, Tokens: tokens(c), Hosts: hosts(c), Version: o.Version, Log: o.Log, Closing: f.closing,
+		Owner:   owner(c, l, o.Log),
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		Ready: func() error {
 			if f.draining.Load() {
@@ -59,6 +61,18 @@ func newFront(c *config.Config, o Options, eng *engine.Engine, m *meter, l *list
 		f.servers[l.unix] = api.Server(a.Socket(), o.Log)
 	}
 	return f, nil
+}
+
+// owner returns what tells whether a request over TCP comes from the daemon's user; nil where tokens tell who asks, and
+// where nothing does.
+func owner(c *config.Config, l *listeners, log *slog.Logger) func(*http.Request) bool {
+	if l.tcp == nil || len(c.Tokens) > 0 {
+		return nil
+	}
+	if p := newPeers(log); p != nil {
+		return p.owner
+	}
+	return nil
 }
 
 // hosts are the names beside those of loopback by which the daemon may be addressed.
@@ -82,6 +96,7 @@ func tokens(c *config.Config) []api.Token {
 func (f *front) serve(ctx context.Context) {
 	for ln, s := range f.servers {
 		s.BaseContext = func(net.Listener) context.Context { return ctx }
+		s.ConnContext = connContext
 		f.serving.Go(func() {
 			if err := s.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 				f.broken <- fmt.Errorf("serve on %s: %w", ln.Addr(), err)

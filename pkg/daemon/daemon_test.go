@@ -1,0 +1,46 @@
+package daemon
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/config"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// runDaemon runs a daemon with one pool of simulated work until the end of the test.
+func runDaemon(t *testing.T, c *config.Config) Listening {
+	t.Helper()
+	if c.Listen == "" {
+		c.Listen = "127.0.0.1:0"
+	}
+	if c.Socket == "" {
+		c.Socket = filepath.Join(t.TempDir(), "s")
+	}
+	c.Audit, c.NodeTTL = park.InMemory, 10*time.Second
+	if len(c.Pools) == 0 {
+		c.Pools = []config.Pool{{
+			Name: "sim", Kind: park.Mixed, MaxUnits: 4, MaxQueueDepth: 100, Queue: park.InMemory,
+			Mailbox: config.Mailbox{Storage: park.InMemory}, Runtime: park.Native, Executor: config.Executor{Type: config.ExecutorSimulate},
+		}}
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ready, ended := make(chan Listening, 1), make(chan error, 1)
+	go func() { ended <- Run(ctx, c, Options{Ready: func(l Listening) { ready <- l }}) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	select {
+	case l := <-ready:
+		return l
+	case err := <-ended:
+		ended <- err
+		t.Fatal(err)
+	}
+	return Listening{}
+}
