@@ -104,8 +104,8 @@ func (o *workerOptions) executor(argv []string, c command.Config) (x *command.Ex
 		return nil, nil, fmt.Errorf("find the current directory: %w", err)
 	}
 	c.Dir, c.Command, c.Env, c.KillGrace = dir, argv, o.env, time.Duration(o.grace)
-	// A command ends with its lease even where this worker is frozen. A quarter more a sign may be late: see command.Config.
-	c.Fence = time.Duration(o.ttl) * 3 / 4
+	// A command ends with its lease even where this worker is frozen: after that worker would have told it to.
+	c.Fence = time.Duration(o.ttl) * 7 / 8
 	if x, err = command.New(c); err != nil {
 		return nil, nil, errors.Join(usage(err), os.RemoveAll(dir))
 	}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/suspend"
 )
 
 // Config is what an engine is made from. Only Pools is needed.
@@ -111,7 +112,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	}
 	simulated := c.World != nil
 	if !simulated {
-		c.World = realWorld{time.Now(), newSleeps(suspended)}
+		c.World = realWorld{time.Now(), suspend.New()}
 	}
 	if c.Node == "" {
 		c.Node = c.World.ID()

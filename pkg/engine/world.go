@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/parkd-dev/parkd/pkg/suspend"
 )
 
 // World is the machine as an engine sees it: its clocks, its goroutines, and chance. An engine lives in the real one
@@ -34,12 +36,12 @@ type World interface {
 // realWorld is the one outside of simulations.
 type realWorld struct {
 	began time.Time
-	*sleeps
+	*suspend.Counter
 }
 
 func (w realWorld) Now() (time.Time, time.Duration) {
 	t := time.Now()
-	return t.Round(0), t.Sub(w.began) + w.total()
+	return t.Round(0), t.Sub(w.began) + w.Total()
 }
 
 func (realWorld) Go(f func()) { go f() }

@@ -14,6 +14,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/suspend"
 )
 
 // Config is what a Worker is made from. Service, Pool and Executor are needed.
@@ -27,8 +28,11 @@ type Config struct {
 	// TTL is how long a lease lives without being kept: so long after this worker is gone others get its
 	// tasks. Default 30s.
 	TTL time.Duration
-	// Hurry, once closed, stops what runs; its tasks are requeued when their leases have run out.
+	// Hurry, once closed, stops what runs; its tasks are requeued when their leases have run out. What has come to its
+	// end is reported all the same.
 	Hurry <-chan struct{}
+	// Slept returns for how long this machine has been suspended, from any zero. Default: what the system tells.
+	Slept func() time.Duration
 	Log   *slog.Logger // default: none
 }
 
@@ -36,8 +40,12 @@ const (
 	defaultTTL = 30 * time.Second
 	// longPoll is how long the daemon is asked to wait for a task.
 	longPoll = 30 * time.Second
-	// keepsPerTTL is how often a lease is kept in its life, so that a lost request or two cost nothing.
-	keepsPerTTL = 3
+	// A lease is kept after a quarter of its life. A request that is lost is given up, and made again, after an eighth:
+	// so after two that were lost the third is made in the middle of the lease's life. What runs is told to stop after
+	// three quarters of it, which are counted from before the daemon last said yes.
+	keepShare = 4
+	lostShare = 8
+	lastShare = 4 // the last so-many-th is not used
 	// freshShare is the part of the TTL within which a lease that was asked for is begun without keeping it first.
 	freshShare  = 6
 	longestRest = 10 * time.Second
@@ -46,6 +54,7 @@ const (
 // Worker takes tasks and runs them.
 type Worker struct {
 	cfg   Config
+	began time.Time
 	slots chan struct{} // holds one element for each task that runs
 }
 
@@ -63,11 +72,17 @@ func New(c Config) (*Worker, error) {
 	if c.TTL == 0 {
 		c.TTL = defaultTTL
 	}
+	if c.Slept == nil {
+		c.Slept = suspend.New().Total
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Worker{cfg: c, slots: make(chan struct{}, c.Slots)}, nil
+	return &Worker{cfg: c, began: time.Now(), slots: make(chan struct{}, c.Slots)}, nil
 }
+
+// now reads a clock that nobody sets and that goes on while the machine is suspended.
+func (w *Worker) now() time.Duration { return time.Since(w.began) + w.cfg.Slept() }
 
 // Run works until ctx ends; then it takes nothing more and returns nil when what runs has come to its end. An
 // error is one that waiting does not mend, such as a pool that is not there. A daemon that cannot be reached
@@ -122,10 +137,10 @@ func (w *Worker) await(ctx context.Context) (free int, ok bool) {
 }
 
 // take leases up to n tasks, and returns when it asked for them: they were granted after that.
-func (w *Worker) take(ctx context.Context, n int) (leases []park.Lease, asked time.Time, err error) {
+func (w *Worker) take(ctx context.Context, n int) (leases []park.Lease, asked time.Duration, err error) {
 	r := park.LeaseRequest{Worker: w.cfg.Name, Max: n, TTL: park.Duration(w.cfg.TTL), Wait: park.Duration(longPoll)}
 	err = w.insist(ctx, "ask for tasks", func() error {
-		asked = time.Now()
+		asked = w.now()
 		leases, err = w.cfg.Service.Lease(ctx, w.cfg.Pool, r)
 		return err
 	})

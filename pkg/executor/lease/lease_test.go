@@ -23,6 +23,7 @@ type yard struct {
 	mu   sync.Mutex
 	cut  bool
 	late time.Duration // how long the next answer to a lease call is on its way
+	drop int           // so many of the keeps that come next are lost
 }
 
 var errCut = errors.New("the network is cut")
@@ -59,6 +60,14 @@ func (y *yard) Lease(ctx context.Context, pool string, r park.LeaseRequest) ([]p
 func (y *yard) KeepLease(ctx context.Context, id string, r park.KeepRequest) (park.Kept, error) {
 	if err := y.reach(); err != nil {
 		return park.Kept{}, err
+	}
+	y.mu.Lock()
+	lost := y.drop > 0
+	y.drop = max(y.drop-1, 0)
+	y.mu.Unlock()
+	if lost {
+		<-ctx.Done() // there is never an answer
+		return park.Kept{}, ctx.Err()
 	}
 	return y.Engine.KeepLease(ctx, id, r)
 }

@@ -3,6 +3,8 @@ package lease
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,52 +16,66 @@ var errLost = errors.New("the lease was lost")
 // tenure is one lease and its proof: when the request began that the daemon has last said yes to.
 type tenure struct {
 	park.Lease
-	proved atomic.Pointer[time.Time]
+	worker *Worker
+	proved atomic.Int64 // by the worker's clock
 }
 
 // proof returns how old the proof is.
-func (t *tenure) proof() time.Duration { return time.Since(*t.proved.Load()) }
+func (t *tenure) proof() time.Duration { return t.worker.now() - time.Duration(t.proved.Load()) }
 
 // work runs one leased task and reports its end. The lease was asked for at the given time.
-func (w *Worker) work(life context.Context, l park.Lease, asked time.Time) {
+func (w *Worker) work(life context.Context, l park.Lease, asked time.Duration) {
 	log := w.cfg.Log.With("task", l.TaskID, "attempt", l.Attempt)
-	t := &tenure{Lease: l}
-	t.proved.Store(&asked)
+	t := &tenure{Lease: l, worker: w}
+	t.proved.Store(int64(asked))
 	// An answer that was long on its way, or in a long poll, may be of a lease that has run out since.
 	if t.proof() > w.cfg.TTL/freshShare {
-		if err := w.keepOnce(life, t, w.cfg.TTL/keepsPerTTL); err != nil {
+		if err := w.keepOnce(life, t, w.cfg.TTL/lostShare); err != nil {
 			log.Warn("not started: the lease could not be kept", "error", err)
 			return
 		}
 	}
 	log.Info("started", "units", l.Units)
-	ctx, stop := context.WithCancelCause(life)
+	// The lease outlives a hurry: what has come to its end by then is still to be reported.
+	held, lose := context.WithCancelCause(context.WithoutCancel(life))
+	kept := w.hold(held, t, lose)
+	ctx, stop := context.WithCancelCause(held)
 	defer stop(nil)
-	kept := make(chan struct{})
-	go func() {
-		defer close(kept)
-		w.keep(ctx, t, stop)
-	}()
+	defer context.AfterFunc(life, func() { stop(context.Cause(life)) })()
 	outcome := w.run(ctx, t)
-	lost := context.Cause(ctx)
-	if errors.Is(lost, errLost) || errors.Is(lost, park.ErrShutdown) {
-		<-kept
-		log.Warn("stopped, not reported", "cause", lost)
-		return
+	if ofTheTask(ctx, outcome) {
+		w.report(t, outcome, log)
+	} else {
+		log.Warn("stopped, not reported", "cause", context.Cause(ctx), "reason", outcome.Reason)
 	}
-	// The lease is kept while its end is on the way, for that may take a while too.
+	lose(nil)
+	kept.Wait()
+}
+
+// ofTheTask reports whether an outcome is the task's own, and not what became of a run that had to end because the lease,
+// the worker or its machine did. Such a task is another's once the lease has run out.
+func ofTheTask(ctx context.Context, o park.Outcome) bool {
+	if o.Status == park.Completed {
+		return true
+	}
+	return ctx.Err() == nil && o.Reason != park.ReasonNodeLost && o.Reason != park.ReasonShutdown
+}
+
+// report tells the daemon how a task ended, for as long as the lease may live. The lease is kept meanwhile.
+func (w *Worker) report(t *tenure, o park.Outcome, log *slog.Logger) {
+	// Only the daemon can say for certain that the lease has run out.
+	ctx, cancel := context.WithTimeoutCause(context.Background(), w.cfg.TTL, errLost)
+	defer cancel()
 	err := w.insist(ctx, "report the end", func() error {
-		return w.cfg.Service.EndLease(ctx, l.LeaseID, park.LeaseResult{
-			Status: outcome.Status, Payload: outcome.Result, Reason: outcome.Reason, Message: outcome.Message,
+		return w.cfg.Service.EndLease(ctx, t.LeaseID, park.LeaseResult{
+			Status: o.Status, Payload: o.Result, Reason: o.Reason, Message: o.Message,
 		})
 	})
-	stop(nil)
-	<-kept
 	if err != nil {
 		log.Warn("end not reported", "error", err)
 		return
 	}
-	log.Info("ended", "status", outcome.Status, "reason", outcome.Reason)
+	log.Info("ended", "status", o.Status, "reason", o.Reason)
 }
 
 // run runs the task within its timeout.
@@ -77,41 +93,65 @@ func (w *Worker) run(ctx context.Context, t *tenure) park.Outcome {
 	})
 }
 
-// keep keeps the lease until ctx ends. If it is lost (to a cancel, or to the clock), keep stops the work. It
-// judges by this machine's clock from before the daemon last said yes, and gives up a part of the TTL early: so
-// the work has stopped before anybody else is given the task.
-func (w *Worker) keep(ctx context.Context, t *tenure, stop context.CancelCauseFunc) {
-	every := w.cfg.TTL / keepsPerTTL
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	expiry := time.AfterFunc(w.cfg.TTL-every/2-t.proof(), func() { stop(errLost) })
-	defer expiry.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
+// hold keeps the lease until held ends, and calls lose if it is lost: to a cancel, or to the clock. It judges by this
+// machine's clock from before the daemon last said yes, and gives up a part of the TTL early: so the work has stopped
+// before anybody else is given the task.
+func (w *Worker) hold(held context.Context, t *tenure, lose context.CancelCauseFunc) *sync.WaitGroup {
+	var both sync.WaitGroup
+	both.Go(func() { w.keep(held, t, lose) })
+	both.Go(func() {
+		for {
+			left := w.cfg.TTL - w.cfg.TTL/lastShare - t.proof()
+			if left <= 0 {
+				lose(errLost)
+				return
+			}
+			// Timers stand still while the machine is suspended.
+			if !rest(held, min(left, w.cfg.TTL/lostShare)) {
+				return
+			}
 		}
-		err := w.keepOnce(ctx, t, every)
+	})
+	return &both
+}
+
+func (w *Worker) keep(held context.Context, t *tenure, lose context.CancelCauseFunc) {
+	retry := w.cfg.TTL / lostShare
+	for pause := w.cfg.TTL/keepShare - t.proof(); rest(held, pause); {
+		began := time.Now()
+		err := w.keepOnce(held, t, retry)
 		switch {
 		case err == nil:
-			expiry.Reset(w.cfg.TTL - every/2 - t.proof())
+			pause = w.cfg.TTL/keepShare - time.Since(began)
 		case final(err):
-			stop(errLost)
+			lose(errLost)
 			return
-		case ctx.Err() == nil:
+		case held.Err() == nil:
 			w.cfg.Log.Warn("lease not kept", "task", t.TaskID, "error", err)
+			pause = retry - time.Since(began)
 		}
+	}
+}
+
+// rest waits, and reports false if ctx ends first.
+func rest(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
 	}
 }
 
 func (w *Worker) keepOnce(ctx context.Context, t *tenure, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	asked := time.Now()
+	asked := w.now()
 	_, err := w.cfg.Service.KeepLease(ctx, t.LeaseID, park.KeepRequest{TTL: park.Duration(w.cfg.TTL)})
 	if err == nil {
-		t.proved.Store(&asked)
+		t.proved.Store(int64(asked))
 	}
 	return err
 }

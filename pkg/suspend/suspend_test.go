@@ -1,13 +1,13 @@
-package engine
+package suspend
 
 import (
 	"testing"
 	"time"
 )
 
-func TestSleepsNeverFall(t *testing.T) {
+func TestTotalNeverFalls(t *testing.T) {
 	now := 3 * time.Hour
-	s := newSleeps(func() time.Duration { return now })
+	s := newCounter(func() time.Duration { return now })
 	for _, step := range []struct{ more, want time.Duration }{
 		{0, 0},
 		{time.Millisecond, 0}, // an error of the reading
@@ -18,7 +18,7 @@ func TestSleepsNeverFall(t *testing.T) {
 		{4 * time.Hour, time.Hour + 10*time.Second - 2*time.Millisecond},
 	} {
 		now += step.more
-		if got := s.total(); got != step.want {
+		if got := s.Total(); got != step.want {
 			t.Errorf("at %s: %s, want %s", now, got, step.want)
 		}
 	}
