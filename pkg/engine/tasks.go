@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"time"
 
@@ -213,7 +214,10 @@ func (p *pool) task(ctx context.Context, id string) (park.Task, error) {
 
 // tasksOf returns records as clients see them, with the positions of those that are parked.
 func (p *pool) tasksOf(ctx context.Context, records []park.Record) []park.Task {
-	positions := make([]int64, len(records))
+	places := make([]struct {
+		position int64
+		waiting  *park.Waiting
+	}, len(records))
 	parked := false
 	for i := range records {
 		parked = parked || records[i].Status == park.Queued
@@ -223,16 +227,28 @@ func (p *pool) tasksOf(ctx context.Context, records []park.Record) []park.Task {
 		_ = p.ask(ctx, func() {
 			for i := range records {
 				if records[i].Status == park.Queued {
-					_, positions[i], _ = p.lot.State(records[i].TaskID)
+					_, places[i].position, _ = p.lot.State(records[i].TaskID)
+					places[i].waiting = p.waiting(&records[i])
 				}
 			}
 		})
 	}
 	tasks := make([]park.Task, len(records))
 	for i := range records {
-		tasks[i] = records[i].View(p.Kind, positions[i])
+		tasks[i] = records[i].View(p.Kind, places[i].position)
+		tasks[i].Waiting = places[i].waiting
 	}
 	return tasks
+}
+
+// waiting says why a parked task cannot start; nil where there is nothing to say.
+func (p *pool) waiting(r *park.Record) *park.Waiting {
+	has := p.lot.Row().MaxUnits
+	if r.Units <= has {
+		return nil
+	}
+	return &park.Waiting{Code: park.WaitsLarger, Message: fmt.Sprintf(
+		"the task costs %d units and pool %s has %d: it starts if the pool is given as many again", r.Units, p.ID, has)}
 }
 
 // errStorageBecause logs why a store failed and returns what the caller may know.

@@ -93,7 +93,7 @@ func (p *pool) try(batch []*request) error {
 		p.withdraw(step, batch)
 		p.apply(step)
 	}
-	p.adopted = true
+	p.settled()
 	if p.trouble.Swap(nil) != nil {
 		p.eng.log.Info("the store is back", "pool", p.ID)
 	}
@@ -101,6 +101,17 @@ func (p *pool) try(batch []*request) error {
 	p.announce(step)
 	p.lot.Settle()
 	return nil
+}
+
+// settled notes that the pool is under this engine, and says once what its operator may not expect of it.
+func (p *pool) settled() {
+	if p.adopted {
+		return
+	}
+	p.adopted = true
+	if large := p.tooLarge(); large != "" {
+		p.eng.log.Warn(large, "pool", p.ID)
+	}
 }
 
 // sane looks for broken invariants: cheaply at each step, thoroughly from time to time.

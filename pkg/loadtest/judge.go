@@ -52,6 +52,7 @@ func newJudge(l *ledger, probe string, limits replay.Limits, when func(int64) (t
 		waking: map[int]waking{}, foreign: map[string]struct{}{},
 		ends: map[park.Action]int{}, wake: newLatencies(), wakeAudit: newLatencies(),
 	}
+	j.lineup.resize(limits.MaxUnits)
 	j.pool.KeepTimeline(800)
 	return j
 }
@@ -75,7 +76,7 @@ func (j *judge) apply(e *park.Event) {
 	j.task(e, i)
 	after := j.pool.State()
 	if after.Limits != before.Limits {
-		j.lineup.forgive()
+		j.lineup.resize(after.Limits.MaxUnits)
 	}
 	if after.Limits.State != park.Paused {
 		j.lineup.settle(moment{e.Rev, e.At.Micro()}, after.Limits.MaxUnits-after.Used)

@@ -1,6 +1,9 @@
 package loadtest
 
 import (
+	"cmp"
+	"maps"
+	"math"
 	"slices"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -18,11 +21,14 @@ type moment struct {
 // that sleeps is thereby charged for every task that it let sleep, and not only for the first in line.
 //
 // The order is by priority, then by arrival. Tasks that were requeued come before those of their priority
-// that still wait for their first run, the last one first, though any order among them is allowed.
+// that still wait for their first run, the last one first, though any order among them is allowed. Tasks that cost more
+// than the pool has are passed over: they are not in the line until its capacity comes back.
 type lineup struct {
 	classes [4]class
 	parked  map[string]*place
 	owed    int64 // units set aside
+	most    int64 // that the pool has
+	arrived int64 // tasks so far
 }
 
 // place is one parked task.
@@ -31,6 +37,7 @@ type place struct {
 	units    int64
 	priority park.Priority
 	again    bool // requeued
+	order    int64
 	owed     bool
 	since    moment // it was owed
 	gone     bool
@@ -38,27 +45,38 @@ type place struct {
 
 // class is the parked tasks of one priority.
 type class struct {
-	again []*place // requeued, the next one last
-	queue []*place // by arrival
-	head  int      // before it, all of the queue has gone
-	owing int      // before it, all of the queue has gone or is owed its start
+	again []*place        // requeued, the next one last
+	queue []*place        // by arrival
+	large map[*place]bool // those that cost more than the pool has
+	head  int             // before it, all of the queue has gone
+	owing int             // before it, all of the queue has gone or is owed its start
 }
 
-func newLineup() *lineup { return &lineup{parked: map[string]*place{}} }
+func newLineup() *lineup { return &lineup{parked: map[string]*place{}, most: math.MaxInt64} }
 
 func (l *lineup) class(p park.Priority) *class { return &l.classes[int(p-park.Low)] }
 
 // park puts a task into the line: at the end of its class, or in front of it after a run that was lost.
 func (l *lineup) park(id string, p park.Priority, units int64, again bool) {
 	l.leave(id)
-	t := &place{id: id, units: units, priority: p, again: again}
+	l.arrived++
+	t := &place{id: id, units: units, priority: p, again: again, order: l.arrived}
 	l.parked[id] = t
-	c := l.class(p)
-	if again {
+	l.class(p).join(t, l.most)
+}
+
+func (c *class) join(t *place, most int64) {
+	switch {
+	case t.units > most:
+		if c.large == nil {
+			c.large = make(map[*place]bool)
+		}
+		c.large[t] = true
+	case t.again:
 		c.again = append(c.again, t)
-		return
+	default:
+		c.queue = append(c.queue, t)
 	}
-	c.queue = append(c.queue, t)
 }
 
 // leave takes a task out of the line and returns since when it was owed its start, if it was.
@@ -73,6 +91,7 @@ func (l *lineup) leave(id string) (moment, bool) {
 		l.owed -= t.units
 	}
 	c := l.class(t.priority)
+	delete(c.large, t)
 	if t.again {
 		c.again = slices.DeleteFunc(c.again, func(o *place) bool { return o == t })
 	}
@@ -137,13 +156,13 @@ func (l *lineup) next() *place {
 	return nil
 }
 
-// forgive takes all debts back, when the pool's limits have changed.
-func (l *lineup) forgive() {
-	for _, t := range l.parked {
+// resize takes all debts back, because the pool's limits have changed, and sees who is in line now that it has so many units.
+func (l *lineup) resize(most int64) {
+	l.owed, l.most = 0, most
+	all := slices.SortedFunc(maps.Values(l.parked), func(a, b *place) int { return cmp.Compare(a.order, b.order) })
+	l.classes = [4]class{}
+	for _, t := range all {
 		t.owed = false
+		l.class(t.priority).join(t, most)
 	}
-	for i := range l.classes {
-		l.classes[i].owing = l.classes[i].head
-	}
-	l.owed = 0
 }

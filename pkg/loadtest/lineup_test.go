@@ -75,7 +75,7 @@ func TestLineupForgives(t *testing.T) {
 	l := newLineup()
 	l.park("a", park.Normal, 4, false)
 	l.settle(at(1), 4)
-	l.forgive()
+	l.resize(4)
 	l.settle(at(2), 2)
 	l.settle(at(3), 4)
 	if m, ok := l.leave("a"); !ok || m.rev != 3 || l.owed != 0 {
@@ -133,5 +133,38 @@ func TestLineupAgainstALine(t *testing.T) {
 		if c.head > 2048 && c.head > len(c.queue) {
 			t.Errorf("%d places kept of tasks that have gone", c.head)
 		}
+	}
+}
+
+// TestLineupPassesOver is a pool whose capacity is lowered below what tasks cost that are parked in it, and raised again.
+func TestLineupPassesOver(t *testing.T) {
+	l := newLineup()
+	l.park("big", park.Normal, 8, false)
+	l.park("small", park.Normal, 1, false)
+	l.park("lost", park.Normal, 8, true)
+	if l.isNext("small", park.Normal) || !l.isNext("lost", park.Normal) {
+		t.Error("the order is not kept")
+	}
+	l.resize(4)
+	l.park("later", park.Normal, 8, true)
+	l.settle(at(1), 4)
+	if !l.isNext("small", park.Normal) || l.isNext("big", park.Normal) || l.isNext("lost", park.Normal) {
+		t.Error("those that cost more than the pool has are not passed over")
+	}
+	if m, ok := l.leave("small"); !ok || m.rev != 1 {
+		t.Errorf("small is owed since %+v (%t)", m, ok)
+	}
+	if !l.isNext("new", park.Normal) {
+		t.Error("a new task has to wait for those that cannot start")
+	}
+	l.leave("later")
+	l.resize(8)
+	if !l.isNext("lost", park.Normal) || l.isNext("big", park.Normal) {
+		t.Error("they do not have their places again")
+	}
+	l.leave("lost")
+	l.settle(at(2), 8)
+	if m, ok := l.leave("big"); !ok || m.rev != 2 {
+		t.Errorf("big is owed since %+v (%t)", m, ok)
 	}
 }

@@ -176,7 +176,7 @@ func (l *Lot) add(e *entry) {
 		}
 		return
 	case waiting:
-		c.insert(e.rank, e.ref)
+		c.insert(e.rank, e.ref, e.units)
 	case resting:
 		c.rest(e.rank)
 		l.rests.add(e, int64(e.retry.due))

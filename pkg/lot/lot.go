@@ -251,6 +251,18 @@ func (l *Lot) Submitted(id string) park.Time {
 	return park.FromMicro(e.submitted)
 }
 
+// TooLarge returns how many parked tasks cost more units than the pool has, and the most that one of them costs. It takes
+// time in proportion to the number of live tasks.
+func (l *Lot) TooLarge() (tasks int, most int64) {
+	for e := range l.tasks.all {
+		if e.where != running && e.units > l.row.MaxUnits {
+			tasks++
+			most = max(most, e.units)
+		}
+	}
+	return tasks, most
+}
+
 // RunningTasks returns the ids of the tasks that hold units, in the order in which they were taken into
 // their class, so that requeueing them from the last to the first restores that order.
 func (l *Lot) RunningTasks() []string {

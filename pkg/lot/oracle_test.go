@@ -61,11 +61,11 @@ func (o *oracle) queued() (n int) {
 
 func (o *oracle) rests(t *oracleTask) bool { return t.rested > o.now.Mono }
 
-// next is the first parked task of the highest class that is not resting.
+// next is the first parked task of the highest class that is not resting and does not cost more than the pool has.
 func (o *oracle) next() *oracleTask {
 	for _, c := range slices.Backward(o.parked[:]) {
 		for _, t := range c {
-			if !o.rests(t) {
+			if !o.rests(t) && t.spec.Units <= o.units {
 				return t
 			}
 		}
@@ -264,7 +264,7 @@ func (o *oracle) submit(s *park.Spec, demand []lot.Demand) park.Code {
 	barred := false
 	for p := s.Priority; p <= park.Critical; p++ {
 		for _, x := range o.parked[p-park.Low] {
-			barred = barred || !o.rests(x)
+			barred = barred || !o.rests(x) && x.spec.Units <= o.units
 		}
 	}
 	switch {

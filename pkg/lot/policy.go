@@ -7,15 +7,16 @@ import (
 
 const lowest = park.Low
 
-// next returns the parked task that is to start next, nil where none waits. Whether it fits is for the
+// next returns the parked task that is to start next, nil where none waits that ever can. Whether it fits is for the
 // caller to see, and if it does not, nothing starts: this is the strict order, in which nothing overtakes a
-// task of its own or a higher class.
+// task of its own or a higher class. Only tasks that cost more than the pool has, because its capacity was lowered, are
+// passed over: they could not start if the pool were empty. They keep their places for the case that it comes back.
 //
 // A policy that fills the gap before a large task belongs here: it would be told the free units and return
 // another task that fits. Everything else in this package holds for any choice.
 func (l *Lot) next() *entry {
 	for i := len(l.classes) - 1; i >= 0; i-- {
-		if r := l.classes[i].head(); r != 0 {
+		if r := l.classes[i].head(&l.tasks, l.row.MaxUnits); r != 0 {
 			return l.tasks.at(r)
 		}
 	}
@@ -49,10 +50,10 @@ func (l *Lot) served() bool {
 }
 
 // canStart says whether a task that arrives now would start now: it fits, and nobody of its own or a higher
-// class is waiting.
+// class is waiting who ever could.
 func (l *Lot) canStart(p park.Priority, units int64) bool {
 	for i := int(p - lowest); i < len(l.classes); i++ {
-		if l.classes[i].live > 0 && !mutant.Barging {
+		if l.classes[i].head(&l.tasks, l.row.MaxUnits) != 0 && !mutant.Barging {
 			return false
 		}
 	}

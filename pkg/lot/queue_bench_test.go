@@ -16,9 +16,9 @@ func BenchmarkQueue(b *testing.B) {
 		refs[i].priority, refs[i].units, refs[i].rank, refs[i].where = park.Priorities()[i%4], 1, int64(i), waiting
 	}
 	for b.Loop() {
-		l := Lot{tasks: all}
+		l := Lot{tasks: all, row: park.PoolRow{MaxUnits: 1}}
 		for _, e := range refs {
-			l.class(e.priority).insert(e.rank, e.ref)
+			l.class(e.priority).insert(e.rank, e.ref, e.units)
 		}
 		for range n {
 			e := l.next()

@@ -55,6 +55,8 @@ type Pool struct {
 	Runtime            Runtime   `json:"runtime"`
 	Executor           string    `json:"executor"`
 	Halted             string    `json:"halted,omitempty"` // why the pool refuses to go on
+	// Warning is for people, in the answer to a change: what follows from it that they may not have meant.
+	Warning string `json:"warning,omitempty"`
 }
 
 // PoolPatch changes a pool; nil fields stay as they are.

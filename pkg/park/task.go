@@ -63,6 +63,7 @@ type Task struct {
 	Priority     Priority        `json:"priority"`
 	ResourceCost Cost            `json:"resourceCost,omitzero"`
 	Position     int64           `json:"position,omitempty"` // from 1, among the parked tasks of the pool
+	Waiting      *Waiting        `json:"waiting,omitempty"`  // why a parked task cannot start, where there is something to say
 	Attempt      int             `json:"attempt,omitempty"`
 	Node         string          `json:"node,omitempty"`
 	Deadline     Time            `json:"deadline,omitzero"`
@@ -76,6 +77,16 @@ type Task struct {
 	StartedAt    Time            `json:"startedAt,omitzero"`
 	CompletedAt  Time            `json:"completedAt,omitzero"`
 }
+
+// Waiting says why a parked task waits.
+type Waiting struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// WaitsLarger is the code of a parked task that costs more units than its pool has, because that was changed since it was
+// submitted. It starts if the capacity comes back, and blocks no other task meanwhile.
+const WaitsLarger = "larger_than_pool"
 
 // View returns r as clients see it. kind is the pool's, position 0 for a task that is not parked.
 func (r *Record) View(kind Kind, position int64) Task {

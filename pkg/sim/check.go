@@ -89,7 +89,7 @@ func (c *checker) logged(events []park.Event) {
 			c.fail("replay", "%v", err)
 		}
 		if c.lines != nil {
-			if why := c.lines[e.PoolID].play(e, c.known[e.TaskID]); why != "" {
+			if why := c.lines[e.PoolID].play(e, c.known[e.TaskID], c.logs[e.PoolID].State().Limits.MaxUnits); why != "" {
 				c.fail("order", "rev %d: %s", e.Rev, why)
 			}
 		}

@@ -13,24 +13,26 @@ type queue struct {
 	classes [4][]string // by priority from low to critical
 	// loose are those whose place is not followed: they rest for a backoff, or have done so.
 	loose map[string]bool
+	costs map[string]int64
 }
 
-func newQueue() *queue { return &queue{loose: make(map[string]bool)} }
+func newQueue() *queue { return &queue{loose: make(map[string]bool), costs: make(map[string]int64)} }
 
 func class(j *job) int { return int(j.sub.Priority - park.Low) }
 
-// play follows an event and says what was wrong with it.
-func (q *queue) play(e *park.Event, j *job) string {
+// play follows an event of a pool that has so many units, and says what was wrong with it.
+func (q *queue) play(e *park.Event, j *job, units int64) string {
 	if j == nil {
 		return ""
 	}
+	q.costs[e.TaskID] = e.Units
 	switch e.Action {
 	case park.ActEnqueue:
 		q.classes[class(j)] = append(q.classes[class(j)], e.TaskID)
 	case park.ActRequeue:
 		q.requeue(e, j)
 	case park.ActStart:
-		why := q.start(e.TaskID, j)
+		why := q.start(e.TaskID, j, units)
 		q.leave(e.TaskID, j)
 		return why
 	case park.ActExpire, park.ActCancel, park.ActComplete, park.ActFail:
@@ -71,14 +73,19 @@ func (q *queue) requeue(e *park.Event, j *job) {
 	}
 }
 
-// start says whom a task overtakes that starts.
-func (q *queue) start(id string, j *job) string {
+// start says whom a task overtakes that starts. Those that cost more than the pool has may be overtaken.
+func (q *queue) start(id string, j *job, units int64) string {
 	if q.loose[id] {
 		return ""
 	}
 	for k := len(q.classes) - 1; k >= class(j); k-- {
-		if c := q.classes[k]; len(c) > 0 && c[0] != id {
-			return fmt.Sprintf("task %s (%s) starts before %s, which waits in class %s", id, j.sub.Priority, c[0], park.Priority(k)+park.Low)
+		for _, o := range q.classes[k] {
+			if o == id {
+				return ""
+			}
+			if q.costs[o] <= units {
+				return fmt.Sprintf("task %s (%s) starts before %s, which waits in class %s", id, j.sub.Priority, o, park.Priority(k)+park.Low)
+			}
 		}
 	}
 	return ""

@@ -1,0 +1,121 @@
+package lot
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// TestHead compares what a class finds first with a search from end to end, while tasks join at both ends and leave from
+// anywhere, and while what the pool has goes up and down.
+func TestHead(t *testing.T) {
+	for seed := range uint64(40) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		var all tasks
+		var c class
+		var waits []*entry
+		join := func(rank int64) {
+			e := all.place()
+			e.rank, e.units = rank, 1+random.Int64N(1000)
+			c.insert(e.rank, e.ref, e.units)
+			waits = append(waits, e)
+			c.next = max(c.next, rank+1)
+		}
+		c.next = random.Int64N(2000) - 1000
+		most := int64(1)
+		for step := range 4000 {
+			switch n := random.IntN(10); {
+			case n < 4 || len(waits) == 0:
+				join(c.next)
+			case n < 5:
+				join(c.front())
+			case n < 6:
+				join(c.next + random.Int64N(3000))
+			case n < 9:
+				i := random.IntN(len(waits))
+				c.remove(waits[i].rank)
+				waits = slices.Delete(waits, i, i+1)
+			default:
+				most = random.Int64N(1000)
+				if random.IntN(3) == 0 {
+					most /= 100
+				}
+			}
+			if step%1500 == 1499 {
+				for _, e := range waits {
+					c.remove(e.rank)
+				}
+				waits = waits[:0]
+			}
+			var want *entry
+			for _, e := range waits {
+				if e.units <= most && (want == nil || e.rank < want.rank) {
+					want = e
+				}
+			}
+			got := c.head(&all, most)
+			if want == nil && got != 0 || want != nil && got != want.ref {
+				t.Fatalf("seed %d, step %d: the first of at most %d units is %d, want %v", seed, step, most, got, want)
+			}
+		}
+	}
+}
+
+// BenchmarkTooLarge is the life of a task behind n that cost more than the pool has. Its time must not grow with n.
+func BenchmarkTooLarge(b *testing.B) {
+	for _, n := range []int{0, 1000, 1_000_000} {
+		b.Run("large="+strconv.Itoa(n), func(b *testing.B) {
+			l, now := outgrown(n)
+			done := park.Outcome{Status: park.Completed}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				id := "small-" + strconv.Itoa(i)
+				l.Apply(now, []Op{Submit{&park.Spec{TaskID: id, Units: 1}}}, nil)
+				// Taken back to the front, it is started again before all that are too large.
+				l.Apply(now, []Op{Requeue{TaskID: id, Attempt: 1}}, nil)
+				if _, r := l.Apply(now, []Op{Finish{TaskID: id, Attempt: 2, Outcome: done}}, nil); r[0].Stale {
+					b.Fatal("the task did not start again")
+				}
+			}
+		})
+	}
+}
+
+// outgrown returns a pool of 1 unit in which n tasks of 2 units are parked.
+func outgrown(n int) (*Lot, Instant) {
+	now := Instant{}
+	l := New(Config{Pool: "p", Row: park.PoolRow{MaxUnits: 2, MaxQueueDepth: n, State: park.Active}}, now)
+	l.Hold(true)
+	for i := range n {
+		l.Apply(now, []Op{Submit{&park.Spec{TaskID: "large-" + strconv.Itoa(i), Units: 2}}}, nil)
+	}
+	one := int64(1)
+	l.Apply(now, []Op{Configure{Patch: park.PoolPatch{MaxUnits: &one}}}, nil)
+	l.Hold(false)
+	return l, now
+}
+
+// TestTooLargeAreNotLookedAtAgain starts tasks behind very many that cost more than the pool has. Were these looked at for
+// each of them it would not come to an end.
+func TestTooLargeAreNotLookedAtAgain(t *testing.T) {
+	const large, small = 300_000, 30_000
+	l, now := outgrown(large)
+	for i := range small {
+		id := "small-" + strconv.Itoa(i)
+		_, r := l.Apply(now, []Op{Submit{&park.Spec{TaskID: id, Units: 1}}}, nil)
+		if r[0].Status != park.Running {
+			t.Fatalf("task %s is %s", id, r[0].Status)
+		}
+		l.Apply(now, []Op{Requeue{TaskID: id, Attempt: 1}}, nil)
+		l.Apply(now, []Op{Finish{TaskID: id, Attempt: 2, Outcome: park.Outcome{Status: park.Completed}}}, nil)
+	}
+	if n, most := l.TooLarge(); n != large || most != 2 {
+		t.Errorf("%d tasks of up to %d units are too large, want %d of 2", n, most, large)
+	}
+	if err := l.Check(); err != nil {
+		t.Error(err)
+	}
+}
