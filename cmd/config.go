@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parkd-dev/parkd/pkg/config"
+	"github.com/parkd-dev/parkd/pkg/daemon"
 )
 
 func newConfigCommand(g *globals) *cobra.Command {
@@ -51,6 +52,9 @@ func runConfigCheck(g *globals, o settings, args []string) error {
 		o.file = args[0]
 	}
 	c, err := o.load(g)
+	if err == nil {
+		err = daemon.Check(c)
+	}
 	faults, wrong := errors.AsType[config.Faults](err)
 	if err != nil && !wrong {
 		return err
@@ -176,7 +180,7 @@ func newConfigShowCommand(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "show [flags]",
 		Short:   "Print every setting and where it comes from",
-		Long:    "Prints every setting as 'parkd serve' would take it, and whether it is a default or comes from the file, the environment or a flag. Secrets are masked.",
+		Long:    "Prints every setting as 'parkd serve' would take it, and whether it is a default or comes from the file, the environment or a flag. What is not known to be harmless is masked.",
 		Example: "  parkd config show\n  parkd config show --config scheduler-config.json -o json",
 		Args:    cobra.NoArgs,
 		RunE: g.run(func(context.Context, []string) error {
@@ -184,7 +188,7 @@ func newConfigShowCommand(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			all := cfg.Show()
+			all := cfg.Show(daemon.DescribeDSN)
 			return settingList().print(g.printer(), settingPage{cfg.Source, all}, all)
 		}),
 	}

@@ -103,9 +103,10 @@ func (o *workerOptions) executor(argv []string, c command.Config) (x *command.Ex
 	if c.WorkDir, err = filepath.Abs(o.dir); err != nil {
 		return nil, nil, fmt.Errorf("find the current directory: %w", err)
 	}
-	c.Dir, c.Command, c.Env, c.KillGrace = dir, argv, o.env, time.Duration(o.grace)
+	// To an executor, a grace of 0 is one that was not given.
+	c.Dir, c.Command, c.Env, c.KillGrace = dir, argv, o.env, max(time.Duration(o.grace), time.Nanosecond)
 	// A command ends with its lease even where this worker is frozen: after that worker would have told it to.
-	c.Fence = time.Duration(o.ttl) * 7 / 8
+	c.Fence = time.Duration(o.ttl) / 8 * 7
 	if x, err = command.New(c); err != nil {
 		return nil, nil, errors.Join(usage(err), os.RemoveAll(dir))
 	}

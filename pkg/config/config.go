@@ -32,6 +32,7 @@ type Config struct {
 	// DefaultSocket says that the socket is where the command line looks first.
 	DefaultSocket bool
 
+	from     map[string]string // where each scalar came from
 	settings []Setting
 }
 
@@ -44,6 +45,8 @@ type PostgresBackend struct {
 	Notify bool // nodes give each other hints
 	// Others are the databases of pools that have one of their own, by the name of their backend.
 	Others map[park.Backend]string
+
+	places map[park.Backend]string // where in the file the DSN of each of the others stands
 }
 
 // of returns the DSN of a Postgres backend.
@@ -56,6 +59,23 @@ func (p *PostgresBackend) of(b park.Backend) string {
 
 // DSN returns the DSN of a backend of the kind Postgres.
 func (c *Config) DSN(b park.Backend) string { return c.Postgres.of(b) }
+
+// DSNPlace returns where the DSN of a backend of the kind Postgres stands, for a [Fault].
+func (c *Config) DSNPlace(b park.Backend) string {
+	if place := c.Postgres.places[b]; place != "" {
+		return place
+	}
+	return c.Place("backends.postgres.dsn")
+}
+
+// Place returns where the value of a setting came from that flags and the environment can give too, for a [Fault]: the
+// flag, the variable, or the path in the file.
+func (c *Config) Place(path string) string {
+	if _, name, ok := strings.Cut(c.from[path], " "); ok {
+		return name
+	}
+	return path
+}
 
 // Token lets its bearer in. Only its hash is kept.
 type Token struct {
@@ -179,9 +199,20 @@ func (f Faults) Error() string {
 // Setting is one value and where it came from.
 type Setting struct {
 	Path  string `json:"path"`
-	Value string `json:"value"` // secrets are masked
+	Value string `json:"value"` // what is not known to be harmless is masked
 	From  string `json:"from"`  // default, file, environment PARKD_…, flag --…
+
+	dsn string // the value, where it is the address of a database
 }
 
-// Show returns every setting, in the order of a file.
-func (c *Config) Show() []Setting { return c.settings }
+// Show returns every setting, in the order of a file. The address of a database is shown as describe returns it, which knows
+// what in it is harmless.
+func (c *Config) Show(describe func(dsn string) string) []Setting {
+	all := slices.Clone(c.settings)
+	for i := range all {
+		if dsn := all[i].dsn; dsn != "" {
+			all[i].Value = describe(dsn)
+		}
+	}
+	return all
+}

@@ -15,6 +15,7 @@ import (
 	"github.com/invopop/jsonschema"
 
 	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store/postgres"
 )
 
 // env makes an environment of NAME=VALUE; the home folder is never the user's own.
@@ -67,7 +68,7 @@ func whole() map[string]string {
 			"allowed_hosts":["parkd.example"],"backends":{"file":{"path":"/d/p.db"},"postgres":{"dsn":"postgres://u:secret@h/d"}},
 			"tokens":[{"name":"n","tenant":"acme","token":"0123456789abcdef"}],
 			"pools":{"gpu_1":{"kind":"gpuVram","max_units":24,"max_queue_depth":1000,"default_timeout_secs":600,"queue":"file",
-				"mailbox":{"storage":"postgres","notifier":{"type":"http","base_url":"http://h/x","auth_header":"Bearer secret","secret":"secret"}},
+				"mailbox":{"storage":"postgres","notifier":{"type":"http","base_url":"http://h/x","auth_header":"Bearer secret","secret":"secret-of-twenty-four-or-more"}},
 				"runtime":"native","retry":{"max_attempts":3,"backoff":"2s"},
 				"executor":{"type":"exec","command":["a","b"],"work_dir":"/w","env":["A=b"],"kill_grace":"1s","max_log_bytes":4096}},
 			"llm":{"max_units":0,"max_queue_depth":0,"default_timeout_secs":0,"queue":"in_memory","mailbox":"in_memory",
@@ -88,7 +89,7 @@ pools:
     max_queue_depth: 1000
     default_timeout_secs: 600
     queue: file
-    mailbox: {storage: postgres, notifier: {type: http, base_url: "http://h/x", auth_header: Bearer secret, secret: secret}}
+    mailbox: {storage: postgres, notifier: {type: http, base_url: "http://h/x", auth_header: Bearer secret, secret: secret-of-twenty-four-or-more}}
     runtime: native
     retry: {max_attempts: 3, backoff: 2s}
     executor: {type: exec, command: [a, b], work_dir: /w, env: [A=b], kill_grace: 1s, max_log_bytes: 4096}
@@ -121,7 +122,7 @@ max_queue_depth = 1_000
 default_timeout_secs = 600
 queue = "file"
 runtime = "native"
-mailbox = {storage = "postgres", notifier = {type = "http", base_url = "http://h/x", auth_header = "Bearer secret", secret = "secret"}}
+mailbox = {storage = "postgres", notifier = {type = "http", base_url = "http://h/x", auth_header = "Bearer secret", secret = "secret-of-twenty-four-or-more"}}
 retry = {max_attempts = 3, backoff = "2s"}
 executor = {type = "exec", command = ["a", "b"], work_dir = "/w", env = ["A=b"], kill_grace = "1s", max_log_bytes = 4096}
 [pools.llm]
@@ -138,7 +139,7 @@ executor = {type = "http", url = "http://h:1/x", headers = {X-Key = "secret"}}
 func TestFormatsSayTheSame(t *testing.T) {
 	var first *Config
 	for name, text := range whole() {
-		c, err := load(t, name, text)
+		c, err := load(t, name, text, "HOME=/home/u")
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -147,12 +148,12 @@ func TestFormatsSayTheSame(t *testing.T) {
 		if first == nil {
 			first = c
 		}
-		if diff := cmp.Diff(first, c, cmp.AllowUnexported(Config{})); diff != "" {
+		if diff := cmp.Diff(first, c, cmp.AllowUnexported(Config{}, PostgresBackend{}, Setting{})); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}
 	p := first.Pools[0]
-	if p.Name != "gpu_1" || p.MaxUnits != 24 || p.Mailbox.Notifier.Secret != "secret" || p.Executor.KillGrace != time.Second ||
+	if p.Name != "gpu_1" || p.MaxUnits != 24 || p.Mailbox.Notifier.Secret != "secret-of-twenty-four-or-more" || p.Executor.KillGrace != time.Second ||
 		p.Retry != (park.Retry{MaxAttempts: 3, Backoff: park.Duration(2 * time.Second)}) {
 		t.Errorf("%+v", p)
 	}
@@ -326,7 +327,7 @@ func TestShow(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := map[string]Setting{}
-	for _, s := range c.Show() {
+	for _, s := range c.Show(postgres.DescribeDSN) {
 		got[s.Path] = s
 		if strings.Contains(s.Value, "secret") || strings.Contains(s.Value, "0123456789abcdef") {
 			t.Errorf("%+v gives a secret away", s)
@@ -348,12 +349,13 @@ func TestShow(t *testing.T) {
 	}
 }
 
-func TestRedact(t *testing.T) {
+// TestNamesOfDatabases: the name of a database of its own does not change with the password.
+func TestNamesOfDatabases(t *testing.T) {
 	for dsn, want := range map[string]string{
 		"postgres://u:p%40ss@h/d": "postgres://u:***@h/d", "postgres://h/d": "postgres://h/d",
 		"host=h password=secret user=u": "host=h password=*** user=u", "password = 'a b' host=h": "password = *** host=h",
 	} {
-		if got := redact(dsn); got != want {
+		if got := withoutPassword(dsn); got != want {
 			t.Errorf("%s became %s", dsn, got)
 		}
 	}
@@ -376,7 +378,7 @@ func TestSamples(t *testing.T) {
 			if c.Source = ""; first == nil {
 				first = c
 			}
-			if diff := cmp.Diff(first, c, cmp.AllowUnexported(Config{})); diff != "" {
+			if diff := cmp.Diff(first, c, cmp.AllowUnexported(Config{}, PostgresBackend{}, Setting{})); diff != "" {
 				t.Errorf("%s.%s: %s", name, format, diff)
 			}
 		}

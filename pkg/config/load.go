@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -40,6 +41,7 @@ const (
 	defaultDrain     = 30 * time.Second
 	defaultNodeTTL   = 10 * time.Second
 	minNodeTTL       = time.Second
+	maxGrace         = 24 * time.Hour // of what keeps units from being given to others
 	fileName         = "scheduler-config.json"
 )
 
@@ -157,24 +159,35 @@ func (c *Config) read(s section, o Options) {
 		inFile["backends.file.path"] = filepath.Join(filepath.Dir(c.Source), p)
 	}
 	values, from := o.settle(inFile)
+	c.from = from
 	c.Listen, c.Socket = unlessOff(values["listen"]), unlessOff(values["socket"])
 	c.DefaultSocket = c.Socket != "" && c.Socket == DefaultSocket(o.Env)
 	c.File.Path, c.Postgres.DSN = values["backends.file.path"], values["backends.postgres.dsn"]
 
-	c.Postgres.Others = make(map[park.Backend]string)
-	c.Retention = s.duration("retention", defaultRetention)
-	c.DrainTimeout = s.duration("drain_timeout", defaultDrain)
-	c.AllowedHosts = s.texts("allowed_hosts")
+	c.Postgres.Others, c.Postgres.places = make(map[park.Backend]string), make(map[park.Backend]string)
+	c.Retention = s.duration("retention", defaultRetention, park.MaxDuration)
+	c.DrainTimeout = s.duration("drain_timeout", defaultDrain, park.MaxDuration)
+	c.readHosts(s)
 	c.readTokens(s, o)
-	if c.NodeTTL = s.duration("node_ttl", defaultNodeTTL); c.NodeTTL < minNodeTTL {
+	if c.NodeTTL = s.duration("node_ttl", defaultNodeTTL, maxGrace); c.NodeTTL < minNodeTTL {
 		s.fault("node_ttl", "must be at least %s, not %s", minNodeTTL, c.NodeTTL)
 	}
 	c.readPools(s)
 	c.Audit = c.readAudit(s)
 	c.choosePools(s.r, o.Pools)
 	s.finish()
-	c.checkWhole(s.r, from)
-	c.settings = c.list(s, from)
+	c.checkWhole(s.r)
+	c.settings = c.list(s)
+}
+
+// readHosts reads the further names of the daemon: a host, and perhaps a port.
+func (c *Config) readHosts(s section) {
+	c.AllowedHosts = s.texts("allowed_hosts")
+	for i, host := range c.AllowedHosts {
+		if u, err := url.Parse("//" + host); host == "" || err != nil || u.Host != host || u.Hostname() == "" {
+			s.r.fault(fmt.Sprintf("%s[%d]", s.at("allowed_hosts"), i), "must be a host such as parkd.example.org, without scheme and path")
+		}
+	}
 }
 
 func unlessOff(text string) string {
@@ -216,6 +229,10 @@ func (c *Config) choosePools(r *reader, named []string) {
 	if named == nil {
 		return
 	}
+	if len(named) == 0 {
+		r.fault("--pools", "names no pool: leave it out to start the tasks of all of them")
+		return
+	}
 	left := make(map[string]bool)
 	for _, name := range named {
 		left[name] = true
@@ -241,24 +258,18 @@ func defaultPools() []Pool {
 }
 
 // checkWhole checks what concerns several settings.
-func (c *Config) checkWhole(r *reader, from map[string]string) {
-	where := func(path string) string {
-		if _, name, ok := strings.Cut(from[path], " "); ok {
-			return name
-		}
-		return path
-	}
+func (c *Config) checkWhole(r *reader) {
 	if slices.Contains(c.Backends(), park.Postgres) && c.Postgres.DSN == "" {
 		r.fault("backends.postgres.dsn", "is missing, and %s postgres: give it here, with --postgres-dsn or with PARKD_POSTGRES_DSN", c.usersOf(park.Postgres))
 	}
-	if slices.Contains(c.Backends(), park.File) && c.File.Path == "" {
+	if slices.Contains(c.Backends(), park.File) && c.File.Path == "" && !r.faulty("backends.file.path") {
 		r.fault("backends.file.path", "is missing, and there is no home folder to put the file into: give it here or with --db")
 	}
 	if c.Listen == "" && c.Socket == "" {
 		r.fault("listen", "and socket are both off: nobody could reach the daemon")
 	}
 	if c.Listen != "" {
-		c.checkListen(r, where("listen"))
+		c.checkListen(r, c.Place("listen"))
 	}
 }
 
@@ -282,7 +293,7 @@ func (c *Config) usersOf(b park.Backend) string {
 func (c *Config) checkListen(r *reader, path string) {
 	host, port, err := net.SplitHostPort(c.Listen)
 	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n > 65535 {
-		r.fault(path, "must be host:port such as %s, or %s, not %q", DefaultListen, Off, c.Listen)
+		r.fault(path, "must be host:port such as %s, or %s", DefaultListen, Off)
 		return
 	}
 	ip := net.ParseIP(host)

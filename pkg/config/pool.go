@@ -3,11 +3,14 @@ package config
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -63,6 +66,7 @@ func (c *Config) readMailbox(s section, byDefault park.Backend) Mailbox {
 		n := m.section("notifier")
 		oneOf(n, "type", []string{"http"}, "http")
 		box.Notifier = &Notifier{BaseURL: n.address("base_url"), AuthHeader: n.text("auth_header"), Secret: n.text("secret")}
+		n.checkHeader("auth_header", "Authorization", box.Notifier.AuthHeader)
 		n.finish()
 	}
 	m.finish()
@@ -79,6 +83,19 @@ func (c *Config) readBackend(s section, key string, byDefault park.Backend) park
 	return c.further(o, oneOf(o, "type", park.Backends(), byDefault))
 }
 
+// withoutPassword takes the password out of a DSN whose form it knows. By what is left a database gets its name, which must
+// stay what it is: this is not for showing one.
+func withoutPassword(dsn string) string {
+	const gone = "***"
+	if u, err := url.Parse(dsn); err == nil && u.User != nil {
+		if _, has := u.User.Password(); has {
+			u.User = url.UserPassword(u.User.Username(), gone)
+			return strings.Replace(u.String(), url.QueryEscape(gone), gone, 1)
+		}
+	}
+	return regexp.MustCompile(`(?i)(password\s*=\s*)('[^']*'|\S+)`).ReplaceAllString(dsn, "${1}"+gone)
+}
+
 // further returns the backend of a database that an object names beside a kind. It is called after what it is but for
 // the password, so that its name lasts when that is changed.
 func (c *Config) further(o section, b park.Backend) park.Backend {
@@ -90,18 +107,23 @@ func (c *Config) further(o section, b park.Backend) park.Backend {
 		o.fault("dsn", "is for postgres, not for %s", b)
 		return b
 	}
-	sum := sha256.Sum256([]byte(redact(dsn)))
+	sum := sha256.Sum256([]byte(withoutPassword(dsn)))
 	b = park.Backend("postgres:" + hex.EncodeToString(sum[:4]))
 	c.Postgres.Others[b] = dsn
+	c.Postgres.places[b] = o.at("dsn")
 	return b
 }
 
 func readRetry(s section) park.Retry {
 	defer s.finish()
-	return park.Retry{
+	retry := park.Retry{
 		MaxAttempts: int(s.integer("max_attempts", 0, 1, 1000)),
-		Backoff:     park.Duration(s.duration("backoff", 0)),
+		Backoff:     park.Duration(s.duration("backoff", 0, park.MaxDuration)),
 	}
+	if retry.Backoff > 0 && retry.MaxAttempts < 2 {
+		s.fault("backoff", "is the rest before a second run: give max_attempts too, from 2")
+	}
+	return retry
 }
 
 func readExecutor(s section, r park.Runtime) Executor {
@@ -116,7 +138,7 @@ func readExecutor(s section, r park.Runtime) Executor {
 	switch x.Type {
 	case ExecutorExec:
 		x.Command, x.WorkDir, x.Env = s.texts("command"), s.text("work_dir"), s.texts("env")
-		x.KillGrace = s.duration("kill_grace", 5*time.Second)
+		x.KillGrace = s.duration("kill_grace", 5*time.Second, maxGrace)
 		x.MaxLogBytes = s.integer("max_log_bytes", defaultLogBytes, minLogBytes, maxLogBytes)
 		x.check(s)
 	case ExecutorHTTP:
@@ -135,15 +157,15 @@ func fitting(r park.Runtime) string {
 }
 
 func (x *Executor) check(s section) {
-	if len(x.Command) > 0 && x.Command[0] == "" {
-		s.fault("command", "must begin with the program to run")
+	if s.has("command") && (len(x.Command) == 0 || x.Command[0] == "") {
+		s.fault("command", "must begin with the program to run; leave it out if each task brings its own")
 	}
 	if x.WorkDir != "" && !filepath.IsAbs(x.WorkDir) {
-		s.fault("work_dir", "must be an absolute path, not %q", x.WorkDir)
+		s.fault("work_dir", "must be an absolute path")
 	}
-	for _, v := range x.Env {
+	for i, v := range x.Env {
 		if name, _, _ := strings.Cut(v, "="); name == "" || strings.HasPrefix(name, "PARKD_") {
-			s.fault("env", "must hold NAME or NAME=VALUE, and no PARKD_ names, not %q", v)
+			s.fault("env", "must hold NAME or NAME=VALUE, and no PARKD_ names: entry %d does not", i+1)
 		}
 	}
 }
@@ -151,20 +173,64 @@ func (x *Executor) check(s section) {
 // address reads a URL that must be there.
 func (s section) address(key string) string {
 	text := s.text(key)
+	if text == "" && s.has(key) {
+		return "" // a fault already
+	}
 	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
-		s.fault(key, "must be a URL such as http://127.0.0.1:8000/path, not %q", redact(text))
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || !validPort(u.Port()) {
+		s.fault(key, "must be a URL such as http://127.0.0.1:8000/path, without a user")
 	}
 	return text
 }
 
+func validPort(text string) bool {
+	_, err := strconv.ParseUint(text, 10, 16)
+	return text == "" || err == nil
+}
+
+// headers reads the headers that the operator adds to requests.
 func (s section) headers(key string) map[string]string {
 	h := s.section(key)
 	out := map[string]string{}
+	same := map[string]string{} // by the spelling that is sent
 	for _, name := range h.keys() {
 		out[name] = h.text(name)
+		sent := http.CanonicalHeaderKey(name)
+		if first, twice := same[sent]; twice {
+			h.fault(name, "is the same header as %s", first)
+		}
+		same[sent] = name
+		h.checkHeader(name, sent, out[name])
 	}
 	return out
+}
+
+// checkHeader refuses what cannot be sent, and what parkd sends itself.
+func (s section) checkHeader(key, name, value string) {
+	switch {
+	case !isToken(name):
+		s.fault(key, "is not the name of a header: that is of letters, digits and - only")
+	case name == "Content-Length" || name == "Transfer-Encoding" || name == "Trailer" || name == "Connection" ||
+		name == "Idempotency-Key" || strings.HasPrefix(name, "Parkd-"):
+		s.fault(key, "is set for each request by parkd itself")
+	}
+	for _, c := range []byte(value) {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			s.fault(key, "must not hold line breaks or other control characters")
+			return
+		}
+	}
+}
+
+// isToken reports whether text is a token of HTTP, as the names of headers are.
+func isToken(text string) bool {
+	for _, c := range []byte(text) {
+		alphanumeric := '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !alphanumeric && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
+			return false
+		}
+	}
+	return text != ""
 }
 
 const minToken = 16
@@ -176,6 +242,13 @@ func (c *Config) readTokens(s section, o Options) {
 	}
 	if s.r.faulty("tokens") {
 		return
+	}
+	seen := map[[sha256.Size]byte]int{}
+	for i, t := range c.Tokens {
+		if first, twice := seen[t.SHA256]; twice {
+			s.r.fault(fmt.Sprintf("tokens[%d]", i), "is the same token as tokens[%d]", first)
+		}
+		seen[t.SHA256] = i
 	}
 	for i, text := range strings.FieldsFunc(o.Env("PARKD_TOKENS"), func(r rune) bool { return r == ',' || r == ' ' }) {
 		if len(text) < minToken {
@@ -217,4 +290,4 @@ func readToken(s section) Token {
 	return t
 }
 
-func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

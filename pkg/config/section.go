@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"strconv"
@@ -86,19 +87,33 @@ func (s section) sections(key string) []section {
 	return out
 }
 
-// text returns the text at key, "" where there is none.
+// text returns the text at key, "" where there is none. One that stands there and is empty is a fault: it is mostly what a
+// template makes of a variable that is not set, and it must not be taken for a setting that was left out.
 func (s section) text(key string) string {
 	v, ok := s.get(key)
 	if !ok {
 		return ""
 	}
 	text, isText := v.(string)
-	if !isText {
+	switch {
+	case !isText:
 		s.fault(key, "must be text, not %s", describe(v))
+	case text == "":
+		s.fault(key, "is empty: give a value, or leave it out")
+	default:
+		s.checkText(s.at(key), text)
 	}
 	return text
 }
 
+// checkText refuses what neither the system nor a database takes.
+func (s section) checkText(path, text string) {
+	if strings.ContainsRune(text, 0) {
+		s.r.fault(path, "must not hold a zero byte")
+	}
+}
+
+// texts returns the list at key, nil where there is none. A text of the list may be empty.
 func (s section) texts(key string) []string {
 	v, ok := s.get(key)
 	if !ok {
@@ -111,10 +126,12 @@ func (s section) texts(key string) []string {
 	}
 	out := make([]string, len(list))
 	for i, one := range list {
+		path := fmt.Sprintf("%s[%d]", s.at(key), i)
 		text, isText := one.(string)
 		if !isText {
-			s.r.fault(fmt.Sprintf("%s[%d]", s.at(key), i), "must be text, not %s", describe(one))
+			s.r.fault(path, "must be text, not %s", describe(one))
 		}
+		s.checkText(path, text)
 		out[i] = text
 	}
 	return out
@@ -131,9 +148,13 @@ func (s section) integer(key string, byDefault, least, most int64) int64 {
 		}
 		return byDefault
 	}
-	n, err := strconv.ParseInt(fmt.Sprint(v), 10, 64)
-	if _, isText := v.(string); err != nil || isText || n < least || n > most {
+	if !isNumber(v) {
 		s.fault(key, "must be a whole number from %d to %d, not %s", least, most, describe(v))
+		return least
+	}
+	n, err := strconv.ParseInt(fmt.Sprint(v), 10, 64)
+	if err != nil || n < least || n > most {
+		s.fault(key, "must be a whole number from %d to %d, not %v", least, most, v)
 		return least
 	}
 	return n
@@ -151,7 +172,7 @@ func (s section) flag(key string, byDefault bool) bool {
 	return is
 }
 
-func (s section) duration(key string, byDefault time.Duration) time.Duration {
+func (s section) duration(key string, byDefault, most time.Duration) time.Duration {
 	v, ok := s.get(key)
 	if !ok {
 		return byDefault
@@ -162,8 +183,13 @@ func (s section) duration(key string, byDefault time.Duration) time.Duration {
 		return byDefault
 	}
 	d, err := park.ParseDuration(text)
-	if err != nil {
-		s.fault(key, "%v", err)
+	switch {
+	case err != nil:
+		s.fault(key, "must be a duration that is not negative and carries a unit, such as \"30s\", \"10m\" or \"7d\"")
+		return byDefault
+	case time.Duration(d) > most:
+		s.fault(key, "must be at most %s, not %s", most, d)
+		return byDefault
 	}
 	return time.Duration(d)
 }
@@ -181,8 +207,22 @@ func oneOf[T ~string](s section, key string, words []T, byDefault T) T {
 		}
 		names[i] = string(w)
 	}
-	s.fault(key, "must be one of %s, not %s", strings.Join(names, ", "), describe(v))
+	what := describe(v)
+	if plainWord(text) {
+		what = strconv.Quote(text)
+	}
+	s.fault(key, "must be one of %s, not %s", strings.Join(names, ", "), what)
 	return ""
+}
+
+// plainWord reports whether text is a short word such as the name of a backend or of a kind, and no secret.
+func plainWord(text string) bool {
+	for _, c := range text {
+		if c != '_' && c != '-' && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return text != "" && len(text) < minToken
 }
 
 // finish names the keys that nothing read.
@@ -195,22 +235,14 @@ func (s section) finish() {
 			s.fault(key, "is not known; did you mean %s?", near)
 			continue
 		}
-		s.fault(key, "is not known; there are %s", strings.Join(sortedSet(s.known), ", "))
+		s.fault(key, "is not known; there are %s", strings.Join(sortedKeys(s.known), ", "))
 	}
-}
-
-func sortedSet(set map[string]bool) []string {
-	m := make(map[string]any, len(set))
-	for k := range set {
-		m[k] = nil
-	}
-	return sortedKeys(m)
 }
 
 // nearest returns the known key that key is a misspelling of, if it looks like one.
 func (s section) nearest(key string) string {
 	best, least := "", 3
-	for _, known := range sortedSet(s.known) {
+	for _, known := range sortedKeys(s.known) {
 		if d := distance(strings.ToLower(key), known); d < least {
 			best, least = known, d
 		}
@@ -239,17 +271,31 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// describe says what stands in the file, without giving away much of it.
+// describe says what kind of thing stands in the file, and not which: it may be a secret in the wrong place.
 func describe(v any) string {
-	switch v := v.(type) {
+	switch v.(type) {
 	case nil:
 		return "null"
 	case string:
-		return strconv.Quote(park.Cut(v, 60))
+		return "text"
+	case bool:
+		return "true or false"
 	case map[string]any:
 		return "an object"
 	case []any:
 		return "a list"
 	}
-	return fmt.Sprint(v)
+	if isNumber(v) {
+		return "a number"
+	}
+	return "a date or time"
+}
+
+// isNumber reports whether v is a number of any of the formats.
+func isNumber(v any) bool {
+	switch v.(type) {
+	case json.Number, int, int64, uint64, float64:
+		return true
+	}
+	return false
 }

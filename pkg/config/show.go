@@ -3,37 +3,36 @@ package config
 import (
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"regexp"
 	"strings"
 	"time"
 )
 
-const masked = "***"
-
 // list returns every setting with its origin.
-func (c *Config) list(s section, from map[string]string) []Setting {
+func (c *Config) list(s section) []Setting {
 	var all []Setting
 	add := func(path string, value any, in bool) {
 		origin := "default"
 		if in {
 			origin = "file"
 		}
-		if special := from[path]; special != "" {
+		if special := c.from[path]; special != "" {
 			origin = special
 		}
 		all = append(all, Setting{Path: path, Value: show(value), From: origin})
 	}
-	add("listen", orOff(c.Listen), false)
-	add("socket", orOff(c.Socket), false)
-	add("audit", c.Audit, s.has("audit"))
-	add("backends.file.path", c.File.Path, false)
-	add("backends.postgres.dsn", redact(c.Postgres.DSN), false)
-	add("backends.postgres.notify", c.Postgres.Notify, !c.Postgres.Notify)
-	add("node_ttl", c.NodeTTL, s.has("node_ttl"))
-	add("retention", c.Retention, s.has("retention"))
-	add("drain_timeout", c.DrainTimeout, s.has("drain_timeout"))
-	add("allowed_hosts", c.AllowedHosts, s.has("allowed_hosts"))
+	top := func(path string, value any) { add(path, value, stands(s.tree, path)) }
+	top("listen", orOff(c.Listen))
+	top("socket", orOff(c.Socket))
+	top("audit", c.Audit)
+	top("backends.file.path", c.File.Path)
+	top("backends.postgres.dsn", "")
+	all[len(all)-1].dsn = c.Postgres.DSN
+	top("backends.postgres.notify", c.Postgres.Notify)
+	top("node_ttl", c.NodeTTL)
+	top("retention", c.Retention)
+	top("drain_timeout", c.DrainTimeout)
+	top("allowed_hosts", c.AllowedHosts)
 	for i, t := range c.Tokens {
 		add(fmt.Sprintf("tokens[%d]", i), strings.Join(strings.Fields(t.Name+" "+t.Tenant+" "+string(t.Role)+" "+masked), " "), true)
 	}
@@ -41,11 +40,24 @@ func (c *Config) list(s section, from map[string]string) []Setting {
 	for _, p := range c.Pools {
 		tree, _ := pools[p.Name].(map[string]any)
 		p.list(func(key string, value any) {
-			_, in := tree[strings.Split(key, ".")[0]]
-			add("pools."+p.Name+"."+key, value, in)
+			add("pools."+p.Name+"."+key, value, stands(tree, key))
 		})
 	}
 	return all
+}
+
+// stands reports whether there is something at a path. What a short form says, such as a mailbox that is only the name of
+// a backend, stands there too.
+func stands(tree map[string]any, path string) bool {
+	key, rest, more := strings.Cut(path, ".")
+	v, ok := tree[key]
+	if below, object := v.(map[string]any); object && more {
+		if _, alias := below["type"]; alias && path == "mailbox.storage" {
+			return true
+		}
+		return stands(below, rest)
+	}
+	return ok
 }
 
 func (p *Pool) list(add func(key string, value any)) {
@@ -56,7 +68,7 @@ func (p *Pool) list(add func(key string, value any)) {
 	add("queue", p.Queue)
 	add("mailbox.storage", p.Mailbox.Storage)
 	if n := p.Mailbox.Notifier; n != nil {
-		add("mailbox.notifier.base_url", n.BaseURL)
+		add("mailbox.notifier.base_url", maskURL(n.BaseURL, nil))
 		add("mailbox.notifier.auth_header", mask(n.AuthHeader))
 		add("mailbox.notifier.secret", mask(n.Secret))
 	}
@@ -66,19 +78,22 @@ func (p *Pool) list(add func(key string, value any)) {
 	add("executor.type", p.Executor.Type)
 	switch p.Executor.Type {
 	case ExecutorExec:
-		add("executor.command", p.Executor.Command)
+		add("executor.command", maskCommand(p.Executor.Command))
 		add("executor.work_dir", p.Executor.WorkDir)
-		add("executor.env", p.Executor.Env)
+		add("executor.env", maskEnv(p.Executor.Env))
 		add("executor.kill_grace", p.Executor.KillGrace)
 		add("executor.max_log_bytes", p.Executor.MaxLogBytes)
 	case ExecutorHTTP:
-		add("executor.url", p.Executor.URL)
-		for name := range p.Executor.Headers {
+		add("executor.url", maskURL(p.Executor.URL, plainSegment()))
+		for _, name := range sortedKeys(p.Executor.Headers) {
 			add("executor.headers."+name, masked)
 		}
 	case ExecutorSimulate, ExecutorWorker:
 	}
 }
+
+// plainSegment matches the parts of an API's paths, such as v1 and completions.
+func plainSegment() *regexp.Regexp { return regexp.MustCompile(`^([a-z_-]{1,20}|v[0-9]{1,2})?$`) }
 
 func show(v any) string {
 	switch v := v.(type) {
@@ -99,22 +114,4 @@ func orOff(s string) string {
 		return Off
 	}
 	return s
-}
-
-func mask(secret string) string {
-	if secret == "" {
-		return ""
-	}
-	return masked
-}
-
-// redact takes the password out of a DSN or URL, in either form that Postgres knows.
-func redact(dsn string) string {
-	if u, err := url.Parse(dsn); err == nil && u.User != nil {
-		if _, has := u.User.Password(); has {
-			u.User = url.UserPassword(u.User.Username(), masked)
-			return strings.Replace(u.String(), url.QueryEscape(masked), masked, 1)
-		}
-	}
-	return regexp.MustCompile(`(?i)(password\s*=\s*)('[^']*'|\S+)`).ReplaceAllString(dsn, "${1}"+masked)
 }

@@ -8,23 +8,54 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2"
 	"go.yaml.in/yaml/v3"
 )
 
-const maxFile = 16 << 20
+const (
+	// maxFile is far more than thousands of pools take.
+	maxFile = 4 << 20
+	// maxNesting is how deep a file may nest: no setting lies deeper than ten.
+	maxNesting = 100
+)
 
 // readTree reads a file as it stands: viper would fold the case of its keys, and pools and headers have names
 // that must keep theirs.
 func readTree(path string) (map[string]any, error) {
-	f, err := os.Open(path)
+	b, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) // the mark that some editors put before UTF-8
+	if !utf8.Valid(b) {
+		return nil, fmt.Errorf("is not UTF-8: line %d", 1+bytes.Count(b[:firstInvalid(b)], []byte("\n")))
+	}
+	if err := checkNesting(b); err != nil {
+		return nil, err
+	}
+	return parse(strings.ToLower(filepath.Ext(path)), b)
+}
+
+// readFile reads a regular file. Anything else is not even waited for: a pipe may have nobody at its other end.
+func readFile(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("must be a regular file")
+	}
 	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return nil, err
@@ -32,7 +63,43 @@ func readTree(path string) (map[string]any, error) {
 	if len(b) > maxFile {
 		return nil, fmt.Errorf("has more than %d bytes", maxFile)
 	}
-	return parse(strings.ToLower(filepath.Ext(path)), b)
+	return b, nil
+}
+
+func firstInvalid(b []byte) int {
+	i := 0
+	for i < len(b) {
+		r, n := utf8.DecodeRune(b[i:])
+		if r == utf8.RuneError && n == 1 {
+			break
+		}
+		i += n
+	}
+	return i
+}
+
+// checkNesting refuses a file whose brackets nest deeper than any setting. The parsers call themselves for each level, and
+// not all of them have a bound. Brackets in texts count too: no honest text has a hundred that are never closed.
+func checkNesting(b []byte) error {
+	depth := 0
+	for i, c := range b {
+		switch c {
+		case '[', '{':
+			depth++
+		case ']', '}':
+			depth = max(0, depth-1)
+		}
+		if depth > maxNesting {
+			return fmt.Errorf("nests deeper than %d: line %d", maxNesting, 1+bytes.Count(b[:i], []byte("\n")))
+		}
+	}
+	return nil
+}
+
+// withoutValues takes out of a parser's message what it repeats of the file, which may be a secret.
+func withoutValues(err error) string {
+	text := regexp.MustCompile("(?s)`.*`|'.*'|\".*\"").ReplaceAllString(err.Error(), "…")
+	return regexp.MustCompile(`^(yaml|toml): `).ReplaceAllString(text, "")
 }
 
 // parse reads a file by the ending of its name; without one that it knows, as JSON.
@@ -47,11 +114,23 @@ func parse(ext string, b []byte) (map[string]any, error) {
 }
 
 func yamlTree(b []byte) (map[string]any, error) {
-	tree := map[string]any{}
-	if err := yaml.Unmarshal(b, &tree); err != nil {
-		return nil, fmt.Errorf("is not YAML: %w", err)
+	// Into a map at once, the parser would say what it found instead of one.
+	var v any
+	if err := yaml.Unmarshal(b, &v); err != nil {
+		return nil, fmt.Errorf("is not YAML: %s", withoutValues(err))
 	}
-	return plainTree(tree)
+	if v == nil {
+		return map[string]any{}, nil
+	}
+	v, err := plain(v)
+	if err != nil {
+		return nil, err
+	}
+	tree, ok := v.(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("must be an object, not %s", describe(v))
+	}
+	return tree, nil
 }
 
 func tomlTree(b []byte) (map[string]any, error) {
@@ -59,9 +138,9 @@ func tomlTree(b []byte) (map[string]any, error) {
 	if err := toml.Unmarshal(b, &tree); err != nil {
 		if at, ok := errors.AsType[*toml.DecodeError](err); ok {
 			row, column := at.Position()
-			return nil, fmt.Errorf("is not TOML: line %d, column %d: %w", row, column, err)
+			return nil, fmt.Errorf("is not TOML: line %d, column %d: %s", row, column, withoutValues(err))
 		}
-		return nil, fmt.Errorf("is not TOML: %w", err)
+		return nil, fmt.Errorf("is not TOML: %s", withoutValues(err))
 	}
 	return plainTree(tree)
 }
@@ -90,7 +169,7 @@ func plain(v any) (any, error) {
 		for k, one := range v {
 			name, ok := k.(string)
 			if !ok {
-				return nil, fmt.Errorf("has a key that is not text: %v; put it in quotes", k)
+				return nil, fmt.Errorf("has a key that is %s and not text; put it in quotes", describe(k))
 			}
 			if out[name], err = plain(one); err != nil {
 				return nil, err

@@ -84,7 +84,7 @@ func (w *crew) executor(p *engine.Pool, c config.Executor, fence time.Duration) 
 	case config.ExecutorExec:
 		var e *command.Executor
 		e, err = command.New(command.Config{
-			Dir: w.dir, Command: c.Command, WorkDir: c.WorkDir, Env: c.Env, KillGrace: c.KillGrace, Fence: fence,
+			Dir: w.dir, Command: c.Command, WorkDir: c.WorkDir, Env: c.Env, KillGrace: orNone(c.KillGrace), Fence: fence,
 			MaxLogBytes: c.MaxLogBytes, Log: w.log,
 		})
 		if err == nil {
@@ -99,6 +99,9 @@ func (w *crew) executor(p *engine.Pool, c config.Executor, fence time.Duration) 
 	}
 	return err
 }
+
+// orNone has an executor take no time for what it is: to it, 0 is a time that was not given.
+func orNone(d time.Duration) time.Duration { return max(d, time.Nanosecond) }
 
 // settle waits until nothing is left of the commands of an earlier daemon: only then may others have their units.
 func (w *crew) settle(ctx context.Context, log *slog.Logger) error {

@@ -39,6 +39,9 @@ func Run(ctx context.Context, c *config.Config, o Options) (err error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if err := Check(c); err != nil {
+		return err
+	}
 	// Beyond the end of ctx, so that the drain is served like any other time.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()

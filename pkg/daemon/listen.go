@@ -89,11 +89,19 @@ const (
 	temporarySocket = len("/.s4294967295/s")
 )
 
+// checkSocket refuses a path where no socket can be.
+func checkSocket(path string) error {
+	if long := max(len(path), len(filepath.Dir(path))+temporarySocket) - maxSocketPath; long > 0 {
+		return fmt.Errorf("the path of the socket is %d characters too long: choose another with --socket PATH (or none: --socket off): %s", long, path)
+	}
+	return nil
+}
+
 // listenUnix makes the socket in a folder that nobody else can enter and moves it to its place once its mode
 // is right, so that there is no instant at which others could connect.
 func (l *listeners) listenUnix(ctx context.Context, path string) error {
-	if long := max(len(path), len(filepath.Dir(path))+temporarySocket); long > maxSocketPath {
-		return fmt.Errorf("listen: the path of the socket is %d characters too long: choose another with --socket PATH (or none: --socket off): %s", long-maxSocketPath, path)
+	if err := checkSocket(path); err != nil {
+		return fmt.Errorf("listen: %w", err)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("make the folder of the socket: %w", err)

@@ -41,7 +41,7 @@ func openStore(ctx context.Context, b park.Backend, c *config.Config, log *slog.
 	case park.Postgres:
 		s, err := postgres.Open(postgres.Config{DSN: c.DSN(b), Log: log})
 		if err != nil {
-			return nil, config.Faults{{Path: "backends.postgres.dsn", Problem: err.Error()}}
+			return nil, config.Faults{{Path: c.DSNPlace(b), Problem: err.Error()}}
 		}
 		return s, awaitPostgres(ctx, s, log)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -102,19 +103,33 @@ func (d *Duration) UnmarshalText(b []byte) (err error) {
 	return err
 }
 
-// ParseDuration reads a duration that is not negative and carries a unit; "7d" means seven times 24 hours.
+// MaxDuration bounds what clients and configurations may say: far from where a sum of two of them, or of one and an
+// instant, would wrap.
+const MaxDuration = 36500 * 24 * time.Hour
+
+// ParseDuration reads a duration that is not negative, not longer than [MaxDuration], and carries a unit; "7d" means seven
+// times 24 hours.
 func ParseDuration(s string) (Duration, error) {
 	v, err := time.ParseDuration(s)
-	if err != nil {
-		if n, ok := strings.CutSuffix(s, "d"); ok {
-			if days, err := strconv.ParseFloat(n, 64); err == nil && days >= 0 && days < 36500 {
-				return Duration(days * 24 * float64(time.Hour)), nil
-			}
-		}
-		return 0, fmt.Errorf("must be a duration with a unit, such as 30s, 10m, 1h30m or 7d, not %q", cut(s))
+	if n, ok := strings.CutSuffix(s, "d"); ok && err != nil {
+		v, err = parseDays(n)
 	}
-	if v < 0 {
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("must be a duration with a unit, such as 30s, 10m, 1h30m or 7d, and at most 36500d, not %q", cut(s))
+	case v < 0:
 		return 0, fmt.Errorf("must not be negative, but is %q", cut(s))
+	case v > MaxDuration:
+		return 0, fmt.Errorf("must be at most 36500d, not %q", cut(s))
 	}
 	return Duration(v), nil
+}
+
+// parseDays reads a number of days. A number so large that it cannot be held is an error.
+func parseDays(s string) (time.Duration, error) {
+	days, err := strconv.ParseFloat(s, 64)
+	if limit := float64(2 * MaxDuration / (24 * time.Hour)); err != nil || math.IsNaN(days) || days > limit || days < -limit {
+		return 0, errors.New("is no number of days")
+	}
+	return time.Duration(days * 24 * float64(time.Hour)), nil
 }

@@ -203,6 +203,18 @@ func TestSurroundings(t *testing.T) {
 	}
 }
 
+// TestLibraries: where the libraries of a card are, the operator may say.
+func TestLibraries(t *testing.T) {
+	d := open(t, Config{Env: []string{"LD_LIBRARY_PATH=/opt/card"}})
+	if _, r := d.run(t.Context(), shell("echo $LD_LIBRARY_PATH")); r.Stdout != "/opt/card\n" {
+		t.Errorf("%q", r.Stdout)
+	}
+	i, err := CheckEnv([]string{"A=b", "GIT_DIR=4711"})
+	if i != 1 || err == nil || strings.Contains(err.Error(), "4711") {
+		t.Errorf("entry %d: %v", i, err)
+	}
+}
+
 // TestOwnProgram: without being told how, the running program starts itself.
 func TestOwnProgram(t *testing.T) {
 	x, err := New(Config{Dir: t.TempDir()})

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -30,12 +31,30 @@ func passed(name string) bool {
 // refused reports whether a variable must not be given to commands: those that make another program of the one
 // that was named, and parkd's own, which may hold secrets.
 func refused(name string) bool {
+	if name == "LD_LIBRARY_PATH" {
+		return false // where the libraries of a card are; it is the operator who says so
+	}
 	for _, prefix := range []string{"LD_", "DYLD_", "GIT_", "PARKD_"} {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}
 	}
 	return name == "BASH_ENV" || name == "ENV"
+}
+
+// CheckEnv returns an error where entry i, from 0, of the further variables of commands is not one that they may be given,
+// else -1. The error does not repeat the variable's value.
+func CheckEnv(extra []string) (i int, err error) {
+	for i, e := range extra {
+		name, _, _ := strings.Cut(e, "=")
+		switch {
+		case name == "" || strings.ContainsRune(e, 0):
+			return i, errors.New("must be NAME or NAME=VALUE")
+		case refused(name):
+			return i, fmt.Errorf("%s must not be given to commands", name)
+		}
+	}
+	return -1, nil
 }
 
 // allowed returns what of the daemon's environment a command gets, and extra, in order of name.
@@ -51,14 +70,12 @@ func allowed(environ, extra []string) ([]string, error) {
 			env[name] = value
 		}
 	}
+	if i, err := CheckEnv(extra); err != nil {
+		return nil, fmt.Errorf("env: entry %d: %w", i+1, err)
+	}
 	for _, e := range extra {
 		name, value, set := strings.Cut(e, "=")
-		switch {
-		case name == "" || strings.ContainsAny(e, "\x00"):
-			return nil, fmt.Errorf("env: %q must be NAME or NAME=VALUE", e)
-		case refused(name):
-			return nil, fmt.Errorf("env: %s must not be given to commands", name)
-		case !set:
+		if !set {
 			if value, set = own[name]; !set {
 				continue
 			}

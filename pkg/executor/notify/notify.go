@@ -30,7 +30,7 @@ import (
 type Config struct {
 	BaseURL    string
 	AuthHeader string // value of the header Authorization; "" for none
-	// Secret signs each request: any text, or whsec_ and base64. "" for no signature.
+	// Secret signs each request: any text, or whsec_ and base64, of at least [MinSecret] bytes. "" for no signature.
 	Secret string
 	// Timeout bounds one request. Default 10s.
 	Timeout time.Duration
@@ -38,6 +38,9 @@ type Config struct {
 }
 
 const defaultTimeout = 10 * time.Second
+
+// MinSecret is how many bytes a secret has at least, after decoding: one that can be guessed signs nothing.
+const MinSecret = 24
 
 // Notifier sends messages.
 type Notifier struct {
@@ -51,7 +54,7 @@ func New(c Config) (*Notifier, error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, errors.New("base_url must be an address such as https://example.org/hooks")
 	}
-	if _, err := key(c.Secret); err != nil {
+	if err := CheckSecret(c.Secret); err != nil {
 		return nil, err
 	}
 	if c.Timeout == 0 {
@@ -136,6 +139,18 @@ func sign(secret, id, at string, body []byte) string {
 	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
+// CheckSecret returns an error where a secret cannot sign. "" can, for no signature.
+func CheckSecret(secret string) error {
+	if secret == "" {
+		return nil
+	}
+	k, err := key(secret)
+	if err == nil && len(k) < MinSecret {
+		err = fmt.Errorf("a secret must have at least %d bytes; base64 counts as what it stands for", MinSecret)
+	}
+	return err
+}
+
 func key(secret string) ([]byte, error) {
 	encoded, ok := strings.CutPrefix(secret, "whsec_")
 	if !ok {
@@ -151,7 +166,10 @@ func key(secret string) ([]byte, error) {
 // Verify returns an error unless a request was signed with secret, and that no longer ago than tolerance. It is
 // for receivers; one that was notified twice finds the same webhook-id.
 func Verify(secret string, h http.Header, body []byte, now time.Time, tolerance time.Duration) error {
-	if _, err := key(secret); err != nil {
+	if secret == "" {
+		return errors.New("a secret is needed to check a signature")
+	}
+	if err := CheckSecret(secret); err != nil {
 		return err
 	}
 	at := h.Get(headerTimestamp)

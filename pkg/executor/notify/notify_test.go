@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/parkd-dev/parkd/pkg/park"
 )
+
+const secret = "s3cret, and long enough to be one"
 
 var noon = time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
 
@@ -40,7 +43,7 @@ func receive(t *testing.T, c Config, status int) (h http.Header, body []byte, er
 }
 
 func TestNotify(t *testing.T) {
-	h, body, err := receive(t, Config{AuthHeader: "Bearer k", Secret: "s3cret"}, http.StatusAccepted)
+	h, body, err := receive(t, Config{AuthHeader: "Bearer k", Secret: secret}, http.StatusAccepted)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,13 +57,13 @@ func TestNotify(t *testing.T) {
 	if h.Get("Authorization") != "Bearer k" || h.Get(headerID) != "gpu/t-1/2" || h.Get("Content-Type") != "application/json" {
 		t.Errorf("%v", h)
 	}
-	if err := Verify("s3cret", h, body, noon.Add(time.Minute), 5*time.Minute); err != nil {
+	if err := Verify(secret, h, body, noon.Add(time.Minute), 5*time.Minute); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestVerifyRefuses(t *testing.T) {
-	h, body, err := receive(t, Config{Secret: "s3cret"}, http.StatusOK)
+	h, body, err := receive(t, Config{Secret: secret}, http.StatusOK)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,21 +73,23 @@ func TestVerifyRefuses(t *testing.T) {
 		return c
 	}
 	for name, err := range map[string]error{
-		"another secret": Verify("other", h, body, noon, time.Minute),
-		"another body":   Verify("s3cret", h, append(body, ' '), noon, time.Minute),
-		"another id":     Verify("s3cret", with(headerID, "gpu/t-2/2"), body, noon, time.Minute),
-		"another time":   Verify("s3cret", with(headerTimestamp, "1764590401"), body, time.Unix(1764590401, 0), time.Minute),
-		"no time":        Verify("s3cret", with(headerTimestamp, ""), body, noon, time.Minute),
-		"no signature":   Verify("s3cret", with(headerSignature, ""), body, noon, time.Minute),
-		"too old":        Verify("s3cret", h, body, noon.Add(2*time.Minute), time.Minute),
-		"from later":     Verify("s3cret", h, body, noon.Add(-2*time.Minute), time.Minute),
+		"another secret": Verify(strings.Repeat("other", 5), h, body, noon, time.Minute),
+		"another body":   Verify(secret, h, append(body, ' '), noon, time.Minute),
+		"another id":     Verify(secret, with(headerID, "gpu/t-2/2"), body, noon, time.Minute),
+		"another time":   Verify(secret, with(headerTimestamp, "1764590401"), body, time.Unix(1764590401, 0), time.Minute),
+		"no time":        Verify(secret, with(headerTimestamp, ""), body, noon, time.Minute),
+		"no signature":   Verify(secret, with(headerSignature, ""), body, noon, time.Minute),
+		"too old":        Verify(secret, h, body, noon.Add(2*time.Minute), time.Minute),
+		"from later":     Verify(secret, h, body, noon.Add(-2*time.Minute), time.Minute),
+		"no secret":      Verify("", h, body, noon, time.Minute),
+		"an empty key":   Verify("whsec_", h, body, noon, time.Minute),
 		"a bad secret":   Verify("whsec_?", h, body, noon, time.Minute),
 	} {
 		if err == nil {
 			t.Errorf("%s passes", name)
 		}
 	}
-	if err := Verify("s3cret", with(headerSignature, "v1,AAAA "+h.Get(headerSignature)), body, noon, time.Minute); err != nil {
+	if err := Verify(secret, with(headerSignature, "v1,AAAA "+h.Get(headerSignature)), body, noon, time.Minute); err != nil {
 		t.Errorf("one of several signatures: %v", err)
 	}
 }
@@ -113,9 +118,22 @@ func TestNotDelivered(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	for _, c := range []Config{{}, {BaseURL: "ftp://x"}, {BaseURL: "http://"}, {BaseURL: "http://x", Secret: "whsec_*"}} {
-		if _, err := New(c); err == nil {
-			t.Errorf("%+v is taken", c)
+	for _, c := range []Config{
+		{},
+		{BaseURL: "ftp://x"},
+		{BaseURL: "http://"},
+		{BaseURL: "http://x", Secret: "whsec_*"},
+		{BaseURL: "http://x", Secret: "whsec_"},
+		{BaseURL: "http://x", Secret: "whsec_" + base64.StdEncoding.EncodeToString(make([]byte, MinSecret-1))},
+		{BaseURL: "http://x", Secret: strings.Repeat("x", MinSecret-1)},
+	} {
+		if _, err := New(c); err == nil || c.Secret != "" && strings.Contains(err.Error(), c.Secret) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	for _, enough := range []string{strings.Repeat("x", MinSecret), "whsec_" + base64.StdEncoding.EncodeToString(make([]byte, MinSecret))} {
+		if _, err := New(Config{BaseURL: "http://x", Secret: enough}); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"runtime"
 	"strconv"
@@ -31,7 +30,7 @@ const (
 func parse(dsn string) (*pgxpool.Config, error) {
 	cfg, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
-		return nil, fmt.Errorf("the DSN of the postgres backend: %w", err)
+		return nil, dsnError(err)
 	}
 	cc := cfg.ConnConfig
 	if cc.ConnectTimeout == 0 {

@@ -1,0 +1,81 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/parkd-dev/parkd/pkg/config"
+	"github.com/parkd-dev/parkd/pkg/executor/command"
+	"github.com/parkd-dev/parkd/pkg/executor/httpcall"
+	"github.com/parkd-dev/parkd/pkg/executor/notify"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store/postgres"
+)
+
+// Check makes the checks that the parts of a daemon make when they are opened, without opening any: what is wrong is
+// returned as [config.Faults], each with its place. What depends on the moment, such as a port that is taken, is not among
+// them.
+func Check(c *config.Config) error {
+	var faults config.Faults
+	fault := func(path string, err error) {
+		if err != nil {
+			faults = append(faults, config.Fault{Path: path, Problem: err.Error()})
+		}
+	}
+	if c.Socket != "" {
+		fault(c.Place("socket"), checkSocket(c.Socket))
+	}
+	for _, b := range c.Backends() {
+		switch b.Kind() {
+		case park.File:
+			fault(c.Place("backends.file.path"), checkDatabase(c.File.Path))
+		case park.Postgres:
+			fault(c.DSNPlace(b), postgres.CheckDSN(c.DSN(b)))
+		case park.InMemory:
+		}
+	}
+	for _, p := range c.Pools {
+		checkPool(p, func(key string, err error) { fault("pools."+p.Name+"."+key, err) })
+	}
+	if len(faults) > 0 {
+		return faults
+	}
+	return nil
+}
+
+// DescribeDSN shows where a DSN leads, and masks what may be a secret.
+func DescribeDSN(dsn string) string { return postgres.DescribeDSN(dsn) }
+
+// checkDatabase refuses a path where no SQLite file can be.
+func checkDatabase(path string) error {
+	if path == "" || strings.ContainsRune(path, 0) {
+		return fmt.Errorf("must be the path of a file, not %q", path)
+	}
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is there and is no regular file", path)
+	}
+	if info, err = os.Stat(filepath.Dir(path)); err == nil && !info.IsDir() {
+		return fmt.Errorf("%s is there and is no folder", filepath.Dir(path))
+	}
+	return nil
+}
+
+func checkPool(p config.Pool, fault func(key string, err error)) {
+	if n := p.Mailbox.Notifier; n != nil {
+		fault("mailbox.notifier.secret", notify.CheckSecret(n.Secret))
+		_, err := notify.New(notify.Config{BaseURL: n.BaseURL})
+		fault("mailbox.notifier.base_url", err)
+	}
+	switch x := p.Executor; x.Type {
+	case config.ExecutorExec:
+		i, err := command.CheckEnv(x.Env)
+		fault(fmt.Sprintf("executor.env[%d]", i), err)
+	case config.ExecutorHTTP:
+		_, err := httpcall.New(httpcall.Config{URL: x.URL, Headers: x.Headers})
+		fault("executor.url", err)
+	case config.ExecutorSimulate, config.ExecutorWorker:
+	}
+}

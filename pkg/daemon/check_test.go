@@ -1,0 +1,60 @@
+package daemon
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/parkd-dev/parkd/pkg/config"
+)
+
+func loaded(t *testing.T, text string) *config.Config {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "c.json")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	home := t.TempDir()
+	c, err := config.Load(config.Options{File: path, Env: func(name string) string {
+		if name == "HOME" {
+			return home
+		}
+		return ""
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestCheckSeesWhatTheParts see: what would stop a daemon at its start is found before anything is opened, with its place,
+// and without what may be a secret.
+func TestCheckSeesWhatThePartsSee(t *testing.T) {
+	pool := func(body string) string {
+		return `"pools":{"a":{"max_units":1,"max_queue_depth":1,"default_timeout_secs":1,` + body + `}}`
+	}
+	dir := t.TempDir()
+	for place, text := range map[string]string{
+		"socket":                          `"socket":"/` + strings.Repeat("x", 120) + `"`,
+		"backends.file.path":              `"backends":{"file":{"path":"` + dir + `"}}`,
+		"backends.postgres.dsn":           `"audit":"postgres","backends":{"postgres":{"dsn":"postgres://u:hunter2@h:port/d"}}`,
+		"pools.a.queue.dsn":               pool(`"queue":{"type":"postgres","dsn":"host=h port=hunter2"}`) + `,"audit":"file"`,
+		"pools.a.mailbox.dsn":             pool(`"mailbox":{"storage":"postgres","dsn":"hunter2"}`) + `,"audit":"file"`,
+		"pools.a.executor.env[1]":         pool(`"executor":{"env":["LD_LIBRARY_PATH=/opt","LD_PRELOAD=hunter2"]}`),
+		"pools.a.executor.env[0]":         pool(`"executor":{"env":["GIT_DIR=hunter2"]}`),
+		"pools.a.mailbox.notifier.secret": pool(`"mailbox":{"notifier":{"base_url":"http://h","secret":"whsec_"}}`),
+	} {
+		c := loaded(t, "{"+text+"}")
+		for name, err := range map[string]error{"check": Check(c), "run": Run(t.Context(), c, Options{})} {
+			faults, _ := errors.AsType[config.Faults](err)
+			if len(faults) != 1 || faults[0].Path != place || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%s of %s: %v", name, place, err)
+			}
+		}
+	}
+	if err := Check(loaded(t, "{"+pool(`"executor":{"env":["LD_LIBRARY_PATH=/opt"]}`)+"}")); err != nil {
+		t.Errorf("libraries of the operator's own: %v", err)
+	}
+}

@@ -1,0 +1,110 @@
+package postgres
+
+import (
+	"errors"
+	"io/fs"
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// What may be said of a DSN. Passwords stand in it in more places than one, and what is wrong with it may be that a part
+// of one was taken for something else. So nothing of it is ever repeated but what the parser took for harmless.
+
+// CheckDSN returns an error where dsn is not one that [Open] takes. The error repeats nothing of it.
+func CheckDSN(dsn string) error {
+	_, err := parse(dsn)
+	return err
+}
+
+const masked = "***"
+
+// DescribeDSN returns where a DSN leads: hosts, ports, database, user, and the names of parameters whose values are masked.
+// One that cannot be read is masked as a whole.
+func DescribeDSN(dsn string) string {
+	cfg, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return masked
+	}
+	cc := cfg.ConnConfig
+	text := "postgres://"
+	if cc.User != "" {
+		text += url.User(cc.User).String()
+		if cc.Password != "" {
+			text += ":" + masked
+		}
+		text += "@"
+	}
+	text += strings.Join(hostsOf(&cc.Config), ",") + "/" + url.PathEscape(cc.Database)
+	for i, name := range slices.Sorted(maps.Keys(cc.RuntimeParams)) {
+		value := masked
+		if name == "application_name" || name == "search_path" {
+			value = url.QueryEscape(cc.RuntimeParams[name])
+		}
+		text += []string{"?", "&"}[min(i, 1)] + url.QueryEscape(name) + "=" + value
+	}
+	return text
+}
+
+const defaultPort = 5432
+
+// hostsOf lists the hosts in the order in which they are tried, each once: a host stands there twice where it is tried with
+// TLS and without.
+func hostsOf(c *pgconn.Config) []string {
+	all := []string{hostPort(c.Host, c.Port)}
+	for _, f := range c.Fallbacks {
+		if at := hostPort(f.Host, f.Port); !slices.Contains(all, at) {
+			all = append(all, at)
+		}
+	}
+	return all
+}
+
+func hostPort(host string, port uint16) string {
+	if strings.HasPrefix(host, "/") {
+		host = url.PathEscape(host)
+	}
+	switch {
+	case port == defaultPort && strings.Contains(host, ":"):
+		return "[" + host + "]"
+	case port == defaultPort:
+		return host
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(port)))
+}
+
+// complaints lists what the parser says of a DSN in words of its own.
+func complaints() []string {
+	return []string{
+		"failed to parse as URL", "failed to parse as keyword/value", "invalid port", "could not match", "sslmode is invalid",
+		`both "sslcert" and "sslkey" are required`, "unable to add CA to cert pool", "failed to decode sslkey",
+		"unable to find sslpassword", "failed to configure TLS", "failed to read service", "invalid connect_timeout",
+		"invalid sslcertmode", "unknown target_session_attrs value", "unknown channel_binding value", "invalid require_auth",
+		"min_protocol_version", "max_protocol_version", "pool_max_conns", "pool_min_conns", "pool_min_idle_conns",
+		"pool_max_conn_lifetime", "pool_max_conn_idle_time", "pool_health_check_period", "pool_ping_timeout",
+		"statement_cache_capacity", "description_cache_capacity", "invalid default_query_exec_mode",
+	}
+}
+
+// dsnError says what is wrong with a DSN.
+func dsnError(err error) error {
+	why := "it cannot be read"
+	if file, ok := errors.AsType[*fs.PathError](err); ok {
+		why = file.Error()
+	} else {
+		for _, known := range complaints() {
+			if strings.Contains(err.Error(), known) {
+				why = known
+				break
+			}
+		}
+	}
+	return errors.New("must be a DSN such as postgres://user:password@host:5432/database or 'host=h dbname=d', " +
+		"in a URL with %23 for # and so on: " + why)
+}
