@@ -17,7 +17,7 @@ const (
 
 // Pruner forgets what a run wrote; an executor whose logs implement it is asked together with the stores.
 type Pruner interface {
-	PruneLogs(before time.Time) error
+	PruneLogs(ctx context.Context, before time.Time) error
 }
 
 // retain removes what is older than the retention, in small chunks. What is kept for ever has its logs of events looked
@@ -79,7 +79,7 @@ func (e *Engine) pruneLogs(before park.Time) {
 			continue
 		}
 		done[l] = true
-		if err := l.PruneLogs(before.Time); err != nil {
+		if err := l.PruneLogs(e.ctx, before.Time); err != nil && e.ctx.Err() == nil {
 			e.log.Error("logs not pruned", "pool", id, "error", err)
 		}
 	}
