@@ -63,6 +63,7 @@ func (p *pool) try(batch []*request) error {
 		}
 	}
 	p.lot.Hold(p.held())
+	p.resumes()
 	step, results := p.lot.Apply(now, ops, p.demand())
 	if !p.looked && turnedAway(ops, results) {
 		p.lot.Rollback()

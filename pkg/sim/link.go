@@ -199,6 +199,22 @@ func (l *link) LastEvent(ctx context.Context) (string, error) {
 	})
 }
 
+func (l *link) LastRev(ctx context.Context, pool string) (rev int64, at park.Time, err error) {
+	_, err = call(ctx, l, false, func() (struct{}, error) {
+		for _, e := range l.base.events {
+			if e.PoolID == pool && e.Rev >= rev {
+				rev, at = e.Rev, e.At
+			}
+		}
+		return struct{}{}, nil
+	})
+	return rev, at, err
+}
+
+func (l *link) Lift(context.Context, string, park.PoolRow) error {
+	return errors.New("sim: queue and log are put back together")
+}
+
 func (l *link) PruneTasks(context.Context, park.Time, int) (int, error)    { return 0, nil }
 func (l *link) PruneMessages(context.Context, park.Time, int) (int, error) { return 0, nil }
 func (l *link) PruneEvents(context.Context, park.Time, int) (int, error)   { return 0, nil }

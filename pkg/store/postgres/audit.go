@@ -15,6 +15,7 @@ import (
 const (
 	appendEvents = "SELECT pl_relay('{}', $1::pl_event[])"
 	eventFields  = "seq, pl_final(), pool_id, rev, ord, at, action, task_id, tenant, units, attempt, node, detail"
+	lastRev      = "SELECT rev, at FROM pl_audit_events WHERE pool_id = $1 ORDER BY rev DESC, ord DESC LIMIT 1"
 	seqOfEvent   = "SELECT seq FROM pl_audit_events WHERE pool_id = $1 AND rev = $2 AND ord = $3"
 )
 
@@ -54,6 +55,22 @@ func (s *Store) LastEvent(ctx context.Context) (string, error) {
 		return "", nil
 	}
 	return last[0], nil
+}
+
+// LastRev implements [store.Audit].
+func (s *Store) LastRev(ctx context.Context, pool string) (rev int64, at park.Time, err error) {
+	var us int64
+	err = s.do(ctx, func(ctx context.Context) error {
+		err := s.pool.QueryRow(ctx, lastRev, pool).Scan(&rev, &us)
+		if errors.Is(err, pgx.ErrNoRows) {
+			rev, us, err = 0, 0, nil
+		}
+		return err
+	})
+	if err != nil {
+		return 0, park.Time{}, fmt.Errorf("read the last rev of pool %s: %w", pool, err)
+	}
+	return rev, park.FromMicro(us), nil
 }
 
 // Events implements [store.Audit].

@@ -30,6 +30,21 @@ const (
 	readTasks = "SELECT " + allColumns + " FROM pl_queue_jobs WHERE pool_id = $1 AND task_id = ANY ($2)"
 )
 
+const liftPool = "SELECT pl_lift($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+
+// Lift implements [store.Queue].
+func (s *Store) Lift(ctx context.Context, pool string, r park.PoolRow) error {
+	err := s.do(ctx, func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx, liftPool, pool, r.Rev, r.MaxUnits, r.MaxQueueDepth, string(r.State), r.LastAt.Micro(),
+			r.ConfiguredUnits, r.ConfiguredDepth, r.LastStep)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("lift pool %s to rev %d: %w", pool, r.Rev, err)
+	}
+	return nil
+}
+
 // Load implements [store.Queue].
 func (s *Store) Load(ctx context.Context, pool string) (store.Snapshot, error) {
 	return store.Collect(ctx, s, pool)
