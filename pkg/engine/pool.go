@@ -51,6 +51,7 @@ type pool struct {
 	wary    int  // steps for which ids are looked up first, because one may have been taken
 	looked  bool // they were looked up for this step
 	adopted bool
+	unsure  bool             // what other nodes did is known, and may not be durable: see [store.Shared.Secure]
 	rivals  int              // other nodes that wait for their turns, by the last step
 	behind  bool             // other nodes were let go first
 	stepped time.Duration    // how long a step takes to be stored, on average
@@ -159,7 +160,7 @@ func (p *pool) take(l *lot.Lot, row park.PoolRow, as string) error {
 		row = p.firstRow()
 	}
 	l.Merge(row, nil, p.eng.clock.now())
-	p.lot, p.as = l, as
+	p.lot, p.as, p.unsure = l, as, p.node != nil
 	if err := p.lot.Check(); err != nil {
 		_ = p.halt(err)
 	}

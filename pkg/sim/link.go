@@ -241,6 +241,11 @@ func (l *link) Revs(ctx context.Context, pools []string) (map[string]int64, erro
 	})
 }
 
+func (l *link) Secure(ctx context.Context) error {
+	_, err := call(ctx, l, false, func() (struct{}, error) { return struct{}{}, nil })
+	return err
+}
+
 func (l *link) Turn(ctx context.Context, pool, node string) (int, error) {
 	return call(ctx, l, true, func() (int, error) { return l.base.table(pool).line.Join(node), nil })
 }
