@@ -83,3 +83,21 @@ func (c *call) endLease() error {
 	}
 	return c.ok(leaseEnded{id, r.Status})
 }
+
+// leaseReleased confirms that a lease was given back.
+type leaseReleased struct {
+	LeaseID string      `json:"leaseId"`
+	Status  park.Status `json:"status"`
+}
+
+func (c *call) releaseLease() error {
+	var r park.LeaseRelease
+	if err := c.decode(&r); err != nil {
+		return err
+	}
+	id := c.r.PathValue("leaseId")
+	if err := c.svc.ReleaseLease(c.r.Context(), id, r); err != nil {
+		return err
+	}
+	return c.ok(leaseReleased{id, park.Queued})
+}

@@ -110,6 +110,10 @@ func table(l Limits) []*route {
 			method: http.MethodPost, path: "/leases/{leaseId}/complete", summary: "End a lease's task", operator: true,
 			body: typeOf[park.LeaseResult](), required: true, most: l.MaxResult, answer: typeOf[leaseEnded](), handle: (*call).endLease,
 		},
+		{
+			method: http.MethodPost, path: "/leases/{leaseId}/release", summary: "Give a lease back whose task has not begun", operator: true,
+			body: typeOf[park.LeaseRelease](), answer: typeOf[leaseReleased](), handle: (*call).releaseLease,
+		},
 		{method: http.MethodGet, path: "/health", summary: "See whether all is well", answer: typeOf[health](), handle: (*call).health},
 		{method: http.MethodGet, path: "/livez", summary: "The process answers", open: true, answer: typeOf[health](), handle: (*call).live},
 		{method: http.MethodGet, path: "/readyz", summary: "The daemon takes work", open: true, answer: typeOf[health](), handle: (*call).ready},

@@ -163,3 +163,6 @@ func (v tenantView) EndLease(context.Context, string, park.LeaseResult) error { 
 func (v tenantView) closed() error {
 	return park.Errorf(park.Forbidden, "this concerns a whole pool, and the token is bound to tenant %s", v.tenant)
 }
+
+// ReleaseLease implements [park.LeaseService].
+func (v tenantView) ReleaseLease(context.Context, string, park.LeaseRelease) error { return v.closed() }

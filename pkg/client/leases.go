@@ -27,3 +27,8 @@ func (c *Client) KeepLease(ctx context.Context, leaseID string, r park.KeepReque
 func (c *Client) EndLease(ctx context.Context, leaseID string, r park.LeaseResult) error {
 	return c.call(ctx, request{method: http.MethodPost, path: path("leases", leaseID, "complete"), body: r}, nil)
 }
+
+// ReleaseLease implements [park.LeaseService].
+func (c *Client) ReleaseLease(ctx context.Context, leaseID string, r park.LeaseRelease) error {
+	return c.call(ctx, request{method: http.MethodPost, path: path("leases", leaseID, "release"), body: r}, nil)
+}

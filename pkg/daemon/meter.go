@@ -14,6 +14,7 @@ type meter struct {
 	commits *prometheus.HistogramVec
 	ops     *prometheus.HistogramVec
 	waits   *prometheus.HistogramVec
+	defers  *prometheus.CounterVec
 }
 
 func newMeter() *meter {
@@ -33,11 +34,14 @@ func newMeter() *meter {
 			Name: "parkd_parked_duration_seconds", Help: "Time that started tasks were parked.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 12),
 		}, []string{"pool"}),
+		defers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "parkd_starts_deferred_total", Help: "Starts that this daemon put off because it lacked the means, by pool and reason.",
+		}, []string{"pool", "reason"}),
 	}
 }
 
 func (m *meter) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.events, m.commits, m.ops, m.waits}
+	return []prometheus.Collector{m.events, m.commits, m.ops, m.waits, m.defers}
 }
 
 // Stepped implements [engine.Meter].
@@ -54,4 +58,9 @@ func (m *meter) Happened(pool string, action park.Action, n int) {
 // Waited implements [engine.Meter].
 func (m *meter) Waited(pool string, wait time.Duration) {
 	m.waits.WithLabelValues(pool).Observe(wait.Seconds())
+}
+
+// Deferred implements [engine.Meter].
+func (m *meter) Deferred(pool, reason string) {
+	m.defers.WithLabelValues(pool, reason).Inc()
 }

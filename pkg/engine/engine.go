@@ -78,6 +78,8 @@ type Meter interface {
 	Happened(pool string, action park.Action, n int)
 	// Waited tells how long a task was parked before it started.
 	Waited(pool string, wait time.Duration)
+	// Deferred tells of a start that was put off because this machine lacks what it needs; see [park.ShortageError].
+	Deferred(pool, reason string)
 }
 
 // Engine runs pools. It implements [park.Service].
@@ -192,7 +194,6 @@ func (e *Engine) Close(ctx context.Context) error {
 	for _, n := range e.nodes {
 		n.leave()
 	}
-	e.handOver()
 	e.stop()
 	e.work.Wait()
 	return nil
@@ -236,3 +237,4 @@ type noMeter struct{}
 func (noMeter) Stepped(string, int, time.Duration) {}
 func (noMeter) Happened(string, park.Action, int)  {}
 func (noMeter) Waited(string, time.Duration)       {}
+func (noMeter) Deferred(string, string)            {}

@@ -289,6 +289,30 @@ func (e *Engine) EndLease(ctx context.Context, id string, r park.LeaseResult) er
 	return nil
 }
 
+// ReleaseLease implements [park.LeaseService].
+func (e *Engine) ReleaseLease(ctx context.Context, id string, r park.LeaseRelease) error {
+	l, err := e.parseLease(id)
+	if err != nil {
+		return err
+	}
+	if len(r.Message) > maxRelease {
+		return park.Errorf(park.InvalidRequest, "message must have %d bytes at most, not %d", maxRelease, len(r.Message))
+	}
+	op := lot.Requeue{TaskID: l.task, Attempt: l.attempt, Lease: id, Reason: park.ReasonStartDeferred}
+	res, err := l.pool.doFresh(ctx, op)
+	if err != nil {
+		return err
+	}
+	if res[0].Stale {
+		return l.pool.whyLost(ctx, id, l, "")
+	}
+	e.log.Info("lease given back: its task was not begun", "pool", l.pool.ID, "task", l.task, "message", r.Message)
+	return nil
+}
+
+// maxRelease bounds what a worker may say about a lease that it gives back.
+const maxRelease = 4 << 10
+
 // whyLost tells a worker why its lease is of no use any more. A task that this very lease has ended with
 // the status counts as success: the first reply was lost.
 func (p *pool) whyLost(ctx context.Context, id string, l leased, status park.Status) error {

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -46,12 +45,12 @@ type pool struct {
 	specs   specs
 	ahead   *fetch // of the step that is being stored; nil: nothing is read ahead
 	pace    pace
+	brake   brake
 	steps   int
 	stale   bool // the lot may differ from the store: load it again
 	wary    int  // steps for which ids are looked up first, because one may have been taken
 	looked  bool // they were looked up for this step
 	adopted bool
-	unsure  bool             // what other nodes did is known, and may not be durable: see [store.Shared.Secure]
 	rivals  int              // other nodes that wait for their turns, by the last step
 	behind  bool             // other nodes were let go first
 	stepped time.Duration    // how long a step takes to be stored, on average
@@ -60,11 +59,6 @@ type pool struct {
 	left    int           // runs that were left behind at the end
 	drained chan struct{} // set while closing; closed when nothing runs here any more
 	closing bool          // the runs were told to stop
-
-	// See lives.go.
-	loadedAt park.Time // the time of its last step before this engine's life
-	patient  bool      // what cannot be loaded yet is loaded later
-	numbered bool      // its steps come after those that the log holds
 }
 
 func (e *Engine) newPool(c Pool) (*pool, error) {
@@ -91,11 +85,7 @@ func (e *Engine) newPool(c Pool) (*pool, error) {
 // begin loads the pool for the first time. The store of several nodes may be away for now.
 func (p *pool) begin(ctx context.Context) error {
 	err := p.load(ctx)
-	p.patient = p.node != nil || errors.Is(err, errLogUnread)
-	if err == nil {
-		p.loadedAt = p.lot.Row().LastAt
-	}
-	if err == nil || !p.patient || ctx.Err() != nil {
+	if err == nil || p.node == nil || ctx.Err() != nil {
 		return err
 	}
 	p.eng.log.Error("pool not loaded yet", "pool", p.ID, "error", err)
@@ -106,23 +96,9 @@ func (p *pool) begin(ctx context.Context) error {
 }
 
 // load takes the pool's state from its store. A million tasks should not be in memory in more forms than one.
-func (p *pool) load(ctx context.Context) error {
-	again, err := p.loadOnce(ctx)
-	if again && err == nil {
-		_, err = p.loadOnce(ctx)
-	}
-	return err
-}
-
-// loadOnce does that, unless the pool had to be moved past the end of its log: then it is to be loaded again.
-func (p *pool) loadOnce(ctx context.Context) (again bool, err error) {
+func (p *pool) load(ctx context.Context) (err error) {
 	as := p.nodeName()
 	l := p.empty(as)
-	var end logged
-	var unread error
-	if !p.numbered && !p.localAudit {
-		end, unread = p.lastLogged(ctx)
-	}
 	// After the store has looked: what was leased while it was asked must have its whole time.
 	now := sync.OnceValue(p.eng.clock.now)
 	var row park.PoolRow
@@ -137,16 +113,9 @@ func (p *pool) loadOnce(ctx context.Context) (again bool, err error) {
 		row = snap.Row
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
-	end, behind, err := p.overtaken(ctx, row, end, unread)
-	switch {
-	case err != nil:
-		return false, err
-	case behind:
-		return true, p.lift(ctx, row, end)
-	}
-	return false, p.take(l, row, as)
+	return p.take(l, row, as)
 }
 
 // empty returns a lot without tasks, to be filled.
@@ -157,10 +126,13 @@ func (p *pool) empty(as string) *lot.Lot {
 // take has the pool go on with a lot that was made under a name of the node.
 func (p *pool) take(l *lot.Lot, row park.PoolRow, as string) error {
 	if row == (park.PoolRow{}) {
-		row = p.firstRow()
+		row = park.PoolRow{
+			MaxUnits: p.MaxUnits, MaxQueueDepth: p.MaxQueueDepth, State: park.Active,
+			ConfiguredUnits: p.MaxUnits, ConfiguredDepth: p.MaxQueueDepth,
+		}
 	}
 	l.Merge(row, nil, p.eng.clock.now())
-	p.lot, p.as, p.unsure = l, as, p.node != nil
+	p.lot, p.as = l, as
 	if err := p.lot.Check(); err != nil {
 		_ = p.halt(err)
 	}
@@ -174,7 +146,7 @@ func (p *pool) adopt(ctx context.Context) error {
 	p.requests <- r
 	p.eng.work.Go(p.loop)
 	_, err := p.wait(ctx, r)
-	if p.patient && ctx.Err() == nil {
+	if p.node != nil && ctx.Err() == nil {
 		return nil // it is tried again until it is done
 	}
 	return err
@@ -263,6 +235,11 @@ func (p *pool) pause() time.Duration {
 	if p.stale || len(p.owed) > 0 {
 		d, ok = troubleRest, true
 	}
+	if at, short := p.brake.next(); short && p.lot.Row().Queued > 0 {
+		if left := max(at-p.eng.clock.mono(), 0); !ok || left < d {
+			d, ok = left, true
+		}
+	}
 	if !ok || p.halted != nil {
 		d = time.Hour
 	}
@@ -279,6 +256,7 @@ func (p *pool) show() {
 		DefaultTimeoutSecs: int64(p.DefaultTimeout / time.Second), QueueBackend: p.QueueBackend.Kind(),
 		MailboxBackend: p.MailboxBackend.Kind(), Runtime: p.Runtime, Executor: p.Pool.PoolSpec.Executor,
 	}
+	v.StartsDeferred = p.brake.deferral()
 	if p.halted != nil {
 		v.Halted = p.halted.Error()
 	}

@@ -18,8 +18,9 @@ type request struct {
 	joins  *waiter
 	leaves *waiter
 	look   func()
-	owed   *run // whose outcome this is: to be tried until it is stored
-	told   bool // it was answered before it was known what became of it
+	owed   *run                // whose outcome this is: to be tried until it is stored
+	told   bool                // it was answered before it was known what became of it
+	short  *park.ShortageError // why the run of owed was not begun
 	reply  chan reply
 	// op and results are room for those of a single operation, which most requests are.
 	op      [1]lot.Op

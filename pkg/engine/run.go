@@ -149,6 +149,10 @@ func (p *pool) run(s start) {
 	} else if o, ended := p.execute(s.ctx, s); ended {
 		end.Outcome = o
 		op = end
+	} else if o.Shortage != nil && context.Cause(s.ctx) == nil {
+		back.Reason = park.ReasonStartDeferred
+		s.run.report.short = o.Shortage
+		op = back
 	} else if o.Reason == park.ReasonNodeLost || errors.Is(context.Cause(s.ctx), errNodeLost) {
 		back.Reason = park.ReasonNodeLost
 		op = back
@@ -179,6 +183,8 @@ func (p *pool) execute(ctx context.Context, s start) (o park.Outcome, ended bool
 	cause := context.Cause(ctx)
 	switch {
 	case o.Status == park.Completed:
+	case o.Shortage != nil && cause == nil:
+		return o, false
 	case o.Reason == park.ReasonNodeLost:
 		return o, false
 	case errors.Is(cause, park.ErrTimeout):

@@ -4,7 +4,6 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
@@ -27,6 +26,7 @@ func (p *pool) turn(batch []*request) {
 		batch = append(p.owed, batch...)
 		p.owed = nil
 	}
+	p.brakeFor(batch)
 	p.seat(batch)
 	err := p.refresh(batch)
 	for err == nil {
@@ -64,7 +64,7 @@ func (p *pool) try(batch []*request) error {
 		}
 	}
 	p.lot.Hold(p.held())
-	p.resumes()
+	p.lot.Limit(p.quota(now.Mono))
 	step, results := p.lot.Apply(now, ops, p.demand())
 	if !p.looked && turnedAway(ops, results) {
 		p.lot.Rollback()
@@ -93,10 +93,8 @@ func (p *pool) try(batch []*request) error {
 			return err
 		}
 		p.withdraw(step, batch)
+		p.brake.left -= len(step.Started)
 		p.apply(step)
-	} else if err := p.secure(ops); err != nil {
-		p.lot.Rollback()
-		return err
 	}
 	p.settled()
 	if p.trouble.Swap(nil) != nil {
@@ -117,18 +115,6 @@ func (p *pool) settled() {
 	if large := p.tooLarge(); large != "" {
 		p.eng.log.Warn(large, "pool", p.ID)
 	}
-}
-
-// secure sees that what is answered without a step of its own, by what other nodes have done, is as durable as a step.
-func (p *pool) secure(ops []lot.Op) error {
-	if !p.unsure || len(ops) == 0 {
-		return nil
-	}
-	if err := p.node.store.Secure(p.eng.ctx); err != nil {
-		return fmt.Errorf("%w: %w", store.ErrInDoubt, err) // of a task that is there nobody may say that it was not accepted
-	}
-	p.unsure = false
-	return nil
 }
 
 // sane looks for broken invariants: cheaply at each step, thoroughly from time to time.
@@ -188,7 +174,6 @@ func (p *pool) merge(c *store.Conflict) error {
 	for i := range c.Changed {
 		p.specs.changed(&c.Changed[i])
 	}
-	p.unsure = true
 	p.tell(c)
 	p.reconcile()
 	p.show()

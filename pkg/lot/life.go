@@ -22,6 +22,9 @@ func (l *Lot) start(e *entry) {
 	started := extend(&l.step.Started)
 	started.TaskID, started.Attempt = e.id, int(e.attempt)+1
 	var d []byte
+	if l.quota > 0 {
+		l.quota--
+	}
 	if l.leased {
 		for l.demand[started.Demand].Max <= 0 {
 			started.Demand++

@@ -14,7 +14,6 @@ package lot
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 	"unique"
 
@@ -45,7 +44,7 @@ type Lot struct {
 	node   string
 	leased bool
 	held   bool
-	resume string // see Resume
+	quota  int // starts that are left to the lot; negative: any number
 
 	row     park.PoolRow
 	tasks   tasks
@@ -71,7 +70,7 @@ type Lot struct {
 // New returns a lot in the state of its last step.
 func New(c Config, now Instant) *Lot {
 	l := &Lot{
-		pool: c.Pool, node: c.Node, leased: c.Leased, row: c.Row, tasks: newTasks(len(c.Tasks)), now: now, before: c.Row,
+		pool: c.Pool, node: c.Node, leased: c.Leased, quota: -1, row: c.Row, tasks: newTasks(len(c.Tasks)), now: now, before: c.Row,
 		step: &Step{}, owner: unique.Make(owner{}),
 	}
 	l.parked.all, l.rests.all, l.leases.all = &l.tasks, &l.tasks, &l.tasks
@@ -103,10 +102,6 @@ type Demand struct {
 // its slices and the results again.
 func (l *Lot) Apply(now Instant, ops []Op, demand []Demand) (*Step, []Result) {
 	l.begin(now, demand)
-	if l.resume != "" {
-		l.event(park.ActUpdate, "", "", 0, 0, l.resumption())
-		l.resume = ""
-	}
 	l.tasks.index.fetch(ops)
 	l.fire()
 	results := l.results
@@ -218,26 +213,9 @@ func (l *Lot) Merge(row park.PoolRow, changed []park.Record, now Instant) {
 // on. It is this node's own affair and not part of the pool's state.
 func (l *Lot) Hold(held bool) { l.held = held }
 
-// Resume has the next Apply begin with an event that tells a reader of the log that the pool's tasks are not those that
-// the log has led to: its queue was lost, or put back to an older state. How is [TasksLost] or [TasksOlder].
-func (l *Lot) Resume(how string) { l.resume = how }
-
-// What became of the tasks of a pool's log.
-const (
-	TasksLost  = "lost"  // there are none
-	TasksOlder = "older" // they are as at an earlier rev
-)
-
-// resumption is the detail of the event: from here on the pool is what it says.
-func (l *Lot) resumption() []byte {
-	var limits, d details
-	limits.add("tasks", []byte(strconv.Quote(l.resume)))
-	limits.add("maxUnits", []byte(strconv.FormatInt(l.row.MaxUnits, 10)))
-	limits.add("maxQueueDepth", []byte(strconv.Itoa(l.row.MaxQueueDepth)))
-	limits.add("state", []byte(strconv.Quote(string(l.row.State))))
-	d.add("resumed", limits.json())
-	return d.json()
-}
+// Limit lets the next Apply start so many tasks at most, as a node does that tries whether it can start any; negative: any
+// number. Like Hold it is this node's own affair, and it says nothing of leases.
+func (l *Lot) Limit(starts int) { l.quota = starts }
 
 // Row returns the pool's row as of the last step.
 func (l *Lot) Row() park.PoolRow { return l.row }

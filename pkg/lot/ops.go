@@ -48,6 +48,7 @@ type Requeue struct {
 	TaskID    string
 	Attempt   int
 	Submitted park.Time // as in [Finish]
+	Lease     string    // where it is not "", only a run for this lease is meant
 	Reason    string
 }
 
@@ -154,7 +155,7 @@ func (o Finish) apply(l *Lot) Result {
 
 func (o Requeue) apply(l *Lot) Result {
 	e := l.tasks.find(o.TaskID)
-	if e == nil || e.where != running || int(e.attempt) != o.Attempt || e.isAnother(o.Submitted) {
+	if e == nil || e.where != running || int(e.attempt) != o.Attempt || e.isAnother(o.Submitted) || o.Lease != "" && e.run.lease != o.Lease {
 		return Result{Stale: true}
 	}
 	switch {

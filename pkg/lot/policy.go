@@ -39,7 +39,7 @@ func (l *Lot) fits(units int64) bool {
 // served says whether there is someone to do the work.
 func (l *Lot) served() bool {
 	if !l.leased {
-		return !l.held
+		return !l.held && l.quota != 0
 	}
 	for i := range l.demand {
 		if l.demand[i].Max > 0 {

@@ -17,6 +17,7 @@ const (
 	ReasonDeadlinePassed = "deadline_passed"
 	ReasonCancelled      = "cancelled"
 	ReasonShutdown       = "shutdown"
+	ReasonStartDeferred  = "start_deferred" // of a requeue: the run had not begun, for want of means; see [ShortageError]
 )
 
 // ErrTimeout and ErrCancelled are the causes with which an executor's context ends ([context.Cause]).
@@ -49,6 +50,8 @@ type Outcome struct {
 	Reason  string
 	Message string
 	Result  json.RawMessage
+	// Shortage is set where the run has not begun and the task is to be tried again: see [PutOff].
+	Shortage *ShortageError
 }
 
 // Failure returns a failed outcome.
@@ -64,7 +67,7 @@ type Executor interface {
 }
 
 // ExecutorFunc is an Executor made of a function: what it returns becomes the task's result, as JSON,
-// and an error its failure (reason executor_error).
+// and an error its failure (reason executor_error), unless it is a [ShortageError].
 type ExecutorFunc func(ctx context.Context, a Assignment) (any, error)
 
 // Run implements [Executor].
@@ -73,6 +76,9 @@ func (f ExecutorFunc) Run(ctx context.Context, a Assignment) Outcome {
 	if err != nil {
 		if cause := context.Cause(ctx); errors.Is(cause, ErrTimeout) {
 			return Failure(ReasonTimeout, cause.Error())
+		}
+		if s, ok := errors.AsType[*ShortageError](err); ok {
+			return PutOff(s)
 		}
 		return Failure(ReasonExecutorError, err.Error())
 	}

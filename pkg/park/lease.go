@@ -49,3 +49,8 @@ type LeaseResult struct {
 	Reason  string          `json:"reason,omitempty"`
 	Message string          `json:"message,omitempty"`
 }
+
+// LeaseRelease gives a lease back whose task has not begun.
+type LeaseRelease struct {
+	Message string `json:"message,omitempty"` // why, for people
+}

@@ -55,8 +55,17 @@ type Pool struct {
 	Runtime            Runtime   `json:"runtime"`
 	Executor           string    `json:"executor"`
 	Halted             string    `json:"halted,omitempty"` // why the pool refuses to go on
+	// StartsDeferred says that the daemon that was asked starts tasks of the pool only now and then, and why.
+	StartsDeferred *Deferral `json:"startsDeferred,omitempty"`
 	// Warning is for people, in the answer to a change: what follows from it that they may not have meant.
 	Warning string `json:"warning,omitempty"`
+}
+
+// Deferral is a time in which a daemon puts off the starts of a pool because it lacks the means for them.
+type Deferral struct {
+	Reason  string `json:"reason"` // one of the Short constants
+	Message string `json:"message"`
+	Since   Time   `json:"since"`
 }
 
 // PoolPatch changes a pool; nil fields stay as they are.

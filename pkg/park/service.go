@@ -66,4 +66,7 @@ type LeaseService interface {
 	KeepLease(ctx context.Context, leaseID string, r KeepRequest) (Kept, error)
 	// EndLease ends the lease's task. Sent again after a lost reply it succeeds again.
 	EndLease(ctx context.Context, leaseID string, r LeaseResult) error
+	// ReleaseLease gives a lease back whose task the worker has not begun and cannot begin now. The task is parked again,
+	// first in its class, and no attempt is counted against it.
+	ReleaseLease(ctx context.Context, leaseID string, r LeaseRelease) error
 }

@@ -99,6 +99,9 @@ func (c *checker) logged(events []park.Event) {
 		if e.Action == park.ActStart {
 			c.granted[run{e.TaskID, e.Attempt}] = c.now
 		}
+		if e.Action == park.ActFail && strings.Contains(string(e.Detail), park.ReasonStartDeferred) {
+			c.fail("shortage", "task %s failed because of one", e.TaskID)
+		}
 		if e.Action == park.ActFail && strings.Contains(string(e.Detail), park.ReasonNodeLost) {
 			c.fail("node loss", "task %s failed because of it", e.TaskID)
 		}

@@ -23,6 +23,7 @@ type machine struct {
 	since     time.Duration // true time of the suspension
 	woke      time.Duration // boot time at the end of the last one
 	shims     []*shim
+	short     bool // no process can be started
 }
 
 // boot reads the monotonic clock, which goes on while the machine is suspended.

@@ -61,6 +61,12 @@ func (h *history) strike(kind string) {
 		h.powerCut(n)
 	case "worker crash":
 		h.strikeHand()
+	case "shortage":
+		m := &n.machine
+		if len(h.hands) > 0 && h.chance(0.3) {
+			m = &h.hands[h.rng.IntN(len(h.hands))].machine
+		}
+		h.starve(m, h.between(5*time.Millisecond, 3*time.Second))
 	case "restore":
 		if h.chance(0.15) {
 			h.restore()
@@ -154,6 +160,17 @@ func (h *history) outage(d time.Duration) {
 	h.after(d, nil, func() { h.down = false })
 }
 
+// starve has a machine start no process for a while.
+func (h *history) starve(m *machine, d time.Duration) {
+	if m.short {
+		return
+	}
+	h.note("shortage", "%s for %s", m.name, d)
+	h.count("shortage")
+	m.short = true
+	h.after(d, nil, func() { m.short = false })
+}
+
 // powerCut takes the power from the only machine: what was not flushed is lost.
 func (h *history) powerCut(n *node) {
 	if !h.alone || n.life == nil {
@@ -234,7 +251,7 @@ func (h *history) heal() {
 	h.faults = faults{}
 	h.down, h.fullUntil = false, 0
 	for _, n := range h.nodes {
-		n.deaf.in, n.deaf.out, n.off = false, false, 0
+		n.deaf.in, n.deaf.out, n.off, n.short = false, false, 0, false
 		if n.suspended {
 			n.suspend(false)
 		}
@@ -250,6 +267,7 @@ func (h *history) heal() {
 		}
 	}
 	for _, w := range h.hands {
+		w.short = false
 		if w.life.ended {
 			h.employ(w)
 		}

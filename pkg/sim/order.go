@@ -56,7 +56,7 @@ func (q *queue) requeue(e *park.Event, j *job) {
 	_ = json.Unmarshal(e.Detail, &d)
 	k := class(j)
 	switch d.Reason {
-	case park.ReasonNodeLost, park.ReasonShutdown:
+	case park.ReasonNodeLost, park.ReasonShutdown, park.ReasonStartDeferred:
 		q.classes[k] = slices.Insert(q.classes[k], 0, e.TaskID)
 	case park.ReasonWorkerLost:
 		if j.sub.Retry.MaxAttempts > 0 {

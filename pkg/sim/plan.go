@@ -39,6 +39,7 @@ func Kinds() []string {
 	return []string{
 		"crash", "stop", "freeze", "long freeze", "suspend", "partition", "long partition", "loss", "repeat", "late", "hints",
 		"clock step", "clock rate", "outage", "disk full", "power cut", "slow", "operators", "worker crash", "restore",
+		"shortage",
 	}
 }
 

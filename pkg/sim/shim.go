@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/mutant"
@@ -151,6 +152,9 @@ func (x *executor) Run(ctx context.Context, a park.Assignment) park.Outcome {
 	x.life.sleep(x.between(100*time.Microsecond, 3*time.Millisecond)) // the shim is on its way
 	if ctx.Err() != nil || x.fence > 0 && proved(a) >= x.fence && !mutant.NoShim {
 		return park.Failure(park.ReasonExecutorError, "not begun")
+	}
+	if x.life.machine.short {
+		return park.PutOff(park.OwnShortage(syscall.EAGAIN))
 	}
 	s := x.begin(x.life, a, w, x.fence, false)
 	s.inner = x.plan.inner

@@ -158,14 +158,18 @@ func (e *Executor) Run(ctx context.Context, a park.Assignment) park.Outcome {
 	if len(j.Command) == 0 {
 		return park.Failure(park.ReasonExecutorError, "the task brings no command and the pool has none")
 	}
+	defer e.logs.hold(a.PoolID, a.TaskID)()
 	r, err := e.start(ctx, a, j)
 	if err != nil {
 		if ctx.Err() != nil {
 			return stopped(ctx, &report{})
 		}
-		return park.Failure(park.ReasonExecutorError, err.Error())
+		return park.PutOff(park.OwnShortage(err)) // nothing of this is the task's
 	}
 	rep, err := r.wait(ctx)
+	if s, ok := errors.AsType[*park.ShortageError](err); ok && ctx.Err() == nil {
+		return park.PutOff(s)
+	}
 	if err != nil {
 		e.cfg.Log.Error("shim lost", "pool", a.PoolID, "task", a.TaskID, "attempt", a.Attempt, "error", err)
 		return park.Failure(park.ReasonExecutorError, err.Error())
@@ -203,6 +207,9 @@ func (e *Executor) job(a park.Assignment) *job {
 
 // outcome says how a run ended that has a report.
 func (e *Executor) outcome(ctx context.Context, a park.Assignment, r *report) park.Outcome {
+	if r.Short != "" {
+		return park.PutOff(&park.ShortageError{Reason: r.Short, Err: errors.New(r.Error)})
+	}
 	if r.Error != "" {
 		return park.Failure(park.ReasonExecutorError, r.Error)
 	}

@@ -9,8 +9,6 @@ import (
 	"path"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -60,7 +58,7 @@ func (r *reader) await(attempt int) error {
 // reader reads the parts of a log one after the other.
 type reader struct {
 	ctx    context.Context
-	root   *os.Root
+	root   *folderRoot
 	name   string
 	follow bool
 	ended  <-chan struct{}
@@ -74,13 +72,13 @@ type reader struct {
 // open opens the first part of a run.
 func (r *reader) open(attempt int) error {
 	if r.dir == nil {
-		dir, err := openDir(r.root, r.name)
+		dir, err := r.root.Open(r.name)
 		if err != nil {
 			return err
 		}
 		r.dir = dir
 	}
-	found, err := parts(r.dir, isLog)
+	found, err := parts(r.dir)
 	if err != nil {
 		return err
 	}
@@ -97,13 +95,9 @@ func (r *reader) open(attempt int) error {
 
 // turn goes to another part.
 func (r *reader) turn(to part) error {
-	f, err := r.root.OpenFile(path.Join(r.name, to.name()), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := r.root.Open(path.Join(r.name, to.name()))
 	if err != nil {
 		return err
-	}
-	// It may have been put there since the folder was read.
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return errors.Join(fs.ErrNotExist, f.Close())
 	}
 	if r.file != nil {
 		_ = r.file.Close()
@@ -143,7 +137,7 @@ func (r *reader) Read(p []byte) (int, error) {
 
 // next returns the part to read after this one: of the same run, or of a later one where that is followed.
 func (r *reader) next() (next part, ok bool, err error) {
-	found, err := parts(r.dir, isLog)
+	found, err := parts(r.dir)
 	if err != nil {
 		return part{}, false, err
 	}

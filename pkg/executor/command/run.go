@@ -7,7 +7,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -28,6 +30,28 @@ type run struct {
 
 // start starts the shim. It is told what to do by wait.
 func (e *Executor) start(ctx context.Context, a park.Assignment, j *job) (*run, error) {
+	r, err := e.tryStart(ctx, a, j)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return r, err
+	}
+	// Temporary folders are cleaned from time to time.
+	if err := e.remake(); err != nil {
+		return nil, err
+	}
+	return e.tryStart(ctx, a, j)
+}
+
+// remake makes the state folder again. The shims at work hold the lock of the old one, which nobody can wait for any more:
+// they end with the daemon, as ever.
+func (e *Executor) remake() error {
+	if err := os.MkdirAll(e.cfg.Dir, 0o700); err != nil {
+		return fmt.Errorf("make the state folder: %w", err)
+	}
+	e.cfg.Log.Warn("the state folder was gone: made again", "dir", e.cfg.Dir)
+	return e.logs.root.reopen()
+}
+
+func (e *Executor) tryStart(ctx context.Context, a park.Assignment, j *job) (*run, error) {
 	lock, err := e.share(ctx)
 	if err != nil {
 		return nil, err
@@ -86,6 +110,9 @@ func (r *run) wait(ctx context.Context) (*report, error) {
 	if last != nil {
 		return last, nil
 	}
+	if r.command.Load() == 0 && state != nil {
+		return nil, unborn(state, noise)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("wait for the shim: %w", err)
 	}
@@ -93,6 +120,19 @@ func (r *run) wait(ctx context.Context) (*report, error) {
 		noise = ": " + noise
 	}
 	return nil, fmt.Errorf("the supervisor of the command died (%s) and its processes were killed%s", state, noise)
+}
+
+// unborn is what became of a shim that died before it had started its command: for want of threads or memory, mostly,
+// without which no program begins.
+func unborn(state *os.ProcessState, noise string) *park.ShortageError {
+	s := &park.ShortageError{Reason: park.ShortOther, Err: fmt.Errorf("the supervisor of the command died before it began (%s): %s", state, noise)}
+	switch {
+	case strings.Contains(noise, "failed to create new OS thread"):
+		s.Reason = park.ShortProcesses
+	case strings.Contains(noise, "out of memory"), strings.Contains(noise, "cannot allocate memory"):
+		s.Reason = park.ShortMemory
+	}
+	return s
 }
 
 const (

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/parkd-dev/parkd/pkg/park"
 )
 
 // ShimMain is the main function of the shim; it returns the exit code. It must be called before the program
@@ -77,10 +79,17 @@ func (s *shim) run(control io.Reader) *report {
 	if s.job.Fence > 0 && s.job.Alive > 0 && bootTime()-s.job.Alive >= s.job.Fence {
 		return &report{Why: stoppedByFence} // the job came late: others may have the task by now
 	}
+	if err := s.log.failure; err != nil { // nobody writes yet
+		return &report{Error: "begin the log: " + err.Error(), Short: park.OwnShortage(err).Reason}
+	}
 	var copying sync.WaitGroup
 	streams, err := s.start(&copying)
 	if err != nil {
-		return &report{Error: err.Error()}
+		r := &report{Error: err.Error()}
+		if short := park.ShortageOf(err); short != nil {
+			r.Short = short.Reason
+		}
+		return r
 	}
 	s.tell(&report{PID: s.pid})
 	go s.reap()

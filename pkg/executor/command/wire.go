@@ -92,6 +92,7 @@ type report struct {
 	PID       int    `json:"pid,omitempty"`
 	Over      bool   `json:"over,omitempty"`
 	Error     string `json:"error,omitempty"` // the command could not be started
+	Short     string `json:"short,omitempty"` // for want of this; see [park.ShortageError]
 	ExitCode  int    `json:"exitCode,omitempty"`
 	Signal    string `json:"signal,omitempty"`
 	Why       why    `json:"why,omitempty"`

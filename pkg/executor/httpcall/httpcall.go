@@ -5,6 +5,7 @@ package httpcall
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -62,6 +64,10 @@ func New(c Config) (*Executor, error) {
 	}
 	if c.MaxReply == 0 {
 		c.MaxReply = defaultMaxReply
+	}
+	if u.Scheme == "https" {
+		// They are read once, at the first need; were that while descriptors lack, no certificate would be trusted ever after.
+		_, _ = x509.SystemCertPool()
 	}
 	transport := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: dialWithin}).DialContext,
@@ -143,7 +149,29 @@ func broken(ctx context.Context, err error) park.Outcome {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
+	if s := undialled(err); s != nil {
+		return park.PutOff(s)
+	}
 	return park.Failure(park.ReasonExecutorError, "the request failed: "+err.Error())
+}
+
+// undialled returns what this machine lacks for a connection, nil where that is not the fault. Nothing was sent then.
+func undialled(err error) *park.ShortageError {
+	// The resolver keeps only the text of what it met, and finds no host where it cannot open its files.
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		if s := park.TextShortage(dns.Err); s != nil {
+			return s
+		}
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			return park.ShortageOf(err)
+		}
+		_ = f.Close()
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return park.ShortageOf(err)
+	}
+	return nil
 }
 
 // resultOf returns a reply as JSON: as it is, or as a text.

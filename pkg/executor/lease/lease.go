@@ -53,9 +53,10 @@ const (
 
 // Worker takes tasks and runs them.
 type Worker struct {
-	cfg   Config
-	began time.Time
-	slots chan struct{} // holds one element for each task that runs
+	cfg    Config
+	began  time.Time
+	slots  chan struct{} // holds one element for each task that runs
+	pauses pauses
 }
 
 // New returns a Worker.
@@ -105,6 +106,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	for {
 		free, ok := w.await(ctx)
 		if !ok {
+			return nil
+		}
+		if free, ok = w.pause(ctx, free); !ok {
 			return nil
 		}
 		leases, asked, err := w.take(ctx, free)

@@ -79,6 +79,13 @@ func (y *yard) EndLease(ctx context.Context, id string, r park.LeaseResult) erro
 	return y.Engine.EndLease(ctx, id, r)
 }
 
+func (y *yard) ReleaseLease(ctx context.Context, id string, r park.LeaseRelease) error {
+	if err := y.reach(); err != nil {
+		return err
+	}
+	return y.Engine.ReleaseLease(ctx, id, r)
+}
+
 // inYard runs a test with a daemon and leaves nothing running.
 func inYard(t *testing.T, test func(y *yard)) {
 	synctest.Test(t, func(t *testing.T) {

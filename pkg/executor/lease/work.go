@@ -43,7 +43,12 @@ func (w *Worker) work(life context.Context, l park.Lease, asked time.Duration) {
 	defer stop(nil)
 	defer context.AfterFunc(life, func() { stop(context.Cause(life)) })()
 	outcome := w.run(ctx, t)
-	if ofTheTask(ctx, outcome) {
+	if outcome.Shortage == nil {
+		w.pauses.end(w.cfg.Log)
+	}
+	if outcome.Shortage != nil && ctx.Err() == nil {
+		w.giveBack(t, outcome.Shortage, log)
+	} else if ofTheTask(ctx, outcome) {
 		w.report(t, outcome, log)
 	} else {
 		log.Warn("stopped, not reported", "cause", context.Cause(ctx), "reason", outcome.Reason)

@@ -1,0 +1,134 @@
+package engine
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// Starts that are put off. An executor that could not begin a run for want of descriptors, memory, processes or disk says so
+// (see [park.PutOff]), and the task goes back to the front of its class. Were the next one started at once it would fare
+// the same, so this node then starts none of the pool's tasks for a while, which doubles each time; after that it tries with
+// one, and with more and more as long as none comes back.
+
+const (
+	firstDeferral = 100 * time.Millisecond
+	lastDeferral  = 30 * time.Second
+	// probeWindow is how long the node watches what becomes of the starts that it tried.
+	probeWindow = 200 * time.Millisecond
+	probeGrowth = 4
+	// enoughProbes is how many starts in a window are as good as any number.
+	enoughProbes = 256
+)
+
+// brake holds back the starts of a pool on this node. The zero value holds nothing back.
+type brake struct {
+	short *park.ShortageError // why; nil: starts go on
+	since park.Time
+	rest  time.Duration // how long nothing is started, the last time
+	until time.Duration // by the monotonic clock, the end of that, or of the window
+	most  int           // starts of the window; 0 while nothing is started
+	left  int
+}
+
+// struck notes that a start was put off. What was begun together comes back together, and counts once.
+func (b *brake) struck(s *park.ShortageError, now lot.Instant) (changed bool) {
+	changed = b.short == nil || b.short.Reason != s.Reason
+	if b.short == nil {
+		b.since, b.rest = now.Wall, 0
+	}
+	if b.short == nil || b.most > 0 {
+		b.rest = min(max(2*b.rest, firstDeferral), lastDeferral)
+		b.until = now.Mono + b.rest
+	}
+	b.short, b.most, b.left = s, 0, 0
+	return changed
+}
+
+// allows returns how many tasks may be started now, negative for any number, and whether it was now that starts go on.
+func (b *brake) allows(now time.Duration) (starts int, over bool) {
+	if b.short == nil {
+		return -1, false
+	}
+	// A window in which nothing was tried says nothing.
+	if now >= b.until && (b.most == 0 || b.left < b.most) {
+		if b.most *= probeGrowth; b.most > enoughProbes {
+			*b = brake{}
+			return -1, true
+		}
+		b.most = max(b.most, 1)
+		b.left, b.until = b.most, now+probeWindow
+	}
+	return b.left, false
+}
+
+// next returns when allows may say something else, if it does not by itself.
+func (b *brake) next() (at time.Duration, ok bool) {
+	return b.until, b.short != nil && (b.most == 0 || b.left < b.most)
+}
+
+// brakeFor takes note of the starts that a batch puts off, and puts their requests last, the first of them in order at the
+// very end: as each comes to the front, that one is the first of all again.
+func (p *pool) brakeFor(batch []*request) {
+	found := false
+	for _, r := range batch {
+		if r.short == nil {
+			continue
+		}
+		found = true
+		p.eng.meter.Deferred(p.ID, r.short.Reason)
+		if p.brake.struck(r.short, p.eng.clock.now()) {
+			p.eng.log.Warn("starts are put off: this machine lacks what they need", "pool", p.ID, "reason", r.short.Reason, "error", r.short)
+		}
+	}
+	if !found {
+		return
+	}
+	rank := make(map[*request]int64)
+	for _, r := range batch {
+		if r.short != nil {
+			s, _, _ := p.lot.State(r.owed.task)
+			rank[r] = s.Rank
+		}
+	}
+	slices.SortStableFunc(batch, func(a, b *request) int {
+		switch {
+		case a.short == nil || b.short == nil:
+			return cmp.Compare(btoi(a.short != nil), btoi(b.short != nil))
+		default:
+			return cmp.Compare(rank[b], rank[a])
+		}
+	})
+	for _, r := range batch {
+		r.short = nil // it counts once, however often the step has to be tried
+	}
+	p.show()
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// quota returns how many tasks the next step may start.
+func (p *pool) quota(now time.Duration) int {
+	starts, over := p.brake.allows(now)
+	if over {
+		p.eng.log.Info("starts go on", "pool", p.ID)
+		p.show()
+	}
+	return starts
+}
+
+// deferral is what clients may see of it.
+func (b *brake) deferral() *park.Deferral {
+	if b.short == nil {
+		return nil
+	}
+	return &park.Deferral{Reason: b.short.Reason, Message: b.short.Error(), Since: b.since}
+}
