@@ -39,7 +39,7 @@ func ParseAction(s string) (Action, error) { return oneOf("action", s, Actions()
 // (Rev, Ord) a pool's events give its state at every step. Rev has no gaps where updates are among them.
 type Event struct {
 	EventID string          `json:"eventId"` // see [EventID]; of an event that was read
-	At      Time            `json:"at"`
+	At      Time            `json:"at,omitzero"`
 	Rev     int64           `json:"rev"`
 	Ord     int             `json:"-"`
 	Action  Action          `json:"action"`

@@ -15,7 +15,7 @@ type Message struct {
 	Message   string          `json:"message,omitempty"`
 	Payload   json.RawMessage `json:"payload,omitempty"`
 	Attempt   int             `json:"attempt"`
-	CreatedAt Time            `json:"createdAt"`
+	CreatedAt Time            `json:"createdAt,omitzero"`
 
 	Tenant string `json:"-"`
 	Key    string `json:"-"`

@@ -7,10 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
-
-	"modernc.org/sqlite"
 
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -116,11 +115,14 @@ func (w *writer) recall(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// write has the writer do a change and waits until it is durable. Where ctx ends first the change may or may
-// not happen.
+// write has the writer do a change and waits until it is durable. Where ctx ends before it is known what became of the
+// change, that is a [store.ErrInDoubt].
 func (s *Store) write(ctx context.Context, rows int, do func(*writer) error) error {
 	j := &job{ctx: ctx, do: do, rows: rows, done: make(chan struct{})}
 	w := s.writer
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	select {
 	case <-w.quit:
 		return errClosed
@@ -137,7 +139,7 @@ func (s *Store) write(ctx context.Context, rows int, do func(*writer) error) err
 	case <-j.done:
 		return j.err
 	case <-ctx.Done():
-		return ctx.Err()
+		return fmt.Errorf("%w: %w", store.ErrInDoubt, ctx.Err())
 	case <-w.gone:
 	}
 	select {
@@ -240,9 +242,27 @@ func (w *writer) transact(batch []*job) error {
 		return err
 	}
 	if _, err := w.end.run(); err != nil {
-		return fmt.Errorf("commit: %w", err)
+		err = fmt.Errorf("commit: %w", err)
+		if isCode(err, sqliteIOErr) {
+			// What was written but could not be flushed is found in the log after a crash, unless something else is written
+			// there first.
+			err = fmt.Errorf("%w: %w", store.ErrInDoubt, err)
+		}
+		return err
 	}
 	return nil
+}
+
+// coded is an error of SQLite.
+type coded interface {
+	error
+	Code() int
+}
+
+// isCode reports whether SQLite said that err is of one of the kinds.
+func isCode(err error, kinds ...int) bool {
+	e, ok := errors.AsType[coded](err)
+	return ok && slices.Contains(kinds, e.Code()&0xff)
 }
 
 // isSick reports whether the disk or the memory failed rather than the job.
@@ -250,15 +270,7 @@ func isSick(err error) bool {
 	if _, lost := errors.AsType[lostError](err); lost {
 		return true
 	}
-	e, ok := errors.AsType[*sqlite.Error](err)
-	if !ok {
-		return false
-	}
-	switch e.Code() & 0xff {
-	case sqliteBusy, sqliteNoMem, sqliteReadOnly, sqliteIOErr, sqliteCorrupt, sqliteFull, sqliteCantOpen:
-		return true
-	}
-	return false
+	return isCode(err, sqliteBusy, sqliteNoMem, sqliteReadOnly, sqliteIOErr, sqliteCorrupt, sqliteFull, sqliteCantOpen)
 }
 
 // isNoTransaction reports whether err says that there is nothing to take back: SQLite has done so by itself.
