@@ -144,6 +144,8 @@ type Executor struct {
 	Env         []string // NAME passes the daemon's variable on, NAME=VALUE sets one
 	KillGrace   time.Duration
 	MaxLogBytes int64
+	// MaxReplyBytes bounds the reply that an http executor takes.
+	MaxReplyBytes int64
 
 	// Of http.
 	URL     string

@@ -21,11 +21,13 @@ const poolNamePattern = `^[a-z0-9][a-z0-9_-]{0,62}$`
 
 func poolName(s string) bool { return regexp.MustCompile(poolNamePattern).MatchString(s) }
 
-// The size of a log file, in bytes.
+// The size of a log file, and of the reply of an upstream, in bytes.
 const (
-	minLogBytes     = 4 << 10
-	maxLogBytes     = 1 << 40
-	defaultLogBytes = 16 << 20
+	minLogBytes       = 4 << 10
+	maxLogBytes       = 1 << 40
+	defaultLogBytes   = 16 << 20
+	maxReplyBytes     = 256 << 20
+	defaultReplyBytes = 4 << 20
 )
 
 func (c *Config) readPool(s section, name string) Pool {
@@ -143,6 +145,7 @@ func readExecutor(s section, r park.Runtime) Executor {
 		x.check(s)
 	case ExecutorHTTP:
 		x.URL, x.Headers = s.address("url"), s.headers("headers")
+		x.MaxReplyBytes = s.integer("max_reply_bytes", defaultReplyBytes, 1, maxReplyBytes)
 	case ExecutorSimulate, ExecutorWorker:
 	}
 	s.finish()

@@ -106,6 +106,7 @@ func executorSchema() *jsonschema.Schema {
 		prop("kill_grace", span("exec: time between TERM and KILL. Default 5s")),
 		prop("max_log_bytes", number("exec: size of a log file; the last two are kept. Default 16 MiB", minLogBytes, maxLogBytes)),
 		prop("url", words("http: where to post")),
+		prop("max_reply_bytes", number("http: the longest reply that is taken; what is stored of it is bounded apart. Default 4 MiB", 1, maxReplyBytes)),
 		prop("headers", &jsonschema.Schema{Type: "object", Description: "http: sent with each request", AdditionalProperties: words("")}),
 	)
 }

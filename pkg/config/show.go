@@ -88,6 +88,7 @@ func (p *Pool) list(add func(key string, value any)) {
 		for _, name := range sortedKeys(p.Executor.Headers) {
 			add("executor.headers."+name, masked)
 		}
+		add("executor.max_reply_bytes", p.Executor.MaxReplyBytes)
 	case ExecutorSimulate, ExecutorWorker:
 	}
 }

@@ -92,7 +92,7 @@ func (w *crew) executor(p *engine.Pool, c config.Executor, fence time.Duration) 
 			p.Executor, p.Logs = e, e
 		}
 	case config.ExecutorHTTP:
-		p.Executor, err = httpcall.New(httpcall.Config{URL: c.URL, Headers: c.Headers})
+		p.Executor, err = httpcall.New(httpcall.Config{URL: c.URL, Headers: c.Headers, MaxReply: c.MaxReplyBytes})
 	case config.ExecutorSimulate:
 		p.Executor = simulate.New()
 	case config.ExecutorWorker:

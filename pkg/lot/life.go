@@ -88,7 +88,7 @@ func (l *Lot) strike(e *entry, o park.Outcome, unset int) {
 	}
 	l.touch(e)
 	e.strikes = int16(min(strikes, 30_000))
-	l.park(e, o.Reason, l.class(e.priority).next, grown(backoff, strikes))
+	l.park(e, o.Reason, l.class(e.priority).next, max(grown(backoff, strikes), min(o.RetryAfter, maxBackoff)))
 }
 
 // grown returns the rest after so many strikes.

@@ -52,6 +52,8 @@ type Outcome struct {
 	Result  json.RawMessage
 	// Shortage is set where the run has not begun and the task is to be tried again: see [PutOff].
 	Shortage *ShortageError
+	// RetryAfter is for how long, at least, the task rests after a failure before it runs again, where it may; an hour at most.
+	RetryAfter time.Duration
 }
 
 // Failure returns a failed outcome.

@@ -10,11 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -39,8 +41,6 @@ const (
 	defaultMaxReply = 4 << 20
 	maxExcerpt      = 500
 	dialWithin      = 10 * time.Second
-	// keptConnections lets as many tasks run at once without dialling anew.
-	keptConnections = 512
 )
 
 // Executor posts payloads. It implements [park.Executor].
@@ -49,6 +49,13 @@ const (
 // Idempotency-Key that is the same for all attempts of a task. Redirects are not followed, for they would lead
 // to where the operator did not say; proxies are taken from the environment as usual. Beside the task's timeout
 // there is no limit on how long a reply may take.
+//
+// One attempt is one POST on a connection of its own, never two: a connection kept from an earlier task may be closed by
+// the other side at the moment it is used, and then nobody could tell whether the request was taken. What is tried again
+// is tried as the task's next attempt. The Retry-After of a 429 or 503 is the least rest before that.
+//
+// A reply that is JSON is the result as it is, text is a string, and what is neither is {"mediaType","base64"}, as are
+// images, sound, films and application/octet-stream whatever they hold.
 type Executor struct {
 	cfg  Config
 	http *http.Client
@@ -71,8 +78,8 @@ func New(c Config) (*Executor, error) {
 	}
 	transport := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: dialWithin}).DialContext,
-		TLSHandshakeTimeout: dialWithin, ForceAttemptHTTP2: true, IdleConnTimeout: time.Minute,
-		MaxIdleConns: keptConnections, MaxIdleConnsPerHost: keptConnections, MaxResponseHeaderBytes: 64 << 10,
+		TLSHandshakeTimeout: dialWithin, ForceAttemptHTTP2: true,
+		DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10,
 	}
 	return &Executor{cfg: c, http: &http.Client{
 		Transport:     transport,
@@ -99,11 +106,13 @@ func (e *Executor) Run(ctx context.Context, a park.Assignment) park.Outcome {
 	case resp.StatusCode/100 == 3:
 		return park.Failure(ReasonStatus, fmt.Sprintf("the reply is %s; redirects are not followed", resp.Status))
 	case resp.StatusCode/100 != 2:
-		return park.Failure(ReasonStatus, fmt.Sprintf("the reply is %s: %s", resp.Status, excerpt(body)))
+		o := park.Failure(ReasonStatus, fmt.Sprintf("the reply is %s: %s", resp.Status, excerpt(body)))
+		o.RetryAfter = retryAfter(resp, time.Now())
+		return o
 	case int64(len(body)) > e.cfg.MaxReply:
-		return park.Failure(ReasonTooLarge, fmt.Sprintf("the reply has more than %d bytes", e.cfg.MaxReply))
+		return park.Failure(ReasonTooLarge, fmt.Sprintf("the reply has more than %d bytes: max_reply_bytes of the pool's executor allows more", e.cfg.MaxReply))
 	}
-	result, err := resultOf(body)
+	result, err := resultOf(resp.Header.Get("Content-Type"), body)
 	if err != nil {
 		return park.Failure(park.ReasonExecutorError, err.Error())
 	}
@@ -119,6 +128,7 @@ func (e *Executor) request(ctx context.Context, a park.Assignment) (*http.Reques
 	if err != nil {
 		return nil, errors.New("the request cannot be made")
 	}
+	req.GetBody = nil // net/http sends nothing again that it cannot read again
 	h := req.Header
 	h.Set("Content-Type", "application/json")
 	h.Set("User-Agent", "parkd")
@@ -174,18 +184,61 @@ func undialled(err error) *park.ShortageError {
 	return nil
 }
 
-// resultOf returns a reply as JSON: as it is, or as a text.
-func resultOf(body []byte) (json.RawMessage, error) {
-	body = bytes.TrimSpace(body)
-	switch {
-	case len(body) == 0:
-		return nil, nil
-	case park.ValidJSON(body):
-		return body, nil
-	case !utf8.Valid(body):
-		return nil, errors.New("the reply is neither JSON nor text")
+// retryAfter returns how long the other side asks to be left alone: a number of seconds, or a time.
+func retryAfter(resp *http.Response, now time.Time) time.Duration {
+	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable {
+		return 0
 	}
-	return json.Marshal(string(body))
+	text := strings.TrimSpace(resp.Header.Get("Retry-After"))
+	if secs, err := strconv.ParseUint(text, 10, 31); err == nil {
+		return time.Duration(secs) * time.Second
+	}
+	at, err := http.ParseTime(text)
+	if err != nil {
+		return 0
+	}
+	return max(0, at.Sub(now))
+}
+
+// resultOf returns a reply as JSON.
+func resultOf(contentType string, body []byte) (json.RawMessage, error) {
+	trimmed := bytes.TrimSpace(body)
+	mediaType, params, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		mediaType = ""
+	}
+	switch {
+	case len(trimmed) == 0:
+		return nil, nil
+	case isBinary(mediaType):
+	case park.ValidJSON(trimmed):
+		return trimmed, nil
+	case utf8.Valid(body):
+		return json.Marshal(string(body))
+	}
+	mediaType = mime.FormatMediaType(mediaType, params)
+	if mediaType == "" {
+		mediaType = http.DetectContentType(body)
+	}
+	if mediaType == "text/plain; charset=utf-8" { // which it is not
+		mediaType = "application/octet-stream"
+	}
+	return json.Marshal(struct {
+		MediaType string `json:"mediaType"`
+		Base64    []byte `json:"base64"`
+	}{mediaType, body})
+}
+
+// isBinary reports whether what has a media type is told by its bytes, even where they happen to be text.
+func isBinary(mediaType string) bool {
+	kind, _, _ := strings.Cut(mediaType, "/")
+	switch kind {
+	case "image":
+		return mediaType != "image/svg+xml"
+	case "audio", "video":
+		return true
+	}
+	return mediaType == "application/octet-stream"
 }
 
 func excerpt(body []byte) string {

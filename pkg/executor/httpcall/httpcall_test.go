@@ -44,10 +44,10 @@ func TestReply(t *testing.T) {
 		"json":         {200, " {\"text\":\"hello\"}\n", park.Outcome{Status: park.Completed, Result: []byte(`{"text":"hello"}`)}},
 		"text":         {201, "hello", park.Outcome{Status: park.Completed, Result: []byte(`"hello"`)}},
 		"empty":        {204, "", park.Outcome{Status: park.Completed}},
-		"binary":       {200, "\xff\xfe", park.Failure(park.ReasonExecutorError, "the reply is neither JSON nor text")},
+		"spaces":       {200, " hello\n", park.Outcome{Status: park.Completed, Result: []byte(`" hello\n"`)}},
 		"server error": {503, "model is loading", park.Failure(ReasonStatus, "the reply is 503 Service Unavailable: model is loading")},
 		"client error": {422, "\xffbad", park.Failure(ReasonStatus, "the reply is 422 Unprocessable Entity: \uFFFDbad")},
-		"too large":    {200, strings.Repeat("x", 101), park.Failure(ReasonTooLarge, "the reply has more than 100 bytes")},
+		"too large":    {200, strings.Repeat("x", 101), park.Failure(ReasonTooLarge, "the reply has more than 100 bytes: max_reply_bytes of the pool's executor allows more")},
 		"just fits":    {200, strings.Repeat("1", 100), park.Outcome{Status: park.Completed, Result: []byte(strings.Repeat("1", 100))}},
 	} {
 		t.Run(name, func(t *testing.T) {

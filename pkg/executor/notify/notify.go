@@ -3,7 +3,8 @@
 // A request holds one message and is signed as Standard Webhooks says
 // (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md), so that a receiver
 // can check with any of its libraries that it comes from here. It may come more than once; webhook-id is then the
-// same.
+// same, and it is that of no other message. A redirect is not followed and counts as not delivered. One call is one POST on
+// a connection of its own: nothing is sent again beneath it.
 package notify
 
 import (
@@ -67,7 +68,7 @@ func New(c Config) (*Notifier, error) {
 		Timeout: c.Timeout,
 		Transport: &http.Transport{
 			Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: c.Timeout}).DialContext,
-			TLSHandshakeTimeout: c.Timeout, ForceAttemptHTTP2: true, IdleConnTimeout: time.Minute,
+			TLSHandshakeTimeout: c.Timeout, ForceAttemptHTTP2: true, DisableKeepAlives: true,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
@@ -92,7 +93,9 @@ func (n *Notifier) Notify(ctx context.Context, pool string, m park.Message) erro
 	if err != nil {
 		return errors.New("the request cannot be made")
 	}
-	n.head(req.Header, fmt.Sprintf("%s/%s/%d", pool, m.TaskID, m.Attempt), body)
+	req.GetBody = nil // what is sent again, and when, is the caller's business
+	// A task's id may be used again once it is forgotten: its end tells the lives apart.
+	n.head(req.Header, fmt.Sprintf("%s/%s/%d/%d", pool, m.TaskID, m.Attempt, m.CreatedAt.Micro()), body)
 	resp, err := n.http.Do(req)
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err // the address may hold a secret
@@ -101,7 +104,7 @@ func (n *Notifier) Notify(ctx context.Context, pool string, m park.Message) erro
 		return fmt.Errorf("notify: %w", err)
 	}
 	defer resp.Body.Close()
-	// Read to the end, for then the connection can be used again.
+	// Read to the end, so that the receiver sees its answer taken.
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
 	if resp.StatusCode/100 != 2 {
 		return fmt.Errorf("notify: the receiver answered %s", resp.Status)

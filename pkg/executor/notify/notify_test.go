@@ -54,7 +54,7 @@ func TestNotify(t *testing.T) {
 	if got.Tenant != "acme" || got.MailboxKey != "alice" || got.PoolID != "gpu" || got.TaskID != "t-1" || string(got.Payload) != `{"ok":true}` {
 		t.Errorf("%s", body)
 	}
-	if h.Get("Authorization") != "Bearer k" || h.Get(headerID) != "gpu/t-1/2" || h.Get("Content-Type") != "application/json" {
+	if h.Get("Authorization") != "Bearer k" || h.Get(headerID) != "gpu/t-1/2/1796126400000000" || h.Get("Content-Type") != "application/json" {
 		t.Errorf("%v", h)
 	}
 	if err := Verify(secret, h, body, noon.Add(time.Minute), 5*time.Minute); err != nil {

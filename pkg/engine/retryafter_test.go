@@ -1,0 +1,47 @@
+package engine_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+type runs func(context.Context, park.Assignment) park.Outcome
+
+func (f runs) Run(ctx context.Context, a park.Assignment) park.Outcome { return f(ctx, a) }
+
+// TestRetryAfterIsTheLeastRest: a task that may run again rests for as long as the other side asked, or for its own
+// backoff where that is longer.
+func TestRetryAfterIsTheLeastRest(t *testing.T) {
+	for name, c := range map[string]struct{ backoff, asked, want time.Duration }{
+		"asked for more": {time.Second, 2 * time.Minute, 2 * time.Minute},
+		"asked for less": {5 * time.Minute, time.Minute, 5 * time.Minute},
+		"no backoff":     {0, time.Minute, time.Minute},
+		"for a year":     {0, 8760 * time.Hour, time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				x := runs(func(_ context.Context, a park.Assignment) park.Outcome {
+					if a.Attempt > 1 {
+						return park.Outcome{Status: park.Completed}
+					}
+					o := park.Failure("http_status", "503")
+					o.RetryAfter = c.asked
+					return o
+				})
+				b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, x)}})
+				defer b.stop()
+				began := time.Now()
+				b.submit("cpu", named("a", park.Submission{Retry: park.Retry{MaxAttempts: 2, Backoff: park.Duration(c.backoff)}}))
+				time.Sleep(2 * time.Hour)
+				if task := b.ended("cpu", "a"); task.Status != park.Completed || task.StartedAt.Sub(began) != c.want {
+					t.Errorf("%s, started again after %s", task.Status, task.StartedAt.Sub(began))
+				}
+			})
+		})
+	}
+}
