@@ -52,7 +52,7 @@ func (p patience) bears(ctx context.Context, err error) bool {
 	if ctx.Err() != nil || p.unless != nil && p.unless(err) {
 		return false
 	}
-	return unreachable(err) || park.CodeOf(err) == park.StorageUnavailable
+	return unreachable(err) || park.Passing(err)
 }
 
 // neverReached reports whether the daemon was not even there to take the question.

@@ -27,6 +27,8 @@ type Config struct {
 	Hosts   []string // further names that a request may address the daemon by
 	Version string
 	Limits  Limits
+	TCP     Crowd        // bounds what comes in over TCP
+	Socket  Crowd        // and by the socket, so that one cannot use up the other
 	Metrics http.Handler // of GET /metrics; nil for none
 	// Ready says why the daemon should not be sent work just now; nil when it should. What is a [park.Error]
 	// is told with its code.
@@ -127,14 +129,14 @@ func closing(done <-chan struct{}) context.Context {
 }
 
 // TCP returns the handler for callers that may be anybody on the network.
-func (a *API) TCP() http.Handler { return a.handler(a.guardTCP) }
+func (a *API) TCP() http.Handler { return a.handler(a.guardTCP, newCounters(a.cfg.TCP)) }
 
 // Socket returns the handler for callers that may open the daemon's own socket: they are its operator.
-func (a *API) Socket() http.Handler { return a.handler(a.guardSocket) }
+func (a *API) Socket() http.Handler { return a.handler(a.guardSocket, newCounters(a.cfg.Socket)) }
 
 // handler returns the routes behind a guard. They are registered by path and not by method, so that a wrong
 // method is told from a wrong path.
-func (a *API) handler(g guard) http.Handler {
+func (a *API) handler(g guard, n *counters) http.Handler {
 	byPath := make(map[string]map[string]*route)
 	for _, rt := range a.routes {
 		if byPath[rt.path] == nil {
@@ -146,10 +148,10 @@ func (a *API) handler(g guard) http.Handler {
 	for pattern, methods := range byPath {
 		allowed := allow(methods)
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			a.enter(w, r, g, func(c *call) error { return c.dispatch(methods, allowed) })
+			a.enter(w, r, g, n, func(c *call) error { return c.dispatch(methods, allowed) })
 		})
 	}
-	nowhere := func(w http.ResponseWriter, r *http.Request) { a.enter(w, r, g, (*call).nowhere) }
+	nowhere := func(w http.ResponseWriter, r *http.Request) { a.enter(w, r, g, n, (*call).nowhere) }
 	mux.HandleFunc("/", nowhere)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// The mux would answer with a redirect, which clients of an API do not expect, and to OPTIONS * by itself.

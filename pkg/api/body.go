@@ -62,6 +62,12 @@ func (c *call) decodeIn(buf *bytes.Buffer, v any) error {
 			return park.Errorf(park.UnsupportedMediaType, "the body must be sent as Content-Type: application/json, not %q", short(all))
 		}
 	}
+	if c.r.ContentLength > c.route.most {
+		return c.tooLarge(c.route.most)
+	}
+	if err := c.holdBody(); err != nil {
+		return err
+	}
 	if err := c.readBody(buf); err != nil {
 		return err
 	}
@@ -73,9 +79,6 @@ func (c *call) decodeIn(buf *bytes.Buffer, v any) error {
 
 func (c *call) readBody(buf *bytes.Buffer) error {
 	most := c.route.most
-	if c.r.ContentLength > most {
-		return c.tooLarge(most)
-	}
 	if n := c.r.ContentLength; n > 0 && n < maxPooled {
 		buf.Grow(int(n) + bytes.MinRead)
 	}
@@ -98,11 +101,16 @@ func (c *call) readBody(buf *bytes.Buffer) error {
 	return nil
 }
 
-// tooLarge refuses a body without waiting for the rest of it, see [call.linger].
 func (c *call) tooLarge(most int64) error {
+	return c.unread(park.Errorf(park.PayloadTooLarge, "the body may have %d bytes at most", most))
+}
+
+// unread refuses a body without waiting for the rest of it, see [call.linger].
+func (c *call) unread(why error) error {
 	c.w.Header().Set("Connection", "close")
 	_ = http.NewResponseController(c.w).EnableFullDuplex()
-	return park.Errorf(park.PayloadTooLarge, "the body may have %d bytes at most", most)
+	c.rest = true
+	return why
 }
 
 // Limits of what is read of a body after its refusal.

@@ -25,19 +25,26 @@ type call struct {
 	query url.Values
 	at    time.Time // when it began
 	begun bool      // too late to answer something else
+	rest  bool      // of the body is still to come, and nobody wants it
 
 	waited bool // for something to happen
+
+	counters *counters
+	held     []func() // gives back what was taken of them
 }
 
 // A guard says who calls, or why the call is refused.
 type guard func(*http.Request) (caller, error)
 
 // enter lets a request in, or says why not.
-func (a *API) enter(w http.ResponseWriter, r *http.Request, g guard, do func(*call) error) {
+func (a *API) enter(w http.ResponseWriter, r *http.Request, g guard, n *counters, do func(*call) error) {
 	h := w.Header()
 	h["X-Content-Type-Options"], h["Cache-Control"] = a.nosniff, a.noStore
-	c := &call{api: a, w: w, r: r, svc: a.cfg.Service, at: time.Now()}
+	c := &call{api: a, w: w, r: r, svc: a.cfg.Service, at: time.Now(), counters: n}
 	defer func() {
+		for _, release := range c.held {
+			release()
+		}
 		if p := recover(); p != nil {
 			c.panicked(p)
 		}
@@ -56,7 +63,7 @@ func (a *API) enter(w http.ResponseWriter, r *http.Request, g guard, do func(*ca
 	if err != nil {
 		c.fail(err)
 	}
-	if park.CodeOf(err) == park.PayloadTooLarge {
+	if c.rest {
 		c.linger()
 	}
 }
@@ -105,8 +112,19 @@ func allow(methods map[string]*route) string {
 	return strings.Join(names, ", ")
 }
 
-// patient returns a context that also ends when the daemon is about to go, and whether that is why it ended.
-func (c *call) patient() (ctx context.Context, over func() bool, done func()) {
+// patient is ending for a request that waits for so long; err where too many do.
+func (c *call) patient(wait time.Duration) (ctx context.Context, over func() bool, done func(), err error) {
+	if wait > 0 {
+		if err := c.hold(&c.counters.waits); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	ctx, over, done = c.ending()
+	return ctx, over, done, nil
+}
+
+// ending returns a context that also ends when the daemon is about to go, and whether that is why it ended.
+func (c *call) ending() (ctx context.Context, over func() bool, done func()) {
 	c.waited = true
 	ctx, cancel := context.WithCancel(c.r.Context())
 	stop := context.AfterFunc(c.api.closing, cancel)

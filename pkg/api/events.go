@@ -22,7 +22,10 @@ func (c *call) streamEvents() error {
 	if err != nil {
 		return err
 	}
-	ctx, _, done := c.patient()
+	if err := c.hold(&c.counters.streams); err != nil {
+		return err
+	}
+	ctx, _, done := c.ending()
 	defer done()
 	// Before the answer begins: what happens after that is in the stream.
 	watched := c.svc.Watch(ctx, query)

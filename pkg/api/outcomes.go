@@ -27,7 +27,10 @@ func (c *call) readMailbox() error {
 		}
 		query.Since = at
 	}
-	ctx, over, done := c.patient()
+	ctx, over, done, err := c.patient(query.Wait)
+	if err != nil {
+		return err
+	}
 	defer done()
 	page, err := c.svc.Mailbox(ctx, query)
 	if err != nil && over() {

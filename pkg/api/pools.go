@@ -1,6 +1,8 @@
 package api
 
 import (
+	"time"
+
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -42,7 +44,10 @@ func (c *call) lease() error {
 		return err
 	}
 	r.Wait = min(r.Wait, park.Duration(maxWait))
-	ctx, over, done := c.patient()
+	ctx, over, done, err := c.patient(time.Duration(r.Wait))
+	if err != nil {
+		return err
+	}
 	defer done()
 	leases, err := c.svc.Lease(ctx, c.pool(), r)
 	if err != nil && !over() {

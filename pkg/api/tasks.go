@@ -125,7 +125,10 @@ func (c *call) getTask() error {
 	if err != nil {
 		return err
 	}
-	ctx, over, done := c.patient()
+	ctx, over, done, err := c.patient(wait)
+	if err != nil {
+		return err
+	}
 	defer done()
 	t, err := c.svc.Task(ctx, c.pool(), id, wait)
 	if err != nil && over() {
@@ -159,7 +162,10 @@ func (c *call) readLog() error {
 	if err != nil {
 		return err
 	}
-	ctx, _, done := c.patient()
+	if err := c.hold(&c.counters.logs); err != nil {
+		return err
+	}
+	ctx, _, done := c.ending()
 	defer done()
 	log, err := c.svc.Log(ctx, c.pool(), id, follow)
 	if err != nil {

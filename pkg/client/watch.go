@@ -40,7 +40,7 @@ func (c *Client) Watch(ctx context.Context, q park.AuditQuery) iter.Seq2[park.Ev
 				yield(park.Event{}, ctx.Err())
 				return
 			}
-			if !yield(park.Event{}, err) || !errors.Is(err, ErrUnreachable) && park.CodeOf(err) != park.StorageUnavailable {
+			if !yield(park.Event{}, err) || !errors.Is(err, ErrUnreachable) && !park.Passing(err) {
 				return
 			}
 			if fed {

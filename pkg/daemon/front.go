@@ -27,6 +27,7 @@ type front struct {
 	serving   sync.WaitGroup
 	broken    chan error // a listener that failed
 	draining  atomic.Bool
+	doors     map[string]*door
 	closing   chan struct{} // closed once nothing more will happen: nobody need wait for it
 }
 
@@ -35,13 +36,16 @@ var errDraining = errors.New("the daemon is stopping")
 func newFront(c *config.Config, o Options, eng *engine.Engine, m *meter, l *listeners) (*front, error) {
 	f := &front{
 		listeners: l, servers: make(map[net.Listener]*http.Server), broken: make(chan error, 2), closing: make(chan struct{}),
+		doors: make(map[string]*door),
 	}
+	share := shareOut(descriptors())
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	registry.MustRegister(m.collectors()...)
 	registry.MustRegister(gauges{eng})
 	a, err := api.New(api.Config{
 		Service: eng, Tokens: tokens(c), Hosts: hosts(c), Version: o.Version, Log: o.Log, Closing: f.closing,
+		TCP: crowd(share.tcp), Socket: crowd(share.unix),
 		Owner:   owner(c, l, o.Log),
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		Ready: func() error {
@@ -55,12 +59,18 @@ func newFront(c *config.Config, o Options, eng *engine.Engine, m *meter, l *list
 		return nil, fmt.Errorf("make the API: %w", err)
 	}
 	if l.tcp != nil {
-		f.servers[l.tcp] = api.Server(a.TCP(), o.Log)
+		f.open("tcp", l.tcp, share.tcp, api.Server(a.TCP(), o.Log))
 	}
 	if l.unix != nil {
-		f.servers[l.unix] = api.Server(a.Socket(), o.Log)
+		f.open("unix", l.unix, share.unix, api.Server(a.Socket(), o.Log))
 	}
 	return f, nil
+}
+
+func (f *front) open(way string, l net.Listener, most int, s *http.Server) {
+	d := newDoor(l, most)
+	s.ConnState = changed
+	f.doors[way], f.servers[d] = d, s
 }
 
 // owner returns what tells whether a request over TCP comes from the daemon's user; nil where tokens tell who asks, and

@@ -33,6 +33,7 @@ const (
 	PayloadTooLarge      Code = "payload_too_large"
 	UnsupportedMediaType Code = "unsupported_media_type"
 	StorageUnavailable   Code = "storage_unavailable"
+	Overloaded           Code = "overloaded"
 	PoolHalted           Code = "pool_halted"
 	Internal             Code = "internal"
 )
@@ -56,7 +57,7 @@ func (c Code) HTTPStatus() int {
 		return http.StatusRequestEntityTooLarge
 	case UnsupportedMediaType:
 		return http.StatusUnsupportedMediaType
-	case StorageUnavailable, PoolHalted:
+	case StorageUnavailable, PoolHalted, Overloaded:
 		return http.StatusServiceUnavailable
 	case Internal:
 	}
@@ -108,6 +109,8 @@ func (c Code) Title() string {
 		return "The body must be application/json"
 	case StorageUnavailable:
 		return "The store cannot be reached"
+	case Overloaded:
+		return "The daemon has as much at hand as it takes"
 	case PoolHalted:
 		return "The pool has halted"
 	case Internal:
@@ -145,4 +148,10 @@ func CodeOf(err error) Code {
 		return e.Code
 	}
 	return Internal
+}
+
+// Passing reports whether err says that nothing was accepted, and that the same may succeed a little later.
+func Passing(err error) bool {
+	c := CodeOf(err)
+	return c == StorageUnavailable || c == Overloaded
 }
