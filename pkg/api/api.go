@@ -68,6 +68,7 @@ type API struct {
 	hosts      map[string]bool
 	open       map[string]bool // paths that anybody may get
 	closing    context.Context
+	feed       feed // of all streams of events
 	openapi    []byte
 	buffers    sync.Pool
 	// Headers of every answer, shared by all of them: net/http only reads them.
@@ -99,6 +100,7 @@ func New(c Config) (*API, error) {
 		hosts: make(map[string]bool), open: make(map[string]bool), closing: closing(c.Closing),
 		nosniff: []string{"nosniff"}, noStore: []string{"no-store"}, isJSON: []string{"application/json"},
 	}
+	a.feed.api, a.feed.most = a, maxItems
 	a.buffers.New = func() any { return new(bytes.Buffer) }
 	for _, h := range c.Hosts {
 		a.hosts[hostOf(h)] = true

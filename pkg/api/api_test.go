@@ -22,6 +22,24 @@ import (
 // start returns an engine with the pools of parktest over a memory store.
 func start(t testing.TB) *engine.Engine {
 	t.Helper()
+	e := open(t)
+	t.Cleanup(func() { stop(t, e) })
+	return e
+}
+
+// stop ends an engine, and what it runs.
+func stop(t testing.TB, e *engine.Engine) {
+	t.Helper()
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := e.Close(over); err != nil {
+		t.Error(err)
+	}
+}
+
+// open is start for a test that stops the engine itself.
+func open(t testing.TB, more ...engine.Pool) *engine.Engine {
+	t.Helper()
 	c := engine.Config{Stores: map[park.Backend]store.Store{park.InMemory: memory.New()}}
 	for _, spec := range parktest.Pools() {
 		p := engine.Pool{PoolSpec: spec}
@@ -30,17 +48,11 @@ func start(t testing.TB) *engine.Engine {
 		}
 		c.Pools = append(c.Pools, p)
 	}
+	c.Pools = append(c.Pools, more...)
 	e, err := engine.Open(context.Background(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		over, cancel := context.WithCancel(context.Background())
-		cancel()
-		if err := e.Close(over); err != nil {
-			t.Error(err)
-		}
-	})
 	return e
 }
 

@@ -4,16 +4,26 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"iter"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// reconnectMs is how long a browser waits before it connects again.
-const reconnectMs = 1000
+const (
+	// reconnectMs is how long a browser waits before it connects again.
+	reconnectMs = 1000
+	// flushRest is the least time between two writes of a stream: under load one carries many events.
+	flushRest = 20 * time.Millisecond
+	// flushAt is how many bytes a stream gathers at most before it writes.
+	flushAt = 64 << 10
+	// catchUpPage is how many events are read of the log at once, and catchUpPages how many such reads may overlap
+	// with the feed.
+	catchUpPage  = 1000
+	catchUpPages = 4
+)
 
 // streamEvents sends events as they happen (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 // An event's id is where a broken stream goes on.
@@ -27,18 +37,22 @@ func (c *call) streamEvents() error {
 	}
 	ctx, _, done := c.ending()
 	defer done()
-	// Before the answer begins: what happens after that is in the stream.
-	watched := c.svc.Watch(ctx, query)
 	h := c.w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no") // a proxy would keep events back
-	c.begin(http.StatusOK)
-	s := stream{call: c, conn: http.NewResponseController(c.w)}
-	if !s.send(fmt.Appendf(nil, "retry: %d\n\n", reconnectMs)) || c.r.Method == http.MethodHead {
+	if c.r.Method == http.MethodHead {
+		c.begin(http.StatusOK)
 		return nil
 	}
-	s.follow(ctx, c.receive(ctx, watched))
-	c.limitWrite() // the end is written as well
+	// Before the answer begins: what happens after that is in the stream.
+	s := stream{call: c, conn: http.NewResponseController(c.w), query: query, next: c.api.feed.join()}
+	defer c.api.feed.leave()
+	s.behind = query.Cursor != "" || !query.Since.IsZero()
+	c.begin(http.StatusOK)
+	if s.send(fmt.Appendf(nil, "retry: %d\n\n", reconnectMs)) {
+		s.follow(ctx)
+		c.limitWrite() // the end is written as well
+	}
 	return nil
 }
 
@@ -63,68 +77,154 @@ func (c *call) streamed() (park.AuditQuery, error) {
 		return query, err
 	}
 	if t := c.who.tenant; t != "" {
-		return query, tenantView{tenant: t}.only(query.Tenant)
-	}
-	return query, nil
-}
-
-// receive passes events on until ctx ends or the service has no more. Whoever reads slowly holds up nobody but
-// this one walk over the log.
-func (c *call) receive(ctx context.Context, watched iter.Seq2[park.Event, error]) <-chan park.Event {
-	events := make(chan park.Event)
-	go func() {
-		defer close(events)
-		for e, err := range watched {
-			if err != nil {
-				if ctx.Err() == nil {
-					c.api.cfg.Log.Warn("stream of events broke off", "error", err)
-				}
-				return
-			}
-			select {
-			case events <- e:
-			case <-ctx.Done():
-				return
-			}
+		if err := (tenantView{tenant: t}).only(query.Tenant); err != nil {
+			return query, err
 		}
-	}()
-	return events
+		query.Tenant = t
+	}
+	if query.Cursor == "" {
+		return query, nil
+	}
+	// Whether there is such an event, the log knows.
+	probe := query
+	probe.Limit = 1
+	_, err := c.svc.Audit(c.r.Context(), probe)
+	if park.CodeOf(err) == park.InvalidRequest {
+		return query, park.Errorf(park.InvalidRequest, "%s", strings.Replace(err.Error(), "cursor", from, 1))
+	}
+	return query, err
 }
 
+// stream is one reader of the feed. Whoever reads slowly holds up nobody else.
 type stream struct {
 	*call
-	conn *http.ResponseController
-	buf  bytes.Buffer
+	conn   *http.ResponseController
+	query  park.AuditQuery // its cursor moves on with all that was passed over
+	next   int64           // number of the next event of the feed
+	behind bool            // what comes next is in the log alone
+	seen   map[string]bool // what was read from the log and may be in the feed too
+	last   string          // the newest of them
+	out    bytes.Buffer
+	broken bool // nobody reads any more
 }
 
-func (s *stream) follow(ctx context.Context, events <-chan park.Event) {
+// follow sends what is asked for until ctx ends, and then what is there.
+func (s *stream) follow(ctx context.Context) {
 	alive := time.NewTicker(s.api.cfg.Heartbeat)
 	defer alive.Stop()
-	for {
+	for ending := false; ; {
+		if s.behind && !s.catchUp(ctx) {
+			return
+		}
+		before := s.next
+		var more <-chan struct{}
+		var ok bool
+		if s.next, more, ok = s.api.feed.since(s.next, s.take); !ok {
+			s.behind = true
+			continue
+		}
+		if !s.flush() || ending {
+			return
+		}
+		if s.next > before {
+			ending = !restFor(ctx, flushRest)
+			continue
+		}
 		select {
-		case e, ok := <-events:
-			if !ok || !s.event(&e) {
-				return
-			}
+		case <-more:
 		case <-alive.C:
-			if !s.send([]byte(": alive\n\n")) {
+			if !s.sign() {
 				return
 			}
 		case <-ctx.Done():
-			return
+			ending = true
 		}
 	}
 }
 
-func (s *stream) event(e *park.Event) bool {
-	s.buf.Reset()
-	fmt.Fprintf(&s.buf, "id: %s\nevent: %s\ndata: ", e.EventID, e.Action)
-	if err := encode(&s.buf, e); err != nil {
-		s.api.cfg.Log.Error("event not encoded", "event", e.EventID, "error", err)
-		return false
+// take sends an event of the feed if it is asked for and was not sent before.
+func (s *stream) take(i *item) {
+	s.query.Cursor = i.EventID
+	if s.seen[i.EventID] {
+		if i.EventID == s.last {
+			s.seen = nil // the feed has come past all of them
+		}
+		return
 	}
-	s.buf.WriteByte('\n') // a second one: encode has written the first
-	return s.send(s.buf.Bytes())
+	if wants(&s.query, &i.Event) {
+		s.put(i.frame)
+	}
+}
+
+func (s *stream) put(frame []byte) {
+	s.out.Write(frame)
+	if s.out.Len() >= flushAt {
+		s.flush()
+	}
+}
+
+// catchUp sends what the log has after the cursor. It ends near the end of the log, from where the feed goes on; what is
+// in both is remembered. It returns false where the stream ends.
+func (s *stream) catchUp(ctx context.Context) bool {
+	for pages := catchUpPages + 1; pages > catchUpPages; {
+		s.next, s.seen, pages = s.api.feed.end(), make(map[string]bool), 0
+		for more := true; more; pages++ {
+			page, err := s.page(ctx)
+			if err != nil {
+				return false
+			}
+			for i := range page.Events {
+				e := &page.Events[i]
+				s.put(s.api.frame(e))
+				s.query.Cursor, s.last = e.EventID, e.EventID
+				if pages < catchUpPages {
+					s.seen[e.EventID] = true
+				}
+			}
+			if more = page.Next != ""; !s.flush() || ctx.Err() != nil {
+				return false
+			}
+		}
+	}
+	s.behind = false
+	return true
+}
+
+// page reads the log. While it cannot be read the stream waits.
+func (s *stream) page(ctx context.Context) (park.EventPage, error) {
+	q := s.query
+	q.Limit = catchUpPage
+	if q.Cursor == "" && q.Since.IsZero() {
+		q.Since = park.At(s.at) // it was to begin then
+	}
+	for {
+		page, err := s.svc.Audit(ctx, q)
+		if err == nil || !park.Passing(err) {
+			return page, err
+		}
+		if !s.sign() || !restFor(ctx, feedRest) {
+			return page, err
+		}
+	}
+}
+
+// sign shows that the stream lives, and how far it has come: whoever asks for few of the events goes on from there, and
+// not from the last one that it was sent. One tenant is not told of another's events, not even by their ids.
+func (s *stream) sign() bool {
+	sign := ": alive\n\n"
+	if s.query.Cursor != "" && s.who.tenant == "" {
+		sign = "id: " + s.query.Cursor + "\n" + sign
+	}
+	return s.send([]byte(sign))
+}
+
+// flush sends what was gathered, and returns false when nobody reads any more.
+func (s *stream) flush() bool {
+	if s.out.Len() > 0 && !s.broken {
+		s.broken = !s.send(s.out.Bytes())
+	}
+	s.out.Reset()
+	return !s.broken
 }
 
 // send returns false when nobody reads any more.

@@ -19,8 +19,8 @@ import (
 // frame is one server-sent event.
 type frame struct{ id, event, data string }
 
-// feed reads a stream of events.
-type feed struct {
+// reading reads a stream of events.
+type reading struct {
 	*testing.T
 	resp  *http.Response
 	lines *bufio.Scanner
@@ -28,7 +28,7 @@ type feed struct {
 	retry string // what the stream says of it
 }
 
-func listen(t *testing.T, s *httptest.Server, path, last string) *feed {
+func listen(t *testing.T, s *httptest.Server, path, last string) *reading {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+path, http.NoBody)
 	if err != nil {
@@ -45,11 +45,11 @@ func listen(t *testing.T, s *httptest.Server, path, last string) *feed {
 	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" || resp.Header.Get("Cache-Control") != "no-store" {
 		t.Fatalf("%s: %s %v", path, resp.Status, resp.Header)
 	}
-	return &feed{T: t, resp: resp, lines: bufio.NewScanner(resp.Body)}
+	return &reading{T: t, resp: resp, lines: bufio.NewScanner(resp.Body)}
 }
 
 // next returns the next event; ok is false at the stream's end.
-func (f *feed) next() (e frame, ok bool) {
+func (f *reading) next() (e frame, ok bool) {
 	for f.lines.Scan() {
 		name, value, _ := strings.Cut(f.lines.Text(), ": ")
 		switch name {
@@ -75,7 +75,7 @@ func (f *feed) next() (e frame, ok bool) {
 }
 
 // take returns the ids of the next n events, having looked at them.
-func (f *feed) take(n int) []string {
+func (f *reading) take(n int) []string {
 	f.Helper()
 	var ids []string
 	for range n {
@@ -170,20 +170,32 @@ type endless struct {
 func (s endless) Watch(ctx context.Context, _ park.AuditQuery) iter.Seq2[park.Event, error] {
 	return func(yield func(park.Event, error) bool) {
 		defer close(s.left)
-		e := park.Event{At: park.FromMicro(1), Action: park.ActUpdate, PoolID: "p", Detail: json.RawMessage(`"` + strings.Repeat("x", 64<<10) + `"`)}
 		for rev := int64(1); ctx.Err() == nil; rev++ {
-			e.Rev, e.EventID = rev, park.EventID("p", rev, 0)
-			if !yield(e, nil) {
+			if !yield(long(rev), nil) {
 				return
 			}
+			time.Sleep(time.Millisecond) // so that a reader can keep up
 		}
+	}
+}
+
+// Audit has one more event after any.
+func (s endless) Audit(_ context.Context, q park.AuditQuery) (park.EventPage, error) {
+	_, rev, _, _ := park.ParseEventID(q.Cursor)
+	return park.EventPage{Events: []park.Event{long(rev + 1)}}, nil
+}
+
+func long(rev int64) park.Event {
+	return park.Event{
+		EventID: park.EventID("p", rev, 0), Rev: rev, At: park.FromMicro(1), Action: park.ActUpdate, PoolID: "p",
+		Detail: json.RawMessage(`"` + strings.Repeat("x", 64<<10) + `"`),
 	}
 }
 
 // TestReaderWhoGoesIsLeft: a stream holds nothing once its reader has gone.
 func TestReaderWhoGoesIsLeft(t *testing.T) {
 	svc := endless{left: make(chan struct{})}
-	f := listen(t, serve(t, newAPI(t, Config{Service: svc})), "/events", "")
+	f := listen(t, serve(t, newAPI(t, Config{Service: svc})), "/events?changes=true", "")
 	f.lines.Buffer(nil, 1<<20)
 	f.take(3)
 	f.resp.Body.Close()
@@ -194,7 +206,7 @@ func TestReaderWhoGoesIsLeft(t *testing.T) {
 func TestSlowReaderIsDropped(t *testing.T) {
 	t.Parallel()
 	svc := endless{left: make(chan struct{})}
-	listen(t, serveHastily(t, newAPI(t, Config{Service: svc})), "/events", "") // and read nothing
+	listen(t, serveHastily(t, newAPI(t, Config{Service: svc})), "/events?changes=true", "") // and read nothing
 	<-svc.left
 }
 

@@ -129,7 +129,11 @@ func (e *Engine) Watch(ctx context.Context, q park.AuditQuery) iter.Seq2[park.Ev
 		for err == nil {
 			rung, leave := e.hub.join(auditTopic)
 			var events []park.Event
-			if events, err = e.audit.Events(ctx, q); err == nil && len(events) == 0 {
+			var end string
+			if events, end, err = e.watched(ctx, q); err == nil && len(events) == 0 {
+				if end != "" {
+					q.Cursor = end // nothing up to there is asked for, and it need not be looked at again
+				}
 				err = e.linger(ctx, rung, e.patience(time.Hour))
 			}
 			leave()
@@ -142,4 +146,15 @@ func (e *Engine) Watch(ctx context.Context, q park.AuditQuery) iter.Seq2[park.Ev
 		}
 		yield(park.Event{}, err)
 	}
+}
+
+// watched reads on, and returns what was the end of the log before it did.
+func (e *Engine) watched(ctx context.Context, q park.AuditQuery) (events []park.Event, end string, err error) {
+	if q.TaskID != "" || q.PoolID != "" || q.Tenant != "" || q.Action != "" {
+		if end, err = e.audit.LastEvent(ctx); err != nil {
+			return nil, "", err
+		}
+	}
+	events, err = e.audit.Events(ctx, q)
+	return events, end, err
 }
