@@ -16,7 +16,7 @@ const (
 	// reconnectMs is how long a browser waits before it connects again.
 	reconnectMs = 1000
 	// flushRest is the least time between two writes of a stream: under load one carries many events.
-	flushRest = 20 * time.Millisecond
+	flushRest = 50 * time.Millisecond
 	// flushAt is how many bytes a stream gathers at most before it writes.
 	flushAt = 64 << 10
 	// catchUpPage is how many events are read of the log at once, and catchUpPages how many such reads may overlap
