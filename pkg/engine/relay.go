@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"encoding/binary"
-	"sync/atomic"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -11,10 +10,9 @@ import (
 )
 
 const (
-	relayBatch   = 256
-	notifyAtOnce = 8
-	firstRetry   = time.Second
-	lastRetry    = 5 * time.Minute
+	relayBatch = 256
+	firstRetry = time.Second
+	lastRetry  = 5 * time.Minute
 	// giveUp is how long a notification is tried. Messages and events are tried for ever.
 	giveUp = 3 * 24 * time.Hour
 	// relayTick bounds how late a parcel that was put off is looked for.
@@ -32,6 +30,7 @@ type relay struct {
 	from    park.Backend
 	dest    string
 	deliver deliverer
+	hooks   *webhooks // instead of deliver, for a notifier
 }
 
 // deliverer hands parcels over and says which are done and which are to be tried later. An error means that
@@ -57,13 +56,19 @@ func (e *Engine) startRelays() {
 			start(p.QueueBackend, auditDest(e.cfg.Audit), e.toAudit)
 		}
 		if p.Notifier != nil {
-			start(p.QueueBackend, notifyDest(p.ID), p.notifyAll)
+			h := newWebhooks(p)
+			e.work.Go((&relay{eng: e, from: p.QueueBackend, dest: notifyDest(p.ID), hooks: h}).loop)
 		}
 	}
 }
 
 func (r *relay) loop() {
 	ctx := r.eng.ctx
+	var answered chan struct{}
+	if r.hooks != nil {
+		answered = r.hooks.answered
+		defer r.hooks.calls.Wait()
+	}
 	for ctx.Err() == nil {
 		rung, leave := r.eng.hub.join(outboxTopic(r.from))
 		var moved int
@@ -81,15 +86,27 @@ func (r *relay) loop() {
 		if err != nil {
 			rung = nil
 		}
-		r.eng.await(relayTick, rung, ctx.Done())
+		r.eng.await(relayTick, rung, ctx.Done(), answered)
 		leave()
 	}
 }
 
-// carry delivers one batch and returns how many parcels it saw.
+// carry delivers one batch and returns how many parcels it has done with, for now or for good.
 func (r *relay) carry(ctx context.Context) (int, error) {
 	q := r.eng.stores[r.from]
-	parcels, err := q.Outbox(ctx, r.dest, r.eng.clock.now().Wall, relayBatch)
+	now := r.eng.clock.now().Wall
+	parcels, err := q.Outbox(ctx, r.dest, now, relayBatch)
+	if err == nil && r.hooks != nil {
+		done, later := r.hooks.sort(ctx, parcels, now)
+		if len(done)+len(later) == 0 {
+			return 0, nil
+		}
+		if err := q.Settle(ctx, done, later); err != nil {
+			return 0, err
+		}
+		r.hooks.settled(done, later)
+		return len(done) + len(later), nil
+	}
 	if err != nil || len(parcels) == 0 {
 		return 0, err
 	}
@@ -130,41 +147,6 @@ func (e *Engine) toAudit(ctx context.Context, parcels []store.Parcel) ([]int64, 
 	}
 	e.hub.wake(auditTopic)
 	return ids(parcels), nil, nil
-}
-
-// notifyAll tells the pool's notifier, several messages at once, each for itself.
-func (p *pool) notifyAll(ctx context.Context, parcels []store.Parcel) ([]int64, []store.Postponed, error) {
-	errs := make([]error, len(parcels))
-	var next atomic.Int64
-	tellers := crew{eng: p.eng}
-	for range min(notifyAtOnce, len(parcels)) {
-		tellers.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(parcels)); i = next.Add(1) - 1 {
-				if m := parcels[i].Message; m != nil {
-					errs[i] = p.Notifier.Notify(ctx, p.ID, *m)
-				}
-			}
-		})
-	}
-	tellers.Wait()
-	var done []int64
-	var later []store.Postponed
-	now := p.eng.clock.now().Wall
-	for i := range parcels {
-		switch c := &parcels[i]; {
-		case errs[i] == nil:
-			done = append(done, c.ID)
-		case ctx.Err() != nil:
-		case now.Sub(c.Since.Time) > giveUp:
-			p.eng.log.Error("notification given up", "pool", p.ID, "task", c.Message.TaskID, "error", errs[i])
-			done = append(done, c.ID)
-		default:
-			p.eng.log.Warn("notification failed", "pool", p.ID, "task", c.Message.TaskID, "attempts", c.Attempts+1, "error", errs[i])
-			until := park.At(now.Add(p.eng.backoff(c.Attempts)))
-			later = append(later, store.Postponed{ID: c.ID, Attempts: c.Attempts + 1, Until: until})
-		}
-	}
-	return done, later, ctx.Err()
 }
 
 // backoff doubles with each attempt, and is drawn so that many do not come back at once.

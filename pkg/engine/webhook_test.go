@@ -1,0 +1,164 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// street is a notifier behind which the receivers of some mailboxes hang.
+type street struct {
+	mu    sync.Mutex
+	hangs map[string]bool // by mailbox
+	heard map[string]time.Time
+	calls map[string]int
+}
+
+func (s *street) Notify(ctx context.Context, _ string, m park.Message) error {
+	s.mu.Lock()
+	s.calls[m.Key]++
+	hangs := s.hangs[m.Key]
+	s.mu.Unlock()
+	if hangs {
+		time.Sleep(10 * time.Second)
+		return errors.New("no answer within 10 s")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard[m.TaskID] = time.Now()
+	return ctx.Err()
+}
+
+func (s *street) mend(box string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.hangs, box)
+}
+
+func (s *street) callsOf(box string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls[box]
+}
+
+// lines counts what is logged, by level.
+type lines struct {
+	slog.Handler
+	mu  sync.Mutex
+	all []string
+}
+
+func (l *lines) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *lines) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, r.Level.String()+" "+r.Message)
+	return nil
+}
+
+func (l *lines) WithAttrs([]slog.Attr) slog.Handler { return l }
+
+func (l *lines) count(prefix string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.all {
+		if strings.HasPrefix(s, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
+func boxed(id, key string) park.Submission {
+	s := named(id, sim(1))
+	s.MailboxKey.Key = key
+	return s
+}
+
+// TestHangingReceiverDelaysNobody: the others hear of their messages at once, however many wait for the one that hangs.
+// The log says once that it fails, and once that it does no longer.
+func TestHangingReceiverDelaysNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &street{hangs: map[string]bool{"stuck": true}, heard: map[string]time.Time{}, calls: map[string]int{}}
+		p := pool("cpu", 1000, simulated())
+		p.Notifier = n
+		log := &lines{}
+		b := open(t, engine.Config{Pools: []engine.Pool{p}, Log: slog.New(log)})
+		defer b.stop()
+		for i := range 600 { // more than are looked at together
+			b.submit("cpu", boxed(fmt.Sprintf("stuck-%d", i), "stuck"))
+		}
+		time.Sleep(time.Minute)
+		for i := range 100 {
+			id := fmt.Sprintf("other-%d", i)
+			began := time.Now()
+			b.submit("cpu", boxed(id, fmt.Sprintf("box-%d", i%20)))
+			time.Sleep(3 * time.Second)
+			n.mu.Lock()
+			at, ok := n.heard[id]
+			n.mu.Unlock()
+			if !ok || at.Sub(began) > 2*time.Second {
+				t.Fatalf("%s: notified %t, after %s", id, ok, at.Sub(began))
+			}
+		}
+		if calls := n.callsOf("stuck"); calls > 40 { // in half an hour, at 5 minutes from each other in the end
+			t.Errorf("the one that hangs was called %d times", calls)
+		}
+		if w := log.count("WARN notif"); w != 1 {
+			t.Errorf("%d warnings", w)
+		}
+		n.mend("stuck")
+		time.Sleep(time.Hour)
+		for i := range 600 {
+			if _, ok := n.heard[fmt.Sprintf("stuck-%d", i)]; !ok {
+				t.Fatalf("stuck-%d was not notified once the receiver answered", i)
+			}
+		}
+		if w, i := log.count("WARN notif"), log.count("INFO notif"); w != 1 || i != 1 {
+			t.Errorf("%d warnings and %d that it is over", w, i)
+		}
+	})
+}
+
+// TestManyHangingReceivers leave room for those that answer.
+func TestManyHangingReceivers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &street{hangs: map[string]bool{}, heard: map[string]time.Time{}, calls: map[string]int{}}
+		p := pool("cpu", 1000, simulated())
+		p.Notifier = n
+		log := &lines{}
+		b := open(t, engine.Config{Pools: []engine.Pool{p}, Log: slog.New(log)})
+		defer b.stop()
+		for i := range 300 {
+			key := fmt.Sprintf("stuck-%d", i)
+			n.hangs[key] = true
+			b.submit("cpu", boxed(key, key))
+		}
+		time.Sleep(10 * time.Minute)
+		for i := range 100 {
+			id := fmt.Sprintf("other-%d", i)
+			began := time.Now()
+			b.submit("cpu", boxed(id, "well"))
+			time.Sleep(3 * time.Second)
+			n.mu.Lock()
+			at, ok := n.heard[id]
+			n.mu.Unlock()
+			if !ok || at.Sub(began) > 2*time.Second {
+				t.Fatalf("%s: notified %t, after %s", id, ok, at.Sub(began))
+			}
+		}
+		if w := log.count("WARN"); w > 10 {
+			t.Errorf("%d warnings", w)
+		}
+	})
+}
