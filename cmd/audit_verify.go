@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,13 +95,38 @@ func runAuditVerify(ctx context.Context, g *globals, svc park.Service, o verifyO
 	return nil
 }
 
-// verify replays the log of one pool up to its first offence, and looks into its mailboxes.
-func verify(ctx context.Context, svc park.Service, pool string, q park.AuditQuery, now time.Time) (verdict, error) {
+// verify replays the log of one pool up to its first offence, and looks into its mailboxes. The limits that it begins with
+// are worked out from two reads, between which somebody may change them, and the log may hear of a change a little later
+// than the pool: so an offence against limits counts only if they are the same when they are worked out again.
+func verify(ctx context.Context, svc park.Service, pool string, q park.AuditQuery, now time.Time) (v verdict, err error) {
 	start, err := startingLimits(ctx, svc, pool, q)
 	if err != nil {
 		return verdict{}, err
 	}
+	for range endTries {
+		v, err = verifyFrom(ctx, svc, start, q, now)
+		if err == nil || !v.Rule.OfLimits() {
+			return v, err
+		}
+		if err := pause(ctx, limitsRest); err != nil {
+			return verdict{}, err
+		}
+		again, err1 := startingLimits(ctx, svc, pool, q)
+		if err1 != nil || again == start {
+			return v, cmp.Or(err1, err)
+		}
+		start = again
+	}
+	return v, err
+}
+
+// limitsRest is how long a change of a pool may take to the log.
+const limitsRest = time.Second
+
+func verifyFrom(ctx context.Context, svc park.Service, start replay.Limits, q park.AuditQuery, now time.Time) (verdict, error) {
+	pool := q.PoolID
 	played := replay.New(start)
+	var err error
 	if err = playOn(ctx, svc, played, &q); err == nil {
 		err = played.Finish()
 	}

@@ -58,6 +58,38 @@ func life() *kept {
 	}
 }
 
+// changing is a service whose pool is changed after its log was first asked for changes, and whose log hears of it only once
+// it was read late times.
+type changing struct {
+	*kept
+	asked, late int
+}
+
+func (c *changing) Audit(ctx context.Context, q park.AuditQuery) (park.EventPage, error) {
+	page, err := c.kept.Audit(ctx, q)
+	if c.asked++; c.asked == 1 {
+		c.pool.MaxUnits = 1
+	}
+	if c.asked == c.late {
+		c.events = append(c.events, park.Event{
+			EventID: "gpu:3:0", PoolID: "gpu", Rev: 3, At: c.events[2].At, Action: park.ActUpdate,
+			Detail: json.RawMessage(`{"maxUnits":{"from":4,"to":1}}`),
+		})
+	}
+	return page, err
+}
+
+// TestAuditVerifyWhileLimitsChange: a change between two reads is no offence.
+func TestAuditVerifyWhileLimitsChange(t *testing.T) {
+	for _, late := range []int{1, 2} {
+		c := &changing{kept: life(), late: late}
+		g := &globals{output: asJSON, out: io.Discard, err: io.Discard, now: testNow}
+		if err := runAuditVerify(t.Context(), g, c, verifyOptions{}); err != nil {
+			t.Errorf("heard of at read %d: %v", late, err)
+		}
+	}
+}
+
 func TestAuditVerify(t *testing.T) {
 	for name, tt := range map[string]struct {
 		spoil func(*kept)

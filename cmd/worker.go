@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -89,8 +90,30 @@ func runWorker(ctx context.Context, g *globals, o workerOptions, argv []string) 
 	if err != nil {
 		return usage(err)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go forget(ctx, x, log)
 	log.Info("working", "pool", o.pool, "slots", o.slots, "name", o.name)
 	return w.Run(ctx)
+}
+
+// keptLogs is how long a worker keeps what a command wrote.
+const keptLogs = 24 * time.Hour
+
+// forget removes old logs until ctx ends: a worker may work for months.
+func forget(ctx context.Context, x *command.Executor, log *slog.Logger) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := x.PruneLogs(ctx, time.Now().Add(-keptLogs)); err != nil && ctx.Err() == nil {
+			log.Warn("logs not pruned", "error", err)
+		}
+	}
 }
 
 // executor makes what runs the commands. Their logs are this worker's own and go with it: the task's result has

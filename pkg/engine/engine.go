@@ -194,6 +194,7 @@ func (e *Engine) Close(ctx context.Context) error {
 	for _, n := range e.nodes {
 		n.leave()
 	}
+	e.handOver()
 	e.stop()
 	e.work.Wait()
 	return nil

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -51,6 +52,7 @@ type pool struct {
 	wary    int  // steps for which ids are looked up first, because one may have been taken
 	looked  bool // they were looked up for this step
 	adopted bool
+	unsure  bool             // what other nodes did is known, and may not be durable: see [store.Shared.Secure]
 	rivals  int              // other nodes that wait for their turns, by the last step
 	behind  bool             // other nodes were let go first
 	stepped time.Duration    // how long a step takes to be stored, on average
@@ -59,6 +61,11 @@ type pool struct {
 	left    int           // runs that were left behind at the end
 	drained chan struct{} // set while closing; closed when nothing runs here any more
 	closing bool          // the runs were told to stop
+
+	// See lives.go.
+	loadedAt park.Time // the time of its last step before this engine's life
+	patient  bool      // what cannot be loaded yet is loaded later
+	numbered bool      // its steps come after those that the log holds
 }
 
 func (e *Engine) newPool(c Pool) (*pool, error) {
@@ -85,7 +92,11 @@ func (e *Engine) newPool(c Pool) (*pool, error) {
 // begin loads the pool for the first time. The store of several nodes may be away for now.
 func (p *pool) begin(ctx context.Context) error {
 	err := p.load(ctx)
-	if err == nil || p.node == nil || ctx.Err() != nil {
+	p.patient = p.node != nil || errors.Is(err, errLogUnread)
+	if err == nil {
+		p.loadedAt = p.lot.Row().LastAt
+	}
+	if err == nil || !p.patient || ctx.Err() != nil {
 		return err
 	}
 	p.eng.log.Error("pool not loaded yet", "pool", p.ID, "error", err)
@@ -96,9 +107,23 @@ func (p *pool) begin(ctx context.Context) error {
 }
 
 // load takes the pool's state from its store. A million tasks should not be in memory in more forms than one.
-func (p *pool) load(ctx context.Context) (err error) {
+func (p *pool) load(ctx context.Context) error {
+	again, err := p.loadOnce(ctx)
+	if again && err == nil {
+		_, err = p.loadOnce(ctx)
+	}
+	return err
+}
+
+// loadOnce does that, unless the pool had to be moved past the end of its log: then it is to be loaded again.
+func (p *pool) loadOnce(ctx context.Context) (again bool, err error) {
 	as := p.nodeName()
 	l := p.empty(as)
+	var end logged
+	var unread error
+	if !p.numbered && !p.localAudit {
+		end, unread = p.lastLogged(ctx)
+	}
 	// After the store has looked: what was leased while it was asked must have its whole time.
 	now := sync.OnceValue(p.eng.clock.now)
 	var row park.PoolRow
@@ -113,9 +138,16 @@ func (p *pool) load(ctx context.Context) (err error) {
 		row = snap.Row
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
-	return p.take(l, row, as)
+	end, behind, err := p.overtaken(ctx, row, end, unread)
+	switch {
+	case err != nil:
+		return false, err
+	case behind:
+		return true, p.lift(ctx, row, end)
+	}
+	return false, p.take(l, row, as)
 }
 
 // empty returns a lot without tasks, to be filled.
@@ -126,13 +158,10 @@ func (p *pool) empty(as string) *lot.Lot {
 // take has the pool go on with a lot that was made under a name of the node.
 func (p *pool) take(l *lot.Lot, row park.PoolRow, as string) error {
 	if row == (park.PoolRow{}) {
-		row = park.PoolRow{
-			MaxUnits: p.MaxUnits, MaxQueueDepth: p.MaxQueueDepth, State: park.Active,
-			ConfiguredUnits: p.MaxUnits, ConfiguredDepth: p.MaxQueueDepth,
-		}
+		row = p.firstRow()
 	}
 	l.Merge(row, nil, p.eng.clock.now())
-	p.lot, p.as = l, as
+	p.lot, p.as, p.unsure = l, as, p.node != nil
 	if err := p.lot.Check(); err != nil {
 		_ = p.halt(err)
 	}
@@ -146,7 +175,7 @@ func (p *pool) adopt(ctx context.Context) error {
 	p.requests <- r
 	p.eng.work.Go(p.loop)
 	_, err := p.wait(ctx, r)
-	if p.node != nil && ctx.Err() == nil {
+	if p.patient && ctx.Err() == nil {
 		return nil // it is tried again until it is done
 	}
 	return err

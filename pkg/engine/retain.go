@@ -17,7 +17,7 @@ const (
 
 // Pruner forgets what a run wrote; an executor whose logs implement it is asked together with the stores.
 type Pruner interface {
-	PruneLogs(before time.Time) error
+	PruneLogs(ctx context.Context, before time.Time) error
 }
 
 // retain removes what is older than the retention, in small chunks. What is kept for ever has its logs of events looked
@@ -27,46 +27,59 @@ func (e *Engine) retain() {
 	if e.cfg.Retention > 0 {
 		every = min(pruneEvery, max(e.cfg.Retention/10, time.Second))
 	}
+	a := e.newAging()
 	for rest := time.Second; e.rest(rest); rest = every {
 		var before park.Time
 		if e.cfg.Retention > 0 {
-			before = park.At(e.clock.now().Wall.Add(-e.cfg.Retention))
+			before = a.before()
 		}
-		// A task goes last: while it is known its id is not taken anew, and so no message of the old task
-		// stands where one of the new task should.
-		stores := make([]store.Store, 0, len(e.stores))
-		for b, s := range e.stores {
-			if n := e.nodes[b]; n == nil || n.first() {
-				stores = append(stores, s)
-			}
-		}
-		for _, s := range stores {
-			e.prune("events", before, s.PruneEvents)
-		}
-		if before.IsZero() {
-			continue
-		}
-		for _, s := range stores {
-			e.prune("messages", before, s.PruneMessages)
-		}
-		for _, s := range stores {
-			e.prune("tasks", before, s.PruneTasks)
-		}
-		e.pruneLogs(before)
+		e.pruneAll(before)
 	}
 }
 
-func (e *Engine) prune(what string, before park.Time, chunk func(context.Context, park.Time, int) (int, error)) {
+func (e *Engine) pruneAll(before park.Time) {
+	stores := make([]store.Store, 0, len(e.stores))
+	for b, s := range e.stores {
+		if n := e.nodes[b]; n == nil || n.first() {
+			stores = append(stores, s)
+		}
+	}
+	// A task goes last: while it is known its id is not taken anew, and so nothing of the old task stands where
+	// something of the new one should.
+	whole := true
+	for _, s := range stores {
+		whole = e.prune("events", before, s.PruneEvents) && whole
+	}
+	if before.IsZero() {
+		return
+	}
+	for _, s := range stores {
+		whole = e.prune("messages", before, s.PruneMessages) && whole
+	}
+	if !whole {
+		return
+	}
+	for _, s := range stores {
+		e.prune("tasks", before, s.PruneTasks)
+	}
+	e.pruneLogs(before)
+}
+
+// prune reports whether nothing is left that is older.
+func (e *Engine) prune(what string, before park.Time, chunk func(context.Context, park.Time, int) (int, error)) bool {
 	for {
 		n, err := chunk(e.ctx, before, pruneChunk)
 		if err != nil {
 			if e.ctx.Err() == nil {
 				e.log.Error("not pruned", "what", what, "error", err)
 			}
-			return
+			return false
 		}
-		if n < pruneChunk || !e.rest(pruneRest) {
-			return
+		if n < pruneChunk {
+			return true
+		}
+		if !e.rest(pruneRest) {
+			return false
 		}
 	}
 }
@@ -79,7 +92,7 @@ func (e *Engine) pruneLogs(before park.Time) {
 			continue
 		}
 		done[l] = true
-		if err := l.PruneLogs(before.Time); err != nil {
+		if err := l.PruneLogs(e.ctx, before.Time); err != nil && e.ctx.Err() == nil {
 			e.log.Error("logs not pruned", "pool", id, "error", err)
 		}
 	}

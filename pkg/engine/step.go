@@ -87,6 +87,7 @@ func (p *pool) commit(s *lot.Step, batch []*request, ops int) error {
 	if mutant.AuditApart {
 		_ = p.eng.audit.Append(p.eng.ctx, s.Events)
 	}
+	p.unsure = false // the store has this step with all that came before
 	took := p.eng.clock.mono() - began
 	p.stepped += (took - p.stepped) / 8
 	p.rivals = st.Waiting

@@ -4,6 +4,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
@@ -64,6 +65,7 @@ func (p *pool) try(batch []*request) error {
 		}
 	}
 	p.lot.Hold(p.held())
+	p.resumes()
 	p.lot.Limit(p.quota(now.Mono))
 	step, results := p.lot.Apply(now, ops, p.demand())
 	if !p.looked && turnedAway(ops, results) {
@@ -95,6 +97,9 @@ func (p *pool) try(batch []*request) error {
 		p.withdraw(step, batch)
 		p.brake.left -= len(step.Started)
 		p.apply(step)
+	} else if err := p.secure(ops); err != nil {
+		p.lot.Rollback()
+		return err
 	}
 	p.settled()
 	if p.trouble.Swap(nil) != nil {
@@ -115,6 +120,18 @@ func (p *pool) settled() {
 	if large := p.tooLarge(); large != "" {
 		p.eng.log.Warn(large, "pool", p.ID)
 	}
+}
+
+// secure sees that what is answered without a step of its own, by what other nodes have done, is as durable as a step.
+func (p *pool) secure(ops []lot.Op) error {
+	if !p.unsure || len(ops) == 0 {
+		return nil
+	}
+	if err := p.node.store.Secure(p.eng.ctx); err != nil {
+		return fmt.Errorf("%w: %w", store.ErrInDoubt, err) // of a task that is there nobody may say that it was not accepted
+	}
+	p.unsure = false
+	return nil
 }
 
 // sane looks for broken invariants: cheaply at each step, thoroughly from time to time.
@@ -174,6 +191,7 @@ func (p *pool) merge(c *store.Conflict) error {
 	for i := range c.Changed {
 		p.specs.changed(&c.Changed[i])
 	}
+	p.unsure = true
 	p.tell(c)
 	p.reconcile()
 	p.show()

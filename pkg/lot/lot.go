@@ -14,6 +14,7 @@ package lot
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 	"unique"
 
@@ -44,7 +45,8 @@ type Lot struct {
 	node   string
 	leased bool
 	held   bool
-	quota  int // starts that are left to the lot; negative: any number
+	resume string // see Resume
+	quota  int    // starts that are left to the lot; negative: any number
 
 	row     park.PoolRow
 	tasks   tasks
@@ -102,6 +104,10 @@ type Demand struct {
 // its slices and the results again.
 func (l *Lot) Apply(now Instant, ops []Op, demand []Demand) (*Step, []Result) {
 	l.begin(now, demand)
+	if l.resume != "" {
+		l.event(park.ActUpdate, "", "", 0, 0, l.resumption())
+		l.resume = ""
+	}
 	l.tasks.index.fetch(ops)
 	l.fire()
 	results := l.results
@@ -212,6 +218,27 @@ func (l *Lot) Merge(row park.PoolRow, changed []park.Record, now Instant) {
 // Hold makes the lot park and end tasks but start none, as a node does that is about to stop, or lets it go
 // on. It is this node's own affair and not part of the pool's state.
 func (l *Lot) Hold(held bool) { l.held = held }
+
+// Resume has the next Apply begin with an event that tells a reader of the log that the pool's tasks are not those that
+// the log has led to: its queue was lost, or put back to an older state. How is [TasksLost] or [TasksOlder].
+func (l *Lot) Resume(how string) { l.resume = how }
+
+// What became of the tasks of a pool's log.
+const (
+	TasksLost  = "lost"  // there are none
+	TasksOlder = "older" // they are as at an earlier rev
+)
+
+// resumption is the detail of the event: from here on the pool is what it says.
+func (l *Lot) resumption() []byte {
+	var limits, d details
+	limits.add("tasks", []byte(strconv.Quote(l.resume)))
+	limits.add("maxUnits", []byte(strconv.FormatInt(l.row.MaxUnits, 10)))
+	limits.add("maxQueueDepth", []byte(strconv.Itoa(l.row.MaxQueueDepth)))
+	limits.add("state", []byte(strconv.Quote(string(l.row.State))))
+	d.add("resumed", limits.json())
+	return d.json()
+}
 
 // Limit lets the next Apply start so many tasks at most, as a node does that tries whether it can start any; negative: any
 // number. Like Hold it is this node's own affair, and it says nothing of leases.

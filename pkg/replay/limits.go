@@ -2,6 +2,7 @@ package replay
 
 import (
 	"encoding/json"
+	"math"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -25,6 +26,9 @@ func Initial(now Limits, updates []park.Event) Limits {
 	var units, depth, state bool
 	for i := range updates {
 		c := changesOf(&updates[i])
+		if c.Resumed != nil {
+			return unknown(l, units, depth, state)
+		}
 		if c.MaxUnits != nil && !units {
 			l.MaxUnits, units = c.MaxUnits.From, true
 		}
@@ -38,6 +42,44 @@ func Initial(now Limits, updates []park.Event) Limits {
 	return l
 }
 
+// unknown are the limits before a log in which the pool was lost: those that no update before tells of are not known, and
+// nothing is held against them.
+func unknown(l Limits, units, depth, state bool) Limits {
+	if !units {
+		l.MaxUnits = math.MaxInt64
+	}
+	if !depth {
+		l.MaxQueueDepth = math.MaxInt
+	}
+	if !state {
+		l.State = park.Active
+	}
+	return l
+}
+
+// resumption tells that the pool's tasks are not those that the log has led to, and what its limits are from then on.
+type resumption struct {
+	Tasks         string         `json:"tasks"` // lost: there are none; else they are those of an earlier rev
+	MaxUnits      int64          `json:"maxUnits"`
+	MaxQueueDepth int            `json:"maxQueueDepth"`
+	State         park.PoolState `json:"state"`
+}
+
+// resume forgets all tasks. Where others are there, which ones is not known: the log is partial from here on.
+func (p *Pool) resume(e *park.Event) {
+	r := changesOf(e).Resumed
+	if r == nil {
+		return
+	}
+	clear(p.tasks)
+	clear(p.arrived)
+	clear(p.ended)
+	p.state.Used, p.state.Queued, p.state.Running = 0, 0, 0
+	p.limits = Limits{MaxUnits: r.MaxUnits, MaxQueueDepth: r.MaxQueueDepth, State: r.State}
+	p.partial = p.begun && r.Tasks != "lost"
+	p.sum.Resumed++
+}
+
 type change[T any] struct {
 	From T `json:"from"`
 	To   T `json:"to"`
@@ -49,6 +91,7 @@ type changes struct {
 	MaxQueueDepth *change[int]            `json:"maxQueueDepth"`
 	State         *change[park.PoolState] `json:"state"`
 	Cancel        string                  `json:"cancel"`
+	Resumed       *resumption             `json:"resumed"`
 }
 
 // changesOf returns what an update changes. A detail that cannot be read changes nothing.

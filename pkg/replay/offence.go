@@ -25,6 +25,11 @@ const (
 	RuleLimits   Rule = "limits"   // a change of a limit starts from the limit's value
 )
 
+// OfLimits reports whether a rule holds events against a pool's limits.
+func (r Rule) OfLimits() bool {
+	return r == RuleCapacity || r == RuleDepth || r == RuleState || r == RuleLimits
+}
+
 // Offence is a broken rule: the error of [Pool.Apply].
 type Offence struct {
 	PoolID string

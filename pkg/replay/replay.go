@@ -86,6 +86,9 @@ func (p *Pool) State() State {
 // keeps the first of all.
 func (p *Pool) Apply(e park.Event) error {
 	p.now = nil
+	if e.Action == park.ActUpdate {
+		p.resume(&e)
+	}
 	p.follow(&e)
 	p.sum.Events++
 	switch e.Action {

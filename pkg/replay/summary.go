@@ -30,6 +30,7 @@ type Summary struct {
 	StartsOverCapacity int                 `json:"startsOverCapacity"`
 	Partial            bool                `json:"partial"` // the log does not begin with the pool
 	Adopted            int                 `json:"adopted"` // tasks known only from the middle of their lives
+	Resumed            int                 `json:"resumed"` // how often the pool's queue was lost or put back
 	Offences           int                 `json:"offences"`
 	First              *Offence            `json:"-"`
 }

@@ -199,6 +199,22 @@ func (l *link) LastEvent(ctx context.Context) (string, error) {
 	})
 }
 
+func (l *link) LastRev(ctx context.Context, pool string) (rev int64, at park.Time, err error) {
+	_, err = call(ctx, l, false, func() (struct{}, error) {
+		for _, e := range l.base.events {
+			if e.PoolID == pool && e.Rev >= rev {
+				rev, at = e.Rev, e.At
+			}
+		}
+		return struct{}{}, nil
+	})
+	return rev, at, err
+}
+
+func (l *link) Lift(context.Context, string, park.PoolRow) error {
+	return errors.New("sim: queue and log are put back together")
+}
+
 func (l *link) PruneTasks(context.Context, park.Time, int) (int, error)    { return 0, nil }
 func (l *link) PruneMessages(context.Context, park.Time, int) (int, error) { return 0, nil }
 func (l *link) PruneEvents(context.Context, park.Time, int) (int, error)   { return 0, nil }
@@ -223,6 +239,11 @@ func (l *link) Revs(ctx context.Context, pools []string) (map[string]int64, erro
 		}
 		return revs, nil
 	})
+}
+
+func (l *link) Secure(ctx context.Context) error {
+	_, err := call(ctx, l, false, func() (struct{}, error) { return struct{}{}, nil })
+	return err
 }
 
 func (l *link) Turn(ctx context.Context, pool, node string) (int, error) {

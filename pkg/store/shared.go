@@ -13,6 +13,10 @@ type Shared interface {
 	// Revs returns the revs that pools are at; those never committed are left out.
 	Revs(ctx context.Context, pools []string) (map[string]int64, error)
 
+	// Secure returns once all that this node has read from the store is as durable as what it commits. Without it a node may
+	// have read, of another node's step, what the loss of a server would still undo.
+	Secure(ctx context.Context) error
+
 	// Turn notes that a node has a step for a pool, and returns how many others that had one before are to go first. A
 	// conflict notes it too. It is advice: a step that comes before its turn is taken like any other. With a step that is
 	// taken its node has had its turn, and so have those before it that have not come.

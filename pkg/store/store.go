@@ -33,6 +33,10 @@ type Queue interface {
 	// again, until that is not the answer. After any other error the step has not happened, and will not. Once it has
 	// returned nil the store looks at the step's slices no more, nor at what Outbox points to: they are used again.
 	Commit(ctx context.Context, step *Step) error
+	// Lift sees to it that a pool's next step comes after row.Rev, because a log or a mailbox of another store has steps up to
+	// there: a pool that was never committed gets the row (nothing of which is in use or parked), and one at an older rev that rev, LastAt (unless it is at a later
+	// time) and LastStep. One that is at row.Rev or later is left alone. It may happen twice.
+	Lift(ctx context.Context, pool string, row park.PoolRow) error
 	// Records returns the tasks of a pool that have one of the ids, whole, in no particular order;
 	// ids that name no task are passed over.
 	Records(ctx context.Context, pool string, ids []string) ([]park.Record, error)
@@ -68,6 +72,8 @@ func Collect(ctx context.Context, w Walker, pool string) (snap Snapshot, err err
 type Mailbox interface {
 	// Deliver adds messages that came from elsewhere and gives them their ids. A task's message is added once, however
 	// often it is delivered, even after it was trimmed. What a step of this store brought is not to be delivered too.
+	// A task's id may be used again once the task was forgotten, by the queue's retention or with the queue; so it is the
+	// pool, the id and CreatedAt by which a message is known: no two tasks of one id end at the same time.
 	Deliver(ctx context.Context, messages []park.Message) error
 	// Messages reads one mailbox, oldest first. It does not wait.
 	Messages(ctx context.Context, q park.MailboxQuery) ([]park.Message, error)
@@ -87,6 +93,8 @@ type Audit interface {
 	Events(ctx context.Context, q park.AuditQuery) ([]park.Event, error)
 	// LastEvent returns the id of the newest event, "" for an empty log.
 	LastEvent(ctx context.Context) (string, error)
+	// LastRev returns the rev and the time of the newest event of a pool, zero where there is none.
+	LastRev(ctx context.Context, pool string) (int64, park.Time, error)
 	// PruneEvents removes up to limit events from before the given time; see [Queue.PruneTasks]. It is called from time
 	// to time even where nothing is to be removed, so that the store can look after what it finds events by.
 	PruneEvents(ctx context.Context, before park.Time, limit int) (int, error)

@@ -158,7 +158,6 @@ func (e *Executor) Run(ctx context.Context, a park.Assignment) park.Outcome {
 	if len(j.Command) == 0 {
 		return park.Failure(park.ReasonExecutorError, "the task brings no command and the pool has none")
 	}
-	defer e.logs.hold(a.PoolID, a.TaskID)()
 	r, err := e.start(ctx, a, j)
 	if err != nil {
 		if ctx.Err() != nil {

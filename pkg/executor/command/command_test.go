@@ -465,10 +465,10 @@ func TestLog(t *testing.T) {
 			t.Errorf("log of %q: %v", name, err)
 		}
 	}
-	if err := d.PruneLogs(time.Now().Add(-time.Hour)); err != nil || read(1) == "" {
+	if err := d.PruneLogs(t.Context(), time.Now().Add(-time.Hour)); err != nil || read(1) == "" {
 		t.Errorf("what is young goes: %v", err)
 	}
-	if err := d.PruneLogs(time.Now().Add(time.Hour)); err != nil {
+	if err := d.PruneLogs(t.Context(), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := d.Executor.Log(t.Context(), "gpu", "t-1", 1, false, nil); park.CodeOf(err) != park.LogNotFound {

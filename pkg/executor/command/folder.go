@@ -33,11 +33,31 @@ func (f *folderRoot) reopen() error {
 	return nil
 }
 
+// gone reports whether the folder that is open is not the one of that name any more.
+func (f *folderRoot) gone() bool {
+	now, err := os.Stat(f.dir)
+	if err != nil {
+		return true
+	}
+	open, err := f.at.Load().Stat(".")
+	return err != nil || !os.SameFile(now, open)
+}
+
 func (f *folderRoot) MkdirAll(name string, perm fs.FileMode) error {
 	return f.at.Load().MkdirAll(name, perm)
 }
 
 func (f *folderRoot) Open(name string) (*os.File, error) { return f.at.Load().Open(name) }
+
+func (f *folderRoot) OpenFile(name string, flag int, perm fs.FileMode) (*os.File, error) {
+	return f.at.Load().OpenFile(name, flag, perm)
+}
+
+func (f *folderRoot) Lstat(name string) (fs.FileInfo, error) { return f.at.Load().Lstat(name) }
+
+func (f *folderRoot) WriteFile(name string, data []byte, perm fs.FileMode) error {
+	return f.at.Load().WriteFile(name, data, perm)
+}
 
 func (f *folderRoot) Remove(name string) error { return f.at.Load().Remove(name) }
 

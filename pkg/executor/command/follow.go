@@ -9,6 +9,8 @@ import (
 	"path"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -72,13 +74,13 @@ type reader struct {
 // open opens the first part of a run.
 func (r *reader) open(attempt int) error {
 	if r.dir == nil {
-		dir, err := r.root.Open(r.name)
+		dir, err := openDir(r.root, r.name)
 		if err != nil {
 			return err
 		}
 		r.dir = dir
 	}
-	found, err := parts(r.dir)
+	found, err := parts(r.dir, isLog)
 	if err != nil {
 		return err
 	}
@@ -95,9 +97,13 @@ func (r *reader) open(attempt int) error {
 
 // turn goes to another part.
 func (r *reader) turn(to part) error {
-	f, err := r.root.Open(path.Join(r.name, to.name()))
+	f, err := r.root.OpenFile(path.Join(r.name, to.name()), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return err
+	}
+	// It may have been put there since the folder was read.
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return errors.Join(fs.ErrNotExist, f.Close())
 	}
 	if r.file != nil {
 		_ = r.file.Close()
@@ -137,7 +143,7 @@ func (r *reader) Read(p []byte) (int, error) {
 
 // next returns the part to read after this one: of the same run, or of a later one where that is followed.
 func (r *reader) next() (next part, ok bool, err error) {
-	found, err := parts(r.dir)
+	found, err := parts(r.dir, isLog)
 	if err != nil {
 		return part{}, false, err
 	}

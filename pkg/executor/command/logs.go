@@ -1,6 +1,6 @@
 package command
 
-// Where runs write: logs/<pool>/t-<task>/<attempt>.<part>.log. The prefix keeps a task called ".." what it is.
+// Where runs write: logs/<pool>/t-<task>/<attempt>.<part>.log.
 // A run writes one part at a time; when it is full the next begins and the one before the last goes.
 
 import (
@@ -13,72 +13,71 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// logs is the folder of all logs. Nothing outside it can be reached through a name.
-type logs struct {
-	root *folderRoot
-	mu   sync.Mutex
-	live map[string]int // runs under way, by the folder of their task
-}
+// logs is the folder of all logs. Nothing outside it can be reached through a name. Executors and daemons may share it.
+type logs struct{ root *folderRoot }
 
 func openLogs(dir string) (*logs, error) {
 	root, err := openFolder(dir)
 	if err != nil {
 		return nil, err
 	}
-	return &logs{root: root, live: make(map[string]int)}, nil
+	l := &logs{root}
+	if names, err := l.names("."); err == nil && len(names) == 0 {
+		err = l.allNoted()
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("begin the folder for logs: %w", err), root.Close())
+		}
+	}
+	return l, nil
 }
 
 func (l *logs) close() error { return l.root.Close() }
 
+// taskPrefix keeps a task called ".." what it is.
+const taskPrefix = "t-"
+
 // folder returns the name of a task's folder.
 func folder(pool, task string) (string, error) {
-	if !park.ValidTaskID(task) || !filepath.IsLocal(pool) || strings.ContainsAny(pool, `/\`) || pool == "." {
+	if !park.ValidTaskID(task) || !filepath.IsLocal(pool) || strings.ContainsAny(pool, `/\`) || strings.HasPrefix(pool, ".") {
 		return "", park.Errorf(park.LogNotFound, "pool %q, task %q: there can be no such log", pool, task)
 	}
-	return path.Join(pool, "t-"+task), nil
+	return path.Join(pool, taskPrefix+task), nil
 }
 
-// hold keeps a task's logs from being pruned until the returned function is called.
-func (l *logs) hold(pool, task string) (release func()) {
-	name, err := folder(pool, task)
+// openDir opens a folder. What is called like one and is something else is not there: to open it may block.
+func openDir(root *folderRoot, name string) (*os.File, error) {
+	info, err := root.Lstat(name)
 	if err != nil {
-		return func() {}
+		return nil, err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.live[name]++
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if l.live[name]--; l.live[name] == 0 {
-			delete(l.live, name)
-		}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("%s is no folder: %w", name, fs.ErrNotExist)
 	}
+	return root.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 }
 
-// begin makes a task's folder for a new run and opens it. What an earlier task of the same id left is removed.
+// begin makes a task's folder for a new run and opens it. What an earlier task of the same id left is removed. As long as
+// the folder is open here, or in a shim that was handed it, nobody prunes it, whichever process he is.
 func (l *logs) begin(pool, task string, attempt int) (*os.File, error) {
 	name, err := folder(pool, task)
 	if err != nil {
 		return nil, err
 	}
-	if err := l.root.MkdirAll(name, 0o700); err != nil {
+	dir, err := l.claim(name)
+	if err != nil {
 		return nil, fmt.Errorf("make the folder for the log: %w", err)
 	}
-	dir, err := l.root.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("open the folder for the log: %w", err)
-	}
-	old, err := parts(dir)
+	old, err := parts(dir, func(fs.DirEntry) bool { return true })
 	for _, p := range old {
 		if p.attempt >= attempt && err == nil {
-			err = l.root.Remove(path.Join(name, p.name()))
+			err = l.root.RemoveAll(path.Join(name, p.name()))
 		}
 	}
 	if err != nil {
@@ -87,22 +86,72 @@ func (l *logs) begin(pool, task string, attempt int) (*os.File, error) {
 	return dir, nil
 }
 
+// claims bounds how often somebody may prune the folder in the moment between its making and its lock.
+const claims = 1000
+
+// claim makes a folder, notes when, and locks it against pruning.
+func (l *logs) claim(name string) (*os.File, error) {
+	for range claims {
+		dir, err := l.tryClaim(name)
+		if dir != nil || err != nil && (!errors.Is(err, fs.ErrNotExist) || l.root.gone()) {
+			return dir, err
+		}
+		time.Sleep(lockRest / 10)
+	}
+	return nil, errors.New("it is pruned again and again")
+}
+
+// tryClaim returns nil without an error where the folder is being pruned.
+func (l *logs) tryClaim(name string) (*os.File, error) {
+	// First the note: a folder without one would never be pruned.
+	if err := l.note(name, time.Now()); err != nil {
+		return nil, err
+	}
+	if err := l.root.MkdirAll(name, 0o700); err != nil {
+		return nil, err
+	}
+	dir, err := openDir(l.root, name)
+	if err != nil {
+		return nil, err
+	}
+	if taken(unix.Flock(int(dir.Fd()), unix.LOCK_SH|unix.LOCK_NB)) {
+		return nil, dir.Close()
+	}
+	mine, err1 := dir.Stat()
+	now, err2 := l.root.Lstat(name)
+	if err := errors.Join(err1, err2); err != nil || !os.SameFile(mine, now) {
+		return nil, errors.Join(err, dir.Close())
+	}
+	return dir, nil
+}
+
+// taken reports whether a lock is held by somebody else. File systems that have no locks for folders say something else;
+// there only the time of the last line keeps a log.
+func taken(err error) bool { return errors.Is(err, unix.EWOULDBLOCK) }
+
 // part is one file of a log.
 type part struct{ attempt, number int }
 
 func (p part) name() string { return strconv.Itoa(p.attempt) + "." + strconv.Itoa(p.number) + ".log" }
 
-// parts lists what a task's folder holds, in the order in which it was written.
-func parts(dir *os.File) ([]part, error) {
+// isLog reports whether an entry of a folder is a file. To open anything else that is called like a log may block.
+func isLog(e fs.DirEntry) bool { return e.Type().IsRegular() }
+
+// parts lists what a task's folder holds that is meant, in the order in which it was written.
+func parts(dir *os.File, meant func(fs.DirEntry) bool) ([]part, error) {
 	if _, err := dir.Seek(0, 0); err != nil {
 		return nil, err
 	}
-	names, err := dir.Readdirnames(-1)
+	entries, err := dir.ReadDir(-1)
 	if err != nil {
 		return nil, err
 	}
 	var found []part
-	for _, name := range names {
+	for _, e := range entries {
+		if !meant(e) {
+			continue
+		}
+		name := e.Name()
 		attempt, rest, _ := strings.Cut(name, ".")
 		number, _ := strings.CutSuffix(rest, ".log")
 		a, err1 := strconv.Atoi(attempt)
@@ -118,49 +167,4 @@ func parts(dir *os.File) ([]part, error) {
 		return a.number - b.number
 	})
 	return found, nil
-}
-
-// PruneLogs removes the logs of tasks that wrote nothing since before. Runs under way keep theirs.
-func (e *Executor) PruneLogs(before time.Time) error {
-	tasks, err := fs.Glob(e.logs.root.FS(), "*/t-*")
-	if err != nil {
-		return fmt.Errorf("list logs: %w", err)
-	}
-	var errs []error
-	for _, name := range tasks {
-		errs = append(errs, e.logs.prune(name, before))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("prune logs: %w", err)
-	}
-	return nil
-}
-
-func (l *logs) prune(name string, before time.Time) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.live[name] > 0 {
-		return nil
-	}
-	last, err := l.lastWrite(name)
-	if err != nil || !last.Before(before) {
-		return err
-	}
-	return l.root.RemoveAll(name)
-}
-
-// lastWrite returns the latest time of a folder and of what is in it.
-func (l *logs) lastWrite(name string) (time.Time, error) {
-	var last time.Time
-	err := fs.WalkDir(l.root.FS(), name, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err == nil && info.ModTime().After(last) {
-			last = info.ModTime()
-		}
-		return err
-	})
-	return last, err
 }

@@ -2,6 +2,7 @@ package command
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -38,11 +39,16 @@ func (l *logWriter) next() error {
 		l.fd = -1
 	}
 	l.at.number++
-	fd, err := unix.Openat(l.dir, l.at.name(), unix.O_CREAT|unix.O_WRONLY|unix.O_APPEND|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	// What is there already and is no file may block whoever opens it, and the command with him.
+	fd, err := unix.Openat(l.dir, l.at.name(), unix.O_CREAT|unix.O_WRONLY|unix.O_APPEND|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", l.at.name(), err)
 	}
 	l.fd, l.size = fd, 0
+	var info unix.Stat_t
+	if err := unix.Fstat(fd, &info); err != nil || info.Mode&unix.S_IFMT != unix.S_IFREG {
+		return errors.Join(fmt.Errorf("%s is no file", l.at.name()), err)
+	}
 	old := part{l.at.attempt, l.at.number - 2}
 	if err := unix.Unlinkat(l.dir, old.name(), 0); err != nil && !errors.Is(err, unix.ENOENT) {
 		return err

@@ -62,7 +62,7 @@ func (s *street) killNode(n *node) {
 }
 
 // commit stands in the request of every commit and in no other.
-const commit = "SELECT pl_commit("
+const commit = ".pl_commit("
 
 // TestLostReplies cuts the connection of a node when the server has committed and the node has not heard of it. At times
 // the server cannot be reached for a while then.

@@ -125,6 +125,18 @@ func (a *audit) newest() string {
 	return ""
 }
 
+// newestOf returns the rev and the time of a pool's newest event.
+func (a *audit) newestOf(pool string) (int64, park.Time) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	p := a.pools.byName[pool]
+	if p == nil || len(p.ids) == 0 {
+		return 0, park.Time{}
+	}
+	l := a.all.get(p.ids[len(p.ids)-1])
+	return l.rev, park.FromMicro(l.at)
+}
+
 // PruneEvents implements [store.Audit].
 func (s *Store) PruneEvents(ctx context.Context, before park.Time, limit int) (int, error) {
 	if err := ctx.Err(); err != nil {

@@ -79,7 +79,7 @@ func (m *mail) add(messages []park.Message) {
 	for i := range messages {
 		msg := &messages[i]
 		pool := m.pools.of(msg.PoolID)
-		if m.knows(msg.TaskID, pool) {
+		if m.knows(msg.TaskID, pool, msg.CreatedAt.Micro()) {
 			continue
 		}
 		n, l := m.all.next()
@@ -93,10 +93,10 @@ func (m *mail) add(messages []park.Message) {
 	}
 }
 
-// knows reports whether the message of a task is there already.
-func (m *mail) knows(task string, pool *list) bool {
+// knows reports whether the message of a task that ended at a time is there already.
+func (m *mail) knows(task string, pool *list, at int64) bool {
 	for l := m.all.get(m.seen.last(task)); l != nil; l = m.all.get(l.before) {
-		if l.taskID == task && l.pool == pool {
+		if l.taskID == task && l.pool == pool && l.created == at {
 			return true
 		}
 	}

@@ -66,6 +66,15 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 	return nil
 }
 
+// Lift implements [store.Queue].
+func (s *Store) Lift(ctx context.Context, id string, row park.PoolRow) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.pool(id).lift(row)
+	return nil
+}
+
 // Records implements [store.Queue].
 func (s *Store) Records(ctx context.Context, id string, ids []string) ([]park.Record, error) {
 	p := s.known(id)
@@ -136,6 +145,12 @@ func (s *Store) Append(ctx context.Context, events []park.Event) error {
 // LastEvent implements [store.Audit].
 func (s *Store) LastEvent(ctx context.Context) (string, error) {
 	return s.audit.newest(), ctx.Err()
+}
+
+// LastRev implements [store.Audit].
+func (s *Store) LastRev(ctx context.Context, pool string) (int64, park.Time, error) {
+	rev, at := s.audit.newestOf(pool)
+	return rev, at, ctx.Err()
 }
 
 // unique returns ids without repetitions. It does not change ids.

@@ -54,6 +54,9 @@ func (s *Store) Revs(ctx context.Context, pools []string) (map[string]int64, err
 	return revs, ctx.Err()
 }
 
+// Secure implements [store.Shared]: nothing is durable here, and all of it alike.
+func (s *Store) Secure(ctx context.Context) error { return ctx.Err() }
+
 // Turn implements [store.Shared].
 func (s *Store) Turn(ctx context.Context, pool, node string) (int, error) {
 	p := s.known(pool)

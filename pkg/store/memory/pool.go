@@ -131,6 +131,24 @@ func (p *pool) commit(step *store.Step, dead bool) (done bool, err error) {
 	return false, nil
 }
 
+// lift moves the pool to row's rev, unless it has come that far.
+func (p *pool) lift(row park.PoolRow) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.row.Rev >= row.Rev:
+		return
+	case p.row.Rev == 0:
+		p.row = row
+	default:
+		p.row.Rev, p.row.LastStep = row.Rev, row.LastStep
+		if p.row.LastAt.Before(row.LastAt.Time) {
+			p.row.LastAt = row.LastAt
+		}
+	}
+	p.since = journal{first: row.Rev + 1}
+}
+
 // insert makes all records known by their ids, or none.
 func (p *pool) insert(records []park.Record) error {
 	for i := range records {

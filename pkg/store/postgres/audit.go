@@ -13,13 +13,14 @@ import (
 )
 
 const (
-	appendEvents = "SELECT pl_relay('{}', $1::pl_event[])"
-	eventFields  = "seq, pl_final(), pool_id, rev, ord, at, action, task_id, tenant, units, attempt, node, detail"
+	appendEvents = "SELECT pl_relay('{}'::pl_message[], $1::pl_event[])"
+	eventFields  = "seq, (SELECT pl_final()), pool_id, rev, ord, at, action, task_id, tenant, units, attempt, node, detail"
+	lastRev      = "SELECT rev, at FROM pl_audit_events WHERE pool_id = $1 ORDER BY rev DESC, ord DESC LIMIT 1"
 	seqOfEvent   = "SELECT seq FROM pl_audit_events WHERE pool_id = $1 AND rev = $2 AND ord = $3"
 )
 
 // lastEvent is the last of the block that was written last, below a seq.
-var lastEvent = "SELECT e.pool_id, e.rev, e.ord, e.seq, pl_final() FROM (" + led + isLead(leadBlock) +
+var lastEvent = "SELECT e.pool_id, e.rev, e.ord, e.seq, (SELECT pl_final()) FROM (" + led + isLead(leadBlock) +
 	" AND seq < $1 ORDER BY seq DESC LIMIT 1) AS l, " +
 	followers(leadBlock, "pool_id, rev, ord, seq", "", "ORDER BY ord DESC LIMIT 1")
 
@@ -28,7 +29,7 @@ func (s *Store) Append(ctx context.Context, events []park.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	_, err := s.call(ctx, appendEvents, new(bool), func(t *types) ([][]byte, error) { return [][]byte{t.events(events, nil)}, nil })
+	_, err := s.call(ctx, appendEvents, new(bool), func(n *names) ([][]byte, error) { return [][]byte{n.events(events, nil)}, nil })
 	if err != nil {
 		return fmt.Errorf("append %d events: %w", len(events), err)
 	}
@@ -54,6 +55,22 @@ func (s *Store) LastEvent(ctx context.Context) (string, error) {
 		return "", nil
 	}
 	return last[0], nil
+}
+
+// LastRev implements [store.Audit].
+func (s *Store) LastRev(ctx context.Context, pool string) (rev int64, at park.Time, err error) {
+	var us int64
+	err = s.do(ctx, func(ctx context.Context) error {
+		err := s.pool.QueryRow(ctx, lastRev, pool).Scan(&rev, &us)
+		if errors.Is(err, pgx.ErrNoRows) {
+			rev, us, err = 0, 0, nil
+		}
+		return err
+	})
+	if err != nil {
+		return 0, park.Time{}, fmt.Errorf("read the last rev of pool %s: %w", pool, err)
+	}
+	return rev, park.FromMicro(us), nil
 }
 
 // Events implements [store.Audit].

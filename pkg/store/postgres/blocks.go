@@ -25,14 +25,14 @@ const (
 func followers(bit int, columns, where, order string) string {
 	b := strconv.Itoa(bit)
 	return "LATERAL (SELECT " + columns + " FROM pl_audit_events WHERE pool_id = l.p AND rev = l.r AND ord BETWEEN l.o AND l.o | " +
-		strconv.Itoa(blockSize-1) + " AND (ord = l.o OR lead & " + b + " = 0)" + where + " " + order + ") AS e"
+		strconv.Itoa(blockSize-1) + "::bigint AND (ord = l.o OR lead::int & " + b + " = 0)" + where + " " + order + ") AS e"
 }
 
 // led begins a query of leads.
 const led = "SELECT pool_id AS p, rev AS r, ord AS o, seq AS s, at AS t FROM pl_audit_events WHERE "
 
 // isLead is the condition of an index.
-func isLead(bit int) string { return "lead & " + strconv.Itoa(bit) + " <> 0" }
+func isLead(bit int) string { return "lead::int & " + strconv.Itoa(bit) + " <> 0" }
 
 // leads returns what each event of a step leads. Events that do not lie as a step's do all lead themselves.
 func leads(pool string, rev int64, events []park.Event) []uint8 {

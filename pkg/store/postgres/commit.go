@@ -16,7 +16,7 @@ import (
 
 const (
 	commitStep = "SELECT pl_commit($1::pl_step, $2::pl_job[], $3::pl_change[], $4::pl_message[], $5::pl_event[], $6::pl_parcel[])"
-	readSince  = "SELECT pl_changes($1, $2)"
+	readSince  = "SELECT pl_changes($1::text, $2::bigint)"
 )
 
 // Commit implements [store.Queue]. It is one call of a function in the server, and so one round trip and one flush.
@@ -25,10 +25,10 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 	if step.ID == "" {
 		return errors.New("a step needs an id")
 	}
-	reply, err := s.call(ctx, commitStep, &step.InDoubt, func(t *types) ([][]byte, error) {
-		parcels, err := t.parcels(step.Outbox)
+	reply, err := s.call(ctx, commitStep, &step.InDoubt, func(n *names) ([][]byte, error) {
+		parcels, err := n.parcels(step.Outbox)
 		return [][]byte{
-			t.step(step), t.jobs(step.Inserts), t.changes(step.Updates), t.messages(step.Messages), t.events(step.Events, leads(step.PoolID, step.Row.Rev, step.Events)), parcels,
+			n.step(step), n.jobs(step.Inserts), n.changes(step.Updates), n.messages(step.Messages), n.events(step.Events, leads(step.PoolID, step.Row.Rev, step.Events)), parcels,
 		}, err
 	})
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.ConstraintName == "pl_queue_jobs_pkey" {
@@ -72,8 +72,22 @@ func (s *Store) Since(ctx context.Context, pool string, rev int64) (*store.Confl
 	return n.conflict, nil
 }
 
-func (t *types) step(s *store.Step) []byte {
-	w := newRows(t.oid["pl_step"], 13, 1)
+// Secure implements [store.Shared].
+func (s *Store) Secure(ctx context.Context) error {
+	err := s.do(ctx, func(ctx context.Context) error {
+		return s.steadily(ctx, func(c *pgx.Conn) error {
+			_, err := c.Exec(ctx, s.names.Load().sql("SELECT pl_durable()"))
+			return err
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("secure what was read: %w", err)
+	}
+	return nil
+}
+
+func (n *names) step(s *store.Step) []byte {
+	w := newRows(n.oid["pl_step"], 13, 1)
 	r := &s.Row
 	w.next()
 	w.text(s.PoolID)
@@ -101,8 +115,8 @@ func live(records []park.Record) (n int64) {
 	return n
 }
 
-func (t *types) jobs(records []park.Record) []byte {
-	w := newRows(t.oid["pl_job"], 28, len(records))
+func (n *names) jobs(records []park.Record) []byte {
+	w := newRows(n.oid["pl_job"], 28, len(records))
 	for i := range records {
 		r := &records[i]
 		var command []byte
@@ -142,8 +156,8 @@ func (t *types) jobs(records []park.Record) []byte {
 	return w.array()
 }
 
-func (t *types) changes(updates []store.Update) []byte {
-	w := newRows(t.oid["pl_change"], 15, len(updates))
+func (n *names) changes(updates []store.Update) []byte {
+	w := newRows(n.oid["pl_change"], 15, len(updates))
 	for i := range updates {
 		s := &updates[i].State
 		w.next()
@@ -167,9 +181,9 @@ func (t *types) changes(updates []store.Update) []byte {
 }
 
 // messages writes messages with whether each leads a block. Where they are not all of one time each does.
-func (t *types) messages(messages []park.Message) []byte {
+func (n *names) messages(messages []park.Message) []byte {
 	mixed := slices.ContainsFunc(messages, func(m park.Message) bool { return !m.CreatedAt.Equal(messages[0].CreatedAt.Time) })
-	w := newRows(t.oid["pl_message"], 11, len(messages))
+	w := newRows(n.oid["pl_message"], 11, len(messages))
 	for i := range messages {
 		m := &messages[i]
 		w.next()
@@ -189,8 +203,8 @@ func (t *types) messages(messages []park.Message) []byte {
 }
 
 // events writes events with what they lead, or all as leads where that is nil.
-func (t *types) events(events []park.Event, leads []uint8) []byte {
-	w := newRows(t.oid["pl_event"], 12, len(events))
+func (n *names) events(events []park.Event, leads []uint8) []byte {
+	w := newRows(n.oid["pl_event"], 12, len(events))
 	for i := range events {
 		e := &events[i]
 		w.next()
@@ -214,8 +228,8 @@ func (t *types) events(events []park.Event, leads []uint8) []byte {
 	return w.array()
 }
 
-func (t *types) parcels(parcels []store.Parcel) ([]byte, error) {
-	w := newRows(t.oid["pl_parcel"], 5, len(parcels))
+func (n *names) parcels(parcels []store.Parcel) ([]byte, error) {
+	w := newRows(n.oid["pl_parcel"], 5, len(parcels))
 	for i := range parcels {
 		p := &parcels[i]
 		content, payload, err := p.Encode()

@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	deliverMessages = "SELECT pl_relay($1::pl_message[], '{}')"
+	deliverMessages = "SELECT pl_relay($1::pl_message[], '{}'::pl_event[])"
 	// The inner query finds the page in the index alone, however much was delivered before the time asked for.
-	readMessages = "SELECT seq, pl_final(), pool_id, task_id, status, reason, message, attempt, created_at, payload" +
+	readMessages = "SELECT seq, (SELECT pl_final()), pool_id, task_id, status, reason, message, attempt, created_at, payload" +
 		" FROM pl_mailbox_messages WHERE seq = ANY (ARRAY(SELECT seq FROM pl_mailbox_messages" +
 		" WHERE tenant = $1 AND mailbox_key = $2 AND NOT trimmed AND seq > $3 AND seq < $4 AND created_at >= $5" +
 		" ORDER BY seq LIMIT $6)) ORDER BY seq"
-	trimMailbox = "UPDATE pl_mailbox_messages SET trimmed = true, payload = NULL, message = ''" +
-		" WHERE tenant = $1 AND mailbox_key = $2 AND NOT trimmed AND seq <= $3"
+	trimMailbox = "WITH gone AS (UPDATE pl_mailbox_messages SET trimmed = true, payload = NULL, message = ''" +
+		" WHERE tenant = $1 AND mailbox_key = $2 AND NOT trimmed AND seq <= $3) SELECT pl_durable()"
 )
 
 // Deliver implements [store.Mailbox].
@@ -26,7 +26,7 @@ func (s *Store) Deliver(ctx context.Context, messages []park.Message) error {
 	if len(messages) == 0 {
 		return nil
 	}
-	_, err := s.call(ctx, deliverMessages, new(bool), func(t *types) ([][]byte, error) { return [][]byte{t.messages(messages)}, nil })
+	_, err := s.call(ctx, deliverMessages, new(bool), func(n *names) ([][]byte, error) { return [][]byte{n.messages(messages)}, nil })
 	if err != nil {
 		return fmt.Errorf("deliver %d messages: %w", len(messages), err)
 	}
@@ -90,8 +90,10 @@ func (s *Store) Trim(ctx context.Context, tenant, key, upTo string) error {
 		return err
 	}
 	err = s.do(ctx, func(ctx context.Context) error {
-		_, err := s.pool.Exec(ctx, trimMailbox, storable(tenant), storable(key), last)
-		return err
+		return s.steadily(ctx, func(c *pgx.Conn) error {
+			_, err := c.Exec(ctx, s.names.Load().sql(trimMailbox), storable(tenant), storable(key), last)
+			return err
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("trim mailbox %s/%s: %w", tenant, key, err)

@@ -7,14 +7,13 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
 const (
 	readRevs = "SELECT pool_id, rev FROM pl_pools WHERE pool_id = ANY ($1)"
-	takeTurn = "SELECT pl_turn($1, $2)"
+	takeTurn = "SELECT pl_turn($1::text, $2::text)"
 	beat     = "INSERT INTO pl_nodes AS n (node_id, counter) VALUES ($1, 1)" +
 		" ON CONFLICT (node_id) DO UPDATE SET counter = n.counter + 1, beat_at = now() WHERE NOT n.dead RETURNING counter"
 	readNodes = "SELECT node_id, counter FROM pl_nodes WHERE NOT dead"
@@ -25,7 +24,7 @@ const (
 
 	channel = "pl_pools"
 	// A hint may be lost, so it waits for no flush.
-	announce = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('" + channel + "', $1)"
+	announce = "SELECT pg_catalog.set_config('synchronous_commit', 'off', true), pg_catalog.pg_notify('" + channel + "', $1)"
 
 	keepLease = "INSERT INTO pl_leases AS l (pool_id, task_id, lease, counter, ttl) VALUES ($1, $2, $3, 1, $4)" +
 		" ON CONFLICT (pool_id, task_id) DO UPDATE SET lease = excluded.lease, counter = l.counter + 1, ttl = excluded.ttl, kept_at = now() RETURNING counter"
@@ -46,7 +45,7 @@ func (s *Store) Revs(ctx context.Context, pools []string) (revs map[string]int64
 	return revs, nil
 }
 
-func numbers(ctx context.Context, pool *pgxpool.Pool, query string, args ...any) (map[string]int64, error) {
+func numbers(ctx context.Context, pool conns, query string, args ...any) (map[string]int64, error) {
 	rows, err := pool.Query(ctx, query, args...)
 	if err != nil {
 		return nil, err

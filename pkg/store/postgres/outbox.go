@@ -13,24 +13,27 @@ import (
 const (
 	// Parcels that were never put off lie in the index in the order of their ids; of those that were and are due again
 	// the ids have to be sorted.
-	readOutbox = "SELECT parcel_id, attempts, since, body, payload FROM pl_outbox WHERE parcel_id = ANY (ARRAY(" +
+	// Nothing is carried out of the store that it may still lose.
+	readOutbox = "SELECT parcel_id, attempts, since, body, payload, (SELECT pl_durable()) FROM pl_outbox WHERE parcel_id = ANY (ARRAY(" +
 		" (SELECT parcel_id FROM pl_outbox WHERE dest = $1 AND due = 0 ORDER BY parcel_id LIMIT $3) UNION ALL" +
 		" (SELECT parcel_id FROM pl_outbox WHERE dest = $1 AND due > 0 AND due <= $2 ORDER BY parcel_id LIMIT $3)))" +
 		" ORDER BY parcel_id LIMIT $3"
 	settleOutbox = "WITH gone AS (DELETE FROM pl_outbox WHERE parcel_id = ANY ($1))" +
 		" UPDATE pl_outbox o SET due = l.due, attempts = l.attempts" +
-		" FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS l (id, due, attempts) WHERE o.parcel_id = l.id"
+		" FROM ROWS FROM (pg_catalog.unnest($2::bigint[]), pg_catalog.unnest($3::bigint[]), pg_catalog.unnest($4::bigint[])) AS l (id, due, attempts) WHERE o.parcel_id = l.id"
 )
 
 // Outbox implements [store.Queue].
 func (s *Store) Outbox(ctx context.Context, dest string, now park.Time, limit int) (found []store.Parcel, err error) {
 	err = s.do(ctx, func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, readOutbox, storable(dest), now.Micro(), limit)
-		if err != nil {
+		return s.steadily(ctx, func(c *pgx.Conn) error {
+			rows, err := c.Query(ctx, s.names.Load().sql(readOutbox), storable(dest), now.Micro(), limit)
+			if err != nil {
+				return err
+			}
+			found, err = parcels(rows, dest)
 			return err
-		}
-		found, err = parcels(rows, dest)
-		return err
+		})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read outbox for %s: %w", dest, err)
@@ -44,7 +47,7 @@ func parcels(rows pgx.Rows, dest string) (found []store.Parcel, err error) {
 		p := store.Parcel{Dest: dest}
 		var since int64
 		var content, payload []byte
-		if err := rows.Scan(&p.ID, &p.Attempts, &since, &content, &payload); err != nil {
+		if err := rows.Scan(&p.ID, &p.Attempts, &since, &content, &payload, nil); err != nil {
 			return nil, err
 		}
 		if err := p.Decode(content, payload); err != nil {

@@ -43,10 +43,10 @@ type Config struct {
 
 // Store is a database. It implements [store.Store] and [store.Shared].
 type Store struct {
-	pool  *pgxpool.Pool
-	side  *pgxpool.Pool // for what nodes owe each other; see aside
+	pool  conns
+	side  conns // for what nodes owe each other; see aside
 	log   *slog.Logger
-	types atomic.Pointer[types] // set once the schema was found to be the right one
+	names atomic.Pointer[names] // set once the schema was found to be the right one
 	plain atomic.Bool           // the server takes no settings when a connection begins
 	stops stops
 	close sync.Once
@@ -60,9 +60,6 @@ var _ interface {
 	store.Shared
 } = (*Store)(nil)
 
-// types are the OIDs of the composite types.
-type types struct{ oid map[string]uint32 }
-
 // Open returns the store of a database. It does not connect yet: see [Store.Check].
 func Open(c Config) (*Store, error) {
 	cfg, err := parse(c.DSN)
@@ -75,12 +72,14 @@ func Open(c Config) (*Store, error) {
 	s := &Store{log: c.Log}
 	cfg.BeforeConnect = func(_ context.Context, cc *pgx.ConnConfig) error {
 		s.limit(cc)
+		attend(cc)
 		return nil
 	}
-	if s.pool, err = pgxpool.NewWithConfig(context.Background(), cfg); err != nil {
+	s.pool.of, s.side.of = s, s
+	if s.pool.Pool, err = pgxpool.NewWithConfig(context.Background(), cfg); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	if s.side, err = pgxpool.NewWithConfig(context.Background(), aside(cfg)); err != nil {
+	if s.side.Pool, err = pgxpool.NewWithConfig(context.Background(), aside(cfg)); err != nil {
 		s.pool.Close()
 		return nil, fmt.Errorf("open database: %w", err)
 	}
@@ -102,14 +101,14 @@ type failure struct {
 // ready sees once that the schema is the right one and that new rows come after those that are there. Who has waited
 // for somebody else's look takes what that one found.
 func (s *Store) ready(ctx context.Context) error {
-	if s.types.Load() != nil {
+	if s.names.Load() != nil {
 		return nil
 	}
 	began := time.Now()
 	s.enter.Lock()
 	defer s.enter.Unlock()
 	switch {
-	case s.types.Load() != nil:
+	case s.names.Load() != nil:
 		return nil
 	case s.failed.at.After(began):
 		return s.failed.err
@@ -125,7 +124,7 @@ func (s *Store) ready(ctx context.Context) error {
 }
 
 func (s *Store) look(ctx context.Context) error {
-	db := stdlib.OpenDBFromPool(s.pool)
+	db := stdlib.OpenDBFromPool(s.pool.Pool)
 	defer db.Close()
 	schema, err := migrations.New(db, migrations.Postgres)
 	if err != nil {
@@ -134,20 +133,27 @@ func (s *Store) look(ctx context.Context) error {
 	if err := schema.Check(ctx); err != nil {
 		return err
 	}
-	if _, err := s.pool.Exec(ctx, "SELECT pl_rebase()"); err != nil {
+	n := &names{oid: make(map[string]uint32)}
+	if err := s.pool.QueryRow(ctx, readSchema).Scan(&n.schema); err != nil {
+		return fmt.Errorf("look up the schema: %w", err)
+	}
+	if _, err := s.pool.Exec(ctx, n.sql("SELECT pl_rebase()")); err != nil {
 		return fmt.Errorf("number rows: %w", err)
 	}
-	t := &types{oid: make(map[string]uint32)}
 	for _, name := range []string{"pl_step", "pl_job", "pl_change", "pl_message", "pl_event", "pl_parcel"} {
 		var oid uint32
-		if err := s.pool.QueryRow(ctx, "SELECT to_regtype($1)::oid", name).Scan(&oid); err != nil {
+		if err := s.pool.QueryRow(ctx, "SELECT to_regtype($1)::oid", n.sql(name)).Scan(&oid); err != nil {
 			return fmt.Errorf("look up type %s: %w", name, err)
 		}
-		t.oid[name] = oid
+		n.oid[name] = oid
 	}
-	s.types.Store(t)
+	s.names.Store(n)
 	return nil
 }
+
+// readSchema returns the schema of the tables.
+const readSchema = "SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n" +
+	" ON n.oid = c.relnamespace WHERE c.oid = 'pl_pools'::regclass::oid"
 
 // do calls f, again where the connection broke or another transaction stood in the way. So whatever f does must do no
 // more when it is done twice.
@@ -186,28 +192,30 @@ func (s *Store) once(ctx context.Context, f func(context.Context) error) error {
 
 // call calls a function of the server with composite arguments and returns its only result. Its error is a
 // [store.ErrInDoubt] where the server may have done what it was asked, now or in an earlier call that left it in doubt.
-func (s *Store) call(ctx context.Context, query string, inDoubt *bool, args func(*types) ([][]byte, error)) (reply []byte, err error) {
+func (s *Store) call(ctx context.Context, query string, inDoubt *bool, args func(*names) ([][]byte, error)) (reply []byte, err error) {
 	err = s.do(ctx, func(ctx context.Context) error {
-		values, err := args(s.types.Load())
+		n := s.names.Load()
+		values, err := args(n)
 		if err != nil {
 			return err
 		}
-		c, err := s.pool.Acquire(ctx)
-		if err != nil {
-			return err
-		}
-		defer c.Release()
 		formats := make([]int16, len(values))
 		for i := range formats {
 			formats[i] = pgx.BinaryFormatCode
 		}
-		res := c.Conn().PgConn().ExecParams(ctx, query, values, nil, formats, []int16{pgx.BinaryFormatCode}).Read()
-		if res.Err != nil {
-			*inDoubt = *inDoubt && !ruledOut(res.Err) || !undone(res.Err)
+		asked := false
+		err = s.steadily(ctx, func(c *pgx.Conn) error {
+			asked = true
+			res := c.PgConn().ExecParams(ctx, n.sql(query), values, nil, formats, []int16{pgx.BinaryFormatCode}).Read()
+			if res.Err == nil {
+				reply = res.Rows[0][0]
+			}
 			return res.Err
+		})
+		if asked {
+			*inDoubt = err != nil && (*inDoubt && !ruledOut(err) || !undone(err))
 		}
-		reply, *inDoubt = res.Rows[0][0], false
-		return nil
+		return err
 	})
 	if err != nil && *inDoubt {
 		err = fmt.Errorf("%w: %w", store.ErrInDoubt, err)

@@ -42,7 +42,7 @@ var (
 		" gone AS (DELETE FROM pl_audit_segments s USING now WHERE s.first_seq = now.first_seq AND now.min_at IS NULL)" +
 		" UPDATE pl_audit_segments s SET min_at = now.min_at FROM now WHERE s.first_seq = now.first_seq AND now.min_at IS NOT NULL"
 	// A segment takes the whole blocks among as many events as are final; fewer than segmentSize wait for more.
-	addSegment = "WITH next AS (SELECT s, seq, t FROM (" + led + isLead(leadBlock) + " AND seq < pl_final() AND seq >" +
+	addSegment = "WITH next AS (SELECT s, seq, t FROM (" + led + isLead(leadBlock) + " AND seq < (SELECT pl_final()) AND seq >" +
 		" (SELECT coalesce(max(last_seq), 0) FROM pl_audit_segments)) AS l, " + followers(leadBlock, "seq, ord", "", "OFFSET 0") +
 		" ORDER BY s, ord LIMIT $1)," +
 		" whole AS (SELECT max(s) AS cut, count(*) AS n FROM next)" +

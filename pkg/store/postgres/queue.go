@@ -27,8 +27,24 @@ const (
 	batches   = "(SELECT batch << 24 AS first FROM pl_batches WHERE pool_id = $1) AS b, LATERAL (SELECT * FROM pl_queue_jobs"
 	inBatch   = "seq BETWEEN first AND first + 16777215"
 	loadTasks = "SELECT " + lightColumns + " FROM " + batches + " WHERE pool_id = $1 AND status IN ('queued', 'running') AND " + inBatch + " OFFSET 0) AS j"
-	readTasks = "SELECT " + allColumns + " FROM pl_queue_jobs WHERE pool_id = $1 AND task_id = ANY ($2)"
+	// What is said of a task that has ended is final, also where the server is lost.
+	readTasks = "SELECT " + allColumns + ", CASE WHEN status NOT IN ('queued', 'running') THEN (SELECT pl_durable()) END FROM pl_queue_jobs WHERE pool_id = $1 AND task_id = ANY ($2)"
 )
+
+const liftPool = "SELECT pl_lift($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+
+// Lift implements [store.Queue].
+func (s *Store) Lift(ctx context.Context, pool string, r park.PoolRow) error {
+	err := s.do(ctx, func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx, liftPool, pool, r.Rev, r.MaxUnits, r.MaxQueueDepth, string(r.State), r.LastAt.Micro(),
+			r.ConfiguredUnits, r.ConfiguredDepth, r.LastStep)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("lift pool %s to rev %d: %w", pool, r.Rev, err)
+	}
+	return nil
+}
 
 // Load implements [store.Queue].
 func (s *Store) Load(ctx context.Context, pool string) (store.Snapshot, error) {
@@ -60,7 +76,7 @@ func (s *Store) walk(ctx context.Context, pool string, each func(*park.Record)) 
 		defer cancel()
 		_ = tx.Rollback(end)
 	}()
-	if row, err = readRow(quick, tx, pool); err != nil || row == (park.PoolRow{}) {
+	if row, err = s.readRow(quick, tx, pool); err != nil || row == (park.PoolRow{}) {
 		return row, err
 	}
 	limit := callTimeout + time.Duration(row.Queued)*loadTime
@@ -69,7 +85,7 @@ func (s *Store) walk(ctx context.Context, pool string, each func(*park.Record)) 
 	}
 	long, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	rows, err := tx.Query(long, loadTasks, pool)
+	rows, err := tx.Query(long, s.names.Load().sql(loadTasks), pool)
 	if err != nil {
 		return row, err
 	}
@@ -80,9 +96,9 @@ func (s *Store) walk(ctx context.Context, pool string, each func(*park.Record)) 
 const loadTime = 50 * time.Microsecond
 
 // readRow returns the zero row of a pool that was never committed.
-func readRow(ctx context.Context, tx pgx.Tx, pool string) (r park.PoolRow, err error) {
+func (s *Store) readRow(ctx context.Context, tx pgx.Tx, pool string) (r park.PoolRow, err error) {
 	var at int64
-	err = tx.QueryRow(ctx, readPool, pool).Scan(&r.Rev, &r.MaxUnits, &r.MaxQueueDepth, (*string)(&r.State), &r.Used,
+	err = tx.QueryRow(ctx, s.names.Load().sql(readPool), pool).Scan(&r.Rev, &r.MaxUnits, &r.MaxQueueDepth, (*string)(&r.State), &r.Used,
 		&r.Queued, &at, &r.ConfiguredUnits, &r.ConfiguredDepth, &r.LastStep)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return park.PoolRow{}, nil
@@ -101,12 +117,14 @@ func (s *Store) Records(ctx context.Context, pool string, ids []string) (found [
 		named[i] = storable(ids[i])
 	}
 	err = s.do(ctx, func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, readTasks, pool, named)
-		if err != nil {
+		return s.steadily(ctx, func(c *pgx.Conn) error {
+			rows, err := c.Query(ctx, s.names.Load().sql(readTasks), pool, named)
+			if err != nil {
+				return err
+			}
+			found, _, err = records(rows, 0)
 			return err
-		}
-		found, _, err = records(rows, 0)
-		return err
+		})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read tasks of pool %s: %w", pool, err)
@@ -203,6 +221,7 @@ type scan struct {
 	priority                                       int16
 	submitted, started, ended, notBefore, deadline int64
 	command                                        []byte
+	final                                          *bool
 }
 
 func (s *scan) dest() []any {
@@ -211,7 +230,7 @@ func (s *scan) dest() []any {
 		&s.seq, &r.PoolID, &r.TaskID, &r.Tenant, (*string)(&r.Status), &s.priority, &r.Rank, &r.Units, &r.Attempt,
 		&r.Strikes, &r.Cancelled, &s.submitted, &s.started, &s.ended, &s.notBefore, &s.deadline, (*int64)(&r.Timeout),
 		(*int64)(&r.LeaseTTL), &r.Retry.MaxAttempts, (*int64)(&r.Retry.Backoff), &s.digest, &r.MailboxKey, &r.Node, &r.Lease,
-		&r.Reason, &r.Message, &r.WorkDir, &s.command, (*[]byte)(&r.Result), (*[]byte)(&r.Payload),
+		&r.Reason, &r.Message, &r.WorkDir, &s.command, (*[]byte)(&r.Result), (*[]byte)(&r.Payload), &s.final,
 	}
 }
 

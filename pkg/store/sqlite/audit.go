@@ -11,8 +11,10 @@ import (
 )
 
 const (
-	deleteEvent = "DELETE FROM pl_audit_events WHERE seq = ?"
+	deleteEvent = "DELETE FROM pl_audit_events WHERE seq = ? AND at < ?"
 	lastEvent   = "SELECT pool_id, rev, ord FROM pl_audit_events ORDER BY seq DESC LIMIT 1"
+	lastRev     = "SELECT rev, at FROM pl_audit_events INDEXED BY pl_audit_events_step" +
+		" WHERE pool_id = ? AND lead & 1 ORDER BY rev DESC LIMIT 1"
 	eventFields = "e.pool_id, e.rev, e.ord, e.at, e.action, e.task_id, e.tenant, e.units, e.attempt, e.node, e.detail"
 )
 
@@ -37,6 +39,19 @@ func (s *Store) LastEvent(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("read the last event: %w", err)
 	}
 	return park.EventID(pool, rev, ord), nil
+}
+
+// LastRev implements [store.Audit].
+func (s *Store) LastRev(ctx context.Context, pool string) (rev int64, at park.Time, err error) {
+	var us int64
+	err = s.db.QueryRowContext(ctx, lastRev, pool).Scan(&rev, &us)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, park.Time{}, nil
+	}
+	if err != nil {
+		return 0, park.Time{}, fmt.Errorf("read the last rev of pool %s: %w", pool, err)
+	}
+	return rev, park.FromMicro(us), nil
 }
 
 // Events implements [store.Audit].

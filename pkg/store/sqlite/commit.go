@@ -18,7 +18,8 @@ const (
 	movePool = "UPDATE pl_pools SET rev = ?, max_units = ?, max_queue_depth = ?, state = ?, used = ?, queued = ?, last_at = ?," +
 		" configured_units = ?, configured_depth = ?, last_step = ? WHERE pool_id = ? AND rev = ?"
 
-	deleteJob = "DELETE FROM pl_queue_jobs WHERE seq = ?"
+	// What was found to be old may have been removed by another since, and its seq given to something new.
+	deleteJob = "DELETE FROM pl_queue_jobs WHERE seq = ? AND ended_at < ? AND status NOT IN ('queued', 'running')"
 )
 
 // Commit implements [store.Queue]. A conflict asks for a reload: the file has one daemon, so steps collide
@@ -56,10 +57,7 @@ func (w *writer) step(step *store.Step) error {
 // advance moves the pool's row to the step's, unless it is not where the step begins.
 func (w *writer) advance(step *store.Step) (applied bool, err error) {
 	r := &step.Row
-	row := []driver.Value{
-		r.Rev, r.MaxUnits, int64(r.MaxQueueDepth), string(r.State), r.Used, int64(r.Queued), r.LastAt.Micro(),
-		r.ConfiguredUnits, int64(r.ConfiguredDepth), step.ID, step.PoolID, r.Rev - 1,
-	}
+	row := append(poolValues(r, step.ID, step.PoolID), r.Rev-1)
 	moved, err := w.movePool.run(row...)
 	if moved == 1 || err != nil {
 		return false, wrapPool(err, step.PoolID)
@@ -75,6 +73,37 @@ func (w *writer) advance(step *store.Step) (applied bool, err error) {
 		return false, wrapPool(err, step.PoolID)
 	}
 	return false, &store.Conflict{Row: there, Reload: true}
+}
+
+// Lift implements [store.Queue].
+func (s *Store) Lift(ctx context.Context, pool string, row park.PoolRow) error {
+	return s.write(ctx, 1, func(w *writer) error { return w.lift(pool, row) })
+}
+
+func (w *writer) lift(pool string, row park.PoolRow) error {
+	there, err := w.pool(pool)
+	if err != nil || there.Rev >= row.Rev {
+		return err
+	}
+	if there.Rev == 0 {
+		_, err = w.makePool.run(poolValues(&row, row.LastStep, pool)...)
+		return wrapPool(err, pool)
+	}
+	old := there.Rev
+	there.Rev, there.LastStep = row.Rev, row.LastStep
+	if there.LastAt.Before(row.LastAt.Time) {
+		there.LastAt = row.LastAt
+	}
+	_, err = w.movePool.run(append(poolValues(&there, row.LastStep, pool), old)...)
+	return wrapPool(err, pool)
+}
+
+// poolValues are those of the columns of a pool's row, and its id.
+func poolValues(r *park.PoolRow, lastStep, pool string) []driver.Value {
+	return []driver.Value{
+		r.Rev, r.MaxUnits, int64(r.MaxQueueDepth), string(r.State), r.Used, int64(r.Queued), r.LastAt.Micro(),
+		r.ConfiguredUnits, int64(r.ConfiguredDepth), lastStep, pool,
+	}
 }
 
 func (w *writer) pool(id string) (park.PoolRow, error) {

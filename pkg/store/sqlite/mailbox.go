@@ -15,7 +15,7 @@ const (
 		" WHERE tenant = ? AND mailbox_key = ? AND trimmed = 0 AND seq >= ? AND created_at >= ? ORDER BY seq LIMIT ?"
 	trimMailbox = "UPDATE pl_mailbox_messages INDEXED BY pl_mailbox_messages_key SET trimmed = 1, message = '', payload = NULL" +
 		" WHERE tenant = ? AND mailbox_key = ? AND trimmed = 0 AND seq <= ?"
-	deleteMessage = "DELETE FROM pl_mailbox_messages WHERE seq = ?"
+	deleteMessage = "DELETE FROM pl_mailbox_messages WHERE seq = ? AND created_at < ?"
 )
 
 func insertMessages() insertion {
@@ -24,7 +24,7 @@ func insertMessages() insertion {
 		shared:   []shared{{"pool_id", 0}, {"created_at", 0}, {"late", 0}},
 		columns:  "tenant, mailbox_key, task_id, status, reason, message, attempt, payload",
 		fixed:    []fixed{{"trimmed", "0"}},
-		conflict: " ON CONFLICT (pool_id, task_id) DO NOTHING",
+		conflict: " ON CONFLICT (pool_id, task_id, created_at) DO NOTHING",
 	}
 }
 

@@ -17,7 +17,7 @@ const (
 
 	// loosenSpan makes spans of one of the events behind one of a span.
 	loosenSpan = "UPDATE pl_audit_events SET lead = lead | 7, rest = 1 WHERE seq > ?1" +
-		" AND seq < ?1 + (SELECT rest FROM pl_audit_events WHERE seq = ?1)"
+		" AND seq < ?1 + (SELECT rest FROM pl_audit_events WHERE seq = ?1 AND at < ?2)"
 )
 
 // sweep remembers how far the search for old tasks has come, so that the live ones among them are not looked
@@ -49,7 +49,7 @@ func (s *Store) PruneTasks(ctx context.Context, before park.Time, limit int) (in
 	if len(found) > 0 {
 		s.swept.from = found[len(found)-1]
 	}
-	return s.prune(ctx, "tasks", found, (*writer).removeJobs)
+	return s.prune(ctx, "tasks", found, before, (*writer).removeJobs)
 }
 
 // PruneMessages implements [store.Mailbox].
@@ -62,7 +62,7 @@ func (s *Store) PruneMessages(ctx context.Context, before park.Time, limit int) 
 	if err != nil {
 		return 0, fmt.Errorf("prune messages: %w", err)
 	}
-	return s.prune(ctx, "messages", found, (*writer).removeMessages)
+	return s.prune(ctx, "messages", found, before, (*writer).removeMessages)
 }
 
 // PruneEvents implements [store.Audit]. The events of a span are of one time, so all of them are old or none is, and they
@@ -76,7 +76,7 @@ func (s *Store) PruneEvents(ctx context.Context, before park.Time, limit int) (i
 	if err != nil {
 		return 0, fmt.Errorf("prune events: %w", err)
 	}
-	return s.prune(ctx, "events", found, (*writer).removeEvents)
+	return s.prune(ctx, "events", found, before, (*writer).removeEvents)
 }
 
 // old finds rows to prune. It reads beside the writer, which then only has to delete them.
@@ -97,12 +97,14 @@ func (s *Store) old(ctx context.Context, query string, from, until int64, before
 	return found, rows.Err()
 }
 
-func (s *Store) prune(ctx context.Context, what string, found []int64, remove func(*writer, []int64) error) (removed int, err error) {
+// prune removes what was found to be from before a time. Of two that find the same both say how much they found: there may
+// be more.
+func (s *Store) prune(ctx context.Context, what string, found []int64, before park.Time, remove func(*writer, []int64, int64) error) (int, error) {
 	if len(found) == 0 {
 		return 0, nil
 	}
-	err = s.write(ctx, len(found), func(w *writer) error {
-		if err := remove(w, found); err != nil {
+	err := s.write(ctx, len(found), func(w *writer) error {
+		if err := remove(w, found, before.Micro()); err != nil {
 			return fmt.Errorf("prune %s: %w", what, err)
 		}
 		return nil
@@ -113,19 +115,24 @@ func (s *Store) prune(ctx context.Context, what string, found []int64, remove fu
 	return len(found), nil
 }
 
-func (w *writer) removeJobs(found []int64) error     { return each(w.deleteJob, found) }
-func (w *writer) removeMessages(found []int64) error { return each(w.deleteMessage, found) }
-
-func (w *writer) removeEvents(found []int64) error {
-	if _, err := w.loosenSpan.run(found[len(found)-1]); err != nil {
-		return err
-	}
-	return each(w.deleteEvent, found)
+func (w *writer) removeJobs(found []int64, before int64) error {
+	return each(w.deleteJob, found, before)
 }
 
-func each(s *stmt, found []int64) error {
+func (w *writer) removeMessages(found []int64, before int64) error {
+	return each(w.deleteMessage, found, before)
+}
+
+func (w *writer) removeEvents(found []int64, before int64) error {
+	if _, err := w.loosenSpan.run(found[len(found)-1], before); err != nil {
+		return err
+	}
+	return each(w.deleteEvent, found, before)
+}
+
+func each(s *stmt, found []int64, before int64) error {
 	for _, seq := range found {
-		if _, err := s.run(seq); err != nil {
+		if _, err := s.run(seq, before); err != nil {
 			return err
 		}
 	}

@@ -27,9 +27,10 @@ func raceTests() pair {
 
 func sharedTests() pair {
 	return pair{
-		"what one commits the other sees":            testSeen,
-		"what one decided too late is a conflict":    testOvertaken,
-		"a lost reply is resolved through the other": testAgainElsewhere,
+		"what one commits the other sees":              testSeen,
+		"what one decided too late is a conflict":      testOvertaken,
+		"a lost reply is resolved through the other":   testAgainElsewhere,
+		"what came before a rev is lifted is not told": testLiftedSince,
 	}
 }
 

@@ -49,6 +49,8 @@ func testCancelled(t *testing.T, s store.Store) {
 		"Append":        func() error { return s.Append(ended, []park.Event{{PoolID: "gpu", Rev: 9}}) },
 		"Events":        func() error { _, err := s.Events(ended, park.AuditQuery{Limit: 1}); return err },
 		"LastEvent":     func() error { _, err := s.LastEvent(ended); return err },
+		"Lift":          func() error { return s.Lift(ended, "gpu", park.PoolRow{Rev: 9}) },
+		"LastRev":       func() error { _, _, err := s.LastRev(ended, "gpu"); return err },
 		"PruneTasks":    func() error { _, err := s.PruneTasks(ended, now, 1); return err },
 		"PruneMessages": func() error { _, err := s.PruneMessages(ended, now, 1); return err },
 		"PruneEvents":   func() error { _, err := s.PruneEvents(ended, now, 1); return err },

@@ -24,6 +24,7 @@ func Run(t *testing.T, open Open) {
 	for name, tests := range map[string]group{
 		"Commit": commitTests(), "Conflict": conflictTests(), "List": listTests(), "Outbox": outboxTests(),
 		"Mailbox": mailboxTests(), "Audit": auditTests(), "Prune": pruneTests(), "Odd": oddTests(),
+		"Lives": livesTests(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			for name, test := range tests {

@@ -67,6 +67,84 @@ func (s *Server) begin(ctx context.Context) (err error) {
 	return s.Run(ctx)
 }
 
+// Standby makes a copy of the running server that follows it under the given name, starts it, and waits until it has what
+// the server has.
+func (s *Server) Standby(ctx context.Context, name string) (*Server, error) {
+	dir, err := os.MkdirTemp("", "parkd-pg-")
+	if err != nil {
+		return nil, err
+	}
+	b := &Server{dir: dir, bin: s.bin, as: s.as, options: s.options}
+	if err := b.copy(ctx, s, name); err != nil {
+		return nil, errors.Join(err, b.Stop())
+	}
+	return b, nil
+}
+
+func (s *Server) copy(ctx context.Context, from *Server, name string) error {
+	if s.as != nil {
+		if err := os.Chown(s.dir, int(s.as.Uid), int(s.as.Gid)); err != nil {
+			return err
+		}
+	}
+	c := s.command(ctx, "pg_basebackup", "-D", s.data(), "-R", "-X", "stream", "-c", "fast", "--no-sync",
+		"-d", fmt.Sprintf("host=%s user=parkd application_name=%s", from.dir, name))
+	if out, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("copy the server: %w\n%s", err, out)
+	}
+	if err := s.Run(ctx); err != nil {
+		return err
+	}
+	return from.await(ctx, "SELECT count(*) > 0 FROM pg_stat_replication WHERE state = 'streaming' AND application_name = '"+name+"'")
+}
+
+// WaitForStandby has every commit wait, from now on, until the standby of that name has it on disk; "" ends that.
+func (s *Server) WaitForStandby(ctx context.Context, name string) error {
+	c, err := pgx.Connect(ctx, s.DSN("postgres"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close(ctx) }()
+	for _, q := range []string{"ALTER SYSTEM SET synchronous_standby_names = '" + name + "'", "SELECT pg_reload_conf()"} {
+		if _, err := c.Exec(ctx, q); err != nil {
+			return fmt.Errorf("%.40s: %w", q, err)
+		}
+	}
+	return s.await(ctx, "SELECT current_setting('synchronous_standby_names') = '"+name+"'")
+}
+
+// Promote has a standby take writes.
+func (s *Server) Promote(ctx context.Context) error {
+	c, err := pgx.Connect(ctx, s.DSN("postgres"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close(ctx) }()
+	_, err = c.Exec(ctx, "SELECT pg_promote(true, 60)")
+	return err
+}
+
+// await asks, each time on a new connection, until the answer is true.
+func (s *Server) await(ctx context.Context, question string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		c, err := pgx.Connect(ctx, s.DSN("postgres"))
+		var yes bool
+		if err == nil {
+			err = errors.Join(c.QueryRow(ctx, question).Scan(&yes), c.Close(ctx))
+		}
+		if err == nil && yes {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%.60s: not within a minute: %w", question, errors.Join(err, ctx.Err()))
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
 // Installed reports whether this machine has a server to start.
 func Installed() bool {
 	_, err := find()

@@ -1,0 +1,128 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// A pool's queue, its mailbox and the audit log may be in stores of which one outlives the other: a queue in memory goes
+// with its daemon, and any may be put back to a backup. The log knows an event by the pool, its rev and its place, so a
+// pool that began at rev 1 again would have its events taken for those of its former life. Hence a pool goes on after
+// whatever the log holds of it, and its first event then tells who reads the log that the tasks before are gone.
+//
+// A mailbox knows a message by the pool, the task and the time of its end, which no two lives of an id share.
+
+// The last step of a pool that was moved past the log's last rev and has not said so yet.
+const (
+	liftedEmpty = "lifted: tasks lost"
+	liftedOlder = "lifted: tasks older"
+)
+
+// errLogUnread says that it is not known where a pool goes on.
+var errLogUnread = errors.New("the audit log does not answer")
+
+// logged is the end of a pool's log.
+type logged struct {
+	rev int64
+	at  park.Time
+}
+
+// lastLogged asks the log how far it goes, once in the pool's life here. Where the log is in another store that comes
+// before the queue is looked at: what the log has the queue had before.
+func (p *pool) lastLogged(ctx context.Context) (l logged, err error) {
+	if l.rev, l.at, err = p.eng.audit.LastRev(ctx, p.ID); err != nil {
+		return l, fmt.Errorf("%w: %w", errLogUnread, err)
+	}
+	return l, nil
+}
+
+// overtaken reports how far the log goes, and whether that is further than the queue: that was lost, or put back. A log
+// in the queue's store is put back with it, but may be of a time when the pool's queue was elsewhere.
+func (p *pool) overtaken(ctx context.Context, row park.PoolRow, l logged, unread error) (logged, bool, error) {
+	if p.numbered {
+		return l, false, nil
+	}
+	if p.localAudit && row.Rev == 0 {
+		l, unread = p.lastLogged(ctx)
+	}
+	switch {
+	case unread != nil && row.Rev == 0:
+		return l, false, unread
+	case unread != nil:
+		// Only a queue that was put back would have to know, and whoever does that is told to stop all daemons.
+		p.eng.log.Warn("audit log not compared with the queue", "pool", p.ID, "error", unread)
+		return l, false, nil
+	}
+	p.numbered = row.Rev >= l.rev
+	return l, !p.numbered, nil
+}
+
+// lift moves the pool in its store past the log's end.
+func (p *pool) lift(ctx context.Context, row park.PoolRow, l logged) error {
+	how := liftedOlder
+	if row == (park.PoolRow{}) {
+		row, how = p.firstRow(), liftedEmpty
+	}
+	p.eng.log.Warn("the queue knows less than the audit log: its tasks of before are gone, and its steps go on after those of the log",
+		"pool", p.ID, "rev", row.Rev, "logged", l.rev)
+	row.Rev, row.LastAt, row.LastStep = l.rev, l.at, how
+	return p.queue.Lift(ctx, p.ID, row)
+}
+
+// firstRow is that of a pool that was never there.
+func (p *pool) firstRow() park.PoolRow {
+	return park.PoolRow{
+		MaxUnits: p.MaxUnits, MaxQueueDepth: p.MaxQueueDepth, State: park.Active,
+		ConfiguredUnits: p.MaxUnits, ConfiguredDepth: p.MaxQueueDepth,
+	}
+}
+
+// resumes has the lot's next step tell that the pool was lifted, where that was not told yet.
+func (p *pool) resumes() {
+	if p.adopted {
+		return
+	}
+	switch p.lot.Row().LastStep {
+	case liftedEmpty:
+		p.lot.Resume(lot.TasksLost)
+	case liftedOlder:
+		p.lot.Resume(lot.TasksOlder)
+	}
+}
+
+// handOverWithin bounds how long an engine that is closed waits for what it owes to other stores.
+const handOverWithin = 3 * time.Second
+
+// handOver waits until what queues in memory owe to stores that outlive them is there: nobody delivers it later.
+func (e *Engine) handOver() {
+	giveUp := e.clock.mono() + handOverWithin
+	for _, id := range e.order {
+		p := e.pools[id]
+		if p.QueueBackend.Kind() != park.InMemory {
+			continue
+		}
+		var dests []string
+		if !p.localMail {
+			dests = append(dests, mailDest(p.MailboxBackend))
+		}
+		if !p.localAudit {
+			dests = append(dests, auditDest(e.cfg.Audit))
+		}
+		for _, dest := range dests {
+			for e.owes(p, dest) && e.clock.mono() < giveUp && e.rest(handOverRest) {
+			}
+		}
+	}
+}
+
+const handOverRest = 10 * time.Millisecond
+
+func (e *Engine) owes(p *pool, dest string) bool {
+	parcels, err := p.queue.Outbox(e.ctx, dest, e.clock.now().Wall, 1)
+	return err == nil && len(parcels) > 0
+}

@@ -1,0 +1,67 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
+)
+
+// loose is a store that shows more than it has made durable, as one does whose standby is away.
+type loose struct {
+	*memory.Store
+	away atomic.Bool
+	asks atomic.Int64
+}
+
+func (l *loose) Secure(context.Context) error {
+	l.asks.Add(1)
+	if l.away.Load() {
+		return errors.New("the standby is away")
+	}
+	return nil
+}
+
+// TestAnswerFromAnotherNodesStepIsAsDurableAsAStep sends a submission again, at a node that has only read of it. The
+// answer that the task is there is given when it is as durable as a commit; until then it is not known.
+func TestAnswerFromAnotherNodesStepIsAsDurableAsAStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w witness
+		s := &loose{Store: memory.New()}
+		one := func(name string) *bench {
+			return open(t, engine.Config{
+				Node: name, Pools: []engine.Pool{w.pool(1)}, Shared: []park.Backend{park.InMemory},
+				Stores: map[park.Backend]store.Store{park.InMemory: s},
+			})
+		}
+		a, b := one("a"), one("b")
+		defer a.stop()
+		defer b.stop()
+		a.submit("cpu", named("x", sim(60_000)))
+		time.Sleep(time.Second) // b follows
+		s.away.Store(true)
+		_, err := b.Submit(t.Context(), "cpu", []park.Submission{named("x", sim(60_000))})
+		if err == nil || park.CodeOf(err) == park.StorageUnavailable {
+			t.Errorf("the task is there and may be lost, and the answer is: %v", err)
+		}
+		s.away.Store(false)
+		if got := b.offer("cpu", named("x", sim(60_000))); got.Err != nil || got.Accepted.Status != park.Running {
+			t.Errorf("when it is durable: %+v", got)
+		}
+		asked := s.asks.Load()
+		b.submit("cpu", named("y", sim(10)))
+		if got := b.offer("cpu", named("y", sim(10))); got.Err != nil {
+			t.Errorf("a task of this node's own: %v", got.Err)
+		}
+		if n := s.asks.Load() - asked; n != 0 {
+			t.Errorf("the store was asked %d times about what the node had stored itself", n)
+		}
+	})
+}
