@@ -1,7 +1,9 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -22,8 +24,9 @@ func newMigrateCommand(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "migrate",
 		Short: "Change the schema of the database",
-		Long: `Shows and changes the schema of the databases that the configuration uses. A SQLite file is brought up to
-date by 'parkd serve' itself while no daemon has it open; a Postgres database is, here, for all nodes at once.
+		Long: `Shows and changes the schema of the database that --dsn or --db names, else of those that the configuration
+uses. Without a configuration it is the Postgres database that PARKD_POSTGRES_DSN names, else the SQLite
+file of 'parkd serve'. A SQLite file is brought up to date by 'parkd serve' itself while no daemon has it open; a Postgres database is, here, for all nodes at once.
 Going back, for an older parkd, is done here too.`,
 		Example: "  parkd migrate up --dsn postgres://user@host/parking\n  parkd migrate status\n  parkd migrate up --dry-run\n  parkd migrate down --db ./parkd.db",
 		RunE:    runGroup,
@@ -70,7 +73,21 @@ func (o *migrateOptions) target(g *globals) (*config.Config, error) {
 	case o.db != "":
 		return &config.Config{Audit: park.File, File: config.FileBackend{Path: o.db}}, nil
 	}
-	return config.Load(config.Options{File: o.file, Env: g.getenv})
+	c, err := config.Load(config.Options{File: o.file, Env: g.getenv})
+	dsn := g.getenv("PARKD_POSTGRES_DSN")
+	if err != nil || o.file != "" || dsn == "" || usesPostgres(c) {
+		return c, err
+	}
+	// Whoever sets the variable means a Postgres database: another one must not be changed in its place.
+	if c.Source != "" || g.getenv("PARKD_DB") != "" {
+		return nil, usagef("PARKD_POSTGRES_DSN names a Postgres database, but %s keeps nothing there: say with --dsn, --db or --config which database is meant",
+			cmp.Or(c.Source, "PARKD_DB"))
+	}
+	return &config.Config{Audit: park.Postgres, Postgres: config.PostgresBackend{DSN: dsn}}, nil
+}
+
+func usesPostgres(c *config.Config) bool {
+	return slices.ContainsFunc(c.Backends(), func(b park.Backend) bool { return b.Kind() == park.Postgres })
 }
 
 func runMigrate(ctx context.Context, g *globals, o migrateOptions, to daemon.Direction) error {

@@ -37,7 +37,7 @@ pools default and gpu.
 Every fault of the configuration is named with its place before anything listens (exit code 2).`,
 		Example: `  parkd serve
   parkd serve --config scheduler-config.json
-  parkd serve --postgres-dsn postgres://user@host/parking --pools gpu
+  parkd serve --config cluster.toml --postgres-dsn postgres://user@host/parking --pools gpu
   parkd serve --listen 127.0.0.1:8080 --db ./parkd.db --log-format json`,
 		Args: cobra.NoArgs,
 	}

@@ -39,6 +39,9 @@ type Migration struct {
 
 // Schema is the schema of one database.
 type Schema struct {
+	// Flags are those of parkd migrate that lead to the database, for errors that name the command.
+	Flags string
+
 	db       *sql.DB
 	dialect  Dialect
 	provider *goose.Provider
@@ -48,6 +51,8 @@ type Schema struct {
 type MismatchError struct {
 	Found  int64 // the database's version; 0 for an empty one
 	Needed int64 // the program's
+	// Flags are those of parkd migrate that lead to the database, with a space before each.
+	Flags string
 }
 
 // Newer reports whether the database is ahead of the program.
@@ -57,9 +62,9 @@ func (e *MismatchError) Newer() bool { return e.Found > e.Needed }
 func (e *MismatchError) Error() string {
 	if e.Newer() {
 		return fmt.Sprintf("the database has schema version %d, made by a newer parkd; this one knows versions up to %d and does not downgrade it: "+
-			"run the newer parkd, or have it take the schema back with \"parkd migrate down\"", e.Found, e.Needed)
+			"run the newer parkd, or have it take the schema back with \"parkd migrate down%s\"", e.Found, e.Needed, e.Flags)
 	}
-	return fmt.Sprintf("the database has schema version %d but this parkd needs %d: run \"parkd migrate up\"", e.Found, e.Needed)
+	return fmt.Sprintf("the database has schema version %d but this parkd needs %d: run \"parkd migrate up%s\"", e.Found, e.Needed, e.Flags)
 }
 
 // New returns the schema of db. It does not touch the database.
@@ -125,7 +130,7 @@ func (s *Schema) Check(ctx context.Context) error {
 		return fmt.Errorf("read schema version: %w", err)
 	}
 	if needed := s.Needed(); found != needed {
-		return &MismatchError{Found: found, Needed: needed}
+		return &MismatchError{Found: found, Needed: needed, Flags: s.Flags}
 	}
 	return nil
 }
@@ -222,7 +227,7 @@ func (s *Schema) Last(ctx context.Context) (*Migration, error) {
 	for _, m := range slices.Backward(all) {
 		if !m.AppliedAt.IsZero() {
 			if m.Version > s.Needed() {
-				return nil, &MismatchError{Found: m.Version, Needed: s.Needed()}
+				return nil, &MismatchError{Found: m.Version, Needed: s.Needed(), Flags: s.Flags}
 			}
 			return &m, nil
 		}

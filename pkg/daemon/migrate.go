@@ -2,7 +2,11 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
 
 	"github.com/parkd-dev/parkd/migrations"
 	"github.com/parkd-dev/parkd/pkg/config"
@@ -42,13 +46,52 @@ func Migrate(ctx context.Context, c *config.Config, to Direction, dryRun bool) (
 			changes, err = migrateFile(ctx, c.File.Path, to, dryRun)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("migrate: %w", err)
+			return nil, fmt.Errorf("migrate: %w", wayOut(err, c, b))
 		}
 		for _, m := range changes {
 			all = append(all, Migration{b, m})
 		}
 	}
 	return all, nil
+}
+
+// wayOut has an error that names parkd migrate name it so that it changes the database of a backend and no other.
+func wayOut(err error, c *config.Config, b park.Backend) error {
+	if wrong, ok := errors.AsType[*migrations.MismatchError](err); ok {
+		wrong.Flags = migrateFlags(c, b)
+	}
+	return err
+}
+
+// migrateFlags returns the flags of parkd migrate that lead to the database of a backend, with a space before each. A
+// password is not among them.
+func migrateFlags(c *config.Config, b park.Backend) string {
+	const main = "backends.postgres.dsn"
+	place := c.DSNPlace(b)
+	switch {
+	case b.Kind() == park.File:
+		return " --db " + quoted(absolute(c.File.Path))
+	case c.Source != "" && (place == main || place == "PARKD_POSTGRES_DSN" || b != park.Postgres):
+		return " --config " + quoted(absolute(c.Source))
+	case place == "PARKD_POSTGRES_DSN":
+		return ""
+	}
+	return " --dsn " + quoted(postgres.DescribeDSN(c.DSN(b)))
+}
+
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+// quoted returns text as a shell takes it for one word.
+func quoted(text string) string {
+	if regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=-]+$`).MatchString(text) {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 func migratePostgres(ctx context.Context, dsn string, to Direction, dryRun bool) ([]migrations.Migration, error) {

@@ -37,9 +37,13 @@ func openStore(ctx context.Context, b park.Backend, c *config.Config, log *slog.
 	case park.InMemory:
 		return memory.New(), nil
 	case park.File:
-		return sqlite.Open(ctx, sqlite.Config{Path: c.File.Path, Log: log})
+		s, err := sqlite.Open(ctx, sqlite.Config{Path: c.File.Path, Log: log})
+		if err != nil {
+			return nil, wayOut(err, c, b)
+		}
+		return s, nil
 	case park.Postgres:
-		s, err := postgres.Open(postgres.Config{DSN: c.DSN(b), Log: log})
+		s, err := postgres.Open(postgres.Config{DSN: c.DSN(b), MigrateFlags: migrateFlags(c, b), Log: log})
 		if err != nil {
 			return nil, config.Faults{{Path: c.DSNPlace(b), Problem: err.Error()}}
 		}

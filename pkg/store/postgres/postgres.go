@@ -38,7 +38,9 @@ const (
 type Config struct {
 	// DSN is a connection string or URL, with one host or several. The parameters of pgxpool apply.
 	DSN string
-	Log *slog.Logger // default: none
+	// MigrateFlags are those of parkd migrate that lead to the database, for errors that name the command.
+	MigrateFlags string
+	Log          *slog.Logger // default: none
 }
 
 // Store is a database. It implements [store.Store] and [store.Shared].
@@ -50,6 +52,8 @@ type Store struct {
 	plain atomic.Bool           // the server takes no settings when a connection begins
 	stops stops
 	close sync.Once
+
+	migrateFlags string
 
 	enter  sync.Mutex // held while the schema is looked at
 	failed failure
@@ -69,7 +73,7 @@ func Open(c Config) (*Store, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{log: c.Log}
+	s := &Store{log: c.Log, migrateFlags: c.MigrateFlags}
 	cfg.BeforeConnect = func(_ context.Context, cc *pgx.ConnConfig) error {
 		s.limit(cc)
 		attend(cc)
@@ -130,6 +134,7 @@ func (s *Store) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	schema.Flags = s.migrateFlags
 	if err := schema.Check(ctx); err != nil {
 		return err
 	}
