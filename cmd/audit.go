@@ -2,10 +2,12 @@ package cmd
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/parkd-dev/parkd/pkg/client"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -21,6 +23,7 @@ type auditOptions struct {
 	follow bool
 	// changes also shows what happened to pools
 	changes bool
+	given   func(flag string) bool
 }
 
 func newAuditCommand(g *globals) *cobra.Command {
@@ -54,6 +57,7 @@ With --follow it goes on with new events, and without --since begins with them.`
 
 func (o *auditOptions) flags(g *globals, c *cobra.Command) {
 	fs := c.Flags()
+	o.given = fs.Changed
 	fs.StringVar(&o.task, "task", "", "only this task")
 	g.poolFlag(c, &o.pool, "only this pool")
 	fs.StringVar(&o.tenant, "tenant", "", "only this tenant")
@@ -74,8 +78,8 @@ const auditByDefault = 24 * time.Hour
 func (o *auditOptions) query(now time.Time) (park.AuditQuery, error) {
 	q := park.AuditQuery{TaskID: o.task, PoolID: o.pool, Tenant: o.tenant, Action: park.Action(o.action.value), Cursor: o.cursor, Changes: o.changes}
 	var err error
-	if o.limit < 0 {
-		return q, usagef("--limit must be at least 1, not %d", o.limit)
+	if o.limit < 0 || o.limit == 0 && o.given("limit") {
+		return q, usagef("--limit must be at least 1, not %d; leave it out for all", o.limit)
 	}
 	if o.since != "" {
 		if q.Since, err = moment("since", o.since, now); err != nil {
@@ -124,12 +128,16 @@ const mostEvents = 1000
 
 // eachEvent calls f for the events that q selects, up to limit of them; 0 is all.
 func eachEvent(ctx context.Context, svc park.Service, q park.AuditQuery, limit int, f func(park.Event) error) error {
+	most := mostEvents
 	for seen := 0; limit == 0 || seen < limit; {
-		q.Limit = mostEvents
+		q.Limit = most
 		if limit > 0 {
-			q.Limit = min(mostEvents, limit-seen)
+			q.Limit = min(most, limit-seen)
 		}
 		page, err := svc.Audit(ctx, q)
+		if fewer(&most, q.Limit, err) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -145,6 +153,15 @@ func eachEvent(ctx context.Context, svc park.Service, q park.AuditQuery, limit i
 		q.Cursor = page.Next
 	}
 	return nil
+}
+
+// fewer reports whether an answer was too large for so many items, and then has fewer be asked for at once.
+func fewer(most *int, asked int, err error) bool {
+	if !errors.Is(err, client.ErrTooLarge) || asked < 2 {
+		return false
+	}
+	*most = asked / 2
+	return true
 }
 
 // followAudit prints events as they come. Where the stream breaks off it goes on after the last event, so

@@ -2,12 +2,17 @@ package cmd
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/parkd-dev/parkd/pkg/client"
+	"github.com/parkd-dev/parkd/pkg/park"
 )
 
 func TestClean(t *testing.T) {
@@ -50,6 +55,56 @@ func TestCleanLineStaysOnOneLine(t *testing.T) {
 	t.Parallel()
 	if got, want := cleanLine("a\nb\t\tc\r\n"), "a b c"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestErrorsAreClean: an error of a daemon's shows no tricks, in any part of it and in any format.
+func TestErrorsAreClean(t *testing.T) {
+	const trick = "\x1b]0;title\x07\x9b2J\u202e"
+	e := &park.Error{Code: "queue_full" + trick + "\n", Detail: "full" + trick}
+	for _, f := range []format{asTable, asWide, asJSON, asNDJSON, asID} {
+		var b bytes.Buffer
+		g := &globals{err: &b, output: f}
+		g.report(e)
+		if i := strings.IndexFunc(b.String(), hidden); i >= 0 || !strings.Contains(b.String(), "queue_full") || !utf8.Valid(b.Bytes()) {
+			t.Errorf("%s: %q", f, b.String())
+		}
+	}
+}
+
+// pages answers with as many events as fit.
+type pages struct {
+	park.Service
+	fit int
+}
+
+func (p pages) Audit(_ context.Context, q park.AuditQuery) (park.EventPage, error) {
+	at, _ := strconv.Atoi(q.Cursor)
+	if q.Limit > p.fit {
+		return park.EventPage{}, client.ErrTooLarge
+	}
+	var page park.EventPage
+	for range min(q.Limit, 10-at) {
+		at++
+		page.Events = append(page.Events, park.Event{EventID: strconv.Itoa(at)})
+	}
+	if at < 10 {
+		page.Next = strconv.Itoa(at)
+	}
+	return page, nil
+}
+
+// TestFewerAtOnce: where answers are too large, less is asked for, down to one.
+func TestFewerAtOnce(t *testing.T) {
+	for fit, want := range map[int]int{1: 10, 3: 10, 5000: 10, 0: 0} {
+		seen := 0
+		err := eachEvent(t.Context(), pages{fit: fit}, park.AuditQuery{}, 0, func(park.Event) error {
+			seen++
+			return nil
+		})
+		if seen != want || (err != nil) != (want == 0) {
+			t.Errorf("%d at once: saw %d of 10: %v", fit, seen, err)
+		}
 	}
 }
 

@@ -76,7 +76,11 @@ func (g *globals) offer(c *cobra.Command, words func(context.Context, *client.Cl
 	}
 	found, err := words(ctx, svc)
 	if err != nil {
-		cobra.CompDebugln(err.Error(), false)
+		cobra.CompDebugln(clean(err.Error()), false)
+	}
+	for i := range found {
+		// The tab stands between a word and its description.
+		found[i] = strings.ReplaceAll(clean(found[i]), "\n", " ")
 	}
 	return found, cobra.ShellCompDirectiveNoFileComp
 }

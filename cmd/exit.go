@@ -174,7 +174,7 @@ func (g *globals) report(err error) int {
 	}
 	text := strings.TrimRight(clean(e.Error()), "\n")
 	if fault, ok := errors.AsType[*park.Error](e.Err); ok {
-		text += " (" + string(fault.Code) + ")"
+		text += " (" + cleanLine(string(fault.Code)) + ")"
 	}
 	fmt.Fprintf(g.err, "parkd: %s\n", text)
 	if e.Hint != "" {

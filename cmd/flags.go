@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/user"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -79,7 +80,10 @@ const envKey = "parkd_env"
 func fromEnv(fs *pflag.FlagSet, flag, variable string) {
 	f := fs.Lookup(flag)
 	f.Usage += " [$" + variable + "]"
-	f.Annotations = map[string][]string{envKey: {variable}}
+	if f.Annotations == nil {
+		f.Annotations = map[string][]string{}
+	}
+	f.Annotations[envKey] = []string{variable}
 }
 
 // applyEnv sets the flags that the command line left to the environment.
@@ -131,15 +135,20 @@ func loginName() string {
 	return park.DefaultTenant
 }
 
-// moment reads a point in time: a duration counts back from now.
+// moment reads a point in time: a duration counts back from now. A number alone is none, for it has no unit.
 func moment(flag, s string, now time.Time) (park.Time, error) {
-	if d, err := park.ParseDuration(s); err == nil {
+	if d, err := park.ParseDuration(s); err == nil && !isNumber(s) {
 		return park.At(now.Add(-time.Duration(d))), nil
 	}
-	if t, err := park.ParseTime(s); err == nil {
+	if t, err := park.ParseTime(s); err == nil && !t.IsZero() {
 		return t, nil
 	}
 	return park.Time{}, usagef("--%s must be a duration with a unit (24h, 7d) or an RFC 3339 time, not %q", flag, s)
+}
+
+func isNumber(s string) bool {
+	_, err := strconv.ParseFloat(s, 64)
+	return err == nil
 }
 
 // deadline reads a point in time: a duration counts on from now.
@@ -147,10 +156,11 @@ func deadline(flag, s string, now time.Time) (park.Time, error) {
 	if s == "" {
 		return park.Time{}, nil
 	}
-	if d, err := park.ParseDuration(s); err == nil {
+	if d, err := park.ParseDuration(s); err == nil && !isNumber(s) {
 		return park.At(now.Add(time.Duration(d))), nil
 	}
-	if t, err := park.ParseTime(s); err == nil {
+	// The first instant of all stands for none elsewhere.
+	if t, err := park.ParseTime(s); err == nil && !t.IsZero() {
 		return t, nil
 	}
 	return park.Time{}, usagef("--%s must be a duration with a unit (10m, 2h) or an RFC 3339 time, not %q", flag, s)

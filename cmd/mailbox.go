@@ -29,6 +29,7 @@ type pollOptions struct {
 	wait   duration
 	follow bool
 	limit  int
+	given  func(flag string) bool
 }
 
 func newMailboxPollCommand(g *globals) *cobra.Command {
@@ -55,6 +56,7 @@ goes on until it is interrupted.`,
 		}),
 	}
 	fs := c.Flags()
+	o.given = fs.Changed
 	fs.StringVar(&o.since, "since", "", "begin there: a duration (10m), an RFC 3339 time, or after the message with this id")
 	fs.Var(&o.wait, "wait", "wait for a first message for so long")
 	fs.BoolVarP(&o.follow, "follow", "f", false, "go on with new messages")
@@ -72,7 +74,7 @@ func runMailboxPoll(ctx context.Context, g *globals, svc park.Service, o pollOpt
 	if o.follow {
 		return followMailbox(ctx, g, svc, q, o.limit)
 	}
-	if o.wait > 0 {
+	if o.given("wait") {
 		if err := awaitMessage(ctx, g, svc, q, time.Duration(o.wait)); err != nil {
 			return err
 		}
@@ -104,8 +106,8 @@ func (o *pollOptions) query(now time.Time) (park.MailboxQuery, error) {
 	if err := park.CheckName("--mailbox", o.mailbox); err != nil {
 		return q, err
 	}
-	if o.limit < 0 {
-		return q, usagef("--limit must be at least 1, not %d", o.limit)
+	if o.limit < 0 || o.limit == 0 && o.given("limit") {
+		return q, usagef("--limit must be at least 1, not %d; leave it out for all", o.limit)
 	}
 	if o.since == "" {
 		return q, nil
@@ -125,18 +127,23 @@ const mostMessages = 1000
 // readMailbox reads page after page, up to limit messages; 0 is all.
 func readMailbox(ctx context.Context, svc park.Service, q park.MailboxQuery, limit int) (park.MessagePage, error) {
 	all := park.MessagePage{Messages: []park.Message{}, Next: q.After}
+	most := mostMessages
 	for limit == 0 || len(all.Messages) < limit {
-		q.Limit = mostMessages
+		q.Limit = most
 		if limit > 0 {
-			q.Limit = min(mostMessages, limit-len(all.Messages))
+			q.Limit = min(most, limit-len(all.Messages))
 		}
 		page, err := svc.Mailbox(ctx, q)
+		if fewer(&most, q.Limit, err) {
+			continue
+		}
 		if err != nil {
 			return all, err
 		}
 		all.Messages = append(all.Messages, page.Messages...)
 		all.Next = page.Next
-		if len(page.Messages) < q.Limit {
+		// A page may have fewer messages than were asked for, where they are large.
+		if len(page.Messages) == 0 {
 			break
 		}
 		q.Since, q.After = park.Time{}, page.Next
@@ -147,9 +154,16 @@ func readMailbox(ctx context.Context, svc park.Service, q park.MailboxQuery, lim
 // awaitMessage returns when the mailbox has a message.
 func awaitMessage(ctx context.Context, g *globals, svc park.Service, q park.MailboxQuery, wait time.Duration) error {
 	whole := ctx
+	q.Limit = 1
+	if wait == 0 {
+		found, err := svc.Mailbox(ctx, q)
+		if err == nil && len(found.Messages) == 0 {
+			err = timedOutf("the mailbox %s of tenant %s has no message", q.Key, q.Tenant)
+		}
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	q.Limit = 1
 	for {
 		found, err := pollMailbox(ctx, g, svc, q)
 		switch {

@@ -55,6 +55,7 @@ func newMigrateStep(g *globals, to daemon.Direction, short, long string) *cobra.
 	fromEnv(fs, "config", "PARKD_CONFIG")
 	fs.StringVar(&o.db, "db", "", "this SQLite file")
 	fs.StringVar(&o.dsn, "dsn", "", "this Postgres database")
+	mark(fs, isPath, "config", "db")
 	if to != daemon.Status {
 		fs.BoolVar(&o.dryRun, "dry-run", false, "only say what would be done")
 	}

@@ -1,12 +1,16 @@
 package cmd
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"unicode/utf8"
+
+	"github.com/parkd-dev/parkd/pkg/park"
 )
 
 // maxPayload bounds what is read into memory; daemons take far less.
@@ -50,18 +54,23 @@ func readBounded(r io.Reader) ([]byte, error) {
 	return b, err
 }
 
+// checkJSON refuses what the daemon would, and what is not UTF-8, whose bytes would not arrive as they are.
 func checkJSON(from string, b []byte) (json.RawMessage, error) {
-	var v any
-	err := json.Unmarshal(b, &v)
+	err := park.CheckJSON(b)
 	if err == nil {
 		return b, nil
 	}
-	at := ""
-	if bad, ok := errors.AsType[*json.SyntaxError](err); ok && bad.Offset > 0 {
-		at = fmt.Sprintf(" at byte %d", bad.Offset)
+	e := &exit{Code: exitUsage, Name: "usage", Err: fmt.Errorf("%s %w", from, err)}
+	var v any
+	bad, isSyntax := errors.AsType[*json.SyntaxError](json.Unmarshal(b, &v))
+	switch {
+	case bytes.HasPrefix(b, []byte("\xef\xbb\xbf")):
+		e.Err = fmt.Errorf("%s is not JSON: it begins with a byte order mark", from)
+		e.Hint = "Save it as UTF-8 without the mark."
+	case !utf8.Valid(b):
+	case isSyntax:
+		e.Err = fmt.Errorf("%s is not JSON at byte %d: %w", from, bad.Offset, bad)
+		e.Hint = `A text is JSON with quotes around it: --payload '"some text"'.`
 	}
-	return nil, &exit{
-		Code: exitUsage, Name: "usage", Err: fmt.Errorf("%s is not JSON%s: %w", from, at, err),
-		Hint: `A text is JSON with quotes around it: --payload '"some text"'.`,
-	}
+	return nil, e
 }

@@ -34,8 +34,11 @@ each the instant units come free, and keeps its outcome until somebody asks for 
   parkd mailbox poll                               see how your tasks ended`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
-			return g.applyEnv(c)
+		PersistentPreRunE: func(c *cobra.Command, args []string) error {
+			if err := g.applyEnv(c); err != nil {
+				return err
+			}
+			return checkInput(c, args)
 		},
 		RunE: runGroup,
 	}

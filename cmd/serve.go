@@ -24,6 +24,9 @@ type serveOptions struct {
 	profile   string
 }
 
+// noFD stands for no file descriptor.
+const noFD = -1
+
 func newServeCommand(g *globals) *cobra.Command {
 	var o serveOptions
 	c := &cobra.Command{
@@ -43,7 +46,7 @@ Every fault of the configuration is named with its place before anything listens
 	}
 	o.flags(c)
 	fs := c.Flags()
-	fs.IntVar(&o.readyFD, "ready-fd", -1, "when listening, write a line of JSON with url and socket to this file descriptor and close it")
+	fs.IntVar(&o.readyFD, "ready-fd", noFD, "when listening, write a line of JSON with url and socket to this file descriptor and close it")
 	logFlags(c, &o.logLevel, &o.logFormat)
 	profileFlag(fs, &o.profile)
 	c.RunE = g.run(func(ctx context.Context, _ []string) error { return runServe(ctx, g, o) })
@@ -103,8 +106,11 @@ func logger(w io.Writer, least, format choice) *slog.Logger {
 
 // readyFile opens the descriptor that waits to be told. It is checked before anything is started.
 func (o *serveOptions) readyFile() (*os.File, error) {
-	if o.readyFD < 0 {
+	switch {
+	case o.readyFD == noFD:
 		return nil, nil
+	case o.readyFD < 0:
+		return nil, usagef("--ready-fd %d is not a file descriptor", o.readyFD)
 	}
 	f := os.NewFile(uintptr(o.readyFD), "ready-fd")
 	if f == nil {
@@ -163,6 +169,7 @@ func (s *settings) flags(c *cobra.Command) {
 	fs.StringVar(&s.db, "db", "", "file of the SQLite backend; default: parkd.db in your state folder")
 	fs.StringVar(&s.dsn, "postgres-dsn", "", "address of the Postgres backend")
 	fs.StringSliceVar(&s.pools, "pools", nil, "start tasks of these pools only; the others are left to other nodes on the same Postgres")
+	mark(fs, isPath, "config", "socket", "db")
 	_ = c.MarkFlagFilename("config", "json", "yaml", "yml", "toml")
 }
 

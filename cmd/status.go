@@ -132,9 +132,13 @@ func listTasks(ctx context.Context, svc park.Service, pool string, q park.TaskQu
 
 func tasksOf(ctx context.Context, svc park.Service, pool string, q park.TaskQuery) ([]park.Task, error) {
 	var all []park.Task
+	most := mostTasks
 	for left := q.Limit; left > 0; {
-		q.Limit = min(left, mostTasks)
+		q.Limit = min(left, most)
 		page, err := svc.Tasks(ctx, pool, q)
+		if fewer(&most, q.Limit, err) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -28,6 +29,8 @@ type submitOptions struct {
 	wait     bool
 	follow   bool
 	raw      bool
+	// given reports whether a flag was: 0 is a value like any other
+	given func(flag string) bool
 }
 
 func newSubmitCommand(g *globals) *cobra.Command {
@@ -39,7 +42,7 @@ func newSubmitCommand(g *globals) *cobra.Command {
 can do neither rejects it (exit code 5).
 
 What comes after -- is the command to run, for pools that run commands. It is run in the current directory
-where the daemon is on this machine, else where the daemon says. The payload is the command's standard
+where the daemon is on this machine and runs it itself, else where the daemon or the worker says. The payload is the command's standard
 input, or what the pool's executor works on.
 
 The task's outcome is kept in a mailbox, see 'parkd mailbox poll'. With --wait or --follow the command waits
@@ -56,6 +59,7 @@ Interrupting it leaves the task alone.`,
 		}),
 	}
 	o.flags(g, c)
+	o.given = c.Flags().Changed
 	annotate(c, takesCommand, "yes")
 	exits(c, exitDone, exitFailed, exitUsage, exitCancelled, exitExpired, exitRejected, exitDenied, exitNoDaemon, exitInterrupted)
 	return c
@@ -75,11 +79,13 @@ func (o *submitOptions) flags(g *globals, c *cobra.Command) {
 	fs.StringVar(&o.payload, "payload", "", "JSON for the task; @file reads a file, - standard input")
 	fs.IntVar(&o.retry, "retry", 0, "run a failing task up to so many more times")
 	fs.Var(&o.backoff, "backoff", "rest before the first retry; it doubles with each further one")
-	fs.StringVar(&o.dir, "dir", "", "directory to run the command in; default: the current one where the daemon is on this machine")
+	fs.StringVar(&o.dir, "dir", "", "directory to run the command in; default: the current one where the daemon on this machine runs it")
 	fs.BoolVar(&o.wait, "wait", false, "wait for the end and print the outcome")
 	fs.BoolVarP(&o.follow, "follow", "f", false, "wait, and print what the command writes")
 	fs.BoolVar(&o.raw, "raw", false, "with --follow: do not take out what a terminal would obey")
 	o.address.flags(fs)
+	fs.Lookup("mailbox").Usage += `, "" for none`
+	mark(fs, mayBeEmpty, "mailbox")
 	fixed(c, "priority", priorities())
 }
 
@@ -107,7 +113,10 @@ func runSubmit(ctx context.Context, g *globals, o submitOptions, command []strin
 	if err != nil {
 		return err
 	}
-	if sub.WorkDir, err = o.workDir(at, command); err != nil {
+	if sub.WorkDir, err = o.workDir(ctx, svc, at, command); err != nil {
+		return err
+	}
+	if err := sub.Normalize(); err != nil {
 		return err
 	}
 	taken, err := submitOne(ctx, svc, o.pool, sub)
@@ -129,18 +138,18 @@ func (o *submitOptions) submission(g *globals, command []string) (park.Submissio
 	if o.units < 1 {
 		return s, usagef("--units must be at least 1, not %d", o.units)
 	}
-	if o.retry < 0 {
-		return s, usagef("--retry must not be negative, but is %d", o.retry)
-	}
-	if o.retry > 0 || o.backoff > 0 {
-		s.Retry = park.Retry{MaxAttempts: o.retry + 1, Backoff: park.Duration(o.backoff)}
-	}
 	var err error
+	if s.Retry, err = o.retries(); err != nil {
+		return s, err
+	}
 	if s.Priority, err = park.ParsePriority(o.priority.value); err != nil {
 		return s, usage(err)
 	}
 	if s.Deadline, err = deadline("start-by", o.startBy, g.now()); err != nil {
 		return s, err
+	}
+	if o.given("timeout") && o.timeout == 0 {
+		return s, usagef("--timeout must be at least 1s; leave it out for that of the pool")
 	}
 	if s.TimeoutSecs, err = seconds("timeout", o.timeout); err != nil {
 		return s, err
@@ -149,6 +158,22 @@ func (o *submitOptions) submission(g *globals, command []string) (park.Submissio
 		return s, err
 	}
 	return withID(s)
+}
+
+// maxRetries is one less than the runs that a task may have.
+const maxRetries = 999
+
+// retries is what the flags say of further runs; without them the pool does. No retry is an answer too.
+func (o *submitOptions) retries() (park.Retry, error) {
+	switch {
+	case o.retry < 0 || o.retry > maxRetries:
+		return park.Retry{}, usagef("--retry must be from 0 to %d, not %d", maxRetries, o.retry)
+	case o.given("backoff") && o.retry == 0:
+		return park.Retry{}, usagef("--backoff is the rest before a retry: give --retry too, from 1")
+	case !o.given("retry"):
+		return park.Retry{}, nil
+	}
+	return park.Retry{MaxAttempts: o.retry + 1, Backoff: park.Duration(o.backoff)}, nil
 }
 
 // withID gives the task its id here and not in the daemon, so that a submission whose answer was lost can be
@@ -164,17 +189,25 @@ func withID(s park.Submission) (park.Submission, error) {
 	return s, s.Normalize()
 }
 
-// workDir is where the command runs. Another machine does not have this one's directories.
-func (o *submitOptions) workDir(at place, command []string) (string, error) {
+// workDir is where the command runs. Another machine does not have this one's directories: the current one is sent only
+// where the daemon, and not a worker somewhere, runs the command.
+func (o *submitOptions) workDir(ctx context.Context, svc park.Service, at place, command []string) (string, error) {
 	if o.dir != "" && len(command) == 0 {
 		return "", usagef("--dir needs a command")
 	}
 	if o.dir != "" || len(command) == 0 || !at.local() {
 		return o.dir, nil
 	}
+	pool, err := svc.Pool(ctx, o.pool)
+	if err != nil || pool.Runtime.Leased() {
+		return "", err
+	}
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", fmt.Errorf("find the current directory: %w", err)
+	}
+	if !utf8.ValidString(dir) {
+		return "", usagef("the name of the current directory is not UTF-8 and cannot be sent as it is: %q; name another with --dir", dir)
 	}
 	return dir, nil
 }

@@ -14,6 +14,7 @@ import (
 type waitOptions struct {
 	pool    string
 	timeout duration
+	bounded bool // a timeout was given; one of 0 is a look and no wait
 }
 
 func newWaitCommand(g *globals) *cobra.Command {
@@ -37,6 +38,7 @@ failed the command's own. Interrupting the wait leaves the tasks alone.`,
 			return runWait(ctx, g, svc, o, args)
 		}),
 	}
+	c.PreRun = func(*cobra.Command, []string) { o.bounded = c.Flags().Changed("timeout") }
 	g.poolFlag(c, &o.pool, "pool of the tasks; default: all pools are searched")
 	c.Flags().Var(&o.timeout, "timeout", "give up after so long; the tasks go on")
 	exits(c, exitDone, exitFailed, exitCancelled, exitExpired, exitUsage, exitDenied, exitNoDaemon, exitTimedOut, exitInterrupted)
@@ -44,25 +46,30 @@ failed the command's own. Interrupting the wait leaves the tasks alone.`,
 }
 
 func runWait(ctx context.Context, g *globals, svc park.Service, o waitOptions, ids []string) error {
+	// All are looked up before any is waited for: a mistake in the last one is told now, and not in hours.
+	tasks := make([]park.Task, len(ids))
+	for i, id := range ids {
+		t, err := find(ctx, svc, o.pool, id)
+		if err != nil {
+			return err
+		}
+		tasks[i] = t
+	}
 	whole := ctx
-	if o.timeout > 0 {
+	if o.bounded {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(o.timeout), errWaitOver)
 		defer cancel()
 	}
-	tasks := make([]park.Task, 0, len(ids))
-	for _, id := range ids {
-		t, err := find(ctx, svc, o.pool, id)
-		if err == nil {
-			t, err = g.awaitEnd(ctx, svc, t)
-		}
+	for i, t := range tasks {
+		t, err := g.awaitEnd(ctx, svc, t)
 		switch {
 		case errors.Is(context.Cause(ctx), errWaitOver) && err != nil:
-			return timedOutf("task %s is still %s after %s", id, orUnknown(t.Status), time.Duration(o.timeout))
+			return timedOutf("task %s is still %s after %s", ids[i], t.Status, time.Duration(o.timeout))
 		case err != nil:
-			return g.detached(whole, err, id)
+			return g.detached(whole, err, ids[i])
 		}
-		tasks = append(tasks, t)
+		tasks[i] = t
 	}
 	if err := printTasks(g, tasks); err != nil {
 		return err
@@ -71,13 +78,6 @@ func runWait(ctx context.Context, g *globals, svc park.Service, o waitOptions, i
 }
 
 var errWaitOver = errors.New("the wait is over")
-
-func orUnknown(s park.Status) string {
-	if s == "" {
-		return "unknown"
-	}
-	return string(s)
-}
 
 // printTasks prints one task as itself and several as a list.
 func printTasks(g *globals, tasks []park.Task) error {

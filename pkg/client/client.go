@@ -24,6 +24,9 @@ import (
 // effect is then unknown. It wraps what the network said.
 var ErrUnreachable = errors.New("no daemon answers")
 
+// ErrTooLarge is the error where an answer is longer than a client takes. Of a list, ask for less at once.
+var ErrTooLarge = fmt.Errorf("the answer has more than %d MiB", maxAnswer>>20)
+
 // Config says where the daemon is: URL or Socket, and not both. Who answers at another address is another daemon.
 type Config struct {
 	URL    string // http://host:port, or https; a path in it is put before every request's
@@ -46,6 +49,9 @@ const (
 	// keptConnections lets as many callers work at once without dialling anew.
 	keptConnections = 1024
 	maxProblem      = 64 << 10
+	// maxAnswer is more than any page that a daemon gives out by default, and less than a machine has.
+	maxAnswer  = 128 << 20
+	maxHeaders = 1 << 20
 )
 
 // New returns a client. It does not speak to the daemon yet.
@@ -54,7 +60,7 @@ func New(c Config) (*Client, error) {
 	transport := &http.Transport{
 		DialContext: dialer.DialContext, Proxy: http.ProxyFromEnvironment,
 		MaxIdleConns: keptConnections, MaxIdleConnsPerHost: keptConnections, IdleConnTimeout: time.Minute,
-		TLSHandshakeTimeout: 10 * time.Second, DisableCompression: true,
+		TLSHandshakeTimeout: 10 * time.Second, DisableCompression: true, MaxResponseHeaderBytes: maxHeaders,
 	}
 	base := "http://localhost"
 	switch {
@@ -112,18 +118,17 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 		return err
 	}
 	defer resp.Body.Close()
-	if out == nil || resp.StatusCode == http.StatusNoContent {
-		_, err = io.Copy(io.Discard, resp.Body)
-	} else {
-		var b []byte
-		if b, err = io.ReadAll(resp.Body); err == nil {
-			return decode(resp.Request.URL.Host, b, out)
-		}
-	}
-	if err != nil {
+	// Larger ones are not read to their end, and cost the connection.
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	switch {
+	case err != nil:
 		return broken(ctx, err)
+	case len(b) > maxAnswer:
+		return ErrTooLarge
+	case out == nil || resp.StatusCode == http.StatusNoContent:
+		return nil
 	}
-	return nil
+	return decode(resp.Request.URL.Host, b, out)
 }
 
 func decode(host string, b []byte, out any) error {
@@ -200,10 +205,15 @@ func problemIn(host string, status int, header http.Header, b []byte) error {
 		return fmt.Errorf("%s answered %d %s and is perhaps not parkd", host, status, http.StatusText(status))
 	}
 	e := &park.Error{Code: p.Code, Detail: p.Detail}
-	if secs, err := strconv.Atoi(header.Get("Retry-After")); err == nil {
-		e.RetryAfter = time.Duration(secs) * time.Second
+	if secs, err := strconv.ParseInt(header.Get("Retry-After"), 10, 64); err == nil {
+		e.RetryAfter = retryAfter(secs)
 	}
 	return e
+}
+
+// retryAfter is a rest of so many seconds, as far as there can be such.
+func retryAfter(secs int64) time.Duration {
+	return time.Duration(min(max(secs, 0), int64(park.MaxDuration/time.Second))) * time.Second
 }
 
 // path joins escaped segments.

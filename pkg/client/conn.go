@@ -190,11 +190,18 @@ func (k *Conn) read() (status int, header http.Header, err error) {
 func (k *Conn) readBody(length int64) error {
 	k.answer.Reset()
 	if length < 0 {
-		if _, err := k.answer.ReadFrom(httputil.NewChunkedReader(k.in)); err != nil {
+		n, err := k.answer.ReadFrom(io.LimitReader(httputil.NewChunkedReader(k.in), maxAnswer+1))
+		if err == nil && n > maxAnswer {
+			err = ErrTooLarge
+		}
+		if err != nil {
 			return err
 		}
-		_, err := k.in.ReadSlice('\n') // the empty trailer
+		_, err = k.in.ReadSlice('\n') // the empty trailer
 		return err
+	}
+	if length > maxAnswer {
+		return ErrTooLarge
 	}
 	_, err := io.CopyN(&k.answer, k.in, length)
 	return err

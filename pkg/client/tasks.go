@@ -108,7 +108,7 @@ func (r *batchResult) UnmarshalJSON(b []byte) error {
 		return err
 	}
 	if v.Code != "" {
-		r.Err = &park.Error{Code: v.Code, Detail: v.Detail, RetryAfter: time.Duration(v.RetryAfter) * time.Second}
+		r.Err = &park.Error{Code: v.Code, Detail: v.Detail, RetryAfter: retryAfter(v.RetryAfter)}
 		return nil
 	}
 	r.Accepted = v.Accepted

@@ -3,7 +3,6 @@ package daemon
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/parkd-dev/parkd/pkg/config"
@@ -56,9 +55,6 @@ func checkDatabase(path string) error {
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is there and is no regular file", path)
-	}
-	if info, err = os.Stat(filepath.Dir(path)); err == nil && !info.IsDir() {
-		return fmt.Errorf("%s is there and is no folder", filepath.Dir(path))
 	}
 	return nil
 }

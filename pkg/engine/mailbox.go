@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -116,7 +117,7 @@ func parseMarks(id string, backends []park.Backend) (map[park.Backend]mark, erro
 	}
 	for part := range strings.SplitSeq(id, ",") {
 		b, at, ok := strings.Cut(part, "=")
-		if !ok || !slices.Contains(park.Backends(), park.Backend(b)) {
+		if !ok || !slices.Contains(backends, park.Backend(b)) && !slices.Contains(park.Backends(), park.Backend(b).Kind()) {
 			return nil, park.Errorf(park.InvalidRequest, "must be a time or the id of a message of this mailbox, not %q", id)
 		}
 		marks[park.Backend(b)] = mark(at)
@@ -131,7 +132,7 @@ func isNumber(s string) bool {
 
 func formatMarks(marks map[park.Backend]mark) string {
 	var parts []string
-	for _, b := range park.Backends() {
+	for _, b := range slices.Sorted(maps.Keys(marks)) {
 		if at := marks[b]; at != "" {
 			parts = append(parts, string(b)+"="+string(at))
 		}

@@ -91,12 +91,18 @@ func TestLongPollHearsOfRelayedMessage(t *testing.T) {
 }
 
 func TestMailboxOverTwoStores(t *testing.T) {
+	for _, other := range []park.Backend{park.File, "postgres:0a1b2c3d"} {
+		t.Run(string(other), func(t *testing.T) { mailboxOverTwoStores(t, other) })
+	}
+}
+
+func mailboxOverTwoStores(t *testing.T, other park.Backend) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := pool("near", 1, simulated()), pool("far", 1, simulated())
-		far.MailboxBackend = park.File
+		far.MailboxBackend = other
 		b := open(t, engine.Config{
 			Pools: []engine.Pool{near, far}, Audit: park.InMemory,
-			Stores: map[park.Backend]store.Store{park.InMemory: memory.New(), park.File: memory.New()},
+			Stores: map[park.Backend]store.Store{park.InMemory: memory.New(), other: memory.New()},
 		})
 		defer b.stop()
 		for i := range 6 {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -73,6 +74,29 @@ func FuzzText(f *testing.F) {
 			if err != nil || p != pool || r != rev || o != ord {
 				t.Errorf("%q is %s %d %d, and that %s %d %d, %v", s, pool, rev, ord, p, r, o, err)
 			}
+		}
+	})
+}
+
+// FuzzDuration: what is taken for a duration can be added to another, and to any time that may come up, and reads as it was.
+func FuzzDuration(f *testing.F) {
+	for _, s := range []string{"0", "1ns", "30s", "1h30m", "7d", "0.5d", "36500d", "36501d", "-1s", "-0d", "NaNd", "Infd", "1e300d", "2562047h47m", "9223372036854775807ns", "d", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		d, err := park.ParseDuration(s)
+		if err != nil {
+			return
+		}
+		if d < 0 || time.Duration(d) > park.MaxDuration || d+d < d {
+			t.Errorf("%q is %d", s, d)
+		}
+		at := time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)
+		if at.Add(time.Duration(d)).Before(at) || at.Add(-time.Duration(d)).After(at) || park.FromMicro(park.At(at.Add(time.Duration(d))).Micro()).Before(at) {
+			t.Errorf("%q wraps an instant", s)
+		}
+		if again, err := park.ParseDuration(d.String()); err != nil || again != d {
+			t.Errorf("%q is %s, which is %v %v", s, d, again, err)
 		}
 	})
 }

@@ -48,9 +48,33 @@ type job struct {
 	payload []byte
 }
 
+// sentJob is a job on its way. Arguments, variables and folders are bytes, which texts of JSON need not hold.
+type sentJob struct {
+	*job
+	Command [][]byte `json:"command"`
+	WorkDir []byte   `json:"workDir,omitempty"`
+	Env     [][]byte `json:"env"`
+}
+
+func asBytes(texts []string) [][]byte {
+	out := make([][]byte, len(texts))
+	for i, t := range texts {
+		out[i] = []byte(t)
+	}
+	return out
+}
+
+func asTexts(all [][]byte) []string {
+	out := make([]string, len(all))
+	for i, b := range all {
+		out[i] = string(b)
+	}
+	return out
+}
+
 func (j *job) encode() ([]byte, error) {
 	j.PayloadBytes = len(j.payload)
-	b, err := json.Marshal(j)
+	b, err := json.Marshal(sentJob{j, asBytes(j.Command), []byte(j.WorkDir), asBytes(j.Env)})
 	if err != nil {
 		return nil, fmt.Errorf("encode the job: %w", err)
 	}
@@ -62,10 +86,12 @@ func readJob(r *bufio.Reader) (*job, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the job: %w", err)
 	}
-	j := new(job)
-	if err := json.Unmarshal(line, j); err != nil {
+	sent := sentJob{job: new(job)}
+	if err := json.Unmarshal(line, &sent); err != nil {
 		return nil, fmt.Errorf("decode the job: %w", err)
 	}
+	j := sent.job
+	j.Command, j.WorkDir, j.Env = asTexts(sent.Command), string(sent.WorkDir), asTexts(sent.Env)
 	// It grows with what comes: the number may be wrong.
 	if j.payload, err = io.ReadAll(io.LimitReader(r, int64(j.PayloadBytes))); err != nil {
 		return nil, fmt.Errorf("read the payload: %w", err)

@@ -1,0 +1,95 @@
+package client_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/client"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// endless answers without end, until the client goes away.
+func endless(w http.ResponseWriter, _ *http.Request) {
+	block := []byte(strings.Repeat(" ", 1<<20))
+	for {
+		if _, err := w.Write(block); err != nil {
+			return
+		}
+	}
+}
+
+func clientOf(t *testing.T, h http.HandlerFunc) *client.Client {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	c, err := client.New(client.Config{URL: s.URL, Token: "0123456789abcdef"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// TestAnswersAreBounded: an answer that does not end is given up, by every way of asking.
+func TestAnswersAreBounded(t *testing.T) {
+	c := clientOf(t, endless)
+	_, pools := c.Pools(t.Context())
+	_, mailbox := c.Mailbox(t.Context(), park.MailboxQuery{Tenant: "default", Key: "a"})
+	trim := c.TrimMailbox(t.Context(), "default", "a", "1")
+	k, err := c.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	_, _, post := k.Post("/pools/a/tasks", []byte("{}"))
+	for name, err := range map[string]error{"pools": pools, "mailbox": mailbox, "trim": trim, "a connection of its own": post} {
+		if !errors.Is(err, client.ErrTooLarge) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestLargeProblem: of an error that does not end a part is enough.
+func TestLargeProblem(t *testing.T) {
+	c := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusInternalServerError)
+		endless(w, r)
+	})
+	if _, err := c.Pools(t.Context()); err == nil {
+		t.Error("an error is taken for an answer")
+	}
+}
+
+// TestNoRedirects: whoever sends a client elsewhere is not parkd, and the token goes nowhere else.
+func TestNoRedirects(t *testing.T) {
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the client went elsewhere") }))
+	defer elsewhere.Close()
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		c := clientOf(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, status) })
+		if _, err := c.Pools(t.Context()); err == nil || !strings.Contains(err.Error(), "perhaps not parkd") {
+			t.Errorf("%d: %v", status, err)
+		}
+	}
+}
+
+// TestRestsWithinReason: a rest that no clock can hold is the longest that there is.
+func TestRestsWithinReason(t *testing.T) {
+	for given, want := range map[string]time.Duration{"7": 7 * time.Second, "9223372036854775807": park.MaxDuration, "-1": 0, "x": 0} {
+		c := clientOf(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.Header().Set("Retry-After", given)
+			w.WriteHeader(http.StatusConflict)
+			_, _ = io.WriteString(w, `{"code":"queue_full"}`)
+		})
+		_, err := c.Pools(t.Context())
+		if e, ok := errors.AsType[*park.Error](err); !ok || e.RetryAfter != want {
+			t.Errorf("%s: %v", given, fmt.Sprint(err))
+		}
+	}
+}
