@@ -42,8 +42,8 @@ func newSubmitCommand(g *globals) *cobra.Command {
 can do neither rejects it (exit code 5).
 
 What comes after -- is the command to run, for pools that run commands. It is run in the current directory
-where the daemon is on this machine and runs it itself, else where the daemon or the worker says. The payload is the command's standard
-input, or what the pool's executor works on.
+where the daemon is on this machine and runs it itself, else where the daemon or the worker says. The
+payload is the command's standard input, or what the pool's executor works on.
 
 The task's outcome is kept in a mailbox, see 'parkd mailbox poll'. With --wait or --follow the command waits
 for the end, outlasting a restart of the daemon, and passes on the exit code of the task's command.
