@@ -74,7 +74,8 @@ func newPoolsSetCommand(g *globals) *cobra.Command {
 		Use:   "set [flags] POOL",
 		Short: "Change a pool's state or limits",
 		Long: `Changes a pool while it runs. Lowering its units never stops a running task: the pool starts nothing until
-enough units are free. Parked tasks that cost more than the pool has let others pass. The change outlasts a restart, until the configuration file says something new.`,
+enough units are free. Parked tasks that cost more than the pool has let others pass. The change outlasts a
+restart, until the configuration file says something new.`,
 		Example: `  parkd pools set gpu --state paused
   parkd pools set gpu --units 12 --depth 100
   parkd pools set gpu --state active`,
