@@ -26,8 +26,10 @@ func newMigrateCommand(g *globals) *cobra.Command {
 		Short: "Change the schema of the database",
 		Long: `Shows and changes the schema of the database that --dsn or --db names, else of those that the configuration
 uses. Without a configuration it is the Postgres database that PARKD_POSTGRES_DSN names, else the SQLite
-file of 'parkd serve'. A SQLite file is brought up to date by 'parkd serve' itself while no daemon has it open; a Postgres database is, here, for all nodes at once.
-Going back, for an older parkd, is done here too.`,
+file of 'parkd serve'.
+
+A SQLite file is brought up to date by 'parkd serve' itself while no daemon has it open; a Postgres database
+is, here, for all nodes at once. Going back, for an older parkd, is done here too.`,
 		Example: "  parkd migrate up --dsn postgres://user@host/parking\n  parkd migrate status\n  parkd migrate up --dry-run\n  parkd migrate down --db ./parkd.db",
 		RunE:    runGroup,
 	}
