@@ -21,6 +21,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/parkd-dev/parkd/migrations"
 )
@@ -117,10 +118,22 @@ func kindOf(m fs.FileMode) string {
 
 func open(ctx context.Context, l *lock, log *slog.Logger) (*Store, error) {
 	path := l.path
+	left, err := belongs(path, l.file)
+	if err != nil {
+		return nil, err
+	}
+	if left {
+		if err := check(ctx, path, log); err != nil {
+			return nil, err
+		}
+	}
 	if other, err := l.otherName(); err != nil || other != "" {
 		return nil, cmp.Or(err, fmt.Errorf("it has another name, %s, under which its write-ahead log lies: open it by that name", other))
 	}
 	applied, err := migrate(ctx, path)
+	if err == nil {
+		err = shrinkable(ctx, path, log)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -170,6 +183,66 @@ func migrate(ctx context.Context, path string) ([]migrations.Migration, error) {
 	return applied, errors.Join(dir.Sync(), dir.Close())
 }
 
+const (
+	// checkWithin bounds how long a database is checked that was not closed.
+	checkWithin = 5 * time.Second
+	// rewriteUpTo is how many bytes a database may have that is rewritten at the start so that it can get smaller.
+	rewriteUpTo = 64 << 20
+)
+
+// check looks whether a database that was not closed is whole, for as long as a start may take. It changes nothing.
+func check(ctx context.Context, path string, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, checkWithin)
+	defer cancel()
+	err := quickCheck(ctx, path)
+	if ctx.Err() != nil {
+		log.Warn("the database was not closed, and is too large to be checked whole at the start", "path", path)
+		return nil
+	}
+	return err
+}
+
+// quickCheck returns an error where the tables of a database are broken.
+func quickCheck(ctx context.Context, path string) error {
+	db, err := sql.Open("sqlite", source(path, "mode=ro", readPragmas()...))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	var said string
+	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&said); err != nil {
+		return fmt.Errorf("check the database: %w", err)
+	}
+	if said != "ok" {
+		return fmt.Errorf("the database is damaged (%s): bring a backup back with 'parkd restore'", said)
+	}
+	return nil
+}
+
+// shrinkable sees to it that free pages can be given back (see tidy), for which a database made by an older release has to
+// be written anew. A large one stays as it is until somebody does that with 'parkd backup' and 'parkd restore'.
+func shrinkable(ctx context.Context, path string, log *slog.Logger) error {
+	db, err := sql.Open("sqlite", source(path, "_txlock=immediate", writePragmas()...))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	var mode, pages, size int64
+	for query, to := range map[string]*int64{"auto_vacuum": &mode, "page_count": &pages, "page_size": &size} {
+		if err := db.QueryRowContext(ctx, "PRAGMA "+query).Scan(to); err != nil {
+			return err
+		}
+	}
+	if mode == 2 || pages*size > rewriteUpTo {
+		return nil
+	}
+	if _, err := db.ExecContext(ctx, "VACUUM"); err != nil {
+		log.Warn("the database keeps its size", "path", path, "error", err)
+	}
+	return nil
+}
+
 // source returns the data source name of a file.
 func source(path, mode string, pragmas ...string) string {
 	var q strings.Builder
@@ -183,9 +256,9 @@ func source(path, mode string, pragmas ...string) string {
 
 func writePragmas() []string {
 	return []string{
-		"busy_timeout(5000)", "page_size(8192)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(0)",
+		"busy_timeout(" + strconv.Itoa(busyTimeout) + ")", "page_size(8192)", "auto_vacuum(2)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(0)",
 		"mmap_size(0)", "temp_store(MEMORY)", "cache_size(-16384)", "journal_size_limit(67108864)",
-		"wal_autocheckpoint(" + strconv.Itoa(checkpointPages) + ")",
+		"wal_autocheckpoint(0)", // see checkpoint.go
 	}
 }
 

@@ -4,11 +4,14 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strconv"
 )
 
 // statements are what the writer runs, prepared once.
 type statements struct {
 	begin, end, rollback                  *stmt
+	logState, fold, empty                 *stmt
+	freePages, allPages, vacuum           *stmt
 	readPool, makePool, movePool          *stmt
 	updateJob, updatePlainJob             *stmt
 	trim, settle, postpone                *stmt
@@ -28,6 +31,12 @@ func (s *statements) prepare(c *conn) error {
 		{&s.begin, "BEGIN IMMEDIATE"},
 		{&s.end, "COMMIT"},
 		{&s.rollback, "ROLLBACK"},
+		{&s.logState, "PRAGMA wal_checkpoint(NOOP)"},
+		{&s.fold, "PRAGMA wal_checkpoint(PASSIVE)"},
+		{&s.empty, "PRAGMA wal_checkpoint(TRUNCATE)"},
+		{&s.freePages, "PRAGMA freelist_count"},
+		{&s.allPages, "PRAGMA page_count"},
+		{&s.vacuum, "PRAGMA incremental_vacuum(" + strconv.Itoa(tidyPages) + ")"},
 		{&s.readPool, readPool},
 		{&s.makePool, makePool},
 		{&s.movePool, movePool},
@@ -57,7 +66,7 @@ func (s *statements) prepare(c *conn) error {
 // close is for statements that were all prepared.
 func (s *statements) close() {
 	for _, st := range []*stmt{
-		s.begin, s.end, s.rollback, s.readPool, s.makePool, s.movePool, s.updateJob, s.updatePlainJob, s.trim, s.settle, s.postpone,
+		s.begin, s.end, s.rollback, s.logState, s.fold, s.empty, s.freePages, s.allPages, s.vacuum, s.readPool, s.makePool, s.movePool, s.updateJob, s.updatePlainJob, s.trim, s.settle, s.postpone,
 		s.deleteJob, s.deleteMessage, s.deleteEvent, s.findSpan, s.lastStep, s.loosenSpan,
 	} {
 		st.close()

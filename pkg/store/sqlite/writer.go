@@ -10,16 +10,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-const (
-	// checkpointPages is how far the write-ahead log grows before it is folded into the database.
-	checkpointPages = 2000
-	// batchRows bounds, roughly, how many rows go into one transaction.
-	batchRows = 8192
-)
+// batchRows bounds, roughly, how many rows go into one transaction.
+const batchRows = 8192
 
 var errClosed = errors.New("the database is closed")
 
@@ -32,11 +29,12 @@ type writer struct {
 	log *slog.Logger
 	*conn
 	statements
-	clocks clocks
-	args   []driver.Value // of a statement, to be used again
-	err    error          // of the end
-	lock   *lock
-	lost   func(error) // hears what each look at the database's files has found
+	clocks  clocks
+	journal journal
+	args    []driver.Value // of a statement, to be used again
+	err     error          // of the end
+	lock    *lock
+	lost    func(error) // hears what each look at the database's files has found
 }
 
 // job is one change that happens whole or not at all. A job may be done more than once; only the last time counts.
@@ -57,7 +55,7 @@ func newWriter(ctx context.Context, l *lock, log *slog.Logger) (*writer, error) 
 		jobs: make(chan *job, 64), quit: make(chan struct{}), gone: make(chan struct{}),
 		log: log, conn: c, lock: l,
 	}
-	if err := errors.Join(w.assert(), w.statements.prepare(c)); err != nil {
+	if err := errors.Join(w.assert(), w.statements.prepare(c), w.beginLog()); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return w, nil
@@ -150,19 +148,27 @@ func (s *Store) write(ctx context.Context, rows int, do func(*writer) error) err
 	}
 }
 
-// loop does jobs until it is told to quit, and then those that still wait.
+// loop does jobs until it is told to quit, and then those that still wait. While there are none it tidies the file.
 func (w *writer) loop() {
 	defer close(w.gone)
+	rest := time.NewTimer(restAfter)
+	defer rest.Stop()
 	for {
 		select {
 		case j := <-w.jobs:
 			w.commit(w.collect(j))
+			rest.Reset(restAfter)
 			continue
 		default:
 		}
 		select {
 		case j := <-w.jobs:
 			w.commit(w.collect(j))
+			rest.Reset(restAfter)
+		case <-rest.C:
+			if again := w.tidy(); again > 0 {
+				rest.Reset(again)
+			}
 		case <-w.quit:
 			select {
 			case j := <-w.jobs:
@@ -201,6 +207,7 @@ func (w *writer) commit(batch []*job) {
 	for _, j := range batch {
 		close(j.done)
 	}
+	w.tend()
 }
 
 // together does the jobs in one transaction. It reports whether they should be done one by one instead.
@@ -227,6 +234,12 @@ func (w *writer) transact(batch []*job) error {
 	if _, err := w.begin.run(); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
+	marked := w.journal.fresh
+	if marked {
+		if err := w.setMark(); err != nil {
+			return fmt.Errorf("mark: %w", err)
+		}
+	}
 	for _, j := range batch {
 		if j.err = j.ctx.Err(); j.err != nil {
 			continue
@@ -250,6 +263,11 @@ func (w *writer) transact(batch []*job) error {
 		}
 		return err
 	}
+	if marked {
+		w.journal.mark++
+		w.journal.fresh = false
+	}
+	w.journal.marked = false
 	return nil
 }
 
@@ -307,7 +325,7 @@ func (w *writer) stop() error {
 	if _, lost := errors.AsType[lostError](w.lock.look()); lost {
 		return nil
 	}
-	if _, err := w.once("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+	if _, _, err := w.foldLog(w.empty); err != nil {
 		w.log.Warn("write-ahead log not folded in", "error", err)
 	}
 	w.statements.close()

@@ -1,0 +1,142 @@
+package sqlite_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store/sqlite"
+	"github.com/parkd-dev/parkd/pkg/store/storetest"
+)
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	b, err := os.ReadFile(from)
+	if err == nil {
+		err = os.WriteFile(to, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// put commits n tasks with some payload.
+func put(t *testing.T, s *sqlite.Store, f *storetest.Feed, n int) {
+	t.Helper()
+	for range n {
+		f.Submit(func(r *park.Record) { r.Payload = []byte(`"` + strings.Repeat("x", 20_000) + `"`) })
+		if err := s.Commit(t.Context(), f.Next()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestForeignLog: a backup is copied over the database of a daemon that was killed, and the log is left.
+func TestForeignLog(t *testing.T) {
+	dir := t.TempDir()
+	path, backup, killed := filepath.Join(dir, "parkd.db"), filepath.Join(dir, "backup.db"), filepath.Join(dir, "killed.db")
+	f := storetest.NewFeed("gpu")
+	s := openAt(t, path)
+	put(t, s, f, 50)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	copyFile(t, path, backup)
+	s = openAt(t, path)
+	put(t, s, f, 50)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openAt(t, path)
+	put(t, s, f, 5)
+	copyFile(t, path, killed)
+	copyFile(t, path+"-wal", killed+"-wal")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	whole := filepath.Join(dir, "whole.db")
+	copyFile(t, killed, whole)
+	copyFile(t, killed+"-wal", whole+"-wal")
+	snap, err := openAt(t, whole).Load(t.Context(), "gpu")
+	if err != nil || snap.Row.Rev != 105 {
+		t.Fatalf("with its own log the pool is at rev %d, %v", snap.Row.Rev, err)
+	}
+
+	copyFile(t, backup, killed)
+	wantRefusal(t, killed, killed+"-wal", "not of this database", "parkd restore")
+	for _, name := range []string{"-wal", "-shm"} {
+		if err := os.Remove(killed + name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+	snap, err = openAt(t, killed).Load(t.Context(), "gpu")
+	if err != nil || snap.Row.Rev != 50 {
+		t.Fatalf("without the log the pool is at rev %d, %v", snap.Row.Rev, err)
+	}
+}
+
+// TestDamagedAfterACrash: a database that was not closed is looked at before anything is promised of it.
+func TestDamagedAfterACrash(t *testing.T) {
+	dir := t.TempDir()
+	path, killed := filepath.Join(dir, "parkd.db"), filepath.Join(dir, "killed.db")
+	f := storetest.NewFeed("gpu")
+	s := openAt(t, path)
+	put(t, s, f, 50)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openAt(t, path)
+	put(t, s, f, 1)
+	copyFile(t, path, killed)
+	copyFile(t, path+"-wal", killed+"-wal")
+	b, err := os.ReadFile(killed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := 40 * 8192; at < len(b) && at < 60*8192; at++ {
+		b[at] = 0xff
+	}
+	if err := os.WriteFile(killed, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantRefusal(t, killed, "damaged", "parkd restore")
+}
+
+// TestFilesShrink: what was removed gives its room back while nothing is asked for, and the log is empty then.
+func TestFilesShrink(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "parkd.db")
+	f := storetest.NewFeed("gpu")
+	s := openAt(t, path)
+	put(t, s, f, 400)
+	for _, id := range append([]string(nil), f.Queued...) {
+		f.End(id, park.Expired, "")
+	}
+	if err := s.Commit(t.Context(), f.Next()); err != nil {
+		t.Fatal(err)
+	}
+	size := func(name string) int64 {
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	await(t, "the log's end", func() bool { return size(path+"-wal") == 0 })
+	before := size(path)
+	for {
+		n, err := s.PruneTasks(t.Context(), park.At(f.Now().AddDate(1, 0, 0)), 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n < 100 {
+			break
+		}
+	}
+	await(t, "the room", func() bool { return size(path) < before/4 && size(path+"-wal") == 0 })
+	put(t, s, f, 1)
+}
