@@ -29,7 +29,7 @@ func (p *pool) settle(st *store.Step, batch []*request, began time.Duration, err
 		}
 		due := p.eng.clock.mono() + troubleRest
 		for d := troubleRest; d > 0; d = due - p.eng.clock.mono() {
-			r, ok := p.next(timer, d)
+			r, ok := p.first(timer, d)
 			if !ok {
 				return err
 			}

@@ -98,13 +98,13 @@ type queued struct {
 	asked atomic.Int64
 }
 
-func (q *queued) Turn(context.Context, string, string) (int, error) {
+func (q *queued) Turn(context.Context, string, string, store.Hand) (store.Place, error) {
 	q.asked.Add(1)
 	if q.ahead.Add(-1) == -1 {
 		q.ahead.Add(1)
-		return 0, nil
+		return store.Place{}, nil
 	}
-	return 1, nil
+	return store.Place{Ahead: 1}, nil
 }
 
 func (q *queued) Commit(ctx context.Context, s *store.Step) error {

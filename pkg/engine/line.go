@@ -1,36 +1,185 @@
 package engine
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
 
 // Whose turn it is where several nodes have steps for one pool. A step that is decided while another node's is being
 // stored comes to nothing, with all that went into it. So nodes that meet stand in line, which the store keeps. It is
 // advice: nobody is refused for a turn, and nobody waits for longer than the turns of those before it are likely to take.
+//
+// Units must not wait for a turn. With a line of many nodes it takes a while until it is one's turn, and what a run had
+// is in use until its outcome is stored. So who waits leaves its outcomes to the one who is first, whose step takes
+// them along. They are outcomes of an attempt, of which one counts whoever stores it; and who left them waits until it
+// sees them stored, or stores them itself.
 
 const (
-	// minPatience and maxPatience bound how long a node waits for its turn.
+	// minPatience is how long a node waits for its turn at least, and maxPatience the most, unless a few turns take longer.
 	minPatience = 2 * time.Millisecond
 	maxPatience = 100 * time.Millisecond
 	// minLook and maxLook bound the time between two looks at the line.
 	minLook = 300 * time.Microsecond
-	maxLook = 10 * time.Millisecond
+	maxLook = 250 * time.Millisecond
+	// maxNote bounds the outcomes that a node leaves to others, in bytes, and maxLeft one of them.
+	maxNote = 64 << 10
+	maxLeft = 8 << 10
 )
 
-// takeTurn stands in line until it is this node's turn. What others did meanwhile is to be caught up with.
-func (p *pool) takeTurn() {
+// takeTurn stands in line with a batch until it is this node's turn, or others have stored all that it is for. What they
+// did meanwhile is to be caught up with. It returns the batch with what has come for it since.
+func (p *pool) takeTurn(batch []*request) []*request {
 	p.rivals, p.behind = 0, true
+	timer := time.NewTimer(maxTimer)
+	defer timer.Stop()
 	var patience time.Duration
+	var all []outcome
+	seen, whole := 0, !p.unheeded
+	p.unheeded = false
 	for began := p.eng.clock.mono(); ; {
-		ahead, err := p.node.store.Turn(p.eng.ctx, p.ID, p.as)
-		if err != nil || ahead == 0 {
-			return // the step itself will tell what is wrong
+		left, h := leave(batch[seen:])
+		all, seen = append(all, left...), len(batch)
+		whole = whole && h.Whole && len(all) > 0
+		h.Whole = whole
+		place, err := p.node.store.Turn(p.eng.ctx, p.ID, p.as, h)
+		if err != nil {
+			return batch // the step itself will tell what is wrong
 		}
-		turns := time.Duration(ahead) * p.stepped
+		if place.Ahead == 0 {
+			p.brought = append(p.brought, readNotes(place.Notes)...)
+			return batch
+		}
+		turns := time.Duration(place.Ahead) * p.stepped
 		if patience == 0 {
-			patience = min(max(4*turns, minPatience), maxPatience)
+			patience = max(min(max(4*turns, minPatience), maxPatience), 2*turns)
 		}
-		left := began + patience - p.eng.clock.mono()
-		if left <= 0 || !p.eng.rest(min(left, max(turns/2, minLook), maxLook)) {
-			return
+		rest, ok := began+patience-p.eng.clock.mono(), false
+		if rest <= 0 {
+			p.unheeded = whole
+			return batch
+		}
+		if batch, ok = p.linger(timer, batch, min(rest, max(turns/2, minLook), maxLook)); !ok {
+			return batch
+		}
+		if whole && (p.catchUp() != nil || !p.unstored(all)) {
+			return batch
 		}
 	}
+}
+
+// linger adds to a batch what comes within d. It returns sooner, but not at once, where that is to be left to others. ok is
+// false where the loop is to end.
+func (p *pool) linger(timer *time.Timer, batch []*request, d time.Duration) (_ []*request, ok bool) {
+	for until := p.eng.clock.mono() + d; d > 0; d = until - p.eng.clock.mono() {
+		if asked(batch) >= maxOps {
+			return batch, p.eng.rest(d)
+		}
+		r, ok := p.next(timer, d)
+		switch {
+		case !ok:
+			return batch, false
+		case r == nil:
+			return batch, true
+		case !r.plain():
+			p.aside = append(p.aside, r)
+			continue
+		case r.owed != nil:
+			r.owed.over = true
+			until = min(until, p.eng.clock.mono()+max(p.stepped/4, minLook))
+		}
+		batch = append(batch, r)
+	}
+	return batch, true
+}
+
+// plain reports whether a request is for operations and nothing else.
+func (r *request) plain() bool {
+	return len(r.ops) > 0 && r.late == nil && !r.fresh && !r.reload && r.joins == nil && r.leaves == nil && r.look == nil
+}
+
+// outcome is a [lot.Finish] that a node leaves to another.
+type outcome struct {
+	Task      string      `json:"t"`
+	Submitted int64       `json:"b,omitempty"` // microseconds
+	Attempt   int         `json:"a"`
+	Status    park.Status `json:"s"`
+	Reason    []byte      `json:"r,omitempty"` // not as text, nor the result as JSON: they are stored to the byte as they came
+	Message   []byte      `json:"m,omitempty"`
+	Result    []byte      `json:"o,omitempty"`
+}
+
+// leave returns the outcomes of runs in a batch that may be left to others, as they are and as a note.
+func leave(batch []*request) (left []outcome, h store.Hand) {
+	h.Whole = true
+	size := 0
+	for _, r := range batch {
+		if len(r.ops) == 0 && r.late == nil {
+			continue
+		}
+		f, ok := ending(r)
+		weight := (len(f.Outcome.Reason)+len(f.Outcome.Message)+len(f.Outcome.Result))*4/3 + 200
+		if !ok || weight > maxLeft || size+weight > maxNote {
+			h.Whole = false
+			continue
+		}
+		size += weight
+		o := &f.Outcome
+		left = append(left, outcome{f.TaskID, f.Submitted.Micro(), f.Attempt, o.Status, []byte(o.Reason), []byte(o.Message), o.Result})
+	}
+	if len(left) > 0 {
+		h.Note, _ = json.Marshal(left) // nothing in it can fail
+	}
+	return left, h
+}
+
+// ending returns the operation of a request that is for the end of a run and nothing else.
+func ending(r *request) (f lot.Finish, ok bool) {
+	if r.owed != nil && len(r.ops) == 1 {
+		f, ok = r.ops[0].(lot.Finish)
+	}
+	return f, ok
+}
+
+// readNotes returns what is in notes. One of a node that knows another form is as good as lost.
+func readNotes(notes [][]byte) (all []outcome) {
+	for _, note := range notes {
+		var left []outcome
+		if json.Unmarshal(note, &left) == nil {
+			all = append(all, left...)
+		}
+	}
+	return all
+}
+
+// unstored reports whether any of the runs has not been ended yet, by what this node knows.
+func (p *pool) unstored(left []outcome) bool {
+	for _, o := range left {
+		if s, _, ok := p.lot.State(o.Task); ok && s.Status == park.Running && s.Attempt == o.Attempt {
+			return true
+		}
+	}
+	return false
+}
+
+// bring adds to a batch what other nodes have left to this one.
+func (p *pool) bring(batch []*request) []*request {
+	if len(p.brought) == 0 {
+		return batch
+	}
+	brought := p.brought
+	p.brought = nil
+	return append(batch, &request{late: func() (ops []lot.Op) {
+		for _, o := range brought {
+			if p.unstored([]outcome{o}) {
+				ops = append(ops, lot.Finish{TaskID: o.Task, Submitted: park.FromMicro(o.Submitted), Attempt: o.Attempt, Outcome: park.Outcome{
+					Status: o.Status, Reason: string(o.Reason), Message: string(o.Message), Result: o.Result,
+				}})
+			}
+		}
+		return ops
+	}})
 }

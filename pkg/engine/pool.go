@@ -38,29 +38,32 @@ type pool struct {
 	rev        atomic.Int64 // that the lot is at
 	called     atomic.Bool  // a request to follow the other nodes is on its way
 
-	lot     *lot.Lot
-	as      string // the node's name when the lot was loaded, which is what the lot calls it
-	runs    map[string]*run
-	waiters []*waiter
-	owed    []*request // requests that must not be lost, to be tried again
-	specs   specs
-	ahead   *fetch // of the step that is being stored; nil: nothing is read ahead
-	pace    pace
-	brake   brake
-	steps   int
-	stale   bool // the lot may differ from the store: load it again
-	wary    int  // steps for which ids are looked up first, because one may have been taken
-	looked  bool // they were looked up for this step
-	adopted bool
-	unsure  bool             // what other nodes did is known, and may not be durable: see [store.Shared.Secure]
-	rivals  int              // other nodes that wait for their turns, by the last step
-	behind  bool             // other nodes were let go first
-	stepped time.Duration    // how long a step takes to be stored, on average
-	kept    map[string]int64 // how often leases had been kept elsewhere, by the last look
-	halted  error
-	left    int           // runs that were left behind at the end
-	drained chan struct{} // set while closing; closed when nothing runs here any more
-	closing bool          // the runs were told to stop
+	lot      *lot.Lot
+	as       string // the node's name when the lot was loaded, which is what the lot calls it
+	runs     map[string]*run
+	waiters  []*waiter
+	owed     []*request // requests that must not be lost, to be tried again
+	specs    specs
+	ahead    *fetch // of the step that is being stored; nil: nothing is read ahead
+	pace     pace
+	brake    brake
+	steps    int
+	stale    bool // the lot may differ from the store: load it again
+	wary     int  // steps for which ids are looked up first, because one may have been taken
+	looked   bool // they were looked up for this step
+	adopted  bool
+	unsure   bool             // what other nodes did is known, and may not be durable: see [store.Shared.Secure]
+	rivals   int              // other nodes that wait for their turns, by the last step
+	behind   bool             // other nodes were let go first
+	unheeded bool             // nobody took what it left to others: it stands in line for it the next time
+	aside    []*request       // that came while it stood in line, and are not for the step
+	brought  []outcome        // that others left, for the next step
+	stepped  time.Duration    // how long a step takes to be stored, on average
+	kept     map[string]int64 // how often leases had been kept elsewhere, by the last look
+	halted   error
+	left     int           // runs that were left behind at the end
+	drained  chan struct{} // set while closing; closed when nothing runs here any more
+	closing  bool          // the runs were told to stop
 
 	// See lives.go.
 	loadedAt park.Time // the time of its last step before this engine's life
@@ -216,7 +219,7 @@ func (p *pool) loop() {
 	var batch []*request
 	for d := maxTimer; ; d = p.pause() {
 		batch = batch[:0]
-		r, ok := p.next(timer, d)
+		r, ok := p.first(timer, d)
 		switch {
 		case !ok:
 			return
@@ -224,13 +227,21 @@ func (p *pool) loop() {
 			batch = p.gather(append(batch, r))
 			// Who stands in line without a step keeps the others waiting for nothing.
 			if p.rivals > 0 && asked(batch) > 0 {
-				p.takeTurn()
-				batch = p.gather(batch)
+				batch = p.gather(p.takeTurn(batch))
 			}
 		}
 		p.turn(batch)
 		clear(batch)
 	}
+}
+
+// first returns a request that came while the pool stood in line, or else what next does.
+func (p *pool) first(timer *time.Timer, d time.Duration) (r *request, ok bool) {
+	if len(p.aside) == 0 {
+		return p.next(timer, d)
+	}
+	r, p.aside = p.aside[0], p.aside[1:]
+	return r, true
 }
 
 // gather adds to batch what else waits, up to a step's worth. It lets those go first who are ready to run: under load they

@@ -27,6 +27,7 @@ func (p *pool) turn(batch []*request) {
 		batch = append(p.owed, batch...)
 		p.owed = nil
 	}
+	batch = p.bring(batch)
 	p.brakeFor(batch)
 	p.seat(batch)
 	err := p.refresh(batch)
@@ -34,7 +35,7 @@ func (p *pool) turn(batch []*request) {
 		err = p.try(batch)
 		if c, ok := errors.AsType[*store.Conflict](err); ok {
 			if err = p.merge(c); err == nil && c.Ahead > 0 {
-				p.takeTurn()
+				batch = p.bring(p.takeTurn(batch))
 				err = p.catchUp()
 			}
 			continue

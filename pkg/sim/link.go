@@ -246,8 +246,9 @@ func (l *link) Secure(ctx context.Context) error {
 	return err
 }
 
-func (l *link) Turn(ctx context.Context, pool, node string) (int, error) {
-	return call(ctx, l, true, func() (int, error) { return l.base.table(pool).line.Join(node), nil })
+func (l *link) Turn(ctx context.Context, pool, node string, h store.Hand) (store.Place, error) {
+	h.Note = slices.Clone(h.Note)
+	return call(ctx, l, true, func() (store.Place, error) { return l.base.table(pool).line.Stand(node, h), nil })
 }
 
 func (l *link) Beat(ctx context.Context, node string) (map[string]int64, error) {

@@ -1,33 +1,68 @@
 package store
 
-// Line is the nodes that have a step for a pool, in the order in which they shall store it, for a [Shared] store that
-// keeps its data in memory. The zero value is a line without nodes.
-type Line []string
+import "slices"
+
+// Line is the nodes that have a step for a pool, in the order in which they shall store it, and what they would have
+// another store for them, for a [Shared] store that keeps its data in memory. The zero value is a line without nodes.
+type Line struct {
+	nodes []string
+	left  []note
+}
+
+// note is what a node would have another store for it.
+type note struct{ node, text string }
 
 // Join puts a node at the end, unless it stands in line already, and returns how many stand before it.
 func (l *Line) Join(node string) int {
 	at := l.place(node)
-	if at == len(*l) {
-		*l = append(*l, node)
+	if at == len(l.nodes) {
+		l.nodes = append(l.nodes, node)
 	}
 	return at
+}
+
+// Stand is [Shared.Turn].
+func (l *Line) Stand(node string, h Hand) Place {
+	others := len(l.nodes)
+	at := l.place(node)
+	if at < len(l.nodes) {
+		others--
+	}
+	if len(h.Note) > 0 && others > 0 {
+		l.left = append(l.left, note{node, string(h.Note)})
+	}
+	if h.Whole && others > 0 {
+		if at < len(l.nodes) {
+			l.nodes = slices.Delete(l.nodes, at, at+1)
+		}
+		return Place{Ahead: others}
+	}
+	p := Place{Ahead: l.Join(node)}
+	if p.Ahead > 0 {
+		return p
+	}
+	l.left = slices.DeleteFunc(l.left, func(n note) bool {
+		if n.node != node {
+			p.Notes = append(p.Notes, []byte(n.text))
+		}
+		return true
+	})
+	return p
 }
 
 // Pass takes out a node that has stored its step, and whoever stood before it and did not come in time. It returns how
 // many are left.
 func (l *Line) Pass(node string) int {
-	if at := l.place(node); at < len(*l) {
-		*l = (*l)[at+1:]
+	if at := l.place(node); at < len(l.nodes) {
+		l.nodes = l.nodes[at+1:]
 	}
-	return len(*l)
+	return len(l.nodes)
 }
 
 // place returns how many stand before a node, all of them where it does not stand in line.
 func (l *Line) place(node string) int {
-	for i, other := range *l {
-		if other == node {
-			return i
-		}
+	if at := slices.Index(l.nodes, node); at >= 0 {
+		return at
 	}
-	return len(*l)
+	return len(l.nodes)
 }

@@ -20,7 +20,10 @@ type Shared interface {
 	// Turn notes that a node has a step for a pool, and returns how many others that had one before are to go first. A
 	// conflict notes it too. It is advice: a step that comes before its turn is taken like any other. With a step that is
 	// taken its node has had its turn, and so have those before it that have not come.
-	Turn(ctx context.Context, pool, node string) (ahead int, err error)
+	//
+	// A node may leave a note of what it would have another store for it, and stands in no line where that is all it has.
+	// Whose turn it is gets the notes of the others, once. A note may be lost, and may come late.
+	Turn(ctx context.Context, pool, node string, h Hand) (Place, error)
 
 	// Beat moves a node's counter on by one and returns the counters of all nodes that are not dead, its own among
 	// them. The first beat makes the node known. It returns [ErrDead] to a node that another has buried.
@@ -41,6 +44,18 @@ type Shared interface {
 	// Listen calls heard for each hint, those of this node among them, until ctx ends or hints cease to come for a
 	// reason that it returns.
 	Listen(ctx context.Context, heard func(pool string, rev int64)) error
+}
+
+// Hand is what a node that waits for its turn would have another store for it. The zero value is nothing.
+type Hand struct {
+	Note  []byte // of a form that only the nodes know
+	Whole bool   // it is all that the node has
+}
+
+// Place is where a node stands in line.
+type Place struct {
+	Ahead int      // nodes that go first
+	Notes [][]byte // of the others, for who is first
 }
 
 // Kept is a lease that a worker keeps.

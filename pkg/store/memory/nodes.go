@@ -58,14 +58,14 @@ func (s *Store) Revs(ctx context.Context, pools []string) (map[string]int64, err
 func (s *Store) Secure(ctx context.Context) error { return ctx.Err() }
 
 // Turn implements [store.Shared].
-func (s *Store) Turn(ctx context.Context, pool, node string) (int, error) {
+func (s *Store) Turn(ctx context.Context, pool, node string, h store.Hand) (store.Place, error) {
 	p := s.known(pool)
 	if p == nil || ctx.Err() != nil {
-		return 0, ctx.Err()
+		return store.Place{}, ctx.Err()
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.line.Join(node), nil
+	return p.line.Stand(node, h), nil
 }
 
 // Beat implements [store.Shared].

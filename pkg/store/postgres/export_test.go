@@ -33,7 +33,7 @@ func Hot() map[string]Query {
 		"revs":        {readRevs, []any{[]string{"gpu"}}, 1},
 		"nodes":       {readNodes, nil, 1},
 		"leases":      {readLeases, []any{"gpu", []string{"t-1"}}, 1},
-		"turn":        {takeTurn, []any{"gpu", "node"}, 1},
+		"turn":        {takeTurn, []any{"gpu", "node", []byte(nil), false}, 1},
 		"changes":     {readSince, []any{"gpu", int64(0)}, 1},
 		"old tasks":   {pruneTasks, []any{"gpu", int64(0), stretch, int64(0), 100}, 1},
 		"old letters": {pruneMessages, []any{int64(0), 100}, 0},

@@ -13,7 +13,7 @@ import (
 
 const (
 	readRevs = "SELECT pool_id, rev FROM pl_pools WHERE pool_id = ANY ($1)"
-	takeTurn = "SELECT pl_turn($1::text, $2::text)"
+	takeTurn = "SELECT ahead, notes FROM pl_stand($1::text, $2::text, $3::bytea, $4::bool)"
 	beat     = "INSERT INTO pl_nodes AS n (node_id, counter) VALUES ($1, 1)" +
 		" ON CONFLICT (node_id) DO UPDATE SET counter = n.counter + 1, beat_at = now() WHERE NOT n.dead RETURNING counter"
 	readNodes = "SELECT node_id, counter FROM pl_nodes WHERE NOT dead"
@@ -60,14 +60,16 @@ func numbers(ctx context.Context, pool conns, query string, args ...any) (map[st
 	return numbers, err
 }
 
-// Turn implements [store.Shared]. A step that is under way is waited for: whoever comes after it is not to ask again and
-// again.
-func (s *Store) Turn(ctx context.Context, pool, node string) (ahead int, err error) {
-	err = s.do(ctx, func(ctx context.Context) error { return s.pool.QueryRow(ctx, takeTurn, pool, node).Scan(&ahead) })
+// Turn implements [store.Shared]. Who is next waits for a step that is under way: whoever comes after it is not to ask
+// again and again.
+func (s *Store) Turn(ctx context.Context, pool, node string, h store.Hand) (p store.Place, err error) {
+	err = s.do(ctx, func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, takeTurn, pool, node, h.Note, h.Whole).Scan(&p.Ahead, &p.Notes)
+	})
 	if err != nil {
-		return 0, fmt.Errorf("take a turn in pool %s: %w", pool, err)
+		return store.Place{}, fmt.Errorf("take a turn in pool %s: %w", pool, err)
 	}
-	return ahead, nil
+	return p, nil
 }
 
 // Beat implements [store.Shared].

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"maps"
@@ -20,6 +21,7 @@ func RunNodes(t *testing.T, open func(testing.TB) (a, b store.Store)) {
 		"a step is known after others":   testKnownStep,
 		"what came since a rev":          testSince,
 		"nodes take turns":               testTurns,
+		"who is first gets the notes":    testNotes,
 		"leases that were kept":          testKeptLeases,
 		"hints reach whoever listens":    testHints,
 		"two burials of one node":        testTwoBurials,
@@ -233,13 +235,67 @@ func testHints(t *testing.T, a, b store.Shared, _ store.Store) {
 	}
 }
 
+// turn has a node stand in line with all that it has, and returns how many go first.
+func turn(t testing.TB, s store.Shared, pool, node string) int {
+	t.Helper()
+	return got(s.Turn(t.Context(), pool, node, store.Hand{}))(t).Ahead
+}
+
+// testNotes has nodes leave notes to the one that is first.
+func testNotes(t *testing.T, a, b store.Shared, sb store.Store) {
+	f := NewFeed("gpu")
+	next := func(node string) int {
+		t.Helper()
+		f.Submit(nil)
+		step := f.Next()
+		step.Node = node
+		commit(t, sb, step)
+		return step.Waiting
+	}
+	stand := func(s store.Shared, node, note string, whole bool) (ahead int, notes string) {
+		t.Helper()
+		h := store.Hand{Whole: whole}
+		if note != "" {
+			h.Note = []byte(note)
+		}
+		p := got(s.Turn(t.Context(), "gpu", node, h))(t)
+		return p.Ahead, string(bytes.Join(p.Notes, []byte(" ")))
+	}
+	want := func(s store.Shared, node, note string, whole bool, ahead int, notes string) {
+		t.Helper()
+		n, found := stand(s, node, note, whole)
+		same(t, "before "+node, n, ahead)
+		same(t, "notes for "+node, found, notes)
+	}
+	for _, node := range []string{"a", "b", "c"} {
+		beat(t, a, node)
+	}
+	next("a")
+	want(b, "b", "alone", true, 0, "")
+	same(t, "after b, who was alone", next("b"), 0)
+	want(a, "a", "", false, 0, "")
+	want(b, "b", "all of b's", true, 1, "")
+	want(b, "c", "some\x00 of c's", false, 1, "")
+	want(b, "b", "more", true, 2, "")
+	want(a, "a", "its own", false, 0, "all of b's some\x00 of c's more")
+	want(b, "b", "", false, 2, "")
+	want(b, "b", "now all", true, 2, "")
+	same(t, "after a's turn", next("a"), 1)
+	want(b, "c", "", false, 0, "now all")
+	want(b, "c", "", false, 0, "")
+	want(a, "b", "late", true, 1, "")
+	same(t, "after c's turn", next("c"), 0)
+	want(a, "a", "", false, 0, "late")
+	wantState(t, sb, f)
+}
+
 // testTurns has three nodes stand in line: by a conflict, by asking, and by asking again.
 func testTurns(t *testing.T, a, b store.Shared, sb store.Store) {
 	sa := a.(store.Store)
 	for _, node := range []string{"a", "b", "c"} {
 		beat(t, a, node)
 	}
-	same(t, "before there is a pool", got(a.Turn(t.Context(), "gpu", "a"))(t), 0)
+	same(t, "before there is a pool", turn(t, a, "gpu", "a"), 0)
 	f := NewFeed("gpu")
 	// next has a node store a step in its turn, or out of it, and returns how many others wait.
 	next := func(s store.Store, node string) int {
@@ -261,17 +317,17 @@ func testTurns(t *testing.T, a, b store.Shared, sb store.Store) {
 	same(t, "before b", wantConflict(t, sb.Commit(t.Context(), late)).Ahead, 0)
 	late.Node, late.ID = "c", "later"
 	same(t, "before c", wantConflict(t, sa.Commit(t.Context(), late)).Ahead, 1)
-	same(t, "before a", got(a.Turn(t.Context(), "gpu", "a"))(t), 2)
-	same(t, "before b, who asks", got(b.Turn(t.Context(), "gpu", "b"))(t), 0)
-	same(t, "before c, who asks", got(b.Turn(t.Context(), "gpu", "c"))(t), 1)
+	same(t, "before a", turn(t, a, "gpu", "a"), 2)
+	same(t, "before b, who asks", turn(t, b, "gpu", "b"), 0)
+	same(t, "before c, who asks", turn(t, b, "gpu", "c"), 1)
 
 	same(t, "after b's turn", next(sb, "b"), 2)
-	same(t, "before c, now", got(a.Turn(t.Context(), "gpu", "c"))(t), 0)
-	same(t, "before b, again", got(b.Turn(t.Context(), "gpu", "b"))(t), 2)
+	same(t, "before c, now", turn(t, a, "gpu", "c"), 0)
+	same(t, "before b, again", turn(t, b, "gpu", "b"), 2)
 	same(t, "after a, who did not wait for c", next(sa, "a"), 1)
-	same(t, "before c, who is late", got(a.Turn(t.Context(), "gpu", "c"))(t), 1)
-	same(t, "before b, at last", got(b.Turn(t.Context(), "gpu", "b"))(t), 0)
-	same(t, "another pool", got(b.Turn(t.Context(), "cpu", "b"))(t), 0)
+	same(t, "before c, who is late", turn(t, a, "gpu", "c"), 1)
+	same(t, "before b, at last", turn(t, b, "gpu", "b"), 0)
+	same(t, "another pool", turn(t, b, "cpu", "b"), 0)
 	same(t, "after one who stood in no line", next(sa, ""), 2)
 	wantState(t, sb, f)
 }
