@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/config"
@@ -103,19 +104,18 @@ func (w *crew) executor(p *engine.Pool, c config.Executor, fence time.Duration) 
 // orNone has an executor take no time for what it is: to it, 0 is a time that was not given.
 func orNone(d time.Duration) time.Duration { return max(d, time.Nanosecond) }
 
-// settle waits until nothing is left of the commands of an earlier daemon: only then may others have their units.
-func (w *crew) settle(ctx context.Context, log *slog.Logger) error {
-	if len(w.commands) == 0 {
-		return nil
+// settle waits until nothing is left of the commands of an earlier daemon: only then may others have their units. A pool
+// of which something is left after all that starts nothing; the others serve.
+func (w *crew) settle(ctx context.Context) error {
+	errs := make([]error, len(w.pools))
+	var all sync.WaitGroup
+	for i := range w.pools {
+		if e, ok := w.pools[i].Executor.(*command.Executor); ok {
+			all.Go(func() { errs[i] = e.Settle(ctx, w.pools[i].ID, settleWithin) })
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, settleWithin)
-	defer cancel()
-	slow := time.AfterFunc(time.Second, func() {
-		log.Warn("waiting for commands of an earlier daemon to end", "dir", w.dir, "at_most", settleWithin.String())
-	})
-	defer slow.Stop()
-	// They share a folder, and thereby its lock.
-	return w.commands[0].Settle(ctx)
+	all.Wait()
+	return errors.Join(errs...)
 }
 
 func (w *crew) close() error {

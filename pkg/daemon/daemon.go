@@ -29,8 +29,8 @@ type Listening struct {
 	Socket string // "" where there is none
 }
 
-// settleWithin bounds the wait for what an earlier daemon, killed, left running.
-const settleWithin = time.Minute
+// settleWithin bounds the wait of a start for what an earlier daemon, killed, left running. Its shims need two seconds.
+const settleWithin = 5 * time.Second
 
 // Run runs a daemon until ctx ends; then it starts nothing more, lets what runs come to its end for the
 // configured drain timeout, requeues the rest and returns nil. An error says why it could not start, or had
@@ -63,7 +63,7 @@ func Run(ctx context.Context, c *config.Config, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, crew.close()) }()
-	if err := crew.settle(ctx, o.Log); err != nil {
+	if err := crew.settle(ctx); err != nil {
 		return err
 	}
 	meter := newMeter()
@@ -83,6 +83,7 @@ func Run(ctx context.Context, c *config.Config, o Options) (err error) {
 		o.Log.Warn("the command line may not find this daemon by itself", "error", err)
 	}
 	o.Log.Info("listening", "url", l.url(), "socket", l.socket, "config", c.Source, "pools", len(c.Pools), "node", eng.Node(), "version", o.Version)
+	tellSystemd(o.Log, "READY=1")
 	if o.Ready != nil {
 		o.Ready(Listening{URL: l.url(), Socket: l.socket})
 	}
@@ -93,6 +94,7 @@ func Run(ctx context.Context, c *config.Config, o Options) (err error) {
 	case err = <-f.broken:
 		o.Log.Error("stopping: cannot be reached any more", "error", err)
 	}
+	tellSystemd(o.Log, "STOPPING=1")
 	f.draining.Store(true)
 	err = errors.Join(err, drain(life, eng, c.DrainTimeout, o.Hurry))
 	f.shutdown(life)

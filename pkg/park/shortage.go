@@ -22,6 +22,7 @@ const (
 	ShortDisk      = "disk_full"      // room, inodes or quota
 	ShortReadOnly  = "disk_read_only" //
 	ShortFolder    = "state_folder"   // a folder or file of parkd's own is gone or cannot be used
+	ShortLeftovers = "leftovers"      // something is left of the commands of a daemon that is gone, and has their units
 	ShortOther     = "other"
 )
 

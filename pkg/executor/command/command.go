@@ -29,6 +29,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -78,6 +80,11 @@ type Executor struct {
 	env  []string // the part of a command's environment that is the same for all runs
 	null *os.File
 	logs *logs
+
+	left    atomic.Pointer[string] // what is left of an earlier daemon; nil: nothing
+	waiting sync.WaitGroup         // for that to end
+	closing context.Context
+	stop    context.CancelFunc
 }
 
 var _ park.Executor = (*Executor)(nil)
@@ -102,7 +109,8 @@ func New(c Config) (*Executor, error) {
 	if err != nil {
 		return nil, errors.Join(err, logs.close())
 	}
-	return &Executor{cfg: c, env: env, null: null, logs: logs}, nil
+	closing, stop := context.WithCancel(context.Background())
+	return &Executor{cfg: c, env: env, null: null, logs: logs, closing: closing, stop: stop}, nil
 }
 
 // complete fills in the defaults and refuses what cannot work.
@@ -144,6 +152,8 @@ func (c *Config) complete() error {
 
 // Close frees what the Executor holds. No run may be under way.
 func (e *Executor) Close() error {
+	e.stop()
+	e.waiting.Wait()
 	return errors.Join(e.null.Close(), e.logs.close())
 }
 
@@ -157,6 +167,9 @@ func (e *Executor) Run(ctx context.Context, a park.Assignment) park.Outcome {
 	j := e.job(a)
 	if len(j.Command) == 0 {
 		return park.Failure(park.ReasonExecutorError, "the task brings no command and the pool has none")
+	}
+	if s := e.unsettled(); s != nil {
+		return park.PutOff(s)
 	}
 	r, err := e.start(ctx, a, j)
 	if err != nil {

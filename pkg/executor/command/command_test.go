@@ -377,10 +377,22 @@ func TestDaemonKilled(t *testing.T) {
 	daemon := startDoomed(t, dir)
 	pids := []int{pidIn(t, dir+"/one"), pidIn(t, dir+"/two")}
 	d := open(t, Config{Dir: dir})
-	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	if err := d.Settle(short); !errors.Is(err, context.DeadlineExceeded) {
+	if err := d.Settle(t.Context(), "gpu", 20*time.Millisecond); err != nil {
 		t.Errorf("with the old daemon alive, settling ends with %v", err)
+	}
+	// What is left is named, and keeps its pool from starting anything, and no other.
+	o := d.Run(t.Context(), shell("true"))
+	if o.Shortage == nil || o.Shortage.Reason != park.ShortLeftovers || !strings.Contains(o.Message, fmt.Sprintf("process %d ", pids[0])) || !strings.Contains(o.Message, "task t-1") {
+		t.Errorf("a start beside what is left: %+v", o)
+	}
+	other := open(t, Config{Dir: dir})
+	if err := other.Settle(t.Context(), "cpu", time.Minute); err != nil {
+		t.Error(err)
+	}
+	a := shell("true")
+	a.PoolID = "cpu"
+	if o := other.Run(t.Context(), a); o.Status != park.Completed {
+		t.Errorf("another pool: %+v", o)
 	}
 	if err := daemon.Kill(); err != nil {
 		t.Fatal(err)
@@ -388,9 +400,7 @@ func TestDaemonKilled(t *testing.T) {
 	if _, err := daemon.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Settle(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	until(t, "the pool starts again", func() bool { return d.Run(t.Context(), shell("true")).Shortage == nil })
 	for _, pid := range pids {
 		if alive(pid) {
 			t.Errorf("process %d outlives its daemon", pid)

@@ -52,7 +52,7 @@ func (e *Executor) remake() error {
 }
 
 func (e *Executor) tryStart(ctx context.Context, a park.Assignment, j *job) (*run, error) {
-	lock, err := e.share(ctx)
+	lock, err := e.share(ctx, a.PoolID)
 	if err != nil {
 		return nil, err
 	}

@@ -75,7 +75,7 @@ func TestNoDescriptors(t *testing.T) {
 // TestCleanedFolders removes what the executor keeps, as programs do that clean temporary folders.
 func TestCleanedFolders(t *testing.T) {
 	d := open(t, Config{Dir: filepath.Join(t.TempDir(), "state")})
-	for _, gone := range []string{"logs", "", "logs/gpu", lockName} {
+	for _, gone := range []string{"logs", "", "logs/gpu", lockName("gpu")} {
 		if o, _ := d.run(t.Context(), shell("echo before")); o.Status != park.Completed {
 			t.Fatalf("%+v", o)
 		}

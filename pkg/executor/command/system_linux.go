@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -53,6 +55,49 @@ func descendants() []int {
 		below = append(below, children[below[i]]...)
 	}
 	return below
+}
+
+// leftovers says which processes keep the shims of an earlier daemon from ending, and of which tasks they are.
+func leftovers(dir, pool string) string {
+	var found []string
+	children := make(map[int][]int)
+	var shims []int
+	all := processes()
+	for _, pid := range all {
+		if parent, ok := parentOf(pid); ok {
+			children[parent] = append(children[parent], pid)
+		}
+		held, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, lockFD))
+		if err == nil && (held == filepath.Join(dir, lockName(pool)) || held == filepath.Join(dir, allShims)) {
+			shims = append(shims, pid)
+		}
+	}
+	for _, shim := range shims {
+		logs, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", shim, logsFD))
+		task := strings.TrimPrefix(filepath.Base(logs), taskPrefix)
+		below := children[shim]
+		for i := 0; i < len(below); i++ {
+			below = append(below, children[below[i]]...)
+			found = append(found, fmt.Sprintf("%s of task %s", describe(below[i]), task))
+		}
+		if len(below) == 0 {
+			found = append(found, fmt.Sprintf("the supervisor %s of task %s", describe(shim), task))
+		}
+	}
+	if len(found) > mostNamed {
+		found = append(found[:mostNamed], fmt.Sprintf("%d more", len(found)-mostNamed))
+	}
+	return strings.Join(found, ", ")
+}
+
+// mostNamed bounds how many processes are named.
+const mostNamed = 5
+
+func describe(pid int) string {
+	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	var info unix.Stat_t
+	_ = unix.Stat(fmt.Sprintf("/proc/%d", pid), &info)
+	return fmt.Sprintf("process %d (%q, user %d)", pid, bytes.TrimSpace(name), info.Uid)
 }
 
 // isBelow reports whether a process is below this one.

@@ -26,6 +26,9 @@ func childAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: tru
 // descendants finds none: what left the command's group is out of reach.
 func descendants() []int { return nil }
 
+// leftovers cannot say more here.
+func leftovers(dir, _ string) string { return "processes that keep a lock in " + dir }
+
 func isBelow(int) bool { return false }
 
 func signalIf(pid int, sig unix.Signal, meant func() bool) bool {

@@ -1,0 +1,61 @@
+package daemon
+
+import (
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestSystemdIsTold(t *testing.T) {
+	dir, err := os.MkdirTemp("", "sd") // short: it is the path of a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	for _, socket := range []string{filepath.Join(dir, "n"), "@" + filepath.Base(dir)} {
+		c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("NOTIFY_SOCKET", socket)
+		tellSystemd(slog.New(slog.DiscardHandler), "READY=1")
+		b := make([]byte, 100)
+		n, err := c.Read(b)
+		if err != nil || string(b[:n]) != "READY=1" {
+			t.Errorf("%s: %q, %v", socket, b[:n], err)
+		}
+		_ = c.Close()
+	}
+}
+
+// TestUnitOfTheDocs has systemd look at the unit that the documentation shows.
+func TestUnitOfTheDocs(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, unit, _ := strings.Cut(string(text), "```ini\n")
+	unit, _, ok := strings.Cut(unit, "```")
+	if !ok || !strings.Contains(unit, "Type=notify") || !strings.Contains(unit, "OOMPolicy=continue") {
+		t.Fatalf("the unit is %q", unit)
+	}
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("no systemd-analyze here: the unit was not verified")
+	}
+	self, err := os.Executable() // a program that is there
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "parkd.service")
+	if err := os.WriteFile(file, []byte(strings.Replace(unit, "%h/go/bin/parkd", self, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(analyze, "verify", "--user", "--man=no", file).CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v: %s", err, out)
+	}
+}
