@@ -33,6 +33,8 @@ type Config struct {
 	// Ready says why the daemon should not be sent work just now; nil when it should. What is a [park.Error]
 	// is told with its code.
 	Ready func() error
+	// Pools says of each pool why it takes no work just now, or nil; nil for nothing to say.
+	Pools func() map[string]error
 	// Health says more for GET /health; nil for nothing.
 	Health func() map[string]any
 	// Owner reports whether the other end of a request's connection belongs to the user that the daemon runs as, or to

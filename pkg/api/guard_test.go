@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,6 +51,25 @@ func TestProbesOfOld(t *testing.T) {
 		if resp.StatusCode != 200 || string(b) != "ok\n" {
 			t.Errorf("%s: %s %q", path, resp.Status, b)
 		}
+	}
+}
+
+// TestReadyPoolByPool: a daemon is ready while a pool of it takes work, and says which do.
+func TestReadyPoolByPool(t *testing.T) {
+	h := newAPI(t, Config{
+		Tokens: []Token{token("right", ""), token("acme", "acme")},
+		Pools:  func() map[string]error { return map[string]error{"b": errors.New("db1 is away"), "a": nil} },
+	}).TCP()
+	ready := ask{method: "GET", path: "/readyz"}
+	for secret, detail := range map[string]string{"right": "db1 is away", "acme": ""} {
+		var got health
+		ready.as(secret).to(t, h).is(200, &got)
+		if want := []readiness{{PoolID: "a", Ready: true}, {PoolID: "b", Detail: detail}}; got.Status != "ok" || !slices.Equal(got.Pools, want) {
+			t.Errorf("%s: %+v, want %+v", secret, got, want)
+		}
+	}
+	if r := ready.to(t, h).is(200, nil); r.body != "ok\n" {
+		t.Errorf("without a token: %q", r.body)
 	}
 }
 

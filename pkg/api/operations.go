@@ -5,32 +5,58 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"slices"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
 // health is what a daemon says of itself. [Config.Health] may add to it.
 type health struct {
-	Status  string `json:"status"` // ok
-	Version string `json:"version,omitempty"`
+	Status  string      `json:"status"` // ok
+	Version string      `json:"version,omitempty"`
+	Pools   []readiness `json:"pools,omitempty"` // of GET /readyz
+}
+
+// readiness says whether a pool takes work.
+type readiness struct {
+	PoolID string `json:"poolId"`
+	Ready  bool   `json:"ready"`
+	Detail string `json:"detail,omitempty"` // why not; not for a tenant, for it names servers
 }
 
 func (c *call) live() error {
 	if c.who.anybody {
 		return c.word(http.StatusOK, "ok")
 	}
-	return c.ok(health{"ok", c.api.cfg.Version})
+	return c.ok(health{Status: "ok", Version: c.api.cfg.Version})
 }
 
 func (c *call) ready() error {
 	err := c.trouble()
 	switch {
+	case err == nil && c.who.anybody:
+		return c.word(http.StatusOK, "ok")
 	case err == nil:
-		return c.live()
+		return c.ok(health{Status: "ok", Version: c.api.cfg.Version, Pools: c.readiness()})
 	case c.who.anybody:
 		return c.word(http.StatusServiceUnavailable, "not ready")
 	}
 	return err
+}
+
+func (c *call) readiness() (all []readiness) {
+	if c.api.cfg.Pools == nil {
+		return nil
+	}
+	pools := c.api.cfg.Pools()
+	for _, id := range slices.Sorted(maps.Keys(pools)) {
+		r := readiness{PoolID: id, Ready: pools[id] == nil}
+		if !r.Ready && c.who.tenant == "" {
+			r.Detail = pools[id].Error()
+		}
+		all = append(all, r)
+	}
+	return all
 }
 
 // word answers who has not shown who it is, and is told no more.

@@ -48,6 +48,7 @@ func newFront(c *config.Config, o Options, eng *engine.Engine, m *meter, l *list
 		TCP: crowd(share.tcp), Socket: crowd(share.unix),
 		Owner:   owner(c, l, o.Log),
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
+		Pools:   eng.Troubles,
 		Ready: func() error {
 			if f.draining.Load() {
 				return errDraining

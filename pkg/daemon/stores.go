@@ -62,7 +62,7 @@ func awaitPostgres(ctx context.Context, s *postgres.Store, log *slog.Logger) err
 		return errors.Join(err, s.Close())
 	}
 	if err != nil {
-		log.Warn("postgres does not answer: going on, and waiting for it", "error", err)
+		log.Warn("postgres cannot be used yet: going on, and trying again", "error", err)
 	}
 	return nil
 }

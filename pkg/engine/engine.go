@@ -203,27 +203,44 @@ func (e *Engine) Close(ctx context.Context) error {
 // Node returns the name of this run of the engine.
 func (e *Engine) Node() string { return e.node }
 
-// Ready returns an error that says why the engine cannot take tasks just now, or nil.
+// Ready returns nil while at least one pool takes tasks, else an error that says why none does. A database that is away
+// is no reason to send nothing to the pools that are in another: see [Engine.Troubles].
 func (e *Engine) Ready() error {
-	var errs []error
+	troubles := e.Troubles()
+	errs := make([]error, 0, len(e.order))
 	for _, id := range e.order {
-		if err := e.pools[id].trouble.Load(); err != nil {
-			errs = append(errs, fmt.Errorf("pool %s: %w", id, *err))
+		err := troubles[id]
+		if err == nil {
+			return nil
 		}
-	}
-	for b, n := range e.nodes {
-		if err := n.trouble(); err != nil {
-			errs = append(errs, fmt.Errorf("backend %s: %w", b, err))
-		}
-	}
-	for b, s := range e.stores {
-		if w, ok := s.(store.Watched); ok {
-			if err := w.Trouble(); err != nil {
-				errs = append(errs, fmt.Errorf("backend %s: %w", b, err))
-			}
-		}
+		errs = append(errs, fmt.Errorf("pool %s: %w", id, err))
 	}
 	return errors.Join(errs...)
+}
+
+// Troubles returns, for each pool, why it cannot take tasks just now, or nil.
+func (e *Engine) Troubles() map[string]error {
+	all := make(map[string]error, len(e.order))
+	for _, id := range e.order {
+		all[id] = e.pools[id].ill()
+	}
+	return all
+}
+
+// ill returns why the pool cannot take tasks just now, or nil.
+func (p *pool) ill() error {
+	if err := p.trouble.Load(); err != nil {
+		return *err
+	}
+	if p.node != nil {
+		if err := p.node.trouble(); err != nil {
+			return err
+		}
+	}
+	if w, ok := p.queue.(store.Watched); ok {
+		return w.Trouble()
+	}
+	return nil
 }
 
 func (e *Engine) pool(id string) (*pool, error) {

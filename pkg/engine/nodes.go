@@ -32,16 +32,18 @@ type node struct {
 	ttl   time.Duration
 	grace time.Duration
 
-	id     atomic.Pointer[string]
-	beat   atomic.Int64 // when the last beat that counted began, monotonic; 0: never
-	base   atomic.Pointer[epoch]
-	lived  bool // it has beaten before; belongs to step, as seen does
-	seen   map[string]sighting
-	mu     sync.Mutex
-	live   map[string]int64      // the nodes that are not dead, by the last beat
-	news   chan struct{}         // a pool has something to announce
-	joined chan struct{}         // another node has come, or come back
-	mute   atomic.Pointer[error] // why the last beat failed; nil where it did not
+	id    atomic.Pointer[string]
+	beat  atomic.Int64 // when the last beat that counted began, monotonic; 0: never
+	base  atomic.Pointer[epoch]
+	lived bool // it has beaten before; belongs to step, as seen does
+	seen  map[string]sighting
+	// when it last said that it cannot beat; belongs to step too
+	complained time.Duration
+	mu         sync.Mutex
+	live       map[string]int64      // the nodes that are not dead, by the last beat
+	news       chan struct{}         // a pool has something to announce
+	joined     chan struct{}         // another node has come, or come back
+	mute       atomic.Pointer[error] // why the last beat failed; nil where it did not
 }
 
 // epoch is the time from one fence to the next: the context that every run of this node lives under.
@@ -113,6 +115,24 @@ func (n *node) trouble() error {
 // unheard reports whether the store cannot know a name of this node yet. Steps under it would be refused as those of a
 // dead node, and taken nonetheless if they came late, when it is known.
 func (n *node) unheard(name string) bool { return n.beat.Load() == 0 && name == n.name() }
+
+// complainRest is how long a node that still cannot beat is silent about it.
+const complainRest = 10 * time.Minute
+
+// unbeaten notes that a beat failed. That is said when it begins, and rarely while it lasts.
+func (n *node) unbeaten(err error) {
+	now := n.eng.clock.mono()
+	if n.mute.Swap(&err) == nil || now-n.complained >= complainRest {
+		n.complained = now
+		n.eng.log.Warn("not known to be alive", "error", err)
+	}
+}
+
+func (n *node) beaten() {
+	if n.mute.Swap(nil) != nil {
+		n.eng.log.Info("known to be alive again")
+	}
+}
 
 // first reports whether of the living nodes this is the one that does what one is enough for. Two may think so for
 // a while.
@@ -198,11 +218,10 @@ func (n *node) step(ctx context.Context) {
 		n.reborn()
 		return
 	case err != nil:
-		n.eng.log.Warn("not known to be alive", "error", err)
-		n.mute.Store(&err)
+		n.unbeaten(err)
 		return
 	}
-	n.mute.Store(nil)
+	n.beaten()
 	n.mu.Lock()
 	// By the beat before: one that came too late must not hide that runs have ended, or were not begun, meanwhile.
 	lost := !n.alive()

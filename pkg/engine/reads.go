@@ -2,10 +2,12 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
 )
 
 // defaultMessages is how many messages a read of a mailbox returns where it does not say.
@@ -71,7 +73,7 @@ func (e *Engine) Audit(ctx context.Context, q park.AuditQuery) (park.EventPage, 
 	}
 	var page park.EventPage
 	for {
-		events, err := e.audit.Events(ctx, q)
+		events, err := e.logged(ctx, &q)
 		if err != nil {
 			return park.EventPage{}, e.unread(ctx, "audit log", err)
 		}
@@ -101,6 +103,27 @@ func checkCursor(cursor string) error {
 	return nil
 }
 
+// logged reads the log. A cursor that is no event of it is refused: to begin again from the oldest would be taken for what
+// came after it. Only where all events of its pool are pruned, and it may have been one of them, that is what is left.
+func (e *Engine) logged(ctx context.Context, q *park.AuditQuery) ([]park.Event, error) {
+	events, err := e.audit.Events(ctx, *q)
+	if !errors.Is(err, store.ErrNoEvent) {
+		return events, err
+	}
+	pool, rev, _, _ := park.ParseEventID(q.Cursor)
+	if p := e.pools[pool]; p != nil && rev <= p.rev.Load() {
+		left, err := e.audit.Events(ctx, park.AuditQuery{PoolID: pool, Limit: 1})
+		if err != nil {
+			return nil, err
+		}
+		if len(left) == 0 {
+			q.Cursor = ""
+			return e.audit.Events(ctx, *q)
+		}
+	}
+	return nil, park.Errorf(park.InvalidRequest, "cursor must be an event of this log, and there is none with the id %q", q.Cursor)
+}
+
 // unread logs why a store failed and returns what the caller may know.
 func (e *Engine) unread(ctx context.Context, what string, err error) error {
 	if ctx.Err() != nil {
@@ -119,9 +142,11 @@ const watchPage = 500
 // Watch implements [park.AuditService]. A watch that begins now begins with the call, not with the first event
 // that is asked for.
 func (e *Engine) Watch(ctx context.Context, q park.AuditQuery) iter.Seq2[park.Event, error] {
-	began := checkCursor(q.Cursor)
-	if began == nil && q.Cursor == "" && q.Since.IsZero() {
+	var began error
+	if q.Cursor == "" && q.Since.IsZero() {
 		q.Cursor, began = e.audit.LastEvent(ctx)
+	} else {
+		began = checkCursor(q.Cursor)
 	}
 	q.Limit = watchPage
 	return func(yield func(park.Event, error) bool) {
@@ -155,6 +180,6 @@ func (e *Engine) watched(ctx context.Context, q park.AuditQuery) (events []park.
 			return nil, "", err
 		}
 	}
-	events, err = e.audit.Events(ctx, q)
+	events, err = e.logged(ctx, &q)
 	return events, end, err
 }

@@ -68,11 +68,11 @@ func ParseEventID(id string) (pool string, rev int64, ord int, err error) {
 	pool, rest, _ := strings.Cut(id, ":")
 	r, o, _ := strings.Cut(rest, ":")
 	rev, err1 := strconv.ParseInt(r, 10, 64)
-	ord, err2 := strconv.Atoi(o)
-	if err1 != nil || err2 != nil || pool == "" {
+	n, err2 := strconv.ParseInt(o, 10, 32)
+	if err1 != nil || err2 != nil || pool == "" || rev < 0 || n < 0 {
 		return "", 0, 0, fmt.Errorf("must be an event's id such as gpu:17:2, not %q", cut(id))
 	}
-	return pool, rev, ord, nil
+	return pool, rev, int(n), nil
 }
 
 // AuditQuery selects events, oldest first. Empty fields select all, but for the updates.

@@ -89,7 +89,8 @@ type Audit interface {
 	// Append adds events. An event is added once, however often it comes.
 	Append(ctx context.Context, events []park.Event) error
 	// Events reads the log in the order in which it was written, which within a pool is that of
-	// (Rev, Ord). A cursor whose event was pruned reads from the oldest event on.
+	// (Rev, Ord). A cursor whose event was pruned reads from the oldest event on; one that is not older than its pool's
+	// oldest event, and names none, is an [ErrNoEvent].
 	Events(ctx context.Context, q park.AuditQuery) ([]park.Event, error)
 	// LastEvent returns the id of the newest event, "" for an empty log.
 	LastEvent(ctx context.Context) (string, error)
@@ -103,6 +104,10 @@ type Audit interface {
 // ErrInDoubt says that it is not known whether a step was committed, or whether it still will be: the store has not
 // answered.
 var ErrInDoubt = errors.New("the store has not said whether it took the step")
+
+// ErrNoEvent is returned for a cursor that names no event of the log, nor one that was pruned as far as the log can tell: of
+// a pool without events it cannot.
+var ErrNoEvent = errors.New("there is no such event in the log")
 
 // ErrTaken is returned for a step that inserts a task whose id another has, live or ended. It changes nothing.
 var ErrTaken = errors.New("there is a task with this id already")

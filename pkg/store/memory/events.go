@@ -6,11 +6,12 @@ import (
 	"sort"
 
 	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
 )
 
 // Events implements [store.Audit].
 func (s *Store) Events(ctx context.Context, q park.AuditQuery) ([]park.Event, error) {
-	r := reading{audit: &s.audit, AuditQuery: q, since: q.Since.Micro(), until: q.Until.Micro()}
+	r := reading{audit: &s.audit, AuditQuery: q, since: q.Since.Micro(), until: q.Until.Micro(), ends: !q.Until.IsZero()}
 	if err := r.begin(); err != nil {
 		return nil, err
 	}
@@ -29,6 +30,7 @@ type reading struct {
 	*audit
 	park.AuditQuery
 	since, until int64
+	ends         bool  // until counts, though it be 0: the first instant of 1970
 	next         int64 // the number to go on from
 	rev          int64 // and, by pool, the place behind the last event
 	ord          int
@@ -49,6 +51,8 @@ func (r *reading) begin() error {
 			r.rev, r.ord = rev, ord+1
 		case n != 0:
 			r.next = n + 1
+		case !r.older(pool, rev, ord):
+			return store.ErrNoEvent
 		}
 	}
 	if r.since != 0 {
@@ -69,6 +73,12 @@ func (r *reading) number(pool string, rev int64, ord int) int64 {
 		return list.ids[at]
 	}
 	return 0
+}
+
+// older reports whether an event would be older than the oldest of its pool.
+func (r *reading) older(pool string, rev int64, ord int) bool {
+	list := r.pools.byName[pool]
+	return list != nil && len(list.ids) > 0 && r.compare(list.ids[0], rev, ord) > 0
 }
 
 // more goes on for a while and returns false at the end.
@@ -153,7 +163,7 @@ func (r *reading) shortest() (ids []int64, indexed bool) {
 
 // take adds an event if it is asked for. It returns false once no more can come.
 func (r *reading) take(n int64, l *line) bool {
-	if len(r.found) >= r.Limit || (r.until != 0 && l.written >= r.until+r.late) {
+	if len(r.found) >= r.Limit || (r.ends && l.written >= r.until+r.late) {
 		return false
 	}
 	r.next = n + 1
@@ -168,5 +178,5 @@ func (r *reading) wanted(l *line) bool {
 		(r.PoolID == "" || l.pool.name == r.PoolID) &&
 		(r.Tenant == "" || l.tenant.name == r.Tenant) &&
 		(r.Action == "" || l.action.name == string(r.Action)) &&
-		(r.since == 0 || l.at >= r.since) && (r.until == 0 || l.at < r.until)
+		(r.since == 0 || l.at >= r.since) && (!r.ends || l.at < r.until)
 }

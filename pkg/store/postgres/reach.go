@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
 )
 
 // reach is a part of the log in which a query's events lie. Zero fields leave it open.
@@ -74,7 +75,7 @@ func (s *Store) behind(ctx context.Context, q park.AuditQuery, r *reach) error {
 		err := s.pool.QueryRow(ctx, seqOfEvent, storable(pool), rev, ord).Scan(&seq)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
-			return nil
+			return s.wasPruned(ctx, pool, rev, ord)
 		case err != nil:
 			return err
 		case pool == q.PoolID && bySteps(q):
@@ -87,6 +88,19 @@ func (s *Store) behind(ctx context.Context, q park.AuditQuery, r *reach) error {
 		}
 		return err
 	})
+}
+
+const firstEvent = "SELECT rev, ord FROM pl_audit_events WHERE pool_id = $1 ORDER BY pool_id, rev, ord LIMIT 1"
+
+// wasPruned returns nil for an event that would be older than the oldest of its pool.
+func (s *Store) wasPruned(ctx context.Context, pool string, rev int64, ord int) error {
+	var oldest int64
+	var at int
+	err := s.pool.QueryRow(ctx, firstEvent, storable(pool)).Scan(&oldest, &at)
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && (rev > oldest || rev == oldest && ord >= at) {
+		return store.ErrNoEvent
+	}
+	return err
 }
 
 // The rows of a segment are final, so one that has no time within a query's holds none of its events. What was written

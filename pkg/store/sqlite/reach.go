@@ -7,11 +7,14 @@ import (
 	"fmt"
 
 	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
 )
 
 const (
 	probeSteps = "SELECT rev, at FROM pl_audit_events INDEXED BY pl_audit_events_step" +
 		" WHERE pool_id = ? AND rev >= ? AND lead & 1 ORDER BY rev, ord LIMIT 1"
+	firstEvent = "SELECT rev, ord FROM pl_audit_events INDEXED BY pl_audit_events_step" +
+		" WHERE pool_id = ? AND lead & 1 ORDER BY rev, ord LIMIT 1"
 	lastStep = "SELECT rev FROM pl_audit_events INDEXED BY pl_audit_events_step" +
 		" WHERE pool_id = ? AND lead & 1 ORDER BY rev DESC LIMIT 1"
 )
@@ -51,14 +54,30 @@ func (s *Store) behind(ctx context.Context, q park.AuditQuery, r *reach) error {
 	var first, rest int
 	err = s.db.QueryRowContext(ctx, findSpan, pool, rev, ord).Scan(&seq, &first, &rest)
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
-	case err != nil:
+	case err != nil && !errors.Is(err, sql.ErrNoRows):
 		return fmt.Errorf("read event %s: %w", q.Cursor, err)
-	case ord >= first+rest: // it was pruned, or never there
+	case err != nil || ord >= first+rest:
+		return s.wasPruned(ctx, pool, rev, ord)
 	case pool == q.PoolID && index(q) == byPool:
 		r.rev, r.ord = rev, ord+1
 	default:
 		r.from = seq + int64(ord-first) + 1
+	}
+	return nil
+}
+
+// wasPruned returns nil for an event that would be older than the oldest of its pool.
+func (s *Store) wasPruned(ctx context.Context, pool string, rev int64, ord int) error {
+	var oldest int64
+	var at int
+	err := s.db.QueryRowContext(ctx, firstEvent, pool).Scan(&oldest, &at)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return store.ErrNoEvent
+	case err != nil:
+		return fmt.Errorf("read the oldest event of pool %s: %w", pool, err)
+	case rev > oldest || rev == oldest && ord >= at:
+		return store.ErrNoEvent
 	}
 	return nil
 }

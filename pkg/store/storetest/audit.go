@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"strconv"
 	"testing"
@@ -358,8 +359,13 @@ func testLargeSteps(t *testing.T, s store.Store) {
 	log := crowded(t, s)
 	for _, q := range crowdedQueries() {
 		same(t, "events", events(t, s, q), selected(log, q))
-		q.Cursor = park.EventID("gpu", 1, 5000)
-		same(t, "events after one that never was", events(t, s, q), selected(log, q))
+		q.Limit = 97
+		for _, never := range []string{park.EventID("gpu", 1, 5000), park.EventID("gpu", 1<<40, 0), park.EventID("none", 1, 0)} {
+			q.Cursor = never
+			if found, err := s.Events(t.Context(), q); !errors.Is(err, store.ErrNoEvent) {
+				t.Fatalf("after %s, which never was: %d events, %v", never, len(found), err)
+			}
+		}
 		q.Limit, q.Cursor = 97, ""
 		same(t, "pages", pages(t, s, q, func() {}), selected(log, q))
 		for i := 0; i < len(log); i += 31 {
@@ -402,7 +408,7 @@ func testLastEvent(t *testing.T, s store.Store) {
 
 func testBadEvent(t *testing.T, s store.Store) {
 	history(t, s)
-	for _, cursor := range []string{"nonsense", "gpu", "gpu:1", "gpu:x:1", ":1:1", "gpu:1:99999999999999999999"} {
+	for _, cursor := range []string{"nonsense", "gpu", "gpu:1", "gpu:x:1", ":1:1", "gpu:1:99999999999999999999", "gpu:1:2147483648", "gpu:-1:0", "gpu:1:-1", "gpu:9223372036854775808:0"} {
 		_, err := s.Events(t.Context(), park.AuditQuery{Limit: 1, Cursor: cursor})
 		wantInvalid(t, "cursor "+cursor, err)
 	}

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"strconv"
 	"time"
 
@@ -191,7 +192,13 @@ func (m *machine) events(rt *rapid.T) {
 
 func (m *machine) eventsOn(rt *rapid.T) {
 	m.log.Limit = m.limit(rt)
-	found := ask(rt, m, "events", func(_ int, s store.Store) ([]park.Event, error) { return s.Events(rt.Context(), m.log) })
+	found := ask(rt, m, "events", func(_ int, s store.Store) ([]park.Event, error) {
+		found, err := s.Events(rt.Context(), m.log)
+		if errors.Is(err, store.ErrNoEvent) {
+			err = nil // all of the pool is pruned
+		}
+		return found, err
+	})
 	if n := len(found[0]); n > 0 {
 		m.log.Cursor = found[0][n-1].EventID
 	}

@@ -234,4 +234,13 @@ func testMessageIDs(t *testing.T, s store.Store) {
 		wantInvalid(t, "trim up to "+id, s.Trim(t.Context(), "acme", "alice", id))
 	}
 	same(t, "count", len(messages(t, s, alice())), 2)
+	for _, id := range []string{"9223372036854775807", "9223372036854775806", "4611686018427387904"} {
+		q := alice()
+		q.After = id
+		same(t, "after the last id of all", len(messages(t, s, q)), 0)
+	}
+	if err := s.Trim(t.Context(), "acme", "alice", "9223372036854775807"); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "trimmed up to it", len(messages(t, s, alice())), 0)
 }

@@ -152,6 +152,11 @@ func testFarTimes(t *testing.T, s store.Store) {
 	same(t, "since the last", count(park.AuditQuery{Since: last}), 1)
 	same(t, "until the last", count(park.AuditQuery{Until: last}), 3)
 	same(t, "until the first", count(park.AuditQuery{Until: first}), 0)
+	epoch := park.Time{Time: time.Unix(0, 0).UTC()}
+	same(t, "until 1970", count(park.AuditQuery{Until: epoch}), 0)
+	same(t, "until 1970, of a pool", count(park.AuditQuery{Until: epoch, PoolID: "gpu"}), 0)
+	same(t, "until before it", count(park.AuditQuery{Until: park.At(epoch.Add(-time.Hour))}), 0)
+	same(t, "since 1970", count(park.AuditQuery{Since: epoch}), 4)
 	same(t, "pruned", pruned(t, s.PruneEvents, last, 10), 3)
 	same(t, "pruned", pruned(t, s.PruneMessages, last, 10), 3)
 	same(t, "left", count(park.AuditQuery{}), 1)

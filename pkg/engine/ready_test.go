@@ -1,0 +1,164 @@
+package engine_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
+)
+
+// TestReadyWhileAPoolWorks: of several stores one that is away takes its own pools out, and no others.
+func TestReadyWhileAPoolWorks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		away := &abandoned{Store: memory.New()}
+		far := pool("far", 1, simulated())
+		far.QueueBackend = park.File
+		b := open(t, engine.Config{
+			Pools: []engine.Pool{pool("near", 1, simulated()), far}, Audit: park.InMemory,
+			Stores: map[park.Backend]store.Store{park.InMemory: memory.New(), park.File: away},
+		})
+		defer b.stop()
+		away.gone.Store(true)
+		b.offer("far", named("a", sim(1)))
+		b.submit("near", named("b", sim(1)))
+		if err := b.Ready(); err != nil {
+			t.Errorf("not ready though a pool works: %v", err)
+		}
+		if all := b.Troubles(); all["far"] == nil || all["near"] != nil {
+			t.Errorf("troubles %v", all)
+		}
+		away.gone.Store(false)
+		time.Sleep(time.Minute)
+		if all := b.Troubles(); all["far"] != nil {
+			t.Errorf("after the outage: %v", all)
+		}
+	})
+}
+
+// TestOutageIsToldOnce: a node that cannot beat says so when that begins and when it ends.
+func TestOutageIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out journal
+		tm := newTeam(t, 1, func(_ int, c *engine.Config) {
+			c.Pools, c.Log = []engine.Pool{pool("cpu", 1, simulated())}, slog.New(slog.NewTextHandler(&out, nil))
+		})
+		defer tm.stop()
+		time.Sleep(time.Second)
+		tm.lines[0].cut.Store(true)
+		time.Sleep(5 * time.Minute)
+		tm.lines[0].cut.Store(false)
+		time.Sleep(time.Minute)
+		text := out.String()
+		if n := strings.Count(text, "not known to be alive"); n != 1 {
+			t.Errorf("%d times", n)
+		}
+		if n := strings.Count(text, "known to be alive again"); n != 1 {
+			t.Errorf("the end %d times", n)
+		}
+	})
+}
+
+// journal is a log that may be read while it is written.
+type journal struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.b.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.b.String()
+}
+
+// cursors notes where the log was read from.
+type cursors struct {
+	store.Store
+	mu   sync.Mutex
+	seen map[string]bool
+	last string
+}
+
+func (c *cursors) Events(ctx context.Context, q park.AuditQuery) ([]park.Event, error) {
+	c.mu.Lock()
+	c.seen[q.Cursor], c.last = true, q.Cursor
+	c.mu.Unlock()
+	return c.Store.Events(ctx, q)
+}
+
+// TestWatchMovesOn: a watch for what does not happen does not read the log again from where it began.
+func TestWatchMovesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &cursors{Store: memory.New(), seen: make(map[string]bool)}
+		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, simulated())}, Stores: map[park.Backend]store.Store{park.InMemory: c}})
+		defer b.stop()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() {
+			for range b.Watch(ctx, park.AuditQuery{Action: park.ActRequeue}) {
+			}
+		}()
+		for i := range 5 {
+			b.submit("cpu", named(string(rune('a'+i)), sim(1)))
+			b.ended("cpu", string(rune('a'+i)))
+			synctest.Wait()
+		}
+		end, err := c.LastEvent(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Hour) // until it looks again
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.last != end || len(c.seen) < 4 {
+			t.Errorf("the log is read from %q, whose end is %q; before from %v", c.last, end, c.seen)
+		}
+	})
+}
+
+// TestUnknownCursor: an event that never was in the log is refused as a place to go on from.
+func TestUnknownCursor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, simulated())}, Retention: time.Hour})
+		defer b.stop()
+		unknown := func(cursor string) {
+			t.Helper()
+			if page, err := b.Audit(t.Context(), park.AuditQuery{Cursor: cursor}); park.CodeOf(err) != park.InvalidRequest {
+				t.Errorf("%s: %d events, %v", cursor, len(page.Events), err)
+			}
+			for e, err := range b.Watch(t.Context(), park.AuditQuery{Cursor: cursor}) {
+				if park.CodeOf(err) != park.InvalidRequest {
+					t.Errorf("%s watched: %+v, %v", cursor, e, err)
+				}
+				break
+			}
+		}
+		unknown("cpu:1:0")
+		b.submit("cpu", named("a", sim(1)))
+		b.ended("cpu", "a")
+		all := b.events(park.AuditQuery{})
+		for _, cursor := range []string{"none:1:0", "cpu:1:99", "cpu:1000:0"} {
+			unknown(cursor)
+		}
+		time.Sleep(3 * time.Hour) // all of it is pruned
+		if left := b.events(park.AuditQuery{Cursor: all[0].EventID}); len(left) != 0 {
+			t.Errorf("left %v", left)
+		}
+		unknown("cpu:1000:0")
+		unknown("none:1:0")
+	})
+}
