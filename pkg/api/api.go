@@ -33,6 +33,9 @@ type Config struct {
 	// Ready says why the daemon should not be sent work just now; nil when it should. What is a [park.Error]
 	// is told with its code.
 	Ready func() error
+	// Observe is told of each request that has been answered: its route as the OpenAPI document has it ("" for none), its
+	// method, the status, and how long it took. lasting says that it waited, or was a stream. Nil for nobody.
+	Observe func(route, method string, status int, took time.Duration, lasting bool)
 	// Pools says of each pool why it takes no work just now, or nil; nil for nothing to say.
 	Pools func() map[string]error
 	// Health says more for GET /health; nil for nothing.

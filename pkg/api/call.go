@@ -25,6 +25,7 @@ type call struct {
 	query url.Values
 	at    time.Time // when it began
 	begun bool      // too late to answer something else
+	sent  int       // the status
 	rest  bool      // of the body is still to come, and nobody wants it
 
 	waited bool // for something to happen
@@ -45,6 +46,7 @@ func (a *API) enter(w http.ResponseWriter, r *http.Request, g guard, n *counters
 		for _, release := range c.held {
 			release()
 		}
+		defer c.observe()
 		if p := recover(); p != nil {
 			c.panicked(p)
 		}
@@ -66,6 +68,18 @@ func (a *API) enter(w http.ResponseWriter, r *http.Request, g guard, n *counters
 	if c.rest {
 		c.linger()
 	}
+}
+
+// observe tells of the answer, if there was one.
+func (c *call) observe() {
+	if c.api.cfg.Observe == nil || c.sent == 0 {
+		return
+	}
+	path, method := "", "other"
+	if c.route != nil {
+		path, method = c.route.path, c.route.method
+	}
+	c.api.cfg.Observe(path, method, c.sent, time.Since(c.at), c.waited)
 }
 
 // panicked keeps one broken request from being more than that.

@@ -145,6 +145,12 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	}
 	do("PUT", "/leases/"+page.Leases[0].LeaseID, `{"ttl":"1m","progress":0.5}`)
 	do("POST", "/leases/"+page.Leases[0].LeaseID+"/complete", `{"status":"failed","reason":"r","message":"m","payload":[1]}`)
+	do("POST", "/pools/remote/tasks", `{"payload":{"a":2}}`)
+	page = park.LeasePage{}
+	if err := json.Unmarshal([]byte(do("POST", "/pools/remote/leases", `{"worker":"w","wait":"1s"}`)), &page); err != nil || len(page.Leases) != 1 {
+		t.Fatalf("leases %+v %v", page, err)
+	}
+	do("POST", "/leases/"+page.Leases[0].LeaseID+"/release", `{"message":"the worker stops"}`)
 	for _, path := range []string{"/health", "/livez", "/readyz", "/metrics", "/openapi.json"} {
 		do("GET", path, "")
 	}

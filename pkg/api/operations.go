@@ -99,7 +99,7 @@ func (c *call) metrics() error {
 	if c.api.cfg.Metrics == nil {
 		return park.Errorf(park.RouteNotFound, "this daemon measures nothing")
 	}
-	c.begun = true
+	c.begun, c.sent = true, http.StatusOK
 	c.limitWrite()
 	c.api.cfg.Metrics.ServeHTTP(c.w, c.r)
 	return nil

@@ -110,7 +110,7 @@ func encode(w io.Writer, v any) error {
 
 // begin sends the status; from here on it is too late for another answer.
 func (c *call) begin(status int) {
-	c.begun = true
+	c.begun, c.sent = true, status
 	if c.waited || time.Since(c.at) > lately {
 		c.limitWrite()
 	}

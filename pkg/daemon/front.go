@@ -43,12 +43,14 @@ func newFront(c *config.Config, o Options, eng *engine.Engine, m *meter, l *list
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	registry.MustRegister(m.collectors()...)
 	registry.MustRegister(gauges{eng})
+	in := newEntrance(o.Version, f.doors, eng.Troubles)
+	registry.MustRegister(in.collectors()...)
 	a, err := api.New(api.Config{
 		Service: eng, Tokens: tokens(c), Hosts: hosts(c), Version: o.Version, Log: o.Log, Closing: f.closing,
 		TCP: crowd(share.tcp), Socket: crowd(share.unix),
 		Owner:   owner(c, l, o.Log),
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
-		Pools:   eng.Troubles,
+		Pools:   eng.Troubles, Observe: in.observe,
 		Ready: func() error {
 			if f.draining.Load() {
 				return errDraining

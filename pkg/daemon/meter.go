@@ -24,7 +24,7 @@ func newMeter() *meter {
 		}, []string{"pool", "action"}),
 		commits: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "parkd_commit_duration_seconds", Help: "Time to make one step durable.",
-			Buckets: prometheus.ExponentialBuckets(0.00001, 4, 10),
+			Buckets: prometheus.ExponentialBuckets(0.00005, 2, 18),
 		}, []string{"pool"}),
 		ops: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "parkd_step_operations", Help: "Operations that shared one step.",
