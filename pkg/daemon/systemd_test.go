@@ -55,7 +55,9 @@ func TestUnitOfTheDocs(t *testing.T) {
 	if err := os.WriteFile(file, []byte(strings.Replace(unit, "%h/go/bin/parkd", self, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command(analyze, "verify", "--user", "--man=no", file).CombinedOutput(); err != nil || len(out) > 0 {
+	verify := exec.Command(analyze, "verify", "--user", "--man=no", file)
+	verify.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+t.TempDir(), "HOME="+t.TempDir())
+	if out, err := verify.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("%v: %s", err, out)
 	}
 }
