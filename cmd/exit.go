@@ -124,6 +124,8 @@ func hintFor(e *park.Error) string {
 	switch {
 	case e.Code == park.Unauthorized:
 		return "Give a token with --token or PARKD_TOKEN."
+	case e.Code == park.OutcomeUnknown && e.TaskID != "":
+		return fmt.Sprintf("Find out with 'parkd status %[1]s', or submit the same again with --id %[1]s: it is taken once.", e.TaskID)
 	case e.RetryAfter > 0:
 		return "Try again in " + short(e.RetryAfter.Round(time.Second)) + "."
 	}
@@ -144,6 +146,7 @@ type problem struct {
 	Code       string `json:"code"`
 	ExitCode   int    `json:"exitCode"`
 	RetryAfter int64  `json:"retryAfterSecs,omitempty"`
+	TaskID     string `json:"taskId,omitempty"`
 	Hint       string `json:"hint,omitempty"`
 }
 
@@ -151,7 +154,7 @@ func problemOf(e *exit) problem {
 	p := problem{Title: exitMeaning(e.Code), Detail: e.Error(), Code: e.Name, ExitCode: e.Code, Hint: e.Hint}
 	if fault, ok := errors.AsType[*park.Error](e.Err); ok && e.Name == "" {
 		p.Title, p.Code, p.Status = fault.Code.Title(), string(fault.Code), fault.Code.HTTPStatus()
-		p.RetryAfter = int64(fault.RetryAfter / time.Second)
+		p.RetryAfter, p.TaskID = int64(fault.RetryAfter/time.Second), fault.TaskID
 	}
 	return p
 }

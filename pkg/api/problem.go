@@ -22,11 +22,13 @@ type problem struct {
 	Detail         string    `json:"detail,omitempty"`
 	Code           park.Code `json:"code"`
 	RetryAfterSecs int64     `json:"retryAfterSecs,omitempty"` // as the header Retry-After, which a batch has once
+	TaskID         string    `json:"taskId,omitempty"`         // of outcome_unknown: ask for it, or send the same again with it
 }
 
 func problemOf(e *park.Error) problem {
 	p := problem{
 		Type: "urn:parkd:problem:" + string(e.Code), Title: e.Code.Title(), Status: e.Code.HTTPStatus(), Detail: e.Detail, Code: e.Code,
+		TaskID: e.TaskID,
 	}
 	if e.RetryAfter > 0 {
 		// Rounded up: a client that comes a little late comes once.

@@ -190,6 +190,7 @@ type problem struct {
 	Title  string    `json:"title"`
 	Detail string    `json:"detail"`
 	Code   park.Code `json:"code"`
+	TaskID string    `json:"taskId"`
 }
 
 // problemOf returns the error that an answer tells.
@@ -204,7 +205,7 @@ func problemIn(host string, status int, header http.Header, b []byte) error {
 	if kind != "application/problem+json" || json.Unmarshal(b, &p) != nil || p.Code == "" {
 		return fmt.Errorf("%s answered %d %s and is perhaps not parkd", host, status, http.StatusText(status))
 	}
-	e := &park.Error{Code: p.Code, Detail: p.Detail}
+	e := &park.Error{Code: p.Code, Detail: p.Detail, TaskID: p.TaskID}
 	if secs, err := strconv.ParseInt(header.Get("Retry-After"), 10, 64); err == nil {
 		e.RetryAfter = retryAfter(secs)
 	}

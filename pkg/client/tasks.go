@@ -84,6 +84,9 @@ func oneTask(a park.Accepted, err error) ([]park.SubmitResult, error) {
 }
 
 func concernsTask(code park.Code) bool {
+	if code == park.OutcomeUnknown {
+		return true
+	}
 	switch code.HTTPStatus() {
 	case http.StatusBadRequest, http.StatusForbidden, http.StatusConflict, http.StatusRequestEntityTooLarge:
 		return true
@@ -108,7 +111,7 @@ func (r *batchResult) UnmarshalJSON(b []byte) error {
 		return err
 	}
 	if v.Code != "" {
-		r.Err = &park.Error{Code: v.Code, Detail: v.Detail, RetryAfter: retryAfter(v.RetryAfter)}
+		r.Err = &park.Error{Code: v.Code, Detail: v.Detail, RetryAfter: retryAfter(v.RetryAfter), TaskID: v.TaskID}
 		return nil
 	}
 	r.Accepted = v.Accepted

@@ -59,6 +59,13 @@ func (d *deaf) Load(ctx context.Context, pool string) (store.Snapshot, error) {
 	return d.Store.Load(ctx, pool)
 }
 
+func (d *deaf) Records(ctx context.Context, pool string, ids []string) ([]park.Record, error) {
+	if err := d.gone(); err != nil {
+		return nil, err
+	}
+	return d.Store.Records(ctx, pool, ids)
+}
+
 func (d *deaf) Beat(ctx context.Context, node string) (map[string]int64, error) {
 	if err := d.gone(); err != nil {
 		return nil, err
@@ -264,125 +271,8 @@ func TestLostReplyAtTheEnd(t *testing.T) {
 		go func() { answer <- b.offer("cpu", named("a", sim(1))) }()
 		time.Sleep(time.Second)
 		b.stop()
-		if r := <-answer; park.CodeOf(r.Err) != park.Internal {
-			t.Errorf("answered %+v, which is said of what was not accepted", r)
-		}
-	})
-}
-
-// TestLongDoubtIsWithdrawn loses the reply to the commit of a submission, and the store for long. A client that chose the
-// id of its task is told that nothing is known, and finds it. To one that did not it is said that nothing was accepted,
-// for it may offer it again as another: nothing comes of the first.
-func TestLongDoubtIsWithdrawn(t *testing.T) {
-	for _, taken := range []bool{true, false} {
-		for _, parked := range []bool{true, false} {
-			for _, s := range []park.Submission{sim(10), named("known", sim(10))} {
-				t.Run(fmt.Sprintf("taken %t parked %t id %q", taken, parked, s.TaskID), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) { testLongDoubt(t, taken, parked, s) })
-				})
-			}
-		}
-	}
-}
-
-func testLongDoubt(t *testing.T, taken, parked bool, s park.Submission) {
-	var w witness
-	d := &deaf{Store: memory.New()}
-	b := open(t, engine.Config{
-		Pools: []engine.Pool{w.pool(1)}, Shared: []park.Backend{park.InMemory}, NodeTTL: time.Minute,
-		Stores: map[park.Backend]store.Store{park.InMemory: d},
-	})
-	defer b.stop()
-	if parked {
-		b.submit("cpu", named("before", sim(40_000)))
-	}
-	d.fall(taken, 30*time.Second, nil)
-	began := time.Now()
-	want := park.StorageUnavailable
-	if s.TaskID != "" {
-		want = park.Internal
-	}
-	if r := b.offer("cpu", s); park.CodeOf(r.Err) != want {
-		t.Errorf("the answer is %+v", r)
-	}
-	if d := time.Since(began); d < 10*time.Second || d > 12*time.Second {
-		t.Errorf("answered after %s", d)
-	}
-	time.Sleep(time.Minute)
-	page, err := b.Tasks(t.Context(), "cpu", park.TaskQuery{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := 0
-	for _, task := range page.Tasks {
-		switch {
-		case task.TaskID == "before":
-		case s.TaskID == "" && (task.Status != park.Dropped || w.ran[task.TaskID] > 0):
-			t.Errorf("the one without an id is %s and ran %d times", task.Status, w.ran[task.TaskID])
-		case s.TaskID != "" && (task.Status != park.Completed || w.ran[task.TaskID] != 1):
-			t.Errorf("the one with an id is %s and ran %d times", task.Status, w.ran[task.TaskID])
-		default:
-			found++
-		}
-	}
-	if found != 1 {
-		t.Errorf("%d tasks are there", found)
-	}
-	if p, _ := b.Pool(t.Context(), "cpu"); p.QueueDepth != 0 || p.UsedUnits != 0 {
-		t.Errorf("at the end %+v", p)
-	}
-	check(t, b.events(park.AuditQuery{PoolID: "cpu", Changes: true}), 1)
-}
-
-// TestLongDoubtTellsEachItsOwn loses the reply to a step in which two clients have a part: one chose the id of its task,
-// the other did not.
-func TestLongDoubtTellsEachItsOwn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var w witness
-		d := &deaf{Store: memory.New()}
-		b := open(t, engine.Config{
-			Pools: []engine.Pool{w.pool(3)}, Shared: []park.Backend{park.InMemory}, NodeTTL: time.Minute,
-			Stores: map[park.Backend]store.Store{park.InMemory: d},
-		})
-		defer b.stop()
-		d.next = func(st *store.Step) error { // as long as it takes, the others gather for the next step
-			time.Sleep(time.Second)
-			d.fall(true, 30*time.Second, nil)
-			return d.Store.Commit(context.Background(), st)
-		}
-		var answers [3]park.SubmitResult
-		var clients sync.WaitGroup
-		for i, s := range []park.Submission{named("first", sim(10)), named("known", sim(10)), sim(10)} {
-			clients.Go(func() { answers[i] = b.offer("cpu", s) })
-			synctest.Wait()
-		}
-		clients.Wait()
-		for i, want := range []park.Code{"", park.Internal, park.StorageUnavailable} {
-			var got park.Code
-			if err := answers[i].Err; err != nil {
-				got = err.Code
-			}
-			if got != want {
-				t.Errorf("answer %d is %+v, want the code %q", i, answers[i], want)
-			}
-		}
-		time.Sleep(time.Minute)
-		page, err := b.Tasks(t.Context(), "cpu", park.TaskQuery{})
-		if err != nil || len(page.Tasks) != 3 {
-			t.Fatalf("there are %+v, %v", page.Tasks, err)
-		}
-		for _, task := range page.Tasks {
-			want, runs := park.Completed, 1
-			if task.TaskID != "first" && task.TaskID != "known" {
-				want, runs = park.Dropped, 0
-			}
-			if task.Status != want || w.ran[task.TaskID] != runs {
-				t.Errorf("%s is %s and ran %d times", task.TaskID, task.Status, w.ran[task.TaskID])
-			}
-		}
-		submits := b.events(park.AuditQuery{PoolID: "cpu", Action: park.ActSubmit})
-		if len(submits) != 3 || submits[1].Rev != submits[2].Rev {
-			t.Errorf("not two in one step: %+v", submits)
+		if r := <-answer; r.Err == nil || r.Err.Code != park.OutcomeUnknown || r.Err.TaskID != "a" {
+			t.Errorf("answered %+v", r)
 		}
 	})
 }

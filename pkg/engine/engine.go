@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -45,6 +46,9 @@ type Config struct {
 	// closes waits for what it has stopped for so long too, and for 20 s at least.
 	NodeTTL   time.Duration // default 10 s
 	NodeGrace time.Duration // default 7 s
+	// Patience is how long a call waits for a store to take what it asks for. Then the answer is
+	// [park.OutcomeUnknown], unless it is known that nothing was accepted.
+	Patience time.Duration // default 10 s
 	// Quiet has nodes neither give each other hints nor listen to them: they hear of each other within 200 ms.
 	Quiet bool
 	Meter Meter        // default: none
@@ -101,7 +105,8 @@ type Engine struct {
 	work crew
 
 	world     World
-	simulated bool // the world is not the real one
+	simulated bool      // the world is not the real one
+	timers    sync.Pool // of those who wait, to be used again
 }
 
 var _ park.Service = (*Engine)(nil)
@@ -130,6 +135,9 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	}
 	if c.NodeGrace == 0 {
 		c.NodeGrace = defaultNodeGrace
+	}
+	if c.Patience == 0 {
+		c.Patience = defaultPatience
 	}
 	if c.Audit == "" {
 		c.Audit = c.Pools[0].QueueBackend

@@ -197,6 +197,10 @@ func TestRebornStartsNothingUnderItsOldName(t *testing.T) {
 					many[i] = sim(10_000)
 				}
 				_, err := nodes[0].Submit(t.Context(), "cpu", many)
+				for park.CodeOf(err) == park.StorageUnavailable { // nothing was taken
+					time.Sleep(10 * time.Millisecond)
+					_, err = nodes[0].Submit(t.Context(), "cpu", many)
+				}
 				done <- err
 			}()
 			time.Sleep(time.Millisecond) // for the first of them to be under way

@@ -168,11 +168,12 @@ func checkTTL(ttl park.Duration, unset time.Duration) (time.Duration, error) {
 }
 
 func (p *pool) join(ctx context.Context, w *waiter) error {
+	due := p.eng.due()
 	r := &request{joins: w, reply: make(chan reply, 1)}
-	if err := p.send(ctx, r); err != nil {
+	if err := p.sendBy(ctx, r, due); err != nil {
 		return err
 	}
-	_, err := p.wait(ctx, r)
+	_, err := p.waitBy(ctx, r, due)
 	if err != nil {
 		p.giveBack(w)
 	}
@@ -245,7 +246,7 @@ func (e *Engine) KeepLease(ctx context.Context, id string, r park.KeepRequest) (
 	}
 	res, err := l.pool.doFresh(ctx, lot.Keep{TaskID: l.task, Lease: id, TTL: ttl})
 	if err != nil {
-		return park.Kept{}, err
+		return park.Kept{}, about(l.task, err)
 	}
 	if res[0].Stale {
 		return park.Kept{}, l.pool.whyLost(ctx, id, l, "")
@@ -254,7 +255,7 @@ func (e *Engine) KeepLease(ctx context.Context, id string, r park.KeepRequest) (
 		kept := store.Kept{PoolID: l.pool.ID, TaskID: l.task, Lease: id, TTL: res[0].TTL}
 		counter, err := n.store.KeepLease(ctx, kept)
 		if err != nil {
-			return park.Kept{}, e.unread(ctx, "leases", err)
+			return park.Kept{}, about(l.task, e.unsure(ctx, "the leases", err))
 		}
 		// This node must not take the counter for a sign of another, unless it has counted for another too.
 		l.pool.post(&request{look: func() {
@@ -281,7 +282,7 @@ func (e *Engine) EndLease(ctx context.Context, id string, r park.LeaseResult) er
 	o := park.Outcome{Status: r.Status, Reason: r.Reason, Message: r.Message, Result: r.Payload}
 	res, err := l.pool.doFresh(ctx, lot.Finish{TaskID: l.task, Attempt: l.attempt, Lease: id, Outcome: o})
 	if err != nil {
-		return err
+		return about(l.task, err)
 	}
 	if res[0].Stale {
 		return l.pool.whyLost(ctx, id, l, r.Status)

@@ -152,7 +152,7 @@ func (e *Engine) TrimMailbox(ctx context.Context, tenant, key, upTo string) erro
 			continue
 		}
 		if err := e.stores[b].Trim(ctx, tenant, key, string(marks[b])); err != nil {
-			return e.unread(ctx, "mailbox", err)
+			return e.unsure(ctx, "the mailbox", err)
 		}
 	}
 	return nil

@@ -136,6 +136,15 @@ func (e *Engine) unread(ctx context.Context, what string, err error) error {
 	return &park.Error{Code: park.StorageUnavailable, Detail: "the store of the " + what + " does not answer", RetryAfter: time.Second}
 }
 
+// unsure is unread for who has asked the store to change something, which may have come about.
+func (e *Engine) unsure(ctx context.Context, what string, err error) error {
+	err = e.unread(ctx, what, err)
+	if park.CodeOf(err) == park.StorageUnavailable {
+		return errUnknown(what)
+	}
+	return err
+}
+
 // watchPage is how many events a watcher reads at once.
 const watchPage = 500
 

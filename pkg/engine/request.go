@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
@@ -19,9 +21,9 @@ type request struct {
 	leaves *waiter
 	look   func()
 	owed   *run                // whose outcome this is: to be tried until it is stored
-	told   bool                // it was answered before it was known what became of it
 	short  *park.ShortageError // why the run of owed was not begun
 	reply  chan reply
+	state  atomic.Int32 // waiting, or which came first of taken and abandoned
 	// op and results are room for those of a single operation, which most requests are.
 	op      [1]lot.Op
 	results [1]lot.Result
@@ -32,14 +34,33 @@ type reply struct {
 	err     error
 }
 
+const (
+	waiting int32 = iota
+	taken
+	abandoned
+)
+
+// take claims the request for a step. It reports false where whoever sent it has been told that nothing came of it.
+func (r *request) take() bool { return r.state.CompareAndSwap(waiting, taken) }
+
+// abandon sees that nothing comes of the request, and reports whether that could be had.
+func (r *request) abandon() bool { return r.state.CompareAndSwap(waiting, abandoned) }
+
 // do has the loop carry out an operation and returns its result, alone.
 func (p *pool) do(ctx context.Context, op lot.Op) ([]lot.Result, error) {
+	return p.doBy(ctx, op, p.eng.due())
+}
+
+// due returns when a call that begins now is to be answered, whatever has become of it.
+func (e *Engine) due() time.Duration { return e.clock.mono() + e.cfg.Patience }
+
+func (p *pool) doBy(ctx context.Context, op lot.Op, due time.Duration) ([]lot.Result, error) {
 	r := &request{reply: make(chan reply, 1)}
 	r.single(op)
-	if err := p.send(ctx, r); err != nil {
+	if err := p.sendBy(ctx, r, due); err != nil {
 		return nil, err
 	}
-	return p.wait(ctx, r)
+	return p.waitBy(ctx, r, due)
 }
 
 func (r *request) single(op lot.Op) {
@@ -50,15 +71,16 @@ func (r *request) single(op lot.Op) {
 // doFresh is do for an operation on a task that another node may have started: what is stale here is tried once more,
 // after a look at what the others did.
 func (p *pool) doFresh(ctx context.Context, op lot.Op) ([]lot.Result, error) {
-	results, err := p.do(ctx, op)
+	due := p.eng.due()
+	results, err := p.doBy(ctx, op, due)
 	if err != nil || p.node == nil || !results[0].Stale {
 		return results, err
 	}
 	r := &request{ops: []lot.Op{op}, fresh: true, reply: make(chan reply, 1)}
-	if err := p.send(ctx, r); err != nil {
+	if err := p.sendBy(ctx, r, due); err != nil {
 		return nil, err
 	}
-	return p.wait(ctx, r)
+	return p.waitBy(ctx, r, due)
 }
 
 // ask has the loop call look.
@@ -72,11 +94,49 @@ func (p *pool) ask(ctx context.Context, look func()) error {
 }
 
 func (p *pool) wait(ctx context.Context, r *request) ([]lot.Result, error) {
-	a, err := receive(ctx, p, r.reply)
+	return p.waitBy(ctx, r, never)
+}
+
+// waitBy waits for the answer to a request that was sent. When the call is due and the request is part of a step, it is
+// not known what will become of it; else nothing will.
+func (p *pool) waitBy(ctx context.Context, r *request, due time.Duration) ([]lot.Result, error) {
+	a, err := receiveBy(ctx, p, r.reply, due)
+	switch {
+	case !errors.Is(err, errDue):
+	case r.abandon():
+		err = errAway(p.ID)
+	default:
+		err = errUnknown("pool " + p.ID)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return a.results, a.err
+}
+
+// errDue says that a call has waited for as long as it may.
+var errDue = errors.New("the call is due")
+
+// errAway is the answer to who was not heard: nothing was accepted, and nothing will be.
+func errAway(pool string) *park.Error {
+	return &park.Error{Code: park.StorageUnavailable, Detail: "the store of pool " + pool + " did not take the step; nothing was accepted", RetryAfter: time.Second}
+}
+
+// errUnknown is the answer to who asked for something of which it is not known whether it was done, or will be.
+func errUnknown(what string) *park.Error {
+	return park.Errorf(park.OutcomeUnknown, "the store of %s did not say in time whether it took the request", what)
+}
+
+// about returns err, and where it says that the outcome is unknown, which task that is of and how to find out.
+func about(task string, err error) error {
+	e, ok := errors.AsType[*park.Error](err)
+	if !ok || e.Code != park.OutcomeUnknown {
+		return err
+	}
+	return &park.Error{
+		Code: e.Code, TaskID: task,
+		Detail: e.Detail + ": ask for task " + task + ", or send the same again with this taskId",
+	}
 }
 
 // errNodeStopped is the answer to who reads from an engine that is closing.

@@ -26,7 +26,7 @@ func (p *pool) collect(batch []*request) ([]lot.Op, error) {
 			r.ops = r.late()
 		}
 		for _, op := range r.ops {
-			if s, ok := op.(lot.Submit); p.looked && ok && s.Spec.Digest != 0 && !p.lot.Live(s.Spec.TaskID) {
+			if s, ok := op.(lot.Submit); p.looked && ok && !p.lot.Live(s.Spec.TaskID) {
 				named = append(named, s.Spec.TaskID)
 			}
 		}
@@ -44,7 +44,7 @@ func (p *pool) collect(batch []*request) ([]lot.Op, error) {
 		byID[ended[i].TaskID] = &ended[i]
 	}
 	for i, op := range ops {
-		if s, ok := op.(lot.Submit); ok && s.Spec.Digest != 0 && byID[s.Spec.TaskID] != nil {
+		if s, ok := op.(lot.Submit); ok && byID[s.Spec.TaskID] != nil {
 			ops[i] = lot.Seen{Spec: s.Spec, Ended: byID[s.Spec.TaskID]}
 		}
 	}
@@ -55,7 +55,7 @@ func (p *pool) collect(batch []*request) ([]lot.Op, error) {
 func turnedAway(ops []lot.Op, results []lot.Result) bool {
 	for i, op := range ops {
 		s, ok := op.(lot.Submit)
-		if err := results[i].Err; ok && s.Spec.Digest != 0 && err != nil && err.Code != park.TaskExists {
+		if err := results[i].Err; ok && !s.NewID && err != nil && err.Code != park.TaskExists {
 			return true
 		}
 	}
@@ -63,7 +63,7 @@ func turnedAway(ops []lot.Op, results []lot.Result) bool {
 }
 
 // commit makes a step durable.
-func (p *pool) commit(s *lot.Step, batch []*request, ops int) error {
+func (p *pool) commit(s *lot.Step, ops int) error {
 	st := &store.Step{PoolID: p.ID, ID: p.eng.world.ID(), Row: s.Row, Inserts: s.Inserts, Updates: s.Updates}
 	if p.node != nil {
 		if p.node.unheard(p.as) {
@@ -76,7 +76,7 @@ func (p *pool) commit(s *lot.Step, batch []*request, ops int) error {
 	began := p.eng.clock.mono()
 	err := p.queue.Commit(p.eng.ctx, st)
 	if errors.Is(err, store.ErrInDoubt) && !mutant.GuessFailure {
-		err = p.settle(st, batch, began, err)
+		err = p.settle(st, err)
 	}
 	if err != nil {
 		return err

@@ -1,8 +1,8 @@
 package engine
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -44,12 +44,12 @@ func (e *Engine) Submit(ctx context.Context, id string, tasks []park.Submission)
 	ops := make([]lot.Op, 0, len(tasks))
 	index := make([]int, 0, len(tasks))
 	for i := range tasks {
-		spec, err := p.resolve(tasks[i])
+		op, err := p.resolve(tasks[i])
 		if err != nil {
 			out[i].Err = err
 			continue
 		}
-		ops, index = append(ops, lot.Submit{Spec: spec}), append(index, i)
+		ops, index = append(ops, op), append(index, i)
 	}
 	results, err := p.doMany(ctx, ops)
 	if err != nil {
@@ -63,87 +63,96 @@ func (e *Engine) Submit(ctx context.Context, id string, tasks []park.Submission)
 
 // submit is Submit for a single task.
 func (p *pool) submit(ctx context.Context, s park.Submission) (r park.SubmitResult, err error) {
-	spec, refused := p.resolve(s)
-	if refused == nil {
-		var results []lot.Result
-		if results, err = p.do(ctx, lot.Submit{Spec: spec}); err == nil {
-			r = p.submitted(spec, &results[0])
-		}
+	op, refused := p.resolve(s)
+	if refused != nil {
+		return park.SubmitResult{Err: refused}, nil
 	}
-	r.Err = cmp.Or(r.Err, refused)
-	return r, err
+	results, err := p.do(ctx, op)
+	switch {
+	case err == nil:
+		return p.submitted(op.Spec, &results[0]), nil
+	case park.CodeOf(err) == park.OutcomeUnknown:
+		return p.submitted(op.Spec, &lot.Result{Err: asError(err)}), nil
+	default:
+		return park.SubmitResult{}, err
+	}
 }
 
 func (p *pool) submitted(s *park.Spec, r *lot.Result) park.SubmitResult {
 	if r.Err != nil {
-		return park.SubmitResult{Err: r.Err}
+		return park.SubmitResult{Err: asError(about(s.TaskID, r.Err))}
 	}
 	return park.SubmitResult{Accepted: park.Accepted{
 		TaskID: s.TaskID, PoolID: p.ID, Status: r.Status, Position: r.Position, SubmittedAt: r.SubmittedAt,
 	}}
 }
 
-// doMany is do for more operations than fit into one step: they are put into several, in order.
+// doMany is do for more operations than may fit into one step: they are put into several, in order. What one step fails
+// with is the result of its operations, unless it is true of all: then the call fails.
 func (p *pool) doMany(ctx context.Context, ops []lot.Op) ([]lot.Result, error) {
-	if len(ops) == 0 {
-		return nil, nil
-	}
-	if len(ops) <= maxOps {
-		r := &request{ops: ops, reply: make(chan reply, 1)}
-		if err := p.send(ctx, r); err != nil {
-			return nil, err
-		}
-		return p.wait(ctx, r)
-	}
+	due := p.eng.due()
 	var sent []*request
-	for len(ops) > 0 {
-		n := min(len(ops), maxOps)
-		r := &request{ops: ops[:n], reply: make(chan reply, 1)}
-		if err := p.send(ctx, r); err != nil {
+	var unsent error
+	for rest := ops; len(rest) > 0 && unsent == nil; {
+		n := min(len(rest), maxOps)
+		r := &request{ops: rest[:n:n], reply: make(chan reply, 1)}
+		if unsent = p.sendBy(ctx, r, due); unsent == nil {
+			sent, rest = append(sent, r), rest[n:]
+		}
+	}
+	results := make([]lot.Result, 0, len(ops))
+	failure, nothing := unsent, true // nothing: it is known that none was taken
+	for _, r := range sent {
+		res, err := p.waitBy(ctx, r, due)
+		if err != nil && errors.Is(err, ctx.Err()) {
 			return nil, err
 		}
-		sent, ops = append(sent, r), ops[n:]
-	}
-	var results []lot.Result
-	var failed error
-	for _, r := range sent {
-		res, err := p.wait(ctx, r)
 		if err != nil {
-			failed = err
-			// The others may have been taken: each answers for itself.
-			for range r.ops {
-				results = append(results, lot.Result{Err: asError(err)})
-			}
-			continue
+			res, failure = failed(len(r.ops), err), err
 		}
+		nothing = nothing && err != nil && park.CodeOf(err) != park.OutcomeUnknown
 		results = append(results, res...)
 	}
-	if ctx.Err() != nil {
-		return nil, failed
+	if failure != nil && nothing {
+		return nil, failure
 	}
-	return results, nil
+	return append(results, failed(len(ops)-len(results), unsent)...), nil
 }
 
-func asError(err error) *park.Error {
-	if code := park.CodeOf(err); code != park.Internal {
-		return park.Errorf(code, "%v", err)
+// failed returns the results of n operations whose step failed.
+func failed(n int, err error) []lot.Result {
+	all := make([]lot.Result, n)
+	for i := range all {
+		all[i].Err = asError(err)
 	}
-	return park.Errorf(park.StorageUnavailable, "%v", err)
+	return all
+}
+
+// asError returns what a task's client is told of an error. What is not known to have left the task alone may have taken it.
+func asError(err error) *park.Error {
+	if e, ok := errors.AsType[*park.Error](err); ok {
+		return e
+	}
+	return park.Errorf(park.OutcomeUnknown, "%v", err)
 }
 
 // resolve turns a submission into a task of the pool, or says what is wrong with it.
-func (p *pool) resolve(s park.Submission) (*park.Spec, *park.Error) {
+func (p *pool) resolve(s park.Submission) (op lot.Submit, refused *park.Error) {
 	if err := s.Normalize(); err != nil {
-		return nil, asError(err)
+		return op, asError(err)
 	}
 	if err := p.check(&s); err != nil {
-		return nil, err
+		return op, err
+	}
+	// The digest of a task whose id is made here is that of its submission with that id, for so it is sent again.
+	if op.NewID = s.TaskID == ""; op.NewID {
+		s.TaskID = p.eng.world.ID()
 	}
 	spec := &park.Spec{
 		PoolID: p.ID, TaskID: s.TaskID, Tenant: s.Tenant, MailboxKey: s.MailboxKey.Key, Priority: s.Priority,
 		Units: max(1, int64(s.ResourceCost.Units)), Deadline: park.At(s.Deadline.Time),
 		Timeout: time.Duration(s.TimeoutSecs) * time.Second, Retry: s.Retry,
-		Payload: s.Payload, Command: s.Command, WorkDir: s.WorkDir,
+		Payload: s.Payload, Command: s.Command, WorkDir: s.WorkDir, Digest: s.Digest(),
 	}
 	if spec.Timeout == 0 {
 		spec.Timeout = p.DefaultTimeout
@@ -151,12 +160,8 @@ func (p *pool) resolve(s park.Submission) (*park.Spec, *park.Error) {
 	if spec.Retry == (park.Retry{}) {
 		spec.Retry = p.Retry
 	}
-	if s.TaskID != "" {
-		spec.Digest = s.Digest()
-		return spec, nil
-	}
-	spec.TaskID = p.eng.world.ID()
-	return spec, nil
+	op.Spec = spec
+	return op, nil
 }
 
 // check says what in a submission does not suit the pool.
@@ -299,7 +304,7 @@ func (e *Engine) Cancel(ctx context.Context, pool, id string) (park.Task, error)
 	}
 	res, err := p.doFresh(ctx, lot.Cancel{TaskID: id})
 	if err != nil {
-		return park.Task{}, err
+		return park.Task{}, about(id, err)
 	}
 	if res[0].Stale {
 		t, err := p.task(ctx, id)
@@ -311,19 +316,33 @@ func (e *Engine) Cancel(ctx context.Context, pool, id string) (park.Task, error)
 	return p.ended(ctx, id)
 }
 
-// ended returns a task that is about to end, once it has.
+// ended returns a task that was cancelled once it has ended. A store that cannot be read has taken the cancellation
+// nonetheless, so it is asked again, and who has waited for too long is not told that nothing was accepted.
 func (p *pool) ended(ctx context.Context, id string) (park.Task, error) {
-	for {
+	for due := p.eng.due(); ; {
 		rung, leave := p.eng.hub.join(taskTopic(p.ID, id))
 		t, err := p.task(ctx, id)
-		if err == nil && !t.Status.Ended() && !mutant.CancelReturns {
-			if err = sleep(ctx, p, rung, p.eng.patience(time.Hour)); err == nil {
-				leave()
-				continue
-			}
+		wait := p.eng.patience(time.Hour)
+		switch {
+		case err == nil && (t.Status.Ended() || mutant.CancelReturns):
+			leave()
+			return t, nil
+		case err == nil:
+			due = p.eng.due()
+		case park.CodeOf(err) == park.StorageUnavailable && p.eng.left(due) > 0:
+			rung, wait = nil, troubleRest
+			err = nil
+		}
+		if err == nil {
+			err = sleep(ctx, p, rung, wait)
 		}
 		leave()
-		return t, err
+		if park.CodeOf(err) == park.StorageUnavailable {
+			err = about(id, errUnknown("pool "+p.ID))
+		}
+		if err != nil {
+			return t, err
+		}
 	}
 }
 

@@ -5,7 +5,7 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"time"
+	"slices"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/mutant"
@@ -15,6 +15,7 @@ import (
 
 // turn carries out a batch of requests: in one step if the store allows it.
 func (p *pool) turn(batch []*request) {
+	batch = slices.DeleteFunc(batch, func(r *request) bool { return !r.take() })
 	for _, r := range batch {
 		if r.owed != nil {
 			r.owed.over = true
@@ -86,16 +87,14 @@ func (p *pool) try(batch []*request) error {
 			}
 		}
 		p.fetch(step)
-		if err := p.commit(step, batch, len(ops)); err != nil {
+		if err := p.commit(step, len(ops)); err != nil {
 			p.lot.Rollback()
-			drop(batch)
 			if errors.Is(err, store.ErrTaken) && !p.looked {
 				p.wary = waryFor
 				return p.try(batch)
 			}
 			return err
 		}
-		p.withdraw(step, batch)
 		p.brake.left -= len(step.Started)
 		p.apply(step)
 	} else if err := p.secure(ops); err != nil {
@@ -201,7 +200,7 @@ func (p *pool) merge(c *store.Conflict) error {
 
 // fail answers a batch whose step did not come about. Outcomes of runs are kept to be stored later.
 func (p *pool) fail(batch []*request, err error) {
-	if _, ok := errors.AsType[*park.Error](err); !ok {
+	if _, ok := errors.AsType[*park.Error](err); !ok || errors.Is(err, store.ErrInDoubt) {
 		if p.trouble.Load() == nil {
 			p.eng.log.Error("step not stored: trying again until the store is back", "pool", p.ID, "error", err)
 		}
@@ -215,7 +214,7 @@ func (p *pool) fail(batch []*request, err error) {
 			p.owed = append(p.owed, r)
 		case mutant.GuessSuccess && r.look == nil && r.reply != nil:
 			r.reply <- reply{results: make([]lot.Result, len(r.ops))}
-		case r.look == nil && r.reply != nil && !r.told:
+		case r.look == nil && r.reply != nil:
 			r.reply <- reply{err: err}
 		}
 	}
@@ -225,9 +224,9 @@ func (p *pool) fail(batch []*request, err error) {
 // said of a step in doubt.
 func (p *pool) away(err error) error {
 	if errors.Is(err, store.ErrInDoubt) && !mutant.GuessFailure {
-		return park.Errorf(park.Internal, "the store of pool %s did not say whether it took the step: ask for the task, or send the same again with its taskId", p.ID)
+		return errUnknown("pool " + p.ID)
 	}
-	return &park.Error{Code: park.StorageUnavailable, Detail: "the store of pool " + p.ID + " did not take the step; nothing was accepted", RetryAfter: time.Second}
+	return errAway(p.ID)
 }
 
 // answer tells each request of a batch how its operations went.
@@ -242,7 +241,7 @@ func (p *pool) answer(batch []*request, results []lot.Result) {
 		if r.owed != nil {
 			p.forget(r.owed)
 		}
-		if r.reply != nil && r.look == nil && !r.told {
+		if r.reply != nil && r.look == nil {
 			r.reply <- reply{results: append(r.results[:0], results[:n]...)}
 		}
 		results = results[n:]

@@ -8,8 +8,36 @@ import (
 // The engine waits here and nowhere else, each time in two ways: in the real world for channels and timers, in a
 // simulated one for the same, in a fixed order.
 
-// forever is how long a wait without an end lasts.
-const forever = -1
+// forever is how long a wait without an end lasts, and never when a call is due that is not.
+const (
+	forever = -1
+	never   = -1
+)
+
+// left returns how long it is until a call is due, forever where it never is.
+func (e *Engine) left(due time.Duration) time.Duration {
+	if due == never {
+		return forever
+	}
+	return max(0, due-e.clock.mono())
+}
+
+// after returns a channel that receives something after d, and what lets go of it.
+func (e *Engine) after(d time.Duration) (<-chan time.Time, func()) {
+	if d < 0 {
+		return nil, func() {}
+	}
+	t, ok := e.timers.Get().(*time.Timer)
+	if ok {
+		t.Reset(d)
+	} else {
+		t = time.NewTimer(d)
+	}
+	return t.C, func() {
+		t.Stop()
+		e.timers.Put(t)
+	}
+}
 
 // next waits for the loop's next request, nil for what time brings after d. ok is false where the loop is to end.
 func (p *pool) next(timer *time.Timer, d time.Duration) (r *request, ok bool) {
@@ -34,9 +62,12 @@ func (p *pool) next(timer *time.Timer, d time.Duration) (r *request, ok bool) {
 }
 
 // send hands the loop a request.
-func (p *pool) send(ctx context.Context, r *request) error {
+func (p *pool) send(ctx context.Context, r *request) error { return p.sendBy(ctx, r, never) }
+
+// sendBy is send for a call that is due: when there is no room until then, the loop never hears of it.
+func (p *pool) sendBy(ctx context.Context, r *request, due time.Duration) error {
 	if p.eng.simulated {
-		p.eng.world.Wait(forever, func() bool {
+		p.eng.world.Wait(p.eng.left(due), func() bool {
 			return len(p.requests) < cap(p.requests) || ctx.Err() != nil || ready(p.done)
 		})
 		switch {
@@ -44,6 +75,8 @@ func (p *pool) send(ctx context.Context, r *request) error {
 			return errStopped(p.ID)
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case len(p.requests) == cap(p.requests):
+			return errAway(p.ID)
 		}
 	}
 	select {
@@ -51,6 +84,8 @@ func (p *pool) send(ctx context.Context, r *request) error {
 		return nil
 	default: // a look at more than one channel costs more, and mostly there is room
 	}
+	over, leave := p.eng.after(p.eng.left(due))
+	defer leave()
 	select {
 	case p.requests <- r:
 		return nil
@@ -58,25 +93,45 @@ func (p *pool) send(ctx context.Context, r *request) error {
 		return ctx.Err()
 	case <-p.done:
 		return errStopped(p.ID)
+	case <-over:
+		return errAway(p.ID)
 	}
 }
 
 // receive waits for what the pool's loop sends to c.
 func receive[T any](ctx context.Context, p *pool, c <-chan T) (v T, err error) {
+	return receiveBy(ctx, p, c, never)
+}
+
+// receiveBy is receive for a call that is due: then its error is errDue.
+func receiveBy[T any](ctx context.Context, p *pool, c <-chan T, due time.Duration) (v T, err error) {
 	if p.eng.simulated {
-		p.eng.world.Wait(forever, func() bool { return ready(c) || ctx.Err() != nil || ready(p.done) })
+		p.eng.world.Wait(p.eng.left(due), func() bool { return ready(c) || ctx.Err() != nil || ready(p.done) })
 		switch {
 		case ready(c):
 			return <-c, nil
 		case ctx.Err() != nil:
 			return v, ctx.Err()
+		case ready(p.done):
+			return v, errStopped(p.ID)
+		default:
+			return v, errDue
 		}
 	}
+	over, leave := p.eng.after(p.eng.left(due))
+	defer leave()
 	select {
 	case v = <-c:
 		return v, nil
 	case <-ctx.Done():
 		return v, ctx.Err()
+	case <-over:
+		select {
+		case v = <-c: // at the last moment
+			return v, nil
+		default:
+			return v, errDue
+		}
 	case <-p.done:
 		select {
 		case v = <-c: // sent just before

@@ -194,7 +194,7 @@ func (g *generator) book(b []planned, tasks []park.Submission, results []park.Su
 // store anything.
 func again(err error) bool {
 	e, ok := errors.AsType[*park.Error](err)
-	return !ok || park.Passing(e) || e.Code == park.Internal
+	return !ok || park.Passing(e) || e.Code == park.OutcomeUnknown || e.Code == park.Internal
 }
 
 // sleep waits for d and reports false when ctx ended first.

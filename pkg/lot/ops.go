@@ -29,7 +29,11 @@ type Result struct {
 
 // Submit offers a task. Spec.SubmittedAt is set by the lot. A live task of the same id and Digest makes the
 // answer that task's present state.
-type Submit struct{ Spec *park.Spec }
+type Submit struct {
+	Spec *park.Spec
+	// NewID says that the id was made for this submission, so that it cannot be one of an ended task come again.
+	NewID bool
+}
 
 // Finish ends the given run of a task, or begins its next one after a failure that may be retried.
 // It is stale where that run is over, or was not started for the given lease ("" for a run without one).

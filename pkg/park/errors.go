@@ -35,6 +35,7 @@ const (
 	StorageUnavailable   Code = "storage_unavailable"
 	Overloaded           Code = "overloaded"
 	PoolHalted           Code = "pool_halted"
+	OutcomeUnknown       Code = "outcome_unknown"
 	Internal             Code = "internal"
 )
 
@@ -59,7 +60,7 @@ func (c Code) HTTPStatus() int {
 		return http.StatusUnsupportedMediaType
 	case StorageUnavailable, PoolHalted, Overloaded:
 		return http.StatusServiceUnavailable
-	case Internal:
+	case OutcomeUnknown, Internal:
 	}
 	return http.StatusInternalServerError
 }
@@ -113,6 +114,8 @@ func (c Code) Title() string {
 		return "The daemon has as much at hand as it takes"
 	case PoolHalted:
 		return "The pool has halted"
+	case OutcomeUnknown:
+		return "It is not known whether the request was taken"
 	case Internal:
 	}
 	return "Something went wrong inside parkd"
@@ -124,6 +127,9 @@ type Error struct {
 	Detail string // a sentence for people; names the field and what would be right
 	// RetryAfter is how long the caller should wait before it tries again; 0 where waiting does not help.
 	RetryAfter time.Duration
+	// TaskID is the task that an OutcomeUnknown is about, also where the daemon made the id: to ask for it, or to send the
+	// same submission again with it, tells what became of it. "" where there is no task.
+	TaskID string
 }
 
 // Error returns the detail, or the code's title where there is none.

@@ -24,7 +24,8 @@ type TaskService interface {
 	// Submit offers tasks to a pool and returns one result for each, in order, once all that were taken
 	// are as durable as the pool's queue can make them. A task with an id may be submitted any number of
 	// times: with the same content it is taken once. The error is for the call as a whole
-	// (no such pool, nothing could be stored); then none of the tasks was taken for certain.
+	// (no such pool, nothing could be stored); then none of the tasks was taken for certain. A task of which that cannot
+	// be said has the result [OutcomeUnknown], with its id.
 	Submit(ctx context.Context, pool string, tasks []Submission) ([]SubmitResult, error)
 	// Task returns a task. With wait > 0 it answers when the task has ended or the wait is over.
 	Task(ctx context.Context, pool, id string, wait time.Duration) (Task, error)

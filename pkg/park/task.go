@@ -21,7 +21,7 @@ type Spec struct {
 	Command     []string
 	WorkDir     string
 	SubmittedAt Time
-	Digest      uint64 // of the submission, where its id came from the client; else 0
+	Digest      uint64 // of the submission: what is sent again is the same if this is
 }
 
 // State is the part of a task that its pool's scheduler changes, step by step.

@@ -142,5 +142,5 @@ func (h *history) report(f *life, l park.Lease, w work, kept func() bool) {
 // refuses reports whether a daemon has said no for good.
 func refuses(err error) bool {
 	c := park.CodeOf(err)
-	return c != park.Internal && c != "" && c != park.StorageUnavailable
+	return c != park.Internal && c != "" && c != park.StorageUnavailable && c != park.OutcomeUnknown
 }

@@ -56,7 +56,7 @@ func (l *ledger) submit(ctx context.Context, c *client.Client, o offer) error {
 	case told && refusal.Code == park.StorageUnavailable && !l.unsure[o.TaskID]:
 		l.refused[o.TaskID] = o
 		return errors.Join(err, l.write("503", o.TaskID))
-	case !told:
+	case !told, refusal.Code == park.OutcomeUnknown:
 		l.unsure[o.TaskID] = true
 	}
 	return err

@@ -1,0 +1,54 @@
+package client_test
+
+import (
+	"context"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/parkd-dev/parkd/pkg/api"
+	"github.com/parkd-dev/parkd/pkg/client"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// inDoubt is a service whose store has not said whether it took a submission.
+type inDoubt struct{ park.Service }
+
+func (inDoubt) Submit(_ context.Context, _ string, tasks []park.Submission) ([]park.SubmitResult, error) {
+	results := make([]park.SubmitResult, len(tasks))
+	for i := range results {
+		results[i].Err = &park.Error{Code: park.OutcomeUnknown, Detail: "who knows", TaskID: "made"}
+	}
+	return results, nil
+}
+
+// TestOutcomeUnknown: what the engine says of each task arrives as it said it, alone, in a batch and over a Conn.
+func TestOutcomeUnknown(t *testing.T) {
+	a, err := api.New(api.Config{Service: inDoubt{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(a.TCP())
+	defer s.Close()
+	c, err := client.New(client.Config{URL: s.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := c.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	for _, n := range []int{1, 3} {
+		for _, submit := range []func(context.Context, string, []park.Submission) ([]park.SubmitResult, error){c.Submit, k.Submit} {
+			results, err := submit(t.Context(), "p", make([]park.Submission, n))
+			if err != nil || len(results) != n {
+				t.Fatalf("%d tasks: %+v, %v", n, results, err)
+			}
+			for _, r := range results {
+				if r.Err == nil || *r.Err != (park.Error{Code: park.OutcomeUnknown, Detail: "who knows", TaskID: "made"}) {
+					t.Errorf("%d tasks: %+v", n, r)
+				}
+			}
+		}
+	}
+}

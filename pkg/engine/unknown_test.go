@@ -1,0 +1,387 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
+)
+
+// lone opens an engine over a store that can fall away, for longer than the others would bear.
+func lone(t *testing.T, p engine.Pool) (*bench, *deaf) {
+	d := &deaf{Store: memory.New()}
+	return open(t, engine.Config{
+		Pools: []engine.Pool{p}, Shared: []park.Backend{park.InMemory}, NodeTTL: 5 * time.Minute,
+		Stores: map[park.Backend]store.Store{park.InMemory: d},
+	}), d
+}
+
+// unknown demands the answer of a submission of which nothing is known, and returns the id that it names.
+func unknown(t *testing.T, r park.SubmitResult) string {
+	t.Helper()
+	if r.Err == nil || r.Err.Code != park.OutcomeUnknown || r.Err.TaskID == "" || r.Err.Code.HTTPStatus() != 500 {
+		t.Fatalf("the answer is %+v", r)
+	}
+	return r.Err.TaskID
+}
+
+// TestOutcomeUnknown loses the reply to the commit of a submission, or the commit itself, and the store for long. The
+// client is told that nothing is known, and the id of the task, whoever made it. What was taken runs, once; and the same
+// submission with that id is the same task.
+func TestOutcomeUnknown(t *testing.T) {
+	for _, taken := range []bool{true, false} {
+		for _, parked := range []bool{true, false} {
+			for _, s := range []park.Submission{sim(10), named("known", sim(10))} {
+				t.Run(fmt.Sprintf("taken %t parked %t id %q", taken, parked, s.TaskID), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) { testOutcomeUnknown(t, taken, parked, s) })
+				})
+			}
+		}
+	}
+}
+
+func testOutcomeUnknown(t *testing.T, taken, parked bool, s park.Submission) {
+	var w witness
+	b, d := lone(t, w.pool(1))
+	defer b.stop()
+	if parked {
+		b.submit("cpu", named("before", sim(60_000)))
+	}
+	d.fall(taken, 30*time.Second, nil)
+	began := time.Now()
+	id := unknown(t, b.offer("cpu", s))
+	if took := time.Since(began); took != 10*time.Second {
+		t.Errorf("answered after %s", took)
+	}
+	if s.TaskID != "" && s.TaskID != id {
+		t.Errorf("the answer names %q, not %q", id, s.TaskID)
+	}
+	again := s
+	again.TaskID = id
+	if r := b.offer("cpu", again); r.Err == nil || r.Err.Code != park.StorageUnavailable {
+		t.Errorf("while the store is away, sent again: %+v", r)
+	}
+	time.Sleep(25 * time.Second)
+	if got := b.submit("cpu", again); got.TaskID != id || parked && got.Status != park.Queued {
+		t.Errorf("sent again: %+v", got)
+	}
+	other := again
+	other.Payload = sim(20).Payload
+	if r := b.offer("cpu", other); r.Err == nil || r.Err.Code != park.TaskExists {
+		t.Errorf("something else with that id: %+v", r)
+	}
+	if task := b.ended("cpu", id); task.Status != park.Completed || w.ran[id] != 1 {
+		t.Errorf("it is %s and ran %d times", task.Status, w.ran[id])
+	}
+	if got := b.submit("cpu", again); got.Status != park.Completed {
+		t.Errorf("sent again at last: %+v", got)
+	}
+	if parked {
+		b.ended("cpu", "before")
+	}
+	b.idle("cpu")
+	check(t, b.events(park.AuditQuery{PoolID: "cpu", Changes: true}), 1)
+}
+
+// TestOutcomeUnknownOfABatch: each task of a batch in doubt has its own answer, however many steps the batch needs; those
+// that were in no step are known not to be accepted.
+func TestOutcomeUnknownOfABatch(t *testing.T) {
+	for _, n := range []int{2, 500, 600, 1200} {
+		synctest.Test(t, func(t *testing.T) {
+			var w witness
+			b, d := lone(t, w.pool(10_000))
+			defer b.stop()
+			tasks := make([]park.Submission, n)
+			for i := range tasks {
+				if tasks[i] = sim(10); i%2 == 0 {
+					tasks[i].TaskID = fmt.Sprintf("t%d", i)
+				}
+			}
+			d.fall(true, 30*time.Second, nil)
+			results, err := b.Submit(context.Background(), "cpu", tasks)
+			if err != nil || len(results) != n {
+				t.Fatalf("%d tasks: %d results, %v", n, len(results), err)
+			}
+			time.Sleep(time.Minute)
+			inDoubt := 0
+			for i, r := range results {
+				switch code := park.CodeOf(r.Err); {
+				case code == park.OutcomeUnknown && (tasks[i].TaskID == "" || tasks[i].TaskID == r.Err.TaskID):
+					inDoubt++
+					if task := b.ended("cpu", r.Err.TaskID); task.Status != park.Completed || w.ran[task.TaskID] != 1 {
+						t.Errorf("task %d is %s and ran %d times", i, task.Status, w.ran[task.TaskID])
+					}
+				case code == park.StorageUnavailable:
+				default:
+					t.Fatalf("task %d: %+v", i, r)
+				}
+			}
+			if page, err := b.Tasks(t.Context(), "cpu", park.TaskQuery{Limit: 1000}); err != nil || inDoubt == 0 || len(page.Tasks) != min(inDoubt, 1000) {
+				t.Errorf("%d tasks: %d are there, %d were in doubt: %v", n, len(page.Tasks), inDoubt, err)
+			}
+		})
+	}
+}
+
+// TestNothingWasAccepted: a batch of which no task was taken fails as a whole, however large it is.
+func TestNothingWasAccepted(t *testing.T) {
+	for _, n := range []int{1, 2, 600} {
+		synctest.Test(t, func(t *testing.T) {
+			b, d := lone(t, pool("cpu", 1, simulated()))
+			defer b.stop()
+			d.mu.Lock()
+			d.until = time.Now().Add(time.Second)
+			d.mu.Unlock()
+			tasks := make([]park.Submission, n)
+			results, err := b.Submit(context.Background(), "cpu", tasks)
+			if park.CodeOf(err) != park.StorageUnavailable {
+				t.Errorf("%d tasks: %+v, %v", n, results, err)
+			}
+		})
+	}
+}
+
+// TestOnePatienceForTheWholeCall: a call is answered in time though the step before it took long, though its own step is on
+// its way, and though the store answers no call at all.
+func TestOnePatienceForTheWholeCall(t *testing.T) {
+	for _, c := range []struct {
+		before, commit time.Duration // how long the step before takes, and each commit of the call's own
+		want           park.Code
+	}{
+		{0, 4 * time.Second, park.OutcomeUnknown},
+		{7 * time.Second, 5 * time.Second, park.OutcomeUnknown},
+		{0, time.Hour, park.OutcomeUnknown},
+		{time.Hour, 0, park.StorageUnavailable}, // it was never part of a step
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b, d := lone(t, pool("cpu", 3, simulated()))
+			defer b.stop()
+			var over atomic.Bool
+			d.next = func(st *store.Step) error {
+				time.Sleep(c.before)
+				if c.commit > 0 {
+					d.hang(c.commit, &over)
+				}
+				return d.Store.Commit(context.Background(), st)
+			}
+			var r park.SubmitResult
+			apart(
+				func() { b.SetPool(context.Background(), "cpu", park.PoolPatch{MaxQueueDepth: new(7)}) },
+				func() {
+					began := time.Now()
+					r = b.offer("cpu", named("a", sim(1)))
+					if took := time.Since(began); took != 10*time.Second {
+						t.Errorf("%+v: answered after %s", c, took)
+					}
+				},
+			)
+			if park.CodeOf(r.Err) != c.want {
+				t.Errorf("%+v: answered %+v", c, r)
+			}
+			over.Store(true)
+			time.Sleep(2 * time.Hour)
+			_, err := b.Task(t.Context(), "cpu", "a", 0)
+			if there := err == nil; there != (c.want == park.OutcomeUnknown) {
+				t.Errorf("%+v: then the task is there: %t, %v", c, there, err)
+			}
+		})
+	}
+}
+
+// hang has each commit take so long and then be in doubt, unless that is over by then.
+func (d *deaf) hang(each time.Duration, over *atomic.Bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.next = func(st *store.Step) error {
+		time.Sleep(each)
+		if over.Load() {
+			return d.Store.Commit(context.Background(), st)
+		}
+		d.hang(each, over)
+		st.InDoubt = true
+		return store.ErrInDoubt
+	}
+}
+
+// TestOutcomeUnknownOfOtherCalls: what holds of submissions holds of all that changes something.
+func TestOutcomeUnknownOfOtherCalls(t *testing.T) {
+	lease := func(b *bench) string {
+		l := b.lease(park.LeaseRequest{TTL: park.Duration(time.Hour)})
+		if len(l) != 1 {
+			b.Fatalf("leased %+v", l)
+		}
+		return l[0].LeaseID
+	}
+	for what, call := range map[string]func(b *bench) func() error{
+		"cancel": func(b *bench) func() error {
+			b.submit("remote", named("a", sim(1)))
+			return func() error { _, err := b.Cancel(context.Background(), "remote", "a"); return err }
+		},
+		"end": func(b *bench) func() error {
+			b.submit("remote", named("a", sim(1)))
+			id := lease(b)
+			return func() error { return b.EndLease(context.Background(), id, park.LeaseResult{Status: park.Completed}) }
+		},
+		"pool": func(b *bench) func() error {
+			return func() error {
+				_, err := b.SetPool(context.Background(), "remote", park.PoolPatch{MaxQueueDepth: new(7)})
+				return err
+			}
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b, d := lone(t, remote(1))
+			defer b.stop()
+			f := call(b)
+			d.fall(true, 30*time.Second, nil)
+			err := f()
+			e, _ := errors.AsType[*park.Error](err)
+			if e == nil || e.Code != park.OutcomeUnknown || (e.TaskID == "a") != (what != "pool") {
+				t.Errorf("%s: answered %+v", what, err)
+			}
+			time.Sleep(time.Minute)
+		})
+	}
+}
+
+// TestCancelledButNotRead: a cancellation that was taken is not told as one of which nothing was accepted, because the
+// store cannot be read afterwards.
+func TestCancelledButNotRead(t *testing.T) {
+	for _, away := range []time.Duration{5 * time.Second, time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			var w witness
+			b, d := lone(t, w.pool(1))
+			defer b.stop()
+			b.submit("cpu", named("a", sim(1e9)))
+			d.next = func(st *store.Step) error {
+				d.mu.Lock()
+				d.until = time.Now().Add(away)
+				d.mu.Unlock()
+				return d.Store.Commit(context.Background(), st)
+			}
+			task, err := b.Cancel(context.Background(), "cpu", "a")
+			if away < 10*time.Second && (err != nil || task.Status != park.Dropped) ||
+				away > 10*time.Second && park.CodeOf(err) != park.OutcomeUnknown {
+				t.Errorf("away for %s: answered %+v, %v", away, task, err)
+			}
+			time.Sleep(away)
+			if task := b.ended("cpu", "a"); task.Status != park.Dropped {
+				t.Errorf("it ended as %+v", task)
+			}
+		})
+	}
+}
+
+// TestOutcomeUnknownAmongOthers loses the reply to a submission and then its node, for half a minute in which another node
+// works on. Nobody may say that nothing was accepted, for the task runs.
+func TestOutcomeUnknownAmongOthers(t *testing.T) {
+	for _, parked := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			var w witness
+			shared := memory.New()
+			d := &deaf{Store: shared}
+			c := engine.Config{Pools: []engine.Pool{w.pool(1)}, Shared: []park.Backend{park.InMemory}}
+			c.Node, c.Stores = "node-0", map[park.Backend]store.Store{park.InMemory: d}
+			a := open(t, c)
+			defer a.stop()
+			c.Node, c.Stores = "node-1", map[park.Backend]store.Store{park.InMemory: shared}
+			b := open(t, c)
+			defer b.stop()
+			if parked {
+				b.submit("cpu", named("before", sim(5_000)))
+				time.Sleep(time.Second) // the first node hears of it
+			}
+			d.fall(true, 30*time.Second, nil)
+			id := unknown(t, a.offer("cpu", sim(1_000)))
+			again := sim(1_000)
+			again.TaskID = id
+			if got := b.submit("cpu", again); got.TaskID != id {
+				t.Errorf("sent again to the other node: %+v", got)
+			}
+			time.Sleep(2 * time.Minute)
+			if task := a.ended("cpu", id); task.Status != park.Completed || w.ran[id] != 1 || w.most > 1 {
+				t.Errorf("parked %t: it is %s and ran %d times, with %d units in use", parked, task.Status, w.ran[id], w.most)
+			}
+			check(t, b.events(park.AuditQuery{PoolID: "cpu"}), 1)
+		})
+	}
+}
+
+// TestLongDoubtMeetsAReload: a step in doubt turns out to have been taken after its client has given up waiting, and the
+// step after it fails, so that the pool is loaded again. The client sends its task again as another. Each runs once, and
+// never both at a time.
+func TestLongDoubtMeetsAReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w witness
+		b, d := lone(t, w.pool(1))
+		defer b.stop()
+		d.fall(true, 30*time.Second, nil)
+		id := unknown(t, b.offer("cpu", sim(10_000)))
+		d.mu.Lock()
+		d.next = func(st *store.Step) error {
+			d.mu.Lock()
+			d.next = func(*store.Step) error {
+				d.slow()
+				return errGone
+			}
+			d.mu.Unlock()
+			return d.Store.Commit(context.Background(), st)
+		}
+		d.mu.Unlock()
+		var other park.SubmitResult
+		for other = b.offer("cpu", sim(10_000)); other.Err != nil; other = b.offer("cpu", sim(10_000)) {
+			time.Sleep(100 * time.Millisecond)
+		}
+		for _, id := range []string{id, other.Accepted.TaskID} {
+			if task := b.ended("cpu", id); task.Status != park.Completed || w.ran[id] != 1 {
+				t.Errorf("%s is %s and ran %d times", id, task.Status, w.ran[id])
+			}
+		}
+		if w.most > 1 {
+			t.Errorf("%d units were in use at once, of 1", w.most)
+		}
+	})
+}
+
+// TestLongDoubtMeetsAnother is the same where another node goes on between the step and what comes of it.
+func TestLongDoubtMeetsAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w witness
+		shared := memory.New()
+		d := &deaf{Store: shared}
+		c := engine.Config{Pools: []engine.Pool{w.pool(1)}, Shared: []park.Backend{park.InMemory}, NodeTTL: time.Minute}
+		c.Node, c.Stores = "node-0", map[park.Backend]store.Store{park.InMemory: d}
+		a := open(t, c)
+		defer a.stop()
+		c.Node, c.Stores = "node-1", map[park.Backend]store.Store{park.InMemory: shared}
+		b := open(t, c)
+		defer b.stop()
+		d.fall(true, 30*time.Second, nil)
+		id := unknown(t, a.offer("cpu", sim(10_000)))
+		d.mu.Lock()
+		d.next = func(st *store.Step) error {
+			err := d.Store.Commit(context.Background(), st)
+			b.submit("cpu", named("other", sim(10_000)))
+			d.slow()
+			return err
+		}
+		d.mu.Unlock()
+		for _, id := range []string{id, "other"} {
+			time.Sleep(time.Minute)
+			if task := b.ended("cpu", id); task.Status != park.Completed || w.ran[id] != 1 {
+				t.Errorf("%s is %s and ran %d times", id, task.Status, w.ran[id])
+			}
+		}
+		if w.most > 1 {
+			t.Errorf("%d units were in use at once, of 1", w.most)
+		}
+	})
+}
