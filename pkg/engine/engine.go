@@ -114,8 +114,8 @@ var _ park.Service = (*Engine)(nil)
 // Open loads the pools and starts them. Parked tasks resume in their order; what ran on a lost node is
 // requeued ahead of its class.
 func Open(ctx context.Context, c Config) (*Engine, error) {
-	if len(c.Pools) == 0 {
-		return nil, errors.New("an engine needs at least one pool")
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("open the engine: %w", err)
 	}
 	simulated := c.World != nil
 	if !simulated {
@@ -152,10 +152,19 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	}
 	e.ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := e.open(ctx); err != nil {
-		e.stop()
+		e.giveUp()
 		return nil, err
 	}
 	return e, nil
+}
+
+// giveUp ends what an engine has begun that cannot be opened. A store that hangs holds it up for a time only.
+func (e *Engine) giveUp() {
+	defer e.world.AfterFunc(stopWait, e.stop)()
+	e.order = slices.DeleteFunc(e.order, func(id string) bool { return !e.pools[id].loops })
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = e.Close(ctx)
 }
 
 func (e *Engine) open(ctx context.Context) error {
@@ -200,7 +209,9 @@ func (e *Engine) Close(ctx context.Context) error {
 	}
 	drained.Wait()
 	for _, n := range e.nodes {
-		n.leave()
+		if n.beat.Load() != 0 {
+			n.leave()
+		}
 	}
 	e.handOver()
 	e.stop()

@@ -279,6 +279,9 @@ func (e *Engine) EndLease(ctx context.Context, id string, r park.LeaseResult) er
 	if r.Status == park.Failed && r.Reason == "" {
 		r.Reason = park.ReasonExecutorError
 	}
+	if err := checkResult(&r); err != nil {
+		return err
+	}
 	o := park.Outcome{Status: r.Status, Reason: r.Reason, Message: r.Message, Result: r.Payload}
 	res, err := l.pool.doFresh(ctx, lot.Finish{TaskID: l.task, Attempt: l.attempt, Lease: id, Outcome: o})
 	if err != nil {

@@ -69,6 +69,7 @@ type pool struct {
 	loadedAt park.Time // the time of its last step before this engine's life
 	patient  bool      // what cannot be loaded yet is loaded later
 	numbered bool      // its steps come after those that the log holds
+	loops    bool      // its loop was begun; belongs to who opens the engine
 }
 
 func (e *Engine) newPool(c Pool) (*pool, error) {
@@ -176,6 +177,7 @@ func (p *pool) take(l *lot.Lot, row park.PoolRow, as string) error {
 func (p *pool) adopt(ctx context.Context) error {
 	r := &request{reply: make(chan reply, 1)}
 	p.requests <- r
+	p.loops = true
 	p.eng.work.Go(p.loop)
 	_, err := p.wait(ctx, r)
 	if p.patient && ctx.Err() == nil {

@@ -166,6 +166,14 @@ func (p *pool) resolve(s park.Submission) (op lot.Submit, refused *park.Error) {
 
 // check says what in a submission does not suit the pool.
 func (p *pool) check(s *park.Submission) *park.Error {
+	for i, arg := range s.Command {
+		if !storable(arg) {
+			return park.Errorf(park.InvalidRequest, "command[%d] must be UTF-8 without the character 0", i)
+		}
+	}
+	if !storable(s.WorkDir) {
+		return park.Errorf(park.InvalidRequest, "workDir must be UTF-8 without the character 0")
+	}
 	switch k := s.ResourceCost.Kind; {
 	case k != "" && p.Kind != "" && k != p.Kind:
 		return park.Errorf(park.InvalidRequest, "resourceCost.kind must be %s, the kind of pool %s, not %s", p.Kind, p.ID, k)

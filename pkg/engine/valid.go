@@ -1,0 +1,96 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// What an engine is made from is checked here whoever hands it in: the ids of leases, events and message readers are made
+// from what a pool is called, and a store keeps what it is given.
+
+var poolID = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+
+// check says what no engine can be made from. Its error names each field that is wrong.
+func (c *Config) check() error {
+	if len(c.Pools) == 0 {
+		return errors.New("Pools: an engine needs at least one pool")
+	}
+	var errs []error
+	wrong := func(field, format string, args ...any) {
+		errs = append(errs, fmt.Errorf(field+" "+format, args...))
+	}
+	for field, d := range map[string]time.Duration{
+		"Retention": c.Retention, "NodeTTL": c.NodeTTL, "NodeGrace": c.NodeGrace, "Patience": c.Patience,
+	} {
+		if d < 0 {
+			wrong(field, "must not be negative, but is %s", d)
+		}
+	}
+	if c.Node != "" && park.CheckName("Node", c.Node) != nil {
+		wrong("Node", "must be 1 to %d bytes of printable text, not %q", park.MaxNameLength, c.Node)
+	}
+	seen := make(map[string]int)
+	for i := range c.Pools {
+		p := &c.Pools[i]
+		at := fmt.Sprintf("Pools[%d].", i)
+		if before, twice := seen[p.ID]; twice {
+			wrong(at+"ID", "is %q, as that of Pools[%d]: each pool needs an id of its own", p.ID, before)
+		}
+		seen[p.ID] = i
+		p.check(func(field, format string, args ...any) { wrong(at+field, format, args...) })
+	}
+	return errors.Join(errs...)
+}
+
+// check tells what is wrong with a pool, by the field.
+func (p *Pool) check(wrong func(field, format string, args ...any)) {
+	if !poolID.MatchString(p.ID) {
+		wrong("ID", "must be 1 to 63 of a-z 0-9 _ - and begin with a letter or digit, not %q", p.ID)
+	}
+	if p.MaxUnits < 0 || p.MaxUnits > park.MaxUnits {
+		wrong("MaxUnits", "must be from 0 to %d, not %d", int64(park.MaxUnits), p.MaxUnits)
+	}
+	if p.MaxQueueDepth < 0 || p.MaxQueueDepth > park.MaxQueueDepth {
+		wrong("MaxQueueDepth", "must be from 0 to %d, not %d", park.MaxQueueDepth, p.MaxQueueDepth)
+	}
+	if p.DefaultTimeout < 0 || p.DefaultTimeout > park.MaxTimeoutSecs*time.Second || p.DefaultTimeout%time.Second != 0 {
+		wrong("DefaultTimeout", "must be whole seconds from 0 to %d, not %s", park.MaxTimeoutSecs, p.DefaultTimeout)
+	}
+	if p.Retry.MaxAttempts < 0 || p.Retry.MaxAttempts > 1000 {
+		wrong("Retry.MaxAttempts", "must be from 0 to 1000, not %d", p.Retry.MaxAttempts)
+	}
+	if p.Retry.Backoff < 0 {
+		wrong("Retry.Backoff", "must not be negative, but is %s", time.Duration(p.Retry.Backoff))
+	}
+	if p.Kind != "" && !slices.Contains(park.Kinds(), p.Kind) {
+		wrong("Kind", "must be one of %v, not %q", park.Kinds(), p.Kind)
+	}
+	if r := p.Runtime; r != "" && r != park.Native && !r.Leased() {
+		wrong("Runtime", "must be %s, %s or %s, not %q", park.Native, park.WebWorker, park.CloudWorker, r)
+	}
+}
+
+// checkResult refuses what a worker reports and nobody could read again.
+func checkResult(r *park.LeaseResult) error {
+	if len(r.Payload) > 0 {
+		if err := park.CheckJSON(r.Payload); err != nil {
+			return park.Errorf(park.InvalidRequest, "payload %v", err)
+		}
+	}
+	for field, text := range map[string]string{"reason": r.Reason, "message": r.Message} {
+		if !storable(text) {
+			return park.Errorf(park.InvalidRequest, "%s must be UTF-8 without the character 0", field)
+		}
+	}
+	return nil
+}
+
+// storable reports whether every store can keep a text as it is.
+func storable(text string) bool { return utf8.ValidString(text) && strings.IndexByte(text, 0) < 0 }
