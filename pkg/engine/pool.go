@@ -53,6 +53,7 @@ type pool struct {
 	looked   bool // they were looked up for this step
 	adopted  bool
 	unsure   bool             // what other nodes did is known, and may not be durable: see [store.Shared.Secure]
+	differs  bool             // another node has another configuration of the pool
 	rivals   int              // other nodes that wait for their turns, by the last step
 	behind   bool             // other nodes were let go first
 	unheeded bool             // nobody took what it left to others: it stands in line for it the next time
@@ -190,6 +191,8 @@ func (p *pool) adopt(ctx context.Context) error {
 // and limits that the configuration has changed are taken over.
 func (p *pool) adoption() (ops []lot.Op) {
 	if row := p.lot.Row(); row.ConfiguredUnits != p.MaxUnits || row.ConfiguredDepth != p.MaxQueueDepth {
+		p.eng.log.Info("the configuration says something new of a pool", "pool", p.ID, "max_units", p.MaxUnits, "max_queue_depth", p.MaxQueueDepth,
+			"before_max_units", row.ConfiguredUnits, "before_max_queue_depth", row.ConfiguredDepth)
 		ops = append(ops, lot.Configure{FromFile: true, Patch: park.PoolPatch{MaxUnits: &p.MaxUnits, MaxQueueDepth: &p.MaxQueueDepth}})
 	}
 	if p.Runtime.Leased() || p.node != nil {
@@ -200,6 +203,23 @@ func (p *pool) adoption() (ops []lot.Op) {
 		ops = append(ops, lot.Requeue{TaskID: id, Attempt: s.Attempt, Reason: park.ReasonNodeLost})
 	}
 	return ops
+}
+
+// compare tells of a node that has come with another configuration of the pool than this one's: its limits are those that
+// count now, and with the next node that starts they change again.
+func (p *pool) compare() {
+	row := p.lot.Row()
+	differs := row.ConfiguredUnits != p.MaxUnits || row.ConfiguredDepth != p.MaxQueueDepth
+	if differs == p.differs {
+		return
+	}
+	if p.differs = differs; !differs {
+		p.eng.log.Info("the nodes' configurations of a pool agree again", "pool", p.ID)
+		return
+	}
+	p.eng.log.Warn("another node has another configuration of a pool, and the one that starts last decides: give all nodes the same",
+		"pool", p.ID, "max_units", p.MaxUnits, "max_queue_depth", p.MaxQueueDepth,
+		"theirs_max_units", row.ConfiguredUnits, "theirs_max_queue_depth", row.ConfiguredDepth)
 }
 
 func (p *pool) nodeName() string {

@@ -193,6 +193,7 @@ func (p *pool) merge(c *store.Conflict) error {
 	}
 	p.unsure = true
 	p.tell(c)
+	p.compare()
 	p.reconcile()
 	p.show()
 	return nil
