@@ -72,13 +72,12 @@ func (w *writer) tend() {
 	w.journal.fresh = pages == folded
 }
 
-// foldLog makes a mark the last thing in the log and folds in what readers do not need there any more.
+// foldLog makes a mark the last thing in the log and folds in what readers do not need there any more. On a disk that is
+// full there is no room for the mark, and there will be none unless the log is folded in.
 func (w *writer) foldLog(how *stmt) (pages, folded int64, err error) {
 	if !w.journal.marked {
-		if err := w.withMark(func() error { return nil }); err != nil {
-			return 0, 0, err
-		}
-		w.journal.marked = true
+		err := w.withMark(func() error { return nil })
+		w.journal.marked = err == nil
 	}
 	return how.pages()
 }

@@ -162,7 +162,12 @@ func open(ctx context.Context, l *lock, log *slog.Logger) (*Store, error) {
 
 // migrate brings the schema up to date and makes sure that the file's name is on the disk.
 func migrate(ctx context.Context, path string) ([]migrations.Migration, error) {
-	db, err := sql.Open("sqlite", source(path, "_txlock=immediate", writePragmas()...))
+	pragmas := writePragmas()
+	if info, err := os.Stat(path); err == nil && info.Size() == 0 {
+		// Before anything is in it, and only then: in any other file it would write something at each start.
+		pragmas = append([]string{"page_size(8192)", "auto_vacuum(2)"}, pragmas...)
+	}
+	db, err := sql.Open("sqlite", source(path, "_txlock=immediate", pragmas...))
 	if err != nil {
 		return nil, err
 	}
@@ -237,7 +242,7 @@ func shrinkable(ctx context.Context, path string, log *slog.Logger) error {
 	if mode == 2 || pages*size > rewriteUpTo {
 		return nil
 	}
-	if _, err := db.ExecContext(ctx, "VACUUM"); err != nil {
+	if _, err := db.ExecContext(ctx, "PRAGMA auto_vacuum = 2; VACUUM"); err != nil {
 		log.Warn("the database keeps its size", "path", path, "error", err)
 	}
 	return nil
@@ -256,7 +261,7 @@ func source(path, mode string, pragmas ...string) string {
 
 func writePragmas() []string {
 	return []string{
-		"busy_timeout(" + strconv.Itoa(busyTimeout) + ")", "page_size(8192)", "auto_vacuum(2)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(0)",
+		"busy_timeout(" + strconv.Itoa(busyTimeout) + ")", "page_size(8192)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(0)",
 		"mmap_size(0)", "temp_store(MEMORY)", "cache_size(-16384)", "journal_size_limit(67108864)",
 		"wal_autocheckpoint(0)", // see checkpoint.go
 	}
