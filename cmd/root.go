@@ -64,7 +64,7 @@ func addCommands(root *cobra.Command, g *globals) {
 			root.AddCommand(c)
 		}
 	}
-	add(groupDaemon, newServeCommand(g), newConfigCommand(g), newMigrateCommand(g))
+	add(groupDaemon, newServeCommand(g), newConfigCommand(g), newMigrateCommand(g), newBackupCommand(g), newRestoreCommand(g))
 	add(groupTasks, newSubmitCommand(g), newStatusCommand(g), newWaitCommand(g), newLogsCommand(g), newCancelCommand(g))
 	add(groupOutcomes, newMailboxCommand(g), newAuditCommand(g))
 	add(groupOperate, newPoolsCommand(g), newTopCommand(g), newWorkerCommand(g), newLoadtestCommand(g))

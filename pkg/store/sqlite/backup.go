@@ -1,0 +1,190 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/parkd-dev/parkd/migrations"
+)
+
+// Backup writes what a database holds at one moment to a new file, which is whole once it has its name. A daemon may have
+// the database open, and goes on meanwhile; nothing of the database is changed.
+func Backup(ctx context.Context, path, to string) error {
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("back up: %w", err)
+	}
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return fmt.Errorf("back up: %w", err)
+	}
+	if _, err := os.Lstat(to); err == nil {
+		return fmt.Errorf("back up: %s is there already: choose another name, or move it away", to)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("back up: %w", err)
+	}
+	temporary, err := export(ctx, path, to)
+	if err == nil {
+		err = os.Link(temporary, to) // which, unlike a renaming, replaces nothing
+		err = errors.Join(err, os.Remove(temporary), syncFolder(to))
+	}
+	if err != nil {
+		return fmt.Errorf("back up %s: %w", path, err)
+	}
+	return nil
+}
+
+// Restored says what became of the database that was there before.
+type Restored struct {
+	Kept string // its new name, beside the old one; "" where there was none
+}
+
+// Restore puts a backup, or any database of parkd that nobody has open, in the place of a database, which is kept under
+// another name with its write-ahead log. It refuses while a daemon has the database open, and a backup that is damaged or
+// of a newer parkd.
+func Restore(ctx context.Context, from, path string) (r Restored, err error) {
+	if _, err := os.Stat(from); err != nil {
+		return r, fmt.Errorf("restore: %w", err)
+	}
+	if path, err = place(path); err != nil {
+		return r, err
+	}
+	l, err := acquire(path)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, l.release()) }()
+	if same, err := os.Stat(from); err == nil && os.SameFile(same, l.known[0].info) {
+		return r, fmt.Errorf("restore: %s is the database itself", from)
+	}
+	temporary, err := export(ctx, from, path)
+	if err == nil {
+		r, err = exchange(temporary, path)
+	}
+	if err != nil {
+		return r, fmt.Errorf("restore %s: %w", path, err)
+	}
+	return r, nil
+}
+
+// exchange puts a file in the place of a database. If it is cut off after the renaming, the log that is left does not fit,
+// and the next start says so.
+func exchange(temporary, path string) (r Restored, err error) {
+	if info, err := os.Stat(path); err != nil {
+		return r, err
+	} else if info.Size() > 0 {
+		r.Kept = path + ".replaced-" + time.Now().UTC().Format("20060102T150405.000000Z")
+		if err := os.Link(path, r.Kept); err != nil {
+			return Restored{}, errors.Join(err, os.Remove(temporary))
+		}
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return r, errors.Join(err, os.Remove(temporary))
+	}
+	if r.Kept != "" {
+		err = os.Rename(path+"-wal", r.Kept+"-wal")
+	} else {
+		err = os.Remove(path + "-wal")
+	}
+	return r, errors.Join(unlessGone(err), unlessGone(os.Remove(path+"-shm")), syncFolder(path))
+}
+
+func unlessGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// export writes a database, with what is in its log, to a new file beside another, which it names, and checks it.
+func export(ctx context.Context, from, beside string) (temporary string, err error) {
+	db, err := os.Open(from)
+	if err != nil {
+		return "", err
+	}
+	_, err = belongs(from, db)
+	if err := errors.Join(err, db.Close()); err != nil {
+		return "", err
+	}
+	temporary = beside + ".partial-" + strconv.Itoa(os.Getpid())
+	if err := touch(temporary); err != nil {
+		return "", err
+	}
+	if err = vacuumInto(ctx, from, temporary); err == nil {
+		err = errors.Join(quickCheck(ctx, temporary), knownSchema(ctx, temporary), syncFile(temporary))
+	}
+	for _, left := range []string{"-wal", "-shm", "-journal"} {
+		err = errors.Join(err, unlessGone(os.Remove(temporary+left)))
+	}
+	if err != nil {
+		return "", errors.Join(err, os.Remove(temporary))
+	}
+	return temporary, nil
+}
+
+// vacuumInto copies a database in one read. The copy gets a mark of its own: no log that lies about belongs to it.
+func vacuumInto(ctx context.Context, from, to string) error {
+	db, err := sql.Open("sqlite", source(from, "mode=ro", "busy_timeout(5000)"))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	var mode int
+	if err := db.QueryRowContext(ctx, "PRAGMA auto_vacuum").Scan(&mode); err != nil {
+		return err
+	}
+	if mode == 0 { // then it is said of the copy; of any other it would be written to the database itself
+		if _, err := db.ExecContext(ctx, "PRAGMA auto_vacuum = 2"); err != nil {
+			return err
+		}
+	}
+	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", to); err != nil {
+		return fmt.Errorf("copy: %w", err)
+	}
+	target, err := sql.Open("sqlite", source(to, "", "busy_timeout(5000)"))
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	_, err = target.ExecContext(ctx, "PRAGMA user_version = "+strconv.Itoa(int(int32(newMark()))))
+	return err
+}
+
+// knownSchema refuses what is not a database of parkd, and one of a newer release.
+func knownSchema(ctx context.Context, path string) error {
+	return inspect(ctx, path, func(s *migrations.Schema) error {
+		version, err := s.Version(ctx)
+		switch {
+		case err != nil:
+			return err
+		case version == 0:
+			return errors.New("it is not a database of parkd")
+		case version > s.Needed():
+			return &migrations.MismatchError{Found: version, Needed: s.Needed()}
+		}
+		return nil
+	})
+}
+
+func syncFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+func syncFolder(of string) error {
+	dir, err := os.Open(filepath.Dir(of))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

@@ -1,0 +1,81 @@
+package sqlite_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/parkd-dev/parkd/pkg/store/sqlite"
+	"github.com/parkd-dev/parkd/pkg/store/storetest"
+)
+
+// TestBackup backs up a database that is open, loses what comes after, and puts it back.
+func TestBackup(t *testing.T) {
+	dir := t.TempDir()
+	path, backup := filepath.Join(dir, "parkd.db"), filepath.Join(dir, "backup.db")
+	f := storetest.NewFeed("gpu")
+	s := openAt(t, path)
+	put(t, s, f, 20)
+	want := read(t, s, "gpu")
+	if err := sqlite.Backup(t.Context(), path, backup); err != nil {
+		t.Fatal(err)
+	}
+	if err := sqlite.Backup(t.Context(), path, backup); err == nil || !strings.Contains(err.Error(), "already") {
+		t.Errorf("a backup is written over: %v", err)
+	}
+	put(t, s, f, 20)
+	if _, err := sqlite.Restore(t.Context(), backup, path); err == nil || !strings.Contains(err.Error(), "stop it") {
+		t.Fatalf("a database that is open is replaced: %v", err)
+	}
+	// As a daemon leaves it that is killed.
+	killed := filepath.Join(dir, "killed.db")
+	copyFile(t, path, killed)
+	copyFile(t, path+"-wal", killed+"-wal")
+	r, err := sqlite.Restore(t.Context(), backup, killed)
+	if err != nil || r.Kept == "" {
+		t.Fatalf("restored %+v, %v", r, err)
+	}
+	if diff := gocmp.Diff(want, read(t, openAt(t, killed), "gpu")); diff != "" {
+		t.Errorf("what came back (-before +after):\n%s", diff)
+	}
+	snap, err := openAt(t, r.Kept).Load(t.Context(), "gpu")
+	if err != nil || snap.Row.Rev != 40 {
+		t.Errorf("what was replaced is at rev %d, %v", snap.Row.Rev, err)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*.partial*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestRestoreRefuses(t *testing.T) {
+	dir := t.TempDir()
+	path, text := filepath.Join(dir, "parkd.db"), filepath.Join(dir, "text.db")
+	s := openAt(t, path)
+	put(t, s, storetest.NewFeed("gpu"), 3)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(text, []byte(strings.Repeat("this is no database\n", 1000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(dir, "other.db")
+	alter(t, other, "CREATE TABLE t (a)")
+	newer := filepath.Join(dir, "newer.db")
+	copyFile(t, path, newer)
+	alter(t, newer, "INSERT INTO pl_migrations (version_id, is_applied) VALUES (99, 1)")
+	for from, says := range map[string]string{
+		text: "not a database", other: "not a database of parkd", newer: "newer parkd", path: "itself", filepath.Join(dir, "none"): "no such file",
+	} {
+		if _, err := sqlite.Restore(t.Context(), from, path); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: got %v, want %q", from, err, says)
+		}
+	}
+	snap, err := openAt(t, path).Load(t.Context(), "gpu")
+	if err != nil || snap.Row.Rev != 3 {
+		t.Errorf("after all that the pool is at rev %d, %v", snap.Row.Rev, err)
+	}
+}
