@@ -66,11 +66,11 @@ func (d *deaf) Records(ctx context.Context, pool string, ids []string) ([]park.R
 	return d.Store.Records(ctx, pool, ids)
 }
 
-func (d *deaf) Beat(ctx context.Context, node string) (map[string]int64, error) {
+func (d *deaf) Beat(ctx context.Context, node string, own store.Terms) (map[string]store.Pulse, error) {
 	if err := d.gone(); err != nil {
 		return nil, err
 	}
-	return d.Store.Beat(ctx, node)
+	return d.Store.Beat(ctx, node, own)
 }
 
 // fall has the store go away during the next commit, which is taken or not, for a time. before is called when it has

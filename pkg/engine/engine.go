@@ -42,7 +42,7 @@ type Config struct {
 	// What is found running in any other was lost with its node, and is requeued at once.
 	Shared []park.Backend
 	// NodeTTL is how long a node may fail to show the others that it is alive before it stops what it runs, and
-	// NodeGrace how much longer they wait before they take that over. Both must be the same on all nodes. An engine that
+	// NodeGrace how much longer they wait before they take that over. Where nodes differ they wait for the longest. An engine that
 	// closes waits for what it has stopped for so long too, and for 20 s at least.
 	NodeTTL   time.Duration // default 10 s
 	NodeGrace time.Duration // default 7 s

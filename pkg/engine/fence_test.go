@@ -59,7 +59,7 @@ func (s *swamp) Revs(ctx context.Context, pools []string) (map[string]int64, err
 	return s.Store.Revs(ctx, pools)
 }
 
-func (s *swamp) Beat(ctx context.Context, node string) (map[string]int64, error) {
+func (s *swamp) Beat(ctx context.Context, node string, own store.Terms) (map[string]store.Pulse, error) {
 	if err := s.wade(ctx); err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (s *swamp) Beat(ctx context.Context, node string) (map[string]int64, error)
 			return nil, err
 		}
 	}
-	return s.Store.Beat(ctx, node)
+	return s.Store.Beat(ctx, node, own)
 }
 
 // marsh opens engines that share a store, each with a swamp before it.
@@ -160,11 +160,11 @@ func TestBuriedAloneGoesOn(t *testing.T) {
 
 func bury(t *testing.T, s *swamp, node string) {
 	t.Helper()
-	counters, err := s.Store.Beat(t.Context(), "undertaker")
+	counters, err := s.Store.Beat(t.Context(), "undertaker", store.Terms{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if buried, err := s.Store.Bury(t.Context(), node, counters[node]); err != nil || !buried {
+	if buried, err := s.Store.Bury(t.Context(), node, counters[node].Counter); err != nil || !buried {
 		t.Fatalf("not buried: %v", err)
 	}
 	if err := s.Store.Leave(t.Context(), "undertaker"); err != nil {
@@ -188,7 +188,7 @@ func TestRebornStartsNothingUnderItsOldName(t *testing.T) {
 			}
 			slow := func() { time.Sleep(20 * time.Millisecond) }
 			ways[0].answer.Store(&slow)
-			if _, err := ways[0].Store.Beat(t.Context(), node); err != nil {
+			if _, err := ways[0].Store.Beat(t.Context(), node, store.Terms{}); err != nil {
 				return err
 			}
 			go func() {

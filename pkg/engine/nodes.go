@@ -24,7 +24,7 @@ const (
 // node is this engine among those that share one store. It beats: it moves a counter in the store. Nobody compares
 // clocks with anyone: who has seen another's counter stand still for TTL + grace, by its own monotonic clock, takes
 // that node for dead and its tasks over. A node that could not beat for TTL stops its own tasks, and so grace is the
-// time it has for that.
+// time it has for that. The others go by the longest terms of all nodes.
 type node struct {
 	eng   *Engine
 	store store.Shared
@@ -40,10 +40,12 @@ type node struct {
 	// when it last said that it cannot beat; belongs to step too
 	complained time.Duration
 	mu         sync.Mutex
-	live       map[string]int64      // the nodes that are not dead, by the last beat
-	news       chan struct{}         // a pool has something to announce
-	joined     chan struct{}         // another node has come, or come back
-	mute       atomic.Pointer[error] // why the last beat failed; nil where it did not
+	live       map[string]store.Pulse // the nodes that are not dead, by the last beat
+	news       chan struct{}          // a pool has something to announce
+	joined     chan struct{}          // another node has come, or come back
+	terms      store.Terms            // the longest of all nodes, by the last beat; belongs to step
+	differ     bool                   // and whether any lives by others
+	mute       atomic.Pointer[error]  // why the last beat failed; nil where it did not
 }
 
 // epoch is the time from one fence to the next: the context that every run of this node lives under.
@@ -208,7 +210,7 @@ func (n *node) step(ctx context.Context) {
 	began := n.eng.clock.mono()
 	ctx, cancel := n.eng.withTimeout(ctx, n.ttl/3, context.DeadlineExceeded)
 	defer cancel()
-	live, err := n.store.Beat(ctx, n.name())
+	live, err := n.store.Beat(ctx, n.name(), n.own())
 	switch {
 	case errors.Is(err, store.ErrDead):
 		n.eng.log.Warn("taken for dead by another node: beginning anew")
@@ -282,9 +284,30 @@ func (n *node) running() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
+// own are the terms that this node lives by.
+func (n *node) own() store.Terms { return store.Terms{TTL: n.ttl, Grace: n.grace} }
+
+// agreed returns the terms by which nodes are taken for dead: the longest that any of them lives by. So one that allows
+// itself more time than the others is left that time, and values can be changed on one node after the other.
+func (n *node) agreed(live map[string]store.Pulse) store.Terms {
+	longest := n.own()
+	differ := false
+	for _, p := range live {
+		differ = differ || p.TTL != 0 && p.Terms != n.own()
+		longest = longest.Longest(p.Terms)
+	}
+	if differ && (!n.differ || longest != n.terms) {
+		n.eng.log.Warn("nodes differ in node_ttl or kill_grace: each stops its runs by its own, and is taken for dead by the longest",
+			"node_ttl", n.ttl, "grace", n.grace, "longest_node_ttl", longest.TTL, "longest_grace", longest.Grace)
+	}
+	n.terms, n.differ = longest, differ
+	return longest
+}
+
 // bury marks as dead whose counter has stood still for too long.
-func (n *node) bury(ctx context.Context, live map[string]int64) {
-	now, patience := n.eng.clock.mono(), n.ttl+n.grace
+func (n *node) bury(ctx context.Context, live map[string]store.Pulse) {
+	terms := n.agreed(live)
+	now, patience := n.eng.clock.mono(), terms.TTL+terms.Grace
 	if mutant.TakeoverByWall {
 		now = time.Duration(n.eng.clock.now().Wall.UnixNano())
 	}
@@ -297,7 +320,7 @@ func (n *node) bury(ctx context.Context, live map[string]int64) {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(live)) {
-		counter := live[name]
+		counter := live[name].Counter
 		s, ok := n.seen[name]
 		if !ok || s.counter != counter && !mutant.BuryBlindly {
 			n.seen[name] = sighting{counter, now}

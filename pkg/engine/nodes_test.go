@@ -53,11 +53,11 @@ func (l *line) Revs(ctx context.Context, pools []string) (map[string]int64, erro
 	return l.Store.Revs(ctx, pools)
 }
 
-func (l *line) Beat(ctx context.Context, node string) (map[string]int64, error) {
+func (l *line) Beat(ctx context.Context, node string, own store.Terms) (map[string]store.Pulse, error) {
 	if l.cut.Load() {
 		return nil, errGone
 	}
-	return l.Store.Beat(ctx, node)
+	return l.Store.Beat(ctx, node, own)
 }
 
 func (l *line) Bury(ctx context.Context, node string, counter int64) (bool, error) {

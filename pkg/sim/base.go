@@ -22,8 +22,8 @@ type base struct {
 	mailed map[string]*letter // by task
 	letter int64
 	events []park.Event
-	known  map[string]bool  // events by id
-	nodes  map[string]int64 // counters of the living
+	known  map[string]bool        // events by id
+	nodes  map[string]store.Pulse // of the living
 	dead   map[string]bool
 	leases map[string]store.Kept
 	// returns is how often the database was put back: what was sent to it before never arrives after that.
@@ -60,7 +60,7 @@ type note struct {
 func newBase() *base {
 	b := &base{logged: func([]park.Event) {}, committed: func(*store.Step) {}, returned: func() {}}
 	b.reset()
-	b.nodes, b.dead, b.leases = make(map[string]int64), make(map[string]bool), make(map[string]store.Kept)
+	b.nodes, b.dead, b.leases = make(map[string]store.Pulse), make(map[string]bool), make(map[string]store.Kept)
 	return b
 }
 
@@ -96,7 +96,7 @@ func (b *base) commit(s *store.Step, again bool) error {
 	t := b.table(s.PoolID)
 	done := s.Row.Rev - 1
 	known := done >= 0 && done < int64(len(t.noted)) && t.noted[done].id == s.ID
-	switch dead := s.Node != "" && !again && b.nodes[s.Node] == 0; {
+	switch dead := s.Node != "" && !again && b.nodes[s.Node].Counter == 0; {
 	case dead && known, t.row.Rev != done && known && !mutant.NoRevCheck:
 		return nil
 	case dead:
@@ -281,16 +281,16 @@ func (b *base) read(q park.AuditQuery) (found []park.Event) {
 	return found
 }
 
-func (b *base) beat(node string) (map[string]int64, error) {
+func (b *base) beat(node string, own store.Terms) (map[string]store.Pulse, error) {
 	if b.dead[node] {
 		return nil, store.ErrDead
 	}
-	b.nodes[node]++
+	b.nodes[node] = store.Pulse{Counter: b.nodes[node].Counter + 1, Terms: own}
 	return maps.Clone(b.nodes), nil
 }
 
 func (b *base) bury(node string, counter int64) bool {
-	if c := b.nodes[node]; c == 0 || c != counter && !mutant.BuryBlindly {
+	if c := b.nodes[node].Counter; c == 0 || c != counter && !mutant.BuryBlindly {
 		return false
 	}
 	delete(b.nodes, node)

@@ -251,9 +251,9 @@ func (l *link) Turn(ctx context.Context, pool, node string, h store.Hand) (store
 	return call(ctx, l, true, func() (store.Place, error) { return l.base.table(pool).line.Stand(node, h), nil })
 }
 
-func (l *link) Beat(ctx context.Context, node string) (map[string]int64, error) {
-	return call(ctx, l, true, func() (map[string]int64, error) {
-		live, err := l.base.beat(node)
+func (l *link) Beat(ctx context.Context, node string, own store.Terms) (map[string]store.Pulse, error) {
+	return call(ctx, l, true, func() (map[string]store.Pulse, error) {
+		live, err := l.base.beat(node, own)
 		if errors.Is(err, store.ErrDead) {
 			l.pester(l.node)
 		}

@@ -25,9 +25,10 @@ type Shared interface {
 	// Whose turn it is gets the notes of the others, once. A note may be lost, and may come late.
 	Turn(ctx context.Context, pool, node string, h Hand) (Place, error)
 
-	// Beat moves a node's counter on by one and returns the counters of all nodes that are not dead, its own among
-	// them. The first beat makes the node known. It returns [ErrDead] to a node that another has buried.
-	Beat(ctx context.Context, node string) (map[string]int64, error)
+	// Beat moves a node's counter on by one, notes by which terms it lives, and returns the pulses of all nodes that are
+	// not dead, its own among them. The first beat makes the node known. It returns [ErrDead] to a node that another has
+	// buried.
+	Beat(ctx context.Context, node string, own Terms) (map[string]Pulse, error)
 	// Bury marks a node as dead, unless its counter has moved on from the given one or it is dead already, and says
 	// whether it did.
 	Bury(ctx context.Context, node string, counter int64) (bool, error)
@@ -56,6 +57,23 @@ type Hand struct {
 type Place struct {
 	Ahead int      // nodes that go first
 	Notes [][]byte // of the others, for who is first
+}
+
+// Terms are how long a node may fail to beat. They are each node's own, so the others have to know them.
+type Terms struct {
+	TTL   time.Duration // before it stops what it runs; 0: it has not said
+	Grace time.Duration // for that to stop
+}
+
+// Longest returns the longer of both times.
+func (t Terms) Longest(other Terms) Terms {
+	return Terms{TTL: max(t.TTL, other.TTL), Grace: max(t.Grace, other.Grace)}
+}
+
+// Pulse is what nodes know of one of them.
+type Pulse struct {
+	Counter int64
+	Terms
 }
 
 // Kept is a lease that a worker keeps.

@@ -70,13 +70,18 @@ func (s *street) add() {
 		s.Fatal(err)
 	}
 	s.Cleanup(p.Close)
-	n := newNode(s, dir, fmt.Sprintf(`{"listen":"127.0.0.1:0","socket":%s,"node_ttl":%q,"audit":"postgres","drain_timeout":"300ms",
+	n := newNode(s, dir, nodeConfig(dir, pgtest.Through(s.dsn, socket)))
+	n.start()
+	s.nodes, s.proxies = append(s.nodes, n), append(s.proxies, p)
+}
+
+// nodeConfig is the configuration of a node whose socket is in dir.
+func nodeConfig(dir, dsn string) string {
+	return fmt.Sprintf(`{"listen":"127.0.0.1:0","socket":%s,"node_ttl":%q,"audit":"postgres","drain_timeout":"300ms",
 		"backends":{"postgres":{"dsn":%s}},"pools":{
 		"sim":{"max_units":%d,"max_queue_depth":%d,"default_timeout_secs":60,"queue":"postgres","mailbox":"postgres","executor":{"type":"simulate"}},
 		"work":{"max_units":%d,"max_queue_depth":%d,"default_timeout_secs":0,"queue":"postgres","mailbox":"postgres","executor":{"type":"exec","kill_grace":"200ms"}}}}`,
-		quote(dir+"/s"), nodeTTL, quote(pgtest.Through(s.dsn, socket)), simUnits, depth, workUnits, depth))
-	n.start()
-	s.nodes, s.proxies = append(s.nodes, n), append(s.proxies, p)
+		quote(dir+"/s"), nodeTTL, quote(dsn), simUnits, depth, workUnits, depth)
 }
 
 // shortDir returns a folder whose path leaves room for the name of a socket.
@@ -135,12 +140,14 @@ func (s *street) some() (*node, *faultproxy.Proxy) {
 // heal ends all harm, waits until a task gets through at every node, and checks everything.
 func (s *street) heal() {
 	s.Helper()
-	for i, p := range s.proxies {
+	for _, p := range s.proxies {
 		p.LoseReply(nil)
 		p.Refuse(false)
 		p.Block(faultproxy.ToServer, false)
 		p.Block(faultproxy.ToClient, false)
-		s.wantThrough(s.nodes[i])
+	}
+	for _, n := range s.nodes {
+		s.wantThrough(n)
 	}
 	s.rest()
 	s.settle(s.nodes[s.rng.IntN(len(s.nodes))])

@@ -15,6 +15,7 @@ func campaigns() []campaign {
 		{name: "replies", pkg: "./pkg/proof/crash", tests: "^TestLostReplies$", weight: 8, parts: 1},
 		{name: "partitions", pkg: "./pkg/proof/crash", tests: "^TestPartitions$", weight: 8, parts: 1},
 		{name: "server", pkg: "./pkg/proof/crash", tests: "^TestServer$", weight: 8, parts: 1},
+		{name: "failover", pkg: "./pkg/proof/crash", tests: "^TestFailover$", weight: 8, parts: 1},
 		{name: "refusals", pkg: "./pkg/proof/crash", tests: "^TestRefusals$|^TestFullDisk$", weight: 6, parts: 2},
 		{name: "leaks", pkg: "./pkg/proof/crash", tests: "^TestLeaks", weight: 4, parts: 2},
 		{name: "fuzz", fuzz: true, weight: 10, parts: 1},

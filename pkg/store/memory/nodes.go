@@ -15,7 +15,7 @@ type taskKey struct{ pool, task string }
 // nodes are the engines that share the store. The zero value is ready to use.
 type nodes struct {
 	mu     sync.Mutex
-	beats  map[string]int64
+	beats  map[string]store.Pulse
 	dead   map[string]bool
 	leases map[taskKey]store.Kept
 	heard  map[*func(string, int64)]struct{}
@@ -24,7 +24,7 @@ type nodes struct {
 func (n *nodes) alive(node string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.beats[node] > 0 && !n.dead[node]
+	return n.beats[node].Counter > 0 && !n.dead[node]
 }
 
 // Since implements [store.Shared].
@@ -69,7 +69,7 @@ func (s *Store) Turn(ctx context.Context, pool, node string, h store.Hand) (stor
 }
 
 // Beat implements [store.Shared].
-func (s *Store) Beat(ctx context.Context, node string) (map[string]int64, error) {
+func (s *Store) Beat(ctx context.Context, node string, own store.Terms) (map[string]store.Pulse, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -80,9 +80,9 @@ func (s *Store) Beat(ctx context.Context, node string) (map[string]int64, error)
 		return nil, store.ErrDead
 	}
 	if n.beats == nil {
-		n.beats, n.dead = make(map[string]int64), make(map[string]bool)
+		n.beats, n.dead = make(map[string]store.Pulse), make(map[string]bool)
 	}
-	n.beats[node]++
+	n.beats[node] = store.Pulse{Counter: n.beats[node].Counter + 1, Terms: own}
 	return maps.Clone(n.beats), nil
 }
 
@@ -91,7 +91,7 @@ func (s *Store) Bury(ctx context.Context, node string, counter int64) (bool, err
 	n := &s.nodes
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if c, known := n.beats[node]; !known || c != counter || ctx.Err() != nil {
+	if p, known := n.beats[node]; !known || p.Counter != counter || ctx.Err() != nil {
 		return false, ctx.Err()
 	}
 	delete(n.beats, node)

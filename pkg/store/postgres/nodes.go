@@ -14,9 +14,9 @@ import (
 const (
 	readRevs = "SELECT pool_id, rev FROM pl_pools WHERE pool_id = ANY ($1)"
 	takeTurn = "SELECT ahead, notes FROM pl_stand($1::text, $2::text, $3::bytea, $4::bool)"
-	beat     = "INSERT INTO pl_nodes AS n (node_id, counter) VALUES ($1, 1)" +
-		" ON CONFLICT (node_id) DO UPDATE SET counter = n.counter + 1, beat_at = now() WHERE NOT n.dead RETURNING counter"
-	readNodes = "SELECT node_id, counter FROM pl_nodes WHERE NOT dead"
+	beat     = "INSERT INTO pl_nodes AS n (node_id, counter, ttl, grace) VALUES ($1, 1, $2, $3)" +
+		" ON CONFLICT (node_id) DO UPDATE SET counter = n.counter + 1, beat_at = now(), ttl = excluded.ttl, grace = excluded.grace WHERE NOT n.dead RETURNING counter"
+	readNodes = "SELECT node_id, counter, ttl, grace FROM pl_nodes WHERE NOT dead"
 	bury      = "UPDATE pl_nodes SET dead = true WHERE node_id = $1 AND counter = $2 AND NOT dead"
 	leave     = "DELETE FROM pl_nodes WHERE node_id = $1"
 	// The dead are remembered for as long as one of them might still come back.
@@ -36,28 +36,23 @@ const (
 // Revs implements [store.Shared].
 func (s *Store) Revs(ctx context.Context, pools []string) (revs map[string]int64, err error) {
 	err = s.do(ctx, func(ctx context.Context) error {
-		revs, err = numbers(ctx, s.side, readRevs, pools)
+		rows, err := s.side.Query(ctx, readRevs, pools)
+		if err != nil {
+			return err
+		}
+		revs = make(map[string]int64)
+		var pool string
+		var rev int64
+		_, err = pgx.ForEachRow(rows, []any{&pool, &rev}, func() error {
+			revs[pool] = rev
+			return nil
+		})
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read revs: %w", err)
 	}
 	return revs, nil
-}
-
-func numbers(ctx context.Context, pool conns, query string, args ...any) (map[string]int64, error) {
-	rows, err := pool.Query(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	numbers := make(map[string]int64)
-	var name string
-	var n int64
-	_, err = pgx.ForEachRow(rows, []any{&name, &n}, func() error {
-		numbers[name] = n
-		return nil
-	})
-	return numbers, err
 }
 
 // Turn implements [store.Shared]. Who is next waits for a step that is under way: whoever comes after it is not to ask
@@ -73,26 +68,41 @@ func (s *Store) Turn(ctx context.Context, pool, node string, h store.Hand) (p st
 }
 
 // Beat implements [store.Shared].
-func (s *Store) Beat(ctx context.Context, node string) (counters map[string]int64, err error) {
+func (s *Store) Beat(ctx context.Context, node string, own store.Terms) (live map[string]store.Pulse, err error) {
 	err = s.do(ctx, func(ctx context.Context) error {
-		tag, err := s.side.Exec(ctx, beat, node)
+		tag, err := s.side.Exec(ctx, beat, node, int64(own.TTL), int64(own.Grace))
 		if err != nil {
 			return err
 		}
 		if tag.RowsAffected() == 0 {
-			counters = nil
+			live = nil
 			return nil
 		}
-		counters, err = numbers(ctx, s.side, readNodes)
+		live, err = s.pulses(ctx)
 		return err
 	})
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("beat: %w", err)
-	case counters == nil:
+	case live == nil:
 		return nil, store.ErrDead
 	}
-	return counters, nil
+	return live, nil
+}
+
+func (s *Store) pulses(ctx context.Context) (map[string]store.Pulse, error) {
+	rows, err := s.side.Query(ctx, readNodes)
+	if err != nil {
+		return nil, err
+	}
+	live := make(map[string]store.Pulse)
+	var node string
+	var p store.Pulse
+	_, err = pgx.ForEachRow(rows, []any{&node, &p.Counter, (*int64)(&p.TTL), (*int64)(&p.Grace)}, func() error {
+		live[node] = p
+		return nil
+	})
+	return live, err
 }
 
 // Bury implements [store.Shared].

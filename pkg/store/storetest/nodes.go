@@ -17,6 +17,7 @@ import (
 func RunNodes(t *testing.T, open func(testing.TB) (a, b store.Store)) {
 	for name, test := range map[string]func(*testing.T, store.Shared, store.Shared, store.Store){
 		"beats and burials":              testBeats,
+		"terms that nodes live by":       testTerms,
 		"the dead commit nothing":        testDeadCommit,
 		"a step is known after others":   testKnownStep,
 		"what came since a rev":          testSince,
@@ -36,7 +37,11 @@ func RunNodes(t *testing.T, open func(testing.TB) (a, b store.Store)) {
 
 func beat(t testing.TB, s store.Shared, node string) map[string]int64 {
 	t.Helper()
-	return got(s.Beat(t.Context(), node))(t)
+	counters := make(map[string]int64)
+	for name, p := range got(s.Beat(t.Context(), node, store.Terms{}))(t) {
+		counters[name] = p.Counter
+	}
+	return counters
 }
 
 func testBeats(t *testing.T, a, b store.Shared, _ store.Store) {
@@ -52,7 +57,7 @@ func testBeats(t *testing.T, a, b store.Shared, _ store.Store) {
 	if !got(b.Bury(t.Context(), "a", 2))(t) {
 		t.Fatal("a silent node was not buried")
 	}
-	if _, err := a.Beat(t.Context(), "a"); !errors.Is(err, store.ErrDead) {
+	if _, err := a.Beat(t.Context(), "a", store.Terms{}); !errors.Is(err, store.ErrDead) {
 		t.Fatalf("the dead beat: %v", err)
 	}
 	same(t, "the living", beat(t, b, "b"), map[string]int64{"b": 2})
@@ -61,6 +66,14 @@ func testBeats(t *testing.T, a, b store.Shared, _ store.Store) {
 		t.Fatal(err)
 	}
 	same(t, "after one has left", beat(t, b, "b"), map[string]int64{"b": 3})
+}
+
+// testTerms has nodes tell each other how long they may be silent.
+func testTerms(t *testing.T, a, b store.Shared, _ store.Store) {
+	short, long := store.Terms{TTL: time.Second, Grace: time.Minute}, store.Terms{TTL: time.Hour, Grace: 2}
+	got(a.Beat(t.Context(), "a", short))(t)
+	same(t, "of both", got(b.Beat(t.Context(), "b", long))(t), map[string]store.Pulse{"a": {Counter: 1, Terms: short}, "b": {Counter: 1, Terms: long}})
+	same(t, "changed", got(a.Beat(t.Context(), "a", long))(t), map[string]store.Pulse{"a": {Counter: 2, Terms: long}, "b": {Counter: 1, Terms: long}})
 }
 
 func testTwoBurials(t *testing.T, a, b store.Shared, _ store.Store) {

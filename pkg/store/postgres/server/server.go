@@ -81,6 +81,14 @@ func (s *Server) Standby(ctx context.Context, name string) (*Server, error) {
 	return b, nil
 }
 
+// Follow makes a server that was killed a standby of another, in its own place.
+func (s *Server) Follow(ctx context.Context, leader *Server, name string) error {
+	if err := os.RemoveAll(s.data()); err != nil {
+		return err
+	}
+	return s.copy(ctx, leader, name)
+}
+
 func (s *Server) copy(ctx context.Context, from *Server, name string) error {
 	if s.as != nil {
 		if err := os.Chown(s.dir, int(s.as.Uid), int(s.as.Gid)); err != nil {
@@ -98,7 +106,8 @@ func (s *Server) copy(ctx context.Context, from *Server, name string) error {
 	return from.await(ctx, "SELECT count(*) > 0 FROM pg_stat_replication WHERE state = 'streaming' AND application_name = '"+name+"'")
 }
 
-// WaitForStandby has every commit wait, from now on, until the standby of that name has it on disk; "" ends that.
+// WaitForStandby has every commit wait, from now on, until the standby of that name has it on disk; "" ends that. When it
+// returns the standby has all that was committed before.
 func (s *Server) WaitForStandby(ctx context.Context, name string) error {
 	c, err := pgx.Connect(ctx, s.DSN("postgres"))
 	if err != nil {
@@ -110,7 +119,15 @@ func (s *Server) WaitForStandby(ctx context.Context, name string) error {
 			return fmt.Errorf("%.40s: %w", q, err)
 		}
 	}
-	return s.await(ctx, "SELECT current_setting('synchronous_standby_names') = '"+name+"'")
+	if name == "" {
+		return s.await(ctx, "SELECT current_setting('synchronous_standby_names') = ''")
+	}
+	var at string
+	if err := c.QueryRow(ctx, "SELECT pg_current_wal_lsn()::text").Scan(&at); err != nil {
+		return err
+	}
+	return s.await(ctx, "SELECT count(*) > 0 FROM pg_stat_replication WHERE sync_state = 'sync' AND application_name = '"+name+
+		"' AND flush_lsn >= '"+at+"'")
 }
 
 // Promote has a standby take writes.
@@ -282,6 +299,9 @@ func (s *Server) Alive() bool {
 		return true
 	}
 }
+
+// Dir returns the folder of the server's socket, its host in a DSN.
+func (s *Server) Dir() string { return s.dir }
 
 // Pid returns the id of the server's first process.
 func (s *Server) Pid() int { return s.cmd.Process.Pid }
