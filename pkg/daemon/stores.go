@@ -58,7 +58,9 @@ func awaitPostgres(ctx context.Context, s *postgres.Store, log *slog.Logger) err
 	ctx, cancel := context.WithTimeout(ctx, checkWithin)
 	defer cancel()
 	err := s.Check(ctx)
-	if _, wrong := errors.AsType[*migrations.MismatchError](err); wrong {
+	_, wrong := errors.AsType[*migrations.MismatchError](err)
+	_, unfit := errors.AsType[*postgres.UnfitError](err)
+	if wrong || unfit {
 		return errors.Join(err, s.Close())
 	}
 	if err != nil {

@@ -148,6 +148,9 @@ func ledQuery(q park.AuditQuery, r reach, below int64) (string, []any) {
 	l := where{terms: []string{isLead(bit)}}
 	all := q
 	all.Action = "" // the others of a block may have another
+	if bit == leadTask {
+		all.Tenant = "" // and so may others of the task: two tenants may name theirs alike, of which one is then rejected
+	}
 	l.events(all)
 	early := r
 	if early.from != 0 {

@@ -25,12 +25,13 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 	if step.ID == "" {
 		return errors.New("a step needs an id")
 	}
-	reply, err := s.call(ctx, commitStep, &step.InDoubt, func(n *names) ([][]byte, error) {
-		parcels, err := n.parcels(step.Outbox)
-		return [][]byte{
-			n.step(step), n.jobs(step.Inserts), n.changes(step.Updates), n.messages(step.Messages), n.events(step.Events, leads(step.PoolID, step.Row.Rev, step.Events)), parcels,
-		}, err
-	})
+	reply, err := s.commit(ctx, step)
+	if twice(err) && s.names.Swap(nil) != nil {
+		reply, err = s.commit(ctx, step) // after a look at how new rows are numbered
+	}
+	if twice(err) {
+		return park.Errorf(park.Internal, "the database numbers new rows as it did others (was a dump restored while nodes were running?): %v", err)
+	}
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.ConstraintName == "pl_queue_jobs_pkey" {
 		err = fmt.Errorf("%w: %w", store.ErrTaken, err)
 	}
@@ -50,6 +51,21 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 	}
 	n.conflict.Ahead = n.waits
 	return n.conflict
+}
+
+func (s *Store) commit(ctx context.Context, step *store.Step) ([]byte, error) {
+	return s.call(ctx, commitStep, &step.InDoubt, func(n *names) ([][]byte, error) {
+		parcels, err := n.parcels(step.Outbox)
+		return [][]byte{
+			n.step(step), n.jobs(step.Inserts), n.changes(step.Updates), n.messages(step.Messages), n.events(step.Events, leads(step.PoolID, step.Row.Rev, step.Events)), parcels,
+		}, err
+	})
+}
+
+// twice reports whether a row has a number that another has, rather than the id of another task.
+func twice(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == "23505" && pg.ConstraintName != "pl_queue_jobs_pkey"
 }
 
 // Since implements [store.Shared].

@@ -77,6 +77,7 @@ func (s *Store) limit(cc *pgx.ConnConfig) {
 	if s.plain.Load() {
 		return
 	}
+	cc.RuntimeParams["default_transaction_isolation"], cc.RuntimeParams["client_encoding"] = readCommitted, encoding
 	for name, d := range limits() {
 		if _, given := cc.RuntimeParams[name]; !given {
 			cc.RuntimeParams[name] = strconv.FormatInt(d.Milliseconds(), 10)

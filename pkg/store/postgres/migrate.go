@@ -13,7 +13,7 @@ import (
 
 // MigrationStatus lists the schema changes that the program and the database know. It writes nothing.
 func MigrationStatus(ctx context.Context, dsn string) (all []migrations.Migration, err error) {
-	err = schema(dsn, func(s *migrations.Schema) error {
+	err = schema(ctx, dsn, func(s *migrations.Schema) error {
 		all, err = s.Status(ctx)
 		return err
 	})
@@ -23,7 +23,7 @@ func MigrationStatus(ctx context.Context, dsn string) (all []migrations.Migratio
 // MigrateUp brings the schema up to date and returns what it applied, or with dryRun what it would apply. Where two
 // nodes do it at once, one waits for the other.
 func MigrateUp(ctx context.Context, dsn string, dryRun bool) (all []migrations.Migration, err error) {
-	err = schema(dsn, func(s *migrations.Schema) error {
+	err = schema(ctx, dsn, func(s *migrations.Schema) error {
 		if dryRun {
 			all, err = s.Pending(ctx)
 		} else {
@@ -37,7 +37,7 @@ func MigrateUp(ctx context.Context, dsn string, dryRun bool) (all []migrations.M
 // MigrateDown takes back the last schema change, with the data that only it had room for, and returns it, or with
 // dryRun what it would take back; nil where there is nothing.
 func MigrateDown(ctx context.Context, dsn string, dryRun bool) (last *migrations.Migration, err error) {
-	err = schema(dsn, func(s *migrations.Schema) error {
+	err = schema(ctx, dsn, func(s *migrations.Schema) error {
 		if dryRun {
 			last, err = s.Last(ctx)
 		} else {
@@ -48,7 +48,7 @@ func MigrateDown(ctx context.Context, dsn string, dryRun bool) (last *migrations
 	return last, err
 }
 
-func schema(dsn string, use func(*migrations.Schema) error) error {
+func schema(ctx context.Context, dsn string, use func(*migrations.Schema) error) error {
 	cfg, err := parse(dsn)
 	if err != nil {
 		return err
@@ -59,7 +59,13 @@ func schema(dsn string, use func(*migrations.Schema) error) error {
 	if err != nil {
 		return err
 	}
-	err = use(s)
+	var enc string
+	if err = db.QueryRowContext(ctx, "SELECT pg_catalog.current_setting('server_encoding')").Scan(&enc); err == nil {
+		err = encoded(enc)
+	}
+	if err == nil {
+		err = use(s)
+	}
 	if unreachable, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		err = errors.New(unreachable.Error()) // not to be taken for a daemon that nobody reaches
 	}

@@ -138,6 +138,9 @@ func (s *Store) look(ctx context.Context) error {
 	if err := schema.Check(ctx); err != nil {
 		return err
 	}
+	if err := fit(ctx, db); err != nil {
+		return err
+	}
 	n := &names{oid: make(map[string]uint32)}
 	if err := s.pool.QueryRow(ctx, readSchema).Scan(&n.schema); err != nil {
 		return fmt.Errorf("look up the schema: %w", err)
@@ -170,7 +173,7 @@ func (s *Store) do(ctx context.Context, f func(context.Context) error) error {
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case tried == lastRetry || !passing(err):
+		case tried == lastRetry || !passing(err) && !s.forget(err):
 			return err
 		}
 		if s.unlimit(err) || readOnly(err) {
@@ -184,6 +187,17 @@ func (s *Store) do(ctx context.Context, f func(context.Context) error) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// forget has the schema looked at again where the server does not know what it was asked for: somebody may have taken
+// migrations back and applied them again, and types then have other numbers. It reports whether it did.
+func (s *Store) forget(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || pg.Code[:2] != "42" && pg.Code != "XX000" {
+		return false
+	}
+	s.names.Store(nil)
+	return true
 }
 
 func (s *Store) once(ctx context.Context, f func(context.Context) error) error {
@@ -258,6 +272,9 @@ func passing(err error) bool {
 		return readOnly(err)
 	}
 	if _, ok := errors.AsType[*migrations.MismatchError](err); ok {
+		return false
+	}
+	if _, ok := errors.AsType[*UnfitError](err); ok {
 		return false
 	}
 	return !errors.Is(err, errClosed) && !errors.Is(err, pgx.ErrNoRows)

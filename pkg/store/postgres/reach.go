@@ -83,7 +83,7 @@ func (s *Store) behind(ctx context.Context, q park.AuditQuery, r *reach) error {
 		default:
 			r.from = seq + 1
 			if bySteps(q) {
-				r.rev, err = s.firstStep(ctx, q.PoolID, func(_, seq int64) bool { return seq >= r.from })
+				r.rev, err = s.firstStep(ctx, q.PoolID, func(_, last int64) bool { return last >= r.from })
 			}
 		}
 		return err
@@ -127,8 +127,10 @@ func (s *Store) betweenSegments(ctx context.Context, q park.AuditQuery, r reach)
 }
 
 const (
-	probeStep = "SELECT rev, at, seq FROM pl_audit_events WHERE pool_id = $1 AND rev >= $2 ORDER BY pool_id, rev, ord LIMIT 1"
-	lastStep  = "SELECT coalesce(max(rev), 0) FROM pl_audit_events WHERE pool_id = $1"
+	// The seq is that of the step's last event: what another store brings may come in several parts.
+	probeStep = "SELECT rev, at, (SELECT l.seq FROM pl_audit_events l WHERE l.pool_id = e.pool_id AND l.rev = e.rev ORDER BY l.pool_id DESC, l.rev DESC, l.ord DESC LIMIT 1)" +
+		" FROM pl_audit_events e WHERE pool_id = $1 AND rev >= $2 ORDER BY pool_id, rev, ord LIMIT 1"
+	lastStep = "SELECT coalesce(max(rev), 0) FROM pl_audit_events WHERE pool_id = $1"
 )
 
 // betweenSteps narrows the reach along the steps of one pool, whose time never runs backwards.
@@ -150,9 +152,9 @@ func (s *Store) betweenSteps(ctx context.Context, q park.AuditQuery, r *reach) e
 	return err
 }
 
-// firstStep returns the first rev of a pool for whose time and seq reached holds, as it does for all after it, or else
+// firstStep returns the first rev of a pool for whose time and last seq reached holds, as it does for all after it, or else
 // the one after its last; 0 for a pool without events.
-func (s *Store) firstStep(ctx context.Context, pool string, reached func(at, seq int64) bool) (int64, error) {
+func (s *Store) firstStep(ctx context.Context, pool string, reached func(at, last int64) bool) (int64, error) {
 	var last int64
 	if err := s.pool.QueryRow(ctx, lastStep, pool).Scan(&last); err != nil || last == 0 {
 		return 0, err

@@ -12,8 +12,40 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
+// testPartsOfAStep has another store's step come in two parts, with something of another pool between them.
+func testPartsOfAStep(t *testing.T, s store.Store) {
+	event := func(pool string, ord int) park.Event {
+		return park.Event{EventID: park.EventID(pool, 1, ord), PoolID: pool, Rev: 1, Ord: ord, At: park.At(Epoch()), Action: park.ActSubmit, TaskID: "t", Tenant: "acme", Units: 1}
+	}
+	for _, part := range [][]park.Event{{event("a", 0), event("a", 1)}, {event("b", 0)}, {event("a", 2), event("a", 3)}} {
+		if err := s.Append(t.Context(), part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found, err := s.Events(t.Context(), park.AuditQuery{PoolID: "a", Cursor: park.EventID("b", 1, 0), Limit: 10})
+	if err != nil || len(found) != 2 || found[0].Ord != 2 {
+		t.Errorf("after the event between the parts come %+v, want the second part: %v", found, err)
+	}
+}
+
+// testTaskOfTwoTenants has a task that two tenants named alike, one of which was rejected, in one step.
+func testTaskOfTwoTenants(t *testing.T, s store.Store) {
+	f := NewFeed("gpu")
+	f.Event(park.ActReject, &park.Record{Spec: park.Spec{PoolID: "gpu", TaskID: "x", Tenant: "other", Units: 1}}, "")
+	f.Submit(func(r *park.Record) { r.TaskID, r.Tenant = "x", "acme" })
+	commit(t, s, f.Next())
+	for tenant, want := range map[string]park.Action{"acme": park.ActSubmit, "other": park.ActReject} {
+		found, err := s.Events(t.Context(), park.AuditQuery{TaskID: "x", Tenant: tenant, Limit: 10})
+		if err != nil || len(found) == 0 || found[0].Action != want || found[0].Tenant != tenant {
+			t.Errorf("tenant %s reads %+v of its task: %v", tenant, found, err)
+		}
+	}
+}
+
 func auditTests() group {
 	return group{
+		"a step that came in parts":              testPartsOfAStep,
+		"a task of two tenants":                  testTaskOfTwoTenants,
 		"every combination of filters":           testEvents,
 		"since and until":                        testEventTimes,
 		"page by page":                           testEventPages,

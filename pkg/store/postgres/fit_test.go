@@ -1,0 +1,78 @@
+package postgres_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/parkd-dev/parkd/pkg/store/postgres"
+	"github.com/parkd-dev/parkd/pkg/store/storetest"
+)
+
+// TestSettingsOfTheRoleHarmNothing has the database's settings be such that steps could not work with them.
+func TestSettingsOfTheRoleHarmNothing(t *testing.T) {
+	dsn := cluster.Migrated(t)
+	c := connect(t, dsn)
+	var name string
+	if err := c.QueryRow(t.Context(), "SELECT current_database()").Scan(&name); err != nil {
+		t.Fatal(err)
+	}
+	for setting, value := range map[string]string{
+		"default_transaction_isolation": "serializable", "client_encoding": "LATIN1", "synchronous_commit": "off",
+	} {
+		exec(t, c, "ALTER DATABASE "+name+" SET "+setting+" = '"+value+"'")
+	}
+	s := openAt(t, dsn)
+	for setting, want := range map[string]string{"default_transaction_isolation": "read committed", "client_encoding": "UTF8"} {
+		if got, err := s.Setting(t.Context(), setting); err != nil || got != want {
+			t.Errorf("%s is %s, want %s: %v", setting, got, want, err)
+		}
+	}
+	f := storetest.NewFeed("gpu")
+	f.Submit(nil)
+	if err := s.Commit(t.Context(), f.Next()); err != nil {
+		t.Error(err)
+	}
+	// A pooler lets connections bring no settings, so what they would be is looked at.
+	err := openAt(t, pooled(t, dsn)).Check(t.Context())
+	if unfit, ok := errors.AsType[*postgres.UnfitError](err); !ok || !strings.Contains(unfit.Problem, "ALTER ROLE") {
+		t.Errorf("behind a pooler: %v", err)
+	}
+}
+
+// TestOtherEncodingIsRefused offers a database that cannot hold every text.
+func TestOtherEncodingIsRefused(t *testing.T) {
+	c := connect(t, cluster.Empty(t))
+	exec(t, c, "CREATE DATABASE bytes ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+	dsn := cluster.Server().DSN("bytes")
+	if _, err := postgres.MigrateUp(t.Context(), dsn, false); err == nil || !strings.Contains(err.Error(), "UTF8") {
+		t.Errorf("migrated: %v", err)
+	}
+}
+
+// TestMigrationsTakenBackAndAppliedAgain has somebody do that under a store: types then have other numbers.
+func TestMigrationsTakenBackAndAppliedAgain(t *testing.T) {
+	dsn := cluster.Migrated(t)
+	s := openAt(t, dsn)
+	step := func() error {
+		f := storetest.NewFeed("gpu")
+		f.Submit(nil)
+		return s.Commit(t.Context(), f.Next())
+	}
+	if err := step(); err != nil {
+		t.Fatal(err)
+	}
+	for last := true; last; {
+		m, err := postgres.MigrateDown(t.Context(), dsn, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = m != nil
+	}
+	if _, err := postgres.MigrateUp(t.Context(), dsn, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := step(); err != nil {
+		t.Error(err)
+	}
+}
