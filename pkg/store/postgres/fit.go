@@ -4,6 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // What every connection begins with, whatever the role's settings say: steps count on seeing what others have committed
@@ -29,12 +32,25 @@ func fit(ctx context.Context, db *sql.DB) error {
 	if err := encoded(enc); err != nil {
 		return err
 	}
+	var places []string
+	if err := db.QueryRowContext(ctx, readPlaces).Scan(pgtype.NewMap().SQLScanner(&places)); err != nil {
+		return fmt.Errorf("look up schemas: %w", err)
+	}
+	if len(places) > 1 {
+		return &UnfitError{"there are tables of parkd in several schemas that are looked at, " + strings.Join(places, " and ") +
+			": name the right one with search_path in the DSN"}
+	}
 	if isolation != readCommitted {
 		return &UnfitError{"default_transaction_isolation must be 'read committed', not '" + isolation + "', and the pooler does not let connections" +
 			" set it: ALTER ROLE … SET default_transaction_isolation = 'read committed'"}
 	}
 	return nil
 }
+
+// readPlaces returns the schemas in which tables of parkd would be found. With a second one, made by whoever may make
+// schemas, the server would take that one's for ours.
+const readPlaces = "SELECT pg_catalog.array_agg(n.nspname::text ORDER BY n.nspname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n" +
+	" ON n.oid = c.relnamespace WHERE c.relname = 'pl_migrations' AND n.nspname = ANY (pg_catalog.current_schemas(false))"
 
 func encoded(enc string) error {
 	if enc != encoding {
