@@ -96,6 +96,7 @@ type Pool struct {
 	Name           string
 	Kind           park.Kind
 	MaxUnits       int64
+	MaxResultBytes int64
 	MaxQueueDepth  int
 	DefaultTimeout time.Duration // 0: no limit
 	Queue          park.Backend
@@ -158,7 +159,8 @@ func (p Pool) Spec() park.PoolSpec {
 	exec := p.Executor.Type == ExecutorExec && len(p.Executor.Command) == 0
 	return park.PoolSpec{
 		ID: p.Name, Kind: p.Kind, MaxUnits: p.MaxUnits, MaxQueueDepth: p.MaxQueueDepth, DefaultTimeout: p.DefaultTimeout,
-		Retry: p.Retry, Runtime: p.Runtime, Executor: string(p.Executor.Type),
+		MaxResultBytes: p.MaxResultBytes,
+		Retry:          p.Retry, Runtime: p.Runtime, Executor: string(p.Executor.Type),
 		QueueBackend: p.Queue, MailboxBackend: p.Mailbox.Storage,
 		TakesCommands: exec || worker, NeedsCommand: exec,
 	}

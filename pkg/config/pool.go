@@ -30,6 +30,9 @@ const (
 	defaultReplyBytes = 4 << 20
 )
 
+// minResultBytes is room for what the result of any command has beside its output.
+const minResultBytes = 1 << 10
+
 func (c *Config) readPool(s section, name string) Pool {
 	if !poolName(name) {
 		s.r.fault(s.path, "a pool's name must be 1 to 63 of a-z 0-9 _ - and begin with a letter or digit, not %q", name)
@@ -40,6 +43,7 @@ func (c *Config) readPool(s section, name string) Pool {
 		MaxUnits:       s.integer("max_units", required, 0, park.MaxUnits),
 		MaxQueueDepth:  int(s.integer("max_queue_depth", required, 0, park.MaxQueueDepth)),
 		DefaultTimeout: time.Duration(s.integer("default_timeout_secs", required, 0, park.MaxTimeoutSecs)) * time.Second,
+		MaxResultBytes: s.integer("max_result_bytes", park.DefaultMaxResult, minResultBytes, park.MaxResultLimit),
 		Queue:          c.readBackend(s, "queue", park.File),
 		Retry:          readRetry(s.section("retry")),
 	}

@@ -57,6 +57,7 @@ func poolSchema() *jsonschema.Schema {
 		prop("max_units", number("Units that running tasks may take together", 0, park.MaxUnits)),
 		prop("max_queue_depth", number("Tasks that may be parked; 0: start now or be rejected", 0, park.MaxQueueDepth)),
 		prop("default_timeout_secs", number("Run time limit of tasks that bring none; 0: none", 0, park.MaxTimeoutSecs)),
+		prop("max_result_bytes", number("Size of a task's result as JSON; a larger one fails its task. Default 1 MiB", minResultBytes, park.MaxResultLimit)),
 		prop("queue", backendSchema("Where tasks are kept. Default file")),
 		prop("mailbox", mailboxSchema()),
 		prop("runtime", oneWord("Who does the work: this daemon, or workers. Default native", park.Native, park.WebWorker, park.CloudWorker)),

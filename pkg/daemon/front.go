@@ -49,6 +49,7 @@ func newFront(c *config.Config, o Options, eng *engine.Engine, m *meter, l *list
 		Service: eng, Tokens: tokens(c), Hosts: hosts(c), Version: o.Version, Log: o.Log, Closing: f.closing,
 		TCP: crowd(share.tcp), Socket: crowd(share.unix),
 		Owner:   owner(c, l, o.Log),
+		Limits:  api.Limits{MaxResult: maxResultBody(c)},
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		Pools:   eng.Troubles, Observe: in.observe,
 		Ready: func() error {
@@ -138,3 +139,15 @@ func (f *front) shutdown(ctx context.Context) {
 	f.serving.Wait()
 	f.listeners.close()
 }
+
+// maxResultBody returns how large the body may be that ends a lease: with a result a little beyond what pools keep, so that
+// it is the task that fails of it, and not the call.
+func maxResultBody(c *config.Config) int64 {
+	most := int64(leastResultBody)
+	for _, p := range c.Pools {
+		most = max(most, 2*p.MaxResultBytes)
+	}
+	return most
+}
+
+const leastResultBody = 4 << 20

@@ -44,15 +44,28 @@ func (p *pool) unread(s *lot.Step) (ids []string) {
 
 // submissions reads tasks as they were submitted.
 func (p *pool) submissions(ids []string) (map[string]*park.Spec, error) {
-	records, err := p.queue.Records(p.eng.ctx, p.ID, ids)
-	if err != nil {
-		return nil, err
+	byID := make(map[string]*park.Spec, len(ids))
+	err := p.records(ids, func(r *park.Record) { byID[r.TaskID] = &r.Spec })
+	return byID, err
+}
+
+// records reads tasks by their ids, a few at a time: nobody knows what they weigh.
+func (p *pool) records(ids []string, each func(*park.Record)) error {
+	for part := portionsOf(max(p.maxResult(), park.DefaultMaxResult)); len(ids) > 0; {
+		n := min(part.next, len(ids))
+		records, err := p.queue.Records(p.eng.ctx, p.ID, ids[:n])
+		if err != nil {
+			return err
+		}
+		ids = ids[n:]
+		size := 0
+		for i := range records {
+			size += weigh(&records[i].Spec) + len(records[i].Result)
+			each(&records[i])
+		}
+		part.read(n, size)
 	}
-	byID := make(map[string]*park.Spec, len(records))
-	for i := range records {
-		byID[records[i].TaskID] = &records[i].Spec
-	}
-	return byID, nil
+	return nil
 }
 
 // fill gives starts their submissions from a read that may be none, and reports whether that was all of them.

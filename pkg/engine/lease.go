@@ -282,13 +282,19 @@ func (e *Engine) EndLease(ctx context.Context, id string, r park.LeaseResult) er
 	if err := checkResult(&r); err != nil {
 		return err
 	}
-	o := park.Outcome{Status: r.Status, Reason: r.Reason, Message: r.Message, Result: r.Payload}
+	if len(r.Reason) > park.MaxNameLength {
+		return park.Errorf(park.InvalidRequest, "reason must have %d bytes at most, not %d", park.MaxNameLength, len(r.Reason))
+	}
+	if len(r.Message) > maxMessage {
+		return park.Errorf(park.InvalidRequest, "message must have %d bytes at most, not %d", maxMessage, len(r.Message))
+	}
+	o := l.pool.fit(park.Outcome{Status: r.Status, Reason: r.Reason, Message: r.Message, Result: r.Payload})
 	res, err := l.pool.doFresh(ctx, lot.Finish{TaskID: l.task, Attempt: l.attempt, Lease: id, Outcome: o})
 	if err != nil {
 		return about(l.task, err)
 	}
 	if res[0].Stale {
-		return l.pool.whyLost(ctx, id, l, r.Status)
+		return l.pool.whyLost(ctx, id, l, o.Status)
 	}
 	return nil
 }

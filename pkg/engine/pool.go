@@ -57,7 +57,7 @@ type pool struct {
 	rivals   int              // other nodes that wait for their turns, by the last step
 	behind   bool             // other nodes were let go first
 	unheeded bool             // nobody took what it left to others: it stands in line for it the next time
-	aside    []*request       // that came while it stood in line, and are not for the step
+	aside    []*request       // that came while it stood in line, and are not for the step, or too large for it
 	brought  []outcome        // that others left, for the next step
 	stepped  time.Duration    // how long a step takes to be stored, on average
 	kept     map[string]int64 // how often leases had been kept elsewhere, by the last look
@@ -270,11 +270,17 @@ func (p *pool) first(timer *time.Timer, d time.Duration) (r *request, ok bool) {
 // bring more requests for this step, and each step saves what a step costs; at rest there are none.
 func (p *pool) gather(batch []*request) []*request {
 	runtime.Gosched()
-	for n := max(1, asked(batch)); n < maxOps; {
+	n, size := max(1, asked(batch)), p.stored(batch)
+	for n < maxOps && size < maxStepBytes {
 		select {
 		case r := <-p.requests:
+			weight := p.weightOf(r.ops)
+			if size > 0 && size+weight > maxStepBytes {
+				p.aside = append([]*request{r}, p.aside...) // it is the first of the next step
+				return batch
+			}
 			batch = append(batch, r)
-			n += max(1, len(r.ops))
+			n, size = n+max(1, len(r.ops)), size+weight
 		default:
 			return batch
 		}
@@ -291,11 +297,38 @@ func asked(batch []*request) int {
 	return n
 }
 
+// stored returns how many bytes the requests of a batch store, roughly.
+func (p *pool) stored(batch []*request) (size int) {
+	for _, r := range batch {
+		size += p.weightOf(r.ops)
+	}
+	return size
+}
+
+// withOwed puts before a batch what is owed, up to a step's worth of it, and one request at least.
+func (p *pool) withOwed(batch []*request) []*request {
+	n, size := asked(batch), p.stored(batch)
+	for i, r := range p.owed {
+		n, size = n+len(r.ops), size+p.weightOf(r.ops)
+		if i > 0 && (n > maxOps || size > maxStepBytes) {
+			batch = append(slices.Clone(p.owed[:i]), batch...)
+			p.owed = p.owed[i:]
+			return batch
+		}
+	}
+	batch = append(p.owed, batch...)
+	p.owed = nil
+	return batch
+}
+
 // pause returns how long the loop has nothing to do unless it is asked to.
 func (p *pool) pause() time.Duration {
 	d, ok := p.eng.clock.until(p.lot)
-	if p.stale || len(p.owed) > 0 {
+	switch {
+	case p.stale || p.trouble.Load() != nil && len(p.owed) > 0:
 		d, ok = troubleRest, true
+	case len(p.owed) > 0: // more than one step's worth
+		d, ok = 0, true
 	}
 	if at, short := p.brake.next(); short && p.lot.Row().Queued > 0 {
 		if left := max(at-p.eng.clock.mono(), 0); !ok || left < d {

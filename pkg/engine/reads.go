@@ -39,7 +39,7 @@ func (e *Engine) Mailbox(ctx context.Context, q park.MailboxQuery) (park.Message
 	deadline := e.clock.mono() + q.Wait
 	for {
 		rung, leave := e.hub.join(mailTopic(q.Tenant, q.Key))
-		page, err := e.readMailbox(ctx, q)
+		page, err := e.mailPage(ctx, q)
 		left := deadline - e.clock.mono()
 		if err != nil || len(page.Messages) > 0 || q.Wait <= 0 || left <= 0 {
 			leave()
@@ -49,6 +49,32 @@ func (e *Engine) Mailbox(ctx context.Context, q park.MailboxQuery) (park.Message
 		leave()
 		if err != nil {
 			return page, err
+		}
+	}
+}
+
+// mailPage reads a page of messages, which ends early where their payloads are large.
+func (e *Engine) mailPage(ctx context.Context, q park.MailboxQuery) (park.MessagePage, error) {
+	largest := park.DefaultMaxResult
+	for _, p := range e.pools {
+		largest = max(largest, p.maxResult())
+	}
+	page := park.MessagePage{Next: q.After}
+	part := portionsOf(largest)
+	for most := q.Limit; ; {
+		q.Limit = min(part.next, most-len(page.Messages))
+		more, err := e.readMailbox(ctx, q)
+		if err != nil {
+			return park.MessagePage{}, err
+		}
+		size := 0
+		for i := range more.Messages {
+			size += rowBytes + len(more.Messages[i].Payload)
+		}
+		page.Messages = append(page.Messages, more.Messages...)
+		page.Next, q.After = more.Next, more.Next
+		if part.read(len(more.Messages), size); len(more.Messages) < q.Limit || len(page.Messages) >= most || part.full() {
+			return page, nil
 		}
 	}
 }

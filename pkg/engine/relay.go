@@ -31,6 +31,7 @@ type relay struct {
 	dest    string
 	deliver deliverer
 	hooks   *webhooks // instead of deliver, for a notifier
+	part    portions  // of parcels
 }
 
 // deliverer hands parcels over and says which are done and which are to be tried later. An error means that
@@ -94,9 +95,16 @@ func (r *relay) loop() {
 // carry delivers one batch and returns how many parcels it has done with, for now or for good.
 func (r *relay) carry(ctx context.Context) (int, error) {
 	q := r.eng.stores[r.from]
+	if r.part.next == 0 {
+		r.part = portionsOf(park.DefaultMaxResult)
+	}
 	now := r.eng.clock.now().Wall
-	parcels, err := q.Outbox(ctx, r.dest, now, relayBatch)
-	if err == nil && r.hooks != nil {
+	parcels, err := q.Outbox(ctx, r.dest, now, min(r.part.next, relayBatch))
+	if err != nil || len(parcels) == 0 && r.hooks == nil {
+		return 0, err
+	}
+	r.weighed(parcels)
+	if r.hooks != nil {
 		done, later := r.hooks.sort(ctx, parcels, now)
 		if len(done)+len(later) == 0 {
 			return 0, nil
@@ -107,14 +115,21 @@ func (r *relay) carry(ctx context.Context) (int, error) {
 		r.hooks.settled(done, later)
 		return len(done) + len(later), nil
 	}
-	if err != nil || len(parcels) == 0 {
-		return 0, err
-	}
 	done, later, err := r.deliver(ctx, parcels)
 	if err != nil {
 		return 0, err
 	}
 	return len(parcels), q.Settle(ctx, done, later)
+}
+
+// weighed notes what came of a read: what comes now says more of the next one than what came long ago.
+func (r *relay) weighed(parcels []store.Parcel) {
+	size := 0
+	for i := range parcels {
+		size += parcels[i].Weight()
+	}
+	r.part.rows, r.part.bytes = 0, 0
+	r.part.read(len(parcels), size)
 }
 
 func (e *Engine) toMailbox(b park.Backend) deliverer {

@@ -202,7 +202,7 @@ func (p *pool) execute(ctx context.Context, s start) (o park.Outcome, ended bool
 			o = park.Failure(park.ReasonExecutorError, "the executor's result "+err.Error())
 		}
 	}
-	return o, true
+	return p.fit(o), true
 }
 
 // guarded turns a panic of the executor into a failure of the task.

@@ -35,13 +35,13 @@ func (p *pool) collect(batch []*request) ([]lot.Op, error) {
 	if len(named) == 0 {
 		return ops, nil
 	}
-	ended, err := p.queue.Records(p.eng.ctx, p.ID, named)
-	if err != nil || len(ended) == 0 {
+	byID := make(map[string]*park.Record)
+	err := p.records(named, func(r *park.Record) {
+		r.Payload, r.Command, r.Result = nil, nil, nil
+		byID[r.TaskID] = r
+	})
+	if err != nil || len(byID) == 0 {
 		return ops, err
-	}
-	byID := make(map[string]*park.Record, len(ended))
-	for i := range ended {
-		byID[ended[i].TaskID] = &ended[i]
 	}
 	for i, op := range ops {
 		if s, ok := op.(lot.Submit); ok && byID[s.Spec.TaskID] != nil {
@@ -251,8 +251,6 @@ type specs struct {
 
 // maxSpecs bounds the memory for payloads of parked tasks, in bytes, roughly.
 const maxSpecs = 8 << 20
-
-func weigh(s *park.Spec) int { return 400 + len(s.Payload) }
 
 func (c *specs) put(s *park.Spec) {
 	c.take(s.TaskID)

@@ -94,7 +94,7 @@ func (p *pool) doMany(ctx context.Context, ops []lot.Op) ([]lot.Result, error) {
 	var sent []*request
 	var unsent error
 	for rest := ops; len(rest) > 0 && unsent == nil; {
-		n := min(len(rest), maxOps)
+		n := p.portion(rest)
 		r := &request{ops: rest[:n:n], reply: make(chan reply, 1)}
 		if unsent = p.sendBy(ctx, r, due); unsent == nil {
 			sent, rest = append(sent, r), rest[n:]
@@ -117,6 +117,17 @@ func (p *pool) doMany(ctx context.Context, ops []lot.Op) ([]lot.Result, error) {
 		return nil, failure
 	}
 	return append(results, failed(len(ops)-len(results), unsent)...), nil
+}
+
+// portion returns how many of the operations, from the first on, belong into one step.
+func (p *pool) portion(ops []lot.Op) int {
+	size := 0
+	for i := range ops {
+		if size += p.weightOf(ops[i : i+1]); i == maxOps || i > 0 && size > maxStepBytes {
+			return i
+		}
+	}
+	return len(ops)
 }
 
 // failed returns the results of n operations whose step failed.
@@ -285,11 +296,31 @@ func (e *Engine) Tasks(ctx context.Context, pool string, q park.TaskQuery) (park
 	if q.Limit, err = checkLimit(q.Limit, maxLimit); err != nil {
 		return park.TaskPage{}, err
 	}
-	records, next, err := p.queue.List(ctx, p.ID, q)
+	records, next, err := p.list(ctx, q)
 	if err != nil {
 		return park.TaskPage{}, errStorageBecause(ctx, p, err)
 	}
 	return park.TaskPage{Tasks: p.tasksOf(ctx, records), Next: next}, nil
+}
+
+// list reads a page of tasks, which ends early where its results are large.
+func (p *pool) list(ctx context.Context, q park.TaskQuery) (records []park.Record, next string, err error) {
+	part := portionsOf(p.maxResult())
+	for most := q.Limit; ; {
+		q.Limit = min(part.next, most-len(records))
+		found, cursor, err := p.queue.List(ctx, p.ID, q)
+		if err != nil {
+			return nil, "", err
+		}
+		size := 0
+		for i := range found {
+			size += weigh(&found[i].Spec) + len(found[i].Result)
+		}
+		records, q.Cursor = append(records, found...), cursor
+		if part.read(len(found), size); cursor == "" || len(records) >= most || part.full() {
+			return records, cursor, nil
+		}
+	}
 }
 
 // checkLimit returns how many entries a page holds for whom n are asked. Who asks for more than one can hold

@@ -25,13 +25,29 @@ func (p *pool) turn(batch []*request) {
 		batch = append([]*request{{late: p.adoption}}, batch...)
 	}
 	if len(p.owed) > 0 {
-		batch = append(p.owed, batch...)
-		p.owed = nil
+		batch = p.withOwed(batch)
 	}
 	batch = p.bring(batch)
 	p.brakeFor(batch)
 	p.seat(batch)
 	err := p.refresh(batch)
+	if err == nil {
+		batch, err = p.carry(batch)
+	}
+	if err != nil {
+		p.fail(batch, err)
+	}
+	for _, r := range batch {
+		if r.look != nil {
+			r.look()
+			r.reply <- reply{}
+		}
+	}
+}
+
+// carry decides and commits the batch as often as other nodes come first. What the store refuses for what is in it is done
+// piece by piece. It returns what is left of the batch: others may have done some of it.
+func (p *pool) carry(batch []*request) (left []*request, err error) {
 	for err == nil {
 		err = p.try(batch)
 		if c, ok := errors.AsType[*store.Conflict](err); ok {
@@ -43,15 +59,10 @@ func (p *pool) turn(batch []*request) {
 		}
 		break
 	}
-	if err != nil {
-		p.fail(batch, err)
+	if errors.Is(err, store.ErrRefused) {
+		return batch, p.apart(batch, err)
 	}
-	for _, r := range batch {
-		if r.look != nil {
-			r.look()
-			r.reply <- reply{}
-		}
-	}
+	return batch, err
 }
 
 // try decides and commits the batch once, and answers it.

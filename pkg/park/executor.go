@@ -17,7 +17,8 @@ const (
 	ReasonDeadlinePassed = "deadline_passed"
 	ReasonCancelled      = "cancelled"
 	ReasonShutdown       = "shutdown"
-	ReasonStartDeferred  = "start_deferred" // of a requeue: the run had not begun, for want of means; see [ShortageError]
+	ReasonResultTooLarge = "result_too_large" // or it can be stored for no other reason
+	ReasonStartDeferred  = "start_deferred"   // of a requeue: the run had not begun, for want of means; see [ShortageError]
 )
 
 // ErrTimeout and ErrCancelled are the causes with which an executor's context ends ([context.Cause]).

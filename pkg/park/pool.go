@@ -28,6 +28,7 @@ type PoolSpec struct {
 	MaxUnits       int64
 	MaxQueueDepth  int
 	DefaultTimeout time.Duration // 0: no limit
+	MaxResultBytes int64         // of a task's result as JSON; 0: DefaultMaxResult
 	Retry          Retry         // for tasks that bring none of their own
 	Runtime        Runtime
 	Executor       string // the executor's type, for display
@@ -67,6 +68,12 @@ type Deferral struct {
 	Message string `json:"message"`
 	Since   Time   `json:"since"`
 }
+
+// DefaultMaxResult is how many bytes a task's result may have as JSON, and MaxResultLimit the most that a pool may allow.
+const (
+	DefaultMaxResult = 1 << 20
+	MaxResultLimit   = 16 << 20
+)
 
 // PoolPatch changes a pool; nil fields stay as they are.
 type PoolPatch struct {

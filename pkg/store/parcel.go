@@ -48,3 +48,15 @@ func (p *Parcel) Decode(content, payload []byte) error {
 	}
 	return nil
 }
+
+// Weight returns how many bytes a parcel holds, roughly.
+func (p *Parcel) Weight() int {
+	n := 400
+	if p.Message != nil {
+		n += len(p.Message.Payload) + len(p.Message.Message)
+	}
+	if p.Event != nil {
+		n += len(p.Event.Detail)
+	}
+	return n
+}

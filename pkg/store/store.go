@@ -30,7 +30,8 @@ type Queue interface {
 	// where the pool is not at rev step.Row.Rev-1, and [ErrTaken] where it inserts a task that is there.
 	// Committing the same step (by ID) again as the pool's last one changes nothing and succeeds; in a [Shared] store
 	// also after a few hundred other steps, and after the node was buried. After [ErrInDoubt] commit the same step
-	// again, until that is not the answer. After any other error the step has not happened, and will not. Once it has
+	// again, until that is not the answer. After any other error the step has not happened, and will not; a [RefusedError]
+	// says that there is no use in trying it again. Once it has
 	// returned nil the store looks at the step's slices no more, nor at what Outbox points to: they are used again.
 	Commit(ctx context.Context, step *Step) error
 	// Lift sees to it that a pool's next step comes after row.Rev, because a log or a mailbox of another store has steps up to
@@ -111,6 +112,19 @@ var ErrNoEvent = errors.New("there is no such event in the log")
 
 // ErrTaken is returned for a step that inserts a task whose id another has, live or ended. It changes nothing.
 var ErrTaken = errors.New("there is a task with this id already")
+
+// ErrRefused is what a [RefusedError] is.
+var ErrRefused = errors.New("the store can never take this step as it is")
+
+// RefusedError says that a step was not taken and would not be if it were sent again: it is too large for the store, or what
+// is in it cannot be stored. It changes nothing.
+type RefusedError struct{ Err error }
+
+// Error implements error.
+func (e *RefusedError) Error() string { return ErrRefused.Error() + ": " + e.Err.Error() }
+
+// Unwrap returns [ErrRefused] and what the store said.
+func (e *RefusedError) Unwrap() []error { return []error{ErrRefused, e.Err} }
 
 // Snapshot is a pool as of its last step.
 type Snapshot struct {

@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,10 +39,10 @@ func (w *Worker) giveBack(t *tenure, s *park.ShortageError, log *slog.Logger) {
 	}
 }
 
-// mostMessage bounds what the daemon is told.
-const mostMessage = 1 << 10
+// mostMessage bounds the text for people that the daemon is sent.
+const mostMessage = 4 << 10
 
-func cut(text string) string { return text[:min(len(text), mostMessage)] }
+func cut(text string) string { return strings.ToValidUTF8(text[:min(len(text), mostMessage)], "") }
 
 // begin begins a pause. Tasks that were taken together count once.
 func (p *pauses) begin(s *park.ShortageError, now time.Duration, log *slog.Logger) {

@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -71,11 +72,16 @@ func (w *Worker) report(t *tenure, o park.Outcome, log *slog.Logger) {
 	// Only the daemon can say for certain that the lease has run out.
 	ctx, cancel := context.WithTimeoutCause(context.Background(), w.cfg.TTL, errLost)
 	defer cancel()
-	err := w.insist(ctx, "report the end", func() error {
+	end := func() error {
 		return w.cfg.Service.EndLease(ctx, t.LeaseID, park.LeaseResult{
-			Status: o.Status, Payload: o.Result, Reason: o.Reason, Message: o.Message,
+			Status: o.Status, Payload: o.Result, Reason: o.Reason, Message: cut(o.Message),
 		})
-	})
+	}
+	err := w.insist(ctx, "report the end", end)
+	if park.CodeOf(err) == park.PayloadTooLarge {
+		o = park.Failure(park.ReasonResultTooLarge, fmt.Sprintf("the result has %d bytes, which is more than the daemon takes: %v", len(o.Result), err))
+		err = w.insist(ctx, "report the end", end)
+	}
 	if err != nil {
 		log.Warn("end not reported", "error", err)
 		return

@@ -35,6 +35,9 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.ConstraintName == "pl_queue_jobs_pkey" {
 		err = fmt.Errorf("%w: %w", store.ErrTaken, err)
 	}
+	if !step.InDoubt && refused(err) {
+		err = &store.RefusedError{Err: err}
+	}
 	if err != nil {
 		return fmt.Errorf("commit rev %d of pool %s: %w", step.Row.Rev, step.PoolID, err)
 	}
@@ -56,9 +59,17 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 func (s *Store) commit(ctx context.Context, step *store.Step) ([]byte, error) {
 	return s.call(ctx, commitStep, &step.InDoubt, func(n *names) ([][]byte, error) {
 		parcels, err := n.parcels(step.Outbox)
-		return [][]byte{
+		args := [][]byte{
 			n.step(step), n.jobs(step.Inserts), n.changes(step.Updates), n.messages(step.Messages), n.events(step.Events, leads(step.PoolID, step.Row.Rev, step.Events)), parcels,
-		}, err
+		}
+		size := 0
+		for _, a := range args {
+			size += len(a)
+		}
+		if size > maxStatement {
+			return nil, errTooLarge
+		}
+		return args, err
 	})
 }
 
@@ -67,6 +78,18 @@ func twice(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && pg.Code == "23505" && pg.ConstraintName != "pl_queue_jobs_pkey"
 }
+
+// maxStatement is how large the arguments of a step may be. The server takes less than 1 GiB in one message, and ends the
+// connection of who sends more, which would leave the step in doubt.
+const maxStatement = 512 << 20
+
+// refused reports whether a step cannot be taken for what is in it: the data are wrong, or the server's limits too low.
+func refused(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.SeverityUnlocalized == "ERROR" && (pg.Code[:2] == "22" || pg.Code[:2] == "54") || errors.Is(err, errTooLarge)
+}
+
+var errTooLarge = fmt.Errorf("it has more than %d bytes", maxStatement)
 
 // Since implements [store.Shared].
 func (s *Store) Since(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {

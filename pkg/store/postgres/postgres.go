@@ -277,7 +277,7 @@ func passing(err error) bool {
 	if _, ok := errors.AsType[*UnfitError](err); ok {
 		return false
 	}
-	return !errors.Is(err, errClosed) && !errors.Is(err, pgx.ErrNoRows)
+	return !errors.Is(err, errClosed) && !errors.Is(err, errTooLarge) && !errors.Is(err, pgx.ErrNoRows)
 }
 
 var errClosed = errors.New("the store is closed")

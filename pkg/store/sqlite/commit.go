@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	"modernc.org/sqlite"
+
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -29,8 +31,25 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 		return errors.New("a step needs an id")
 	}
 	rows := 1 + len(step.Inserts) + len(step.Updates) + len(step.Messages) + len(step.Events) + len(step.Outbox)
-	return s.write(ctx, rows, func(w *writer) error { return w.step(step) })
+	err := s.write(ctx, rows, func(w *writer) error { return w.step(step) })
+	if e, ok := errors.AsType[*sqlite.Error](err); ok && unkeepable(e.Code()&0xff) {
+		return &store.RefusedError{Err: err}
+	}
+	return err
 }
+
+// unkeepable reports whether a result code says that what was to be stored never can be: it is larger than SQLite's limits,
+// or of the wrong kind.
+func unkeepable(code int) bool {
+	return code == sqliteTooBig || code == sqliteMismatch || code == sqliteRange
+}
+
+// More of SQLite's primary result codes.
+const (
+	sqliteTooBig   = 18
+	sqliteMismatch = 20
+	sqliteRange    = 25
+)
 
 func (w *writer) step(step *store.Step) error {
 	applied, err := w.advance(step)

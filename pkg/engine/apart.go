@@ -1,0 +1,91 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+// A step that the store refuses for what is in it (see [store.ErrRefused]) would be refused as often as it is sent, and the
+// pool would stand still. So its operations are tried one by one, and the one that is at fault fails alone: a submission
+// with an error for its client, a result by the failure of its task.
+
+// apart does the requests of a refused step one by one.
+func (p *pool) apart(batch []*request, refusal error) error {
+	if len(batch) > 1 {
+		for _, r := range batch {
+			if len(r.ops) == 0 && r.late == nil && r.look != nil {
+				continue // it is answered when the turn is over
+			}
+			if alone, err := p.carry([]*request{r}); err != nil {
+				p.fail(alone, err)
+			}
+		}
+		return nil
+	}
+	r := batch[0]
+	if len(r.ops) > 1 {
+		return p.opByOp(r)
+	}
+	if len(r.ops) == 1 {
+		switch op := r.ops[0].(type) {
+		case lot.Finish:
+			return p.withoutResult(r, op, refusal)
+		case lot.Submit:
+			if r.reply != nil {
+				r.reply <- reply{err: park.Errorf(park.InvalidRequest, "the store of pool %s cannot keep task %s: %v", p.ID, op.Spec.TaskID, cause(refusal))}
+			}
+			return nil
+		}
+	}
+	return refusal
+}
+
+// opByOp does the operations of one request in a step each.
+func (p *pool) opByOp(r *request) error {
+	results := make([]lot.Result, 0, len(r.ops))
+	for _, op := range r.ops {
+		one := &request{reply: make(chan reply, 1)}
+		one.single(op)
+		if _, err := p.carry([]*request{one}); err != nil {
+			return err // what was taken before is found by its ids, if the client has any
+		}
+		a := <-one.reply
+		if refused, ok := errors.AsType[*park.Error](a.err); ok {
+			a.results = []lot.Result{{Err: refused}}
+		}
+		results = append(results, a.results...)
+	}
+	if r.owed != nil {
+		p.forget(r.owed)
+	}
+	if r.reply != nil {
+		r.reply <- reply{results: results}
+	}
+	return nil
+}
+
+// withoutResult ends a task whose result cannot be stored.
+func (p *pool) withoutResult(r *request, op lot.Finish, refusal error) error {
+	o := &op.Outcome
+	if len(o.Result) == 0 && o.Reason == park.ReasonResultTooLarge {
+		return refusal // it was not the result
+	}
+	p.eng.log.Error("result not stored: the store refuses it for good", "pool", p.ID, "task", op.TaskID, "bytes", len(o.Result), "error", refusal)
+	*o = park.Failure(park.ReasonResultTooLarge, fmt.Sprintf("the store of pool %s cannot keep the result of %d bytes: %v", p.ID, len(o.Result), cause(refusal)))
+	o.Message = cutText(o.Message, maxMessage)
+	r.single(op)
+	_, err := p.carry([]*request{r})
+	return err
+}
+
+// cause returns what a store says of a refusal, without what parkd says of it.
+func cause(refusal error) error {
+	if r, ok := errors.AsType[*store.RefusedError](refusal); ok {
+		return r.Err
+	}
+	return refusal
+}

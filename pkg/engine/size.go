@@ -1,0 +1,130 @@
+package engine
+
+import (
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// What is stored or read at once has a bound in bytes, beside that in operations or rows: a store that works through a
+// gigabyte answers nobody else meanwhile, if it takes it at all.
+
+const (
+	// maxStepBytes bounds what a step stores of what clients and executors bring. One operation may be larger, alone.
+	maxStepBytes = 8 << 20
+	// maxReadBytes is what one read of a store, and so one answer, is meant to hold at most.
+	maxReadBytes = 8 << 20
+	// mostAtOnce is how many rows are read at once whose size is not known, and that hold a payload or a result.
+	mostAtOnce = 64
+	// maxMessage bounds the text for people that belongs to an outcome.
+	maxMessage = 8 << 10
+	// rowBytes is what a row takes beside what clients bring, roughly.
+	rowBytes = 400
+)
+
+// weightOf returns how many bytes the operations of a request store, roughly.
+func (p *pool) weightOf(ops []lot.Op) (n int) {
+	for _, op := range ops {
+		n += rowBytes
+		switch op := op.(type) {
+		case lot.Submit:
+			n += weigh(op.Spec)
+		case lot.Finish:
+			n += p.copies() * (len(op.Outcome.Result) + len(op.Outcome.Message))
+		}
+	}
+	return n
+}
+
+// copies is how often a result is stored: in the task, in its message, and in the notification.
+func (p *pool) copies() int {
+	if p.Notifier != nil {
+		return 3
+	}
+	return 2
+}
+
+// weigh returns what a submission takes in a store, roughly.
+func weigh(s *park.Spec) int {
+	n := rowBytes + len(s.Payload) + len(s.WorkDir)
+	for _, arg := range s.Command {
+		n += quotedLen(arg)
+	}
+	return n
+}
+
+// quotedLen returns how many bytes a text takes in JSON, at most.
+func quotedLen(s string) int {
+	n := 3
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ' || c == '<' || c == '>' || c == '&' || c >= utf8.RuneSelf:
+			n += 6
+		case c == '"' || c == '\\':
+			n += 2
+		default:
+			n++
+		}
+	}
+	return n
+}
+
+// maxResult returns how large a result of the pool's tasks may be, in bytes.
+func (p *pool) maxResult() int {
+	if p.MaxResultBytes > 0 {
+		return int(p.MaxResultBytes)
+	}
+	return park.DefaultMaxResult
+}
+
+// fit returns an outcome that can be stored. A result that is too large is the failure of a run that was otherwise a success;
+// of one that failed it is left out, and the reason stays.
+func (p *pool) fit(o park.Outcome) park.Outcome {
+	if n, most := len(o.Result), p.maxResult(); n > most {
+		why := fmt.Sprintf("the result has %d bytes, but those of pool %s may have %d (max_result_bytes): it was not kept", n, p.ID, most)
+		if o.Status == park.Completed {
+			return park.Failure(park.ReasonResultTooLarge, why)
+		}
+		o.Result = nil
+		if o.Message != "" {
+			o.Message = cutText(o.Message, maxMessage/2) + "; "
+		}
+		o.Message += why
+	}
+	o.Message = cutText(o.Message, maxMessage)
+	return o
+}
+
+// cutText returns the beginning of a text, of most bytes at most, and says that it is not all.
+func cutText(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	const more = "…"
+	end := most - len(more)
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + more
+}
+
+// portions says how many rows to read at once: as many as are likely to hold maxReadBytes, by those that were read.
+type portions struct{ rows, bytes, next int }
+
+// portionsOf begins a read of rows that may hold results of so many bytes each.
+func portionsOf(most int) portions {
+	return portions{next: min(max(8*maxReadBytes/max(most, 1), 1), mostAtOnce)}
+}
+
+// read notes what a read has brought.
+func (r *portions) read(rows, bytes int) {
+	r.rows, r.bytes = r.rows+rows, r.bytes+bytes
+	if r.rows > 0 {
+		r.next = min(max(maxReadBytes/max(r.bytes/r.rows, 1), 1), 4*r.next)
+	}
+}
+
+// full reports whether an answer holds enough.
+func (r *portions) full() bool { return r.bytes >= maxReadBytes }
