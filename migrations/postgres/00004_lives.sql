@@ -16,27 +16,20 @@ CREATE OR REPLACE FUNCTION pl_deliver(start bigint, messages pl_message[]) RETUR
 $$;
 -- +goose StatementEnd
 
--- pl_lift makes a pool's row, or moves one that is at an older rev. A node that is at such a rev finds steps missing after
--- it, and loads the pool anew.
+-- pl_lift gives a pool that is not there, or is at an older rev, a step at the given one. A node that is at an older rev
+-- finds steps missing after it, and loads the pool anew.
 -- +goose StatementBegin
 CREATE FUNCTION pl_lift(pool text, to_rev bigint, units bigint, depth bigint, to_state text, at bigint, of_units bigint, of_depth bigint, step text)
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    IF (SELECT relkind FROM pg_catalog.pg_class WHERE oid = 'pl_pools'::regclass::oid) = 'v' THEN
-        INSERT INTO pl_pool_locks VALUES (pool) ON CONFLICT DO NOTHING;
-        PERFORM FROM pl_pool_locks WHERE pool_id = pool FOR NO KEY UPDATE;
-        INSERT INTO pl_steps (pool_id, rev, step_id, tasks, max_units, max_queue_depth, state, used, queued, last_at, configured_units,
-            configured_depth, used_before)
-        SELECT pool, to_rev, step, '{}', coalesce(p.max_units, units), coalesce(p.max_queue_depth, depth), coalesce(p.state, to_state),
-            coalesce(p.used, 0), coalesce(p.queued, 0), greatest(p.last_at, at), coalesce(p.configured_units, of_units),
-            coalesce(p.configured_depth, of_depth), coalesce(p.used, 0)
-        FROM (SELECT 1) AS one LEFT JOIN pl_pools p ON p.pool_id = pool WHERE coalesce(p.rev, 0) < to_rev;
-        RETURN;
-    END IF;
-    INSERT INTO pl_pools AS p (pool_id, rev, max_units, max_queue_depth, state, used, queued, last_at, configured_units, configured_depth, last_step)
-    VALUES (pool, to_rev, units, depth, to_state, 0, 0, at, of_units, of_depth, step)
-    ON CONFLICT (pool_id) DO UPDATE SET rev = excluded.rev, last_at = greatest(p.last_at, excluded.last_at), last_step = excluded.last_step
-    WHERE p.rev < excluded.rev;
+    INSERT INTO pl_pool_locks VALUES (pool) ON CONFLICT DO NOTHING;
+    PERFORM FROM pl_pool_locks WHERE pool_id = pool FOR NO KEY UPDATE;
+    INSERT INTO pl_steps (pool_id, rev, step_id, tasks, max_units, max_queue_depth, state, used, queued, last_at, configured_units,
+        configured_depth, used_before)
+    SELECT pool, to_rev, step, '{}', coalesce(p.max_units, units), coalesce(p.max_queue_depth, depth), coalesce(p.state, to_state),
+        coalesce(p.used, 0), coalesce(p.queued, 0), greatest(p.last_at, at), coalesce(p.configured_units, of_units),
+        coalesce(p.configured_depth, of_depth), coalesce(p.used, 0)
+    FROM (SELECT 1) AS one LEFT JOIN pl_pools p ON p.pool_id = pool WHERE coalesce(p.rev, 0) < to_rev;
 END $$;
 -- +goose StatementEnd
 
