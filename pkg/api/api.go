@@ -18,7 +18,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// Config is what an API is made from. Only Service is needed.
+// Config is what an API is made from. Only Service is needed, or Closed.
 type Config struct {
 	Service park.Service
 	// Tokens are needed over TCP once there is one. Without any, everything but a task's own command is open
@@ -33,6 +33,9 @@ type Config struct {
 	// Ready says why the daemon should not be sent work just now; nil when it should. What is a [park.Error]
 	// is told with its code.
 	Ready func() error
+	// Closed is the answer to every request but GET /livez and GET /readyz while there is nothing behind the API yet, and
+	// the reason why it is not ready; nil once there is a Service.
+	Closed *park.Error
 	// Observe is told of each request that has been answered: its route as the OpenAPI document has it ("" for none), its
 	// method, the status, and how long it took. lasting says that it waited, or was a stream. Nil for nobody.
 	Observe func(route, method string, status int, took time.Duration, lasting bool)
@@ -84,7 +87,7 @@ const defaultHeartbeat = 15 * time.Second
 
 // New makes an API.
 func New(c Config) (*API, error) {
-	if c.Service == nil {
+	if c.Service == nil && c.Closed == nil {
 		return nil, errors.New("an API needs a service")
 	}
 	if c.Log == nil {
@@ -92,6 +95,9 @@ func New(c Config) (*API, error) {
 	}
 	if c.Heartbeat == 0 {
 		c.Heartbeat = defaultHeartbeat
+	}
+	if c.Closed != nil {
+		c.Ready = func() error { return c.Closed }
 	}
 	if c.Ready == nil {
 		c.Ready = func() error { return nil }

@@ -57,6 +57,9 @@ func (a *API) enter(w http.ResponseWriter, r *http.Request, g guard, n *counters
 	}
 	var err error
 	if c.who, err = g(r); err == nil {
+		err = c.closed()
+	}
+	if err == nil {
 		if c.who.tenant != "" {
 			c.svc = tenantView{a.cfg.Service, c.who.tenant}
 		}
@@ -68,6 +71,15 @@ func (a *API) enter(w http.ResponseWriter, r *http.Request, g guard, n *counters
 	if c.rest {
 		c.linger()
 	}
+}
+
+// closed refuses what a service would have to answer, where there is none yet. Who may ask at all was looked at before.
+func (c *call) closed() error {
+	if c.api.cfg.Closed == nil || c.api.open[c.r.URL.Path] {
+		return nil
+	}
+	c.rest = c.r.ContentLength != 0
+	return c.api.cfg.Closed
 }
 
 // observe tells of the answer, if there was one.

@@ -17,7 +17,7 @@ import (
 type Options struct {
 	Log     *slog.Logger // default: none
 	Version string
-	// Ready is called once the daemon listens.
+	// Ready is called once the daemon listens and all its parts are open.
 	Ready func(Listening)
 	// Hurry ends the drain: what still runs is stopped and requeued.
 	Hurry <-chan struct{}
@@ -33,12 +33,16 @@ type Listening struct {
 const settleWithin = 5 * time.Second
 
 // Run runs a daemon until ctx ends; then it starts nothing more, lets what runs come to its end for the
-// configured drain timeout, requeues the rest and returns nil. An error says why it could not start, or had
-// to stop.
-func Run(ctx context.Context, c *config.Config, o Options) (err error) {
+// configured drain timeout, requeues the rest and returns nil. It also returns nil where ctx ends before all is open. An
+// error says why it could not start, or had to stop.
+func Run(ctx context.Context, c *config.Config, o Options) error {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	return run(ctx, c, o, openParts)
+}
+
+func run(ctx context.Context, c *config.Config, o Options, open func(context.Context, *config.Config, *slog.Logger) (*parts, error)) (err error) {
 	if err := Check(c); err != nil {
 		return err
 	}
@@ -53,40 +57,23 @@ func Run(ctx context.Context, c *config.Config, o Options) (err error) {
 		return err
 	}
 	defer l.close()
-	stores, err := openStores(ctx, c, o.Log)
+	f, err := newFront(c, o, l)
 	if err != nil {
 		return err
-	}
-	defer func() { err = errors.Join(err, stores.close()) }()
-	crew, err := hire(c, o.Log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, crew.close()) }()
-	if err := crew.settle(ctx); err != nil {
-		return err
-	}
-	meter := newMeter()
-	eng, err := engine.Open(ctx, engine.Config{
-		Pools: crew.pools, Stores: stores, Audit: c.Audit, Retention: c.Retention, Meter: meter, Log: o.Log,
-		Shared: shared(c), NodeTTL: c.NodeTTL, NodeGrace: nodeGrace(c), Quiet: !c.Postgres.Notify,
-	})
-	if err != nil {
-		return err
-	}
-	f, err := newFront(c, o, eng, meter, l)
-	if err != nil {
-		return errors.Join(err, eng.Close(ended()))
 	}
 	f.serve(life)
-	if err := leaveNote(c, l); err != nil {
-		o.Log.Warn("the command line may not find this daemon by itself", "error", err)
+	defer f.shutdown(life)
+	p, err := open(ctx, c, o.Log)
+	if err != nil {
+		return stopped(ctx, err, o.Log)
 	}
-	o.Log.Info("listening", "url", l.url(), "socket", l.socket, "config", c.Source, "pools", len(c.Pools), "node", eng.Node(), "version", o.Version)
-	tellSystemd(o.Log, "READY=1")
-	if o.Ready != nil {
-		o.Ready(Listening{URL: l.url(), Socket: l.socket})
+	// Answers that are under way end before what they read from is closed.
+	defer func() { err = errors.Join(err, p.close()) }()
+	defer f.shutdown(life)
+	if err := f.offer(p); err != nil {
+		return errors.Join(err, p.engine.Close(ended()))
 	}
+	announce(c, o, l, p)
 
 	select {
 	case <-ctx.Done():
@@ -96,10 +83,31 @@ func Run(ctx context.Context, c *config.Config, o Options) (err error) {
 	}
 	tellSystemd(o.Log, "STOPPING=1")
 	f.draining.Store(true)
-	err = errors.Join(err, drain(life, eng, c.DrainTimeout, o.Hurry))
+	err = errors.Join(err, drain(life, p.engine, c.DrainTimeout, o.Hurry))
 	f.shutdown(life)
 	o.Log.Info("stopped")
 	return err
+}
+
+// stopped returns why the parts of a daemon were not opened; nil where it was told to stop meanwhile.
+func stopped(ctx context.Context, err error, log *slog.Logger) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	log.Info("stopped before all was open", "error", err)
+	return nil
+}
+
+// announce says that the daemon takes work, and where.
+func announce(c *config.Config, o Options, l *listeners, p *parts) {
+	if err := leaveNote(c, l); err != nil {
+		o.Log.Warn("the command line may not find this daemon by itself", "error", err)
+	}
+	o.Log.Info("listening", "url", l.url(), "socket", l.socket, "config", c.Source, "pools", len(c.Pools), "node", p.engine.Node(), "version", o.Version)
+	tellSystemd(o.Log, "READY=1")
+	if o.Ready != nil {
+		o.Ready(Listening{URL: l.url(), Socket: l.socket})
+	}
 }
 
 // nodeGrace is how long the others wait for a node that is silent to have stopped what it runs: as long as commands are

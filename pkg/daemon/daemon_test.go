@@ -10,6 +10,17 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
+// inMemory returns a configuration with one pool of simulated work that nothing outlives.
+func inMemory(listen, socket string) *config.Config {
+	return &config.Config{
+		Listen: listen, Socket: socket, Audit: park.InMemory, NodeTTL: 10 * time.Second,
+		Pools: []config.Pool{{
+			Name: "sim", Kind: park.Mixed, MaxUnits: 4, MaxQueueDepth: 100, Queue: park.InMemory,
+			Mailbox: config.Mailbox{Storage: park.InMemory}, Runtime: park.Native, Executor: config.Executor{Type: config.ExecutorSimulate},
+		}},
+	}
+}
+
 // runDaemon runs a daemon with one pool of simulated work until the end of the test.
 func runDaemon(t *testing.T, c *config.Config) Listening {
 	t.Helper()
@@ -21,10 +32,7 @@ func runDaemon(t *testing.T, c *config.Config) Listening {
 	}
 	c.Audit, c.NodeTTL = park.InMemory, 10*time.Second
 	if len(c.Pools) == 0 {
-		c.Pools = []config.Pool{{
-			Name: "sim", Kind: park.Mixed, MaxUnits: 4, MaxQueueDepth: 100, Queue: park.InMemory,
-			Mailbox: config.Mailbox{Storage: park.InMemory}, Runtime: park.Native, Executor: config.Executor{Type: config.ExecutorSimulate},
-		}}
+		c.Pools = inMemory("", "").Pools
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	ready, ended := make(chan Listening, 1), make(chan error, 1)

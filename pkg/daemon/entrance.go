@@ -14,10 +14,10 @@ type entrance struct {
 	durations *prometheus.HistogramVec
 	build     *prometheus.GaugeVec
 	doors     map[string]*door
-	troubles  func() map[string]error
+	troubles  func() map[string]error // set before anybody reads the metrics
 }
 
-func newEntrance(version string, doors map[string]*door, troubles func() map[string]error) *entrance {
+func newEntrance(version string, doors map[string]*door) *entrance {
 	e := &entrance{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "parkd_http_requests_total", Help: "Answered requests by route, method and status.",
@@ -29,7 +29,7 @@ func newEntrance(version string, doors map[string]*door, troubles func() map[str
 		build: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "parkd_build_info", Help: "1, with the version of the daemon and of Go.",
 		}, []string{"version", "goversion"}),
-		doors: doors, troubles: troubles,
+		doors: doors,
 	}
 	e.build.WithLabelValues(version, runtime.Version()).Set(1)
 	return e

@@ -17,64 +17,103 @@ import (
 
 	"github.com/parkd-dev/parkd/pkg/api"
 	"github.com/parkd-dev/parkd/pkg/config"
-	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// front is what the outside meets: the API on its listeners.
+// front is what the outside meets: the API on its listeners. It answers from the first connection on. Until the daemon's
+// parts are open that is an API without a service, which says so.
 type front struct {
 	listeners *listeners
+	handlers  map[string]*handler // by way in
 	servers   map[net.Listener]*http.Server
 	serving   sync.WaitGroup
 	broken    chan error // a listener that failed
 	draining  atomic.Bool
+	over      atomic.Bool
 	doors     map[string]*door
 	closing   chan struct{} // closed once nothing more will happen: nobody need wait for it
+
+	room room
+	in   *entrance
+	api  api.Config // what does not depend on the parts
 }
+
+// handler is an [http.Handler] that another one may replace while connections are open.
+type handler struct{ now atomic.Pointer[http.Handler] }
+
+// ServeHTTP implements [http.Handler].
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { (*h.now.Load()).ServeHTTP(w, r) }
 
 var errDraining = errors.New("the daemon is stopping")
 
-func newFront(c *config.Config, o Options, eng *engine.Engine, m *meter, l *listeners) (*front, error) {
-	f := &front{
-		listeners: l, servers: make(map[net.Listener]*http.Server), broken: make(chan error, 2), closing: make(chan struct{}),
-		doors: make(map[string]*door),
-	}
-	share := shareOut(descriptors())
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	registry.MustRegister(m.collectors()...)
-	registry.MustRegister(gauges{eng})
-	in := newEntrance(o.Version, f.doors, eng.Troubles)
-	registry.MustRegister(in.collectors()...)
-	a, err := api.New(api.Config{
-		Service: eng, Tokens: tokens(c), Hosts: hosts(c), Version: o.Version, Log: o.Log, Closing: f.closing,
-		TCP: crowd(share.tcp), Socket: crowd(share.unix),
-		Owner:   owner(c, l, o.Log),
-		Limits:  api.Limits{MaxResult: maxResultBody(c)},
-		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
-		Pools:   eng.Troubles, Observe: in.observe,
-		Ready: func() error {
-			if f.draining.Load() {
-				return errDraining
-			}
-			return eng.Ready()
-		},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("make the API: %w", err)
-	}
-	if l.tcp != nil {
-		f.open("tcp", l.tcp, share.tcp, api.Server(a.TCP(), o.Log))
-	}
-	if l.unix != nil {
-		f.open("unix", l.unix, share.unix, api.Server(a.Socket(), o.Log))
-	}
-	return f, nil
+// errOpening is the answer of a daemon whose parts are not open yet.
+var errOpening = &park.Error{
+	Code: park.StorageUnavailable, Detail: "not ready: the daemon is starting and has not loaded its pools yet; nothing was accepted", RetryAfter: time.Second,
 }
 
-func (f *front) open(way string, l net.Listener, most int, s *http.Server) {
-	d := newDoor(l, most)
+func newFront(c *config.Config, o Options, l *listeners) (*front, error) {
+	f := &front{
+		listeners: l, servers: make(map[net.Listener]*http.Server), broken: make(chan error, 2), closing: make(chan struct{}),
+		doors: make(map[string]*door), handlers: make(map[string]*handler), room: shareOut(descriptors()),
+	}
+	f.in = newEntrance(o.Version, f.doors)
+	f.api = api.Config{
+		Tokens: tokens(c), Hosts: hosts(c), Version: o.Version, Log: o.Log, Closing: f.closing,
+		TCP: crowd(f.room.tcp), Socket: crowd(f.room.unix), Owner: owner(c, l, o.Log), Observe: f.in.observe,
+		Limits: api.Limits{MaxResult: maxResultBody(c)},
+	}
+	if l.tcp != nil {
+		f.open("tcp", l.tcp, f.room.tcp, o.Log)
+	}
+	if l.unix != nil {
+		f.open("unix", l.unix, f.room.unix, o.Log)
+	}
+	closed := f.api
+	closed.Closed = errOpening
+	return f, f.answer(closed)
+}
+
+func (f *front) open(way string, l net.Listener, most int, log *slog.Logger) {
+	d, h := newDoor(l, most), &handler{}
+	s := api.Server(h, log)
 	s.ConnState = changed
-	f.doors[way], f.servers[d] = d, s
+	f.doors[way], f.servers[d], f.handlers[way] = d, s, h
+}
+
+// answer has an API answer from now on, also on connections that are open.
+func (f *front) answer(c api.Config) error {
+	a, err := api.New(c)
+	if err != nil {
+		return fmt.Errorf("make the API: %w", err)
+	}
+	for way, h := range f.handlers {
+		next := a.TCP()
+		if way == "unix" {
+			next = a.Socket()
+		}
+		h.now.Store(&next)
+	}
+	return nil
+}
+
+// offer puts the parts of the daemon behind the API.
+func (f *front) offer(p *parts) error {
+	f.in.troubles = p.engine.Troubles
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(p.meter.collectors()...)
+	registry.MustRegister(gauges{p.engine})
+	registry.MustRegister(f.in.collectors()...)
+	c := f.api
+	c.Service, c.Pools = p.engine, p.engine.Troubles
+	c.Metrics = promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+	c.Ready = func() error {
+		if f.draining.Load() {
+			return errDraining
+		}
+		return p.engine.Ready()
+	}
+	return f.answer(c)
 }
 
 // owner returns what tells whether a request over TCP comes from the daemon's user; nil where tokens tell who asks, and
@@ -122,8 +161,11 @@ func (f *front) serve(ctx context.Context) {
 // shutdownWithin bounds the wait for answers that are under way.
 const shutdownWithin = 5 * time.Second
 
-// shutdown lets answers that are under way be finished, and closes.
+// shutdown lets answers that are under way be finished, and closes. It may be called again.
 func (f *front) shutdown(ctx context.Context) {
+	if !f.over.CompareAndSwap(false, true) {
+		return
+	}
 	close(f.closing)
 	ctx, cancel := context.WithTimeout(ctx, shutdownWithin)
 	defer cancel()

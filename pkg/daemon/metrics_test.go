@@ -30,7 +30,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 		}
 	}
 	descs := make(chan *prometheus.Desc, 1000)
-	all := append(newMeter().collectors(), newEntrance("", nil, nil).collectors()...)
+	all := append(newMeter().collectors(), newEntrance("", nil).collectors()...)
 	for _, c := range append(all, gauges{}) {
 		c.Describe(descs)
 	}
