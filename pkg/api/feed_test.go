@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"net/http"
 	"net/http/httptest"
@@ -168,6 +169,40 @@ func TestStopIsNoWarning(t *testing.T) {
 		if e, ok := f.next(); ok || f.lines.Err() != nil {
 			t.Errorf("%+v, %v", e, f.lines.Err())
 		}
+	}
+	if text := out.String(); strings.Contains(text, "WARN") || strings.Contains(text, "ERROR") {
+		t.Errorf("log:\n%s", text)
+	}
+}
+
+// TestStopIsNoWarningOfALog: nor are logs that end with the daemon, also where what is read breaks off for it.
+func TestStopIsNoWarningOfALog(t *testing.T) {
+	var out lockedBuffer
+	closing := make(chan struct{})
+	s := serve(t, newAPI(t, Config{Closing: closing, Log: logTo(&out), Service: logs{open: func(ctx context.Context, _ bool) io.ReadCloser {
+		from, to := io.Pipe()
+		go func() {
+			_, _ = io.WriteString(to, "first")
+			<-ctx.Done()
+			to.CloseWithError(errors.New("closed"))
+		}()
+		return from
+	}}}))
+	var open []io.ReadCloser
+	for range 5 {
+		resp, err := s.Client().Get(s.URL + "/pools/p/tasks/a/log?follow=true")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if _, err := io.ReadFull(resp.Body, make([]byte, 5)); err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, resp.Body)
+	}
+	close(closing)
+	for _, log := range open {
+		_, _ = io.Copy(io.Discard, log)
 	}
 	if text := out.String(); strings.Contains(text, "WARN") || strings.Contains(text, "ERROR") {
 		t.Errorf("log:\n%s", text)

@@ -100,9 +100,10 @@ type Engine struct {
 	meter  Meter
 	cfg    Config
 
-	ctx  context.Context // ends when the engine is closed: background work stops
-	stop context.CancelFunc
-	work crew
+	ctx    context.Context // ends when the engine is closed: background work stops
+	stop   context.CancelFunc
+	work   crew
+	closed sync.Once
 
 	world     World
 	simulated bool      // the world is not the real one
@@ -201,8 +202,14 @@ func (e *Engine) open(ctx context.Context) error {
 }
 
 // Close stops starting tasks, waits for those that run until ctx ends, stops the rest and requeues them.
-// Leased tasks live on with their workers. The engine must not be used afterwards.
+// Leased tasks live on with their workers. The engine must not be used afterwards, except that Close may be called again:
+// it returns when the first call has ended.
 func (e *Engine) Close(ctx context.Context) error {
+	e.closed.Do(func() { e.close(ctx) })
+	return nil
+}
+
+func (e *Engine) close(ctx context.Context) {
 	drained := crew{eng: e}
 	for _, id := range e.order {
 		drained.Go(func() { e.pools[id].drain(ctx) })
@@ -216,7 +223,6 @@ func (e *Engine) Close(ctx context.Context) error {
 	e.handOver()
 	e.stop()
 	e.work.Wait()
-	return nil
 }
 
 // Node returns the name of this run of the engine.

@@ -328,7 +328,7 @@ const maxRelease = 4 << 10
 func (p *pool) whyLost(ctx context.Context, id string, l leased, status park.Status) error {
 	records, err := p.queue.Records(ctx, p.ID, []string{l.task})
 	if err != nil {
-		return errors.Join(errStorage(p.ID), err)
+		return errors.Join(errStorage(p.ID, err), err)
 	}
 	if len(records) == 0 {
 		return errNoLease(id)
@@ -344,6 +344,6 @@ func (p *pool) whyLost(ctx context.Context, id string, l leased, status park.Sta
 	return park.Errorf(park.LeaseLost, "the lease has run out or was taken back: %s", what)
 }
 
-func errStorage(pool string) error {
-	return &park.Error{Code: park.StorageUnavailable, Detail: "the store of pool " + pool + " does not answer", RetryAfter: time.Second}
+func errStorage(pool string, err error) error {
+	return &park.Error{Code: park.StorageUnavailable, Detail: unanswered("pool "+pool, err), RetryAfter: time.Second}
 }

@@ -24,7 +24,7 @@ const (
 )
 
 // errLogUnread says that it is not known where a pool goes on.
-var errLogUnread = errors.New("the audit log does not answer")
+var errLogUnread = errors.New("the audit log cannot be read")
 
 // logged is the end of a pool's log.
 type logged struct {

@@ -159,7 +159,15 @@ func (e *Engine) unread(ctx context.Context, what string, err error) error {
 		return err
 	}
 	e.log.Error("store not read", "what", what, "error", err)
-	return &park.Error{Code: park.StorageUnavailable, Detail: "the store of the " + what + " does not answer", RetryAfter: time.Second}
+	return &park.Error{Code: park.StorageUnavailable, Detail: unanswered("the "+what, err), RetryAfter: time.Second}
+}
+
+// unanswered says why nothing could be read: in the words of the store's server, where it has said anything.
+func unanswered(what string, err error) string {
+	if s, ok := errors.AsType[store.Said](err); ok {
+		return "the store of " + what + " cannot be used: " + s.Said()
+	}
+	return "the store of " + what + " does not answer"
 }
 
 // unsure is unread for who has asked the store to change something, which may have come about.

@@ -3,9 +3,11 @@ package engine_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -160,5 +162,49 @@ func TestUnknownCursor(t *testing.T) {
 		}
 		unknown("cpu:1000:0")
 		unknown("none:1:0")
+	})
+}
+
+// locked is a store whose server lets nobody in.
+type locked struct {
+	store.Store
+	shut atomic.Bool
+}
+
+type turnedDown struct{}
+
+func (turnedDown) Error() string { return "connect: " + turnedDown{}.Said() }
+func (turnedDown) Said() string  { return `password authentication failed for user "parkd"` }
+
+func (s *locked) Records(ctx context.Context, pool string, ids []string) ([]park.Record, error) {
+	if s.shut.Load() {
+		return nil, fmt.Errorf("read tasks: %w", turnedDown{})
+	}
+	return s.Store.Records(ctx, pool, ids)
+}
+
+func (s *locked) Messages(ctx context.Context, q park.MailboxQuery) ([]park.Message, error) {
+	if s.shut.Load() {
+		return nil, fmt.Errorf("read messages: %w", turnedDown{})
+	}
+	return s.Store.Messages(ctx, q)
+}
+
+// TestServerIsQuoted: who asks for what cannot be read is told what the store's server has said, and not that it was silent.
+func TestServerIsQuoted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &locked{Store: memory.New()}
+		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, simulated())}, Stores: map[park.Backend]store.Store{park.InMemory: s}})
+		defer b.stop()
+		b.submit("cpu", named("a", sim(1)))
+		b.ended("cpu", "a")
+		s.shut.Store(true)
+		_, task := b.Task(t.Context(), "cpu", "a", 0)
+		_, mail := b.Mailbox(t.Context(), park.MailboxQuery{Tenant: "acme", Key: "box"})
+		for _, err := range []error{task, mail} {
+			if park.CodeOf(err) != park.StorageUnavailable || !strings.Contains(err.Error(), turnedDown{}.Said()) || strings.Contains(err.Error(), "does not answer") {
+				t.Errorf("%v", err)
+			}
+		}
 	})
 }

@@ -186,3 +186,13 @@ func TestCloseWhileAStartIsInDoubt(t *testing.T) {
 		}
 	})
 }
+
+// TestCloseTwice: an engine that is closed is left as it is by whoever closes it again.
+func TestCloseTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, simulated())}})
+		b.submit("cpu", named("a", sim(1_000)))
+		b.stop()
+		b.stop()
+	})
+}

@@ -284,7 +284,7 @@ func errStorageBecause(ctx context.Context, p *pool, err error) error {
 		return err
 	}
 	p.eng.log.Error("store not read", "pool", p.ID, "error", err)
-	return errStorage(p.ID)
+	return errStorage(p.ID, err)
 }
 
 // Tasks implements [park.TaskService].

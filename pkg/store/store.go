@@ -106,6 +106,13 @@ type Audit interface {
 // answered.
 var ErrInDoubt = errors.New("the store has not said whether it took the step")
 
+// Said is an error for which the server of a store has given a reason, as opposed to one that did not answer.
+type Said interface {
+	error
+	// Said returns the server's own words, which hold no secret and nothing of any task.
+	Said() string
+}
+
 // ErrNoEvent is returned for a cursor that names no event of the log, nor one that was pruned as far as the log can tell: of
 // a pool without events it cannot.
 var ErrNoEvent = errors.New("there is no such event in the log")

@@ -171,7 +171,7 @@ func (s *Store) Announce(ctx context.Context, pool string, rev int64) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if _, err := s.side.Exec(ctx, announce, pool+" "+strconv.FormatInt(rev, 10)); err != nil {
-		return fmt.Errorf("announce: %w", err)
+		return fmt.Errorf("announce: %w", plain(err))
 	}
 	return nil
 }
@@ -183,16 +183,16 @@ func (s *Store) Listen(ctx context.Context, heard func(pool string, rev int64)) 
 	s.limit(cc)
 	c, err := pgx.ConnectConfig(ctx, cc)
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return fmt.Errorf("listen: %w", plain(err))
 	}
 	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
 	if _, err := c.Exec(ctx, "LISTEN "+channel); err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return fmt.Errorf("listen: %w", plain(err))
 	}
 	for {
 		n, err := c.WaitForNotification(ctx)
 		if err != nil {
-			return fmt.Errorf("listen: %w", err)
+			return fmt.Errorf("listen: %w", plain(err))
 		}
 		pool, rev, _ := strings.Cut(n.Payload, " ")
 		if r, err := strconv.ParseInt(rev, 10, 64); err == nil {

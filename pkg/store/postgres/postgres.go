@@ -93,7 +93,7 @@ func Open(c Config) (*Store, error) {
 // Check returns an error where the server does not answer, and a *[migrations.MismatchError] where its schema is not
 // the one that this program needs.
 func (s *Store) Check(ctx context.Context) error {
-	return s.ready(ctx)
+	return plain(s.ready(ctx))
 }
 
 // failure is how and when the last look at the schema failed.
@@ -174,7 +174,7 @@ func (s *Store) do(ctx context.Context, f func(context.Context) error) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case tried == lastRetry || !passing(err) && !s.forget(err):
-			return err
+			return plain(err)
 		}
 		if s.unlimit(err) || readOnly(err) {
 			s.pool.Reset()

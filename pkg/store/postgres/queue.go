@@ -55,7 +55,7 @@ func (s *Store) Load(ctx context.Context, pool string) (store.Snapshot, error) {
 func (s *Store) Walk(ctx context.Context, pool string, each func(*park.Record)) (park.PoolRow, error) {
 	row, err := s.walk(ctx, pool, each)
 	if err != nil {
-		return park.PoolRow{}, fmt.Errorf("load pool %s: %w", pool, err)
+		return park.PoolRow{}, fmt.Errorf("load pool %s: %w", pool, plain(err))
 	}
 	return row, nil
 }

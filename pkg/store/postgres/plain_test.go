@@ -1,0 +1,45 @@
+package postgres_test
+
+import (
+	"errors"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+// TestHostsAreNamedOnce: a host that is tried with TLS and without stands in the error once, in one line.
+func TestHostsAreNamedOnce(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := "127.0.0.1:" + strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	_ = l.Close()
+	err = openAt(t, "postgres://parkd@"+at+"/parkd?sslmode=prefer").Check(t.Context())
+	if err == nil {
+		t.Fatal("there is no server")
+	}
+	text := err.Error()
+	if n := strings.Count(text, at+" ("); n != 1 || strings.Contains(text, "\n") || strings.Count(text, "connection refused") != 1 {
+		t.Errorf("%d times: %s", n, text)
+	}
+	if _, ok := errors.AsType[store.Said](err); ok {
+		t.Errorf("nobody has said anything: %v", err)
+	}
+}
+
+// TestServerIsQuoted: where the server turns a connection down, its reason is to be had, through all that calls add.
+func TestServerIsQuoted(t *testing.T) {
+	s := openAt(t, strings.Replace(cluster.Migrated(t), "dbname=", "dbname=not_", 1))
+	_, load := s.Load(t.Context(), "gpu")
+	_, records := s.Records(t.Context(), "gpu", []string{"a"})
+	for _, err := range []error{s.Check(t.Context()), load, records} {
+		said, ok := errors.AsType[store.Said](err)
+		if !ok || !strings.HasPrefix(said.Said(), `database "not_`) {
+			t.Errorf("%v", err)
+		}
+	}
+}
