@@ -166,6 +166,17 @@ func (p Pool) Spec() park.PoolSpec {
 	}
 }
 
+// Common returns what all nodes that share the pool should have alike beside its [Pool.Spec]. A folder on a node is that
+// node's own.
+func (p Pool) Common() any {
+	x := p.Executor
+	x.WorkDir = ""
+	return struct {
+		Executor Executor
+		Notifier *Notifier
+	}{x, p.Mailbox.Notifier}
+}
+
 // Backends returns the backends that are in use, each once.
 func (c *Config) Backends() []park.Backend {
 	all := []park.Backend{c.Audit}

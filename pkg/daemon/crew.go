@@ -61,7 +61,7 @@ func (w *crew) house(c *config.Config) error {
 }
 
 func (w *crew) pool(c config.Pool) (engine.Pool, error) {
-	p := engine.Pool{PoolSpec: c.Spec(), Idle: c.Idle}
+	p := engine.Pool{PoolSpec: c.Spec(), Idle: c.Idle, Settings: c.Common()}
 	if n := c.Mailbox.Notifier; n != nil {
 		notifier, err := notify.New(notify.Config{BaseURL: n.BaseURL, AuthHeader: n.AuthHeader, Secret: n.Secret})
 		if err != nil {

@@ -67,6 +67,9 @@ type Pool struct {
 	Logs Logs
 	// Idle has this node start none of the pool's tasks: others do.
 	Idle bool
+	// Settings are the further ones of the pool that nodes which share it should have in common, as JSON can tell them. Nodes
+	// compare a hash of them and say where they differ.
+	Settings any
 }
 
 // Notifier tells someone else of a message. An error makes the engine try again later, for days.

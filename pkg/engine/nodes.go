@@ -39,13 +39,18 @@ type node struct {
 	seen  map[string]sighting
 	// when it last said that it cannot beat; belongs to step too
 	complained time.Duration
-	mu         sync.Mutex
-	live       map[string]store.Pulse // the nodes that are not dead, by the last beat
-	news       chan struct{}          // a pool has something to announce
-	joined     chan struct{}          // another node has come, or come back
-	terms      store.Terms            // the longest of all nodes, by the last beat; belongs to step
-	differ     bool                   // and whether any lives by others
-	mute       atomic.Pointer[error]  // why the last beat failed; nil where it did not
+	// See settings.go. These belong to step.
+	fingerprints map[string]string // of the settings of its pools
+	told         string            // them, as the others are told
+	unlike       map[string]string // the nodes that differ in a pool, by the last beat
+
+	mu     sync.Mutex
+	live   map[string]store.Pulse // the nodes that are not dead, by the last beat
+	news   chan struct{}          // a pool has something to announce
+	joined chan struct{}          // another node has come, or come back
+	terms  store.Terms            // the longest of all nodes, by the last beat; belongs to step
+	differ bool                   // and whether any lives by others
+	mute   atomic.Pointer[error]  // why the last beat failed; nil where it did not
 }
 
 // epoch is the time from one fence to the next: the context that every run of this node lives under.
@@ -66,7 +71,7 @@ var errNodeLost = errors.New("this node cannot tell the others that it is alive"
 func newNode(e *Engine, s store.Shared) *node {
 	n := &node{
 		eng: e, store: s, ttl: e.cfg.NodeTTL, grace: e.cfg.NodeGrace,
-		seen: make(map[string]sighting), news: make(chan struct{}, 1), joined: make(chan struct{}, 1),
+		seen: make(map[string]sighting), unlike: make(map[string]string), news: make(chan struct{}, 1), joined: make(chan struct{}, 1),
 	}
 	n.id.Store(&e.node)
 	n.begin()
@@ -240,6 +245,7 @@ func (n *node) step(ctx context.Context) {
 		n.greet(ctx)
 	}
 	n.bury(ctx, live)
+	n.compare(live)
 }
 
 // tending takes over what runs on nodes that are not among the living: a node that died between a burial and a
@@ -285,15 +291,17 @@ func (n *node) running() []string {
 }
 
 // own are the terms that this node lives by.
-func (n *node) own() store.Terms { return store.Terms{TTL: n.ttl, Grace: n.grace} }
+func (n *node) own() store.Terms {
+	return store.Terms{TTL: n.ttl, Grace: n.grace, Settings: n.settings()}
+}
 
 // agreed returns the terms by which nodes are taken for dead: the longest that any of them lives by. So one that allows
 // itself more time than the others is left that time, and values can be changed on one node after the other.
 func (n *node) agreed(live map[string]store.Pulse) store.Terms {
-	longest := n.own()
+	longest := store.Terms{TTL: n.ttl, Grace: n.grace}
 	differ := false
 	for _, p := range live {
-		differ = differ || p.TTL != 0 && p.Terms != n.own()
+		differ = differ || p.TTL != 0 && (p.TTL != n.ttl || p.Grace != n.grace)
 		longest = longest.Longest(p.Terms)
 	}
 	if differ && (!n.differ || longest != n.terms) {

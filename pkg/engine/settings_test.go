@@ -62,3 +62,50 @@ func TestNodesDifferInAPool(t *testing.T) {
 		}
 	})
 }
+
+// TestNodesDifferInSettings: nodes say which others have other settings of a pool, once for as long as these are the same.
+func TestNodesDifferInSettings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var logs [4]logText
+		shared := memory.New()
+		node := func(i int, change func(*engine.Pool)) *bench {
+			p := pool("cpu", 8, simulated())
+			p.Settings = map[string]any{"command": []string{"true"}}
+			change(&p)
+			return open(t, engine.Config{
+				Node: fmt.Sprintf("node-%d", i), Shared: []park.Backend{park.InMemory},
+				Stores: map[park.Backend]store.Store{park.InMemory: shared},
+				Pools:  []engine.Pool{p, pool("io", 8, simulated())}, Log: slog.New(slog.NewTextHandler(&logs[i], nil)),
+			})
+		}
+		said := func(i int, what string, times int) {
+			t.Helper()
+			time.Sleep(30 * time.Second)
+			if n := logs[i].count(what); n != times {
+				t.Errorf("node %d says %q %d times: %s", i, what, n, logs[i].text.String())
+			}
+		}
+		first := node(0, func(*engine.Pool) {})
+		defer first.stop()
+		// One of a version that does not tell its settings, and one with the same but for what is each node's own affair.
+		if _, err := shared.Beat(t.Context(), "old", store.Terms{}); err != nil {
+			t.Fatal(err)
+		}
+		same := node(1, func(p *engine.Pool) { p.Idle = true })
+		defer same.stop()
+		said(0, "level=WARN msg=\"nodes differ in their settings", 0)
+		said(1, "level=WARN msg=\"nodes differ in their settings", 0)
+		for i, change := range []func(*engine.Pool){
+			func(p *engine.Pool) { p.DefaultTimeout = 77 * time.Second },
+			func(p *engine.Pool) { p.Settings = map[string]any{"command": []string{"false"}} },
+		} {
+			other := node(2+i, change)
+			said(0, fmt.Sprintf("level=WARN msg=\"nodes differ in their settings of a pool, and tasks run by those of the node that starts them: give all nodes the same\""+
+				" pool=cpu node=node-0 unlike_nodes=node-%d", 2+i), 1)
+			said(2+i, fmt.Sprintf("pool=cpu node=node-%d unlike_nodes=\"node-0 node-1\"", 2+i), 1)
+			said(0, "pool=io", 0)
+			other.stop()
+			said(0, "nodes have the same settings of a pool again\" pool=cpu", 1+i)
+		}
+	})
+}

@@ -59,13 +59,14 @@ type Place struct {
 	Notes [][]byte // of the others, for who is first
 }
 
-// Terms are how long a node may fail to beat. They are each node's own, so the others have to know them.
+// Terms are what a node tells the others of itself: how long it may fail to beat, and what its pools are configured with.
 type Terms struct {
-	TTL   time.Duration // before it stops what it runs; 0: it has not said
-	Grace time.Duration // for that to stop
+	TTL      time.Duration // before it stops what it runs; 0: it has not said
+	Grace    time.Duration // for that to stop
+	Settings string        // of a form that only the nodes know; "": it has not said
 }
 
-// Longest returns the longer of both times.
+// Longest returns the longer of both times, without settings.
 func (t Terms) Longest(other Terms) Terms {
 	return Terms{TTL: max(t.TTL, other.TTL), Grace: max(t.Grace, other.Grace)}
 }

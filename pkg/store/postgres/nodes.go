@@ -14,9 +14,9 @@ import (
 const (
 	readRevs = "SELECT pool_id, rev FROM pl_pools WHERE pool_id = ANY ($1)"
 	takeTurn = "SELECT ahead, notes FROM pl_stand($1::text, $2::text, $3::bytea, $4::bool)"
-	beat     = "INSERT INTO pl_nodes AS n (node_id, counter, ttl, grace) VALUES ($1, 1, $2, $3)" +
-		" ON CONFLICT (node_id) DO UPDATE SET counter = n.counter + 1, beat_at = now(), ttl = excluded.ttl, grace = excluded.grace WHERE NOT n.dead RETURNING counter"
-	readNodes = "SELECT node_id, counter, ttl, grace FROM pl_nodes WHERE NOT dead"
+	beat     = "INSERT INTO pl_nodes AS n (node_id, counter, ttl, grace, settings) VALUES ($1, 1, $2, $3, $4)" +
+		" ON CONFLICT (node_id) DO UPDATE SET counter = n.counter + 1, beat_at = now(), ttl = excluded.ttl, grace = excluded.grace, settings = excluded.settings WHERE NOT n.dead RETURNING counter"
+	readNodes = "SELECT node_id, counter, ttl, grace, settings FROM pl_nodes WHERE NOT dead"
 	bury      = "UPDATE pl_nodes SET dead = true WHERE node_id = $1 AND counter = $2 AND NOT dead"
 	leave     = "DELETE FROM pl_nodes WHERE node_id = $1"
 	// The dead are remembered for as long as one of them might still come back.
@@ -70,7 +70,7 @@ func (s *Store) Turn(ctx context.Context, pool, node string, h store.Hand) (p st
 // Beat implements [store.Shared].
 func (s *Store) Beat(ctx context.Context, node string, own store.Terms) (live map[string]store.Pulse, err error) {
 	err = s.do(ctx, func(ctx context.Context) error {
-		tag, err := s.side.Exec(ctx, beat, node, int64(own.TTL), int64(own.Grace))
+		tag, err := s.side.Exec(ctx, beat, node, int64(own.TTL), int64(own.Grace), own.Settings)
 		if err != nil {
 			return err
 		}
@@ -98,7 +98,7 @@ func (s *Store) pulses(ctx context.Context) (map[string]store.Pulse, error) {
 	live := make(map[string]store.Pulse)
 	var node string
 	var p store.Pulse
-	_, err = pgx.ForEachRow(rows, []any{&node, &p.Counter, (*int64)(&p.TTL), (*int64)(&p.Grace)}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&node, &p.Counter, (*int64)(&p.TTL), (*int64)(&p.Grace), &p.Settings}, func() error {
 		live[node] = p
 		return nil
 	})

@@ -68,9 +68,10 @@ func testBeats(t *testing.T, a, b store.Shared, _ store.Store) {
 	same(t, "after one has left", beat(t, b, "b"), map[string]int64{"b": 3})
 }
 
-// testTerms has nodes tell each other how long they may be silent.
+// testTerms has nodes tell each other how long they may be silent, and how they are configured.
 func testTerms(t *testing.T, a, b store.Shared, _ store.Store) {
 	short, long := store.Terms{TTL: time.Second, Grace: time.Minute}, store.Terms{TTL: time.Hour, Grace: 2}
+	short.Settings, long.Settings = `{"cpu":"1"}`, `{"cpu":"2","gpu":"3"}`
 	got(a.Beat(t.Context(), "a", short))(t)
 	same(t, "of both", got(b.Beat(t.Context(), "b", long))(t), map[string]store.Pulse{"a": {Counter: 1, Terms: short}, "b": {Counter: 1, Terms: long}})
 	same(t, "changed", got(a.Beat(t.Context(), "a", long))(t), map[string]store.Pulse{"a": {Counter: 2, Terms: long}, "b": {Counter: 1, Terms: long}})
