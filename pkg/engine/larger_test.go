@@ -61,7 +61,7 @@ func TestLargerThanPoolBlocksNobody(t *testing.T) {
 		if p := b.resize("cpu", 7); p.Warning != "" {
 			t.Errorf("nothing is too large, but: %s", p.Warning)
 		}
-		if p := b.resize("cpu", 4); !strings.Contains(p.Warning, "3 parked tasks") || !strings.Contains(p.Warning, "dearest costs 6") {
+		if p := b.resize("cpu", 4); !strings.Contains(p.Warning, "3 parked tasks") || !strings.Contains(p.Warning, "largest costs 6") {
 			t.Errorf("the warning: %q", p.Warning)
 		}
 		b.wantLarger("large")
@@ -94,7 +94,7 @@ func TestLargerThanPoolAfterRestart(t *testing.T) {
 		var log strings.Builder
 		c := engine.Config{Stores: b.stores, Pools: []engine.Pool{pool("cpu", 4, simulated())}, Log: slog.New(slog.NewTextHandler(&log, nil))}
 		b = open(t, c)
-		if !strings.Contains(log.String(), "2 parked tasks of pool cpu can start only if") {
+		if !strings.Contains(log.String(), "2 parked tasks cost more than the 4 units of pool cpu (the largest costs 8)") {
 			t.Errorf("the log says: %s", &log)
 		}
 		b.ended("cpu", "small")

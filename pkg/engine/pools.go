@@ -52,10 +52,10 @@ func (p *pool) tooLarge() string {
 	if n == 0 {
 		return ""
 	}
-	tasks := "1 parked task"
+	tasks := "1 parked task costs"
 	if n > 1 {
-		tasks = fmt.Sprintf("%d parked tasks", n)
+		tasks = fmt.Sprintf("%d parked tasks cost", n)
 	}
-	return fmt.Sprintf("%s of pool %s can start only if it is given more than its %d units (the dearest costs %d); others pass meanwhile",
-		tasks, p.ID, p.lot.Row().MaxUnits, most)
+	return fmt.Sprintf("%s more than the %d units of pool %s (the largest costs %d): they wait until the pool has more, and others start before them",
+		tasks, p.lot.Row().MaxUnits, p.ID, most)
 }

@@ -272,7 +272,7 @@ func (p *pool) waiting(r *park.Record) *park.Waiting {
 		return nil
 	}
 	return &park.Waiting{Code: park.WaitsLarger, Message: fmt.Sprintf(
-		"the task costs %d units and pool %s has %d: it starts if the pool is given as many again", r.Units, p.ID, has)}
+		"the task costs %d units, but pool %s has %d: it starts once the pool has %[1]d again", r.Units, p.ID, has)}
 }
 
 // errStorageBecause logs why a store failed and returns what the caller may know.
