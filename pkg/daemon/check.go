@@ -1,11 +1,13 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 
 	"github.com/parkd-dev/parkd/pkg/config"
+	"github.com/parkd-dev/parkd/pkg/engine"
 	"github.com/parkd-dev/parkd/pkg/executor/command"
 	"github.com/parkd-dev/parkd/pkg/executor/httpcall"
 	"github.com/parkd-dev/parkd/pkg/executor/notify"
@@ -38,10 +40,40 @@ func Check(c *config.Config) error {
 	for _, p := range c.Pools {
 		checkPool(p, func(key string, err error) { fault("pools."+p.Name+"."+key, err) })
 	}
+	for _, e := range engineConfig(c).Check() {
+		fault(settingOf(c, e), errors.New(e.Problem))
+	}
 	if len(faults) > 0 {
 		return faults
 	}
 	return nil
+}
+
+// engineConfig returns what an engine is made from as far as the configuration says it, without stores and executors.
+func engineConfig(c *config.Config) *engine.Config {
+	e := &engine.Config{
+		Audit: c.Audit, Retention: c.Retention, Shared: shared(c), NodeTTL: c.NodeTTL, NodeGrace: nodeGrace(c), Quiet: !c.Postgres.Notify,
+	}
+	for _, p := range c.Pools {
+		e.Pools = append(e.Pools, enginePool(p))
+	}
+	return e
+}
+
+// settingOf returns the path of the setting that a field of an engine was made from.
+func settingOf(c *config.Config, e engine.FieldError) string {
+	key := map[string]string{
+		"Pools:": "pools", "Retention": "retention", "NodeTTL": "node_ttl", "MaxUnits": "max_units", "MaxQueueDepth": "max_queue_depth",
+		"DefaultTimeout": "default_timeout_secs", "Retry.MaxAttempts": "retry.max_attempts", "Retry.Backoff": "retry.backoff",
+		"NodeGrace": "executor.kill_grace", "Kind": "kind", "Runtime": "runtime",
+	}[e.Field]
+	switch {
+	case e.Pool < 0:
+		return key
+	case key == "":
+		return "pools." + c.Pools[e.Pool].Name
+	}
+	return "pools." + c.Pools[e.Pool].Name + "." + key
 }
 
 // DescribeDSN shows where a DSN leads, and masks what may be a secret.

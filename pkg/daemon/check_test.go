@@ -2,12 +2,15 @@ package daemon
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/parkd-dev/parkd/pkg/config"
+	"github.com/parkd-dev/parkd/pkg/park"
 )
 
 func loaded(t *testing.T, text string) *config.Config {
@@ -56,5 +59,58 @@ func TestCheckSeesWhatThePartsSee(t *testing.T) {
 	}
 	if err := Check(loaded(t, "{"+pool(`"executor":{"env":["LD_LIBRARY_PATH=/opt"]}`)+"}")); err != nil {
 		t.Errorf("libraries of the operator's own: %v", err)
+	}
+}
+
+// TestCheckAsksTheEngine: what the engine would refuse at the start is found with the rest, by its place in the file.
+func TestCheckAsksTheEngine(t *testing.T) {
+	for place, change := range map[string]func(*config.Config){
+		"pools.sim.max_units":            func(c *config.Config) { c.Pools[0].MaxUnits = -1 },
+		"pools.sim.max_queue_depth":      func(c *config.Config) { c.Pools[0].MaxQueueDepth = park.MaxQueueDepth + 1 },
+		"pools.sim.default_timeout_secs": func(c *config.Config) { c.Pools[0].DefaultTimeout = time.Millisecond },
+		"pools.sim.retry.max_attempts":   func(c *config.Config) { c.Pools[0].Retry.MaxAttempts = 5000 },
+		"pools.sim.kind":                 func(c *config.Config) { c.Pools[0].Kind = "tape" },
+		"pools.SIM":                      func(c *config.Config) { c.Pools[0].Name = "SIM" },
+		"node_ttl":                       func(c *config.Config) { c.NodeTTL = -1 },
+		"retention":                      func(c *config.Config) { c.Retention = -1 },
+		"pools":                          func(c *config.Config) { c.Pools = nil },
+	} {
+		c := inMemory("127.0.0.1:0", filepath.Join(t.TempDir(), "s"))
+		change(c)
+		for name, err := range map[string]error{"check": Check(c), "run": Run(t.Context(), c, Options{})} {
+			faults, _ := errors.AsType[config.Faults](err)
+			if len(faults) != 1 || faults[0].Path != place {
+				t.Errorf("%s of %s: %v", name, place, err)
+			}
+		}
+	}
+}
+
+// TestUnusedPostgresIsSaid: whoever gives the address of a Postgres that no pool uses is told that it stays empty.
+func TestUnusedPostgresIsSaid(t *testing.T) {
+	home := t.TempDir()
+	for name, o := range map[string]config.Options{
+		"--postgres-dsn":     {DSN: "postgres://u:hunter2@h/d"},
+		"PARKD_POSTGRES_DSN": {},
+		"":                   {},
+	} {
+		o.Env = func(v string) string {
+			switch {
+			case v == "HOME":
+				return home
+			case v == name:
+				return "postgres://u:hunter2@h/d"
+			}
+			return ""
+		}
+		c, err := config.Load(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text strings.Builder
+		warnUnused(c, slog.New(slog.NewTextHandler(&text, nil)))
+		if said := text.String(); (name != "") != strings.Contains(said, "level=WARN") || !strings.Contains(said, name) || strings.Contains(said, "hunter2") {
+			t.Errorf("%q: %s", name, said)
+		}
 	}
 }

@@ -60,8 +60,13 @@ func (w *crew) house(c *config.Config) error {
 	return nil
 }
 
+// enginePool returns a pool without those who do its work.
+func enginePool(c config.Pool) engine.Pool {
+	return engine.Pool{PoolSpec: c.Spec(), Idle: c.Idle, Settings: c.Common()}
+}
+
 func (w *crew) pool(c config.Pool) (engine.Pool, error) {
-	p := engine.Pool{PoolSpec: c.Spec(), Idle: c.Idle, Settings: c.Common()}
+	p := enginePool(c)
 	if n := c.Mailbox.Notifier; n != nil {
 		notifier, err := notify.New(notify.Config{BaseURL: n.BaseURL, AuthHeader: n.AuthHeader, Secret: n.Secret})
 		if err != nil {

@@ -63,6 +63,7 @@ func run(ctx context.Context, c *config.Config, o Options, open func(context.Con
 	}
 	f.serve(life)
 	defer f.shutdown(life)
+	warnUnused(c, o.Log)
 	p, err := open(ctx, c, o.Log)
 	if err != nil {
 		return stopped(ctx, err, o.Log)

@@ -34,10 +34,9 @@ func openParts(ctx context.Context, c *config.Config, log *slog.Logger) (p *part
 	if err := p.crew.settle(ctx); err != nil {
 		return p, err
 	}
-	p.engine, err = engine.Open(ctx, engine.Config{
-		Pools: p.crew.pools, Stores: p.stores, Audit: c.Audit, Retention: c.Retention, Meter: p.meter, Log: log,
-		Shared: shared(c), NodeTTL: c.NodeTTL, NodeGrace: nodeGrace(c), Quiet: !c.Postgres.Notify,
-	})
+	ec := engineConfig(c)
+	ec.Pools, ec.Stores, ec.Meter, ec.Log = p.crew.pools, p.stores, p.meter, log
+	p.engine, err = engine.Open(ctx, *ec)
 	return p, err
 }
 

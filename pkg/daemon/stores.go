@@ -52,6 +52,21 @@ func openStore(ctx context.Context, b park.Backend, c *config.Config, log *slog.
 	return nil, errors.New("there is no backend of this kind")
 }
 
+// warnUnused says that a Postgres was given by a flag or the environment and nothing is kept there. In a file it may stand
+// ready for later.
+func warnUnused(c *config.Config, log *slog.Logger) {
+	place := c.DSNPlace(park.Postgres)
+	if c.Postgres.DSN == "" || place == "backends.postgres.dsn" || slices.Contains(c.Backends(), park.Postgres) {
+		return
+	}
+	file := c.Source
+	if file == "" {
+		file = "none"
+	}
+	log.Warn("a Postgres is given but nothing is kept there: in a configuration file, set queue and mailbox of the pools, and audit, to postgres",
+		"given_by", place, "config", file, "kept_in", c.Backends())
+}
+
 // awaitPostgres looks at a database, which may be away for now: the daemon waits for it. Only a schema that is not the
 // right one is refused.
 func awaitPostgres(ctx context.Context, s *postgres.Store, log *slog.Logger) error {

@@ -17,14 +17,38 @@ import (
 
 var poolID = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
-// check says what no engine can be made from. Its error names each field that is wrong.
-func (c *Config) check() error {
-	if len(c.Pools) == 0 {
-		return errors.New("Pools: an engine needs at least one pool")
+// FieldError is one field of a [Config] that no engine can be made from.
+type FieldError struct {
+	Pool    int    // the index of the pool whose field it is; -1 for one of the Config itself
+	Field   string // such as MaxUnits, Retry.Backoff
+	Problem string // says what would be right
+}
+
+// Error implements error.
+func (e FieldError) Error() string {
+	if e.Pool < 0 {
+		return e.Field + " " + e.Problem
 	}
+	return fmt.Sprintf("Pools[%d].%s %s", e.Pool, e.Field, e.Problem)
+}
+
+// check makes one error of what is wrong.
+func (c *Config) check() error {
 	var errs []error
+	for _, e := range c.Check() {
+		errs = append(errs, e)
+	}
+	return errors.Join(errs...)
+}
+
+// Check returns what keeps [Open] from making an engine, as far as that can be told without its stores and executors.
+func (c *Config) Check() (all []FieldError) {
+	if len(c.Pools) == 0 {
+		return []FieldError{{-1, "Pools:", "an engine needs at least one pool"}}
+	}
+	pool := -1
 	wrong := func(field, format string, args ...any) {
-		errs = append(errs, fmt.Errorf(field+" "+format, args...))
+		all = append(all, FieldError{pool, field, fmt.Sprintf(format, args...)})
 	}
 	for field, d := range map[string]time.Duration{
 		"Retention": c.Retention, "NodeTTL": c.NodeTTL, "NodeGrace": c.NodeGrace, "Patience": c.Patience,
@@ -39,14 +63,14 @@ func (c *Config) check() error {
 	seen := make(map[string]int)
 	for i := range c.Pools {
 		p := &c.Pools[i]
-		at := fmt.Sprintf("Pools[%d].", i)
+		pool = i
 		if before, twice := seen[p.ID]; twice {
-			wrong(at+"ID", "is %q, as that of Pools[%d]: each pool needs an id of its own", p.ID, before)
+			wrong("ID", "is %q, as that of Pools[%d]: each pool needs an id of its own", p.ID, before)
 		}
 		seen[p.ID] = i
-		p.check(func(field, format string, args ...any) { wrong(at+field, format, args...) })
+		p.check(wrong)
 	}
-	return errors.Join(errs...)
+	return all
 }
 
 // check tells what is wrong with a pool, by the field.
