@@ -3,11 +3,13 @@ package cmd
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
+	"github.com/parkd-dev/parkd/migrations"
 	"github.com/parkd-dev/parkd/pkg/config"
 	"github.com/parkd-dev/parkd/pkg/daemon"
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -18,6 +20,7 @@ type migrateOptions struct {
 	db     string
 	dsn    string
 	dryRun bool
+	force  bool
 }
 
 func newMigrateCommand(g *globals) *cobra.Command {
@@ -37,7 +40,12 @@ is, here, for all nodes at once. Going back, for an older parkd, is done here to
 		newMigrateStep(g, daemon.Up, "Bring the schema to what this parkd needs",
 			"Applies every change that this parkd knows and the database does not have yet."),
 		newMigrateStep(g, daemon.Down, "Take the last change of the schema back",
-			"Takes the last change back, together with the data that only it had room for."),
+			`Takes the last change back, together with the data that only it had room for.
+
+It is refused, with exit code 1 and nothing changed, while a daemon uses the database: one that has the file
+open, a node that gave a sign of life, or a daemon that is connected. It is refused too where rows of pools,
+tasks, messages, events or the outbox would go; it then says how many of which table, and --force takes the
+change back all the same. --dry-run says the same, with the same exit code, and changes nothing.`),
 		newMigrateStep(g, daemon.Status, "Show the changes of the schema",
 			"Lists the changes that this parkd and the database know, and when they were applied. Changes nothing."),
 	)
@@ -60,6 +68,9 @@ func newMigrateStep(g *globals, to daemon.Direction, short, long string) *cobra.
 	mark(fs, isPath, "config", "db")
 	if to != daemon.Status {
 		fs.BoolVar(&o.dryRun, "dry-run", false, "only say what would be done")
+	}
+	if to == daemon.Down {
+		fs.BoolVar(&o.force, "force", false, "take the change back although rows go with it")
 	}
 	_ = c.MarkFlagFilename("config", "json", "yaml", "yml", "toml")
 	exits(c, exitDone, exitFailed, exitUsage)
@@ -98,9 +109,9 @@ func runMigrate(ctx context.Context, g *globals, o migrateOptions, to daemon.Dir
 	if err != nil {
 		return err
 	}
-	all, err := daemon.Migrate(ctx, c, to, o.dryRun)
+	all, err := daemon.Migrate(ctx, c, daemon.MigrateOptions{To: to, DryRun: o.dryRun, Force: o.force})
 	if err != nil {
-		return err
+		return refusal(err)
 	}
 	if len(all) == 0 && g.output.forPeople() {
 		g.say("There is nothing to do.")
@@ -108,9 +119,31 @@ func runMigrate(ctx context.Context, g *globals, o migrateOptions, to daemon.Dir
 	}
 	page := migrationPage{Migrations: make([]migration, len(all)), DryRun: o.dryRun}
 	for i, m := range all {
-		page.Migrations[i] = migration{m.Backend, m.Version, m.Name, park.At(m.AppliedAt)}
+		page.Migrations[i] = migration{m.Backend, m.Version, m.Name, park.At(m.AppliedAt), rowsOf(m.Gone)}
+		if len(m.Gone) > 0 && g.output.forPeople() {
+			g.say("With %s go %s.", m.Name, migrations.Rows(m.Gone))
+		}
 	}
 	return migrationList().print(g.printer(), page, page.Migrations)
+}
+
+// refusal explains why a change of the schema is not taken back.
+func refusal(err error) error {
+	if _, ok := errors.AsType[*migrations.InUseError](err); ok {
+		return &exit{Code: exitFailed, Name: "database_in_use", Err: err}
+	}
+	if _, ok := errors.AsType[*migrations.LossError](err); ok {
+		return &exit{Code: exitFailed, Name: "rows_would_go", Err: err, Hint: "Make a backup; then --force takes the change back with these rows."}
+	}
+	return err
+}
+
+func rowsOf(gone []migrations.Gone) map[string]int64 {
+	rows := make(map[string]int64, len(gone))
+	for _, g := range gone {
+		rows[g.Table] = g.Rows
+	}
+	return rows
 }
 
 // migration is a change of a schema as it is printed.
@@ -119,6 +152,8 @@ type migration struct {
 	Version   int64        `json:"version"`
 	Name      string       `json:"name"`
 	AppliedAt park.Time    `json:"appliedAt,omitzero"`
+	// Rows are those that go with it, by table.
+	Rows map[string]int64 `json:"rowsGone,omitempty"`
 }
 
 type migrationPage struct {

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -96,7 +95,7 @@ func (s *Schema) Needed() int64 {
 
 // Status lists the known migrations, and those that only the database knows, by version. It writes nothing.
 func (s *Schema) Status(ctx context.Context) ([]Migration, error) {
-	applied, err := s.applied(ctx)
+	applied, err := s.applied(ctx, s.db)
 	if err != nil {
 		return nil, fmt.Errorf("read schema version: %w", err)
 	}
@@ -116,7 +115,7 @@ func (s *Schema) Status(ctx context.Context) ([]Migration, error) {
 
 // Version returns the database's version; 0 for an empty one. It writes nothing.
 func (s *Schema) Version(ctx context.Context) (int64, error) {
-	applied, err := s.applied(ctx)
+	applied, err := s.applied(ctx, s.db)
 	if err != nil || len(applied) == 0 {
 		return 0, err
 	}
@@ -183,29 +182,38 @@ func (s *Schema) alone(ctx context.Context, change func() error) error {
 	if s.dialect != Postgres {
 		return change()
 	}
+	tx, err := s.await(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // nothing was done in it
+	return change()
+}
+
+// await returns a transaction that has the lock.
+func (s *Schema) await(ctx context.Context) (*sql.Tx, error) {
 	for began := time.Now(); ; {
 		tx, err := s.lock(ctx)
 		if err != nil {
-			return fmt.Errorf("lock the schema: %w", err)
+			return nil, fmt.Errorf("lock the schema: %w", err)
 		}
 		if tx != nil {
-			defer func() { _ = tx.Rollback() }() // nothing was done in it
-			return change()
+			return tx, nil
 		}
 		if time.Since(began) > lockWithin {
-			return fmt.Errorf("lock the schema: somebody else has been changing it for %s", lockWithin)
+			return nil, fmt.Errorf("lock the schema: somebody else has been changing it for %s", lockWithin)
 		}
 		select {
 		case <-time.After(lockRest):
 		case <-ctx.Done():
-			return fmt.Errorf("lock the schema: %w", ctx.Err())
+			return nil, fmt.Errorf("lock the schema: %w", ctx.Err())
 		}
 	}
 }
 
 // lock returns a transaction that has the lock, or nil.
 func (s *Schema) lock(ctx context.Context) (*sql.Tx, error) {
-	tx, err := s.db.BeginTx(ctx, nil)
+	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted}) // sees what was committed while it waits
 	if err != nil {
 		return nil, err
 	}
@@ -217,42 +225,6 @@ func (s *Schema) lock(ctx context.Context) (*sql.Tx, error) {
 	return tx, nil
 }
 
-// Last returns the migration that Down would take back, nil for an empty database. A database that is ahead
-// is a *[MismatchError].
-func (s *Schema) Last(ctx context.Context) (*Migration, error) {
-	all, err := s.Status(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range slices.Backward(all) {
-		if !m.AppliedAt.IsZero() {
-			if m.Version > s.Needed() {
-				return nil, &MismatchError{Found: m.Version, Needed: s.Needed(), Flags: s.Flags}
-			}
-			return &m, nil
-		}
-	}
-	return nil, nil
-}
-
-// Down takes the last migration back, with the data that only it had room for, and returns it; nil for an
-// empty database.
-func (s *Schema) Down(ctx context.Context) (last *Migration, err error) {
-	err = s.alone(ctx, func() error {
-		if last, err = s.Last(ctx); err != nil || last == nil {
-			return err
-		}
-		if _, err := s.provider.Down(ctx); err != nil {
-			return fmt.Errorf("migrate down: %w", err)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return last, nil
-}
-
 func (s *Schema) named(results []*goose.MigrationResult) []Migration {
 	all := make([]Migration, len(results))
 	for i, r := range results {
@@ -261,17 +233,18 @@ func (s *Schema) named(results []*goose.MigrationResult) []Migration {
 	return all
 }
 
+// querier is a database or a transaction on it.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
 // applied lists what the database says was applied to it, by version.
-func (s *Schema) applied(ctx context.Context) ([]Migration, error) {
-	exists := "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = '" + table + "'"
-	if s.dialect != SQLite {
-		exists = "SELECT count(*) FROM (SELECT to_regclass('" + table + "') AS t) x WHERE t IS NOT NULL"
-	}
-	var n int
-	if err := s.db.QueryRowContext(ctx, exists).Scan(&n); err != nil || n == 0 {
+func (s *Schema) applied(ctx context.Context, db querier) ([]Migration, error) {
+	if there, err := s.exists(ctx, db, table); err != nil || !there {
 		return nil, err
 	}
-	rows, err := s.db.QueryContext(ctx, "SELECT version_id, tstamp FROM "+table+" WHERE version_id > 0 ORDER BY version_id")
+	rows, err := db.QueryContext(ctx, "SELECT version_id, tstamp FROM "+table+" WHERE version_id > 0 ORDER BY version_id")
 	if err != nil {
 		return nil, err
 	}
@@ -285,4 +258,15 @@ func (s *Schema) applied(ctx context.Context) ([]Migration, error) {
 		all = append(all, m)
 	}
 	return all, rows.Err()
+}
+
+// exists reports whether there is a table or a view of a name.
+func (s *Schema) exists(ctx context.Context, db querier, name string) (bool, error) {
+	query := "SELECT count(*) FROM sqlite_master WHERE type IN ('table', 'view') AND name = '" + name + "'"
+	if s.dialect != SQLite {
+		query = "SELECT count(*) FROM (SELECT to_regclass('" + name + "') AS t) x WHERE t IS NOT NULL"
+	}
+	var n int
+	err := db.QueryRowContext(ctx, query).Scan(&n)
+	return n > 0, err
 }

@@ -29,30 +29,85 @@ const (
 type Migration struct {
 	Backend park.Backend
 	migrations.Migration
+	Gone []migrations.Gone // the rows that went with it, or would go
+}
+
+// MigrateOptions say what is to become of the schema of all databases.
+type MigrateOptions struct {
+	To     Direction
+	DryRun bool // only find out what would be done
+	Force  bool // go Down although rows go
 }
 
 // Migrate changes the schema of the backends that the configuration uses and returns the changes: those made,
-// with dryRun those that would be made, and for Status all that are known. No daemon may have the file open.
-func Migrate(ctx context.Context, c *config.Config, to Direction, dryRun bool) ([]Migration, error) {
+// with DryRun those that would be made, and for Status all that are known. No daemon may have the file open. A way Down that
+// one of the databases refuses is taken in none of them: see [migrations.InUseError] and [migrations.LossError].
+func Migrate(ctx context.Context, c *config.Config, o MigrateOptions) ([]Migration, error) {
+	if o.To == Down && !o.DryRun && len(c.Backends()) > 1 {
+		try := o
+		try.DryRun = true
+		if _, err := Migrate(ctx, c, try); err != nil {
+			return nil, err
+		}
+	}
 	var all []Migration
 	for _, b := range c.Backends() {
-		var changes []migrations.Migration
-		var err error
-		switch b.Kind() {
-		case park.InMemory:
-		case park.Postgres:
-			changes, err = migratePostgres(ctx, c.DSN(b), to, dryRun)
-		case park.File:
-			changes, err = migrateFile(ctx, c.File.Path, to, dryRun)
-		}
+		changes, err := migrate(ctx, c, b, o)
 		if err != nil {
 			return nil, fmt.Errorf("migrate: %w", wayOut(err, c, b))
 		}
 		for _, m := range changes {
-			all = append(all, Migration{b, m})
+			m.Backend = b
+			all = append(all, m)
 		}
 	}
 	return all, nil
+}
+
+func migrate(ctx context.Context, c *config.Config, b park.Backend, o MigrateOptions) ([]Migration, error) {
+	switch b.Kind() {
+	case park.InMemory:
+	case park.Postgres:
+		if o.To == Down {
+			return back(postgres.MigrateDown(ctx, c.DSN(b), migrations.Back{DryRun: o.DryRun, Force: o.Force}))
+		}
+		return changes(migratePostgres(ctx, c.DSN(b), o))
+	case park.File:
+		if o.To == Down {
+			return back(sqlite.MigrateDown(ctx, c.File.Path, migrations.Back{DryRun: o.DryRun, Force: o.Force}))
+		}
+		return changes(migrateFile(ctx, c.File.Path, o))
+	}
+	return nil, nil
+}
+
+func back(m *migrations.Taken, err error) ([]Migration, error) {
+	if err != nil || m == nil {
+		return nil, err
+	}
+	return []Migration{{Migration: m.Migration, Gone: m.Gone}}, nil
+}
+
+func changes(found []migrations.Migration, err error) ([]Migration, error) {
+	all := make([]Migration, len(found))
+	for i, m := range found {
+		all[i].Migration = m
+	}
+	return all, err
+}
+
+func migratePostgres(ctx context.Context, dsn string, o MigrateOptions) ([]migrations.Migration, error) {
+	if o.To == Up {
+		return postgres.MigrateUp(ctx, dsn, o.DryRun)
+	}
+	return postgres.MigrationStatus(ctx, dsn)
+}
+
+func migrateFile(ctx context.Context, path string, o MigrateOptions) ([]migrations.Migration, error) {
+	if o.To == Up {
+		return sqlite.MigrateUp(ctx, path, o.DryRun)
+	}
+	return sqlite.MigrationStatus(ctx, path)
 }
 
 // wayOut has an error that names parkd migrate name it so that it changes the database of a backend and no other.
@@ -92,34 +147,4 @@ func quoted(text string) string {
 		return text
 	}
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
-}
-
-func migratePostgres(ctx context.Context, dsn string, to Direction, dryRun bool) ([]migrations.Migration, error) {
-	switch to {
-	case Up:
-		return postgres.MigrateUp(ctx, dsn, dryRun)
-	case Down:
-		last, err := postgres.MigrateDown(ctx, dsn, dryRun)
-		if err != nil || last == nil {
-			return nil, err
-		}
-		return []migrations.Migration{*last}, nil
-	case Status:
-	}
-	return postgres.MigrationStatus(ctx, dsn)
-}
-
-func migrateFile(ctx context.Context, path string, to Direction, dryRun bool) ([]migrations.Migration, error) {
-	switch to {
-	case Up:
-		return sqlite.MigrateUp(ctx, path, dryRun)
-	case Down:
-		last, err := sqlite.MigrateDown(ctx, path, dryRun)
-		if err != nil || last == nil {
-			return nil, err
-		}
-		return []migrations.Migration{*last}, nil
-	case Status:
-	}
-	return sqlite.MigrationStatus(ctx, path)
 }

@@ -17,6 +17,8 @@ import (
 
 const (
 	connectTimeout = 2 * time.Second
+	// application is what connections are called, unless the DSN has another name for them.
+	application = "parkd"
 	// ready is how many connections are kept: to make one takes as long as a few steps.
 	ready = 2
 	// freshness is how long after its last use a connection is used again without a look at it.
@@ -43,7 +45,7 @@ func parse(dsn string) (*pgxpool.Config, error) {
 		cc.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	if cc.RuntimeParams["application_name"] == "" {
-		cc.RuntimeParams["application_name"] = "parkd"
+		cc.RuntimeParams["application_name"] = application
 	}
 	if cc.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
 		// Prepared statements are state of a session.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/parkd-dev/parkd/migrations"
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
 	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
@@ -53,7 +54,7 @@ func TestOtherEncodingIsRefused(t *testing.T) {
 // TestMigrationsTakenBackAndAppliedAgain has somebody do that under a store: types then have other numbers.
 func TestMigrationsTakenBackAndAppliedAgain(t *testing.T) {
 	dsn := cluster.Migrated(t)
-	s := openAt(t, dsn)
+	s := openAt(t, dsn+" application_name=unseen")
 	step := func() error {
 		f := storetest.NewFeed("gpu")
 		f.Submit(nil)
@@ -63,7 +64,7 @@ func TestMigrationsTakenBackAndAppliedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for last := true; last; {
-		m, err := postgres.MigrateDown(t.Context(), dsn, false)
+		m, err := postgres.MigrateDown(t.Context(), dsn, migrations.Back{Force: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -34,15 +34,17 @@ func MigrateUp(ctx context.Context, dsn string, dryRun bool) (all []migrations.M
 	return all, err
 }
 
-// MigrateDown takes back the last schema change, with the data that only it had room for, and returns it, or with
-// dryRun what it would take back; nil where there is nothing.
-func MigrateDown(ctx context.Context, dsn string, dryRun bool) (last *migrations.Migration, err error) {
+// MigrateDown takes back the last schema change, with the data that only it had room for, and returns it, or with DryRun
+// what it would take back; nil where there is nothing. It refuses a database that daemons use, with a
+// *[migrations.InUseError], and without Force one that would lose rows, with a *[migrations.LossError].
+func MigrateDown(ctx context.Context, dsn string, b migrations.Back) (last *migrations.Taken, err error) {
+	cfg, err := parse(dsn)
+	if err != nil {
+		return nil, err
+	}
+	b.Names = append(b.Names, application, cfg.ConnConfig.RuntimeParams["application_name"])
 	err = schema(ctx, dsn, func(s *migrations.Schema) error {
-		if dryRun {
-			last, err = s.Last(ctx)
-		} else {
-			last, err = s.Down(ctx)
-		}
+		last, err = s.Down(ctx, b)
 		return err
 	})
 	return last, err
@@ -53,6 +55,7 @@ func schema(ctx context.Context, dsn string, use func(*migrations.Schema) error)
 	if err != nil {
 		return err
 	}
+	cfg.ConnConfig.RuntimeParams["application_name"] = application + " migrate" // not to be taken for a daemon
 	db := stdlib.OpenDB(*cfg.ConnConfig)
 	defer db.Close()
 	s, err := migrations.New(db, migrations.Postgres)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/parkd-dev/parkd/migrations"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
@@ -131,7 +132,7 @@ func BenchmarkOldSnapshot(b *testing.B) {
 func TestPoolsMoveIntoTheirStepsAndBack(t *testing.T) {
 	const version = 3
 	dsn := cluster.Migrated(t)
-	s, c := openAt(t, dsn), connect(t, dsn)
+	s, c := openAt(t, dsn+" application_name=unseen"), connect(t, dsn)
 	f := storetest.NewFeed("gpu")
 	f.Row.MaxUnits = 100
 	var last *store.Step
@@ -144,8 +145,9 @@ func TestPoolsMoveIntoTheirStepsAndBack(t *testing.T) {
 		}
 	}
 	beat(t, s, "a")
+	exec(t, c, "UPDATE pl_nodes SET beat_at = now() - interval '1 day'")
 	for {
-		m, err := postgres.MigrateDown(t.Context(), dsn, false)
+		m, err := postgres.MigrateDown(t.Context(), dsn, migrations.Back{})
 		if err != nil || m == nil {
 			t.Fatal(m, err)
 		}

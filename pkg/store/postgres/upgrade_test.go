@@ -143,7 +143,7 @@ func TestDowngradeLosesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for version := int64(0); version != first+1; {
-		last, err := postgres.MigrateDown(t.Context(), dsn, false)
+		last, err := postgres.MigrateDown(t.Context(), dsn, migrations.Back{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,19 +39,16 @@ func MigrateUp(ctx context.Context, path string, dryRun bool) (all []migrations.
 	return all, err
 }
 
-// MigrateDown takes back the last schema change, with the data that only it had room for, and returns it, or
-// with dryRun what it would take back; nil where there is nothing. It refuses a database that a daemon has open.
-func MigrateDown(ctx context.Context, path string, dryRun bool) (last *migrations.Migration, err error) {
-	if dryRun {
-		err = inspect(ctx, path, func(s *migrations.Schema) error {
-			last, err = s.Last(ctx)
-			return err
-		})
-		return last, err
+// MigrateDown takes back the last schema change, with the data that only it had room for, and returns it, or with DryRun
+// what it would take back; nil where there is nothing. It refuses a database that a daemon has open, and without Force one
+// that would lose rows, with a *[migrations.LossError].
+func MigrateDown(ctx context.Context, path string, b migrations.Back) (last *migrations.Taken, err error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
 	err = alter(path, func(path string) error {
 		return schema(source(path, "_txlock=immediate", writePragmas()...), func(s *migrations.Schema) error {
-			last, err = s.Down(ctx)
+			last, err = s.Down(ctx, b)
 			return err
 		})
 	})

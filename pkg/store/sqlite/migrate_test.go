@@ -6,7 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/parkd-dev/parkd/migrations"
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -45,10 +48,13 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 		t.Fatalf("got %v, want a mismatch with a newer schema", err)
 	}
 	for name, change := range map[string]func() error{
-		"up":       func() error { _, err := sqlite.MigrateUp(t.Context(), path, false); return err },
-		"up dry":   func() error { _, err := sqlite.MigrateUp(t.Context(), path, true); return err },
-		"down":     func() error { _, err := sqlite.MigrateDown(t.Context(), path, false); return err },
-		"down dry": func() error { _, err := sqlite.MigrateDown(t.Context(), path, true); return err },
+		"up":     func() error { _, err := sqlite.MigrateUp(t.Context(), path, false); return err },
+		"up dry": func() error { _, err := sqlite.MigrateUp(t.Context(), path, true); return err },
+		"down":   func() error { _, err := sqlite.MigrateDown(t.Context(), path, migrations.Back{}); return err },
+		"down dry": func() error {
+			_, err := sqlite.MigrateDown(t.Context(), path, migrations.Back{DryRun: true})
+			return err
+		},
 	} {
 		if _, ok := errors.AsType[*migrations.MismatchError](change()); !ok {
 			t.Errorf("%s of a newer schema was not refused", name)
@@ -97,17 +103,17 @@ func TestMigrate(t *testing.T) {
 		t.Fatalf("applied again %+v, %v", done, err)
 	}
 	for range planned {
-		would, err := sqlite.MigrateDown(ctx, path, true)
+		would, err := sqlite.MigrateDown(ctx, path, migrations.Back{DryRun: true})
 		if err != nil || would == nil {
 			t.Fatalf("would take back %+v, %v", would, err)
 		}
-		back, err := sqlite.MigrateDown(ctx, path, false)
+		back, err := sqlite.MigrateDown(ctx, path, migrations.Back{})
 		if err != nil || back == nil || back.Version != would.Version {
 			t.Fatalf("took back %+v, %v", back, err)
 		}
 	}
 	status(false)
-	if back, err := sqlite.MigrateDown(ctx, path, false); err != nil || back != nil {
+	if back, err := sqlite.MigrateDown(ctx, path, migrations.Back{}); err != nil || back != nil {
 		t.Fatalf("took back %+v of an empty database, %v", back, err)
 	}
 
@@ -120,5 +126,55 @@ func TestMigrate(t *testing.T) {
 	found, _, err := s.List(ctx, "gpu", park.TaskQuery{Limit: 1})
 	if err != nil || len(found) != 1 {
 		t.Fatalf("tasks %+v, %v", found, err)
+	}
+}
+
+// TestDownThatLosesRows: what would go is said, and goes only for those who want it to.
+func TestDownThatLosesRows(t *testing.T) {
+	path := first(t)
+	want := rows(t, path)
+	lost := func(tables ...string) {
+		t.Helper()
+		for _, b := range []migrations.Back{{}, {DryRun: true}} {
+			taken, err := sqlite.MigrateDown(t.Context(), path, b)
+			loss, ok := errors.AsType[*migrations.LossError](err)
+			if !ok || len(loss.Gone) != len(tables) {
+				t.Fatalf("with %+v: %+v, %v", b, taken, err)
+			}
+			for i, table := range tables {
+				if g := loss.Gone[i]; g.Table != table || g.Rows != int64(len(want[table])) && len(tables) > 1 {
+					t.Errorf("%+v would go, of %d", g, len(want[table]))
+				}
+			}
+		}
+	}
+	lost("pl_pools", "pl_queue_jobs", "pl_mailbox_messages", "pl_audit_events", "pl_outbox")
+	if diff := gocmp.Diff(want, rows(t, path)); diff != "" {
+		t.Errorf("rows (-before +after):\n%s", diff)
+	}
+	if _, err := sqlite.MigrateUp(t.Context(), path, false); err != nil {
+		t.Fatal(err)
+	}
+	// The schema before has room for one message of a task's id.
+	alter(t, path, `INSERT INTO pl_mailbox_messages (tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at, late, trimmed)
+		SELECT tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at + 1, late, trimmed FROM pl_mailbox_messages LIMIT 1`)
+	lost("pl_mailbox_messages")
+	for _, version := range []int64{2, 1} {
+		taken, err := sqlite.MigrateDown(t.Context(), path, migrations.Back{Force: true})
+		if err != nil || taken == nil || taken.Version != version || len(taken.Gone) == 0 {
+			t.Fatalf("taken back %+v, %v", taken, err)
+		}
+	}
+	openAt(t, path)
+}
+
+// TestDownOfAnOpenFile: the lock of a daemon stands against every way back.
+func TestDownOfAnOpenFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "parkd.db")
+	openAt(t, path)
+	for _, b := range []migrations.Back{{}, {Force: true}, {DryRun: true}} {
+		if taken, err := sqlite.MigrateDown(t.Context(), path, b); err == nil || !strings.Contains(err.Error(), "stop it") {
+			t.Errorf("with %+v: %+v, %v", b, taken, err)
+		}
 	}
 }

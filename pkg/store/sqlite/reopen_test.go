@@ -14,6 +14,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"github.com/parkd-dev/parkd/migrations"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
@@ -164,7 +165,7 @@ func TestSecondOpenIsRefused(t *testing.T) {
 	for _, name := range []string{path, link, dir + "/../" + filepath.Base(dir) + "/parkd.db"} {
 		wantRefusal(t, name, path, "process "+strconv.Itoa(os.Getpid()), "stop it")
 	}
-	if _, err := sqlite.MigrateDown(t.Context(), path, false); err == nil {
+	if _, err := sqlite.MigrateDown(t.Context(), path, migrations.Back{Force: true}); err == nil {
 		t.Error("the schema of an open database was taken back")
 	}
 	if err := s.Close(); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"github.com/parkd-dev/parkd/migrations"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
 )
@@ -185,7 +186,7 @@ func TestUpgradeTakenBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range done {
-		if _, err := sqlite.MigrateDown(t.Context(), path, false); err != nil {
+		if _, err := sqlite.MigrateDown(t.Context(), path, migrations.Back{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,0 +1,184 @@
+package migrations
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+)
+
+// Back says how a migration is to be taken back.
+type Back struct {
+	// DryRun only finds out what would be done, and whether it would be refused.
+	DryRun bool
+	// Force takes the migration back although rows go with it. It does not help against daemons that use the database.
+	Force bool
+	// Names are the application names of daemons, by which their connections to Postgres are known.
+	Names []string
+}
+
+// Taken is a migration that was taken back.
+type Taken struct {
+	Migration
+	Gone []Gone // the rows that went with it
+}
+
+// Gone is how many rows of a table go.
+type Gone struct {
+	Table string
+	Rows  int64
+}
+
+// LossError says that a migration cannot be taken back without losing rows. Nothing was changed.
+type LossError struct {
+	Migration
+	Gone []Gone
+}
+
+// Error implements error.
+func (e *LossError) Error() string {
+	return fmt.Sprintf("taking %s back would remove %s; nothing was changed", e.Name, Rows(e.Gone))
+}
+
+// Rows says in words which rows go.
+func Rows(gone []Gone) string {
+	words := make([]string, len(gone))
+	for i, g := range gone {
+		unit := " rows of "
+		if g.Rows == 1 {
+			unit = " row of "
+		}
+		words[i] = strconv.FormatInt(g.Rows, 10) + unit + g.Table
+	}
+	if last := len(words) - 1; last > 0 {
+		return strings.Join(words[:last], ", ") + " and " + words[last]
+	}
+	return strings.Join(words, "")
+}
+
+// holdings are the tables whose rows people would miss. The others follow from them, or from nodes that live.
+func holdings() []string {
+	return []string{"pl_pools", "pl_queue_jobs", "pl_mailbox_messages", "pl_audit_events", "pl_outbox", "pl_leases"}
+}
+
+// Down takes the last migration back, with the data that only it had room for, and returns it; nil for an empty database. It
+// returns an *[InUseError] where daemons use the database, and a *[LossError] where rows would go and that was not forced.
+// A database that is ahead is a *[MismatchError].
+//
+// All is done in one transaction, also with DryRun, which then ends it without effect: so what is said of the rows is what
+// would be.
+func (s *Schema) Down(ctx context.Context, b Back) (taken *Taken, err error) {
+	err = s.exclusively(ctx, func(tx *sql.Tx) error {
+		last, err := s.last(ctx, tx)
+		if err != nil || last == nil {
+			return err
+		}
+		if err := s.unused(ctx, tx, b.Names); err != nil {
+			return err
+		}
+		gone, err := s.takeBack(ctx, tx, last)
+		if err != nil {
+			return err
+		}
+		if len(gone) > 0 && !b.Force {
+			return &LossError{*last, gone}
+		}
+		taken = &Taken{*last, gone}
+		if b.DryRun {
+			return nil
+		}
+		return tx.Commit()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("migrate down: %w", err)
+	}
+	return taken, nil
+}
+
+// exclusively calls change with a transaction, while nobody else migrates the database.
+func (s *Schema) exclusively(ctx context.Context, change func(*sql.Tx) error) error {
+	tx, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // nothing after a commit
+	return change(tx)
+}
+
+func (s *Schema) begin(ctx context.Context) (*sql.Tx, error) {
+	if s.dialect == Postgres {
+		return s.await(ctx)
+	}
+	return s.db.BeginTx(ctx, nil)
+}
+
+// last returns the migration that is to be taken back, nil where there is none.
+func (s *Schema) last(ctx context.Context, tx *sql.Tx) (*Migration, error) {
+	applied, err := s.applied(ctx, tx)
+	if err != nil || len(applied) == 0 {
+		return nil, err
+	}
+	m := applied[len(applied)-1]
+	for _, src := range s.provider.ListSources() {
+		if src.Version == m.Version {
+			m.Name = src.Path
+			return &m, nil
+		}
+	}
+	return nil, &MismatchError{Found: m.Version, Needed: s.Needed(), Flags: s.Flags}
+}
+
+// takeBack runs a migration's way back and returns which rows went.
+func (s *Schema) takeBack(ctx context.Context, tx *sql.Tx, m *Migration) (gone []Gone, err error) {
+	file, err := fs.ReadFile(files, string(s.dialect)+"/"+m.Name)
+	if err != nil {
+		return nil, err
+	}
+	_, back, found := strings.Cut(string(file), "-- +goose Down\n")
+	if !found {
+		return nil, errors.New(m.Name + " has no way back")
+	}
+	before, err := s.count(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := tx.ExecContext(ctx, back); err != nil {
+		return nil, fmt.Errorf("%s: %w", m.Name, err)
+	}
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("DELETE FROM %s WHERE version_id = %d", table, m.Version)); err != nil {
+		return nil, err
+	}
+	after, err := s.count(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range holdings() {
+		if n := before[t] - after[t]; n > 0 {
+			gone = append(gone, Gone{t, n})
+		}
+	}
+	return gone, nil
+}
+
+// count returns how many rows the tables have; those that are not there have none.
+func (s *Schema) count(ctx context.Context, tx *sql.Tx) (map[string]int64, error) {
+	rows := make(map[string]int64)
+	for _, t := range holdings() {
+		there, err := s.exists(ctx, tx, t)
+		if err != nil {
+			return nil, err
+		}
+		if !there {
+			continue
+		}
+		var n int64
+		if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM "+t).Scan(&n); err != nil {
+			return nil, fmt.Errorf("count rows of %s: %w", t, err)
+		}
+		rows[t] = n
+	}
+	return rows, nil
+}

@@ -1,0 +1,162 @@
+package postgres_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/migrations"
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/postgres"
+)
+
+// refusedInUse asks for the last migration to be taken back, with and without all that could speak for it, and wants it to be
+// refused because the database is in use.
+func refusedInUse(t *testing.T, dsn string) *migrations.InUseError {
+	t.Helper()
+	var used *migrations.InUseError
+	for _, b := range []migrations.Back{{}, {Force: true}, {DryRun: true}} {
+		if taken, err := postgres.MigrateDown(t.Context(), dsn, b); !errors.As(err, &used) {
+			t.Fatalf("with %+v, in use: %+v, %v", b, taken, err)
+		}
+	}
+	return used
+}
+
+// TestDownWhileNodesLive: no migration is taken back beneath a node that gives signs of life, by whatever name it connects.
+func TestDownWhileNodesLive(t *testing.T) {
+	dsn := restored(t)
+	c := connect(t, dsn)
+	exec(t, c, "DELETE FROM pl_nodes")
+	// However slow this test is, one of them has given its last sign of life less than a minute ago.
+	exec(t, c, "INSERT INTO pl_nodes (node_id, counter, beat_at) VALUES ('silent', 1, now() + interval '1 hour'), ('gone', 1, now() - interval '10 min')")
+	// The first schema does not say for how long nodes may be silent.
+	if used := refusedInUse(t, dsn); len(used.Nodes) != 1 || !strings.HasPrefix(used.Nodes[0], "silent (last sign of life ") {
+		t.Errorf("living: %v", used.Nodes)
+	}
+	if _, err := postgres.MigrateUp(t.Context(), dsn, false); err != nil {
+		t.Fatal(err)
+	}
+	terms := store.Terms{TTL: time.Hour, Grace: time.Hour}
+	exec(t, c, "UPDATE pl_nodes SET ttl = $1, grace = $2, beat_at = now() - interval '90 min' WHERE node_id = 'silent'", int64(terms.TTL), int64(terms.Grace))
+	if used := refusedInUse(t, dsn); len(used.Nodes) != 1 || !strings.HasPrefix(used.Nodes[0], "silent ") {
+		t.Errorf("living: %v", used.Nodes)
+	}
+	if err := openAt(t, dsn+" application_name=unseen").Check(t.Context()); err != nil {
+		t.Fatalf("after all that: %v", err)
+	}
+	exec(t, c, "UPDATE pl_nodes SET dead = true WHERE node_id = 'silent'")
+	if taken, err := postgres.MigrateDown(t.Context(), dsn, migrations.Back{}); err != nil || taken == nil || len(taken.Gone) > 0 {
+		t.Errorf("with all nodes dead: %+v, %v", taken, err)
+	}
+}
+
+// TestDownWhileDaemonsAreConnected: a daemon that keeps only mailboxes or the log in a database gives no signs of life there.
+func TestDownWhileDaemonsAreConnected(t *testing.T) {
+	for name, setting := range map[string]string{"by default": "", "by its own name": " application_name=scheduling"} {
+		t.Run(name, func(t *testing.T) {
+			dsn := cluster.Migrated(t) + setting
+			s := openAt(t, dsn)
+			if err := s.Check(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if used := refusedInUse(t, dsn); len(used.Sessions) == 0 {
+				t.Error("no connection is named")
+			}
+			if err := s.Check(t.Context()); err != nil {
+				t.Fatalf("after all that: %v", err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := postgres.MigrateDown(t.Context(), dsn, migrations.Back{}); err != nil {
+				t.Errorf("after the daemon ended: %v", err)
+			}
+		})
+	}
+}
+
+// TestDownThatLosesRows: what would go is said, and goes only for those who want it to.
+func TestDownThatLosesRows(t *testing.T) {
+	dsn := restored(t)
+	c := connect(t, dsn)
+	before := kept(t, c)
+	for _, b := range []migrations.Back{{}, {DryRun: true}} {
+		taken, err := postgres.MigrateDown(t.Context(), dsn, b)
+		var loss *migrations.LossError
+		if !errors.As(err, &loss) {
+			t.Fatalf("with %+v, a database with rows: %+v, %v", b, taken, err)
+		}
+		for _, want := range []string{"00001_schema.sql", "3 rows of pl_pools", "16 rows of pl_queue_jobs", "43 rows of pl_audit_events"} {
+			if !strings.Contains(loss.Error(), want) {
+				t.Errorf("%q does not say %q", loss, want)
+			}
+		}
+	}
+	taken, err := postgres.MigrateDown(t.Context(), dsn, migrations.Back{DryRun: true, Force: true})
+	if err != nil || taken.Version != first || len(taken.Gone) < 4 {
+		t.Errorf("would take back %+v, %v", taken, err)
+	}
+	if after := kept(t, c); after != before {
+		t.Errorf("there was\n%s\nand is\n%s", before, after)
+	}
+	if _, err := postgres.MigrateDown(t.Context(), dsn, migrations.Back{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	all, err := postgres.MigrationStatus(t.Context(), dsn)
+	if err != nil || !all[0].AppliedAt.IsZero() {
+		t.Errorf("status %+v, %v", all, err)
+	}
+	if _, err := postgres.MigrateUp(t.Context(), dsn, false); err != nil {
+		t.Fatalf("up again: %v", err)
+	}
+}
+
+// TestDownThatLosesAMessage: a later migration made room for rows that the one before has none for.
+func TestDownThatLosesAMessage(t *testing.T) {
+	dsn := cluster.Migrated(t)
+	c := connect(t, dsn)
+	exec(t, c, `INSERT INTO pl_mailbox_messages (seq, tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at, relayed)
+		SELECT n, 'acme', 'alice', 'gpu', 'a', 'completed', '', '', 1, n, true FROM generate_series(1, 2) n`)
+	var loss *migrations.LossError
+	for {
+		taken, err := postgres.MigrateDown(t.Context(), dsn, migrations.Back{})
+		if errors.As(err, &loss) {
+			break
+		}
+		if err != nil || taken == nil {
+			t.Fatalf("taken back %+v, %v", taken, err)
+		}
+	}
+	if loss.Version == first || len(loss.Gone) != 1 || loss.Gone[0] != (migrations.Gone{Table: "pl_mailbox_messages", Rows: 1}) {
+		t.Errorf("refused: %v", loss)
+	}
+}
+
+// TestNodeThatStartsBesideDown: a daemon that has seen the schema and not yet given a sign of life is not overlooked, and one
+// that comes later finds the schema that is left.
+func TestNodeThatStartsBesideDown(t *testing.T) {
+	dsn := cluster.Migrated(t)
+	const rounds = 5
+	for range rounds {
+		s := openAt(t, dsn)
+		downs := make(chan error, 1)
+		go func() {
+			_, err := postgres.MigrateDown(t.Context(), dsn, migrations.Back{})
+			downs <- err
+		}()
+		_, beaten := s.Beat(t.Context(), "a", store.Terms{TTL: time.Hour})
+		down := <-downs
+		if beaten == nil && down == nil {
+			t.Fatal("the schema was taken back beneath a node that lives")
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		exec(t, connect(t, dsn), "DELETE FROM pl_nodes")
+		if _, err := postgres.MigrateUp(t.Context(), dsn, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
