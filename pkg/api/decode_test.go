@@ -107,7 +107,7 @@ func TestDecodedIsItsOwn(t *testing.T) {
 	}
 }
 
-// TestShapesKnowAllFields compares the shapes of all bodies with the types' own fields.
+// TestShapesKnowAllFields compares the shapes of all bodies with the types' own fields, but for those that no body can have.
 func TestShapesKnowAllFields(t *testing.T) {
 	for _, rt := range routes(Limits{}.orDefault()) {
 		if rt.body == nil {
@@ -115,8 +115,8 @@ func TestShapesKnowAllFields(t *testing.T) {
 		}
 		for field := range rt.body.Fields() {
 			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-			if name == "" || rt.shape.find([]byte(`"`+name+`"`)) < 0 {
-				t.Errorf("%s: field %s is not read", rt.body, field.Name)
+			if read := rt.shape.find([]byte(`"`+name+`"`)) >= 0; read == (name == "-") || name == "" {
+				t.Errorf("%s: field %s is read: %t", rt.body, field.Name, read)
 			}
 		}
 	}

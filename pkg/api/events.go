@@ -151,6 +151,12 @@ func (s *stream) take(i *item) {
 		}
 		return
 	}
+	if s.who.tenant != "" && i.TaskID != park.ShownTaskID(i.TaskID) {
+		if e := shownEvent(i.Event); wants(&s.query, &e) {
+			s.put(s.api.frame(&e))
+		}
+		return
+	}
 	if wants(&s.query, &i.Event) {
 		s.put(i.frame)
 	}

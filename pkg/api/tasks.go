@@ -14,7 +14,7 @@ func (c *call) pool() string { return c.r.PathValue("poolId") }
 // task returns the id in the path, unless no task can have it.
 func (c *call) task() (string, error) {
 	id := c.r.PathValue("taskId")
-	if !park.ValidTaskID(id) {
+	if valid := c.who.tenant == "" && park.StoredTaskID(id) || park.ValidTaskID(id); !valid {
 		return "", park.Errorf(park.TaskNotFound, "no task has the id %q", short(id))
 	}
 	return id, nil

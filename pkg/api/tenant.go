@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"io"
-	"iter"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -39,6 +38,7 @@ func (v tenantView) Submit(ctx context.Context, pool string, tasks []park.Submis
 		if t.Tenant == "" && t.MailboxKey.Tenant == "" {
 			t.Tenant = v.tenant
 		}
+		t.OwnIDs = true
 		foreign := v.only(t.Tenant)
 		if foreign == nil {
 			foreign = v.only(t.MailboxKey.Tenant)
@@ -61,18 +61,11 @@ func (v tenantView) Submit(ctx context.Context, pool string, tasks []park.Submis
 
 // Task implements [park.TaskService].
 func (v tenantView) Task(ctx context.Context, pool, id string, wait time.Duration) (park.Task, error) {
-	t, err := v.service.Task(ctx, pool, id, 0)
-	if park.CodeOf(err) == park.TaskNotFound || err == nil && t.Tenant != v.tenant {
-		// In one wording: that somebody else has such a task is not to be told.
-		return park.Task{}, park.Errorf(park.TaskNotFound, "pool %s has no task %q", pool, id)
+	t, err := v.find(ctx, pool, id)
+	if err == nil && wait > 0 && !t.Status.Ended() {
+		t, err = v.service.Task(ctx, pool, t.TaskID, wait)
 	}
-	if err != nil {
-		return park.Task{}, err
-	}
-	if wait <= 0 || t.Status.Ended() {
-		return t, nil
-	}
-	return v.service.Task(ctx, pool, id, wait)
+	return shownTask(t), shownError(err, id, v.tenant)
 }
 
 // Tasks implements [park.TaskService].
@@ -81,23 +74,30 @@ func (v tenantView) Tasks(ctx context.Context, pool string, q park.TaskQuery) (p
 		return park.TaskPage{}, err
 	}
 	q.Tenant = v.tenant
-	return v.service.Tasks(ctx, pool, q)
+	page, err := v.service.Tasks(ctx, pool, q)
+	for i := range page.Tasks {
+		page.Tasks[i] = shownTask(page.Tasks[i])
+	}
+	return page, err
 }
 
 // Cancel implements [park.TaskService].
 func (v tenantView) Cancel(ctx context.Context, pool, id string) (park.Task, error) {
-	if _, err := v.Task(ctx, pool, id, 0); err != nil {
-		return park.Task{}, err
+	t, err := v.find(ctx, pool, id)
+	if err == nil {
+		t, err = v.service.Cancel(ctx, pool, t.TaskID)
 	}
-	return v.service.Cancel(ctx, pool, id)
+	return shownTask(t), shownError(err, id, v.tenant)
 }
 
 // Log implements [park.TaskService].
 func (v tenantView) Log(ctx context.Context, pool, id string, follow bool) (io.ReadCloser, error) {
-	if _, err := v.Task(ctx, pool, id, 0); err != nil {
+	t, err := v.find(ctx, pool, id)
+	if err != nil {
 		return nil, err
 	}
-	return v.service.Log(ctx, pool, id, follow)
+	log, err := v.service.Log(ctx, pool, t.TaskID, follow)
+	return log, shownError(err, id, v.tenant)
 }
 
 // Mailbox implements [park.MailboxService].
@@ -105,7 +105,11 @@ func (v tenantView) Mailbox(ctx context.Context, q park.MailboxQuery) (park.Mess
 	if err := v.only(q.Tenant); err != nil {
 		return park.MessagePage{}, err
 	}
-	return v.service.Mailbox(ctx, q)
+	page, err := v.service.Mailbox(ctx, q)
+	for i := range page.Messages {
+		page.Messages[i].TaskID = park.ShownTaskID(page.Messages[i].TaskID)
+	}
+	return page, err
 }
 
 // TrimMailbox implements [park.MailboxService].
@@ -114,24 +118,6 @@ func (v tenantView) TrimMailbox(ctx context.Context, tenant, key, upTo string) e
 		return err
 	}
 	return v.service.TrimMailbox(ctx, tenant, key, upTo)
-}
-
-// Audit implements [park.AuditService].
-func (v tenantView) Audit(ctx context.Context, q park.AuditQuery) (park.EventPage, error) {
-	if err := v.only(q.Tenant); err != nil {
-		return park.EventPage{}, err
-	}
-	q.Tenant = v.tenant
-	return v.service.Audit(ctx, q)
-}
-
-// Watch implements [park.AuditService].
-func (v tenantView) Watch(ctx context.Context, q park.AuditQuery) iter.Seq2[park.Event, error] {
-	if err := v.only(q.Tenant); err != nil {
-		return func(yield func(park.Event, error) bool) { yield(park.Event{}, err) }
-	}
-	q.Tenant = v.tenant
-	return v.service.Watch(ctx, q)
 }
 
 // Pools implements [park.PoolService].

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/mutant"
@@ -15,25 +16,41 @@ const waryFor = 64
 // collect returns the operations of a batch, in order. That the id of a submission is one of an ended task only the store
 // knows, and to look each time would cost every step a read for what hardly happens. So the step is decided once more,
 // after a look at the ids, where the store refuses it for one of them, or the lot refuses a task that may have been taken
-// before.
+// before. A submission that may be kept under either of two ids needs the look at once: of the other id the store says
+// nothing.
 func (p *pool) collect(batch []*request) ([]lot.Op, error) {
 	ops := make([]lot.Op, 0, len(batch))
-	var named []string
-	p.looked = p.wary > 0
-	p.wary = max(p.wary-1, 0)
 	for _, r := range batch {
 		if r.late != nil {
 			r.ops = r.late()
 		}
-		for _, op := range r.ops {
-			if s, ok := op.(lot.Submit); p.looked && ok && !p.lot.Live(s.Spec.TaskID) {
-				named = append(named, s.Spec.TaskID)
-			}
-		}
 		ops = append(ops, r.ops...)
 	}
-	if len(named) == 0 {
+	p.looked = p.wary > 0 || slices.ContainsFunc(ops, func(op lot.Op) bool {
+		s, ok := op.(lot.Submit)
+		return ok && s.OwnID != ""
+	})
+	p.wary = max(p.wary-1, 0)
+	if !p.looked {
 		return ops, nil
+	}
+	return ops, p.lookUp(ops)
+}
+
+// lookUp tells the submissions among ops which of their ids the store knows, but for those of tasks that the lot has.
+func (p *pool) lookUp(ops []lot.Op) error {
+	var named []string
+	for _, op := range ops {
+		s, ok := op.(lot.Submit)
+		if ok && !p.lot.Live(s.Spec.TaskID) {
+			named = append(named, s.Spec.TaskID)
+		}
+		if ok && s.OwnID != "" && !p.lot.Live(s.OwnID) {
+			named = append(named, s.OwnID)
+		}
+	}
+	if len(named) == 0 {
+		return nil
 	}
 	byID := make(map[string]*park.Record)
 	err := p.records(named, func(r *park.Record) {
@@ -41,14 +58,26 @@ func (p *pool) collect(batch []*request) ([]lot.Op, error) {
 		byID[r.TaskID] = r
 	})
 	if err != nil || len(byID) == 0 {
-		return ops, err
+		return err
 	}
 	for i, op := range ops {
-		if s, ok := op.(lot.Submit); ok && byID[s.Spec.TaskID] != nil {
-			ops[i] = lot.Seen{Spec: s.Spec, Ended: byID[s.Spec.TaskID]}
+		if s, ok := op.(lot.Submit); ok {
+			ops[i] = seen(s, byID)
 		}
 	}
-	return ops, nil
+	return nil
+}
+
+// seen returns what a submission comes to where the store has tasks with the given ids.
+func seen(s lot.Submit, byID map[string]*park.Record) lot.Op {
+	r := byID[s.Spec.TaskID]
+	if r != nil && (s.OwnID == "" || r.Tenant == s.Spec.Tenant) {
+		return lot.Seen{Spec: s.Spec, Ended: r}
+	}
+	if s.OwnID != "" {
+		s.Foreign, s.Ended = r != nil, byID[s.OwnID]
+	}
+	return s
 }
 
 // turnedAway reports whether a submission was refused that may be one of an ended task come again.

@@ -159,6 +159,9 @@ func (p *pool) resolve(s park.Submission) (op lot.Submit, refused *park.Error) {
 	if op.NewID = s.TaskID == ""; op.NewID {
 		s.TaskID = p.eng.world.ID()
 	}
+	if s.OwnIDs && !op.NewID {
+		op.OwnID = park.TenantTaskID(s.TaskID, s.Tenant)
+	}
 	spec := &park.Spec{
 		PoolID: p.ID, TaskID: s.TaskID, Tenant: s.Tenant, MailboxKey: s.MailboxKey.Key, Priority: s.Priority,
 		Units: max(1, int64(s.ResourceCost.Units)), Deadline: park.At(s.Deadline.Time),

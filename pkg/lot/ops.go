@@ -33,6 +33,12 @@ type Submit struct {
 	Spec *park.Spec
 	// NewID says that the id was made for this submission, so that it cannot be one of an ended task come again.
 	NewID bool
+	// OwnID, unless it is "", is the id that the task is kept under if Spec.TaskID is another tenant's. Whoever sets it has
+	// looked for both ids among the ended tasks: Foreign says that one of another tenant has Spec.TaskID, and Ended is the
+	// one that has OwnID.
+	OwnID   string
+	Foreign bool
+	Ended   *park.Record
 }
 
 // Finish ends the given run of a task, or begins its next one after a failure that may be retried.
@@ -73,12 +79,15 @@ type Configure struct {
 }
 
 func (o Submit) apply(l *Lot) Result {
-	s := o.Spec
+	s := o.kept(l)
 	// Who offers tasks looks for their ids among the ended ones, and cannot have seen what ends only now: that is found
 	// here too.
 	hash := l.tasks.index.hash(s.TaskID)
 	if e := l.tasks.look(s.TaskID, hash); e != nil {
 		return l.again(e, s)
+	}
+	if o.Ended != nil {
+		return Seen{Spec: s, Ended: o.Ended}.apply(l)
 	}
 	if err := l.refuse(s); err != nil {
 		l.event(park.ActReject, s.TaskID, s.Tenant, s.Units, 0, detail("code", string(err.Code)))
@@ -98,6 +107,22 @@ func (o Submit) apply(l *Lot) Result {
 	return Result{Status: park.Queued, Position: l.last(e.priority), SubmittedAt: l.now.Wall}
 }
 
+// kept returns the task that is offered, with the id that it is kept under.
+func (o Submit) kept(l *Lot) *park.Spec {
+	if o.OwnID == "" {
+		return o.Spec
+	}
+	e := l.tasks.find(o.Spec.TaskID)
+	mine := e != nil && e.owner.Value().tenant == o.Spec.Tenant
+	unused := e == nil && !o.Foreign && o.Ended == nil && l.tasks.find(o.OwnID) == nil
+	if mine || unused {
+		return o.Spec
+	}
+	s := *o.Spec
+	s.TaskID = o.OwnID
+	return &s
+}
+
 // again answers a submission whose id is that of a task.
 func (l *Lot) again(e *entry, s *park.Spec) Result {
 	if s.Digest != 0 && (e.digest == s.Digest || mutant.AnyDigest) && !mutant.RefuseAgain {
@@ -108,8 +133,8 @@ func (l *Lot) again(e *entry, s *park.Spec) Result {
 
 // exists notes that a submission was refused because its id is taken, and returns the error.
 func (l *Lot) exists(s *park.Spec) *park.Error {
-	l.event(park.ActReject, "", s.Tenant, s.Units, 0, detail("code", string(park.TaskExists), "taskId", s.TaskID))
-	return park.Errorf(park.TaskExists, "pool %s has another task with the id %s", l.pool, s.TaskID)
+	l.event(park.ActReject, "", s.Tenant, s.Units, 0, detail("code", string(park.TaskExists), "taskId", park.ShownTaskID(s.TaskID)))
+	return park.Errorf(park.TaskExists, "pool %s has another task with the id %s", l.pool, park.ShownTaskID(s.TaskID))
 }
 
 // refuse says why a task cannot be taken.

@@ -168,6 +168,9 @@ type Submission struct {
 	WorkDir      string          `json:"workDir,omitempty"` // where the command runs; only together with a command
 	Retry        Retry           `json:"retry,omitzero"`
 	CreatedAt    Time            `json:"createdAt,omitzero"` // the client's own time, for its own use
+	// OwnIDs says that whoever submits is bound to the tenant, so that it is not to notice which ids others use: where
+	// another tenant has the id, the task is kept under [TenantTaskID]. No client can set it.
+	OwnIDs bool `json:"-"`
 }
 
 // Normalize fills the tenant and checks what can be checked without knowing the pool. Its error is an

@@ -173,6 +173,26 @@ func TestCannotStart(t *testing.T) {
 	}
 }
 
+// TestStoredID: a task that is kept under another id than its tenant gave has its log under that id, and its command is told
+// the one that was given.
+func TestStoredID(t *testing.T) {
+	d := open(t, Config{})
+	for _, tenant := range []string{"acme", strings.Repeat("ä", 100)} {
+		a := shell("echo $PARKD_TASK_ID; env | grep -c @; true")
+		given := strings.Repeat("i", park.MaxIDLength)
+		a.Tenant, a.TaskID = tenant, park.TenantTaskID(given, tenant)
+		if o, r := d.run(t.Context(), a); r.Stdout != given+"\n0\n" {
+			t.Errorf("the task of %s was told %q: %+v", tenant, r.Stdout, o)
+		}
+		if log, ok := d.logOf(a.TaskID); !ok || !strings.HasPrefix(log, given) {
+			t.Errorf("the log of %s is %q", a.TaskID, log)
+		}
+		if _, ok := d.logOf(given); ok {
+			t.Error("there is a log of a task that did not run")
+		}
+	}
+}
+
 func TestSurroundings(t *testing.T) {
 	t.Setenv("SECRET_KEY", "4711")
 	t.Setenv("PARKD_TOKEN", "4711")

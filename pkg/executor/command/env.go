@@ -91,7 +91,7 @@ func taskEnv(env []string, a park.Assignment, run string) []string {
 		"PARKD_ATTEMPT="+strconv.Itoa(a.Attempt),
 		"PARKD_POOL="+a.PoolID,
 		runMark+"="+run,
-		"PARKD_TASK_ID="+a.TaskID,
+		"PARKD_TASK_ID="+park.ShownTaskID(a.TaskID),
 		"PARKD_TENANT="+a.Tenant,
 		"PARKD_UNITS="+strconv.FormatInt(a.Units, 10),
 	)

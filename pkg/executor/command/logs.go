@@ -45,7 +45,7 @@ const taskPrefix = "t-"
 
 // folder returns the name of a task's folder.
 func folder(pool, task string) (string, error) {
-	if !park.ValidTaskID(task) || !filepath.IsLocal(pool) || strings.ContainsAny(pool, `/\`) || strings.HasPrefix(pool, ".") {
+	if !park.StoredTaskID(task) || !filepath.IsLocal(pool) || strings.ContainsAny(pool, `/\`) || strings.HasPrefix(pool, ".") {
 		return "", park.Errorf(park.LogNotFound, "pool %q, task %q: there can be no such log", pool, task)
 	}
 	return path.Join(pool, taskPrefix+task), nil

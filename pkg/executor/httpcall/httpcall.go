@@ -132,7 +132,7 @@ func (e *Executor) request(ctx context.Context, a park.Assignment) (*http.Reques
 	h := req.Header
 	h.Set("Content-Type", "application/json")
 	h.Set("User-Agent", "parkd")
-	h.Set("Parkd-Task-Id", a.TaskID)
+	h.Set("Parkd-Task-Id", park.ShownTaskID(a.TaskID))
 	h.Set("Parkd-Pool", a.PoolID)
 	h.Set("Parkd-Tenant", url.PathEscape(a.Tenant))
 	h.Set("Parkd-Attempt", strconv.Itoa(a.Attempt))

@@ -79,6 +79,22 @@ func TestRequest(t *testing.T) {
 	}
 }
 
+// TestStoredID: a model is told the id that a task's tenant gave, and tells calls apart by the one that the task is kept
+// under.
+func TestStoredID(t *testing.T) {
+	x, err := New(Config{URL: "http://127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := x.request(t.Context(), park.Assignment{PoolID: "llm", TaskID: park.TenantTaskID("t-1", "acme"), Tenant: "acme"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if shown, key := r.Header.Get("Parkd-Task-Id"), r.Header.Get("Idempotency-Key"); shown != "t-1" || key != "llm/t-1@acme" {
+		t.Errorf("the model is told %q and %q", shown, key)
+	}
+}
+
 func TestRedirectIsNotFollowed(t *testing.T) {
 	var elsewhere atomic.Int32
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
