@@ -31,7 +31,7 @@ func (p *pool) settle(st *store.Step, err error) error {
 				p.turnAway(r, away)
 			}
 		}
-		err = p.queue.Commit(p.eng.ctx, st)
+		err = p.queue.Commit(p.ctx, st)
 	}
 	return err
 }

@@ -2,12 +2,16 @@ package engine_test
 
 import (
 	"context"
+	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/engine"
 	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
 // TestClosingLeavesTheGrace: a run that has a minute to end, once it is stopped, has it also where the engine closes.
@@ -29,4 +33,73 @@ func TestClosingLeavesTheGrace(t *testing.T) {
 			t.Error("the engine did not wait")
 		}
 	})
+}
+
+// burdened is a store whose commits take a while, or until they are given up.
+type burdened struct {
+	*memory.Store
+	mu    sync.Mutex
+	takes time.Duration
+}
+
+func (s *burdened) burden(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.takes = d
+}
+
+func (s *burdened) Commit(ctx context.Context, step *store.Step) error {
+	s.mu.Lock()
+	d := s.takes
+	s.mu.Unlock()
+	select {
+	case <-time.After(d):
+		return s.Store.Commit(ctx, step)
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", store.ErrInDoubt, ctx.Err())
+	}
+}
+
+// TestClosingLeavesWhatIsOnlyToBeStored closes an engine that has many large results to store, in a store that is slow, and in
+// one that does not answer. The engine goes in time, and what was not stored is done once more.
+func TestClosingLeavesWhatIsOnlyToBeStored(t *testing.T) {
+	const tasks, drain, grace = 40, 10 * time.Second, time.Minute
+	for name, takes := range map[string]time.Duration{"slow": 2 * time.Second, "away": 1000 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &burdened{Store: memory.New()}
+				gate := make(chan struct{})
+				p := pool("cpu", tasks, park.ExecutorFunc(func(context.Context, park.Assignment) (any, error) {
+					<-gate
+					return text(1 << 20), nil
+				}))
+				c := engine.Config{Pools: []engine.Pool{p}, Stores: map[park.Backend]store.Store{park.InMemory: s}, NodeGrace: grace}
+				b := open(t, c)
+				for i := range tasks {
+					b.submit("cpu", named(fmt.Sprint(i), park.Submission{}))
+				}
+				s.burden(takes)
+				close(gate)
+				synctest.Wait()
+				ctx, cancel := context.WithTimeout(t.Context(), drain)
+				defer cancel()
+				began := time.Now()
+				if err := b.Close(ctx); err != nil {
+					t.Error(err)
+				}
+				if took := time.Since(began); took > drain+5*time.Second {
+					t.Errorf("closed after %s", took)
+				}
+				s.burden(0)
+				again := open(t, c)
+				defer again.stop()
+				for i := range tasks {
+					if got := again.ended("cpu", fmt.Sprint(i)); got.Status != park.Completed {
+						t.Errorf("task %s: %s %s", got.TaskID, got.Status, got.Reason)
+					}
+				}
+				again.idle("cpu")
+			})
+		})
+	}
 }

@@ -205,8 +205,9 @@ func (e *Engine) open(ctx context.Context) error {
 }
 
 // Close stops starting tasks, waits for those that run until ctx ends, stops the rest and requeues them.
-// Leased tasks live on with their workers. The engine must not be used afterwards, except that Close may be called again:
-// it returns when the first call has ended.
+// Once all executors have returned, it goes within 5 s: tasks whose ends a store has not taken by then are done once more,
+// when the pool is loaded again. Leased tasks live on with their workers. The engine must not be used afterwards, except that
+// Close may be called again: it returns when the first call has ended.
 func (e *Engine) Close(ctx context.Context) error {
 	e.closed.Do(func() { e.close(ctx) })
 	return nil

@@ -53,7 +53,7 @@ func (p *pool) submissions(ids []string) (map[string]*park.Spec, error) {
 func (p *pool) records(ids []string, each func(*park.Record)) error {
 	for part := portionsOf(max(p.maxResult(), park.DefaultMaxResult)); len(ids) > 0; {
 		n := min(part.next, len(ids))
-		records, err := p.queue.Records(p.eng.ctx, p.ID, ids[:n])
+		records, err := p.queue.Records(p.ctx, p.ID, ids[:n])
 		if err != nil {
 			return err
 		}

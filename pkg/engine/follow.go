@@ -76,7 +76,7 @@ func (p *pool) post(r *request) {
 	select {
 	case p.requests <- r:
 	default:
-		p.eng.world.Go(func() { _ = p.send(p.eng.ctx, r) })
+		p.eng.world.Go(func() { _ = p.send(p.ctx, r) })
 	}
 }
 
@@ -130,7 +130,7 @@ func (p *pool) catchUp() error {
 	if mutant.DeafAfterLoad {
 		p.called.Store(false)
 	}
-	c, err := p.node.store.Since(p.eng.ctx, p.ID, p.lot.Row().Rev)
+	c, err := p.node.store.Since(p.ctx, p.ID, p.lot.Row().Rev)
 	if err != nil {
 		return err
 	}

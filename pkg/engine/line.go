@@ -45,7 +45,7 @@ func (p *pool) takeTurn(batch []*request) []*request {
 		all, seen = append(all, left...), len(batch)
 		whole = whole && h.Whole && len(all) > 0
 		h.Whole = whole
-		place, err := p.node.store.Turn(p.eng.ctx, p.ID, p.as, h)
+		place, err := p.node.store.Turn(p.ctx, p.ID, p.as, h)
 		if err != nil {
 			return batch // the step itself will tell what is wrong
 		}

@@ -26,10 +26,14 @@ const (
 type pool struct {
 	Pool
 	eng        *Engine
+	ctx        context.Context // of what the loop asks of the store; ends with the engine, or with cut
+	cut        context.CancelFunc
 	queue      store.Queue
 	localMail  bool // the mailbox is in the queue's store
 	localAudit bool
 	requests   chan *request
+	urgent     chan *request // come before all others
+	work       work          // the runs whose executors have not returned
 	quit       chan struct{} // closed to end the loop
 	done       chan struct{} // closed when the loop has ended
 	view       atomic.Pointer[park.Pool]
@@ -64,7 +68,6 @@ type pool struct {
 	halted   error
 	left     int           // runs that were left behind at the end
 	drained  chan struct{} // set while closing; closed when nothing runs here any more
-	closing  bool          // the runs were told to stop
 
 	// See lives.go.
 	loadedAt park.Time // the time of its last step before this engine's life
@@ -75,11 +78,12 @@ type pool struct {
 
 func (e *Engine) newPool(c Pool) (*pool, error) {
 	p := &pool{
-		Pool: c, eng: e, queue: e.stores[c.QueueBackend], requests: make(chan *request, 2*maxOps),
+		Pool: c, eng: e, queue: e.stores[c.QueueBackend], requests: make(chan *request, 2*maxOps), urgent: make(chan *request, 1),
 		quit: make(chan struct{}), done: make(chan struct{}), runs: make(map[string]*run),
 		kept:      make(map[string]int64),
 		localMail: c.MailboxBackend == c.QueueBackend, localAudit: e.cfg.Audit == c.QueueBackend,
 	}
+	p.ctx, p.cut = context.WithCancel(e.ctx)
 	switch {
 	case p.queue == nil:
 		return nil, fmt.Errorf("there is no store for pool %s's queue backend %q", c.ID, c.QueueBackend)
@@ -259,7 +263,7 @@ func (p *pool) loop() {
 
 // first returns a request that came while the pool stood in line, or else what next does.
 func (p *pool) first(timer *time.Timer, d time.Duration) (r *request, ok bool) {
-	if len(p.aside) == 0 {
+	if len(p.aside) == 0 || len(p.urgent) > 0 {
 		return p.next(timer, d)
 	}
 	r, p.aside = p.aside[0], p.aside[1:]

@@ -100,10 +100,7 @@ func (p *pool) stopped(id string) error {
 	if s, _, _ := p.lot.State(id); s.Cancelled {
 		return park.ErrCancelled
 	}
-	if p.closing {
-		return park.ErrShutdown
-	}
-	return nil
+	return p.work.closed()
 }
 
 // life is the context that runs live under.
@@ -125,7 +122,7 @@ func (p *pool) read(starts []start, ahead *fetch) {
 		ids[i] = starts[i].TaskID
 	}
 	goesOn := func(s start) bool { return s.ctx == nil || s.ctx.Err() == nil }
-	for p.eng.ctx.Err() == nil && slices.ContainsFunc(starts, goesOn) {
+	for p.ctx.Err() == nil && slices.ContainsFunc(starts, goesOn) {
 		byID, err := p.submissions(ids)
 		if err == nil {
 			for i := range starts {
@@ -140,6 +137,9 @@ func (p *pool) read(starts []start, ahead *fetch) {
 
 // run does one task's work and reports its outcome.
 func (p *pool) run(s start) {
+	if why := p.work.add(s.run); why != nil {
+		s.run.cancel(why)
+	}
 	back := lot.Requeue{TaskID: s.TaskID, Attempt: s.Attempt, Submitted: s.submitted, Reason: park.ReasonShutdown}
 	end := lot.Finish{TaskID: s.TaskID, Attempt: s.Attempt, Submitted: s.submitted}
 	var op lot.Op = back
@@ -157,6 +157,7 @@ func (p *pool) run(s start) {
 		back.Reason = park.ReasonNodeLost
 		op = back
 	}
+	p.work.remove(s.run)
 	s.run.report.owed = s.run
 	s.run.report.single(op)
 	_ = p.send(context.Background(), &s.run.report)
@@ -197,12 +198,13 @@ func (p *pool) execute(ctx context.Context, s start) (o park.Outcome, ended bool
 	case o.Status != park.Failed:
 		o = park.Failure(park.ReasonExecutorError, fmt.Sprintf("the executor ended the task as %q", o.Status))
 	}
+	o = p.fit(o) // before its bytes are looked at: many large results that end together would keep the processors busy
 	if len(o.Result) > 0 {
 		if err := park.CheckJSON(o.Result); err != nil {
 			o = park.Failure(park.ReasonExecutorError, "the executor's result "+err.Error())
 		}
 	}
-	return p.fit(o), true
+	return o, true
 }
 
 // guarded turns a panic of the executor into a failure of the task.
@@ -248,36 +250,6 @@ func (p *pool) endRun(c *park.Update) {
 		p.noteIdle()
 	}
 }
-
-// drain stops starting, lets what runs here end until ctx does, stops the rest and ends the loop.
-func (p *pool) drain(ctx context.Context) {
-	idle := make(chan struct{})
-	bg := context.WithoutCancel(ctx)
-	_ = p.ask(bg, func() {
-		p.drained = idle
-		p.lot.Hold(true)
-		p.noteIdle()
-	})
-	if p.eng.await(forever, idle, ctx.Done()) == 1 {
-		_ = p.ask(bg, func() {
-			p.closing = true
-			for _, r := range p.runs {
-				r.cancel(park.ErrShutdown)
-			}
-		})
-		// Commands have their grace here too: what is still there when this process ends is killed.
-		if p.eng.await(max(stopWait, p.eng.cfg.NodeGrace), idle) < 0 {
-			p.eng.log.Error("tasks did not stop", "pool", p.ID)
-		}
-	}
-	close(p.quit)
-	p.eng.await(forever, p.done)
-	p.left = len(p.runs)
-}
-
-// stopWait bounds how long a closing pool waits for executors that were told to stop, where NodeGrace gives them no
-// more. What does not return by then is requeued when the pool is loaded again.
-const stopWait = 20 * time.Second
 
 func (p *pool) noteIdle() {
 	if p.drained != nil && len(p.runs) == 0 {

@@ -270,3 +270,16 @@ func TestLeaseResultIsBounded(t *testing.T) {
 		}
 	})
 }
+
+// TestSizeComesFirst: whether a result is JSON is not looked at where it is too large to be kept.
+func TestSizeComesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := outcome{park.Outcome{Status: park.Completed, Result: bytes.Repeat([]byte("x"), 2<<20)}}
+		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, x)}})
+		defer b.stop()
+		b.submit("cpu", named("a", park.Submission{}))
+		if got := b.ended("cpu", "a"); got.Status != park.Failed || got.Reason != park.ReasonResultTooLarge {
+			t.Errorf("%s %s: %s", got.Status, got.Reason, got.Message)
+		}
+	})
+}

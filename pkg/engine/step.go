@@ -103,7 +103,7 @@ func (p *pool) commit(s *lot.Step, ops int) error {
 	st.Row.LastStep = st.ID
 	p.pack(st, s)
 	began := p.eng.clock.mono()
-	err := p.queue.Commit(p.eng.ctx, st)
+	err := p.queue.Commit(p.ctx, st)
 	if errors.Is(err, store.ErrInDoubt) && !mutant.GuessFailure {
 		err = p.settle(st, err)
 	}
@@ -111,10 +111,10 @@ func (p *pool) commit(s *lot.Step, ops int) error {
 		return err
 	}
 	if mutant.MessageApart {
-		_ = p.eng.stores[p.MailboxBackend].Deliver(p.eng.ctx, s.Messages)
+		_ = p.eng.stores[p.MailboxBackend].Deliver(p.ctx, s.Messages)
 	}
 	if mutant.AuditApart {
-		_ = p.eng.audit.Append(p.eng.ctx, s.Events)
+		_ = p.eng.audit.Append(p.ctx, s.Events)
 	}
 	p.unsure = false // the store has this step with all that came before
 	took := p.eng.clock.mono() - began

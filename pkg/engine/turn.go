@@ -73,7 +73,7 @@ func (p *pool) try(batch []*request) error {
 	}
 	now := p.eng.clock.now()
 	if p.node != nil {
-		if err := p.keepElsewhere(p.eng.ctx, now); err != nil {
+		if err := p.keepElsewhere(p.ctx, now); err != nil {
 			return err
 		}
 	}
@@ -138,7 +138,7 @@ func (p *pool) secure(ops []lot.Op) error {
 	if !p.unsure || len(ops) == 0 {
 		return nil
 	}
-	if err := p.node.store.Secure(p.eng.ctx); err != nil {
+	if err := p.node.store.Secure(p.ctx); err != nil {
 		return fmt.Errorf("%w: %w", store.ErrInDoubt, err) // of a task that is there nobody may say that it was not accepted
 	}
 	p.unsure = false
@@ -182,7 +182,7 @@ func (p *pool) refresh(batch []*request) error {
 		}
 		return nil
 	}
-	if err := p.load(p.eng.ctx); err != nil {
+	if err := p.load(p.ctx); err != nil {
 		return err
 	}
 	p.stale = false

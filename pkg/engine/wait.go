@@ -42,16 +42,27 @@ func (e *Engine) after(d time.Duration) (<-chan time.Time, func()) {
 // next waits for the loop's next request, nil for what time brings after d. ok is false where the loop is to end.
 func (p *pool) next(timer *time.Timer, d time.Duration) (r *request, ok bool) {
 	if p.eng.simulated {
-		p.eng.world.Wait(d, func() bool { return ready(p.requests) || ready(p.quit) })
+		p.eng.world.Wait(d, func() bool { return ready(p.urgent) || ready(p.requests) || ready(p.quit) })
 		switch {
+		case ready(p.urgent):
+			return <-p.urgent, true
 		case ready(p.requests):
 			return <-p.requests, true
 		default:
 			return nil, !ready(p.quit)
 		}
 	}
+	select { // which takes any that is ready
+	case <-p.quit:
+		return nil, false
+	case r = <-p.urgent:
+		return r, true
+	default:
+	}
 	timer.Reset(d)
 	select {
+	case r = <-p.urgent:
+		return r, true
 	case r = <-p.requests:
 		return r, true
 	case <-timer.C:

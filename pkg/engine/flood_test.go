@@ -1,0 +1,131 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/postgres"
+	"github.com/parkd-dev/parkd/pkg/store/postgres/server"
+	"github.com/parkd-dev/parkd/pkg/store/sqlite"
+)
+
+// balance weighs the steps of a database.
+type balance struct {
+	store.Store
+	mu    sync.Mutex
+	heavy int // the most bytes of a step that ends more than one task
+}
+
+func (s *balance) Commit(ctx context.Context, step *store.Step) error {
+	ends, size := 0, 0
+	for i := range step.Updates {
+		if u := &step.Updates[i]; u.State.Status.Ended() {
+			ends++
+			size += len(u.State.Result)
+		}
+	}
+	for i := range step.Messages {
+		size += len(step.Messages[i].Payload)
+	}
+	s.mu.Lock()
+	if ends > 1 {
+		s.heavy = max(s.heavy, size)
+	}
+	s.mu.Unlock()
+	return s.Store.Commit(ctx, step)
+}
+
+// TestFloodOfResults ends many runs with large results together, over the databases. Each is stored, or fails its task where
+// the pool takes no such results; the steps stay small, and a task beside them ends too.
+func TestFloodOfResults(t *testing.T) {
+	for name, open := range map[string]func(*testing.T) store.Store{"sqlite": onSQLite, "postgres": onPostgres} {
+		t.Run(name, func(t *testing.T) {
+			s := &balance{Store: open(t)}
+			flood(t, s, "refused", 1<<20, park.Failed, park.ReasonResultTooLarge)
+			flood(t, s, "stored", 4<<20, park.Completed, "")
+			if s.heavy > 8<<20+64<<10 {
+				t.Errorf("a step of several tasks has %d bytes", s.heavy)
+			}
+		})
+	}
+}
+
+func flood(t *testing.T, s store.Store, id string, most int64, want park.Status, why string) {
+	t.Helper()
+	const tasks, size = 40, 2 << 20
+	gate := make(chan struct{})
+	p := pool(id, tasks+1, awaited{gate, park.Outcome{Status: park.Completed, Result: text(size)}})
+	p.MaxResultBytes, p.QueueBackend, p.MailboxBackend = most, park.Postgres, park.Postgres
+	b := open(t, engine.Config{
+		Stores: map[park.Backend]store.Store{park.Postgres: s}, Pools: []engine.Pool{p}, Patience: time.Minute,
+	})
+	defer b.stop()
+	for i := range tasks {
+		b.submit(id, named(fmt.Sprint(i), park.Submission{}))
+	}
+	close(gate)
+	b.submit(id, named("beside", park.Submission{}))
+	for i := range tasks {
+		if got := b.ended(id, fmt.Sprint(i)); got.Status != want || got.Reason != why || want == park.Completed && len(got.Result) != size {
+			t.Errorf("%s, task %s: %s %s, %d bytes", id, got.TaskID, got.Status, got.Reason, len(got.Result))
+		}
+	}
+	b.ended(id, "beside")
+	b.idle(id)
+}
+
+// awaited ends each run so, once the gate is open.
+type awaited struct {
+	gate chan struct{}
+	park.Outcome
+}
+
+func (x awaited) Run(ctx context.Context, _ park.Assignment) park.Outcome {
+	select {
+	case <-x.gate:
+		return x.Outcome
+	case <-ctx.Done():
+		return park.Failure(park.ReasonCancelled, context.Cause(ctx).Error())
+	}
+}
+
+func onSQLite(t *testing.T) store.Store {
+	s, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "parkd.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func onPostgres(t *testing.T) store.Store {
+	srv, err := server.Start(t.Context(), "fsync=off")
+	if errors.Is(err, server.ErrNotInstalled) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = srv.Stop() })
+	dsn, err := srv.Create(t.Context(), "flood", "template1")
+	if err == nil {
+		_, err = postgres.MigrateUp(t.Context(), dsn, false)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := postgres.Open(postgres.Config{DSN: dsn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
