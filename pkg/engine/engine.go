@@ -258,6 +258,12 @@ func (e *Engine) Troubles() map[string]error {
 
 // ill returns why the pool cannot take tasks just now, or nil.
 func (p *pool) ill() error {
+	// The store says it best: what a step was answered says only that it failed.
+	if w, ok := p.queue.(store.Watched); ok {
+		if err := w.Trouble(); err != nil {
+			return err
+		}
+	}
 	if err := p.trouble.Load(); err != nil {
 		return *err
 	}
@@ -265,9 +271,6 @@ func (p *pool) ill() error {
 		if err := p.node.trouble(); err != nil {
 			return err
 		}
-	}
-	if w, ok := p.queue.(store.Watched); ok {
-		return w.Trouble()
 	}
 	return nil
 }

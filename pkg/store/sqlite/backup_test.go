@@ -32,8 +32,7 @@ func TestBackup(t *testing.T) {
 	}
 	// As a daemon leaves it that is killed.
 	killed := filepath.Join(dir, "killed.db")
-	copyFile(t, path, killed)
-	copyFile(t, path+"-wal", killed+"-wal")
+	copyKilled(t, path, killed)
 	r, err := sqlite.Restore(t.Context(), backup, killed)
 	if err != nil || r.Kept == "" {
 		t.Fatalf("restored %+v, %v", r, err)

@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,6 +22,27 @@ func copyFile(t *testing.T, from, to string) {
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// copyKilled copies a database and its log as a daemon leaves them that is killed: both as they were at one moment, though
+// an open store may fold its log in at any.
+func copyKilled(t *testing.T, from, to string) {
+	t.Helper()
+	state := func() (s string) {
+		for _, f := range []string{from, from + "-wal"} {
+			i, err := os.Stat(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s += fmt.Sprint(i.Size(), i.ModTime().UnixNano(), " ")
+		}
+		return s
+	}
+	for before := ""; before != state(); {
+		before = state()
+		copyFile(t, from, to)
+		copyFile(t, from+"-wal", to+"-wal")
 	}
 }
 
@@ -53,15 +75,13 @@ func TestForeignLog(t *testing.T) {
 	}
 	s = openAt(t, path)
 	put(t, s, f, 5)
-	copyFile(t, path, killed)
-	copyFile(t, path+"-wal", killed+"-wal")
+	copyKilled(t, path, killed)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 
 	whole := filepath.Join(dir, "whole.db")
-	copyFile(t, killed, whole)
-	copyFile(t, killed+"-wal", whole+"-wal")
+	copyKilled(t, killed, whole)
 	snap, err := openAt(t, whole).Load(t.Context(), "gpu")
 	if err != nil || snap.Row.Rev != 105 {
 		t.Fatalf("with its own log the pool is at rev %d, %v", snap.Row.Rev, err)
@@ -92,8 +112,7 @@ func TestDamagedAfterACrash(t *testing.T) {
 	}
 	s = openAt(t, path)
 	put(t, s, f, 1)
-	copyFile(t, path, killed)
-	copyFile(t, path+"-wal", killed+"-wal")
+	copyKilled(t, path, killed)
 	b, err := os.ReadFile(killed)
 	if err != nil {
 		t.Fatal(err)
