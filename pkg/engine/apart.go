@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -50,7 +51,7 @@ func (p *pool) opByOp(r *request) error {
 	for _, op := range r.ops {
 		one := &request{reply: make(chan reply, 1)}
 		one.single(op)
-		if _, err := p.carry([]*request{one}); err != nil {
+		if err := p.alone(one); err != nil {
 			return err // what was taken before is found by its ids, if the client has any
 		}
 		a := <-one.reply
@@ -78,7 +79,16 @@ func (p *pool) withoutResult(r *request, op lot.Finish, refusal error) error {
 	*o = park.Failure(park.ReasonResultTooLarge, fmt.Sprintf("the store of pool %s cannot keep the result of %d bytes: %v", p.ID, len(o.Result), cause(refusal)))
 	o.Message = cutText(o.Message, maxMessage)
 	r.single(op)
-	_, err := p.carry([]*request{r})
+	return p.alone(r)
+}
+
+// alone carries out a part of a step that was refused. What has joined it meanwhile and did not come about either is
+// answered here: only the part is known to who asked for it.
+func (p *pool) alone(part *request) error {
+	batch, err := p.carry([]*request{part})
+	if err != nil {
+		p.fail(slices.DeleteFunc(batch, func(r *request) bool { return r == part }), err)
+	}
 	return err
 }
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
@@ -75,7 +76,7 @@ func (p *pool) takeTurn(batch []*request) []*request {
 // false where the loop is to end.
 func (p *pool) linger(timer *time.Timer, batch []*request, d time.Duration) (_ []*request, ok bool) {
 	for until := p.eng.clock.mono() + d; d > 0; d = until - p.eng.clock.mono() {
-		if asked(batch) >= maxOps {
+		if p.full(batch) {
 			return batch, p.eng.rest(d)
 		}
 		r, ok := p.next(timer, d)
@@ -87,6 +88,9 @@ func (p *pool) linger(timer *time.Timer, batch []*request, d time.Duration) (_ [
 		case !r.plain():
 			p.aside = append(p.aside, r)
 			continue
+		case p.stored(batch)+p.weightOf(r.ops) > maxStepBytes:
+			p.putOff(r)
+			continue
 		case r.owed != nil:
 			r.owed.over = true
 			until = min(until, p.eng.clock.mono()+max(p.stepped/4, minLook))
@@ -95,6 +99,14 @@ func (p *pool) linger(timer *time.Timer, batch []*request, d time.Duration) (_ [
 	}
 	return batch, true
 }
+
+// full reports whether nothing more may join a batch: it has a step's worth, or what comes would overtake what was put off.
+func (p *pool) full(batch []*request) bool {
+	return asked(batch) >= maxOps || p.stored(batch) >= maxStepBytes || len(p.aside) > 0 && p.aside[0].plain()
+}
+
+// putOff keeps a request that is too large for this step. It is the first of the next one.
+func (p *pool) putOff(r *request) { p.aside = slices.Insert(p.aside, 0, r) }
 
 // plain reports whether a request is for operations and nothing else.
 func (r *request) plain() bool {
@@ -106,6 +118,7 @@ type outcome struct {
 	Task      string      `json:"t"`
 	Submitted int64       `json:"b,omitempty"` // microseconds
 	Attempt   int         `json:"a"`
+	Rest      int64       `json:"w,omitempty"` // microseconds
 	Status    park.Status `json:"s"`
 	Reason    []byte      `json:"r,omitempty"` // not as text, nor the result as JSON: they are stored to the byte as they came
 	Message   []byte      `json:"m,omitempty"`
@@ -128,7 +141,10 @@ func leave(batch []*request) (left []outcome, h store.Hand) {
 		}
 		size += weight
 		o := &f.Outcome
-		left = append(left, outcome{f.TaskID, f.Submitted.Micro(), f.Attempt, o.Status, []byte(o.Reason), []byte(o.Message), o.Result})
+		left = append(left, outcome{
+			Task: f.TaskID, Submitted: f.Submitted.Micro(), Attempt: f.Attempt, Rest: o.RetryAfter.Microseconds(),
+			Status: o.Status, Reason: []byte(o.Reason), Message: []byte(o.Message), Result: o.Result,
+		})
 	}
 	if len(left) > 0 {
 		h.Note, _ = json.Marshal(left) // nothing in it can fail
@@ -177,6 +193,7 @@ func (p *pool) bring(batch []*request) []*request {
 			if p.unstored([]outcome{o}) {
 				ops = append(ops, lot.Finish{TaskID: o.Task, Submitted: park.FromMicro(o.Submitted), Attempt: o.Attempt, Outcome: park.Outcome{
 					Status: o.Status, Reason: string(o.Reason), Message: string(o.Message), Result: o.Result,
+					RetryAfter: time.Duration(o.Rest) * time.Microsecond,
 				}})
 			}
 		}

@@ -274,13 +274,16 @@ func (p *pool) first(timer *time.Timer, d time.Duration) (r *request, ok bool) {
 // bring more requests for this step, and each step saves what a step costs; at rest there are none.
 func (p *pool) gather(batch []*request) []*request {
 	runtime.Gosched()
+	if p.full(batch) {
+		return batch
+	}
 	n, size := max(1, asked(batch)), p.stored(batch)
 	for n < maxOps && size < maxStepBytes {
 		select {
 		case r := <-p.requests:
 			weight := p.weightOf(r.ops)
 			if size > 0 && size+weight > maxStepBytes {
-				p.aside = append([]*request{r}, p.aside...) // it is the first of the next step
+				p.putOff(r)
 				return batch
 			}
 			batch = append(batch, r)

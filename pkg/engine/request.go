@@ -40,8 +40,11 @@ const (
 	abandoned
 )
 
-// take claims the request for a step. It reports false where whoever sent it has been told that nothing came of it.
-func (r *request) take() bool { return r.state.CompareAndSwap(waiting, taken) }
+// take claims the request for a step, which the loop may do again. It reports false where whoever sent it has been told that
+// nothing came of it.
+func (r *request) take() bool {
+	return r.state.CompareAndSwap(waiting, taken) || r.state.Load() == taken
+}
 
 // abandon sees that nothing comes of the request, and reports whether that could be had.
 func (r *request) abandon() bool { return r.state.CompareAndSwap(waiting, abandoned) }

@@ -15,12 +15,7 @@ import (
 
 // turn carries out a batch of requests: in one step if the store allows it.
 func (p *pool) turn(batch []*request) {
-	batch = slices.DeleteFunc(batch, func(r *request) bool { return !r.take() })
-	for _, r := range batch {
-		if r.owed != nil {
-			r.owed.over = true
-		}
-	}
+	batch = claim(batch)
 	if !p.adopted {
 		batch = append([]*request{{late: p.adoption}}, batch...)
 	}
@@ -45,6 +40,17 @@ func (p *pool) turn(batch []*request) {
 	}
 }
 
+// claim returns the requests of a batch that are to be carried out: of the others it was said that they never will be.
+func claim(batch []*request) []*request {
+	batch = slices.DeleteFunc(batch, func(r *request) bool { return !r.take() })
+	for _, r := range batch {
+		if r.owed != nil {
+			r.owed.over = true
+		}
+	}
+	return batch
+}
+
 // carry decides and commits the batch as often as other nodes come first. What the store refuses for what is in it is done
 // piece by piece. It returns what is left of the batch: others may have done some of it.
 func (p *pool) carry(batch []*request) (left []*request, err error) {
@@ -52,7 +58,8 @@ func (p *pool) carry(batch []*request) (left []*request, err error) {
 		err = p.try(batch)
 		if c, ok := errors.AsType[*store.Conflict](err); ok {
 			if err = p.merge(c); err == nil && c.Ahead > 0 {
-				batch = p.bring(p.takeTurn(batch))
+				batch = p.bring(claim(p.takeTurn(batch)))
+				p.brakeFor(batch)
 				err = p.catchUp()
 			}
 			continue

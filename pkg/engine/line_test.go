@@ -1,0 +1,285 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
+)
+
+// What comes for a step while its node stands in line.
+
+// met is a store on which a node meets another one: a step of it comes too late, and then the other goes first for a while.
+type met struct {
+	scale
+	waits  bool                              // another node waits after each step
+	turn   func(h store.Hand) store.Place    // what the line says
+	commit func(st *store.Step, n int) error // the answer to the n-th step since meet; nil: it is stored
+	mu     sync.Mutex
+	steps  int
+}
+
+func (m *met) Turn(_ context.Context, _, _ string, h store.Hand) (store.Place, error) {
+	m.mu.Lock()
+	turn := m.turn
+	m.mu.Unlock()
+	if turn == nil {
+		return store.Place{}, nil
+	}
+	return turn(h), nil
+}
+
+func (m *met) Commit(ctx context.Context, st *store.Step) error {
+	m.mu.Lock()
+	commit := m.commit
+	m.steps++
+	n := m.steps
+	m.mu.Unlock()
+	if commit != nil {
+		if err := commit(st, n); err != nil {
+			return err
+		}
+	}
+	err := m.scale.Commit(ctx, st)
+	if m.waits {
+		st.Waiting = 1
+	}
+	return err
+}
+
+// meet has the node meet another one from now on.
+func (m *met) meet(turn func(h store.Hand) store.Place, commit func(st *store.Step, n int) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.turn, m.commit, m.steps = turn, commit, 0
+}
+
+// late is the answer to a step that came too late, where another node is to go first.
+func (m *met) late(pool string) error {
+	s, err := m.Store.Load(context.Background(), pool)
+	if err != nil {
+		return err
+	}
+	return &store.Conflict{Row: s.Row, Ahead: 1}
+}
+
+// firstLook has another node go first by one look at the line, at which it calls f.
+func firstLook(f func()) func(store.Hand) store.Place {
+	var looks atomic.Int64
+	return func(store.Hand) store.Place {
+		if looks.Add(1) > 1 {
+			return store.Place{}
+		}
+		f()
+		return store.Place{Ahead: 1}
+	}
+}
+
+func openMet(t *testing.T, m *met, p engine.Pool) *bench {
+	m.Store = memory.New()
+	return open(t, engine.Config{
+		Pools: []engine.Pool{p}, Shared: []park.Backend{park.InMemory},
+		Stores: map[park.Backend]store.Store{park.InMemory: m},
+	})
+}
+
+// TestWhoJoinsAStepIsPartOfIt submits while the node stands in line with a step, whose commit then takes longer than
+// a call waits. Of a task that is in the step nobody may say that nothing was accepted.
+func TestWhoJoinsAStepIsPartOfIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w witness
+		var m met
+		b := openMet(t, &m, w.pool(2))
+		defer b.stop()
+		b.submit("cpu", named("before", sim(1)))
+		joined := make(chan park.SubmitResult, 1)
+		m.meet(firstLook(func() {
+			go func() { joined <- b.offer("cpu", named("b", sim(1))) }()
+		}), func(_ *store.Step, n int) error {
+			switch n {
+			case 1:
+				return m.late("cpu")
+			case 2:
+				time.Sleep(15 * time.Second)
+			}
+			return nil
+		})
+		b.offer("cpu", named("a", sim(1)))
+		r := <-joined
+		time.Sleep(time.Minute)
+		_, err := b.Task(t.Context(), "cpu", "b", 0)
+		if code := park.CodeOf(r.Err); code != park.OutcomeUnknown || err != nil {
+			t.Errorf("answered %s, and then: %v", code, err)
+		}
+	})
+}
+
+// TestStepsHaveTheirBoundInLine submits much while the node stands in line, before its step is decided and after it
+// came too late, and sees that the order of arrival is kept.
+func TestStepsHaveTheirBoundInLine(t *testing.T) {
+	for _, conflict := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			p := pool("cpu", 1, outcome{park.Outcome{Status: park.Completed}})
+			m := met{waits: !conflict}
+			b := openMet(t, &m, p)
+			defer b.stop()
+			paused := park.Paused
+			if _, err := b.SetPool(t.Context(), "cpu", park.PoolPatch{State: &paused}); err != nil {
+				t.Fatal(err)
+			}
+			var all []park.Submission
+			for i := range 30 {
+				all = append(all, named(fmt.Sprintf("t%02d", i), park.Submission{Payload: text(1 << 20)}))
+			}
+			done := make(chan struct{})
+			m.meet(firstLook(func() {
+				go func() {
+					defer close(done)
+					if _, err := b.Submit(context.Background(), "cpu", all); err != nil {
+						t.Error(err)
+					}
+				}()
+			}), func(_ *store.Step, n int) error {
+				if conflict && n == 1 {
+					return m.late("cpu")
+				}
+				return nil
+			})
+			b.submit("cpu", named("first", park.Submission{Payload: text(1 << 20)}))
+			<-done
+			if m.heavy > 8<<20 {
+				t.Errorf("with a conflict: %t: a step has %d bytes", conflict, m.heavy)
+			}
+			for i := range all {
+				if got, err := b.Task(t.Context(), "cpu", all[i].TaskID, 0); err != nil || got.Position != int64(i)+2 {
+					t.Errorf("with a conflict: %t: task %s has position %d, %v", conflict, all[i].TaskID, got.Position, err)
+				}
+			}
+		})
+	}
+}
+
+// TestLeftOutcomeRestsAsLongAsAsked has another node store the outcome of a run that may be tried again, not before the
+// time that the other side asked for.
+func TestLeftOutcomeRestsAsLongAsAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := runs(func(_ context.Context, a park.Assignment) park.Outcome {
+			if a.TaskID != "a" || a.Attempt > 1 {
+				return park.Outcome{Status: park.Completed}
+			}
+			time.Sleep(time.Second)
+			o := park.Failure("http_status", "503")
+			o.RetryAfter = 10 * time.Minute
+			return o
+		})
+		shared := memory.New()
+		left := make(chan []byte, 1)
+		var nodes []*bench
+		stores := []*met{{waits: true}, {waits: true}}
+		for i, m := range stores {
+			m.Store = shared
+			nodes = append(nodes, open(t, engine.Config{
+				Node: fmt.Sprint("node-", i), Pools: []engine.Pool{pool("cpu", 2, x)}, Shared: []park.Backend{park.InMemory},
+				Stores: map[park.Backend]store.Store{park.InMemory: m},
+			}))
+			defer nodes[i].stop()
+		}
+		stores[0].meet(func(h store.Hand) store.Place {
+			if len(h.Note) > 0 {
+				left <- h.Note
+			}
+			return store.Place{Ahead: 1}
+		}, func(st *store.Step, _ int) error {
+			for _, u := range st.Updates {
+				if u.TaskID == "a" && u.State.Strikes == 1 {
+					return errGone // the other node is faster
+				}
+			}
+			return nil
+		})
+		began := time.Now()
+		nodes[0].submit("cpu", named("a", park.Submission{Retry: park.Retry{MaxAttempts: 2}}))
+		note := <-left
+		stores[1].meet(func(store.Hand) store.Place { return store.Place{Notes: [][]byte{note}} }, nil)
+		nodes[1].submit("cpu", named("b", sim(1)))
+		if got := nodes[1].ended("cpu", "a"); got.Attempt != 2 || got.StartedAt.Sub(began) < 10*time.Minute {
+			t.Errorf("attempt %d began after %s", got.Attempt, got.StartedAt.Sub(began))
+		}
+	})
+}
+
+// TestStartsPutOffInLineCount has a start be put off while the node stands in line.
+func TestStartsPutOffInLineCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := &starving{}
+		x.short.Store(true)
+		go1 := make(chan struct{}, 1)
+		var m met
+		b := openMet(t, &m, pool("cpu", 1, runs(func(ctx context.Context, a park.Assignment) park.Outcome {
+			select {
+			case <-go1:
+			case <-time.After(time.Hour):
+			case <-ctx.Done():
+			}
+			go1 <- struct{}{} // once it has begun to fail it does so at once
+			return x.Run(ctx, a)
+		})))
+		defer b.stop()
+		b.submit("cpu", named("a", park.Submission{}))
+		m.meet(firstLook(func() { go1 <- struct{}{} }), func(_ *store.Step, n int) error {
+			if n == 1 {
+				return m.late("cpu")
+			}
+			return nil
+		})
+		b.submit("cpu", named("b", park.Submission{}))
+		time.Sleep(50 * time.Millisecond)
+		p, err := b.Pool(t.Context(), "cpu")
+		if n := x.failed.Load(); err != nil || n != 1 || p.StartsDeferred == nil {
+			t.Errorf("%d starts failed at once; the pool says %+v, %v", n, p.StartsDeferred, err)
+		}
+	})
+}
+
+// TestOutcomeThatJoinsARefusedStepIsKept has a run end while the node stands in line with a result that the store has
+// refused, and then the store be away.
+func TestOutcomeThatJoinsARefusedStepIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ends := map[string]chan struct{}{"a": make(chan struct{}), "b": make(chan struct{})}
+		var m met
+		b := openMet(t, &m, pool("cpu", 2, park.ExecutorFunc(func(_ context.Context, a park.Assignment) (any, error) {
+			<-ends[a.TaskID]
+			return map[string]string{"a": "poison", "b": "food"}[a.TaskID], nil
+		})))
+		defer b.stop()
+		b.submit("cpu", named("a", park.Submission{}))
+		b.submit("cpu", named("b", park.Submission{}))
+		refused := 0
+		m.meet(firstLook(func() { close(ends["b"]) }), func(st *store.Step, n int) error {
+			if m.refused > 0 {
+				refused++
+			}
+			switch refused {
+			case 1:
+				return m.late("cpu")
+			case 2:
+				return errGone
+			}
+			return nil
+		})
+		close(ends["a"])
+		for _, id := range []string{"a", "b"} {
+			if got, err := b.Task(t.Context(), "cpu", id, time.Hour); err != nil || !got.Status.Ended() {
+				t.Errorf("task %s: %s, %v", id, got.Status, err)
+			}
+		}
+	})
+}
