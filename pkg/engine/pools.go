@@ -35,13 +35,17 @@ func (e *Engine) SetPool(ctx context.Context, id string, patch park.PoolPatch) (
 	if err := patch.Check(); err != nil {
 		return park.Pool{}, err
 	}
-	if _, err := p.do(ctx, lot.Configure{Patch: patch}); err != nil {
+	due := p.eng.due()
+	if _, err := p.doBy(ctx, lot.Configure{Patch: patch}, due); err != nil {
 		return park.Pool{}, err
 	}
 	view := *p.view.Load()
 	if patch.MaxUnits != nil {
 		// The change is made: who cannot be told of this is told all the same what the pool is like now.
-		_ = p.ask(ctx, func() { view.Warning = p.tooLarge() })
+		var warning string
+		if p.askBy(ctx, func() { warning = p.tooLarge() }, due) == nil {
+			view.Warning = warning
+		}
 	}
 	return view, nil
 }

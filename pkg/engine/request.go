@@ -87,12 +87,16 @@ func (p *pool) doFresh(ctx context.Context, op lot.Op) ([]lot.Result, error) {
 }
 
 // ask has the loop call look.
-func (p *pool) ask(ctx context.Context, look func()) error {
+func (p *pool) ask(ctx context.Context, look func()) error { return p.askBy(ctx, look, never) }
+
+// askBy is ask for a call that is due. After an error the loop may still be about to call look: what look writes to is then
+// not the caller's.
+func (p *pool) askBy(ctx context.Context, look func(), due time.Duration) error {
 	r := &request{look: look, reply: make(chan reply, 1)}
-	if err := p.send(ctx, r); err != nil {
+	if err := p.sendBy(ctx, r, due); err != nil {
 		return err
 	}
-	_, err := p.wait(ctx, r)
+	_, err := p.waitBy(ctx, r, due)
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
@@ -241,31 +242,40 @@ func (p *pool) task(ctx context.Context, id string) (park.Task, error) {
 
 // tasksOf returns records as clients see them, with the positions of those that are parked.
 func (p *pool) tasksOf(ctx context.Context, records []park.Record) []park.Task {
-	places := make([]struct {
-		position int64
-		waiting  *park.Waiting
-	}, len(records))
-	parked := false
-	for i := range records {
-		parked = parked || records[i].Status == park.Queued
-	}
-	if parked {
-		// A pool that cannot answer still shows its tasks, without positions.
-		_ = p.ask(ctx, func() {
-			for i := range records {
-				if records[i].Status == park.Queued {
-					_, places[i].position, _ = p.lot.State(records[i].TaskID)
-					places[i].waiting = p.waiting(&records[i])
-				}
-			}
-		})
-	}
+	places := p.placesOf(ctx, records)
 	tasks := make([]park.Task, len(records))
 	for i := range records {
 		tasks[i] = records[i].View(p.Kind, places[i].position)
 		tasks[i].Waiting = places[i].waiting
 	}
 	return tasks
+}
+
+// place is what only the lot knows of a parked task.
+type place struct {
+	position int64
+	waiting  *park.Waiting
+}
+
+// placesOf returns the places of those records that are parked. A pool that does not answer in time still shows its tasks,
+// without them.
+func (p *pool) placesOf(ctx context.Context, records []park.Record) []place {
+	places := make([]place, len(records))
+	if !slices.ContainsFunc(records, func(r park.Record) bool { return r.Status == park.Queued }) {
+		return places
+	}
+	err := p.askBy(ctx, func() {
+		for i := range records {
+			if records[i].Status == park.Queued {
+				_, places[i].position, _ = p.lot.State(records[i].TaskID)
+				places[i].waiting = p.waiting(&records[i])
+			}
+		}
+	}, p.eng.due())
+	if err != nil {
+		return make([]place, len(records))
+	}
+	return places
 }
 
 // waiting says why a parked task cannot start; nil where there is nothing to say.

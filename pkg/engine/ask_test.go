@@ -1,0 +1,70 @@
+package engine_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// TestParkedTasksAreShownWhileACommitHangs reads what is parked while the pool's loop waits for its store: without
+// positions if need be, but within the patience of a call.
+func TestParkedTasksAreShownWhileACommitHangs(t *testing.T) {
+	for name, read := range map[string]func(b *bench) (park.Task, error){
+		"one": func(b *bench) (park.Task, error) { return b.Task(context.Background(), "cpu", "a", 0) },
+		"all": func(b *bench) (park.Task, error) {
+			page, err := b.Tasks(context.Background(), "cpu", park.TaskQuery{Status: park.Queued})
+			if err != nil || len(page.Tasks) == 0 {
+				return park.Task{}, err
+			}
+			return page.Tasks[len(page.Tasks)-1], nil // the newest come first
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b, d := lone(t, pool("cpu", 1, simulated()))
+			defer b.stop()
+			b.submit("cpu", named("long", sim(36_000_000)))
+			b.submit("cpu", named("a", sim(1)))
+			var over atomic.Bool
+			d.hang(10*time.Minute, &over)
+			go b.offer("cpu", named("b", sim(1)))
+			time.Sleep(time.Second)
+			began := time.Now()
+			got, err := read(b)
+			if took := time.Since(began); err != nil || got.TaskID != "a" || got.Status != park.Queued || took > 10*time.Second {
+				t.Errorf("%s: after %s: %+v, %v", name, took, got, err)
+			}
+			over.Store(true)
+			time.Sleep(time.Hour)
+			if got, err := read(b); err != nil || got.Position != 1 {
+				t.Errorf("%s: once the store is back: %+v, %v", name, got, err)
+			}
+		})
+	}
+}
+
+// TestWhoLeavesIsNotWrittenTo has a reader go away while the loop has not looked for it yet, which is then of no use to
+// anybody: run with the race detector it must not meet the reader.
+func TestWhoLeavesIsNotWrittenTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, d := lone(t, pool("cpu", 1, simulated()))
+		defer b.stop()
+		b.submit("cpu", named("long", sim(36_000_000)))
+		b.submit("cpu", named("a", sim(1)))
+		var over atomic.Bool
+		d.hang(5*time.Second, &over)
+		over.Store(true)
+		go b.offer("cpu", named("b", sim(1)))
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		got, err := b.Task(ctx, "cpu", "a", 0)
+		time.Sleep(time.Minute)
+		if err != nil || got.TaskID != "a" {
+			t.Errorf("%+v, %v", got, err)
+		}
+	})
+}
