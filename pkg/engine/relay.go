@@ -99,21 +99,23 @@ func (r *relay) carry(ctx context.Context) (int, error) {
 		r.part = portionsOf(park.DefaultMaxResult)
 	}
 	now := r.eng.clock.now().Wall
-	parcels, err := q.Outbox(ctx, r.dest, now, min(r.part.next, relayBatch))
+	most := min(r.part.next, relayBatch)
+	parcels, err := q.Outbox(ctx, r.dest, now, most)
 	if err != nil || len(parcels) == 0 && r.hooks == nil {
 		return 0, err
 	}
 	r.weighed(parcels)
 	if r.hooks != nil {
-		done, later := r.hooks.sort(ctx, parcels, now)
-		if len(done)+len(later) == 0 {
+		s := r.hooks.sort(ctx, parcels, len(parcels) == most, now)
+		moved := len(s.done) + len(s.later) + len(s.aside)
+		if moved == 0 {
 			return 0, nil
 		}
-		if err := q.Settle(ctx, done, later); err != nil {
+		if err := q.Settle(ctx, s.done, append(s.aside, s.later...)); err != nil {
 			return 0, err
 		}
-		r.hooks.settled(done, later)
-		return len(done) + len(later), nil
+		r.hooks.settled(s.done, s.later)
+		return moved, nil
 	}
 	done, later, err := r.deliver(ctx, parcels)
 	if err != nil {

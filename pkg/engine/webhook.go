@@ -56,24 +56,37 @@ func newWebhooks(p *pool) *webhooks {
 	}
 }
 
-// sort begins the calls that can be begun, and returns which parcels are done with and which are to be looked at later.
-func (h *webhooks) sort(ctx context.Context, parcels []store.Parcel, now park.Time) (done []int64, later []store.Postponed) {
+// sorted is what becomes of parcels.
+type sorted struct {
+	done  []int64
+	later []store.Postponed // to be tried again
+	aside []store.Postponed // that only stand in the way of what waits behind them
+}
+
+// sort begins the calls that can be begun. full says that more parcels may wait behind these, which must be seen: of large
+// ones few are looked at together, and all of them may be on their way or have no room.
+func (h *webhooks) sort(ctx context.Context, parcels []store.Parcel, full bool, now park.Time) (s sorted) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	full := len(parcels) == relayBatch
+	pass := func(c *store.Parcel) {
+		if full {
+			s.aside = append(s.aside, store.Postponed{ID: c.ID, Attempts: c.Attempts, Until: park.At(now.Add(relayTick))})
+		}
+	}
 	for i := range parcels {
 		c := &parcels[i]
 		if c.Message == nil {
-			done = append(done, c.ID)
+			s.done = append(s.done, c.ID)
 			continue
 		}
 		if u := h.under[c.ID]; u != nil {
 			switch {
 			case !u.over:
+				pass(c)
 			case u.later != nil:
-				later = append(later, *u.later)
+				s.later = append(s.later, *u.later)
 			default:
-				done = append(done, c.ID)
+				s.done = append(s.done, c.ID)
 			}
 			continue
 		}
@@ -81,14 +94,14 @@ func (h *webhooks) sort(ctx context.Context, parcels []store.Parcel, now park.Ti
 		b := h.boxes[at]
 		switch {
 		case b != nil && now.Before(b.until.Time):
-			later = append(later, store.Postponed{ID: c.ID, Attempts: c.Attempts, Until: b.until})
+			s.later = append(s.later, store.Postponed{ID: c.ID, Attempts: c.Attempts, Until: b.until})
 		case h.room(b):
 			h.begin(ctx, *c, at)
-		case full: // what waits behind must be seen
-			later = append(later, store.Postponed{ID: c.ID, Attempts: c.Attempts, Until: park.At(now.Add(relayTick))})
+		default:
+			pass(c)
 		}
 	}
-	return done, later
+	return s
 }
 
 // room reports whether another call may begin, to a receiver that is nil where nothing is known of it.

@@ -130,6 +130,42 @@ func TestHangingReceiverDelaysNobody(t *testing.T) {
 	})
 }
 
+// TestHangingReceiverOfLargeMessagesDelaysNobody: of large messages few are looked at together, fewer than there are calls
+// on their way to the one receiver that hangs.
+func TestHangingReceiverOfLargeMessagesDelaysNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &street{hangs: map[string]bool{"stuck": true}, heard: map[string]time.Time{}, calls: map[string]int{}}
+		p := pool("cpu", 1000, sized())
+		p.Notifier = n
+		b := open(t, engine.Config{Pools: []engine.Pool{p}})
+		defer b.stop()
+		for i := range 40 {
+			s := wants(fmt.Sprint("stuck-", i), 1<<20)
+			s.MailboxKey.Key = "stuck"
+			b.submit("cpu", s)
+		}
+		time.Sleep(3 * time.Second)
+		s := wants("other", 100)
+		s.MailboxKey.Key = "well"
+		b.submit("cpu", s)
+		began := b.ended("cpu", "other").CompletedAt
+		time.Sleep(time.Minute)
+		n.mu.Lock()
+		at, ok := n.heard["other"]
+		n.mu.Unlock()
+		if !ok || at.Sub(began.Time) > 4*time.Second {
+			t.Errorf("notified %t, after %s", ok, at.Sub(began.Time))
+		}
+		n.mend("stuck")
+		time.Sleep(time.Hour)
+		for i := range 40 {
+			if _, ok := n.heard[fmt.Sprint("stuck-", i)]; !ok {
+				t.Errorf("stuck-%d was not notified once the receiver answered", i)
+			}
+		}
+	})
+}
+
 // TestManyHangingReceivers leave room for those that answer.
 func TestManyHangingReceivers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
