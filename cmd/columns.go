@@ -88,8 +88,17 @@ func poolList() listing[park.Pool] {
 			{name: "queue", wide: true, cell: func(_ *printer, p park.Pool) string { return string(p.QueueBackend) }},
 			{name: "mailbox", wide: true, cell: func(_ *printer, p park.Pool) string { return string(p.MailboxBackend) }},
 			{name: "timeout", wide: true, right: true, cell: func(_ *printer, p park.Pool) string { return strconv.FormatInt(p.DefaultTimeoutSecs, 10) + "s" }},
+			{name: "deferred", wide: true, cell: func(_ *printer, p park.Pool) string { return deferral(p) }},
 		},
 	}
+}
+
+// deferral says why the daemon starts the pool's tasks only now and then, if it does.
+func deferral(p park.Pool) string {
+	if d := p.StartsDeferred; d != nil {
+		return d.Reason + ": " + d.Message
+	}
+	return ""
 }
 
 func poolState(p park.Pool) string {

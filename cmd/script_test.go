@@ -81,6 +81,7 @@ func TestScripts(t *testing.T) {
 			"signal": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(ts.Value(daemonKey{}).(*daemon).process.Signal(unix.SignalNum("SIG" + args[0])))
 			},
+			"idle":    openIdle,
 			"ended":   func(ts *testscript.TestScript, _ bool, _ []string) { awaitEnd(ts) },
 			"sigterm": func(ts *testscript.TestScript, _ bool, _ []string) { end(ts, syscall.SIGTERM) },
 			"sigkill": func(ts *testscript.TestScript, _ bool, _ []string) { end(ts, syscall.SIGKILL) },
@@ -159,6 +160,17 @@ func foreign(ts *testscript.TestScript, _ bool, _ []string) {
 	})}
 	go func() { _ = s.Serve(ln) }()
 	ts.Defer(func() { _ = s.Close() })
+}
+
+// openIdle opens connections to the daemon, as many as it takes of so many, and sends nothing by them.
+func openIdle(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for range n {
+		c, err := net.DialTimeout("tcp", strings.TrimPrefix(ts.Getenv("URL"), "http://"), patience)
+		ts.Check(err)
+		ts.Defer(func() { _ = c.Close() })
+	}
 }
 
 func lookPath(path string) (string, error) {
