@@ -45,26 +45,3 @@ func TestParkedTasksAreShownWhileACommitHangs(t *testing.T) {
 		})
 	}
 }
-
-// TestWhoLeavesIsNotWrittenTo has a reader go away while the loop has not looked for it yet, which is then of no use to
-// anybody: run with the race detector it must not meet the reader.
-func TestWhoLeavesIsNotWrittenTo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b, d := lone(t, pool("cpu", 1, simulated()))
-		defer b.stop()
-		b.submit("cpu", named("long", sim(36_000_000)))
-		b.submit("cpu", named("a", sim(1)))
-		var over atomic.Bool
-		d.hang(5*time.Second, &over)
-		over.Store(true)
-		go b.offer("cpu", named("b", sim(1)))
-		time.Sleep(time.Second)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		got, err := b.Task(ctx, "cpu", "a", 0)
-		time.Sleep(time.Minute)
-		if err != nil || got.TaskID != "a" {
-			t.Errorf("%+v, %v", got, err)
-		}
-	})
-}
