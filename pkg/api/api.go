@@ -70,15 +70,16 @@ const RoleMetrics Role = "metrics"
 
 // API is the service over HTTP.
 type API struct {
-	cfg        Config
-	routes     []*route
-	submission *shape // of each task of a batch
-	hosts      map[string]bool
-	open       map[string]bool // paths that anybody may get
-	closing    context.Context
-	feed       feed // of all streams of events
-	openapi    []byte
-	buffers    sync.Pool
+	cfg         Config
+	routes      []*route
+	submission  *shape // of each task of a batch
+	hosts       map[string]bool
+	open        map[string]bool // paths that anybody may get
+	closing     context.Context
+	feed        feed // of all streams of events
+	tcp, socket *counters
+	openapi     []byte
+	buffers     sync.Pool
 	// Headers of every answer, shared by all of them: net/http only reads them.
 	nosniff, noStore, isJSON []string
 }
@@ -109,6 +110,7 @@ func New(c Config) (*API, error) {
 	a := &API{
 		cfg: c, routes: routes(c.Limits), submission: shapeOf(typeOf[park.Submission]()),
 		hosts: make(map[string]bool), open: make(map[string]bool), closing: closing(c.Closing),
+		tcp: newCounters(c.TCP), socket: newCounters(c.Socket),
 		nosniff: []string{"nosniff"}, noStore: []string{"no-store"}, isJSON: []string{"application/json"},
 	}
 	a.feed.api, a.feed.most = a, maxItems
@@ -142,10 +144,10 @@ func closing(done <-chan struct{}) context.Context {
 }
 
 // TCP returns the handler for callers that may be anybody on the network.
-func (a *API) TCP() http.Handler { return a.handler(a.guardTCP, newCounters(a.cfg.TCP)) }
+func (a *API) TCP() http.Handler { return a.handler(a.guardTCP, a.tcp) }
 
 // Socket returns the handler for callers that may open the daemon's own socket: they are its operator.
-func (a *API) Socket() http.Handler { return a.handler(a.guardSocket, newCounters(a.cfg.Socket)) }
+func (a *API) Socket() http.Handler { return a.handler(a.guardSocket, a.socket) }
 
 // handler returns the routes behind a guard. They are registered by path and not by method, so that a wrong
 // method is told from a wrong path.

@@ -48,6 +48,16 @@ func newCounters(c Crowd) *counters {
 	}
 }
 
+// Held is how many requests that last are under way.
+type Held struct{ Waits, Streams, Logs int64 }
+
+// Held returns how many requests that last are under way, by way in: tcp and unix.
+func (a *API) Held() map[string]Held {
+	return map[string]Held{"tcp": a.tcp.held(), "unix": a.socket.held()}
+}
+
+func (n *counters) held() Held { return Held{n.waits.now(), n.streams.now(), n.logs.now()} }
+
 // budget is what there may be of something, of which one tenant may have no more than half.
 type budget struct {
 	what string

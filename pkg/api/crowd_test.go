@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -132,4 +133,15 @@ func TestBodiesInFlight(t *testing.T) {
 	}
 	// A body that is longer than all room is taken where there is nothing else.
 	ask{method: "POST", path: "/pools/wide/tasks:batch", body: fmt.Sprintf(`{"tasks":[%s{}]}`, strings.Repeat(long+",", 8))}.to(t, h).is(200, nil)
+}
+
+// TestHeld: what lasts is counted for the way that it came in.
+func TestHeld(t *testing.T) {
+	a := newAPI(t, Config{})
+	lasting(t, a.Socket(), ask{method: "GET", path: "/mailbox/acme/k?wait=10m"}, &a.socket.waits)
+	lasting(t, a.Socket(), ask{method: "GET", path: "/events"}, &a.socket.streams)
+	want := map[string]Held{"tcp": {}, "unix": {Waits: 1, Streams: 1}}
+	if got := a.Held(); !maps.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/parkd-dev/parkd/pkg/api"
 )
 
 // entrance measures what comes in: requests, connections, and which pools take work.
@@ -14,22 +16,14 @@ type entrance struct {
 	durations *prometheus.HistogramVec
 	build     *prometheus.GaugeVec
 	doors     map[string]*door
-	troubles  func() map[string]error // set before anybody reads the metrics
+	troubles  func() map[string]error    // set before anybody reads the metrics
+	held      func() map[string]api.Held // by way in
 }
 
 func newEntrance(version string, doors map[string]*door) *entrance {
 	e := &entrance{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "parkd_http_requests_total", Help: "Answered requests by route, method and status.",
-		}, []string{"route", "method", "code"}),
-		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "parkd_http_request_duration_seconds", Help: "Time to answer requests that neither wait nor stream.",
-			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15),
-		}, []string{"route", "method"}),
-		build: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "parkd_build_info", Help: "1, with the version of the daemon and of Go.",
-		}, []string{"version", "goversion"}),
-		doors: doors,
+		requests: requestsTotal.counter(), durations: requestSeconds.histogram(prometheus.ExponentialBuckets(0.0005, 2, 15)),
+		build: buildInfo.gauge(), doors: doors,
 	}
 	e.build.WithLabelValues(version, runtime.Version()).Set(1)
 	return e
@@ -47,37 +41,26 @@ func (e *entrance) observe(route, method string, status int, took time.Duration,
 	}
 }
 
-type entranceDescs struct{ open, refused, ready *prometheus.Desc }
-
-func describeEntrance() entranceDescs {
-	return entranceDescs{
-		prometheus.NewDesc("parkd_connections", "Open connections by way in: tcp or unix.", []string{"way"}, nil),
-		prometheus.NewDesc("parkd_connections_refused_total", "Connections that were turned away because all were at work.", []string{"way"}, nil),
-		prometheus.NewDesc("parkd_pool_ready", "1 where this node takes tasks for the pool; 0: its store is away, or it has halted.", []string{"pool"}, nil),
-	}
-}
-
 // Describe implements [prometheus.Collector].
 func (e *entrance) Describe(to chan<- *prometheus.Desc) {
-	d := describeEntrance()
-	to <- d.open
-	to <- d.refused
-	to <- d.ready
+	for _, m := range []metric{connectionsOpen, connsRefused, poolReady, requestsHeld} {
+		to <- m.desc()
+	}
 }
 
 // Collect implements [prometheus.Collector].
 func (e *entrance) Collect(to chan<- prometheus.Metric) {
-	d := describeEntrance()
 	for way, door := range e.doors {
 		open, refused := door.counts()
-		to <- prometheus.MustNewConstMetric(d.open, prometheus.GaugeValue, float64(open), way)
-		to <- prometheus.MustNewConstMetric(d.refused, prometheus.CounterValue, float64(refused), way)
+		to <- connectionsOpen.now(float64(open), way)
+		to <- prometheus.MustNewConstMetric(connsRefused.desc(), prometheus.CounterValue, float64(refused), way)
+	}
+	for way, held := range e.held() {
+		to <- requestsHeld.now(float64(held.Waits), way, "waits")
+		to <- requestsHeld.now(float64(held.Streams), way, "streams")
+		to <- requestsHeld.now(float64(held.Logs), way, "logs")
 	}
 	for pool, err := range e.troubles() {
-		ready := 1.0
-		if err != nil {
-			ready = 0
-		}
-		to <- prometheus.MustNewConstMetric(d.ready, prometheus.GaugeValue, ready, pool)
+		to <- poolReady.now(flag(err == nil), pool)
 	}
 }

@@ -86,6 +86,7 @@ func (f *front) answer(c api.Config) error {
 	if err != nil {
 		return fmt.Errorf("make the API: %w", err)
 	}
+	f.in.held = a.Held
 	for way, h := range f.handlers {
 		next := a.TCP()
 		if way == "unix" {
@@ -102,7 +103,7 @@ func (f *front) offer(p *parts) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	registry.MustRegister(p.meter.collectors()...)
-	registry.MustRegister(gauges{p.engine})
+	registry.MustRegister(newGauges(p.engine, p.stores))
 	registry.MustRegister(f.in.collectors()...)
 	c := f.api
 	c.Service, c.Pools = p.engine, p.engine.Troubles

@@ -1,47 +1,36 @@
 package daemon
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/executor/httpcall"
+	"github.com/parkd-dev/parkd/pkg/executor/simulate"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
 // meter is the engine's meter in Prometheus terms.
 type meter struct {
-	events  *prometheus.CounterVec
-	commits *prometheus.HistogramVec
-	ops     *prometheus.HistogramVec
-	waits   *prometheus.HistogramVec
-	defers  *prometheus.CounterVec
+	events, defers, ended, rejected, retried, failed *prometheus.CounterVec
+	commits, ops, waits, runs                        *prometheus.HistogramVec
 }
 
 func newMeter() *meter {
 	return &meter{
-		events: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "parkd_events_total", Help: "Audit events by pool and action.",
-		}, []string{"pool", "action"}),
-		commits: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "parkd_commit_duration_seconds", Help: "Time to make one step durable.",
-			Buckets: prometheus.ExponentialBuckets(0.00005, 2, 18),
-		}, []string{"pool"}),
-		ops: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "parkd_step_operations", Help: "Operations that shared one step.",
-			Buckets: prometheus.ExponentialBuckets(1, 2, 10),
-		}, []string{"pool"}),
-		waits: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "parkd_parked_duration_seconds", Help: "Time that started tasks were parked.",
-			Buckets: prometheus.ExponentialBuckets(0.001, 4, 12),
-		}, []string{"pool"}),
-		defers: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "parkd_starts_deferred_total", Help: "Starts that this daemon put off because it lacked the means, by pool and reason.",
-		}, []string{"pool", "reason"}),
+		events: eventsTotal.counter(), defers: startsDeferred.counter(), ended: tasksEnded.counter(),
+		rejected: rejectionsTotal.counter(), retried: stepsRetried.counter(), failed: storeErrors.counter(),
+		commits: commitSeconds.histogram(prometheus.ExponentialBuckets(0.00005, 2, 18)),
+		ops:     stepOperations.histogram(prometheus.ExponentialBuckets(1, 2, 10)),
+		waits:   parkedSeconds.histogram(prometheus.ExponentialBuckets(0.001, 4, 12)),
+		runs:    runSeconds.histogram(prometheus.ExponentialBuckets(0.01, 3, 15)),
 	}
 }
 
 func (m *meter) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.events, m.commits, m.ops, m.waits, m.defers}
+	return []prometheus.Collector{m.events, m.commits, m.ops, m.waits, m.defers, m.ended, m.rejected, m.retried, m.failed, m.runs}
 }
 
 // Stepped implements [engine.Meter].
@@ -63,4 +52,41 @@ func (m *meter) Waited(pool string, wait time.Duration) {
 // Deferred implements [engine.Meter].
 func (m *meter) Deferred(pool, reason string) {
 	m.defers.WithLabelValues(pool, reason).Inc()
+}
+
+// Ran implements [engine.Meter].
+func (m *meter) Ran(pool string, status park.Status, took time.Duration) {
+	m.runs.WithLabelValues(pool, string(status)).Observe(took.Seconds())
+}
+
+// Ended implements [engine.Meter].
+func (m *meter) Ended(pool string, status park.Status, reason string) {
+	m.ended.WithLabelValues(pool, string(status), known(reason)).Inc()
+}
+
+// Rejected implements [engine.Meter].
+func (m *meter) Rejected(pool string, code park.Code) {
+	m.rejected.WithLabelValues(pool, string(code)).Inc()
+}
+
+// Retried implements [engine.Meter].
+func (m *meter) Retried(store park.Backend, why engine.Retry) {
+	m.retried.WithLabelValues(string(store), string(why)).Inc()
+}
+
+// Failed implements [engine.Meter].
+func (m *meter) Failed(store park.Backend, what engine.Asked) {
+	m.failed.WithLabelValues(string(store), string(what)).Inc()
+}
+
+// known returns a reason that is one of parkd's own. Workers may give any, and each would be a series of its own for ever.
+func known(reason string) string {
+	if reason == "" || slices.Contains([]string{
+		park.ReasonExitNonzero, park.ReasonTimeout, park.ReasonExecutorError, park.ReasonNodeLost, park.ReasonWorkerLost,
+		park.ReasonDeadlinePassed, park.ReasonCancelled, park.ReasonShutdown, park.ReasonResultTooLarge, park.ReasonStartDeferred,
+		httpcall.ReasonStatus, httpcall.ReasonTooLarge, simulate.ReasonTold,
+	}, reason) {
+		return reason
+	}
+	return "other"
 }

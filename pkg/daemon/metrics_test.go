@@ -4,15 +4,20 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/parkd-dev/parkd/pkg/config"
+	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/park"
 )
 
 // TestMetricsAreDocumented holds the table of metrics in the operator's guide against what the daemon measures.
@@ -31,7 +36,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	}
 	descs := make(chan *prometheus.Desc, 1000)
 	all := append(newMeter().collectors(), newEntrance("", nil).collectors()...)
-	for _, c := range append(all, gauges{}) {
+	for _, c := range append(all, &gauges{}) {
 		c.Describe(descs)
 	}
 	close(descs)
@@ -79,6 +84,63 @@ func TestMetricsOfWhatComesIn(t *testing.T) {
 		`parkd_connections{way="tcp"} 1`, `parkd_connections_refused_total{way="unix"} 0`, `parkd_pool_ready{pool="sim"} 1`, "parkd_build_info{",
 	} {
 		if !strings.Contains(text, want) {
+			t.Errorf("/metrics lacks %s", want)
+		}
+	}
+}
+
+// recorded is a meter that has counted something of each kind.
+func recorded() *meter {
+	m := newMeter()
+	m.Ended("cpu", park.Failed, park.ReasonTimeout)
+	m.Ended("cpu", park.Failed, "a worker's own words, 1")
+	m.Ended("cpu", park.Failed, "a worker's own words, 2")
+	m.Ran("cpu", park.Failed, time.Second)
+	m.Rejected("cpu", park.QueueFull)
+	m.Retried(park.File, engine.RetryInDoubt)
+	m.Failed(park.File, engine.AskedStep)
+	return m
+}
+
+// TestReasonsAreFew: whatever reasons workers give, there is one series for all that parkd does not know.
+func TestReasonsAreFew(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(recorded().collectors()...)
+	var out bytes.Buffer
+	w := httptest.NewRecorder()
+	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+	_, _ = out.ReadFrom(w.Body)
+	for _, want := range []string{
+		`parkd_tasks_ended_total{pool="cpu",reason="other",status="failed"} 2`, `parkd_tasks_ended_total{pool="cpu",reason="timeout",status="failed"} 1`,
+		`parkd_run_duration_seconds_count{pool="cpu",status="failed"} 1`, `parkd_rejections_total{code="queue_full",pool="cpu"} 1`,
+		`parkd_steps_retried_total{reason="in_doubt",store="file"} 1`, `parkd_store_errors_total{asked="step",store="file"} 1`,
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %s in\n%s", want, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "words") {
+		t.Error("a worker's words are a label")
+	}
+}
+
+// TestMetricsOfPoolsAndStores: a daemon shows how its pools and stores stand.
+func TestMetricsOfPoolsAndStores(t *testing.T) {
+	l := runDaemon(t, &config.Config{})
+	resp, err := http.Get(l.URL + "/metrics") //nolint:noctx // a test's own
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`parkd_pool_running_here{pool="sim"} 0`, `parkd_pool_oldest_parked_seconds{pool="sim"} 0`, `parkd_pool_starts_deferred{pool="sim"} 0`,
+		`parkd_store_up{store="in_memory"} 1`, `parkd_requests_held{kind="logs",way="unix"} 0`, `parkd_requests_held{kind="waits",way="tcp"} 0`,
+	} {
+		if !strings.Contains(string(b), want) {
 			t.Errorf("/metrics lacks %s", want)
 		}
 	}

@@ -31,6 +31,8 @@ func (p *pool) settle(st *store.Step, err error) error {
 				p.turnAway(r, away)
 			}
 		}
+		p.eng.meter.Retried(p.QueueBackend, RetryInDoubt)
+		p.eng.failed(p.QueueBackend, AskedStep)
 		err = p.queue.Commit(p.ctx, st)
 	}
 	return err

@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -87,6 +88,16 @@ type Meter interface {
 	Waited(pool string, wait time.Duration)
 	// Deferred tells of a start that was put off because this machine lacks what it needs; see [park.ShortageError].
 	Deferred(pool, reason string)
+	// Ran tells how long a run took that ended its task, and Ended of each task that has ended. The reason may be anything
+	// that an executor or a worker came up with; "" is none.
+	Ran(pool string, status park.Status, took time.Duration)
+	Ended(pool string, status park.Status, reason string)
+	// Rejected tells of a submission that a pool has refused.
+	Rejected(pool string, code park.Code)
+	// Retried tells of a step that is decided or sent again.
+	Retried(store park.Backend, why Retry)
+	// Failed tells of something that a store did not do.
+	Failed(store park.Backend, what Asked)
 }
 
 // Engine runs pools. It implements [park.Service].
@@ -107,6 +118,8 @@ type Engine struct {
 	stop   context.CancelFunc
 	work   crew
 	closed sync.Once
+	owing  []owing                       // one for each relay
+	down   map[park.Backend]*atomic.Bool // a store's last word was an error
 
 	world     World
 	simulated bool      // the world is not the real one
@@ -148,9 +161,12 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	}
 	e := &Engine{
 		node: c.Node, pools: make(map[string]*pool), stores: c.Stores, clock: &clock{world: c.World}, log: c.Log,
-		meter: c.Meter, cfg: c, nodes: make(map[park.Backend]*node), world: c.World, simulated: simulated,
+		meter: c.Meter, cfg: c, nodes: make(map[park.Backend]*node), down: make(map[park.Backend]*atomic.Bool), world: c.World, simulated: simulated,
 	}
 	e.work.eng = e
+	for b := range c.Stores {
+		e.down[b] = new(atomic.Bool)
+	}
 	if e.audit = c.Stores[c.Audit]; e.audit == nil {
 		return nil, fmt.Errorf("there is no store for the audit log's backend %q", c.Audit)
 	}
@@ -177,7 +193,7 @@ func (e *Engine) open(ctx context.Context) error {
 		if !ok {
 			return fmt.Errorf("the store of backend %q cannot be shared", b)
 		}
-		e.nodes[b] = newNode(e, s)
+		e.nodes[b] = newNode(e, b, s)
 	}
 	for _, pc := range e.cfg.Pools {
 		p, err := e.newPool(pc)
@@ -288,3 +304,9 @@ func (noMeter) Stepped(string, int, time.Duration) {}
 func (noMeter) Happened(string, park.Action, int)  {}
 func (noMeter) Waited(string, time.Duration)       {}
 func (noMeter) Deferred(string, string)            {}
+
+func (noMeter) Ran(string, park.Status, time.Duration) {}
+func (noMeter) Ended(string, park.Status, string)      {}
+func (noMeter) Rejected(string, park.Code)             {}
+func (noMeter) Retried(park.Backend, Retry)            {}
+func (noMeter) Failed(park.Backend, Asked)             {}

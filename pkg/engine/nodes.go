@@ -26,11 +26,12 @@ const (
 // that node for dead and its tasks over. A node that could not beat for TTL stops its own tasks, and so grace is the
 // time it has for that. The others go by the longest terms of all nodes.
 type node struct {
-	eng   *Engine
-	store store.Shared
-	pools []*pool
-	ttl   time.Duration
-	grace time.Duration
+	eng     *Engine
+	backend park.Backend
+	store   store.Shared
+	pools   []*pool
+	ttl     time.Duration
+	grace   time.Duration
 
 	id    atomic.Pointer[string]
 	beat  atomic.Int64 // when the last beat that counted began, monotonic; 0: never
@@ -68,9 +69,9 @@ type sighting struct {
 // errNodeLost is the cause with which runs end that others will take over.
 var errNodeLost = errors.New("this node cannot tell the others that it is alive")
 
-func newNode(e *Engine, s store.Shared) *node {
+func newNode(e *Engine, b park.Backend, s store.Shared) *node {
 	n := &node{
-		eng: e, store: s, ttl: e.cfg.NodeTTL, grace: e.cfg.NodeGrace,
+		eng: e, backend: b, store: s, ttl: e.cfg.NodeTTL, grace: e.cfg.NodeGrace,
 		seen: make(map[string]sighting), unlike: make(map[string]string), news: make(chan struct{}, 1), joined: make(chan struct{}, 1),
 	}
 	n.id.Store(&e.node)
@@ -128,6 +129,7 @@ const complainRest = 10 * time.Minute
 
 // unbeaten notes that a beat failed. That is said when it begins, and rarely while it lasts.
 func (n *node) unbeaten(err error) {
+	n.eng.failed(n.backend, AskedBeat)
 	now := n.eng.clock.mono()
 	if n.mute.Swap(&err) == nil || now-n.complained >= complainRest {
 		n.complained = now
@@ -136,6 +138,7 @@ func (n *node) unbeaten(err error) {
 }
 
 func (n *node) beaten() {
+	n.eng.works(n.backend)
 	if n.mute.Swap(nil) != nil {
 		n.eng.log.Info("known to be alive again")
 	}

@@ -37,6 +37,8 @@ type pool struct {
 	quit       chan struct{} // closed to end the loop
 	done       chan struct{} // closed when the loop has ended
 	view       atomic.Pointer[park.Pool]
+	oldest     atomic.Int64 // microseconds; see [PoolMeasures]
+	here       atomic.Int64 // runs whose executors are this node's
 	trouble    atomic.Pointer[error]
 	node       *node        // of the store's other nodes; nil where there can be none
 	rev        atomic.Int64 // that the lot is at
@@ -352,6 +354,8 @@ func (p *pool) pause() time.Duration {
 func (p *pool) show() {
 	row := p.lot.Row()
 	p.rev.Store(row.Rev)
+	p.oldest.Store(p.lot.Oldest().Micro())
+	p.here.Store(int64(len(p.runs)))
 	v := &park.Pool{
 		PoolID: p.ID, Kind: p.Kind, MaxUnits: row.MaxUnits, UsedUnits: row.Used, MaxQueueDepth: row.MaxQueueDepth,
 		QueueDepth: row.Queued, Running: p.lot.Running(), State: row.State,

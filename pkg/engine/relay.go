@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/binary"
+	"sync/atomic"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -30,8 +31,10 @@ type relay struct {
 	from    park.Backend
 	dest    string
 	deliver deliverer
-	hooks   *webhooks // instead of deliver, for a notifier
-	part    portions  // of parcels
+	hooks   *webhooks    // instead of deliver, for a notifier
+	to      park.Backend // where deliver brings them; "" for a notifier
+	owed    *atomic.Pointer[backlog]
+	part    portions // of parcels
 }
 
 // deliverer hands parcels over and says which are done and which are to be tried later. An error means that
@@ -41,24 +44,24 @@ type deliverer func(ctx context.Context, parcels []store.Parcel) (done []int64, 
 // startRelays starts one relay for each store and each place outside it that its pools owe something to.
 func (e *Engine) startRelays() {
 	seen := make(map[[2]string]bool)
-	start := func(from park.Backend, dest string, deliver deliverer) {
+	start := func(from park.Backend, dest string, to park.Backend, deliver deliverer) {
 		if k := [2]string{string(from), dest}; !seen[k] {
 			seen[k] = true
-			r := &relay{eng: e, from: from, dest: dest, deliver: deliver}
+			r := &relay{eng: e, from: from, dest: dest, to: to, deliver: deliver, owed: e.relayed(from, dest)}
 			e.work.Go(r.loop)
 		}
 	}
 	for _, id := range e.order {
 		p := e.pools[id]
 		if !p.localMail {
-			start(p.QueueBackend, mailDest(p.MailboxBackend), e.toMailbox(p.MailboxBackend))
+			start(p.QueueBackend, mailDest(p.MailboxBackend), p.MailboxBackend, e.toMailbox(p.MailboxBackend))
 		}
 		if !p.localAudit {
-			start(p.QueueBackend, auditDest(e.cfg.Audit), e.toAudit)
+			start(p.QueueBackend, auditDest(e.cfg.Audit), e.cfg.Audit, e.toAudit)
 		}
 		if p.Notifier != nil {
 			h := newWebhooks(p)
-			e.work.Go((&relay{eng: e, from: p.QueueBackend, dest: notifyDest(p.ID), hooks: h}).loop)
+			e.work.Go((&relay{eng: e, from: p.QueueBackend, dest: notifyDest(p.ID), hooks: h, owed: e.relayed(p.QueueBackend, notifyDest(p.ID))}).loop)
 		}
 	}
 }
@@ -101,6 +104,12 @@ func (r *relay) carry(ctx context.Context) (int, error) {
 	now := r.eng.clock.now().Wall
 	most := min(r.part.next, relayBatch)
 	parcels, err := q.Outbox(ctx, r.dest, now, most)
+	if err != nil && ctx.Err() == nil {
+		r.eng.failed(r.from, AskedOutbox)
+	}
+	if err == nil {
+		r.found(parcels)
+	}
 	if err != nil || len(parcels) == 0 && r.hooks == nil {
 		return 0, err
 	}
@@ -118,6 +127,11 @@ func (r *relay) carry(ctx context.Context) (int, error) {
 		return moved, nil
 	}
 	done, later, err := r.deliver(ctx, parcels)
+	if err == nil {
+		r.eng.works(r.to)
+	} else if ctx.Err() == nil {
+		r.eng.failed(r.to, AskedDelivery)
+	}
 	if err != nil {
 		return 0, err
 	}

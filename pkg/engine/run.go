@@ -252,6 +252,7 @@ func (p *pool) endRun(c *park.Update) {
 }
 
 func (p *pool) noteIdle() {
+	p.here.Store(int64(len(p.runs)))
 	if p.drained != nil && len(p.runs) == 0 {
 		select {
 		case <-p.drained:

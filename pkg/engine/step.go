@@ -121,6 +121,7 @@ func (p *pool) commit(s *lot.Step, ops int) error {
 	p.stepped += (took - p.stepped) / 8
 	p.rivals = st.Waiting
 	p.eng.meter.Stepped(p.ID, ops, took)
+	p.eng.works(p.QueueBackend)
 	return nil
 }
 
@@ -161,6 +162,10 @@ func (p *pool) apply(s *lot.Step) {
 		if u := &s.Updates[i]; u.State.Status != park.Running {
 			p.endRun(u)
 		}
+		p.measure(&s.Updates[i].State)
+	}
+	for i := range s.Inserts {
+		p.measure(&s.Inserts[i].State)
 	}
 	if started := p.starts(s); len(started) > 0 {
 		p.launch(started)

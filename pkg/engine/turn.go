@@ -57,6 +57,7 @@ func (p *pool) carry(batch []*request) (left []*request, err error) {
 	for err == nil {
 		err = p.try(batch)
 		if c, ok := errors.AsType[*store.Conflict](err); ok {
+			p.eng.meter.Retried(p.QueueBackend, RetryConflict)
 			if err = p.merge(c); err == nil && c.Ahead > 0 {
 				batch = p.bring(claim(p.takeTurn(batch)))
 				p.brakeFor(batch)
@@ -224,6 +225,10 @@ func (p *pool) fail(batch []*request, err error) {
 			p.eng.log.Error("step not stored: trying again until the store is back", "pool", p.ID, "error", err)
 		}
 		p.stale = true
+		if p.eng.ctx.Err() == nil {
+			p.eng.meter.Retried(p.QueueBackend, RetryRefused)
+			p.eng.failed(p.QueueBackend, AskedStep)
+		}
 		err = p.away(err)
 	}
 	p.trouble.Store(&err)
@@ -251,7 +256,12 @@ func (p *pool) away(err error) error {
 // answer tells each request of a batch how its operations went.
 func (p *pool) answer(batch []*request, results []lot.Result) {
 	for i := range results {
-		if err := results[i].Err; err != nil && err.Code == park.QueueFull {
+		err := results[i].Err
+		if err == nil {
+			continue
+		}
+		p.eng.meter.Rejected(p.ID, err.Code)
+		if err.Code == park.QueueFull {
 			err.RetryAfter = p.retryAfter()
 		}
 	}

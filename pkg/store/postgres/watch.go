@@ -1,0 +1,48 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Connections is how many connections a store has.
+type Connections struct{ Open, InUse, Max int }
+
+// Connections returns how many connections there are now, and may be.
+func (s *Store) Connections() (c Connections) {
+	for _, p := range []conns{s.pool, s.side} {
+		st := p.Stat()
+		c.Open += int(st.TotalConns())
+		c.InUse += int(st.AcquiredConns())
+		c.Max += int(st.MaxConns())
+	}
+	return c
+}
+
+// Horizon is what keeps the server from removing old versions of rows.
+type Horizon struct {
+	// Age is how long the oldest transaction with a snapshot has been open, or a prepared one has been left. Of those of other
+	// users the server tells only who may read all statistics (pg_read_all_stats).
+	Age time.Duration
+	// Transactions is how many transactions the oldest snapshot lies behind, that of a replication slot among them.
+	Transactions int64
+}
+
+const readHorizon = "SELECT coalesce(extract(epoch FROM pg_catalog.now() - least(" +
+	"(SELECT min(xact_start) FROM pg_catalog.pg_stat_activity WHERE backend_xmin IS NOT NULL AND (datname = pg_catalog.current_database() OR datname IS NULL))," +
+	" (SELECT min(prepared) FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database()))), 0)::float8," +
+	" greatest(" +
+	"(SELECT max(pg_catalog.age(backend_xmin)) FROM pg_catalog.pg_stat_activity WHERE datname = pg_catalog.current_database() OR datname IS NULL)," +
+	" (SELECT max(pg_catalog.age(transaction)) FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database())," +
+	" (SELECT max(greatest(pg_catalog.age(xmin), pg_catalog.age(catalog_xmin))) FROM pg_catalog.pg_replication_slots), 0)::int8"
+
+// Horizon asks the server once, and does not wait longer than ctx.
+func (s *Store) Horizon(ctx context.Context) (h Horizon, err error) {
+	var age float64
+	if err := s.side.Pool.QueryRow(ctx, readHorizon).Scan(&age, &h.Transactions); err != nil {
+		return Horizon{}, fmt.Errorf("look for old snapshots: %w", plain(err))
+	}
+	h.Age = max(time.Duration(age*float64(time.Second)), 0)
+	return h, nil
+}
