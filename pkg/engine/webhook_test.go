@@ -50,6 +50,14 @@ func (s *street) callsOf(box string) int {
 	return s.calls[box]
 }
 
+// told reports whether somebody has heard of a task.
+func (s *street) told(task string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.heard[task]
+	return ok
+}
+
 // lines counts what is logged, by level.
 type lines struct {
 	slog.Handler
@@ -120,7 +128,7 @@ func TestHangingReceiverDelaysNobody(t *testing.T) {
 		n.mend("stuck")
 		time.Sleep(time.Hour)
 		for i := range 600 {
-			if _, ok := n.heard[fmt.Sprintf("stuck-%d", i)]; !ok {
+			if !n.told(fmt.Sprintf("stuck-%d", i)) {
 				t.Fatalf("stuck-%d was not notified once the receiver answered", i)
 			}
 		}
@@ -159,7 +167,7 @@ func TestHangingReceiverOfLargeMessagesDelaysNobody(t *testing.T) {
 		n.mend("stuck")
 		time.Sleep(time.Hour)
 		for i := range 40 {
-			if _, ok := n.heard[fmt.Sprint("stuck-", i)]; !ok {
+			if !n.told(fmt.Sprint("stuck-", i)) {
 				t.Errorf("stuck-%d was not notified once the receiver answered", i)
 			}
 		}
