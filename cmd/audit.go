@@ -164,32 +164,29 @@ func fewer(most *int, asked int, err error) bool {
 	return true
 }
 
-// followAudit prints events as they come. Where the stream breaks off it goes on after the last event, so
-// none is missed or shown twice.
+// followAudit prints events as they come. The watch goes on by itself where its connection breaks: it alone knows where
+// it began, so none is missed or shown twice.
 func followAudit(ctx context.Context, g *globals, svc park.Service, q park.AuditQuery, limit int) error {
 	out := newStream(g.printer(), eventList())
-	printed := 0
-	for {
-		err := g.patient().ask(ctx, func(ctx context.Context) error {
-			for e, err := range svc.Watch(ctx, q) {
-				if err != nil {
-					return err
-				}
-				if err := out.print(e); err != nil {
-					return err
-				}
-				q.Cursor = e.EventID
-				if printed++; limit > 0 && printed >= limit {
-					return nil
-				}
+	asker, told, printed := g.patient(), false, 0
+	for e, err := range svc.Watch(ctx, q) {
+		if err != nil {
+			if !asker.bears(ctx, err) {
+				return err
 			}
-			return nil
-		})
-		if err != nil || (limit > 0 && printed >= limit) {
+			if !told {
+				asker.lost()
+			}
+			told = true
+			continue
+		}
+		told = false
+		if err := out.print(e); err != nil {
 			return err
 		}
-		if err := pause(ctx, time.Second); err != nil {
-			return err
+		if printed++; limit > 0 && printed >= limit {
+			return nil
 		}
 	}
+	return ctx.Err()
 }

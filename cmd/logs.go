@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"context"
-	"errors"
 	"io"
 	"time"
 
@@ -25,7 +24,9 @@ func newLogsCommand(g *globals) *cobra.Command {
 		Long: `Prints the output of a task's command, standard output and standard error as they came.
 
 Escape sequences, control characters and characters that reorder text are taken out, because they could
-take over the terminal; --raw leaves them in. With --follow it goes on until the task has ended.`,
+take over the terminal; --raw leaves them in. It is the log of the latest attempt. With --follow it goes on until the task
+has ended, also with further attempts and over broken connections. Where the beginning of a log was rotated away, that is
+said.`,
 		Example: `  parkd logs render-41
   parkd logs -f render-41
   parkd logs --raw render-41 > render-41.log`,
@@ -58,15 +59,27 @@ func runLogs(ctx context.Context, g *globals, svc park.Service, o logsOptions, i
 		}
 		return followLog(ctx, g, svc, t, w)
 	}
-	log, err := svc.Log(ctx, t.PoolID, t.TaskID, false)
+	log, err := svc.Log(ctx, t.PoolID, t.TaskID, park.LogQuery{})
 	if err != nil {
 		return err
 	}
 	defer log.Close()
+	g.sayRotated(log.Attempt, 0, log.Offset)
 	if _, err := io.Copy(w, log); err != nil {
 		return err
 	}
 	return w.Close()
+}
+
+// sayRotated tells that a log does not have all bytes of an attempt.
+func (g *globals) sayRotated(attempt int, from, to int64) {
+	switch {
+	case to <= from:
+	case from == 0:
+		g.say("The first %d bytes of attempt %d were rotated away.", to, attempt)
+	default:
+		g.say("%d bytes of attempt %d were rotated away before they were read, from byte %d on.", to-from, attempt, from)
+	}
 }
 
 // logWriter returns where logs go. Programs that parse the output get them on standard error.
@@ -84,79 +97,6 @@ func (g *globals) logWriter(raw bool) io.WriteCloser {
 type nopCloser struct{ io.Writer }
 
 func (nopCloser) Close() error { return nil }
-
-// follower reads a task's log to its end over broken connections and further attempts.
-type follower struct {
-	svc     park.Service
-	task    park.Task
-	out     io.Writer
-	attempt int   // whose log is being read
-	read    int64 // bytes of it that were printed
-}
-
-// followLog prints a task's log until the task has ended. A pool that keeps no logs has none to print.
-func followLog(ctx context.Context, g *globals, svc park.Service, t park.Task, out io.WriteCloser) error {
-	f := &follower{svc: svc, task: t, out: out}
-	for {
-		over, err := false, error(nil)
-		err = g.patient().ask(ctx, func(ctx context.Context) (err error) {
-			over, err = f.round(ctx)
-			return err
-		})
-		switch {
-		case park.CodeOf(err) == park.LogNotFound:
-			g.say("There is no log: %v.", err)
-			return out.Close()
-		case err != nil:
-			return err
-		case over:
-			return out.Close()
-		}
-		if err := pause(ctx, time.Second); err != nil {
-			return err
-		}
-	}
-}
-
-// round reads once as far as the log goes and reports whether the task has ended. The log also breaks off
-// where the daemon stops or where a failed attempt is to be followed by another.
-func (f *follower) round(ctx context.Context) (over bool, err error) {
-	log, err := f.open(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer log.Close()
-	if _, err := io.CopyN(io.Discard, log, f.read); err != nil && !errors.Is(err, io.EOF) {
-		return false, err
-	}
-	n, err := io.Copy(f.out, log)
-	f.read += n
-	if err != nil {
-		return false, err
-	}
-	now, err := f.svc.Task(ctx, f.task.PoolID, f.task.TaskID, 0)
-	return now.Status.Ended() && now.Attempt == f.attempt, err
-}
-
-// open opens the log, waiting for the first start, and notes whose attempt it is. A log that was opened while
-// one attempt gave way to the next is opened again, to be sure.
-func (f *follower) open(ctx context.Context) (io.ReadCloser, error) {
-	for {
-		log, err := f.svc.Log(ctx, f.task.PoolID, f.task.TaskID, true)
-		if err != nil {
-			return nil, err
-		}
-		now, err := f.svc.Task(ctx, f.task.PoolID, f.task.TaskID, 0)
-		if err == nil && now.Attempt == f.attempt {
-			return log, nil
-		}
-		_ = log.Close()
-		if err != nil {
-			return nil, err
-		}
-		f.attempt, f.read = now.Attempt, 0
-	}
-}
 
 // pause waits, unless ctx ends first.
 func pause(ctx context.Context, d time.Duration) error {

@@ -38,6 +38,7 @@ import (
 //	until REGEXP COMMAND… runs a command until its standard output matches
 //	postgres              makes an empty database; its DSN is in $PARKD_POSTGRES_DSN
 //	gone FILE             waits until the process whose id is in the file is gone
+//	cutting PATH BYTES CUT GO  breaks a connection to the daemon, see there
 //	foreign               answers at the default address as somebody else's daemon would
 func TestScripts(t *testing.T) {
 	dir := t.TempDir()
@@ -77,7 +78,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"postgres": newDatabase, "daemon": startDaemon, "foreign": foreign, "exits": exits, "until": until, "gone": gone,
+			"postgres": newDatabase, "daemon": startDaemon, "cutting": cutting, "foreign": foreign, "exits": exits, "until": until, "gone": gone,
 			"signal": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(ts.Value(daemonKey{}).(*daemon).process.Signal(unix.SignalNum("SIG" + args[0])))
 			},

@@ -41,6 +41,9 @@ type Config struct {
 	Observe func(route, method string, status int, took time.Duration, lasting bool)
 	// Pools says of each pool why it takes no work just now, or nil; nil for nothing to say.
 	Pools func() map[string]error
+	// LastEvent returns the id of the newest event of the audit log, "" for an empty log. With it a stream of events that
+	// begins now says after which event, so that one that breaks off at once can go on there too. Nil where none knows.
+	LastEvent func(context.Context) (string, error)
 	// Health says more for GET /health; nil for nothing.
 	Health func() map[string]any
 	// Owner reports whether the other end of a request's connection belongs to the user that the daemon runs as, or to

@@ -45,11 +45,14 @@ func (c *call) streamEvents() error {
 		return nil
 	}
 	// Before the answer begins: what happens after that is in the stream.
-	s := stream{call: c, conn: http.NewResponseController(c.w), query: query, next: c.api.feed.join()}
+	s := stream{call: c, conn: http.NewResponseController(c.w), query: query}
+	next, cursor := c.api.feed.join()
 	defer c.api.feed.leave()
-	s.behind = query.Cursor != "" || !query.Since.IsZero()
+	if s.next, s.behind = next, query.Cursor != "" || !query.Since.IsZero(); !s.behind {
+		s.query.Cursor = cursor
+	}
 	c.begin(http.StatusOK)
-	if s.send(fmt.Appendf(nil, "retry: %d\n\n", reconnectMs)) {
+	if s.send(fmt.Appendf(nil, "retry: %d\n%s\n", reconnectMs, s.place())) {
 		s.follow(ctx)
 		c.limitWrite() // the end is written as well
 	}
@@ -214,14 +217,16 @@ func (s *stream) page(ctx context.Context) (park.EventPage, error) {
 	}
 }
 
-// sign shows that the stream lives, and how far it has come: whoever asks for few of the events goes on from there, and
-// not from the last one that it was sent. One tenant is not told of another's events, not even by their ids.
-func (s *stream) sign() bool {
-	sign := ": alive\n\n"
-	if s.query.Cursor != "" && s.who.tenant == "" {
-		sign = "id: " + s.query.Cursor + "\n" + sign
+// sign shows that the stream lives, and how far it has come.
+func (s *stream) sign() bool { return s.send([]byte(s.place() + ": alive\n\n")) }
+
+// place says how far the stream has come: whoever asks for few of the events goes on from there, and not from the last
+// one that it was sent. One tenant is not told of another's events, not even by their ids.
+func (s *stream) place() string {
+	if s.query.Cursor == "" || s.who.tenant != "" {
+		return ""
 	}
-	return s.send([]byte(sign))
+	return "id: " + s.query.Cursor + "\n"
 }
 
 // flush sends what was gathered, and returns false when nobody reads any more.

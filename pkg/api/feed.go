@@ -22,6 +22,7 @@ type feed struct {
 	stop    context.CancelFunc // ends the reading of the log; nil while nobody follows
 	items   []item             // the newest events
 	first   int64              // number of items[0]
+	cursor  string             // id of the newest event that was read, or of the newest of the log before; "" if unknown
 	size    int                // bytes of items
 	news    chan struct{}      // closed when there is more; nil while nobody waits for it
 }
@@ -39,8 +40,8 @@ const (
 	feedRest = time.Second
 )
 
-// join begins to follow and returns the number of the next event.
-func (f *feed) join() int64 {
+// join begins to follow and returns the number of the next event, and the id of the one before it as far as it is known.
+func (f *feed) join() (next int64, cursor string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.readers++
@@ -48,9 +49,23 @@ func (f *feed) join() int64 {
 		ctx, stop := context.WithCancel(f.api.closing)
 		f.stop = stop
 		// Before join returns: what happens after that is in the feed.
-		go f.read(ctx, f.watch(ctx, ""))
+		f.cursor = f.newest(ctx)
+		go f.read(ctx, f.cursor, f.watch(ctx, f.cursor))
 	}
-	return f.first + int64(len(f.items))
+	return f.first + int64(len(f.items)), f.cursor
+}
+
+// newest returns the id of the newest event of the log, or "" where there is none, or none can be had.
+func (f *feed) newest(ctx context.Context) string {
+	if f.api.cfg.LastEvent == nil {
+		return ""
+	}
+	id, err := f.api.cfg.LastEvent(ctx)
+	if err != nil {
+		f.api.cfg.Log.Debug("the end of the log is not known", "error", err)
+		return ""
+	}
+	return id
 }
 
 // end returns the number of the next event.
@@ -80,8 +95,8 @@ func (f *feed) watch(ctx context.Context, after string) func(func(park.Event, er
 
 // read appends what is watched. Where that breaks off it goes on after the last event; where there was none yet, all
 // streams look in the log for what they have missed.
-func (f *feed) read(ctx context.Context, watched func(func(park.Event, error) bool)) {
-	after, failed := "", 0
+func (f *feed) read(ctx context.Context, after string, watched func(func(park.Event, error) bool)) {
+	failed := 0
 	for {
 		for e, err := range watched {
 			if err != nil {
@@ -135,7 +150,7 @@ func (f *feed) add(ctx context.Context, e *park.Event) {
 	if ctx.Err() != nil {
 		return // another feed may go on with the list
 	}
-	f.items, f.size = append(f.items, i), f.size+len(i.frame)
+	f.items, f.size, f.cursor = append(f.items, i), f.size+len(i.frame), e.EventID
 	for len(f.items) > f.most || f.size > maxItemBytes {
 		f.size -= len(f.items[0].frame)
 		f.items, f.first = f.items[1:], f.first+1

@@ -49,8 +49,13 @@ type (
 		Content  map[string]media `json:"content"`
 	}
 	response struct {
-		Description string           `json:"description"`
-		Content     map[string]media `json:"content,omitempty"`
+		Description string               `json:"description"`
+		Headers     map[string]apiHeader `json:"headers,omitempty"`
+		Content     map[string]media     `json:"content,omitempty"`
+	}
+	apiHeader struct {
+		Description string             `json:"description"`
+		Schema      *jsonschema.Schema `json:"schema"`
 	}
 	media struct {
 		Schema *jsonschema.Schema `json:"schema"`
@@ -103,6 +108,12 @@ func (s *schemas) operation(rt *route) operation {
 		op.RequestBody = &content{Required: rt.required, Content: map[string]media{"application/json": {s.body(rt.body)}}}
 	}
 	good := response{Description: http.StatusText(rt.status)}
+	for _, h := range rt.headers {
+		if good.Headers == nil {
+			good.Headers = map[string]apiHeader{}
+		}
+		good.Headers[h.name] = apiHeader{h.text, &jsonschema.Schema{Type: "integer", Minimum: "0"}}
+	}
 	switch {
 	case rt.answer != nil:
 		good.Content = map[string]media{"application/json": {s.of(rt.answer)}}
@@ -120,6 +131,8 @@ func (s *schemas) operation(rt *route) operation {
 
 func (p parameter) schema() *jsonschema.Schema {
 	switch {
+	case p.number && p.zero:
+		return &jsonschema.Schema{Type: "integer", Minimum: "0"}
 	case p.number:
 		return &jsonschema.Schema{Type: "integer", Minimum: "1"}
 	case p.words != nil:

@@ -32,6 +32,7 @@ type spec struct {
 		}
 		Responses map[string]struct {
 			Content map[string]struct{ Schema map[string]any }
+			Headers map[string]struct{ Schema map[string]any }
 		}
 	}
 	Components struct{ Schemas map[string]map[string]any }

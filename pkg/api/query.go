@@ -79,11 +79,14 @@ func (q *asked) wait() time.Duration {
 	return min(time.Duration(parsed(q, "wait", park.ParseDuration)), maxWait)
 }
 
-func (q *asked) limit() int {
-	return parsed(q, "limit", func(s string) (int, error) {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 {
-			return 0, park.Errorf(park.InvalidRequest, "must be a whole number of at least 1, not %q", short(s))
+func (q *asked) limit() int { return int(q.number("limit", 1)) }
+
+// number reads a whole number of at least least.
+func (q *asked) number(name string, least int64) int64 {
+	return parsed(q, name, func(s string) (int64, error) {
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil || n < least {
+			return 0, park.Errorf(park.InvalidRequest, "must be a whole number of at least %d, not %q", least, short(s))
 		}
 		return n, nil
 	})

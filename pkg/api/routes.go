@@ -21,6 +21,7 @@ type route struct {
 	status   int          // of a good answer; 0 for 200
 	answer   reflect.Type // nil where the answer is not JSON: see content
 	content  string
+	headers  []header // of a good answer
 	handle   func(*call) error
 	shape    *shape // of the body
 }
@@ -70,7 +71,7 @@ func table(l Limits) []*route {
 		},
 		{
 			method: http.MethodGet, path: "/pools/{poolId}/tasks/{taskId}/log", summary: "Read what a task's command wrote",
-			query: []string{"follow"}, content: "text/plain; charset=utf-8", handle: (*call).readLog,
+			query: []string{"follow", "attempt", "offset"}, headers: logHeaders(), content: "text/plain; charset=utf-8", handle: (*call).readLog,
 		},
 		{
 			method: http.MethodGet, path: "/pools", summary: "See all pools", answer: typeOf[poolList](), handle: (*call).listPools,
@@ -122,12 +123,32 @@ func table(l Limits) []*route {
 	}
 }
 
+// header is one that an answer has.
+type header struct {
+	name string
+	text string // what it means
+}
+
+// The headers of a log are about its first byte.
+const (
+	logAttempt = "Parkd-Log-Attempt"
+	logOffset  = "Parkd-Log-Offset"
+)
+
+func logHeaders() []header {
+	return []header{
+		{logAttempt, "The attempt that the answer begins with"},
+		{logOffset, "The byte of the attempt at which the answer begins: more than was asked for if the bytes before were rotated away"},
+	}
+}
+
 // parameter is a query parameter.
 type parameter struct {
 	text     string   // what it means
 	format   string   // of its JSON schema
 	words    []string // that it may be; nil for any
 	number   bool
+	zero     bool // a number may be 0
 	required bool
 }
 
@@ -146,9 +167,11 @@ func parameters() map[string]parameter {
 			text:  "true: with the action update, which tells of changes of a pool and of running tasks that are asked to stop",
 			words: []string{"true", "false"},
 		},
-		"follow": {text: "true: go on until the task has ended", words: []string{"true", "false"}},
-		"since":  {text: "Begin at this time; a mailbox also takes a message id, and begins after it"},
-		"until":  {text: "End before this time", format: "date-time"},
-		"upTo":   {text: "Id of the last message to remove", required: true},
+		"follow":  {text: "true: go on until the task has ended; with attempt until that one is over", words: []string{"true", "false"}},
+		"attempt": {text: "The attempt whose log is read; default: the latest, and with follow those after it", number: true},
+		"offset":  {text: "Leave out so many bytes of the attempt. What was rotated away is left out in any case, see Parkd-Log-Offset", number: true, zero: true},
+		"since":   {text: "Begin at this time; a mailbox also takes a message id, and begins after it"},
+		"until":   {text: "End before this time", format: "date-time"},
+		"upTo":    {text: "Id of the last message to remove", required: true},
 	}
 }

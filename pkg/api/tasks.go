@@ -154,7 +154,7 @@ func (c *call) cancelTask() error {
 
 func (c *call) readLog() error {
 	q := c.asked()
-	follow := q.truth("follow")
+	query := park.LogQuery{Follow: q.truth("follow"), Attempt: int(q.number("attempt", 1)), Offset: q.number("offset", 0)}
 	if err := q.err(); err != nil {
 		return err
 	}
@@ -167,12 +167,15 @@ func (c *call) readLog() error {
 	}
 	ctx, _, done := c.ending()
 	defer done()
-	log, err := c.svc.Log(ctx, c.pool(), id, follow)
+	log, err := c.svc.Log(ctx, c.pool(), id, query)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	c.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	h := c.w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set(logAttempt, strconv.Itoa(log.Attempt))
+	h.Set(logOffset, strconv.FormatInt(log.Offset, 10))
 	c.begin(http.StatusOK)
 	if c.r.Method != http.MethodHead {
 		c.copyLog(log)
@@ -180,7 +183,8 @@ func (c *call) readLog() error {
 	return nil
 }
 
-// copyLog passes on what comes as it comes. A log that breaks off is told by an answer that does.
+// copyLog passes on what comes as it comes. A log that breaks off is told by an answer that does, also at the end of the
+// daemon: otherwise nobody could tell it from one that was read to its end.
 func (c *call) copyLog(log io.Reader) {
 	conn := http.NewResponseController(c.w)
 	_ = conn.Flush()
@@ -196,8 +200,10 @@ func (c *call) copyLog(log io.Reader) {
 		}
 		switch {
 		case err == nil:
-		case errors.Is(err, io.EOF), c.r.Context().Err() != nil, c.api.closing.Err() != nil:
+		case errors.Is(err, io.EOF), c.r.Context().Err() != nil:
 			return
+		case c.api.closing.Err() != nil:
+			panic(http.ErrAbortHandler)
 		default:
 			c.api.cfg.Log.Warn("log broke off", "path", c.r.URL.Path, "error", err)
 			panic(http.ErrAbortHandler)

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"io"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -91,12 +90,12 @@ func (v tenantView) Cancel(ctx context.Context, pool, id string) (park.Task, err
 }
 
 // Log implements [park.TaskService].
-func (v tenantView) Log(ctx context.Context, pool, id string, follow bool) (io.ReadCloser, error) {
+func (v tenantView) Log(ctx context.Context, pool, id string, q park.LogQuery) (*park.Log, error) {
 	t, err := v.find(ctx, pool, id)
 	if err != nil {
 		return nil, err
 	}
-	log, err := v.service.Log(ctx, pool, t.TaskID, follow)
+	log, err := v.service.Log(ctx, pool, t.TaskID, q)
 	return log, shownError(err, id, v.tenant)
 }
 

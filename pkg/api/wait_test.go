@@ -145,8 +145,8 @@ type logs struct {
 	open func(ctx context.Context, follow bool) io.ReadCloser
 }
 
-func (l logs) Log(ctx context.Context, _, _ string, follow bool) (io.ReadCloser, error) {
-	return l.open(ctx, follow), nil
+func (l logs) Log(ctx context.Context, _, _ string, q park.LogQuery) (*park.Log, error) {
+	return &park.Log{ReadCloser: l.open(ctx, q.Follow), Attempt: 1}, nil
 }
 
 func TestLogComesAsItIsWritten(t *testing.T) {
@@ -248,5 +248,71 @@ func TestUnknownOutcomeIsNoAnswer(t *testing.T) {
 	if err == nil {
 		resp.Body.Close()
 		t.Errorf("answered %s", resp.Status)
+	}
+}
+
+// TestLogSaysWhereItBegins: an attempt's log is asked for from a byte on, and the answer says where it begins.
+func TestLogSaysWhereItBegins(t *testing.T) {
+	var asked park.LogQuery
+	h := newAPI(t, Config{Service: kept{asked: &asked}}).TCP()
+	r := ask{method: "GET", path: "/pools/p/tasks/a/log?attempt=2&offset=10&follow=true"}.to(t, h)
+	if want := (park.LogQuery{Attempt: 2, Offset: 10, Follow: true}); asked != want {
+		t.Errorf("%+v was asked for, not %+v", asked, want)
+	}
+	if r.code != 200 || r.Get("Parkd-Log-Attempt") != "2" || r.Get("Parkd-Log-Offset") != "4096" || r.body != "kept" {
+		t.Errorf("%d %v %q", r.code, r.Header, r.body)
+	}
+	headers := readSpec(t, h).Paths["/pools/{poolId}/tasks/{taskId}/log"]["get"].Responses["200"].Headers
+	for _, name := range []string{"Parkd-Log-Attempt", "Parkd-Log-Offset"} {
+		if headers[name].Schema["type"] != "integer" {
+			t.Errorf("%s is not documented: %v", name, headers)
+		}
+	}
+	for query, want := range map[string]string{
+		"attempt=0": "attempt must be a whole number of at least 1", "attempt=all": "attempt must be", "attempt=-1": "attempt must be",
+		"attempt=9999999999999999999": "attempt must be", "offset=-1": "offset must be a whole number of at least 0", "offset=1.5": "offset must be",
+		"attempt=1&attempt=2": "attempt is given 2 times",
+	} {
+		r := ask{method: "GET", path: "/pools/p/tasks/a/log?" + query}.to(t, h)
+		if r.code != 400 || !strings.Contains(r.body, want) {
+			t.Errorf("%s: %d %s", query, r.code, r.body)
+		}
+	}
+}
+
+// kept is a service with a log whose beginning was rotated away.
+type kept struct {
+	park.Service
+	asked *park.LogQuery
+}
+
+func (k kept) Log(_ context.Context, _, _ string, q park.LogQuery) (*park.Log, error) {
+	*k.asked = q
+	return &park.Log{ReadCloser: io.NopCloser(strings.NewReader("kept")), Attempt: q.Attempt, Offset: 4096}, nil
+}
+
+// TestLogDoesNotEndWithTheDaemon: a log that the end of the daemon cuts off does not look as if it had come to its end.
+func TestLogDoesNotEndWithTheDaemon(t *testing.T) {
+	closing := make(chan struct{})
+	s := serve(t, newAPI(t, Config{Closing: closing, Service: logs{open: func(ctx context.Context, _ bool) io.ReadCloser {
+		from, to := io.Pipe()
+		go func() {
+			_, _ = io.WriteString(to, "first")
+			<-ctx.Done()
+			to.CloseWithError(ctx.Err())
+		}()
+		return from
+	}}}))
+	resp, err := s.Client().Get(s.URL + "/pools/p/tasks/a/log?follow=true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if _, err := io.ReadFull(resp.Body, make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	close(closing)
+	if _, err := io.ReadAll(resp.Body); err == nil {
+		t.Error("it ended as if it were whole")
 	}
 }

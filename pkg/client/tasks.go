@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -147,17 +148,31 @@ func (c *Client) Cancel(ctx context.Context, pool, id string) (park.Task, error)
 }
 
 // Log implements [park.TaskService].
-func (c *Client) Log(ctx context.Context, pool, id string, follow bool) (io.ReadCloser, error) {
-	q := url.Values{}
-	if follow {
-		q.Set("follow", "true")
+func (c *Client) Log(ctx context.Context, pool, id string, q park.LogQuery) (*park.Log, error) {
+	v := url.Values{}
+	if q.Follow {
+		v.Set("follow", "true")
+	}
+	if q.Attempt != 0 {
+		v.Set("attempt", strconv.Itoa(q.Attempt))
+	}
+	if q.Offset != 0 {
+		v.Set("offset", strconv.FormatInt(q.Offset, 10))
 	}
 	//nolint:bodyclose // whoever reads the log closes it
-	resp, err := c.send(ctx, request{method: http.MethodGet, path: path("pools", pool, "tasks", id, "log"), query: q})
+	resp, err := c.send(ctx, request{method: http.MethodGet, path: path("pools", pool, "tasks", id, "log"), query: v})
 	if err != nil {
 		return nil, err
 	}
-	return logBody{resp.Body, func(err error) error { return broken(ctx, err) }}, nil
+	log := &park.Log{ReadCloser: logBody{resp.Body, func(err error) error { return broken(ctx, err) }}}
+	var err1, err2 error
+	log.Attempt, err1 = strconv.Atoi(resp.Header.Get("Parkd-Log-Attempt"))
+	log.Offset, err2 = strconv.ParseInt(resp.Header.Get("Parkd-Log-Offset"), 10, 64)
+	if err1 != nil || err2 != nil || log.Attempt < 1 || log.Offset < 0 {
+		_ = log.Close()
+		return nil, fmt.Errorf("%s does not say where the log begins: it is perhaps not parkd, or an older one", resp.Request.URL.Host)
+	}
+	return log, nil
 }
 
 // logBody is a log on its way: what breaks it off is told as of any other answer.

@@ -69,6 +69,7 @@ func rest(ctx context.Context, d time.Duration) bool {
 type stream struct {
 	client  *Client
 	query   park.AuditQuery // moves on with what was read
+	began   park.Time       // where it begins as long as there is no cursor
 	yield   func(park.Event, error) bool
 	stopped bool // by the caller
 }
@@ -87,13 +88,21 @@ func (s *stream) read(ctx context.Context) (fed bool, err error) {
 	defer quiet.Stop()
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, maxLine)
+	place := "" // that the daemon says it has come to
 	for lines.Scan() {
 		quiet.Reset(silence)
+		if id, ok := bytes.CutPrefix(lines.Bytes(), []byte("id:")); ok {
+			place = string(bytes.TrimSpace(id))
+		}
+		if len(lines.Bytes()) == 0 && place != "" {
+			// Also without an event: so far there was none that is asked for.
+			s.query.Cursor = place
+		}
 		data, ok := bytes.CutPrefix(lines.Bytes(), []byte("data:"))
 		if !ok {
 			continue
 		}
-		fed = true
+		fed, place = true, ""
 		if err := s.event(data); err != nil || s.stopped {
 			return fed, err
 		}
@@ -113,7 +122,11 @@ func (s *stream) broken(ctx context.Context, err error) error {
 
 func (s *stream) request() request {
 	r := request{method: http.MethodGet, path: "/events", query: filters(s.query), open: true, header: http.Header{}}
-	setTime(r.query, "since", s.query.Since)
+	since := s.query.Since
+	if since.IsZero() && s.query.Cursor == "" {
+		since = s.began
+	}
+	setTime(r.query, "since", since)
 	setTime(r.query, "until", s.query.Until)
 	if s.query.Cursor != "" {
 		r.header.Set("Last-Event-Id", s.query.Cursor)
@@ -121,14 +134,14 @@ func (s *stream) request() request {
 	return r
 }
 
-// begin fixes where a watch began that was to begin now: should the connection break before a first event,
-// the next one begins there too.
+// begin notes when a watch began that was to begin now. A daemon that may not say which event came last before that says
+// at least the time.
 func (s *stream) begin(resp *http.Response) {
-	if s.query.Cursor != "" || !s.query.Since.IsZero() {
+	if !s.began.IsZero() {
 		return
 	}
 	if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		s.query.Since = park.At(at)
+		s.began = park.At(at)
 	}
 }
 

@@ -106,7 +106,7 @@ func (f *front) offer(p *parts) error {
 	registry.MustRegister(newGauges(p.engine, p.stores))
 	registry.MustRegister(f.in.collectors()...)
 	c := f.api
-	c.Service, c.Pools = p.engine, p.engine.Troubles
+	c.Service, c.Pools, c.LastEvent = p.engine, p.engine.Troubles, p.engine.LastEvent
 	c.Metrics = promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 	c.Ready = func() error {
 		if f.draining.Load() {

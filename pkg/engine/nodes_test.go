@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -357,8 +356,8 @@ func TestKeptLeaseRunsOutInTime(t *testing.T) {
 // noLogs is a node on whose disk there are no logs.
 type noLogs struct{ followed atomic.Bool }
 
-func (n *noLogs) Log(_ context.Context, _, task string, _ int, follow bool, _ <-chan struct{}) (io.ReadCloser, error) {
-	n.followed.Store(follow)
+func (n *noLogs) Log(_ context.Context, _, task string, _ int, q park.LogQuery, _ <-chan struct{}) (*park.Log, error) {
+	n.followed.Store(q.Follow)
 	return nil, park.Errorf(park.LogNotFound, "there is no log of task %s on this node", task)
 }
 
@@ -373,14 +372,14 @@ func TestLogOfAnotherNodeIsNamed(t *testing.T) {
 		})
 		defer tm.stop()
 		tm.nodes[0].submit("cpu", named("a", sim(60_000)))
-		_, err := tm.nodes[1].Engine.Log(t.Context(), "cpu", "a", true)
+		_, err := tm.nodes[1].Engine.Log(t.Context(), "cpu", "a", park.LogQuery{Follow: true})
 		if park.CodeOf(err) != park.LogNotFound || !strings.Contains(err.Error(), "node-0") {
 			t.Errorf("at the other node: %v", err)
 		}
 		if logs.followed.Load() {
 			t.Error("the other node waits for a log that cannot come")
 		}
-		if _, err := tm.nodes[0].Engine.Log(t.Context(), "cpu", "a", true); strings.Contains(fmt.Sprint(err), "node-0") || !logs.followed.Load() {
+		if _, err := tm.nodes[0].Engine.Log(t.Context(), "cpu", "a", park.LogQuery{Follow: true}); strings.Contains(fmt.Sprint(err), "node-0") || !logs.followed.Load() {
 			t.Errorf("at its own node: %v", err)
 		}
 	})

@@ -216,6 +216,9 @@ func (e *Engine) Watch(ctx context.Context, q park.AuditQuery) iter.Seq2[park.Ev
 	}
 }
 
+// LastEvent returns the id of the newest event of the audit log, "" for an empty log.
+func (e *Engine) LastEvent(ctx context.Context) (string, error) { return e.audit.LastEvent(ctx) }
+
 // watched reads on, and returns what was the end of the log before it did.
 func (e *Engine) watched(ctx context.Context, q park.AuditQuery) (events []park.Event, end string, err error) {
 	if q.TaskID != "" || q.PoolID != "" || q.Tenant != "" || q.Action != "" {

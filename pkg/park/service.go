@@ -2,7 +2,6 @@ package park
 
 import (
 	"context"
-	"io"
 	"iter"
 	"time"
 )
@@ -33,8 +32,8 @@ type TaskService interface {
 	Tasks(ctx context.Context, pool string, q TaskQuery) (TaskPage, error)
 	// Cancel drops a parked task at once, and a running one when its work has been stopped.
 	Cancel(ctx context.Context, pool, id string) (Task, error)
-	// Log opens what a task's command wrote so far; with follow it goes on until the task has ended.
-	Log(ctx context.Context, pool, id string, follow bool) (io.ReadCloser, error)
+	// Log opens what an attempt of a task wrote. With Follow it also waits for the attempt to start.
+	Log(ctx context.Context, pool, id string, q LogQuery) (*Log, error)
 }
 
 // PoolService shows and steers pools.

@@ -465,7 +465,7 @@ func TestLog(t *testing.T) {
 	d := open(t, Config{MaxLogBytes: 1000})
 	read := func(attempt int) string {
 		t.Helper()
-		log, err := d.Executor.Log(t.Context(), "gpu", "t-1", attempt, false, nil)
+		log, err := d.Executor.Log(t.Context(), "gpu", "t-1", attempt, park.LogQuery{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -491,7 +491,7 @@ func TestLog(t *testing.T) {
 		t.Errorf("the first run's log: %q", got)
 	}
 	for _, name := range []string{"../t-1", "t-2", ".."} {
-		if _, err := d.Executor.Log(t.Context(), "gpu", name, 0, false, nil); park.CodeOf(err) != park.LogNotFound {
+		if _, err := d.Executor.Log(t.Context(), "gpu", name, 0, park.LogQuery{}, nil); park.CodeOf(err) != park.LogNotFound {
 			t.Errorf("log of %q: %v", name, err)
 		}
 	}
@@ -501,7 +501,7 @@ func TestLog(t *testing.T) {
 	if err := d.PruneLogs(t.Context(), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Executor.Log(t.Context(), "gpu", "t-1", 1, false, nil); park.CodeOf(err) != park.LogNotFound {
+	if _, err := d.Executor.Log(t.Context(), "gpu", "t-1", 1, park.LogQuery{}, nil); park.CodeOf(err) != park.LogNotFound {
 		t.Errorf("what is old stays: %v", err)
 	}
 }
@@ -513,7 +513,7 @@ func TestLogFollows(t *testing.T) {
 	log := make(chan io.ReadCloser)
 	go func() {
 		// Asked for before the run has begun.
-		l, err := d.Executor.Log(t.Context(), "gpu", "t-1", 1, true, ended)
+		l, err := d.Executor.Log(t.Context(), "gpu", "t-1", 1, park.LogQuery{Follow: true}, ended)
 		if err != nil {
 			t.Error(err)
 			close(log)

@@ -27,10 +27,10 @@ func TestLogThatIsNotThereYet(t *testing.T) {
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 20 {
-		if _, err := d.Executor.Log(t.Context(), "gpu", "t-1", 1, false, nil); park.CodeOf(err) != park.LogNotFound {
+		if _, err := d.Executor.Log(t.Context(), "gpu", "t-1", 1, park.LogQuery{}, nil); park.CodeOf(err) != park.LogNotFound {
 			t.Fatalf("without patience: %v", err)
 		}
-		if _, err := d.Executor.Log(gone, "gpu", "t-1", 1, true, nil); err == nil {
+		if _, err := d.Executor.Log(gone, "gpu", "t-1", 1, park.LogQuery{Follow: true}, nil); err == nil {
 			t.Fatal("there is a log")
 		}
 	}

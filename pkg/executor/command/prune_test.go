@@ -17,7 +17,7 @@ import (
 // logOf reads a task's log to its end; ok is false where there is none.
 func (d *desk) logOf(task string) (text string, ok bool) {
 	d.Helper()
-	log, err := d.Executor.Log(d.Context(), "gpu", task, 0, false, nil)
+	log, err := d.Executor.Log(d.Context(), "gpu", task, 0, park.LogQuery{}, nil)
 	if park.CodeOf(err) == park.LogNotFound {
 		return "", false
 	}

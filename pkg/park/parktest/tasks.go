@@ -209,7 +209,7 @@ func list(b *bench) {
 func noLog(b *bench) {
 	b.submit(Work, task("a", ""))
 	b.ended(Work, "a")
-	_, err := b.Log(b.ctx, Work, "a", false)
+	_, err := b.Log(b.ctx, Work, "a", park.LogQuery{})
 	b.failsWith(park.LogNotFound, err)
 }
 
@@ -226,7 +226,7 @@ func missing(b *bench) {
 	b.failsWith(park.PoolNotFound, err)
 	_, err = b.Lease(b.ctx, "nowhere", park.LeaseRequest{})
 	b.failsWith(park.PoolNotFound, err)
-	_, err = b.Log(b.ctx, Work, "a", false)
+	_, err = b.Log(b.ctx, Work, "a", park.LogQuery{})
 	b.failsWith(park.TaskNotFound, err)
 	_, err = b.KeepLease(b.ctx, "nonsense", park.KeepRequest{})
 	b.failsWith(park.LeaseNotFound, err)
