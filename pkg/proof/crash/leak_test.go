@@ -133,7 +133,7 @@ func (s *site) fault(n *node, c *client.Client, i, serial int) {
 	case 7: // a log that is followed and left
 		o.Command = []string{"sh", "-c", "echo here; exit 1"}
 		if s.ledger.submit(context.Background(), c, o) == nil {
-			if log, err := c.Log(ctx, o.pool, id, true); err == nil {
+			if log, err := c.Log(ctx, o.pool, id, park.LogQuery{Follow: true}); err == nil {
 				_, _ = io.CopyN(io.Discard, log, 1)
 				_ = log.Close()
 			}
