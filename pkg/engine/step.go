@@ -118,7 +118,8 @@ func (p *pool) commit(s *lot.Step, ops int) error {
 	}
 	p.unsure = false // the store has this step with all that came before
 	took := p.eng.clock.mono() - began
-	p.stepped += (took - p.stepped) / 8
+	// A step that was in doubt for a minute says nothing of the next one, for which others stand in line.
+	p.stepped += (min(took, maxPatience) - p.stepped) / 8
 	p.rivals = st.Waiting
 	p.eng.meter.Stepped(p.ID, ops, took)
 	p.eng.works(p.QueueBackend)

@@ -207,6 +207,11 @@ func (p *pool) merge(c *store.Conflict) error {
 		return p.refresh(nil)
 	}
 	p.lot.Merge(c.Row, c.Changed, p.eng.clock.now())
+	if !p.lot.Agrees() {
+		// A task that ended and was pruned since is in no store any more, and so nobody tells of its end.
+		p.stale = true
+		return p.refresh(nil)
+	}
 	for i := range c.Changed {
 		p.specs.changed(&c.Changed[i])
 	}

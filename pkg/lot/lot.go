@@ -347,5 +347,8 @@ func (l *Lot) Sane() error {
 	return nil
 }
 
+// Agrees reports whether the tasks add up to what the pool's row says.
+func (l *Lot) Agrees() bool { return l.used == l.row.Used && l.queued == l.row.Queued }
+
 // Live reports whether a task with the id is queued or running.
 func (l *Lot) Live(id string) bool { return l.tasks.find(id) != nil }
