@@ -19,23 +19,40 @@ type base struct {
 	pools  map[string]*table
 	steps  []*store.Step // in the order of their commits, over all pools
 	boxes  map[box][]*letter
-	mailed map[string]*letter // by task
+	mailed map[mail]bool
 	letter int64
 	events []park.Event
 	known  map[string]bool        // events by id
 	nodes  map[string]store.Pulse // of the living
 	dead   map[string]bool
 	leases map[string]store.Kept
+	pruned []pruning
 	// returns is how often the database was put back: what was sent to it before never arrives after that.
 	returns int
-	// logged is told of events, and committed of steps, in order; and again from the beginning after a return to an
-	// earlier step, which returned is told of.
+	// entered is told of a step's new tasks, logged of its events, posted of messages, committed of the step, and removed of
+	// tasks that were pruned, in order; and again from the beginning after a return to an earlier step, which returned is
+	// told of.
+	entered   func(*park.Record)
 	logged    func([]park.Event)
+	posted    func(*park.Message)
 	committed func(*store.Step)
+	removed   func(pool, id string)
 	returned  func()
 }
 
 type box struct{ tenant, key string }
+
+// mail is what a mailbox knows a message by: an id may have had several lives.
+type mail struct {
+	pool, task string
+	at         int64
+}
+
+// pruning is a task that was removed after so many steps.
+type pruning struct {
+	steps    int
+	pool, id string
+}
 
 type letter struct {
 	park.Message
@@ -58,24 +75,27 @@ type note struct {
 }
 
 func newBase() *base {
-	b := &base{logged: func([]park.Event) {}, committed: func(*store.Step) {}, returned: func() {}}
+	b := &base{}
 	b.reset()
 	b.nodes, b.dead, b.leases = make(map[string]store.Pulse), make(map[string]bool), make(map[string]store.Kept)
 	return b
 }
 
 func (b *base) reset() {
-	b.pools, b.boxes, b.mailed = make(map[string]*table), make(map[box][]*letter), make(map[string]*letter)
-	b.steps, b.events, b.known = nil, nil, make(map[string]bool)
+	b.pools, b.boxes, b.mailed = make(map[string]*table), make(map[box][]*letter), make(map[mail]bool)
+	b.steps, b.events, b.known, b.pruned = nil, nil, make(map[string]bool), nil
 }
 
 // back returns to the state after the first n steps.
 func (b *base) back(n int) {
 	b.returns++
-	steps := b.steps[:n:n]
+	steps, pruned := b.steps[:n:n], b.pruned
 	b.reset()
 	b.returned()
-	for _, s := range steps {
+	for i, s := range steps {
+		for ; len(pruned) > 0 && pruned[0].steps <= i; pruned = pruned[1:] {
+			b.remove(pruned[0].pool, pruned[0].id)
+		}
 		if err := b.commit(s, true); err != nil {
 			panic(fmt.Sprintf("sim: a step that was done before: %v", err))
 		}
@@ -144,6 +164,7 @@ func (b *base) apply(t *table, s *store.Step) {
 		t.tasks[r.TaskID] = &r
 		t.order = append(t.order, &r)
 		n.touched = append(n.touched, r.TaskID)
+		b.entered(&r)
 	}
 	for i := range s.Updates {
 		t.tasks[s.Updates[i].TaskID].State = s.Updates[i].State
@@ -179,7 +200,9 @@ func (t *table) since(rev int64) *store.Conflict {
 	}
 	slices.Sort(touched) // their order is not that of the steps
 	for _, id := range slices.Compact(touched) {
-		c.Changed = append(c.Changed, light(t.tasks[id]))
+		if r := t.tasks[id]; r != nil { // else it was pruned since
+			c.Changed = append(c.Changed, light(r))
+		}
 	}
 	return c
 }
@@ -221,14 +244,16 @@ func (b *base) records(pool string, ids []string) (found []park.Record) {
 func (b *base) deliver(messages []park.Message) {
 	for i := range messages {
 		m := &messages[i]
-		if b.mailed[m.TaskID] != nil {
+		known := mail{m.PoolID, m.TaskID, m.CreatedAt.Micro()}
+		if b.mailed[known] {
 			continue
 		}
+		b.mailed[known] = true
 		b.letter++
 		l := &letter{Message: *m, number: b.letter}
-		b.mailed[m.TaskID] = l
 		k := box{m.Tenant, m.Key}
 		b.boxes[k] = append(b.boxes[k], l)
+		b.posted(&l.Message)
 	}
 }
 
@@ -256,6 +281,46 @@ func (b *base) trim(tenant, key, upTo string) error {
 		l.trimmed = l.trimmed || l.number <= last
 	}
 	return nil
+}
+
+// prune removes up to limit tasks that ended before the given time.
+func (b *base) prune(before park.Time, limit int) (n int) {
+	for _, pool := range slices.Sorted(maps.Keys(b.pools)) {
+		var old []string
+		for _, r := range b.pools[pool].order {
+			if r.Status.Ended() && r.EndedAt.Before(before.Time) && n+len(old) < limit {
+				old = append(old, r.TaskID)
+			}
+		}
+		for _, id := range old {
+			b.remove(pool, id)
+		}
+		n += len(old)
+	}
+	return n
+}
+
+func (b *base) remove(pool, id string) {
+	t := b.pools[pool]
+	b.pruned = append(b.pruned, pruning{len(b.steps), pool, id})
+	r := t.tasks[id]
+	delete(t.tasks, id)
+	t.order = slices.DeleteFunc(t.order, func(o *park.Record) bool { return o == r })
+	b.removed(pool, id)
+}
+
+// pruneMessages removes up to limit messages that are older than the given time.
+func (b *base) pruneMessages(before park.Time, limit int) (n int) {
+	for _, k := range slices.SortedFunc(maps.Keys(b.boxes), func(x, y box) int { return cmp.Compare(x.key, y.key) }) {
+		for _, l := range b.boxes[k] {
+			if !l.trimmed && l.CreatedAt.Before(before.Time) && n < limit {
+				l.trimmed = true
+				delete(b.mailed, mail{l.PoolID, l.TaskID, l.CreatedAt.Micro()})
+				n++
+			}
+		}
+	}
+	return n
 }
 
 func number(id string) (int64, error) {

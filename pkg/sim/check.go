@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -30,18 +29,21 @@ type checker struct {
 	*history
 	logs  map[string]*replay.Pool
 	lines map[string]*queue
-	known map[string]*job
+	known map[string]*job   // by task, whose it is in its present life
 	live  map[string]*crowd // processes, by pool
 
-	granted map[run]time.Duration // when runs were given their units
-	revoked map[run]bool          // those that were ended while their worker could not know
+	begun     map[run]int64         // the revs of the steps that began runs
+	cancelled map[run]time.Duration // when runs were cancelled
+	stillborn map[run]bool          // those that were cancelled by the step that began them
+	granted   map[run]time.Duration // when runs were given their units
+	revoked   map[run]bool          // those that were ended while their worker could not know
 
 	restored int // how often the database was put back
 }
 
-// run is one attempt at a task.
+// run is one attempt at a job's task.
 type run struct {
-	task    string
+	job     int
 	attempt int
 }
 
@@ -59,12 +61,9 @@ type limit struct {
 }
 
 func newChecker(h *history) *checker {
-	c := &checker{history: h, known: make(map[string]*job), live: make(map[string]*crowd)}
+	c := &checker{history: h, live: make(map[string]*crowd)}
 	for _, s := range h.plan.pools {
 		c.live[s.ID] = &crowd{limits: []limit{{0, s.MaxUnits}}}
-	}
-	for _, j := range h.jobs {
-		c.known[j.sub.TaskID] = j
 	}
 	c.forget()
 	return c
@@ -73,6 +72,11 @@ func newChecker(h *history) *checker {
 // forget begins anew, for a database that went back.
 func (c *checker) forget() {
 	c.granted, c.revoked = make(map[run]time.Duration), make(map[run]bool)
+	c.begun, c.cancelled, c.stillborn = make(map[run]int64), make(map[run]time.Duration), make(map[run]bool)
+	c.known = make(map[string]*job)
+	for _, j := range c.jobs {
+		j.fate = fate{}
+	}
 	c.logs, c.lines = make(map[string]*replay.Pool), make(map[string]*queue)
 	for _, s := range c.plan.pools {
 		p := replay.New(replay.Limits{MaxUnits: s.MaxUnits, MaxQueueDepth: s.MaxQueueDepth})
@@ -85,19 +89,18 @@ func (c *checker) forget() {
 func (c *checker) logged(events []park.Event) {
 	for i := range events {
 		e := &events[i]
-		if err := c.logs[e.PoolID].Apply(*e); err != nil {
+		j := c.known[e.TaskID]
+		if err := c.logs[e.PoolID].Apply(c.inLife(e)); err != nil {
 			c.fail("replay", "%v", err)
 		}
-		if c.lines != nil {
-			if why := c.lines[e.PoolID].play(e, c.known[e.TaskID], c.logs[e.PoolID].State().Limits.MaxUnits); why != "" {
-				c.fail("order", "rev %d: %s", e.Rev, why)
-			}
+		if why := c.lines[e.PoolID].play(e, j, c.logs[e.PoolID].State().Limits.MaxUnits); why != "" {
+			c.fail("order", "rev %d: %s", e.Rev, why)
 		}
 		if c.opt.timeline {
 			c.note("event", "%s rev %d %s %s run %d node %s %s", e.PoolID, e.Rev, e.Action, e.TaskID, e.Attempt, e.Node, e.Detail)
 		}
-		if e.Action == park.ActStart {
-			c.granted[run{e.TaskID, e.Attempt}] = c.now
+		if j != nil {
+			c.follow(e, j)
 		}
 		if e.Action == park.ActFail && strings.Contains(string(e.Detail), park.ReasonStartDeferred) {
 			c.fail("shortage", "task %s failed because of one", e.TaskID)
@@ -122,19 +125,21 @@ func (c *checker) excuse(e *park.Event) {
 	default:
 		return
 	}
-	r := run{e.TaskID, e.Attempt}
+	j := c.known[e.TaskID]
+	if j == nil {
+		return
+	}
+	r := run{j.number, e.Attempt}
 	c.revoked[r] = true
 	for _, s := range c.live[e.PoolID].shims {
-		s.excused = s.excused || s.leased && r == run{s.task, s.attempt}
+		s.excused = s.excused || s.leased && r == s.run()
 	}
 }
 
 // forgive takes note that what the database had since its last backup is gone.
 func (c *checker) forgive() {
 	for _, j := range c.jobs {
-		if t := c.base.pools[j.pool]; t == nil || t.tasks[j.sub.TaskID] == nil {
-			j.acked = false
-		}
+		j.acked = j.acked && j.fate.born > 0
 	}
 	for _, w := range c.live {
 		for _, s := range w.shims {
@@ -164,14 +169,15 @@ func (c *checker) committed(s *store.Step) {
 	if last := &crowd.limits[len(crowd.limits)-1]; last.units != s.Row.MaxUnits {
 		crowd.limits = append(crowd.limits, limit{c.now, s.Row.MaxUnits})
 	}
+	for i := range s.Inserts {
+		c.noteCancel(s, s.Inserts[i].TaskID, &s.Inserts[i].State)
+	}
 	for i := range s.Updates {
 		u := &s.Updates[i]
-		if u.State.Status == park.Completed {
-			var r result
-			if json.Unmarshal(u.State.Result, &r) != nil || r.Task != u.TaskID || r.Attempt != u.State.Attempt {
-				c.fail("fence", "task %s completed in run %d with the result %s", u.TaskID, u.State.Attempt, u.State.Result)
-			}
+		if u.State.Status == park.Completed && !c.known[u.TaskID].made(u.State.Result, u.State.Attempt) {
+			c.fail("fence", "task %s completed in run %d with the result %s", u.TaskID, u.State.Attempt, u.State.Result)
 		}
+		c.noteCancel(s, u.TaskID, &u.State)
 	}
 }
 
@@ -180,10 +186,11 @@ func (c *checker) began(s *shim) {
 	if c.opt.timeline {
 		c.note("process", "%s begins %s run %d, %d units", s.machine.name, s.task, s.attempt, s.units)
 	}
-	r := run{s.task, s.attempt}
+	r := s.run()
 	// A worker may have been given what a restored database never gave.
 	_, known := c.granted[r]
 	s.granted, s.excused = c.granted[r], s.leased && (c.revoked[r] || !known && c.restored > 0)
+	c.mayBegin(s)
 	w := c.live[s.pool]
 	for _, o := range w.shims {
 		if o.task == s.task && c.inUse(o) && c.inUse(s) {
@@ -250,10 +257,8 @@ func (c *checker) settled() bool {
 		return false
 	}
 	for _, j := range c.jobs {
-		if t := c.base.pools[j.pool]; t == nil || t.tasks[j.sub.TaskID] == nil || !t.tasks[j.sub.TaskID].Status.Ended() {
-			if j.acked || t != nil && t.tasks[j.sub.TaskID] != nil {
-				return false
-			}
+		if j.lives() || j.acked && j.fate.born == 0 {
+			return false
 		}
 	}
 	return true
@@ -293,23 +298,22 @@ func (c *checker) last() {
 
 // lastOf checks one task's end and its message.
 func (c *checker) lastOf(j *job) {
-	id := j.sub.TaskID
-	end, ended := c.logs[j.pool].Ends()[id]
-	if t := c.base.pools[j.pool]; j.denied == j.offered && t != nil && t.tasks[id] != nil {
-		c.fail("denied", "of task %s was said %d times that it was not accepted, and nothing else, but it is %s", id, j.denied, t.tasks[id].Status)
+	id, f := j.sub.TaskID, &j.fate
+	if j.denied == j.offered && f.born > 0 {
+		c.fail("denied", "of task %s was said %d times that it was not accepted, and nothing else, but it was, and its end is %q", id, j.denied, f.end)
 	}
 	switch {
-	case j.acked && !ended:
+	case j.acked && f.end == "":
 		c.fail("durable", "task %s was accepted and has no end", id)
-	case !ended:
+	case f.end == "":
 		return
 	}
-	m := c.base.mailed[id]
+	m := f.mail
 	switch {
 	case (m != nil) != (j.sub.MailboxKey.Key != ""):
-		c.fail("one message", "task %s ended (%s); its mailbox is %q, its message %v", id, end.Action, j.sub.MailboxKey.Key, m)
-	case m != nil && (statusOf(end.Action) != m.Status || m.Key != j.sub.MailboxKey.Key):
-		c.fail("one message", "task %s: %s, but its message in %q says %s", id, end.Action, m.Key, m.Status)
+		c.fail("one message", "task %s ended (%s); its mailbox is %q, its message %v", id, f.end, j.sub.MailboxKey.Key, m)
+	case m != nil && (statusOf(f.end) != m.Status || m.Key != j.sub.MailboxKey.Key):
+		c.fail("one message", "task %s: %s, but its message in %q says %s", id, f.end, m.Key, m.Status)
 	}
 }
 

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -21,27 +20,48 @@ type job struct {
 	cancel  time.Duration // after its acceptance; 0: never
 	again   bool          // it is submitted once more after its acceptance
 	other   bool          // something else is submitted under its id then
-	shy     bool          // its client waits long for an answer, and gives up where it hears that nothing was accepted
+	abrupt  bool          // its cancellation is sent together with its submission
+	unnamed bool          // it is submitted without an id
+	heir    bool          // once it is pruned another job is submitted under its id
+	number  int           // it has this in its payload
+	first   *node         // where it is submitted first, if that matters
+	fate    fate
+	shy     bool // its client waits long for an answer, and gives up where it hears that nothing was accepted
 	acked   bool
 	refused bool
 	offered int // how often an engine was asked to take it
 	denied  int // how often the engine said that nothing was accepted, whether or not anyone heard
 }
 
-// offer hands the job in at an engine.
-func (j *job) offer(ctx context.Context, e *engine.Engine) (park.SubmitResult, error) {
-	j.offered++
-	r, err := e.Submit(ctx, j.pool, []park.Submission{j.sub})
-	if err != nil {
+// answer is an engine's to a submission, and whose that was.
+type answer struct {
+	park.SubmitResult
+	of *job
+}
+
+// offer hands a job in at an engine. Without an id each offer is a job of its own.
+func (h *history) offer(j *job) func(context.Context, *engine.Engine) (answer, error) {
+	return func(ctx context.Context, e *engine.Engine) (answer, error) {
+		j := j
+		if j.sub.TaskID == "" {
+			h.count("submission without an id")
+			j = h.child(j)
+		}
+		j.offered++
+		h.note("offer", "job %d %s to %s", j.number, j.sub.TaskID, e.Node())
+		r, err := e.Submit(ctx, j.pool, []park.Submission{j.sub})
+		if err == nil && r[0].Err != nil {
+			err = r[0].Err
+		}
 		if park.CodeOf(err) == park.StorageUnavailable {
 			j.denied++
 		}
-		return park.SubmitResult{}, err
+		if err != nil {
+			h.note("refused", "job %d %s : %v", j.number, j.sub.TaskID, err)
+			return answer{of: j}, err
+		}
+		return answer{r[0], j}, nil
 	}
-	if r[0].Err != nil && r[0].Err.Code == park.StorageUnavailable {
-		j.denied++
-	}
-	return r[0], nil
 }
 
 // clients makes the machines and programs that submit the jobs and read the mailboxes.
@@ -72,7 +92,7 @@ func (h *history) pester(n *node) {
 		h.after(h.between(0, nodeTTL/4), f, func() {
 			h.spawn(f, func() {
 				defer func() { h.waiting-- }()
-				_, _ = rpc(h, f, n, time.Second, j.offer)
+				_, _ = rpc(h, f, n, time.Second, h.offer(j))
 			})
 		})
 	}
@@ -83,58 +103,116 @@ func boxName(i int) string { return "box" + strconv.Itoa(i) }
 // client is one job's client: it submits until it knows, with the same id each time.
 func (h *history) client(f *life, j *job) {
 	f.sleep(j.at)
-	h.submit(f, j)
-	if !j.acked {
+	if j.abrupt {
+		h.count("cancel with its submission")
+		j.first = h.any()
+		h.after(h.between(0, time.Millisecond), f, func() {
+			h.spawn(f, func() { h.cancel(f, j.first, j.pool, j.sub.TaskID) })
+		})
+	}
+	cancel := j.cancel
+	other, again, heir := j.other, j.again, j.heir
+	if j = h.submit(f, j); j == nil || !j.acked {
 		return
 	}
-	if j.again {
+	if again {
 		f.sleep(h.between(0, 3*time.Second))
 		h.submit(f, j)
 	}
-	if j.other {
+	if other {
 		h.usurp(f, j)
 	}
-	if j.cancel > 0 {
-		f.sleep(j.cancel)
+	if cancel > 0 {
+		f.sleep(cancel)
 		h.withdraw(f, j)
+	}
+	if heir {
+		h.inherit(f, j)
 	}
 }
 
-// submit tries until there is an answer that stays, or nobody would try any longer.
-func (h *history) submit(f *life, j *job) {
+// submit tries until there is an answer that stays, or nobody would try any longer. It returns the job that was last
+// tried, which is another one where the job has no id.
+func (h *history) submit(f *life, j *job) *job {
 	patience := 2 * time.Second
 	if j.shy {
 		patience = 8 * time.Second // as long as a step is in doubt, but for the longest
 	}
-	for range 12 {
-		res, err := rpc(h, f, h.any(), patience, j.offer)
+	for try := range 12 {
+		n := h.any()
+		if try == 0 && j.first != nil {
+			n = j.first
+		}
+		before, restored := j.fate, h.check.restored
+		a, err := rpc(h, f, n, patience, h.offer(j))
 		switch {
-		case err == nil && res.Err == nil:
-			h.accepted(j)
-			return
-		case err == nil && final(res.Err):
-			h.rejected(j, res.Err)
-			return
+		case err == nil:
+			h.accepted(a.of)
+			if h.alone && before.end != "" && before.born == a.of.fate.born && restored == h.check.restored && a.Status != statusOf(before.end) {
+				h.fail("idempotent", "task %s is %s, but who sends it again is told %s", a.TaskID, statusOf(before.end), a.Status)
+			}
+			if a.TaskID != a.of.sub.TaskID {
+				h.fail("idempotent", "task %s was submitted, and %s accepted", a.of.sub.TaskID, a.TaskID)
+			}
+			return a.of
+		case final(err):
+			h.rejected(a.of, err)
+			return a.of
+		case park.CodeOf(err) == park.OutcomeUnknown:
+			j = h.named(j, a.of, err)
 		case j.shy && park.CodeOf(err) == park.StorageUnavailable:
-			return
+			return a.of
 		}
 		if h.calm && h.chance(0.5) {
-			return // gone
+			return j // gone
 		}
 		f.sleep(h.between(20*time.Millisecond, 600*time.Millisecond))
 	}
+	return j
+}
+
+// named returns the job that is to be sent again after an answer that says that its outcome is unknown: with the id that
+// the answer gives.
+func (h *history) named(j, of *job, err error) *job {
+	id := h.unknown(err, of.sub.TaskID)
+	if j.sub.TaskID != "" {
+		return j
+	}
+	h.count("resend with the id of the answer")
+	of.sub.TaskID = id
+	return of
+}
+
+// unknown checks what is said of a task whose outcome is unknown, and returns its id.
+func (h *history) unknown(err error, id string) string {
+	if park.CodeOf(err) != park.OutcomeUnknown {
+		return id
+	}
+	h.count("outcome unknown")
+	e, _ := errors.AsType[*park.Error](err)
+	if e.TaskID == "" || id != "" && e.TaskID != id {
+		h.fail("unknown", "of task %s it is not known what became of it, and the answer names %q", id, e.TaskID)
+	}
+	return e.TaskID
 }
 
 // usurp submits something else under the id of a job that was accepted. Nobody may take the one for the other.
 func (h *history) usurp(f *life, j *job) {
-	w := j.work
-	w.Lasts++
-	other := job{sub: j.sub, pool: j.pool}
-	other.sub.Payload, _ = json.Marshal(w)
+	other := h.child(j)
 	f.sleep(h.between(0, 3*time.Second))
-	res, err := rpc(h, f, h.any(), 2*time.Second, other.offer)
-	if err == nil && res.Err == nil && h.check.restored == 0 {
+	_, err := rpc(h, f, h.any(), 2*time.Second, h.offer(other))
+	if err == nil && other.fate.born == 0 && h.check.restored == 0 {
 		h.fail("idempotent", "something else was taken for task %s", j.sub.TaskID)
+	}
+}
+
+// inherit waits until a job's task is pruned, and submits another under its id.
+func (h *history) inherit(f *life, j *job) {
+	f.pause(h.plan.longest+h.plan.retention+3*time.Second, func() bool { return j.fate.gone || h.calm })
+	if j.fate.gone {
+		heir := h.child(j)
+		heir.sub.Deadline = park.Time{}
+		h.submit(f, heir)
 	}
 }
 
@@ -149,8 +227,7 @@ func final(err error) bool {
 }
 
 func (h *history) accepted(j *job) {
-	t := h.base.pools[j.pool]
-	if t == nil || t.tasks[j.sub.TaskID] == nil {
+	if j.fate.born == 0 {
 		if h.check.restored == 0 {
 			h.fail("durable", "task %s was accepted, but the database does not have it", j.sub.TaskID)
 		}
@@ -161,7 +238,10 @@ func (h *history) accepted(j *job) {
 
 func (h *history) rejected(j *job, err error) {
 	j.refused = true
-	if j.acked || park.CodeOf(err) == park.TaskExists {
+	switch known := h.check.known[j.sub.TaskID]; {
+	case j.fate.gone || j.fate.born > 1 || known != nil && known != j:
+		// Its id was free again, and may be another's.
+	case j.acked || park.CodeOf(err) == park.TaskExists:
 		h.fail("idempotent", "task %s was accepted before and is now refused: %v", j.sub.TaskID, err)
 	}
 }
@@ -172,13 +252,14 @@ func (h *history) withdraw(f *life, j *job) {
 		t, err := rpc(h, f, h.any(), 3*time.Second, func(ctx context.Context, e *engine.Engine) (park.Task, error) {
 			return e.Cancel(ctx, j.pool, j.sub.TaskID)
 		})
+		h.unknown(err, j.sub.TaskID)
 		switch {
 		case err == nil && !t.Status.Ended():
 			h.fail("cancel", "task %s was cancelled and is %s", j.sub.TaskID, t.Status)
 			return
 		case err == nil || park.CodeOf(err) == park.TaskFinished:
 			return
-		case park.CodeOf(err) == park.TaskNotFound && !j.acked:
+		case park.CodeOf(err) == park.TaskNotFound && (!j.acked || j.fate.gone || j.fate.born > 1):
 			return
 		case park.CodeOf(err) == park.TaskNotFound:
 			h.fail("durable", "task %s was accepted and is not found", j.sub.TaskID)
@@ -190,7 +271,7 @@ func (h *history) withdraw(f *life, j *job) {
 
 // reader reads a mailbox along, as a client does that comes back.
 func (h *history) reader(f *life, key string) {
-	seen := make(map[string]bool)
+	seen := make(map[mail]bool)
 	after := ""
 	for restored := 0; ; {
 		if restored != h.check.restored {
@@ -208,10 +289,11 @@ func (h *history) reader(f *life, key string) {
 			continue
 		}
 		for _, m := range page.Messages {
-			if seen[m.TaskID] {
+			known := mail{m.PoolID, m.TaskID, m.CreatedAt.Micro()}
+			if seen[known] {
 				h.fail("one message", "the message of task %s came twice", m.TaskID)
 			}
-			seen[m.TaskID] = true
+			seen[known] = true
 			after = m.ID
 		}
 		f.sleep(h.between(20*time.Millisecond, 800*time.Millisecond))
@@ -255,7 +337,7 @@ func (h *history) patch(spec park.PoolSpec) (p park.PoolPatch, what string) {
 }
 
 // newJob draws a job.
-func (h *history) newJob(i int) *job {
+func (h *history) newJob(i int) {
 	spec := h.plan.pools[h.rng.IntN(len(h.plan.pools))]
 	w := work{Lasts: h.between(5*time.Millisecond, h.plan.longest), Stubborn: h.chance(0.4)}
 	j := &job{pool: spec.ID, at: h.between(0, h.plan.busy), again: h.chance(0.2), other: h.chance(0.1), shy: h.chance(0.2)}
@@ -282,7 +364,10 @@ func (h *history) newJob(i int) *job {
 	if h.chance(0.2) {
 		j.cancel = h.between(time.Millisecond, 4*time.Second)
 	}
+	j.abrupt, j.unnamed, j.heir = h.chance(0.05), h.chance(0.15), h.chance(0.3) && h.plan.retention > 0
+	if j.unnamed {
+		s.TaskID, j.abrupt = "", false
+	}
 	j.work = w
-	s.Payload, _ = json.Marshal(w)
-	return j
+	h.enlist(j)
 }

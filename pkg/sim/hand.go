@@ -124,7 +124,7 @@ func (h *history) perform(f *life, l park.Lease, until time.Duration) {
 // report tells how a leased task ended.
 func (h *history) report(f *life, l park.Lease, w work, kept func() bool) {
 	r := park.LeaseResult{Status: park.Completed}
-	r.Payload, _ = json.Marshal(result{l.TaskID, l.Attempt})
+	r.Payload, _ = json.Marshal(result{l.TaskID, l.Attempt, w.Job})
 	if l.Attempt <= w.Fails {
 		r = park.LeaseResult{Status: park.Failed, Reason: park.ReasonExitNonzero}
 	}

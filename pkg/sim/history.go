@@ -26,7 +26,8 @@ type history struct {
 	alone  bool // one node, on a file; else nodes share a database
 	// flushing is the step that is on its way to the disk of the only node.
 	flushing *store.Step
-	down     bool // the database does not answer
+	down     bool          // the database does not answer
+	mended   time.Duration // true time of the end of its last fault
 	faults   faults
 	// fullUntil is when the disk has room again.
 	fullUntil time.Duration
@@ -44,6 +45,7 @@ type node struct {
 	life     *life          // the daemon; nil while there is none
 	eng      *engine.Engine // nil until it is open
 	deaf     struct{ in, out bool }
+	mended   time.Duration // true time of the end of its last fault
 	listener *listener
 }
 
@@ -79,7 +81,7 @@ func (h *history) start(n *node) {
 func (h *history) config(n *node, f *life) engine.Config {
 	c := engine.Config{
 		World: f, Stores: map[park.Backend]store.Store{park.Postgres: &link{history: h, life: f, node: n}},
-		NodeTTL: nodeTTL, NodeGrace: nodeGrace, Quiet: h.plan.quiet, Log: slog.New(logs{h, n.name}),
+		NodeTTL: nodeTTL, NodeGrace: nodeGrace, Patience: h.plan.patience, Retention: h.plan.retention, Quiet: h.plan.quiet, Log: slog.New(logs{h, n.name}),
 	}
 	if mutant.SameName {
 		c.Node = n.name

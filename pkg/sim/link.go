@@ -215,10 +215,18 @@ func (l *link) Lift(context.Context, string, park.PoolRow) error {
 	return errors.New("sim: queue and log are put back together")
 }
 
-func (l *link) PruneTasks(context.Context, park.Time, int) (int, error)    { return 0, nil }
-func (l *link) PruneMessages(context.Context, park.Time, int) (int, error) { return 0, nil }
-func (l *link) PruneEvents(context.Context, park.Time, int) (int, error)   { return 0, nil }
-func (l *link) Close() error                                               { return nil }
+func (l *link) PruneTasks(ctx context.Context, before park.Time, limit int) (int, error) {
+	return call(ctx, l, true, func() (int, error) { return l.base.prune(before, limit), nil })
+}
+
+func (l *link) PruneMessages(ctx context.Context, before park.Time, limit int) (int, error) {
+	return call(ctx, l, true, func() (int, error) { return l.base.pruneMessages(before, limit), nil })
+}
+
+// PruneEvents leaves the log whole: nobody reads it but the checker, which has had its events.
+func (l *link) PruneEvents(context.Context, park.Time, int) (int, error) { return 0, nil }
+
+func (l *link) Close() error { return nil }
 
 func (l *link) Since(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
 	return call(ctx, l, false, func() (*store.Conflict, error) {

@@ -55,6 +55,12 @@ func (h *history) strike(kind string) {
 		h.step(n)
 	case "outage":
 		h.outage(h.between(5*time.Millisecond, 2*nodeTTL))
+	case "long outage":
+		h.outage(h.between(h.plan.patience, 3*h.plan.patience))
+	case "lost replies":
+		h.mute(n, h.between(h.plan.patience/2, 3*h.plan.patience))
+	case "cancels":
+		h.sweep(n)
 	case "disk full":
 		h.fullUntil = h.now + h.between(5*time.Millisecond, 3*time.Second)
 	case "power cut":
@@ -111,6 +117,7 @@ func (h *history) suspend(m *machine, n *node, d time.Duration) {
 	h.after(d, nil, func() {
 		h.note("resume", "%s", m.name)
 		m.suspend(false)
+		n.mended = h.now
 		if n.life != nil {
 			n.life.thaw()
 		}
@@ -129,7 +136,22 @@ func (h *history) cut(n *node, d time.Duration) {
 	n.deaf.out, n.deaf.in = way != 0, way != 1
 	h.note("partition", "%s, out %t, in %t, for %s", n.name, n.deaf.out, n.deaf.in, d)
 	h.count("partition")
-	h.after(d, nil, func() { n.deaf.out, n.deaf.in = false, false })
+	h.after(d, nil, func() { h.join(n) })
+}
+
+// mute has the database hear a node that hears nothing of it.
+func (h *history) mute(n *node, d time.Duration) {
+	if h.alone || n.deaf.out || n.deaf.in {
+		return
+	}
+	n.deaf.in = true
+	h.note("lost replies", "%s, for %s", n.name, d)
+	h.count("lost replies")
+	h.after(d, nil, func() { h.join(n) })
+}
+
+func (h *history) join(n *node) {
+	n.deaf.out, n.deaf.in, n.mended = false, false, h.now
 }
 
 // step sets a node's wall clock wrong, or right again; or those of all nodes, as a time server does that is wrong itself.
@@ -157,7 +179,7 @@ func (h *history) outage(d time.Duration) {
 	h.note("outage", "for %s", d)
 	h.count("outage")
 	h.down = true
-	h.after(d, nil, func() { h.down = false })
+	h.after(d, nil, func() { h.down, h.mended = false, h.now })
 }
 
 // starve has a machine start no process for a while.
@@ -249,7 +271,7 @@ func (h *history) heal() {
 	h.note("heal", "the faults are over")
 	h.calm = true
 	h.faults = faults{}
-	h.down, h.fullUntil = false, 0
+	h.down, h.fullUntil, h.mended = false, 0, h.now
 	for _, n := range h.nodes {
 		n.deaf.in, n.deaf.out, n.off, n.short = false, false, 0, false
 		if n.suspended {

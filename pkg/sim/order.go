@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -50,12 +49,8 @@ func (q *queue) leave(id string, j *job) {
 
 // requeue puts a task back: first in its class if it was lost, last if it is tried again.
 func (q *queue) requeue(e *park.Event, j *job) {
-	var d struct {
-		Reason string `json:"reason"`
-	}
-	_ = json.Unmarshal(e.Detail, &d)
 	k := class(j)
-	switch d.Reason {
+	switch reasonOf(e) {
 	case park.ReasonNodeLost, park.ReasonShutdown, park.ReasonStartDeferred:
 		q.classes[k] = slices.Insert(q.classes[k], 0, e.TaskID)
 	case park.ReasonWorkerLost:

@@ -19,6 +19,8 @@ type plan struct {
 	busy      time.Duration // how long tasks are submitted and faults injected
 	longest   time.Duration // of a task
 	unit      int64         // what costs and capacities are multiples of
+	patience  time.Duration // of a call, for the store
+	retention time.Duration // of what has ended; 0: for ever
 }
 
 // faults are how often which goes wrong.
@@ -31,6 +33,7 @@ type faults struct {
 	hintLoss float64
 	slow     bool
 	full     bool
+	sudden   bool          // tasks are cancelled as a place becomes free for them
 	rest     time.Duration // between two blows of the nemesis
 }
 
@@ -39,7 +42,7 @@ func Kinds() []string {
 	return []string{
 		"crash", "stop", "freeze", "long freeze", "suspend", "partition", "long partition", "loss", "repeat", "late", "hints",
 		"clock step", "clock rate", "outage", "disk full", "power cut", "slow", "operators", "worker crash", "restore",
-		"shortage",
+		"shortage", "long outage", "lost replies", "cancels", "pruning",
 	}
 }
 
@@ -52,6 +55,7 @@ func (h *history) draw(without []string) {
 		p.longest *= 4
 	}
 	p.inner = h.chance(0.3)
+	p.patience = h.between(time.Second, 3*time.Second).Truncate(time.Millisecond)
 	if single {
 		p.nodes = 1
 	}
@@ -87,6 +91,7 @@ func (h *history) tune() {
 	f := &h.faults
 	loss, repeat, late := h.rng.Float64()*0.05, h.rng.Float64()*0.05, h.rng.Float64()*0.05
 	latest := h.between(20*time.Millisecond, 3*time.Second)
+	retention := h.between(nodeTTL+nodeGrace+300*time.Millisecond, 4*time.Second).Truncate(time.Millisecond)
 	f.rest = h.between(50*time.Millisecond, 600*time.Millisecond)
 	if h.chance(0.3) {
 		f.rest *= 4 // one blow at a time
@@ -108,6 +113,14 @@ func (h *history) tune() {
 			f.full = true
 		case "operators":
 			h.plan.operators = 1
+		case "cancels":
+			f.sudden = true
+		case "pruning":
+			// Clocks that differ by an hour would make what has just ended old.
+			if !slices.Contains(f.kinds, "clock step") {
+				h.plan.retention = retention
+				h.plan.busy += retention
+			}
 		}
 	}
 	if h.alone {

@@ -21,6 +21,7 @@ const (
 
 // work is what a simulated task does, as its payload.
 type work struct {
+	Job      int           `json:"job"` // whose submission this is, whatever its id
 	Lasts    time.Duration `json:"lasts"`
 	Fails    int           `json:"fails,omitempty"`    // the first so many runs fail
 	Stubborn bool          `json:"stubborn,omitempty"` // it does not end on TERM
@@ -30,6 +31,7 @@ type work struct {
 type result struct {
 	Task    string `json:"task"`
 	Attempt int    `json:"attempt"`
+	Job     int    `json:"job"`
 }
 
 // shim is a command under its supervisor, and all that holds units there. It lives on when its daemon is stopped, and
@@ -38,6 +40,7 @@ type shim struct {
 	machine *machine
 	life    *life // its daemon
 	task    string
+	job     int // by its payload
 	pool    string
 	units   int64
 	attempt int
@@ -51,10 +54,12 @@ type shim struct {
 	excused bool // whoever gave it its units has taken them back, and told nobody yet
 }
 
+func (s *shim) run() run { return run{s.job, s.attempt} }
+
 // begin starts a command.
 func (h *history) begin(f *life, a park.Assignment, w work, fence time.Duration, leased bool) *shim {
 	s := &shim{
-		machine: f.machine, life: f, task: a.TaskID, pool: a.PoolID, units: a.Units, attempt: a.Attempt,
+		machine: f.machine, life: f, task: a.TaskID, job: w.Job, pool: a.PoolID, units: a.Units, attempt: a.Attempt,
 		alive: f.machine.boot() - proved(a), leased: leased,
 	}
 	f.machine.shims = append(f.machine.shims, s)
@@ -62,6 +67,9 @@ func (h *history) begin(f *life, a park.Assignment, w work, fence time.Duration,
 	f.machine.after(w.Lasts, nil, func() {
 		s.done = !s.over
 		h.kill(s)
+		if s.done {
+			h.cancelNext(s)
+		}
 	})
 	if fence > 0 {
 		h.guard(s, fence)
@@ -170,7 +178,7 @@ func (x *executor) Run(ctx context.Context, a park.Assignment) park.Outcome {
 	case s.done && a.Attempt <= w.Fails:
 		return park.Failure(park.ReasonExitNonzero, "exit status 1")
 	case s.done:
-		b, _ := json.Marshal(result{a.TaskID, a.Attempt})
+		b, _ := json.Marshal(result{a.TaskID, a.Attempt, w.Job})
 		return park.Outcome{Status: park.Completed, Result: b}
 	case ctx.Err() == nil: // the fence fell
 		return park.Failure(park.ReasonNodeLost, "the daemon gave no sign of life")

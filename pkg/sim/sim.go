@@ -82,10 +82,11 @@ func (h *history) build() {
 		return r
 	}
 	for i := range 15 + h.rng.IntN(50) {
-		h.jobs = append(h.jobs, h.newJob(i))
+		h.newJob(i)
 	}
 	h.check = newChecker(h)
-	h.base.logged, h.base.committed, h.base.returned = h.check.logged, h.check.committed, h.check.forget
+	h.base.entered, h.base.logged, h.base.posted = h.check.entered, h.check.logged, h.check.posted
+	h.base.committed, h.base.removed, h.base.returned = h.check.committed, h.check.removed, h.check.forget
 	for i := range h.plan.nodes {
 		n := &node{machine: machine{loop: h.loop, name: fmt.Sprintf("node%d", i), rate: rate()}}
 		h.nodes = append(h.nodes, n)
@@ -181,11 +182,9 @@ func (h *history) opened() bool {
 func (h *history) unsettled() string {
 	var text strings.Builder
 	for _, j := range h.jobs {
-		if t := h.base.pools[j.pool]; t != nil && t.tasks[j.sub.TaskID] != nil {
-			if r := t.tasks[j.sub.TaskID]; !r.Status.Ended() {
-				fmt.Fprintf(&text, "task %s of pool %s is %s in run %d; ", r.TaskID, r.PoolID, r.Status, r.Attempt)
-			}
-		} else if j.acked {
+		if r := h.base.row(j); j.lives() {
+			fmt.Fprintf(&text, "task %s of pool %s is %s in run %d; ", r.TaskID, r.PoolID, r.Status, r.Attempt)
+		} else if j.acked && j.fate.born == 0 {
 			fmt.Fprintf(&text, "task %s is lost; ", j.sub.TaskID)
 		}
 	}

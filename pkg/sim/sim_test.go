@@ -138,6 +138,9 @@ func TestPinned(t *testing.T) {
 		83530,  // a command that was begun behind its fence
 		161028, // a step under a name that the database did not know yet, refused and then taken
 		8531,   // a request that was on its way to a database from before it was put back
+		92,     // a submission that came while its pool stood in line, given up and stored nonetheless
+		290,    // a node that stood in line for seconds after a step in doubt, and heard of nothing
+		320,    // a task that was pruned before a node had heard of its end
 	} {
 		if r := Run(Options{Seed: seed}); r.Err != nil {
 			t.Errorf("seed %d: %v", seed, r.Err)
@@ -159,7 +162,9 @@ func TestEveryKind(t *testing.T) {
 	for _, k := range []string{
 		"crash", "stop", "freeze", "long freeze", "suspend", "partition", "lost request", "lost reply", "repeated request",
 		"repeated reply", "late message", "lost hint", "clock step", "clock rate", "outage", "disk full", "power cut", "pause",
-		"drain", "resize", "worker crash", "restore",
+		"drain", "resize", "worker crash", "restore", "shortage", "lost replies", "sweep", "cancel of the next",
+		"cancel with its submission", "cancel in the step of the start", "submission without an id", "outcome unknown",
+		"resend with the id of the answer", "pruned task", "id used again",
 	} {
 		if seen[k] == 0 {
 			t.Errorf("no %s in 150 histories", k)
