@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -187,7 +188,7 @@ func (f *feed) since(next int64, each func(*item)) (behind int64, more <-chan st
 	}
 	// What is in the list stays as it is, also when it is dropped from there.
 	items := f.items[min(next-f.first, int64(len(f.items))):]
-	items = items[:len(items):len(items)]
+	items = slices.Clip(items)
 	if len(items) == 0 {
 		if f.news == nil {
 			f.news = make(chan struct{})

@@ -262,7 +262,7 @@ func benchmarkFollowers(b *testing.B, parked, followers int, filter string) {
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
 	for range followers {
-		follow(b, ctx, s.URL+"/events"+filter)
+		follow(ctx, b, s.URL+"/events"+filter)
 	}
 	h := a.Socket()
 	b.ResetTimer()
@@ -288,13 +288,13 @@ func processor(b *testing.B) int64 {
 }
 
 // follow reads a stream and throws it away.
-func follow(b *testing.B, ctx context.Context, url string) {
+func follow(ctx context.Context, b *testing.B, url string) {
 	b.Helper()
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		b.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(q)
+	resp, err := http.DefaultClient.Do(q) //nolint:bodyclose // the goroutine below does
 	if err != nil {
 		b.Fatal(err)
 	}

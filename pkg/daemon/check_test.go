@@ -95,10 +95,10 @@ func TestUnusedPostgresIsSaid(t *testing.T) {
 		"":                   {},
 	} {
 		o.Env = func(v string) string {
-			switch {
-			case v == "HOME":
+			switch v {
+			case "HOME":
 				return home
-			case v == name:
+			case name:
 				return "postgres://u:hunter2@h/d"
 			}
 			return ""

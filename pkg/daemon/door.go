@@ -172,7 +172,7 @@ const fullWithin = time.Second
 
 // sayFull reads the head of a request, without which the answer would be lost, answers, and closes.
 func sayFull(conn net.Conn) {
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(fullWithin))
 	head := bufio.NewReader(io.LimitReader(conn, 16<<10))
 	for {

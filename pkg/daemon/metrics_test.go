@@ -61,7 +61,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 func TestMetricsOfWhatComesIn(t *testing.T) {
 	l := runDaemon(t, &config.Config{})
 	get := func(path string) string {
-		resp, err := http.Get(l.URL + path) //nolint:noctx // a test's own
+		resp, err := http.Get(l.URL + path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +127,7 @@ func TestReasonsAreFew(t *testing.T) {
 // TestMetricsOfPoolsAndStores: a daemon shows how its pools and stores stand.
 func TestMetricsOfPoolsAndStores(t *testing.T) {
 	l := runDaemon(t, &config.Config{})
-	resp, err := http.Get(l.URL + "/metrics") //nolint:noctx // a test's own
+	resp, err := http.Get(l.URL + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/parkd-dev/parkd/pkg/config"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store/postgres/pgtest"
@@ -170,17 +168,11 @@ func TestGuardedWhileOpening(t *testing.T) {
 // TestStopWhileOpening: who stops a daemon before all is open waits for no database, and hears of no fault.
 func TestStopWhileOpening(t *testing.T) {
 	dsn := cluster.Migrated(t)
-	lock, err := pgx.Connect(t.Context(), dsn)
+	release, err := pgtest.Hold(t.Context(), dsn, "LOCK TABLE pl_pools")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lock.Close(context.Background())
-	if _, err := lock.Exec(t.Context(), "BEGIN"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := lock.Exec(t.Context(), "LOCK TABLE pl_pools"); err != nil {
-		t.Fatal(err)
-	}
+	defer release()
 	c := inMemory("127.0.0.1:0", filepath.Join(t.TempDir(), "s"))
 	c.Pools[0].Queue, c.Pools[0].Mailbox.Storage, c.Audit, c.Postgres.DSN = park.Postgres, park.Postgres, park.Postgres, dsn
 	ctx, stop := context.WithCancel(context.Background())

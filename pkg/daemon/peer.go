@@ -52,13 +52,13 @@ func tried(find finder, own int) error {
 	if err != nil {
 		return err
 	}
-	defer ln.Close()
+	defer func() { _ = ln.Close() }()
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", ln.Addr().String())
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	uid, ok, err := find(conn.RemoteAddr().(*net.TCPAddr), conn.LocalAddr().(*net.TCPAddr))
 	switch {
 	case err != nil:

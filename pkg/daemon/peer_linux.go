@@ -41,7 +41,7 @@ func findByDiag(local, remote *net.TCPAddr) (uid int, ok bool, err error) {
 	if err != nil {
 		return 0, false, fmt.Errorf("open sock_diag: %w", err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	limit := unix.NsecToTimeval(int64(diagWithin))
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
 		return 0, false, fmt.Errorf("open sock_diag: %w", err)

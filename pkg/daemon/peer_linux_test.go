@@ -69,7 +69,7 @@ func dialHere(at string) (net.Conn, error) {
 // accepted returns both ends of a connection.
 func accepted(t *testing.T, network, at string, dial func(at string) net.Conn) (server, client net.Conn) {
 	t.Helper()
-	ln, err := net.Listen(network, at) //nolint:noctx // a test's own
+	ln, err := net.Listen(network, at)
 	if err != nil {
 		t.Skipf("%s: %v", at, err)
 	}
@@ -87,7 +87,7 @@ func accepted(t *testing.T, network, at string, dial func(at string) net.Conn) (
 func TestFindersTellUsers(t *testing.T) {
 	plain := func(network string) func(string) net.Conn {
 		return func(at string) net.Conn {
-			conn, err := net.Dial(network, at) //nolint:noctx // a test's own
+			conn, err := net.Dial(network, at)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -11,7 +11,7 @@ import (
 )
 
 func TestSystemdIsTold(t *testing.T) {
-	dir, err := os.MkdirTemp("", "sd") // short: it is the path of a socket
+	dir, err := os.MkdirTemp("", "sd") //nolint:usetesting // short: it is the path of a socket
 	if err != nil {
 		t.Fatal(err)
 	}

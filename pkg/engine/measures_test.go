@@ -40,6 +40,7 @@ func (m *tally) Deferred(string, string)            {}
 func (m *tally) Ran(_ string, s park.Status, d time.Duration) {
 	m.add("ran " + string(s) + " " + d.String())
 }
+
 func (m *tally) Ended(_ string, s park.Status, reason string) {
 	m.add("ended " + string(s) + " " + reason)
 }

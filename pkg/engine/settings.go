@@ -103,9 +103,9 @@ func (n *node) compare(live map[string]store.Pulse) {
 	}
 	for _, p := range n.pools {
 		names := strings.Join(others[p.ID], " ")
-		switch {
-		case names == n.unlike[p.ID]:
-		case names == "":
+		switch names {
+		case n.unlike[p.ID]:
+		case "":
 			n.eng.log.Info("nodes have the same settings of a pool again", "pool", p.ID, "node", n.name())
 		default:
 			n.eng.log.Warn("nodes differ in their settings of a pool, and tasks run by those of the node that starts them: give all nodes the same",

@@ -67,7 +67,7 @@ func (e *Engine) Submit(ctx context.Context, id string, tasks []park.Submission)
 func (p *pool) submit(ctx context.Context, s park.Submission) (r park.SubmitResult, err error) {
 	op, refused := p.resolve(s)
 	if refused != nil {
-		return park.SubmitResult{Err: refused}, nil
+		return park.SubmitResult{Err: refused}, nil //nolint:nilerr // a refusal is the task's result, not the call's error
 	}
 	results, err := p.do(ctx, op)
 	switch {

@@ -137,7 +137,7 @@ func (p *pool) settled() {
 	}
 	p.adopted = true
 	if large := p.tooLarge(); large != "" {
-		p.eng.log.Warn(large, "pool", p.ID)
+		p.eng.log.Warn("parked tasks are larger than their pool", "pool", p.ID, "detail", large)
 	}
 }
 

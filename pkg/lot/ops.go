@@ -233,7 +233,7 @@ func (o Keep) apply(l *Lot) Result {
 	return Result{Status: park.Running, Until: park.At(l.now.Wall.Add(e.run.next() - l.now.Mono)), TTL: e.run.ttl}
 }
 
-func (o Configure) apply(l *Lot) Result { //nolint:unparam // every operation has a result
+func (o Configure) apply(l *Lot) Result {
 	var d details
 	if v := o.Patch.MaxUnits; v != nil && *v != l.row.MaxUnits {
 		d.change("maxUnits", strconv.FormatInt(l.row.MaxUnits, 10), strconv.FormatInt(*v, 10))

@@ -2,6 +2,7 @@ package replay_test
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -38,7 +39,7 @@ func TestResumed(t *testing.T) {
 		"a rev is missing":                    {[]park.Event{resumed(4, "lost")}, replay.RuleOrder},
 	} {
 		t.Run(name, func(t *testing.T) {
-			events := append(before[:len(before):len(before)], tt.events...)
+			events := append(slices.Clip(before), tt.events...)
 			_, err := replay.Run(replay.Initial(replay.Limits{MaxUnits: 2, MaxQueueDepth: 5}, events), events)
 			o, _ := err.(*replay.Offence) //nolint:errorlint // it is never wrapped
 			if (o == nil) != (tt.rule == "") || o != nil && o.Rule != tt.rule {

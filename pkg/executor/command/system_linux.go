@@ -125,7 +125,7 @@ func signalIf(pid int, sig unix.Signal, meant func() bool) bool {
 	case err != nil: // a system before Linux 5.3, or one that forbids it: between look and signal lie microseconds
 		return meant() && unix.Kill(pid, sig) == nil
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	return meant() && unix.PidfdSendSignal(fd, sig, nil, 0) == nil
 }
 

@@ -42,12 +42,16 @@ func DescribeDSN(dsn string) string {
 		text += "@"
 	}
 	text += strings.Join(hostsOf(&cc.Config), ",") + "/" + url.PathEscape(cc.Database)
-	for i, name := range slices.Sorted(maps.Keys(cc.RuntimeParams)) {
+	var params []string
+	for _, name := range slices.Sorted(maps.Keys(cc.RuntimeParams)) {
 		value := masked
 		if name == "application_name" || name == "search_path" {
 			value = url.QueryEscape(cc.RuntimeParams[name])
 		}
-		text += []string{"?", "&"}[min(i, 1)] + url.QueryEscape(name) + "=" + value
+		params = append(params, url.QueryEscape(name)+"="+value)
+	}
+	if len(params) > 0 {
+		text += "?" + strings.Join(params, "&")
 	}
 	return text
 }

@@ -23,6 +23,22 @@ func Exec(ctx context.Context, dsn string, statements ...string) error {
 	return nil
 }
 
+// Hold runs statements in a transaction that stays open, with the locks that it took, until release is called.
+func Hold(ctx context.Context, dsn string, statements ...string) (release func(), err error) {
+	c, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	release = func() { _ = c.Close(context.WithoutCancel(ctx)) }
+	for _, s := range append([]string{"BEGIN"}, statements...) {
+		if _, err := c.Exec(ctx, s); err != nil {
+			release()
+			return nil, fmt.Errorf("%.60s: %w", s, err)
+		}
+	}
+	return release, nil
+}
+
 // Number returns the only value of the only row that a query returns.
 func Number(ctx context.Context, dsn, query string) (n int64, err error) {
 	c, err := pgx.Connect(ctx, dsn)
