@@ -24,9 +24,9 @@ func newLogsCommand(g *globals) *cobra.Command {
 		Long: `Prints the output of a task's command, standard output and standard error as they came.
 
 Escape sequences, control characters and characters that reorder text are taken out, because they could
-take over the terminal; --raw leaves them in. It is the log of the latest attempt. With --follow it goes on until the task
-has ended, also with further attempts and over broken connections. Where the beginning of a log was rotated away, that is
-said.`,
+take over the terminal; --raw leaves them in. It is the log of the latest attempt. With --follow it goes on
+until the task has ended, with further attempts and over broken connections. If the beginning of a log was
+rotated away, that is said on standard error.`,
 		Example: `  parkd logs render-41
   parkd logs -f render-41
   parkd logs --raw render-41 > render-41.log`,

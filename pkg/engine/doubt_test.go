@@ -209,8 +209,8 @@ func TestLostReplyOutlivesTheNode(t *testing.T) {
 		if task := a.ended("cpu", "a"); task.Status != park.Completed || task.Node != "node-1" || task.Attempt != 2 {
 			t.Errorf("it ended as %+v", task)
 		}
-		if w.most > 1 || w.ran["a"] != 1 {
-			t.Errorf("%d units in use at once, of 1; it ran %d times", w.most, w.ran["a"])
+		if w.most > 1 || w.runs("a") != 1 {
+			t.Errorf("%d units in use at once, of 1; it ran %d times", w.most, w.runs("a"))
 		}
 	})
 }

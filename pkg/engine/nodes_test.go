@@ -107,6 +107,13 @@ func (w *witness) use(a park.Assignment, units int64) {
 	}
 }
 
+// runs returns how often a task's work was begun.
+func (w *witness) runs(task string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ran[task]
+}
+
 // team is a few engines on one store.
 type team struct {
 	*testing.T

@@ -237,7 +237,7 @@ func (p *pool) nodeName() string {
 
 // held reports whether this node must not start tasks of the pool now.
 func (p *pool) held() bool {
-	return p.drained != nil || p.Idle || p.node != nil && !p.Runtime.Leased() && !p.node.alive()
+	return p.drained != nil || p.work.closed() != nil || p.Idle || p.node != nil && !p.Runtime.Leased() && !p.node.alive()
 }
 
 func (p *pool) loop() {

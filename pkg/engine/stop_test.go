@@ -90,8 +90,8 @@ func TestCancelInTheStepThatStarts(t *testing.T) {
 				if parked {
 					want = " submit enqueue start cancel"
 				}
-				if got := b.life("b"); got != want || w.ran["b"] != 0 {
-					t.Errorf("shared %t, parked %t: life%s, and it ran %d times", shared, parked, got, w.ran["b"])
+				if got := b.life("b"); got != want || w.runs("b") != 0 {
+					t.Errorf("shared %t, parked %t: life%s, and it ran %d times", shared, parked, got, w.runs("b"))
 				}
 				b.idle("cpu")
 				check(t, b.events(park.AuditQuery{PoolID: "cpu", Changes: true}), 1)
@@ -154,8 +154,8 @@ func TestCancelledBeforeItIsKnownToHaveStarted(t *testing.T) {
 			},
 			func() { b.dropped("cpu", "x") },
 		)
-		if w.ran["x"] != 0 {
-			t.Errorf("it ran %d times", w.ran["x"])
+		if w.runs("x") != 0 {
+			t.Errorf("it ran %d times", w.runs("x"))
 		}
 		a.idle("cpu")
 	})

@@ -78,8 +78,8 @@ func testOutcomeUnknown(t *testing.T, taken, parked bool, s park.Submission) {
 	if r := b.offer("cpu", other); r.Err == nil || r.Err.Code != park.TaskExists {
 		t.Errorf("something else with that id: %+v", r)
 	}
-	if task := b.ended("cpu", id); task.Status != park.Completed || w.ran[id] != 1 {
-		t.Errorf("it is %s and ran %d times", task.Status, w.ran[id])
+	if task := b.ended("cpu", id); task.Status != park.Completed || w.runs(id) != 1 {
+		t.Errorf("it is %s and ran %d times", task.Status, w.runs(id))
 	}
 	if got := b.submit("cpu", again); got.Status != park.Completed {
 		t.Errorf("sent again at last: %+v", got)
@@ -116,8 +116,8 @@ func TestOutcomeUnknownOfABatch(t *testing.T) {
 				switch code := park.CodeOf(r.Err); {
 				case code == park.OutcomeUnknown && (tasks[i].TaskID == "" || tasks[i].TaskID == r.Err.TaskID):
 					inDoubt++
-					if task := b.ended("cpu", r.Err.TaskID); task.Status != park.Completed || w.ran[task.TaskID] != 1 {
-						t.Errorf("task %d is %s and ran %d times", i, task.Status, w.ran[task.TaskID])
+					if task := b.ended("cpu", r.Err.TaskID); task.Status != park.Completed || w.runs(task.TaskID) != 1 {
+						t.Errorf("task %d is %s and ran %d times", i, task.Status, w.runs(task.TaskID))
 					}
 				case code == park.StorageUnavailable:
 				default:
@@ -307,8 +307,8 @@ func TestOutcomeUnknownAmongOthers(t *testing.T) {
 				t.Errorf("sent again to the other node: %+v", got)
 			}
 			time.Sleep(2 * time.Minute)
-			if task := a.ended("cpu", id); task.Status != park.Completed || w.ran[id] != 1 || w.most > 1 {
-				t.Errorf("parked %t: it is %s and ran %d times, with %d units in use", parked, task.Status, w.ran[id], w.most)
+			if task := a.ended("cpu", id); task.Status != park.Completed || w.runs(id) != 1 || w.most > 1 {
+				t.Errorf("parked %t: it is %s and ran %d times, with %d units in use", parked, task.Status, w.runs(id), w.most)
 			}
 			check(t, b.events(park.AuditQuery{PoolID: "cpu"}), 1)
 		})
@@ -341,8 +341,8 @@ func TestLongDoubtMeetsAReload(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		for _, id := range []string{id, other.Accepted.TaskID} {
-			if task := b.ended("cpu", id); task.Status != park.Completed || w.ran[id] != 1 {
-				t.Errorf("%s is %s and ran %d times", id, task.Status, w.ran[id])
+			if task := b.ended("cpu", id); task.Status != park.Completed || w.runs(id) != 1 {
+				t.Errorf("%s is %s and ran %d times", id, task.Status, w.runs(id))
 			}
 		}
 		if w.most > 1 {
@@ -376,8 +376,8 @@ func TestLongDoubtMeetsAnother(t *testing.T) {
 		d.mu.Unlock()
 		for _, id := range []string{id, "other"} {
 			time.Sleep(time.Minute)
-			if task := b.ended("cpu", id); task.Status != park.Completed || w.ran[id] != 1 {
-				t.Errorf("%s is %s and ran %d times", id, task.Status, w.ran[id])
+			if task := b.ended("cpu", id); task.Status != park.Completed || w.runs(id) != 1 {
+				t.Errorf("%s is %s and ran %d times", id, task.Status, w.runs(id))
 			}
 		}
 		if w.most > 1 {
