@@ -3,7 +3,9 @@ package sim
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"strconv"
+	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -54,6 +56,9 @@ func (c *checker) entered(r *park.Record) {
 	}
 	c.known[r.TaskID] = j
 	j.fate = fate{born: j.fate.born + 1}
+	// Runs are counted anew in each life.
+	maps.DeleteFunc(c.cancelled, func(r run, _ time.Duration) bool { return r.job == j.number })
+	maps.DeleteFunc(c.stillborn, func(r run, _ bool) bool { return r.job == j.number })
 }
 
 // removed notes that a task was pruned.
