@@ -75,8 +75,9 @@ func (p *pool) takeTurn(batch []*request) []*request {
 // linger adds to a batch what comes within d. It returns sooner, but not at once, where that is to be left to others. ok is
 // false where the loop is to end.
 func (p *pool) linger(timer *time.Timer, batch []*request, d time.Duration) (_ []*request, ok bool) {
+	size := p.sizeOf(batch...)
 	for until := p.eng.clock.mono() + d; d > 0; d = until - p.eng.clock.mono() {
-		if p.full(batch) {
+		if p.full(size) {
 			return batch, p.eng.rest(d)
 		}
 		r, ok := p.next(timer, d)
@@ -88,21 +89,25 @@ func (p *pool) linger(timer *time.Timer, batch []*request, d time.Duration) (_ [
 		case !r.plain():
 			p.aside = append(p.aside, r)
 			continue
-		case p.stored(batch)+p.weightOf(r.ops) > maxStepBytes:
+		}
+		with := size.plus(p.sizeOf(r))
+		if with.bytes > maxStepBytes {
 			p.putOff(r)
 			continue
-		case r.owed != nil:
+		}
+		if r.owed != nil {
 			r.owed.over = true
 			until = min(until, p.eng.clock.mono()+max(p.stepped/4, minLook))
 		}
-		batch = append(batch, r)
+		batch, size = append(batch, r), with
 	}
 	return batch, true
 }
 
-// full reports whether nothing more may join a batch: it has a step's worth, or what comes would overtake what was put off.
-func (p *pool) full(batch []*request) bool {
-	return asked(batch) >= maxOps || p.stored(batch) >= maxStepBytes || len(p.aside) > 0 && p.aside[0].plain()
+// full reports whether nothing more may join a batch of a size: it has a step's worth, or what comes would overtake what was
+// put off.
+func (p *pool) full(s size) bool {
+	return s.ops >= maxOps || s.bytes >= maxStepBytes || len(p.aside) > 0 && p.aside[0].plain()
 }
 
 // putOff keeps a request that is too large for this step. It is the first of the next one.

@@ -276,20 +276,22 @@ func (p *pool) first(timer *time.Timer, d time.Duration) (r *request, ok bool) {
 // bring more requests for this step, and each step saves what a step costs; at rest there are none.
 func (p *pool) gather(batch []*request) []*request {
 	runtime.Gosched()
-	if p.full(batch) {
+	size := p.sizeOf(batch...)
+	if p.full(size) {
 		return batch
 	}
-	n, size := max(1, asked(batch)), p.stored(batch)
-	for n < maxOps && size < maxStepBytes {
+	// One without operations counts too, so that it ends.
+	for n := max(1, size.ops); n < maxOps && size.bytes < maxStepBytes; {
 		select {
 		case r := <-p.requests:
-			weight := p.weightOf(r.ops)
-			if size > 0 && size+weight > maxStepBytes {
+			more := p.sizeOf(r)
+			with := size.plus(more)
+			if size.bytes > 0 && with.bytes > maxStepBytes {
 				p.putOff(r)
 				return batch
 			}
-			batch = append(batch, r)
-			n, size = n+max(1, len(r.ops)), size+weight
+			batch, size = append(batch, r), with
+			n += max(1, more.ops)
 		default:
 			return batch
 		}
@@ -306,20 +308,12 @@ func asked(batch []*request) int {
 	return n
 }
 
-// stored returns how many bytes the requests of a batch store, roughly.
-func (p *pool) stored(batch []*request) (size int) {
-	for _, r := range batch {
-		size += p.weightOf(r.ops)
-	}
-	return size
-}
-
 // withOwed puts before a batch what is owed, up to a step's worth of it, and one request at least.
 func (p *pool) withOwed(batch []*request) []*request {
-	n, size := asked(batch), p.stored(batch)
+	size := p.sizeOf(batch...)
 	for i, r := range p.owed {
-		n, size = n+len(r.ops), size+p.weightOf(r.ops)
-		if i > 0 && (n > maxOps || size > maxStepBytes) {
+		size = size.plus(p.sizeOf(r))
+		if i > 0 && (size.ops > maxOps || size.bytes > maxStepBytes) {
 			batch = append(slices.Clone(p.owed[:i]), batch...)
 			p.owed = p.owed[i:]
 			return batch

@@ -24,6 +24,18 @@ const (
 	rowBytes = 400
 )
 
+// size is what requests take of a step: operations, and bytes roughly.
+type size struct{ ops, bytes int }
+
+func (s size) plus(t size) size { return size{s.ops + t.ops, s.bytes + t.bytes} }
+
+func (p *pool) sizeOf(requests ...*request) (s size) {
+	for _, r := range requests {
+		s = s.plus(size{len(r.ops), p.weightOf(r.ops)})
+	}
+	return s
+}
+
 // weightOf returns how many bytes the operations of a request store, roughly.
 func (p *pool) weightOf(ops []lot.Op) (n int) {
 	for _, op := range ops {

@@ -1,0 +1,91 @@
+package engine
+
+// What runs wrote, for those who read it.
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// Logs opens what a run of a task wrote.
+type Logs interface {
+	// Log returns the output of a run. With Follow it goes on until ended is closed and all is read, and where q names
+	// an attempt until a later one has begun.
+	Log(ctx context.Context, pool, task string, attempt int, q park.LogQuery, ended <-chan struct{}) (*park.Log, error)
+}
+
+// Log implements [park.TaskService].
+func (e *Engine) Log(ctx context.Context, pool, id string, q park.LogQuery) (*park.Log, error) {
+	p, err := e.pool(pool)
+	if err == nil {
+		err = q.Check()
+	}
+	if err != nil {
+		return nil, err
+	}
+	ended, leave := e.hub.join(taskTopic(p.ID, id))
+	t, err := p.begun(ctx, id, q)
+	latest := q.Attempt == 0 || q.Attempt == t.Attempt
+	switch {
+	case err != nil:
+	case p.Logs == nil:
+		err = park.Errorf(park.LogNotFound, "pool %s (executor %s) keeps no logs: see the task's result", p.ID, p.Pool.PoolSpec.Executor)
+	case t.Attempt == 0:
+		err = park.Errorf(park.LogNotFound, "task %s is %s and has not run yet", id, t.Status)
+	case q.Attempt > t.Attempt:
+		err = park.Errorf(park.LogNotFound, "task %s has had %d runs, and not %d", id, t.Attempt, q.Attempt)
+	}
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	elsewhere := latest && p.node != nil && t.Node != "" && t.Node != p.nodeName()
+	attempt := q.Attempt
+	if attempt == 0 {
+		attempt = t.Attempt
+	}
+	q.Follow = q.Follow && latest && !elsewhere && !t.Status.Ended()
+	// What ran here before this daemon was started may have its log here all the same.
+	log, err := p.Logs.Log(ctx, p.ID, id, attempt, q, ended)
+	if err != nil {
+		leave()
+		if elsewhere && park.CodeOf(err) == park.LogNotFound {
+			err = park.Errorf(park.LogNotFound, "run %d of task %s is on node %s, and its log is there: ask that node", t.Attempt, id, t.Node)
+		}
+		return nil, err
+	}
+	log.ReadCloser = &leaving{ReadCloser: log.ReadCloser, leave: leave}
+	return log, nil
+}
+
+// begun returns a task; with Follow it waits until the run that is asked for has started, or the task has ended without it.
+func (p *pool) begun(ctx context.Context, id string, q park.LogQuery) (park.Task, error) {
+	for {
+		started, leave := p.eng.hub.join(startTopic(p.ID, id))
+		t, err := p.task(ctx, id)
+		if err == nil && q.Follow && t.Attempt < max(q.Attempt, 1) && !t.Status.Ended() {
+			err = sleep(ctx, p, started, time.Hour)
+			leave()
+			if err != nil {
+				return t, err
+			}
+			continue
+		}
+		leave()
+		return t, err
+	}
+}
+
+// leaving is a log that no longer waits for its task once it is closed.
+type leaving struct {
+	io.ReadCloser
+	leave func()
+}
+
+func (l *leaving) Close() error {
+	l.leave()
+	return l.ReadCloser.Close()
+}

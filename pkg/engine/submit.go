@@ -1,0 +1,192 @@
+package engine
+
+// What becomes of submissions before and after the loop has them.
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// Submit implements [park.TaskService].
+func (e *Engine) Submit(ctx context.Context, id string, tasks []park.Submission) ([]park.SubmitResult, error) {
+	p, err := e.pool(id)
+	if err != nil {
+		return nil, err
+	}
+	if len(tasks) > park.MaxBatch {
+		return nil, park.Errorf(park.InvalidRequest, "tasks must be at most %d, not %d", park.MaxBatch, len(tasks))
+	}
+	if len(tasks) == 1 {
+		r, err := p.submit(ctx, tasks[0])
+		if err != nil {
+			return nil, err
+		}
+		return []park.SubmitResult{r}, nil
+	}
+	out := make([]park.SubmitResult, len(tasks))
+	ops := make([]lot.Op, 0, len(tasks))
+	index := make([]int, 0, len(tasks))
+	for i := range tasks {
+		op, err := p.resolve(tasks[i])
+		if err != nil {
+			out[i].Err = err
+			continue
+		}
+		ops, index = append(ops, op), append(index, i)
+	}
+	results, err := p.doMany(ctx, ops)
+	if err != nil {
+		return nil, err
+	}
+	for k := range results {
+		out[index[k]] = p.submitted(ops[k].(lot.Submit).Spec, &results[k])
+	}
+	return out, nil
+}
+
+// submit is Submit for a single task.
+func (p *pool) submit(ctx context.Context, s park.Submission) (r park.SubmitResult, err error) {
+	op, refused := p.resolve(s)
+	if refused != nil {
+		return park.SubmitResult{Err: refused}, nil //nolint:nilerr // a refusal is the task's result, not the call's error
+	}
+	results, err := p.do(ctx, op)
+	switch {
+	case err == nil:
+		return p.submitted(op.Spec, &results[0]), nil
+	case park.CodeOf(err) == park.OutcomeUnknown:
+		return p.submitted(op.Spec, &lot.Result{Err: asError(err)}), nil
+	default:
+		return park.SubmitResult{}, err
+	}
+}
+
+func (p *pool) submitted(s *park.Spec, r *lot.Result) park.SubmitResult {
+	if r.Err != nil {
+		return park.SubmitResult{Err: asError(about(s.TaskID, r.Err))}
+	}
+	return park.SubmitResult{Accepted: park.Accepted{
+		TaskID: s.TaskID, PoolID: p.ID, Status: r.Status, Position: r.Position, SubmittedAt: r.SubmittedAt,
+	}}
+}
+
+// doMany is do for more operations than may fit into one step: they are put into several, in order. What one step fails
+// with is the result of its operations, unless it is true of all: then the call fails.
+func (p *pool) doMany(ctx context.Context, ops []lot.Op) ([]lot.Result, error) {
+	due := p.eng.due()
+	var sent []*request
+	var unsent error
+	for rest := ops; len(rest) > 0 && unsent == nil; {
+		n := p.portion(rest)
+		r := &request{ops: rest[:n:n], reply: make(chan reply, 1)}
+		if unsent = p.sendBy(ctx, r, due); unsent == nil {
+			sent, rest = append(sent, r), rest[n:]
+		}
+	}
+	results := make([]lot.Result, 0, len(ops))
+	failure, nothing := unsent, true // nothing: it is known that none was taken
+	for _, r := range sent {
+		res, err := p.waitBy(ctx, r, due)
+		if err != nil && errors.Is(err, ctx.Err()) {
+			return nil, err
+		}
+		if err != nil {
+			res, failure = failed(len(r.ops), err), err
+		}
+		nothing = nothing && err != nil && park.CodeOf(err) != park.OutcomeUnknown
+		results = append(results, res...)
+	}
+	if failure != nil && nothing {
+		return nil, failure
+	}
+	return append(results, failed(len(ops)-len(results), unsent)...), nil
+}
+
+// portion returns how many of the operations, from the first on, belong into one step.
+func (p *pool) portion(ops []lot.Op) int {
+	size := 0
+	for i := range ops {
+		if size += p.weightOf(ops[i : i+1]); i == maxOps || i > 0 && size > maxStepBytes {
+			return i
+		}
+	}
+	return len(ops)
+}
+
+// failed returns the results of n operations whose step failed.
+func failed(n int, err error) []lot.Result {
+	all := make([]lot.Result, n)
+	for i := range all {
+		all[i].Err = asError(err)
+	}
+	return all
+}
+
+// asError returns what a task's client is told of an error. What is not known to have left the task alone may have taken it.
+func asError(err error) *park.Error {
+	if e, ok := errors.AsType[*park.Error](err); ok {
+		return e
+	}
+	return park.Errorf(park.OutcomeUnknown, "%v", err)
+}
+
+// resolve turns a submission into a task of the pool, or says what is wrong with it.
+func (p *pool) resolve(s park.Submission) (op lot.Submit, refused *park.Error) {
+	if err := s.Normalize(); err != nil {
+		return op, asError(err)
+	}
+	if err := p.check(&s); err != nil {
+		return op, err
+	}
+	// The digest of a task whose id is made here is that of its submission with that id, for so it is sent again.
+	if op.NewID = s.TaskID == ""; op.NewID {
+		s.TaskID = p.eng.world.ID()
+	}
+	if s.OwnIDs && !op.NewID {
+		op.OwnID = park.TenantTaskID(s.TaskID, s.Tenant)
+	}
+	spec := &park.Spec{
+		PoolID: p.ID, TaskID: s.TaskID, Tenant: s.Tenant, MailboxKey: s.MailboxKey.Key, Priority: s.Priority,
+		Units: max(1, int64(s.ResourceCost.Units)), Deadline: park.At(s.Deadline.Time),
+		Timeout: time.Duration(s.TimeoutSecs) * time.Second, Retry: s.Retry,
+		Payload: s.Payload, Command: s.Command, WorkDir: s.WorkDir, Digest: s.Digest(),
+	}
+	if spec.Timeout == 0 {
+		spec.Timeout = p.DefaultTimeout
+	}
+	if spec.Retry == (park.Retry{}) {
+		spec.Retry = p.Retry
+	}
+	op.Spec = spec
+	return op, nil
+}
+
+// check says what in a submission does not suit the pool.
+func (p *pool) check(s *park.Submission) *park.Error {
+	for i, arg := range s.Command {
+		if !storable(arg) {
+			return park.Errorf(park.InvalidRequest, "command[%d] must be UTF-8 without the character 0", i)
+		}
+	}
+	if !storable(s.WorkDir) {
+		return park.Errorf(park.InvalidRequest, "workDir must be UTF-8 without the character 0")
+	}
+	switch k := s.ResourceCost.Kind; {
+	case k != "" && p.Kind != "" && k != p.Kind:
+		return park.Errorf(park.InvalidRequest, "resourceCost.kind must be %s, the kind of pool %s, not %s", p.Kind, p.ID, k)
+	case len(s.Command) > 0 && !p.TakesCommands:
+		return park.Errorf(park.InvalidRequest, "command is not taken by pool %s (executor %s): leave it out and send a payload", p.ID, p.Pool.PoolSpec.Executor)
+	case len(s.Command) == 0 && p.NeedsCommand:
+		return park.Errorf(park.InvalidRequest, "command is missing: pool %s runs commands and has none of its own", p.ID)
+	case len(s.Payload) == 0:
+		return nil
+	}
+	if err := park.CheckJSON(s.Payload); err != nil {
+		return park.Errorf(park.InvalidRequest, "payload %v", err)
+	}
+	return nil
+}
