@@ -2,9 +2,11 @@ package sqlite
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/parkd-dev/parkd/pkg/engine"
@@ -13,23 +15,42 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
-// faults are ways in which a database that was opened refuses writes, with what SQLite says then: each breaks the
-// connection that writes, or mends it.
-func faults() map[string]func(w *writer, broken bool) error {
-	return map[string]func(*writer, bool) error{
-		"full": func(w *writer, broken bool) error {
-			limit := "PRAGMA max_page_count = 4294967294"
+// faults are ways in which a database that was opened refuses writes: each is a statement that breaks the connection that
+// writes, or mends it.
+func faults() map[string]func(broken bool) string {
+	return map[string]func(bool) string{
+		"full": func(broken bool) string {
 			if broken {
-				limit = "PRAGMA max_page_count = 1" // which means: not one page more than there are
+				return "PRAGMA max_page_count = 1" // which means: not one page more than there are
 			}
-			_, err := w.once(limit)
-			return err
+			return "PRAGMA max_page_count = 4294967294"
 		},
-		"readonly": func(w *writer, broken bool) error {
-			_, err := w.once("PRAGMA query_only = " + strconv.FormatInt(flag(broken), 10))
-			return err
-		},
+		"readonly": func(broken bool) string { return "PRAGMA query_only = " + strconv.FormatInt(flag(broken), 10) },
 	}
+}
+
+// trouble runs statements on the connection that writes, each before the next transaction there: that connection is the
+// writer's alone, which uses it after it has answered, too.
+type trouble struct {
+	driver.StmtExecContext
+	writer *writer
+	next   atomic.Pointer[string]
+}
+
+// troubled has a store that has nothing to do yet run what is put in next.
+func troubled(s *Store) *trouble {
+	t := &trouble{StmtExecContext: s.writer.begin.exec, writer: s.writer}
+	s.writer.begin.exec = t
+	return t
+}
+
+func (t *trouble) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	if query := t.next.Swap(nil); query != nil {
+		if _, err := t.writer.once(*query); err != nil {
+			return nil, err
+		}
+	}
+	return t.StmtExecContext.ExecContext(ctx, args)
 }
 
 // wantOutage fails the test unless err is one that the store is to blame for and not the caller.
@@ -53,27 +74,22 @@ func grow(ctx context.Context, s *Store, f *storetest.Feed) (*store.Step, error)
 }
 
 func TestFaults(t *testing.T) {
-	for name, set := range faults() {
+	for name, fault := range faults() {
 		t.Run(name, func(t *testing.T) {
 			s := openHere(t)
+			trouble := troubled(s)
 			f := storetest.NewFeed("gpu")
 			f.Submit(nil)
 			if err := s.Commit(t.Context(), f.Next()); err != nil {
 				t.Fatal(err)
 			}
-			toggle := func(broken bool) {
-				t.Helper()
-				if err := set(s.writer, broken); err != nil { // the writer is idle
-					t.Fatal(err)
-				}
-			}
-			toggle(true)
+			trouble.next.Store(new(fault(true)))
 			step, err := grow(t.Context(), s, f)
 			wantOutage(t, err)
 			wantOutage(t, s.Commit(t.Context(), step))
 			wantRev(t, s, step.Row.Rev-1)
 
-			toggle(false)
+			trouble.next.Store(new(fault(false)))
 			if err := s.Commit(t.Context(), step); err != nil {
 				t.Fatalf("after the outage: %v", err)
 			}
@@ -92,9 +108,10 @@ func wantRev(t *testing.T, s *Store, rev int64) {
 
 // TestEngineOutage sees what clients do: 503 while the store refuses, and 202 again afterwards.
 func TestEngineOutage(t *testing.T) {
-	for name, set := range faults() {
+	for name, fault := range faults() {
 		t.Run(name, func(t *testing.T) {
 			s := openHere(t)
+			trouble := troubled(s)
 			e, err := engine.Open(t.Context(), engine.Config{
 				Pools: []engine.Pool{{
 					PoolSpec: park.PoolSpec{
@@ -108,12 +125,6 @@ func TestEngineOutage(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer e.Close(context.Background())
-			toggle := func(broken bool) {
-				t.Helper()
-				if err := set(s.writer, broken); err != nil { // the writer is idle: nothing was asked of it that is not answered
-					t.Fatal(err)
-				}
-			}
 			submit := func() error {
 				big := []byte(`"` + strings.Repeat("x", 256<<10) + `"`)
 				r, err := e.Submit(t.Context(), "gpu", []park.Submission{{Payload: big}})
@@ -125,7 +136,7 @@ func TestEngineOutage(t *testing.T) {
 			if err := submit(); err != nil {
 				t.Fatal(err)
 			}
-			toggle(true)
+			trouble.next.Store(new(fault(true)))
 			for range 100 {
 				if err = submit(); err != nil {
 					break
@@ -134,7 +145,7 @@ func TestEngineOutage(t *testing.T) {
 			if code := park.CodeOf(err); code != park.StorageUnavailable || code.HTTPStatus() != 503 {
 				t.Fatalf("got %v (%s), want %s", err, code, park.StorageUnavailable)
 			}
-			toggle(false)
+			trouble.next.Store(new(fault(false)))
 			if err := submit(); err != nil {
 				t.Fatalf("after the outage: %v", err)
 			}
