@@ -311,7 +311,7 @@ func (e *Engine) ReleaseLease(ctx context.Context, id string, r park.LeaseReleas
 	op := lot.Requeue{TaskID: l.task, Attempt: l.attempt, Lease: id, Reason: park.ReasonStartDeferred}
 	res, err := l.pool.doFresh(ctx, op)
 	if err != nil {
-		return err
+		return about(l.task, err)
 	}
 	if res[0].Stale {
 		return l.pool.whyLost(ctx, id, l, "")

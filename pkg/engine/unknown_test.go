@@ -230,6 +230,11 @@ func TestOutcomeUnknownOfOtherCalls(t *testing.T) {
 			id := lease(b)
 			return func() error { return b.EndLease(context.Background(), id, park.LeaseResult{Status: park.Completed}) }
 		},
+		"release": func(b *bench) func() error {
+			b.submit("remote", named("a", sim(1)))
+			id := lease(b)
+			return func() error { return b.ReleaseLease(context.Background(), id, park.LeaseRelease{}) }
+		},
 		"pool": func(b *bench) func() error {
 			return func() error {
 				_, err := b.SetPool(context.Background(), "remote", park.PoolPatch{MaxQueueDepth: new(7)})
