@@ -84,6 +84,11 @@ type PoolPatch struct {
 
 // Check refuses values that no pool can have.
 func (p PoolPatch) Check() error {
+	if p.State != nil {
+		if _, err := oneOf("state", string(*p.State), PoolStates()); err != nil {
+			return Errorf(InvalidRequest, "%v", err)
+		}
+	}
 	switch {
 	case p.MaxUnits != nil && (*p.MaxUnits < 0 || *p.MaxUnits > MaxUnits):
 		return Errorf(InvalidRequest, "maxUnits must be from 0 to %d, not %d", int64(MaxUnits), *p.MaxUnits)

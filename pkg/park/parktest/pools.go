@@ -1,6 +1,8 @@
 package parktest
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -26,6 +28,12 @@ func pools(b *bench) {
 	negative := int64(-1)
 	_, err = b.SetPool(b.ctx, Work, park.PoolPatch{MaxUnits: &negative})
 	b.failsWith(park.InvalidRequest, err)
+	frozen := park.PoolState("frozen")
+	_, err = b.SetPool(b.ctx, Work, park.PoolPatch{State: &frozen})
+	b.failsWith(park.InvalidRequest, err)
+	if text := fmt.Sprint(err); !strings.Contains(text, "state must be one of active, paused, draining") {
+		b.Errorf("an unknown state is answered %q", text)
+	}
 }
 
 func (b *bench) set(pool string, patch park.PoolPatch) park.Pool {
