@@ -15,14 +15,18 @@ import (
 const (
 	// reconnectMs is how long a browser waits before it connects again.
 	reconnectMs = 1000
-	// flushRest is the least time between two writes of a stream: under load one carries many events.
-	flushRest = 50 * time.Millisecond
+	// flushRest is the least time between two writes of a stream, for each of the streams, up to mostFlushRest: where many
+	// follow a busy daemon a write carries many events, and one alone hears of each at once.
+	flushRest     = time.Millisecond
+	mostFlushRest = 50 * time.Millisecond
 	// flushAt is how many bytes a stream gathers at most before it writes.
 	flushAt = 64 << 10
-	// catchUpPage is how many events are read of the log at once, and catchUpPages how many such reads may overlap
-	// with the feed.
+	// catchUpPage is how many events are read of the log at once, and catchUpPages after how many such reads a stream looks
+	// anew where the feed is.
 	catchUpPage  = 1000
 	catchUpPages = 4
+	// maxSeen is how many events a stream may be ahead of the feed.
+	maxSeen = 4 * catchUpPages * catchUpPage
 )
 
 // streamEvents sends events as they happen (https://html.spec.whatwg.org/multipage/server-sent-events.html).
@@ -105,8 +109,7 @@ type stream struct {
 	query  park.AuditQuery // its cursor moves on with all that was passed over
 	next   int64           // number of the next event of the feed
 	behind bool            // what comes next is in the log alone
-	seen   map[string]bool // what was read from the log and may be in the feed too
-	last   string          // the newest of them
+	ahead  sent            // what was read from the log and may be in the feed too
 	out    bytes.Buffer
 	broken bool // nobody reads any more
 }
@@ -130,7 +133,7 @@ func (s *stream) follow(ctx context.Context) {
 			return
 		}
 		if s.next > before {
-			ending = !restFor(ctx, flushRest)
+			ending = !restFor(ctx, s.api.feed.pace())
 			continue
 		}
 		select {
@@ -147,22 +150,25 @@ func (s *stream) follow(ctx context.Context) {
 
 // take sends an event of the feed if it is asked for and was not sent before.
 func (s *stream) take(i *item) {
-	s.query.Cursor = i.EventID
-	if s.seen[i.EventID] {
-		if i.EventID == s.last {
-			s.seen = nil // the feed has come past all of them
-		}
+	if s.ahead.has(i.EventID) {
 		return
 	}
+	e, frame := &i.Event, i.frame
 	if s.who.tenant != "" && i.TaskID != park.ShownTaskID(i.TaskID) {
-		if e := shownEvent(i.Event); wants(&s.query, &e) {
-			s.put(s.api.frame(&e))
-		}
+		shown := shownEvent(i.Event)
+		e, frame = &shown, nil
+	}
+	wanted := wants(&s.query, e)
+	if wanted || !s.ahead.any() { // or else this may be one of those before the cursor
+		s.query.Cursor = i.EventID
+	}
+	if !wanted {
 		return
 	}
-	if wants(&s.query, &i.Event) {
-		s.put(i.frame)
+	if frame == nil {
+		frame = s.api.frame(e)
 	}
+	s.put(frame)
 }
 
 func (s *stream) put(frame []byte) {
@@ -173,10 +179,11 @@ func (s *stream) put(frame []byte) {
 }
 
 // catchUp sends what the log has after the cursor. It ends near the end of the log, from where the feed goes on; what is
-// in both is remembered. It returns false where the stream ends.
+// in both is remembered, also where the stream falls behind once more before the feed has come so far. It returns false
+// where the stream ends.
 func (s *stream) catchUp(ctx context.Context) bool {
 	for pages := catchUpPages + 1; pages > catchUpPages; {
-		s.next, s.seen, pages = s.api.feed.end(), make(map[string]bool), 0
+		s.next, pages = s.api.feed.end(), 0
 		for more := true; more; pages++ {
 			page, err := s.page(ctx)
 			if err != nil {
@@ -185,10 +192,8 @@ func (s *stream) catchUp(ctx context.Context) bool {
 			for i := range page.Events {
 				e := &page.Events[i]
 				s.put(s.api.frame(e))
-				s.query.Cursor, s.last = e.EventID, e.EventID
-				if pages < catchUpPages {
-					s.seen[e.EventID] = true
-				}
+				s.query.Cursor = e.EventID
+				s.ahead.add(e.EventID)
 			}
 			if more = page.Next != ""; !s.flush() || ctx.Err() != nil {
 				return false
@@ -196,6 +201,38 @@ func (s *stream) catchUp(ctx context.Context) bool {
 		}
 	}
 	s.behind = false
+	return true
+}
+
+// sent is the newest events that a stream has read from the log, as long as the feed has not come past them. The zero value
+// is ready to use.
+type sent struct {
+	ids   map[string]bool
+	order []string
+}
+
+func (s *sent) any() bool { return len(s.order) > 0 }
+func (s *sent) clear()    { *s = sent{} }
+
+func (s *sent) add(id string) {
+	if s.ids == nil {
+		s.ids = make(map[string]bool)
+	}
+	s.ids[id] = true
+	if s.order = append(s.order, id); len(s.order) > maxSeen {
+		delete(s.ids, s.order[0])
+		s.order = s.order[1:]
+	}
+}
+
+// has reports whether the feed's event id was read from the log before. With the last of them the feed has come past all.
+func (s *sent) has(id string) bool {
+	if !s.ids[id] {
+		return false
+	}
+	if id == s.order[len(s.order)-1] {
+		s.clear()
+	}
 	return true
 }
 

@@ -76,6 +76,13 @@ func (f *feed) end() int64 {
 	return f.first + int64(len(f.items))
 }
 
+// pace returns how long a stream that has written rests.
+func (f *feed) pace() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return min(time.Duration(f.readers)*flushRest, mostFlushRest)
+}
+
 // leave ends what join began.
 func (f *feed) leave() {
 	f.mu.Lock()

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/parkd-dev/parkd/pkg/engine"
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -114,6 +115,50 @@ func TestStreamsThatFallBehind(t *testing.T) {
 			if got := f.take(len(want)); !slices.Equal(got, want) {
 				t.Errorf("a list of %d: got %v, want %v", most, got, want)
 			}
+		}
+	}
+}
+
+// TestStreamAheadOfTheFeed: what a stream has read of the log comes no second time, however often it falls behind a feed
+// that has not come so far yet.
+func TestStreamAheadOfTheFeed(t *testing.T) {
+	for query, q := range map[string]park.AuditQuery{"": {}, "?tenant=zeta": {Tenant: "zeta"}} {
+		a := newAPI(t, Config{})
+		a.feed.most = 1
+		w := httptest.NewRecorder()
+		c := &call{api: a, svc: a.cfg.Service, w: w, r: httptest.NewRequest(http.MethodGet, "/events"+query, http.NoBody), at: time.Now()}
+		s := stream{call: c, conn: http.NewResponseController(w), query: q}
+		s.query.Since = park.At(time.Unix(0, 0))
+		catchUp := func() {
+			if !s.catchUp(t.Context()) {
+				t.Fatal("the stream ended")
+			}
+		}
+		submits(t, a.cfg.Service, 20)
+		catchUp()
+		page, err := a.cfg.Service.Audit(t.Context(), park.AuditQuery{Changes: true, Limit: 1000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range page.Events {
+			a.feed.add(t.Context(), &page.Events[i])
+			if i%3 == 0 {
+				continue // so that the list leaves it behind
+			}
+			var ok bool
+			if s.next, _, ok = a.feed.since(s.next, s.take); !ok {
+				catchUp()
+			}
+		}
+		s.flush()
+		var got []string
+		for line := range strings.Lines(w.Body.String()) {
+			if id, ok := strings.CutPrefix(line, "id: "); ok {
+				got = append(got, strings.TrimSpace(id))
+			}
+		}
+		if want := logged(t, a.cfg.Service, q); !slices.Equal(got, want) {
+			t.Errorf("%q: got %v, want %v", query, got, want)
 		}
 	}
 }
