@@ -69,6 +69,8 @@ func TestShortageFailsNoTask(t *testing.T) {
 		for _, e := range b.events(park.AuditQuery{PoolID: "cpu", Action: park.ActStart}) {
 			last = append(slices.DeleteFunc(last, func(id string) bool { return id == e.TaskID }), e.TaskID)
 		}
+		// Those that were put off come first, in any order: each comes back by itself.
+		slices.Sort(last[:min(4, len(last))])
 		if !slices.Equal(last, want) {
 			t.Errorf("begun in the order %v", last)
 		}

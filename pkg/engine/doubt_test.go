@@ -153,19 +153,25 @@ func TestLostReplyIsResolved(t *testing.T) {
 	}
 }
 
+// deafPair opens two nodes on one store in memory, which the first reaches through d.
+func deafPair(t *testing.T, c engine.Config) (d *deaf, a, b *bench) {
+	t.Helper()
+	shared := memory.New()
+	d = &deaf{Store: shared}
+	c.Shared = []park.Backend{park.InMemory}
+	c.Node, c.Stores = "node-0", map[park.Backend]store.Store{park.InMemory: d}
+	a = open(t, c)
+	c.Node, c.Stores = "node-1", map[park.Backend]store.Store{park.InMemory: shared}
+	return d, a, open(t, c)
+}
+
 // TestLostReplyAmongOthers has another node go on while one does not know what became of its step.
 func TestLostReplyAmongOthers(t *testing.T) {
 	for _, taken := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			var w witness
-			shared := memory.New()
-			d := &deaf{Store: shared}
-			c := engine.Config{Pools: []engine.Pool{w.pool(1)}, Shared: []park.Backend{park.InMemory}}
-			c.Node, c.Stores = "node-0", map[park.Backend]store.Store{park.InMemory: d}
-			a := open(t, c)
+			d, a, b := deafPair(t, engine.Config{Pools: []engine.Pool{w.pool(1)}})
 			defer a.stop()
-			c.Node, c.Stores = "node-1", map[park.Backend]store.Store{park.InMemory: shared}
-			b := open(t, c)
 			defer b.stop()
 			d.fall(taken, 2*time.Second, func() { b.submit("cpu", named("other", sim(10))) })
 			got := a.offer("cpu", sim(10))
@@ -190,16 +196,8 @@ func TestLostReplyAmongOthers(t *testing.T) {
 func TestLostReplyOutlivesTheNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var w witness
-		shared := memory.New()
-		d := &deaf{Store: shared}
-		c := engine.Config{
-			Pools: []engine.Pool{w.pool(1)}, Shared: []park.Backend{park.InMemory}, NodeTTL: 2 * time.Second, NodeGrace: 2 * time.Second,
-		}
-		c.Node, c.Stores = "node-0", map[park.Backend]store.Store{park.InMemory: d}
-		a := open(t, c)
+		d, a, b := deafPair(t, engine.Config{Pools: []engine.Pool{w.pool(1)}, NodeTTL: 2 * time.Second, NodeGrace: 2 * time.Second})
 		defer a.stop()
-		c.Node, c.Stores = "node-1", map[park.Backend]store.Store{park.InMemory: shared}
-		b := open(t, c)
 		defer b.stop()
 		d.fall(true, 9*time.Second, nil)
 		got := a.offer("cpu", named("a", sim(100_000)))

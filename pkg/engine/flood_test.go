@@ -79,6 +79,13 @@ func flood(t *testing.T, s store.Store, id string, most int64, want park.Status,
 		}
 	}
 	b.ended(id, "beside")
+	// The store shows the end of a task a moment before the pool does.
+	for range 10_000 {
+		if p, err := b.Pool(t.Context(), id); err != nil || p.Running == 0 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
 	b.idle(id)
 }
 

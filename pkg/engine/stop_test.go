@@ -133,14 +133,8 @@ func TestCancelInTheStepThatLeases(t *testing.T) {
 func TestCancelledBeforeItIsKnownToHaveStarted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var w witness
-		shared := memory.New()
-		d := &deaf{Store: shared}
-		c := engine.Config{Pools: []engine.Pool{w.pool(1)}, Shared: []park.Backend{park.InMemory}, NodeTTL: time.Minute}
-		c.Node, c.Stores = "node-0", map[park.Backend]store.Store{park.InMemory: d}
-		a := open(t, c)
+		d, a, b := deafPair(t, engine.Config{Pools: []engine.Pool{w.pool(1)}, NodeTTL: time.Minute})
 		defer a.stop()
-		c.Node, c.Stores = "node-1", map[park.Backend]store.Store{park.InMemory: shared}
-		b := open(t, c)
 		defer b.stop()
 		d.fall(true, 2*time.Second, nil)
 		apart(

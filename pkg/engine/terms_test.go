@@ -1,11 +1,8 @@
 package engine_test
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
-	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,24 +10,6 @@ import (
 	"github.com/parkd-dev/parkd/pkg/engine"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
-
-// differences is a log that several goroutines write.
-type differences struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *differences) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-func (l *differences) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.buf.String(), text)
-}
 
 // TestNodesThatDifferNeverShareAUnit has nodes of different node_ttl and kill_grace share a pool. One that may be silent
 // for long is cut off: it goes on for its own time, and the others, who allow themselves far less, leave it that.
@@ -47,7 +26,7 @@ func TestNodesThatDifferNeverShareAUnit(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var w witness
-				var said differences
+				var said logText
 				tm := newTeam(t, 2, func(i int, e *engine.Config) {
 					e.Pools, e.NodeTTL, e.NodeGrace = []engine.Pool{w.pool(1)}, c.ttl[i], c.grace[i]
 					e.Log = slog.New(slog.NewTextHandler(&said, nil))

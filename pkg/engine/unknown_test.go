@@ -291,14 +291,8 @@ func TestOutcomeUnknownAmongOthers(t *testing.T) {
 	for _, parked := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			var w witness
-			shared := memory.New()
-			d := &deaf{Store: shared}
-			c := engine.Config{Pools: []engine.Pool{w.pool(1)}, Shared: []park.Backend{park.InMemory}}
-			c.Node, c.Stores = "node-0", map[park.Backend]store.Store{park.InMemory: d}
-			a := open(t, c)
+			d, a, b := deafPair(t, engine.Config{Pools: []engine.Pool{w.pool(1)}})
 			defer a.stop()
-			c.Node, c.Stores = "node-1", map[park.Backend]store.Store{park.InMemory: shared}
-			b := open(t, c)
 			defer b.stop()
 			if parked {
 				b.submit("cpu", named("before", sim(5_000)))
@@ -360,14 +354,8 @@ func TestLongDoubtMeetsAReload(t *testing.T) {
 func TestLongDoubtMeetsAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var w witness
-		shared := memory.New()
-		d := &deaf{Store: shared}
-		c := engine.Config{Pools: []engine.Pool{w.pool(1)}, Shared: []park.Backend{park.InMemory}, NodeTTL: time.Minute}
-		c.Node, c.Stores = "node-0", map[park.Backend]store.Store{park.InMemory: d}
-		a := open(t, c)
+		d, a, b := deafPair(t, engine.Config{Pools: []engine.Pool{w.pool(1)}, NodeTTL: time.Minute})
 		defer a.stop()
-		c.Node, c.Stores = "node-1", map[park.Backend]store.Store{park.InMemory: shared}
-		b := open(t, c)
 		defer b.stop()
 		d.fall(true, 30*time.Second, nil)
 		id := unknown(t, a.offer("cpu", sim(10_000)))
