@@ -76,8 +76,7 @@ func (p *pool) withoutResult(r *request, op lot.Finish, refusal error) error {
 		return refusal // it was not the result
 	}
 	p.eng.log.Error("result not stored: the store refuses it for good", "pool", p.ID, "task", op.TaskID, "bytes", len(o.Result), "error", refusal)
-	*o = park.Failure(park.ReasonResultTooLarge, fmt.Sprintf("the store of pool %s cannot keep the result of %d bytes: %v", p.ID, len(o.Result), cause(refusal)))
-	o.Message = cutText(o.Message, maxMessage)
+	*o = park.Failure(park.ReasonResultTooLarge, fmt.Sprintf("the store of pool %s cannot keep the result of %d bytes: %v", p.ID, len(o.Result), cause(refusal))).Tidy()
 	r.single(op)
 	return p.alone(r)
 }

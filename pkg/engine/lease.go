@@ -285,8 +285,8 @@ func (e *Engine) EndLease(ctx context.Context, id string, r park.LeaseResult) er
 	if len(r.Reason) > park.MaxNameLength {
 		return park.Errorf(park.InvalidRequest, "reason must have %d bytes at most, not %d", park.MaxNameLength, len(r.Reason))
 	}
-	if len(r.Message) > maxMessage {
-		return park.Errorf(park.InvalidRequest, "message must have %d bytes at most, not %d", maxMessage, len(r.Message))
+	if len(r.Message) > park.MaxMessage {
+		return park.Errorf(park.InvalidRequest, "message must have %d bytes at most, not %d", park.MaxMessage, len(r.Message))
 	}
 	o := l.pool.fit(park.Outcome{Status: r.Status, Reason: r.Reason, Message: r.Message, Result: r.Payload})
 	res, err := l.pool.doFresh(ctx, lot.Finish{TaskID: l.task, Attempt: l.attempt, Lease: id, Outcome: o})

@@ -18,8 +18,6 @@ const (
 	maxReadBytes = 8 << 20
 	// mostAtOnce is how many rows are read at once whose size is not known, and that hold a payload or a result.
 	mostAtOnce = 64
-	// maxMessage bounds the text for people that belongs to an outcome.
-	maxMessage = 8 << 10
 	// rowBytes is what a row takes beside what clients bring, roughly.
 	rowBytes = 400
 )
@@ -94,6 +92,7 @@ func (p *pool) maxResult() int {
 // fit returns an outcome that can be stored. A result that is too large is the failure of a run that was otherwise a success;
 // of one that failed it is left out, and the reason stays.
 func (p *pool) fit(o park.Outcome) park.Outcome {
+	o = o.Tidy()
 	if n, most := len(o.Result), p.maxResult(); n > most {
 		why := fmt.Sprintf("the result has %d bytes, but those of pool %s may have %d (max_result_bytes): it was not kept", n, p.ID, most)
 		if o.Status == park.Completed {
@@ -101,25 +100,11 @@ func (p *pool) fit(o park.Outcome) park.Outcome {
 		}
 		o.Result = nil
 		if o.Message != "" {
-			o.Message = cutText(o.Message, maxMessage/2) + "; "
+			o.Message = park.Cut(o.Message, park.MaxMessage/2) + "; "
 		}
 		o.Message += why
 	}
-	o.Message = cutText(o.Message, maxMessage)
 	return o
-}
-
-// cutText returns the beginning of a text, of most bytes at most, and says that it is not all.
-func cutText(text string, most int) string {
-	if len(text) <= most {
-		return text
-	}
-	const more = "…"
-	end := most - len(more)
-	for end > 0 && !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return text[:end] + more
 }
 
 // portions says how many rows to read at once: as many as are likely to hold maxReadBytes, by those that were read.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -60,6 +61,25 @@ type Outcome struct {
 // Failure returns a failed outcome.
 func Failure(reason, message string) Outcome {
 	return Outcome{Status: Failed, Reason: reason, Message: message}
+}
+
+// MaxMessage bounds the text for people that belongs to an outcome, in bytes. Its reason may have MaxNameLength of them.
+const MaxMessage = 8 << 10
+
+// Tidy returns the outcome with a reason and a message that every store keeps as they are: in UTF-8, without NUL, and not too
+// long. They may be what a program has printed, so they are mended, where a client's own would be refused.
+func (o Outcome) Tidy() Outcome {
+	o.Reason, o.Message = tidy(o.Reason, MaxNameLength), tidy(o.Message, MaxMessage)
+	return o
+}
+
+func tidy(text string, most int) string {
+	const bad = "\uFFFD"
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, bad), "\x00", bad)
+	if len(text) > most {
+		text = Cut(text, most-len("…"))
+	}
+	return text
 }
 
 // Executor does the work of a pool's tasks. Run returns only when nothing of the run is left that uses the

@@ -201,14 +201,14 @@ func TestFailureAndTimeout(t *testing.T) {
 			if a.TaskID == "slow" {
 				return lasting(time.Hour, nil)(ctx, a)
 			}
-			return nil, errors.New("no luck")
+			return nil, errors.New("no\x00 luck\xff")
 		})})
 		y.submit(park.Submission{TaskID: "slow", TimeoutSecs: 5})
 		y.submit(park.Submission{TaskID: "bad"})
 		if task := y.ended("slow"); task.Status != park.Failed || task.Reason != park.ReasonTimeout {
 			t.Errorf("%+v", task)
 		}
-		if task := y.ended("bad"); task.Status != park.Failed || task.Reason != park.ReasonExecutorError || task.Message != "no luck" {
+		if task := y.ended("bad"); task.Status != park.Failed || task.Reason != park.ReasonExecutorError || task.Message != "no\uFFFD luck\uFFFD" {
 			t.Errorf("%+v", task)
 		}
 		if err := stop(); err != nil {

@@ -39,7 +39,7 @@ func (w *Worker) giveBack(t *tenure, s *park.ShortageError, log *slog.Logger) {
 	}
 }
 
-// mostMessage bounds the text for people that the daemon is sent.
+// mostMessage bounds what the daemon is told of a shortage.
 const mostMessage = 4 << 10
 
 func cut(text string) string { return strings.ToValidUTF8(text[:min(len(text), mostMessage)], "") }

@@ -72,9 +72,10 @@ func (w *Worker) report(t *tenure, o park.Outcome, log *slog.Logger) {
 	// Only the daemon can say for certain that the lease has run out.
 	ctx, cancel := context.WithTimeoutCause(context.Background(), w.cfg.TTL, errLost)
 	defer cancel()
+	o = o.Tidy() // a daemon refuses what it could not keep
 	end := func() error {
 		return w.cfg.Service.EndLease(ctx, t.LeaseID, park.LeaseResult{
-			Status: o.Status, Payload: o.Result, Reason: o.Reason, Message: cut(o.Message),
+			Status: o.Status, Payload: o.Result, Reason: o.Reason, Message: o.Message,
 		})
 	}
 	err := w.insist(ctx, "report the end", end)

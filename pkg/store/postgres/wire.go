@@ -108,7 +108,8 @@ func (r *rows) bytes(b []byte) {
 	r.buf = append(r.buf, b...)
 }
 
-// storable replaces what the server's type text cannot hold. A step must not fail for what a program printed.
+// storable replaces what the server's type text cannot hold. The engine mends what programs print, see [park.Outcome.Tidy]; an
+// older one on another node does not, and leaves its outcomes to this one.
 func storable(s string) string {
 	if !utf8.ValidString(s) {
 		s = strings.ToValidUTF8(s, "\ufffd")
