@@ -54,6 +54,31 @@ func (p *pool) demand() []lot.Demand {
 	return d
 }
 
+// learnSizes asks the store what the submissions of those tasks hold that waiting workers are about to get, where this node
+// does not know: it took them in before it was started anew, or another did. What is leased must be handed out, and an
+// answer has a bound.
+func (p *pool) learnSizes() error {
+	most := 0
+	for _, w := range p.waiters {
+		most += w.demand.Max
+	}
+	if most < 2 || p.held() {
+		return nil
+	}
+	next, ids := p.lot.Unsized(min(most, maxLeases))
+	if next < 2 || len(ids) == 0 {
+		return nil // one alone may be of any size
+	}
+	sizes, err := p.queue.Sizes(p.ctx, p.ID, ids)
+	if err != nil {
+		return err
+	}
+	for id, n := range sizes {
+		p.lot.Size(id, n)
+	}
+	return nil
+}
+
 // handOver gives started tasks to the workers that they were leased for.
 func (p *pool) handOver(started []start) {
 	if len(started) == 0 {
@@ -151,7 +176,7 @@ func newWaiter(p *pool, r park.LeaseRequest) (*waiter, error) {
 	var secret [16]byte
 	p.eng.world.Read(secret[:])
 	return &waiter{
-		demand: lot.Demand{Worker: r.Worker, Secret: hex.EncodeToString(secret[:]), Max: max(1, r.Max), TTL: ttl},
+		demand: lot.Demand{Worker: r.Worker, Secret: hex.EncodeToString(secret[:]), Max: max(1, r.Max), MaxBytes: maxReadBytes, TTL: ttl},
 		leases: make(chan []park.Lease, 1),
 	}, nil
 }

@@ -3,6 +3,9 @@ package engine_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -193,4 +196,96 @@ func TestWorkerThatGoesGivesBack(t *testing.T) {
 			t.Errorf("after the worker has gone: %+v", a)
 		}
 	})
+}
+
+// TestLeasesFitIntoAnAnswer leases tasks with large payloads from the node that took them in, from one that was started
+// after it, and from another. Of what does not fit into an answer nothing is leased, and it comes with the next.
+func TestLeasesFitIntoAnAnswer(t *testing.T) {
+	const tasks, size = 20, 1 << 20
+	submit := func(b *bench) {
+		var all []park.Submission
+		for i := range tasks {
+			all = append(all, named(fmt.Sprintf("t%02d", i), park.Submission{Payload: text(size)}))
+		}
+		all = append(all, named("vast", park.Submission{Payload: text(12 << 20)}), named("small", park.Submission{}))
+		if _, err := b.Submit(context.Background(), "remote", all); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, takes := range map[string]func(b *bench, again func() *bench) *bench{
+		"the same node":    func(b *bench, _ func() *bench) *bench { return b },
+		"after a restart":  func(b *bench, again func() *bench) *bench { b.stop(); return again() },
+		"from another one": func(_ *bench, again func() *bench) *bench { return again() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				shared := memory.New()
+				again := func() *bench {
+					return open(t, engine.Config{
+						Pools: []engine.Pool{remote(100)}, Stores: map[park.Backend]store.Store{park.InMemory: shared}, Shared: []park.Backend{park.InMemory},
+					})
+				}
+				b := again()
+				submit(b)
+				other := takes(b, again)
+				defer other.stop()
+				if other != b && name == "from another one" {
+					defer b.stop()
+				}
+				var got []string
+				for len(got) < tasks+2 {
+					leases, bytes := other.lease(park.LeaseRequest{Max: 1000}), 0
+					for _, l := range leases {
+						got, bytes = append(got, l.TaskID), bytes+len(l.Payload)
+					}
+					if bytes > 8<<20 && len(leases) > 1 || len(leases) == 0 || len(leases) < 7 && len(got) < tasks {
+						t.Fatalf("an answer has %d leases with %d bytes", len(leases), bytes)
+					}
+					if p, err := other.Pool(t.Context(), "remote"); err != nil || p.Running != len(got) {
+						t.Fatalf("%d tasks run, %d were handed out, %v", p.Running, len(got), err)
+					}
+				}
+				if !slices.IsSorted(got[:tasks]) || got[tasks] != "vast" {
+					t.Errorf("leased in the order %v", got)
+				}
+			})
+		})
+	}
+}
+
+// TestSizesAreAskedForOnce has a node lease tasks of another one: it asks for what it does not know, and where it matters.
+func TestSizesAreAskedForOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := memory.New()
+		asked := &sizer{Store: shared}
+		var nodes []*bench
+		for i, s := range []store.Store{shared, asked} {
+			nodes = append(nodes, open(t, engine.Config{
+				Node: fmt.Sprint("node-", i), Pools: []engine.Pool{remote(100)}, Shared: []park.Backend{park.InMemory},
+				Stores: map[park.Backend]store.Store{park.InMemory: s},
+			}))
+			defer nodes[i].stop()
+		}
+		for i := range 6 {
+			nodes[0].submit("remote", named(fmt.Sprint(i), park.Submission{}))
+		}
+		time.Sleep(time.Second)
+		for _, want := range []struct{ max, leases, asked int }{{1, 1, 0}, {3, 3, 3}, {10, 2, 5}, {10, 0, 5}} {
+			leases := nodes[1].lease(park.LeaseRequest{Max: want.max})
+			if n := int(asked.ids.Load()); len(leases) != want.leases || n != want.asked {
+				t.Errorf("got %d leases of %d after asking for %d sizes: %+v", len(leases), want.max, n, want)
+			}
+		}
+	})
+}
+
+// sizer counts the tasks whose sizes are asked for.
+type sizer struct {
+	*memory.Store
+	ids atomic.Int64
+}
+
+func (s *sizer) Sizes(ctx context.Context, pool string, ids []string) (map[string]int, error) {
+	s.ids.Add(int64(len(ids)))
+	return s.Store.Sizes(ctx, pool, ids)
 }

@@ -85,6 +85,9 @@ func (p *pool) try(batch []*request) error {
 			return err
 		}
 	}
+	if err := p.learnSizes(); err != nil {
+		return err
+	}
 	p.lot.Hold(p.held())
 	p.resumes()
 	p.lot.Limit(p.quota(now.Mono))

@@ -214,6 +214,20 @@ func (k *chunk) head(all *tasks, most int64) ref {
 	return 0
 }
 
+// all calls yield for each task, in order.
+func (c *class) all(yield func(ref) bool) {
+	for _, k := range c.chunks {
+		if k == nil {
+			continue
+		}
+		for _, r := range k.slots {
+			if r != 0 && !yield(r) {
+				return
+			}
+		}
+	}
+}
+
 // lead returns the slot of the task with the lowest rank in the first chunk, of a class in which some wait.
 func (c *class) lead() int {
 	k := c.chunks[0]

@@ -36,6 +36,7 @@ type entry struct {
 	timeout   int32  // seconds; 0: none
 	attempt   int32
 	timer     int32 // index in a timers heap, from 1; 0: in none
+	size      int32 // see sizeOf; 0: not known
 	touched   int32 // index in the journal, from 1; 0: not touched by the current step
 	strikes   int16
 	priority  park.Priority

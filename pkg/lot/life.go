@@ -26,9 +26,7 @@ func (l *Lot) start(e *entry) {
 		l.quota--
 	}
 	if l.leased {
-		for l.demand[started.Demand].Max <= 0 {
-			started.Demand++
-		}
+		started.Demand = l.taker(e.size)
 		l.grant(e, r, &l.demand[started.Demand])
 		d = detail("worker", l.demand[started.Demand].Worker)
 	}
@@ -41,7 +39,7 @@ func (l *Lot) start(e *entry) {
 }
 
 func (l *Lot) grant(e *entry, r *run, to *Demand) {
-	to.Max--
+	to.take(e.size)
 	r.ttl = to.TTL
 	if r.ttl <= 0 {
 		r.ttl = defaultTTL

@@ -85,14 +85,6 @@ func New(c Config, now Instant) *Lot {
 // Restore adds a live task to a lot that is being made, before [Lot.Merge] gives it its row.
 func (l *Lot) Restore(r *park.Record, now Instant) { l.restore(r, now) }
 
-// Demand is a worker that waits for tasks.
-type Demand struct {
-	Worker string
-	Secret string // makes the lease ids of this demand unguessable
-	Max    int    // how many tasks it takes; Apply counts it down
-	TTL    time.Duration
-}
-
 // Apply carries out ops, one after the other, at one instant, and returns the step and one result for each op.
 // Before the ops it does what time has brought: expiries, ends of backoffs, lost leases. A pool whose tasks
 // are leased starts them for demand, in order, and counts down its Max.

@@ -95,8 +95,8 @@ func (o Submit) apply(l *Lot) Result {
 	}
 	s.SubmittedAt = l.now.Wall
 	e := l.admit(s, hash)
-	e.rank = l.class(s.Priority).next
-	now := l.canStart(e.priority, e.units)
+	e.rank, e.size = l.class(s.Priority).next, l.sizeOf(s)
+	now := l.canStart(e.priority, e.units, e.size)
 	l.create(e, s)
 	l.event(park.ActSubmit, e.id, s.Tenant, e.units, 0, nil)
 	if now {
@@ -148,7 +148,7 @@ func (l *Lot) refuse(s *park.Spec) *park.Error {
 		return park.Errorf(park.CostExceedsPool, "resourceCost.units is %d, but pool %s has %d at most", s.Units, l.pool, l.row.MaxUnits)
 	case !s.Deadline.IsZero() && !s.Deadline.After(l.now.Wall.Time):
 		return park.Errorf(park.DeadlinePast, "deadline %s has passed: it is %s", s.Deadline, l.now.Wall)
-	case l.depth() >= l.row.MaxQueueDepth && !l.canStart(s.Priority, s.Units):
+	case l.depth() >= l.row.MaxQueueDepth && !l.canStart(s.Priority, s.Units, l.sizeOf(s)):
 		return park.Errorf(park.QueueFull, "pool %s has %d parked tasks of at most %d", l.pool, l.queued, l.row.MaxQueueDepth)
 	}
 	return nil

@@ -21,6 +21,7 @@ type oracle struct {
 	parked [4][]*oracleTask // by class, the lowest first; in order
 	tasks  map[string]*oracleTask
 	starts []string        // of the current step
+	taken  map[int][]int   // by demand, the sizes of what it took in the current step
 	over   map[string]bool // what ended before the current step
 	fronts []*oracleTask   // what came back to the front in the current step
 }
@@ -73,12 +74,23 @@ func (o *oracle) next() *oracleTask {
 	return nil
 }
 
-func (o *oracle) fits(units int64, demand []lot.Demand) bool {
-	served := !o.leased
-	for _, d := range demand {
-		served = served || d.Max > 0
+// taker returns which demand takes a task: the first that takes any more and has nothing yet, or room for it.
+func (o *oracle) taker(s *park.Spec, demand []lot.Demand) int {
+	for i, d := range demand {
+		bytes := s.Size() + 512
+		for _, n := range o.taken[i] {
+			bytes += n
+		}
+		if d.Max > 0 && (d.MaxBytes == 0 || len(o.taken[i]) == 0 || bytes <= d.MaxBytes) {
+			return i
+		}
 	}
-	return served && !o.held && o.state != park.Paused && o.used()+units <= o.units
+	return -1
+}
+
+func (o *oracle) fits(s *park.Spec, demand []lot.Demand) bool {
+	served := !o.leased || o.taker(s, demand) >= 0
+	return served && !o.held && o.state != park.Paused && o.used()+s.Units <= o.units
 }
 
 func (o *oracle) unpark(t *oracleTask) {
@@ -87,7 +99,7 @@ func (o *oracle) unpark(t *oracleTask) {
 }
 
 func (o *oracle) startReady(demand []lot.Demand) {
-	for t := o.next(); t != nil && o.fits(t.spec.Units, demand); t = o.next() {
+	for t := o.next(); t != nil && o.fits(&t.spec, demand); t = o.next() {
 		o.unpark(t)
 		t.status = park.Running
 		t.attempt++
@@ -95,8 +107,9 @@ func (o *oracle) startReady(demand []lot.Demand) {
 		if !o.leased {
 			continue
 		}
-		i := slices.IndexFunc(demand, func(d lot.Demand) bool { return d.Max > 0 })
+		i := o.taker(&t.spec, demand)
 		demand[i].Max--
+		o.taken[i] = append(o.taken[i], t.spec.Size()+512)
 		t.ttl = demand[i].TTL
 		t.due = o.now.Mono + t.ttl
 	}
@@ -104,7 +117,7 @@ func (o *oracle) startReady(demand []lot.Demand) {
 
 // step does what time has brought, then the ops.
 func (o *oracle) step(now lot.Instant, ops []lot.Op, demand []lot.Demand) []park.Code {
-	o.now, o.starts, o.over, o.fronts = now, nil, map[string]bool{}, nil
+	o.now, o.starts, o.over, o.fronts, o.taken = now, nil, map[string]bool{}, nil, map[int][]int{}
 	for id, t := range o.tasks {
 		o.over[id] = t.status.Ended()
 	}
@@ -276,7 +289,7 @@ func (o *oracle) submit(s *park.Spec, demand []lot.Demand) park.Code {
 		return park.CostExceedsPool
 	case !s.Deadline.IsZero() && !s.Deadline.After(o.now.Wall.Time):
 		return park.DeadlinePast
-	case o.queued() >= o.depth && (barred || !o.fits(s.Units, demand)):
+	case o.queued() >= o.depth && (barred || !o.fits(s, demand)):
 		return park.QueueFull
 	}
 	o.tasks[s.TaskID] = t

@@ -23,8 +23,8 @@ func (l *Lot) next() *entry {
 	return nil
 }
 
-// fits says whether a task of so many units may start now. It is written so that nothing can wrap.
-func (l *Lot) fits(units int64) bool {
+// fits says whether a task of so many units and of a size may start now. It is written so that nothing can wrap.
+func (l *Lot) fits(units int64, size int32) bool {
 	free := l.row.MaxUnits - l.used
 	if mutant.ConfiguredLimit {
 		free = l.row.ConfiguredUnits - l.used
@@ -33,36 +33,31 @@ func (l *Lot) fits(units int64) bool {
 	if mutant.Int32Units {
 		room = int32(units) <= int32(free)
 	}
-	return (l.row.State != park.Paused || mutant.PausedStarts) && room && l.served()
+	return (l.row.State != park.Paused || mutant.PausedStarts) && room && l.served(size)
 }
 
-// served says whether there is someone to do the work.
-func (l *Lot) served() bool {
+// served says whether there is someone to do the work of a task of the given size.
+func (l *Lot) served(size int32) bool {
 	if !l.leased {
 		return !l.held && l.quota != 0
 	}
-	for i := range l.demand {
-		if l.demand[i].Max > 0 {
-			return !l.held
-		}
-	}
-	return false
+	return !l.held && l.taker(size) >= 0
 }
 
 // canStart says whether a task that arrives now would start now: it fits, and nobody of its own or a higher
 // class is waiting who ever could.
-func (l *Lot) canStart(p park.Priority, units int64) bool {
+func (l *Lot) canStart(p park.Priority, units int64, size int32) bool {
 	for i := int(p - lowest); i < len(l.classes); i++ {
 		if l.classes[i].head(&l.tasks, l.row.MaxUnits) != 0 && !mutant.Barging {
 			return false
 		}
 	}
-	return l.fits(units)
+	return l.fits(units, size)
 }
 
 // startReady starts what fits, in order, until the next does not.
 func (l *Lot) startReady() {
-	for e := l.next(); e != nil && l.fits(e.units); e = l.next() {
+	for e := l.next(); e != nil && l.fits(e.units, e.size); e = l.next() {
 		l.start(e)
 	}
 }

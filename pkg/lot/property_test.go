@@ -75,6 +75,9 @@ func (d *duel) step() {
 	d.steps++
 	d.pass()
 	ops, demand := d.ops(), d.demand()
+	for id, t := range d.oracle.tasks {
+		d.lot.Size(id, t.spec.Size()) // it may have been started anew, and then does not know
+	}
 	// A spec is the lot's to fill in; each gets its own.
 	codes := d.oracle.step(d.now, ops, slices.Clone(demand))
 	step, results := d.lot.Apply(d.now, ops, demand)
@@ -124,7 +127,7 @@ func (d *duel) demand() []lot.Demand {
 	}
 	out := make([]lot.Demand, rapid.IntRange(0, 2).Draw(d.T, "workers"))
 	for i := range out {
-		out[i] = lot.Demand{Worker: "w", Secret: "s", Max: rapid.IntRange(0, 1).Draw(d.T, "max"), TTL: d.ttl()}
+		out[i] = lot.Demand{Worker: "w", Secret: "s", Max: rapid.IntRange(0, 3).Draw(d.T, "max"), MaxBytes: rapid.IntRange(0, 3).Draw(d.T, "kilobytes") * 1000, TTL: d.ttl()}
 	}
 	return out
 }
@@ -206,6 +209,9 @@ func (d *duel) submit() lot.Op {
 	s := &park.Spec{
 		PoolID: "p", Tenant: "t", MailboxKey: "m", Priority: rapid.SampledFrom(park.Priorities()).Draw(d.T, "priority"),
 		Units: rapid.Int64Range(1, 6).Draw(d.T, "cost"),
+	}
+	if d.oracle.leased {
+		s.Payload = make([]byte, rapid.IntRange(0, 1500).Draw(d.T, "bytes"))
 	}
 	if t := d.some(""); rapid.IntRange(0, 9).Draw(d.T, "again") == 0 && t.spec.Digest != 0 {
 		same := t.spec

@@ -28,8 +28,8 @@ var update = flag.Bool("update", false, "write what happens into the scenarios")
 //	  enqueue big 6 at 1
 //	  = units 2/8, running a, parked big
 //
-// Operations: submit ID [units=N] [low|normal|high|critical] [by=2s] [attempts=N] [backoff=2s] [digest=N]; finish,
-// fail, requeue ID [attempt=N]; cancel ID; lease [max=N] [ttl=2s]; keep, complete ID [attempt=N] (of a lease);
+// Operations: submit ID [units=N] [bytes=N] [low|normal|high|critical] [by=2s] [attempts=N] [backoff=2s] [digest=N]; finish,
+// fail, requeue ID [attempt=N]; cancel ID; lease [max=N] [bytes=N] [ttl=2s]; keep, complete ID [attempt=N] (of a lease);
 // set [units=N] [depth=N] [active|paused|draining]; rollback (takes the step back); at T (the time since the start).
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -169,7 +169,7 @@ func (s *stage) op(name string, a args) lot.Op {
 		s.clock(d)
 		return nil
 	case "lease":
-		s.demand = append(s.demand, lot.Demand{Worker: "w", Secret: "s", Max: int(a.int("max", 1)), TTL: a.duration("ttl")})
+		s.demand = append(s.demand, lot.Demand{Worker: "w", Secret: "s", Max: int(a.int("max", 1)), MaxBytes: int(a.int("bytes", 0)), TTL: a.duration("ttl")})
 		return nil
 	case "rollback":
 		s.undo = true
@@ -204,6 +204,7 @@ func (s *stage) submit(a args) lot.Op {
 		Timeout: a.duration("timeout"), Digest: uint64(a.int("digest", 1)),
 		Retry: park.Retry{MaxAttempts: int(a.int("attempts", 0)), Backoff: park.Duration(a.duration("backoff"))},
 	}
+	spec.Payload = make([]byte, a.int("bytes", 0))
 	for _, w := range a.words[1:] {
 		p, err := park.ParsePriority(w)
 		if err != nil {

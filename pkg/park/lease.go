@@ -5,7 +5,7 @@ import "encoding/json"
 // LeaseRequest asks for tasks to work on.
 type LeaseRequest struct {
 	Worker string   `json:"worker,omitempty"` // who asks, for people
-	Max    int      `json:"max,omitempty"`    // at most so many tasks; default 1
+	Max    int      `json:"max,omitempty"`    // at most so many tasks, and as many as fit into an answer; default 1
 	TTL    Duration `json:"ttl,omitempty"`    // how long the lease lives without being kept; default 30s
 	Wait   Duration `json:"wait,omitempty"`   // how long to wait for a first task
 }

@@ -24,6 +24,15 @@ type Spec struct {
 	Digest      uint64 // of the submission: what is sent again is the same if this is
 }
 
+// Size returns how many bytes a submission brings, roughly.
+func (s *Spec) Size() int {
+	n := len(s.Payload) + len(s.WorkDir)
+	for _, arg := range s.Command {
+		n += len(arg) + len(`"",`)
+	}
+	return n
+}
+
 // State is the part of a task that its pool's scheduler changes, step by step.
 type State struct {
 	Status    Status

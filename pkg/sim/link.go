@@ -153,6 +153,16 @@ func (l *link) Records(ctx context.Context, pool string, ids []string) ([]park.R
 	return callLate(ctx, l, extra, false, func() ([]park.Record, error) { return l.base.records(pool, ids), nil })
 }
 
+func (l *link) Sizes(ctx context.Context, pool string, ids []string) (map[string]int, error) {
+	return call(ctx, l, false, func() (map[string]int, error) {
+		sizes := make(map[string]int)
+		for _, r := range l.base.records(pool, ids) {
+			sizes[r.TaskID] = r.Size()
+		}
+		return sizes, nil
+	})
+}
+
 func (l *link) List(context.Context, string, park.TaskQuery) ([]park.Record, string, error) {
 	return nil, "", errors.New("sim: nobody lists tasks")
 }

@@ -41,6 +41,8 @@ type Queue interface {
 	// Records returns the tasks of a pool that have one of the ids, whole, in no particular order;
 	// ids that name no task are passed over.
 	Records(ctx context.Context, pool string, ids []string) ([]park.Record, error)
+	// Sizes returns by id how many bytes the submissions of those tasks hold, as [park.Spec.Size] does, without reading them.
+	Sizes(ctx context.Context, pool string, ids []string) (map[string]int, error)
 	// List returns up to q.Limit tasks of a pool (q.Limit is at least 1), the newest submission first, without Payload, and the
 	// cursor of the next page; "" on the last one.
 	List(ctx context.Context, pool string, q park.TaskQuery) ([]park.Record, string, error)

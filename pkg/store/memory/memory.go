@@ -84,6 +84,23 @@ func (s *Store) Records(ctx context.Context, id string, ids []string) ([]park.Re
 	return p.records(ids), nil
 }
 
+// Sizes implements [store.Queue].
+func (s *Store) Sizes(ctx context.Context, id string, ids []string) (map[string]int, error) {
+	p := s.known(id)
+	if p == nil || ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	sizes := make(map[string]int, len(ids))
+	for _, id := range ids {
+		if t := p.find(id); t != nil {
+			sizes[id] = t.Size()
+		}
+	}
+	return sizes, nil
+}
+
 // known returns a pool, nil where nothing was committed to it.
 func (s *Store) known(id string) *pool {
 	s.mu.RLock()

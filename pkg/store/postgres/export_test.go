@@ -22,6 +22,7 @@ func Hot() map[string]Query {
 	all := map[string]Query{
 		"pool":        {readPool, []any{"gpu"}, 1},
 		"load":        {loadTasks, []any{"gpu"}, 100},
+		"sizes":       {readSizes, []any{"gpu", []string{"t-1", "t-500", "nobody"}}, 3},
 		"tasks":       {readTasks, []any{"gpu", []string{"t-1", "t-500", "nobody"}}, 3},
 		"mailbox":     {readMessages, []any{"acme", "alice", int64(0), int64(math.MaxInt64), int64(0), 50}, 50},
 		"last event":  {lastEvent, []any{int64(math.MaxInt64)}, 1},

@@ -29,6 +29,9 @@ const (
 	loadTasks = "SELECT " + lightColumns + " FROM " + batches + " WHERE pool_id = $1 AND status IN ('queued', 'running') AND " + inBatch + " OFFSET 0) AS j"
 	// What is said of a task that has ended is final, also where the server is lost.
 	readTasks = "SELECT " + allColumns + ", CASE WHEN status NOT IN ('queued', 'running') THEN (SELECT pl_durable()) END FROM pl_queue_jobs WHERE pool_id = $1 AND task_id = ANY ($2)"
+	// The length of a bytea is in its row, also where the value lies in another table.
+	readSizes = "SELECT task_id, coalesce(octet_length(payload), 0) + octet_length(work_dir) + coalesce(octet_length(command), 0)" +
+		" FROM pl_queue_jobs WHERE pool_id = $1 AND task_id = ANY ($2)"
 )
 
 const liftPool = "SELECT pl_lift($1, $2, $3, $4, $5, $6, $7, $8, $9)"
@@ -112,10 +115,7 @@ func (s *Store) Records(ctx context.Context, pool string, ids []string) (found [
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	named := make([]string, len(ids))
-	for i := range ids {
-		named[i] = storable(ids[i])
-	}
+	named := allStorable(ids)
 	err = s.do(ctx, func(ctx context.Context) error {
 		return s.steadily(ctx, func(c *pgx.Conn) error {
 			rows, err := c.Query(ctx, s.names.Load().sql(readTasks), pool, named)
@@ -130,6 +130,37 @@ func (s *Store) Records(ctx context.Context, pool string, ids []string) (found [
 		return nil, fmt.Errorf("read tasks of pool %s: %w", pool, err)
 	}
 	return found, nil
+}
+
+// Sizes implements [store.Queue].
+func (s *Store) Sizes(ctx context.Context, pool string, ids []string) (sizes map[string]int, err error) {
+	named := allStorable(ids)
+	err = s.do(ctx, func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, readSizes, pool, named)
+		if err != nil {
+			return err
+		}
+		sizes = make(map[string]int, len(ids))
+		var id string
+		var n int
+		_, err = pgx.ForEachRow(rows, []any{&id, &n}, func() error {
+			sizes[id] = n
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the sizes of tasks of pool %s: %w", pool, err)
+	}
+	return sizes, nil
+}
+
+func allStorable(ids []string) []string {
+	named := make([]string, len(ids))
+	for i := range ids {
+		named[i] = storable(ids[i])
+	}
+	return named
 }
 
 // List implements [store.Queue].

@@ -27,7 +27,7 @@ func hot(t testing.TB) map[string]string {
 		"deleteEvent": deleteEvent, "findSpan": findSpan, "loosenSpan": loosenSpan, "lastEvent": lastEvent,
 		"probeSteps": probeSteps, "lastStep": lastStep,
 		"freshParcels": freshParcels, "dueParcels": dueParcels, "settleParcel": settleParcel, "postponeParcel": postponeParcel,
-		"loadTasks": loadTasks, "readTasks": readTasks,
+		"loadTasks": loadTasks, "readTasks": readTasks, "readSizes": readSizes,
 		"oldJobs": oldJobs, "oldMessages": oldMessages, "oldEvents": oldEvents,
 	}
 	for _, tl := range timelines() {

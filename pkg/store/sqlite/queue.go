@@ -24,6 +24,9 @@ const (
 		" WHERE pool_id = ? AND status <> 'completed' AND status IN ('queued', 'running')"
 	readTasks = "SELECT " + allColumns + " FROM pl_queue_jobs INDEXED BY pl_queue_jobs_task" +
 		" WHERE pool_id = ? AND task_id IN (SELECT value FROM json_each(?))"
+	// The length of a BLOB is in the row's header: what lies in pages of its own is not read.
+	readSizes = "SELECT task_id, coalesce(length(payload), 0) + length(work_dir) + coalesce(length(command), 0) FROM pl_queue_jobs INDEXED BY pl_queue_jobs_task" +
+		" WHERE pool_id = ? AND task_id IN (SELECT value FROM json_each(?))"
 )
 
 // Load implements [store.Queue].
@@ -82,6 +85,37 @@ func (s *Store) Records(ctx context.Context, pool string, ids []string) ([]park.
 		return nil, fmt.Errorf("read tasks of pool %s: %w", pool, err)
 	}
 	return found, nil
+}
+
+// Sizes implements [store.Queue].
+func (s *Store) Sizes(ctx context.Context, pool string, ids []string) (map[string]int, error) {
+	sizes, err := s.sizes(ctx, pool, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read the sizes of tasks of pool %s: %w", pool, err)
+	}
+	return sizes, nil
+}
+
+func (s *Store) sizes(ctx context.Context, pool string, ids []string) (map[string]int, error) {
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.db.QueryContext(ctx, readSizes, pool, string(list))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	sizes := make(map[string]int, len(ids))
+	for rows.Next() {
+		var id string
+		var n int
+		if err := rows.Scan(&id, &n); err != nil {
+			return nil, err
+		}
+		sizes[id] = n
+	}
+	return sizes, rows.Err()
 }
 
 // List implements [store.Queue].

@@ -28,6 +28,7 @@ func commitTests() group {
 		"an update of no task refuses the step":    testNobody,
 		"a step needs an id":                       testNameless,
 		"records: by id, of one pool, each once":   testRecords,
+		"sizes: of what was submitted":             testSizes,
 		"a context that has ended":                 testCancelled,
 		"a step of thousands":                      testThousands,
 		"pools are apart":                          testApart,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -26,6 +27,42 @@ func testRecords(t *testing.T, s store.Store) {
 	same(t, "of another pool", records(t, s, "cpu", "gpu-2"), []park.Record{*other.Tasks["gpu-2"]})
 }
 
+func testSizes(t *testing.T, s store.Store) {
+	f, other := NewFeed("gpu"), NewFeed("cpu")
+	other.prefix = f.prefix
+	want := map[string]int{}
+	for _, edit := range []func(*park.Record){
+		func(r *park.Record) { r.Payload = nil },
+		func(r *park.Record) { r.Payload = []byte(`"` + strings.Repeat("é", 1<<20) + `"`) },
+		func(r *park.Record) {
+			r.Command, r.WorkDir = []string{"python", "-c", strings.Repeat("x", 5000)}, "/srv/é"
+		},
+	} {
+		r := f.Submit(edit)
+		want[r.TaskID] = r.Size()
+		other.Submit(nil)
+	}
+	ended := f.End(f.Start(f.Submit(nil).TaskID).TaskID, park.Completed, `"a result is no part of it"`)
+	want[ended.TaskID] = ended.Size()
+	commit(t, s, f.Next())
+	commit(t, s, other.Next())
+	sizes := got(s.Sizes(t.Context(), "gpu", []string{"gpu-1", "gpu-2", "gpu-3", "gpu-4", "gpu-9", "", "gpu-2"}))(t)
+	if len(sizes) != len(want) {
+		t.Errorf("got the sizes of %d tasks, want those of %d", len(sizes), len(want))
+	}
+	for id, n := range want {
+		if d := sizes[id] - n; d < -8 || d > 8 {
+			t.Errorf("task %s has %d bytes, want about %d", id, sizes[id], n)
+		}
+	}
+	if none := got(s.Sizes(t.Context(), "gpu", nil))(t); len(none) != 0 {
+		t.Errorf("got %v for no task", none)
+	}
+	if none := got(s.Sizes(t.Context(), "nobody's", []string{"gpu-1"}))(t); len(none) != 0 {
+		t.Errorf("got %v for a pool that is not there", none)
+	}
+}
+
 // testCancelled sees that a context that has ended is an error, and that a step it came too early for can be
 // committed again.
 func testCancelled(t *testing.T, s store.Store) {
@@ -40,6 +77,7 @@ func testCancelled(t *testing.T, s store.Store) {
 		"Commit":        func() error { return s.Commit(ended, step) },
 		"Load":          func() error { _, err := s.Load(ended, "gpu"); return err },
 		"Records":       func() error { _, err := s.Records(ended, "gpu", []string{"gpu-1"}); return err },
+		"Sizes":         func() error { _, err := s.Sizes(ended, "gpu", []string{"gpu-1"}); return err },
 		"List":          func() error { _, _, err := s.List(ended, "gpu", park.TaskQuery{Limit: 1}); return err },
 		"Outbox":        func() error { _, err := s.Outbox(ended, "d", now, 1); return err },
 		"Settle":        func() error { return s.Settle(ended, []int64{1}, nil) },

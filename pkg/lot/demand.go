@@ -1,0 +1,94 @@
+package lot
+
+import (
+	"math"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// Demand is a worker that waits for tasks.
+type Demand struct {
+	Worker string
+	Secret string // makes the lease ids of this demand unguessable
+	Max    int    // how many tasks it takes; Apply counts it down
+	// MaxBytes is what the submissions of the tasks that it takes may hold together, unless it is one alone; 0: anything. Of a
+	// task whose size is not known it takes nothing else beside it.
+	MaxBytes int
+	TTL      time.Duration
+
+	taken int // bytes
+}
+
+// leaseBytes is what a lease takes beside the submission, roughly.
+const leaseBytes = 512
+
+// takes reports whether the demand takes one more task, of the given size.
+func (d *Demand) takes(size int32) bool {
+	fits := d.MaxBytes == 0 || d.taken == 0 || size > 0 && d.taken+int(size) <= d.MaxBytes
+	return d.Max > 0 && fits
+}
+
+// take counts a task of the given size.
+func (d *Demand) take(size int32) {
+	d.Max--
+	if d.taken += int(size); size == 0 {
+		d.taken = max(d.MaxBytes, 1)
+	}
+}
+
+// taker returns the index of the demand that takes a task of the given size, -1 where none does.
+func (l *Lot) taker(size int32) int {
+	for i := range l.demand {
+		if l.demand[i].takes(size) {
+			return i
+		}
+	}
+	return -1
+}
+
+// sizeOf returns what a submission of so many bytes takes of a demand, and is never 0, which is a size not known.
+func sizeOf(bytes int) int32 { return int32(min(bytes, math.MaxInt32-leaseBytes)) + leaseBytes }
+
+// sizeOf returns the size of a submission. Where no task is leased, nobody asks.
+func (l *Lot) sizeOf(s *park.Spec) int32 {
+	if !l.leased {
+		return 0
+	}
+	return sizeOf(s.Size())
+}
+
+// Unsized returns how many of the next tasks, of most at most, there are units for, and those among them whose sizes are
+// not known: another node took them in, or this one before it was started anew.
+func (l *Lot) Unsized(most int) (next int, ids []string) {
+	if l.row.State == park.Paused {
+		return 0, nil
+	}
+	free := l.row.MaxUnits - l.used
+	for i := len(l.classes) - 1; i >= 0; i-- {
+		for r := range l.classes[i].all {
+			e := l.tasks.at(r)
+			if e.units > l.row.MaxUnits {
+				if most--; most < 0 {
+					return next, ids // there may be a million such
+				}
+				continue
+			}
+			if free -= e.units; free < 0 || next >= most {
+				return next, ids
+			}
+			if next++; e.size == 0 {
+				ids = append(ids, e.id)
+			}
+		}
+	}
+	return next, ids
+}
+
+// Size says how many bytes the submission of a live task holds. It is no part of the pool's state: it only says how many
+// tasks one demand takes.
+func (l *Lot) Size(id string, bytes int) {
+	if e := l.tasks.find(id); e != nil {
+		e.size = sizeOf(bytes)
+	}
+}
