@@ -144,15 +144,16 @@ func (e *Engine) Lease(ctx context.Context, id string, r park.LeaseRequest) ([]p
 	patience, stop := e.withTimeout(ctx, time.Duration(r.Wait), context.DeadlineExceeded)
 	defer stop()
 	leases, err := receive(patience, p, w.leases)
-	switch {
-	case err == nil || patience.Err() == nil:
+	if err == nil || patience.Err() == nil {
 		return leases, err
-	case ctx.Err() == nil:
-		return p.leave(w)
-	default:
-		p.giveBack(w)
-		return nil, ctx.Err()
 	}
+	if err = ctx.Err(); err == nil {
+		leases, err = p.leave(ctx, w, e.due())
+	}
+	if err != nil {
+		p.giveBack(w)
+	}
+	return leases, err
 }
 
 func newWaiter(p *pool, r park.LeaseRequest) (*waiter, error) {
@@ -205,27 +206,34 @@ func (p *pool) join(ctx context.Context, w *waiter) error {
 	return err
 }
 
-// leave ends a wait. What was leased in the last moment is returned.
-func (p *pool) leave(w *waiter) ([]park.Lease, error) {
+// leave ends a wait. What was leased in the last moment is returned. The step that is under way when the call is due may
+// hold leases for the worker, so nobody may say that nothing was leased.
+func (p *pool) leave(ctx context.Context, w *waiter, due time.Duration) ([]park.Lease, error) {
 	var granted bool
-	bg := context.Background()
 	r := &request{leaves: w, look: func() { granted = w.granted }, reply: make(chan reply, 1)}
-	if err := p.send(bg, r); err != nil {
-		return nil, err
+	err := p.sendBy(ctx, r, due)
+	if err == nil {
+		_, err = p.waitBy(ctx, r, due)
 	}
-	if _, err := p.wait(bg, r); err != nil {
+	switch {
+	case err != nil && ctx.Err() == nil && !ready(p.done):
+		return nil, errUnknown("pool " + p.ID)
+	case err != nil:
 		return nil, err
-	}
-	if !granted {
+	case !granted:
 		return []park.Lease{}, nil
 	}
-	return receive(bg, p, w.leases)
+	leases, err := receiveBy(ctx, p, w.leases, due)
+	if errors.Is(err, errDue) {
+		err = errUnknown("pool " + p.ID)
+	}
+	return leases, err
 }
 
 // giveBack ends the wait of a worker that has gone, and requeues what it was given in the last moment.
 func (p *pool) giveBack(w *waiter) {
 	p.eng.world.Go(func() {
-		leases, err := p.leave(w)
+		leases, err := p.leave(context.Background(), w, never)
 		if err != nil {
 			return
 		}
