@@ -26,7 +26,7 @@ const (
 	// minLook and maxLook bound the time between two looks at the line.
 	minLook = 300 * time.Microsecond
 	maxLook = 250 * time.Millisecond
-	// maxNote bounds the outcomes that a node leaves to others, in bytes, and maxLeft one of them.
+	// maxNote bounds the outcomes that a node leaves to others while it waits for one turn, in bytes, and maxLeft one of them.
 	maxNote = 64 << 10
 	maxLeft = 8 << 10
 )
@@ -39,11 +39,11 @@ func (p *pool) takeTurn(batch []*request) []*request {
 	defer timer.Stop()
 	var patience time.Duration
 	var all []outcome
-	seen, whole := 0, !p.unheeded
+	seen, room, whole := 0, maxNote, !p.unheeded
 	p.unheeded = false
 	for began := p.eng.clock.mono(); ; {
-		left, h := leave(batch[seen:])
-		all, seen = append(all, left...), len(batch)
+		left, h := leave(batch[seen:], room)
+		all, seen, room = append(all, left...), len(batch), room-len(h.Note)
 		whole = whole && h.Whole && len(all) > 0
 		h.Whole = whole
 		place, err := p.node.store.Turn(p.ctx, p.ID, p.as, h)
@@ -51,7 +51,7 @@ func (p *pool) takeTurn(batch []*request) []*request {
 			return batch // the step itself will tell what is wrong
 		}
 		if place.Ahead == 0 {
-			p.brought = append(p.brought, readNotes(place.Notes)...)
+			p.hold(readNotes(place.Notes))
 			return batch
 		}
 		turns := time.Duration(place.Ahead) * p.stepped
@@ -130,8 +130,8 @@ type outcome struct {
 	Result    []byte      `json:"o,omitempty"`
 }
 
-// leave returns the outcomes of runs in a batch that may be left to others, as they are and as a note.
-func leave(batch []*request) (left []outcome, h store.Hand) {
+// leave returns the outcomes of runs in a batch that may be left to others, as they are and as a note of most bytes at most.
+func leave(batch []*request, most int) (left []outcome, h store.Hand) {
 	h.Whole = true
 	size := 0
 	for _, r := range batch {
@@ -140,7 +140,7 @@ func leave(batch []*request) (left []outcome, h store.Hand) {
 		}
 		f, ok := ending(r)
 		weight := (len(f.Outcome.Reason)+len(f.Outcome.Message)+len(f.Outcome.Result))*4/3 + 200
-		if !ok || weight > maxLeft || size+weight > maxNote {
+		if !ok || weight > maxLeft || size+weight > most {
 			h.Whole = false
 			continue
 		}
@@ -163,45 +163,4 @@ func ending(r *request) (f lot.Finish, ok bool) {
 		f, ok = r.ops[0].(lot.Finish)
 	}
 	return f, ok
-}
-
-// readNotes returns what is in notes. One of a node that knows another form is as good as lost.
-func readNotes(notes [][]byte) (all []outcome) {
-	for _, note := range notes {
-		var left []outcome
-		if json.Unmarshal(note, &left) == nil {
-			all = append(all, left...)
-		}
-	}
-	return all
-}
-
-// unstored reports whether any of the runs has not been ended yet, by what this node knows.
-func (p *pool) unstored(left []outcome) bool {
-	for _, o := range left {
-		if s, _, ok := p.lot.State(o.Task); ok && s.Status == park.Running && s.Attempt == o.Attempt {
-			return true
-		}
-	}
-	return false
-}
-
-// bring adds to a batch what other nodes have left to this one.
-func (p *pool) bring(batch []*request) []*request {
-	if len(p.brought) == 0 {
-		return batch
-	}
-	brought := p.brought
-	p.brought = nil
-	return append(batch, &request{late: func() (ops []lot.Op) {
-		for _, o := range brought {
-			if p.unstored([]outcome{o}) {
-				ops = append(ops, lot.Finish{TaskID: o.Task, Submitted: park.FromMicro(o.Submitted), Attempt: o.Attempt, Outcome: park.Outcome{
-					Status: o.Status, Reason: string(o.Reason), Message: string(o.Message), Result: o.Result,
-					RetryAfter: time.Duration(o.Rest) * time.Microsecond,
-				}})
-			}
-		}
-		return ops
-	}})
 }

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,7 @@ type met struct {
 	commit func(st *store.Step, n int) error // the answer to the n-th step since meet; nil: it is stored
 	mu     sync.Mutex
 	steps  int
+	ends   int // the most tasks that a step ends
 }
 
 func (m *met) Turn(_ context.Context, _, _ string, h store.Hand) (store.Place, error) {
@@ -42,6 +44,7 @@ func (m *met) Commit(ctx context.Context, st *store.Step) error {
 	commit := m.commit
 	m.steps++
 	n := m.steps
+	m.ends = max(m.ends, len(st.Messages))
 	m.mu.Unlock()
 	if commit != nil {
 		if err := commit(st, n); err != nil {
@@ -280,6 +283,94 @@ func TestOutcomeThatJoinsARefusedStepIsKept(t *testing.T) {
 			if got, err := b.Task(t.Context(), "cpu", id, time.Hour); err != nil || !got.Status.Ended() {
 				t.Errorf("task %s: %s, %v", id, got.Status, err)
 			}
+		}
+	})
+}
+
+// TestWhatWasLeftFitsIntoSteps hands a node more outcomes of another one's runs than a step has room for. All are stored,
+// in steps that have their bound.
+func TestWhatWasLeftFitsIntoSteps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const tasks, size = 1200, 3 << 10
+		shared := memory.New()
+		m := &met{waits: true}
+		m.Store = shared
+		var nodes []*bench
+		for i, s := range []store.Store{shared, m} {
+			nodes = append(nodes, open(t, engine.Config{
+				Node: fmt.Sprint("node-", i), Pools: []engine.Pool{pool("cpu", tasks+1, awaited{gate: make(chan struct{})})},
+				Shared: []park.Backend{park.InMemory}, Stores: map[park.Backend]store.Store{park.InMemory: s},
+			}))
+			defer nodes[i].stop()
+		}
+		var all []park.Submission
+		var notes [][]byte
+		for i := range tasks {
+			all = append(all, named(fmt.Sprint(i), park.Submission{MailboxKey: park.MailboxRef{Key: "k"}}))
+			notes = append(notes, fmt.Appendf(nil, `[{"t":"%d","a":1,"s":"completed","o":%q}]`, i, base64.StdEncoding.EncodeToString(text(size))))
+		}
+		if _, err := nodes[0].Submit(context.Background(), "cpu", all); err != nil {
+			t.Fatal(err)
+		}
+		var given atomic.Bool
+		m.meet(func(store.Hand) store.Place {
+			if given.Swap(true) {
+				return store.Place{}
+			}
+			return store.Place{Notes: notes}
+		}, nil)
+		for i := range 2 { // after the first another node waits
+			nodes[1].submit("cpu", named(fmt.Sprint("own", i), park.Submission{Priority: park.Low}))
+		}
+		for i := range all {
+			if got := nodes[1].ended("cpu", fmt.Sprint(i)); got.Status != park.Completed || len(got.Result) != size {
+				t.Errorf("task %s: %s, %d bytes", got.TaskID, got.Status, len(got.Result))
+			}
+		}
+		if m.heavy > 1<<20 || m.ends > 512+1 {
+			t.Errorf("a step has %d bytes, and ends %d tasks", m.heavy, m.ends)
+		}
+	})
+}
+
+// TestWhatIsLeftHasABound has runs end again and again while their node stands in line: it does not leave all of it to others.
+func TestWhatIsLeftHasABound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const tasks, size = 60, 5 << 10
+		one, all := make(chan struct{}), make(chan struct{})
+		m := &met{waits: true}
+		b := openMet(t, m, pool("cpu", tasks, runs(func(context.Context, park.Assignment) park.Outcome {
+			select {
+			case <-one:
+			case <-all:
+			}
+			return park.Outcome{Status: park.Completed, Result: text(size)}
+		})))
+		defer b.stop()
+		for i := range tasks {
+			b.submit("cpu", named(fmt.Sprint(i), park.Submission{}))
+		}
+		looks, bytes := 0, 0
+		m.meet(func(h store.Hand) store.Place {
+			bytes += len(h.Note)
+			if looks++; looks > 5 {
+				return store.Place{}
+			}
+			for range 4 {
+				one <- struct{}{}
+			}
+			return store.Place{Ahead: 1}
+		}, func(_ *store.Step, n int) error {
+			if n == 1 {
+				if close(all); bytes == 0 || bytes > 64<<10 {
+					t.Errorf("%d bytes were left at %d looks", bytes, looks)
+				}
+			}
+			return nil
+		})
+		one <- struct{}{}
+		for i := range tasks {
+			b.ended("cpu", fmt.Sprint(i))
 		}
 	})
 }

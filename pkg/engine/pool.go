@@ -64,7 +64,7 @@ type pool struct {
 	behind   bool             // other nodes were let go first
 	unheeded bool             // nobody took what it left to others: it stands in line for it the next time
 	aside    []*request       // that came while it stood in line, and are not for the step, or too large for it
-	brought  []outcome        // that others left, for the next step
+	brought  []outcome        // that others left, for the next steps
 	stepped  time.Duration    // how long a step takes to be stored, on average
 	kept     map[string]int64 // how often leases had been kept elsewhere, by the last look
 	halted   error
@@ -330,7 +330,7 @@ func (p *pool) pause() time.Duration {
 	switch {
 	case p.stale || p.trouble.Load() != nil && len(p.owed) > 0:
 		d, ok = troubleRest, true
-	case len(p.owed) > 0: // more than one step's worth
+	case len(p.owed)+len(p.brought) > 0: // more than one step's worth
 		d, ok = 0, true
 	}
 	if at, short := p.brake.next(); short && p.lot.Row().Queued > 0 {

@@ -41,13 +41,21 @@ func (l *Line) Stand(node string, h Hand) Place {
 	if p.Ahead > 0 {
 		return p
 	}
-	l.left = slices.DeleteFunc(l.left, func(n note) bool {
-		if n.node != node {
-			p.Notes = append(p.Notes, []byte(n.text))
-		}
-		return true
-	})
+	p.Notes = l.take(node)
 	return p
+}
+
+// take returns the notes of all others, the oldest first, up to [MaxNotes], and forgets them.
+func (l *Line) take(node string) (notes [][]byte) {
+	size, n := 0, 0
+	for ; n < len(l.left) && size < MaxNotes; n++ {
+		size += len(l.left[n].text)
+		if l.left[n].node != node {
+			notes = append(notes, []byte(l.left[n].text))
+		}
+	}
+	l.left = slices.Delete(l.left, 0, n)
+	return notes
 }
 
 // Pass takes out a node that has stored its step, and whoever stood before it and did not come in time. It returns how

@@ -22,7 +22,8 @@ type Shared interface {
 	// taken its node has had its turn, and so have those before it that have not come.
 	//
 	// A node may leave a note of what it would have another store for it, and stands in no line where that is all it has.
-	// Whose turn it is gets the notes of the others, once. A note may be lost, and may come late.
+	// Whose turn it is gets the notes of the others, once, the oldest first, up to [MaxNotes]; the rest is for whose turn is
+	// next. A note may be lost, and may come late.
 	Turn(ctx context.Context, pool, node string, h Hand) (Place, error)
 
 	// Beat moves a node's counter on by one, notes by which terms it lives, and returns the pulses of all nodes that are
@@ -52,6 +53,9 @@ type Hand struct {
 	Note  []byte // of a form that only the nodes know
 	Whole bool   // it is all that the node has
 }
+
+// MaxNotes is how many bytes of notes are given out at once, but for the last of them.
+const MaxNotes = 4 << 20
 
 // Place is where a node stands in line.
 type Place struct {

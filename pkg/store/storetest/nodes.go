@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -23,6 +24,7 @@ func RunNodes(t *testing.T, open func(testing.TB) (a, b store.Store)) {
 		"what came since a rev":          testSince,
 		"nodes take turns":               testTurns,
 		"who is first gets the notes":    testNotes,
+		"many notes come in parts":       testNotesInParts,
 		"leases that were kept":          testKeptLeases,
 		"hints reach whoever listens":    testHints,
 		"two burials of one node":        testTwoBurials,
@@ -301,6 +303,31 @@ func testNotes(t *testing.T, a, b store.Shared, sb store.Store) {
 	same(t, "after c's turn", next("c"), 0)
 	want(a, "a", "", false, 0, "late")
 	wantState(t, sb, f)
+}
+
+// testNotesInParts has nodes leave more than one can take in its turn.
+func testNotesInParts(t *testing.T, a, b store.Shared, sb store.Store) {
+	f := NewFeed("gpu")
+	f.Submit(nil)
+	commit(t, sb, f.Next())
+	for _, node := range []string{"a", "b", "c"} {
+		beat(t, a, node)
+	}
+	const size = 64 << 10
+	turn(t, a, "gpu", "a")
+	for i := range 2*store.MaxNotes/size + 3 {
+		note := fmt.Sprintf("%0*d", size, i)
+		got(b.Turn(t.Context(), "gpu", []string{"b", "c"}[i%2], store.Hand{Note: []byte(note), Whole: true}))(t)
+	}
+	next := 0
+	for _, want := range []int{store.MaxNotes / size, store.MaxNotes / size, 3, 0} {
+		p := got(a.Turn(t.Context(), "gpu", "a", store.Hand{}))(t)
+		same(t, "notes", len(p.Notes), want)
+		for _, note := range p.Notes {
+			same(t, "note", string(note), fmt.Sprintf("%0*d", size, next))
+			next++
+		}
+	}
 }
 
 // testTurns has three nodes stand in line: by a conflict, by asking, and by asking again.

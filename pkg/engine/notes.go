@@ -1,0 +1,91 @@
+package engine
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// What nodes leave to one another while they wait for their turns, on the side of the one that takes it along.
+
+// readNotes returns what is in notes. One of a node that knows another form is as good as lost.
+func readNotes(notes [][]byte) (all []outcome) {
+	for _, note := range notes {
+		var left []outcome
+		if json.Unmarshal(note, &left) == nil {
+			all = append(all, left...)
+		}
+	}
+	return all
+}
+
+// unstored reports whether any of the runs has not been ended yet, by what this node knows.
+func (p *pool) unstored(left []outcome) bool {
+	for _, o := range left {
+		if s, _, ok := p.lot.State(o.Task); ok && s.Status == park.Running && s.Attempt == o.Attempt {
+			return true
+		}
+	}
+	return false
+}
+
+// maxBrought bounds what a step stores for other nodes, beside maxOps, in bytes. It has this room however much the node has
+// of its own, for there are units in it.
+const maxBrought = 1 << 20
+
+// hold keeps what other nodes have left for this node's next steps. Too much of it is lost: whoever left it sees that it is
+// not stored, and stores it.
+func (p *pool) hold(left []outcome) {
+	n := size{}
+	for i := range p.brought {
+		n = n.plus(p.sizeOfLeft(&p.brought[i]))
+	}
+	for i := range left {
+		if n = n.plus(p.sizeOfLeft(&left[i])); n.bytes > maxStepBytes {
+			return
+		}
+		p.brought = append(p.brought, left[i])
+	}
+}
+
+func (p *pool) sizeOfLeft(o *outcome) size { return size{1, p.weightOf([]lot.Op{o.finish()})} }
+
+// bring adds to a batch what other nodes have left to this one, as much as there is room for. The rest is for the next. What
+// of it is stored already is seen when the step is decided.
+func (p *pool) bring(batch []*request) []*request {
+	s, n := size{}, 0
+	for _, r := range batch {
+		if r.late != nil {
+			s = s.plus(p.sizeOf(r))
+		}
+	}
+	for ; n < len(p.brought); n++ {
+		if s = s.plus(p.sizeOfLeft(&p.brought[n])); s.ops > 1 && (s.ops > maxOps || s.bytes > maxBrought) {
+			break
+		}
+	}
+	if n == 0 {
+		return batch
+	}
+	brought := slices.Clone(p.brought[:n])
+	p.brought = slices.Delete(p.brought, 0, n)
+	return append(batch, &request{late: func() (ops []lot.Op) {
+		for i := range brought {
+			if p.unstored(brought[i : i+1]) {
+				ops = append(ops, brought[i].finish())
+			}
+		}
+		return ops
+	}})
+}
+
+// finish returns the operation that an outcome stands for.
+func (o *outcome) finish() lot.Finish {
+	return lot.Finish{TaskID: o.Task, Submitted: park.FromMicro(o.Submitted), Attempt: o.Attempt, Outcome: park.Outcome{
+		Status: o.Status, Reason: string(o.Reason), Message: string(o.Message), Result: o.Result,
+		RetryAfter: time.Duration(o.Rest) * time.Microsecond,
+	}}
+}
