@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -12,10 +13,32 @@ import (
 
 // A step that the store refuses for what is in it (see [store.ErrRefused]) would be refused as often as it is sent, and the
 // pool would stand still. So its operations are tried one by one, and the one that is at fault fails alone: a submission
-// with an error for its client, a result by the failure of its task.
+// with an error for its client, a result by the failure of its task. What time alone asks for, such as the end of a task whose
+// deadline has passed, is part of each step. If that is refused, no request is at fault and none can be done: the pool tries
+// it again, ever more rarely.
 
-// apart does the requests of a refused step one by one.
+const (
+	firstRefusal = troubleRest
+	lastRefusal  = 30 * time.Second
+)
+
+// refused notes that a step was refused, and is to be tried again after a rest that doubles each time.
+func (p *pool) refused(err error) {
+	if p.refusal == 0 {
+		p.eng.log.Error("step refused for good: trying again now and then", "pool", p.ID, "error", err)
+	}
+	p.refusal = min(max(2*p.refusal, firstRefusal), lastRefusal)
+}
+
+// apart does the requests of a refused step one by one, after what nobody has asked for.
 func (p *pool) apart(batch []*request, refusal error) error {
+	if asked(batch) == 0 || !p.adopted { // the pool is not begun in parts
+		return refusal
+	}
+	if joined, err := p.carry(nil); err != nil {
+		p.fail(joined, err)
+		return err
+	}
 	if len(batch) > 1 {
 		for _, r := range batch {
 			if len(r.ops) == 0 && r.late == nil && r.look != nil {

@@ -54,9 +54,10 @@ type pool struct {
 	pace     pace
 	brake    brake
 	steps    int
-	stale    bool // the lot may differ from the store: load it again
-	wary     int  // steps for which ids are looked up first, because one may have been taken
-	looked   bool // they were looked up for this step
+	refusal  time.Duration // how long the pool rests, because the store has refused a step; 0: it has not
+	stale    bool          // the lot may differ from the store: load it again
+	wary     int           // steps for which ids are looked up first, because one may have been taken
+	looked   bool          // they were looked up for this step
 	adopted  bool
 	unsure   bool             // what other nodes did is known, and may not be durable: see [store.Shared.Secure]
 	differs  bool             // another node has another configuration of the pool
@@ -328,6 +329,8 @@ func (p *pool) withOwed(batch []*request) []*request {
 func (p *pool) pause() time.Duration {
 	d, ok := p.eng.clock.until(p.lot)
 	switch {
+	case p.refusal > 0:
+		d, ok = p.refusal, true
 	case p.stale || p.trouble.Load() != nil && len(p.owed) > 0:
 		d, ok = troubleRest, true
 	case len(p.owed)+len(p.brought) > 0: // more than one step's worth

@@ -124,6 +124,7 @@ func (p *pool) try(batch []*request) error {
 		return err
 	}
 	p.settled()
+	p.refusal = 0
 	if p.trouble.Swap(nil) != nil {
 		p.eng.log.Info("the store is back", "pool", p.ID)
 	}
@@ -229,10 +230,7 @@ func (p *pool) merge(c *store.Conflict) error {
 // fail answers a batch whose step did not come about. Outcomes of runs are kept to be stored later.
 func (p *pool) fail(batch []*request, err error) {
 	if _, ok := errors.AsType[*park.Error](err); !ok || errors.Is(err, store.ErrInDoubt) {
-		if p.trouble.Load() == nil {
-			p.eng.log.Error("step not stored: trying again until the store is back", "pool", p.ID, "error", err)
-		}
-		p.stale = true
+		p.troubled(err)
 		if p.eng.ctx.Err() == nil {
 			p.eng.meter.Retried(p.QueueBackend, RetryRefused)
 			p.eng.failed(p.QueueBackend, AskedStep)
@@ -252,13 +250,29 @@ func (p *pool) fail(batch []*request, err error) {
 	}
 }
 
+// troubled tells once of a step that did not come about, and sees to when it is tried again.
+func (p *pool) troubled(err error) {
+	if errors.Is(err, store.ErrRefused) {
+		p.refused(err)
+		return
+	}
+	if p.trouble.Load() == nil {
+		p.eng.log.Error("step not stored: trying again until the store is back", "pool", p.ID, "error", err)
+	}
+	p.stale, p.refusal = true, 0
+}
+
 // away is what callers are told of an error of the store. That it is away says that nothing was accepted, which is not
 // said of a step in doubt.
 func (p *pool) away(err error) error {
 	if errors.Is(err, store.ErrInDoubt) && !mutant.GuessFailure {
 		return errUnknown("pool " + p.ID)
 	}
-	return errAway(p.ID)
+	away := errAway(p.ID)
+	if errors.Is(err, store.ErrRefused) {
+		away.Detail += fmt.Sprintf(": it refuses it for good: %v", cause(err))
+	}
+	return away
 }
 
 // answer tells each request of a batch how its operations went.

@@ -1,0 +1,104 @@
+package engine_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
+)
+
+// stubborn refuses, while it is shut, every step that expires a task.
+type stubborn struct {
+	*memory.Store
+	mu      sync.Mutex
+	shut    bool
+	refused int
+	loads   int
+}
+
+func (s *stubborn) set(shut bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shut = shut
+}
+
+func (s *stubborn) Commit(ctx context.Context, step *store.Step) error {
+	s.mu.Lock()
+	refuse := s.shut && slices.ContainsFunc(step.Updates, func(u store.Update) bool { return u.State.Status == park.Expired })
+	if refuse {
+		s.refused++
+	}
+	s.mu.Unlock()
+	if refuse {
+		return &store.RefusedError{Err: errPoison}
+	}
+	return s.Store.Commit(ctx, step)
+}
+
+func (s *stubborn) Load(ctx context.Context, pool string) (store.Snapshot, error) {
+	s.mu.Lock()
+	s.loads++
+	s.mu.Unlock()
+	return s.Store.Load(ctx, pool)
+}
+
+// counts returns how many steps were refused and how often a pool was loaded.
+func (s *stubborn) counts() (refused, loads int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refused, s.loads
+}
+
+// TestRefusedByTimeAlone: a step that nobody has asked for and that the store refuses is tried again ever more rarely. The
+// trouble is told once, and no client is told that its own request is to blame.
+func TestRefusedByTimeAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out journal
+		s := &stubborn{Store: memory.New()}
+		b := open(t, engine.Config{
+			Pools: []engine.Pool{pool("cpu", 1, simulated())}, Stores: map[park.Backend]store.Store{park.InMemory: s},
+			Log: slog.New(slog.NewTextHandler(&out, nil)),
+		})
+		defer b.stop()
+		b.submit("cpu", named("runs", sim(3_600_000)))
+		late := named("late", sim(1))
+		late.Deadline = park.At(time.Now().Add(time.Second))
+		b.submit("cpu", late)
+		s.set(true)
+		time.Sleep(30 * time.Minute)
+		if refused, loads := s.counts(); refused == 0 || refused > 100 || loads > 1 {
+			t.Errorf("refused %d times, loaded %d times", refused, loads)
+		}
+		for _, n := range []int{1, 2} {
+			results, err := b.Submit(t.Context(), "cpu", make([]park.Submission, n))
+			if park.CodeOf(err) != park.StorageUnavailable {
+				t.Errorf("%d submissions: %+v, %v", n, results, err)
+			}
+		}
+		if err := b.Ready(); err == nil || !strings.Contains(err.Error(), errPoison.Error()) {
+			t.Errorf("ready: %v", err)
+		}
+		s.set(false)
+		time.Sleep(time.Minute)
+		if got := b.ended("cpu", "late"); got.Status != park.Expired {
+			t.Errorf("it ended as %+v", got)
+		}
+		if err := b.Ready(); err != nil {
+			t.Errorf("at the end: %v", err)
+		}
+		text := []byte(out.String())
+		if told, back := bytes.Count(text, []byte("level=ERROR")), bytes.Count(text, []byte("the store is back")); told != 1 || back != 1 {
+			t.Errorf("told %d times, and the end %d times:\n%s", told, back, text)
+		}
+	})
+}
