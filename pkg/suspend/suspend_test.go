@@ -7,7 +7,8 @@ import (
 
 func TestTotalNeverFalls(t *testing.T) {
 	now := 3 * time.Hour
-	s := newCounter(func() time.Duration { return now })
+	// The gap moves with each, as if the clock had been set.
+	s := newCounter(func() time.Duration { return now }, func() (gap, mono time.Duration) { return 1000 * now, 0 })
 	for _, step := range []struct{ more, want time.Duration }{
 		{0, 0},
 		{time.Millisecond, 0}, // an error of the reading
@@ -21,6 +22,43 @@ func TestTotalNeverFalls(t *testing.T) {
 		if got := s.Total(); got != step.want {
 			t.Errorf("at %s: %s, want %s", now, got, step.want)
 		}
+	}
+}
+
+// TestReadIsSpared: the counter is read where something may have changed, and once a second.
+func TestReadIsSpared(t *testing.T) {
+	var slept, gap, mono time.Duration
+	reads := 0
+	s := newCounter(func() time.Duration { reads++; return slept }, func() (_, _ time.Duration) { return gap, mono })
+	for _, step := range []struct {
+		what             string
+		slept, gap, mono time.Duration
+		reads            int
+		want             time.Duration
+	}{
+		{"nothing", 0, 0, 0, 0, 0},
+		{"a while", 0, 0, readEach - 1, 0, 0},
+		{"the second is over", 0, 0, 1, 1, 0},
+		{"the clock is slewed", 0, 500 * time.Microsecond, readEach - 1, 0, 0},
+		{"a sleep", time.Hour, time.Hour, 0, 1, time.Hour},
+		{"once more", 0, 0, 0, 0, time.Hour},
+		{"the shortest sleep", leastSleep + 1, leastSleep + 1, 0, 1, time.Hour + leastSleep + 1},
+		{"the clock is set back", 0, -time.Hour, 0, 1, time.Hour + leastSleep + 1},
+		{"a sleep in which it is", time.Hour, 0, 0, 0, time.Hour + leastSleep + 1},
+		{"a second later", 0, 0, readEach, 1, 2*time.Hour + leastSleep + 1},
+	} {
+		slept, gap, mono = slept+step.slept, gap+step.gap, mono+step.mono
+		before := reads
+		if got := s.Total(); got != step.want || reads-before != step.reads {
+			t.Errorf("%s: %s after %d reads, want %s after %d", step.what, got, reads-before, step.want, step.reads)
+		}
+	}
+}
+
+func BenchmarkTotal(b *testing.B) {
+	s := New()
+	for b.Loop() {
+		s.Total()
 	}
 }
 
