@@ -67,7 +67,7 @@ func (m metric) about() (help string, labels []string) {
 	case stepsRetried:
 		return "Steps that were decided or sent again: conflict, in_doubt or refused.", of("store", "reason")
 	case storeErrors:
-		return "What a store did not do: step, beat, outbox or delivery.", of("store", "asked")
+		return "What a store did not do: step, beat, outbox, delivery or read.", of("store", "asked")
 	default:
 		return m.aboutNow()
 	}
@@ -98,7 +98,7 @@ func (m metric) aboutNow() (help string, labels []string) {
 	case deferring:
 		return "1 while this node puts starts off because it lacks the means.", of("pool")
 	case storeUp:
-		return "1 where the store did what it was asked last.", of("store")
+		return "1 where the store did what it was asked last, and what was read last could be read.", of("store")
 	case beatAge:
 		return "Time since this node last showed the others that it is alive.", of("store")
 	case livingNodes:

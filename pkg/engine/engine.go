@@ -21,7 +21,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -118,8 +117,8 @@ type Engine struct {
 	stop   context.CancelFunc
 	work   crew
 	closed sync.Once
-	owing  []owing                       // one for each relay
-	down   map[park.Backend]*atomic.Bool // a store's last word was an error
+	owing  []owing // one for each relay
+	health map[park.Backend]*health
 
 	world     World
 	simulated bool      // the world is not the real one
@@ -161,11 +160,11 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	}
 	e := &Engine{
 		node: c.Node, pools: make(map[string]*pool), stores: c.Stores, clock: &clock{world: c.World}, log: c.Log,
-		meter: c.Meter, cfg: c, nodes: make(map[park.Backend]*node), down: make(map[park.Backend]*atomic.Bool), world: c.World, simulated: simulated,
+		meter: c.Meter, cfg: c, nodes: make(map[park.Backend]*node), health: make(map[park.Backend]*health), world: c.World, simulated: simulated,
 	}
 	e.work.eng = e
 	for b := range c.Stores {
-		e.down[b] = new(atomic.Bool)
+		e.health[b] = new(health)
 	}
 	if e.audit = c.Stores[c.Audit]; e.audit == nil {
 		return nil, fmt.Errorf("there is no store for the audit log's backend %q", c.Audit)

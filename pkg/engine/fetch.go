@@ -54,7 +54,7 @@ func (p *pool) records(ids []string, each func(*park.Record)) error {
 	for part := portionsOf(max(p.maxResult(), park.DefaultMaxResult)); len(ids) > 0; {
 		n := min(part.next, len(ids))
 		records, err := p.queue.Records(p.ctx, p.ID, ids[:n])
-		if err != nil {
+		if p.eng.read(p.ctx, p.QueueBackend, err) != nil {
 			return err
 		}
 		ids = ids[n:]

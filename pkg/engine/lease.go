@@ -360,7 +360,7 @@ const maxRelease = 4 << 10
 // the status counts as success: the first reply was lost.
 func (p *pool) whyLost(ctx context.Context, id string, l leased, status park.Status) error {
 	records, err := p.queue.Records(ctx, p.ID, []string{l.task})
-	if err != nil {
+	if p.eng.read(ctx, p.QueueBackend, err) != nil {
 		return errors.Join(errStorage(p.ID, err), err)
 	}
 	if len(records) == 0 {

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +29,7 @@ const (
 	AskedBeat     Asked = "beat"
 	AskedOutbox   Asked = "outbox"
 	AskedDelivery Asked = "delivery" // of messages and events from another store
+	AskedRead     Asked = "read"     // of tasks, messages or events
 )
 
 // Measures is how an engine stands.
@@ -51,7 +54,8 @@ type PoolMeasures struct {
 // StoreMeasures is how a store stands.
 type StoreMeasures struct {
 	Backend park.Backend
-	// Up says that what the store was asked last was done. A store that nothing is asked of counts as up.
+	// Up says that the store did what it was asked last, and that what was read last could be read. A store that nothing is
+	// asked of counts as up.
 	Up bool
 	// Nodes is how many nodes of the store are alive, this one among them, and BeatAge how long ago this one's last beat began
 	// that counted. Nodes is 0 of a store that is not shared, and before the first beat.
@@ -97,17 +101,42 @@ func (r *relay) found(parcels []store.Parcel) {
 	r.owed.Store(b)
 }
 
+// health is a store's last words. Those to reads are apart, for a disk that is full can be read all the same.
+type health struct{ down, unread atomic.Bool }
+
 func (e *Engine) failed(b park.Backend, what Asked) {
-	if d := e.down[b]; d != nil {
-		d.Store(true)
-		e.meter.Failed(b, what)
+	h := e.health[b]
+	if h == nil {
+		return
 	}
+	if what == AskedRead {
+		h.unread.Store(true)
+	} else {
+		h.down.Store(true)
+	}
+	e.meter.Failed(b, what)
 }
 
 func (e *Engine) works(b park.Backend) {
-	if d := e.down[b]; d != nil && d.Load() {
-		d.Store(false)
+	if h := e.health[b]; h != nil && h.down.Load() {
+		h.down.Store(false)
 	}
+}
+
+// read takes note of how a read of a store went, and returns its error. That the caller has gone, or has asked for what there
+// cannot be, is no fault of the store.
+func (e *Engine) read(ctx context.Context, b park.Backend, err error) error {
+	h := e.health[b]
+	switch {
+	case h == nil:
+	case err == nil || errors.Is(err, store.ErrNoEvent):
+		if h.unread.Load() {
+			h.unread.Store(false)
+		}
+	case ctx.Err() == nil && park.CodeOf(err) == park.Internal:
+		e.failed(b, AskedRead)
+	}
+	return err
 }
 
 // measure tells the meter of a task that a step has ended.
@@ -134,7 +163,7 @@ func (e *Engine) Measures() (m Measures) {
 		m.Pools = append(m.Pools, one)
 	}
 	for b, s := range e.stores {
-		one := StoreMeasures{Backend: b, Up: !e.down[b].Load()}
+		one := StoreMeasures{Backend: b, Up: !e.health[b].down.Load() && !e.health[b].unread.Load()}
 		if w, ok := s.(store.Watched); ok && w.Trouble() != nil {
 			one.Up = false
 		}

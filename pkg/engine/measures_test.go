@@ -1,7 +1,9 @@
 package engine_test
 
 import (
+	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -115,5 +117,94 @@ func TestNodesAreMeasured(t *testing.T) {
 			t.Errorf("cut off: %+v", s)
 		}
 		tm.lines[0].cut.Store(false)
+	})
+}
+
+// unreadable is a store that can be written, and not read while it is shut.
+type unreadable struct {
+	*memory.Store
+	shut atomic.Bool
+}
+
+func (u *unreadable) told(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if u.shut.Load() {
+		return errGone
+	}
+	return nil
+}
+
+func (u *unreadable) Records(ctx context.Context, pool string, ids []string) ([]park.Record, error) {
+	if err := u.told(ctx); err != nil {
+		return nil, err
+	}
+	return u.Store.Records(ctx, pool, ids)
+}
+
+func (u *unreadable) Messages(ctx context.Context, q park.MailboxQuery) ([]park.Message, error) {
+	if err := u.told(ctx); err != nil {
+		return nil, err
+	}
+	return u.Store.Messages(ctx, q)
+}
+
+func (u *unreadable) Events(ctx context.Context, q park.AuditQuery) ([]park.Event, error) {
+	if err := u.told(ctx); err != nil {
+		return nil, err
+	}
+	return u.Store.Events(ctx, q)
+}
+
+// TestReadsAreMeasured: a store that cannot be read is not up, whatever it stores meanwhile. A reader that goes away, or asks
+// for what there cannot be, says nothing of the store.
+func TestReadsAreMeasured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, u := &tally{}, &unreadable{Store: memory.New()}
+		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, simulated())}, Meter: m, Stores: map[park.Backend]store.Store{park.InMemory: u}})
+		defer b.stop()
+		up := func(what string, want bool) {
+			t.Helper()
+			if got := b.Measures().Stores[0].Up; got != want {
+				t.Errorf("%s: up %t", what, got)
+			}
+		}
+		b.submit("cpu", named("a", sim(1)))
+		b.ended("cpu", "a")
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		for what, read := range map[string]func(context.Context) error{
+			"task": func(ctx context.Context) error { _, err := b.Task(ctx, "cpu", "a", 0); return err },
+			"mailbox": func(ctx context.Context) error {
+				_, err := b.Mailbox(ctx, park.MailboxQuery{Tenant: "default", Key: "box"})
+				return err
+			},
+			"audit": func(ctx context.Context) error { _, err := b.Audit(ctx, park.AuditQuery{}); return err },
+		} {
+			before := m.of("failed read")
+			if read(gone) == nil {
+				t.Errorf("%s: read by nobody", what)
+			}
+			up(what+" for who has gone", true)
+			u.shut.Store(true)
+			if err := read(t.Context()); park.CodeOf(err) != park.StorageUnavailable {
+				t.Errorf("%s: %v", what, err)
+			}
+			b.submit("cpu", named("then-"+what, sim(3_600_000)))
+			up(what+" of a store that is shut", false)
+			u.shut.Store(false)
+			if err := read(t.Context()); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			up(what+" of a store that is open again", true)
+			if n := m.of("failed read") - before; n != 1 {
+				t.Errorf("%s: %d failed reads", what, n)
+			}
+		}
+		if _, err := b.Audit(t.Context(), park.AuditQuery{Cursor: "cpu:1000:0"}); err == nil {
+			t.Error("read from an event that never was")
+		}
+		up("an event that never was", true)
 	})
 }

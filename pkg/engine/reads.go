@@ -133,6 +133,7 @@ func checkCursor(cursor string) error {
 // came after it. Only where all events of its pool are pruned, and it may have been one of them, that is what is left.
 func (e *Engine) logged(ctx context.Context, q *park.AuditQuery) ([]park.Event, error) {
 	events, err := e.audit.Events(ctx, *q)
+	_ = e.read(ctx, e.cfg.Audit, err)
 	if !errors.Is(err, store.ErrNoEvent) {
 		return events, err
 	}

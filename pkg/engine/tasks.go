@@ -44,7 +44,7 @@ func (e *Engine) Task(ctx context.Context, pool, id string, wait time.Duration) 
 
 func (p *pool) task(ctx context.Context, id string) (park.Task, error) {
 	records, err := p.queue.Records(ctx, p.ID, []string{id})
-	if err != nil {
+	if p.eng.read(ctx, p.QueueBackend, err) != nil {
 		return park.Task{}, errStorageBecause(ctx, p, err)
 	}
 	if len(records) == 0 {
@@ -136,7 +136,7 @@ func (p *pool) list(ctx context.Context, q park.TaskQuery) (records []park.Recor
 	for most := q.Limit; ; {
 		q.Limit = min(part.next, most-len(records))
 		found, cursor, err := p.queue.List(ctx, p.ID, q)
-		if err != nil {
+		if p.eng.read(ctx, p.QueueBackend, err) != nil {
 			return nil, "", err
 		}
 		size := 0
