@@ -51,7 +51,7 @@ type Queue interface {
 	// Settle removes the parcels with the ids in done and puts off those in later, all at once.
 	Settle(ctx context.Context, done []int64, later []Postponed) error
 	// PruneTasks removes up to limit tasks that ended before the given time, and says how many it
-	// removed; fewer than limit means that none is left.
+	// removed; fewer than limit means that none is left. Of two that find the same tasks at once both may count them.
 	PruneTasks(ctx context.Context, before park.Time, limit int) (int, error)
 }
 

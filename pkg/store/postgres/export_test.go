@@ -37,8 +37,8 @@ func Hot() map[string]Query {
 		"turn":        {takeTurn, []any{"gpu", "node", []byte(nil), false}, 1},
 		"changes":     {readSince, []any{"gpu", int64(0)}, 1},
 		"old tasks":   {pruneTasks, []any{"gpu", int64(0), stretch, int64(0), 100}, 1},
-		"old letters": {pruneMessages, []any{int64(0), 100}, 0},
-		"old events":  {pruneEvents, []any{int64(0), 100}, 0},
+		"old letters": {pruneMessages, []any{int64(0), 100}, 1},
+		"old events":  {pruneEvents, []any{int64(0), 100}, 1},
 	}
 	for name, q := range map[string]park.TaskQuery{
 		"list": {}, "list queued": {Status: park.Queued}, "list failed": {Status: park.Failed},

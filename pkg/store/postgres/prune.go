@@ -11,30 +11,35 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
+// Each counts what it found, and not what it removed: where two find the same rows, only one of them removes them, and there
+// may be more.
 const (
 	// A stretch of a pool's tasks, in the order in which they came: none that is young ended long ago.
 	pruneTasks = "WITH stretch AS MATERIALIZED (SELECT ctid AS place, seq, submitted_at, ended_at, status FROM pl_queue_jobs" +
 		" WHERE pool_id = $1 AND seq > $2 ORDER BY seq LIMIT $3)," +
-		" gone AS (DELETE FROM pl_queue_jobs WHERE ctid = ANY (ARRAY(SELECT place FROM stretch WHERE ended_at < $4" +
-		" AND status NOT IN ('queued', 'running') ORDER BY seq LIMIT $5)) RETURNING seq)" +
-		" SELECT (SELECT count(*) FROM gone), coalesce((SELECT max(seq) FROM gone), 0), coalesce(max(seq), 0)," +
+		" old AS MATERIALIZED (SELECT place, seq FROM stretch WHERE ended_at < $4" +
+		" AND status NOT IN ('queued', 'running') ORDER BY seq LIMIT $5)," +
+		" gone AS (DELETE FROM pl_queue_jobs WHERE ctid = ANY (ARRAY(SELECT place FROM old)))" +
+		" SELECT (SELECT count(*) FROM old), coalesce((SELECT max(seq) FROM old), 0), coalesce(max(seq), 0)," +
 		" count(*) < $3 OR max(submitted_at) >= $4 FROM stretch"
 	readPools = "SELECT pool_id FROM pl_pools"
 )
 
 var (
-	// Who has locked the first of a block has the whole block. It goes after the others, so that none stays without it.
-	pruneMessages = "DELETE FROM pl_mailbox_messages WHERE seq = ANY (ARRAY(SELECT m.seq FROM" +
+	// The first of a block goes after the others, so that none stays without it.
+	pruneMessages = "WITH old AS MATERIALIZED (SELECT m.seq FROM" +
 		" (SELECT seq AS s FROM pl_mailbox_messages WHERE lead AND created_at < $1" +
-		" ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED) AS l, LATERAL (SELECT seq FROM pl_mailbox_messages" +
-		" WHERE seq BETWEEN l.s AND l.s + " + strconv.Itoa(blockSize-1) + " AND (seq = l.s OR NOT lead) ORDER BY seq DESC OFFSET 0) AS m LIMIT $2))"
+		" ORDER BY created_at LIMIT $2) AS l, LATERAL (SELECT seq FROM pl_mailbox_messages" +
+		" WHERE seq BETWEEN l.s AND l.s + " + strconv.Itoa(blockSize-1) + " AND (seq = l.s OR NOT lead) ORDER BY seq DESC OFFSET 0) AS m LIMIT $2)," +
+		" gone AS (DELETE FROM pl_mailbox_messages WHERE seq = ANY (ARRAY(SELECT seq FROM old))) SELECT count(*) FROM old"
 	// Old events lie in segments that begin early enough, or after the last one. Of a block the last go first, so that none
 	// stays without what leads it.
-	pruneEvents = "DELETE FROM pl_audit_events WHERE ctid = ANY (ARRAY(SELECT place FROM" +
+	pruneEvents = "WITH old AS MATERIALIZED (SELECT place FROM" +
 		" (SELECT first_seq, last_seq FROM pl_audit_segments WHERE min_at < $1 UNION ALL" +
 		" SELECT coalesce(max(last_seq), 0) + 1, 9223372036854775807 FROM pl_audit_segments) g, LATERAL (SELECT place FROM (" +
 		led + isLead(leadBlock) + " AND seq BETWEEN g.first_seq AND g.last_seq AND at < $1) AS l, " +
-		followers(leadBlock, "ctid AS place, ord", "", "OFFSET 0") + " ORDER BY s, ord DESC LIMIT $2) AS old LIMIT $2))"
+		followers(leadBlock, "ctid AS place, ord", "", "OFFSET 0") + " ORDER BY s, ord DESC LIMIT $2) AS e LIMIT $2)," +
+		" gone AS (DELETE FROM pl_audit_events WHERE ctid = ANY (ARRAY(SELECT place FROM old))) SELECT count(*) FROM old"
 	// A segment whose old events are gone begins later, and one without events is gone itself.
 	trimSegments = "WITH old AS (SELECT first_seq, last_seq FROM pl_audit_segments WHERE min_at < $1 FOR UPDATE SKIP LOCKED)," +
 		" now AS (SELECT first_seq, min(l.at) AS min_at FROM old LEFT JOIN pl_audit_events l ON " + isLead(leadBlock) +
@@ -92,10 +97,10 @@ func (s *Store) PruneTasks(ctx context.Context, before park.Time, limit int) (n 
 // pruneStretch looks at the tasks behind a seq and returns how far it came and whether none behind that can be old.
 func (s *Store) pruneStretch(ctx context.Context, pool string, from int64, before park.Time, limit int) (n int, to int64, end bool, err error) {
 	err = s.do(ctx, func(ctx context.Context) error {
-		var gone, seen int64
-		err := s.pool.QueryRow(ctx, pruneTasks, pool, from, stretch, before.Micro(), limit).Scan(&n, &gone, &seen, &end)
+		var last, seen int64
+		err := s.pool.QueryRow(ctx, pruneTasks, pool, from, stretch, before.Micro(), limit).Scan(&n, &last, &seen, &end)
 		if to = seen; n == limit {
-			to, end = gone, false
+			to, end = last, false
 		}
 		return err
 	})
@@ -169,9 +174,7 @@ func (s *Store) segment(ctx context.Context) error {
 
 func (s *Store) prune(ctx context.Context, what, query string, before park.Time, limit int) (n int, err error) {
 	err = s.do(ctx, func(ctx context.Context) error {
-		tag, err := s.pool.Exec(ctx, query, before.Micro(), limit)
-		n = int(tag.RowsAffected())
-		return err
+		return s.pool.QueryRow(ctx, query, before.Micro(), limit).Scan(&n)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("prune %s: %w", what, err)
