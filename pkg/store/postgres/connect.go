@@ -21,6 +21,10 @@ const (
 	application = "parkd"
 	// ready is how many connections are kept: to make one takes as long as a few steps.
 	ready = 2
+	// apart is how many connections there are for what nodes tell each other: two for signs of life, and one for hints.
+	apart = 3
+	// enough is how many the DSN has to allow for some to be set apart.
+	enough = 2 * apart
 	// freshness is how long after its last use a connection is used again without a look at it.
 	freshness = time.Second
 	// The server's own limits are for nodes that freeze in the middle of something: a node that lives gives up before.
@@ -51,19 +55,38 @@ func parse(dsn string) (*pgxpool.Config, error) {
 		// Prepared statements are state of a session.
 		cc.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	}
-	cfg.MaxConns = max(cfg.MaxConns, 8, 2*int32(runtime.NumCPU()))
-	cfg.MinConns = max(cfg.MinConns, ready)
+	if !bounded(dsn) {
+		cfg.MaxConns = max(cfg.MaxConns, 8, 2*int32(runtime.NumCPU())) + apart
+	}
+	cfg.MinConns = min(max(cfg.MinConns, ready), cfg.MaxConns)
 	cfg.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool {
 		return p.IdleDuration > freshness || stirred(p.Conn.PgConn().Conn())
 	}
 	return cfg, nil
 }
 
+// bounded reports whether the DSN says how many connections there may be.
+func bounded(dsn string) bool {
+	cc, err := pgx.ParseConfig(dsn)
+	return err == nil && cc.RuntimeParams["pool_max_conns"] != ""
+}
+
+// share takes what is set apart from the connections of a configuration. It reports whether they are too few for that.
+func share(cfg *pgxpool.Config) (few bool) {
+	if cfg.MaxConns < enough {
+		return true
+	}
+	cfg.MaxConns -= apart
+	cfg.MinConns = min(cfg.MinConns, cfg.MaxConns)
+	return false
+}
+
 // aside returns the configuration of connections for what nodes tell each other all the time. Apart from it steps go
 // over the connection that the last one went over, whose session in the server has all at hand that a step needs.
-func aside(cfg *pgxpool.Config) *pgxpool.Config {
+func aside(cfg *pgxpool.Config, s *Store) *pgxpool.Config {
 	cfg = cfg.Copy()
-	cfg.MinConns, cfg.MaxConns = 0, 2
+	cfg.ConnConfig.Tracer = newTurns(s)
+	cfg.MinConns, cfg.MinIdleConns, cfg.MaxConns = 0, 0, apart-1
 	return cfg
 }
 

@@ -36,7 +36,7 @@ const (
 // Revs implements [store.Shared].
 func (s *Store) Revs(ctx context.Context, pools []string) (revs map[string]int64, err error) {
 	err = s.do(ctx, func(ctx context.Context) error {
-		rows, err := s.side.Query(ctx, readRevs, pools)
+		rows, err := s.near().Query(ctx, readRevs, pools)
 		if err != nil {
 			return err
 		}
@@ -70,7 +70,7 @@ func (s *Store) Turn(ctx context.Context, pool, node string, h store.Hand) (p st
 // Beat implements [store.Shared].
 func (s *Store) Beat(ctx context.Context, node string, own store.Terms) (live map[string]store.Pulse, err error) {
 	err = s.do(ctx, func(ctx context.Context) error {
-		tag, err := s.side.Exec(ctx, beat, node, int64(own.TTL), int64(own.Grace), own.Settings)
+		tag, err := s.near().Exec(ahead(ctx), beat, node, int64(own.TTL), int64(own.Grace), own.Settings)
 		if err != nil {
 			return err
 		}
@@ -91,7 +91,7 @@ func (s *Store) Beat(ctx context.Context, node string, own store.Terms) (live ma
 }
 
 func (s *Store) pulses(ctx context.Context) (map[string]store.Pulse, error) {
-	rows, err := s.side.Query(ctx, readNodes)
+	rows, err := s.near().Query(ahead(ctx), readNodes)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +170,7 @@ func (s *Store) Leases(ctx context.Context, pool string, tasks []string) (found 
 func (s *Store) Announce(ctx context.Context, pool string, rev int64) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if _, err := s.side.Exec(ctx, announce, pool+" "+strconv.FormatInt(rev, 10)); err != nil {
+	if _, err := s.near().Exec(ctx, announce, pool+" "+strconv.FormatInt(rev, 10)); err != nil {
 		return fmt.Errorf("announce: %w", plain(err))
 	}
 	return nil
@@ -179,10 +179,19 @@ func (s *Store) Announce(ctx context.Context, pool string, rev int64) error {
 // Listen implements [store.Shared]. It holds the one connection that has a state of its own: through a transaction
 // pooler hints do not come.
 func (s *Store) Listen(ctx context.Context, heard func(pool string, rev int64)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.crowd.listens(cancel)
+	defer s.crowd.listens(nil)
+	if s.crowd.here() {
+		return fmt.Errorf("listen: %w", errCrowded)
+	}
 	cc := s.pool.Config().ConnConfig
+	cc.Tracer = nil
 	s.limit(cc)
 	c, err := pgx.ConnectConfig(ctx, cc)
 	if err != nil {
+		s.crowded(err)
 		return fmt.Errorf("listen: %w", plain(err))
 	}
 	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()

@@ -51,6 +51,7 @@ type Store struct {
 	names atomic.Pointer[names] // set once the schema was found to be the right one
 	plain atomic.Bool           // the server takes no settings when a connection begins
 	stops stops
+	crowd crowd
 	close sync.Once
 
 	migrateFlags string
@@ -74,16 +75,19 @@ func Open(c Config) (*Store, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{log: c.Log, migrateFlags: c.MigrateFlags}
+	s.crowd.few = share(cfg)
 	cfg.BeforeConnect = func(_ context.Context, cc *pgx.ConnConfig) error {
+		cc.Tracer = nil // it is for taking connections, not for using them
 		s.limit(cc)
 		attend(cc)
 		return nil
 	}
 	s.pool.of, s.side.of = s, s
+	cfg.ConnConfig.Tracer = newTurns(s)
 	if s.pool.Pool, err = pgxpool.NewWithConfig(context.Background(), cfg); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	if s.side.Pool, err = pgxpool.NewWithConfig(context.Background(), aside(cfg)); err != nil {
+	if s.side.Pool, err = pgxpool.NewWithConfig(context.Background(), aside(cfg, s)); err != nil {
 		s.pool.Close()
 		return nil, fmt.Errorf("open database: %w", err)
 	}

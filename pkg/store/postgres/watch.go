@@ -11,7 +11,11 @@ type Connections struct{ Open, InUse, Max int }
 
 // Connections returns how many connections there are now, and may be.
 func (s *Store) Connections() (c Connections) {
-	for _, p := range []conns{s.pool, s.side} {
+	all := []conns{s.pool, s.side}
+	if s.crowd.few {
+		all = all[:1]
+	}
+	for _, p := range all {
 		st := p.Stat()
 		c.Open += int(st.TotalConns())
 		c.InUse += int(st.AcquiredConns())
@@ -40,7 +44,7 @@ const readHorizon = "SELECT coalesce(extract(epoch FROM pg_catalog.now() - least
 // Horizon asks the server once, and does not wait longer than ctx.
 func (s *Store) Horizon(ctx context.Context) (h Horizon, err error) {
 	var age float64
-	if err := s.side.Pool.QueryRow(ctx, readHorizon).Scan(&age, &h.Transactions); err != nil {
+	if err := s.near().Pool.QueryRow(ctx, readHorizon).Scan(&age, &h.Transactions); err != nil {
 		return Horizon{}, fmt.Errorf("look for old snapshots: %w", plain(err))
 	}
 	h.Age = max(time.Duration(age*float64(time.Second)), 0)
