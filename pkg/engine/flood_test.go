@@ -46,7 +46,7 @@ func (s *balance) Commit(ctx context.Context, step *store.Step) error {
 // TestFloodOfResults ends many runs with large results together, over the databases. Each is stored, or fails its task where
 // the pool takes no such results; the steps stay small, and a task beside them ends too.
 func TestFloodOfResults(t *testing.T) {
-	for name, open := range map[string]func(*testing.T) store.Store{"sqlite": onSQLite, "postgres": onPostgres} {
+	for name, open := range map[string]func(testing.TB) store.Store{"sqlite": onSQLite, "postgres": onPostgres} {
 		t.Run(name, func(t *testing.T) {
 			s := &balance{Store: open(t)}
 			flood(t, s, "refused", 1<<20, park.Failed, park.ReasonResultTooLarge)
@@ -104,7 +104,7 @@ func (x awaited) Run(ctx context.Context, _ park.Assignment) park.Outcome {
 	}
 }
 
-func onSQLite(t *testing.T) store.Store {
+func onSQLite(t testing.TB) store.Store {
 	s, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "parkd.db")})
 	if err != nil {
 		t.Fatal(err)
@@ -113,8 +113,10 @@ func onSQLite(t *testing.T) store.Store {
 	return s
 }
 
-func onPostgres(t *testing.T) store.Store {
-	srv, err := server.Start(t.Context(), "fsync=off")
+func onPostgres(t testing.TB) store.Store { return onServer(t, "fsync=off") }
+
+func onServer(t testing.TB, settings ...string) store.Store {
+	srv, err := server.Start(t.Context(), settings...)
 	if errors.Is(err, server.ErrNotInstalled) {
 		t.Skip(err)
 	}

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"encoding/json"
-	"slices"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
@@ -109,9 +108,6 @@ func (p *pool) linger(timer *time.Timer, batch []*request, d time.Duration) (_ [
 func (p *pool) full(s size) bool {
 	return s.ops >= maxOps || s.bytes >= maxStepBytes || len(p.aside) > 0 && p.aside[0].plain()
 }
-
-// putOff keeps a request that is too large for this step. It is the first of the next one.
-func (p *pool) putOff(r *request) { p.aside = slices.Insert(p.aside, 0, r) }
 
 // plain reports whether a request is for operations and nothing else.
 func (r *request) plain() bool {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -65,6 +64,8 @@ type pool struct {
 	behind   bool             // other nodes were let go first
 	unheeded bool             // nobody took what it left to others: it stands in line for it the next time
 	aside    []*request       // that came while it stood in line, and are not for the step, or too large for it
+	large    []*request       // outcomes of runs that were too large for the steps that others went into: see gather
+	larger   bool             // it is their turn
 	brought  []outcome        // that others left, for the next steps
 	stepped  time.Duration    // how long a step takes to be stored, on average
 	kept     map[string]int64 // how often leases had been kept elsewhere, by the last look
@@ -262,42 +263,6 @@ func (p *pool) loop() {
 		p.turn(batch)
 		clear(batch)
 	}
-}
-
-// first returns a request that came while the pool stood in line, or else what next does.
-func (p *pool) first(timer *time.Timer, d time.Duration) (r *request, ok bool) {
-	if len(p.aside) == 0 || len(p.urgent) > 0 {
-		return p.next(timer, d)
-	}
-	r, p.aside = p.aside[0], p.aside[1:]
-	return r, true
-}
-
-// gather adds to batch what else waits, up to a step's worth. It lets those go first who are ready to run: under load they
-// bring more requests for this step, and each step saves what a step costs; at rest there are none.
-func (p *pool) gather(batch []*request) []*request {
-	runtime.Gosched()
-	size := p.sizeOf(batch...)
-	if p.full(size) {
-		return batch
-	}
-	// One without operations counts too, so that it ends.
-	for n := max(1, size.ops); n < maxOps && size.bytes < maxStepBytes; {
-		select {
-		case r := <-p.requests:
-			more := p.sizeOf(r)
-			with := size.plus(more)
-			if size.bytes > 0 && with.bytes > maxStepBytes {
-				p.putOff(r)
-				return batch
-			}
-			batch, size = append(batch, r), with
-			n += max(1, more.ops)
-		default:
-			return batch
-		}
-	}
-	return batch
 }
 
 // asked returns how many operations the requests of a batch ask for.

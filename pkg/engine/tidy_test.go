@@ -13,8 +13,8 @@ import (
 
 // TestTextOfAnyBytes: what an executor says that is no text is the same text wherever it is kept, and harms no other task.
 func TestTextOfAnyBytes(t *testing.T) {
-	inMemory := func(*testing.T) store.Store { return memory.New() }
-	for name, on := range map[string]func(*testing.T) store.Store{"memory": inMemory, "sqlite": onSQLite, "postgres": onPostgres} {
+	inMemory := func(testing.TB) store.Store { return memory.New() }
+	for name, on := range map[string]func(testing.TB) store.Store{"memory": inMemory, "sqlite": onSQLite, "postgres": onPostgres} {
 		t.Run(name, func(t *testing.T) {
 			cpu := pool("cpu", 3, says{
 				"bytes": park.Failure("out_of\xff\x00memory", "a\xffb\x00c"),
