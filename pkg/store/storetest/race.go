@@ -21,6 +21,7 @@ func raceTests() pair {
 		"who follows the log misses nothing":        testFollowLog,
 		"a parcel is settled while others are left": testRelay,
 		"prune while steps go on":                   testPruneRace,
+		"two that prune at once":                    testTwoPrunes,
 		"a step that is refused harms no other":     testRefusedRace,
 	}
 }
@@ -243,6 +244,40 @@ func testPruneRace(t *testing.T, a, b store.Store) {
 	lines += pruned(t, b.PruneEvents, hours(1), 100)
 	same(t, "pruned tasks, messages, events", []int{tasks, mails, lines}, []int{4 * laps, 4 * laps, len(f.Log)})
 	same(t, "snapshot", load(t, a, "gpu"), store.Snapshot{Row: f.Row, Tasks: f.Live()})
+}
+
+// testTwoPrunes has several forget the same: whoever is told that none is left finds none.
+func testTwoPrunes(t *testing.T, a, b store.Store) {
+	f := NewFeed("gpu")
+	for range 4 * laps {
+		f.Message(f.End(f.Start(f.Submit(nil).TaskID).TaskID, park.Completed, ""))
+		commit(t, a, f.Next())
+	}
+	var c crew
+	for i := range racers {
+		s := pickOne(i, a, b)
+		c.do(func() error {
+			for _, p := range []prune{s.PruneEvents, s.PruneMessages, s.PruneTasks} {
+				for n := 3; n == 3; {
+					var err error
+					if n, err = p(t.Context(), hours(1), 3); err != nil {
+						return err
+					}
+				}
+			}
+			log, err1 := s.Events(t.Context(), park.AuditQuery{Limit: all})
+			box, err2 := s.Messages(t.Context(), alice())
+			tasks, _, err3 := s.List(t.Context(), "gpu", park.TaskQuery{Limit: all})
+			if err := errors.Join(err1, err2, err3); err != nil {
+				return err
+			}
+			if len(log)+len(box)+len(tasks) > 0 {
+				return fmt.Errorf("%d events, %d messages and %d tasks are left", len(log), len(box), len(tasks))
+			}
+			return nil
+		})
+	}
+	c.wait(t)
 }
 
 // testRefusedRace has some callers send nothing but broken steps while others send good ones.
