@@ -1,10 +1,12 @@
 package postgres_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
 	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
@@ -44,5 +46,41 @@ func TestNewsOfAnotherForm(t *testing.T) {
 			spoiled[i] ^= b
 			_, _ = postgres.ReadNews("gpu", spoiled)
 		}
+	}
+}
+
+// TestNewsHaveABound has a node hear of as many tasks as it is told of at once, with the longest names there are. Of one more
+// it is told to load the pool anew, which it reads row by row.
+func TestNewsHaveABound(t *testing.T) {
+	const most = 4096
+	dsn := cluster.Migrated(t)
+	s, c := openAt(t, dsn), connect(t, dsn)
+	f := storetest.NewFeed("gpu")
+	commit := func(tasks int) {
+		for range tasks {
+			r := f.Submit(func(r *park.Record) {
+				r.TaskID += strings.Repeat("x", 128-len(r.TaskID))
+				r.Tenant, r.MailboxKey = strings.Repeat("t", park.MaxNameLength), strings.Repeat("k", park.MaxNameLength)
+			})
+			f.Start(r.TaskID)
+			r.Node, r.Lease = strings.Repeat("n", 64), strings.Repeat("l", 300)
+		}
+		if err := s.Commit(t.Context(), f.Next()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 8 {
+		commit(most / 8)
+	}
+	var size int
+	if err := c.QueryRow(t.Context(), "SELECT octet_length(record_send(pl_changes('gpu', 0)))").Scan(&size); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.Since(t.Context(), "gpu", 0); err != nil || n.Reload || len(n.Changed) != most || size > 8<<20 {
+		t.Errorf("the news of %d tasks have %d bytes: %v, %v", most, size, n == nil || n.Reload, err)
+	}
+	commit(1)
+	if n, err := s.Since(t.Context(), "gpu", 0); err != nil || !n.Reload || len(n.Changed) != 0 {
+		t.Errorf("of more tasks: %+v, %v", n, err)
 	}
 }
