@@ -229,7 +229,11 @@ func (k *keeper) wantLive(d *duel) {
 	if diff := difference(d.row, snap.Row); diff != "" {
 		d.Fatalf("row (-lot +store):\n%s", diff)
 	}
-	k.alike(d, "live tasks", d.live(), snap.Tasks)
+	live := d.live()
+	for i := range live {
+		live[i].Payload = nil // what runs or waits is loaded without it
+	}
+	k.alike(d, "live tasks", live, snap.Tasks)
 }
 
 func difference(want, got any) string {

@@ -1,6 +1,7 @@
 package lot_test
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"reflect"
@@ -211,7 +212,7 @@ func (d *duel) submit() lot.Op {
 		Units: rapid.Int64Range(1, 6).Draw(d.T, "cost"),
 	}
 	if d.oracle.leased {
-		s.Payload = make([]byte, rapid.IntRange(0, 1500).Draw(d.T, "bytes"))
+		s.Payload = bytes.Repeat([]byte{'7'}, rapid.IntRange(0, 1500).Draw(d.T, "bytes"))
 	}
 	if t := d.some(""); rapid.IntRange(0, 9).Draw(d.T, "again") == 0 && t.spec.Digest != 0 {
 		same := t.spec
