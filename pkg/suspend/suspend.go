@@ -54,8 +54,8 @@ func (c *Counter) note(gap, mono time.Duration) {
 func (c *Counter) Total() time.Duration {
 	gap, mono := c.glance()
 	if wider := gap - time.Duration(c.gap.Load()); wider.Abs() >= leastSleep/2 || mono-time.Duration(c.at.Load()) >= readEach {
-		c.note(gap, mono) // before the reading: what comes after it is seen by the next
 		c.look()
+		c.note(gap, mono) // only now, or others would go by a total from before it; what came since the glance is seen by the next
 	}
 	return time.Duration(c.so.Load()) - c.began
 }

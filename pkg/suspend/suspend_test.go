@@ -71,3 +71,32 @@ func TestSuspendedIsSteady(t *testing.T) {
 		}
 	}
 }
+
+// TestNobodyPassesAReading: while one reads after a sleep, nobody else is told that there was none.
+func TestNobodyPassesAReading(t *testing.T) {
+	var slept time.Duration
+	reading, read := make(chan struct{}, 1), make(chan struct{})
+	s := newCounter(func() time.Duration {
+		if slept > 0 {
+			reading <- struct{}{}
+			<-read
+		}
+		return slept
+	}, func() (gap, mono time.Duration) { return slept, 0 })
+	slept = time.Hour
+	totals := make(chan time.Duration, 2)
+	for range 2 {
+		go func() { totals <- s.Total() }()
+		select {
+		case <-reading:
+		case d := <-totals:
+			t.Fatalf("told %s before it was read", d)
+		}
+	}
+	close(read)
+	for range 2 {
+		if d := <-totals; d != time.Hour {
+			t.Errorf("slept for %s", d)
+		}
+	}
+}
