@@ -24,9 +24,10 @@ const (
 
 // refused notes that a step was refused, and is to be tried again after a rest that doubles each time.
 func (p *pool) refused(err error) {
-	if p.refusal == 0 {
+	if !p.toldOf {
 		p.eng.log.Error("step refused for good: trying again now and then", "pool", p.ID, "error", err)
 	}
+	p.toldOf = true
 	p.refusal = min(max(2*p.refusal, firstRefusal), lastRefusal)
 }
 

@@ -54,6 +54,9 @@ type pool struct {
 	brake    brake
 	steps    int
 	refusal  time.Duration // how long the pool rests, because the store has refused a step; 0: it has not
+	toldOf   bool          // the log was told of the refusal
+	parted   bool          // a step of this turn was refused, and is done in parts
+	failed   bool          // something of this turn did not come about
 	stale    bool          // the lot may differ from the store: load it again
 	wary     int           // steps for which ids are looked up first, because one may have been taken
 	looked   bool          // they were looked up for this step

@@ -17,9 +17,10 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// stubborn refuses, while it is shut, every step that expires a task.
+// stubborn refuses, while it is shut, every step that brings a task to one of some states.
 type stubborn struct {
 	*memory.Store
+	states  []park.Status
 	mu      sync.Mutex
 	shut    bool
 	refused int
@@ -34,7 +35,7 @@ func (s *stubborn) set(shut bool) {
 
 func (s *stubborn) Commit(ctx context.Context, step *store.Step) error {
 	s.mu.Lock()
-	refuse := s.shut && slices.ContainsFunc(step.Updates, func(u store.Update) bool { return u.State.Status == park.Expired })
+	refuse := s.shut && slices.ContainsFunc(step.Updates, func(u store.Update) bool { return slices.Contains(s.states, u.State.Status) })
 	if refuse {
 		s.refused++
 	}
@@ -64,7 +65,7 @@ func (s *stubborn) counts() (refused, loads int) {
 func TestRefusedByTimeAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out journal
-		s := &stubborn{Store: memory.New()}
+		s := &stubborn{Store: memory.New(), states: []park.Status{park.Expired}}
 		b := open(t, engine.Config{
 			Pools: []engine.Pool{pool("cpu", 1, simulated())}, Stores: map[park.Backend]store.Store{park.InMemory: s},
 			Log: slog.New(slog.NewTextHandler(&out, nil)),
@@ -99,6 +100,47 @@ func TestRefusedByTimeAlone(t *testing.T) {
 		text := []byte(out.String())
 		if told, back := bytes.Count(text, []byte("level=ERROR")), bytes.Count(text, []byte("the store is back")); told != 1 || back != 1 {
 			t.Errorf("told %d times, and the end %d times:\n%s", told, back, text)
+		}
+	})
+}
+
+// TestRefusedOutcomeIsToldOnce: while the store refuses the outcome of a run, whatever it is, the pool goes on with the rest,
+// and the log does not tell of it again and again, nor that it is over.
+func TestRefusedOutcomeIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out journal
+		s := &stubborn{Store: memory.New(), states: []park.Status{park.Completed, park.Failed}}
+		b := open(t, engine.Config{
+			Pools: []engine.Pool{pool("cpu", 1, simulated())}, Stores: map[park.Backend]store.Store{park.InMemory: s},
+			Log: slog.New(slog.NewTextHandler(&out, nil)),
+		})
+		defer b.stop()
+		s.set(true)
+		b.submit("cpu", named("ends", sim(1)))
+		late := named("late", sim(1))
+		late.Deadline = park.At(time.Now().Add(time.Second))
+		b.submit("cpu", late)
+		if got := b.ended("cpu", "late"); got.Status != park.Expired {
+			t.Errorf("it ended as %+v", got)
+		}
+		for range 60 {
+			time.Sleep(time.Second)
+			if b.Ready() == nil {
+				t.Fatal("ready, while an outcome cannot be stored")
+			}
+		}
+		s.set(false)
+		if got := b.ended("cpu", "ends"); got.Status != park.Failed || got.Reason != park.ReasonResultTooLarge {
+			t.Errorf("it ended as %+v", got)
+		}
+		synctest.Wait()
+		if err := b.Ready(); err != nil {
+			t.Errorf("at the end: %v", err)
+		}
+		for text, want := range map[string]int{"refused for good: trying": 1, "result not stored": 1, "the store is back": 1} {
+			if told := strings.Count(out.String(), text); told != want {
+				t.Errorf("%q is told %d times", text, told)
+			}
 		}
 	})
 }

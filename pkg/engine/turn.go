@@ -16,6 +16,7 @@ import (
 // turn carries out a batch of requests: in one step if the store allows it.
 func (p *pool) turn(batch []*request) {
 	batch = claim(batch)
+	p.parted, p.failed = false, false
 	if !p.adopted {
 		batch = append([]*request{{late: p.adoption}}, batch...)
 	}
@@ -31,6 +32,9 @@ func (p *pool) turn(batch []*request) {
 	}
 	if err != nil {
 		p.fail(batch, err)
+	}
+	if p.parted && !p.failed {
+		p.recovered()
 	}
 	for _, r := range batch {
 		if r.look != nil {
@@ -68,6 +72,7 @@ func (p *pool) carry(batch []*request) (left []*request, err error) {
 		break
 	}
 	if errors.Is(err, store.ErrRefused) {
+		p.parted = true
 		return batch, p.apart(batch, err)
 	}
 	return batch, err
@@ -125,13 +130,21 @@ func (p *pool) try(batch []*request) error {
 	}
 	p.settled()
 	p.refusal = 0
-	if p.trouble.Swap(nil) != nil {
-		p.eng.log.Info("the store is back", "pool", p.ID)
+	if !p.parted { // or else another part may be refused
+		p.recovered()
 	}
 	p.answer(batch, results)
 	p.announce(step)
 	p.lot.Settle()
 	return nil
+}
+
+// recovered notes that the store does all that it is asked.
+func (p *pool) recovered() {
+	if p.trouble.Swap(nil) != nil {
+		p.eng.log.Info("the store is back", "pool", p.ID)
+	}
+	p.toldOf = false
 }
 
 // settled notes that the pool is under this engine, and says once what its operator may not expect of it.
@@ -238,6 +251,7 @@ func (p *pool) fail(batch []*request, err error) {
 		err = p.away(err)
 	}
 	p.trouble.Store(&err)
+	p.failed = true
 	for _, r := range batch {
 		switch {
 		case r.owed != nil && !mutant.ForgetOutcome:
