@@ -32,33 +32,42 @@ func (p *pool) first(timer *time.Timer, d time.Duration) (r *request, ok bool) {
 	return r, true
 }
 
-// gather adds to batch what else waits, up to a step's worth. It lets those go first who are ready to run: under load they
-// bring more requests for this step, and each step saves what a step costs; at rest there are none.
+// gather adds to batch what was put off and what else waits, up to a step's worth. It lets those go first who are ready to run:
+// under load they bring more requests for this step, and each step saves what a step costs; at rest there are none.
 func (p *pool) gather(batch []*request) []*request {
 	runtime.Gosched()
 	size := p.sizeOf(batch...)
-	if len(p.aside) > 0 && p.aside[0].plain() {
-		return p.gatherLarge(batch, size) // what comes would overtake it
-	}
 	// One without operations counts too, so that it ends.
 	for n := max(1, size.ops); n < maxOps; {
-		select {
-		case r := <-p.requests:
-			more := p.sizeOf(r)
-			with := size.plus(more)
-			if size.bytes > 0 && more.bytes > 0 && with.bytes > maxStepBytes {
-				if p.putOff(r) {
-					continue
-				}
-				return batch
-			}
-			batch, size = append(batch, r), with
-			n += max(1, more.ops)
-		default:
+		r := p.atHand()
+		if r == nil {
 			return p.gatherLarge(batch, size)
 		}
+		more := p.sizeOf(r)
+		with := size.plus(more)
+		if size.bytes > 0 && more.bytes > 0 && with.bytes > maxStepBytes {
+			if p.putOff(r) {
+				continue
+			}
+			return batch
+		}
+		batch, size = append(batch, r), with
+		n += max(1, more.ops)
 	}
 	return batch
+}
+
+// atHand returns the next request that is there already, nil where there is none.
+func (p *pool) atHand() (r *request) {
+	if len(p.aside) > 0 {
+		r, p.aside = p.aside[0], p.aside[1:]
+		return r
+	}
+	select {
+	case r = <-p.requests:
+	default:
+	}
+	return r
 }
 
 // gatherLarge adds to a batch the next of the outcomes that were put off that there is room for, unless it goes between them.

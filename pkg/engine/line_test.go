@@ -374,3 +374,33 @@ func TestWhatIsLeftHasABound(t *testing.T) {
 		}
 	})
 }
+
+// TestWorkersThatComeInLineShareAStep has many workers come while the node stands in line. They do not get their tasks in a
+// step each.
+func TestWorkersThatComeInLineShareAStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const workers = 30
+		m := met{waits: true}
+		b := openMet(t, &m, remote(workers))
+		defer b.stop()
+		for i := range workers {
+			b.submit("remote", named(fmt.Sprint(i), park.Submission{}))
+		}
+		var all sync.WaitGroup
+		m.meet(firstLook(func() {
+			for range workers {
+				all.Go(func() {
+					if got := b.lease(park.LeaseRequest{Wait: park.Duration(time.Hour)}); len(got) != 1 {
+						t.Errorf("got %d leases", len(got))
+					}
+				})
+			}
+		}), nil)
+		b.submit("remote", named("more", park.Submission{}))
+		synctest.Wait()
+		all.Wait()
+		if m.steps > 2 {
+			t.Errorf("it took %d steps", m.steps)
+		}
+	})
+}
