@@ -150,7 +150,7 @@ func (s *stream) follow(ctx context.Context) {
 
 // take sends an event of the feed if it is asked for and was not sent before.
 func (s *stream) take(i *item) {
-	if s.ahead.has(i.EventID) {
+	if s.ahead.has(&i.Event) {
 		return
 	}
 	e, frame := &i.Event, i.frame
@@ -225,15 +225,23 @@ func (s *sent) add(id string) {
 	}
 }
 
-// has reports whether the feed's event id was read from the log before. With the last of them the feed has come past all.
-func (s *sent) has(id string) bool {
-	if !s.ids[id] {
+// has reports whether the feed's event was read from the log before. With the last of them the feed has come past all, and
+// where it began after that one, with the next of its pool: the order of events is known within a pool alone.
+func (s *sent) has(e *park.Event) bool {
+	if !s.any() {
 		return false
 	}
-	if id == s.order[len(s.order)-1] {
+	had, last := s.ids[e.EventID], s.order[len(s.order)-1]
+	if e.EventID == last || !had && comesAfter(e, last) {
 		s.clear()
 	}
-	return true
+	return had
+}
+
+// comesAfter reports whether an event is of the pool of the one with the given id, and after it.
+func comesAfter(e *park.Event, id string) bool {
+	pool, rev, ord, err := park.ParseEventID(id)
+	return err == nil && e.PoolID == pool && (e.Rev > rev || e.Rev == rev && e.Ord > ord)
 }
 
 // page reads the log. While it cannot be read the stream waits.

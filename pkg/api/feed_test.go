@@ -163,6 +163,34 @@ func TestStreamAheadOfTheFeed(t *testing.T) {
 	}
 }
 
+// TestPlaceMovesOn: also where the feed began after all that a stream has read of the log, whoever asks for few of the events
+// goes on from the newest. The old ones may be pruned by the time that a client comes again.
+func TestPlaceMovesOn(t *testing.T) {
+	a := newAPI(t, Config{})
+	c := &call{api: a, svc: a.cfg.Service, w: httptest.NewRecorder(), r: httptest.NewRequest(http.MethodGet, "/events", http.NoBody), at: time.Now()}
+	s := stream{call: c, conn: http.NewResponseController(c.w), query: park.AuditQuery{TaskID: "work-3", Since: park.At(time.Unix(0, 0))}}
+	submits(t, a.cfg.Service, 10)
+	if !s.catchUp(t.Context()) {
+		t.Fatal("the stream ended")
+	}
+	before := len(logged(t, a.cfg.Service, park.AuditQuery{}))
+	submits(t, a.cfg.Service, 20)
+	page, err := a.cfg.Service.Audit(t.Context(), park.AuditQuery{Changes: true, Limit: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range page.Events[before:] {
+		a.feed.add(t.Context(), &page.Events[before+i])
+	}
+	var ok bool
+	if s.next, _, ok = a.feed.since(s.next, s.take); !ok {
+		t.Fatal("the list has left it behind")
+	}
+	if want := "id: " + page.Events[len(page.Events)-1].EventID + "\n"; s.place() != want {
+		t.Errorf("goes on from %q, want %q", s.place(), want)
+	}
+}
+
 // away is a service whose log cannot be read at first.
 type away struct {
 	park.Service
