@@ -58,19 +58,22 @@ func (l *Lot) sizeOf(s *park.Spec) int32 {
 	return sizeOf(s.Size())
 }
 
+// maxPassed is how many tasks that cost more than the pool has Unsized passes over: there may be a million such.
+const maxPassed = 1000
+
 // Unsized returns how many of the next tasks, of most at most, there are units for, and those among them whose sizes are
 // not known: another node took them in, or this one before it was started anew.
 func (l *Lot) Unsized(most int) (next int, ids []string) {
 	if l.row.State == park.Paused {
 		return 0, nil
 	}
-	free := l.row.MaxUnits - l.used
+	free, passed := l.row.MaxUnits-l.used, 0
 	for i := len(l.classes) - 1; i >= 0; i-- {
 		for r := range l.classes[i].all {
 			e := l.tasks.at(r)
 			if e.units > l.row.MaxUnits {
-				if most--; most < 0 {
-					return next, ids // there may be a million such
+				if passed++; passed > maxPassed {
+					return next, ids
 				}
 				continue
 			}

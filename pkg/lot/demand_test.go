@@ -59,7 +59,10 @@ func TestUnsized(t *testing.T) {
 	if next, ids := l.Unsized(10); next != 3 || !slices.Equal(ids, []string{"b", "d"}) {
 		t.Errorf("of the next %d the sizes of %v are not known", next, ids)
 	}
-	if next, ids := l.Unsized(2); next != 1 || !slices.Equal(ids, []string{"b"}) {
+	if next, ids := l.Unsized(2); next != 2 || !slices.Equal(ids, []string{"b"}) {
+		t.Errorf("of the next %d the sizes of %v are not known", next, ids)
+	}
+	if next, ids := l.Unsized(1); next != 1 || !slices.Equal(ids, []string{"b"}) {
 		t.Errorf("of the next %d the sizes of %v are not known", next, ids)
 	}
 	paused := park.Paused
