@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -70,6 +73,9 @@ func runWorker(ctx context.Context, g *globals, o workerOptions, argv []string) 
 	case time.Duration(o.ttl) < time.Second:
 		return usagef("--ttl must be at least 1s, not %s", time.Duration(o.ttl))
 	}
+	if err := o.canRun(argv); err != nil {
+		return usage(err)
+	}
 	svc, _, err := g.connect()
 	if err != nil {
 		return err
@@ -95,6 +101,32 @@ func runWorker(ctx context.Context, g *globals, o workerOptions, argv []string) 
 	go forget(ctx, x, log)
 	log.Info("working", "pool", o.pool, "slots", o.slots, "name", o.name)
 	return w.Run(ctx)
+}
+
+// canRun refuses a directory or a program that is not there: the worker would take task after task, and fail each.
+func (o *workerOptions) canRun(argv []string) error {
+	if o.dir != "" {
+		if info, err := os.Stat(o.dir); err != nil {
+			return fmt.Errorf("--dir: %w", err)
+		} else if !info.IsDir() {
+			return fmt.Errorf("--dir: %s is no directory", o.dir)
+		}
+	}
+	ownPath := func(v string) bool { return strings.HasPrefix(v, "PATH=") }
+	if len(argv) == 0 || !strings.Contains(argv[0], "/") && slices.ContainsFunc(o.env, ownPath) {
+		return nil // what is run, or where it is looked for, is known only then
+	}
+	program := argv[0]
+	if strings.Contains(program, "/") && !filepath.IsAbs(program) {
+		program = filepath.Join(".", o.dir, program)
+		if !strings.Contains(program, "/") {
+			program = "./" + program
+		}
+	}
+	if _, err := exec.LookPath(program); err != nil {
+		return fmt.Errorf("the command after -- cannot be run: %w", err)
+	}
+	return nil
 }
 
 // keptLogs is how long a worker keeps what a command wrote.

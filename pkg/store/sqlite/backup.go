@@ -21,6 +21,9 @@ func Backup(ctx context.Context, path, to string) error {
 		return fmt.Errorf("back up: %w", err)
 	}
 	path, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		err = errors.Join(absolute(&path), absolute(&to))
+	}
 	if err != nil {
 		return fmt.Errorf("back up: %w", err)
 	}
@@ -49,7 +52,7 @@ type Restored struct {
 // another name with its write-ahead log. It refuses while a daemon has the database open, and a backup that is damaged or
 // of a newer parkd.
 func Restore(ctx context.Context, from, path string) (r Restored, err error) {
-	if _, err := os.Stat(from); err != nil {
+	if err := errors.Join(absolute(&from), usable(ctx, from)); err != nil {
 		return r, fmt.Errorf("restore: %w", err)
 	}
 	if path, err = place(path); err != nil {
@@ -71,6 +74,34 @@ func Restore(ctx context.Context, from, path string) (r Restored, err error) {
 		return r, fmt.Errorf("restore %s: %w", path, err)
 	}
 	return r, nil
+}
+
+// absolute makes a path absolute: of a relative one SQLite would take the first part for a host.
+func absolute(path *string) (err error) {
+	*path, err = filepath.Abs(*path)
+	return err
+}
+
+// usable refuses what is no database of parkd, or of a newer release, before anything is made where it is to go.
+func usable(ctx context.Context, from string) error {
+	info, err := os.Stat(from)
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is %s and no file", from, kindOf(info.Mode()))
+	case info.Size() == 0:
+		return fmt.Errorf("%s is empty", from)
+	}
+	f, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	_, err = belongs(from, f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return knownSchema(ctx, from)
 }
 
 // exchange puts a file in the place of a database. If it is cut off after the renaming, the log that is left does not fit,

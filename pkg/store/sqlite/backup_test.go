@@ -1,6 +1,8 @@
 package sqlite_test
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,11 +68,25 @@ func TestRestoreRefuses(t *testing.T) {
 	newer := filepath.Join(dir, "newer.db")
 	copyFile(t, path, newer)
 	alter(t, newer, "INSERT INTO pl_migrations (version_id, is_applied) VALUES (99, 1)")
+	empty := filepath.Join(dir, "empty.db")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for from, says := range map[string]string{
-		text: "not a database", other: "not a database of parkd", newer: "newer parkd", path: "itself", filepath.Join(dir, "none"): "no such file",
+		empty: "is empty", dir: "is a directory", text: "not a database", other: "not a database of parkd", newer: "newer parkd", path: "itself", filepath.Join(dir, "none"): "no such file",
 	} {
 		if _, err := sqlite.Restore(t.Context(), from, path); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: got %v, want %q", from, err, says)
+		}
+		if from == path {
+			continue
+		}
+		fresh := filepath.Join(dir, "fresh", "parkd.db")
+		if _, err := sqlite.Restore(t.Context(), from, fresh); err == nil || !strings.Contains(err.Error(), from) {
+			t.Errorf("%s: got %v, which does not name it", from, err)
+		}
+		if _, err := os.Stat(filepath.Dir(fresh)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: something was made for it, %v", from, err)
 		}
 	}
 	snap, err := openAt(t, path).Load(t.Context(), "gpu")
