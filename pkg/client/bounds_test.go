@@ -39,6 +39,7 @@ func clientOf(t *testing.T, h http.HandlerFunc) *client.Client {
 // TestAnswersAreBounded: an answer that does not end is given up, by every way of asking.
 func TestAnswersAreBounded(t *testing.T) {
 	c := clientOf(t, endless)
+	client.Limit(c, 4<<20)
 	_, pools := c.Pools(t.Context())
 	_, mailbox := c.Mailbox(t.Context(), park.MailboxQuery{Tenant: "default", Key: "a"})
 	trim := c.TrimMailbox(t.Context(), "default", "a", "1")

@@ -39,6 +39,7 @@ type Client struct {
 	base  string
 	token string
 	http  *http.Client
+	most  int64 // bytes of an answer
 }
 
 var _ park.Service = (*Client)(nil)
@@ -78,7 +79,7 @@ func New(c Config) (*Client, error) {
 		}
 		base = strings.TrimRight(u.String(), "/")
 	}
-	return &Client{base: base, token: c.Token, http: &http.Client{
+	return &Client{base: base, token: c.Token, most: maxAnswer, http: &http.Client{
 		Transport: transport,
 		// A daemon does not redirect: whoever does is somebody else, and gets no token.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -119,11 +120,11 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 	}
 	defer resp.Body.Close()
 	// Larger ones are not read to their end, and cost the connection.
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	b, err := io.ReadAll(io.LimitReader(resp.Body, c.most+1))
 	switch {
 	case err != nil:
 		return broken(ctx, err)
-	case len(b) > maxAnswer:
+	case int64(len(b)) > c.most:
 		return ErrTooLarge
 	case out == nil || resp.StatusCode == http.StatusNoContent:
 		return nil

@@ -31,6 +31,7 @@ type Conn struct {
 	in     *bufio.Reader
 	out    []byte
 	answer bytes.Buffer
+	most   int64 // bytes of it
 	stop   func() bool
 }
 
@@ -44,7 +45,7 @@ func (c *Client) Dial(ctx context.Context) (*Conn, error) {
 	if u.Port() == "" {
 		addr = net.JoinHostPort(u.Hostname(), "80")
 	}
-	k := &Conn{ctx: ctx, addr: addr, prefix: u.EscapedPath()}
+	k := &Conn{ctx: ctx, addr: addr, prefix: u.EscapedPath(), most: c.most}
 	k.fixed = " HTTP/1.1\r\nHost: " + u.Host + "\r\nContent-Type: application/json\r\n"
 	if c.token != "" {
 		k.fixed += "Authorization: Bearer " + c.token + "\r\n"
@@ -190,8 +191,8 @@ func (k *Conn) read() (status int, header http.Header, err error) {
 func (k *Conn) readBody(length int64) error {
 	k.answer.Reset()
 	if length < 0 {
-		n, err := k.answer.ReadFrom(io.LimitReader(httputil.NewChunkedReader(k.in), maxAnswer+1))
-		if err == nil && n > maxAnswer {
+		n, err := k.answer.ReadFrom(io.LimitReader(httputil.NewChunkedReader(k.in), k.most+1))
+		if err == nil && n > k.most {
 			err = ErrTooLarge
 		}
 		if err != nil {
@@ -200,7 +201,7 @@ func (k *Conn) readBody(length int64) error {
 		_, err = k.in.ReadSlice('\n') // the empty trailer
 		return err
 	}
-	if length > maxAnswer {
+	if length > k.most {
 		return ErrTooLarge
 	}
 	_, err := io.CopyN(&k.answer, k.in, length)
