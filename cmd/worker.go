@@ -118,9 +118,9 @@ func (o *workerOptions) canRun(argv []string) error {
 	}
 	program := argv[0]
 	if strings.Contains(program, "/") && !filepath.IsAbs(program) {
-		program = filepath.Join(".", o.dir, program)
-		if !strings.Contains(program, "/") {
-			program = "./" + program
+		var err error
+		if program, err = filepath.Abs(filepath.Join(o.dir, program)); err != nil {
+			return fmt.Errorf("find the current directory: %w", err)
 		}
 	}
 	if _, err := exec.LookPath(program); err != nil {

@@ -17,12 +17,9 @@ import (
 // Backup writes what a database holds at one moment to a new file, which is whole once it has its name. A daemon may have
 // the database open, and goes on meanwhile; nothing of the database is changed.
 func Backup(ctx context.Context, path, to string) error {
-	if _, err := os.Stat(path); err != nil {
-		return fmt.Errorf("back up: %w", err)
-	}
 	path, err := filepath.EvalSymlinks(path)
 	if err == nil {
-		err = errors.Join(absolute(&path), absolute(&to))
+		err = usable(ctx, path)
 	}
 	if err != nil {
 		return fmt.Errorf("back up: %w", err)
@@ -52,7 +49,7 @@ type Restored struct {
 // another name with its write-ahead log. It refuses while a daemon has the database open, and a backup that is damaged or
 // of a newer parkd.
 func Restore(ctx context.Context, from, path string) (r Restored, err error) {
-	if err := errors.Join(absolute(&from), usable(ctx, from)); err != nil {
+	if err := usable(ctx, from); err != nil {
 		return r, fmt.Errorf("restore: %w", err)
 	}
 	if path, err = place(path); err != nil {
@@ -76,13 +73,8 @@ func Restore(ctx context.Context, from, path string) (r Restored, err error) {
 	return r, nil
 }
 
-// absolute makes a path absolute: of a relative one SQLite would take the first part for a host.
-func absolute(path *string) (err error) {
-	*path, err = filepath.Abs(*path)
-	return err
-}
-
-// usable refuses what is no database of parkd, or of a newer release, before anything is made where it is to go.
+// usable refuses what is no database of parkd, one of a newer release, and one with the log of another, before anything is
+// made where it is to go.
 func usable(ctx context.Context, from string) error {
 	info, err := os.Stat(from)
 	switch {
@@ -133,16 +125,8 @@ func unlessGone(err error) error {
 	return err
 }
 
-// export writes a database, with what is in its log, to a new file beside another, which it names, and checks it.
+// export writes a usable database, with what is in its log, to a new file beside another, which it names, and checks it.
 func export(ctx context.Context, from, beside string) (temporary string, err error) {
-	db, err := os.Open(from)
-	if err != nil {
-		return "", err
-	}
-	_, err = belongs(from, db)
-	if err := errors.Join(err, db.Close()); err != nil {
-		return "", err
-	}
 	temporary = beside + ".partial-" + strconv.Itoa(os.Getpid())
 	if err := touch(temporary); err != nil {
 		return "", err

@@ -94,3 +94,27 @@ func TestRestoreRefuses(t *testing.T) {
 		t.Errorf("after all that the pool is at rev %d, %v", snap.Row.Rev, err)
 	}
 }
+
+// TestBackupByRelativeName takes names without a folder as they are, whatever they hold.
+func TestBackupByRelativeName(t *testing.T) {
+	t.Chdir(t.TempDir())
+	s := openAt(t, "parkd.db")
+	put(t, s, storetest.NewFeed("gpu"), 3)
+	want := read(t, s, "gpu")
+	for _, name := range []string{"copy.db", "50% of it?.db", "a#b:c.db", "host/copy.db"} {
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := sqlite.Backup(t.Context(), "parkd.db", name); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if _, err := sqlite.Restore(t.Context(), name, "of "+name); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if diff := gocmp.Diff(want, read(t, openAt(t, "of "+name), "gpu")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}

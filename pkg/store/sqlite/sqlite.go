@@ -256,6 +256,9 @@ func source(path, mode string, pragmas ...string) string {
 		q.WriteString("&_pragma=" + url.QueryEscape(p))
 	}
 	u := url.URL{Scheme: "file", Path: path, RawQuery: q.String()}
+	if !filepath.IsAbs(path) { // or its first part would be taken for a host
+		u.Opaque = u.EscapedPath()
+	}
 	return u.String()
 }
 
