@@ -19,7 +19,9 @@ type Line struct {
 	Seeds    []string
 	Notes    []string
 	Skipped  string // why it could not run here; "" where it did
-	At       string // when it ended, in RFC 3339
+	// Interrupted says that somebody had it end before it was done.
+	Interrupted bool
+	At          string // when it ended, in RFC 3339
 }
 
 // fixed are the fields of a line that are no counts.
@@ -32,12 +34,14 @@ type fixed struct {
 	Seeds    []string         `json:"seeds,omitempty"`
 	Notes    []string         `json:"notes,omitempty"`
 	Skipped  string           `json:"skipped,omitempty"`
-	At       string           `json:"at,omitempty"`
+
+	Interrupted bool   `json:"interrupted,omitempty"`
+	At          string `json:"at,omitempty"`
 }
 
 // MarshalJSON puts the counts beside the other fields.
 func (l *Line) MarshalJSON() ([]byte, error) {
-	b, err := json.Marshal(fixed{l.Campaign, l.Form, l.Asked, l.Broken, l.Seconds, l.Seeds, l.Notes, l.Skipped, l.At})
+	b, err := json.Marshal(fixed{l.Campaign, l.Form, l.Asked, l.Broken, l.Seconds, l.Seeds, l.Notes, l.Skipped, l.Interrupted, l.At})
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +64,7 @@ func (l *Line) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &f); err != nil {
 		return err
 	}
-	*l = Line{f.Campaign, f.Form, nil, f.Asked, f.Broken, f.Seconds, f.Seeds, f.Notes, f.Skipped, f.At}
+	*l = Line{f.Campaign, f.Form, nil, f.Asked, f.Broken, f.Seconds, f.Seeds, f.Notes, f.Skipped, f.Interrupted, f.At}
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(b, &all); err != nil {
 		return err

@@ -10,7 +10,8 @@
 //	 "broken":0,"seconds":812.4,"seeds":["1-200000"],"at":"2026-11-24T08:00:00Z"}
 //
 // campaign is needed; each number apart from broken and seconds is a count of what was done, and asked holds what was
-// asked for under the same names. skipped says why a campaign could not run here, notes what is worth a sentence.
+// asked for under the same names. skipped says why a campaign could not run here, interrupted that it was ended early,
+// notes what is worth a sentence.
 // The program in pkg/proof/prove runs all campaigns and makes docs/reliability.md of the lines.
 //
 // PARKD_PROOF chooses how much is asked for: "ci" for what a change must pass, "long" for a night; without it a few
@@ -34,6 +35,8 @@ const (
 	EnvLog     = "PARKD_PROOF_LOG"
 	EnvSeconds = "PARKD_PROOF_SECONDS"
 	EnvSeed    = "PARKD_PROOF_SEED"
+	// EnvBuilds names a folder in which campaigns leave for each other what they have built.
+	EnvBuilds = "PARKD_PROOF_BUILDS"
 )
 
 // Forms of the programme.
@@ -85,7 +88,7 @@ func (c *Campaign) heed() {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			c.until = c.began
-			c.line.Notes = append(c.line.Notes, "interrupted")
+			c.line.Interrupted = true
 		case <-over:
 		}
 	}()

@@ -2,22 +2,23 @@ package main
 
 // campaigns returns all campaigns, in the order in which they run.
 func campaigns() []campaign {
+	const crash = "./pkg/proof/crash"
 	return []campaign{
-		{name: "simulation", pkg: "./pkg/sim", tests: "^TestSimulate$", weight: 27, parts: 1},
-		{name: "planted bugs", pkg: "./pkg/sim", tests: "^TestMutants$", tags: "mutants", weight: 3, parts: 1},
-		{name: "model", pkg: "./pkg/lot", tests: "^TestModel$", weight: 14, parts: 3},
-		{name: "windows", pkg: "./pkg/engine", tests: "^TestLinearizable$", weight: 3, parts: 1},
-		{name: "sigkill", pkg: "./pkg/proof/crash", tests: "^TestSIGKILL$", weight: 12, parts: 1},
-		{name: "sigterm", pkg: "./pkg/proof/crash", tests: "^TestSIGTERM$", weight: 5, parts: 1},
-		{name: "power", pkg: "./pkg/proof/crash", tests: "^TestPowerCut$|^TestServerPowerCut$", weight: 13, parts: 2},
-		{name: "power-steps", pkg: "./pkg/store/sqlite", tests: "^TestPowerCut", weight: 5, parts: 2},
-		{name: "nodes", pkg: "./pkg/proof/crash", tests: "^TestNodes$", weight: 12, parts: 1},
-		{name: "replies", pkg: "./pkg/proof/crash", tests: "^TestLostReplies$", weight: 8, parts: 1},
-		{name: "partitions", pkg: "./pkg/proof/crash", tests: "^TestPartitions$", weight: 8, parts: 1},
-		{name: "server", pkg: "./pkg/proof/crash", tests: "^TestServer$", weight: 8, parts: 1},
-		{name: "failover", pkg: "./pkg/proof/crash", tests: "^TestFailover$", weight: 8, parts: 1},
-		{name: "refusals", pkg: "./pkg/proof/crash", tests: "^TestRefusals$|^TestFullDisk$", weight: 6, parts: 2},
-		{name: "leaks", pkg: "./pkg/proof/crash", tests: "^TestLeaks", weight: 4, parts: 2},
-		{name: "fuzz", fuzz: true, weight: 10, parts: 1},
+		{name: "simulation", pkg: "./pkg/sim", tests: "^TestSimulate$", lines: []string{"simulation"}, weight: 27, room: whole},
+		{name: "planted bugs", pkg: "./pkg/sim", tests: "^TestMutants$", tags: "mutants", lines: []string{"planted bugs"}, weight: 3, room: whole},
+		{name: "model", pkg: "./pkg/lot", tests: "^TestModel$", lines: []string{"model-memory", "model-sqlite", "model-postgres"}, weight: 14, room: half},
+		{name: "windows", pkg: "./pkg/engine", tests: "^TestLinearizable$", lines: []string{"porcupine"}, weight: 3, room: half},
+		{name: "sigkill", pkg: crash, tests: "^TestSIGKILL$", lines: []string{"sigkill-file"}, weight: 12},
+		{name: "sigterm", pkg: crash, tests: "^TestSIGTERM$", lines: []string{"sigterm-file"}, weight: 5},
+		{name: "power", pkg: crash, tests: "^TestPowerCut$|^TestServerPowerCut$", lines: []string{"power-cut", "server-power-cut"}, weight: 13},
+		{name: "power-steps", pkg: "./pkg/store/sqlite", tests: "^TestPowerCut", lines: []string{"power-cut-steps", "power-cut-canary"}, weight: 5},
+		{name: "nodes", pkg: crash, tests: "^TestNodes$", lines: []string{"nodes"}, weight: 12},
+		{name: "replies", pkg: crash, tests: "^TestLostReplies$", lines: []string{"lost-commit-replies"}, weight: 8},
+		{name: "partitions", pkg: crash, tests: "^TestPartitions$", lines: []string{"partitions"}, weight: 8},
+		{name: "server", pkg: crash, tests: "^TestServer$", lines: []string{"server"}, weight: 8},
+		{name: "failover", pkg: crash, tests: "^TestFailover$", lines: []string{"synchronous-failover"}, weight: 8},
+		{name: "refusals", pkg: crash, tests: "^TestRefusals$|^TestFullDisk$", lines: []string{"database-refusals", "database-disk-full"}, weight: 6},
+		{name: "leaks", pkg: crash, tests: "^TestLeaks$", lines: []string{"leaks"}, weight: 4},
+		{name: "fuzz", fuzz: true, lines: []string{fuzzing}, weight: 10},
 	}
 }

@@ -40,8 +40,11 @@ func targets() (found []target, err error) {
 // minutes, and the seeds are ordinary tests.
 const fuzzEach = 2 * time.Minute
 
+// fuzzing is the name of the line of all fuzz tests.
+const fuzzing = "fuzzing"
+
 // fuzzAll fuzzes each target for its share of the time and adds one line to the log.
-func fuzzAll(ctx context.Context, o options, share float64, out io.Writer) error {
+func fuzzAll(ctx context.Context, form, log string, share float64, out io.Writer) error {
 	all, err := targets()
 	if err != nil {
 		return err
@@ -51,7 +54,7 @@ func fuzzAll(ctx context.Context, o options, share float64, out io.Writer) error
 		each = max(time.Second, time.Duration(share/float64(len(all))*float64(time.Second)))
 	}
 	began := time.Now()
-	line := proof.Line{Campaign: "fuzzing", Form: o.form, Counts: map[string]int64{}, Asked: map[string]int64{"targets": int64(len(all))}}
+	line := proof.Line{Campaign: fuzzing, Form: form, Counts: map[string]int64{}, Asked: map[string]int64{"targets": int64(len(all))}}
 	var errs []error
 	for _, t := range all {
 		if ctx.Err() != nil {
@@ -71,7 +74,7 @@ func fuzzAll(ctx context.Context, o options, share float64, out io.Writer) error
 		line.Counts["seconds of each"] = int64(each.Seconds())
 	}
 	line.Seconds, line.At = time.Since(began).Seconds(), time.Now().UTC().Format(time.RFC3339)
-	return errors.Join(append(errs, addLine(o.log, &line))...)
+	return errors.Join(append(errs, addLine(log, &line))...)
 }
 
 // errEndless says that the fuzzer took the end of its own time for a failure, as it does at times on a busy machine.
@@ -79,7 +82,7 @@ var errEndless = errors.New("the fuzzer did not end in time")
 
 func fuzzOne(ctx context.Context, out io.Writer, args []string) error {
 	var said bytes.Buffer
-	err := goTool(ctx, io.MultiWriter(out, &said), nil, args...)
+	err := goTool(ctx, io.MultiWriter(out, &said), args...)
 	if err != nil && strings.Contains(said.String(), "context deadline exceeded") && !strings.Contains(said.String(), "Failing input written") {
 		return errEndless
 	}

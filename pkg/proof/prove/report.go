@@ -26,6 +26,7 @@ type row struct {
 	Done     string
 	Broken   string
 	Seconds  string
+	Proven   string // of the campaign, in its first row
 }
 
 type facts struct {
@@ -37,37 +38,64 @@ type facts struct {
 	Seeds   []string
 	Skipped []string
 	Notes   []string
+	Lacking []string // why something is not proven
 	Broken  int
 	Minutes string
 }
 
-// report makes the page of a log.
-func report(log, to string) error {
-	f, err := os.Open(log)
+// report makes the page of the log.
+func report(o *options, all []campaign) error {
+	lines, err := read(o.log)
 	if err != nil {
 		return err
 	}
-	lines, err := proof.Read(f)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	b, err := render(lines)
+	b, err := render(lines, o.form, all)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(to, b, 0o644) //nolint:gosec // a page of the documentation
+	return os.WriteFile(o.report, b, 0o644) //nolint:gosec // a page of the documentation
 }
 
-func render(lines []proof.Line) ([]byte, error) {
+// read returns the lines of a log; none where there is none.
+func read(log string) ([]proof.Line, error) {
+	f, err := os.Open(log)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	lines, err := proof.Read(f)
+	return lines, errors.Join(err, f.Close())
+}
+
+// render makes the page of the lines, in which all campaigns of the form should be.
+func render(lines []proof.Line, form string, all []campaign) ([]byte, error) {
 	t, err := template.New("page").Parse(page)
 	if err != nil {
 		return nil, err
 	}
+	if len(lines) > 0 {
+		form = lines[len(lines)-1].Form
+	}
 	fs := factsOf(lines)
-	fs.Machine = machine()
+	fs.Form, fs.Machine = form, machine()
+	fs.addAbsent(lines, all)
 	var b bytes.Buffer
 	err = t.Execute(&b, fs)
 	return b.Bytes(), err
+}
+
+// addAbsent adds the campaigns that left no line.
+func (fs *facts) addAbsent(lines []proof.Line, all []campaign) {
+	for _, c := range all {
+		for _, name := range c.lines {
+			if c.in(fs.Form) && !slices.ContainsFunc(lines, func(l proof.Line) bool { return l.Campaign == name }) {
+				fs.Rows = append(fs.Rows, row{Campaign: name, Proven: didNotRun})
+				fs.Lacking = append(fs.Lacking, name+" did not run")
+			}
+		}
+	}
 }
 
 func factsOf(lines []proof.Line) facts {
@@ -76,10 +104,11 @@ func factsOf(lines []proof.Line) facts {
 	for _, l := range merge(lines) {
 		seconds += l.Seconds
 		fs.Broken += l.Broken
-		fs.Form = l.Form
 		fs.Date = max(fs.Date, l.At)
 		if l.Skipped != "" {
 			fs.Skipped = append(fs.Skipped, fmt.Sprintf("`%s`: %s", l.Campaign, l.Skipped))
+		} else {
+			fs.Lacking = append(fs.Lacking, shortOf(&l)...)
 		}
 		if len(l.Seeds) > 0 {
 			fs.Seeds = append(fs.Seeds, fmt.Sprintf("`%s` %s", l.Campaign, strings.Join(l.Seeds, ", ")))
@@ -87,8 +116,8 @@ func factsOf(lines []proof.Line) facts {
 		for _, n := range l.Notes {
 			fs.Notes = append(fs.Notes, fmt.Sprintf("`%s`: %s", l.Campaign, n))
 		}
-		fs.Rows = append(fs.Rows, rows(l)...)
-		if also := besides(l); also != "" {
+		fs.Rows = append(fs.Rows, rows(&l)...)
+		if also := besides(&l); also != "" {
 			fs.Also = append(fs.Also, fmt.Sprintf("`%s`: %s", l.Campaign, also))
 		}
 	}
@@ -108,6 +137,10 @@ func merge(lines []proof.Line) (merged []proof.Line) {
 		m.Counts, m.Asked = sum(m.Counts, l.Counts), sum(m.Asked, l.Asked)
 		m.Broken, m.Seconds, m.At, m.Form = m.Broken+l.Broken, m.Seconds+l.Seconds, max(m.At, l.At), l.Form
 		m.Seeds, m.Notes = append(m.Seeds, l.Seeds...), append(m.Notes, l.Notes...)
+		m.Interrupted = m.Interrupted || l.Interrupted
+		if m.Skipped == "" || l.Skipped == "" {
+			m.Skipped = "" // it ran once, and what it did less then is seen by its counts
+		}
 	}
 	return merged
 }
@@ -122,25 +155,48 @@ func sum(a, b map[string]int64) map[string]int64 {
 	return a
 }
 
+// What the report says of a campaign.
+const (
+	proven     = "yes"
+	lessDone   = "**less was done**"
+	isBroken   = "**no**"
+	didNotRun  = "**did not run**"
+	impossible = "not here"
+)
+
+func verdict(l *proof.Line) string {
+	switch {
+	case l.Broken > 0:
+		return isBroken
+	case l.Skipped != "":
+		return impossible
+	case len(shortOf(l)) > 0:
+		return lessDone
+	}
+	return proven
+}
+
 // rows returns a row for each count that was asked for.
-func rows(l proof.Line) (all []row) {
+func rows(l *proof.Line) (all []row) {
 	for _, what := range sorted(l.Asked) {
-		r := row{Campaign: l.Campaign, What: what, Asked: thousands(l.Asked[what]), Done: thousands(l.Counts[what])}
-		if len(all) == 0 {
-			r.Broken, r.Seconds = thousands(int64(l.Broken)), fmt.Sprintf("%.0f", l.Seconds)
-		}
+		r := row{What: what, Asked: thousands(l.Asked[what]), Done: thousands(l.Counts[what])}
 		if l.Skipped != "" {
-			r.Done = "not here"
+			r.Done = impossible
 		}
 		all = append(all, r)
 	}
 	if len(all) == 0 {
-		all = append(all, row{Campaign: l.Campaign, Broken: thousands(int64(l.Broken)), Seconds: fmt.Sprintf("%.0f", l.Seconds)})
+		all = make([]row, 1)
+	}
+	first := &all[0]
+	first.Broken, first.Seconds, first.Proven = thousands(int64(l.Broken)), fmt.Sprintf("%.0f", l.Seconds), verdict(l)
+	for i := range all {
+		all[i].Campaign = l.Campaign
 	}
 	return all
 }
 
-func besides(l proof.Line) string {
+func besides(l *proof.Line) string {
 	var all []string
 	for _, what := range sorted(l.Counts) {
 		if _, asked := l.Asked[what]; !asked && l.Counts[what] != 0 {

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+)
+
+// builder builds the tests of a package once, however many campaigns are in it, and keeps what campaigns build themselves.
+type builder struct {
+	dir string
+
+	mu    sync.Mutex
+	built map[string]*binary
+}
+
+type binary struct {
+	path string
+	mu   sync.Mutex // held while it is built
+	done bool
+}
+
+func newBuilder() (*builder, error) {
+	dir, err := os.MkdirTemp("", "parkd-proof-build-")
+	return &builder{dir: dir, built: make(map[string]*binary)}, err
+}
+
+func (b *builder) close() { _ = os.RemoveAll(b.dir) }
+
+// tests returns the path of a package's tests. What the go command says while it builds them goes to out.
+func (b *builder) tests(ctx context.Context, pkg, tags string, out io.Writer) (string, error) {
+	b.mu.Lock()
+	one := b.built[pkg+" "+tags]
+	if one == nil {
+		one = &binary{path: filepath.Join(b.dir, strconv.Itoa(len(b.built))+".test")}
+		b.built[pkg+" "+tags] = one
+	}
+	b.mu.Unlock()
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	if one.done {
+		return one.path, nil
+	}
+	err := goTool(ctx, out, "test", "-c", "-o", one.path, "-tags", tags, pkg)
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(one.path); err != nil {
+		return "", fmt.Errorf("%s has no tests", pkg)
+	}
+	one.done = true
+	return one.path, nil
+}
