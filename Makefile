@@ -3,7 +3,7 @@
 GOLANGCI := go tool -modfile=.ci/tools/go.mod golangci-lint
 BIN      := parkd
 
-.PHONY: build test check lint generate bench bench-large microbench proof kill-test simulate loadtest fuzz clean
+.PHONY: build test check lint generate bench bench-large microbench proof kill-test simulate mutation loadtest fuzz clean
 
 build: ## the binary, here
 	CGO_ENABLED=0 go build -trimpath -o $(BIN) .
@@ -41,6 +41,10 @@ SEEDS := 10000
 simulate: ## SEEDS simulated histories, and every planted bug
 	PARKD_SIM_SEEDS=$(SEEDS) go test -count=1 -timeout 12h -run TestSimulate -v ./pkg/sim
 	go test -count=1 -timeout 1h -tags mutants -run TestMutants -v ./pkg/sim
+
+MUTATE := ./pkg/lot ./pkg/engine
+mutation: ## changes to MUTATE by machine that no test notices: hours. MUTATE=./pkg/lot for one package
+	for p in $(MUTATE); do go run ./pkg/proof/mutate -pkg $$p || failed=1; done; exit $${failed:-0}
 
 loadtest: build ## the promises, on memory and on file
 	./$(BIN) loadtest -n 10000 --backend memory
