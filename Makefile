@@ -40,7 +40,7 @@ kill-test: ## kill -9 in the middle of submissions, 2,000 times
 SEEDS := 10000
 simulate: ## SEEDS simulated histories, and every planted bug
 	PARKD_SIM_SEEDS=$(SEEDS) go test -count=1 -timeout 12h -run TestSimulate -v ./pkg/sim
-	go test -count=1 -timeout 1h -tags mutants -run TestMutants -v ./pkg/sim
+	go run ./pkg/proof/prove -form long -only '^planted bugs$$'
 
 MUTATE := ./pkg/lot ./pkg/engine
 mutation: ## changes to MUTATE by machine that no test notices: hours. MUTATE=./pkg/lot for one package

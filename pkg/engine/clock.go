@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
-	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -23,9 +22,6 @@ func (c *clock) now() lot.Instant {
 	defer c.mu.Unlock()
 	if t.After(c.last) {
 		c.last = t
-	}
-	if mutant.LeaseByWall {
-		mono = time.Duration(t.UnixNano())
 	}
 	return lot.Instant{Wall: park.At(c.last), Mono: mono}
 }

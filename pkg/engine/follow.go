@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
-	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -35,9 +34,7 @@ func (n *node) following() {
 			continue // the beats say so
 		}
 		for _, p := range n.pools {
-			if !mutant.OnlyHints {
-				p.hear(revs[p.ID])
-			}
+			p.hear(revs[p.ID])
 		}
 	}
 }
@@ -127,9 +124,6 @@ func (n *node) announcing() {
 
 // catchUp takes over what other nodes did since this node's last look.
 func (p *pool) catchUp() error {
-	if mutant.DeafAfterLoad {
-		p.called.Store(false)
-	}
 	c, err := p.node.store.Since(p.ctx, p.ID, p.lot.Row().Rev)
 	if err != nil {
 		return err

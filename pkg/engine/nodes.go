@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
-	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -88,9 +87,6 @@ func (n *node) name() string { return *n.id.Load() }
 
 // proved returns how long ago the last beat began that counted.
 func (n *node) proved() time.Duration {
-	if mutant.NoSelfFence {
-		return 0
-	}
 	return n.eng.clock.mono() - time.Duration(n.beat.Load())
 }
 
@@ -102,9 +98,6 @@ func (n *node) spare() time.Duration {
 	at := time.Duration(n.beat.Load())
 	if at == 0 {
 		return 0
-	}
-	if mutant.NoSelfFence {
-		return n.ttl
 	}
 	return at + n.ttl - n.eng.clock.mono()
 }
@@ -297,12 +290,6 @@ func (n *node) running() []string {
 func (n *node) bury(ctx context.Context, live map[string]store.Pulse) {
 	terms := n.agreed(live)
 	now, patience := n.eng.clock.mono(), terms.TTL+terms.Grace
-	if mutant.TakeoverByWall {
-		now = time.Duration(n.eng.clock.now().Wall.UnixNano())
-	}
-	if mutant.Impatient {
-		patience = n.ttl / 2
-	}
 	for name := range n.seen {
 		if _, ok := live[name]; !ok {
 			delete(n.seen, name)
@@ -311,7 +298,7 @@ func (n *node) bury(ctx context.Context, live map[string]store.Pulse) {
 	for _, name := range slices.Sorted(maps.Keys(live)) {
 		counter := live[name].Counter
 		s, ok := n.seen[name]
-		if !ok || s.counter != counter && !mutant.BuryBlindly {
+		if !ok || s.counter != counter {
 			n.seen[name] = sighting{counter, now}
 			continue
 		}

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
-	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -104,17 +103,11 @@ func (p *pool) commit(s *lot.Step, ops int) error {
 	p.pack(st, s)
 	began := p.eng.clock.mono()
 	err := p.queue.Commit(p.ctx, st)
-	if errors.Is(err, store.ErrInDoubt) && !mutant.GuessFailure {
+	if errors.Is(err, store.ErrInDoubt) {
 		err = p.settle(st, err)
 	}
 	if err != nil {
 		return err
-	}
-	if mutant.MessageApart {
-		_ = p.eng.stores[p.MailboxBackend].Deliver(p.ctx, s.Messages)
-	}
-	if mutant.AuditApart {
-		_ = p.eng.audit.Append(p.ctx, s.Events)
 	}
 	p.unsure = false // the store has this step with all that came before
 	took := p.eng.clock.mono() - began
@@ -131,10 +124,10 @@ func (p *pool) pack(st *store.Step, s *lot.Step) {
 	parcel := func(dest string, m *park.Message, e *park.Event) {
 		st.Outbox = append(st.Outbox, store.Parcel{Dest: dest, Since: s.Row.LastAt, Message: m, Event: e})
 	}
-	if p.localMail && !mutant.MessageApart {
+	if p.localMail {
 		st.Messages = s.Messages
 	}
-	if p.localAudit && !mutant.AuditApart {
+	if p.localAudit {
 		st.Events = s.Events
 	}
 	for i := range s.Messages {

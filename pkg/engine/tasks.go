@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
-	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -190,7 +189,7 @@ func (p *pool) ended(ctx context.Context, id string) (park.Task, error) {
 		t, err := p.task(ctx, id)
 		wait := p.eng.patience(time.Hour)
 		switch {
-		case err == nil && (t.Status.Ended() || mutant.CancelReturns):
+		case err == nil && t.Status.Ended():
 			leave()
 			return t, nil
 		case err == nil:

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
-	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -107,12 +106,6 @@ func (p *pool) try(batch []*request) error {
 			p.lot.Rollback()
 			return p.halt(err)
 		}
-		if mutant.AnswerEarly {
-			p.answer(batch, results)
-			for _, r := range batch {
-				r.reply = nil
-			}
-		}
 		p.fetch(step)
 		if err := p.commit(step, len(ops)); err != nil {
 			p.lot.Rollback()
@@ -195,7 +188,7 @@ func (p *pool) refresh(batch []*request) error {
 		p.stale = p.stale || r.reload
 		fresh = fresh || r.fresh
 	}
-	if fresh && !mutant.DeafAfterLoad {
+	if fresh {
 		p.called.Store(false) // whichever way it is answered below: else nothing would be heard of any more
 	}
 	if p.halted != nil {
@@ -254,10 +247,8 @@ func (p *pool) fail(batch []*request, err error) {
 	p.failed = true
 	for _, r := range batch {
 		switch {
-		case r.owed != nil && !mutant.ForgetOutcome:
+		case r.owed != nil:
 			p.owed = append(p.owed, r)
-		case mutant.GuessSuccess && r.look == nil && r.reply != nil:
-			r.reply <- reply{results: make([]lot.Result, len(r.ops))}
 		case r.look == nil && r.reply != nil:
 			r.reply <- reply{err: err}
 		}
@@ -279,7 +270,7 @@ func (p *pool) troubled(err error) {
 // away is what callers are told of an error of the store. That it is away says that nothing was accepted, which is not
 // said of a step in doubt.
 func (p *pool) away(err error) error {
-	if errors.Is(err, store.ErrInDoubt) && !mutant.GuessFailure {
+	if errors.Is(err, store.ErrInDoubt) {
 		return errUnknown("pool " + p.ID)
 	}
 	away := errAway(p.ID)

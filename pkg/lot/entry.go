@@ -6,7 +6,6 @@ import (
 	"time"
 	"unique"
 
-	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -102,9 +101,6 @@ func (l *Lot) restore(r *park.Record, now Instant) {
 	} else if e.retry != nil {
 		// Whoever noted the end of the backoff may have had another clock, so the rest is at most what it is from now on.
 		left := min(r.NotBefore.Sub(now.Wall.Time), grown(time.Duration(e.retry.Backoff), r.Strikes))
-		if mutant.BackoffByWall {
-			left = r.NotBefore.Sub(now.Wall.Time)
-		}
 		if left > 0 {
 			e.where = resting
 			e.retry.due = now.Mono + left

@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -55,9 +54,6 @@ func (l *Lot) grant(e *entry, r *run, to *Demand) {
 func (l *Lot) conclude(e *entry, o park.Outcome) {
 	switch {
 	case e.run.cancelled:
-		if mutant.CancelKeepsUnits {
-			l.used += e.units
-		}
 		l.end(e, park.Dropped, park.Outcome{Reason: park.ReasonCancelled, Result: o.Result})
 	case o.Status == park.Completed:
 		l.end(e, park.Completed, o)
@@ -132,9 +128,6 @@ func (l *Lot) end(e *entry, s park.Status, o park.Outcome) {
 		m.TaskID, m.PoolID, m.Status, m.Reason, m.Message, m.Payload = e.id, l.pool, s, o.Reason, o.Message, o.Result
 		m.Attempt, m.CreatedAt, m.Tenant, m.Key = int(e.attempt), l.now.Wall, e.owner.Value().tenant, key
 	}
-	if mutant.ReleaseTwice && e.where == running {
-		l.used -= e.units
-	}
 	l.lift(e)
 	o.Status = s
 	l.journal[e.touched-1].outcome = o
@@ -158,10 +151,6 @@ func (l *Lot) fire() {
 	now := l.now.Wall.Micro()
 	for len(l.parked.heap) > 0 && l.parked.heap[0].key <= now {
 		e := l.parked.first()
-		if mutant.LateExpiry {
-			l.parked.remove(e)
-			continue
-		}
 		l.end(e, park.Expired, park.Outcome{Reason: park.ReasonDeadlinePassed, Message: "not started by " + park.FromMicro(e.deadline).String()})
 	}
 	for len(l.rests.heap) > 0 && l.rests.heap[0].key <= int64(l.now.Mono) {

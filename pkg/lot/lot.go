@@ -18,7 +18,6 @@ import (
 	"time"
 	"unique"
 
-	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -196,12 +195,9 @@ func (l *Lot) Merge(row park.PoolRow, changed []park.Record, now Instant) {
 			l.tasks.leave(old)
 			l.tasks.release(old)
 		}
-		if r := &changed[i]; mutant.MergeInTurn && !r.Status.Ended() {
-			l.restore(r, now)
-		}
 	}
 	for i := range changed {
-		if r := &changed[i]; !mutant.MergeInTurn && !r.Status.Ended() {
+		if r := &changed[i]; !r.Status.Ended() {
 			l.restore(r, now)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -125,7 +124,7 @@ func (o Submit) kept(l *Lot) *park.Spec {
 
 // again answers a submission whose id is that of a task.
 func (l *Lot) again(e *entry, s *park.Spec) Result {
-	if s.Digest != 0 && (e.digest == s.Digest || mutant.AnyDigest) && !mutant.RefuseAgain {
+	if s.Digest != 0 && e.digest == s.Digest {
 		return Result{Status: l.status(e), Position: l.position(e), SubmittedAt: park.FromMicro(e.submitted)}
 	}
 	return Result{Err: l.exists(s)}
@@ -148,18 +147,10 @@ func (l *Lot) refuse(s *park.Spec) *park.Error {
 		return park.Errorf(park.CostExceedsPool, "resourceCost.units is %d, but pool %s has %d at most", s.Units, l.pool, l.row.MaxUnits)
 	case !s.Deadline.IsZero() && !s.Deadline.After(l.now.Wall.Time):
 		return park.Errorf(park.DeadlinePast, "deadline %s has passed: it is %s", s.Deadline, l.now.Wall)
-	case l.depth() >= l.row.MaxQueueDepth && !l.canStart(s.Priority, s.Units, l.sizeOf(s)):
+	case l.queued >= l.row.MaxQueueDepth && !l.canStart(s.Priority, s.Units, l.sizeOf(s)):
 		return park.Errorf(park.QueueFull, "pool %s has %d parked tasks of at most %d", l.pool, l.queued, l.row.MaxQueueDepth)
 	}
 	return nil
-}
-
-// depth is how many tasks are parked.
-func (l *Lot) depth() int {
-	if mutant.DepthBefore {
-		return l.before.Queued
-	}
-	return l.queued
 }
 
 // last returns the position of the last task of a class.
@@ -173,9 +164,7 @@ func (l *Lot) last(p park.Priority) int64 {
 
 func (o Finish) apply(l *Lot) Result {
 	e := l.tasks.find(o.TaskID)
-	stale := e == nil || e.where != running ||
-		!mutant.NoFence && (int(e.attempt) != o.Attempt || e.run.lease != o.Lease || e.isAnother(o.Submitted))
-	if stale {
+	if e == nil || e.where != running || int(e.attempt) != o.Attempt || e.run.lease != o.Lease || e.isAnother(o.Submitted) {
 		return Result{Stale: true}
 	}
 	l.conclude(e, o.Outcome)
@@ -187,14 +176,9 @@ func (o Requeue) apply(l *Lot) Result {
 	if e == nil || e.where != running || int(e.attempt) != o.Attempt || e.isAnother(o.Submitted) || o.Lease != "" && e.run.lease != o.Lease {
 		return Result{Stale: true}
 	}
-	switch {
-	case e.run.cancelled:
+	if e.run.cancelled {
 		l.end(e, park.Dropped, park.Outcome{Reason: park.ReasonCancelled})
-	case mutant.NodeLossCounts:
-		l.strike(e, park.Failure(o.Reason, ""), 1)
-	case mutant.RequeueLast:
-		l.park(e, o.Reason, l.class(e.priority).next, 0)
-	default:
+	} else {
 		l.park(e, o.Reason, l.class(e.priority).front(), 0)
 	}
 	return Result{Status: l.status(e)}
@@ -264,7 +248,7 @@ type Seen struct {
 }
 
 func (o Seen) apply(l *Lot) Result {
-	if o.Spec.Digest != 0 && (o.Spec.Digest == o.Ended.Digest || mutant.AnyDigest) {
+	if o.Spec.Digest != 0 && o.Spec.Digest == o.Ended.Digest {
 		return Result{Status: o.Ended.Status, SubmittedAt: o.Ended.SubmittedAt}
 	}
 	return Result{Err: l.exists(o.Spec)}

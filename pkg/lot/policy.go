@@ -1,7 +1,6 @@
 package lot
 
 import (
-	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -25,15 +24,7 @@ func (l *Lot) next() *entry {
 
 // fits says whether a task of so many units and of a size may start now. It is written so that nothing can wrap.
 func (l *Lot) fits(units int64, size int32) bool {
-	free := l.row.MaxUnits - l.used
-	if mutant.ConfiguredLimit {
-		free = l.row.ConfiguredUnits - l.used
-	}
-	room := units <= free
-	if mutant.Int32Units {
-		room = int32(units) <= int32(free)
-	}
-	return (l.row.State != park.Paused || mutant.PausedStarts) && room && l.served(size)
+	return l.row.State != park.Paused && units <= l.row.MaxUnits-l.used && l.served(size)
 }
 
 // served says whether there is someone to do the work of a task of the given size.
@@ -48,7 +39,7 @@ func (l *Lot) served(size int32) bool {
 // class is waiting who ever could.
 func (l *Lot) canStart(p park.Priority, units int64, size int32) bool {
 	for i := int(p - lowest); i < len(l.classes); i++ {
-		if l.classes[i].head(&l.tasks, l.row.MaxUnits) != 0 && !mutant.Barging {
+		if l.classes[i].head(&l.tasks, l.row.MaxUnits) != 0 {
 			return false
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -117,11 +116,11 @@ func (b *base) commit(s *store.Step, again bool) error {
 	done := s.Row.Rev - 1
 	known := done >= 0 && done < int64(len(t.noted)) && t.noted[done].id == s.ID
 	switch dead := s.Node != "" && !again && b.nodes[s.Node].Counter == 0; {
-	case dead && known, t.row.Rev != done && known && !mutant.NoRevCheck:
+	case dead && known, t.row.Rev != done && known:
 		return nil
 	case dead:
 		return store.ErrDead
-	case t.row.Rev != done && !mutant.NoRevCheck:
+	case t.row.Rev != done:
 		c := t.since(done)
 		if s.Node != "" {
 			c.Ahead = t.line.Join(s.Node)
@@ -355,7 +354,7 @@ func (b *base) beat(node string, own store.Terms) (map[string]store.Pulse, error
 }
 
 func (b *base) bury(node string, counter int64) bool {
-	if c := b.nodes[node].Counter; c == 0 || c != counter && !mutant.BuryBlindly {
+	if c := b.nodes[node].Counter; c == 0 || c != counter {
 		return false
 	}
 	delete(b.nodes, node)

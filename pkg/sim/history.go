@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/engine"
-	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -62,7 +61,7 @@ func (h *history) start(n *node) {
 	n.life, n.eng, n.listener = f, nil, nil
 	h.note("start", "%s begins life %d", n.name, f.number)
 	h.spawn(f, func() {
-		for settled := mutant.NoSettle; !settled; f.sleep(5 * time.Millisecond) {
+		for settled := false; !settled; f.sleep(5 * time.Millisecond) {
 			settled = true
 			for _, s := range n.shims {
 				settled = settled && s.life == f
@@ -82,9 +81,6 @@ func (h *history) config(n *node, f *life) engine.Config {
 	c := engine.Config{
 		World: f, Stores: map[park.Backend]store.Store{park.Postgres: &link{history: h, life: f, node: n}},
 		NodeTTL: nodeTTL, NodeGrace: nodeGrace, Patience: h.plan.patience, Retention: h.plan.retention, Quiet: h.plan.quiet, Log: slog.New(logs{h, n.name}),
-	}
-	if mutant.SameName {
-		c.Node = n.name
 	}
 	x := &executor{history: h, life: f}
 	if !h.alone {

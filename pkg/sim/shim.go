@@ -7,7 +7,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/parkd-dev/parkd/pkg/mutant"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -87,9 +86,6 @@ func proved(a park.Assignment) time.Duration {
 
 // guard kills a command whose daemon has given no sign for so long.
 func (h *history) guard(s *shim, fence time.Duration) {
-	if mutant.NoShim {
-		return
-	}
 	look := min(s.alive+fence-s.machine.boot(), fence/8) // timers sleep with the machine
 	s.machine.after(max(look, fence/16), nil, func() {
 		switch {
@@ -130,9 +126,6 @@ func (h *history) terminate(s *shim, stubborn bool) {
 
 // orphan kills the commands of a daemon that has died, as their shims do.
 func (h *history) orphan(f *life) {
-	if mutant.NoShim {
-		return
-	}
 	for _, s := range slices.Clone(f.machine.shims) {
 		if s.life == f {
 			d := h.between(time.Millisecond, 20*time.Millisecond)
@@ -158,7 +151,7 @@ func (x *executor) Run(ctx context.Context, a park.Assignment) park.Outcome {
 		return park.Failure(park.ReasonExecutorError, err.Error())
 	}
 	x.life.sleep(x.between(100*time.Microsecond, 3*time.Millisecond)) // the shim is on its way
-	if ctx.Err() != nil || x.fence > 0 && proved(a) >= x.fence && !mutant.NoShim {
+	if ctx.Err() != nil || x.fence > 0 && proved(a) >= x.fence {
 		return park.Failure(park.ReasonExecutorError, "not begun")
 	}
 	if x.life.machine.short {

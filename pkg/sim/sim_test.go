@@ -81,9 +81,6 @@ func simulate(first, n uint64, over func() bool, saw func(Result)) {
 const mostTold = 3
 
 func TestSimulate(t *testing.T) {
-	if mutated {
-		t.Skip("this build has planted bugs")
-	}
 	c := proof.Begin(t, "simulation")
 	first := setting(t, "PARKD_SIM_SEED", 1)
 	n := setting(t, "PARKD_SIM_SEEDS", uint64(c.Target("histories", 300, 10_000, 200_000)))
@@ -123,11 +120,8 @@ func TestSimulate(t *testing.T) {
 }
 
 // TestPinned runs seeds that have found something. What a seed makes changes with the models; the bugs are in package
-// mutant, too.
+// planted, too.
 func TestPinned(t *testing.T) {
-	if mutated {
-		t.Skip("this build has planted bugs")
-	}
 	for _, seed := range []uint64{
 		21,     // signs of life while the node could not beat
 		259,    // a merge that put a task in before another was out

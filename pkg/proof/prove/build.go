@@ -32,12 +32,12 @@ func newBuilder() (*builder, error) {
 func (b *builder) close() { _ = os.RemoveAll(b.dir) }
 
 // tests returns the path of a package's tests. What the go command says while it builds them goes to out.
-func (b *builder) tests(ctx context.Context, pkg, tags string, out io.Writer) (string, error) {
+func (b *builder) tests(ctx context.Context, pkg string, out io.Writer) (string, error) {
 	b.mu.Lock()
-	one := b.built[pkg+" "+tags]
+	one := b.built[pkg]
 	if one == nil {
 		one = &binary{path: filepath.Join(b.dir, strconv.Itoa(len(b.built))+".test")}
-		b.built[pkg+" "+tags] = one
+		b.built[pkg] = one
 	}
 	b.mu.Unlock()
 	one.mu.Lock()
@@ -45,7 +45,7 @@ func (b *builder) tests(ctx context.Context, pkg, tags string, out io.Writer) (s
 	if one.done {
 		return one.path, nil
 	}
-	err := goTool(ctx, out, "test", "-c", "-o", one.path, "-tags", tags, pkg)
+	err := goTool(ctx, out, "test", "-c", "-o", one.path, pkg)
 	if err != nil {
 		return "", err
 	}

@@ -21,7 +21,6 @@ type campaign struct {
 	name   string
 	pkg    string
 	tests  string
-	tags   string   // of the build
 	lines  []string // the campaigns of package proof that it holds: each has to leave a line in the log
 	weight float64  // share of the time
 	room   room     // what it needs of the machine
@@ -67,7 +66,7 @@ var skips = regexp.MustCompile(`(?m)^ *--- SKIP: (\S+)`)
 
 // test runs the campaign's tests as the go command would.
 func (c *campaign) test(ctx context.Context, p *programme, share float64, log string, out io.Writer) error {
-	path, err := p.builder.tests(ctx, c.pkg, c.tags, out)
+	path, err := p.builder.tests(ctx, c.pkg, out)
 	if err != nil {
 		return err
 	}

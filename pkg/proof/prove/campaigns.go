@@ -5,7 +5,7 @@ func campaigns() []campaign {
 	const crash = "./pkg/proof/crash"
 	return []campaign{
 		{name: "simulation", pkg: "./pkg/sim", tests: "^TestSimulate$", lines: []string{"simulation"}, weight: 27, room: whole},
-		{name: "planted bugs", pkg: "./pkg/sim", tests: "^TestMutants$", tags: "mutants", lines: []string{"planted bugs"}, weight: 3, room: whole},
+		{name: "planted bugs", pkg: "./pkg/sim/planted", tests: "^TestPlanted$", lines: []string{"planted bugs"}, weight: 3, room: whole},
 		{name: "model", pkg: "./pkg/lot", tests: "^TestModel$", lines: []string{"model-memory", "model-sqlite", "model-postgres"}, weight: 14, room: half},
 		{name: "windows", pkg: "./pkg/engine", tests: "^TestLinearizable$", lines: []string{"porcupine"}, weight: 3, room: half},
 		{name: "sigkill", pkg: crash, tests: "^TestSIGKILL$", lines: []string{"sigkill-file"}, weight: 12},
