@@ -115,7 +115,7 @@ func TestTooLargeAreNotLookedAtAgain(t *testing.T) {
 	if n, most := l.TooLarge(); n != large || most != 2 {
 		t.Errorf("%d tasks of up to %d units are too large, want %d of 2", n, most, large)
 	}
-	if err := l.Check(); err != nil {
+	if err := l.Sound(); err != nil {
 		t.Error(err)
 	}
 }

@@ -267,7 +267,7 @@ func (s *stage) events(step *lot.Step) {
 
 // total says how the pool stands.
 func (s *stage) total() {
-	if err := s.lot.Check(); err != nil {
+	if err := s.lot.Sound(); err != nil {
 		s.Error(err)
 	}
 	row := s.lot.Row()
