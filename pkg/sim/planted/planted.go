@@ -13,13 +13,15 @@
 // The old lines must stand exactly once in the file as it is, or as the replacements before have left it: else the bug no
 // longer applies, and a test fails. New lines may be none, which takes the old ones out. The judge is "simulation", for
 // which promises of package sim must be seen broken, or a call such as "go test ./pkg/api -run ^TestGuard$" of one package,
-// in which a test must fail.
+// in which a test must fail. A further line "alone: ..." says why [Together] leaves the bug out.
 //
 // To build a program that has a bug, and then to see what it does:
 //
 //	bugs, err := planted.Load()
 //	overlay, err := bugs[0].Overlay(root, scratch)  // a file for go build -overlay, in the folder scratch
 //	exec.Command("go", "build", "-overlay", overlay, "-o", "parkd", root)
+//
+// A program that is built once for many bugs ([Together]) has the one that the environment variable PARKD_PLANTED_BUG names.
 package planted
 
 import (
@@ -43,6 +45,7 @@ type Bug struct {
 	Name  string
 	Does  string // in one sentence
 	Judge Judge
+	Alone bool // it cannot be built with others into one program; see [Together]
 	Edits []Edit
 }
 
@@ -101,6 +104,8 @@ func parse(name, text string) (Bug, error) {
 			if b.Judge, err = judgeOf(value); err != nil {
 				return b, err
 			}
+		case "alone":
+			b.Alone = true
 		default:
 			return b, fmt.Errorf("unknown header %q", key)
 		}
