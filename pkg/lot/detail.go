@@ -1,13 +1,16 @@
 package lot
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
 
 // detail returns the JSON object of the given keys and text values.
 func detail(pairs ...string) []byte {
 	var d details
 	for i := 0; i+1 < len(pairs); i += 2 {
-		b, _ := json.Marshal(pairs[i+1])
-		d.add(pairs[i], b)
+		d.text(pairs[i], pairs[i+1])
 	}
 	return d.json()
 }
@@ -25,6 +28,16 @@ func (d *details) add(key string, value []byte) {
 	*d = append(*d, key...)
 	*d = append(*d, '"', ':')
 	*d = append(*d, value...)
+}
+
+func (d *details) text(key, value string) {
+	b, _ := json.Marshal(value)
+	d.add(key, b)
+}
+
+func (d *details) time(key string, value park.Time) {
+	b, _ := json.Marshal(value) // the year of one that was accepted can be written
+	d.add(key, b)
 }
 
 // change adds what a value was and is, both in JSON.

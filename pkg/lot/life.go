@@ -20,20 +20,26 @@ func (l *Lot) start(e *entry) {
 	r.node, r.started = l.node, l.now.Wall
 	started := extend(&l.step.Started)
 	started.TaskID, started.Attempt = e.id, int(e.attempt)+1
-	var d []byte
+	var d details
 	if l.quota > 0 {
 		l.quota--
 	}
 	if l.leased {
 		started.Demand = l.taker(e.size)
 		l.grant(e, r, &l.demand[started.Demand])
-		d = detail("worker", l.demand[started.Demand].Worker)
+		d.text("worker", l.demand[started.Demand].Worker)
+	}
+	if early := l.early(e); early > 0 {
+		d.text("early", early.String())
 	}
 	l.lift(e)
 	started.Spec = l.journal[e.touched-1].spec
 	e.attempt++
 	e.run = r
 	l.put(e, running)
+	if len(d) > 0 {
+		d = d.json()
+	}
 	l.event(park.ActStart, e.id, e.owner.Value().tenant, e.units, int(e.attempt), d)
 }
 
@@ -82,7 +88,7 @@ func (l *Lot) strike(e *entry, o park.Outcome, unset int) {
 	}
 	l.touch(e)
 	e.strikes = int16(min(strikes, 30_000))
-	l.park(e, o.Reason, l.class(e.priority).next, max(grown(backoff, strikes), min(o.RetryAfter, maxBackoff)))
+	l.park(e, o.Reason, l.class(e.priority).next, strikes, max(grown(backoff, strikes), min(o.RetryAfter, maxBackoff)))
 }
 
 // grown returns the rest after so many strikes.
@@ -93,9 +99,13 @@ func grown(backoff time.Duration, strikes int) time.Duration {
 	return min(backoff, maxBackoff)
 }
 
-// park takes e's units back and puts it into the queue again.
-func (l *Lot) park(e *entry, reason string, rank int64, backoff time.Duration) {
-	l.event(park.ActRequeue, e.id, e.owner.Value().tenant, e.units, int(e.attempt), detail("reason", reason))
+// park takes e's units back and puts it into the queue again. strike counts the runs that went wrong where this is one.
+func (l *Lot) park(e *entry, reason string, rank int64, strike int, backoff time.Duration) {
+	var until park.Time
+	if backoff > 0 {
+		until = park.At(l.now.Wall.Add(backoff))
+	}
+	l.event(park.ActRequeue, e.id, e.owner.Value().tenant, e.units, int(e.attempt), requeued(reason, strike, until))
 	to := waiting
 	if backoff > 0 {
 		to = resting
@@ -108,7 +118,7 @@ func (l *Lot) park(e *entry, reason string, rank int64, backoff time.Duration) {
 			r.Retry = e.retry.Retry
 		}
 		if backoff > 0 {
-			r.notBefore = l.now.Wall.Add(backoff).UnixMicro()
+			r.notBefore = until.Micro()
 			r.due = l.now.Mono + backoff
 		}
 		e.retry = &r
@@ -188,7 +198,7 @@ func (l *Lot) loseLeases() {
 		}
 	}
 	for _, e := range slices.Backward(back) {
-		l.park(e, park.ReasonWorkerLost, l.class(e.priority).front(), 0)
+		l.park(e, park.ReasonWorkerLost, l.class(e.priority).front(), 0, 0)
 	}
 }
 

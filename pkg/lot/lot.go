@@ -66,6 +66,7 @@ type Lot struct {
 	runs    []*run // of ended tasks, to be used again
 
 	owner unique.Handle[owner] // of the last submission
+	told  told                 // of the last one that most are like
 }
 
 // New returns a lot in the state of its last step.

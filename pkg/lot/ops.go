@@ -97,7 +97,7 @@ func (o Submit) apply(l *Lot) Result {
 	e.rank, e.size = l.class(s.Priority).next, l.sizeOf(s)
 	now := l.canStart(e.priority, e.units, e.size)
 	l.create(e, s)
-	l.event(park.ActSubmit, e.id, s.Tenant, e.units, 0, nil)
+	l.event(park.ActSubmit, e.id, s.Tenant, e.units, 0, l.submission(e, s))
 	if now {
 		l.start(e)
 		return Result{Status: park.Running, SubmittedAt: l.now.Wall}
@@ -179,7 +179,7 @@ func (o Requeue) apply(l *Lot) Result {
 	if e.run.cancelled {
 		l.end(e, park.Dropped, park.Outcome{Reason: park.ReasonCancelled})
 	} else {
-		l.park(e, o.Reason, l.class(e.priority).front(), 0)
+		l.park(e, o.Reason, l.class(e.priority).front(), 0, 0)
 	}
 	return Result{Status: l.status(e)}
 }

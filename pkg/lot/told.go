@@ -1,0 +1,66 @@
+package lot
+
+import (
+	"strconv"
+	"time"
+	"unique"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// What the log tells beside who did what: that by which a reader can say whether it was right. A submission tells always
+// of its priority, so that one that tells of nothing is known to be of a parkd before this.
+
+// told is the detail of most submissions of one owner, which differ in nothing that is told.
+type told struct {
+	owner    unique.Handle[owner]
+	priority park.Priority
+	detail   []byte
+}
+
+// submission returns the detail of a submission, which nobody may change.
+func (l *Lot) submission(e *entry, s *park.Spec) []byte {
+	plain := s.Deadline.IsZero() && s.Retry == park.Retry{}
+	if t := &l.told; plain && t.detail != nil && t.owner == e.owner && t.priority == e.priority {
+		return t.detail
+	}
+	var d details
+	d.add("priority", []byte(strconv.Quote(e.priority.String())))
+	if s.MailboxKey != "" {
+		d.text("mailbox", s.MailboxKey)
+	}
+	if !s.Deadline.IsZero() {
+		d.time("deadline", s.Deadline)
+	}
+	if s.Retry.MaxAttempts > 0 {
+		d.add("maxAttempts", strconv.AppendInt(nil, int64(s.Retry.MaxAttempts), 10))
+	}
+	if plain {
+		l.told = told{owner: e.owner, priority: e.priority, detail: d.json()}
+		return l.told.detail
+	}
+	return d.json()
+}
+
+// requeued returns the detail of a requeue. strike counts the runs of a task that went wrong through its own fault and
+// is 0 where this one did not; until is the end of its rest.
+func requeued(reason string, strike int, until park.Time) []byte {
+	var d details
+	d.text("reason", reason)
+	if strike > 0 {
+		d.add("strike", strconv.AppendInt(nil, int64(strike), 10))
+	}
+	if !until.IsZero() {
+		d.time("notBefore", until)
+	}
+	return d.json()
+}
+
+// early returns by how much a task starts before the wall clock says that its rest is over, which it is by the monotonic
+// clock: the wall clock was set back meanwhile.
+func (l *Lot) early(e *entry) time.Duration {
+	if e.retry == nil || e.retry.notBefore == 0 {
+		return 0
+	}
+	return max(0, time.Duration(e.retry.notBefore-l.now.Wall.Micro())*time.Microsecond)
+}
