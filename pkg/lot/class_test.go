@@ -1,6 +1,7 @@
 package lot
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -60,11 +61,40 @@ func TestHead(t *testing.T) {
 			if want == nil && got != 0 || want != nil && got != want.ref {
 				t.Fatalf("seed %d, step %d: the first of at most %d units is %d, want %v", seed, step, most, got, want)
 			}
+			if step%16 == 0 {
+				wantPlaces(t, &c, waits)
+			}
 		}
 	}
 }
 
 // BenchmarkTooLarge is the life of a task behind n that cost more than the pool has. Its time must not grow with n.
+// wantPlaces sees that a class counts its tasks, and knows their order and who is ahead of each.
+func wantPlaces(t *testing.T, c *class, waits []*entry) {
+	t.Helper()
+	waits = slices.Clone(waits)
+	slices.SortFunc(waits, func(a, b *entry) int { return cmp.Compare(a.rank, b.rank) })
+	i := 0
+	for r := range c.all {
+		if i >= len(waits) || r != waits[i].ref {
+			t.Fatalf("task %d is in place %d of %d", r, i, len(waits))
+		}
+		if n := c.ahead(waits[i].rank); n != int64(i) {
+			t.Fatalf("%d are ahead of the task in place %d", n, i)
+		}
+		i++
+	}
+	if i != len(waits) || c.live != i {
+		t.Fatalf("there are %d of %d, and it counts %d", i, len(waits), c.live)
+	}
+	if i == 0 {
+		return
+	}
+	if front, last := c.front(), waits[i-1].rank; front != waits[0].rank-1 || c.next <= last || c.ahead(last+1) != int64(i) {
+		t.Fatalf("ranks are from %d to %d, but the front is %d, the next %d, and %d are ahead of that", waits[0].rank, last, front, c.next, c.ahead(last+1))
+	}
+}
+
 func BenchmarkTooLarge(b *testing.B) {
 	for _, n := range []int{0, 1000, 1_000_000} {
 		b.Run("large="+strconv.Itoa(n), func(b *testing.B) {

@@ -107,6 +107,26 @@ func TestIndexAgainstSlice(t *testing.T) {
 	})
 }
 
+// TestIndexShrinks sees that a table gives back what a crowd needed, and keeps what a few need.
+func TestIndexShrinks(t *testing.T) {
+	x := newIndex(10_000)
+	if n := len(x.slots); n != 1<<14 {
+		t.Errorf("%d slots for 10000", n)
+	}
+	for r := ref(1); r <= 10_000; r++ {
+		x.add(uint32(r)*2_654_435_761, r)
+	}
+	if n := len(x.slots); n != 1<<14 {
+		t.Errorf("%d slots with 10000", n)
+	}
+	for r := ref(1); r <= 10_000; r++ {
+		x.remove(uint32(r)*2_654_435_761, r)
+		if n := len(x.slots); n > max(16*x.taken, leastSlots) || 4*x.taken > 3*n || n < leastSlots {
+			t.Fatalf("%d slots for the last %d", n, x.taken)
+		}
+	}
+}
+
 // TestStepIsTheCallersAfterRollback sees that what a lot does later is not written into a step that was taken back: a
 // store that failed may still be reading it.
 func TestStepIsTheCallersAfterRollback(t *testing.T) {
