@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -42,7 +43,7 @@ func build(ctx context.Context, o options, p *source, scratch string, changes in
 		if err := c.Run(); err != nil {
 			return nil, fmt.Errorf("build the tests of %s: %w", pkg, err)
 		}
-		all, err := testsOf(ctx, binary, strings.TrimPrefix(pkg, "./"), pkg == "./pkg/sim")
+		all, err := testsOf(ctx, binary, strings.TrimPrefix(pkg, "./"), pkg == "./pkg/sim", o.skip)
 		if err != nil {
 			return nil, err
 		}
@@ -58,14 +59,14 @@ func build(ctx context.Context, o options, p *source, scratch string, changes in
 }
 
 // testsOf lists a binary's tests. The simulation is tried with few histories, and then with many.
-func testsOf(ctx context.Context, binary, dir string, sim bool) (all []*judge, err error) {
+func testsOf(ctx context.Context, binary, dir string, sim bool, skip *regexp.Regexp) (all []*judge, err error) {
 	out, err := exec.CommandContext(ctx, binary, "-test.list", ".").Output()
 	if err != nil {
 		return nil, fmt.Errorf("list the tests of %s: %w", dir, err)
 	}
 	for name := range strings.FieldsSeq(string(out)) {
 		switch {
-		case strings.HasPrefix(name, "Benchmark"):
+		case strings.HasPrefix(name, "Benchmark"), skip.MatchString(name):
 		case sim && name == "TestSimulate":
 			for _, n := range []string{"4", "40", "400"} {
 				all = append(all, &judge{binary: binary, dir: dir, test: name, env: []string{"PARKD_SIM_SEEDS=" + n}})

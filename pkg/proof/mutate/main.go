@@ -29,6 +29,7 @@ type options struct {
 	pkg    string
 	judges []string
 	only   *regexp.Regexp
+	skip   *regexp.Regexp // tests that are not asked
 	jobs   int
 	every  int
 	list   bool
@@ -54,6 +55,7 @@ func parse(args []string) (o options, err error) {
 	fs.StringVar(&o.pkg, "pkg", "./pkg/lot", "change this package")
 	judges := fs.String("judges", "", "packages whose tests must notice, separated by commas; default: the package's own and those known to test it")
 	only := fs.String("only", "", "only changes whose name matches")
+	skip := fs.String("skip", "^TestModel$", "tests that are not asked; that one says what TestAgainstOracle does, over stores and for long")
 	fs.IntVar(&o.jobs, "jobs", runtime.GOMAXPROCS(0), "try so many changes at once")
 	fs.IntVar(&o.every, "every", 1, "try only every so manieth change")
 	fs.BoolVar(&o.list, "list", false, "list the changes, try none")
@@ -68,8 +70,10 @@ func parse(args []string) (o options, err error) {
 	if *judges != "" {
 		o.judges = strings.Split(*judges, ",")
 	}
-	o.only, err = regexp.Compile(*only)
-	return o, err
+	var err1, err2 error
+	o.only, err1 = regexp.Compile(*only)
+	o.skip, err2 = regexp.Compile(*skip)
+	return o, errors.Join(err1, err2)
 }
 
 // judgesOf returns the packages whose tests test a package.

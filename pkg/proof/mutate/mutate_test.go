@@ -64,7 +64,7 @@ func TestChanges(t *testing.T) {
 		t.Skip("builds a program")
 	}
 	sums(t)
-	o := options{pkg: ".", judges: []string{"."}, jobs: 2, every: 1, only: regexp.MustCompile("")}
+	o := options{pkg: ".", judges: []string{"."}, jobs: 2, every: 1, only: regexp.MustCompile(""), skip: regexp.MustCompile("^$")}
 	p, err := load(t.Context(), o.pkg)
 	if err != nil {
 		t.Fatal(err)
