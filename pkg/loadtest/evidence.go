@@ -3,7 +3,6 @@ package loadtest
 // Reading back: the audit log, the mailboxes, and how long questions to the log take.
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"strconv"
@@ -21,29 +20,60 @@ const (
 	window   = 24 * time.Hour // that the timed questions are about
 	queries  = 240
 	keepTry  = 100 * time.Millisecond
+	// clockSlack is how far two clocks of a machine may come apart in a run.
+	clockSlack = 50 * time.Millisecond
 )
 
 // judge reads everything back and reports.
 func (m *measurement) judge(ctx context.Context) (*Report, error) {
-	limits, err := m.initialLimits(ctx)
+	t, err := m.terms(ctx)
 	if err != nil {
 		return nil, err
 	}
-	j := newJudge(m.ledger, m.watcher.probe, limits, m.watcher.when)
+	j := newJudge(m.ledger, m.found, t, m.watcher.when)
+	j.stream = &compared{w: m.watcher, found: m.found}
 	if err := m.readLog(ctx, j); err != nil {
+		return nil, err
+	}
+	if err := m.standsWhereTheLogEnds(ctx, j); err != nil {
 		return nil, err
 	}
 	mail, err := m.readMail(ctx)
 	if err != nil {
 		return nil, err
 	}
-	asked, empty, err := m.ask(ctx)
+	if err := m.readTasks(ctx, t); err != nil {
+		return nil, err
+	}
+	asked, wrong, err := m.ask(ctx)
 	if err != nil {
 		return nil, err
 	}
 	r := m.report(j, mail, asked)
-	r.atMost("audit queries that do not find what happened", float64(empty), 0)
+	r.atMost("audit queries that do not find what happened", float64(wrong), 0)
 	return r, nil
+}
+
+// terms returns what the judge is to know of the run.
+func (m *measurement) terms(ctx context.Context) (terms, error) {
+	limits, err := m.initialLimits(ctx)
+	if err != nil {
+		return terms{}, err
+	}
+	p := m.target.pool
+	shared := m.o.Server != ""
+	return terms{
+		probe: m.watcher.probe, pool: p.PoolID, limits: limits, timeout: time.Duration(p.DefaultTimeoutSecs) * time.Second,
+		losses: m.restarts > 0 || m.o.Nodes > 1 || shared, shared: shared, steady: m.steady(),
+		idle: p.UsedUnits == 0 && p.QueueDepth == 0 && p.Running == 0,
+	}, nil
+}
+
+// steady reports whether nobody set the machine's clock while the run went on.
+func (m *measurement) steady() bool {
+	now := time.Now()
+	set := now.Round(0).Sub(m.started.Round(0)) - now.Sub(m.started)
+	return set.Abs() < clockSlack
 }
 
 // initialLimits returns the pool's limits before the run: those of now without what was changed meanwhile.
@@ -87,109 +117,68 @@ func (m *measurement) readLog(ctx context.Context, j *judge) error {
 	}
 }
 
-// mail is what the mailboxes held.
-type mail struct {
-	found      int // accepted tasks with a message
-	duplicates int // messages beyond the first of a task
-	wrong      int // messages that do not say how the task ended
-	stray      int // messages of tasks that were never accepted
-}
-
-// readMail reads all mailboxes of the run. It waits a little for mailboxes that lag.
-func (m *measurement) readMail(ctx context.Context) (mail, error) {
-	giveUp := time.Now().Add(settling)
-	after := make([]string, len(m.ledger.boxes))
-	var stray int
-	for {
-		for b := range m.ledger.boxes {
-			if err := m.readBox(ctx, int32(b), &after[b], &stray); err != nil {
-				return mail{}, err
-			}
-		}
-		if got := m.sortMail(stray); got.found == m.ledger.accepted || time.Now().After(giveUp) {
-			return got, nil
-		}
-		if !sleep(ctx, keepTry) {
-			return mail{}, ctx.Err()
-		}
+// standsWhereTheLogEnds sees that the pool is in the state that the log has led to. That can be told only of a pool that
+// nobody else uses, of which all tasks have ended.
+func (m *measurement) standsWhereTheLogEnds(ctx context.Context, j *judge) error {
+	if j.terms.shared || !j.exact() || j.missing() > 0 {
+		return nil
 	}
-}
-
-// readBox reads one mailbox on from the message with the id after.
-func (m *measurement) readBox(ctx context.Context, b int32, after *string, stray *int) error {
-	box := m.ledger.boxes[b]
-	for {
-		q := park.MailboxQuery{Tenant: box.tenant, Key: box.key, After: *after, Limit: messagesAPage}
-		page, err := m.target.service.Mailbox(ctx, q)
+	want := j.pool.State()
+	for giveUp := time.Now().Add(settling); ; {
+		p, err := m.target.service.Pool(ctx, m.target.pool.PoolID)
 		if err != nil {
-			return fmt.Errorf("read mailbox %s/%s: %w", box.tenant, box.key, err)
+			return fmt.Errorf("read pool %s: %w", m.target.pool.PoolID, err)
 		}
-		for i := range page.Messages {
-			m.book(&page.Messages[i], b, stray)
-		}
-		if len(page.Messages) == 0 {
+		if p.UsedUnits == want.Used && p.QueueDepth == want.Queued && p.Running == want.Running {
 			return nil
 		}
-		*after = page.Messages[len(page.Messages)-1].ID
-	}
-}
-
-// book notes one message.
-func (m *measurement) book(msg *park.Message, b int32, stray *int) {
-	i, own := m.ledger.number(msg.TaskID)
-	if !own {
-		*stray++
-		return
-	}
-	e := &m.ledger.entries[i]
-	if e.messages < 255 {
-		e.messages++
-	}
-	status, result := e.outcome(i)
-	if e.box != b || msg.Status != status || result != "" && !bytes.Equal(msg.Payload, []byte(result)) {
-		e.amiss = true
-	}
-}
-
-// sortMail counts what was booked.
-func (m *measurement) sortMail(stray int) mail {
-	got := mail{stray: stray}
-	for i := range m.ledger.entries {
-		e := &m.ledger.entries[i]
-		switch {
-		case e.messages == 0:
-		case e.answer != accepted:
-			got.stray++
-		default:
-			got.found++
-			got.duplicates += int(e.messages) - 1
-			if e.amiss {
-				got.wrong++
-			}
+		if time.Now().After(giveUp) {
+			m.found.note(lostLog, "the log ends with %d units in use, %d tasks parked and %d running, but the pool has %d, %d and %d",
+				want.Used, want.Queued, want.Running, p.UsedUnits, p.QueueDepth, p.Running)
+			return nil
+		}
+		if !sleep(ctx, keepTry) {
+			return ctx.Err()
 		}
 	}
-	return got
 }
 
 // ask times questions to the audit log: by task, by tenant and by pool, over the window. It counts those whose
-// answer was empty although an accepted task was asked for.
-func (m *measurement) ask(ctx context.Context) (asked *latencies, empty int, err error) {
+// answer is not what was asked for.
+func (m *measurement) ask(ctx context.Context) (asked *latencies, wrong int, err error) {
 	asked = newLatencies()
 	until := park.At(time.Now().Add(time.Minute))
 	q := park.AuditQuery{Since: park.At(until.Add(-window)), Until: until, Limit: eventsAPage}
 	for n := range min(queries, len(m.ledger.entries)*4) {
 		i := n * len(m.ledger.entries) / queries
+		q := m.question(q, n, i)
 		begun := time.Now()
-		page, err := m.target.service.Audit(ctx, m.question(q, n, i))
+		page, err := m.target.service.Audit(ctx, q)
 		if err != nil {
 			return nil, 0, fmt.Errorf("ask the audit log: %w", err)
 		}
 		asked.record(time.Since(begun))
-		if len(page.Events) == 0 && m.ledger.entries[i].answer == accepted {
-			empty++
+		if !m.answers(q, page.Events, i) {
+			wrong++
 		}
 	}
-	return asked, empty, nil
+	return asked, wrong, nil
+}
+
+// answers reports whether events can be the answer to a question about task number i: they are what was asked for, and all
+// that the whole log has of a task.
+func (m *measurement) answers(q park.AuditQuery, events []park.Event, i int) bool {
+	t := &m.ledger.entries[i]
+	if q.TaskID != "" && len(events) != int(t.events) && t.events < mostCounted || len(events) == 0 && t.answer == accepted {
+		return false
+	}
+	for k := range events {
+		e := &events[k]
+		if q.TaskID != "" && e.TaskID != q.TaskID || q.Tenant != "" && e.Tenant != q.Tenant || q.PoolID != "" && e.PoolID != q.PoolID {
+			return false
+		}
+	}
+	return true
 }
 
 // question makes q the nth one, about task number i.

@@ -25,6 +25,7 @@ type fake struct {
 	events []park.Event
 	grown  chan struct{} // closed and replaced when there are more events
 	tasks  map[string]*fakeTask
+	all    []*fakeTask // by arrival
 	line   []*fakeTask
 	mail   map[box][]park.Message
 
@@ -40,22 +41,56 @@ type fake struct {
 	barge       bool                 // the last in line goes first
 	refuse      func(id string) *park.Error
 	outage      func() bool // nothing can be stored
+	deaf        bool        // a task that is cancelled runs on
+	patient     bool        // no run meets its time limit
+	work        func(id string, w *fakeWork)
+	timer       func(t *fakeTask) time.Duration // from the deadline until a task expires
+
+	// what it tells is changed on the way
+	onEvent  func(e *park.Event) bool // in the log and on the stream; false: none is told
+	onLog    func(e *park.Event) bool // in the log alone
+	onStream func(e *park.Event) bool
+	onMail   func(m *park.Message, b *box)
+	onRow    func(t *park.Task) bool // false: it is not listed
+	onAnswer func(r *park.SubmitResult)
+	onCancel func(t *park.Task, err error) (park.Task, error)
+}
+
+// fakeWork is what a task is told to do.
+type fakeWork struct {
+	DurationMs int64           `json:"durationMs"`
+	Fail       bool            `json:"fail"`
+	Result     json.RawMessage `json:"result"`
 }
 
 type fakeTask struct {
 	park.Submission
-	status park.Status
-	rank   int
-	result json.RawMessage
-	done   chan struct{}
-	submit park.Time
+	status  park.Status
+	rank    int
+	attempt int
+	result  json.RawMessage
+	reason  string
+	done    chan struct{}
+	stop    chan struct{} // closed when its run is to stop
+	stopped bool
+	submit  park.Time
+	began   park.Time
+	ended   park.Time
+}
+
+func (t *fakeTask) view() park.Task {
+	return park.Task{
+		TaskID: t.TaskID, PoolID: "load", Tenant: t.Tenant, Status: t.status, Priority: t.Priority, ResourceCost: t.ResourceCost,
+		Attempt: t.attempt, Deadline: t.Deadline, TimeoutSecs: t.TimeoutSecs, MailboxKey: t.MailboxKey.Key, Reason: t.reason,
+		Result: t.result, SubmittedAt: t.submit, StartedAt: t.began, CompletedAt: t.ended,
+	}
 }
 
 func newFake() *fake {
 	return &fake{
 		pool: park.Pool{
 			PoolID: "load", MaxUnits: 24, MaxQueueDepth: 1_000_000, State: park.Active,
-			Executor: "simulate", QueueBackend: park.InMemory,
+			Executor: "simulate", QueueBackend: park.InMemory, MailboxBackend: park.InMemory,
 		},
 		grown: make(chan struct{}), tasks: map[string]*fakeTask{}, mail: map[box][]park.Message{},
 	}
@@ -73,17 +108,26 @@ func (f *fake) Pool(context.Context, string) (park.Pool, error) {
 }
 
 // step runs one change and gives its events a rev.
-func (f *fake) step(change func(event func(a park.Action, t *fakeTask, attempt int))) {
+func (f *fake) step(change func(event func(a park.Action, t *fakeTask, detail string))) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.locked(change)
+}
+
+func (f *fake) locked(change func(event func(a park.Action, t *fakeTask, detail string))) {
 	ord, rev := 0, f.rev+1
-	change(func(a park.Action, t *fakeTask, attempt int) {
-		e := park.Event{
-			EventID: park.EventID("load", rev, ord), At: park.At(time.Now()), Rev: rev, Ord: ord, Action: a,
-			TaskID: t.TaskID, PoolID: "load", Tenant: t.Tenant, Units: int64(t.ResourceCost.Units), Attempt: attempt,
+	change(func(a park.Action, t *fakeTask, detail string) {
+		e := park.Event{At: park.At(time.Now()), Rev: rev, Ord: ord, Action: a, PoolID: "load", EventID: park.EventID("load", rev, ord)}
+		if a != park.ActUpdate {
+			e.TaskID, e.Tenant, e.Units, e.Attempt = t.TaskID, t.Tenant, int64(t.ResourceCost.Units), t.attempt
 		}
-		f.events = append(f.events, e)
+		if detail != "" {
+			e.Detail = json.RawMessage(detail)
+		}
 		ord++
+		if f.onEvent == nil || f.onEvent(&e) {
+			f.events = append(f.events, e)
+		}
 	})
 	if ord > 0 {
 		f.rev = rev
@@ -102,42 +146,70 @@ func (f *fake) Submit(_ context.Context, _ string, tasks []park.Submission) ([]p
 		if err := s.Normalize(); err != nil {
 			return nil, err
 		}
-		f.step(func(event func(park.Action, *fakeTask, int)) { results[i] = f.take(s, event) })
+		f.step(func(event func(park.Action, *fakeTask, string)) { results[i] = f.take(s, event) })
+		if f.onAnswer != nil {
+			f.onAnswer(&results[i])
+		}
 	}
 	return results, nil
 }
 
-func (f *fake) take(s park.Submission, event func(park.Action, *fakeTask, int)) park.SubmitResult {
+func (f *fake) take(s park.Submission, event func(park.Action, *fakeTask, string)) park.SubmitResult {
 	now := park.At(time.Now())
 	if t := f.tasks[s.TaskID]; t != nil {
-		return park.SubmitResult{Accepted: park.Accepted{TaskID: s.TaskID, Status: t.status, SubmittedAt: t.submit}}
+		a := park.Accepted{TaskID: s.TaskID, PoolID: "load", Status: t.status, SubmittedAt: t.submit}
+		if t.status == park.Queued {
+			a.Position = 1
+		}
+		return park.SubmitResult{Accepted: a}
 	}
-	t := &fakeTask{Submission: s, status: park.Queued, rank: len(f.tasks), done: make(chan struct{}), submit: now}
+	t := &fakeTask{
+		Submission: s, status: park.Queued, rank: len(f.tasks), submit: now,
+		done: make(chan struct{}), stop: make(chan struct{}),
+	}
 	if s.ResourceCost.Units == 0 {
 		t.ResourceCost.Units = 1
 	}
-	if f.refuse != nil {
-		if err := f.refuse(s.TaskID); err != nil {
-			event(park.ActReject, t, 0)
-			return park.SubmitResult{Err: err}
+	if err := f.refusal(&s, now); err != nil {
+		if !park.Passing(err) {
+			event(park.ActReject, t, `{"code":"`+string(err.Code)+`"}`)
 		}
+		return park.SubmitResult{Err: err}
 	}
-	if !s.Deadline.IsZero() && !s.Deadline.After(now.Time) {
-		event(park.ActReject, t, 0)
-		return park.SubmitResult{Err: park.Errorf(park.DeadlinePast, "too late")}
-	}
-	f.tasks[s.TaskID] = t
-	event(park.ActSubmit, t, 0)
+	f.tasks[s.TaskID], f.all = t, append(f.all, t)
+	event(park.ActSubmit, t, "")
+	a := park.Accepted{TaskID: s.TaskID, PoolID: "load", SubmittedAt: now}
 	if first := f.first(); (first == nil || first.Priority < t.Priority) && f.fits(t) {
 		f.start(t, event)
 	} else {
-		event(park.ActEnqueue, t, 0)
+		event(park.ActEnqueue, t, "")
 		f.park(t)
+		a.Position = 1 + int64(slices.IndexFunc(f.line, func(o *fakeTask) bool { return o == t }))
 		if !s.Deadline.IsZero() {
-			time.AfterFunc(time.Until(s.Deadline.Time), func() { f.expire(t) })
+			late := time.Duration(0)
+			if f.timer != nil {
+				late = f.timer(t)
+			}
+			time.AfterFunc(time.Until(s.Deadline.Time)+late, func() { f.expire(t) })
 		}
 	}
-	return park.SubmitResult{Accepted: park.Accepted{TaskID: s.TaskID, Status: t.status, SubmittedAt: now}}
+	a.Status = t.status
+	return park.SubmitResult{Accepted: a}
+}
+
+func (f *fake) refusal(s *park.Submission, now park.Time) *park.Error {
+	if f.refuse != nil {
+		if err := f.refuse(s.TaskID); err != nil {
+			return err
+		}
+	}
+	if len(f.line) >= f.pool.MaxQueueDepth {
+		return park.Errorf(park.QueueFull, "full")
+	}
+	if !s.Deadline.IsZero() && !s.Deadline.After(now.Time) {
+		return park.Errorf(park.DeadlinePast, "too late")
+	}
+	return nil
 }
 
 func (f *fake) fits(t *fakeTask) bool {
@@ -165,45 +237,58 @@ func (f *fake) leave(t *fakeTask) {
 	f.line = slices.DeleteFunc(f.line, func(o *fakeTask) bool { return o == t })
 }
 
-func (f *fake) start(t *fakeTask, event func(park.Action, *fakeTask, int)) {
-	t.status = park.Running
+func (f *fake) start(t *fakeTask, event func(park.Action, *fakeTask, string)) {
+	t.status, t.began = park.Running, park.At(time.Now())
+	t.attempt++
 	f.pool.UsedUnits += int64(t.ResourceCost.Units)
-	event(park.ActStart, t, 1)
-	var work struct {
-		DurationMs int64           `json:"durationMs"`
-		Fail       bool            `json:"fail"`
-		Result     json.RawMessage `json:"result"`
-	}
-	if err := json.Unmarshal(t.Payload, &work); err != nil {
+	event(park.ActStart, t, "")
+	var w fakeWork
+	if err := json.Unmarshal(t.Payload, &w); err != nil {
 		panic(err)
 	}
 	if f.forget != nil && f.forget(t.TaskID) {
 		f.pool.UsedUnits -= int64(t.ResourceCost.Units)
 		return
 	}
-	time.AfterFunc(f.dawdle+time.Duration(work.DurationMs)*time.Millisecond, func() {
-		t.result = work.Result
-		if work.Fail {
-			f.end(t, park.ActFail, park.Failed, 1)
-		} else {
-			f.end(t, park.ActComplete, park.Completed, 1)
-		}
-	})
+	if f.work != nil {
+		f.work(t.TaskID, &w)
+	}
+	go f.run(t, w)
 }
 
-func (f *fake) end(t *fakeTask, a park.Action, s park.Status, attempt int) {
-	f.step(func(event func(park.Action, *fakeTask, int)) {
-		t.status = s
-		if attempt > 0 {
-			f.pool.UsedUnits -= int64(t.ResourceCost.Units)
-		}
-		event(a, t, attempt)
-		f.deliver(t)
-		close(t.done)
-		if f.sleepy == 0 {
-			f.wake(event)
-		}
-	})
+// run is a task's work.
+func (f *fake) run(t *fakeTask, w fakeWork) {
+	limit := time.Duration(t.TimeoutSecs) * time.Second
+	if limit == 0 || f.patient {
+		limit = time.Hour
+	}
+	stop := t.stop
+	if f.deaf {
+		stop = nil
+	}
+	select {
+	case <-time.After(f.dawdle + time.Duration(w.DurationMs)*time.Millisecond):
+	case <-time.After(limit):
+		f.end(t, park.ActFail, park.Failed, park.ReasonTimeout)
+		return
+	case <-stop:
+	}
+	f.mu.Lock()
+	stopped := t.stopped
+	f.mu.Unlock()
+	switch {
+	case stopped && !f.deaf:
+		f.end(t, park.ActCancel, park.Dropped, park.ReasonCancelled)
+	case w.Fail:
+		f.end(t, park.ActFail, park.Failed, reasonTold)
+	default:
+		t.result = w.Result
+		f.end(t, park.ActComplete, park.Completed, "")
+	}
+}
+
+func (f *fake) end(t *fakeTask, a park.Action, s park.Status, reason string) {
+	f.step(func(event func(park.Action, *fakeTask, string)) { f.over(t, a, s, reason, event) })
 	if f.sleepy > 0 && f.asleep.CompareAndSwap(false, true) {
 		time.AfterFunc(f.sleepy, func() {
 			f.asleep.Store(false)
@@ -212,7 +297,24 @@ func (f *fake) end(t *fakeTask, a park.Action, s park.Status, attempt int) {
 	}
 }
 
-func (f *fake) wake(event func(park.Action, *fakeTask, int)) {
+func (f *fake) over(t *fakeTask, a park.Action, s park.Status, reason string, event func(park.Action, *fakeTask, string)) {
+	if t.status == park.Running {
+		f.pool.UsedUnits -= int64(t.ResourceCost.Units)
+	}
+	t.status, t.reason, t.ended = s, reason, park.At(time.Now())
+	detail := ""
+	if reason != "" {
+		detail = `{"reason":"` + reason + `"}`
+	}
+	event(a, t, detail)
+	f.deliver(t)
+	close(t.done)
+	if f.sleepy == 0 {
+		f.wake(event)
+	}
+}
+
+func (f *fake) wake(event func(park.Action, *fakeTask, string)) {
 	for t := f.first(); t != nil && f.fits(t); t = f.first() {
 		f.leave(t)
 		f.start(t, event)
@@ -221,25 +323,58 @@ func (f *fake) wake(event func(park.Action, *fakeTask, int)) {
 
 func (f *fake) expire(t *fakeTask) {
 	f.mu.Lock()
-	parked := t.status == park.Queued
-	if parked {
-		t.status = park.Expired
+	defer f.mu.Unlock()
+	if t.status == park.Queued {
 		f.leave(t)
-	}
-	f.mu.Unlock()
-	if parked {
-		f.end(t, park.ActExpire, park.Expired, 0)
+		f.locked(func(event func(park.Action, *fakeTask, string)) {
+			f.over(t, park.ActExpire, park.Expired, park.ReasonDeadlinePassed, event)
+		})
 	}
 }
 
+func (f *fake) Cancel(ctx context.Context, _, id string) (park.Task, error) {
+	f.mu.Lock()
+	t := f.tasks[id]
+	var err error
+	switch {
+	case t.status.Ended():
+		err = park.Errorf(park.TaskFinished, "over")
+	case t.status == park.Queued:
+		f.leave(t)
+		f.locked(func(event func(park.Action, *fakeTask, string)) {
+			f.over(t, park.ActCancel, park.Dropped, park.ReasonCancelled, event)
+		})
+	case !t.stopped:
+		f.locked(func(event func(park.Action, *fakeTask, string)) { event(park.ActUpdate, t, `{"cancel":"`+id+`"}`) })
+		t.stopped = true
+		close(t.stop)
+	}
+	f.mu.Unlock()
+	select {
+	case <-t.done:
+	case <-ctx.Done():
+		return park.Task{}, ctx.Err()
+	}
+	v := t.view()
+	if f.onCancel != nil {
+		return f.onCancel(&v, err)
+	}
+	return v, err
+}
+
 func (f *fake) deliver(t *fakeTask) {
-	m := park.Message{TaskID: t.TaskID, PoolID: "load", Status: t.status, Payload: t.result}
+	m := park.Message{
+		TaskID: t.TaskID, PoolID: "load", Status: t.status, Reason: t.reason, Payload: t.result, Attempt: t.attempt, CreatedAt: t.ended,
+	}
 	b := box{t.Tenant, t.MailboxKey.Key}
 	if f.loseMessage != nil && f.loseMessage(t.TaskID) {
 		return
 	}
 	if f.lieAbout != nil && f.lieAbout(t.TaskID) {
 		m.Payload = json.RawMessage("-1")
+	}
+	if f.onMail != nil {
+		f.onMail(&m, &b)
 	}
 	n := 1
 	if f.twice != nil && f.twice(t.TaskID) {
@@ -251,16 +386,44 @@ func (f *fake) deliver(t *fakeTask) {
 	}
 }
 
-func (f *fake) Task(ctx context.Context, _, id string, _ time.Duration) (park.Task, error) {
+func (f *fake) Task(ctx context.Context, _, id string, wait time.Duration) (park.Task, error) {
 	f.mu.Lock()
 	t := f.tasks[id]
 	f.mu.Unlock()
-	select {
-	case <-t.done:
-	case <-ctx.Done():
-		return park.Task{}, ctx.Err()
+	if t == nil {
+		return park.Task{}, park.Errorf(park.TaskNotFound, "no task %s", id)
 	}
-	return park.Task{TaskID: id, Status: t.status, Result: t.result}, nil
+	if wait > 0 {
+		select {
+		case <-t.done:
+		case <-ctx.Done():
+			return park.Task{}, ctx.Err()
+		}
+	}
+	v := t.view()
+	if f.onRow != nil && !f.onRow(&v) {
+		return park.Task{}, park.Errorf(park.TaskNotFound, "no task %s", id)
+	}
+	return v, nil
+}
+
+func (f *fake) Tasks(_ context.Context, _ string, q park.TaskQuery) (park.TaskPage, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var p park.TaskPage
+	from := len(f.all)
+	if q.Cursor != "" {
+		from, _ = strconv.Atoi(q.Cursor)
+	}
+	for ; from > 0 && len(p.Tasks) < q.Limit; from-- {
+		if v := f.all[from-1].view(); f.onRow == nil || f.onRow(&v) {
+			p.Tasks = append(p.Tasks, v)
+		}
+	}
+	if from > 0 {
+		p.Next = strconv.Itoa(from)
+	}
+	return p, nil
 }
 
 func (f *fake) Mailbox(_ context.Context, q park.MailboxQuery) (park.MessagePage, error) {
@@ -277,6 +440,9 @@ func (f *fake) Audit(_ context.Context, q park.AuditQuery) (park.EventPage, erro
 	defer f.mu.Unlock()
 	var p park.EventPage
 	for _, e := range f.events[f.after(q.Cursor):] {
+		if f.onLog != nil && !f.onLog(&e) || !q.Selects(e.Action) {
+			continue
+		}
 		if q.Action != "" && q.Action != e.Action || q.TaskID != "" && q.TaskID != e.TaskID ||
 			q.Tenant != "" && q.Tenant != e.Tenant || e.At.Before(q.Since.Time) {
 			continue
@@ -311,6 +477,9 @@ func (f *fake) Watch(ctx context.Context, q park.AuditQuery) iter.Seq2[park.Even
 			more, grown := f.events[at:], f.grown
 			f.mu.Unlock()
 			for _, e := range more {
+				if e.Action == park.ActUpdate || f.onStream != nil && !f.onStream(&e) {
+					continue
+				}
 				if !yield(e, nil) {
 					return
 				}

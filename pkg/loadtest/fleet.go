@@ -157,3 +157,13 @@ func (s *spread) Audit(ctx context.Context, q park.AuditQuery) (park.EventPage, 
 func (s *spread) Task(ctx context.Context, pool, id string, wait time.Duration) (park.Task, error) {
 	return s.next().Task(ctx, pool, id, wait)
 }
+
+// Cancel implements [park.TaskService].
+func (s *spread) Cancel(ctx context.Context, pool, id string) (park.Task, error) {
+	return s.next().Cancel(ctx, pool, id)
+}
+
+// Tasks implements [park.TaskService].
+func (s *spread) Tasks(ctx context.Context, pool string, q park.TaskQuery) (park.TaskPage, error) {
+	return s.next().Tasks(ctx, pool, q)
+}

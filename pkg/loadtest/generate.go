@@ -23,8 +23,10 @@ type generator struct {
 	pool    string
 	load    *workload
 	ledger  *ledger
+	found   *findings
 	latency *latencies
 	halfway func()       // called once, in the middle of the submissions
+	cancel  func(i int)  // begins to cancel a task
 	alive   func() error // says why there is no daemon to wait for any more
 	begun   time.Time
 
@@ -151,16 +153,20 @@ func (g *generator) submit(ctx context.Context, line submitter, b []planned, arr
 		tasks[i] = p.job.submission(g.ledger.run, p.i, arrived)
 		g.ledger.sent(p.i, tasks[i].Deadline)
 	}
-	pause := firstPause
-	for giveUp := time.Now().Add(patience); time.Now().Before(giveUp); pause = min(2*pause, mostPause) {
+	pause, first := firstPause, true
+	for giveUp := time.Now().Add(patience); time.Now().Before(giveUp); pause, first = min(2*pause, mostPause), false {
 		results, err := line.Submit(ctx, g.pool, tasks)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil && !again(err):
 			return fmt.Errorf("submit to pool %s: %w", g.pool, err)
-		case err == nil:
-			if b, tasks = g.book(b, tasks, results); len(b) == 0 {
+		case err != nil:
+			for _, p := range b {
+				g.ledger.again(p.i, err)
+			}
+		default:
+			if b, tasks = g.book(b, tasks, results, first); len(b) == 0 {
 				g.latency.record(time.Since(arrived))
 				return nil
 			}
@@ -173,21 +179,43 @@ func (g *generator) submit(ctx context.Context, line submitter, b []planned, arr
 	return nil // the ledger shows which were never answered
 }
 
-// book notes the answers and returns what must be sent again because nothing could be stored.
-func (g *generator) book(b []planned, tasks []park.Submission, results []park.SubmitResult) ([]planned, []park.Submission) {
-	var rest []planned
-	var left []park.Submission
-	for i, r := range results {
-		if i >= len(b) {
+// book notes the answers to what was sent for the first time, or again, and returns what must be sent again because
+// nothing could be stored.
+func (g *generator) book(b []planned, tasks []park.Submission, results []park.SubmitResult, first bool) (rest []planned, left []park.Submission) {
+	for i := range b {
+		if i >= len(results) {
+			g.found.note(wrongAnswer, "%d tasks were submitted at once and %d answered", len(b), len(results))
 			break
 		}
+		r, p := &results[i], &b[i]
 		if r.Err != nil && again(r.Err) {
-			rest, left = append(rest, b[i]), append(left, tasks[i])
+			g.ledger.again(p.i, r.Err)
+			rest, left = append(rest, *p), append(left, tasks[i])
 			continue
 		}
-		g.ledger.answered(b[i].i, r.Err)
+		if r.Err == nil {
+			g.check(&tasks[i], &r.Accepted, first)
+		}
+		g.ledger.answered(p.i, r)
+		if r.Err == nil && p.job.cancel == atOnce {
+			g.cancel(p.i)
+		}
 	}
 	return rest, left
+}
+
+// check notes an answer that cannot be one to its submission.
+func (g *generator) check(s *park.Submission, a *park.Accepted, first bool) {
+	switch {
+	case a.TaskID != s.TaskID || a.PoolID != g.pool:
+		g.found.note(wrongAnswer, "the submission of task %s to pool %s was answered with task %s in pool %s", s.TaskID, g.pool, a.TaskID, a.PoolID)
+	case a.Status == park.Queued != (a.Position > 0) || a.Position < 0:
+		g.found.note(wrongAnswer, "task %s was answered to be %s in position %d", s.TaskID, a.Status, a.Position)
+	case first && a.Status != park.Queued && a.Status != park.Running:
+		g.found.note(wrongAnswer, "task %s was answered to be %s when it was submitted", s.TaskID, a.Status)
+	case a.SubmittedAt.IsZero():
+		g.found.note(wrongAnswer, "the answer to task %s does not say when it was submitted", s.TaskID)
+	}
 }
 
 // again reports whether the same submission may succeed later: the daemon could not be reached, or could not

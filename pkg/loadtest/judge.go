@@ -1,7 +1,6 @@
 package loadtest
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -10,17 +9,26 @@ import (
 
 // judge plays the audit log against the ledger.
 type judge struct {
+	terms   terms
 	ledger  *ledger
-	probe   string
+	found   *findings
+	stream  *compared                             // nil where nothing was heard of one
 	when    func(rev int64) (time.Duration, bool) // a step was seen by the generator's clock
 	pool    *replay.Pool
 	lineup  *lineup
+	own     *lineup        // of this run's tasks alone; nil where there can be no others
 	waking  map[int]waking // runs of parked tasks that have not ended yet
+	stops   map[int]int64  // running tasks that were asked to stop, and when
 	foreign map[string]struct{}
+	probed  int // events of the probe
 
-	offences   []string // the first few
+	offences   []string  // the first few
+	stepAt     park.Time // of the step under way, and of the one before it
+	lastStep   park.Time
 	outOfOrder int
+	ownOrder   int // the same among this run's tasks
 	lateStarts int // starts at or after the deadline
+	retries    int // runs that went wrong and were begun again behind the others
 	requeued   int
 	ends       map[park.Action]int // of this run's tasks
 	endedTwice int
@@ -34,6 +42,18 @@ type judge struct {
 	outside   int        // wakes by the generator's clock
 }
 
+// terms are what is known of a run besides its ledger.
+type terms struct {
+	probe   string
+	pool    string
+	limits  replay.Limits // before the run
+	timeout time.Duration // of the pool, for tasks without a limit of their own; 0: none
+	losses  bool          // daemons may have been lost: runs may be begun again
+	shared  bool          // others may use the pool
+	steady  bool          // nobody set the clock meanwhile
+	idle    bool          // nothing was parked or running in it before the run
+}
+
 // waking is a run of a task that had been parked.
 type waking struct {
 	set   int64 // the rev that set it free
@@ -43,18 +63,31 @@ type waking struct {
 // The promise about waking is about so long.
 const promptly = time.Second
 
+// The probe is submitted, starts and completes.
+const probeEvents = 3
+
 // toldOffences bounds how many offences are told in words.
 const toldOffences = 10
 
-func newJudge(l *ledger, probe string, limits replay.Limits, when func(int64) (time.Duration, bool)) *judge {
+func newJudge(l *ledger, f *findings, t terms, when func(int64) (time.Duration, bool)) *judge {
 	j := &judge{
-		ledger: l, probe: probe, when: when, pool: replay.New(limits), lineup: newLineup(),
-		waking: map[int]waking{}, foreign: map[string]struct{}{},
+		terms: t, ledger: l, found: f, when: when, pool: replay.New(t.limits), lineup: newLineup(),
+		waking: map[int]waking{}, stops: map[int]int64{}, foreign: map[string]struct{}{},
 		ends: map[park.Action]int{}, wake: newLatencies(), wakeAudit: newLatencies(),
 	}
-	j.lineup.resize(limits.MaxUnits)
+	if t.shared {
+		j.own = newLineup()
+	}
+	j.resize(t.limits.MaxUnits)
 	j.pool.KeepTimeline(800)
 	return j
+}
+
+func (j *judge) resize(units int64) {
+	j.lineup.resize(units)
+	if j.own != nil {
+		j.own.resize(units)
+	}
 }
 
 // apply plays the next event.
@@ -63,27 +96,46 @@ func (j *judge) apply(e *park.Event) {
 	if !j.firstStart.IsZero() {
 		j.unitTime += float64(before.Used) * e.At.Sub(before.At.Time).Seconds()
 	}
+	if e.Rev != before.Rev {
+		j.lastStep, j.stepAt = j.stepAt, e.At
+	}
 	if err := j.pool.Apply(*e); err != nil && len(j.offences) < toldOffences {
 		j.offences = append(j.offences, err.Error())
 	}
-	i, own := j.ledger.number(e.TaskID)
-	if !own {
-		i = -1
-		if e.TaskID != "" && e.TaskID != j.probe {
-			j.foreign[e.TaskID] = struct{}{}
-		}
+	i, own := j.numberOf(e)
+	if j.stream != nil {
+		j.stream.hear(e, own)
 	}
 	j.task(e, i)
+	if own {
+		j.life(e, i)
+	}
 	after := j.pool.State()
 	if after.Limits != before.Limits {
-		j.lineup.resize(after.Limits.MaxUnits)
+		j.resize(after.Limits.MaxUnits)
 	}
 	if after.Limits.State != park.Paused {
 		j.lineup.settle(moment{e.Rev, e.At.Micro()}, after.Limits.MaxUnits-after.Used)
 	}
 }
 
-// task plays what an event means for its task; i is its number, -1 where it is none of this run.
+// numberOf returns the number of an event's task, -1 and false where it is none of this run.
+func (j *judge) numberOf(e *park.Event) (int, bool) {
+	if i, own := j.ledger.number(e.TaskID); own {
+		return i, true
+	}
+	switch {
+	case e.TaskID == j.terms.probe && e.TaskID != "":
+		j.probed++
+	case e.Action == park.ActUpdate || e.Action == park.ActReject:
+		j.aside(e)
+	case e.TaskID != "":
+		j.foreign[e.TaskID] = struct{}{}
+	}
+	return -1, false
+}
+
+// task plays what an event means for the line; i is its task's number, -1 where it is none of this run.
 func (j *judge) task(e *park.Event, i int) {
 	priority := park.Normal
 	if i >= 0 {
@@ -91,10 +143,14 @@ func (j *judge) task(e *park.Event, i int) {
 	}
 	switch {
 	case e.Action == park.ActEnqueue:
-		j.lineup.park(e.TaskID, priority, e.Units, false)
+		j.park(e, i, priority, false)
 	case e.Action == park.ActRequeue:
 		delete(j.waking, i)
-		j.lineup.park(e.TaskID, priority, e.Units, true)
+		lost := lostRun(reasonOf(e))
+		if !lost {
+			j.retries++
+		}
+		j.park(e, i, priority, lost)
 		if i >= 0 {
 			j.requeued++
 		}
@@ -105,16 +161,33 @@ func (j *judge) task(e *park.Event, i int) {
 		if i >= 0 {
 			j.end(e, i)
 		}
+		if i >= 0 && j.own != nil {
+			j.own.leave(e.TaskID)
+		}
+	}
+}
+
+// park puts a task into the line.
+func (j *judge) park(e *park.Event, i int, p park.Priority, again bool) {
+	j.lineup.park(e.TaskID, p, e.Units, again)
+	if i >= 0 && j.own != nil {
+		j.own.park(e.TaskID, p, e.Units, again)
 	}
 }
 
 // start judges the order of a start, its deadline, and what it says about waking.
 func (j *judge) start(e *park.Event, i int, priority park.Priority) {
-	if j.firstStart.IsZero() && e.TaskID != j.probe {
+	if j.firstStart.IsZero() && e.TaskID != j.terms.probe {
 		j.firstStart = e.At
 	}
 	if !j.lineup.isNext(e.TaskID, priority) {
 		j.outOfOrder++
+	}
+	if i >= 0 && j.own != nil {
+		if !j.own.isNext(e.TaskID, priority) {
+			j.ownOrder++
+		}
+		j.own.leave(e.TaskID)
 	}
 	if i >= 0 && e.Attempt == 1 {
 		if deadline := j.ledger.entries[i].deadline; deadline != 0 && e.At.Micro() >= deadline {
@@ -140,18 +213,20 @@ func (j *judge) start(e *park.Event, i int, priority park.Priority) {
 // end books how a task of this run ended, and how long its run took to begin.
 func (j *judge) end(e *park.Event, i int) {
 	entry := &j.ledger.entries[i]
-	if entry.end != "" {
+	if entry.end != notEnded {
 		j.endedTwice++
 	} else {
 		j.ends[e.Action]++
 	}
-	entry.end = e.Action
 	j.lastEnd = e.At
 	w, ok := j.waking[i]
 	if !ok {
 		return
 	}
 	delete(j.waking, i)
+	if e.Action == park.ActCancel { // it has shown no end of its own by which its begin could be told
+		return
+	}
 	seen, ok1 := j.when(e.Rev)
 	set, ok2 := j.when(w.set)
 	if !ok1 || !ok2 || (e.Action != park.ActComplete && e.Action != park.ActFail) {
@@ -159,7 +234,7 @@ func (j *judge) end(e *park.Event, i int) {
 		return
 	}
 	j.outside++
-	j.woken(max(0, seen-time.Duration(entry.work)*time.Millisecond-set))
+	j.woken(max(0, seen-j.longest(entry)-set))
 }
 
 func (j *judge) woken(d time.Duration) {
@@ -178,6 +253,15 @@ func (j *judge) finish() {
 		j.woken(w.audit)
 		delete(j.waking, i)
 	}
+	if j.stream != nil {
+		j.stream.finish()
+		if j.probed < probeEvents {
+			j.found.note(lostLog, "the log has %d of the %d events of the first task, %s", j.probed, probeEvents, j.terms.probe)
+		}
+	}
+	for i := range j.ledger.entries {
+		j.settled(i)
+	}
 }
 
 // stranded counts the parked tasks of this run that have not started although the log ended: they never woke.
@@ -195,44 +279,40 @@ func (j *judge) stranded() int {
 func (j *judge) missing() int {
 	n := 0
 	for i := range j.ledger.entries {
-		if e := &j.ledger.entries[i]; e.answer == accepted && e.end == "" {
+		if e := &j.ledger.entries[i]; e.answer == accepted && e.end == notEnded {
 			n++
 		}
 	}
 	return n
 }
 
-// unasked counts the tasks that ended although they were never accepted.
+// unasked counts the tasks that the log has although nothing was taken.
 func (j *judge) unasked() int {
 	n := 0
 	for i := range j.ledger.entries {
-		if e := &j.ledger.entries[i]; e.answer == rejected && e.end != "" {
+		e := &j.ledger.entries[i]
+		if (e.is(taken) || e.end != notEnded) && (e.answer == rejected || e.answer == unanswered && !e.is(maybe)) {
 			n++
 		}
 	}
 	return n
 }
 
-// statusOf returns the status that an end gives a task.
-func statusOf(a park.Action) park.Status {
-	switch a {
-	case park.ActComplete:
-		return park.Completed
-	case park.ActFail:
-		return park.Failed
-	case park.ActExpire:
-		return park.Expired
-	case park.ActCancel:
-		return park.Dropped
-	default:
-		return ""
-	}
+// exact reports whether the log holds all that was parked and running, and in what order it should start.
+func (j *judge) exact() bool {
+	return len(j.foreign) == 0 && j.terms.idle && j.pool.Summary().Adopted == 0 && j.retries == 0
 }
 
-// outcome returns what a message must say of a task, given how it ended; "" where anything goes.
-func (e *entry) outcome(i int) (park.Status, string) {
-	if e.end == park.ActComplete {
-		return park.Completed, strconv.Itoa(i)
+// disorder returns how many starts were out of order, as far as that can be told: of the tasks of others it is not known
+// which priority they have.
+func (j *judge) disorder() (n int, known bool) {
+	switch {
+	case j.retries > 0:
+		return 0, false
+	case len(j.foreign) == 0:
+		return j.outOfOrder, true
+	case j.own != nil:
+		return j.ownOrder, true
 	}
-	return statusOf(e.end), ""
+	return 0, false
 }

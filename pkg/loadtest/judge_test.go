@@ -20,10 +20,11 @@ func newTrial(work ...int) *trial {
 	l := newLedger("lt-")
 	for _, ms := range work {
 		l.offer(&job{units: 6, work: time.Duration(ms) * time.Millisecond})
-		l.answered(len(l.entries)-1, nil)
+		l.answered(len(l.entries)-1, &park.SubmitResult{})
 	}
 	when := func(rev int64) (time.Duration, bool) { d, ok := t.seen[rev]; return d, ok }
-	t.j = newJudge(l, "lt-probe", replay.Limits{MaxUnits: 10, MaxQueueDepth: 10}, when)
+	about := terms{probe: "lt-probe", pool: "load", limits: replay.Limits{MaxUnits: 10, MaxQueueDepth: 10}, idle: true, steady: true}
+	t.j = newJudge(l, &findings{}, about, when)
 	return t
 }
 
@@ -89,7 +90,9 @@ func TestJudgeOfARestart(t *testing.T) {
 	tr := newTrial(100, 30)
 	tr.step(started("lt-0")...)
 	tr.step(parked("lt-1")...)
-	tr.step(event(park.ActRequeue, "lt-0", 6, 1), event(park.ActStart, "lt-0", 6, 2))
+	lost := event(park.ActRequeue, "lt-0", 6, 1)
+	lost.Detail = []byte(`{"reason":"node_lost"}`)
+	tr.step(lost, event(park.ActStart, "lt-0", 6, 2))
 	tr.step(event(park.ActComplete, "lt-0", 6, 2), event(park.ActStart, "lt-1", 6, 1))
 	tr.step(event(park.ActComplete, "lt-1", 6, 1))
 	tr.j.finish()

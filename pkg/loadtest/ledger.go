@@ -1,6 +1,7 @@
 package loadtest
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,22 +19,57 @@ const (
 	rejected
 )
 
-// entry is what the generator knows of one task.
+// entry is what is known of one task. There are as many as the run has tasks, so it is kept small.
 type entry struct {
+	// what the generator asked for
 	units    int64
 	deadline int64 // microseconds since 1970; 0: none
 	work     int32 // milliseconds
+	limit    int32 // its own time limit in seconds; 0: none
 	box      int32
 	priority park.Priority
-	answer   answer
-	fail     bool
-	seen     bool // its end came over the event stream
 
-	// what the log and the mailbox say, filled in by the judge
-	end      park.Action
+	// what it was answered
+	answer   answer
+	code     refusal
+	position int32 // with a first answer; 0: none, or the answer was to a submission that was sent again
+
+	// what the log says
+	submitted int64 // of these three, the first is by the answer where there was one
+	began     int64 // the last run
+	ended     int64
+	attempt   uint16
+	end       ending
+
+	events   uint8 // of these three, so many, or mostCounted and more
 	messages uint8
-	amiss    bool // a message that does not say what it should
+	rows     uint8
+	marks    marks
 }
+
+// marks are what is true of a task.
+type marks uint16
+
+const (
+	toFail    marks = 1 << iota // it was asked to
+	toStop                      // it is to be cancelled once it runs
+	sentAgain                   // an answer was lost, or said to try again
+	maybe                       // a submission whose answer is not known may have been taken
+	running                     // the answer said so, or else that it is parked
+	seenToEnd                   // its end came over the event stream
+	cancelAsked
+	cancelled     // the daemon answered that it is
+	cancelRefused // the daemon answered that it had ended already
+	taken         // the log has its submission
+	turnedAway    // the log has a refusal of it
+	parkedFirst   // the log says that it did not start as it was submitted
+	amiss         // a message does not say what it should
+)
+
+const mostCounted = 255
+
+func (e *entry) is(m marks) bool { return e.marks&m != 0 }
+func (e *entry) mark(m marks)    { e.marks |= m }
 
 // box is a mailbox that tasks were given.
 type box struct{ tenant, key string }
@@ -66,9 +102,16 @@ func (l *ledger) offer(j *job) int {
 		at = int32(len(l.boxes))
 		l.byBox[b], l.boxes = at, append(l.boxes, b)
 	}
-	l.entries = append(l.entries, entry{
-		units: j.units, work: int32(j.work.Milliseconds()), box: at, priority: j.priority, fail: j.fail,
-	})
+	e := entry{
+		units: j.units, work: int32(j.work.Milliseconds()), limit: int32(j.limit / time.Second), box: at, priority: j.priority,
+	}
+	if j.fail {
+		e.mark(toFail)
+	}
+	if j.cancel == onceRunning {
+		e.mark(toStop)
+	}
+	l.entries = append(l.entries, e)
 	return len(l.entries) - 1
 }
 
@@ -82,28 +125,59 @@ func (l *ledger) sent(i int, deadline park.Time) {
 	l.entries[i].deadline = deadline.Micro()
 }
 
-// answered books what became of a submission.
-func (l *ledger) answered(i int, err *park.Error) {
+// again books that a submission is sent once more. It may have been taken unless the daemon said that it was not.
+func (l *ledger) again(i int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err == nil {
-		l.entries[i].answer = accepted
-		l.accepted++
+	l.entries[i].mark(sentAgain)
+	if !park.Passing(err) {
+		l.entries[i].mark(maybe)
+	}
+}
+
+// answered books what became of a submission.
+func (l *ledger) answered(i int, r *park.SubmitResult) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := &l.entries[i]
+	if r.Err != nil {
+		e.answer, e.code = rejected, refusalOf(r.Err.Code)
+		l.rejected++
+		l.rejections[string(r.Err.Code)]++
 		return
 	}
-	l.entries[i].answer = rejected
-	l.rejected++
-	l.rejections[string(err.Code)]++
+	e.answer, e.submitted = accepted, r.SubmittedAt.Micro()
+	l.accepted++
+	if r.Status == park.Running {
+		e.mark(running)
+	}
+	if !e.is(sentAgain) {
+		e.position = int32(min(r.Position, math.MaxInt32))
+	}
+}
+
+// mark books what is true of a task.
+func (l *ledger) mark(i int, m marks) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.entries[i].mark(m)
 }
 
 // endSeen books that a task's end came over the event stream. It may be told twice.
 func (l *ledger) endSeen(i int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if e := &l.entries[i]; !e.seen {
-		e.seen = true
+	if e := &l.entries[i]; !e.is(seenToEnd) {
+		e.mark(seenToEnd)
 		l.ended++
 	}
+}
+
+// toStop reports whether task number i is to be cancelled once it runs.
+func (l *ledger) toStop(i int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.entries[i].is(toStop)
 }
 
 // number returns the number of the task with the given id; false where it is none of this run.

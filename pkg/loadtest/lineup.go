@@ -29,6 +29,7 @@ type lineup struct {
 	owed    int64 // units set aside
 	most    int64 // that the pool has
 	arrived int64 // tasks so far
+	live    [4]int64
 }
 
 // place is one parked task.
@@ -62,6 +63,7 @@ func (l *lineup) park(id string, p park.Priority, units int64, again bool) {
 	l.arrived++
 	t := &place{id: id, units: units, priority: p, again: again, order: l.arrived}
 	l.parked[id] = t
+	l.live[int(p-park.Low)]++
 	l.class(p).join(t, l.most)
 }
 
@@ -86,6 +88,7 @@ func (l *lineup) leave(id string) (moment, bool) {
 		return moment{}, false
 	}
 	delete(l.parked, id)
+	l.live[int(t.priority-park.Low)]--
 	t.gone = true
 	if t.owed {
 		l.owed -= t.units
@@ -110,6 +113,14 @@ func (c *class) trim() {
 		c.queue = slices.Delete(c.queue, 0, c.head)
 		c.head, c.owing = 0, c.owing-c.head
 	}
+}
+
+// last returns the position of the last task of a priority.
+func (l *lineup) last(p park.Priority) (n int64) {
+	for _, live := range l.live[int(p-park.Low):] {
+		n += live
+	}
+	return n
 }
 
 // isNext reports whether a task may start now as far as the order goes. A task that is not parked may, when

@@ -19,7 +19,9 @@ type measurement struct {
 	load    *workload
 	target  *target
 	ledger  *ledger
+	found   *findings
 	watcher *watcher
+	cancels *canceller
 	gen     *generator
 
 	since     park.Time // of the first task, by the daemon's clock
@@ -35,8 +37,11 @@ type measurement struct {
 }
 
 func measure(ctx context.Context, o Options, load *workload, t *target) (*Report, error) {
-	m := &measurement{o: o, load: load, target: t, ledger: newLedger(t.run), limits: replay.Of(t.pool)}
+	m := &measurement{o: o, load: load, target: t, ledger: newLedger(t.run), found: &findings{}, limits: replay.Of(t.pool)}
 	m.watcher = newWatcher(t, m.ledger)
+	m.cancels = newCanceller(ctx, t, m.ledger, m.found)
+	defer m.cancels.finish()
+	m.watcher.cancel = m.cancels.begin
 	watching, stop := context.WithCancel(ctx)
 	var followed sync.WaitGroup
 	followed.Go(func() { m.watcher.run(watching, park.At(time.Now().Add(-2*time.Second))) })
@@ -61,8 +66,8 @@ func (m *measurement) underLoad(ctx context.Context) error {
 	daemonBefore := m.daemonCPU()
 	restarted := make(chan error, 1)
 	m.gen = &generator{
-		line: m.target.line, pool: m.target.pool.PoolID, load: m.load, ledger: m.ledger,
-		latency: newLatencies(), alive: m.target.alive, halfway: func() { go func() { restarted <- m.restart(ctx) }() },
+		line: m.target.line, pool: m.target.pool.PoolID, load: m.load, ledger: m.ledger, found: m.found,
+		latency: newLatencies(), cancel: m.cancels.begin, alive: m.target.alive, halfway: func() { go func() { restarted <- m.restart(ctx) }() },
 	}
 	stop := m.show(ctx)
 	defer stop()
@@ -79,6 +84,7 @@ func (m *measurement) underLoad(ctx context.Context) error {
 		return err
 	}
 	m.drained = time.Since(m.started)
+	m.cancels.finish()
 	m.generator, m.daemon = ownCPU()-ownBefore, m.daemonWas+m.daemonCPU()-daemonBefore
 	return nil
 }
@@ -108,6 +114,8 @@ const (
 	look     = 20 * time.Millisecond
 	askAfter = time.Second
 	quiet    = 30 * time.Second
+	// idleLooks in a row must find the pool with nothing to do, so that a stream that was broken may catch up.
+	idleLooks = 6
 )
 
 // drain waits until every accepted task was seen to end, the pool has nothing left to do, or nothing happens
@@ -135,7 +143,7 @@ func (m *measurement) drain(ctx context.Context) error {
 		if err := m.target.alive(); err != nil {
 			return err
 		}
-		if idle = m.idle(ctx, idle); idle >= 2 {
+		if idle = m.idle(ctx, idle); idle >= idleLooks {
 			m.note("the pool is idle although the ends of %d tasks were not seen on the event stream", left)
 			return nil
 		}

@@ -44,9 +44,10 @@ type Report struct {
 	Rejections map[string]int `json:"rejections"` // by code
 	Unanswered int            `json:"unanswered"`
 	Completed  int            `json:"completed"`
-	Failed     int            `json:"failed"` // simulated failures
+	Failed     int            `json:"failed"` // simulated failures, and runs that reached their time limit
 	Expired    int            `json:"expired"`
 	Dropped    int            `json:"dropped"`
+	Cancels    int            `json:"cancels"`  // tasks that were to be cancelled, parked or running
 	Requeued   int            `json:"requeued"` // runs that were lost in a restart
 	Lost       int            `json:"lost"`     // accepted, and no end
 
@@ -76,7 +77,7 @@ type Report struct {
 	DaemonCPUSecs     float64 `json:"daemonCpuSecs,omitempty"` // absent where it cannot be known
 	GeneratorCPUShare float64 `json:"generatorCpuShare,omitempty"`
 
-	Offences []string        `json:"offences,omitempty"` // the first rules that the log breaks
+	Offences []string        `json:"offences,omitempty"` // the first rules that the log breaks, and the first of what else was found
 	Notes    []string        `json:"notes,omitempty"`
 	WakeBins []Bin           `json:"wakeBins"`
 	Timeline []replay.Sample `json:"timeline"`
@@ -104,7 +105,8 @@ func (m *measurement) report(j *judge, got mail, asked *latencies) *Report {
 		Workload: m.load.name, Trace: m.o.Trace, Backend: string(m.target.pool.QueueBackend), Server: m.o.Server,
 		Pool: m.target.pool.PoolID, MaxUnits: m.target.pool.MaxUnits, Concurrency: m.o.Concurrency, Rate: m.o.Rate,
 		Batch: m.o.Batch, Seed: m.o.Seed, Restarts: m.restarts, StartedAt: park.At(m.started),
-		SubmitSecs: m.submitted.Seconds(), DrainSecs: m.drained.Seconds(), Notes: m.notes, Offences: j.offences,
+		SubmitSecs: m.submitted.Seconds(), DrainSecs: m.drained.Seconds(), Notes: m.notes,
+		Offences: append(j.offences, m.found.told()...),
 	}
 	if m.o.Trace != "" {
 		r.Speed = m.o.Speed
@@ -113,7 +115,7 @@ func (m *measurement) report(j *judge, got mail, asked *latencies) *Report {
 	r.times(m, j, asked)
 	r.mail(m.ledger, got)
 	r.explain(j)
-	r.judge(j)
+	r.judge(j, m.found)
 	return r
 }
 
@@ -125,7 +127,8 @@ func (r *Report) count(l *ledger, j *judge) {
 	r.Expired, r.Dropped = j.ends[park.ActExpire], j.ends[park.ActCancel]
 	r.Requeued, r.Lost = j.requeued, j.missing()
 	r.OverCapacityStarts, r.MaxUnitsInUse, r.MaxParked = s.StartsOverCapacity, s.MaxUsed, s.MaxQueued
-	r.OutOfOrderStarts, r.LateStarts, r.AuditEvents = j.outOfOrder, j.lateStarts, s.Events
+	r.OutOfOrderStarts, _ = j.disorder()
+	r.Cancels, r.LateStarts, r.AuditEvents = l.cancels(), j.lateStarts, s.Events
 	r.Timeline = j.pool.Timeline()
 }
 
@@ -155,7 +158,14 @@ func (r *Report) explain(j *judge) {
 	s := j.pool.Summary()
 	note := func(format string, args ...any) { r.Notes = append(r.Notes, fmt.Sprintf(format, args...)) }
 	if n := len(j.foreign); n > 0 {
-		note("%d tasks of others were in the pool: the order of starts was not judged, and what ran before is not in the log that was read", n)
+		note("%d tasks of others were in the pool: of the order of starts, only that of the run's own tasks was judged, and not how soon "+
+			"they woke; what ran before is not in the log that was read", n)
+	}
+	if j.retries > 0 {
+		note("%d runs were tried again behind others: the order of starts and how soon they woke was not judged", j.retries)
+	}
+	if !j.terms.steady {
+		note("the machine's clock was set: how long runs took was not judged")
 	}
 	if s.Adopted > 0 {
 		note("%d tasks were there before the run: units in use are a lower bound", s.Adopted)
@@ -171,19 +181,26 @@ func (r *Report) explain(j *judge) {
 	}
 }
 
-func (r *Report) judge(j *judge) {
+func (r *Report) judge(j *judge, f *findings) {
 	r.atMost("starts over capacity", float64(r.OverCapacityStarts), 0)
 	r.atMost("rules broken in the audit log", float64(j.pool.Summary().Offences), 0)
-	if len(j.foreign) == 0 {
-		r.atMost("starts out of order (priority, then arrival)", float64(r.OutOfOrderStarts), 0)
+	if n, known := j.disorder(); known {
+		r.atMost("starts out of order (priority, then arrival)", float64(n), 0)
 	}
 	r.atMost("starts at or after the deadline", float64(r.LateStarts), 0)
-	r.atLeast("parked tasks started within 1 s of capacity coming free, share", r.WakeWithin1sRatio, wakeRatio)
+	if j.exact() {
+		r.atLeast("parked tasks started within 1 s of capacity coming free, share", r.WakeWithin1sRatio, wakeRatio)
+	}
 	r.atMost("submissions without an answer", float64(r.Unanswered), 0)
 	r.atMost("accepted tasks lost", float64(r.Lost), 0)
 	r.atMost("tasks ended twice, or though they were refused", float64(j.endedTwice+j.unasked()), 0)
 	r.atLeast("outcomes found in their mailboxes, share", r.MailboxFoundRatio, mailRatio)
-	r.atMost("outcomes missing, doubled, wrong or misplaced", float64(r.amiss()), 0)
+	r.atMost("outcomes missing, doubled, wrong or misplaced", float64(max(r.amiss(), f.count[wrongMessage])), 0)
+	for k := range kinds {
+		if p := k.promise(); p != "" {
+			r.atMost(p, float64(f.count[k]), 0)
+		}
+	}
 	r.atMost("slowest audit query over 24 h, ms", r.AuditMs.Max, auditMostMs)
 }
 

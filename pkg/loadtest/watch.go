@@ -3,6 +3,7 @@ package loadtest
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"strconv"
 	"sync"
 	"time"
@@ -16,13 +17,19 @@ type watcher struct {
 	pool    string
 	ledger  *ledger
 	epoch   time.Time
+	seed    maphash.Seed  // of the digests of events
 	probe   string        // the id of a task whose end shows that the stream flows
 	flows   chan struct{} // closed when it was seen
+	cancel  func(i int)   // begins to cancel a task
 
 	mu      sync.Mutex
-	base    int64   // the first rev
-	seen    []int64 // by rev from base: when, in nanoseconds since epoch; 0: not at all, -1: late, after a break
-	last    string  // id of the last event
+	base    int64    // the first rev
+	seen    []int64  // by rev from base: when, in nanoseconds since epoch; 0: not at all, -1: late, after a break
+	sums    []uint64 // by rev too: of the digests of its events
+	probed  int64    // the rev of the probe's submission
+	at      spot     // of the last event
+	back    int      // events that came after later ones
+	last    string   // its id
 	live    int
 	running int
 	flowing bool
@@ -40,7 +47,7 @@ const (
 func newWatcher(t *target, l *ledger) *watcher {
 	return &watcher{
 		service: t.service, pool: t.pool.PoolID, ledger: l, epoch: time.Now(),
-		probe: t.run + "probe", flows: make(chan struct{}),
+		probe: t.run + "probe", flows: make(chan struct{}), seed: maphash.MakeSeed(), cancel: func(int) {},
 	}
 }
 
@@ -83,6 +90,7 @@ func (w *watcher) see(e *park.Event, now time.Time) {
 		at = late
 	}
 	w.note(e.Rev, at)
+	w.add(e)
 	w.last = e.EventID
 	w.count(e.Action)
 	if e.TaskID == w.probe && ends(e.Action) && !w.flowing {
@@ -90,11 +98,20 @@ func (w *watcher) see(e *park.Event, now time.Time) {
 		close(w.flows)
 	}
 	w.mu.Unlock()
-	if !ends(e.Action) {
+	w.follow(e)
+}
+
+// follow does what the generator does when it sees an event of one of its tasks.
+func (w *watcher) follow(e *park.Event) {
+	if e.Action != park.ActStart && !ends(e.Action) {
 		return
 	}
-	if i, ok := w.ledger.number(e.TaskID); ok {
+	switch i, ok := w.ledger.number(e.TaskID); {
+	case !ok:
+	case e.Action != park.ActStart:
 		w.ledger.endSeen(i)
+	case w.ledger.toStop(i):
+		w.cancel(i)
 	}
 }
 
@@ -108,7 +125,7 @@ func (w *watcher) note(rev, at int64) {
 		return
 	}
 	for int64(len(w.seen)) <= i {
-		w.seen = append(w.seen, 0)
+		w.seen, w.sums = append(w.seen, 0), append(w.sums, 0)
 	}
 	if w.seen[i] == 0 {
 		w.seen[i] = at

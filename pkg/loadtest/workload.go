@@ -21,7 +21,18 @@ type job struct {
 	work     time.Duration
 	fail     bool
 	slack    time.Duration // the deadline is so long after the arrival; 0: none
+	limit    time.Duration // its own time limit, in whole seconds; 0: none
+	cancel   cancelling
 }
+
+// cancelling says when a task is to be cancelled.
+type cancelling uint8
+
+const (
+	never cancelling = iota
+	atOnce
+	onceRunning
+)
 
 // workload is a sequence of jobs, always the same for the same options. It is not safe for use by several
 // goroutines.
@@ -92,6 +103,14 @@ const (
 	limitedShare = 0.10 // of the tasks have a deadline,
 	leastSlack   = 50 * time.Millisecond
 	mostSlack    = 5 * time.Second // so long after their arrival
+	// Some tasks would work for so long that whoever lets them, though they are cancelled or have a time limit, is found out.
+	// They take a unit each, and that only until they are stopped.
+	endless     = 10 * time.Second
+	leastLimit  = time.Second
+	cancelEvery = 100  // tasks; every second one when it runs, the others as soon as they are accepted
+	limitEvery  = 5000 // tasks
+	firstCancel = 41
+	firstLimit  = 67
 )
 
 // mixed is the default load: most tasks are small and short, a few are neither.
@@ -105,7 +124,7 @@ func (o *Options) mixed() *workload {
 	rng := rand.New(rand.NewChaCha8(seed))
 	largest := float64(min(mostUnits, w.units))
 	var clock time.Duration
-	w.next = func(int) job {
+	w.next = func(i int) job {
 		j := job{
 			units:    1 + int64(largest*math.Pow(rng.Float64(), 2.2)),
 			priority: mixedPriority(rng.Float64()),
@@ -124,9 +143,25 @@ func (o *Options) mixed() *workload {
 		if o.Tenant != "" {
 			j.tenant = o.Tenant
 		}
+		j.stopped(i)
 		return j
 	}
 	return w
+}
+
+// stopped makes a few of the tasks such as do not come to their own end.
+func (j *job) stopped(i int) {
+	switch {
+	case i%limitEvery == firstLimit:
+		j.limit = leastLimit
+	case i%(2*cancelEvery) == firstCancel:
+		j.cancel = onceRunning
+	case i%cancelEvery == firstCancel:
+		j.cancel = atOnce
+	default:
+		return
+	}
+	j.units, j.work, j.fail, j.slack = 1, endless, false, 0
 }
 
 func mixedPriority(u float64) park.Priority {
@@ -149,6 +184,7 @@ func (j *job) submission(run string, i int, arrived time.Time) park.Submission {
 		Priority:     j.priority,
 		ResourceCost: park.Cost{Units: park.Units(j.units)},
 		MailboxKey:   park.MailboxRef{Key: run + j.key},
+		TimeoutSecs:  park.Seconds(j.limit / time.Second),
 		Payload:      payload(j.work, j.fail, i),
 	}
 	if j.slack > 0 {

@@ -37,12 +37,20 @@ func TestTheMix(t *testing.T) {
 	const n = 20_000
 	jobs := mixedJobs(Options{Work: defaultWork, Rate: 500}, n)
 	byPriority, byUnits, byBox := map[park.Priority]int{}, map[int64]int{}, map[box]int{}
+	stops := map[cancelling]int{}
 	var fail, limited int
 	var work time.Duration
 	for i, j := range jobs {
 		byPriority[j.priority]++
 		byUnits[j.units]++
 		byBox[box{j.tenant, j.key}]++
+		if stopped := j.cancel != never || j.limit > 0; stopped {
+			if j.units != 1 || j.work != endless || j.fail || j.slack > 0 {
+				t.Errorf("task %d is to be stopped: %+v", i, j)
+			}
+			stops[j.cancel]++
+			continue
+		}
 		work += j.work
 		if j.fail {
 			fail++
@@ -59,6 +67,9 @@ func TestTheMix(t *testing.T) {
 	}
 	if len(byPriority) != 4 || len(byUnits) != 8 || len(byBox) != tenants*keysATenant || byUnits[0] != 0 {
 		t.Errorf("priorities %v, units %v, %d mailboxes", byPriority, byUnits, len(byBox))
+	}
+	if stops[never] != n/limitEvery || stops[atOnce] != n/200 || stops[onceRunning] != n/200 {
+		t.Errorf("stopped are %v", stops)
 	}
 	if fail < n/100 || fail > n*3/100 || limited < n*9/100 || limited > n*11/100 {
 		t.Errorf("%d fail, %d have a deadline", fail, limited)

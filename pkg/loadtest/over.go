@@ -1,0 +1,120 @@
+package loadtest
+
+// How tasks end, held against how they were to end.
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// over books the end of task number i and judges it.
+func (j *judge) over(e *park.Event, i int) {
+	t := &j.ledger.entries[i]
+	reason := reasonOf(e)
+	how := endingOf(e.Action, reason)
+	if !how.reads(reason) {
+		j.found.note(wrongEvent, "%s of task %s has the reason %q", e.Action, e.TaskID, reason)
+	}
+	t.end, t.ended = how, e.At.Micro()
+	if why := j.objection(e, t, reason); why != "" {
+		j.found.note(wrongEnd, "%s of task %s in rev %d: %s", e.Action, e.TaskID, e.Rev, why)
+	}
+	if e.Attempt > 0 {
+		j.lasted(e, i)
+	}
+	delete(j.stops, i)
+}
+
+// objection says why a task should not have ended as it did; "" where it may.
+func (j *judge) objection(e *park.Event, t *entry, reason string) string {
+	limit, took := j.limit(t), ran(t)
+	endless := limit > 0 && millisecs(t.work) >= 2*limit
+	switch t.end {
+	case completed, failed:
+		switch {
+		case t.is(cancelled):
+			return "it was cancelled"
+		case t.is(toFail) != (t.end == failed):
+			return "it was asked for the opposite"
+		case endless:
+			return "its work is longer than its time limit of " + limit.String()
+		}
+	case timedOut:
+		switch {
+		case t.is(cancelled):
+			return "it was cancelled"
+		case limit == 0 || took < limit-limit/10:
+			return "its time limit is " + limit.String() + ", and it ran for " + took.String()
+		}
+	case expired:
+		due := park.FromMicro(t.deadline)
+		switch {
+		case t.is(cancelled):
+			return "it was cancelled"
+		case t.deadline == 0:
+			return "it had no deadline"
+		case e.At.Before(due.Time):
+			return "its deadline was " + due.String()
+		case j.lastStep.After(due.Add(lateBy)):
+			return "its deadline was " + due.String() + ", and the pool had steps since"
+		}
+	case dropped:
+		switch {
+		case !t.is(cancelAsked):
+			return "nobody cancelled it"
+		case t.is(cancelRefused):
+			return "its cancellation was refused, because it had ended"
+		}
+	case oddlyEnded:
+		return "its reason is " + strconv.Quote(reason)
+	case notEnded:
+	}
+	return ""
+}
+
+// limit is how long a run of a task may take; 0: for ever.
+func (j *judge) limit(t *entry) time.Duration {
+	if t.limit > 0 {
+		return time.Duration(t.limit) * time.Second
+	}
+	return j.terms.timeout
+}
+
+// longest is how long a run of a task may take at most: its work, or less.
+func (j *judge) longest(t *entry) time.Duration {
+	if limit := j.limit(t); limit > 0 {
+		return min(millisecs(t.work), limit)
+	}
+	return millisecs(t.work)
+}
+
+// ran is how long the last run of a task took, as the log says.
+func ran(t *entry) time.Duration { return time.Duration(t.ended-t.began) * time.Microsecond }
+
+func millisecs(n int32) time.Duration { return time.Duration(n) * time.Millisecond }
+
+// lasted judges how long a run took.
+func (j *judge) lasted(e *park.Event, i int) {
+	t := &j.ledger.entries[i]
+	took, work := ran(t), millisecs(t.work)
+	if (t.end == completed || t.end == failed) && j.terms.steady && tooShort(took, work) {
+		j.found.note(shortRun, "task %s ended after %s, its work takes %s", e.TaskID, took, work)
+	}
+	if most := j.longest(t); took > most+outlasts {
+		j.found.note(longRun, "task %s ran for %s, and should have for %s at most", e.TaskID, took, most)
+	}
+	since, asked := j.stops[i]
+	within := stopBy
+	if j.terms.losses {
+		within = rescueBy
+	}
+	if stopped := time.Duration(t.ended-since) * time.Microsecond; asked && stopped > within {
+		j.found.note(longRun, "task %s went on for %s after it was told to stop", e.TaskID, stopped)
+	}
+}
+
+func tooShort(took, work time.Duration) bool {
+	return took < time.Duration(leastWork*float64(work))-grain
+}
