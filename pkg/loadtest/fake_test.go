@@ -177,7 +177,7 @@ func (f *fake) take(s park.Submission, event func(park.Action, *fakeTask, string
 		return park.SubmitResult{Err: err}
 	}
 	f.tasks[s.TaskID], f.all = t, append(f.all, t)
-	event(park.ActSubmit, t, "")
+	event(park.ActSubmit, t, t.told())
 	a := park.Accepted{TaskID: s.TaskID, PoolID: "load", SubmittedAt: now}
 	if first := f.first(); (first == nil || first.Priority < t.Priority) && f.fits(t) {
 		f.start(t, event)
@@ -195,6 +195,14 @@ func (f *fake) take(s park.Submission, event func(park.Action, *fakeTask, string
 	}
 	a.Status = t.status
 	return park.SubmitResult{Accepted: a}
+}
+
+func (t *fakeTask) told() string {
+	s := fmt.Sprintf(`{"priority":%q,"mailbox":%q`, t.Priority, t.MailboxKey.Key)
+	if !t.Deadline.IsZero() {
+		s += fmt.Sprintf(`,"deadline":%q`, t.Deadline)
+	}
+	return s + "}"
 }
 
 func (f *fake) refusal(s *park.Submission, now park.Time) *park.Error {

@@ -16,11 +16,12 @@ type judge struct {
 	when    func(rev int64) (time.Duration, bool) // a step was seen by the generator's clock
 	pool    *replay.Pool
 	lineup  *lineup
-	own     *lineup        // of this run's tasks alone; nil where there can be no others
-	waking  map[int]waking // runs of parked tasks that have not ended yet
-	stops   map[int]int64  // running tasks that were asked to stop, and when
-	foreign map[string]struct{}
-	probed  int // events of the probe
+	own     *lineup                  // of this run's tasks alone; nil where there can be no others
+	waking  map[int]waking           // runs of parked tasks that have not ended yet
+	stops   map[int]int64            // running tasks that were asked to stop, and when
+	foreign map[string]park.Priority // tasks of others
+	unknown int                      // of them, those whose submission the log does not have
+	probed  int                      // events of the probe
 
 	offences   []string  // the first few
 	stepAt     park.Time // of the step under way, and of the one before it
@@ -72,7 +73,7 @@ const toldOffences = 10
 func newJudge(l *ledger, f *findings, t terms, when func(int64) (time.Duration, bool)) *judge {
 	j := &judge{
 		terms: t, ledger: l, found: f, when: when, pool: replay.New(t.limits), lineup: newLineup(),
-		waking: map[int]waking{}, stops: map[int]int64{}, foreign: map[string]struct{}{},
+		waking: map[int]waking{}, stops: map[int]int64{}, foreign: map[string]park.Priority{},
 		ends: map[park.Action]int{}, wake: newLatencies(), wakeAudit: newLatencies(),
 	}
 	if t.shared {
@@ -130,14 +131,26 @@ func (j *judge) numberOf(e *park.Event) (int, bool) {
 	case e.Action == park.ActUpdate || e.Action == park.ActReject:
 		j.aside(e)
 	case e.TaskID != "":
-		j.foreign[e.TaskID] = struct{}{}
+		j.meet(e)
 	}
 	return -1, false
 }
 
+// meet notes a task of others, and its priority.
+func (j *judge) meet(e *park.Event) {
+	if _, known := j.foreign[e.TaskID]; known {
+		return
+	}
+	p := park.Normal
+	if d := toldBy(e); e.Action != park.ActSubmit || p.UnmarshalText([]byte(d.Priority)) != nil {
+		j.unknown++
+	}
+	j.foreign[e.TaskID] = p
+}
+
 // task plays what an event means for the line; i is its task's number, -1 where it is none of this run.
 func (j *judge) task(e *park.Event, i int) {
-	priority := park.Normal
+	priority := j.foreign[e.TaskID]
 	if i >= 0 {
 		priority = j.ledger.entries[i].priority
 	}
@@ -300,19 +313,17 @@ func (j *judge) unasked() int {
 
 // exact reports whether the log holds all that was parked and running, and in what order it should start.
 func (j *judge) exact() bool {
-	return len(j.foreign) == 0 && j.terms.idle && j.pool.Summary().Adopted == 0 && j.retries == 0
+	return j.unknown == 0 && j.terms.idle && j.pool.Summary().Adopted == 0 && j.retries == 0
 }
 
-// disorder returns how many starts were out of order, as far as that can be told: of the tasks of others it is not known
-// which priority they have.
+// disorder returns how many starts were out of order, as far as that can be told: where there were tasks of others before
+// the run, their place is not known.
 func (j *judge) disorder() (n int, known bool) {
 	switch {
 	case j.retries > 0:
 		return 0, false
-	case len(j.foreign) == 0:
+	case j.own == nil || j.exact():
 		return j.outOfOrder, true
-	case j.own != nil:
-		return j.ownOrder, true
 	}
-	return 0, false
+	return j.ownOrder, true
 }

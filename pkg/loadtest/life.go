@@ -26,6 +26,10 @@ type told struct {
 	Code   park.Code `json:"code"`
 	TaskID string    `json:"taskId"`
 	Cancel string    `json:"cancel"`
+
+	Priority string    `json:"priority"`
+	Mailbox  string    `json:"mailbox"`
+	Deadline park.Time `json:"deadline"`
 }
 
 func toldBy(e *park.Event) (d told) {
@@ -96,6 +100,11 @@ func (j *judge) submitted(e *park.Event, t *entry) {
 		j.found.note(wrongAnswer, "task %s was answered to be submitted at %s, the log says %s", e.TaskID, park.FromMicro(t.submitted), e.At)
 	}
 	t.submitted = at
+	key := j.ledger.boxes[t.box].key
+	if d := toldBy(e); d.Priority != t.priority.String() || d.Mailbox != key || d.Deadline.Micro() != t.deadline {
+		j.found.note(wrongEvent, "the submission of task %s says priority %q, mailbox %q, deadline %s; asked for were %s, %q, %s",
+			e.TaskID, d.Priority, d.Mailbox, d.Deadline, t.priority, key, park.FromMicro(t.deadline))
+	}
 }
 
 func (j *judge) enqueued(e *park.Event, t *entry) {

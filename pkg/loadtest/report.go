@@ -158,8 +158,10 @@ func (r *Report) explain(j *judge) {
 	s := j.pool.Summary()
 	note := func(format string, args ...any) { r.Notes = append(r.Notes, fmt.Sprintf(format, args...)) }
 	if n := len(j.foreign); n > 0 {
-		note("%d tasks of others were in the pool: of the order of starts, only that of the run's own tasks was judged, and not how soon "+
-			"they woke; what ran before is not in the log that was read", n)
+		note("%d tasks of others were in the pool", n)
+	}
+	if j.retries == 0 && !j.exact() {
+		note("there were tasks in the pool before the run: of the order of starts, only that of the run's own was judged, and not how soon they woke")
 	}
 	if j.retries > 0 {
 		note("%d runs were tried again behind others: the order of starts and how soon they woke was not judged", j.retries)
