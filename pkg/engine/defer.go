@@ -11,8 +11,8 @@ import (
 
 // Starts that are put off. An executor that could not begin a run for want of descriptors, memory, processes or disk says so
 // (see [park.PutOff]), and the task goes back to the front of its class. Were the next one started at once it would fare
-// the same, so this node then starts none of the pool's tasks for a while, which doubles each time; after that it tries with
-// one, and with more and more as long as none comes back.
+// the same, so this node then starts none of the pool's tasks for a while; after that it tries with one, and with more and
+// more as long as none comes back. The while doubles if that one comes back too.
 
 const (
 	firstDeferral = 100 * time.Millisecond
@@ -39,6 +39,9 @@ func (b *brake) struck(s *park.ShortageError, now lot.Instant) (changed bool) {
 	changed = b.short == nil || b.short.Reason != s.Reason
 	if b.short == nil {
 		b.since, b.rest = now.Wall, 0
+	}
+	if b.most > 1 {
+		b.rest = 0 // there was enough for some: the next come when those end
 	}
 	if b.short == nil || b.most > 0 {
 		b.rest = min(max(2*b.rest, firstDeferral), lastDeferral)

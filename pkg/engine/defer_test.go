@@ -89,6 +89,43 @@ func TestShortageFailsNoTask(t *testing.T) {
 	})
 }
 
+// cramped is an executor that has what few runs need.
+type cramped struct {
+	left atomic.Int64
+	work park.Executor
+}
+
+func (x *cramped) Run(ctx context.Context, a park.Assignment) park.Outcome {
+	defer x.left.Add(1)
+	if x.left.Add(-1) < 0 {
+		return park.PutOff(park.OwnShortage(fmt.Errorf("make a pipe to the shim: %w", syscall.EMFILE)))
+	}
+	return x.work.Run(ctx, a)
+}
+
+// TestShortageThatLasts: what a machine has goes on being used where it has it for fewer tasks than the pool's units allow.
+func TestShortageThatLasts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := &cramped{work: simulated()}
+		x.left.Store(5)
+		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 40, x)}})
+		defer b.stop()
+		began := time.Now()
+		for i := range 200 {
+			b.submit("cpu", named(fmt.Sprint(i), sim(1000)))
+		}
+		for i := range 200 {
+			if got := b.ended("cpu", fmt.Sprint(i)); got.Status != park.Completed {
+				t.Errorf("task %d: %s %s", i, got.Status, got.Reason)
+			}
+		}
+		// Five at a time take 40 s.
+		if took := time.Since(began); took > 2*time.Minute {
+			t.Errorf("200 tasks of a second, of which five run at a time, took %s", took)
+		}
+	})
+}
+
 // TestShortageOfOneNode has the other nodes start what one cannot.
 func TestShortageOfOneNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

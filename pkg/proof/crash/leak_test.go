@@ -165,7 +165,10 @@ func hold(s *site, n *node) (h holdings) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	h.files, h.goroutines = len(files), goroutines(s, n)
+	h.files, h.goroutines = len(files), int(metric(s, n, "go_goroutines"))
+	if h.goroutines == 0 {
+		s.Fatal("the daemon does not say how many goroutines it has")
+	}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, f := range stats {
 		b, _ := os.ReadFile(f)
@@ -193,26 +196,28 @@ func targets(n *node) (all []string) {
 	return all
 }
 
-// goroutines asks the daemon how many it has, over a connection that is closed again.
-func goroutines(s *site, n *node) int {
+// metric asks the daemon for a metric, the sum of all its labels, over a connection that is closed again.
+func metric(s *site, n *node, name string) (sum float64) {
+	s.Helper()
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", n.dir+"/s")
 	}
-	c := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
+	c := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: proof.Patience}
 	r, err := c.Get("http://localhost/metrics")
 	if err != nil {
 		s.Fatal(err)
 	}
 	defer r.Body.Close()
 	for lines := bufio.NewScanner(r.Body); lines.Scan(); {
-		if v, ok := strings.CutPrefix(lines.Text(), "go_goroutines "); ok {
-			count, err := strconv.ParseFloat(v, 64)
-			if err != nil {
-				s.Fatal(err)
-			}
-			return int(count)
+		key, value, _ := strings.Cut(lines.Text(), " ")
+		if family, _, _ := strings.Cut(key, "{"); family != name {
+			continue
 		}
+		v, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			s.Fatal(err)
+		}
+		sum += v
 	}
-	s.Fatal("the daemon does not say how many goroutines it has")
-	return 0
+	return sum
 }

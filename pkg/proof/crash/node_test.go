@@ -3,12 +3,13 @@
 package crash_test
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,12 +25,19 @@ type node struct {
 	testing.TB
 	dir    string // of the configuration, the socket and what the daemon prints
 	config string
-	tmp    string // for the daemon's temporary files
+	tmp    string   // for the daemon's temporary files
+	via    []string // what the daemon is started by, if not directly
+	setup  setup    // nil: it prints into its folder, and no terminal or group is of account
 
 	mu      sync.Mutex
 	process *exec.Cmd
+	ended   chan struct{} // closed when the process has been waited for
 	client  *client.Client
+	url     string
 }
+
+// setup changes how a daemon is started. What it returns is called when the daemon has started, or could not.
+type setup func(*exec.Cmd) (started func(), err error)
 
 func newNode(t testing.TB, dir, config string) *node {
 	n := &node{TB: t, dir: dir, tmp: dir, config: filepath.Join(dir, "scheduler-config.json")}
@@ -70,33 +78,65 @@ func (n *node) tryStart() error {
 		return err
 	}
 	defer out.Close()
-	c := exec.Command(program(n, "parkd"), "serve", "--config", n.config, "--ready-fd", "3")
-	c.Dir, c.Env = n.dir, append(os.Environ(), "HOME="+n.dir, "XDG_STATE_HOME="+n.dir, "XDG_RUNTIME_DIR="+n.dir, "TMPDIR="+n.tmp)
+	argv := append(slices.Clone(n.via), program(n, "parkd"), "serve", "--config", n.config, "--ready-fd", "3")
+	c := exec.Command(argv[0], argv[1:]...) //nolint:noctx // it is killed with these tests, and by end
+	c.Dir, c.Env = n.dir, n.env()
 	c.ExtraFiles, c.Stdout, c.Stderr = []*os.File{w}, out, out
 	// Who interrupts the campaign from a terminal means the campaign: it still asks the daemon what became of its tasks.
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	started := func() {}
+	if n.setup != nil {
+		if started, err = n.setup(c); err != nil {
+			return errors.Join(err, w.Close())
+		}
+	}
 	err = c.Start()
 	w.Close()
+	started()
 	if err != nil {
 		return err
 	}
-	if err := r.SetReadDeadline(time.Now().Add(proof.Patience)); err != nil {
-		return errors.Join(err, c.Process.Kill(), c.Wait())
+	return n.awaitReady(c, r)
+}
+
+func (n *node) env() []string {
+	return append(os.Environ(), "HOME="+n.dir, "XDG_STATE_HOME="+n.dir, "XDG_RUNTIME_DIR="+n.dir, "TMPDIR="+n.tmp)
+}
+
+// awaitReady reads from r where the daemon listens.
+func (n *node) awaitReady(c *exec.Cmd, r *os.File) error {
+	ended := make(chan struct{})
+	go func() {
+		_ = c.Wait()
+		close(ended)
+	}()
+	var ready struct{ URL, Socket string }
+	err := r.SetReadDeadline(time.Now().Add(proof.Patience))
+	if err == nil {
+		err = json.NewDecoder(r).Decode(&ready)
 	}
-	line, err := bufio.NewReader(r).ReadBytes('\n')
+	var reach *client.Client
+	if err == nil {
+		reach, err = client.New(client.Config{Socket: ready.Socket})
+	}
 	if err != nil {
 		_ = c.Process.Kill()
-		return errors.Join(err, c.Wait())
+		return errors.Join(err, awaitEnd(ended))
 	}
-	var ready struct{ Socket string }
-	if err := json.Unmarshal(line, &ready); err != nil {
-		return err
-	}
-	reach, err := client.New(client.Config{Socket: ready.Socket})
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.process, n.client = c, reach
-	return err
+	n.process, n.ended, n.client, n.url = c, ended, reach, ready.URL
+	return nil
+}
+
+// awaitEnd waits for the end of a process.
+func awaitEnd(ended <-chan struct{}) error {
+	select {
+	case <-ended:
+		return nil
+	case <-time.After(proof.Patience):
+		return fmt.Errorf("a process does not end within %s", proof.Patience)
+	}
 }
 
 // reach returns a client of the latest daemon.
@@ -114,20 +154,30 @@ func (n *node) signal(s syscall.Signal) {
 	}
 }
 
-// wait waits for the daemon's end and returns its exit code, -1 where a signal ended it.
+// wait waits for the daemon's end and returns its exit code, -1 where a signal ended it. One that does not end is killed.
 func (n *node) wait() int {
 	n.mu.Lock()
-	c, reach := n.process, n.client
+	c, ended, reach := n.process, n.ended, n.client
 	n.mu.Unlock()
 	if c == nil {
 		return 0
 	}
-	_ = c.Wait()
+	if err := awaitEnd(ended); err != nil {
+		_ = c.Process.Kill()
+		if err := errors.Join(err, awaitEnd(ended)); err != nil {
+			n.Errorf("the daemon was to end: %v", err)
+		}
+	}
 	reach.Close()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.process = nil
-	return c.ProcessState.ExitCode()
+	select {
+	case <-ended:
+		return c.ProcessState.ExitCode()
+	default:
+		return -1
+	}
 }
 
 func (n *node) kill() {

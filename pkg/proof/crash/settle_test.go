@@ -42,16 +42,19 @@ const (
 	simUnits  = 8
 )
 
-func newSite(c *proof.Campaign) *site {
+func newSite(c *proof.Campaign) *site { return newSiteOf(c, workUnits) }
+
+// newSiteOf returns a site whose witnesses have so many units.
+func newSiteOf(c *proof.Campaign, units int) *site {
 	dir := c.TempDir()
 	s := &site{
-		Campaign: c, ledger: newLedger(c), pools: map[string]int64{witnessed: workUnits, played: simUnits},
+		Campaign: c, ledger: newLedger(c), pools: map[string]int64{witnessed: int64(units), played: simUnits},
 		log: dir + "/log", locks: dir + "/units", tag: dir,
 	}
 	if err := os.Mkdir(s.locks, 0o755); err != nil {
 		c.Fatal(err)
 	}
-	for i := range workUnits {
+	for i := range units {
 		if err := os.WriteFile(fmt.Sprintf("%s/%d", s.locks, i), nil, 0o600); err != nil {
 			c.Fatal(err)
 		}
@@ -74,8 +77,8 @@ func (s *site) sim(id string, units int, box string) offer {
 	}}
 }
 
-// settle lets everything end and checks what the daemon remembers against the ledger and the witnesses.
-func (s *site) settle(n *node) {
+// settle lets everything end, checks what the daemon remembers against the ledger and the witnesses, and returns that.
+func (s *site) settle(n *node) map[string]park.Task {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
@@ -96,6 +99,7 @@ func (s *site) settle(n *node) {
 	s.verify(n)
 	s.Add("acknowledged", len(s.ledger.acked))
 	s.Add("refused", len(s.ledger.refused))
+	return tasks
 }
 
 // idle waits until nothing is parked or runs. However much there is to do, it has to become less within
@@ -254,8 +258,8 @@ func (s *site) checkWitness(tasks map[string]park.Task) {
 		}
 	}
 	most := sweep(spells)
-	if most > workUnits {
-		s.Broken("witnesses of %d units lived at once, of %d", most, workUnits)
+	if most > s.pools[witnessed] {
+		s.Broken("witnesses of %d units lived at once, of %d", most, s.pools[witnessed])
 	}
 	s.Add("witnesses", len(spells)+killed)
 	s.Add("witnesses killed", killed)
@@ -312,8 +316,10 @@ func sweep(spells []spell) (most int64) {
 // verify has the program itself look at its log.
 func (s *site) verify(n *node) {
 	s.Helper()
-	c := exec.Command(program(s, "parkd"), "audit", "verify", "--server", "unix://"+n.dir+"/s")
-	c.Env = append(os.Environ(), "HOME="+n.dir, "XDG_STATE_HOME="+n.dir, "XDG_RUNTIME_DIR="+n.dir, "PARKD_CONFIG="+n.config)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, program(s, "parkd"), "audit", "verify", "--server", "unix://"+n.dir+"/s")
+	c.Env = append(n.env(), "PARKD_CONFIG="+n.config)
 	if out, err := c.CombinedOutput(); err != nil {
 		s.Broken("parkd audit verify: %v\n%s", err, out)
 	}
