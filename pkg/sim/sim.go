@@ -182,7 +182,9 @@ func (h *history) opened() bool {
 func (h *history) unsettled() string {
 	var text strings.Builder
 	for _, j := range h.jobs {
-		if r := h.base.row(j); j.lives() {
+		if r := h.base.row(j); j.lives() && r == nil {
+			fmt.Fprintf(&text, "task %s of pool %s has gone, and no end was logged; ", j.sub.TaskID, j.pool)
+		} else if j.lives() {
 			fmt.Fprintf(&text, "task %s of pool %s is %s in run %d; ", r.TaskID, r.PoolID, r.Status, r.Attempt)
 		} else if j.acked && j.fate.born == 0 {
 			fmt.Fprintf(&text, "task %s is lost; ", j.sub.TaskID)
