@@ -167,6 +167,7 @@ func (p *pool) keepElsewhere(ctx context.Context, now lot.Instant) error {
 	if err != nil {
 		return err
 	}
+	now = p.eng.clock.now() // what was kept while the store was asked must have its whole time
 	for _, k := range kept {
 		if k.Lease == due[k.TaskID] && p.kept[k.Lease] < k.Counter {
 			p.lot.Extend(k.TaskID, k.Lease, k.TTL, now)

@@ -33,11 +33,16 @@ func (p *pool) collect(batch []*request) ([]lot.Op, error) {
 	if !p.looked {
 		return ops, nil
 	}
-	return ops, p.lookUp(ops)
+	again, err := p.lookUp(ops)
+	if err == nil && again {
+		_, err = p.lookUp(ops)
+	}
+	return ops, err
 }
 
-// lookUp tells the submissions among ops which of their ids the store knows, but for those of tasks that the lot has.
-func (p *pool) lookUp(ops []lot.Op) error {
+// lookUp tells the submissions among ops which of their ids the store knows, but for those of tasks that the lot has. It is
+// to be called again where the lot lacked a task that another node has just taken in, and has it now.
+func (p *pool) lookUp(ops []lot.Op) (again bool, err error) {
 	var named []string
 	for _, op := range ops {
 		s, ok := op.(lot.Submit)
@@ -49,22 +54,28 @@ func (p *pool) lookUp(ops []lot.Op) error {
 		}
 	}
 	if len(named) == 0 {
-		return nil
+		return false, nil
 	}
-	byID := make(map[string]*park.Record)
-	err := p.records(named, func(r *park.Record) {
+	byID, behind := make(map[string]*park.Record), false
+	err = p.records(named, func(r *park.Record) {
 		r.Payload, r.Command, r.Result = nil, nil, nil
 		byID[r.TaskID] = r
+		behind = behind || !r.Status.Ended()
 	})
 	if err != nil || len(byID) == 0 {
-		return err
+		return false, err
+	}
+	if row := p.lot.Row(); behind && p.node != nil {
+		if err := p.catchUp(); err != nil || p.lot.Row() != row {
+			return true, err
+		}
 	}
 	for i, op := range ops {
 		if s, ok := op.(lot.Submit); ok {
 			ops[i] = seen(s, byID)
 		}
 	}
-	return nil
+	return false, nil
 }
 
 // seen returns what a submission comes to where the store has tasks with the given ids.

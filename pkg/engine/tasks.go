@@ -167,18 +167,25 @@ func (e *Engine) Cancel(ctx context.Context, pool, id string) (park.Task, error)
 	if err != nil {
 		return park.Task{}, err
 	}
-	res, err := p.doFresh(ctx, lot.Cancel{TaskID: id})
-	if err != nil {
-		return park.Task{}, about(id, err)
-	}
-	if res[0].Stale {
-		t, err := p.task(ctx, id)
+	for due := p.eng.due(); ; {
+		res, err := p.doFresh(ctx, lot.Cancel{TaskID: id})
 		if err != nil {
-			return park.Task{}, err
+			return park.Task{}, about(id, err)
 		}
-		return park.Task{}, park.Errorf(park.TaskFinished, "task %s is %s already", id, t.Status)
+		if !res[0].Stale {
+			return p.ended(ctx, id)
+		}
+		t, err := p.task(ctx, id)
+		switch {
+		case err != nil:
+			return park.Task{}, err
+		case t.Status.Ended():
+			return park.Task{}, park.Errorf(park.TaskFinished, "task %s is %s already", id, t.Status)
+		case p.eng.left(due) == 0:
+			return park.Task{}, errAway(p.ID)
+		}
+		// It came between the two looks.
 	}
-	return p.ended(ctx, id)
 }
 
 // ended returns a task that was cancelled once it has ended. A store that cannot be read has taken the cancellation

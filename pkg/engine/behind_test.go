@@ -1,0 +1,127 @@
+package engine_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
+)
+
+// What a node says that has not heard yet of what another did, or of what came a moment before.
+
+// TestPoolSetAtANodeThatIsBehind pauses a pool at one node and has it go on at another, which believes that it does.
+func TestPoolSetAtANodeThatIsBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tm := newTeam(t, 2, func(_ int, c *engine.Config) { c.Pools, c.Quiet = []engine.Pool{pool("cpu", 1, simulated())}, true })
+		defer tm.stop()
+		time.Sleep(time.Second)
+		paused, active := park.Paused, park.Active
+		if _, err := tm.nodes[0].SetPool(t.Context(), "cpu", park.PoolPatch{State: &paused}); err != nil {
+			t.Fatal(err)
+		}
+		if p, err := tm.nodes[1].SetPool(t.Context(), "cpu", park.PoolPatch{State: &active}); err != nil || p.State != active {
+			t.Fatalf("the pool is %s: %v", p.State, err)
+		}
+		time.Sleep(time.Second)
+		for i, n := range tm.nodes {
+			if p, err := n.Pool(t.Context(), "cpu"); err != nil || p.State != active {
+				t.Errorf("node %d has the pool %s: %v", i, p.State, err)
+			}
+		}
+	})
+}
+
+// TestSentAgainAtANodeThatIsBehind sends a parked task once more, to a node that looks for ids in the store first and has not
+// heard of the task. The answer has its position all the same.
+func TestSentAgainAtANodeThatIsBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tm := newTeam(t, 2, func(_ int, c *engine.Config) { c.Pools, c.Quiet = []engine.Pool{pool("cpu", 1, simulated())}, true })
+		defer tm.stop()
+		a, b := tm.nodes[0], tm.nodes[1]
+		a.submit("cpu", named("done", sim(1)))
+		a.ended("cpu", "done")
+		a.submit("cpu", named("long", sim(60_000)))
+		time.Sleep(time.Second)
+		b.submit("cpu", named("done", sim(1))) // from now on it looks
+		a.submit("cpu", named("parked", sim(1)))
+		if got := b.submit("cpu", named("parked", sim(1))); got.Status != park.Queued || got.Position != 1 {
+			t.Errorf("the parked task is %s at position %d", got.Status, got.Position)
+		}
+	})
+}
+
+// early is a store in which something happens before tasks are read for the first time.
+type early struct {
+	*memory.Store
+	before func()
+}
+
+func (s *early) Records(ctx context.Context, pool string, ids []string) ([]park.Record, error) {
+	if f := s.before; f != nil {
+		s.before = nil
+		f()
+	}
+	return s.Store.Records(ctx, pool, ids)
+}
+
+// TestCancelMeetsItsSubmission cancels a task that comes between two looks of the cancellation.
+func TestCancelMeetsItsSubmission(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &early{Store: memory.New()}
+		b := open(t, engine.Config{
+			Pools: []engine.Pool{pool("cpu", 1, simulated())}, Stores: map[park.Backend]store.Store{park.InMemory: s},
+		})
+		defer b.stop()
+		s.before = func() { b.submit("cpu", named("a", sim(60_000))) }
+		if got, err := b.Cancel(t.Context(), "cpu", "a"); err != nil || got.Status != park.Dropped {
+			t.Errorf("the task is %q: %v", got.Status, err)
+		}
+	})
+}
+
+// slowLeases is a store that takes its time to tell of leases, once.
+type slowLeases struct {
+	*memory.Store
+	by time.Duration
+}
+
+func (s *slowLeases) Leases(ctx context.Context, pool string, tasks []string) ([]store.Kept, error) {
+	time.Sleep(s.by)
+	s.by = 0
+	return s.Store.Leases(ctx, pool, tasks)
+}
+
+// TestLeaseKeptWhileItIsAskedFor keeps a lease at one node while another, where it is due, asks the store for it.
+func TestLeaseKeptWhileItIsAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const ttl = 10 * time.Second
+		shared := memory.New()
+		config := func(node string, s store.Store) engine.Config {
+			return engine.Config{
+				Node: node, Pools: []engine.Pool{remote(1)}, Shared: []park.Backend{park.InMemory},
+				Stores: map[park.Backend]store.Store{park.InMemory: s},
+			}
+		}
+		a := open(t, config("slow", &slowLeases{shared, 6 * time.Second}))
+		defer a.stop()
+		b := open(t, config("swift", shared))
+		defer b.stop()
+		a.submit("remote", named("a", park.Submission{}))
+		lease := a.lease(park.LeaseRequest{TTL: park.Duration(ttl)})[0]
+		for _, at := range []time.Duration{8 * time.Second, 7 * time.Second} { // after 8 s and after 15 s, of which it asks from 10 s to 16 s
+			time.Sleep(at)
+			if _, err := b.KeepLease(t.Context(), lease.LeaseID, park.KeepRequest{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(8 * time.Second)
+		if err := b.EndLease(t.Context(), lease.LeaseID, park.LeaseResult{Status: park.Completed}); err != nil {
+			t.Errorf("%v:%s", err, b.life("a"))
+		}
+	})
+}
