@@ -43,7 +43,7 @@ func TestDescriptors(t *testing.T) {
 func fewDescriptors(c *proof.Campaign, limit int, rng *rand.Rand) {
 	units := limit / 2
 	s := newSiteOf(c, units)
-	n := fileNodeOf(c, c.TempDir(), units, 200*time.Millisecond)
+	n := fileNodeOf(c, c.TempDir(), units, 200*time.Millisecond, "")
 	n.via = []string{"sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$@"`, limit), "sh"}
 	n.start()
 	crowd := newCrowd(n, limit)

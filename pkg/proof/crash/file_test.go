@@ -22,17 +22,17 @@ const segment = 100
 
 // fileNode returns a node that keeps everything in a file in the folder data.
 func fileNode(t testing.TB, data string) *node {
-	return fileNodeOf(t, data, workUnits, 200*time.Millisecond)
+	return fileNodeOf(t, data, workUnits, 200*time.Millisecond, "")
 }
 
-// fileNodeOf returns such a node whose commands have so many units, and so much grace.
-func fileNodeOf(t testing.TB, data string, units int, grace time.Duration) *node {
+// fileNodeOf returns such a node whose commands have so many units, and so much grace. More are other pools, each after a comma.
+func fileNodeOf(t testing.TB, data string, units int, grace time.Duration, more string) *node {
 	dir := t.TempDir()
 	return newNode(t, dir, fmt.Sprintf(`{"listen":"127.0.0.1:0","socket":%s,"audit":"file","drain_timeout":"300ms",
 		"backends":{"file":{"path":%s}},"pools":{
 		"sim":{"max_units":%d,"max_queue_depth":%d,"default_timeout_secs":60,"queue":"file","mailbox":"file","executor":{"type":"simulate"}},
-		"work":{"max_units":%d,"max_queue_depth":%d,"default_timeout_secs":0,"queue":"file","mailbox":"file","executor":{"type":"exec","kill_grace":"%s"}}}}`,
-		quote(dir+"/s"), quote(data+"/parkd.db"), simUnits, depth, units, depth, grace))
+		"work":{"max_units":%d,"max_queue_depth":%d,"default_timeout_secs":0,"queue":"file","mailbox":"file","executor":{"type":"exec","kill_grace":"%s"}}%s}}`,
+		quote(dir+"/s"), quote(data+"/parkd.db"), simUnits, depth, units, depth, grace, more))
 }
 
 // load offers tasks from several clients until stop is called, which waits for them.

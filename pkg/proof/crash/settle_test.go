@@ -288,8 +288,10 @@ func (s *site) witnesses() (spells []spell, ends map[string]int, killed int) {
 			s.Broken("task %s was started and there was no room for its %d units", task, units)
 		case "start":
 			open[who] = at
-		case "end":
-			ends[task]++
+		case "end", "saved":
+			if what == "end" {
+				ends[task]++
+			}
 			spells = append(spells, spell{open[who], at, units})
 			delete(open, who)
 		}
