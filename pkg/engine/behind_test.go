@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -122,6 +123,50 @@ func TestLeaseKeptWhileItIsAskedFor(t *testing.T) {
 		time.Sleep(8 * time.Second)
 		if err := b.EndLease(t.Context(), lease.LeaseID, park.LeaseResult{Status: park.Completed}); err != nil {
 			t.Errorf("%v:%s", err, b.life("a"))
+		}
+	})
+}
+
+// slowCommit is a store that takes its time for a step, once it is told to.
+type slowCommit struct {
+	*memory.Store
+	by atomic.Int64
+}
+
+func (s *slowCommit) Commit(ctx context.Context, st *store.Step) error {
+	time.Sleep(time.Duration(s.by.Swap(0)))
+	return s.Store.Commit(ctx, st)
+}
+
+// TestUnknownAndSentElsewhere has a node make an id for a task and not know what becomes of it. The task is sent to another
+// node with that id, and ends there. The first one must not refuse it after that, when it decides its step once more.
+func TestUnknownAndSentElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := memory.New()
+		slow := &slowCommit{Store: shared}
+		config := func(node string, s store.Store) engine.Config {
+			return engine.Config{
+				Node: node, Pools: []engine.Pool{pool("cpu", 1, simulated())}, Shared: []park.Backend{park.InMemory},
+				Stores: map[park.Backend]store.Store{park.InMemory: s}, Patience: time.Second, Quiet: true,
+			}
+		}
+		a := open(t, config("slow", slow))
+		defer a.stop()
+		b := open(t, config("swift", shared))
+		defer b.stop()
+		b.submit("cpu", named("long", sim(60_000)))
+		time.Sleep(time.Second)
+		slow.by.Store(int64(8 * time.Second))
+		s := sim(1)
+		s.Deadline = park.At(time.Now().Add(4 * time.Second))
+		r := a.offer("cpu", s)
+		if r.Err == nil || r.Err.Code != park.OutcomeUnknown {
+			t.Fatalf("%+v", r)
+		}
+		b.submit("cpu", named(r.Err.TaskID, s))
+		time.Sleep(10 * time.Second)
+		if got := b.life(r.Err.TaskID); got != " submit enqueue expire" {
+			t.Errorf("the task's life reads%s", got)
 		}
 	})
 }

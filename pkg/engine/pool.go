@@ -57,6 +57,7 @@ type pool struct {
 	toldOf   bool          // the log was told of the refusal
 	parted   bool          // a step of this turn was refused, and is done in parts
 	failed   bool          // something of this turn did not come about
+	again    bool          // the step of this turn was decided before, and another node's came first
 	stale    bool          // the lot may differ from the store: load it again
 	wary     int           // steps for which ids are looked up first, because one may have been taken
 	looked   bool          // they were looked up for this step

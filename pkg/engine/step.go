@@ -90,11 +90,12 @@ func seen(s lot.Submit, byID map[string]*park.Record) lot.Op {
 	return s
 }
 
-// turnedAway reports whether a submission was refused that may be one of an ended task come again.
-func turnedAway(ops []lot.Op, results []lot.Result) bool {
+// turnedAway reports whether a submission was refused that may be one of an ended task come again. One whose id was made
+// here may be that too once its step is decided again: its client may have been told the id, and have been elsewhere since.
+func (p *pool) turnedAway(ops []lot.Op, results []lot.Result) bool {
 	for i, op := range ops {
 		s, ok := op.(lot.Submit)
-		if err := results[i].Err; ok && !s.NewID && err != nil && err.Code != park.TaskExists {
+		if err := results[i].Err; ok && (p.again || !s.NewID) && err != nil && err.Code != park.TaskExists {
 			return true
 		}
 	}

@@ -15,7 +15,7 @@ import (
 // turn carries out a batch of requests: in one step if the store allows it.
 func (p *pool) turn(batch []*request) {
 	batch = claim(batch)
-	p.parted, p.failed = false, false
+	p.parted, p.failed, p.again = false, false, false
 	if !p.adopted {
 		batch = append([]*request{{late: p.adoption}}, batch...)
 	}
@@ -61,6 +61,7 @@ func (p *pool) carry(batch []*request) (left []*request, err error) {
 		err = p.try(batch)
 		if c, ok := errors.AsType[*store.Conflict](err); ok {
 			p.eng.meter.Retried(p.QueueBackend, RetryConflict)
+			p.again = true
 			if err = p.merge(c); err == nil && c.Ahead > 0 {
 				batch = p.bring(claim(p.takeTurn(batch)))
 				p.brakeFor(batch)
@@ -96,7 +97,7 @@ func (p *pool) try(batch []*request) error {
 	p.resumes()
 	p.lot.Limit(p.quota(now.Mono))
 	step, results := p.lot.Apply(now, ops, p.demand())
-	if !p.looked && turnedAway(ops, results) {
+	if !p.looked && p.turnedAway(ops, results) {
 		p.lot.Rollback()
 		p.wary = waryFor
 		return p.try(batch)
