@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -16,7 +17,7 @@ import (
 // the same questions. Its steps are kept, so that it can be put back to an earlier one.
 type base struct {
 	pools  map[string]*table
-	steps  []*store.Step // in the order of their commits, over all pools
+	steps  []done // in the order of their commits, over all pools
 	boxes  map[box][]*letter
 	mailed map[mail]bool
 	letter int64
@@ -34,9 +35,16 @@ type base struct {
 	entered   func(*park.Record)
 	logged    func([]park.Event)
 	posted    func(*park.Message)
-	committed func(*store.Step)
+	committed func(done)
 	removed   func(pool, id string)
+	trimmed   func(trimmed)
 	returned  func()
+}
+
+// done is a step that was committed, and when.
+type done struct {
+	step
+	at time.Duration
 }
 
 type box struct{ tenant, key string }
@@ -111,7 +119,7 @@ func (b *base) table(pool string) *table {
 }
 
 // commit does a step, or says why not. again is for one that is done for the second time, after a return.
-func (b *base) commit(s *store.Step, again bool) error {
+func (b *base) commit(s done, again bool) error {
 	t := b.table(s.PoolID)
 	done := s.Row.Rev - 1
 	known := done >= 0 && done < int64(len(t.noted)) && t.noted[done].id == s.ID
@@ -127,10 +135,10 @@ func (b *base) commit(s *store.Step, again bool) error {
 		}
 		return c
 	}
-	if err := t.check(s); err != nil {
+	if err := t.check(s.Step); err != nil {
 		return err
 	}
-	b.apply(t, s)
+	b.apply(t, s.Step)
 	s.Waiting = t.line.Pass(s.Node)
 	b.steps = append(b.steps, s)
 	b.committed(s)
@@ -250,6 +258,7 @@ func (b *base) deliver(messages []park.Message) {
 		b.mailed[known] = true
 		b.letter++
 		l := &letter{Message: *m, number: b.letter}
+		l.ID = strconv.FormatInt(b.letter, 10)
 		k := box{m.Tenant, m.Key}
 		b.boxes[k] = append(b.boxes[k], l)
 		b.posted(&l.Message)
@@ -263,9 +272,7 @@ func (b *base) messages(q park.MailboxQuery) (found []park.Message, err error) {
 	}
 	for _, l := range b.boxes[box{q.Tenant, q.Key}] {
 		if l.number > after && !l.trimmed && !l.CreatedAt.Before(q.Since.Time) && len(found) < q.Limit {
-			m := l.Message
-			m.ID = strconv.FormatInt(l.number, 10)
-			found = append(found, m)
+			found = append(found, l.Message)
 		}
 	}
 	return found, nil
@@ -277,7 +284,10 @@ func (b *base) trim(tenant, key, upTo string) error {
 		return err
 	}
 	for _, l := range b.boxes[box{tenant, key}] {
-		l.trimmed = l.trimmed || l.number <= last
+		if l.number <= last && !l.trimmed {
+			l.trimmed = true
+			b.trimmed(trimmed{box{tenant, key}, l.number})
+		}
 	}
 	return nil
 }
@@ -310,10 +320,11 @@ func (b *base) remove(pool, id string) {
 
 // pruneMessages removes up to limit messages that are older than the given time.
 func (b *base) pruneMessages(before park.Time, limit int) (n int) {
-	for _, k := range slices.SortedFunc(maps.Keys(b.boxes), func(x, y box) int { return cmp.Compare(x.key, y.key) }) {
+	for _, k := range slices.SortedFunc(maps.Keys(b.boxes), func(x, y box) int { return cmp.Or(cmp.Compare(x.tenant, y.tenant), cmp.Compare(x.key, y.key)) }) {
 		for _, l := range b.boxes[k] {
 			if !l.trimmed && l.CreatedAt.Before(before.Time) && n < limit {
 				l.trimmed = true
+				b.trimmed(trimmed{k, l.number})
 				delete(b.mailed, mail{l.PoolID, l.TaskID, l.CreatedAt.Micro()})
 				n++
 			}

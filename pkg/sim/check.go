@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/replay"
-	"github.com/parkd-dev/parkd/pkg/store"
 )
 
 // Violation is a promise that was broken.
@@ -27,8 +25,7 @@ func (v *Violation) Error() string {
 // scheduler: what it knows of tasks is what their clients sent, what it knows of pools is their logs.
 type checker struct {
 	*history
-	logs  map[string]*replay.Pool
-	lines map[string]*queue
+	judge *judge
 	known map[string]*job   // by task, whose it is in its present life
 	live  map[string]*crowd // processes, by pool
 
@@ -61,27 +58,28 @@ type limit struct {
 }
 
 func newChecker(h *history) *checker {
-	c := &checker{history: h, live: make(map[string]*crowd)}
+	c := &checker{history: h, live: make(map[string]*crowd), judge: newJudge(scene{
+		pools: h.plan.pools, alone: h.alone, steps: h.faults.has("clock step"), rated: h.faults.has("clock rate"),
+	})}
 	for _, s := range h.plan.pools {
 		c.live[s.ID] = &crowd{limits: []limit{{0, s.MaxUnits}}}
 	}
-	c.forget()
+	c.clear()
 	return c
 }
 
 // forget begins anew, for a database that went back.
 func (c *checker) forget() {
+	c.see(putBack{})
+	c.clear()
+}
+
+func (c *checker) clear() {
 	c.granted, c.revoked = make(map[run]time.Duration), make(map[run]bool)
 	c.begun, c.cancelled, c.stillborn = make(map[run]int64), make(map[run]time.Duration), make(map[run]bool)
 	c.known = make(map[string]*job)
 	for _, j := range c.jobs {
 		j.fate = fate{}
-	}
-	c.logs, c.lines = make(map[string]*replay.Pool), make(map[string]*queue)
-	for _, s := range c.plan.pools {
-		p := replay.New(replay.Limits{MaxUnits: s.MaxUnits, MaxQueueDepth: s.MaxQueueDepth})
-		p.KeepEnds()
-		c.logs[s.ID], c.lines[s.ID] = p, newQueue()
 	}
 }
 
@@ -90,25 +88,12 @@ func (c *checker) logged(events []park.Event) {
 	for i := range events {
 		e := &events[i]
 		j := c.known[e.TaskID]
-		if err := c.logs[e.PoolID].Apply(c.inLife(e)); err != nil {
-			c.fail("replay", "%v", err)
-		}
-		if why := c.lines[e.PoolID].play(e, j, c.logs[e.PoolID].State().Limits.MaxUnits); why != "" {
-			c.fail("order", "rev %d: %s", e.Rev, why)
-		}
 		if c.opt.timeline {
 			c.note("event", "%s rev %d %s %s run %d node %s %s", e.PoolID, e.Rev, e.Action, e.TaskID, e.Attempt, e.Node, e.Detail)
 		}
 		if j != nil {
 			c.follow(e, j)
 		}
-		if e.Action == park.ActFail && strings.Contains(string(e.Detail), park.ReasonStartDeferred) {
-			c.fail("shortage", "task %s failed because of one", e.TaskID)
-		}
-		if e.Action == park.ActFail && strings.Contains(string(e.Detail), park.ReasonNodeLost) {
-			c.fail("node loss", "task %s failed because of it", e.TaskID)
-		}
-		c.deadline(e)
 		c.excuse(e)
 		c.mixText(e.EventID)
 		c.mixText(string(e.Action))
@@ -149,36 +134,19 @@ func (c *checker) forgive() {
 	c.restored++
 }
 
-// deadline checks that a first start comes in time.
-func (c *checker) deadline(e *park.Event) {
-	if j := c.known[e.TaskID]; e.Action == park.ActStart && e.Attempt == 1 && j != nil {
-		if d := j.sub.Deadline; !d.IsZero() && !e.At.Before(d.Time) {
-			c.fail("deadline", "task %s started at %s, its deadline was %s", e.TaskID, e.At, d)
-		}
-	}
-}
-
-// committed checks a step's rows.
-func (c *checker) committed(s *store.Step) {
-	state := c.logs[s.PoolID].State()
-	if len(s.Events) > 0 && (state.Used != s.Row.Used || state.Queued != s.Row.Queued || state.Rev != s.Row.Rev) {
-		c.fail("accounting", "pool %s says rev %d, %d units, %d parked; its log says %d, %d, %d",
-			s.PoolID, s.Row.Rev, s.Row.Used, s.Row.Queued, state.Rev, state.Used, state.Queued)
-	}
+// committed takes note of a step, and shows it to the judge.
+func (c *checker) committed(s done) {
 	crowd := c.live[s.PoolID]
 	if last := &crowd.limits[len(crowd.limits)-1]; last.units != s.Row.MaxUnits {
 		crowd.limits = append(crowd.limits, limit{c.now, s.Row.MaxUnits})
 	}
 	for i := range s.Inserts {
-		c.noteCancel(s, s.Inserts[i].TaskID, &s.Inserts[i].State)
+		c.noteCancel(s.Step, s.Inserts[i].TaskID, &s.Inserts[i].State)
 	}
 	for i := range s.Updates {
-		u := &s.Updates[i]
-		if u.State.Status == park.Completed && !c.known[u.TaskID].made(u.State.Result, u.State.Attempt) {
-			c.fail("fence", "task %s completed in run %d with the result %s", u.TaskID, u.State.Attempt, u.State.Result)
-		}
-		c.noteCancel(s, u.TaskID, &u.State)
+		c.noteCancel(s.Step, s.Updates[i].TaskID, &s.Updates[i].State)
 	}
+	c.seeAt(s.at, s.step)
 }
 
 // began checks the processes that are alive with a new one.
@@ -266,14 +234,16 @@ func (c *checker) settled() bool {
 
 // last checks what must hold when all is over.
 func (c *checker) last() {
-	for id, p := range c.logs {
-		if err := p.Finish(); err != nil {
-			c.fail("replay", "%v", err)
+	for _, s := range c.plan.pools {
+		t := c.base.table(s.ID)
+		w := shown{pool: s.ID, row: t.row}
+		for _, r := range t.order {
+			w.tasks = append(w.tasks, *r)
 		}
-		if s := p.State(); s.Used != 0 || s.Queued != 0 {
-			c.fail("liveness", "pool %s still has %d units in use and %d parked", id, s.Used, s.Queued)
-		}
+		c.see(w)
 	}
+	c.judge.finish(c.now)
+	c.heed()
 	for _, j := range c.jobs {
 		c.lastOf(j)
 	}
@@ -296,24 +266,11 @@ func (c *checker) last() {
 	}
 }
 
-// lastOf checks one task's end and its message.
+// lastOf checks that a task that was accepted has an end.
 func (c *checker) lastOf(j *job) {
 	id, f := j.sub.TaskID, &j.fate
-	if j.denied == j.offered && f.born > 0 {
-		c.fail("denied", "of task %s was said %d times that it was not accepted, and nothing else, but it was, and its end is %q", id, j.denied, f.end)
-	}
-	switch {
-	case j.acked && f.end == "":
+	if j.acked && f.end == "" {
 		c.fail("durable", "task %s was accepted and has no end", id)
-	case f.end == "":
-		return
-	}
-	m := f.mail
-	switch {
-	case (m != nil) != (j.sub.MailboxKey.Key != ""):
-		c.fail("one message", "task %s ended (%s); its mailbox is %q, its message %v", id, f.end, j.sub.MailboxKey.Key, m)
-	case m != nil && (statusOf(f.end) != m.Status || m.Key != j.sub.MailboxKey.Key):
-		c.fail("one message", "task %s: %s, but its message in %q says %s", id, f.end, m.Key, m.Status)
 	}
 }
 

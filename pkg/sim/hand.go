@@ -32,18 +32,20 @@ func (h *history) employ(w *hand) {
 func (h *history) labour(f *life) {
 	asked := f.machine.boot()
 	leases, err := rpc(h, f, h.any(), 2*time.Second, func(ctx context.Context, e *engine.Engine) ([]park.Lease, error) {
-		return e.Lease(ctx, "edge", park.LeaseRequest{Worker: f.machine.name, Max: 1, TTL: park.Duration(leaseTTL), Wait: park.Duration(time.Second)})
+		return told(h, question{what: "lease", pool: "edge"}, func() ([]park.Lease, error) {
+			return e.Lease(ctx, "edge", park.LeaseRequest{Worker: f.machine.name, Max: 1, TTL: park.Duration(leaseTTL), Wait: park.Duration(time.Second)})
+		})
 	})
 	if err != nil || len(leases) == 0 {
 		f.sleep(h.between(5*time.Millisecond, 100*time.Millisecond))
 		return
 	}
-	l := leases[0]
+	l := lease{leases[0]}
 	until := f.machine.boot() + leaseTTL*5/6
 	if f.machine.boot()-asked > leaseTTL/6 {
 		// The answer may have been on its way for as long: the lease is sure only once it is kept.
 		asked = f.machine.boot()
-		if err := h.keep(f, l.LeaseID, leaseTTL/3); err != nil {
+		if err := h.keep(f, l, leaseTTL/3); err != nil {
 			return
 		}
 		until = asked + leaseTTL*5/6
@@ -58,22 +60,34 @@ func (h *history) labour(f *life) {
 }
 
 // giveBack returns a lease whose task cannot be begun. It is not insisted on: a lease that nobody keeps runs out.
-func (h *history) giveBack(f *life, l park.Lease) {
+func (h *history) giveBack(f *life, l lease) {
 	_, _ = rpc(h, f, h.any(), time.Second, func(ctx context.Context, e *engine.Engine) (struct{}, error) {
-		return struct{}{}, e.ReleaseLease(ctx, l.LeaseID, park.LeaseRelease{Message: "no process can be started"})
+		h.see(givenBack{l.PoolID, l.TaskID, l.Attempt})
+		return told(h, l.question("release"), func() (struct{}, error) {
+			return struct{}{}, e.ReleaseLease(ctx, l.LeaseID, park.LeaseRelease{Message: "no process can be started"})
+		})
 	})
 	f.sleep(h.between(50*time.Millisecond, 500*time.Millisecond))
 }
 
-func (h *history) keep(f *life, id string, within time.Duration) error {
+// lease is one in the hands of a worker.
+type lease struct{ park.Lease }
+
+func (l lease) question(what string) question {
+	return question{what: what, pool: l.PoolID, id: l.TaskID, query: l.LeaseID}
+}
+
+func (h *history) keep(f *life, l lease, within time.Duration) error {
 	_, err := rpc(h, f, h.any(), within, func(ctx context.Context, e *engine.Engine) (park.Kept, error) {
-		return e.KeepLease(ctx, id, park.KeepRequest{TTL: park.Duration(leaseTTL)})
+		return told(h, l.question("keep"), func() (park.Kept, error) {
+			return e.KeepLease(ctx, l.LeaseID, park.KeepRequest{TTL: park.Duration(leaseTTL)})
+		})
 	})
 	return err
 }
 
 // perform runs a leased task, keeps its lease, and reports its end. It has stopped before the lease may have run out.
-func (h *history) perform(f *life, l park.Lease, until time.Duration) {
+func (h *history) perform(f *life, l lease, until time.Duration) {
 	var w work
 	_ = json.Unmarshal(l.Payload, &w)
 	s := h.begin(f, park.Assignment{PoolID: l.PoolID, TaskID: l.TaskID, Attempt: l.Attempt, Units: l.Units}, w, 0, true)
@@ -97,7 +111,7 @@ func (h *history) perform(f *life, l park.Lease, until time.Duration) {
 				return
 			}
 			asked := m.boot()
-			switch err := h.keep(f, l.LeaseID, leaseTTL/3); {
+			switch err := h.keep(f, l, leaseTTL/3); {
 			case err == nil:
 				until = asked + leaseTTL*5/6
 			case refuses(err):
@@ -122,15 +136,16 @@ func (h *history) perform(f *life, l park.Lease, until time.Duration) {
 }
 
 // report tells how a leased task ended.
-func (h *history) report(f *life, l park.Lease, w work, kept func() bool) {
+func (h *history) report(f *life, l lease, w work, kept func() bool) {
 	r := park.LeaseResult{Status: park.Completed}
 	r.Payload, _ = json.Marshal(result{l.TaskID, l.Attempt, w.Job})
 	if l.Attempt <= w.Fails {
 		r = park.LeaseResult{Status: park.Failed, Reason: park.ReasonExitNonzero}
 	}
+	h.see(outcome{w.Job, l.Attempt, park.Outcome{Status: r.Status, Reason: r.Reason, Message: r.Message, Result: r.Payload}})
 	for tried := 0; tried < 20 && kept(); tried++ {
-		_, err := rpc(h, f, h.any(), time.Second, func(ctx context.Context, e *engine.Engine) (struct{}, error) {
-			return struct{}{}, e.EndLease(ctx, l.LeaseID, r)
+		_, err := rpc(h, f, h.any(), time.Second, func(ctx context.Context, e *engine.Engine) (park.LeaseResult, error) {
+			return told(h, l.question("end"), func() (park.LeaseResult, error) { return r, e.EndLease(ctx, l.LeaseID, r) })
 		})
 		if err == nil || refuses(err) {
 			return

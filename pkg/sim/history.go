@@ -24,7 +24,7 @@ type history struct {
 	lives  uint64
 	alone  bool // one node, on a file; else nodes share a database
 	// flushing is the step that is on its way to the disk of the only node.
-	flushing *store.Step
+	flushing *done
 	down     bool          // the database does not answer
 	mended   time.Duration // true time of the end of its last fault
 	faults   faults
@@ -87,7 +87,7 @@ func (h *history) config(n *node, f *life) engine.Config {
 		c.Shared = []park.Backend{park.Postgres}
 	}
 	if !h.alone && !h.plan.inner {
-		x.fence = nodeTTL * 7 / 8
+		x.fence = fenceOf(nodeTTL)
 	}
 	for _, spec := range h.plan.pools {
 		p := engine.Pool{PoolSpec: spec}
@@ -106,6 +106,7 @@ func (h *history) crash(n *node, rest time.Duration) {
 		return
 	}
 	n.life, n.eng, n.listener = nil, nil, nil
+	h.see(stops{f.number, true})
 	// A coroutine cannot end its own life.
 	h.after(0, nil, func() {
 		f.end()
@@ -125,6 +126,7 @@ func (h *history) close(n *node) {
 		return
 	}
 	n.eng = nil
+	h.see(stops{f.number, false})
 	h.spawn(f, func() {
 		ctx, stop := context.WithCancel(context.Background())
 		defer stop()

@@ -117,14 +117,17 @@ func (l *link) Load(ctx context.Context, pool string) (store.Snapshot, error) {
 
 // Commit asks the database to do a step.
 func (l *link) Commit(ctx context.Context, s *store.Step) error {
-	sent := copyOf(s) // may be on its way still, or be kept, when the node uses the step's slices again
+	sent := done{step: step{copyOf(s), l.now, park.At(l.life.machine.wall())}} // may be on its way still, or be kept, when the node uses the step's slices again
 	if l.alone {
 		// A file has a step once it is flushed. What comes before that, a power cut may leave or take away.
-		l.flushing = sent
+		l.flushing = &sent
 		l.life.sleep(l.between(50*time.Microsecond, 5*time.Millisecond))
 		l.flushing = nil
 	}
-	_, err := call(ctx, l, true, func() (struct{}, error) { return struct{}{}, l.base.commit(sent, false) })
+	_, err := call(ctx, l, true, func() (struct{}, error) {
+		sent.at = l.now
+		return struct{}{}, l.base.commit(sent, false)
+	})
 	if errors.Is(err, errNoReply) || errors.Is(err, errFull) && !l.alone || err != nil && ctx.Err() != nil {
 		s.InDoubt = true // a request may still be on its way, or may have been answered in vain
 	} else if !errors.Is(err, errFull) {
@@ -177,7 +180,11 @@ func (l *link) Settle(context.Context, []int64, []store.Postponed) error {
 
 func (l *link) Deliver(ctx context.Context, messages []park.Message) error {
 	messages = slices.Clone(messages)
-	_, err := call(ctx, l, true, func() (struct{}, error) { l.base.deliver(messages); return struct{}{}, nil })
+	_, err := call(ctx, l, true, func() (struct{}, error) {
+		l.base.deliver(messages)
+		l.see(stray{fmt.Sprintf("%d messages came by themselves", len(messages))})
+		return struct{}{}, nil
+	})
 	return err
 }
 
@@ -192,7 +199,11 @@ func (l *link) Trim(ctx context.Context, tenant, key, upTo string) error {
 
 func (l *link) Append(ctx context.Context, events []park.Event) error {
 	events = slices.Clone(events)
-	_, err := call(ctx, l, true, func() (struct{}, error) { l.base.append(events); return struct{}{}, nil })
+	_, err := call(ctx, l, true, func() (struct{}, error) {
+		l.base.append(events)
+		l.see(stray{fmt.Sprintf("%d events came by themselves", len(events))})
+		return struct{}{}, nil
+	})
 	return err
 }
 
@@ -270,13 +281,20 @@ func (l *link) Turn(ctx context.Context, pool, node string, h store.Hand) (store
 }
 
 func (l *link) Beat(ctx context.Context, node string, own store.Terms) (map[string]store.Pulse, error) {
-	return call(ctx, l, true, func() (map[string]store.Pulse, error) {
+	sent := l.now
+	live, err := call(ctx, l, true, func() (map[string]store.Pulse, error) {
 		live, err := l.base.beat(node, own)
 		if errors.Is(err, store.ErrDead) {
 			l.pester(l.node)
+		} else {
+			l.see(counted{node, own})
 		}
 		return live, err
 	})
+	if err == nil {
+		l.see(beat{node, sent})
+	}
+	return live, err
 }
 
 func (l *link) Bury(ctx context.Context, node string, counter int64) (bool, error) {
@@ -286,11 +304,21 @@ func (l *link) Bury(ctx context.Context, node string, counter int64) (bool, erro
 		l.count("late burial")
 		extra = l.between(0, l.faults.latest)
 	}
-	return callLate(ctx, l, extra, true, func() (bool, error) { return l.base.bury(node, counter), nil })
+	return callLate(ctx, l, extra, true, func() (bool, error) {
+		dead := l.base.bury(node, counter)
+		if dead {
+			l.see(buried{node})
+		}
+		return dead, nil
+	})
 }
 
 func (l *link) Leave(ctx context.Context, node string) error {
-	_, err := call(ctx, l, true, func() (struct{}, error) { l.base.leave(node); return struct{}{}, nil })
+	_, err := call(ctx, l, true, func() (struct{}, error) {
+		l.base.leave(node)
+		l.see(left{node})
+		return struct{}{}, nil
+	})
 	return err
 }
 

@@ -202,12 +202,14 @@ func (h *history) powerCut(n *node) {
 	h.count("power cut")
 	f := n.life
 	n.life, n.eng = nil, nil
+	h.see(stops{f.number, true})
 	f.end()
 	for len(n.shims) > 0 {
 		h.kill(n.shims[0])
 	}
 	if s := h.flushing; s != nil && h.chance(0.5) {
-		_ = h.base.commit(s, false)
+		s.at = h.now
+		_ = h.base.commit(*s, false)
 	}
 	h.flushing = nil
 	h.after(h.between(100*time.Millisecond, 2*time.Second), nil, func() {
@@ -229,6 +231,7 @@ func (h *history) restore() {
 	for _, n := range h.nodes {
 		if f := n.life; f != nil {
 			n.life, n.eng, n.listener = nil, nil, nil
+			h.see(stops{f.number, true})
 			f.end()
 			h.orphan(f)
 		}

@@ -18,6 +18,9 @@ const (
 	nodeGrace = killGrace + 400*time.Millisecond
 )
 
+// fenceOf is for how long a daemon that lives by a TTL may give its shims no sign of life.
+func fenceOf(ttl time.Duration) time.Duration { return ttl * 7 / 8 }
+
 // work is what a simulated task does, as its payload.
 type work struct {
 	Job      int           `json:"job"` // whose submission this is, whatever its id
@@ -150,8 +153,17 @@ func (x *executor) Run(ctx context.Context, a park.Assignment) park.Outcome {
 	if err := json.Unmarshal(a.Payload, &w); err != nil {
 		return park.Failure(park.ReasonExecutorError, err.Error())
 	}
+	o := x.work(ctx, a, w)
+	x.see(outcome{w.Job, a.Attempt, o})
+	return o
+}
+
+func (x *executor) work(ctx context.Context, a park.Assignment, w work) park.Outcome {
 	x.life.sleep(x.between(100*time.Microsecond, 3*time.Millisecond)) // the shim is on its way
-	if ctx.Err() != nil || x.fence > 0 && proved(a) >= x.fence {
+	if x.fence > 0 && proved(a) >= x.fence {
+		return park.Failure(park.ReasonNodeLost, "the daemon has given no sign of life")
+	}
+	if ctx.Err() != nil {
 		return park.Failure(park.ReasonExecutorError, "not begun")
 	}
 	if x.life.machine.short {

@@ -47,7 +47,13 @@ type Result struct {
 
 // Run runs one history.
 func Run(o Options) Result {
-	h := &history{loop: newLoop(o.Seed), counts: make(map[string]int), opt: options{timeline: o.Timeline}}
+	r, _ := observe(o, nil)
+	return r
+}
+
+// observe runs a history and keeps what the judge sees of it, if keep is given.
+func observe(o Options, keep func(evidence)) (Result, *judge) {
+	h := &history{loop: newLoop(o.Seed), counts: make(map[string]int), opt: options{timeline: o.Timeline, keep: keep}}
 	h.draw(o.Without)
 	h.build()
 	h.loop.run(h.plan.busy, nil)
@@ -64,10 +70,13 @@ func Run(o Options) Result {
 			r.Tasks++
 		}
 	}
-	return r
+	return r, h.check.judge
 }
 
-type options struct{ timeline bool }
+type options struct {
+	timeline bool
+	keep     func(evidence) // what the judge sees, for who wants to show it to another
+}
 
 // build sets the scene.
 func (h *history) build() {
@@ -87,6 +96,7 @@ func (h *history) build() {
 	h.check = newChecker(h)
 	h.base.entered, h.base.logged, h.base.posted = h.check.entered, h.check.logged, h.check.posted
 	h.base.committed, h.base.removed, h.base.returned = h.check.committed, h.check.removed, h.check.forget
+	h.base.trimmed = func(t trimmed) { h.see(t) }
 	for i := range h.plan.nodes {
 		n := &node{machine: machine{loop: h.loop, name: fmt.Sprintf("node%d", i), rate: rate()}}
 		h.nodes = append(h.nodes, n)
@@ -161,7 +171,7 @@ func (h *history) reopen() {
 					continue
 				}
 				_, _ = rpc(h, f, h.any(), 2*time.Second, func(ctx context.Context, e *engine.Engine) (park.Pool, error) {
-					return e.SetPool(ctx, spec.ID, park.PoolPatch{State: &active, MaxUnits: &units})
+					return h.set(ctx, e, spec.ID, park.PoolPatch{State: &active, MaxUnits: &units})
 				})
 			}
 		})

@@ -113,12 +113,9 @@ func (h *history) sweep(n *node) {
 
 // cancel asks a node once to cancel a task.
 func (h *history) cancel(f *life, n *node, pool, id string) {
-	t, err := rpc(h, f, n, 3*time.Second, func(ctx context.Context, e *engine.Engine) (park.Task, error) {
-		return e.Cancel(ctx, pool, id)
+	_, err := rpc(h, f, n, 3*time.Second, func(ctx context.Context, e *engine.Engine) (park.Task, error) {
+		return h.drop(ctx, e, pool, id)
 	})
-	if err == nil && !t.Status.Ended() {
-		h.fail("cancel", "task %s was cancelled and is %s", id, t.Status)
-	}
 	h.unknown(err, id)
 }
 
@@ -142,7 +139,7 @@ func (h *history) cancelNext(s *shim) {
 	id := next.TaskID
 	h.after(h.between(0, 300*time.Microsecond), n.life, func() {
 		if e := n.eng; e != nil {
-			h.spawn(n.life, func() { _, _ = e.Cancel(context.Background(), s.pool, id) })
+			h.spawn(n.life, func() { _, _ = h.drop(context.Background(), e, s.pool, id) })
 		}
 	})
 }

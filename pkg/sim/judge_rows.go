@@ -1,0 +1,68 @@
+package sim
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// rowsOf holds the rows of a step against its events, in both directions.
+func (j *judge) rowsOf(l *ledger, w *step, touched map[string]*tale) {
+	told := 0
+	look := func(id string, row *park.State) {
+		t := touched[id]
+		if t == nil {
+			j.fail("rows", "rev %d changes the row of task %s, and tells of nothing that happened to it", w.Row.Rev, id)
+			return
+		}
+		told++
+		if t.rowed {
+			j.fail("rows", "rev %d has two rows of task %s", w.Row.Rev, id)
+		}
+		t.rowed = true
+		j.compareRow(t, row)
+		t.moments = append(t.moments, moment{j.now, *row})
+	}
+	for i := range w.Inserts {
+		look(w.Inserts[i].TaskID, &w.Inserts[i].State)
+	}
+	for i := range w.Updates {
+		look(w.Updates[i].TaskID, &w.Updates[i].State)
+	}
+	for _, id := range slices.Sorted(maps.Keys(touched)) {
+		t := touched[id]
+		if !t.rowed {
+			j.fail("rows", "rev %d tells of task %s, and has no row of it", w.Row.Rev, id)
+		}
+		t.rowed, t.touched = false, false
+	}
+}
+
+// compareRow holds a task's row against what the log has led to.
+func (j *judge) compareRow(t *tale, row *park.State) {
+	want, got := t.state, *row
+	want.Rank = got.Rank
+	if !sameState(&want, &got) {
+		j.fail("rows", "task %s is by its log %+v, and by its row %+v", t.id, want, got)
+	}
+	t.state.Rank = got.Rank
+}
+
+func sameState(a, b *park.State) bool {
+	return string(a.Result) == string(b.Result) && a.NotBefore.Equal(b.NotBefore.Time) && a.StartedAt.Equal(b.StartedAt.Time) &&
+		a.EndedAt.Equal(b.EndedAt.Time) && a.Status == b.Status && a.Rank == b.Rank && a.Attempt == b.Attempt && a.Strikes == b.Strikes &&
+		a.Cancelled == b.Cancelled && a.Node == b.Node && a.Lease == b.Lease && a.LeaseTTL == b.LeaseTTL && a.Reason == b.Reason && a.Message == b.Message
+}
+
+// poolRow holds the pool's row after a step against its log.
+func (j *judge) poolRow(l *ledger, w *step) {
+	s, r := l.log.State(), &w.Row
+	if s.Used != r.Used || s.Queued != r.Queued || s.Rev != r.Rev || s.Limits.MaxUnits != r.MaxUnits || s.Limits.MaxQueueDepth != r.MaxQueueDepth || s.Limits.State != r.State {
+		j.fail("accounting", "pool %s says rev %d, %d of %d units, %d of %d parked, %s; its log says %d, %d of %d, %d of %d, %s", w.PoolID,
+			r.Rev, r.Used, r.MaxUnits, r.Queued, r.MaxQueueDepth, r.State, s.Rev, s.Used, s.Limits.MaxUnits, s.Queued, s.Limits.MaxQueueDepth, s.Limits.State)
+	}
+	if r.LastStep != "" && r.LastStep != w.ID {
+		j.fail("accounting", "rev %d of pool %s names the step %s, and is %s", r.Rev, w.PoolID, r.LastStep, w.ID)
+	}
+}

@@ -1,0 +1,359 @@
+package sim
+
+import (
+	"encoding/json"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// tale is one life of a task, as its pool's log has told it so far.
+type tale struct {
+	*ask
+	id, label  string // the label is that of this life alone
+	spec       park.Spec
+	state      park.State // as the log leads to
+	moments    []moment   // what the rows were
+	began      time.Duration
+	started    time.Duration // the present run did not get its units before
+	low, high  int64         // between which its first place was
+	end        park.Action
+	over, gone time.Duration // its end, and when it was forgotten; negative before
+	mailed     bool
+	touched    bool // by the step that is being taken
+	rowed      bool
+	statuses   []status
+	kept       keep // its lease
+}
+
+// keep is the last time that a lease was kept: when that was asked, and when it was answered.
+type keep struct{ asked, answered time.Duration }
+
+// moment is how a task's row was from a time on.
+type moment struct {
+	at    time.Duration
+	state park.State
+}
+
+// row returns the pool's row, and when it became that.
+func (l *ledger) row() rowSince {
+	if n := len(l.rows); n > 0 {
+		return l.rows[n-1]
+	}
+	return rowSince{-1, l.first()}
+}
+
+// first is the pool's row before its first step.
+func (l *ledger) first() park.PoolRow {
+	return park.PoolRow{MaxUnits: l.spec.MaxUnits, MaxQueueDepth: l.spec.MaxQueueDepth, State: park.Active}
+}
+
+// step judges what a step holds: all of it belongs together.
+func (j *judge) step(w step) {
+	l := j.ledgers[w.PoolID]
+	l.before, l.sent = l.row(), w.sent
+	states := make(map[string]*park.State, len(w.Inserts)+len(w.Updates))
+	for i := range w.Inserts {
+		r := &w.Inserts[i]
+		j.enter(l, r)
+		states[r.TaskID] = &r.State
+	}
+	for i := range w.Updates {
+		states[w.Updates[i].TaskID] = &w.Updates[i].State
+	}
+	if len(w.Events) == 0 {
+		j.fail("one step", "rev %d of pool %s has no events", w.Row.Rev, w.PoolID)
+	}
+	touched := make(map[string]*tale)
+	for i := range w.Events {
+		e := &w.Events[i]
+		if t := j.event(l, &w, e, states); t != nil {
+			touched[t.id] = t
+		}
+	}
+	j.rowsOf(l, &w, touched)
+	j.messages(l, touched)
+	j.poolRow(l, &w)
+	l.rows = append(l.rows, rowSince{j.now, w.Row})
+}
+
+// enter begins a life, with what its client asked for.
+func (j *judge) enter(l *ledger, r *park.Record) {
+	var w work
+	err := json.Unmarshal(r.Payload, &w)
+	a := j.asks[w.Job]
+	if err != nil || a == nil {
+		j.fail("payload", "task %s is of no job: %s", r.TaskID, r.Payload)
+		return
+	}
+	if a.sub.TaskID == "" {
+		a.sub.TaskID = r.TaskID
+	}
+	own := park.TenantTaskID(a.sub.TaskID, tenantOf(&a.sub))
+	if r.TaskID != a.sub.TaskID && !(a.sub.OwnIDs && r.TaskID == own) || r.PoolID != a.pool || l.spec.ID != a.pool {
+		j.fail("one task", "the task %s of job %d is in pool %s as %s", a.sub.TaskID, w.Job, r.PoolID, r.TaskID)
+		return
+	}
+	if l.tales[r.TaskID] != nil {
+		j.fail("one task", "the task %s is put in a second time", r.TaskID)
+		return
+	}
+	a.tales++
+	t := &tale{
+		ask: a, id: r.TaskID, label: r.TaskID + "/" + strconv.Itoa(len(l.past[r.TaskID])), spec: r.Spec, began: j.now, over: -1, gone: -1,
+	}
+	l.tales[t.id] = t
+	l.past[t.id] = append(l.past[t.id], t)
+	j.checkSpec(l, t)
+}
+
+func tenantOf(s *park.Submission) string {
+	switch {
+	case s.MailboxKey.Tenant != "":
+		return s.MailboxKey.Tenant
+	case s.Tenant != "":
+		return s.Tenant
+	}
+	return park.DefaultTenant
+}
+
+// checkSpec holds a task as it was put in against its submission.
+func (j *judge) checkSpec(l *ledger, t *tale) {
+	s, r := &t.sub, &t.spec
+	timeout := time.Duration(s.TimeoutSecs) * time.Second
+	if timeout == 0 {
+		timeout = l.spec.DefaultTimeout
+	}
+	retry := s.Retry
+	if retry == (park.Retry{}) {
+		retry = l.spec.Retry
+	}
+	same := r.Tenant == tenantOf(s) && r.MailboxKey == s.MailboxKey.Key && r.Priority == s.Priority && r.Units == max(1, int64(s.ResourceCost.Units)) &&
+		r.Deadline.Equal(s.Deadline.Time) && r.Timeout == timeout && r.Retry == retry && string(r.Payload) == string(s.Payload) &&
+		slices.Equal(r.Command, s.Command) && r.WorkDir == s.WorkDir && r.Digest != 0
+	if !same {
+		j.fail("one task", "task %s was submitted as %+v, and is kept as %+v", t.id, *s, *r)
+	}
+	if !j.steps && r.SubmittedAt.Before(epoch.Add(t.since-j.drift())) {
+		j.fail("time", "task %s is said to have been submitted at %s, before anybody did it", t.id, r.SubmittedAt)
+	}
+}
+
+// event judges an event, and returns the life that it is of.
+func (j *judge) event(l *ledger, w *step, e *park.Event, states map[string]*park.State) *tale {
+	t := l.tales[e.TaskID]
+	limits := l.log.State()
+	j.events, j.eventsAt = append(j.events, *e), append(j.eventsAt, j.now)
+	j.events[len(j.events)-1].EventID = park.EventID(e.PoolID, e.Rev, e.Ord)
+	if e.PoolID != w.PoolID || !e.At.Equal(w.Row.LastAt.Time) || e.Rev != w.Row.Rev {
+		j.fail("event", "%s of task %s is of pool %s, rev %d, at %s, in the step to rev %d of pool %s at %s",
+			e.Action, e.TaskID, e.PoolID, e.Rev, e.At, w.Row.Rev, w.PoolID, w.Row.LastAt)
+	}
+	if !j.steps && e.At.After(w.wall.Time) && e.At.After(l.before.row.LastAt.Time) {
+		j.fail("time", "%s of task %s is dated %s, and was stored at %s", e.Action, e.TaskID, e.At, w.wall)
+	}
+	if e.Action == park.ActUpdate {
+		return j.update(l, e)
+	}
+	if err := l.log.Apply(labelled(e, t)); err != nil {
+		j.fail("replay", "%v", err)
+	}
+	if e.Action == park.ActReject {
+		j.reject(l, e)
+		return nil
+	}
+	if t == nil {
+		j.fail("one task", "%s of task %s, which nobody has put in", e.Action, e.TaskID)
+		return nil
+	}
+	j.aboutEvent(w, e, t)
+	state := states[t.id]
+	if state == nil {
+		j.fail("rows", "rev %d tells of %s of task %s, and has no row of it", e.Rev, e.Action, t.id)
+		return nil
+	}
+	at := turn{Event: e, row: state, counted: state.Strikes > t.state.Strikes, units: limits.Limits.MaxUnits, sure: j.sure(e.At)}
+	t.touched = true
+	j.follow(l, e, t, state)
+	if e.Action == park.ActRequeue && at.counted {
+		at.rest = t.state.NotBefore
+	}
+	if why := l.line.play(at, t); why != "" {
+		j.fail("order", "rev %d: %s", e.Rev, why)
+	}
+	if e.Action == park.ActEnqueue {
+		t.low, t.high = l.line.position(t, at.sure)
+	}
+	return t
+}
+
+// sure returns the time before which a rest that ends by its date is over, on every node's clock; zero where nobody knows.
+func (j *judge) sure(at park.Time) park.Time {
+	if j.steps {
+		return park.Time{}
+	}
+	return park.At(at.Add(-j.drift()))
+}
+
+// labelled returns an event with an id that no other life of its task has.
+func labelled(e *park.Event, t *tale) park.Event {
+	l := *e
+	l.EventID = ""
+	if t != nil {
+		l.TaskID = t.label
+	}
+	return l
+}
+
+// aboutEvent checks what each event says of its task.
+func (j *judge) aboutEvent(w *step, e *park.Event, t *tale) {
+	if e.Tenant != t.spec.Tenant || e.Units != t.spec.Units {
+		j.fail("event", "%s of task %s is of %d units of %s, which was submitted with %d by %s", e.Action, t.id, e.Units, e.Tenant, t.spec.Units, t.spec.Tenant)
+	}
+	if (e.Node != "") != (e.Attempt > 0) || e.Node != "" && w.Node != "" && e.Node != w.Node {
+		j.fail("event", "%s of attempt %d at task %s is told by node %q, and stored by %q", e.Action, e.Attempt, t.id, e.Node, w.Node)
+	}
+}
+
+// follow takes an event into the life.
+func (j *judge) follow(l *ledger, e *park.Event, t *tale, row *park.State) {
+	s := &t.state
+	switch e.Action {
+	case park.ActSubmit:
+		j.taken(l, e, t)
+	case park.ActEnqueue:
+		s.Status = park.Queued
+	case park.ActStart:
+		j.start(l, e, t, row)
+		// The clock was read after this node had heard of the step before.
+		t.started = l.before.at
+		if !l.spec.Runtime.Leased() {
+			t.started = j.now
+		}
+	case park.ActRequeue:
+		j.requeue(l, e, t, row)
+	case park.ActComplete, park.ActFail, park.ActExpire, park.ActCancel:
+		s.EndedAt = e.At
+		s.Reason = reasonOf(e)
+		s.Message, s.Result = row.Message, row.Result // which are judged with the end
+		t.end, t.over = e.Action, j.now
+		s.Status = statusOf(e.Action)
+		j.ended(l, e, t)
+	default:
+		j.fail("event", "%s is no event of task %s", e.Action, t.id)
+	}
+	if e.Action != park.ActSubmit {
+		t.statuses = append(t.statuses, status{j.now, s.Status})
+	}
+	l.mostParked = max(l.mostParked, l.log.State().Queued)
+}
+
+// taken judges that a submission was accepted.
+func (j *judge) taken(l *ledger, e *park.Event, t *tale) {
+	limits := l.log.State().Limits
+	switch {
+	case !e.At.Equal(t.spec.SubmittedAt.Time):
+		j.fail("event", "task %s was submitted at %s, and its event says %s", t.id, t.spec.SubmittedAt, e.At)
+	case !t.spec.Deadline.IsZero() && !t.spec.Deadline.After(e.At.Time):
+		j.fail("deadline", "task %s was accepted at %s, its deadline was %s", t.id, e.At, t.spec.Deadline)
+	case t.spec.Units > limits.MaxUnits:
+		j.fail("limits", "task %s of %d units was accepted by a pool that has %d", t.id, t.spec.Units, limits.MaxUnits)
+	}
+	d := toldBy(e)
+	if d.Priority != t.spec.Priority || d.Mailbox != t.spec.MailboxKey || !d.Deadline.Equal(t.spec.Deadline.Time) || d.MaxAttempts != t.spec.Retry.MaxAttempts {
+		j.fail("event", "the submission of task %s tells of %s, and is %+v", t.id, e.Detail, t.spec)
+	}
+}
+
+// start judges that a run gets its units.
+func (j *judge) start(l *ledger, e *park.Event, t *tale, row *park.State) {
+	s := &t.state
+	if d := t.spec.Deadline; s.Attempt == 0 && !d.IsZero() && !e.At.Before(d.Time) {
+		j.fail("deadline", "task %s started at %s, its deadline was %s", t.id, e.At, d)
+	}
+	if s.Attempt > 0 && !j.steps && e.At.Before(s.NotBefore.Add(-j.drift())) {
+		j.fail("backoff", "task %s starts again at %s, and was to rest until %s", t.id, e.At, s.NotBefore)
+	}
+	if d := toldBy(e); (d.Worker != "") != l.spec.Runtime.Leased() || d.Early != "" && !j.steps && !e.At.Before(s.NotBefore.Time) {
+		j.fail("event", "the start of run %d of task %s tells of %s", s.Attempt+1, t.id, e.Detail)
+	}
+	s.Status, s.Attempt, s.Node, s.StartedAt = park.Running, s.Attempt+1, e.Node, e.At
+	if (row.Lease != "") != l.spec.Runtime.Leased() && row.Status == park.Running {
+		j.fail("rows", "run %d of task %s has the lease %q in a pool whose runtime is %s", s.Attempt, t.id, row.Lease, l.spec.Runtime)
+	}
+	s.Lease, s.LeaseTTL, t.kept = row.Lease, row.LeaseTTL, keep{}
+}
+
+// toldBy returns what an event of a task tells of in its detail.
+func toldBy(e *park.Event) (d struct {
+	Priority      park.Priority
+	Mailbox       string
+	Deadline      park.Time
+	MaxAttempts   int
+	Worker, Early string
+	Strike        int
+	NotBefore     park.Time
+	Reason        string
+}) {
+	_ = json.Unmarshal(e.Detail, &d)
+	return d
+}
+
+// update judges a change of the pool, or that a running task is asked to stop. It returns the task.
+func (j *judge) update(l *ledger, e *park.Event) *tale {
+	c := changesOf(e)
+	told := *e
+	told.EventID = ""
+	var t *tale
+	if c.Cancel != "" {
+		if t = l.tales[c.Cancel]; t == nil {
+			j.fail("cancel", "rev %d asks task %s to stop, which is not there", e.Rev, c.Cancel)
+			return nil
+		}
+		told.Detail = json.RawMessage(`{"cancel":` + strconv.Quote(t.label) + `}`)
+	}
+	if err := l.log.Apply(told); err != nil {
+		j.fail("replay", "%v", err)
+	}
+	l.limits = append(l.limits, limitsSince{j.now, l.log.State().Limits})
+	if t != nil {
+		j.wished(l, t)
+		if t.state.Cancelled || l.spec.Runtime.Leased() {
+			j.fail("cancel", "task %s is asked to stop a second time, or runs elsewhere", t.id)
+		}
+		t.state.Cancelled, t.touched = true, true
+		return t
+	}
+	if c.Resumed != nil || e.TaskID != "" || e.Units != 0 || e.Attempt != 0 {
+		j.fail("event", "rev %d changes the pool by %s of task %q", e.Rev, e.Detail, e.TaskID)
+	}
+	ordered := func(fits func(park.PoolPatch) bool) bool { return slices.ContainsFunc(j.patches[l.spec.ID], fits) }
+	if c.MaxUnits != nil && !ordered(func(p park.PoolPatch) bool { return p.MaxUnits != nil && *p.MaxUnits == c.MaxUnits.To }) {
+		j.fail("limits", "nobody has asked that pool %s has %d units", l.spec.ID, c.MaxUnits.To)
+	}
+	if c.MaxQueueDepth != nil && !ordered(func(p park.PoolPatch) bool { return p.MaxQueueDepth != nil && *p.MaxQueueDepth == c.MaxQueueDepth.To }) {
+		j.fail("limits", "nobody has asked that pool %s parks %d tasks", l.spec.ID, c.MaxQueueDepth.To)
+	}
+	if c.State != nil && !ordered(func(p park.PoolPatch) bool { return p.State != nil && *p.State == c.State.To }) {
+		j.fail("limits", "nobody has asked that pool %s is %s", l.spec.ID, c.State.To)
+	}
+	return nil
+}
+
+type change[T any] struct{ From, To T }
+
+// changes is what an update may tell of.
+type changes struct {
+	Cancel        string
+	MaxUnits      *change[int64]
+	MaxQueueDepth *change[int]
+	State         *change[park.PoolState]
+	Resumed       json.RawMessage
+}
+
+func changesOf(e *park.Event) (c changes) {
+	_ = json.Unmarshal(e.Detail, &c)
+	return c
+}
