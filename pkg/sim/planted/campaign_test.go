@@ -83,13 +83,20 @@ func (c *court) try(ctx context.Context, b *Bug, explain bool) (string, error) {
 		return "", err
 	}
 	cmd, fault := exec.CommandContext(ctx, judge, fmt.Sprintf("-explain=%t", explain)), seen
+	flags := os.Getenv("GOFLAGS")
 	if !b.Judge.Simulation {
 		cmd, fault = exec.CommandContext(ctx, judge, "-test.run", b.Judge.Run, "-test.timeout", "5m"), failed
 		cmd.Dir = filepath.Join(root, b.Judge.Package)
+		// Some tests build the program themselves, and run it in a clean environment.
+		overlay, err := b.Overlay(root, c.scratch)
+		if err != nil {
+			return "", err
+		}
+		flags += " -overlay=" + overlay
 	}
 	// The judge is no campaign of its own, and takes no program that was built without the bug.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "PARKD_") && !strings.HasPrefix(s, "PARKD_REQUIRE") })
-	cmd.Env = append(cmd.Env, EnvBug+"="+b.Name)
+	cmd.Env = append(cmd.Env, EnvBug+"="+b.Name, "GOFLAGS="+flags)
 	return noticed(cmd, fault)
 }
 
