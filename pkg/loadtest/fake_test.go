@@ -4,10 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"iter"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,16 +41,15 @@ type fake struct {
 	refuse      func(id string) *park.Error
 	outage      func() bool // nothing can be stored
 	deaf        bool        // a task that is cancelled runs on
-	patient     bool        // no run meets its time limit
 	work        func(id string, w *fakeWork)
-	timer       func(t *fakeTask) time.Duration // from the deadline until a task expires
+	hurry       time.Duration // by which tasks expire before their deadline
+	few         bool          // the last answer of a batch is missing
 
-	// what it tells is changed on the way
-	onEvent  func(e *park.Event) bool // in the log and on the stream; false: none is told
-	onLog    func(e *park.Event) bool // in the log alone
-	onStream func(e *park.Event) bool
-	onMail   func(m *park.Message, b *box)
-	onRow    func(t *park.Task) bool // false: it is not listed
+	onOffer func(n int) // the nth submission has come
+	offered int
+	// mute says whether a submission of one task is taken, and what is answered instead.
+	mute     func(id string) (bool, error)
+	hush     func(n int) bool // its answer is lost
 	onAnswer func(r *park.SubmitResult)
 	onCancel func(t *park.Task, err error) (park.Task, error)
 }
@@ -125,9 +123,7 @@ func (f *fake) locked(change func(event func(a park.Action, t *fakeTask, detail 
 			e.Detail = json.RawMessage(detail)
 		}
 		ord++
-		if f.onEvent == nil || f.onEvent(&e) {
-			f.events = append(f.events, e)
-		}
+		f.events = append(f.events, e)
 	})
 	if ord > 0 {
 		f.rev = rev
@@ -141,6 +137,17 @@ func (f *fake) Submit(_ context.Context, _ string, tasks []park.Submission) ([]p
 		return nil, park.Errorf(park.StorageUnavailable, "no store")
 	}
 	time.Sleep(time.Millisecond)
+	if f.mute != nil && len(tasks) == 1 {
+		if take, err := f.mute(tasks[0].TaskID); err != nil {
+			if take {
+				f.step(func(event func(park.Action, *fakeTask, string)) { f.take(tasks[0], event) })
+			}
+			return nil, err
+		}
+	}
+	if f.offered++; f.onOffer != nil {
+		f.onOffer(f.offered)
+	}
 	results := make([]park.SubmitResult, len(tasks))
 	for i, s := range tasks {
 		if err := s.Normalize(); err != nil {
@@ -150,6 +157,12 @@ func (f *fake) Submit(_ context.Context, _ string, tasks []park.Submission) ([]p
 		if f.onAnswer != nil {
 			f.onAnswer(&results[i])
 		}
+	}
+	if f.hush != nil && f.hush(f.offered) {
+		return nil, errors.New("the connection broke")
+	}
+	if f.few && len(results) > 1 {
+		results = results[1:]
 	}
 	return results, nil
 }
@@ -179,18 +192,14 @@ func (f *fake) take(s park.Submission, event func(park.Action, *fakeTask, string
 	f.tasks[s.TaskID], f.all = t, append(f.all, t)
 	event(park.ActSubmit, t, t.told())
 	a := park.Accepted{TaskID: s.TaskID, PoolID: "load", SubmittedAt: now}
-	if first := f.first(); (first == nil || first.Priority < t.Priority) && f.fits(t) {
+	if f.startsNow(t.Priority, int64(t.ResourceCost.Units)) {
 		f.start(t, event)
 	} else {
 		event(park.ActEnqueue, t, "")
 		f.park(t)
 		a.Position = 1 + int64(slices.IndexFunc(f.line, func(o *fakeTask) bool { return o == t }))
 		if !s.Deadline.IsZero() {
-			late := time.Duration(0)
-			if f.timer != nil {
-				late = f.timer(t)
-			}
-			time.AfterFunc(time.Until(s.Deadline.Time)+late, func() { f.expire(t) })
+			time.AfterFunc(time.Until(s.Deadline.Time)-f.hurry, func() { f.expire(t) })
 		}
 	}
 	a.Status = t.status
@@ -211,13 +220,18 @@ func (f *fake) refusal(s *park.Submission, now park.Time) *park.Error {
 			return err
 		}
 	}
-	if len(f.line) >= f.pool.MaxQueueDepth {
+	if len(f.line) >= f.pool.MaxQueueDepth && !f.startsNow(s.Priority, int64(max(s.ResourceCost.Units, 1))) {
 		return park.Errorf(park.QueueFull, "full")
 	}
 	if !s.Deadline.IsZero() && !s.Deadline.After(now.Time) {
 		return park.Errorf(park.DeadlinePast, "too late")
 	}
 	return nil
+}
+
+func (f *fake) startsNow(p park.Priority, units int64) bool {
+	first := f.first()
+	return (first == nil || first.Priority < p) && f.pool.UsedUnits+units <= f.pool.MaxUnits+f.overCommit
 }
 
 func (f *fake) fits(t *fakeTask) bool {
@@ -261,13 +275,13 @@ func (f *fake) start(t *fakeTask, event func(park.Action, *fakeTask, string)) {
 	if f.work != nil {
 		f.work(t.TaskID, &w)
 	}
-	go f.run(t, w)
+	go f.run(t, w, t.attempt)
 }
 
 // run is a task's work.
-func (f *fake) run(t *fakeTask, w fakeWork) {
+func (f *fake) run(t *fakeTask, w fakeWork, attempt int) {
 	limit := time.Duration(t.TimeoutSecs) * time.Second
-	if limit == 0 || f.patient {
+	if limit == 0 {
 		limit = time.Hour
 	}
 	stop := t.stop
@@ -282,9 +296,10 @@ func (f *fake) run(t *fakeTask, w fakeWork) {
 	case <-stop:
 	}
 	f.mu.Lock()
-	stopped := t.stopped
+	stopped, lost := t.stopped, t.attempt != attempt || t.status != park.Running
 	f.mu.Unlock()
 	switch {
+	case lost:
 	case stopped && !f.deaf:
 		f.end(t, park.ActCancel, park.Dropped, park.ReasonCancelled)
 	case w.Fail:
@@ -327,6 +342,25 @@ func (f *fake) wake(event func(park.Action, *fakeTask, string)) {
 		f.leave(t)
 		f.start(t, event)
 	}
+}
+
+// lose takes all runs back, as if the node that did the work were gone.
+func (f *fake) lose() {
+	f.step(func(event func(park.Action, *fakeTask, string)) {
+		for i, t := range f.all {
+			switch {
+			case t.status != park.Running:
+			case t.stopped:
+				f.over(t, park.ActCancel, park.Dropped, park.ReasonCancelled, event)
+			default:
+				event(park.ActRequeue, t, `{"reason":"node_lost"}`)
+				f.pool.UsedUnits -= int64(t.ResourceCost.Units)
+				t.status, t.rank = park.Queued, i-1_000_000
+				f.park(t)
+			}
+		}
+		f.wake(event)
+	})
 }
 
 func (f *fake) expire(t *fakeTask) {
@@ -381,9 +415,6 @@ func (f *fake) deliver(t *fakeTask) {
 	if f.lieAbout != nil && f.lieAbout(t.TaskID) {
 		m.Payload = json.RawMessage("-1")
 	}
-	if f.onMail != nil {
-		f.onMail(&m, &b)
-	}
 	n := 1
 	if f.twice != nil && f.twice(t.TaskID) {
 		n = 2
@@ -391,112 +422,5 @@ func (f *fake) deliver(t *fakeTask) {
 	for range n {
 		m.ID = fmt.Sprintf("%08d", len(f.mail[b])+1)
 		f.mail[b] = append(f.mail[b], m)
-	}
-}
-
-func (f *fake) Task(ctx context.Context, _, id string, wait time.Duration) (park.Task, error) {
-	f.mu.Lock()
-	t := f.tasks[id]
-	f.mu.Unlock()
-	if t == nil {
-		return park.Task{}, park.Errorf(park.TaskNotFound, "no task %s", id)
-	}
-	if wait > 0 {
-		select {
-		case <-t.done:
-		case <-ctx.Done():
-			return park.Task{}, ctx.Err()
-		}
-	}
-	v := t.view()
-	if f.onRow != nil && !f.onRow(&v) {
-		return park.Task{}, park.Errorf(park.TaskNotFound, "no task %s", id)
-	}
-	return v, nil
-}
-
-func (f *fake) Tasks(_ context.Context, _ string, q park.TaskQuery) (park.TaskPage, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var p park.TaskPage
-	from := len(f.all)
-	if q.Cursor != "" {
-		from, _ = strconv.Atoi(q.Cursor)
-	}
-	for ; from > 0 && len(p.Tasks) < q.Limit; from-- {
-		if v := f.all[from-1].view(); f.onRow == nil || f.onRow(&v) {
-			p.Tasks = append(p.Tasks, v)
-		}
-	}
-	if from > 0 {
-		p.Next = strconv.Itoa(from)
-	}
-	return p, nil
-}
-
-func (f *fake) Mailbox(_ context.Context, q park.MailboxQuery) (park.MessagePage, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	all := f.mail[box{q.Tenant, q.Key}]
-	from, _ := strconv.Atoi(q.After)
-	page := all[from:min(len(all), from+q.Limit)]
-	return park.MessagePage{Messages: slices.Clone(page)}, nil
-}
-
-func (f *fake) Audit(_ context.Context, q park.AuditQuery) (park.EventPage, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var p park.EventPage
-	for _, e := range f.events[f.after(q.Cursor):] {
-		if f.onLog != nil && !f.onLog(&e) || !q.Selects(e.Action) {
-			continue
-		}
-		if q.Action != "" && q.Action != e.Action || q.TaskID != "" && q.TaskID != e.TaskID ||
-			q.Tenant != "" && q.Tenant != e.Tenant || e.At.Before(q.Since.Time) {
-			continue
-		}
-		if len(p.Events) == q.Limit {
-			p.Next = p.Events[len(p.Events)-1].EventID
-			break
-		}
-		p.Events = append(p.Events, e)
-	}
-	return p, nil
-}
-
-func (f *fake) after(cursor string) int {
-	_, rev, ord, err := park.ParseEventID(cursor)
-	if err != nil {
-		return 0
-	}
-	i, _ := slices.BinarySearchFunc(f.events, park.Event{Rev: rev, Ord: ord + 1}, func(a, b park.Event) int {
-		return cmp.Or(cmp.Compare(a.Rev, b.Rev), a.Ord-b.Ord)
-	})
-	return i
-}
-
-func (f *fake) Watch(ctx context.Context, q park.AuditQuery) iter.Seq2[park.Event, error] {
-	return func(yield func(park.Event, error) bool) {
-		f.mu.Lock()
-		at := f.after(q.Cursor)
-		f.mu.Unlock()
-		for ctx.Err() == nil {
-			f.mu.Lock()
-			more, grown := f.events[at:], f.grown
-			f.mu.Unlock()
-			for _, e := range more {
-				if e.Action == park.ActUpdate || f.onStream != nil && !f.onStream(&e) {
-					continue
-				}
-				if !yield(e, nil) {
-					return
-				}
-			}
-			at += len(more)
-			select {
-			case <-grown:
-			case <-ctx.Done():
-			}
-		}
 	}
 }

@@ -86,10 +86,11 @@ type ledger struct {
 	rejected   int
 	ended      int
 	rejections map[string]int
+	turned     map[int]int64 // tasks of which it was answered that nothing was taken, and when last, in microseconds since 1970
 }
 
 func newLedger(run string) *ledger {
-	return &ledger{run: run, byBox: map[box]int32{}, rejections: map[string]int{}}
+	return &ledger{run: run, byBox: map[box]int32{}, rejections: map[string]int{}, turned: map[int]int64{}}
 }
 
 // offer books a task before it is sent and returns its number.
@@ -130,9 +131,11 @@ func (l *ledger) again(i int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.entries[i].mark(sentAgain)
-	if !park.Passing(err) {
-		l.entries[i].mark(maybe)
+	if park.Passing(err) {
+		l.turned[i] = time.Now().UnixMicro()
+		return
 	}
+	l.entries[i].mark(maybe)
 }
 
 // answered books what became of a submission.

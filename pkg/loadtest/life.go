@@ -72,7 +72,7 @@ func (j *judge) life(e *park.Event, i int) {
 	}
 	switch e.Action {
 	case park.ActSubmit:
-		j.submitted(e, t)
+		j.submitted(e, i, t)
 	case park.ActEnqueue:
 		j.enqueued(e, t)
 	case park.ActStart:
@@ -93,13 +93,16 @@ func (j *judge) life(e *park.Event, i int) {
 
 const maxAttempt = 1<<16 - 1
 
-func (j *judge) submitted(e *park.Event, t *entry) {
+func (j *judge) submitted(e *park.Event, i int, t *entry) {
 	t.mark(taken)
 	at := e.At.Micro()
 	if t.answer == accepted && t.submitted != at {
 		j.found.note(wrongAnswer, "task %s was answered to be submitted at %s, the log says %s", e.TaskID, park.FromMicro(t.submitted), e.At)
 	}
 	t.submitted = at
+	if turned := j.ledger.turned[i]; turned > at && !t.is(maybe) && !j.terms.shared { // a daemon elsewhere has a clock of its own
+		j.found.note(wrongAnswer, "task %s was taken in rev %d, and the answer was that nothing was", e.TaskID, e.Rev)
+	}
 	key := j.ledger.boxes[t.box].key
 	if d := toldBy(e); d.Priority != t.priority.String() || d.Mailbox != key || d.Deadline.Micro() != t.deadline {
 		j.found.note(wrongEvent, "the submission of task %s says priority %q, mailbox %q, deadline %s; asked for were %s, %q, %s",

@@ -37,27 +37,34 @@ type measurement struct {
 }
 
 func measure(ctx context.Context, o Options, load *workload, t *target) (*Report, error) {
+	m := newMeasurement(ctx, o, load, t)
+	if err := m.run(ctx); err != nil {
+		return nil, err
+	}
+	o.report(m.progress(Judging))
+	return m.judge(ctx)
+}
+
+func newMeasurement(ctx context.Context, o Options, load *workload, t *target) *measurement {
 	m := &measurement{o: o, load: load, target: t, ledger: newLedger(t.run), found: &findings{}, limits: replay.Of(t.pool)}
 	m.watcher = newWatcher(t, m.ledger)
 	m.cancels = newCanceller(ctx, t, m.ledger, m.found)
-	defer m.cancels.finish()
 	m.watcher.cancel = m.cancels.begin
+	return m
+}
+
+// run puts the daemon under load, and follows its events until all is over.
+func (m *measurement) run(ctx context.Context) (err error) {
+	defer m.cancels.finish()
 	watching, stop := context.WithCancel(ctx)
 	var followed sync.WaitGroup
 	followed.Go(func() { m.watcher.run(watching, park.At(time.Now().Add(-2*time.Second))) })
 	defer followed.Wait()
 	defer stop()
-	var err error
-	if m.since, err = t.probe(ctx, m.watcher, o.Tenant); err != nil {
-		return nil, err
+	if m.since, err = m.target.probe(ctx, m.watcher, m.o.Tenant); err != nil {
+		return err
 	}
-	if err := m.underLoad(ctx); err != nil {
-		return nil, err
-	}
-	stop()
-	followed.Wait()
-	o.report(m.progress(Judging))
-	return m.judge(ctx)
+	return m.underLoad(ctx)
 }
 
 // underLoad submits everything and waits until everything has ended.

@@ -74,29 +74,52 @@ func TestFaultsAreFound(t *testing.T) {
 		spoil func(f *fake)
 		want  string
 	}{
-		"over capacity":  {func(f *fake) { f.overCommit = 3 }, "starts over capacity"},
-		"wakes late":     {func(f *fake) { f.sleepy = 1200 * time.Millisecond }, "within 1 s"},
-		"starts late":    {func(f *fake) { f.dawdle = 1100 * time.Millisecond }, "within 1 s"},
-		"lost message":   {func(f *fake) { f.loseMessage = one }, "outcomes missing"},
-		"lost messages":  {func(f *fake) { f.loseMessage = func(id string) bool { return strings.HasSuffix(id, "7") } }, "found in their mailboxes"},
-		"message twice":  {func(f *fake) { f.twice = one }, "doubled"},
-		"wrong result":   {func(f *fake) { f.lieAbout = one }, "wrong"},
-		"task lost":      {func(f *fake) { f.forget = one }, "lost"},
-		"out of order":   {func(f *fake) { f.barge = true }, "out of order"},
-		"never answered": {func(f *fake) { f.refuse = func(id string) *park.Error { return deaf(id, one) } }, "without an answer"},
+		"over capacity":       {func(f *fake) { f.overCommit = 3 }, "starts over capacity"},
+		"wakes late":          {func(f *fake) { f.sleepy = 1200 * time.Millisecond }, "within 1 s"},
+		"starts late":         {func(f *fake) { f.dawdle = 1100 * time.Millisecond }, "within 1 s"},
+		"lost message":        {func(f *fake) { f.loseMessage = one }, "outcomes missing"},
+		"lost messages":       {func(f *fake) { f.loseMessage = func(id string) bool { return strings.HasSuffix(id, "7") } }, "found in their mailboxes"},
+		"message twice":       {func(f *fake) { f.twice = one }, "doubled"},
+		"wrong result":        {func(f *fake) { f.lieAbout = one }, "wrong"},
+		"task lost":           {func(f *fake) { f.forget = one }, "lost"},
+		"out of order":        {func(f *fake) { f.barge = true }, "out of order"},
+		"every task fails":    {func(f *fake) { f.work = func(id string, w *fakeWork) { w.Fail = id != "lt-probe" } }, asAsked},
+		"no task fails":       {func(f *fake) { f.work = func(_ string, w *fakeWork) { w.Fail = false } }, asAsked},
+		"no work is done":     {func(f *fake) { f.work = func(_ string, w *fakeWork) { w.DurationMs = 0 } }, "before their work"},
+		"never stops":         {func(f *fake) { f.deaf = true }, asAsked},
+		"stops late":          {func(f *fake) { f.deaf = true }, "went on after"},
+		"expires early":       {func(f *fake) { f.hurry = time.Millisecond }, asAsked},
+		"cancels none":        {func(f *fake) { f.onCancel = notThere }, inAnswers},
+		"cancels another":     {func(f *fake) { f.onCancel = another }, inAnswers},
+		"answers for another": {func(f *fake) { f.onAnswer = func(r *park.SubmitResult) { r.TaskID += "0" } }, inAnswers},
+		"answers for a pool":  {func(f *fake) { f.onAnswer = func(r *park.SubmitResult) { r.PoolID = "other" } }, inAnswers},
+		"answers no position": {func(f *fake) { f.onAnswer = func(r *park.SubmitResult) { r.Position = 0 } }, inAnswers},
+		"answers no time":     {func(f *fake) { f.onAnswer = func(r *park.SubmitResult) { r.SubmittedAt = park.Time{} } }, inAnswers},
+		"answers it is over":  {func(f *fake) { f.onAnswer = func(r *park.SubmitResult) { r.Status, r.Position = park.Completed, 0 } }, inAnswers},
+		"answers too few":     {func(f *fake) { f.few = true }, inAnswers},
+		"never answered":      {func(f *fake) { f.refuse = func(id string) *park.Error { return deaf(id, one) } }, "without an answer"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFake()
 				tt.spoil(f)
-				r := load(t, f, Options{N: 300})
-				if !slices.ContainsFunc(broken(r), func(p string) bool { return strings.Contains(p, tt.want) }) {
+				r := load(t, f, Options{N: 300, Batch: 2})
+				if !about(broken(r), tt.want) {
 					t.Errorf("broken: %q, want one about %q", broken(r), tt.want)
 				}
 			})
 		})
 	}
+}
+
+func notThere(t *park.Task, _ error) (park.Task, error) {
+	return park.Task{}, park.Errorf(park.TaskNotFound, "no task %s", t.TaskID)
+}
+
+func another(t *park.Task, err error) (park.Task, error) {
+	t.TaskID += "0"
+	return *t, err
 }
 
 func deaf(id string, to func(string) bool) *park.Error {

@@ -110,7 +110,7 @@ const (
 	cancelEvery = 100  // tasks; every second one when it runs, the others as soon as they are accepted
 	limitEvery  = 5000 // tasks
 	firstCancel = 41
-	firstLimit  = 67
+	firstLimit  = 2500
 )
 
 // mixed is the default load: most tasks are small and short, a few are neither.
@@ -153,7 +153,7 @@ func (o *Options) mixed() *workload {
 func (j *job) stopped(i int) {
 	switch {
 	case i%limitEvery == firstLimit:
-		j.limit = leastLimit
+		j.limit, j.priority = leastLimit, park.Critical // so that nothing is left to wait for at the end but its run
 	case i%(2*cancelEvery) == firstCancel:
 		j.cancel = onceRunning
 	case i%cancelEvery == firstCancel:
