@@ -163,6 +163,7 @@ func (g *gracious) round(what string) {
 		}
 		if code := g.node.wait(); code != 0 {
 			g.Broken("a daemon that was to stop ended with exit code %d", code)
+			return
 		}
 		wantGone(g.Campaign, g.tag)
 		g.node.setup = nil

@@ -185,6 +185,13 @@ func (n *node) kill() {
 	n.wait()
 }
 
+// serves reports whether a daemon was started and has not been waited for.
+func (n *node) serves() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.process != nil
+}
+
 func (n *node) pid() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()

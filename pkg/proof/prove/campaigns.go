@@ -18,6 +18,7 @@ func campaigns() []campaign {
 		{name: "server", pkg: crash, tests: "^TestServer$", lines: []string{"server"}, weight: 8},
 		{name: "failover", pkg: crash, tests: "^TestFailover$", lines: []string{"synchronous-failover"}, weight: 8},
 		{name: "refusals", pkg: crash, tests: "^TestRefusals$|^TestFullDisk$", lines: []string{"database-refusals", "database-disk-full"}, weight: 6},
+		{name: "migrate", pkg: crash, tests: "^TestMigrate$", lines: []string{"migrate"}, weight: 4},
 		{name: "grace", pkg: crash, tests: "^TestGrace$", lines: []string{"grace"}, weight: 4},
 		{name: "descriptors", pkg: crash, tests: "^TestDescriptors$", lines: []string{"descriptors"}, weight: 4},
 		{name: "leaks", pkg: crash, tests: "^TestLeaks$", lines: []string{"leaks"}, weight: 4},
