@@ -1,0 +1,89 @@
+package lot_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// TestRestoredRest sees that a task that rests before its next run still does for who loads the pool: to the instant that
+// was noted, and no longer than its backoff, for whoever noted it may have had a clock that was ahead.
+func TestRestoredRest(t *testing.T) {
+	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
+	for name, c := range map[string]struct {
+		left    time.Duration // by the instant that was noted
+		backoff time.Duration
+		strikes int
+		rests   time.Duration
+	}{
+		"as noted":                  {2 * time.Second, 5 * time.Second, 1, 2 * time.Second},
+		"no longer than its first":  {9 * time.Second, 5 * time.Second, 1, 5 * time.Second},
+		"no longer than its second": {19 * time.Second, 5 * time.Second, 2, 10 * time.Second},
+		"over":                      {0, 5 * time.Second, 1, 0},
+		"long over":                 {-time.Second, 5 * time.Second, 1, 0},
+	} {
+		l := lot.New(lot.Config{
+			Pool: "p", Node: "n", Row: park.PoolRow{Rev: 7, MaxUnits: 1, MaxQueueDepth: 9, State: park.Active, Queued: 1},
+			Tasks: []park.Record{{
+				Spec: park.Spec{PoolID: "p", TaskID: "a", Units: 1, Retry: park.Retry{MaxAttempts: 5, Backoff: park.Duration(c.backoff)}},
+				State: park.State{
+					Status: park.Queued, Attempt: c.strikes, Strikes: c.strikes, NotBefore: park.At(now.Wall.Add(c.left)),
+				},
+			}},
+		}, now)
+		if err := l.Sound(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		_, next := l.Next()
+		if want := now.Mono + c.rests; c.rests > 0 && next != want || c.rests == 0 && next != 0 {
+			t.Errorf("%s: something happens at %s, want %s", name, next, want)
+		}
+		for after := max(0, c.rests-1); after <= c.rests; after++ {
+			step, _ := l.Apply(lot.Instant{Wall: now.Wall, Mono: now.Mono + after}, nil, nil)
+			if started := len(step.Started) > 0; started != (after == c.rests) {
+				t.Errorf("%s: after %s, started is %t", name, after, started)
+			}
+		}
+	}
+}
+
+// TestRestoredLease sees what is left of a leased run for who loads the pool: a whole life of its lease, for it is not
+// known when it was kept, and of its time limit what the wall clock leaves.
+func TestRestoredLease(t *testing.T) {
+	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
+	for name, c := range map[string]struct {
+		ttl, limit, ran time.Duration
+		ends            time.Duration
+		how             park.Action
+	}{
+		"lease":            {30 * time.Second, 0, time.Hour, 30 * time.Second, park.ActRequeue},
+		"lease first":      {30 * time.Second, time.Minute, 10 * time.Second, 30 * time.Second, park.ActRequeue},
+		"limit first":      {30 * time.Second, time.Minute, 40 * time.Second, 20 * time.Second, park.ActFail},
+		"beyond its limit": {30 * time.Second, time.Minute, time.Hour, 0, park.ActFail},
+	} {
+		l := lot.New(lot.Config{
+			Pool: "p", Node: "n", Leased: true, Row: park.PoolRow{Rev: 7, MaxUnits: 1, MaxQueueDepth: 9, State: park.Active, Used: 1},
+			Tasks: []park.Record{{
+				Spec:  park.Spec{PoolID: "p", TaskID: "a", Units: 1, Timeout: c.limit},
+				State: park.State{Status: park.Running, Attempt: 1, Node: "m", Lease: "x", LeaseTTL: c.ttl, StartedAt: park.At(now.Wall.Add(-c.ran))},
+			}},
+		}, now)
+		if err := l.Sound(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, next := l.Next(); next != now.Mono+c.ends {
+			t.Errorf("%s: it ends at %s, want %s", name, next, now.Mono+c.ends)
+		}
+		if c.ends > 0 {
+			if step, _ := l.Apply(lot.Instant{Wall: now.Wall, Mono: now.Mono + c.ends - 1}, nil, nil); len(step.Events) > 0 {
+				t.Errorf("%s: ended too early: %v", name, step.Events)
+			}
+		}
+		step, _ := l.Apply(lot.Instant{Wall: now.Wall, Mono: now.Mono + c.ends}, nil, nil)
+		if len(step.Events) != 1 || step.Events[0].Action != c.how {
+			t.Errorf("%s: %v, want %s", name, step.Events, c.how)
+		}
+	}
+}
