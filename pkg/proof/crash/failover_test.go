@@ -30,9 +30,8 @@ func TestFailover(t *testing.T) {
 		healthy = "failovers to a standby in step"
 		away    = "failovers to a standby that was away"
 	)
-	c.Target(healthy, 1, 1, 25)
-	c.Target(away, 1, 1, 25)
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+c.Target(healthy, 1, 1, 25)+c.Target(away, 1, 1, 25))*2*proof.Patience)
+	defer cancel()
 	leader, err := server.Start(ctx, "fsync=off", "max_connections=300")
 	if err != nil {
 		t.Fatal(err)

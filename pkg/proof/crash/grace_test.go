@@ -150,7 +150,7 @@ func (g *gracious) round(what string) {
 	switch what {
 	case "cancels":
 		for _, o := range all {
-			g.cancel(*o)
+			g.cancel(g.node.reach(), *o)
 		}
 		g.want(all, park.Dropped, park.ReasonCancelled)
 	case "timeouts":
@@ -169,7 +169,7 @@ func (g *gracious) round(what string) {
 		g.node.setup = nil
 		g.node.start()
 		g.want(all[1:], park.Completed, "")
-		g.cancel(mule)
+		g.cancel(g.node.reach(), mule)
 		g.want(all[:1], park.Dropped, park.ReasonCancelled)
 	}
 	wantGone(g.Campaign, g.tag)
@@ -196,15 +196,11 @@ func (g *gracious) terminate() {
 	}
 }
 
-func (g *gracious) cancel(o offer) {
-	if _, err := g.node.reach().Cancel(context.Background(), o.pool, o.TaskID); err != nil && park.CodeOf(err) != park.TaskFinished {
-		g.Fatal(err)
-	}
-}
-
 // ended reports whether a task has.
 func (g *gracious) ended(o offer) bool {
-	t, err := g.node.reach().Task(context.Background(), o.pool, o.TaskID, 0)
+	ctx, cancel := context.WithTimeout(context.Background(), proof.Patience)
+	defer cancel()
+	t, err := g.node.reach().Task(ctx, o.pool, o.TaskID, 0)
 	if err != nil {
 		g.Fatal(err)
 	}
@@ -214,8 +210,10 @@ func (g *gracious) ended(o offer) bool {
 // want waits until tasks have ended, and sees how.
 func (g *gracious) want(all []*offer, status park.Status, reason string) {
 	g.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 3*proof.Patience)
+	defer cancel()
 	for _, o := range all {
-		t, err := g.node.reach().Task(context.Background(), o.pool, o.TaskID, 2*proof.Patience)
+		t, err := g.node.reach().Task(ctx, o.pool, o.TaskID, 2*proof.Patience)
 		if err != nil || t.Status != status || t.Reason != reason {
 			g.Broken("task %s (%q) is %s %s %s, want %s %s (%v)", o.TaskID, o.Command, t.Status, t.Reason, t.Message, status, reason, err)
 		}
@@ -225,7 +223,7 @@ func (g *gracious) want(all []*offer, status park.Status, reason string) {
 // await waits until something is so.
 func (s *site) await(what string, so func() bool) {
 	s.Helper()
-	for began := time.Now(); !so(); time.Sleep(10 * time.Millisecond) {
+	for began := time.Now(); !so(); time.Sleep(5 * time.Millisecond) {
 		if time.Since(began) > proof.Patience {
 			s.Fatalf("%s: not within %s", what, proof.Patience)
 		}

@@ -63,11 +63,13 @@ func TestLeaks(t *testing.T) {
 
 // readAll has the daemon open as many connections to its file as it ever does.
 func (s *site) readAll(n *node) {
+	ctx, cancel := context.WithTimeout(context.Background(), proof.Patience)
+	defer cancel()
 	var readers sync.WaitGroup
 	for range 32 {
 		readers.Go(func() {
 			for range 20 {
-				if _, err := n.reach().Tasks(context.Background(), witnessed, park.TaskQuery{Limit: 1000}); err != nil {
+				if _, err := n.reach().Tasks(ctx, witnessed, park.TaskQuery{Limit: 1000}); err != nil {
 					s.Error(err)
 					return
 				}
@@ -106,7 +108,7 @@ func (s *site) fault(n *node, c *client.Client, i, serial int) {
 	switch i % 8 {
 	case 0: // a task that is stopped
 		if s.ledger.submit(context.Background(), c, o) == nil {
-			_, _ = c.Cancel(context.Background(), o.pool, id)
+			s.cancel(c, o)
 		}
 		return
 	case 1:
@@ -141,6 +143,15 @@ func (s *site) fault(n *node, c *client.Client, i, serial int) {
 		return
 	}
 	_ = s.ledger.submit(context.Background(), c, o)
+}
+
+// cancel cancels a task, which may have ended.
+func (s *site) cancel(c *client.Client, o offer) {
+	ctx, cancel := context.WithTimeout(context.Background(), proof.Patience)
+	defer cancel()
+	if _, err := c.Cancel(ctx, o.pool, o.TaskID); err != nil && park.CodeOf(err) != park.TaskFinished {
+		s.Errorf("cancel task %s: %v", o.TaskID, err)
+	}
 }
 
 // settled returns what the daemon holds once nothing runs, and that has become as little as most, or does not change.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/parkd-dev/parkd/pkg/client"
 	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/proof"
 )
 
 // ledger is what daemons have said, on disk before anyone acts on it.
@@ -39,8 +40,10 @@ func newLedger(t testing.TB) *ledger {
 	return &ledger{file: f, acked: make(map[string]offer), refused: make(map[string]offer), unsure: make(map[string]bool)}
 }
 
-// submit offers a task and notes the answer.
+// submit offers a task and notes the answer. It waits no longer than [proof.Patience] for that.
 func (l *ledger) submit(ctx context.Context, c *client.Client, o offer) error {
+	ctx, cancel := context.WithTimeout(ctx, proof.Patience)
+	defer cancel()
 	results, err := c.Submit(ctx, o.pool, []park.Submission{o.Submission})
 	if err == nil && results[0].Err != nil {
 		err = results[0].Err

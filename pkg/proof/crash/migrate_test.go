@@ -238,9 +238,11 @@ func kept() []string {
 // rows counts what the database holds.
 func (s *street) rows() map[string]int64 {
 	s.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), proof.Patience)
+	defer cancel()
 	rows := make(map[string]int64)
 	for _, table := range kept() {
-		n, err := pgtest.Number(context.Background(), s.dsn, "SELECT count(*) FROM "+table)
+		n, err := pgtest.Number(ctx, s.dsn, "SELECT count(*) FROM "+table)
 		if err != nil {
 			s.Fatal(err)
 		}

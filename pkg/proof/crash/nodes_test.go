@@ -76,9 +76,7 @@ func TestLostReplies(t *testing.T) {
 		before := p.Lost()
 		away := s.rng.IntN(3) == 0
 		p.LoseReply([]byte(commit))
-		for began := time.Now(); p.Lost() == before && time.Since(began) < proof.Patience; {
-			time.Sleep(time.Millisecond)
-		}
+		s.await("a reply that is lost", func() bool { return p.Lost() > before })
 		c.Add("lost replies", p.Lost()-before)
 		if away {
 			p.Refuse(true)

@@ -108,7 +108,9 @@ func (s *site) idle(ctx context.Context, c *client.Client) {
 	s.Helper()
 	least, moved := int64(-1), time.Now()
 	for {
-		pools, err := c.Pools(ctx)
+		call, cancel := context.WithTimeout(ctx, proof.Patience)
+		pools, err := c.Pools(call)
+		cancel()
 		var left int64
 		for _, p := range pools {
 			left += int64(p.QueueDepth + p.Running)
@@ -128,9 +130,11 @@ func (s *site) idle(ctx context.Context, c *client.Client) {
 
 // unended logs the tasks that do not end.
 func (s *site) unended(c *client.Client) {
+	ctx, cancel := context.WithTimeout(context.Background(), proof.Patience)
+	defer cancel()
 	for pool := range s.pools {
 		for _, status := range []park.Status{park.Running, park.Queued} {
-			page, err := c.Tasks(context.Background(), pool, park.TaskQuery{Status: status, Limit: 20})
+			page, err := c.Tasks(ctx, pool, park.TaskQuery{Status: status, Limit: 20})
 			for _, t := range page.Tasks {
 				s.Logf("%+v", t)
 			}

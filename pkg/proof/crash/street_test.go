@@ -194,7 +194,9 @@ func (s *street) admin(statements ...string) {
 
 // countRefusals counts the statements that the trigger refused. A sequence does not roll back.
 func (s *street) countRefusals() {
-	n, err := pgtest.Number(context.Background(), s.dsn, `SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM refusals`)
+	ctx, cancel := context.WithTimeout(context.Background(), proof.Patience)
+	defer cancel()
+	n, err := pgtest.Number(ctx, s.dsn, `SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM refusals`)
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -13,6 +13,9 @@ import (
 	"github.com/parkd-dev/parkd/pkg/proof/faultproxy"
 )
 
+// patience ends what would never end.
+const patience = 2 * time.Minute
+
 // echo is a server that answers each line with the line and counts them.
 type echo struct {
 	listen net.Listener
@@ -76,6 +79,9 @@ func (b *bench) dial() net.Conn {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { c.Close() })
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		b.Fatal(err)
+	}
 	return c
 }
 
@@ -124,8 +130,10 @@ func TestBlocksOneWay(t *testing.T) {
 		b.proxy.Block(way, true)
 		answer := make(chan string)
 		go func() { answer <- b.ask(c, "two") }()
-		for b.echo.lines.Load() < 1+arrives {
-			time.Sleep(time.Millisecond)
+		for began := time.Now(); b.echo.lines.Load() < 1+arrives; time.Sleep(time.Millisecond) {
+			if time.Since(began) > patience {
+				t.Fatalf("way %d: the server has not heard of the second line after %s", way, patience)
+			}
 		}
 		select {
 		case got := <-answer:

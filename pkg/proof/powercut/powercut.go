@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 )
 
 // ErrAbsent says that this machine cannot do it, and why.
@@ -79,8 +80,15 @@ func (d *Disk) mount(ctx context.Context) error {
 	return err
 }
 
+// runWithin bounds what a command may take, on a disk that is slow or busy.
+const runWithin = 5 * time.Minute
+
 func run(ctx context.Context, name string, args ...string) error {
-	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
+	ctx, cancel := context.WithTimeout(ctx, runWithin)
+	defer cancel()
+	c := exec.CommandContext(ctx, name, args...)
+	c.WaitDelay = time.Second
+	out, err := c.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%s: %w: %s", name, err, out)
 	}

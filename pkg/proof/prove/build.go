@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // builder builds the tests of a package once, however many campaigns are in it, and keeps what campaigns build themselves.
@@ -31,6 +32,9 @@ func newBuilder() (*builder, error) {
 
 func (b *builder) close() { _ = os.RemoveAll(b.dir) }
 
+// buildWithin bounds a build, for which a busy machine with an empty cache takes minutes.
+const buildWithin = 30 * time.Minute
+
 // tests returns the path of a package's tests. What the go command says while it builds them goes to out.
 func (b *builder) tests(ctx context.Context, pkg string, out io.Writer) (string, error) {
 	b.mu.Lock()
@@ -45,6 +49,8 @@ func (b *builder) tests(ctx context.Context, pkg string, out io.Writer) (string,
 	if one.done {
 		return one.path, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, buildWithin)
+	defer cancel()
 	err := goTool(ctx, out, "test", "-c", "-o", one.path, pkg)
 	if err != nil {
 		return "", err

@@ -60,6 +60,8 @@ func (s *Server) begin(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, makeWithin)
+	defer cancel()
 	init := s.command(ctx, "initdb", "-D", s.data(), "-U", "parkd", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 	if out, err := init.CombinedOutput(); err != nil {
 		return fmt.Errorf("make a database cluster: %w\n%s", err, out)
@@ -90,6 +92,8 @@ func (s *Server) Follow(ctx context.Context, leader *Server, name string) error 
 }
 
 func (s *Server) copy(ctx context.Context, from *Server, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, makeWithin)
+	defer cancel()
 	if s.as != nil {
 		if err := os.Chown(s.dir, int(s.as.Uid), int(s.as.Gid)); err != nil {
 			return err
@@ -186,6 +190,9 @@ func find() (string, error) {
 	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) })), nil
 }
 
+// makeWithin bounds the making of a cluster, and of a copy, on a machine that is busy with other things.
+const makeWithin = 10 * time.Minute
+
 // ordinary returns a user that is not root, for the server refuses to run as that one.
 func ordinary() (*syscall.Credential, error) {
 	for _, name := range []string{"postgres", "nobody"} {
@@ -209,6 +216,7 @@ func (s *Server) command(ctx context.Context, name string, args ...string) *exec
 	c := exec.CommandContext(ctx, filepath.Join(s.bin, name), args...)
 	c.Dir = s.dir
 	c.SysProcAttr = attributes(s.as)
+	c.WaitDelay = time.Minute // a process that was left behind may hold on to what it prints to
 	return c
 }
 
@@ -286,7 +294,10 @@ func (s *Server) signal(sig syscall.Signal) {
 	case <-s.ended:
 	case <-time.After(time.Minute):
 		_ = s.cmd.Process.Kill()
-		<-s.ended
+		select {
+		case <-s.ended:
+		case <-time.After(2 * time.Minute): // it waits for a disk; nothing more can be done to it
+		}
 	}
 }
 
