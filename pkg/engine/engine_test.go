@@ -325,7 +325,7 @@ func TestCloseDrainsThenRequeues(t *testing.T) {
 		b := open(t, c)
 		b.submit("cpu", named("short", sim(1_000)))
 		b.submit("cpu", named("long", sim(100_000)))
-		b.submit("cpu", named("parked", sim(1_000)))
+		b.submit("cpu", named("parked", sim(50_000))) // so that it would not be over in time, were it started
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		if err := b.Close(ctx); err != nil {
@@ -337,6 +337,7 @@ func TestCloseDrainsThenRequeues(t *testing.T) {
 			t.Errorf("short:%s, not%s", got, want)
 		}
 		b.ended("cpu", "long")
+		b.ended("cpu", "parked")
 		if got, want := b.life("long"), " submit start requeue start complete"; got != want {
 			t.Errorf("long:%s, not%s", got, want)
 		}

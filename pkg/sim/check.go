@@ -168,6 +168,7 @@ func (c *checker) began(s *shim) {
 	w.shims = append(w.shims, s)
 	w.units += s.units
 	c.measure(s.pool)
+	c.limits(s)
 }
 
 // measure compares what runs with the most that was allowed since the oldest of it was given its units.

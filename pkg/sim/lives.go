@@ -67,6 +67,7 @@ func (c *checker) follow(e *park.Event, j *job) {
 	case park.ActStart:
 		r := run{j.number, e.Attempt}
 		c.granted[r], c.begun[r] = c.now, e.Rev
+		c.limitsLease(e, j)
 		return
 	case park.ActComplete, park.ActFail, park.ActExpire, park.ActCancel:
 	default:

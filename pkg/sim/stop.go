@@ -78,7 +78,12 @@ func (c *checker) node(s *shim) *node {
 // well reports whether nothing keeps a run's node from hearing what others do.
 func (c *checker) well(s *shim) bool {
 	n := c.node(s)
-	return n != nil && !n.suspended && !n.life.frozen && !n.deaf.in && !n.deaf.out && !c.down && c.now >= c.fullUntil &&
+	return n != nil && c.fine(n)
+}
+
+// fine reports whether nothing keeps a node that has a life from hearing what others do.
+func (c *checker) fine(n *node) bool {
+	return !n.suspended && !n.life.frozen && !n.deaf.in && !n.deaf.out && !c.down && c.now >= c.fullUntil &&
 		c.faults.loss == 0 && c.faults.late == 0
 }
 

@@ -128,12 +128,17 @@ func (c *court) build(ctx context.Context, j Judge, overlay, path string) (strin
 	}
 	last := len(args) - 1
 	args = append(args[:last:last], "-ldflags=-s -w", "-overlay", overlay, "-o", path, args[last])
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("it does not build: %w\n%s", err, out)
+	if out, err := goTool(ctx, args...); err != nil {
+		return "", fmt.Errorf("it does not build, perhaps for another bug that its judge is built with: %w\n%s", err, out)
 	}
 	return path, nil
+}
+
+// goTool runs the go command in the root of the repository.
+func goTool(ctx context.Context, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	return cmd.CombinedOutput()
 }
 
 var (

@@ -2,6 +2,7 @@ package planted
 
 import (
 	"go/ast"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -51,6 +52,29 @@ func TestBugsApply(t *testing.T) {
 				t.Errorf("%s leaves an import of %s in %s that is not used", b.Name, i, name)
 			}
 		}
+	}
+}
+
+// TestBugsBuild: a bug that does not build is found by nobody. What is built here a campaign need not build again.
+func TestBugsBuild(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it compiles much of parkd")
+	}
+	all := bugs(t)
+	overlay, _, err := Together(all, root, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages := make(map[string]bool)
+	for _, b := range all {
+		for _, e := range b.Edits {
+			packages["./"+path.Dir(e.File)] = true
+		}
+	}
+	delete(packages, "./migrations/postgres") // which has no Go in it
+	args := append([]string{"build", "-overlay", overlay}, slices.Sorted(maps.Keys(packages))...)
+	if out, err := goTool(t.Context(), args...); err != nil {
+		t.Errorf("some of the bugs do not build, which they are named after here: %v\n%s", err, out)
 	}
 }
 
