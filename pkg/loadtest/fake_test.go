@@ -47,6 +47,7 @@ type fake struct {
 
 	onOffer func(n int) // the nth submission has come
 	offered int
+	gate    sync.Mutex
 	// mute says whether a submission of one task is taken, and what is answered instead.
 	mute     func(id string) (bool, error)
 	hush     func(n int) bool // its answer is lost
@@ -133,7 +134,8 @@ func (f *fake) locked(change func(event func(a park.Action, t *fakeTask, detail 
 }
 
 func (f *fake) Submit(_ context.Context, _ string, tasks []park.Submission) ([]park.SubmitResult, error) {
-	if f.outage != nil && f.outage() {
+	n, out := f.offer()
+	if out {
 		return nil, park.Errorf(park.StorageUnavailable, "no store")
 	}
 	time.Sleep(time.Millisecond)
@@ -145,9 +147,6 @@ func (f *fake) Submit(_ context.Context, _ string, tasks []park.Submission) ([]p
 			return nil, err
 		}
 	}
-	if f.offered++; f.onOffer != nil {
-		f.onOffer(f.offered)
-	}
 	results := make([]park.SubmitResult, len(tasks))
 	for i, s := range tasks {
 		if err := s.Normalize(); err != nil {
@@ -158,13 +157,24 @@ func (f *fake) Submit(_ context.Context, _ string, tasks []park.Submission) ([]p
 			f.onAnswer(&results[i])
 		}
 	}
-	if f.hush != nil && f.hush(f.offered) {
+	if f.hush != nil && f.hush(n) {
 		return nil, errors.New("the connection broke")
 	}
 	if f.few && len(results) > 1 {
 		results = results[1:]
 	}
 	return results, nil
+}
+
+// offer counts a submission and reports whether there is an outage.
+func (f *fake) offer() (n int, out bool) {
+	f.gate.Lock()
+	defer f.gate.Unlock()
+	f.offered++
+	if f.onOffer != nil {
+		f.onOffer(f.offered)
+	}
+	return f.offered, f.outage != nil && f.outage()
 }
 
 func (f *fake) take(s park.Submission, event func(park.Action, *fakeTask, string)) park.SubmitResult {
