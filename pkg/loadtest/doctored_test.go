@@ -384,7 +384,7 @@ func (e *evidence) refusedInstead(i int, code park.Code) {
 
 // TestDoctoredRunsAreFound changes one thing of a good run at a time.
 func TestDoctoredRunsAreFound(t *testing.T) {
-	good := record(t, func(*fake) {}, Options{N: 300})
+	good := record(t, func(*fake) {}, Options{N: 200})
 	if r := good.clone().judge(t); !r.OK() {
 		t.Fatalf("the good run is not one: %q, %q", broken(r), r.Offences)
 	}

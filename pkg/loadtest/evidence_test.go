@@ -120,22 +120,31 @@ func (e *evidence) judge(t *testing.T) *Report {
 func (e *evidence) Pool(context.Context, string) (park.Pool, error) { return e.pool, nil }
 
 func (e *evidence) Audit(_ context.Context, q park.AuditQuery) (park.EventPage, error) {
-	all := slices.Clone(e.log)
-	if q.Cursor != "" {
-		at := slices.IndexFunc(all, func(e park.Event) bool { return e.EventID == q.Cursor })
-		all = all[at+1:]
-	}
-	all = slices.DeleteFunc(all, func(e park.Event) bool {
-		return !q.Selects(e.Action) || q.TaskID != "" && q.TaskID != e.TaskID || q.Tenant != "" && q.Tenant != e.Tenant || e.At.Before(q.Since.Time)
-	})
+	p := selected(e.log, q)
 	if e.answer != nil {
-		all = e.answer(q, all)
-	}
-	p := park.EventPage{Events: all[:min(len(all), q.Limit)]}
-	if len(p.Events) < len(all) {
-		p.Next = p.Events[q.Limit-1].EventID
+		p.Events = e.answer(q, p.Events)
 	}
 	return p, nil
+}
+
+// selected is the page of events that a query selects.
+func selected(events []park.Event, q park.AuditQuery) (p park.EventPage) {
+	from := 0
+	if q.Cursor != "" {
+		from = 1 + slices.IndexFunc(events, func(e park.Event) bool { return e.EventID == q.Cursor })
+	}
+	for i := from; i < len(events); i++ {
+		e := &events[i]
+		if !q.Selects(e.Action) || q.TaskID != "" && q.TaskID != e.TaskID || q.Tenant != "" && q.Tenant != e.Tenant || e.At.Before(q.Since.Time) {
+			continue
+		}
+		if len(p.Events) == q.Limit {
+			p.Next = p.Events[len(p.Events)-1].EventID
+			break
+		}
+		p.Events = append(p.Events, *e)
+	}
+	return p
 }
 
 func (e *evidence) Mailbox(_ context.Context, q park.MailboxQuery) (park.MessagePage, error) {

@@ -59,19 +59,7 @@ func (f *fake) Mailbox(_ context.Context, q park.MailboxQuery) (park.MessagePage
 func (f *fake) Audit(_ context.Context, q park.AuditQuery) (park.EventPage, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var p park.EventPage
-	for _, e := range f.events[f.after(q.Cursor):] {
-		if !q.Selects(e.Action) || q.TaskID != "" && q.TaskID != e.TaskID ||
-			q.Tenant != "" && q.Tenant != e.Tenant || e.At.Before(q.Since.Time) {
-			continue
-		}
-		if len(p.Events) == q.Limit {
-			p.Next = p.Events[len(p.Events)-1].EventID
-			break
-		}
-		p.Events = append(p.Events, e)
-	}
-	return p, nil
+	return selected(f.events, q), nil
 }
 
 func (f *fake) after(cursor string) int {
