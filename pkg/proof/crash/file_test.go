@@ -95,14 +95,14 @@ func rounds(c *proof.Campaign, what string, harm func(s *site, n *node)) {
 // process outlives its daemon by two seconds; no task runs without room for it.
 func TestSIGKILL(t *testing.T) {
 	c := proof.Begin(t, "sigkill-file")
-	c.Target("kills", 6, 100, 2000)
+	c.Target("kills", 6, 40, 2000)
 	rounds(c, "kills", func(_ *site, n *node) { n.kill() })
 }
 
 // TestSIGTERM asks the daemon to stop at random moments. It ends by itself, with exit code 0, and nothing is lost.
 func TestSIGTERM(t *testing.T) {
 	c := proof.Begin(t, "sigterm-file")
-	c.Target("stops", 3, 30, 500)
+	c.Target("stops", 3, 12, 500)
 	rounds(c, "stops", func(_ *site, n *node) {
 		n.signal(syscall.SIGTERM)
 		if code := n.wait(); code != 0 {

@@ -40,7 +40,7 @@ func (h holdings) within(most holdings) bool {
 // and temporary files than after the first hundred.
 func TestLeaks(t *testing.T) {
 	c := proof.Begin(t, "leaks")
-	n := c.Target("fault cycles", 200, 1000, 20_000)
+	n := c.Target("fault cycles", 200, 400, 20_000)
 	s := newSite(c)
 	node := fileNode(c, c.TempDir())
 	tmp := filepath.Join(node.dir, "tmp")

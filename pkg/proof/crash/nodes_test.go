@@ -19,8 +19,8 @@ import (
 func TestNodes(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	c := proof.Begin(t, "nodes")
-	c.Target("node kills", 4, 40, 400)
-	c.Target("freezes", 2, 20, 400)
+	c.Target("node kills", 4, 16, 400)
+	c.Target("freezes", 2, 8, 400)
 	s := newStreet(c, dsn, 5)
 	for c.More("node kills") || c.More("freezes") {
 		if c.Failed() {
@@ -69,7 +69,7 @@ const commit = ".pl_commit("
 func TestLostReplies(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	c := proof.Begin(t, "lost-commit-replies")
-	c.Target("lost replies", 10, 50, 1000)
+	c.Target("lost replies", 10, 25, 1000)
 	s := newStreet(c, dsn, 3)
 	for c.More("lost replies") && !c.Failed() {
 		_, p := s.some()
@@ -93,7 +93,7 @@ func TestLostReplies(t *testing.T) {
 func TestPartitions(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	c := proof.Begin(t, "partitions")
-	c.Target("partitions", 3, 20, 400)
+	c.Target("partitions", 3, 10, 400)
 	s := newStreet(c, dsn, 3)
 	for c.More("partitions") && !c.Failed() {
 		_, p := s.some()
@@ -129,9 +129,9 @@ func TestPartitions(t *testing.T) {
 func TestServer(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	c := proof.Begin(t, "server")
-	c.Target("postmaster kills", 1, 5, 100)
-	c.Target("immediate restarts", 1, 3, 100)
-	c.Target("backend kills", 6, 50, 1000)
+	c.Target("postmaster kills", 1, 2, 100)
+	c.Target("immediate restarts", 1, 2, 100)
+	c.Target("backend kills", 6, 20, 1000)
 	s := newStreet(c, dsn, 3)
 	for c.More("postmaster kills") || c.More("immediate restarts") || c.More("backend kills") {
 		if c.Failed() {
@@ -193,8 +193,8 @@ func (s *street) back(db *server.Server) {
 func TestRefusals(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	c := proof.Begin(t, "database-refusals")
-	c.Target("spells of 40001 and 40P01", 2, 5, 100)
-	c.Target("read-only flips", 2, 5, 100)
+	c.Target("spells of 40001 and 40P01", 2, 3, 100)
+	c.Target("read-only flips", 2, 3, 100)
 	s := newStreet(c, dsn, 3)
 	s.admin(`CREATE SEQUENCE refusals`,
 		`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN

@@ -18,7 +18,7 @@ import (
 // afterwards. That a disk of this kind loses what is not flushed is seen by the canary in pkg/store/sqlite.
 func TestPowerCut(t *testing.T) {
 	c := proof.Begin(t, "power-cut")
-	c.Target("cuts", 3, 40, 1000)
+	c.Target("cuts", 3, 15, 1000)
 	seed := proof.SeedOr(rand.Uint64())
 	c.Seed(strconv.FormatUint(seed, 10))
 	rng := rand.New(rand.NewPCG(seed, 0))

@@ -25,7 +25,7 @@ const serverDisk = 256 << 20
 // it to come back. What was acknowledged before is there afterwards, and what was in doubt is one or the other.
 func TestServerPowerCut(t *testing.T) {
 	c := proof.Begin(t, "server-power-cut")
-	c.Target("cuts", 2, 10, 200)
+	c.Target("cuts", 2, 4, 200)
 	if !server.Installed() {
 		c.Absent("no PostgreSQL server is installed")
 		return
