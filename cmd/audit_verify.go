@@ -1,17 +1,16 @@
 package cmd
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/replay"
+	"github.com/parkd-dev/parkd/pkg/verify"
 )
 
 type verifyOptions struct {
@@ -25,12 +24,14 @@ func newAuditVerifyCommand(g *globals) *cobra.Command {
 		Use:   "verify [flags]",
 		Short: "Replay the audit log and check every rule",
 		Long: `Plays each pool's audit log again, with a program that shares nothing with the scheduler, and checks that no
-start ever took more units than the pool had, that no more tasks were parked than it has room for, that every
-task's life is a legal one and ends once, that nothing is missing from the log, and that it ends where the pool
-stands now. Then it looks for the one message that each ended task with a mailbox key leaves. The first offence
-ends it with exit code 1, and is told with the rev at which it happened.
+start ever took more units than the pool had, that no more tasks were parked than it has room for, that tasks
+start in their order and before their deadlines, that every task's life is a legal one and ends once, that
+nothing is missing from the log, and that it ends where the pool stands now. Then it holds every task and every
+message against the log, both ways: none may be missing, be there twice, or tell of something else. The first
+offence ends it with exit code 1, and is told with the rev at which it happened, if it has one.
 
-A log whose oldest events were pruned, or that is read with --since, is checked as far as it goes.`,
+What was removed because it was old is told from what is missing by marks that are kept of it. A log that is read
+with --since is checked as far as it goes. It tells of all tenants: a token that is bound to one may not verify.`,
 		Example: "  parkd audit verify\n  parkd audit verify --pool gpu -o json",
 		Args:    cobra.NoArgs,
 		RunE: g.run(func(ctx context.Context, _ []string) error {
@@ -49,7 +50,7 @@ A log whose oldest events were pruned, or that is read with --since, is checked 
 
 // verdict is what the replay of one pool found.
 type verdict struct {
-	replay.Summary
+	verify.Report
 	OK      bool        `json:"ok"`
 	Offence string      `json:"offence,omitempty"`
 	Rule    replay.Rule `json:"rule,omitempty"` // that was broken first
@@ -62,10 +63,10 @@ type verdictPage struct {
 }
 
 func runAuditVerify(ctx context.Context, g *globals, svc park.Service, o verifyOptions) error {
-	q := park.AuditQuery{Changes: true}
+	look := verify.Options{Now: g.now}
 	var err error
 	if o.since != "" {
-		if q.Since, err = moment("since", o.since, g.now()); err != nil {
+		if look.Since, err = moment("since", o.since, g.now()); err != nil {
 			return err
 		}
 	}
@@ -76,8 +77,7 @@ func runAuditVerify(ctx context.Context, g *globals, svc park.Service, o verifyO
 	page := verdictPage{Pools: []verdict{}}
 	var first error
 	for _, p := range pools {
-		q.PoolID = p.PoolID
-		v, err := verify(ctx, svc, p.PoolID, q, g.now())
+		v, err := verifyPool(ctx, svc, p.PoolID, look)
 		if _, found := errors.AsType[*replay.Offence](err); err != nil && !found {
 			return err
 		}
@@ -95,71 +95,14 @@ func runAuditVerify(ctx context.Context, g *globals, svc park.Service, o verifyO
 	return nil
 }
 
-// verify replays the log of one pool up to its first offence, and looks into its mailboxes. The limits that it begins with
-// are worked out from two reads, between which somebody may change them, and the log may hear of a change a little later
-// than the pool: so an offence against limits counts only if they are the same when they are worked out again.
-func verify(ctx context.Context, svc park.Service, pool string, q park.AuditQuery, now time.Time) (v verdict, err error) {
-	start, err := startingLimits(ctx, svc, pool, q)
-	if err != nil {
-		return verdict{}, err
-	}
-	for range endTries {
-		v, err = verifyFrom(ctx, svc, start, q, now)
-		if err == nil || !v.Rule.OfLimits() {
-			return v, err
-		}
-		if err := pause(ctx, limitsRest); err != nil {
-			return verdict{}, err
-		}
-		again, err1 := startingLimits(ctx, svc, pool, q)
-		if err1 != nil || again == start {
-			return v, cmp.Or(err1, err)
-		}
-		start = again
-	}
-	return v, err
-}
-
-// limitsRest is how long a change of a pool may take to the log.
-const limitsRest = time.Second
-
-func verifyFrom(ctx context.Context, svc park.Service, start replay.Limits, q park.AuditQuery, now time.Time) (verdict, error) {
-	pool := q.PoolID
-	played := replay.New(start)
-	var err error
-	if err = playOn(ctx, svc, played, &q); err == nil {
-		err = played.Finish()
-	}
-	if err == nil {
-		err = verifyEnd(ctx, svc, played, q)
-	}
-	if err == nil {
-		err = verifyMail(ctx, svc, pool, q.Since, now)
-	}
-	v := verdict{Summary: played.Summary(), OK: err == nil}
+func verifyPool(ctx context.Context, svc park.Service, pool string, o verify.Options) (verdict, error) {
+	r, err := verify.Pool(ctx, svc, pool, o)
+	v := verdict{Report: r, OK: err == nil}
 	v.PoolID = pool
 	if o, ok := errors.AsType[*replay.Offence](err); ok {
 		v.Offence, v.Rule, v.Rev, v.TaskID = o.Error(), o.Rule, o.Rev, o.TaskID
 	}
 	return v, err
-}
-
-// startingLimits works back from the pool's limits of now to those before its log.
-func startingLimits(ctx context.Context, svc park.Service, pool string, q park.AuditQuery) (replay.Limits, error) {
-	q.Action = park.ActUpdate
-	var updates []park.Event
-	err := eachEvent(ctx, svc, q, 0, func(e park.Event) error {
-		updates = append(updates, e)
-		return nil
-	})
-	if err != nil {
-		return replay.Limits{}, err
-	}
-	now, err := svc.Pool(ctx, pool)
-	if err != nil {
-		return replay.Limits{}, err
-	}
-	return replay.Initial(replay.Of(now), updates), nil
 }
 
 func verdictList() listing[verdict] {

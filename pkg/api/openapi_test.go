@@ -139,6 +139,9 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	do("GET", "/pools/work", "")
 	do("PATCH", "/pools/work", `{"state":"paused","maxUnits":5,"maxQueueDepth":0}`)
 	do("GET", "/audit?action=update", "")
+	for _, of := range []string{"", "/events?limit=3", "/tasks?limit=1", "/messages"} {
+		do("GET", "/pools/work/evidence"+of, "")
+	}
 	do("POST", "/pools/remote/tasks", `{"command":["x"],"workDir":"/","payload":{"a":1}}`)
 	var page park.LeasePage
 	if err := json.Unmarshal([]byte(do("POST", "/pools/remote/leases", `{"worker":"w","max":2,"ttl":"30s","wait":"1s"}`)), &page); err != nil || len(page.Leases) != 1 {

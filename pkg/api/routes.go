@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"reflect"
 
+	"github.com/parkd-dev/parkd/pkg/internal/wire"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -94,6 +95,22 @@ func table(l Limits) []*route {
 		{
 			method: http.MethodGet, path: "/audit", summary: "Read the audit log, oldest event first",
 			query: []string{"task", "pool", "tenant", "action", "changes", "since", "until", "limit", "cursor"}, answer: typeOf[park.EventPage](), handle: (*call).readAudit,
+		},
+		{
+			method: http.MethodGet, path: "/pools/{poolId}/evidence", summary: "See how far what is kept of a pool goes, for who holds one part against another",
+			operator: true, answer: typeOf[park.Evidence](), handle: (*call).evidence,
+		},
+		{
+			method: http.MethodGet, path: "/pools/{poolId}/evidence/events", summary: "Read a pool's log for that, oldest event first",
+			operator: true, query: []string{"since", "limit", "cursor"}, content: wire.ContentType, handle: (*call).keptEvents,
+		},
+		{
+			method: http.MethodGet, path: "/pools/{poolId}/evidence/tasks", summary: "Read what is kept of a pool's tasks, newest first",
+			operator: true, query: []string{"limit", "cursor"}, content: wire.ContentType, handle: (*call).keptTasks,
+		},
+		{
+			method: http.MethodGet, path: "/pools/{poolId}/evidence/messages", summary: "Read what is kept of a pool's messages, in the order in which they came",
+			operator: true, query: []string{"limit", "cursor"}, content: wire.ContentType, handle: (*call).keptMessages,
 		},
 		{
 			method: http.MethodGet, path: "/events", summary: "Follow the audit log as server-sent events",

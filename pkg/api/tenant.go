@@ -151,3 +151,23 @@ func (v tenantView) closed() error {
 
 // ReleaseLease implements [park.LeaseService].
 func (v tenantView) ReleaseLease(context.Context, string, park.LeaseRelease) error { return v.closed() }
+
+// Evidence implements [park.EvidenceService].
+func (v tenantView) Evidence(context.Context, string) (park.Evidence, error) {
+	return park.Evidence{}, v.closed()
+}
+
+// KeptEvents implements [park.EvidenceService].
+func (v tenantView) KeptEvents(context.Context, string, park.KeptQuery) (page park.KeptPage[park.Event], err error) {
+	return page, v.closed()
+}
+
+// KeptTasks implements [park.EvidenceService].
+func (v tenantView) KeptTasks(context.Context, string, park.KeptQuery) (page park.KeptPage[park.KeptTask], err error) {
+	return page, v.closed()
+}
+
+// KeptMessages implements [park.EvidenceService].
+func (v tenantView) KeptMessages(context.Context, string, park.KeptQuery) (page park.KeptPage[park.KeptMessage], err error) {
+	return page, v.closed()
+}

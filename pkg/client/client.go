@@ -107,7 +107,7 @@ type request struct {
 	header http.Header
 }
 
-// call sends a request and reads the answer into out, unless that is nil.
+// call sends a request and reads the answer into out, unless that is nil: as JSON, or as it came where out is for bytes.
 func (c *Client) call(ctx context.Context, r request, out any) error {
 	if !r.open {
 		var cancel context.CancelFunc
@@ -129,14 +129,22 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 	case out == nil || resp.StatusCode == http.StatusNoContent:
 		return nil
 	}
+	if whole, ok := out.(*[]byte); ok {
+		*whole = b
+		return nil
+	}
 	return decode(resp.Request.URL.Host, b, out)
 }
 
 func decode(host string, b []byte, out any) error {
 	if err := json.Unmarshal(b, out); err != nil {
-		return fmt.Errorf("%s did not answer as parkd does: %w", host, err)
+		return notParkd(host, err)
 	}
 	return nil
+}
+
+func notParkd(host string, err error) error {
+	return fmt.Errorf("%s did not answer as parkd does: %w", host, err)
 }
 
 // send sends a request and returns the answer, which the caller closes, or the error that it tells.

@@ -39,9 +39,10 @@ type pool struct {
 	oldest     atomic.Int64 // microseconds; see [PoolMeasures]
 	here       atomic.Int64 // runs whose executors are this node's
 	trouble    atomic.Pointer[error]
-	node       *node        // of the store's other nodes; nil where there can be none
-	rev        atomic.Int64 // that the lot is at
-	called     atomic.Bool  // a request to follow the other nodes is on its way
+	node       *node                        // of the store's other nodes; nil where there can be none
+	rev        atomic.Int64                 // that the lot is at
+	began      atomic.Pointer[park.PoolRow] // as it was first found here
+	called     atomic.Bool                  // a request to follow the other nodes is on its way
 
 	lot      *lot.Lot
 	as       string // the node's name when the lot was loaded, which is what the lot calls it
@@ -178,6 +179,7 @@ func (p *pool) take(l *lot.Lot, row park.PoolRow, as string) error {
 		row = p.firstRow()
 	}
 	l.Merge(row, nil, p.eng.clock.now())
+	p.began.CompareAndSwap(nil, &row)
 	p.lot, p.as, p.unsure = l, as, p.node != nil
 	if err := p.lot.Check(); err != nil {
 		_ = p.halt(err)

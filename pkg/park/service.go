@@ -16,6 +16,7 @@ type Service interface {
 	MailboxService
 	AuditService
 	LeaseService
+	EvidenceService
 }
 
 // TaskService takes and tends tasks.

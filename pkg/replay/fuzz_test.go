@@ -43,6 +43,9 @@ func (n *naive) move(what, which byte) {
 		id, units := fmt.Sprint("t", len(n.tasks)), int64(which%5)+1
 		t := naiveTask{units: units, status: park.Queued}
 		second := enqueue(id, units)
+		if units > n.cap {
+			return
+		}
 		if used+units <= n.cap {
 			t.status, t.attempt = park.Running, 1
 			second = start(id, units, 1)
@@ -64,6 +67,9 @@ func (n *naive) move(what, which byte) {
 	case t.status == park.Running:
 		t.status = park.Completed
 		action := []park.Action{park.ActComplete, park.ActFail, park.ActCancel}[what%3]
+		if action == park.ActCancel {
+			n.log.step(update(fmt.Sprintf(`{"cancel":%q}`, id)))
+		}
 		n.log.step(ev(action, id, t.units, t.attempt))
 	case t.status == park.Queued && what%8 == 4:
 		t.status = park.Expired

@@ -1,6 +1,10 @@
 package replay
 
-import "github.com/parkd-dev/parkd/pkg/park"
+import (
+	"strings"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
 
 // phase is where a live task stands.
 type phase uint8
@@ -17,30 +21,41 @@ func (s phase) String() string {
 }
 
 type task struct {
-	units   int64
-	attempt int32
-	phase   phase
+	Life
+	turn
+	phase  phase
+	asked  bool // to stop
+	leased bool // its run is a worker's
+	rests  bool // before it runs again
+	// of its last requeue
+	notBefore int64
+	parked    int64
+	strikes   int // runs that were counted against it; -1: not known
 }
 
 // live plays an event of a task's life.
 func (p *Pool) live(e *park.Event) {
-	t, known := p.tasks[e.TaskID]
+	t := p.tasks[e.TaskID]
 	switch {
 	case e.TaskID == "":
 		p.offend(e, RuleLife, "%s without a task", e.Action)
 		return
-	case !known && p.isEnded(e.TaskID):
+	case t == nil && p.isEnded(e.TaskID):
 		p.offend(e, RuleEnded, "%s after the task's end", e.Action)
 		return
 	case e.Action == park.ActSubmit:
-		p.submit(e, known)
+		p.submit(e, t != nil)
 		return
-	case !known:
-		if t, known = p.adopt(e); !known {
+	case t == nil:
+		if t = p.adopt(e); t == nil {
 			return
 		}
 	}
-	p.checkUnits(e, &t)
+	p.checkUnits(e, t)
+	if e.Tenant != t.Tenant {
+		p.offend(e, RuleTenant, "%s for tenant %q, submitted for %q", e.Action, e.Tenant, t.Tenant)
+	}
+	t.Rev = e.Rev
 	switch e.Action {
 	case park.ActEnqueue:
 		p.enqueue(e, t)
@@ -76,28 +91,47 @@ func (p *Pool) submit(e *park.Event, known bool) {
 	if e.Units < 1 {
 		p.offend(e, RuleUnits, "submitted with %d units", e.Units)
 	}
+	if e.Units > p.limits.MaxUnits {
+		p.offend(e, RuleCapacity, "accepted with %d units, which is more than the pool's %d", e.Units, p.limits.MaxUnits)
+	}
 	if e.Attempt != 0 {
 		p.offend(e, RuleAttempt, "submitted as attempt %d", e.Attempt)
 	}
 	p.sum.Submitted++
-	p.tasks[e.TaskID] = task{units: e.Units, phase: arrived}
+	t := p.begin(e)
+	t.Submitted, t.Since, t.phase, t.Status = e.At.Micro(), e.Rev, arrived, park.Queued
+	if d := p.details.of(e.Detail); d.Priority != nil {
+		t.Told, t.Priority, t.Deadline, t.Mailbox, t.MaxAttempts = true, *d.Priority, d.Deadline.Micro(), d.Mailbox, d.MaxAttempts
+		if t.Deadline != 0 && t.Deadline <= t.Submitted {
+			p.offend(e, RuleDeadline, "accepted with a deadline of %s", d.Deadline)
+		}
+	}
 	p.arrived[e.TaskID] = struct{}{}
 }
 
+// begin adds a task. What is kept of it must not hold on to the page that the event was read with.
+func (p *Pool) begin(e *park.Event) *task {
+	t := &task{}
+	t.TaskID, t.Tenant, t.Units, t.Rev = strings.Clone(e.TaskID), p.names.of(e.Tenant), e.Units, e.Rev
+	p.tasks[t.TaskID] = t
+	return t
+}
+
 // adopt takes a task whose submission the log does not hold. In a log that began at rev 1 there is no such task.
-func (p *Pool) adopt(e *park.Event) (task, bool) {
+func (p *Pool) adopt(e *park.Event) *task {
 	if !p.partial {
 		p.offend(e, RuleLife, "%s of a task that was never submitted", e.Action)
-		return task{}, false
+		return nil
 	}
 	p.sum.Adopted++
-	t := task{units: e.Units, attempt: int32(e.Attempt)}
+	t := p.begin(e)
+	t.Adopted, t.Blind, t.Attempt, t.strikes = true, true, e.Attempt, -1
 	switch e.Action {
 	case park.ActEnqueue:
 		t.phase = arrived
-		p.arrived[e.TaskID] = struct{}{}
+		p.arrived[t.TaskID] = struct{}{}
 	case park.ActStart:
-		t.attempt--
+		t.Attempt--
 		t.phase = queued
 		p.state.Queued++
 	case park.ActExpire, park.ActCancel:
@@ -106,34 +140,38 @@ func (p *Pool) adopt(e *park.Event) (task, bool) {
 	default:
 		t.phase = running
 		p.state.Running++
-		p.state.Used += t.units
+		p.state.Used += t.Units
 	}
-	return t, true
+	return t
 }
 
-func (p *Pool) enqueue(e *park.Event, t task) {
+func (p *Pool) enqueue(e *park.Event, t *task) {
 	p.must(e, t, arrived)
-	p.leave(e.TaskID, t)
-	p.enter(e.TaskID, t, queued)
+	p.leave(t)
+	p.enter(t, queued)
+	p.turns.join(t, false, p.limits.MaxUnits)
 	p.sum.Enqueued++
 	if p.state.Queued > p.limits.MaxQueueDepth {
 		p.offend(e, RuleDepth, "%d tasks are parked of at most %d", p.state.Queued, p.limits.MaxQueueDepth)
 	}
 }
 
-func (p *Pool) start(e *park.Event, t task) {
+func (p *Pool) start(e *park.Event, t *task) {
 	if t.phase != arrived {
 		p.must(e, t, queued)
 	}
-	if e.Attempt != int(t.attempt)+1 {
-		p.offend(e, RuleAttempt, "started as attempt %d after attempt %d", e.Attempt, t.attempt)
+	if e.Attempt != t.Attempt+1 {
+		p.offend(e, RuleAttempt, "started as attempt %d after attempt %d", e.Attempt, t.Attempt)
 	}
 	if p.limits.State == park.Paused {
 		p.offend(e, RuleState, "started while the pool was paused")
 	}
-	p.leave(e.TaskID, t)
-	t.attempt = int32(e.Attempt)
-	p.enter(e.TaskID, t, running)
+	d := p.details.of(e.Detail)
+	p.checkStart(e, t, d)
+	p.leave(t)
+	t.Attempt, t.Node, t.Started, t.Blind = e.Attempt, p.names.of(e.Node), e.At.Micro(), false
+	t.asked, t.rests, t.leased = false, false, d.Worker != nil
+	p.enter(t, running)
 	p.sum.Started++
 	if p.state.Used > p.limits.MaxUnits {
 		p.sum.StartsOverCapacity++
@@ -142,80 +180,170 @@ func (p *Pool) start(e *park.Event, t task) {
 	p.sum.MaxUsed = max(p.sum.MaxUsed, p.state.Used)
 }
 
+// checkStart holds a start against the clock and against those that wait.
+func (p *Pool) checkStart(e *park.Event, t *task, d *told) {
+	at := e.At.Micro()
+	if t.Deadline != 0 && e.Attempt == 1 && at >= t.Deadline {
+		p.offend(e, RuleDeadline, "started at %s, but not to start from %s on", e.At, park.FromMicro(t.Deadline))
+	}
+	if t.rests && at < t.notBefore && d.Early == "" {
+		p.offend(e, RuleRetry, "started at %s, before its rest was over at %s", e.At, park.FromMicro(t.notBefore))
+	}
+	if other := p.turns.before(t); other != nil {
+		p.offend(e, RuleTurn, "started before task %s, which waits and is to start earlier", other.TaskID)
+	}
+}
+
 // requeue parks a task again. That may exceed the queue's depth: nothing accepted is ever turned away.
-func (p *Pool) requeue(e *park.Event, t task) {
+func (p *Pool) requeue(e *park.Event, t *task) {
 	p.must(e, t, running)
 	p.checkRun(e, t)
-	p.leave(e.TaskID, t)
-	p.enter(e.TaskID, t, queued)
+	d := p.details.of(e.Detail)
+	p.checkRequeue(e, t, d)
+	p.leave(t)
+	t.Node, t.Started, t.Blind, t.leased = "", 0, false, false
+	t.notBefore, t.parked, t.rests = d.NotBefore.Micro(), e.At.Micro(), !d.NotBefore.IsZero()
+	p.enter(t, queued)
+	p.turns.join(t, d.Strike == 0, p.limits.MaxUnits)
 	p.sum.Requeued++
 }
 
-func (p *Pool) end(e *park.Event, t task) {
+func (p *Pool) checkRequeue(e *park.Event, t *task, d *told) {
+	if t.asked {
+		p.offend(e, RuleLife, "requeued though it was asked to stop")
+	}
+	if !t.Told {
+		return
+	}
+	switch {
+	case d.Strike == 0 && !isLoss(d.Reason):
+		p.offend(e, RuleRetry, "requeued for %q, which is no loss of its run", d.Reason)
+	case d.Strike == 0 && !d.NotBefore.IsZero():
+		p.offend(e, RuleRetry, "requeued for %q, and to rest until %s though its run was lost", d.Reason, d.NotBefore)
+	case d.Strike == 0:
+	case t.strikes >= 0 && d.Strike != t.strikes+1:
+		p.offend(e, RuleRetry, "requeued after %d runs that count, but had %d before", d.Strike, t.strikes)
+	case d.Strike >= t.MaxAttempts:
+		p.offend(e, RuleRetry, "requeued after %d runs that count, but may have %d", d.Strike, max(t.MaxAttempts, 1))
+	}
+	if d.Strike > 0 {
+		t.strikes = d.Strike
+	}
+}
+
+func (p *Pool) end(e *park.Event, t *task) {
 	p.checkRun(e, t)
-	p.leave(e.TaskID, t)
-	delete(p.tasks, e.TaskID)
-	p.setEnded(e.TaskID)
+	d := p.details.of(e.Detail)
+	p.checkEnd(e, t)
+	t.Status, t.Reason, t.Ended = statusOf(e.Action), p.names.of(d.Reason), e.At.Micro()
+	p.leave(t)
+	delete(p.tasks, t.TaskID)
+	p.setEnded(t.TaskID)
 	p.sum.Ends[e.Action]++
 	if p.ends != nil {
-		p.ends[e.TaskID] = End{Action: e.Action, At: e.At, Rev: e.Rev, Attempt: e.Attempt}
+		p.ends[t.TaskID] = End{Action: e.Action, At: e.At, Rev: e.Rev, Attempt: e.Attempt}
 	}
+	if p.onEnd != nil {
+		p.onEnd(&t.Life)
+	}
+}
+
+func (p *Pool) checkEnd(e *park.Event, t *task) {
+	switch e.Action {
+	case park.ActExpire:
+		switch {
+		case t.Attempt > 0:
+			p.offend(e, RuleDeadline, "expired after it had started in time")
+		case t.Told && t.Deadline == 0:
+			p.offend(e, RuleDeadline, "expired without a deadline")
+		case t.Told && e.At.Micro() < t.Deadline:
+			p.offend(e, RuleDeadline, "expired at %s, before its deadline %s", e.At, park.FromMicro(t.Deadline))
+		}
+	case park.ActCancel:
+		if t.phase == running && !t.asked && !t.leased && !t.Blind {
+			p.offend(e, RuleLife, "cancelled while it ran, but was not asked to stop")
+		}
+	case park.ActFail:
+		if t.Told && t.strikes >= 0 && t.strikes+1 < t.MaxAttempts {
+			p.offend(e, RuleRetry, "failed after %d runs that count, but may have %d", t.strikes+1, t.MaxAttempts)
+		}
+		fallthrough
+	default:
+		if t.asked {
+			p.offend(e, RuleLife, "%s of a task that was asked to stop", e.Action)
+		}
+	}
+}
+
+// statusOf returns the status that an end leads to.
+func statusOf(a park.Action) park.Status {
+	switch a {
+	case park.ActComplete:
+		return park.Completed
+	case park.ActFail:
+		return park.Failed
+	case park.ActExpire:
+		return park.Expired
+	}
+	return park.Dropped
 }
 
 // reject plays a refusal, which is of no task that lives.
 func (p *Pool) reject(e *park.Event) {
 	p.sum.Rejected++
 	p.sum.Rejections[rejection(e.Detail)]++
-	if t, known := p.tasks[e.TaskID]; known {
+	if t := p.tasks[e.TaskID]; t != nil {
 		p.offend(e, RuleLife, "rejected while it is %s", t.phase)
 	}
 }
 
 // must checks the phase that an event asks for.
-func (p *Pool) must(e *park.Event, t task, want phase) {
+func (p *Pool) must(e *park.Event, t *task, want phase) {
 	if t.phase != want {
 		p.offend(e, RuleLife, "%s of a task that is %s, not %s", e.Action, t.phase, want)
 	}
 }
 
 // checkRun checks that what ends a run names that run.
-func (p *Pool) checkRun(e *park.Event, t task) {
-	if e.Attempt != int(t.attempt) {
-		p.offend(e, RuleAttempt, "%s of attempt %d in attempt %d", e.Action, e.Attempt, t.attempt)
+func (p *Pool) checkRun(e *park.Event, t *task) {
+	if e.Attempt != t.Attempt {
+		p.offend(e, RuleAttempt, "%s of attempt %d in attempt %d", e.Action, e.Attempt, t.Attempt)
 	}
 }
 
 func (p *Pool) checkUnits(e *park.Event, t *task) {
-	if e.Units == t.units || (e.Units == 0 && e.Action != park.ActStart) {
+	if e.Units == t.Units || (e.Units == 0 && e.Action != park.ActStart) {
 		return
 	}
-	p.offend(e, RuleUnits, "%s with %d units, submitted with %d", e.Action, e.Units, t.units)
+	p.offend(e, RuleUnits, "%s with %d units, submitted with %d", e.Action, e.Units, t.Units)
 	if e.Action == park.ActStart && t.phase != running {
-		t.units = e.Units // what it takes is what counts against the capacity
+		t.Units = e.Units // what it takes is what counts against the capacity
 	}
 }
 
 // leave takes a task out of the totals of its phase, enter puts it into those of another.
-func (p *Pool) leave(id string, t task) {
+func (p *Pool) leave(t *task) {
 	switch t.phase {
 	case arrived:
-		delete(p.arrived, id)
+		delete(p.arrived, t.TaskID)
 	case queued:
 		p.state.Queued--
+		p.turns.leave(t)
 	case running:
 		p.state.Running--
-		p.state.Used -= t.units
+		p.state.Used -= t.Units
 	case adrift:
 	}
 }
 
-func (p *Pool) enter(id string, t task, to phase) {
+func (p *Pool) enter(t *task, to phase) {
 	t.phase = to
-	p.tasks[id] = t
 	if to == queued {
+		t.Status = park.Queued
 		p.state.Queued++
 		return
 	}
+	t.Status = park.Running
 	p.state.Running++
-	p.state.Used += t.units
+	p.state.Used += t.Units
 }

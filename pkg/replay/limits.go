@@ -72,6 +72,7 @@ func (p *Pool) resume(e *park.Event) {
 		return
 	}
 	clear(p.tasks)
+	p.turns = turns{}
 	clear(p.arrived)
 	clear(p.ended)
 	p.state.Used, p.state.Queued, p.state.Running = 0, 0, 0
@@ -108,6 +109,7 @@ func (p *Pool) update(e *park.Event) {
 	c := changesOf(e)
 	if c.MaxUnits != nil {
 		shift(p, e, "maxUnits", c.MaxUnits, &p.limits.MaxUnits)
+		p.turns.resize(p.limits.MaxUnits)
 	}
 	if c.MaxQueueDepth != nil {
 		shift(p, e, "maxQueueDepth", c.MaxQueueDepth, &p.limits.MaxQueueDepth)
@@ -115,8 +117,15 @@ func (p *Pool) update(e *park.Event) {
 	if c.State != nil {
 		shift(p, e, "state", c.State, &p.limits.State)
 	}
-	if t, known := p.tasks[c.Cancel]; c.Cancel != "" && !p.partial && (!known || t.phase != running) {
+	if c.Cancel == "" {
+		return
+	}
+	t := p.tasks[c.Cancel]
+	if !p.partial && (t == nil || t.phase != running) {
 		p.offend(e, RuleLife, "task %s was asked to stop, but was not running", c.Cancel)
+	}
+	if t != nil {
+		t.asked = true
 	}
 }
 

@@ -22,12 +22,16 @@ const (
 	RuleDepth    Rule = "depth"    // no fresh submission is parked beyond the pool's queue depth
 	RuleState    Rule = "state"    // a paused pool starts nothing, a draining one accepts nothing
 	RuleEnd      Rule = "end"      // the log ends where the pool stands
+	RuleTenant   Rule = "tenant"   // a task stays with its tenant
+	RuleDeadline Rule = "deadline" // a task starts before its deadline or expires at it, with the first step from then on
+	RuleTurn     Rule = "turn"     // tasks start in their order
+	RuleRetry    Rule = "retry"    // a run is repeated if it was lost or may be, and after its rest
 	RuleLimits   Rule = "limits"   // a change of a limit starts from the limit's value
 )
 
 // OfLimits reports whether a rule holds events against a pool's limits.
 func (r Rule) OfLimits() bool {
-	return r == RuleCapacity || r == RuleDepth || r == RuleState || r == RuleLimits
+	return r == RuleCapacity || r == RuleDepth || r == RuleState || r == RuleLimits || r == RuleTurn
 }
 
 // Offence is a broken rule: the error of [Pool.Apply].

@@ -13,6 +13,7 @@ package replay
 
 import (
 	"hash/maphash"
+	"strings"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -23,7 +24,10 @@ type Pool struct {
 	state  State
 	sum    Summary
 
-	tasks   map[string]task
+	tasks   map[string]*task
+	turns   turns
+	details tellings
+	names   names
 	arrived map[string]struct{} // submitted, and neither parked nor started yet
 	ended   map[uint64]struct{} // hashes of the ids of ended tasks
 	seed    maphash.Seed
@@ -33,6 +37,7 @@ type Pool struct {
 	ord      int
 	now      *Offence // of the event that is being applied
 	ends     map[string]End
+	onEnd    func(*Life)
 	timeline *timeline
 }
 
@@ -62,7 +67,7 @@ func New(l Limits) *Pool {
 	}
 	p := &Pool{
 		limits: l, seed: maphash.MakeSeed(),
-		tasks: map[string]task{}, arrived: map[string]struct{}{}, ended: map[uint64]struct{}{},
+		tasks: map[string]*task{}, arrived: map[string]struct{}{}, ended: map[uint64]struct{}{},
 	}
 	p.sum.Ends, p.sum.Rejections = map[park.Action]int{}, map[string]int{}
 	return p
@@ -73,6 +78,12 @@ func (p *Pool) KeepEnds() { p.ends = map[string]End{} }
 
 // Ends returns how each task ended, by its id; nil without [Pool.KeepEnds].
 func (p *Pool) Ends() map[string]End { return p.ends }
+
+// Partial reports whether there may be tasks that the log has not told of.
+func (p *Pool) Partial() bool { return p.partial }
+
+// Resumed returns how often the pool's tasks were lost or put back.
+func (p *Pool) Resumed() int { return p.sum.Resumed }
 
 // State returns the pool as it is after the last event.
 func (p *Pool) State() State {
@@ -111,6 +122,7 @@ func (p *Pool) Apply(e park.Event) error {
 func (p *Pool) Finish() error {
 	p.now = nil
 	p.settled(p.state.Rev)
+	p.expired()
 	if p.now != nil {
 		return p.now
 	}
@@ -151,7 +163,7 @@ func Run(l Limits, events []park.Event) (*Pool, error) {
 func (p *Pool) follow(e *park.Event) {
 	ord := p.place(e)
 	if !p.begun {
-		p.begin(e, ord)
+		p.first(e, ord)
 		return
 	}
 	switch {
@@ -168,12 +180,13 @@ func (p *Pool) follow(e *park.Event) {
 	}
 	if e.Rev != p.state.Rev {
 		p.settled(e.Rev)
+		p.expired()
 		p.sum.MaxQueued = max(p.sum.MaxQueued, p.state.Queued)
 	}
 	p.state.Rev, p.state.At, p.ord = e.Rev, e.At, ord
 }
 
-func (p *Pool) begin(e *park.Event, ord int) {
+func (p *Pool) first(e *park.Event, ord int) {
 	p.begun = true
 	p.partial = e.Rev != 1 || ord != 0
 	p.state.PoolID, p.state.Rev, p.state.At, p.ord = e.PoolID, e.Rev, e.At, ord
@@ -206,14 +219,45 @@ func (p *Pool) settled(rev int64) {
 		if first == "" || id < first {
 			first = id
 		}
-		t := p.tasks[id]
-		t.phase = adrift
-		p.tasks[id] = t
+		p.tasks[id].phase = adrift
 	}
 	clear(p.arrived)
 	at := park.Event{Rev: p.state.Rev, TaskID: first}
 	p.offend(&at, RuleLife, "submitted in rev %d and neither parked nor started in it (the log is at rev %d)", p.state.Rev, rev)
 }
+
+// expired checks that the step before left nothing parked whose deadline it had reached.
+func (p *Pool) expired() {
+	if len(p.turns.deadline) == 0 {
+		return
+	}
+	if t := p.turns.deadline[0]; t.Deadline <= p.state.At.Micro() {
+		p.turns.leave(t) // told once
+		at := park.Event{Rev: p.state.Rev, TaskID: t.TaskID}
+		p.offend(&at, RuleDeadline, "still parked at %s, after its deadline %s", p.state.At, park.FromMicro(t.Deadline))
+	}
+}
+
+// names keeps one copy of what many tasks have in common.
+type names map[string]string
+
+func (n *names) of(s string) string {
+	if s == "" {
+		return ""
+	}
+	if kept, ok := (*n)[s]; ok {
+		return kept
+	}
+	if *n == nil || len(*n) > mostNames {
+		*n = make(names)
+	}
+	kept := strings.Clone(s)
+	(*n)[kept] = kept
+	return kept
+}
+
+// mostNames bounds how many names are kept for others that may have them too.
+const mostNames = 10_000
 
 func (p *Pool) isEnded(id string) bool {
 	_, ok := p.ended[maphash.String(p.seed, id)]

@@ -11,7 +11,7 @@ import (
 
 func doctoredEvents() []doctored {
 	return []doctored{
-		{"another tenant's event", "event", atEvent(park.ActComplete, func(c *cut) bool { c.event.Tenant = "another"; return true })},
+		{"another tenant's event", "event|replay", atEvent(park.ActComplete, func(c *cut) bool { c.event.Tenant = "another"; return true })},
 		{"a submission of another tenant", "event", atEvent(park.ActSubmit, func(c *cut) bool { c.event.Tenant = "another"; return true })},
 		{"a start of more units", "replay", atEvent(park.ActStart, func(c *cut) bool { c.event.Units++; return true })},
 		{"an end of fewer units", "event|replay", atEvent(park.ActComplete, func(c *cut) bool { c.event.Units = 0; return true })},
@@ -138,9 +138,9 @@ func doctoredEnds() []doctored {
 			return c.becomes(park.ActFail, park.ReasonResultTooLarge)
 		})},
 		{"the loss of a worker that none lost", "reason", atEvent(park.ActComplete, func(c *cut) bool { return c.becomes(park.ActFail, park.ReasonWorkerLost) })},
-		{"a completion is a cancellation", "cancel", atEvent(park.ActComplete, func(c *cut) bool { return c.becomes(park.ActCancel, park.ReasonCancelled) })},
+		{"a completion is a cancellation", "cancel|replay", atEvent(park.ActComplete, func(c *cut) bool { return c.becomes(park.ActCancel, park.ReasonCancelled) })},
 		{"an expiry is a cancellation", "cancel", atEvent(park.ActExpire, func(c *cut) bool { return c.becomes(park.ActCancel, park.ReasonCancelled) })},
-		{"a cancellation is an expiry", "deadline", atEvent(park.ActCancel, func(c *cut) bool { return queued(c) && c.becomes(park.ActExpire, park.ReasonDeadlinePassed) })},
+		{"a cancellation is an expiry", "deadline|replay", atEvent(park.ActCancel, func(c *cut) bool { return queued(c) && c.becomes(park.ActExpire, park.ReasonDeadlinePassed) })},
 		{"an expiry for another reason", "deadline", atEvent(park.ActExpire, func(c *cut) bool { return c.becomes(park.ActExpire, park.ReasonTimeout) })},
 		{"a cancellation for another reason", "reason", atEvent(park.ActCancel, func(c *cut) bool { return c.becomes(park.ActCancel, park.ReasonShutdown) })},
 		{"a cancellation that nobody has asked for", "cancel", atEvent(park.ActCancel, func(c *cut) bool {
@@ -192,14 +192,14 @@ func doctoredEnds() []doctored {
 			c.ask(func(s *park.Submission) { s.TimeoutSecs += 1000 })
 			return true
 		})},
-		{"a task that fails with attempts left", "attempts", atEvent(park.ActRequeue, func(c *cut) bool {
+		{"a task that fails with attempts left", "attempts|replay", atEvent(park.ActRequeue, func(c *cut) bool {
 			return reasonOf(c.event) == park.ReasonExitNonzero && c.becomes(park.ActFail, park.ReasonExitNonzero)
 		})},
-		{"one attempt more than there are", "attempts", atEvent(park.ActFail, func(c *cut) bool {
+		{"one attempt more than there are", "attempts|replay", atEvent(park.ActFail, func(c *cut) bool {
 			c.event.Action = park.ActRequeue
 			return c.row.Reason == park.ReasonExitNonzero && c.row.Strikes > 1
 		})},
-		{"a second run before its rest is over", "backoff", atEvent(park.ActSubmit, func(c *cut) bool {
+		{"a second run before its rest is over", "backoff|replay", atEvent(park.ActSubmit, func(c *cut) bool {
 			if c.spec.Retry.Backoff == 0 || c.scene.steps || !c.retried() {
 				return false
 			}
@@ -215,7 +215,7 @@ func doctoredEnds() []doctored {
 			c.ask(func(s *park.Submission) { s.Deadline = c.event.At })
 			return true
 		})},
-		{"one that overtakes", "order", atEvent(park.ActSubmit, func(c *cut) bool {
+		{"one that overtakes", "order|replay", atEvent(park.ActSubmit, func(c *cut) bool {
 			if c.row.Status != park.Queued || c.spec.Priority != park.Low {
 				return false
 			}

@@ -201,6 +201,35 @@ type Conflict struct {
 // Error implements error.
 func (c *Conflict) Error() string { return "the pool has moved on to another rev" }
 
+// Evidence is what a [Store] also offers for those who hold one part of it against the other.
+type Evidence interface {
+	// Row returns a pool's row as of its last step, zero where it was never committed.
+	Row(ctx context.Context, pool string) (park.PoolRow, error)
+	// Marks returns what was removed because it was old.
+	Marks(ctx context.Context, pool string) (Marks, error)
+	// KeptTasks returns up to limit tasks of a pool, the newest submission first, after the one that a cursor names, and the
+	// cursor of the next page; "" on the last one.
+	KeptTasks(ctx context.Context, pool, after string, limit int) ([]park.KeptTask, string, error)
+	// KeptMessages is KeptTasks for the messages of a pool, trimmed ones among them, in the order in which they came.
+	KeptMessages(ctx context.Context, pool, after string, limit int) ([]park.KeptMessage, string, error)
+}
+
+// Marks are what pruning has left behind in a store: of a pool's log, and of the tasks and the messages of all pools. A mark is
+// there before anything that it tells of is gone.
+type Marks struct{ Log, Tasks, Messages park.Mark }
+
+// Set sets the mark of a place, as databases name it.
+func (m *Marks) Set(place string, to park.Mark) {
+	switch place {
+	case "events":
+		m.Log = to
+	case "tasks":
+		m.Tasks = to
+	case "messages":
+		m.Messages = to
+	}
+}
+
 // Watched is what a [Store] also offers that may notice by itself, with nothing to do, that it can store no more.
 type Watched interface {
 	// Trouble returns why nothing can be stored at present, or nil.

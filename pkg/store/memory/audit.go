@@ -20,6 +20,7 @@ type audit struct {
 	actions lists
 	pools   lists // in order of (Rev, Ord)
 	nodes   lists // of no numbers: the names alone
+	pruned  map[string]park.Mark
 	clock
 }
 
@@ -41,7 +42,7 @@ type line struct {
 	attempt int32
 }
 
-func (a *audit) init() { a.tasks = newChains() }
+func (a *audit) init() { a.tasks, a.pruned = newChains(), make(map[string]park.Mark) }
 
 // event returns the event as it was given, and its id.
 func (l *line) event() park.Event {
@@ -154,6 +155,7 @@ func (a *audit) prune(before park.Time, limit int) int {
 		if l.at >= before.Micro() {
 			continue
 		}
+		a.mark(l)
 		a.pools.remove(l.pool, n)
 		a.tenants.remove(l.tenant, n)
 		a.actions.remove(l.action, n)
@@ -164,4 +166,13 @@ func (a *audit) prune(before park.Time, limit int) int {
 		removed++
 	}
 	return removed
+}
+
+// mark notes that an event is removed.
+func (a *audit) mark(l *line) {
+	m := a.pruned[l.pool.name]
+	if l.rev > m.Rev {
+		m.Rev, m.Before = l.rev, park.FromMicro(max(m.Before.Micro(), l.at+1))
+		a.pruned[l.pool.name] = m
+	}
 }

@@ -17,8 +17,9 @@ type mail struct {
 	all    shelf[letter] // by message id
 	boxes  map[boxKey]*box
 	recent *box
-	seen   chains // by task
-	pools  lists  // of no numbers: the names alone
+	pruned park.Time // messages from before may be gone
+	seen   chains    // by task
+	pools  lists     // of no numbers: the names alone
 	clock
 }
 
@@ -211,6 +212,7 @@ func (s *Store) PruneMessages(ctx context.Context, before park.Time, limit int) 
 func (m *mail) prune(before park.Time, limit int) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	raise(&m.pruned, before)
 	end := before.Micro() + m.late
 	removed := 0
 	for n, l := m.all.from(0); l != nil && removed < limit && l.written < end; n, l = m.all.from(n + 1) {

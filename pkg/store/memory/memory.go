@@ -22,6 +22,7 @@ type Store struct {
 	audit  audit
 	outbox outbox
 	nodes  nodes
+	pruned park.Time // tasks that ended before may be gone
 }
 
 // New returns an empty store.
@@ -128,12 +129,13 @@ func (s *Store) PruneTasks(ctx context.Context, before park.Time, limit int) (in
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	s.mu.RLock()
+	s.mu.Lock()
 	pools := make([]*pool, 0, len(s.pools))
 	for _, p := range s.pools {
 		pools = append(pools, p)
 	}
-	s.mu.RUnlock()
+	raise(&s.pruned, before)
+	s.mu.Unlock()
 	n := 0
 	for _, p := range pools {
 		n += p.prune(before, limit-n)

@@ -19,10 +19,13 @@ const (
 		" WHERE pool_id = $1 AND seq > $2 ORDER BY seq LIMIT $3)," +
 		" old AS MATERIALIZED (SELECT place, seq FROM stretch WHERE ended_at < $4" +
 		" AND status NOT IN ('queued', 'running') ORDER BY seq LIMIT $5)," +
-		" gone AS (DELETE FROM pl_queue_jobs WHERE ctid = ANY (ARRAY(SELECT place FROM old)))" +
+		" gone AS (DELETE FROM pl_queue_jobs WHERE ctid = ANY (ARRAY(SELECT place FROM old)))," +
+		" noted AS (INSERT INTO pl_marks SELECT 'tasks', '', 0, $4, false WHERE EXISTS (SELECT FROM old)" + rise + ")" +
 		" SELECT (SELECT count(*) FROM old), coalesce((SELECT max(seq) FROM old), 0), coalesce(max(seq), 0)," +
 		" count(*) < $3 OR max(submitted_at) >= $4 FROM stretch"
 	readPools = "SELECT pool_id FROM pl_pools"
+	// Marks only ever rise.
+	rise = " ON CONFLICT (place, pool_id) DO UPDATE SET before_at = excluded.before_at, guess = false WHERE pl_marks.before_at < excluded.before_at"
 )
 
 var (
@@ -31,15 +34,19 @@ var (
 		" (SELECT seq AS s FROM pl_mailbox_messages WHERE lead AND created_at < $1" +
 		" ORDER BY created_at LIMIT $2) AS l, LATERAL (SELECT seq FROM pl_mailbox_messages" +
 		" WHERE seq BETWEEN l.s AND l.s + " + strconv.Itoa(blockSize-1) + " AND (seq = l.s OR NOT lead) ORDER BY seq DESC OFFSET 0) AS m LIMIT $2)," +
-		" gone AS (DELETE FROM pl_mailbox_messages WHERE seq = ANY (ARRAY(SELECT seq FROM old))) SELECT count(*) FROM old"
+		" gone AS (DELETE FROM pl_mailbox_messages WHERE seq = ANY (ARRAY(SELECT seq FROM old)))," +
+		" noted AS (INSERT INTO pl_marks SELECT 'messages', '', 0, $1, false WHERE EXISTS (SELECT FROM old)" + rise + ") SELECT count(*) FROM old"
 	// Old events lie in segments that begin early enough, or after the last one. Of a block the last go first, so that none
 	// stays without what leads it.
-	pruneEvents = "WITH old AS MATERIALIZED (SELECT place FROM" +
+	pruneEvents = "WITH old AS MATERIALIZED (SELECT place, pool_id, rev, at FROM" +
 		" (SELECT first_seq, last_seq FROM pl_audit_segments WHERE min_at < $1 UNION ALL" +
-		" SELECT coalesce(max(last_seq), 0) + 1, 9223372036854775807 FROM pl_audit_segments) g, LATERAL (SELECT place FROM (" +
+		" SELECT coalesce(max(last_seq), 0) + 1, 9223372036854775807 FROM pl_audit_segments) g, LATERAL (SELECT place, pool_id, rev, at FROM (" +
 		led + isLead(leadBlock) + " AND seq BETWEEN g.first_seq AND g.last_seq AND at < $1) AS l, " +
-		followers(leadBlock, "ctid AS place, ord", "", "OFFSET 0") + " ORDER BY s, ord DESC LIMIT $2) AS e LIMIT $2)," +
-		" gone AS (DELETE FROM pl_audit_events WHERE ctid = ANY (ARRAY(SELECT place FROM old))) SELECT count(*) FROM old"
+		followers(leadBlock, "ctid AS place, ord, pool_id, rev, at", "", "OFFSET 0") + " ORDER BY s, ord DESC LIMIT $2) AS e LIMIT $2)," +
+		" gone AS (DELETE FROM pl_audit_events WHERE ctid = ANY (ARRAY(SELECT place FROM old)))," +
+		" noted AS (INSERT INTO pl_marks SELECT 'events', pool_id, max(rev), max(at) + 1, false FROM old GROUP BY pool_id ORDER BY pool_id" +
+		" ON CONFLICT (place, pool_id) DO UPDATE SET rev = excluded.rev, before_at = greatest(pl_marks.before_at, excluded.before_at), guess = false" +
+		" WHERE pl_marks.rev < excluded.rev) SELECT count(*) FROM old"
 	// A segment whose old events are gone begins later, and one without events is gone itself.
 	trimSegments = "WITH old AS (SELECT first_seq, last_seq FROM pl_audit_segments WHERE min_at < $1 FOR UPDATE SKIP LOCKED)," +
 		" now AS (SELECT first_seq, min(l.at) AS min_at FROM old LEFT JOIN pl_audit_events l ON " + isLead(leadBlock) +

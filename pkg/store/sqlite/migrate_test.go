@@ -158,6 +158,9 @@ func TestDownThatLosesRows(t *testing.T) {
 	// The schema before has room for one message of a task's id.
 	alter(t, path, `INSERT INTO pl_mailbox_messages (tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at, late, trimmed)
 		SELECT tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at + 1, late, trimmed FROM pl_mailbox_messages LIMIT 1`)
+	if taken, err := sqlite.MigrateDown(t.Context(), path, migrations.Back{}); err != nil || taken.Version != 3 {
+		t.Fatalf("taken back %+v, %v", taken, err)
+	}
 	lost("pl_mailbox_messages")
 	for _, version := range []int64{2, 1} {
 		taken, err := sqlite.MigrateDown(t.Context(), path, migrations.Back{Force: true})

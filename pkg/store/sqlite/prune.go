@@ -15,6 +15,13 @@ const (
 	oldMessages = "SELECT seq FROM pl_mailbox_messages WHERE seq >= ? AND seq < ? AND created_at < ? ORDER BY seq LIMIT ?"
 	oldEvents   = "SELECT seq FROM pl_audit_events WHERE seq >= ? AND seq < ? AND at < ? ORDER BY seq LIMIT ?"
 
+	// markPlace and markLog note what is about to be removed. Marks only ever rise.
+	markPlace = "INSERT INTO pl_marks (place, pool_id, rev, before_at, guess) VALUES (?, '', 0, ?, 0)" +
+		" ON CONFLICT DO UPDATE SET before_at = excluded.before_at, guess = 0 WHERE before_at < excluded.before_at"
+	markLog = "INSERT INTO pl_marks (place, pool_id, rev, before_at, guess)" +
+		" SELECT 'events', pool_id, max(rev), max(at) + 1, 0 FROM pl_audit_events WHERE seq >= ? AND seq <= ? AND at < ? GROUP BY pool_id" +
+		" ON CONFLICT DO UPDATE SET rev = excluded.rev, before_at = max(before_at, excluded.before_at), guess = 0 WHERE rev < excluded.rev"
+
 	// loosenSpan makes spans of one of the events behind one of a span.
 	loosenSpan = "UPDATE pl_audit_events SET lead = lead | 7, rest = 1 WHERE seq > ?1" +
 		" AND seq < ?1 + (SELECT rest FROM pl_audit_events WHERE seq = ?1 AND at < ?2)"
@@ -116,14 +123,23 @@ func (s *Store) prune(ctx context.Context, what string, found []int64, before pa
 }
 
 func (w *writer) removeJobs(found []int64, before int64) error {
+	if _, err := w.markPlace.run("tasks", before); err != nil {
+		return err
+	}
 	return each(w.deleteJob, found, before)
 }
 
 func (w *writer) removeMessages(found []int64, before int64) error {
+	if _, err := w.markPlace.run("messages", before); err != nil {
+		return err
+	}
 	return each(w.deleteMessage, found, before)
 }
 
 func (w *writer) removeEvents(found []int64, before int64) error {
+	if _, err := w.markLog.run(found[0], found[len(found)-1], before); err != nil {
+		return err
+	}
 	if _, err := w.loosenSpan.run(found[len(found)-1], before); err != nil {
 		return err
 	}

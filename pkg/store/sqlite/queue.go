@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -50,16 +49,9 @@ func (s *Store) walk(ctx context.Context, pool string, each func(*park.Record)) 
 		return r, err
 	}
 	defer func() { _ = tx.Rollback() }()
-	var at int64
-	err = tx.QueryRowContext(ctx, readPool, pool).Scan(&r.Rev, &r.MaxUnits, &r.MaxQueueDepth, (*string)(&r.State), &r.Used,
-		&r.Queued, &at, &r.ConfiguredUnits, &r.ConfiguredDepth, &r.LastStep)
-	if errors.Is(err, sql.ErrNoRows) {
-		return r, nil
-	}
-	if err != nil {
+	if r, err = scanPool(tx.QueryRowContext(ctx, readPool, pool)); err != nil || r.Rev == 0 {
 		return r, err
 	}
-	r.LastAt = park.FromMicro(at)
 	rows, err := tx.QueryContext(ctx, loadTasks, pool)
 	if err != nil {
 		return r, err

@@ -17,6 +17,7 @@ type statements struct {
 	trim, settle, postpone                *stmt
 	deleteJob, deleteMessage, deleteEvent *stmt
 	findSpan, lastStep, loosenSpan        *stmt
+	markPlace, markLog                    *stmt
 	jobRows, plainJobRows                 bulk
 	messageRows, parcelRows               bulk
 	events                                log
@@ -51,6 +52,8 @@ func (s *statements) prepare(c *conn) error {
 		{&s.findSpan, findSpan},
 		{&s.lastStep, lastStep},
 		{&s.loosenSpan, loosenSpan},
+		{&s.markPlace, markPlace},
+		{&s.markLog, markLog},
 	} {
 		st, err := c.prepare(p.query)
 		errs = errors.Join(errs, err)
@@ -67,7 +70,7 @@ func (s *statements) prepare(c *conn) error {
 func (s *statements) close() {
 	for _, st := range []*stmt{
 		s.begin, s.end, s.rollback, s.logState, s.fold, s.empty, s.freePages, s.allPages, s.vacuum, s.readPool, s.makePool, s.movePool, s.updateJob, s.updatePlainJob, s.trim, s.settle, s.postpone,
-		s.deleteJob, s.deleteMessage, s.deleteEvent, s.findSpan, s.lastStep, s.loosenSpan,
+		s.deleteJob, s.deleteMessage, s.deleteEvent, s.findSpan, s.lastStep, s.loosenSpan, s.markPlace, s.markLog,
 	} {
 		st.close()
 	}

@@ -23,7 +23,7 @@ type Open func(testing.TB) store.Store
 func Run(t *testing.T, open Open) {
 	for name, tests := range map[string]group{
 		"Commit": commitTests(), "Conflict": conflictTests(), "List": listTests(), "Outbox": outboxTests(),
-		"Mailbox": mailboxTests(), "Audit": auditTests(), "Prune": pruneTests(), "Odd": oddTests(),
+		"Mailbox": mailboxTests(), "Audit": auditTests(), "Prune": pruneTests(), "Kept": keptTests(), "Odd": oddTests(),
 		"Lives": livesTests(),
 	} {
 		t.Run(name, func(t *testing.T) {

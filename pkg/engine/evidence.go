@@ -1,0 +1,176 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+// What is kept of a pool, read from its stores and from nowhere else.
+
+// maxKept is how many items a page of what is kept has at most.
+const maxKept = 20_000
+
+// kept returns a store as evidence.
+func (e *Engine) kept(b park.Backend) (store.Evidence, error) {
+	if s, ok := e.stores[b].(store.Evidence); ok {
+		return s, nil
+	}
+	return nil, park.Errorf(park.InvalidRequest, "the store %s does not show what it keeps", b.Kind())
+}
+
+// Evidence implements [park.EvidenceService].
+func (e *Engine) Evidence(ctx context.Context, pool string) (park.Evidence, error) {
+	p, err := e.pool(pool)
+	if err != nil {
+		return park.Evidence{}, err
+	}
+	queue, err := e.kept(p.QueueBackend)
+	if err != nil {
+		return park.Evidence{}, err
+	}
+	row, err := queue.Row(ctx, p.ID)
+	if err = e.read(ctx, p.QueueBackend, err); err != nil {
+		return park.Evidence{}, e.unread(ctx, "pool", err)
+	}
+	if row == (park.PoolRow{}) {
+		row = p.firstRow()
+	}
+	ev := park.Evidence{
+		PoolID: p.ID, Rev: row.Rev, LastAt: row.LastAt, MaxUnits: row.MaxUnits, MaxQueueDepth: row.MaxQueueDepth, State: row.State,
+		UsedUnits: row.Used, QueueDepth: row.Queued, QueueBackend: p.QueueBackend.Kind(), MailboxBackend: p.MailboxBackend.Kind(),
+		AuditBackend: e.cfg.Audit.Kind(), EventsApart: !p.localAudit, MessagesApart: !p.localMail, Retention: park.Duration(e.cfg.Retention),
+	}
+	if err := p.owing(ctx, &ev); err != nil {
+		return park.Evidence{}, e.unread(ctx, "outbox", err)
+	}
+	if err := e.marks(ctx, p, &ev); err != nil {
+		return park.Evidence{}, err
+	}
+	if began := p.began.Load(); began != nil {
+		// What does not outlive the daemon has nothing of what the queue has of before.
+		at := park.FromMicro(began.LastAt.Micro() + 1)
+		if e.cfg.Audit.Kind() == park.InMemory && !p.localAudit && ev.Log.Rev <= began.Rev {
+			ev.Log = park.Mark{Rev: began.Rev, Before: at, Memory: true}
+		}
+		if p.MailboxBackend.Kind() == park.InMemory && !p.localMail && ev.Messages.Before.Before(at.Time) {
+			ev.Messages = park.Mark{Before: at, Memory: true}
+		}
+	}
+	return ev, nil
+}
+
+// marks notes what was removed of each place.
+func (e *Engine) marks(ctx context.Context, p *pool, ev *park.Evidence) error {
+	of := make(map[park.Backend]store.Marks)
+	for _, b := range []park.Backend{p.QueueBackend, p.MailboxBackend, e.cfg.Audit} {
+		s, err := e.kept(b)
+		if err != nil {
+			return err
+		}
+		m, err := s.Marks(ctx, p.ID)
+		if err = e.read(ctx, b, err); err != nil {
+			return e.unread(ctx, "marks", err)
+		}
+		of[b] = m
+	}
+	ev.Tasks, ev.Messages, ev.Log = of[p.QueueBackend].Tasks, of[p.MailboxBackend].Messages, of[e.cfg.Audit].Log
+	return nil
+}
+
+// owing notes what is on its way to other stores.
+func (p *pool) owing(ctx context.Context, ev *park.Evidence) error {
+	for _, o := range []struct {
+		dest  string
+		local bool
+		since *park.Time
+	}{
+		{auditDest(p.eng.cfg.Audit), p.localAudit, &ev.EventsOwed},
+		{mailDest(p.MailboxBackend), p.localMail, &ev.MessagesOwed},
+	} {
+		if o.local {
+			continue
+		}
+		// Also what was put off.
+		parcels, err := p.queue.Outbox(ctx, o.dest, park.At(p.eng.clock.now().Wall.Add(10*lastRetry)), 1)
+		if err = p.eng.read(ctx, p.QueueBackend, err); err != nil {
+			return fmt.Errorf("read what is owed: %w", err)
+		}
+		if len(parcels) > 0 {
+			*o.since = owedSince(&parcels[0])
+		}
+	}
+	return nil
+}
+
+func owedSince(p *store.Parcel) park.Time {
+	switch {
+	case p.Message != nil:
+		return p.Message.CreatedAt
+	case p.Event != nil:
+		return p.Event.At
+	}
+	return p.Since
+}
+
+// KeptEvents implements [park.EvidenceService].
+func (e *Engine) KeptEvents(ctx context.Context, pool string, q park.KeptQuery) (page park.KeptPage[park.Event], err error) {
+	if _, err := e.pool(pool); err != nil {
+		return page, err
+	}
+	query := park.AuditQuery{PoolID: pool, Changes: true, Since: q.Since, Cursor: q.Cursor, Limit: keptLimit(q.Limit)}
+	if err := checkCursor(q.Cursor); err != nil {
+		return page, err
+	}
+	if page.Items, err = e.logged(ctx, &query); err != nil {
+		return page, e.unread(ctx, "audit log", err)
+	}
+	if n := len(page.Items); n == query.Limit {
+		last := &page.Items[n-1]
+		page.Next = park.EventID(pool, last.Rev, last.Ord)
+	}
+	return page, nil
+}
+
+// KeptTasks implements [park.EvidenceService].
+func (e *Engine) KeptTasks(ctx context.Context, pool string, q park.KeptQuery) (page park.KeptPage[park.KeptTask], err error) {
+	p, err := e.pool(pool)
+	if err != nil {
+		return page, err
+	}
+	queue, err := e.kept(p.QueueBackend)
+	if err != nil {
+		return page, err
+	}
+	page.Items, page.Next, err = queue.KeptTasks(ctx, pool, q.Cursor, keptLimit(q.Limit))
+	if err = e.read(ctx, p.QueueBackend, err); err != nil {
+		return page, e.unread(ctx, "queue", err)
+	}
+	return page, nil
+}
+
+// KeptMessages implements [park.EvidenceService].
+func (e *Engine) KeptMessages(ctx context.Context, pool string, q park.KeptQuery) (page park.KeptPage[park.KeptMessage], err error) {
+	p, err := e.pool(pool)
+	if err != nil {
+		return page, err
+	}
+	mailbox, err := e.kept(p.MailboxBackend)
+	if err != nil {
+		return page, err
+	}
+	page.Items, page.Next, err = mailbox.KeptMessages(ctx, pool, q.Cursor, keptLimit(q.Limit))
+	if err = e.read(ctx, p.MailboxBackend, err); err != nil {
+		return page, e.unread(ctx, "mailbox", err)
+	}
+	return page, nil
+}
+
+func keptLimit(n int) int {
+	if n <= 0 {
+		return maxKept
+	}
+	return min(n, maxKept)
+}

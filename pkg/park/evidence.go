@@ -1,0 +1,135 @@
+package park
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+)
+
+// EvidenceService shows what is kept of a pool in each of its places, as it is kept, so that one can be held against the
+// other. It tells of all tenants.
+type EvidenceService interface {
+	// Evidence returns a pool's row, and how far back the log, the tasks and the messages go.
+	Evidence(ctx context.Context, pool string) (Evidence, error)
+	// KeptEvents reads the log of a pool from the oldest event on, with the updates. The events have no EventID.
+	KeptEvents(ctx context.Context, pool string, q KeptQuery) (KeptPage[Event], error)
+	// KeptTasks reads the tasks of a pool, the newest submission first.
+	KeptTasks(ctx context.Context, pool string, q KeptQuery) (KeptPage[KeptTask], error)
+	// KeptMessages reads the messages of a pool in all mailboxes, in the order in which they came, and what is left of those
+	// that their clients have removed.
+	KeptMessages(ctx context.Context, pool string, q KeptQuery) (KeptPage[KeptMessage], error)
+}
+
+// KeptQuery asks for a page of what is kept.
+type KeptQuery struct {
+	Since  Time   // of events: inclusive
+	Cursor string // KeptPage.Next of the page before
+	Limit  int
+}
+
+// KeptPage is a page of what is kept. Next is "" on the last one.
+type KeptPage[T any] struct {
+	Items []T
+	Next  string
+}
+
+// Evidence is what the stores say of a pool.
+type Evidence struct {
+	PoolID        string    `json:"poolId"`
+	Rev           int64     `json:"rev"` // the last step
+	LastAt        Time      `json:"lastAt,omitzero"`
+	MaxUnits      int64     `json:"maxUnits"`
+	MaxQueueDepth int       `json:"maxQueueDepth"`
+	State         PoolState `json:"state"`
+	UsedUnits     int64     `json:"usedUnits"`
+	QueueDepth    int       `json:"queueDepth"`
+
+	QueueBackend   Backend `json:"queueBackend"`
+	MailboxBackend Backend `json:"mailboxBackend"`
+	AuditBackend   Backend `json:"auditBackend"`
+
+	// EventsApart and MessagesApart say that the log and the mailboxes are in other stores than the queue: they hear of a step
+	// a little later.
+	EventsApart   bool `json:"eventsApart,omitempty"`
+	MessagesApart bool `json:"messagesApart,omitempty"`
+
+	Log      Mark `json:"log"`
+	Tasks    Mark `json:"tasks"`
+	Messages Mark `json:"messages"`
+	// EventsOwed and MessagesOwed are the times of the oldest event and message that are still on their way to another store,
+	// zero where all have arrived.
+	EventsOwed   Time `json:"eventsOwed,omitzero"`
+	MessagesOwed Time `json:"messagesOwed,omitzero"`
+	// Retention is how long what has ended is kept; 0 is for ever.
+	Retention Duration `json:"retention,omitempty"`
+}
+
+// Mark says what was removed from a place because it was old. The zero value says that nothing was.
+type Mark struct {
+	Rev    int64 `json:"rev,omitempty"`    // of the log: events of up to this step
+	Before Time  `json:"before,omitzero"`  // what is from before may be gone
+	Guess  bool  `json:"guess,omitempty"`  // nobody noted it when it was removed: it is where the place began when it was first looked at
+	Memory bool  `json:"memory,omitempty"` // the place does not outlive the daemon: what is from before the daemon's start is gone
+}
+
+// KeptTask is what a queue keeps of a task, but for its work.
+type KeptTask struct {
+	TaskID      string
+	Tenant      string
+	MailboxKey  string
+	Status      Status
+	Priority    Priority
+	Units       int64
+	Rank        int64
+	Attempt     int
+	Strikes     int
+	MaxAttempts int
+	Node        string
+	Reason      string
+	Deadline    Time
+	SubmittedAt Time
+	StartedAt   Time
+	EndedAt     Time
+	Said        uint64 // see [Said]
+}
+
+// KeptMessage is what a mailbox keeps of a message.
+type KeptMessage struct {
+	TaskID     string
+	Tenant     string
+	MailboxKey string
+	Status     Status
+	Attempt    int
+	Reason     string
+	CreatedAt  Time
+	Trimmed    bool   // its client has removed it; Reason and Said are not kept
+	Said       uint64 // see [Said]
+}
+
+// Said returns a digest of the message and the result that a task ended with.
+func Said(message string, result []byte) uint64 {
+	if message == "" && len(result) == 0 {
+		return 0
+	}
+	sum := sha256.Sum256(result)
+	return SaidOf(message, sum[:])
+}
+
+// SaidOf is Said for who has the result's SHA-256.
+func SaidOf(message string, sum []byte) uint64 {
+	said := binary.BigEndian.Uint64(sum)
+	if message != "" {
+		of := sha256.Sum256([]byte(message))
+		said = said*31 + binary.BigEndian.Uint64(of[:])
+	}
+	return said
+}
+
+// Kept returns what is kept of r, which has its result.
+func (r *Record) Kept() KeptTask {
+	return KeptTask{
+		TaskID: r.TaskID, Tenant: r.Tenant, MailboxKey: r.MailboxKey, Status: r.Status, Priority: r.Priority, Units: r.Units,
+		Rank: r.Rank, Attempt: r.Attempt, Strikes: r.Strikes, MaxAttempts: r.Retry.MaxAttempts, Node: r.Node, Reason: r.Reason,
+		Deadline: r.Deadline, SubmittedAt: r.SubmittedAt, StartedAt: r.StartedAt, EndedAt: r.EndedAt, Said: Said(r.Message, r.Result),
+	}
+}

@@ -1,0 +1,150 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+const marksOf = "SELECT place, rev, before_at, guess FROM pl_marks WHERE pool_id IN ('', $1)"
+
+// Of a result or a payload the server sends a digest: to read those of all tasks would take long.
+const (
+	keptTasks = "SELECT seq, task_id, tenant, mailbox_key, status, priority, units, rank, attempt, strikes, max_attempts, node, reason," +
+		" deadline, submitted_at, started_at, ended_at, message, sha256(coalesce(result, '')), result IS NULL" +
+		" FROM pl_queue_jobs WHERE pool_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3"
+	keptMessages = "SELECT seq, task_id, tenant, mailbox_key, status, attempt, reason, created_at, trimmed, message," +
+		" sha256(coalesce(payload, '')), payload IS NULL FROM pl_mailbox_messages WHERE seq > $1 AND pool_id = $2 ORDER BY seq LIMIT $3"
+)
+
+// Row implements [store.Evidence].
+func (s *Store) Row(ctx context.Context, pool string) (r park.PoolRow, err error) {
+	err = s.do(ctx, func(ctx context.Context) error {
+		var at int64
+		err := s.pool.QueryRow(ctx, readPool, pool).Scan(&r.Rev, &r.MaxUnits, &r.MaxQueueDepth, (*string)(&r.State), &r.Used,
+			&r.Queued, &at, &r.ConfiguredUnits, &r.ConfiguredDepth, &r.LastStep)
+		if errors.Is(err, pgx.ErrNoRows) {
+			r = park.PoolRow{}
+			return nil
+		}
+		r.LastAt = park.FromMicro(at)
+		return err
+	})
+	if err != nil {
+		return park.PoolRow{}, fmt.Errorf("read pool %s: %w", pool, err)
+	}
+	return r, nil
+}
+
+// KeptTasks implements [store.Evidence].
+func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) (kept []park.KeptTask, next string, err error) {
+	below := int64(math.MaxInt64)
+	if after != "" {
+		if below, err = strconv.ParseInt(after, 10, 64); err != nil {
+			return nil, "", park.Errorf(park.InvalidRequest, "cursor must be the next of a page before, not %q", after)
+		}
+	}
+	err = s.do(ctx, func(ctx context.Context) error {
+		kept = make([]park.KeptTask, 0, limit)
+		rows, err := s.pool.Query(ctx, keptTasks, pool, below, limit)
+		if err != nil {
+			return err
+		}
+		var k park.KeptTask
+		var deadline, submitted, started, ended int64
+		var message string
+		var sum []byte
+		var none bool
+		_, err = pgx.ForEachRow(rows, []any{
+			&below, &k.TaskID, &k.Tenant, &k.MailboxKey, (*string)(&k.Status), (*int8)(&k.Priority), &k.Units, &k.Rank, &k.Attempt, &k.Strikes, &k.MaxAttempts,
+			&k.Node, &k.Reason, &deadline, &submitted, &started, &ended, &message, &sum, &none,
+		}, func() error {
+			k.Deadline, k.SubmittedAt, k.StartedAt, k.EndedAt = park.FromMicro(deadline), park.FromMicro(submitted), park.FromMicro(started), park.FromMicro(ended)
+			k.Said = saidOf(message, sum, none)
+			kept = append(kept, k)
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, "", fmt.Errorf("read what is kept of pool %s: %w", pool, err)
+	}
+	return kept, further(len(kept) == limit, below), nil
+}
+
+// KeptMessages implements [store.Evidence].
+func (s *Store) KeptMessages(ctx context.Context, pool, after string, limit int) (kept []park.KeptMessage, next string, err error) {
+	seq, err := parseMessageID(after)
+	if err != nil {
+		return nil, "", err
+	}
+	err = s.do(ctx, func(ctx context.Context) error {
+		kept = make([]park.KeptMessage, 0, limit)
+		rows, err := s.pool.Query(ctx, keptMessages, seq, pool, limit)
+		if err != nil {
+			return err
+		}
+		var k park.KeptMessage
+		var created int64
+		var message string
+		var sum []byte
+		var none bool
+		_, err = pgx.ForEachRow(rows, []any{
+			&seq, &k.TaskID, &k.Tenant, &k.MailboxKey, (*string)(&k.Status), &k.Attempt, &k.Reason, &created, &k.Trimmed, &message, &sum, &none,
+		}, func() error {
+			k.CreatedAt, k.Said = park.FromMicro(created), saidOf(message, sum, none)
+			kept = append(kept, k)
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, "", fmt.Errorf("read the messages of pool %s: %w", pool, err)
+	}
+	return kept, further(len(kept) == limit, seq), nil
+}
+
+func saidOf(message string, sum []byte, none bool) uint64 {
+	if message == "" && none {
+		return 0
+	}
+	return park.SaidOf(message, sum)
+}
+
+// further returns the cursor behind a row, if there may be more.
+func further(more bool, seq int64) string {
+	if !more {
+		return ""
+	}
+	return strconv.FormatInt(seq, 10)
+}
+
+// Marks implements [store.Evidence].
+func (s *Store) Marks(ctx context.Context, pool string) (m store.Marks, err error) {
+	err = s.do(ctx, func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, marksOf, pool)
+		if err != nil {
+			return err
+		}
+		var place string
+		var before int64
+		var k park.Mark
+		_, err = pgx.ForEachRow(rows, []any{&place, &k.Rev, &before, &k.Guess}, func() error {
+			k.Before = park.FromMicro(before)
+			m.Set(place, k)
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return store.Marks{}, fmt.Errorf("read marks: %w", err)
+	}
+	return m, nil
+}

@@ -1,0 +1,127 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+const (
+	keptTasks = "SELECT seq, task_id, tenant, mailbox_key, status, priority, units, rank, attempt, strikes, max_attempts, node, reason," +
+		" coalesce(deadline, 0), submitted_at, started_at, ended_at, message, result" +
+		" FROM pl_queue_jobs INDEXED BY pl_queue_jobs_pool WHERE pool_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+	marksOf      = "SELECT place, rev, before_at, guess FROM pl_marks WHERE pool_id IN ('', ?)"
+	keptMessages = "SELECT seq, task_id, tenant, mailbox_key, status, attempt, reason, created_at, trimmed, message, payload" +
+		" FROM pl_mailbox_messages WHERE seq > ? AND pool_id = ? ORDER BY seq LIMIT ?"
+)
+
+// Row implements [store.Evidence].
+func (s *Store) Row(ctx context.Context, pool string) (park.PoolRow, error) {
+	r, err := scanPool(s.db.QueryRowContext(ctx, readPool, pool))
+	if err != nil {
+		return park.PoolRow{}, fmt.Errorf("read pool %s: %w", pool, err)
+	}
+	return r, nil
+}
+
+// scanPool returns the zero row where there is none.
+func scanPool(row *sql.Row) (r park.PoolRow, err error) {
+	var at int64
+	err = row.Scan(&r.Rev, &r.MaxUnits, &r.MaxQueueDepth, (*string)(&r.State), &r.Used, &r.Queued, &at, &r.ConfiguredUnits,
+		&r.ConfiguredDepth, &r.LastStep)
+	if errors.Is(err, sql.ErrNoRows) {
+		return park.PoolRow{}, nil
+	}
+	r.LastAt = park.FromMicro(at)
+	return r, err
+}
+
+// KeptTasks implements [store.Evidence].
+func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) ([]park.KeptTask, string, error) {
+	below := int64(1 << 62)
+	if after != "" {
+		var err error
+		if below, err = strconv.ParseInt(after, 10, 64); err != nil {
+			return nil, "", park.Errorf(park.InvalidRequest, "cursor must be the next of a page before, not %q", after)
+		}
+	}
+	rows, err := s.db.QueryContext(ctx, keptTasks, pool, below, limit)
+	if err != nil {
+		return nil, "", fmt.Errorf("read what is kept of pool %s: %w", pool, err)
+	}
+	defer rows.Close()
+	kept := make([]park.KeptTask, 0, limit)
+	var k park.KeptTask
+	var deadline, submitted, started, ended int64
+	var message, result sql.RawBytes
+	for rows.Next() {
+		err := rows.Scan(&below, &k.TaskID, &k.Tenant, &k.MailboxKey, (*string)(&k.Status), &k.Priority, &k.Units, &k.Rank, &k.Attempt, &k.Strikes,
+			&k.MaxAttempts, &k.Node, &k.Reason, &deadline, &submitted, &started, &ended, &message, &result)
+		if err != nil {
+			return nil, "", fmt.Errorf("read what is kept of pool %s: %w", pool, err)
+		}
+		k.Deadline, k.SubmittedAt, k.StartedAt, k.EndedAt = park.FromMicro(deadline), park.FromMicro(submitted), park.FromMicro(started), park.FromMicro(ended)
+		k.Said = park.Said(string(message), result)
+		kept = append(kept, k)
+	}
+	return kept, further(len(kept) == limit, below), rows.Err()
+}
+
+// KeptMessages implements [store.Evidence].
+func (s *Store) KeptMessages(ctx context.Context, pool, after string, limit int) ([]park.KeptMessage, string, error) {
+	seq, err := parseMessageID(after)
+	if err != nil {
+		return nil, "", err
+	}
+	rows, err := s.db.QueryContext(ctx, keptMessages, seq, pool, limit)
+	if err != nil {
+		return nil, "", fmt.Errorf("read the messages of pool %s: %w", pool, err)
+	}
+	defer rows.Close()
+	kept := make([]park.KeptMessage, 0, limit)
+	var k park.KeptMessage
+	var created int64
+	var message, payload sql.RawBytes
+	for rows.Next() {
+		err := rows.Scan(&seq, &k.TaskID, &k.Tenant, &k.MailboxKey, (*string)(&k.Status), &k.Attempt, &k.Reason, &created, &k.Trimmed, &message, &payload)
+		if err != nil {
+			return nil, "", fmt.Errorf("read the messages of pool %s: %w", pool, err)
+		}
+		k.CreatedAt, k.Said = park.FromMicro(created), park.Said(string(message), payload)
+		kept = append(kept, k)
+	}
+	return kept, further(len(kept) == limit, seq), rows.Err()
+}
+
+// further returns the cursor behind a row, if there may be more.
+func further(more bool, seq int64) string {
+	if !more {
+		return ""
+	}
+	return strconv.FormatInt(seq, 10)
+}
+
+// Marks implements [store.Evidence].
+func (s *Store) Marks(ctx context.Context, pool string) (m store.Marks, err error) {
+	rows, err := s.db.QueryContext(ctx, marksOf, pool)
+	if err != nil {
+		return m, fmt.Errorf("read marks: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var place string
+		var before int64
+		var k park.Mark
+		if err := rows.Scan(&place, &k.Rev, &before, &k.Guess); err != nil {
+			return m, fmt.Errorf("read marks: %w", err)
+		}
+		k.Before = park.FromMicro(before)
+		m.Set(place, k)
+	}
+	return m, rows.Err()
+}

@@ -1,0 +1,221 @@
+package verify
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/replay"
+)
+
+// The rules that more than a log is needed for.
+const (
+	// RuleTask says that the queue has each task of the log, and no other, as the log tells of it.
+	RuleTask replay.Rule = "task"
+	// RuleMail says that an ended task with a mailbox key leaves one message, which tells of its end, and nobody else does.
+	RuleMail replay.Rule = "mail"
+)
+
+// comparison finds the offence of the lowest rev.
+type comparison struct {
+	*book
+	log   *replay.Pool
+	rev   int64 // of the pool before messages and tasks were read: what is from up to there must be among them
+	first *replay.Offence
+}
+
+func (c *comparison) offend(r replay.Rule, rev int64, task, format string, args ...any) {
+	o := &replay.Offence{PoolID: c.log.State().PoolID, Rev: rev, TaskID: task, Rule: r, Detail: fmt.Sprintf(format, args...)}
+	if c.first == nil || cmp.Or(cmp.Compare(o.Rev, c.first.Rev), cmp.Compare(o.TaskID, c.first.TaskID)) < 0 {
+		c.first = o
+	}
+}
+
+// run compares what was kept one by one.
+func (c *comparison) run() *replay.Offence {
+	for id := range c.rows {
+		t := c.rows[id]
+		c.task(&t)
+	}
+	for _, lives := range c.book.ended {
+		for i := range lives {
+			c.ended(&lives[i])
+		}
+	}
+	for l := range c.log.Live {
+		c.live(l)
+	}
+	for id := range c.owing {
+		t := c.owing[id]
+		c.letter(&t)
+	}
+	for _, mail := range c.mail {
+		c.letters(mail)
+	}
+	return c.first
+}
+
+// task holds a task of the queue against the log.
+func (c *comparison) task(t *park.KeptTask) {
+	if l := c.lifeOf(t); l != nil {
+		settled := t.Status.Ended() || l.Rev <= c.rev && !l.Status.Ended()
+		if d := differs(l, t, settled); d != "" {
+			c.offend(RuleTask, l.Rev, t.TaskID, "%s", d)
+		} else if !t.Status.Ended() && l.Status.Ended() && l.Rev <= c.rev {
+			c.offend(RuleTask, l.Rev, t.TaskID, "ended by the log (%s), but is %s", l.Status, t.Status)
+		}
+		return
+	}
+	switch {
+	case c.span.first != 0 && !c.lost && t.SubmittedAt.Micro() <= c.span.first && endOf(t) <= c.span.first:
+		// All that happened to it may be from before the log.
+	case c.log.Lookup(t.TaskID) != nil:
+		l := c.log.Lookup(t.TaskID)
+		c.offend(RuleTask, l.Rev, t.TaskID, "%s by the log, but %s at %s", l.Status, t.Status, t.EndedAt)
+	case len(c.book.ended[t.TaskID]) > 0:
+		l := &c.book.ended[t.TaskID][0]
+		c.offend(RuleTask, l.Rev, t.TaskID, "ended at %s by the log, but at %s", park.FromMicro(l.Ended), t.EndedAt)
+	default:
+		c.offend(RuleTask, 0, t.TaskID, "is %s, but the log knows of no such task", t.Status)
+	}
+}
+
+// lifeOf returns the life that a task of the queue is, nil where there is none.
+func (c *comparison) lifeOf(t *park.KeptTask) *replay.Life {
+	lives := c.book.ended[t.TaskID]
+	for i := range lives {
+		if t.Status.Ended() && lives[i].Ended == t.EndedAt.Micro() || !t.Status.Ended() && lives[i].Submitted == t.SubmittedAt.Micro() {
+			return &lives[i]
+		}
+	}
+	if l := c.log.Lookup(t.TaskID); l != nil && !t.Status.Ended() {
+		return l
+	}
+	if !t.Status.Ended() && len(lives) == 1 {
+		return &lives[0]
+	}
+	return nil
+}
+
+// ended holds a life of the log against the queue.
+func (c *comparison) ended(l *replay.Life) {
+	if l.Rev > c.rev {
+		return // it may have ended after the tasks were read
+	}
+	if t, ok := c.rows[l.TaskID]; !ok {
+		c.offend(RuleTask, l.Rev, l.TaskID, "%s by the log, but there is no such task", l.Status)
+	} else if c.lifeOf(&t) != l && t.Status.Ended() && t.EndedAt.Micro() < l.Ended {
+		c.offend(RuleTask, l.Rev, l.TaskID, "%s at %s by the log, but there is only an earlier task of this id", l.Status, park.FromMicro(l.Ended))
+	}
+}
+
+// live holds a life that has not ended against the queue.
+func (c *comparison) live(l *replay.Life) {
+	if l.Rev > c.rev && (l.Since == 0 || l.Since > c.rev) {
+		return
+	}
+	if _, ok := c.rows[l.TaskID]; !ok {
+		c.offend(RuleTask, l.Rev, l.TaskID, "%s by the log, but there is no such task", l.Status)
+	}
+}
+
+// differs says in what a task is not as the log tells, "" where it is. A task that may have moved on while it was read is
+// held against what does not change.
+func differs(l *replay.Life, t *park.KeptTask, settled bool) string {
+	name := func(what string, log, kept any) string {
+		return fmt.Sprintf("has %s %v by the log, but %v", what, log, kept)
+	}
+	switch {
+	case l.Tenant != t.Tenant:
+		return name("tenant", l.Tenant, t.Tenant)
+	case l.Units != t.Units:
+		return name("units", l.Units, t.Units)
+	case !l.Adopted && l.Submitted != t.SubmittedAt.Micro():
+		return name("submission time", park.FromMicro(l.Submitted), t.SubmittedAt)
+	case l.Told && l.Priority != t.Priority:
+		return name("priority", l.Priority, t.Priority)
+	case l.Told && l.Deadline != t.Deadline.Micro():
+		return name("deadline", park.FromMicro(l.Deadline), t.Deadline)
+	case l.Told && l.Mailbox != t.MailboxKey:
+		return name("mailbox", l.Mailbox, t.MailboxKey)
+	case l.Told && l.MaxAttempts != t.MaxAttempts:
+		return name("maxAttempts", l.MaxAttempts, t.MaxAttempts)
+	case !settled && t.Attempt > l.Attempt:
+		return name("attempt", l.Attempt, t.Attempt)
+	case !settled:
+		return ""
+	case l.Status != t.Status:
+		return name("status", l.Status, t.Status)
+	case l.Attempt != t.Attempt:
+		return name("attempt", l.Attempt, t.Attempt)
+	case !l.Blind && l.Started != t.StartedAt.Micro():
+		return name("start time", park.FromMicro(l.Started), t.StartedAt)
+	case !l.Blind && l.Node != t.Node:
+		return name("node", l.Node, t.Node)
+	case l.Reason != t.Reason:
+		return name("reason", fmt.Sprintf("%q", l.Reason), fmt.Sprintf("%q", t.Reason))
+	}
+	return ""
+}
+
+// letter holds a task against the mailboxes.
+func (c *comparison) letter(t *park.KeptTask) {
+	found := 0
+	for _, m := range c.mail[t.TaskID] {
+		if m.CreatedAt.Micro() == t.EndedAt.Micro() {
+			found++
+		}
+	}
+	rev := c.revOf(t.TaskID, t.EndedAt)
+	late := c.placeOfLetter(t.EndedAt.Micro()) == late && (rev > c.rev || t.EndedAt.Micro() >= c.span.owed)
+	switch {
+	case found > 1:
+		c.offend(RuleMail, rev, t.TaskID, "left %d messages", found)
+	case found == 0 && !late:
+		c.offend(RuleMail, rev, t.TaskID, "is %s and left no message in mailbox %s/%s", t.Status, t.Tenant, t.MailboxKey)
+	}
+}
+
+// letters holds the messages of a task against it.
+func (c *comparison) letters(mail []park.KeptMessage) {
+	for i := range mail {
+		m := &mail[i]
+		t, ok := c.owing[m.TaskID]
+		rev := c.revOf(m.TaskID, m.CreatedAt)
+		if !ok || t.EndedAt.Micro() != m.CreatedAt.Micro() {
+			c.offend(RuleMail, rev, m.TaskID, "a message in mailbox %s/%s says that it is %s since %s, and no task is that leaves one there",
+				m.Tenant, m.MailboxKey, m.Status, m.CreatedAt)
+			continue
+		}
+		want := due(&t)
+		if d := misquotes(&want, m); d != "" {
+			c.offend(RuleMail, rev, m.TaskID, "%s", d)
+		}
+	}
+}
+
+func misquotes(want, got *park.KeptMessage) string {
+	switch {
+	case want.Tenant != got.Tenant || want.MailboxKey != got.MailboxKey:
+		return fmt.Sprintf("has its message in mailbox %s/%s instead of %s/%s", got.Tenant, got.MailboxKey, want.Tenant, want.MailboxKey)
+	case want.Status != got.Status || want.Attempt != got.Attempt:
+		return fmt.Sprintf("is %s in attempt %d, but its message says %s in attempt %d", want.Status, want.Attempt, got.Status, got.Attempt)
+	case got.Trimmed:
+		return ""
+	case want.Reason != got.Reason:
+		return fmt.Sprintf("ended for %q, but its message says %q", want.Reason, got.Reason)
+	case want.Said != got.Said:
+		return "has another message or payload in its mailbox than the task itself"
+	}
+	return ""
+}
+
+// revOf returns the rev of the end of a task, 0 where it is not known.
+func (c *comparison) revOf(task string, ended park.Time) int64 {
+	for _, l := range c.book.ended[task] {
+		if l.Ended == ended.Micro() {
+			return l.Rev
+		}
+	}
+	return 0
+}

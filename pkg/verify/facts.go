@@ -1,0 +1,120 @@
+package verify
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/replay"
+)
+
+// facts makes hashes of what is told of a task: of 128 bits, under keys that nobody knows before.
+type facts struct {
+	seeds [2]maphash.Seed
+	b     []byte
+}
+
+func newFacts() *facts {
+	return &facts{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, b: make([]byte, 0, 1024)}
+}
+
+// hash is a hash, and the number of the bucket that its task belongs into.
+type hash struct {
+	low, high uint64
+	bucket    int
+}
+
+// buckets is in how many parts what is compared is divided, by the ids of tasks.
+const buckets = 1 << 14
+
+func (f *facts) bucket(task string) int { return int(maphash.String(f.seeds[0], task) % buckets) }
+
+func (f *facts) text(s string) {
+	f.b = binary.AppendUvarint(f.b, uint64(len(s)))
+	f.b = append(f.b, s...)
+}
+
+func (f *facts) int(n int64) { f.b = binary.LittleEndian.AppendUint64(f.b, uint64(n)) }
+
+func (f *facts) sum(task string) hash {
+	return hash{maphash.Bytes(f.seeds[0], f.b), maphash.Bytes(f.seeds[1], f.b), f.bucket(task)}
+}
+
+// life hashes all that the log tells of an ended task.
+func (f *facts) life(l *replay.Life) hash {
+	f.b = f.b[:0]
+	f.ended(l.TaskID, l.Tenant, l.Status, l.Attempt, l.Ended)
+	f.run(l.Node, l.Reason, l.Units, l.Submitted, l.Started)
+	if l.Told {
+		f.told(l.Mailbox, l.Priority, l.Deadline, l.MaxAttempts)
+	}
+	return f.sum(l.TaskID)
+}
+
+// task hashes the same of what a queue keeps of the task.
+func (f *facts) task(t *park.KeptTask, told bool) hash {
+	f.b = f.b[:0]
+	f.ended(t.TaskID, t.Tenant, t.Status, t.Attempt, t.EndedAt.Micro())
+	f.run(t.Node, t.Reason, t.Units, t.SubmittedAt.Micro(), t.StartedAt.Micro())
+	if told {
+		f.told(t.MailboxKey, t.Priority, t.Deadline.Micro(), t.MaxAttempts)
+	}
+	return f.sum(t.TaskID)
+}
+
+func (f *facts) ended(task, tenant string, s park.Status, attempt int, ended int64) {
+	f.text(task)
+	f.text(tenant)
+	f.text(string(s))
+	f.int(int64(attempt))
+	f.int(ended)
+}
+
+func (f *facts) run(node, reason string, units, submitted, started int64) {
+	f.text(node)
+	f.text(reason)
+	f.int(units)
+	f.int(submitted)
+	f.int(started)
+}
+
+func (f *facts) told(mailbox string, p park.Priority, deadline int64, maxAttempts int) {
+	f.text(mailbox)
+	f.int(int64(p))
+	f.int(deadline)
+	f.int(int64(maxAttempts))
+}
+
+// letter hashes what a message tells of its task's end, and word with it what a client that removes it takes away.
+func (f *facts) letter(m *park.KeptMessage) (letter, word hash) {
+	f.b = f.b[:0]
+	f.ended(m.TaskID, m.Tenant, m.Status, m.Attempt, m.CreatedAt.Micro())
+	f.text(m.MailboxKey)
+	letter = f.sum(m.TaskID)
+	if m.Trimmed {
+		return letter, hash{bucket: letter.bucket}
+	}
+	f.text(m.Reason)
+	f.int(int64(m.Said))
+	return letter, f.sum(m.TaskID)
+}
+
+// due is the message that a task is to have left.
+func due(t *park.KeptTask) park.KeptMessage {
+	return park.KeptMessage{
+		TaskID: t.TaskID, Tenant: t.Tenant, MailboxKey: t.MailboxKey, Status: t.Status, Attempt: t.Attempt, Reason: t.Reason,
+		CreatedAt: t.EndedAt, Said: t.Said,
+	}
+}
+
+// sums are sums of hashes, one for each bucket: two multisets of facts are the same if these are, but for a chance of one in
+// 2^128 (D. Clarke et al., Incremental Multiset Hash Functions and Their Application to Memory Integrity Checking, 2003:
+// MSet-Add-Hash). So neither has to be in memory.
+type sums []struct{ low, high uint64 }
+
+func newSums() sums { return make(sums, buckets) }
+
+func (s sums) add(h hash) {
+	s[h.bucket].low += h.low
+	s[h.bucket].high += h.high
+}

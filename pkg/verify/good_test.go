@@ -1,0 +1,261 @@
+package verify_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/replay"
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
+	"github.com/parkd-dev/parkd/pkg/store/sqlite"
+	"github.com/parkd-dev/parkd/pkg/verify"
+)
+
+// TestGood: what was changed by nobody is right, also once its clients have acknowledged all of it.
+func TestGood(t *testing.T) {
+	x := open(t, good(t)(t))
+	for range 2 {
+		right(t, x)
+		for _, box := range []string{"acked", "box", "other"} {
+			x.ack("acme", box, 1000)
+		}
+	}
+}
+
+// right sees that nothing is found.
+func right(t testing.TB, src verify.Source) {
+	t.Helper()
+	for _, pool := range []string{"gpu", "cpu"} {
+		if o := found(t, src, pool); o != nil {
+			t.Errorf("%v", o)
+		}
+	}
+}
+
+// TestGoodSince begins at every step, and after the last.
+func TestGoodSince(t *testing.T) {
+	x := open(t, good(t)(t))
+	page, err := x.Audit(context.Background(), park.AuditQuery{PoolID: "gpu", Changes: true, Limit: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range page.Events {
+		for _, since := range []park.Time{e.At, park.FromMicro(e.At.Micro() + 1)} {
+			if _, err := verify.Pool(context.Background(), x, "gpu", verify.Options{Since: since, Now: time.Now}); err != nil {
+				t.Errorf("since %s: %v", since, err)
+			}
+		}
+	}
+}
+
+// TestGoodPruned forgets ever more, in the order in which retention does and a little at a time.
+func TestGoodPruned(t *testing.T) {
+	a := archived(t, good(t)(t))
+	log, err := a.Events(context.Background(), park.AuditQuery{Limit: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(log); i += 7 {
+		before := log[i].At
+		for _, prune := range []func(context.Context, park.Time, int) (int, error){a.PruneEvents, a.PruneMessages, a.PruneTasks} {
+			for n := 3; n == 3; {
+				if n, err = prune(context.Background(), before, 3); err != nil {
+					t.Fatal(err)
+				}
+				right(t, a)
+			}
+		}
+	}
+}
+
+// apart is a site whose queue is in memory, and its log and mailboxes in a file; or the other way round.
+func apart(t *testing.T, queue, rest park.Backend, stores map[park.Backend]store.Store) *site {
+	c := config(nil, queue, nil)
+	c.Stores, c.Audit = stores, rest
+	for i := range c.Pools {
+		c.Pools[i].MailboxBackend = rest
+	}
+	return openOn(t, c, func() {})
+}
+
+func fileStore(t *testing.T, path string) store.Store {
+	t.Helper()
+	s, err := sqlite.Open(t.Context(), sqlite.Config{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// TestGoodApart restarts a daemon whose queue does not outlive it, or whose log and mailboxes do not. Ids are used again.
+func TestGoodApart(t *testing.T) {
+	for _, queue := range []park.Backend{park.InMemory, park.File} {
+		t.Run(string(queue), func(t *testing.T) {
+			file := fileStore(t, filepath.Join(t.TempDir(), "parkd.db"))
+			rest := map[park.Backend]park.Backend{park.InMemory: park.File, park.File: park.InMemory}[queue]
+			for life := range 3 {
+				x := apart(t, queue, rest, map[park.Backend]store.Store{park.InMemory: memory.New(), park.File: file})
+				a := fmt.Sprint("a", life)
+				if queue == park.InMemory {
+					a = "a"
+				}
+				x.submit(task(a, 1, `1`), task(a+"2", 2, bad, attempts(2, 0)))
+				x.end(a, a+"2")
+				x.submit(task(fmt.Sprint("left", life), 1, held))
+				right(t, x)
+				x.stop()
+			}
+		})
+	}
+}
+
+// TestGoodRestored goes on with a queue that was put back to a backup, while the log has gone on.
+func TestGoodRestored(t *testing.T) {
+	dir := t.TempDir()
+	path, backup := filepath.Join(dir, "parkd.db"), filepath.Join(dir, "backup.db")
+	log := memory.New()
+	run := func(path string) (*site, func()) {
+		s, err := sqlite.Open(t.Context(), sqlite.Config{Path: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := apart(t, park.File, park.InMemory, map[park.Backend]store.Store{park.File: s, park.InMemory: log})
+		return x, func() {
+			x.stop()
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	x, stop := run(path)
+	x.submit(task("a", 1, `1`), task("long", 4, held))
+	x.end("a")
+	stop()
+	b, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(backup, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, stop = run(path)
+	x.letGo("long")
+	x.submit(task("b", 1, `1`))
+	x.end("b")
+	right(t, x)
+	stop()
+	x, stop = run(backup)
+	right(t, x)
+	x.submit(task("c", 1, `1`), task("b", 1, `2`))
+	x.letGo("long")
+	x.end("b", "c")
+	right(t, x)
+	stop()
+}
+
+// TestGoodUnderLoad verifies while tasks come and go, are cancelled, retried and acknowledged, and the pool is resized.
+func TestGoodUnderLoad(t *testing.T) {
+	s := memory.New()
+	c := config(s, park.InMemory, nil)
+	x := openOn(t, c, func() {})
+	done := make(chan struct{})
+	var work sync.WaitGroup
+	for client := range 4 {
+		work.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				box := fmt.Sprint("box", client)
+				id := func(k int) string { return fmt.Sprintf("t%d-%d-%d", client, i, k) }
+				_, err := x.Submit(context.Background(), "gpu", []park.Submission{
+					task(id(0), 1+i%4, `1`, of("acme", box), with(park.Priority(i%4-1))), task(id(1), 1, bad, of("globex", box), attempts(2, time.Millisecond)),
+					task(id(2), 2, `2`, of("acme", box), by(time.Now().Add(time.Duration(i%3)*time.Millisecond+time.Millisecond))), task(id(3), 1, `3`, of("acme", "")),
+				})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_, _ = x.Cancel(context.Background(), "gpu", id(i%4))
+				if i%5 == 0 {
+					x.ack("acme", box, 3)
+				}
+				if units := int64(2 + i%4); client == 0 && i%3 == 0 {
+					x.set(park.PoolPatch{MaxUnits: &units})
+				}
+			}
+		})
+	}
+	for range 25 {
+		right(t, x)
+	}
+	close(done)
+	work.Wait()
+	right(t, x)
+}
+
+// TestGoodShared has tenants name their tasks alike.
+func TestGoodShared(t *testing.T) {
+	x := openOn(t, config(memory.New(), park.InMemory, nil), func() {})
+	for _, tenant := range []string{"acme", "globex", "initech"} {
+		s := task("same", 1, `1`, of(tenant, "box"))
+		s.OwnIDs = true
+		x.submit(s)
+	}
+	x.end("same", park.TenantTaskID("same", "globex"), park.TenantTaskID("same", "initech"))
+	right(t, x)
+}
+
+// changing is a source whose pool is changed after its log was asked for changes, and whose log hears of it only later.
+type changing struct {
+	*site
+	asked int
+}
+
+func (c *changing) Audit(ctx context.Context, q park.AuditQuery) (park.EventPage, error) {
+	page, err := c.Engine.Audit(ctx, q)
+	if c.asked++; c.asked == 1 {
+		lower := int64(1)
+		c.set(park.PoolPatch{MaxUnits: &lower})
+	}
+	return page, err
+}
+
+// TestWhileLimitsChange: a change between two reads is no offence.
+func TestWhileLimitsChange(t *testing.T) {
+	x := openOn(t, config(memory.New(), park.InMemory, nil), func() {})
+	x.submit(task("a", 4, `1`))
+	x.end("a")
+	if o := found(t, &changing{site: x}, "gpu"); o != nil {
+		t.Error(o)
+	}
+}
+
+// TestGoodEmpty has a pool in which nothing has happened, as a client sees it.
+func TestGoodEmpty(t *testing.T) {
+	x := openOn(t, config(memory.New(), park.InMemory, nil), func() {})
+	c := overHTTP(t, x)
+	right(t, c)
+	x.submit(task("a", 1, `1`))
+	x.end("a")
+	right(t, c)
+}
+
+// TestNoSuchPool: what the daemon says is passed on.
+func TestNoSuchPool(t *testing.T) {
+	x := openOn(t, config(memory.New(), park.InMemory, nil), func() {})
+	_, err := verify.Pool(context.Background(), x, "none", verify.Options{Now: time.Now})
+	if _, offence := errors.AsType[*replay.Offence](err); offence || park.CodeOf(err) != park.PoolNotFound {
+		t.Errorf("got %v", err)
+	}
+}

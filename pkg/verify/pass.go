@@ -1,0 +1,216 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/replay"
+)
+
+// pass reads all that is kept of a pool once.
+type pass struct {
+	src     Source
+	pool    string
+	o       Options
+	log     *replay.Pool
+	book    *book
+	next    park.KeptQuery // of the log
+	cut     park.Mark      // of the log
+	last    int64          // the rev of the last event
+	ord     int            // and its place in it
+	resumed int
+	// bounds are those of an earlier pass: what was settled then is settled now.
+	bounds *span
+}
+
+func newPass(src Source, pool string, o Options, l replay.Limits, b *book) *pass {
+	p := &pass{src: src, pool: pool, o: o, log: replay.New(l), book: b, next: park.KeptQuery{Since: o.Since}}
+	p.log.OnEnd(b.end)
+	return p
+}
+
+func (p *pass) report() Report { return Report{Summary: p.summary(), Counts: p.book.counted} }
+
+func (p *pass) summary() replay.Summary {
+	s := p.log.Summary()
+	s.PoolID = p.pool
+	return s
+}
+
+func (p *pass) run(ctx context.Context) error {
+	before, err := p.src.Evidence(ctx, p.pool)
+	if err != nil {
+		return err
+	}
+	p.cut = before.Log
+	b := p.book
+	retention, now := time.Duration(before.Retention), p.o.Now()
+	b.span.kept, b.span.sent = keptSince(before.Tasks, retention, now), keptSince(before.Messages, retention, now)
+	if p.bounds != nil {
+		b.span.closed, b.span.kept, b.span.sent = p.bounds.closed, max(b.span.kept, p.bounds.kept), max(b.span.sent, p.bounds.sent)
+	}
+	if err := p.play(ctx, nil); err != nil {
+		return err
+	}
+	if p.last == 0 && before.Rev > 0 {
+		b.span.first = before.LastAt.Micro() + 1 // nothing is known of what was before
+	}
+	if p.bounds == nil {
+		b.span.closed = p.log.State().At.Micro()
+	}
+	for l := range p.log.Live {
+		if l.Told {
+			b.span.told = min(b.span.told, l.Submitted)
+		}
+	}
+	then, err := p.reach(ctx)
+	if err != nil {
+		return err
+	}
+	if !then.MessagesOwed.IsZero() {
+		b.span.owed = then.MessagesOwed.Micro()
+	}
+	if p.bounds != nil {
+		b.span.owed = min(b.span.owed, p.bounds.owed)
+	} else {
+		kept := b.span
+		p.bounds = &kept
+	}
+	b.flush()
+	return p.compare(ctx, then.Rev)
+}
+
+// compare reads messages and tasks.
+func (p *pass) compare(ctx context.Context, rev int64) error {
+	b := p.book
+	take := func(m *park.KeptMessage) error { b.message(m); return nil }
+	if err := each(ctx, p.src.KeptMessages, p.pool, &park.KeptQuery{}, take); err != nil {
+		return err
+	}
+	if err := each(ctx, p.src.KeptTasks, p.pool, &park.KeptQuery{}, func(t *park.KeptTask) error { b.row(t); return nil }); err != nil {
+		return err
+	}
+	after, err := p.reach(ctx)
+	if err != nil {
+		return err
+	}
+	b.flush()
+	if after.Rev == rev && (b.used != after.UsedUnits || b.queued != after.QueueDepth) {
+		return p.offence(replay.RuleEnd, after.Rev, "the tasks have %d units in use and %d are parked, but the pool says %d and %d",
+			b.used, b.queued, after.UsedUnits, after.QueueDepth)
+	}
+	c := comparison{book: b, log: p.log, rev: rev}
+	if o := c.run(); o != nil {
+		o.PoolID = p.pool
+		return o
+	}
+	return nil
+}
+
+// play plays the log to its end, and calls before with each event that begins a step.
+func (p *pass) play(ctx context.Context, before func(*park.Event)) error {
+	if p.last > 0 {
+		p.next.Cursor = park.EventID(p.pool, p.last, p.ord)
+	}
+	q := p.next
+	return each(ctx, p.src.KeptEvents, p.pool, &q, func(e *park.Event) error {
+		if e.Rev <= p.cut.Rev {
+			return nil // what is left of it may be a part of a step
+		}
+		if p.last == 0 {
+			if err := p.head(e); err != nil {
+				return err
+			}
+		}
+		if e.Rev != p.last && before != nil {
+			before(e)
+		}
+		p.last, p.ord = e.Rev, e.Ord
+		if err := p.log.Apply(*e); err != nil {
+			return err
+		}
+		if e.Action == park.ActUpdate && p.log.Resumed() > p.resumed {
+			p.resumed = p.log.Resumed()
+			p.book.resumed(e.At.Micro(), !p.log.Partial())
+		}
+		return nil
+	})
+}
+
+// head looks at the first event. What the log has lost before it, somebody has to have removed.
+func (p *pass) head(e *park.Event) error {
+	if e.Rev != 1 || e.Ord != 0 {
+		p.book.first = e.At.Micro()
+	}
+	if p.o.Since.IsZero() && (e.Rev != p.cut.Rev+1 || e.Ord != 0) {
+		return p.offence(replay.RuleOrder, e.Rev, "the log begins with rev %d place %d, but what was removed because it was old ends with rev %d", e.Rev, e.Ord, p.cut.Rev)
+	}
+	return nil
+}
+
+func (p *pass) offence(r replay.Rule, rev int64, format string, args ...any) error {
+	return &replay.Offence{PoolID: p.pool, Rev: rev, Rule: r, Detail: fmt.Sprintf(format, args...)}
+}
+
+// reach plays the log up to where the pool is now, and holds the pool's totals against it.
+func (p *pass) reach(ctx context.Context) (ev park.Evidence, err error) {
+	for range endTries {
+		if ev, err = p.src.Evidence(ctx, p.pool); err != nil {
+			return ev, err
+		}
+		if !p.o.Since.IsZero() && p.last == 0 {
+			return ev, p.play(ctx, nil)
+		}
+		known := max(p.last, p.cut.Rev)
+		state, beyond := p.log.State(), false
+		err := p.play(ctx, func(e *park.Event) {
+			if e.Rev > ev.Rev && !beyond {
+				state, beyond = p.log.State(), true
+			}
+		})
+		if err != nil {
+			return ev, err
+		}
+		if !beyond {
+			state = p.log.State()
+		}
+		if err = p.ends(ev, state, known); err == nil {
+			return ev, nil
+		}
+		if !ev.EventsApart {
+			return ev, err
+		}
+		if err := rest(ctx, endRest); err != nil {
+			return ev, err
+		}
+	}
+	if err = p.log.Finish(); err == nil && !ev.EventsOwed.IsZero() && p.last < ev.Rev {
+		return ev, fmt.Errorf("the log is behind the pool: events since %s are still on their way to it", ev.EventsOwed)
+	}
+	if err == nil {
+		err = p.ends(ev, p.log.State(), max(p.last, p.cut.Rev))
+	}
+	return ev, err
+}
+
+// ends holds the pool against the log as it was at the pool's rev. known is how far the log went before the pool was looked at.
+func (p *pass) ends(ev park.Evidence, s replay.State, known int64) error {
+	switch rev := max(s.Rev, p.cut.Rev); {
+	case known > ev.Rev:
+		return p.offence(replay.RuleEnd, known, "the log goes on to rev %d, but the pool is at rev %d", known, ev.Rev)
+	case rev < ev.Rev:
+		return p.offence(replay.RuleEnd, rev, "the log ends with rev %d, but the pool is at rev %d", rev, ev.Rev)
+	case p.log.Partial() || s.Rev == 0:
+		return nil
+	case s.Used != ev.UsedUnits || s.Queued != ev.QueueDepth:
+		return p.offence(replay.RuleEnd, s.Rev, "by the log %d units are in use and %d tasks are parked, but the pool says %d and %d",
+			s.Used, s.Queued, ev.UsedUnits, ev.QueueDepth)
+	case s.Limits != limitsOf(ev):
+		return p.offence(replay.RuleLimits, s.Rev, "by the log the pool has %+v, but it says %+v", s.Limits, limitsOf(ev))
+	case !s.At.Equal(ev.LastAt.Time):
+		return p.offence(replay.RuleEnd, s.Rev, "the last step was at %s by the log, but the pool says %s", s.At, ev.LastAt)
+	}
+	return nil
+}

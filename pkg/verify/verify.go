@@ -1,0 +1,132 @@
+// Package verify says whether all that is kept of a pool is the whole of a right history: it plays the log again with
+// package replay, and holds every task and every message against it, both ways.
+//
+// It reads the log once, then the messages, then the tasks, and at last what the log has of that time, so that whatever it
+// has seen of a task the log tells of. What does not change any more is compared by sums of hashes, one for each of some
+// thousand buckets of tasks: memory does not grow with the history. Where two sums differ all is read once more, and what is
+// in these buckets compared one by one, to say which task it is.
+package verify
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/replay"
+)
+
+// Options says what is looked at.
+type Options struct {
+	Since park.Time // begin the log there; zero: with all that is kept
+	Now   func() time.Time
+}
+
+// Report is what was found.
+type Report struct {
+	replay.Summary
+	Counts
+}
+
+// The log may be a little behind the queue where it is in another store: so often it is looked at again, and after such a rest.
+const (
+	endTries = 20
+	endRest  = 100 * time.Millisecond
+	// onePass is how many tasks are looked at one by one at once.
+	onePass = 100_000
+)
+
+// Pool verifies a pool up to its first offence, which is the error: a *[replay.Offence].
+//
+// The limits that the log begins with are worked out from two reads, between which somebody may change them, and the log may
+// hear of a change a little later than the pool: so an offence against limits counts only if they are the same when they are
+// worked out again.
+func Pool(ctx context.Context, src Source, pool string, o Options) (r Report, err error) {
+	limits, err := startingLimits(ctx, src, pool, o)
+	if err != nil {
+		return r, err
+	}
+	for range endTries {
+		r, err = history(ctx, src, pool, o, limits)
+		offence, found := errors.AsType[*replay.Offence](err)
+		if !found || !offence.Rule.OfLimits() {
+			return r, err
+		}
+		again, err1 := limitsAgain(ctx, src, pool, o)
+		if err1 != nil {
+			return r, err1
+		}
+		if again == limits {
+			return r, err
+		}
+		limits = again
+	}
+	return r, err
+}
+
+// limitsRest is how long a change of a pool may take to the log.
+const limitsRest = time.Second
+
+// startingLimits works back from the pool's limits of now to those before its log.
+func startingLimits(ctx context.Context, src Source, pool string, o Options) (replay.Limits, error) {
+	changes, err := updates(ctx, src, park.AuditQuery{PoolID: pool, Since: o.Since})
+	if err != nil {
+		return replay.Limits{}, err
+	}
+	ev, err := src.Evidence(ctx, pool)
+	if err != nil {
+		return replay.Limits{}, err
+	}
+	return replay.Initial(limitsOf(ev), changes), nil
+}
+
+// limitsAgain works them out once more, when the log has heard of what the pool knows.
+func limitsAgain(ctx context.Context, src Source, pool string, o Options) (l replay.Limits, err error) {
+	ev, err := src.Evidence(ctx, pool)
+	if err == nil && ev.EventsApart {
+		err = rest(ctx, limitsRest)
+	}
+	if err != nil {
+		return l, err
+	}
+	return startingLimits(ctx, src, pool, o)
+}
+
+func limitsOf(ev park.Evidence) replay.Limits {
+	return replay.Limits{MaxUnits: ev.MaxUnits, MaxQueueDepth: ev.MaxQueueDepth, State: ev.State}
+}
+
+func rest(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// history compares by sums, and then what differs one by one, a part after the other.
+func history(ctx context.Context, src Source, pool string, o Options, l replay.Limits) (Report, error) {
+	f := newFacts()
+	p := newPass(src, pool, o, l, newBook(f, nil))
+	err := p.run(ctx)
+	r := p.report()
+	if err != nil {
+		return r, err
+	}
+	done := make(map[int]bool)
+	for {
+		only := p.book.differing(onePass, done)
+		if len(only) == 0 {
+			return r, nil
+		}
+		again := newPass(src, pool, o, l, newBook(f, only))
+		again.bounds = p.bounds
+		if err := again.run(ctx); err != nil {
+			return r, err
+		}
+		for b := range only {
+			done[b] = true
+		}
+	}
+}
