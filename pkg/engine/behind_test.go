@@ -170,3 +170,58 @@ func TestUnknownAndSentElsewhere(t *testing.T) {
 		}
 	})
 }
+
+// gone is a store that fails at once while it is told to, and counts how often it is asked to load a pool.
+type gone struct {
+	*memory.Store
+	away  atomic.Bool
+	loads atomic.Int64
+}
+
+// enoughLoads ends a test in which a pool is loaded without a rest: no time would pass.
+const enoughLoads = 5000
+
+func (s *gone) Load(ctx context.Context, pool string) (store.Snapshot, error) {
+	if s.away.Load() && s.loads.Add(1) < enoughLoads {
+		return store.Snapshot{}, errGone
+	}
+	return s.Store.Load(ctx, pool)
+}
+
+func (s *gone) Commit(ctx context.Context, st *store.Step) error {
+	if s.away.Load() && s.loads.Load() < enoughLoads {
+		return errGone
+	}
+	return s.Store.Commit(ctx, st)
+}
+
+// slowToStart is an executor that needs two seconds to find that it cannot begin.
+type slowToStart struct{ starving }
+
+func (x *slowToStart) Run(ctx context.Context, a park.Assignment) park.Outcome {
+	time.Sleep(2 * time.Second)
+	return x.starving.Run(ctx, a)
+}
+
+// TestStoreGoneWhileStartsArePutOff takes the store away from a pool that then has to put starts off. The pool rests between
+// two tries.
+func TestStoreGoneWhileStartsArePutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := &slowToStart{starving{work: simulated()}}
+		x.short.Store(true)
+		s := &gone{Store: memory.New()}
+		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, x)}, Stores: map[park.Backend]store.Store{park.InMemory: s}})
+		defer b.stop()
+		b.submit("cpu", named("a", sim(1)))
+		b.submit("cpu", named("b", sim(1)))
+		time.Sleep(time.Second)
+		s.away.Store(true)
+		time.Sleep(10 * time.Second)
+		s.away.Store(false)
+		if n := s.loads.Load(); n < 10 || n > 100 {
+			t.Errorf("the pool was loaded %d times in 10 s", n)
+		}
+		x.short.Store(false)
+		b.ended("cpu", "a")
+	})
+}

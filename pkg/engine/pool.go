@@ -307,7 +307,8 @@ func (p *pool) pause() time.Duration {
 	case len(p.owed)+len(p.brought) > 0: // more than one step's worth
 		d, ok = 0, true
 	}
-	if at, short := p.brake.next(); short && p.lot.Row().Queued > 0 {
+	// A pool that cannot be loaded, or whose step is refused, starts nothing in any case.
+	if at, short := p.brake.next(); short && p.lot.Row().Queued > 0 && !p.stale && p.refusal == 0 {
 		if left := max(at-p.eng.clock.mono(), 0); !ok || left < d {
 			d, ok = left, true
 		}
