@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -72,8 +73,11 @@ type table struct {
 	row   park.PoolRow
 	tasks map[string]*park.Record
 	order []*park.Record // by submission
-	noted []note         // of the step that led to each rev, from rev 1 on
-	line  store.Line
+	// numbers are those of submissions.
+	numbers map[string]int64
+	last    int64
+	noted   []note // of the step that led to each rev, from rev 1 on
+	line    store.Line
 }
 
 type note struct {
@@ -112,7 +116,7 @@ func (b *base) back(n int) {
 func (b *base) table(pool string) *table {
 	t := b.pools[pool]
 	if t == nil {
-		t = &table{tasks: make(map[string]*park.Record)}
+		t = &table{tasks: make(map[string]*park.Record), numbers: make(map[string]int64)}
 		b.pools[pool] = t
 	}
 	return t
@@ -154,7 +158,15 @@ func (t *table) check(s *store.Step) error {
 			return fmt.Errorf("insert task %s: %w", s.Inserts[i].TaskID, store.ErrTaken)
 		}
 	}
+	for i := range s.Inserts {
+		if bytes.Contains(s.Inserts[i].Payload, []byte(`"`+toxic+`"`)) {
+			return &store.RefusedError{Err: errors.New("toxic")}
+		}
+	}
 	for i := range s.Updates {
+		if r := s.Updates[i].State.Result; len(r) < 1000 && poisoned(r) {
+			return &store.RefusedError{Err: errors.New("poison")}
+		}
 		if t.tasks[s.Updates[i].TaskID] == nil {
 			return fmt.Errorf("update task %s: there is no such task", s.Updates[i].TaskID)
 		}
@@ -170,6 +182,8 @@ func (b *base) apply(t *table, s *store.Step) {
 		r := s.Inserts[i]
 		t.tasks[r.TaskID] = &r
 		t.order = append(t.order, &r)
+		t.last++
+		t.numbers[r.TaskID] = t.last
 		n.touched = append(n.touched, r.TaskID)
 		b.entered(&r)
 	}
@@ -342,55 +356,4 @@ func number(id string) (int64, error) {
 		return 0, park.Errorf(park.InvalidRequest, "a message's id must be a number, not %q", id)
 	}
 	return n, nil
-}
-
-func (b *base) read(q park.AuditQuery) (found []park.Event) {
-	past := q.Cursor == ""
-	for i := range b.events {
-		e := &b.events[i]
-		if past && len(found) < q.Limit && q.Selects(e.Action) && (q.PoolID == "" || q.PoolID == e.PoolID) && (q.TaskID == "" || q.TaskID == e.TaskID) {
-			found = append(found, *e)
-		}
-		past = past || e.EventID == q.Cursor
-	}
-	return found
-}
-
-func (b *base) beat(node string, own store.Terms) (map[string]store.Pulse, error) {
-	if b.dead[node] {
-		return nil, store.ErrDead
-	}
-	b.nodes[node] = store.Pulse{Counter: b.nodes[node].Counter + 1, Terms: own}
-	return maps.Clone(b.nodes), nil
-}
-
-func (b *base) bury(node string, counter int64) bool {
-	if c := b.nodes[node].Counter; c == 0 || c != counter {
-		return false
-	}
-	delete(b.nodes, node)
-	b.dead[node] = true
-	return true
-}
-
-func (b *base) leave(node string) {
-	delete(b.nodes, node)
-	delete(b.dead, node)
-}
-
-func (b *base) keep(k store.Kept) int64 {
-	key := k.PoolID + "/" + k.TaskID
-	k.Counter = b.leases[key].Counter + 1
-	b.leases[key] = k
-	return k.Counter
-}
-
-func (b *base) kept(pool string, tasks []string) (found []store.Kept) {
-	for _, id := range tasks {
-		if k, ok := b.leases[pool+"/"+id]; ok {
-			found = append(found, k)
-		}
-	}
-	slices.SortFunc(found, func(a, b store.Kept) int { return cmp.Compare(a.TaskID, b.TaskID) })
-	return found
 }

@@ -194,7 +194,7 @@ func (c *checker) measure(pool string) {
 }
 
 // lookAround is how long a daemon needs after it was stopped to find out that others took its tasks over, and to end them.
-const lookAround = nodeTTL/10 + callTimeout/2 + killGrace + 50*time.Millisecond
+const lookAround = longestTTL/10 + callTimeout/2 + killGrace + 50*time.Millisecond
 
 // inUse reports whether a process uses its units, by the fault model: one on a machine that is suspended does not, and
 // one on a machine that woke has the time until its daemon has looked around.

@@ -26,6 +26,9 @@ type job struct {
 	number  int           // it has this in its payload
 	first   *node         // where it is submitted first, if that matters
 	fate    fate
+	bad     bool // nobody can take it
+	id      string
+	copied  bool // another tenant uses its id
 	shy     bool // its client waits long for an answer, and gives up where it hears that nothing was accepted
 	acked   bool
 	refused bool
@@ -46,7 +49,7 @@ func (h *history) offer(j *job) func(context.Context, *engine.Engine) (reply, er
 			j = h.child(j)
 		}
 		h.note("offer", "job %d %s to %s", j.number, j.sub.TaskID, e.Node())
-		h.see(offered{j.number, j.pool, j.sub, j.work})
+		h.see(offered{j.number, j.pool, j.sub, j.work, j.bad})
 		r, err := told(h, question{what: "submit", pool: j.pool, id: j.sub.TaskID, job: j.number}, func() (park.SubmitResult, error) {
 			r, err := e.Submit(ctx, j.pool, []park.Submission{j.sub})
 			if err == nil && r[0].Err != nil {
@@ -76,8 +79,11 @@ func (h *history) clients() {
 		})
 	}
 	for i := range h.plan.boxes {
-		h.spawn(f, func() { h.reader(f, boxName(i)) })
+		h.spawn(f, func() { h.reader(f, box{park.DefaultTenant, boxName(i)}) })
 	}
+	h.spawn(f, func() { h.reader(f, box{tenant, boxName(0)}) })
+	h.spawn(f, func() { h.visitor(f) })
+	h.spawn(f, func() { h.batches(f) })
 	for range h.plan.operators {
 		h.spawn(f, func() { h.operator(f) })
 	}
@@ -107,7 +113,7 @@ func (h *history) client(f *life, j *job) {
 		h.count("cancel with its submission")
 		j.first = h.any()
 		h.after(h.between(0, time.Millisecond), f, func() {
-			h.spawn(f, func() { h.cancel(f, j.first, j.pool, j.sub.TaskID) })
+			h.spawn(f, func() { h.cancel(f, j.first, j.pool, j.keptAs()) })
 		})
 	}
 	cancel := j.cancel
@@ -228,7 +234,7 @@ func (h *history) accepted(j *job) {
 
 func (h *history) rejected(j *job, err error) {
 	j.refused = true
-	switch known := h.check.known[j.sub.TaskID]; {
+	switch known := h.check.known[j.keptAs()]; {
 	case j.fate.gone || j.fate.born > 1 || known != nil && known != j:
 		// Its id was free again, and may be another's.
 	case j.acked || park.CodeOf(err) == park.TaskExists:
@@ -240,9 +246,9 @@ func (h *history) rejected(j *job, err error) {
 func (h *history) withdraw(f *life, j *job) {
 	for range 6 {
 		_, err := rpc(h, f, h.any(), 3*time.Second, func(ctx context.Context, e *engine.Engine) (park.Task, error) {
-			return h.drop(ctx, e, j.pool, j.sub.TaskID)
+			return h.drop(ctx, e, j.pool, j.keptAs())
 		})
-		h.unknown(err, j.sub.TaskID)
+		h.unknown(err, j.keptAs())
 		switch {
 		case err == nil || park.CodeOf(err) == park.TaskFinished:
 			return
@@ -257,7 +263,7 @@ func (h *history) withdraw(f *life, j *job) {
 }
 
 // reader reads a mailbox along, as a client does that comes back.
-func (h *history) reader(f *life, key string) {
+func (h *history) reader(f *life, b box) {
 	seen := make(map[mail]bool)
 	after := ""
 	for restored := 0; ; {
@@ -266,7 +272,7 @@ func (h *history) reader(f *life, key string) {
 			clear(seen)
 		}
 		page, err := rpc(h, f, h.any(), 2*time.Second, func(ctx context.Context, e *engine.Engine) (park.MessagePage, error) {
-			q := park.MailboxQuery{Tenant: park.DefaultTenant, Key: key, After: after, Wait: time.Second}
+			q := park.MailboxQuery{Tenant: b.tenant, Key: b.key, After: after, Wait: time.Second}
 			return told(h, question{what: "mailbox", query: q}, func() (park.MessagePage, error) { return e.Mailbox(ctx, q) })
 		})
 		if err != nil {
@@ -282,6 +288,12 @@ func (h *history) reader(f *life, key string) {
 			}
 			seen[known] = true
 			after = m.ID
+		}
+		if after != "" && h.chance(0.1) {
+			h.count("trim")
+			_, _ = rpc(h, f, h.any(), 2*time.Second, func(ctx context.Context, e *engine.Engine) (struct{}, error) {
+				return told(h, question{what: "trim"}, func() (struct{}, error) { return struct{}{}, e.TrimMailbox(ctx, b.tenant, b.key, after) })
+			})
 		}
 		f.sleep(h.between(20*time.Millisecond, 800*time.Millisecond))
 	}
@@ -363,10 +375,11 @@ func (h *history) newJob(i int) {
 	if h.chance(0.2) {
 		j.cancel = h.between(time.Millisecond, 4*time.Second)
 	}
+	h.vary(j)
 	j.abrupt, j.unnamed, j.heir = h.chance(0.05), h.chance(0.15), h.chance(0.3) && h.plan.retention > 0
 	if j.unnamed {
-		s.TaskID, j.abrupt = "", false
+		s.TaskID, j.abrupt, s.OwnIDs = "", false, false
 	}
-	j.work = w
+	j.work.Lasts, j.work.Fails, j.work.Stubborn = w.Lasts, w.Fails, w.Stubborn
 	h.enlist(j)
 }

@@ -142,6 +142,52 @@ func doctoredReads() []doctored {
 			return len(v.Messages) > 0
 		}),
 		answerTo("a mailbox that goes on elsewhere", "mailbox", "mailbox", func(_ *answer, v *park.MessagePage) bool { v.Next = "1000000"; return len(v.Messages) > 0 }),
+		answerTo("a task that is shown as it was not", "answer", "task", func(_ *answer, v *park.Task) bool { v.Attempt += 7; return true }),
+		answerTo("a task with another's result", "answer", "task", func(_ *answer, v *park.Task) bool { v.Result = []byte(`1`); return true }),
+		answerTo("a task of another date", "answer", "task", func(_ *answer, v *park.Task) bool { v.SubmittedAt = park.At(epoch); return true }),
+		answerTo("a running task that waits", "answer", "task", func(_ *answer, v *park.Task) bool { v.Position = 1; return v.Status == park.Running }),
+		answerTo("a list that lacks a task", "answer", "list", func(a *answer, v *park.TaskPage) bool {
+			n := len(v.Tasks) - 1
+			if n < 3 || v.Next != "" || a.query.(park.TaskQuery).Cursor != "" || a.query.(park.TaskQuery).Status != park.Completed {
+				return false
+			}
+			v.Tasks = v.Tasks[:n]
+			return true
+		}),
+		answerTo("a list that has a task twice", "answer", "list", func(_ *answer, v *park.TaskPage) bool {
+			v.Tasks = append(slices.Clone(v.Tasks), v.Tasks...)
+			return len(v.Tasks) > 0
+		}),
+		answerTo("a list in another order", "answer", "list", func(_ *answer, v *park.TaskPage) bool {
+			n := len(v.Tasks)
+			if n < 2 || v.Tasks[0].SubmittedAt.Equal(v.Tasks[n-1].SubmittedAt.Time) {
+				return false
+			}
+			v.Tasks = slices.Clone(v.Tasks)
+			slices.Reverse(v.Tasks)
+			return true
+		}),
+		answerTo("a log that lacks an event", "log", "audit", func(_ *answer, v *park.EventPage) bool {
+			if len(v.Events) < 3 {
+				return false
+			}
+			v.Events = slices.Delete(slices.Clone(v.Events), 1, 2)
+			return true
+		}),
+		answerTo("a log with another event", "log", "audit", func(_ *answer, v *park.EventPage) bool {
+			v.Events = slices.Clone(v.Events)
+			for i := range v.Events {
+				v.Events[i].Units++
+			}
+			return len(v.Events) > 0
+		}),
+		answerTo("a log that ends too early", "log", "audit", func(_ *answer, v *park.EventPage) bool {
+			if len(v.Events) < 3 {
+				return false
+			}
+			v.Events, v.Next = v.Events[:1], ""
+			return true
+		}),
 		answerTo("a mailbox that looks empty", "mailbox", "mailbox", func(a *answer, v *park.MessagePage) bool {
 			long := len(v.Messages) > 0 && a.query.(park.MailboxQuery).After != ""
 			a.asked += time.Hour // who asks so late sees all of them

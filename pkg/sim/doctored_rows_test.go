@@ -26,7 +26,7 @@ func specOf(name string, alter func(*park.Spec)) doctored {
 
 // poolOf alters a pool's row.
 func poolOf(name string, alter func(*park.PoolRow)) doctored {
-	return doctored{name, "accounting|event", find(func(r *record, at int, s *step) bool { alter(&s.Row); r.pieces[at].what = *s; return true })}
+	return doctored{name, "accounting|event|limits", find(func(r *record, at int, s *step) bool { alter(&s.Row); r.pieces[at].what = *s; return true })}
 }
 
 func doctoredRows() []doctored {
@@ -42,7 +42,7 @@ func doctoredRows() []doctored {
 		rowOf("a row with a message", park.ActStart, func(s *park.State) { s.Message = "what?" }),
 		rowOf("a row with another reason", park.ActFail, func(s *park.State) { s.Reason = park.ReasonExecutorError }),
 		rowOf("a row with another lease", park.ActComplete, func(s *park.State) { s.Lease += "x" }),
-		{"a row at another's place", "order", atEvent(park.ActEnqueue, func(c *cut) bool { c.row.Rank = -7; return c.step.Row.Queued > 3 })},
+		{"a row at another's place", "order", atEvent(park.ActEnqueue, func(c *cut) bool { c.row.Rank = -7; return c.step.Row.Queued > 12 })},
 		{"an event without a row", "rows", find(func(r *record, at int, s *step) bool {
 			n := len(s.Updates)
 			if n > 0 {

@@ -182,7 +182,7 @@ func doctoredEnds() []doctored {
 			return reasonOf(c.event) == park.ReasonNodeLost && c.becomesRequeue(park.ReasonStartDeferred)
 		})},
 		{"a run that failed is taken back as lost", "reason", atEvent(park.ActRequeue, func(c *cut) bool {
-			return reasonOf(c.event) == park.ReasonExitNonzero && c.becomesRequeue(park.ReasonWorkerLost)
+			return c.event.PoolID == "gpu" && reasonOf(c.event) == park.ReasonExitNonzero && c.becomesRequeue(park.ReasonWorkerLost)
 		})},
 		{"a timeout before its time", "reason", atEvent(park.ActSubmit, func(c *cut) bool {
 			if c.spec.Timeout == 0 || c.spec.PoolID != "gpu" || !c.ends(park.ReasonTimeout) || c.scene.steps {

@@ -22,6 +22,7 @@ type (
 		pool string
 		sub  park.Submission
 		work work
+		bad  bool // nobody can take it
 	}
 	// cancels is somebody's wish that a task ends.
 	cancels struct{ pool, id string }
@@ -38,6 +39,7 @@ type (
 	outcome struct {
 		job, attempt int
 		park.Outcome
+		mended bool // what it says is for parkd to find words for
 	}
 	// givenBack is a lease whose worker could not begin the task.
 	givenBack struct {

@@ -30,17 +30,29 @@ func (h *history) employ(w *hand) {
 
 // labour takes a task and works on it.
 func (h *history) labour(f *life) {
-	asked := f.machine.boot()
+	asked, most := f.machine.boot(), 1+h.rng.IntN(3)
 	leases, err := rpc(h, f, h.any(), 2*time.Second, func(ctx context.Context, e *engine.Engine) ([]park.Lease, error) {
 		return told(h, question{what: "lease", pool: "edge"}, func() ([]park.Lease, error) {
-			return e.Lease(ctx, "edge", park.LeaseRequest{Worker: f.machine.name, Max: 1, TTL: park.Duration(leaseTTL), Wait: park.Duration(time.Second)})
+			return e.Lease(ctx, "edge", park.LeaseRequest{Worker: f.machine.name, Max: most, TTL: park.Duration(leaseTTL), Wait: park.Duration(time.Second)})
 		})
 	})
 	if err != nil || len(leases) == 0 {
 		f.sleep(h.between(5*time.Millisecond, 100*time.Millisecond))
 		return
 	}
-	l := lease{leases[0]}
+	busy := len(leases)
+	for _, l := range leases {
+		h.count("lease")
+		h.spawn(f, func() {
+			h.take(f, lease{l}, asked)
+			busy--
+		})
+	}
+	f.pause(-1, func() bool { return busy == 0 })
+}
+
+// take sees to a lease that was asked for at a time.
+func (h *history) take(f *life, l lease, asked time.Duration) {
 	until := f.machine.boot() + leaseTTL*5/6
 	if f.machine.boot()-asked > leaseTTL/6 {
 		// The answer may have been on its way for as long: the lease is sure only once it is kept.
@@ -139,10 +151,11 @@ func (h *history) perform(f *life, l lease, until time.Duration) {
 func (h *history) report(f *life, l lease, w work, kept func() bool) {
 	r := park.LeaseResult{Status: park.Completed}
 	r.Payload, _ = json.Marshal(result{l.TaskID, l.Attempt, w.Job})
+	r.Payload = oddResult(w, r.Payload)
 	if l.Attempt <= w.Fails {
 		r = park.LeaseResult{Status: park.Failed, Reason: park.ReasonExitNonzero}
 	}
-	h.see(outcome{w.Job, l.Attempt, park.Outcome{Status: r.Status, Reason: r.Reason, Message: r.Message, Result: r.Payload}})
+	h.see(outcome{w.Job, l.Attempt, park.Outcome{Status: r.Status, Reason: r.Reason, Message: r.Message, Result: r.Payload}, false})
 	for tried := 0; tried < 20 && kept(); tried++ {
 		_, err := rpc(h, f, h.any(), time.Second, func(ctx context.Context, e *engine.Engine) (park.LeaseResult, error) {
 			return told(h, l.question("end"), func() (park.LeaseResult, error) { return r, e.EndLease(ctx, l.LeaseID, r) })

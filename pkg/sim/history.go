@@ -28,6 +28,8 @@ type history struct {
 	down     bool          // the database does not answer
 	mended   time.Duration // true time of the end of its last fault
 	faults   faults
+	// unreadable is until when no pool can be loaded.
+	unreadable time.Duration
 	// fullUntil is when the disk has room again.
 	fullUntil time.Duration
 	calm      bool  // the faults are over
@@ -80,23 +82,43 @@ func (h *history) start(n *node) {
 func (h *history) config(n *node, f *life) engine.Config {
 	c := engine.Config{
 		World: f, Stores: map[park.Backend]store.Store{park.Postgres: &link{history: h, life: f, node: n}},
-		NodeTTL: nodeTTL, NodeGrace: nodeGrace, Patience: h.plan.patience, Retention: h.plan.retention, Quiet: h.plan.quiet, Log: slog.New(logs{h, n.name}),
+		NodeTTL: h.terms(nodeTTL), NodeGrace: h.terms(nodeGrace), Patience: h.plan.patience, Retention: h.plan.retention, Quiet: h.plan.quiet, Log: slog.New(logs{h, n.name}),
 	}
 	x := &executor{history: h, life: f}
 	if !h.alone {
 		c.Shared = []park.Backend{park.Postgres}
 	}
 	if !h.alone && !h.plan.inner {
-		x.fence = fenceOf(nodeTTL)
+		x.fence = fenceOf(c.NodeTTL)
 	}
 	for _, spec := range h.plan.pools {
-		p := engine.Pool{PoolSpec: spec}
+		p := engine.Pool{PoolSpec: h.configured(spec)}
 		if !spec.Runtime.Leased() {
 			p.Executor = x
 		}
 		c.Pools = append(c.Pools, p)
 	}
 	return c
+}
+
+// terms returns a time that a node lives by, which may be another at each start.
+func (h *history) terms(t time.Duration) time.Duration {
+	if f := h.rng.IntN(6); h.faults.has("terms") && f < 3 {
+		h.count("terms")
+		return t + t*time.Duration(f)/4
+	}
+	return t
+}
+
+// configured returns a pool as a node's file has it, which may say something else at each start.
+func (h *history) configured(s park.PoolSpec) park.PoolSpec {
+	units, depth, other := s.MaxUnits+h.plan.unit*(h.rng.Int64N(5)-2), s.MaxQueueDepth+h.rng.IntN(5)-2, h.chance(0.3)
+	if other && h.faults.has("files") && units > 0 && depth >= 0 {
+		h.count("files")
+		s.MaxUnits, s.MaxQueueDepth = units, depth
+	}
+	h.see(patched{s.ID, park.PoolPatch{MaxUnits: &s.MaxUnits, MaxQueueDepth: &s.MaxQueueDepth}})
+	return s
 }
 
 // crash kills a node's daemon, and has it started again.

@@ -24,7 +24,7 @@ type judge struct {
 
 	ledgers  map[string]*ledger
 	asks     map[int]*ask
-	outcomes map[run][]park.Outcome
+	outcomes map[run][]outcome
 	wanted   map[place][]time.Duration // cancellations
 	returns  map[place]bool            // leases given back, by the attempt
 	patches  map[string][]park.PoolPatch
@@ -74,6 +74,7 @@ type pulse struct {
 // ledger is a pool as its steps lead to it.
 type ledger struct {
 	spec  park.PoolSpec
+	began replay.Limits // those before its first step
 	log   *replay.Pool
 	line  *queue
 	tales map[string]*tale   // by id, the present ones
@@ -103,7 +104,7 @@ type rowSince struct {
 
 func newJudge(s scene) *judge {
 	j := &judge{
-		scene: s, asks: make(map[int]*ask), outcomes: make(map[run][]park.Outcome), wanted: make(map[place][]time.Duration),
+		scene: s, asks: make(map[int]*ask), outcomes: make(map[run][]outcome), wanted: make(map[place][]time.Duration),
 		returns: make(map[place]bool), patches: make(map[string][]park.PoolPatch), nodes: make(map[string]*pulse),
 		stopped: make(map[uint64]stops), denied: make(map[place]int), granted: make(map[string]bool), back: -1,
 	}
@@ -121,9 +122,8 @@ func (j *judge) begin() {
 		if l := known[s.ID]; l != nil {
 			asked = l.asked // what was asked for was asked for
 		}
-		p := replay.New(replay.Limits{MaxUnits: s.MaxUnits, MaxQueueDepth: s.MaxQueueDepth})
-		p.KeepEnds()
-		j.ledgers[s.ID] = &ledger{spec: s, log: p, line: newQueue(), tales: make(map[string]*tale), past: make(map[string][]*tale), asked: asked}
+		began := replay.Limits{MaxUnits: s.MaxUnits, MaxQueueDepth: s.MaxQueueDepth, State: park.Active}
+		j.ledgers[s.ID] = &ledger{spec: s, began: began, log: replay.New(began), line: newQueue(), tales: make(map[string]*tale), past: make(map[string][]*tale), asked: asked}
 	}
 	for _, a := range j.asks {
 		a.tales = 0
@@ -153,7 +153,7 @@ func (j *judge) take(e evidence) {
 		j.patches[w.pool] = append(j.patches[w.pool], w.patch)
 	case outcome:
 		r := run{w.job, w.attempt}
-		j.outcomes[r] = append(j.outcomes[r], w.Outcome)
+		j.outcomes[r] = append(j.outcomes[r], w)
 	case givenBack:
 		j.returns[place{w.pool, w.task, w.attempt}] = true
 	case step:
@@ -254,7 +254,7 @@ func lifeOf(node string) uint64 {
 func (j *judge) offer(w offered) {
 	a := j.asks[w.job]
 	if a == nil {
-		a = &ask{offered: w, since: j.now}
+		a = &ask{offered: w, since: j.now, invalid: w.bad || w.work.Odd == toxic}
 		j.asks[w.job] = a
 	}
 	if a.sub.TaskID == "" {

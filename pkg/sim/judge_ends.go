@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"time"
@@ -33,7 +34,7 @@ func (j *judge) requeue(l *ledger, e *park.Event, t *tale, row *park.State) {
 		j.fail("cancel", "task %s was cancelled in run %d, and is parked again", t.id, s.Attempt)
 	}
 	s.Status, s.Node, s.Lease, s.LeaseTTL, s.StartedAt = park.Queued, "", "", 0, park.Time{}
-	s.NotBefore = park.Time{}
+	s.NotBefore, t.rested = park.Time{}, park.Time{}
 	d := toldBy(e)
 	if !counted {
 		if d.Strike != 0 || !d.NotBefore.IsZero() {
@@ -49,6 +50,8 @@ func (j *judge) requeue(l *ledger, e *park.Event, t *tale, row *park.State) {
 	for range s.Strikes - 1 {
 		rest = min(2*rest, mostBackoff)
 	}
+	// What an outcome asks for is more than other nodes know of.
+	t.rested = park.At(e.At.Add(min(rest, mostBackoff)))
 	if rest = max(min(rest, mostBackoff), j.asksToRest(t, reason)); rest > 0 {
 		s.NotBefore = park.At(e.At.Add(rest))
 	}
@@ -60,7 +63,7 @@ func (j *judge) requeue(l *ledger, e *park.Event, t *tale, row *park.State) {
 // asksToRest returns for how long a failed run has asked its task to rest.
 func (j *judge) asksToRest(t *tale, reason string) (rest time.Duration) {
 	for _, o := range j.outcomes[t.run()] {
-		if o.Reason == reason {
+		if o.Reason == reason || reason == park.ReasonTimeout {
 			rest = max(rest, min(o.RetryAfter, mostBackoff))
 		}
 	}
@@ -102,12 +105,15 @@ func (j *judge) ended(l *ledger, e *park.Event, t *tale) {
 func (j *judge) completed(l *ledger, t *tale) {
 	s := &t.state
 	for _, o := range j.outcomes[t.run()] {
-		if o.Status == park.Completed && string(o.Result) == string(s.Result) && o.Message == s.Message && s.Reason == o.Reason && len(s.Result) <= l.mostResult() {
+		if o.Status == park.Completed && string(o.Result) == string(s.Result) && o.Message == s.Message && s.Reason == o.Reason && len(s.Result) <= l.mostResult() && !poisoned(s.Result) {
 			return
 		}
 	}
 	j.fail("result", "task %s completed in run %d with the result %.200s; what its runs came to is %+v", t.id, s.Attempt, s.Result, j.outcomes[t.run()])
 }
+
+// poisoned reports whether the database refuses a result.
+func poisoned(r []byte) bool { return bytes.Contains(r, []byte(`"poison"`)) }
 
 func (l *ledger) mostResult() int {
 	if l.spec.MaxResultBytes > 0 {
@@ -123,7 +129,7 @@ func (j *judge) failure(t *tale) {
 		return
 	}
 	for _, o := range j.outcomes[t.run()] {
-		if o.Message == s.Message && string(o.Result) == string(s.Result) {
+		if o.mended && (s.Reason == park.ReasonTimeout || len(s.Result) == 0) || o.Message == s.Message && string(o.Result) == string(s.Result) {
 			return
 		}
 	}
@@ -150,7 +156,7 @@ func (j *judge) dropped(l *ledger, e *park.Event, t *tale) {
 	if was && !l.spec.Runtime.Leased() && !s.Cancelled {
 		j.fail("cancel", "run %d of task %s was dropped, and had not been asked to stop", s.Attempt, t.id)
 	}
-	if len(s.Result) > 0 && !slices.ContainsFunc(j.outcomes[t.run()], func(o park.Outcome) bool { return string(o.Result) == string(s.Result) }) {
+	if len(s.Result) > 0 && !slices.ContainsFunc(j.outcomes[t.run()], func(o outcome) bool { return string(o.Result) == string(s.Result) }) {
 		j.fail("result", "task %s was dropped with the result %s, which is not its own", t.id, s.Result)
 	}
 	_ = e
@@ -176,7 +182,7 @@ func (j *judge) because(l *ledger, t *tale, reason string, what park.Action) {
 		ok = what == park.ActRequeue && !leased && told
 	case park.ReasonStartDeferred:
 		back := j.returns[place{l.spec.ID, t.id, s.Attempt}]
-		ok = what == park.ActRequeue && (leased && back || !leased && j.came(t, func(o park.Outcome) bool { return o.Shortage != nil }))
+		ok = what == park.ActRequeue && (leased && back || !leased && j.came(t, func(o outcome) bool { return o.Shortage != nil }))
 	case park.ReasonWorkerLost:
 		ok = leased && j.unkept(l, t)
 	case park.ReasonTimeout:
@@ -184,11 +190,13 @@ func (j *judge) because(l *ledger, t *tale, reason string, what park.Action) {
 		if leased {
 			took += j.drift() // for which other nodes go by the date
 		}
-		ok = most > 0 && (took >= j.short(most) || t.started < 0 || leased && j.steps) && !(!leased && j.back < 0 && t.tales == 1 && j.came(t, func(o park.Outcome) bool { return o.Status == park.Completed }))
+		ok = most > 0 && (took >= j.short(most) || t.started < 0 || leased && j.steps) && !(!leased && j.back < 0 && t.tales == 1 && j.came(t, func(o outcome) bool { return o.Status == park.Completed }))
 	case park.ReasonResultTooLarge:
-		ok = j.came(t, func(o park.Outcome) bool { return o.Status == park.Completed && len(o.Result) > l.mostResult() })
+		ok = j.came(t, func(o outcome) bool {
+			return o.Status == park.Completed && (len(o.Result) > l.mostResult() || poisoned(o.Result))
+		})
 	default:
-		ok = reason != "" && j.came(t, func(o park.Outcome) bool { return o.Status == park.Failed && o.Shortage == nil && o.Reason == reason })
+		ok = reason != "" && j.came(t, func(o outcome) bool { return o.Status == park.Failed && o.Shortage == nil && o.Reason == reason })
 	}
 	if !ok {
 		j.fail("reason", "%s of run %d of task %s for the reason %q, which did not happen: it ran %s on %s and came to %+v",
@@ -197,7 +205,7 @@ func (j *judge) because(l *ledger, t *tale, reason string, what park.Action) {
 }
 
 // came reports whether the present run of a task has come to such an outcome.
-func (j *judge) came(t *tale, such func(park.Outcome) bool) bool {
+func (j *judge) came(t *tale, such func(outcome) bool) bool {
 	return slices.ContainsFunc(j.outcomes[t.run()], such)
 }
 
@@ -236,7 +244,7 @@ func (j *judge) reject(l *ledger, e *park.Event) {
 	_ = json.Unmarshal(e.Detail, &d)
 	if d.Code == park.TaskExists {
 		own := park.TenantTaskID(d.TaskID, e.Tenant)
-		if e.TaskID != "" || l.tales[d.TaskID] == nil && l.tales[own] == nil {
+		if e.TaskID != "" || len(l.past[d.TaskID])+len(l.past[own]) == 0 { // it may have been pruned just now
 			j.fail("refusal", "a submission was refused because task %s exists, which does not", d.TaskID)
 		}
 		l.refused = append(l.refused, refusal{j.now, d.TaskID, d.Code})

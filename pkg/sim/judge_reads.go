@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,7 +42,7 @@ func (j *judge) read(a answer) {
 		case len(given) > 0 && given[0].ID == strconv.FormatInt(m.number, 10):
 			got := given[0]
 			got.ID = m.ID
-			if fmt.Sprint(got) != fmt.Sprint(m.Message) {
+			if !sameMessage(&got, &m.Message) {
 				j.fail("mailbox", "the message of task %s is read as %+v, and was posted as %+v", m.TaskID, given[0], m.Message)
 			}
 			given, next = given[1:], given[0].ID
@@ -52,6 +53,22 @@ func (j *judge) read(a answer) {
 	if len(given) > 0 || page.Next != next {
 		j.fail("mailbox", "reading %s of %s after %q brings %d messages more than there are, and goes on after %q", q.Key, q.Tenant, q.After, len(given), page.Next)
 	}
+}
+
+func sameMessage(a, b *park.Message) bool {
+	return a.TaskID == b.TaskID && a.PoolID == b.PoolID && a.Status == b.Status && a.Reason == b.Reason && a.Message == b.Message &&
+		string(a.Payload) == string(b.Payload) && a.Attempt == b.Attempt && a.CreatedAt.Equal(b.CreatedAt.Time) && a.Tenant == b.Tenant && a.Key == b.Key
+}
+
+func sameEvent(a, b *park.Event) bool {
+	return a.EventID == b.EventID && a.At.Equal(b.At.Time) && a.Rev == b.Rev && a.Action == b.Action && a.TaskID == b.TaskID && a.PoolID == b.PoolID &&
+		a.Tenant == b.Tenant && a.Units == b.Units && a.Attempt == b.Attempt && a.Node == b.Node && string(a.Detail) == string(b.Detail)
+}
+
+func sameSpec(a, b *park.Spec) bool {
+	return a.PoolID == b.PoolID && a.TaskID == b.TaskID && a.Tenant == b.Tenant && a.MailboxKey == b.MailboxKey && a.Priority == b.Priority &&
+		a.Units == b.Units && a.Deadline.Equal(b.Deadline.Time) && a.Timeout == b.Timeout && a.Retry == b.Retry && string(a.Payload) == string(b.Payload) &&
+		slices.Equal(a.Command, b.Command) && a.WorkDir == b.WorkDir && a.SubmittedAt.Equal(b.SubmittedAt.Time) && a.Digest == b.Digest
 }
 
 // audited judges a page of the log: the next events that are asked for, each as it was, and none left out.
@@ -78,7 +95,7 @@ func (j *judge) audited(a answer) {
 				j.fail("log", "reading it after %q ends before event %s", q.Cursor, e.EventID)
 			}
 			return
-		case fmt.Sprint(given[0]) != fmt.Sprint(*e):
+		case !sameEvent(&given[0], e):
 			j.fail("log", "event %+v is read where %+v is next", given[0], *e)
 			return
 		default:
@@ -125,7 +142,7 @@ func (j *judge) leasing(l *ledger, a answer) {
 			t.kept = keep{a.asked, j.now}
 		}
 	case a.what == "end":
-		j.reported(t, a, id)
+		j.reported(l, t, a, id)
 	case t.state.Status == park.Running && t.state.Lease == id:
 		j.wrong(a, "the lease was given back, and is still held")
 	}
@@ -175,7 +192,7 @@ func (j *judge) leased(l *ledger, a answer, g *park.Lease) {
 }
 
 // reported judges that a worker is told that its outcome was taken.
-func (j *judge) reported(t *tale, a answer, id string) {
+func (j *judge) reported(l *ledger, t *tale, a answer, id string) {
 	r := a.value.(park.LeaseResult)
 	attempt, strikes := 0, 0
 	for _, m := range t.moments {
@@ -191,7 +208,7 @@ func (j *judge) reported(t *tale, a answer, id string) {
 			return
 		}
 	}
-	if !struck || r.Status == park.Completed && t.state.Reason != park.ReasonResultTooLarge {
+	if !struck || r.Status == park.Completed && len(r.Payload) <= l.mostResult() && !poisoned(r.Payload) {
 		j.wrong(a, "the end of run %d as %s was taken, and the task is %+v", attempt, r.Status, t.state)
 	}
 }
@@ -213,7 +230,7 @@ func (j *judge) show(w shown) {
 			j.fail("rows", "there are two rows of task %s", r.TaskID)
 		case !sameState(&t.state, &r.State):
 			j.fail("rows", "the row of task %s is %+v, and by the log it is %+v", r.TaskID, r.State, t.state)
-		case fmt.Sprint(t.spec) != fmt.Sprint(r.Spec):
+		case !sameSpec(&t.spec, &r.Spec):
 			j.fail("rows", "the row of task %s is of %+v, and it was submitted as %+v", r.TaskID, r.Spec, t.spec)
 		}
 		has[r.TaskID] = true

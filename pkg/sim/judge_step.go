@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/replay"
 )
 
 // tale is one life of a task, as its pool's log has told it so far.
@@ -25,7 +26,8 @@ type tale struct {
 	touched    bool // by the step that is being taken
 	rowed      bool
 	statuses   []status
-	kept       keep // its lease
+	kept       keep      // its lease
+	rested     park.Time // when its rest is over
 }
 
 // keep is the last time that a lease was kept: when that was asked, and when it was answered.
@@ -47,13 +49,28 @@ func (l *ledger) row() rowSince {
 
 // first is the pool's row before its first step.
 func (l *ledger) first() park.PoolRow {
-	return park.PoolRow{MaxUnits: l.spec.MaxUnits, MaxQueueDepth: l.spec.MaxQueueDepth, State: park.Active}
+	return park.PoolRow{MaxUnits: l.began.MaxUnits, MaxQueueDepth: l.began.MaxQueueDepth, State: l.began.State}
+}
+
+// first judges what a pool begins with, which nothing tells of but its configuration: that of the node whose step is the first.
+func (j *judge) first(l *ledger, w *step) {
+	l.began = replay.Initial(replay.Limits{MaxUnits: w.Row.MaxUnits, MaxQueueDepth: w.Row.MaxQueueDepth, State: w.Row.State}, w.Events)
+	l.log = replay.New(l.began)
+	so := func(p park.PoolPatch) bool {
+		return p.MaxUnits != nil && p.MaxQueueDepth != nil && *p.MaxUnits == l.began.MaxUnits && *p.MaxQueueDepth == l.began.MaxQueueDepth
+	}
+	if !slices.ContainsFunc(j.patches[l.spec.ID], so) || l.began.State != park.Active {
+		j.fail("limits", "pool %s begins with %d units and a depth of %d, %s, as no file has it", l.spec.ID, l.began.MaxUnits, l.began.MaxQueueDepth, l.began.State)
+	}
 }
 
 // step judges what a step holds: all of it belongs together.
 func (j *judge) step(w step) {
 	l := j.ledgers[w.PoolID]
 	l.before, l.sent = l.row(), w.sent
+	if w.Row.Rev == 1 {
+		j.first(l, &w)
+	}
 	states := make(map[string]*park.State, len(w.Inserts)+len(w.Updates))
 	for i := range w.Inserts {
 		r := &w.Inserts[i]
@@ -273,7 +290,7 @@ func (j *judge) start(l *ledger, e *park.Event, t *tale, row *park.State) {
 	if d := t.spec.Deadline; s.Attempt == 0 && !d.IsZero() && !e.At.Before(d.Time) {
 		j.fail("deadline", "task %s started at %s, its deadline was %s", t.id, e.At, d)
 	}
-	if s.Attempt > 0 && !j.steps && e.At.Before(s.NotBefore.Add(-j.drift())) {
+	if s.Attempt > 0 && !j.steps && e.At.Before(t.rested.Add(-j.drift())) {
 		j.fail("backoff", "task %s starts again at %s, and was to rest until %s", t.id, e.At, s.NotBefore)
 	}
 	if d := toldBy(e); (d.Worker != "") != l.spec.Runtime.Leased() || d.Early != "" && !j.steps && !e.At.Before(s.NotBefore.Time) {

@@ -21,6 +21,8 @@ const (
 var (
 	errNoReply = errors.New("the database does not answer")
 	errFull    = errors.New("the disk is full")
+	// errUnreadable is what a daemon meets that cannot open its database.
+	errUnreadable = errors.New("the database cannot be read")
 )
 
 // link is a node's way to the database: a [store.Store] whose calls are messages, which chance may lose, repeat, delay
@@ -112,6 +114,9 @@ func (l *link) reply(arrive func()) {
 
 // Load implements [store.Queue], as the methods after it implement the rest of a store.
 func (l *link) Load(ctx context.Context, pool string) (store.Snapshot, error) {
+	if l.now < l.unreadable {
+		return store.Snapshot{}, errUnreadable
+	}
 	return call(ctx, l, false, func() (store.Snapshot, error) { return l.base.load(pool), nil })
 }
 
@@ -166,8 +171,12 @@ func (l *link) Sizes(ctx context.Context, pool string, ids []string) (map[string
 	})
 }
 
-func (l *link) List(context.Context, string, park.TaskQuery) ([]park.Record, string, error) {
-	return nil, "", errors.New("sim: nobody lists tasks")
+func (l *link) List(ctx context.Context, pool string, q park.TaskQuery) (found []park.Record, next string, err error) {
+	_, err = call(ctx, l, false, func() (struct{}, error) {
+		found, next = l.base.list(pool, q)
+		return struct{}{}, nil
+	})
+	return found, next, err
 }
 
 func (l *link) Outbox(context.Context, string, park.Time, int) ([]store.Parcel, error) {

@@ -22,7 +22,7 @@ func (j *job) lives() bool { return j.fate.born > 0 && j.fate.end == "" }
 // row returns the task that has the job's id, or nil.
 func (b *base) row(j *job) *park.Record {
 	if t := b.pools[j.pool]; t != nil {
-		return t.tasks[j.sub.TaskID]
+		return t.tasks[j.keptAs()]
 	}
 	return nil
 }
@@ -38,13 +38,13 @@ func (c *checker) entered(r *park.Record) {
 	if j.sub.TaskID == "" && j.unnamed {
 		j.sub.TaskID = r.TaskID
 	}
-	if j.sub.TaskID != r.TaskID || j.pool != r.PoolID {
+	if j.sub.TaskID != park.ShownTaskID(r.TaskID) || j.pool != r.PoolID {
 		c.fail("one task", "the task %s of job %d is in pool %s as %s also", j.sub.TaskID, w.Job, r.PoolID, r.TaskID)
 	}
 	if o := c.known[r.TaskID]; o != nil {
 		c.count("id used again")
 	}
-	c.known[r.TaskID] = j
+	c.known[r.TaskID], j.id = j, r.TaskID
 	j.fate = fate{born: j.fate.born + 1}
 	// Runs are counted anew in each life.
 	maps.DeleteFunc(c.cancelled, func(r run, _ time.Duration) bool { return r.job == j.number })

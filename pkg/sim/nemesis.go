@@ -59,6 +59,11 @@ func (h *history) strike(kind string) {
 		h.outage(h.between(h.plan.patience, 3*h.plan.patience))
 	case "lost replies":
 		h.mute(n, h.between(h.plan.patience/2, 3*h.plan.patience))
+	case "unreadable":
+		h.unreadable = h.now + h.between(10*time.Millisecond, 2*time.Second)
+		h.note(kind, "until %s", h.unreadable)
+		h.count(kind)
+		h.crash(n, h.between(time.Millisecond, 100*time.Millisecond))
 	case "cancels":
 		h.sweep(n)
 	case "disk full":
@@ -274,7 +279,7 @@ func (h *history) heal() {
 	h.note("heal", "the faults are over")
 	h.calm = true
 	h.faults = faults{}
-	h.down, h.fullUntil, h.mended = false, 0, h.now
+	h.down, h.fullUntil, h.unreadable, h.mended = false, 0, 0, h.now
 	for _, n := range h.nodes {
 		n.deaf.in, n.deaf.out, n.off, n.short = false, false, 0, false
 		if n.suspended {

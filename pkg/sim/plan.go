@@ -21,6 +21,7 @@ type plan struct {
 	unit      int64         // what costs and capacities are multiples of
 	patience  time.Duration // of a call, for the store
 	retention time.Duration // of what has ended; 0: for ever
+	huge      bool          // some results are of megabytes
 }
 
 // faults are how often which goes wrong.
@@ -42,7 +43,7 @@ func Kinds() []string {
 	return []string{
 		"crash", "stop", "freeze", "long freeze", "suspend", "partition", "long partition", "loss", "repeat", "late", "hints",
 		"clock step", "clock rate", "outage", "disk full", "power cut", "slow", "operators", "worker crash", "restore",
-		"shortage", "long outage", "lost replies", "cancels", "pruning",
+		"shortage", "long outage", "lost replies", "cancels", "pruning", "terms", "files", "unreadable", "odd work", "refusals",
 	}
 }
 
@@ -62,6 +63,7 @@ func (h *history) draw(without []string) {
 	if p.unit = 1; h.chance(0.15) {
 		p.unit = park.MaxUnits / 64
 	}
+	p.huge = h.chance(0.02)
 	h.plan = p // the pools are measured by it
 	p.pools = append(p.pools, h.pool("gpu", park.Native))
 	if h.chance(0.5) {
@@ -80,10 +82,20 @@ func (h *history) draw(without []string) {
 }
 
 func (h *history) pool(id string, r park.Runtime) park.PoolSpec {
-	return park.PoolSpec{
+	s := park.PoolSpec{
 		ID: id, Kind: park.GPUVram, MaxUnits: h.plan.unit * (1 + h.rng.Int64N(12)), MaxQueueDepth: 2 + h.rng.IntN(40), Runtime: r,
-		QueueBackend: park.Postgres, MailboxBackend: park.Postgres,
+		QueueBackend: park.Postgres, MailboxBackend: park.Postgres, MaxResultBytes: 300,
 	}
+	if h.plan.huge {
+		s.MaxResultBytes = park.MaxResultLimit
+	}
+	if h.chance(0.2) {
+		s.DefaultTimeout = time.Duration(1+h.rng.IntN(2)) * time.Second
+	}
+	if h.chance(0.2) {
+		s.Retry = park.Retry{MaxAttempts: 2, Backoff: park.Duration(50 * time.Millisecond)}
+	}
+	return s
 }
 
 // tune draws the rates. All are drawn in any case, so that leaving out a kind changes nothing else.
@@ -91,7 +103,7 @@ func (h *history) tune() {
 	f := &h.faults
 	loss, repeat, late := h.rng.Float64()*0.05, h.rng.Float64()*0.05, h.rng.Float64()*0.05
 	latest := h.between(20*time.Millisecond, 3*time.Second)
-	retention := h.between(nodeTTL+nodeGrace+300*time.Millisecond, 4*time.Second).Truncate(time.Millisecond)
+	retention := h.between(longestTTL+longestGrace+300*time.Millisecond, longestTTL+longestGrace+time.Second).Truncate(time.Millisecond)
 	f.rest = h.between(50*time.Millisecond, 600*time.Millisecond)
 	if h.chance(0.3) {
 		f.rest *= 4 // one blow at a time

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"slices"
@@ -16,6 +17,9 @@ const (
 	nodeTTL   = 2 * time.Second
 	killGrace = 300 * time.Millisecond
 	nodeGrace = killGrace + 400*time.Millisecond
+	// A node may be configured with up to so much, and then all wait for it.
+	longestTTL   = nodeTTL * 3 / 2
+	longestGrace = nodeGrace * 3 / 2
 )
 
 // fenceOf is for how long a daemon that lives by a TTL may give its shims no sign of life.
@@ -27,7 +31,22 @@ type work struct {
 	Lasts    time.Duration `json:"lasts"`
 	Fails    int           `json:"fails,omitempty"`    // the first so many runs fail
 	Stubborn bool          `json:"stubborn,omitempty"` // it does not end on TERM
+	Odd      oddity        `json:"odd,omitempty"`      // what else is the matter with a run that would succeed
 }
+
+// oddity is what a run may come up with instead of an outcome.
+type oddity string
+
+const (
+	panics   oddity = "panic"
+	noJSON   oddity = "no JSON"   // as its result
+	noStatus oddity = "no status" // that an outcome may have
+	large    oddity = "large"     // a result of more bytes than the pool allows
+	huge     oddity = "huge"      // one of megabytes
+	poison   oddity = "poison"    // a result that the database refuses for good
+	toxic    oddity = "toxic"     // a submission that it refuses for good
+	asksRest oddity = "rest"      // a failure that asks for a rest before the next run
+)
 
 // result tells which run ended: the outcome of one must not become that of another.
 type result struct {
@@ -154,8 +173,57 @@ func (x *executor) Run(ctx context.Context, a park.Assignment) park.Outcome {
 		return park.Failure(park.ReasonExecutorError, err.Error())
 	}
 	o := x.work(ctx, a, w)
-	x.see(outcome{w.Job, a.Attempt, o})
+	if o.Status != park.Completed {
+		x.see(outcome{w.Job, a.Attempt, o, false})
+		return o
+	}
+	return x.strange(a, w, o)
+}
+
+// strange returns an outcome as odd work has it, and shows the judge what has to become of it.
+func (x *executor) strange(a park.Assignment, w work, o park.Outcome) park.Outcome {
+	if w.Odd != "" {
+		x.count(string(w.Odd) + " outcome")
+	}
+	o.Result = oddResult(w, o.Result)
+	failure := outcome{w.Job, a.Attempt, park.Failure(park.ReasonExecutorError, ""), true}
+	switch w.Odd {
+	case panics:
+		x.see(failure)
+		panic("odd work")
+	case noJSON:
+		x.see(failure)
+		o.Result = []byte(`{"no": JSON}`)
+		return o
+	case noStatus:
+		x.see(failure)
+		o.Status = park.Expired
+		return o
+	case asksRest:
+		if a.Attempt == 1 {
+			o = park.Failure("busy", "not now")
+			o.RetryAfter = 300 * time.Millisecond
+		}
+	default: // a matter of the result
+	}
+	x.see(outcome{w.Job, a.Attempt, o, false})
 	return o
+}
+
+// oddResult returns a result as large as odd work makes it.
+func oddResult(w work, r []byte) []byte {
+	pad := 0
+	switch w.Odd {
+	case large:
+		pad = 400
+	case huge:
+		pad = 3 << 20
+	case poison:
+		return slices.Concat(r[:len(r)-1], []byte(`,"poison":true}`))
+	default:
+		return r
+	}
+	return slices.Concat(r[:len(r)-1], []byte(`,"pad":"`), bytes.Repeat([]byte("x"), pad), []byte(`"}`))
 }
 
 func (x *executor) work(ctx context.Context, a park.Assignment, w work) park.Outcome {

@@ -120,7 +120,7 @@ func (h *history) finish() {
 		runs := time.Duration(1 + j.work.Fails)
 		work += runs*(j.work.Lasts+50*time.Millisecond) + 4*time.Duration(j.sub.Retry.Backoff)
 	}
-	bound := h.now + max(nodeTTL+nodeGrace, leaseTTL) + 2*time.Second + patience + work
+	bound := h.now + max(longestTTL+longestGrace, leaseTTL) + 2*time.Second + patience + work
 	done := false
 	h.loop.run(h.now+h.faults.latest, nil) // what clients said may still be on its way, whether or not they wait
 	h.loop.run(bound, func() bool {

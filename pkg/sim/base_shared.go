@@ -1,0 +1,84 @@
+package sim
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+func (b *base) read(q park.AuditQuery) (found []park.Event) {
+	past := q.Cursor == ""
+	for i := range b.events {
+		e := &b.events[i]
+		if past && len(found) < q.Limit && q.Selects(e.Action) && (q.PoolID == "" || q.PoolID == e.PoolID) && (q.TaskID == "" || q.TaskID == e.TaskID) && (q.Tenant == "" || q.Tenant == e.Tenant) {
+			found = append(found, *e)
+		}
+		past = past || e.EventID == q.Cursor
+	}
+	return found
+}
+
+// list returns a page of a pool's tasks, the newest first. Its cursor is how many of the oldest are left.
+func (b *base) list(pool string, q park.TaskQuery) (found []park.Record, next string) {
+	t := b.table(pool)
+	below := int64(1) << 62
+	if n, err := number(q.Cursor); err == nil && n > 0 {
+		below = n
+	}
+	for i := len(t.order) - 1; i >= 0; i-- {
+		r := t.order[i]
+		if t.numbers[r.TaskID] >= below || q.Status != "" && r.Status != q.Status || q.Tenant != "" && r.Tenant != q.Tenant {
+			continue
+		}
+		if len(found) == q.Limit {
+			return found, next
+		}
+		l := *r
+		l.Payload = nil
+		found, next = append(found, l), strconv.FormatInt(t.numbers[r.TaskID], 10)
+	}
+	return found, ""
+}
+
+func (b *base) beat(node string, own store.Terms) (map[string]store.Pulse, error) {
+	if b.dead[node] {
+		return nil, store.ErrDead
+	}
+	b.nodes[node] = store.Pulse{Counter: b.nodes[node].Counter + 1, Terms: own}
+	return maps.Clone(b.nodes), nil
+}
+
+func (b *base) bury(node string, counter int64) bool {
+	if c := b.nodes[node].Counter; c == 0 || c != counter {
+		return false
+	}
+	delete(b.nodes, node)
+	b.dead[node] = true
+	return true
+}
+
+func (b *base) leave(node string) {
+	delete(b.nodes, node)
+	delete(b.dead, node)
+}
+
+func (b *base) keep(k store.Kept) int64 {
+	key := k.PoolID + "/" + k.TaskID
+	k.Counter = b.leases[key].Counter + 1
+	b.leases[key] = k
+	return k.Counter
+}
+
+func (b *base) kept(pool string, tasks []string) (found []store.Kept) {
+	for _, id := range tasks {
+		if k, ok := b.leases[pool+"/"+id]; ok {
+			found = append(found, k)
+		}
+	}
+	slices.SortFunc(found, func(a, b store.Kept) int { return cmp.Compare(a.TaskID, b.TaskID) })
+	return found
+}
