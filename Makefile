@@ -31,7 +31,7 @@ microbench: ## cost of a task, a step, a commit; with 1,000 to 1,000,000 parked
 	go test -run '^$$' -bench . -benchmem ./pkg/lot ./pkg/engine ./pkg/store/...
 
 PROOF_MINUTES := 480
-proof: ## all campaigns in their long form, within PROOF_MINUTES, and docs/reliability.md of what they did
+proof: ## all campaigns in their long form, within PROOF_MINUTES, and docs/reliability.md of what they did; fails where that is less than was asked
 	go run ./pkg/proof/prove -form long -minutes $(PROOF_MINUTES) -o docs/reliability.md
 
 kill-test: ## kill -9 in the middle of submissions, 2,000 times
