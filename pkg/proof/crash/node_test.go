@@ -79,7 +79,7 @@ func (n *node) tryStart() error {
 	}
 	defer out.Close()
 	argv := append(slices.Clone(n.via), program(n, "parkd"), "serve", "--config", n.config, "--ready-fd", "3")
-	c := exec.Command(argv[0], argv[1:]...) //nolint:noctx // it is killed with these tests, and by end
+	c := exec.Command(argv[0], argv[1:]...)
 	c.Dir, c.Env = n.dir, n.env()
 	c.ExtraFiles, c.Stdout, c.Stderr = []*os.File{w}, out, out
 	// Who interrupts the campaign from a terminal means the campaign: it still asks the daemon what became of its tasks.
