@@ -28,7 +28,7 @@ bench-large: ## the same, and a million parked tasks, ten million events, a mill
 	cd docs/bench && go run . -large $(BENCH)
 
 microbench: ## cost of a task, a step, a commit; with 1,000 to 1,000,000 parked
-	go test -run '^$$' -bench . -benchmem ./pkg/lot ./pkg/engine ./pkg/store/...
+	go test -run '^$$' -bench . -benchmem ./pkg/lot ./pkg/engine ./pkg/store/... ./pkg/verify
 
 PROOF_MINUTES := 480
 proof: ## all campaigns in their long form, within PROOF_MINUTES, and docs/reliability.md of what they did; fails where that is less than was asked

@@ -120,7 +120,7 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 	}
 	defer resp.Body.Close()
 	// Larger ones are not read to their end, and cost the connection.
-	b, err := io.ReadAll(io.LimitReader(resp.Body, c.most+1))
+	b, err := c.read(resp)
 	switch {
 	case err != nil:
 		return broken(ctx, err)
@@ -135,6 +135,17 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 	}
 	return decode(resp.Request.URL.Host, b, out)
 }
+
+// read reads an answer, or a byte more than a client takes.
+func (c *Client) read(resp *http.Response) ([]byte, error) {
+	var b bytes.Buffer
+	b.Grow(int(min(max(resp.ContentLength, 0), roomFor)) + bytes.MinRead) // to see the end takes room as well
+	_, err := b.ReadFrom(io.LimitReader(resp.Body, c.most+1))
+	return b.Bytes(), err
+}
+
+// roomFor is how much room is made for an answer because it says that it is so long.
+const roomFor = 4 << 20
 
 func decode(host string, b []byte, out any) error {
 	if err := json.Unmarshal(b, out); err != nil {

@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -38,7 +39,21 @@ func catalogue() []doctored {
 		"UPDATE" + events + "SET ord = -1 - ord" + pool + ";" +
 		"UPDATE" + events + "SET ord = (SELECT count(*) FROM pl_audit_events e WHERE e.pool_id = 'gpu' AND e.rev = pl_audit_events.rev AND e.ord > pl_audit_events.ord)" + pool + ";" +
 		"UPDATE pl_pools SET rev = (SELECT max(rev) FROM pl_audit_events WHERE pool_id = 'gpu')" + pool
+	mark := func(place, pool string, rev int, before string) string {
+		return fmt.Sprintf("INSERT INTO pl_marks VALUES ('%s', '%s', %d, %s, 0)", place, pool, rev, before)
+	}
+	const future = "4102444800000000"
 	return []doctored{
+		// Marks.
+		{"a mark of what is there", mark("events", "gpu", 12, "1")},
+		{"a mark of more than is gone", gone(events, pool+"AND rev <= 10") + ";" + mark("events", "gpu", 12, "1")},
+		{"a mark of less than is gone", gone(events, pool+"AND rev <= 10") + ";" + mark("events", "gpu", 8, "1")},
+		{"another pool's mark", gone(events, pool+"AND rev <= 10") + ";" + mark("events", "cpu", 10, "1")},
+		{"a mark of more than there was", gone(events, pool) + ";" + mark("events", "gpu", 1000, "1")},
+		{"a mark of all tasks, which are gone", gone(rows, pool+"AND ended_at > 0") + ";" + mark("tasks", "", 0, future)},
+		{"a mark of all messages, which are gone", gone(messages, "") + ";" + mark("messages", "", 0, future)},
+		{"a mark of a task, which is gone", gone(rows, one("first")) + ";" + mark("tasks", "", 0, "(SELECT max(at) + 1 FROM pl_audit_events"+one("first")+")")},
+
 		// The log as a whole.
 		{"the log's last step is cut off", gone(events, pool+"AND rev = (SELECT max(rev) FROM pl_audit_events"+pool+")")},
 		{"the log's last ten steps are cut off", gone(events, pool+"AND rev > (SELECT max(rev) - 10 FROM pl_audit_events"+pool+")")},

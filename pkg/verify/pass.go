@@ -18,6 +18,8 @@ type pass struct {
 	book    *book
 	next    park.KeptQuery // of the log
 	cut     park.Mark      // of the log
+	gone    [2]park.Mark   // of tasks and messages that are in the log's store
+	backend park.Backend   // of the log
 	last    int64          // the rev of the last event
 	ord     int            // and its place in it
 	resumed int
@@ -44,7 +46,13 @@ func (p *pass) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.cut = before.Log
+	p.cut, p.backend = before.Log, before.AuditBackend
+	if !before.EventsApart {
+		p.gone[0] = before.Tasks
+		if !before.MessagesApart {
+			p.gone[1] = before.Messages
+		}
+	}
 	b := p.book
 	retention, now := time.Duration(before.Retention), p.o.Now()
 	b.span.kept, b.span.sent = keptSince(before.Tasks, retention, now), keptSince(before.Messages, retention, now)
@@ -117,10 +125,10 @@ func (p *pass) play(ctx context.Context, before func(*park.Event)) error {
 	q := p.next
 	return each(ctx, p.src.KeptEvents, p.pool, &q, func(e *park.Event) error {
 		if e.Rev <= p.cut.Rev {
-			return nil // what is left of it may be a part of a step
+			return p.remains(e)
 		}
 		if p.last == 0 {
-			if err := p.head(e); err != nil {
+			if err := p.head(ctx, e); err != nil || e.Rev <= p.cut.Rev {
 				return err
 			}
 		}
@@ -139,13 +147,37 @@ func (p *pass) play(ctx context.Context, before func(*park.Event)) error {
 	})
 }
 
-// head looks at the first event. What the log has lost before it, somebody has to have removed.
-func (p *pass) head(e *park.Event) error {
+// remains looks at an event of a step that was removed. Of the last such step a part may be left, and on Postgres pieces go in
+// no certain order.
+func (p *pass) remains(e *park.Event) error {
+	if e.Rev < p.cut.Rev && !p.cut.Memory && p.backend != park.Postgres {
+		return p.offence(replay.RuleOrder, e.Rev, "the log has rev %d, but what was removed because it was old ends with rev %d", e.Rev, p.cut.Rev)
+	}
+	return nil
+}
+
+// head looks at the first event. What the log has lost before it, somebody has to have removed, perhaps only just now.
+func (p *pass) head(ctx context.Context, e *park.Event) error {
+	if p.o.Since.IsZero() && e.Rev > p.cut.Rev+1 {
+		now, err := p.src.Evidence(ctx, p.pool)
+		if err != nil {
+			return err
+		}
+		if p.cut = now.Log; e.Rev <= p.cut.Rev {
+			return nil
+		}
+	}
 	if e.Rev != 1 || e.Ord != 0 {
 		p.book.first = e.At.Micro()
 	}
 	if p.o.Since.IsZero() && (e.Rev != p.cut.Rev+1 || e.Ord != 0) {
 		return p.offence(replay.RuleOrder, e.Rev, "the log begins with rev %d place %d, but what was removed because it was old ends with rev %d", e.Rev, e.Ord, p.cut.Rev)
+	}
+	// In one store events go before all that they tell of.
+	for what, m := range map[string]park.Mark{"tasks": p.gone[0], "messages": p.gone[1]} {
+		if p.o.Since.IsZero() && e.At.Before(m.Before.Time) {
+			return p.offence(replay.RuleOrder, e.Rev, "the log begins at %s, but %s are said to have been removed of up to %s", e.At, what, m.Before)
+		}
 	}
 	return nil
 }

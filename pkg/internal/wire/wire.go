@@ -6,6 +6,7 @@ package wire
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"unsafe"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -146,6 +147,13 @@ func Append[T any](b []byte, page park.KeptPage[T], item func(*Writer, *T)) []by
 	return w.b
 }
 
+// smallest is of how many bytes an item is at least, and most how many of them there is room for at once: a page may say that
+// it has any number.
+const (
+	smallest = 8
+	most     = 1 << 16
+)
+
 // Read reads a page, whose bytes belong to it from then on. It uses the items of an old page again.
 func Read[T any](b []byte, old []T, item func(*Reader, *T)) (page park.KeptPage[T], err error) {
 	if len(b) == 0 || b[0] != version {
@@ -157,11 +165,11 @@ func Read[T any](b []byte, old []T, item func(*Reader, *T)) (page park.KeptPage[
 	if n > uint64(len(r.b)) {
 		return page, ErrPage
 	}
-	page.Items = old[:0]
+	page.Items = slices.Grow(old[:0], int(min(n, uint64(len(r.b))/smallest, most)))
 	for range n {
-		var v T
-		item(r, &v)
-		page.Items = append(page.Items, v)
+		var none T
+		page.Items = append(page.Items, none)
+		item(r, &page.Items[len(page.Items)-1])
 	}
 	if r.bad || len(r.b) > 0 {
 		return park.KeptPage[T]{}, ErrPage

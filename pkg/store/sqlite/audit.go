@@ -65,12 +65,18 @@ func (s *Store) Events(ctx context.Context, q park.AuditQuery) ([]park.Event, er
 	if err != nil {
 		return nil, fmt.Errorf("read events: %w", err)
 	}
-	found, err := events(rows)
+	found, err := events(rows, q.Limit)
 	if err != nil {
 		return nil, fmt.Errorf("read events: %w", err)
 	}
 	return found, nil
 }
+
+// manyEvents is a page for who reads a whole log: it is full, and there is room for it from the start, up to mostEvents.
+const (
+	manyEvents = 5_000
+	mostEvents = 20_000
+)
 
 // The ways through the log.
 const (
@@ -153,17 +159,21 @@ func eventsQuery(q park.AuditQuery, r reach) (query string, args []any) {
 	return "SELECT " + eventFields + " FROM " + from + t.String() + " ORDER BY " + order + " LIMIT ?", append(t.args, q.Limit)
 }
 
-func events(rows *sql.Rows) (found []park.Event, err error) {
+func events(rows *sql.Rows, limit int) (found []park.Event, err error) {
 	defer rows.Close()
+	var e park.Event
+	var at int64
 	for rows.Next() {
-		var e park.Event
-		var at int64
+		e.Detail = nil
 		err := rows.Scan(&e.PoolID, &e.Rev, &e.Ord, &at, (*string)(&e.Action), &e.TaskID, &e.Tenant, &e.Units, &e.Attempt,
 			&e.Node, (*[]byte)(&e.Detail))
 		if err != nil {
 			return nil, err
 		}
 		e.At, e.EventID = park.FromMicro(at), park.EventID(e.PoolID, e.Rev, e.Ord)
+		if found == nil && limit >= manyEvents {
+			found = make([]park.Event, 0, min(limit, mostEvents))
+		}
 		found = append(found, e)
 	}
 	return found, rows.Err()
