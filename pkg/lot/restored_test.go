@@ -1,6 +1,7 @@
 package lot_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -85,5 +86,50 @@ func TestRestoredLease(t *testing.T) {
 		if len(step.Events) != 1 || step.Events[0].Action != c.how {
 			t.Errorf("%s: %v, want %s", name, step.Events, c.how)
 		}
+	}
+}
+
+// TestRanksOfThoseThatRest sees that a task that comes back to the front of its class takes the rank of none of those that
+// rest ahead of it, and that these come back where they were.
+func TestRanksOfThoseThatRest(t *testing.T) {
+	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
+	c := lot.Config{Pool: "p", Node: "n", Row: park.PoolRow{Rev: 7, MaxUnits: 1, MaxQueueDepth: 9, State: park.Active, Used: 1, Queued: 4}}
+	for i, id := range []string{"a", "b", "c", "d", "e"} {
+		r := park.Record{
+			Spec:  park.Spec{PoolID: "p", TaskID: id, Units: 1, Priority: park.Normal, Retry: park.Retry{MaxAttempts: 9, Backoff: park.Duration(time.Minute)}},
+			State: park.State{Status: park.Queued, Attempt: 1, Strikes: 1, Rank: int64(i), NotBefore: park.At(now.Wall.Add(time.Minute))},
+		}
+		switch id {
+		case "d":
+			r.State = park.State{Status: park.Queued, Rank: int64(i)}
+		case "e":
+			r.State = park.State{Status: park.Running, Attempt: 1, Node: "m", Rank: int64(i)}
+		}
+		c.Tasks = append(c.Tasks, r)
+	}
+	l := lot.New(c, now)
+	var order []string
+	l.Hold(true)
+	l.Apply(now, []lot.Op{lot.Requeue{TaskID: "e", Attempt: 1, Reason: park.ReasonNodeLost}}, nil)
+	if err := l.Sound(); err != nil {
+		t.Fatal(err)
+	}
+	l.Hold(false)
+	for after := range 5 {
+		now.Mono += time.Minute
+		var ops []lot.Op
+		if after > 0 {
+			last := order[len(order)-1]
+			s, _, _ := l.State(last)
+			ops = append(ops, lot.Finish{TaskID: last, Attempt: s.Attempt, Outcome: park.Outcome{Status: park.Completed}})
+		}
+		step, _ := l.Apply(now, ops, nil)
+		if err := l.Sound(); err != nil || len(step.Started) != 1 {
+			t.Fatalf("after %v: %v, %d started", order, err, len(step.Started))
+		}
+		order = append(order, step.Started[0].TaskID)
+	}
+	if got := strings.Join(order, ""); got != "eabcd" {
+		t.Errorf("they start in the order %s", got)
 	}
 }
