@@ -91,7 +91,7 @@ func ofEnds() map[string]doctored {
 			e.told(of(e.id(i), park.ActComplete), func(o *park.Event) { o.At = park.At(o.At.Add(11 * time.Second)) })
 		}, "went on after"},
 		"goes on though told to stop": {func(e *evidence) {
-			e.told(of(e.id(41), park.ActCancel), func(o *park.Event) { o.At = park.At(o.At.Add(6 * time.Second)) })
+			e.told(of(e.id(41), park.ActCancel), func(o *park.Event) { o.At = park.At(o.At.Add(10 * time.Second)) })
 		}, "went on after"},
 		"ends twice": {func(e *evidence) {
 			id := e.id(e.some(park.Completed, true))
@@ -175,6 +175,7 @@ func ofEvents() map[string]doctored {
 			e.stream[200], e.stream[201] = e.stream[201], e.stream[200]
 		}, onStream},
 		"a pool that still runs what has ended": {func(e *evidence) { e.pool.Running, e.pool.UsedUnits = 1, 3 }, inLog},
+		"a pool that is further than its log":   {func(e *evidence) { e.rev++ }, inLog},
 		"a question by task that finds nothing": {func(e *evidence) {
 			e.answer = func(q park.AuditQuery, events []park.Event) []park.Event {
 				if q.TaskID != "" {

@@ -117,8 +117,8 @@ func (m *measurement) readLog(ctx context.Context, j *judge) error {
 	}
 }
 
-// standsWhereTheLogEnds sees that the pool is in the state that the log has led to. That can be told only of a pool that
-// nobody else uses, of which all tasks have ended.
+// standsWhereTheLogEnds sees that the pool is at the rev and in the state that the log has led to. That can be told only of
+// a pool that nobody else uses, of which all tasks have ended.
 func (m *measurement) standsWhereTheLogEnds(ctx context.Context, j *judge) error {
 	if j.terms.shared || !j.exact() || j.missing() > 0 {
 		return nil
@@ -129,12 +129,16 @@ func (m *measurement) standsWhereTheLogEnds(ctx context.Context, j *judge) error
 		if err != nil {
 			return fmt.Errorf("read pool %s: %w", m.target.pool.PoolID, err)
 		}
-		if p.UsedUnits == want.Used && p.QueueDepth == want.Queued && p.Running == want.Running {
+		row, err := m.target.service.Evidence(ctx, m.target.pool.PoolID)
+		if err != nil {
+			return fmt.Errorf("read what is kept of pool %s: %w", m.target.pool.PoolID, err)
+		}
+		if row.Rev == want.Rev && p.UsedUnits == want.Used && p.QueueDepth == want.Queued && p.Running == want.Running {
 			return nil
 		}
 		if time.Now().After(giveUp) {
-			m.found.note(lostLog, "the log ends with %d units in use, %d tasks parked and %d running, but the pool has %d, %d and %d",
-				want.Used, want.Queued, want.Running, p.UsedUnits, p.QueueDepth, p.Running)
+			m.found.note(lostLog, "the log ends at rev %d with %d units in use, %d tasks parked and %d running, but the pool is at rev %d and has %d, %d and %d",
+				want.Rev, want.Used, want.Queued, want.Running, row.Rev, p.UsedUnits, p.QueueDepth, p.Running)
 			return nil
 		}
 		if !sleep(ctx, keepTry) {
@@ -149,8 +153,8 @@ func (m *measurement) ask(ctx context.Context) (asked *latencies, wrong int, err
 	asked = newLatencies()
 	until := park.At(time.Now().Add(time.Minute))
 	q := park.AuditQuery{Since: park.At(until.Add(-window)), Until: until, Limit: eventsAPage}
-	for n := range min(queries, len(m.ledger.entries)*4) {
-		i := n * len(m.ledger.entries) / queries
+	for n := range min(queries, len(m.ledger.entries)) {
+		i := n * len(m.ledger.entries) / min(queries, len(m.ledger.entries))
 		q := m.question(q, n, i)
 		begun := time.Now()
 		page, err := m.target.service.Audit(ctx, q)

@@ -22,6 +22,7 @@ type evidence struct {
 	load   *workload
 	since  park.Time
 	pool   park.Pool
+	rev    int64
 	log    []park.Event
 	stream []park.Event
 	mail   map[box][]park.Message
@@ -58,7 +59,7 @@ func record(t *testing.T, with func(*fake), o Options) *evidence {
 			t.Fatal(err)
 		}
 		e = &evidence{
-			o: o, load: w, since: m.since, log: f.events, mail: f.mail, ledger: m.ledger, found: m.found,
+			o: o, load: w, since: m.since, rev: f.rev, log: f.events, mail: f.mail, ledger: m.ledger, found: m.found,
 			stream: slices.DeleteFunc(slices.Clone(f.events), func(e park.Event) bool { return e.Action == park.ActUpdate }),
 		}
 		e.pool, _ = f.Pool(t.Context(), "load")
@@ -118,6 +119,10 @@ func (e *evidence) judge(t *testing.T) *Report {
 }
 
 func (e *evidence) Pool(context.Context, string) (park.Pool, error) { return e.pool, nil }
+
+func (e *evidence) Evidence(context.Context, string) (park.Evidence, error) {
+	return park.Evidence{PoolID: "load", Rev: e.rev}, nil
+}
 
 func (e *evidence) Audit(_ context.Context, q park.AuditQuery) (park.EventPage, error) {
 	p := selected(e.log, q)

@@ -13,6 +13,12 @@ import (
 
 // What there is to read of a fake pool.
 
+func (f *fake) Evidence(context.Context, string) (park.Evidence, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return park.Evidence{PoolID: "load", Rev: f.rev}, nil
+}
+
 func (f *fake) Task(ctx context.Context, _, id string, wait time.Duration) (park.Task, error) {
 	f.mu.Lock()
 	t := f.tasks[id]

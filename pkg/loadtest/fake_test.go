@@ -26,6 +26,7 @@ type fake struct {
 	tasks  map[string]*fakeTask
 	all    []*fakeTask // by arrival
 	line   []*fakeTask
+	front  int // the rank of whoever was parked again last
 	mail   map[box][]park.Message
 
 	asleep atomic.Bool
@@ -357,7 +358,7 @@ func (f *fake) wake(event func(park.Action, *fakeTask, string)) {
 // lose takes all runs back, as if the node that did the work were gone.
 func (f *fake) lose() {
 	f.step(func(event func(park.Action, *fakeTask, string)) {
-		for i, t := range f.all {
+		for _, t := range slices.Backward(f.all) { // who is parked again last is the first
 			switch {
 			case t.status != park.Running:
 			case t.stopped:
@@ -365,7 +366,8 @@ func (f *fake) lose() {
 			default:
 				event(park.ActRequeue, t, `{"reason":"node_lost"}`)
 				f.pool.UsedUnits -= int64(t.ResourceCost.Units)
-				t.status, t.rank = park.Queued, i-1_000_000
+				f.front--
+				t.status, t.rank = park.Queued, f.front
 				f.park(t)
 			}
 		}

@@ -29,6 +29,8 @@ type judge struct {
 	outOfOrder int
 	ownOrder   int // the same among this run's tasks
 	lateStarts int // starts at or after the deadline
+	unstopped  []int
+	lost       int // runs that were lost with who did the work
 	retries    int // runs that went wrong and were begun again behind the others
 	requeued   int
 	ends       map[park.Action]int // of this run's tasks
@@ -160,7 +162,9 @@ func (j *judge) task(e *park.Event, i int) {
 	case e.Action == park.ActRequeue:
 		delete(j.waking, i)
 		lost := lostRun(reasonOf(e))
-		if !lost {
+		if lost {
+			j.lost++
+		} else {
 			j.retries++
 		}
 		j.park(e, i, priority, lost)
@@ -272,6 +276,7 @@ func (j *judge) finish() {
 			j.found.note(lostLog, "the log has %d of the %d events of the first task, %s", j.probed, probeEvents, j.terms.probe)
 		}
 	}
+	j.unheard()
 	for i := range j.ledger.entries {
 		j.settled(i)
 	}

@@ -14,7 +14,6 @@ import (
 const (
 	lateBy    = time.Second      // an expiry, with steps of the pool in between
 	stopBy    = 5 * time.Second  // the end of a run that was asked to stop
-	rescueBy  = 30 * time.Second // and of one that a daemon may have been lost with
 	outlasts  = 10 * time.Second // a run that should have come to its end
 	grain     = 2 * time.Millisecond
 	leastWork = 0.9 // of its work a run must have taken by the log, whose clock may be set meanwhile

@@ -106,12 +106,20 @@ func (j *judge) lasted(e *park.Event, i int) {
 		j.found.note(longRun, "task %s ran for %s, and should have for %s at most", e.TaskID, took, most)
 	}
 	since, asked := j.stops[i]
-	within := stopBy
-	if j.terms.losses {
-		within = rescueBy
+	stopped := time.Duration(t.ended-since) * time.Microsecond
+	if !asked || stopped <= stopBy || tooShort(took, work) {
+		return
 	}
-	if stopped := time.Duration(t.ended-since) * time.Microsecond; asked && stopped > within {
-		j.found.note(longRun, "task %s went on for %s after it was told to stop", e.TaskID, stopped)
+	// It has not been stopped, as it seems. Or whoever should have was lost.
+	j.unstopped = append(j.unstopped, i)
+}
+
+// unheard judges the runs that went on although they were told to stop.
+func (j *judge) unheard() {
+	for _, i := range j.unstopped {
+		if t := &j.ledger.entries[i]; !j.terms.losses || j.lost == 0 {
+			j.found.note(longRun, "task %s%d was told to stop, and ran for %s, as long as its work takes", j.ledger.run, i, ran(t))
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ func campaigns() []campaign {
 	return []campaign{
 		{name: "simulation", pkg: "./pkg/sim", tests: "^TestSimulate$", lines: []string{"simulation"}, weight: 27, room: whole},
 		{name: "planted bugs", pkg: "./pkg/sim/planted", tests: "^TestPlanted$", lines: []string{"planted bugs"}, weight: 3, room: whole},
+		{name: "bad daemons", pkg: "./pkg/proof/judges", tests: "^TestBadDaemons$", lines: []string{"bad daemons"}, weight: 3, room: half},
 		{name: "model", pkg: "./pkg/lot", tests: "^TestModel$", lines: []string{"model-memory", "model-sqlite", "model-postgres"}, weight: 14, room: half},
 		{name: "failover", pkg: crash, tests: "^TestFailover$", lines: []string{"synchronous-failover"}, weight: 8},
 		{name: "power", pkg: crash, tests: "^TestPowerCut$|^TestServerPowerCut$", lines: []string{"power-cut", "server-power-cut"}, weight: 13},
