@@ -99,8 +99,8 @@ func (c *comparison) lifeOf(t *park.KeptTask) *replay.Life {
 
 // ended holds a life of the log against the queue.
 func (c *comparison) ended(l *replay.Life) {
-	if l.Rev > c.rev {
-		return // it may have ended after the tasks were read
+	if l.Rev > c.rev || l.Ended < c.kept {
+		return // it may have ended after the tasks were read, or was removed before
 	}
 	if t, ok := c.rows[l.TaskID]; !ok {
 		c.offend(RuleTask, l.Rev, l.TaskID, "%s by the log, but there is no such task", l.Status)
@@ -171,7 +171,7 @@ func (c *comparison) letter(t *park.KeptTask) {
 	switch {
 	case found > 1:
 		c.offend(RuleMail, rev, t.TaskID, "left %d messages", found)
-	case found == 0 && !late:
+	case found == 0 && !late && t.EndedAt.Micro() >= max(c.kept, c.sent):
 		c.offend(RuleMail, rev, t.TaskID, "is %s and left no message in mailbox %s/%s", t.Status, t.Tenant, t.MailboxKey)
 	}
 }
@@ -182,6 +182,9 @@ func (c *comparison) letters(mail []park.KeptMessage) {
 		m := &mail[i]
 		t, ok := c.owing[m.TaskID]
 		rev := c.revOf(m.TaskID, m.CreatedAt)
+		if !ok && m.CreatedAt.Micro() < c.kept {
+			continue
+		}
 		if !ok || t.EndedAt.Micro() != m.CreatedAt.Micro() {
 			c.offend(RuleMail, rev, m.TaskID, "a message in mailbox %s/%s says that it is %s since %s, and no task is that leaves one there",
 				m.Tenant, m.MailboxKey, m.Status, m.CreatedAt)

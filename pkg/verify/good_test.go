@@ -75,6 +75,51 @@ func TestGoodPruned(t *testing.T) {
 	}
 }
 
+// pruning is an archive that forgets while it is read: after the log, or between the messages and the tasks.
+type pruning struct {
+	archive
+	t      *testing.T
+	before park.Time
+	late   bool
+}
+
+func (p pruning) prune() {
+	for _, prune := range []func(context.Context, park.Time, int) (int, error){p.PruneEvents, p.PruneMessages, p.PruneTasks} {
+		if _, err := prune(context.Background(), p.before, 1000); err != nil {
+			p.t.Error(err)
+		}
+	}
+}
+
+func (p pruning) KeptMessages(ctx context.Context, pool string, q park.KeptQuery) (park.KeptPage[park.KeptMessage], error) {
+	if !p.late {
+		p.prune()
+	}
+	return p.archive.KeptMessages(ctx, pool, q)
+}
+
+func (p pruning) KeptTasks(ctx context.Context, pool string, q park.KeptQuery) (park.KeptPage[park.KeptTask], error) {
+	if p.late {
+		p.prune()
+	}
+	return p.archive.KeptTasks(ctx, pool, q)
+}
+
+// TestGoodPrunedMeanwhile has what is verified be forgotten meanwhile.
+func TestGoodPrunedMeanwhile(t *testing.T) {
+	copied := good(t)
+	for _, late := range []bool{false, true} {
+		a := archived(t, copied(t))
+		log, err := a.Events(context.Background(), park.AuditQuery{PoolID: "gpu", Limit: 1000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; i < len(log); i += 9 {
+			right(t, pruning{archive: a, t: t, before: log[i].At, late: late})
+		}
+	}
+}
+
 // apart is a site whose queue is in memory, and its log and mailboxes in a file; or the other way round.
 func apart(t *testing.T, queue, rest park.Backend, stores map[park.Backend]store.Store) *site {
 	c := config(nil, queue, nil)
@@ -196,7 +241,7 @@ func TestGoodUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	for range 25 {
+	for range 12 {
 		right(t, x)
 	}
 	close(done)

@@ -105,6 +105,7 @@ func (p *pass) compare(ctx context.Context, rev int64) error {
 		return err
 	}
 	b.flush()
+	b.kept, b.sent = max(b.kept, after.Tasks.Before.Micro()), max(b.sent, after.Messages.Before.Micro())
 	if after.Rev == rev && (b.used != after.UsedUnits || b.queued != after.QueueDepth) {
 		return p.offence(replay.RuleEnd, after.Rev, "the tasks have %d units in use and %d are parked, but the pool says %d and %d",
 			b.used, b.queued, after.UsedUnits, after.QueueDepth)
