@@ -28,9 +28,10 @@ func newLoadtestCommand(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "loadtest [flags]",
 		Short: "Put a daemon under load and check its promises",
-		Long: `Submits many tasks over HTTP, waits for their ends, and then judges from the audit log and the mailboxes
-whether every promise was kept. It needs nothing else running: it starts a daemon of its own and removes it
-afterwards. With --server on the command line it takes a running one, whose pool must take simulated work.
+		Long: `Submits many tasks over HTTP, cancels a few of them, waits for their ends, and then holds the audit log, the
+event stream, the mailboxes and the tasks against what was asked for, to judge whether every promise was kept.
+It needs nothing else running: it starts a daemon of its own and removes it afterwards. With --server on the
+command line it takes a running one, whose pool must take simulated work.
 
 The exit code is 1 where a promise was broken.`,
 		Example: `  parkd loadtest -n 10000

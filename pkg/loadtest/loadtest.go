@@ -1,9 +1,10 @@
 // Package loadtest drives a daemon over HTTP and judges from outside whether it kept its promises.
 //
 // A run starts a daemon of its own (or takes a running one), offers it tasks that only take simulated time, and
-// afterwards compares three things that do not depend on each other: what the generator sent and was answered,
-// what the audit log says, and what lies in the mailboxes. The log is played again by package replay, which
-// shares no code with the scheduler.
+// afterwards compares what does not depend on each other: what the generator sent and was answered, what the event
+// stream told, what the audit log says, what lies in the mailboxes, and the tasks as they are read back. Each task must
+// have ended as it was asked to, a few of them by a cancellation or their time limit. The log is played again by package
+// replay, which shares no code with the scheduler.
 //
 // # Load
 //
