@@ -203,11 +203,11 @@ func (e *evidence) cut(meant func(*park.Event) bool) {
 	e.log, e.stream = slices.DeleteFunc(e.log, gone), slices.DeleteFunc(e.stream, gone)
 }
 
-// some returns the number of a task of the run that ended so after it had been parked, or not.
+// some returns the number of a task of the run that ended so; of those that completed, one that had been parked, or not.
 func (e *evidence) some(s park.Status, parked bool) int {
 	for _, t := range slices.Backward(e.rows) {
 		i, own := e.ledger.number(t.TaskID)
-		if own && t.Status == s && e.ledger.entries[i].is(running) != parked && e.ledger.entries[i].work > 3 {
+		if own && t.Status == s && (s != park.Completed || e.ledger.entries[i].is(running) != parked && e.ledger.entries[i].work > 3) {
 			return i
 		}
 	}
