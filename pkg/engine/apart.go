@@ -76,7 +76,13 @@ func (p *pool) opByOp(r *request) error {
 		one := &request{reply: make(chan reply, 1)}
 		one.single(op)
 		if err := p.alone(one); err != nil {
-			return err // what was taken before is found by its ids, if the client has any
+			if len(results) == 0 || r.reply == nil {
+				return err
+			}
+			told, _ := p.told(err)
+			r.reply <- reply{results: append(results, failed(len(r.ops)-len(results), told)...)}
+			p.fail(nil, err)
+			return nil // what was taken before was taken
 		}
 		a := <-one.reply
 		if refused, ok := errors.AsType[*park.Error](a.err); ok {

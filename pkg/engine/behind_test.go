@@ -225,3 +225,44 @@ func TestStoreGoneWhileStartsArePutOff(t *testing.T) {
 		b.ended("cpu", "a")
 	})
 }
+
+// picky is a store that refuses what is toxic for good, and is away once it has taken a step after that.
+type picky struct {
+	*memory.Store
+	refused, away bool
+}
+
+func (s *picky) Commit(ctx context.Context, st *store.Step) error {
+	if s.away {
+		return errGone
+	}
+	for i := range st.Inserts {
+		if st.Inserts[i].TaskID == "toxic" {
+			s.refused = true
+			return &store.RefusedError{Err: errGone}
+		}
+	}
+	s.away = s.refused && len(st.Inserts) > 0
+	return s.Store.Commit(ctx, st)
+}
+
+// TestBatchThatIsTakenInPart has the store refuse a batch, which is then done task by task, and go away after the first. Nobody
+// may say that nothing was accepted.
+func TestBatchThatIsTakenInPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &picky{Store: memory.New()}
+		b := open(t, engine.Config{
+			Pools: []engine.Pool{pool("cpu", 1, simulated())}, Stores: map[park.Backend]store.Store{park.InMemory: s},
+		})
+		defer b.stop()
+		results, err := b.Submit(t.Context(), "cpu", []park.Submission{sim(1), named("toxic", sim(1)), named("c", sim(1))})
+		if err != nil || results[0].Err != nil {
+			t.Fatalf("%v, %+v", err, results)
+		}
+		for _, r := range results[1:] {
+			if r.Err == nil || r.Err.Code != park.StorageUnavailable && r.Err.Code != park.InvalidRequest {
+				t.Errorf("%+v", r)
+			}
+		}
+	})
+}

@@ -33,16 +33,17 @@ func (p *pool) collect(batch []*request) ([]lot.Op, error) {
 	if !p.looked {
 		return ops, nil
 	}
-	again, err := p.lookUp(ops)
+	again, err := p.lookUp(ops, false)
 	if err == nil && again {
-		_, err = p.lookUp(ops)
+		_, err = p.lookUp(ops, true)
 	}
 	return ops, err
 }
 
-// lookUp tells the submissions among ops which of their ids the store knows, but for those of tasks that the lot has. It is
-// to be called again where the lot lacked a task that another node has just taken in, and has it now.
-func (p *pool) lookUp(ops []lot.Op) (again bool, err error) {
+// lookUp tells the submissions among ops which of their ids the store knows, but for those of tasks that the lot has. Unless it
+// is for the last time, it is to be called again where the lot lacked a task that another node has just taken in: what the lot
+// has is another now.
+func (p *pool) lookUp(ops []lot.Op, last bool) (again bool, err error) {
 	var named []string
 	for _, op := range ops {
 		s, ok := op.(lot.Submit)
@@ -65,7 +66,7 @@ func (p *pool) lookUp(ops []lot.Op) (again bool, err error) {
 	if err != nil || len(byID) == 0 {
 		return false, err
 	}
-	if row := p.lot.Row(); behind && p.node != nil {
+	if row := p.lot.Row(); behind && !last && p.node != nil {
 		if err := p.catchUp(); err != nil || p.lot.Row() != row {
 			return true, err
 		}

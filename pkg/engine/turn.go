@@ -236,13 +236,14 @@ func (p *pool) merge(c *store.Conflict) error {
 
 // fail answers a batch whose step did not come about. Outcomes of runs are kept to be stored later.
 func (p *pool) fail(batch []*request, err error) {
-	if _, ok := errors.AsType[*park.Error](err); !ok || errors.Is(err, store.ErrInDoubt) {
+	told, foreign := p.told(err)
+	if foreign {
 		p.troubled(err)
 		if p.eng.ctx.Err() == nil {
 			p.eng.meter.Retried(p.QueueBackend, RetryRefused)
 			p.eng.failed(p.QueueBackend, AskedStep)
 		}
-		err = p.away(err)
+		err = told
 	}
 	p.trouble.Store(&err)
 	p.failed = true
@@ -254,6 +255,14 @@ func (p *pool) fail(batch []*request, err error) {
 			r.reply <- reply{err: err}
 		}
 	}
+}
+
+// told returns what callers are told of a step that did not come about, and whether that is of the store's making.
+func (p *pool) told(err error) (_ error, foreign bool) {
+	if _, ok := errors.AsType[*park.Error](err); ok && !errors.Is(err, store.ErrInDoubt) {
+		return err, false
+	}
+	return p.away(err), true
 }
 
 // troubled tells once of a step that did not come about, and sees to when it is tried again.
