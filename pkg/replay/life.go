@@ -284,8 +284,9 @@ func statusOf(a park.Action) park.Status {
 		return park.Failed
 	case park.ActExpire:
 		return park.Expired
+	default:
+		return park.Dropped
 	}
-	return park.Dropped
 }
 
 // reject plays a refusal, which is of no task that lives.

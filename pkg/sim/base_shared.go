@@ -29,8 +29,7 @@ func (b *base) list(pool string, q park.TaskQuery) (found []park.Record, next st
 	if n, err := number(q.Cursor); err == nil && n > 0 {
 		below = n
 	}
-	for i := len(t.order) - 1; i >= 0; i-- {
-		r := t.order[i]
+	for _, r := range slices.Backward(t.order) {
 		if t.numbers[r.TaskID] >= below || q.Status != "" && r.Status != q.Status || q.Tenant != "" && r.Tenant != q.Tenant {
 			continue
 		}

@@ -274,8 +274,8 @@ func (c *cut) runner() (name string) {
 
 // unstopped has nobody stop a daemon, and reports whether the run was of a pool that does its own work.
 func (c *cut) unstopped() bool {
-	for i := len(c.pieces) - 1; i >= 0; i-- {
-		if _, ok := c.pieces[i].what.(stops); ok {
+	for i, p := range slices.Backward(c.pieces) {
+		if _, ok := p.what.(stops); ok {
 			c.drop(i)
 		}
 	}

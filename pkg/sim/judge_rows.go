@@ -8,7 +8,7 @@ import (
 )
 
 // rowsOf holds the rows of a step against its events, in both directions.
-func (j *judge) rowsOf(l *ledger, w *step, touched map[string]*tale) {
+func (j *judge) rowsOf(w *step, touched map[string]*tale) {
 	told := 0
 	look := func(id string, row *park.State) {
 		t := touched[id]

@@ -90,7 +90,7 @@ func (j *judge) step(w step) {
 			touched[t.id] = t
 		}
 	}
-	j.rowsOf(l, &w, touched)
+	j.rowsOf(&w, touched)
 	j.messages(l, touched)
 	j.poolRow(l, &w)
 	l.rows = append(l.rows, rowSince{j.now, w.Row})
@@ -109,7 +109,7 @@ func (j *judge) enter(l *ledger, r *park.Record) {
 		a.sub.TaskID = r.TaskID
 	}
 	own := park.TenantTaskID(a.sub.TaskID, tenantOf(&a.sub))
-	if r.TaskID != a.sub.TaskID && !(a.sub.OwnIDs && r.TaskID == own) || r.PoolID != a.pool || l.spec.ID != a.pool {
+	if r.TaskID != a.sub.TaskID && (!a.sub.OwnIDs || r.TaskID != own) || r.PoolID != a.pool || l.spec.ID != a.pool {
 		j.fail("one task", "the task %s of job %d is in pool %s as %s", a.sub.TaskID, w.Job, r.PoolID, r.TaskID)
 		return
 	}
@@ -313,7 +313,8 @@ func toldBy(e *park.Event) (d struct {
 	Strike        int
 	NotBefore     park.Time
 	Reason        string
-}) {
+},
+) {
 	_ = json.Unmarshal(e.Detail, &d)
 	return d
 }

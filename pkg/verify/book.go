@@ -94,6 +94,7 @@ func (b *book) row(t *park.KeptTask) {
 		b.used += t.Units
 	case park.Queued:
 		b.queued++
+	default:
 	}
 	if t.Status.Ended() && t.MailboxKey != "" {
 		b.due(t)
@@ -158,6 +159,7 @@ func (b *book) message(m *park.KeptMessage) {
 		if !b.only[b.bucket(m.TaskID)] {
 			return
 		}
+	default:
 	}
 	k := *m
 	k.TaskID, k.Tenant, k.MailboxKey, k.Reason = strings.Clone(m.TaskID), strings.Clone(m.Tenant), strings.Clone(m.MailboxKey), strings.Clone(m.Reason)

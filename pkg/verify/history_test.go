@@ -124,12 +124,15 @@ func task(id string, units int, payload string, more ...func(*park.Submission)) 
 }
 
 func with(p park.Priority) func(*park.Submission) { return func(s *park.Submission) { s.Priority = p } }
+
 func of(tenant, key string) func(*park.Submission) {
 	return func(s *park.Submission) { s.Tenant, s.MailboxKey.Key = tenant, key }
 }
+
 func by(at time.Time) func(*park.Submission) {
 	return func(s *park.Submission) { s.Deadline = park.At(at) }
 }
+
 func attempts(n int, rest time.Duration) func(*park.Submission) {
 	return func(s *park.Submission) { s.Retry = park.Retry{MaxAttempts: n, Backoff: park.Duration(rest)} }
 }

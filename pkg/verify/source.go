@@ -2,7 +2,6 @@ package verify
 
 import (
 	"context"
-	"errors"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -78,5 +77,3 @@ func updates(ctx context.Context, src Source, q park.AuditQuery) (all []park.Eve
 		}
 	}
 }
-
-var errEnough = errors.New("enough was read")

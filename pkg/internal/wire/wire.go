@@ -177,8 +177,8 @@ func Read[T any](b []byte, old []T, item func(*Reader, *T)) (page park.KeptPage[
 	return page, nil
 }
 
-// Writer and Reader are what items are written to and read from.
-type (
-	Writer struct{ writer }
-	Reader struct{ reader }
-)
+// Writer is what items are written to.
+type Writer struct{ writer }
+
+// Reader is what they are read from.
+type Reader struct{ reader }
