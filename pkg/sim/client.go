@@ -290,7 +290,6 @@ func (h *history) reader(f *life, b box) {
 			after = m.ID
 		}
 		if after != "" && h.chance(0.1) {
-			h.count("trim")
 			_, _ = rpc(h, f, h.any(), 2*time.Second, func(ctx context.Context, e *engine.Engine) (struct{}, error) {
 				return told(h, question{what: "trim"}, func() (struct{}, error) { return struct{}{}, e.TrimMailbox(ctx, b.tenant, b.key, after) })
 			})

@@ -126,6 +126,7 @@ func (h *history) heed() {
 // told has the judge hear what an engine answers to a call.
 func told[T any](h *history, c question, f func() (T, error)) (T, error) {
 	c.asked = h.now
+	h.count(c.what)
 	v, err := f()
 	h.see(answer{c, err, v})
 	return v, err

@@ -42,7 +42,6 @@ func (h *history) labour(f *life) {
 	}
 	busy := len(leases)
 	for _, l := range leases {
-		h.count("lease")
 		h.spawn(f, func() {
 			h.take(f, lease{l}, asked)
 			busy--

@@ -63,7 +63,7 @@ func (h *history) draw(without []string) {
 	if p.unit = 1; h.chance(0.15) {
 		p.unit = park.MaxUnits / 64
 	}
-	p.huge = h.chance(0.02)
+	p.huge = h.chance(0.04)
 	h.plan = p // the pools are measured by it
 	p.pools = append(p.pools, h.pool("gpu", park.Native))
 	if h.chance(0.5) {

@@ -34,15 +34,18 @@ type Options struct {
 
 // Result is what became of a history.
 type Result struct {
-	Seed     uint64
-	Err      error // a *[Violation], or nil
-	Hash     uint64
-	Events   int
-	Steps    int
-	Tasks    int           // accepted
-	Lasted   time.Duration // in simulated time
-	Faults   map[string]int
-	Timeline []string
+	Seed   uint64
+	Err    error // a *[Violation], or nil
+	Hash   uint64
+	Events int
+	Steps  int
+	Tasks  int           // accepted
+	Lasted time.Duration // in simulated time
+	Faults map[string]int
+	// Operations is what was done beside the faults, and Settings what the deployment had.
+	Operations map[string]int
+	Settings   map[string]int
+	Timeline   []string
 }
 
 // Run runs one history.
@@ -63,7 +66,13 @@ func observe(o Options, keep func(evidence)) (Result, *judge) {
 	h.end()
 	r := Result{
 		Seed: o.Seed, Err: h.broken, Hash: h.hash, Events: h.events, Steps: len(h.base.steps), Lasted: h.now,
-		Faults: h.counts, Timeline: h.lines,
+		Faults: h.counts, Operations: make(map[string]int), Settings: h.census(), Timeline: h.lines,
+	}
+	for _, k := range operations() {
+		if n := h.counts[k]; n > 0 {
+			r.Operations[k] = n
+			delete(h.counts, k)
+		}
 	}
 	for _, j := range h.jobs {
 		if j.acked {

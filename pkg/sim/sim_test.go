@@ -3,9 +3,12 @@ package sim
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -38,6 +41,8 @@ type summary struct {
 	FirstSeed        uint64         `json:"firstSeed"`
 	Faults           int            `json:"faults"`
 	FaultsByKind     map[string]int `json:"faultsByKind"`
+	Operations       map[string]int `json:"operations"`
+	Settings         map[string]int `json:"settings"`
 	Steps            int            `json:"steps"`
 	Tasks            int            `json:"tasks"`
 	Events           int            `json:"events"`
@@ -49,11 +54,52 @@ type summary struct {
 	simulated time.Duration
 }
 
+func newSummary(first uint64) *summary {
+	return &summary{
+		FirstSeed: first, FaultsByKind: make(map[string]int), Operations: make(map[string]int), Settings: make(map[string]int), FailedSeeds: []uint64{},
+	}
+}
+
+// missing returns what never occurred, and what nobody knows of.
+func (s *summary) missing() (all []string) {
+	for _, of := range []struct {
+		known []string
+		seen  map[string]int
+	}{{operations(), s.Operations}, {afflictions(), s.FaultsByKind}, {settings(), s.Settings}} {
+		for _, k := range of.known {
+			if of.seen[k] == 0 {
+				all = append(all, k)
+			}
+		}
+		for k := range of.seen {
+			if !slices.Contains(of.known, k) {
+				all = append(all, k+" among what is known")
+			}
+		}
+	}
+	return all
+}
+
+// tally tells how often each kind occurred.
+func tally(counts map[string]int) string {
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, fmt.Sprintf("%s %d", k, counts[k]))
+	}
+	return strings.Join(parts, ", ")
+}
+
 func (s *summary) add(r *Result) {
 	s.Histories++
 	for k, n := range r.Faults {
 		s.FaultsByKind[k] += n
 		s.Faults += n
+	}
+	for k, n := range r.Operations {
+		s.Operations[k] += n
+	}
+	for k, n := range r.Settings {
+		s.Settings[k] += n
 	}
 	s.Steps, s.Tasks, s.Events = s.Steps+r.Steps, s.Tasks+r.Tasks, s.Events+r.Events
 	s.simulated += r.Lasted
@@ -85,7 +131,7 @@ func TestSimulate(t *testing.T) {
 	first := setting(t, "PARKD_SIM_SEED", 1)
 	n := setting(t, "PARKD_SIM_SEEDS", uint64(c.Target("histories", 300, 10_000, 200_000)))
 	c.Target("faults", 0, 500_000, 10_000_000)
-	s := summary{FirstSeed: first, FaultsByKind: make(map[string]int), FailedSeeds: []uint64{}}
+	s := newSummary(first)
 	began := time.Now()
 	var mu sync.Mutex
 	simulate(first, n, c.Spent, func(r Result) {
@@ -109,11 +155,17 @@ func TestSimulate(t *testing.T) {
 			t.Log(l)
 		}
 	}
-	line, err := json.Marshal(&s)
+	line, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	fmt.Printf("simulation: %s\n", line)
+	c.Note("histories are made of: operations %s; faults %s; settings %s", tally(s.Operations), tally(s.FaultsByKind), tally(s.Settings))
+	if s.Histories >= 1000 {
+		for _, k := range s.missing() {
+			t.Errorf("%d histories have no %s", s.Histories, k)
+		}
+	}
 	if n >= 100 && (s.Faults < 20*s.Histories || s.Tasks < 5*s.Histories) {
 		t.Errorf("%d faults and %d tasks in %d histories prove little", s.Faults, s.Tasks, s.Histories)
 	}
@@ -142,27 +194,17 @@ func TestPinned(t *testing.T) {
 	}
 }
 
-// TestEveryKind: a kind of fault that never happens tests nothing.
+// TestEveryKind: what never happens tests nothing.
 func TestEveryKind(t *testing.T) {
-	seen := make(map[string]int)
+	s := newSummary(1)
 	var mu sync.Mutex
 	simulate(1, 150, func() bool { return false }, func(r Result) {
 		mu.Lock()
 		defer mu.Unlock()
-		for k, n := range r.Faults {
-			seen[k] += n
-		}
+		s.add(&r)
 	})
-	for _, k := range []string{
-		"crash", "stop", "freeze", "long freeze", "suspend", "partition", "lost request", "lost reply", "repeated request",
-		"repeated reply", "late message", "lost hint", "clock step", "clock rate", "outage", "disk full", "power cut", "pause",
-		"drain", "resize", "worker crash", "restore", "shortage", "lost replies", "sweep", "cancel of the next",
-		"cancel with its submission", "cancel in the step of the start", "submission without an id", "outcome unknown",
-		"resend with the id of the answer", "pruned task", "id used again",
-	} {
-		if seen[k] == 0 {
-			t.Errorf("no %s in 150 histories", k)
-		}
+	for _, k := range s.missing() {
+		t.Errorf("no %s in 150 histories", k)
 	}
 }
 

@@ -43,7 +43,7 @@ func (h *history) vary(j *job) {
 	}
 	refusals := h.faults.has("refusals")
 	switch {
-	case h.plan.huge && len(h.jobs)%8 == 0:
+	case h.plan.huge && len(h.jobs)%6 == 0:
 		w.Odd, w.Lasts = huge, 100*time.Millisecond
 	case toxin && refusals:
 		w.Odd = toxic
@@ -112,8 +112,9 @@ func (h *history) visitor(f *life) {
 			if h.chance(0.5) {
 				wait = 0
 			}
-			visit(h, f, question{what: "task", pool: j.pool, id: j.keptAs()}, func(ctx context.Context, e *engine.Engine) (park.Task, error) {
-				return e.Task(ctx, j.pool, j.keptAs(), wait)
+			id := j.keptAs()
+			visit(h, f, question{what: "task", pool: j.pool, id: id}, func(ctx context.Context, e *engine.Engine) (park.Task, error) {
+				return e.Task(ctx, j.pool, id, wait)
 			})
 		case 2:
 			q := park.TaskQuery{Status: [...]park.Status{"", park.Queued, park.Running, park.Completed}[h.rng.IntN(4)], Limit: [...]int{0, 3, 100}[h.rng.IntN(3)]}
@@ -133,7 +134,6 @@ func (h *history) visitor(f *life) {
 
 // visit asks any node something, and has the judge hear the answer.
 func visit[T any](h *history, f *life, q question, ask func(context.Context, *engine.Engine) (T, error)) T {
-	h.count(q.what)
 	v, _ := rpc(h, f, h.any(), 2*time.Second, func(ctx context.Context, e *engine.Engine) (T, error) {
 		return told(h, q, func() (T, error) { return ask(ctx, e) })
 	})

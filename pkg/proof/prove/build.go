@@ -35,8 +35,9 @@ func (b *builder) close() { _ = os.RemoveAll(b.dir) }
 // buildWithin bounds a build, for which a busy machine with an empty cache takes minutes.
 const buildWithin = 30 * time.Minute
 
-// tests returns the path of a package's tests. What the go command says while it builds them goes to out.
-func (b *builder) tests(ctx context.Context, pkg string, out io.Writer) (string, error) {
+// tests returns the path of a package's tests, which count what they reach of the packages in cover, if there are any. What the
+// go command says while it builds them goes to out.
+func (b *builder) tests(ctx context.Context, pkg, cover string, out io.Writer) (string, error) {
 	b.mu.Lock()
 	one := b.built[pkg]
 	if one == nil {
@@ -51,7 +52,11 @@ func (b *builder) tests(ctx context.Context, pkg string, out io.Writer) (string,
 	}
 	ctx, cancel := context.WithTimeout(ctx, buildWithin)
 	defer cancel()
-	err := goTool(ctx, out, "test", "-c", "-o", one.path, pkg)
+	args := []string{"test", "-c", "-o", one.path}
+	if cover != "" {
+		args = append(args, "-cover", "-coverpkg="+cover)
+	}
+	err := goTool(ctx, out, append(args, pkg)...)
 	if err != nil {
 		return "", err
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -25,6 +26,8 @@ type campaign struct {
 	weight float64  // share of the time
 	room   room     // what it needs of the machine
 	fuzz   bool
+	// cover names packages of which the short form has to reach all but what a list says it does not; see pkg/sim/reached.
+	cover string
 }
 
 // in reports whether the campaign is part of a form.
@@ -59,8 +62,19 @@ func (c *campaign) run(ctx context.Context, p *programme, share float64, log str
 		r.wrong = append(r.wrong, err.Error())
 	}
 	r.wrong = append(r.wrong, c.lacking(r.lines, p.options)...)
+	if len(r.wrong) == 0 && c.covered(p) {
+		if err := goTool(ctx, out, "run", "./pkg/sim/reached", "-profile", c.profile(p)); err != nil {
+			r.wrong = append(r.wrong, "what it reaches is not what the list says")
+		}
+	}
 	return r
 }
+
+// covered reports whether the campaign is to reach all that is not listed: what more histories than those of the short form
+// reach nobody has listed.
+func (c *campaign) covered(p *programme) bool { return c.cover != "" && p.form == proof.CI }
+
+func (c *campaign) profile(p *programme) string { return filepath.Join(p.builder.dir, c.name+".cover") }
 
 var skips = regexp.MustCompile(`(?m)^ *--- SKIP: (\S+)`)
 
@@ -70,12 +84,17 @@ const gogc = "GOGC"
 
 // test runs the campaign's tests as the go command would.
 func (c *campaign) test(ctx context.Context, p *programme, share float64, log string, out io.Writer) error {
-	path, err := p.builder.tests(ctx, c.pkg, out)
+	cover, args := "", []string(nil)
+	if c.covered(p) {
+		cover, args = c.cover, []string{"-test.coverprofile", c.profile(p)}
+	}
+	path, err := p.builder.tests(ctx, c.pkg, cover, out)
 	if err != nil {
 		return err
 	}
 	limit := 2*slack + time.Duration(share)*time.Second
-	cmd := exec.CommandContext(ctx, path, "-test.run", c.tests, "-test.v", "-test.paniconexit0", "-test.timeout", limit.String())
+	args = append(args, "-test.run", c.tests, "-test.v", "-test.paniconexit0", "-test.timeout", limit.String())
+	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = c.pkg, out, out
 	cmd.Env = append(os.Environ(), proof.EnvForm+"="+p.form, proof.EnvLog+"="+log, proof.EnvBuilds+"="+p.builder.dir)
 	if c.room != little && os.Getenv(gogc) == "" {

@@ -5,7 +5,7 @@ package main
 func campaigns() []campaign {
 	const crash = "./pkg/proof/crash"
 	return []campaign{
-		{name: "simulation", pkg: "./pkg/sim", tests: "^TestSimulate$", lines: []string{"simulation"}, weight: 27, room: whole},
+		{name: "simulation", pkg: "./pkg/sim", tests: "^TestSimulate$", lines: []string{"simulation"}, weight: 27, room: whole, cover: "./pkg/engine,./pkg/lot"},
 		{name: "planted bugs", pkg: "./pkg/sim/planted", tests: "^TestPlanted$", lines: []string{"planted bugs"}, weight: 3, room: whole},
 		{name: "bad daemons", pkg: "./pkg/proof/judges", tests: "^TestBadDaemons$", lines: []string{"bad daemons"}, weight: 3, room: half},
 		{name: "model", pkg: "./pkg/lot", tests: "^TestModel$", lines: []string{"model-memory", "model-sqlite", "model-postgres"}, weight: 14, room: half},
