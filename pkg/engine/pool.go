@@ -165,7 +165,10 @@ func (p *pool) loadOnce(ctx context.Context) (again bool, err error) {
 	case behind:
 		return true, p.lift(ctx, row, end)
 	}
-	return false, p.take(l, row, as)
+	err = p.take(l, row, as)
+	first := p.lot.Row()
+	p.began.CompareAndSwap(nil, &first)
+	return false, err
 }
 
 // empty returns a lot without tasks, to be filled.
@@ -179,7 +182,6 @@ func (p *pool) take(l *lot.Lot, row park.PoolRow, as string) error {
 		row = p.firstRow()
 	}
 	l.Merge(row, nil, p.eng.clock.now())
-	p.began.CompareAndSwap(nil, &row)
 	p.lot, p.as, p.unsure = l, as, p.node != nil
 	if err := p.lot.Check(); err != nil {
 		_ = p.halt(err)

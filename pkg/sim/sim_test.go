@@ -129,7 +129,7 @@ const mostTold = 3
 func TestSimulate(t *testing.T) {
 	c := proof.Begin(t, "simulation")
 	first := setting(t, "PARKD_SIM_SEED", 1)
-	n := setting(t, "PARKD_SIM_SEEDS", uint64(c.Target("histories", 300, 10_000, 200_000)))
+	n := setting(t, "PARKD_SIM_SEEDS", uint64(c.Target("histories", 100, 10_000, 200_000)))
 	c.Target("faults", 0, 500_000, 10_000_000)
 	s := newSummary(first)
 	began := time.Now()

@@ -15,10 +15,14 @@ type Source interface {
 // pageSize is how many items are asked for at once. Two pages are at hand: one is worked on while the next is read.
 const pageSize = 10_000
 
+// heavyPage is the same of what has a result or a payload, whose digest the store works out: of the largest ones, too, a page
+// is to be had in seconds.
+const heavyPage = 1_000
+
 type pageReader[T any] func(ctx context.Context, pool string, q park.KeptQuery) (park.KeptPage[T], error)
 
 // each calls f for every item that is kept after q's cursor, and moves that on with each page.
-func each[T any](ctx context.Context, read pageReader[T], pool string, q *park.KeptQuery, f func(*T) error) error {
+func each[T any](ctx context.Context, read pageReader[T], pool string, q *park.KeptQuery, limit int, f func(*T) error) error {
 	type answer struct {
 		page park.KeptPage[T]
 		err  error
@@ -27,7 +31,7 @@ func each[T any](ctx context.Context, read pageReader[T], pool string, q *park.K
 	pages := make(chan answer)
 	done := make(chan struct{})
 	next := *q
-	next.Limit = pageSize
+	next.Limit = limit
 	go func() {
 		defer close(done)
 		defer close(pages)

@@ -17,7 +17,7 @@ const (
 		" FROM pl_queue_jobs INDEXED BY pl_queue_jobs_pool WHERE pool_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
 	marksOf      = "SELECT place, rev, before_at, guess FROM pl_marks WHERE pool_id IN ('', ?)"
 	keptMessages = "SELECT seq, task_id, tenant, mailbox_key, status, attempt, reason, created_at, trimmed, message, payload" +
-		" FROM pl_mailbox_messages WHERE seq > ? AND pool_id = ? ORDER BY seq LIMIT ?"
+		" FROM pl_mailbox_messages NOT INDEXED WHERE seq > ? AND pool_id = ? ORDER BY seq LIMIT ?"
 )
 
 // Row implements [store.Evidence].

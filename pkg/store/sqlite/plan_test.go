@@ -28,6 +28,7 @@ func hot(t testing.TB) map[string]string {
 		"probeSteps": probeSteps, "lastStep": lastStep,
 		"freshParcels": freshParcels, "dueParcels": dueParcels, "settleParcel": settleParcel, "postponeParcel": postponeParcel,
 		"loadTasks": loadTasks, "readTasks": readTasks, "readSizes": readSizes,
+		"keptTasks": keptTasks, "keptMessages": keptMessages,
 		"oldJobs": oldJobs, "oldMessages": oldMessages, "oldEvents": oldEvents,
 	}
 	for _, tl := range timelines() {
