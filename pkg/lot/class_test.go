@@ -61,7 +61,7 @@ func TestHead(t *testing.T) {
 			if want == nil && got != 0 || want != nil && got != want.ref {
 				t.Fatalf("seed %d, step %d: the first of at most %d units is %d, want %v", seed, step, most, got, want)
 			}
-			if step%16 == 0 {
+			if step%64 == 0 {
 				wantPlaces(t, &c, waits)
 			}
 		}

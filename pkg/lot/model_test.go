@@ -40,9 +40,9 @@ func TestModel(t *testing.T) {
 		few, ci, long int
 		open          []func(testing.TB) *keeper
 	}{
-		{"memory", 2_000, 100_000, 4_000_000, []func(testing.TB) *keeper{inMemory}},
-		{"sqlite", 600, 20_000, 1_200_000, []func(testing.TB) *keeper{inMemory, onSQLite}},
-		{"postgres", 200, 4_000, 200_000, []func(testing.TB) *keeper{inMemory, onSQLite, onPostgres}},
+		{"memory", 500, 100_000, 4_000_000, []func(testing.TB) *keeper{inMemory}},
+		{"sqlite", 200, 20_000, 1_200_000, []func(testing.TB) *keeper{inMemory, onSQLite}},
+		{"postgres", 100, 4_000, 200_000, []func(testing.TB) *keeper{inMemory, onSQLite, onPostgres}},
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			c := proof.Begin(t, "model-"+m.name)
