@@ -203,6 +203,9 @@ func overlay(root, dir string, files map[string]string) (string, error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return "", err
 	}
+	if err := os.MkdirAll(dir, 0o700); err != nil { // there may be no files
+		return "", err
+	}
 	replace := make(map[string]string)
 	for name, text := range files {
 		to := filepath.Join(dir, name)
