@@ -3,11 +3,14 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
@@ -148,6 +151,45 @@ func TestFrozenNodeIsBounded(t *testing.T) {
 	} {
 		if got, err := s.Setting(t.Context(), setting); err != nil || got != want {
 			t.Errorf("%s is %s, want %s: %v", setting, got, want, err)
+		}
+	}
+}
+
+// TestPageOverABrokenConnection breaks the connection in the middle of a page of what is kept. Asked for once more, the page
+// must not begin where the connection broke.
+func TestPageOverABrokenConnection(t *testing.T) {
+	g := newGate(t, cluster.Migrated(t))
+	s := openAt(t, g.dsn)
+	const many = 2000
+	f := storetest.NewFeed("gpu")
+	var mail []park.Message
+	for i := range many {
+		f.Submit(nil)
+		mail = append(mail, park.Message{
+			PoolID: "gpu", TaskID: fmt.Sprint("t", i), Tenant: "acme", Key: strings.Repeat("k", 200), Status: park.Completed, Attempt: 1,
+			CreatedAt: park.FromMicro(int64(i + 1)),
+		})
+	}
+	if err := s.Commit(t.Context(), f.Next()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Deliver(t.Context(), mail); err != nil {
+		t.Fatal(err)
+	}
+	for name, count := range map[string]func() (int, error){
+		"tasks":    func() (int, error) { k, _, err := s.KeptTasks(t.Context(), "gpu", "", 2*many); return len(k), err },
+		"messages": func() (int, error) { k, _, err := s.KeptMessages(t.Context(), "gpu", "", 2*many); return len(k), err },
+	} {
+		g.set(func() { g.cut = 100_000 })
+		n, err := count()
+		g.set(func() {
+			if g.cut != 0 {
+				t.Errorf("%s: no connection broke", name)
+			}
+			g.cut = 0
+		})
+		if err != nil || n != many {
+			t.Errorf("%d %s of %d: %v", n, name, many, err)
 		}
 	}
 }

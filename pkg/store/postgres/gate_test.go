@@ -24,6 +24,7 @@ type gate struct {
 	lanes int
 	shut  bool
 	stall bool   // connections are taken, and nothing is passed on
+	cut   int    // after so many more bytes of the server's, a connection breaks; 0: none does
 	deaf  string // the reply to what has this in it is lost, and the gate shut
 }
 
@@ -141,6 +142,12 @@ func (l *lane) pass(said []byte, asks bool) bool {
 	defer l.mu.Unlock()
 	if asks && l.deaf != "" && bytes.Contains(said, []byte(l.deaf)) {
 		l.deaf, l.lose = "", true
+	}
+	if !asks && l.cut > 0 {
+		if l.cut -= len(said); l.cut <= 0 {
+			l.cut = 0
+			return false
+		}
 	}
 	return !l.shut
 }

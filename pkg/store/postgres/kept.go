@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -12,6 +11,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
+
+// What is kept, read as it is kept, page by page.
 
 const marksOf = "SELECT place, rev, before_at, guess FROM pl_marks WHERE pool_id IN ('', $1)"
 
@@ -27,14 +28,7 @@ const (
 // Row implements [store.Evidence].
 func (s *Store) Row(ctx context.Context, pool string) (r park.PoolRow, err error) {
 	err = s.do(ctx, func(ctx context.Context) error {
-		var at int64
-		err := s.pool.QueryRow(ctx, readPool, pool).Scan(&r.Rev, &r.MaxUnits, &r.MaxQueueDepth, (*string)(&r.State), &r.Used,
-			&r.Queued, &at, &r.ConfiguredUnits, &r.ConfiguredDepth, &r.LastStep)
-		if errors.Is(err, pgx.ErrNoRows) {
-			r = park.PoolRow{}
-			return nil
-		}
-		r.LastAt = park.FromMicro(at)
+		r, err = scanPool(s.pool.QueryRow(ctx, readPool, pool))
 		return err
 	})
 	if err != nil {
@@ -45,7 +39,7 @@ func (s *Store) Row(ctx context.Context, pool string) (r park.PoolRow, err error
 
 // KeptTasks implements [store.Evidence].
 func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) (kept []park.KeptTask, next string, err error) {
-	below := int64(math.MaxInt64)
+	below, last := int64(math.MaxInt64), int64(0)
 	if after != "" {
 		if below, err = strconv.ParseInt(after, 10, 64); err != nil {
 			return nil, "", park.Errorf(park.InvalidRequest, "cursor must be the next of a page before, not %q", after)
@@ -63,7 +57,7 @@ func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) (k
 		var sum []byte
 		var none bool
 		_, err = pgx.ForEachRow(rows, []any{
-			&below, &k.TaskID, &k.Tenant, &k.MailboxKey, (*string)(&k.Status), (*int8)(&k.Priority), &k.Units, &k.Rank, &k.Attempt, &k.Strikes, &k.MaxAttempts,
+			&last, &k.TaskID, &k.Tenant, &k.MailboxKey, (*string)(&k.Status), (*int8)(&k.Priority), &k.Units, &k.Rank, &k.Attempt, &k.Strikes, &k.MaxAttempts,
 			&k.Node, &k.Reason, &deadline, &submitted, &started, &ended, &message, &sum, &none,
 		}, func() error {
 			k.Deadline, k.SubmittedAt, k.StartedAt, k.EndedAt = park.FromMicro(deadline), park.FromMicro(submitted), park.FromMicro(started), park.FromMicro(ended)
@@ -76,18 +70,19 @@ func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) (k
 	if err != nil {
 		return nil, "", fmt.Errorf("read what is kept of pool %s: %w", pool, err)
 	}
-	return kept, further(len(kept) == limit, below), nil
+	return kept, further(len(kept) == limit, last), nil
 }
 
 // KeptMessages implements [store.Evidence].
 func (s *Store) KeptMessages(ctx context.Context, pool, after string, limit int) (kept []park.KeptMessage, next string, err error) {
-	seq, err := parseMessageID(after)
+	from, err := parseMessageID(after)
 	if err != nil {
 		return nil, "", err
 	}
+	var last int64
 	err = s.do(ctx, func(ctx context.Context) error {
 		kept = make([]park.KeptMessage, 0, limit)
-		rows, err := s.pool.Query(ctx, keptMessages, seq, pool, limit)
+		rows, err := s.pool.Query(ctx, keptMessages, from, pool, limit)
 		if err != nil {
 			return err
 		}
@@ -97,7 +92,7 @@ func (s *Store) KeptMessages(ctx context.Context, pool, after string, limit int)
 		var sum []byte
 		var none bool
 		_, err = pgx.ForEachRow(rows, []any{
-			&seq, &k.TaskID, &k.Tenant, &k.MailboxKey, (*string)(&k.Status), &k.Attempt, &k.Reason, &created, &k.Trimmed, &message, &sum, &none,
+			&last, &k.TaskID, &k.Tenant, &k.MailboxKey, (*string)(&k.Status), &k.Attempt, &k.Reason, &created, &k.Trimmed, &message, &sum, &none,
 		}, func() error {
 			k.CreatedAt, k.Said = park.FromMicro(created), saidOf(message, sum, none)
 			kept = append(kept, k)
@@ -108,7 +103,7 @@ func (s *Store) KeptMessages(ctx context.Context, pool, after string, limit int)
 	if err != nil {
 		return nil, "", fmt.Errorf("read the messages of pool %s: %w", pool, err)
 	}
-	return kept, further(len(kept) == limit, seq), nil
+	return kept, further(len(kept) == limit, last), nil
 }
 
 func saidOf(message string, sum []byte, none bool) uint64 {

@@ -79,7 +79,7 @@ func (s *Store) walk(ctx context.Context, pool string, each func(*park.Record)) 
 		defer cancel()
 		_ = tx.Rollback(end)
 	}()
-	if row, err = s.readRow(quick, tx, pool); err != nil || row == (park.PoolRow{}) {
+	if row, err = scanPool(tx.QueryRow(quick, s.names.Load().sql(readPool), pool)); err != nil || row == (park.PoolRow{}) {
 		return row, err
 	}
 	limit := callTimeout + time.Duration(row.Queued)*loadTime
@@ -98,11 +98,11 @@ func (s *Store) walk(ctx context.Context, pool string, each func(*park.Record)) 
 // loadTime is how long the load of one of very many tasks may take.
 const loadTime = 50 * time.Microsecond
 
-// readRow returns the zero row of a pool that was never committed.
-func (s *Store) readRow(ctx context.Context, tx pgx.Tx, pool string) (r park.PoolRow, err error) {
+// scanPool returns the zero row of a pool that was never committed.
+func scanPool(row pgx.Row) (r park.PoolRow, err error) {
 	var at int64
-	err = tx.QueryRow(ctx, s.names.Load().sql(readPool), pool).Scan(&r.Rev, &r.MaxUnits, &r.MaxQueueDepth, (*string)(&r.State), &r.Used,
-		&r.Queued, &at, &r.ConfiguredUnits, &r.ConfiguredDepth, &r.LastStep)
+	err = row.Scan(&r.Rev, &r.MaxUnits, &r.MaxQueueDepth, (*string)(&r.State), &r.Used, &r.Queued, &at, &r.ConfiguredUnits,
+		&r.ConfiguredDepth, &r.LastStep)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return park.PoolRow{}, nil
 	}
