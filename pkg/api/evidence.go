@@ -9,6 +9,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
+// What is kept of a pool, for who holds one part of it against another: for operators alone.
+
 func (c *call) evidence() error {
 	ev, err := c.svc.Evidence(c.r.Context(), c.r.PathValue("poolId"))
 	if err != nil {

@@ -140,15 +140,7 @@ func (e *Engine) KeptTasks(ctx context.Context, pool string, q park.KeptQuery) (
 	if err != nil {
 		return page, err
 	}
-	queue, err := e.kept(p.QueueBackend)
-	if err != nil {
-		return page, err
-	}
-	page.Items, page.Next, err = queue.KeptTasks(ctx, pool, q.Cursor, keptLimit(q.Limit))
-	if err = e.read(ctx, p.QueueBackend, err); err != nil {
-		return page, e.unread(ctx, "queue", err)
-	}
-	return page, nil
+	return keptPage(ctx, e, p.QueueBackend, "queue", pool, q, store.Evidence.KeptTasks)
 }
 
 // KeptMessages implements [park.EvidenceService].
@@ -157,13 +149,21 @@ func (e *Engine) KeptMessages(ctx context.Context, pool string, q park.KeptQuery
 	if err != nil {
 		return page, err
 	}
-	mailbox, err := e.kept(p.MailboxBackend)
+	return keptPage(ctx, e, p.MailboxBackend, "mailbox", pool, q, store.Evidence.KeptMessages)
+}
+
+// keptPage reads a page of what a store keeps.
+func keptPage[T any](
+	ctx context.Context, e *Engine, of park.Backend, what, pool string, q park.KeptQuery,
+	read func(store.Evidence, context.Context, string, string, int) ([]T, string, error),
+) (page park.KeptPage[T], err error) {
+	s, err := e.kept(of)
 	if err != nil {
 		return page, err
 	}
-	page.Items, page.Next, err = mailbox.KeptMessages(ctx, pool, q.Cursor, keptLimit(q.Limit))
-	if err = e.read(ctx, p.MailboxBackend, err); err != nil {
-		return page, e.unread(ctx, "mailbox", err)
+	page.Items, page.Next, err = read(s, ctx, pool, q.Cursor, keptLimit(q.Limit))
+	if err = e.read(ctx, of, err); err != nil {
+		return park.KeptPage[T]{}, e.unread(ctx, what, err)
 	}
 	return page, nil
 }

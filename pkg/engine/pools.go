@@ -37,12 +37,7 @@ func (e *Engine) SetPool(ctx context.Context, id string, patch park.PoolPatch) (
 	}
 	due := p.eng.due()
 	// What is so already by what this node knows, another may have changed a moment before.
-	r := &request{fresh: true, reply: make(chan reply, 1)}
-	r.single(lot.Configure{Patch: patch})
-	if err := p.sendBy(ctx, r, due); err != nil {
-		return park.Pool{}, err
-	}
-	if _, err := p.waitBy(ctx, r, due); err != nil {
+	if _, err := p.doBy(ctx, lot.Configure{Patch: patch}, true, due); err != nil {
 		return park.Pool{}, err
 	}
 	view := *p.view.Load()

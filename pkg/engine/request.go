@@ -51,14 +51,15 @@ func (r *request) abandon() bool { return r.state.CompareAndSwap(waiting, abando
 
 // do has the loop carry out an operation and returns its result, alone.
 func (p *pool) do(ctx context.Context, op lot.Op) ([]lot.Result, error) {
-	return p.doBy(ctx, op, p.eng.due())
+	return p.doBy(ctx, op, false, p.eng.due())
 }
 
 // due returns when a call that begins now is to be answered, whatever has become of it.
 func (e *Engine) due() time.Duration { return e.clock.mono() + e.cfg.Patience }
 
-func (p *pool) doBy(ctx context.Context, op lot.Op, due time.Duration) ([]lot.Result, error) {
-	r := &request{reply: make(chan reply, 1)}
+// doBy is do for a call that is due, and fresh is that it comes after a look at what other nodes did.
+func (p *pool) doBy(ctx context.Context, op lot.Op, fresh bool, due time.Duration) ([]lot.Result, error) {
+	r := &request{fresh: fresh, reply: make(chan reply, 1)}
 	r.single(op)
 	if err := p.sendBy(ctx, r, due); err != nil {
 		return nil, err
@@ -75,15 +76,11 @@ func (r *request) single(op lot.Op) {
 // after a look at what the others did.
 func (p *pool) doFresh(ctx context.Context, op lot.Op) ([]lot.Result, error) {
 	due := p.eng.due()
-	results, err := p.doBy(ctx, op, due)
+	results, err := p.doBy(ctx, op, false, due)
 	if err != nil || p.node == nil || !results[0].Stale {
 		return results, err
 	}
-	r := &request{ops: []lot.Op{op}, fresh: true, reply: make(chan reply, 1)}
-	if err := p.sendBy(ctx, r, due); err != nil {
-		return nil, err
-	}
-	return p.waitBy(ctx, r, due)
+	return p.doBy(ctx, op, true, due)
 }
 
 // ask has the loop call look.

@@ -235,7 +235,7 @@ func (p *Pool) end(e *park.Event, t *task) {
 	p.checkRun(e, t)
 	d := p.details.of(e.Detail)
 	p.checkEnd(e, t)
-	t.Status, t.Reason, t.Ended = statusOf(e.Action), p.names.of(d.Reason), e.At.Micro()
+	t.Status, t.Reason, t.Ended = StatusOf(e.Action), p.names.of(d.Reason), e.At.Micro()
 	p.leave(t)
 	delete(p.tasks, t.TaskID)
 	p.setEnded(t.TaskID)
@@ -275,8 +275,8 @@ func (p *Pool) checkEnd(e *park.Event, t *task) {
 	}
 }
 
-// statusOf returns the status that an end leads to.
-func statusOf(a park.Action) park.Status {
+// StatusOf returns the status that an end leads to.
+func StatusOf(a park.Action) park.Status {
 	switch a {
 	case park.ActComplete:
 		return park.Completed

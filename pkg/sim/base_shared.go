@@ -10,6 +10,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
+// What the simulated database answers to those who read: log, mailboxes and lists.
+
 func (b *base) read(q park.AuditQuery) (found []park.Event) {
 	past := q.Cursor == ""
 	for i := range b.events {

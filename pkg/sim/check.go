@@ -274,16 +274,3 @@ func (c *checker) lastOf(j *job) {
 		c.fail("durable", "task %s was accepted and has no end", id)
 	}
 }
-
-func statusOf(a park.Action) park.Status {
-	switch a {
-	case park.ActComplete:
-		return park.Completed
-	case park.ActFail:
-		return park.Failed
-	case park.ActExpire:
-		return park.Expired
-	default:
-		return park.Dropped
-	}
-}

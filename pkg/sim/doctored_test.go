@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/replay"
 )
 
 // A judge is worth what it objects to. So the evidence of histories that are right is altered in one thing, and the judge
@@ -150,7 +151,7 @@ func (c *cut) becomes(a park.Action, reason string) bool {
 	if reason != "" {
 		c.event.Detail = []byte(`{"reason":"` + reason + `"}`)
 	}
-	c.row.Status, c.row.Reason = statusOf(a), reason
+	c.row.Status, c.row.Reason = replay.StatusOf(a), reason
 	if i := c.mail(); i >= 0 {
 		m := c.pieces[i].what.(posted)
 		m.Status, m.Reason = c.row.Status, reason

@@ -256,7 +256,7 @@ func (j *judge) follow(l *ledger, e *park.Event, t *tale, row *park.State) {
 		s.Reason = reasonOf(e)
 		s.Message, s.Result = row.Message, row.Result // which are judged with the end
 		t.end, t.over = e.Action, j.now
-		s.Status = statusOf(e.Action)
+		s.Status = replay.StatusOf(e.Action)
 		j.ended(l, e, t)
 	default:
 		j.fail("event", "%s is no event of task %s", e.Action, t.id)

@@ -2,6 +2,8 @@ package wire
 
 import "github.com/parkd-dev/parkd/pkg/park"
 
+// The items of pages, field by field. What is read has to be in the order in which it was written.
+
 // PutEvent writes an event, but for its pool and id.
 func PutEvent(w *Writer, e *park.Event) {
 	w.at(e.At)

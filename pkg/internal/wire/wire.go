@@ -21,23 +21,23 @@ const version = 1
 // ErrPage says that something is no page, or not of this version.
 var ErrPage = errors.New("it is no page of what is kept")
 
-// writer appends to a page.
-type writer struct {
+// Writer appends to a page.
+type Writer struct {
 	b     []byte
 	time  int64
 	names map[string]uint64
 }
 
-func (w *writer) uint(n uint64) { w.b = binary.AppendUvarint(w.b, n) }
-func (w *writer) int(n int64)   { w.b = binary.AppendVarint(w.b, n) }
+func (w *Writer) uint(n uint64) { w.b = binary.AppendUvarint(w.b, n) }
+func (w *Writer) int(n int64)   { w.b = binary.AppendVarint(w.b, n) }
 
-func (w *writer) text(s string) {
+func (w *Writer) text(s string) {
 	w.uint(uint64(len(s)))
 	w.b = append(w.b, s...)
 }
 
 // name writes what items have in common: its number, from 1, or 0 and the text where it is new.
-func (w *writer) name(s string) {
+func (w *Writer) name(s string) {
 	if n, ok := w.names[s]; ok {
 		w.uint(n)
 		return
@@ -47,7 +47,7 @@ func (w *writer) name(s string) {
 	w.names[s] = uint64(len(w.names)) + 1
 }
 
-func (w *writer) at(t park.Time) {
+func (w *Writer) at(t park.Time) {
 	us := t.Micro()
 	if us == 0 {
 		w.uint(0)
@@ -58,7 +58,7 @@ func (w *writer) at(t park.Time) {
 	w.time = us
 }
 
-func (w *writer) flag(b bool) {
+func (w *Writer) flag(b bool) {
 	n := byte(0)
 	if b {
 		n = 1
@@ -66,15 +66,15 @@ func (w *writer) flag(b bool) {
 	w.b = append(w.b, n)
 }
 
-// reader takes a page apart. Texts are parts of the page: who keeps one keeps the page.
-type reader struct {
+// Reader takes a page apart. Texts are parts of the page: who keeps one keeps the page.
+type Reader struct {
 	b     []byte
 	time  int64
 	names []string
 	bad   bool
 }
 
-func (r *reader) uint() uint64 {
+func (r *Reader) uint() uint64 {
 	if len(r.b) > 0 && r.b[0] < 0x80 {
 		n := uint64(r.b[0])
 		r.b = r.b[1:]
@@ -89,12 +89,12 @@ func (r *reader) uint() uint64 {
 	return n
 }
 
-func (r *reader) int() int64 {
+func (r *Reader) int() int64 {
 	n := r.uint()
 	return int64(n>>1) ^ -int64(n&1)
 }
 
-func (r *reader) bytes() []byte {
+func (r *Reader) bytes() []byte {
 	n := r.uint()
 	if n > uint64(len(r.b)) {
 		r.bad, r.b = true, nil
@@ -105,12 +105,12 @@ func (r *reader) bytes() []byte {
 	return b
 }
 
-func (r *reader) text() string {
+func (r *Reader) text() string {
 	b := r.bytes()
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
-func (r *reader) name() string {
+func (r *Reader) name() string {
 	n := r.uint()
 	if n == 0 {
 		s := r.text()
@@ -124,7 +124,7 @@ func (r *reader) name() string {
 	return r.names[n-1]
 }
 
-func (r *reader) at() park.Time {
+func (r *Reader) at() park.Time {
 	n := r.uint()
 	if n == 0 {
 		return park.Time{}
@@ -134,11 +134,11 @@ func (r *reader) at() park.Time {
 	return park.FromMicro(r.time)
 }
 
-func (r *reader) flag() bool { return r.uint() != 0 }
+func (r *Reader) flag() bool { return r.uint() != 0 }
 
 // Append appends a page.
 func Append[T any](b []byte, page park.KeptPage[T], item func(*Writer, *T)) []byte {
-	w := &Writer{writer{b: append(b, version), names: make(map[string]uint64)}}
+	w := &Writer{b: append(b, version), names: make(map[string]uint64)}
 	w.text(page.Next)
 	w.uint(uint64(len(page.Items)))
 	for i := range page.Items {
@@ -159,7 +159,7 @@ func Read[T any](b []byte, old []T, item func(*Reader, *T)) (page park.KeptPage[
 	if len(b) == 0 || b[0] != version {
 		return page, ErrPage
 	}
-	r := &Reader{reader{b: b[1:]}}
+	r := &Reader{b: b[1:]}
 	page.Next = r.text()
 	n := r.uint()
 	if n > uint64(len(r.b)) {
@@ -176,9 +176,3 @@ func Read[T any](b []byte, old []T, item func(*Reader, *T)) (page park.KeptPage[
 	}
 	return page, nil
 }
-
-// Writer is what items are written to.
-type Writer struct{ writer }
-
-// Reader is what they are read from.
-type Reader struct{ reader }

@@ -8,6 +8,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
+// What is kept, read as it is kept, page by page.
+
 // Row implements [store.Evidence].
 func (s *Store) Row(ctx context.Context, id string) (park.PoolRow, error) {
 	p := s.known(id)

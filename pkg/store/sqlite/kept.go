@@ -11,6 +11,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
+// What is kept, read as it is kept, page by page.
+
 const (
 	keptTasks = "SELECT seq, task_id, tenant, mailbox_key, status, priority, units, rank, attempt, strikes, max_attempts, node, reason," +
 		" coalesce(deadline, 0), submitted_at, started_at, ended_at, message, result" +
