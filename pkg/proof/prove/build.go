@@ -39,10 +39,11 @@ const buildWithin = 30 * time.Minute
 // go command says while it builds them goes to out.
 func (b *builder) tests(ctx context.Context, pkg, cover string, out io.Writer) (string, error) {
 	b.mu.Lock()
-	one := b.built[pkg]
+	key := pkg + " " + cover
+	one := b.built[key]
 	if one == nil {
 		one = &binary{path: filepath.Join(b.dir, strconv.Itoa(len(b.built))+".test")}
-		b.built[pkg] = one
+		b.built[key] = one
 	}
 	b.mu.Unlock()
 	one.mu.Lock()
