@@ -71,3 +71,44 @@ func TestUnsized(t *testing.T) {
 		t.Errorf("of a paused pool the next %d are asked for: %v", next, ids)
 	}
 }
+
+// TestUnsizedToTheLastUnit sees that a task is asked for that takes the pool's last unit, or all of it, of every priority.
+func TestUnsizedToTheLastUnit(t *testing.T) {
+	for _, costs := range [][]int64{{8}, {3, 5}, {3, 5, 1}} {
+		l, _ := restored(8, costs...)
+		if next, ids := l.Unsized(10); next != min(len(costs), 2) || len(ids) != next {
+			t.Errorf("of tasks of %v units the next %d are asked for: %v", costs, next, ids)
+		}
+	}
+	l := opened(true, park.PoolRow{MaxUnits: 8}, park.Record{Spec: park.Spec{TaskID: "a", Units: 1, Priority: park.Low}, State: park.State{Status: park.Queued}})
+	if next, ids := l.Unsized(10); next != 1 || !slices.Equal(ids, []string{"a"}) {
+		t.Errorf("of a low priority the next %d are asked for: %v", next, ids)
+	}
+}
+
+// TestUnsizedPassesOverAThousand sees that tasks which cost more than the pool has are passed over, and how many at most.
+func TestUnsizedPassesOverAThousand(t *testing.T) {
+	for _, tooLarge := range []int{1000, 1001} {
+		costs := make([]int64, tooLarge+1)
+		for i := range tooLarge {
+			costs[i] = 9
+		}
+		costs[tooLarge] = 8
+		l, _ := restored(8, costs...)
+		if next, _ := l.Unsized(10); next != 1001-tooLarge {
+			t.Errorf("behind %d tasks that are too large the next %d are asked for", tooLarge, next)
+		}
+	}
+}
+
+// TestDemandIsFilled sees that a demand takes submissions up to the last byte of what it may hold.
+func TestDemandIsFilled(t *testing.T) {
+	for _, spare := range []int{0, -1} {
+		l, now := restored(8, 1, 1)
+		l.Size("a", 488) // beside a submission a lease takes 512 bytes
+		l.Size("b", 488)
+		if got := leased(l, now, lot.Demand{Max: 2, MaxBytes: 2000 + spare}); len(got) != 2+spare {
+			t.Errorf("with %d bytes to spare %v were leased", spare, got)
+		}
+	}
+}
