@@ -64,14 +64,14 @@ func (l *Lot) conclude(e *entry, o park.Outcome) {
 	case o.Status == park.Completed:
 		l.end(e, park.Completed, o)
 	default:
-		l.strike(e, o, 1)
+		l.strike(e, o)
 	}
 }
 
-// strike counts a run that went wrong and lets the task try again, behind those that wait, or fail. unset is
-// how many such runs end a task that has no bound of its own; 0 means none do.
-func (l *Lot) strike(e *entry, o park.Outcome, unset int) {
-	most := unset
+// strike counts a run that went wrong and lets the task try again, behind those that wait, or fail. One such run ends a
+// task that has no bound of its own.
+func (l *Lot) strike(e *entry, o park.Outcome) {
+	most := 1
 	var backoff time.Duration
 	if e.retry != nil {
 		if e.retry.MaxAttempts > 0 {
@@ -80,7 +80,7 @@ func (l *Lot) strike(e *entry, o park.Outcome, unset int) {
 		backoff = time.Duration(e.retry.Backoff)
 	}
 	strikes := int(e.strikes) + 1
-	if most > 0 && strikes >= most {
+	if strikes >= most {
 		l.touch(e)
 		e.strikes = int16(strikes)
 		l.end(e, park.Failed, o)
@@ -112,11 +112,8 @@ func (l *Lot) park(e *entry, reason string, rank int64, strike int, backoff time
 	}
 	l.lift(e)
 	e.run, e.rank = nil, rank
-	if backoff > 0 || e.retry != nil {
-		var r retry
-		if e.retry != nil {
-			r.Retry = e.retry.Retry
-		}
+	if e.retry != nil { // without it there is no second run to rest before
+		r := retry{Retry: e.retry.Retry}
 		if backoff > 0 {
 			r.notBefore = until.Micro()
 			r.due = l.now.Mono + backoff
@@ -192,7 +189,7 @@ func (l *Lot) loseLeases() {
 		case e.run.due > l.now.Mono:
 			l.conclude(e, park.Failure(park.ReasonTimeout, "ran longer than "+(time.Duration(e.timeout)*time.Second).String()))
 		case e.retry != nil && e.retry.MaxAttempts > 0:
-			l.strike(e, o, 0)
+			l.strike(e, o)
 		default:
 			back = append(back, e)
 		}

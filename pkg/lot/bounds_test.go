@@ -1,0 +1,224 @@
+package lot
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// wide returns a lot that has room for all tasks of these tests.
+func wide(leased bool) *Lot {
+	return New(Config{Pool: "p", Node: "n", Leased: leased, Row: park.PoolRow{MaxUnits: 1 << 30, MaxQueueDepth: 1 << 30, State: park.Active}}, noon())
+}
+
+func numbered(n int, make func(id string) Op) (ops []Op) {
+	for i := range n {
+		ops = append(ops, make(fmt.Sprintf("t%05d", i)))
+	}
+	return ops
+}
+
+func submitted(id string) Op { return Submit{Spec: &park.Spec{PoolID: "p", TaskID: id, Units: 1}} }
+
+func completed(id string) Op {
+	return Finish{TaskID: id, Attempt: 1, Outcome: park.Outcome{Status: park.Completed}}
+}
+
+// TestNotMuchIsKept sees that after a step of thousands of tasks the lot lets go of the memory that the next does not need.
+func TestNotMuchIsKept(t *testing.T) {
+	l := wide(false)
+	l.Apply(noon(), numbered(mostSpare+1, submitted), nil)
+	l.Apply(noon(), numbered(mostSpare+1, completed), nil)
+	l.Settle()
+	if n := len(l.runs); n != mostSpare {
+		t.Errorf("%d runs are kept of %d", n, mostSpare+1)
+	}
+	if cap(l.journal) > mostSpare || cap(l.results) > mostSpare || cap(l.step.Events) > mostSpare {
+		t.Errorf("room is kept for %d entries, %d results, %d events", cap(l.journal), cap(l.results), cap(l.step.Events))
+	}
+}
+
+// TestPlacesAreUsedAgain sees that tasks which come and go, and such as are taken back, need no more room than one at a time.
+func TestPlacesAreUsedAgain(t *testing.T) {
+	for name, gone := range map[string]func(*Lot){
+		"ended":              func(l *Lot) { l.Apply(noon(), []Op{completed("t")}, nil) },
+		"refused by a store": func(l *Lot) { l.Rollback() },
+		"ended elsewhere": func(l *Lot) {
+			r := park.Record{Spec: park.Spec{PoolID: "p", TaskID: "t", Units: 1}, State: park.State{Status: park.Completed}}
+			l.Merge(park.PoolRow{MaxUnits: 1, MaxQueueDepth: 9, State: park.Active}, []park.Record{r}, noon())
+		},
+	} {
+		l := wide(false)
+		for range 3 * blockSize {
+			l.Apply(noon(), []Op{submitted("t")}, nil)
+			gone(l)
+		}
+		l.Settle()
+		if n := len(l.tasks.blocks); n != 1 || l.tasks.blocks[0].live != 0 {
+			t.Errorf("%s: %d blocks for one task at a time, of which %d live", name, n, l.tasks.blocks[0].live)
+		}
+		if err := l.Sound(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestFullBlocksAreUsedAgain sees that the places of tasks which leave full blocks are given to those that come next.
+func TestFullBlocksAreUsedAgain(t *testing.T) {
+	l := wide(false)
+	all := numbered(3*blockSize, submitted)
+	l.Apply(noon(), all, nil)
+	for range 3 {
+		l.Apply(noon(), numbered(2*blockSize+9, completed), nil)
+		l.Settle()
+		if err := l.Sound(); err != nil {
+			t.Fatal(err)
+		}
+		l.Apply(noon(), all[:2*blockSize+9], nil)
+	}
+	if n := len(l.tasks.blocks); n != 3 {
+		t.Errorf("%d blocks for the tasks of 3", n)
+	}
+}
+
+// TestTimers sees that what happens first is at the front, whoever leaves from the middle.
+func TestTimers(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	all := newTasks(0)
+	h := timers{all: &all}
+	live := map[*entry]int64{}
+	for range 3000 {
+		if rnd.IntN(5) < 3 {
+			e := all.place()
+			live[e] = rnd.Int64N(1000)
+			h.add(e, live[e])
+		} else if len(h.heap) > 0 {
+			e := all.at(h.heap[rnd.IntN(len(h.heap))].ref)
+			h.remove(e)
+			delete(live, e)
+			all.release(e)
+		}
+		for i, m := range h.heap {
+			if e := all.at(m.ref); h.heap[max(0, i-1)/2].key > m.key || live[e] != m.key || int(e.timer) != i+1 {
+				t.Fatalf("of %d timers the one at place %d is wrong", len(h.heap), i)
+			}
+		}
+		if len(h.heap) != len(live) {
+			t.Fatalf("%d timers of %d", len(h.heap), len(live))
+		}
+	}
+}
+
+// TestMinima compares the tree with a look at each place.
+func TestMinima(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	for _, size := range []int{1, 2, 8, 16} {
+		m, plain := newMinima(size), slices.Repeat([]int64{1 << 40}, size)
+		for range 300 {
+			at := rnd.IntN(size)
+			plain[at] = rnd.Int64N(10)
+			m.set(at, plain[at])
+			from, most := rnd.IntN(size), rnd.Int64N(10)
+			want := slices.IndexFunc(plain[from:], func(n int64) bool { return n <= most })
+			if want >= 0 {
+				want += from
+			}
+			if got := m.first(from, most); got != want {
+				t.Fatalf("of %v from %d the first up to %d is at %d, want %d", plain, from, most, got, want)
+			}
+		}
+	}
+}
+
+// TestNextOfTwoKinds sees that the next instant is that of a rest or of a lease, whichever comes first.
+func TestNextOfTwoKinds(t *testing.T) {
+	for _, c := range []struct{ rest, ttl, next time.Duration }{
+		{time.Minute, time.Second, time.Second}, {time.Second, time.Minute, time.Second},
+	} {
+		l := wide(true)
+		s := park.Spec{PoolID: "p", TaskID: "rests", Units: 1, Retry: park.Retry{MaxAttempts: 3, Backoff: park.Duration(c.rest)}}
+		step, _ := l.Apply(noon(), []Op{Submit{Spec: &s}}, []Demand{{Worker: "w", Secret: "s", Max: 1, TTL: time.Hour}})
+		failed := Finish{TaskID: "rests", Attempt: 1, Lease: LeaseID("p", 1, "s", step.Started[0].TaskID), Outcome: park.Failure("exit", "")}
+		l.Apply(noon(), []Op{failed, submitted("runs")}, []Demand{{Worker: "w", Secret: "s", Max: 1, TTL: c.ttl}})
+		if _, next := l.Next(); next != noon().Mono+c.next {
+			t.Errorf("of a rest of %s and a lease of %s the first ends in %s", c.rest, c.ttl, next-noon().Mono)
+		}
+	}
+}
+
+// TestKeepSaysUntilWhen sees that the answer to who keeps a lease names the instant at which it ends.
+func TestKeepSaysUntilWhen(t *testing.T) {
+	l := wide(true)
+	step, _ := l.Apply(noon(), []Op{submitted("t")}, []Demand{{Worker: "w", Secret: "s", Max: 1, TTL: time.Minute}})
+	lease := LeaseID("p", 1, "s", step.Started[0].TaskID)
+	_, results := l.Apply(noon(), []Op{Keep{TaskID: "t", Lease: lease, TTL: 2 * time.Minute}}, nil)
+	if r := results[0]; !r.Until.Equal(noon().Wall.Add(2*time.Minute)) || r.TTL != 2*time.Minute {
+		t.Errorf("a lease kept for 2 minutes at %s ends at %s, after %s", noon().Wall, r.Until, r.TTL)
+	}
+}
+
+// TestLostLeaseOfATaskWithABackoffOnly sees that losing leases ends no task that sets a backoff and no bound.
+func TestLostLeaseOfATaskWithABackoffOnly(t *testing.T) {
+	l := wide(true)
+	s := park.Spec{PoolID: "p", TaskID: "t", Units: 1, Retry: park.Retry{Backoff: park.Duration(time.Minute)}}
+	l.Apply(noon(), []Op{Submit{Spec: &s}}, []Demand{{Worker: "w", Secret: "s", Max: 1, TTL: time.Second}})
+	l.Apply(Instant{Wall: park.At(noon().Wall.Add(time.Second)), Mono: noon().Mono + time.Second}, nil, nil)
+	if s, position, _ := l.State("t"); s.Status != park.Queued || s.Strikes != 0 || !s.NotBefore.IsZero() || position != 1 {
+		t.Errorf("the task is %s at %d with %d strikes and rests until %s", s.Status, position, s.Strikes, s.NotBefore)
+	}
+}
+
+// TestWithoutDigest sees that of two submissions whose contents are not known nobody says that they are the same.
+func TestWithoutDigest(t *testing.T) {
+	l := wide(false)
+	l.Apply(noon(), []Op{submitted("live")}, nil)
+	ended := park.Record{Spec: park.Spec{PoolID: "p", TaskID: "ended", Units: 1}, State: park.State{Status: park.Completed}}
+	_, results := l.Apply(noon(), []Op{submitted("live"), Seen{Spec: &ended.Spec, Ended: &ended}}, nil)
+	for i, r := range results {
+		if r.Err == nil || r.Err.Code != park.TaskExists {
+			t.Errorf("submission %d: %+v", i, r)
+		}
+	}
+}
+
+// TestNothingNewIsNoEvent sees that limits and a state which the pool has already are told nobody.
+func TestNothingNewIsNoEvent(t *testing.T) {
+	l := wide(false)
+	row := l.Row()
+	patch := park.PoolPatch{MaxUnits: &row.MaxUnits, MaxQueueDepth: &row.MaxQueueDepth, State: &row.State}
+	if step, _ := l.Apply(noon(), []Op{Configure{Patch: patch}}, nil); len(step.Events) > 0 {
+		t.Errorf("the log says %s", step.Events[0].Detail)
+	}
+}
+
+// TestSubmissionWithoutMailbox sees that the log names no mailbox where there is none.
+func TestSubmissionWithoutMailbox(t *testing.T) {
+	l := wide(false)
+	step, _ := l.Apply(noon(), []Op{submitted("t")}, nil)
+	if d := string(step.Events[0].Detail); strings.Contains(d, "mailbox") {
+		t.Errorf("the log says %s", d)
+	}
+}
+
+// TestCheckFinds sees that a total which the tasks do not add up to is found.
+func TestCheckFinds(t *testing.T) {
+	for name, spoil := range map[string]func(*Lot){
+		"units":   func(l *Lot) { l.used++; l.row.Used++ },
+		"parked":  func(l *Lot) { l.queued++; l.row.Queued++ },
+		"running": func(l *Lot) { l.running++ },
+	} {
+		l := wide(false)
+		l.Apply(noon(), []Op{submitted("t")}, nil)
+		if err := l.Check(); err != nil {
+			t.Fatal(err)
+		}
+		if spoil(l); l.Check() == nil {
+			t.Errorf("%s: not found", name)
+		}
+	}
+}
