@@ -74,9 +74,7 @@ func (l *Lot) strike(e *entry, o park.Outcome) {
 	most := 1
 	var backoff time.Duration
 	if e.retry != nil {
-		if e.retry.MaxAttempts > 0 {
-			most = e.retry.MaxAttempts
-		}
+		most = max(most, e.retry.MaxAttempts)
 		backoff = time.Duration(e.retry.Backoff)
 	}
 	strikes := int(e.strikes) + 1
