@@ -60,23 +60,24 @@ func (s *Store) Events(ctx context.Context, q park.AuditQuery) ([]park.Event, er
 	if err != nil {
 		return nil, err
 	}
-	query, args := eventsQuery(q, r)
+	if isWhole(q) {
+		found, err := s.whole(ctx, q, r)
+		if err != nil {
+			return nil, fmt.Errorf("read the log of pool %s: %w", q.PoolID, err)
+		}
+		return found, nil
+	}
+	query, args := eventsQuery(q, r, r)
 	rows, err := s.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read events: %w", err)
 	}
-	found, err := events(rows, q.Limit)
+	found, err := events(rows)
 	if err != nil {
 		return nil, fmt.Errorf("read events: %w", err)
 	}
 	return found, nil
 }
-
-// manyEvents is a page for who reads a whole log: it is full, and there is room for it from the start, up to mostEvents.
-const (
-	manyEvents = 5_000
-	mostEvents = 20_000
-)
 
 // The ways through the log.
 const (
@@ -124,12 +125,18 @@ func (t *terms) String() string {
 	return " WHERE " + strings.Join(t.where, " AND ")
 }
 
-func eventsQuery(q park.AuditQuery, r reach) (query string, args []any) {
-	var t terms
-	from, order := "pl_audit_events e", "e.seq"
+// eventsQuery reads those of a query's events whose spans are in a part of its reach.
+func eventsQuery(q park.AuditQuery, r, part reach) (query string, args []any) {
+	from, order, t := eventTerms(q, r, part)
+	return "SELECT " + eventFields + " FROM " + from + t.String() + " ORDER BY " + order + " LIMIT ?", append(t.args, q.Limit)
+}
+
+// eventTerms says where they are, and in which order.
+func eventTerms(q park.AuditQuery, r, part reach) (from, order string, t terms) {
+	from, order = "pl_audit_events e", "e.seq"
 	switch way := index(q); way {
 	case byTask, byTenant, byPool:
-		from, order = t.spans(way, q, r)
+		from, order = t.spans(way, q, part)
 	case byAction:
 		from += " INDEXED BY " + way
 		t.add("e.lead & 8")
@@ -156,10 +163,10 @@ func eventsQuery(q park.AuditQuery, r reach) (query string, args []any) {
 	if !q.Until.IsZero() {
 		t.add("e.at < ?", q.Until.Micro())
 	}
-	return "SELECT " + eventFields + " FROM " + from + t.String() + " ORDER BY " + order + " LIMIT ?", append(t.args, q.Limit)
+	return from, order, t
 }
 
-func events(rows *sql.Rows, limit int) (found []park.Event, err error) {
+func events(rows *sql.Rows) (found []park.Event, err error) {
 	defer rows.Close()
 	var e park.Event
 	var at int64
@@ -171,9 +178,6 @@ func events(rows *sql.Rows, limit int) (found []park.Event, err error) {
 			return nil, err
 		}
 		e.At, e.EventID = park.FromMicro(at), park.EventID(e.PoolID, e.Rev, e.Ord)
-		if found == nil && limit >= manyEvents {
-			found = make([]park.Event, 0, min(limit, mostEvents))
-		}
 		found = append(found, e)
 	}
 	return found, rows.Err()

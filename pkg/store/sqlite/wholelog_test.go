@@ -1,0 +1,89 @@
+package sqlite
+
+import (
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// TestWholeLog reads a log as texts and row by row: the same, from every place on, also where values have the characters
+// that end values and rows in a text, steps are missing, and another pool's are in between.
+func TestWholeLog(t *testing.T) {
+	s := openHere(t)
+	at := time.Unix(1_800_000_000, 0)
+	var all []park.Event
+	for rev := int64(1); rev < 60; rev++ {
+		var step []park.Event
+		if rev%7 == 0 && rev < 50 {
+			rev += 20 // nothing has these
+		}
+		for ord := range []int{1, 3, 300, 128, 2}[rev%5] {
+			e := park.Event{
+				PoolID: "gpu", Rev: rev, Ord: ord, At: park.At(at.Add(time.Duration(rev) * time.Second)), Action: park.ActSubmit, TaskID: fmt.Sprintf("t%d-%d", rev, ord),
+				Tenant: "acme", Units: int64(ord), Attempt: ord % 3, Node: "n",
+			}
+			if ord%4 == 1 {
+				e.Detail = []byte(`{"priority":"high"}`)
+			}
+			if rev%11 == 0 && ord == 2 {
+				e.Node, e.Detail = "a\x1fb\x1ec", []byte("{\"x\":\x1f\"\x1e\"}")
+			}
+			step = append(step, e)
+		}
+		all = append(all, step...)
+		other := step[0]
+		other.PoolID = "cpu"
+		if err := s.Append(t.Context(), append(step, other)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	queries := []park.AuditQuery{{}, {Until: all[len(all)/2].At}, {Until: all[0].At}}
+	for i := 0; i < len(all); i += 37 {
+		id := park.EventID("gpu", all[i].Rev, all[i].Ord)
+		queries = append(queries, park.AuditQuery{Cursor: id}, park.AuditQuery{Since: all[i].At}, park.AuditQuery{Cursor: id, Until: all[len(all)-1].At})
+	}
+	for _, q := range queries {
+		for _, limit := range []int{manyEvents, 1000, 17} {
+			q.PoolID, q.Limit = "gpu", limit
+			r, err := s.bound(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := s.whole(t.Context(), q, r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			query, args := eventsQuery(q, r, r)
+			rows, err := s.db.QueryContext(t.Context(), query, args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := events(rows)
+			if err != nil || len(got) != len(want) || len(want) > 0 && !reflect.DeepEqual(got, want) {
+				t.Fatalf("%+v: %d events as texts, %d row by row: %v", q, len(got), len(want), err)
+			}
+		}
+	}
+}
+
+// TestUnpack has texts that cannot be taken apart be known.
+func TestUnpack(t *testing.T) {
+	for _, c := range []struct {
+		text         string
+		rows, values int
+		ok           bool
+	}{
+		{"", 0, 3, true},
+		{"a\x1f\x1fc\x1ed\x1fe\x1f", 2, 3, true},
+		{"a\x1f\x1fc\x1f", 1, 3, false},
+		{"a\x1f\x1fc\x1e", 1, 3, false},
+		{"a\x1fc", 1, 3, false},
+	} {
+		if _, err := unpack(c.text, c.rows, c.values); (err == nil) != c.ok {
+			t.Errorf("%q as %d rows of %d values: %v", c.text, c.rows, c.values, err)
+		}
+	}
+}
