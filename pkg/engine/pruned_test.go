@@ -1,8 +1,11 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -11,6 +14,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/engine"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
 // forgetful is a store that has pruned what ended before anybody asks for it.
@@ -54,5 +58,47 @@ func TestPrunedBeforeItsEndIsHeardOf(t *testing.T) {
 			t.Errorf("the next task is %s", got.Status)
 		}
 		tm.nodes[1].ended("cpu", "b")
+	})
+}
+
+// unprunable is a store whose log can be written and read, and not pruned.
+type unprunable struct{ store.Store }
+
+func (unprunable) PruneEvents(context.Context, park.Time, int) (int, error) { return 0, errCut }
+
+// TestPrunedApart: a log that cannot be pruned is told of once a pass, and keeps neither queue nor mailbox in other stores
+// from being pruned.
+func TestPrunedApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told bytes.Buffer
+		p := pool("cpu", 1, simulated())
+		p.MailboxBackend = park.File
+		b := open(t, engine.Config{
+			Pools: []engine.Pool{p}, Audit: park.Postgres, Retention: time.Hour, Log: slog.New(slog.NewTextHandler(&told, nil)),
+			Stores: map[park.Backend]store.Store{
+				park.InMemory: memory.New(), park.File: memory.New(), park.Postgres: unprunable{memory.New()},
+			},
+		})
+		b.submit("cpu", named("a", sim(10)))
+		b.ended("cpu", "a")
+		time.Sleep(30 * time.Minute)
+		if got := b.mail("box"); len(got) != 1 {
+			t.Errorf("after half an hour %d messages are left", len(got))
+		}
+		time.Sleep(time.Hour)
+		if page, err := b.Tasks(t.Context(), "cpu", park.TaskQuery{Limit: 10}); err != nil || len(page.Tasks) != 0 {
+			t.Errorf("after the retention %d tasks are left (%v)", len(page.Tasks), err)
+		}
+		if got := b.mail("box"); len(got) != 0 {
+			t.Errorf("after the retention %d messages are left", len(got))
+		}
+		if got := b.events(park.AuditQuery{}); len(got) == 0 {
+			t.Error("a log that cannot be pruned is empty")
+		}
+		b.stop()
+		// The passes are a minute apart.
+		if n := strings.Count(told.String(), "not pruned"); n == 0 || n > 91 {
+			t.Errorf("it was told %d times in 90 passes", n)
+		}
 	})
 }

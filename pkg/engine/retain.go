@@ -2,6 +2,9 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -44,48 +47,49 @@ func (e *Engine) pruneAll(before park.Time) {
 			stores = append(stores, s)
 		}
 	}
+	var errs []error
+	each := func(what string, prune func(store.Store) chunk) {
+		stores = slices.DeleteFunc(stores, func(s store.Store) bool {
+			err := e.prune(before, prune(s))
+			if err != nil {
+				errs = append(errs, fmt.Errorf("prune %s: %w", what, err))
+			}
+			return err != nil
+		})
+	}
 	// A task goes last: while it is known its id is not taken anew, and so nothing of the old task stands where
-	// something of the new one should.
-	whole := true
-	for _, s := range stores {
-		whole = e.prune("events", before, s.PruneEvents) && whole
+	// something of the new one should. While a store has events left from before, nothing that they tell of goes from
+	// it: what a reader of the log finds there is there. What a store cannot do stops no other store, which would grow
+	// for as long.
+	each("events", func(s store.Store) chunk { return s.PruneEvents })
+	if !before.IsZero() {
+		each("messages", func(s store.Store) chunk { return s.PruneMessages })
+		each("tasks", func(s store.Store) chunk { return s.PruneTasks })
+		errs = append(errs, e.pruneLogs(before))
 	}
-	// While events are left from before, nothing that they tell of goes: what a reader of the log finds there is there.
-	if before.IsZero() || !whole {
-		return
+	if err := errors.Join(errs...); err != nil && e.ctx.Err() == nil {
+		e.log.Error("not pruned", "error", err)
 	}
-	for _, s := range stores {
-		whole = e.prune("messages", before, s.PruneMessages) && whole
-	}
-	if !whole {
-		return
-	}
-	for _, s := range stores {
-		e.prune("tasks", before, s.PruneTasks)
-	}
-	e.pruneLogs(before)
 }
 
-// prune reports whether nothing is left that is older.
-func (e *Engine) prune(what string, before park.Time, chunk func(context.Context, park.Time, int) (int, error)) bool {
+// chunk removes some of what is older, and says how much, as stores do.
+type chunk func(ctx context.Context, before park.Time, limit int) (int, error)
+
+// prune returns nil if nothing is left that is older.
+func (e *Engine) prune(before park.Time, some chunk) error {
 	for {
-		n, err := chunk(e.ctx, before, pruneChunk)
-		if err != nil {
-			if e.ctx.Err() == nil {
-				e.log.Error("not pruned", "what", what, "error", err)
-			}
-			return false
-		}
-		if n < pruneChunk {
-			return true
+		n, err := some(e.ctx, before, pruneChunk)
+		if err != nil || n < pruneChunk {
+			return err
 		}
 		if !e.rest(pruneRest) {
-			return false
+			return e.ctx.Err()
 		}
 	}
 }
 
-func (e *Engine) pruneLogs(before park.Time) {
+func (e *Engine) pruneLogs(before park.Time) error {
+	var errs []error
 	done := make(map[Pruner]bool)
 	for _, id := range e.order {
 		l, ok := e.pools[id].Logs.(Pruner)
@@ -93,8 +97,9 @@ func (e *Engine) pruneLogs(before park.Time) {
 			continue
 		}
 		done[l] = true
-		if err := l.PruneLogs(e.ctx, before.Time); err != nil && e.ctx.Err() == nil {
-			e.log.Error("logs not pruned", "pool", id, "error", err)
+		if err := l.PruneLogs(e.ctx, before.Time); err != nil {
+			errs = append(errs, fmt.Errorf("prune logs of pool %s: %w", id, err))
 		}
 	}
+	return errors.Join(errs...)
 }
