@@ -121,7 +121,7 @@ func (p *pool) begin(ctx context.Context) error {
 	p.trouble.Store(&err)
 	p.stale = true
 	as := p.nodeName()
-	return p.take(p.empty(as), park.PoolRow{}, as)
+	return p.take(p.empty(as), park.PoolRow{}, nil, as)
 }
 
 // load takes the pool's state from its store. A million tasks should not be in memory in more forms than one.
@@ -145,13 +145,21 @@ func (p *pool) loadOnce(ctx context.Context) (again bool, err error) {
 	// After the store has looked: what was leased while it was asked must have its whole time.
 	now := sync.OnceValue(p.eng.clock.now)
 	var row park.PoolRow
+	var timed []park.Record // which need the row
+	restore := func(r *park.Record) {
+		if lot.NeedsRow(r) {
+			timed = append(timed, *r)
+			return
+		}
+		l.Restore(r, now())
+	}
 	if w, ok := p.queue.(store.Walker); ok {
-		row, err = w.Walk(ctx, p.ID, func(r *park.Record) { l.Restore(r, now()) })
+		row, err = w.Walk(ctx, p.ID, restore)
 	} else {
 		var snap store.Snapshot
 		snap, err = p.queue.Load(ctx, p.ID)
 		for i := range snap.Tasks {
-			l.Restore(&snap.Tasks[i], now())
+			restore(&snap.Tasks[i])
 		}
 		row = snap.Row
 	}
@@ -165,7 +173,7 @@ func (p *pool) loadOnce(ctx context.Context) (again bool, err error) {
 	case behind:
 		return true, p.lift(ctx, row, end)
 	}
-	err = p.take(l, row, as)
+	err = p.take(l, row, timed, as)
 	first := p.lot.Row()
 	p.began.CompareAndSwap(nil, &first)
 	return false, err
@@ -176,12 +184,12 @@ func (p *pool) empty(as string) *lot.Lot {
 	return lot.New(lot.Config{Pool: p.ID, Node: as, Leased: p.Runtime.Leased()}, p.eng.clock.now())
 }
 
-// take has the pool go on with a lot that was made under a name of the node.
-func (p *pool) take(l *lot.Lot, row park.PoolRow, as string) error {
+// take has the pool go on with a lot that was made under a name of the node, and lacks its row and the tasks that need it.
+func (p *pool) take(l *lot.Lot, row park.PoolRow, timed []park.Record, as string) error {
 	if row == (park.PoolRow{}) {
 		row = p.firstRow()
 	}
-	l.Merge(row, nil, p.eng.clock.now())
+	l.Merge(row, timed, p.eng.clock.now())
 	p.lot, p.as, p.unsure = l, as, p.node != nil
 	if err := p.lot.Check(); err != nil {
 		_ = p.halt(err)

@@ -8,6 +8,8 @@ import (
 
 	"github.com/parkd-dev/parkd/pkg/engine"
 	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
 type runs func(context.Context, park.Assignment) park.Outcome
@@ -44,4 +46,32 @@ func TestRetryAfterIsTheLeastRest(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRetryAfterOutlastsARestart: what a task was asked to rest it rests also if the daemon is started anew meanwhile.
+func TestRetryAfterOutlastsARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := runs(func(_ context.Context, a park.Assignment) park.Outcome {
+			if a.Attempt > 1 {
+				return park.Outcome{Status: park.Completed}
+			}
+			o := park.Failure("http_status", "503")
+			o.RetryAfter = time.Minute
+			return o
+		})
+		c := engine.Config{
+			Pools:  []engine.Pool{pool("cpu", 1, x)},
+			Stores: map[park.Backend]store.Store{park.InMemory: memory.New()},
+		}
+		b := open(t, c)
+		began := time.Now()
+		b.submit("cpu", named("a", park.Submission{Retry: park.Retry{MaxAttempts: 2}}))
+		time.Sleep(10 * time.Second)
+		b.stop()
+		b = open(t, c)
+		defer b.stop()
+		if task := b.ended("cpu", "a"); task.Status != park.Completed || task.StartedAt.Sub(began) < time.Minute {
+			t.Errorf("%s, started again after %s", task.Status, task.StartedAt.Sub(began))
+		}
+	})
 }

@@ -84,8 +84,8 @@ func (l *Lot) admit(s *park.Spec, hash uint32) *entry {
 	return e
 }
 
-// restore adds a task as a store has it.
-func (l *Lot) restore(r *park.Record, now Instant) {
+// restore adds a task as a store has it. known holds the time limits of leased runs that this lot knew already, by lease.
+func (l *Lot) restore(r *park.Record, now Instant, known map[string]time.Duration) {
 	e := l.admit(&r.Spec, l.tasks.index.hash(r.TaskID))
 	e.rank, e.attempt, e.strikes = r.Rank, int32(r.Attempt), int16(r.Strikes)
 	if !r.NotBefore.IsZero() {
@@ -95,18 +95,33 @@ func (l *Lot) restore(r *park.Record, now Instant) {
 		e.where = running
 		e.run = &run{node: r.Node, lease: r.Lease, ttl: r.LeaseTTL, started: r.StartedAt, cancelled: r.Cancelled}
 		e.run.due = now.Mono + r.LeaseTTL
-		if left := r.Timeout - now.Wall.Sub(r.StartedAt.Time); r.Timeout > 0 {
-			e.run.limit = now.Mono + max(left, 0)
+		if r.Timeout > 0 {
+			e.run.limit = l.limitOf(r, now, known)
 		}
 	} else if e.retry != nil {
-		// Whoever noted the end of the backoff may have had another clock, so the rest is at most what it is from now on.
-		left := min(r.NotBefore.Sub(now.Wall.Time), grown(time.Duration(e.retry.Backoff), r.Strikes))
-		if left > 0 {
+		if left := l.restOf(r, now); left > 0 {
 			e.where = resting
 			e.retry.due = now.Mono + left
 		}
 	}
 	l.add(e)
+}
+
+// limitOf returns when a leased run ends into its time limit. The wall clock of this node may have been set, and so says
+// nothing of it: a run that was known keeps its limit, and of another one as much is over as the pool's time tells.
+func (l *Lot) limitOf(r *park.Record, now Instant, known map[string]time.Duration) time.Duration {
+	if limit, ok := known[r.Lease]; ok {
+		return limit
+	}
+	over := max(l.row.LastAt.Sub(r.StartedAt.Time), 0)
+	return now.Mono + max(r.Timeout-over, 0)
+}
+
+// restOf returns what is left of a task's rest. Whoever noted its end may have had another clock, so it is at most the
+// task's own backoff, or what the pool's time, which that clock has moved too, leaves of a rest that an outcome asked for.
+func (l *Lot) restOf(r *park.Record, now Instant) time.Duration {
+	asked := min(r.NotBefore.Sub(l.row.LastAt.Time), maxBackoff)
+	return min(r.NotBefore.Sub(now.Wall.Time), max(grown(time.Duration(r.Spec.Retry.Backoff), r.Strikes), asked))
 }
 
 // isAnother reports whether e is not the task that was submitted at t, where t is known.

@@ -77,13 +77,18 @@ func New(c Config, now Instant) *Lot {
 	}
 	l.parked.all, l.rests.all, l.leases.all = &l.tasks, &l.tasks, &l.tasks
 	for i := range c.Tasks {
-		l.restore(&c.Tasks[i], now)
+		l.restore(&c.Tasks[i], now, nil)
 	}
 	return l
 }
 
-// Restore adds a live task to a lot that is being made, before [Lot.Merge] gives it its row.
-func (l *Lot) Restore(r *park.Record, now Instant) { l.restore(r, now) }
+// Restore adds a live task to a lot that is being made, before [Lot.Merge] gives it its row. It takes none of which
+// [NeedsRow] is true.
+func (l *Lot) Restore(r *park.Record, now Instant) { l.restore(r, now, nil) }
+
+// NeedsRow reports whether a lot must have its row before it gets a live task, because what is left of the task's rest, or
+// of its time limit, depends on the pool's time.
+func NeedsRow(r *park.Record) bool { return !r.NotBefore.IsZero() || r.Lease != "" && r.Timeout > 0 }
 
 // Apply carries out ops, one after the other, at one instant, and returns the step and one result for each op.
 // Before the ops it does what time has brought: expiries, ends of backoffs, lost leases. A pool whose tasks
@@ -189,9 +194,13 @@ func (l *Lot) finish() *Step {
 func (l *Lot) Merge(row park.PoolRow, changed []park.Record, now Instant) {
 	l.Settle()
 	l.row, l.before = row, row
+	known := make(map[string]time.Duration)
 	// All leave before any comes, as in Rollback.
 	for i := range changed {
 		if old := l.tasks.find(changed[i].TaskID); old != nil {
+			if old.where == running && old.run.lease != "" && old.run.limit > 0 {
+				known[old.run.lease] = old.run.limit
+			}
 			l.remove(old)
 			l.tasks.leave(old)
 			l.tasks.release(old)
@@ -199,7 +208,7 @@ func (l *Lot) Merge(row park.PoolRow, changed []park.Record, now Instant) {
 	}
 	for i := range changed {
 		if r := &changed[i]; !r.Status.Ended() {
-			l.restore(r, now)
+			l.restore(r, now, known)
 		}
 	}
 }

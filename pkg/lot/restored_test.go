@@ -10,27 +10,35 @@ import (
 )
 
 // TestRestoredRest sees that a task that rests before its next run still does for who loads the pool: to the instant that
-// was noted, and no longer than its backoff, for whoever noted it may have had a clock that was ahead.
+// was noted, and no longer than its backoff or than the pool's time leaves, for whoever noted it may have had a clock that
+// was ahead.
 func TestRestoredRest(t *testing.T) {
 	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
 	for name, c := range map[string]struct {
 		left    time.Duration // by the instant that was noted
 		backoff time.Duration
 		strikes int
+		asked   time.Duration // what the pool's time leaves
 		rests   time.Duration
 	}{
-		"as noted":                  {2 * time.Second, 5 * time.Second, 1, 2 * time.Second},
-		"no longer than its first":  {9 * time.Second, 5 * time.Second, 1, 5 * time.Second},
-		"no longer than its second": {19 * time.Second, 5 * time.Second, 2, 10 * time.Second},
-		"over":                      {0, 5 * time.Second, 1, 0},
-		"long over":                 {-time.Second, 5 * time.Second, 1, 0},
+		"as noted":                             {2 * time.Second, 5 * time.Second, 1, 0, 2 * time.Second},
+		"no longer than its first":             {9 * time.Second, 5 * time.Second, 1, 0, 5 * time.Second},
+		"no longer than its second":            {19 * time.Second, 5 * time.Second, 2, 0, 10 * time.Second},
+		"over":                                 {0, 5 * time.Second, 1, 0, 0},
+		"long over":                            {-time.Second, 5 * time.Second, 1, 0, 0},
+		"asked for":                            {time.Minute, 0, 1, time.Minute, time.Minute},
+		"asked for some time ago":              {time.Minute, 0, 1, 2 * time.Minute, time.Minute},
+		"asked for by a clock that was ahead":  {240 * time.Hour, 0, 1, time.Minute, time.Minute},
+		"asked for, and the pool was put back": {240 * time.Hour, 0, 1, 240 * time.Hour, time.Hour},
 	} {
+		noted := park.At(now.Wall.Add(c.left))
+		row := park.PoolRow{Rev: 7, MaxUnits: 1, MaxQueueDepth: 9, State: park.Active, Queued: 1, LastAt: park.At(noted.Add(-c.asked))}
 		l := lot.New(lot.Config{
-			Pool: "p", Node: "n", Row: park.PoolRow{Rev: 7, MaxUnits: 1, MaxQueueDepth: 9, State: park.Active, Queued: 1},
+			Pool: "p", Node: "n", Row: row,
 			Tasks: []park.Record{{
 				Spec: park.Spec{PoolID: "p", TaskID: "a", Units: 1, Retry: park.Retry{MaxAttempts: 5, Backoff: park.Duration(c.backoff)}},
 				State: park.State{
-					Status: park.Queued, Attempt: c.strikes, Strikes: c.strikes, NotBefore: park.At(now.Wall.Add(c.left)),
+					Status: park.Queued, Attempt: c.strikes, Strikes: c.strikes, NotBefore: noted,
 				},
 			}},
 		}, now)
@@ -51,26 +59,31 @@ func TestRestoredRest(t *testing.T) {
 }
 
 // TestRestoredLease sees what is left of a leased run for who loads the pool: a whole life of its lease, for it is not
-// known when it was kept, and of its time limit what the wall clock leaves.
+// known when it was kept, and of its time limit what the pool's time leaves, whatever this node's wall clock was set to.
 func TestRestoredLease(t *testing.T) {
 	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
 	for name, c := range map[string]struct {
 		ttl, limit, ran time.Duration
+		set             time.Duration // this node's wall clock
 		ends            time.Duration
 		how             park.Action
 	}{
-		"lease":            {30 * time.Second, 0, time.Hour, 30 * time.Second, park.ActRequeue},
-		"lease first":      {30 * time.Second, time.Minute, 10 * time.Second, 30 * time.Second, park.ActRequeue},
-		"limit first":      {30 * time.Second, time.Minute, 40 * time.Second, 20 * time.Second, park.ActFail},
-		"beyond its limit": {30 * time.Second, time.Minute, time.Hour, 0, park.ActFail},
+		"lease":            {30 * time.Second, 0, time.Hour, 0, 30 * time.Second, park.ActRequeue},
+		"lease first":      {30 * time.Second, time.Minute, 10 * time.Second, 0, 30 * time.Second, park.ActRequeue},
+		"limit first":      {30 * time.Second, time.Minute, 40 * time.Second, 0, 20 * time.Second, park.ActFail},
+		"clock set ahead":  {time.Hour, time.Minute, 40 * time.Second, time.Hour, 20 * time.Second, park.ActFail},
+		"clock set back":   {time.Hour, time.Minute, 40 * time.Second, -time.Hour, 20 * time.Second, park.ActFail},
+		"beyond its limit": {30 * time.Second, time.Minute, time.Hour, 0, 0, park.ActFail},
 	} {
+		row := park.PoolRow{Rev: 7, MaxUnits: 1, MaxQueueDepth: 9, State: park.Active, Used: 1, LastAt: now.Wall}
+		here := lot.Instant{Wall: park.At(now.Wall.Add(c.set)), Mono: now.Mono}
 		l := lot.New(lot.Config{
-			Pool: "p", Node: "n", Leased: true, Row: park.PoolRow{Rev: 7, MaxUnits: 1, MaxQueueDepth: 9, State: park.Active, Used: 1},
+			Pool: "p", Node: "n", Leased: true, Row: row,
 			Tasks: []park.Record{{
 				Spec:  park.Spec{PoolID: "p", TaskID: "a", Units: 1, Timeout: c.limit},
 				State: park.State{Status: park.Running, Attempt: 1, Node: "m", Lease: "x", LeaseTTL: c.ttl, StartedAt: park.At(now.Wall.Add(-c.ran))},
 			}},
-		}, now)
+		}, here)
 		if err := l.Sound(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -78,14 +91,37 @@ func TestRestoredLease(t *testing.T) {
 			t.Errorf("%s: it ends at %s, want %s", name, next, now.Mono+c.ends)
 		}
 		if c.ends > 0 {
-			if step, _ := l.Apply(lot.Instant{Wall: now.Wall, Mono: now.Mono + c.ends - 1}, nil, nil); len(step.Events) > 0 {
+			if step, _ := l.Apply(lot.Instant{Wall: here.Wall, Mono: now.Mono + c.ends - 1}, nil, nil); len(step.Events) > 0 {
 				t.Errorf("%s: ended too early: %v", name, step.Events)
 			}
 		}
-		step, _ := l.Apply(lot.Instant{Wall: now.Wall, Mono: now.Mono + c.ends}, nil, nil)
+		step, _ := l.Apply(lot.Instant{Wall: here.Wall, Mono: now.Mono + c.ends}, nil, nil)
 		if len(step.Events) != 1 || step.Events[0].Action != c.how {
 			t.Errorf("%s: %v, want %s", name, step.Events, c.how)
 		}
+	}
+}
+
+// TestKnownLimit sees that a leased run that this node knows keeps its time limit if another node changes the task in a step
+// whose time is far ahead.
+func TestKnownLimit(t *testing.T) {
+	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
+	row := park.PoolRow{Rev: 7, MaxUnits: 1, MaxQueueDepth: 9, State: park.Active, Used: 1, LastAt: now.Wall}
+	r := park.Record{
+		Spec:  park.Spec{PoolID: "p", TaskID: "a", Units: 1, Timeout: time.Minute},
+		State: park.State{Status: park.Running, Attempt: 1, Node: "m", Lease: "x", LeaseTTL: time.Hour, StartedAt: now.Wall},
+	}
+	l := lot.New(lot.Config{Pool: "p", Node: "n", Leased: true, Row: row, Tasks: []park.Record{r}}, now)
+	limit := now.Mono + time.Minute
+	row.Rev, row.LastAt = 8, park.At(now.Wall.Add(24*time.Hour))
+	r.Cancelled = true
+	now.Mono += time.Second
+	l.Merge(row, []park.Record{r}, now)
+	if err := l.Sound(); err != nil {
+		t.Fatal(err)
+	}
+	if _, next := l.Next(); next != limit {
+		t.Errorf("the run ends at %s, want %s", next, limit)
 	}
 }
 

@@ -50,11 +50,10 @@ func (j *judge) requeue(l *ledger, e *park.Event, t *tale, row *park.State) {
 	for range s.Strikes - 1 {
 		rest = min(2*rest, mostBackoff)
 	}
-	// What an outcome asks for is more than other nodes know of.
-	t.rested = park.At(e.At.Add(min(rest, mostBackoff)))
 	if rest = max(min(rest, mostBackoff), j.asksToRest(t, reason)); rest > 0 {
 		s.NotBefore = park.At(e.At.Add(rest))
 	}
+	t.rested = s.NotBefore
 	if d.Strike != s.Strikes || !d.NotBefore.Equal(s.NotBefore.Time) {
 		j.fail("event", "the requeue of task %s tells of %s, and is the %d. that counts, to rest until %s", t.id, e.Detail, s.Strikes, s.NotBefore)
 	}
