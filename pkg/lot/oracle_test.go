@@ -129,7 +129,7 @@ func (o *oracle) step(now lot.Instant, ops []lot.Op, demand []lot.Demand) []park
 	}
 	for t := o.overdue(); t != nil; t = o.overdue() {
 		if t.spec.Retry.MaxAttempts > 0 {
-			o.strike(t, 0)
+			o.strike(t, 0, 0)
 		} else {
 			o.front(t)
 		}
@@ -192,7 +192,7 @@ func (o *oracle) back(t *oracleTask) {
 	*c = append(*c, t)
 }
 
-func (o *oracle) strike(t *oracleTask, unset int) {
+func (o *oracle) strike(t *oracleTask, unset int, asked time.Duration) {
 	t.strikes++
 	most := t.spec.Retry.MaxAttempts
 	if most == 0 {
@@ -202,7 +202,8 @@ func (o *oracle) strike(t *oracleTask, unset int) {
 		t.status = park.Failed
 		return
 	}
-	t.notBefore, t.rested = o.now.Wall.Add(t.backoff()), o.now.Mono+t.backoff()
+	rest := max(t.backoff(), min(asked, time.Hour))
+	t.notBefore, t.rested = o.now.Wall.Add(rest), o.now.Mono+rest
 	o.back(t)
 }
 
@@ -214,18 +215,19 @@ func (t *oracleTask) backoff() time.Duration {
 	return rest
 }
 
-// reload has the rests end by the clocks of who has just loaded the pool.
-func (o *oracle) reload(now lot.Instant) {
+// reload has the rests end by the clocks of who has just loaded the pool, whose last step was at a time.
+func (o *oracle) reload(now lot.Instant, last park.Time) {
 	for _, t := range o.tasks {
 		if t.status == park.Queued && t.strikes > 0 {
-			t.rested = t.restsUntil(now)
+			t.rested = t.restsUntil(now, last)
 		}
 	}
 }
 
-// restsUntil returns until when a parked task rests for who loads it now.
-func (t *oracleTask) restsUntil(now lot.Instant) time.Duration {
-	return now.Mono + min(t.notBefore.Sub(now.Wall.Time), t.backoff())
+// restsUntil returns until when a parked task rests for who loads it now, and the pool, whose last step was at a time: to the
+// date that was noted, but no longer than its backoff or than that step leaves.
+func (t *oracleTask) restsUntil(now lot.Instant, last park.Time) time.Duration {
+	return now.Mono + min(t.notBefore.Sub(now.Wall.Time), max(t.backoff(), t.notBefore.Sub(last.Time)))
 }
 
 func (o *oracle) do(op lot.Op, demand []lot.Demand) park.Code {
@@ -308,7 +310,7 @@ func (o *oracle) finish(op lot.Finish) {
 	case op.Outcome.Status == park.Completed:
 		t.status = park.Completed
 	default:
-		o.strike(t, 1)
+		o.strike(t, 1, op.Outcome.RetryAfter)
 	}
 }
 

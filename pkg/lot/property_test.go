@@ -161,6 +161,7 @@ func (d *duel) op() lot.Op {
 		o := park.Outcome{Status: park.Completed}
 		if rapid.Bool().Draw(d.T, "fail") {
 			o = park.Failure("broken", "")
+			o.RetryAfter = rapid.SampledFrom([]time.Duration{0, 0, time.Second, time.Minute}).Draw(d.T, "asked")
 		}
 		f := lot.Finish{TaskID: t.spec.TaskID, Attempt: d.attempt(t), Outcome: o}
 		if d.oracle.leased {
@@ -278,7 +279,7 @@ func (d *duel) merge() {
 	changed := make([]park.Record, len(ids))
 	for i, id := range ids {
 		changed[i] = d.rows[id]
-		d.rested[id] = d.oracle.tasks[id].restsUntil(d.now)
+		d.rested[id] = d.oracle.tasks[id].restsUntil(d.now, d.row.LastAt)
 	}
 	clear(d.behind)
 	d.twin.Merge(d.row, changed, d.now)
@@ -363,7 +364,7 @@ func (d *duel) restart() {
 		t.ttl = d.rows[id].LeaseTTL
 		t.due = d.now.Mono + t.ttl
 	}
-	d.oracle.reload(d.now)
+	d.oracle.reload(d.now, d.row.LastAt)
 	for _, k := range d.keepers {
 		k.restart(d)
 	}
