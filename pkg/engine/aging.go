@@ -24,12 +24,10 @@ type aging struct {
 	beyond time.Duration // by the monotonic clock: when it counts again
 }
 
+// newAging begins to look at the clocks. Where all is kept for ever, nobody asks it.
 func (e *Engine) newAging() *aging {
 	now := e.clock.now()
 	a := &aging{eng: e, wall: now.Wall, mono: now.Mono}
-	if e.cfg.Retention <= 0 {
-		return a
-	}
 	var last park.Time
 	for _, id := range e.order {
 		if at := e.pools[id].loadedAt; at.After(last.Time) {

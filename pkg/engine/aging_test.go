@@ -86,3 +86,53 @@ func TestClockSetWhileNoDaemonRan(t *testing.T) {
 		t.Fatalf("the pool's last task is kept for ever: only what is older than %s is removed", old)
 	}
 }
+
+// TestSmallStepsOfTheClock: what is within the leap counts as age, and just beyond it does not, until the retention is over.
+func TestSmallStepsOfTheClock(t *testing.T) {
+	c := &handClock{wall: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), mono: time.Hour}
+	a := agingOf(c, time.Time{})
+	warned := &lines{}
+	a.eng.log = slog.New(slog.NewTextHandler(warned, nil))
+	for i, step := range []struct {
+		wall, mono time.Duration
+		ahead      time.Duration // what does not count then
+		warned     int
+	}{
+		{leap + time.Second, 0, leap + time.Second, 0}, // at the first look: no daemon may have run
+		{week, week - time.Microsecond, leap + time.Second, 0},
+		{time.Microsecond, time.Microsecond, 0, 0}, // the retention is over
+		{leap + time.Second, time.Second, 0, 0},
+		{8 * day, 0, 8 * day, 1},
+		{-leap, 0, 8 * day, 1},
+		{-leap - time.Second, 0, 8*day - leap - time.Second, 1},
+		{-9 * day, 0, 0, 1},
+		{day, 0, day, 2},
+		{day, 0, 2 * day, 3},
+	} {
+		c.wall, c.mono = c.wall.Add(step.wall), c.mono+step.mono
+		// That the clock never runs backwards is for the audit log: a world whose clock does is what is meant here.
+		a.eng.clock.last = time.Time{}
+		if got := c.wall.Add(-week).Sub(a.before().Time); got != step.ahead || warned.n != step.warned {
+			t.Errorf("step %d: %s do not count, not %s; %d warnings, not %d", i, got, step.ahead, warned.n, step.warned)
+		}
+	}
+}
+
+// lines counts what is logged.
+type lines struct{ n int }
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.n++
+	return len(b), nil
+}
+
+// TestLastStepOfAllPools: the last of all is the one that tells the time.
+func TestLastStepOfAllPools(t *testing.T) {
+	now := time.Date(2026, 3, 9, 12, 0, 0, 0, time.UTC)
+	c := &handClock{wall: now}
+	e := &Engine{clock: &clock{world: c}, cfg: Config{Retention: week}, order: []string{"a", "b"}}
+	e.pools = map[string]*pool{"a": {loadedAt: park.At(now.Add(-time.Hour))}, "b": {loadedAt: park.At(now.Add(-day))}}
+	if a := e.newAging(); !a.wall.Equal(now.Add(-time.Hour)) {
+		t.Errorf("the last that is known of the time is %s", a.wall)
+	}
+}

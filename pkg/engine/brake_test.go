@@ -1,0 +1,93 @@
+package engine
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// TestBrake has a brake go through what may come, instant by instant.
+func TestBrake(t *testing.T) {
+	const ms = time.Millisecond
+	files := &park.ShortageError{Reason: park.ShortFiles, Err: errors.New("too many")}
+	memory := &park.ShortageError{Reason: park.ShortMemory, Err: errors.New("none left")}
+	var b brake
+	began := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	strike := func(at time.Duration, s *park.ShortageError, changed bool) {
+		t.Helper()
+		if got := b.struck(s, lot.Instant{Wall: park.At(began.Add(at)), Mono: at}); got != changed {
+			t.Errorf("struck at %s: changed is %t", at, got)
+		}
+		if d := b.deferral(); d == nil || d.Reason != s.Reason || d.Message != s.Error() {
+			t.Errorf("struck at %s: clients see %+v", at, d)
+		}
+	}
+	allow := func(at time.Duration, want int, over bool) {
+		t.Helper()
+		if n, now := b.allows(at); n != want || now != over {
+			t.Errorf("at %s: allows %d starts, over %t; not %d, %t", at, n, now, want, over)
+		}
+	}
+	next := func(want time.Duration, ok bool) {
+		t.Helper()
+		if at, by := b.next(); by != ok || ok && at != want {
+			t.Errorf("it may say something else at %s, %t; not %s, %t", at, by, want, ok)
+		}
+	}
+	allow(0, -1, false)
+	next(0, false)
+	strike(1000*ms, files, true)
+	since := b.deferral().Since
+	next(1100*ms, true)
+	strike(1050*ms, files, false) // of the same burst: it does not rest for longer
+	next(1100*ms, true)
+	allow(1099*ms, 0, false)
+	allow(1100*ms, 1, false)
+	next(0, false) // nothing was tried yet
+	allow(5000*ms, 1, false)
+	b.left = 0
+	next(1300*ms, true)
+	strike(1200*ms, memory, true) // that one came back too: the rest doubles
+	next(1400*ms, true)
+	if got := b.deferral().Since; got != since {
+		t.Errorf("starts have been put off since %s, not %s", got, since)
+	}
+	at := 1400 * ms
+	for _, n := range []int{1, 4, 16, 64, 256} {
+		allow(at, n, false)
+		b.left--
+		if at += probeWindow; n == 4 {
+			allow(at-1, 3, false)
+		}
+	}
+	allow(at, -1, true)
+	next(0, false)
+	if d := b.deferral(); d != nil {
+		t.Errorf("when starts go on clients see %+v", d)
+	}
+	// Where some could begin, the next shortage is a new one.
+	strike(at, files, true)
+	at += firstDeferral
+	allow(at, 1, false)
+	b.left--
+	strike(at, files, false)
+	at += 2 * firstDeferral
+	next(at, true)
+	allow(at, 1, false)
+	b.left--
+	at += probeWindow
+	allow(at, 4, false)
+	strike(at, files, false)
+	next(at+firstDeferral, true)
+	for range 20 {
+		allow(b.until, 1, false)
+		b.left--
+		strike(b.until, files, false)
+	}
+	if b.rest != lastDeferral {
+		t.Errorf("rests for %s at last", b.rest)
+	}
+}

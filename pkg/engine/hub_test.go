@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"testing"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// TestHub: who waits for a topic hears of it once, and nobody is kept who has gone.
+func TestHub(t *testing.T) {
+	var h hub
+	rung := func(c <-chan struct{}, want bool) {
+		t.Helper()
+		if ready(c) != want {
+			t.Errorf("a bell has rung: %t", !want)
+		}
+	}
+	a, b := taskTopic("cpu", "a"), taskTopic("cpu", "b")
+	h.wake(a)
+	first, leaveFirst := h.join(a)
+	second, leaveSecond := h.join(a)
+	other, leaveOther := h.join(b)
+	leaveFirst()
+	h.wake(mailTopic("default", "box"))
+	rung(second, false)
+	h.wake(mailTopic("default", "box"), a)
+	rung(first, true)
+	rung(second, true)
+	rung(other, false)
+	third, leaveThird := h.join(a)
+	leaveSecond() // of a bell that has rung: the next one stays
+	rung(third, false)
+	h.wake(a)
+	rung(third, true)
+	leaveThird()
+	if !h.awaited() {
+		t.Error("nobody is waited for while somebody waits")
+	}
+	h.wakeAll()
+	rung(other, true)
+	leaveOther()
+	if h.awaited() {
+		t.Error("somebody waits who was woken")
+	}
+	h.wakeAll()
+	_, leave := h.join(b)
+	leave()
+	if h.awaited() {
+		t.Error("somebody waits who has gone")
+	}
+}
+
+// TestMarks are ids of messages in one store or several, as they are given out and as they come back.
+func TestMarks(t *testing.T) {
+	one, several := []park.Backend{park.File}, []park.Backend{park.InMemory, park.File}
+	memory := []park.Backend{park.InMemory, "other"}
+	for _, c := range []struct {
+		id   string
+		of   []park.Backend
+		want string // "-" for an error
+	}{
+		{"", several, ""},
+		{"17", one, "file=17"},
+		{"any", one, "file=any"},
+		{"17", several, "file=17"},
+		{"any", several, "-"},
+		{"17", []park.Backend{park.InMemory}, "in_memory=17"},
+		{"any", memory, "-"},
+		{"17", memory, "other=17"},
+		{"file=17,in_memory=4", several, "file=17,in_memory=4"},
+		{"in_memory=@5,file=", several, "in_memory=@5"},
+		{"file=17", memory, "file=17"}, // of a backend that no pool has any more
+		{"other=1", memory, "other=1"},
+		{"other=1", several, "-"},
+		{"file=17,4", several, "-"},
+	} {
+		marks, err := parseMarks(c.id, c.of)
+		got := formatMarks(marks)
+		if err != nil {
+			got = "-"
+			if park.CodeOf(err) != park.InvalidRequest {
+				t.Errorf("%q: %v", c.id, err)
+			}
+		}
+		if got != c.want {
+			t.Errorf("%q of %v is %q, not %q", c.id, c.of, got, c.want)
+		}
+	}
+	q := park.MailboxQuery{After: "9", Since: park.FromMicro(3)}
+	if got := mark("17").apply(q); got.After != "17" || got.Since != q.Since {
+		t.Errorf("after a message: %+v", got)
+	}
+	if got := markAt(park.FromMicro(5)).apply(q); got.After != "" || got.Since != park.FromMicro(5) {
+		t.Errorf("from a time on: %+v", got)
+	}
+	for m, want := range map[mark]bool{"": false, "5": false, "@x": false, "@5": true} {
+		if at, ok := m.time(); ok != want || ok && at != park.FromMicro(5) {
+			t.Errorf("%q is the time %s, %t", m, at, ok)
+		}
+	}
+}
