@@ -52,6 +52,11 @@ func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) ([
 			return nil, "", park.Errorf(park.InvalidRequest, "cursor must be the next of a page before, not %q", after)
 		}
 	}
+	if limit >= manyKept {
+		if kept, next, err := s.packedTasks(ctx, pool, below, limit); !errors.Is(err, errPacked) {
+			return kept, next, wrap(err, "read what is kept of pool "+pool)
+		}
+	}
 	rows, err := s.db.QueryContext(ctx, keptTasks, pool, below, limit)
 	if err != nil {
 		return nil, "", fmt.Errorf("read what is kept of pool %s: %w", pool, err)
@@ -80,6 +85,11 @@ func (s *Store) KeptMessages(ctx context.Context, pool, after string, limit int)
 	if err != nil {
 		return nil, "", err
 	}
+	if limit >= manyKept {
+		if kept, next, err := s.packedMessages(ctx, pool, seq, limit); !errors.Is(err, errPacked) {
+			return kept, next, wrap(err, "read the messages of pool "+pool)
+		}
+	}
 	rows, err := s.db.QueryContext(ctx, keptMessages, seq, pool, limit)
 	if err != nil {
 		return nil, "", fmt.Errorf("read the messages of pool %s: %w", pool, err)
@@ -98,6 +108,13 @@ func (s *Store) KeptMessages(ctx context.Context, pool, after string, limit int)
 		kept = append(kept, k)
 	}
 	return kept, further(len(kept) == limit, seq), rows.Err()
+}
+
+func wrap(err error, doing string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", doing, err)
 }
 
 // further returns the cursor behind a row, if there may be more.

@@ -19,9 +19,6 @@ const (
 // packedRows is how many rows are put into one text, more or less.
 const packedRows = 2_000
 
-// packedSize is how long a value may be that is put into a text. A longer one is read by itself.
-const packedSize = 512
-
 // errPacked says that a text cannot be taken apart.
 var errPacked = errors.New("the rows cannot be told apart")
 
