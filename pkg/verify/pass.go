@@ -3,7 +3,6 @@ package verify
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/replay"
@@ -18,10 +17,10 @@ type pass struct {
 	book    *book
 	next    park.KeptQuery // of the log
 	cut     park.Mark      // of the log
-	gone    [2]park.Mark   // of tasks and messages that are in the log's store
-	backend park.Backend   // of the log
-	last    int64          // the rev of the last event
-	ord     int            // and its place in it
+	marks   marks
+	backend park.Backend // of the log
+	last    int64        // the rev of the last event
+	ord     int          // and its place in it
 	resumed int
 	// bounds are those of an earlier pass: what was settled then is settled now.
 	bounds *span
@@ -47,18 +46,12 @@ func (p *pass) run(ctx context.Context) error {
 		return err
 	}
 	p.cut, p.backend = before.Log, before.AuditBackend
-	if !before.EventsApart {
-		p.gone[0] = before.Tasks
-		if !before.MessagesApart {
-			p.gone[1] = before.Messages
-		}
-	}
 	b := p.book
-	retention, now := time.Duration(before.Retention), p.o.Now()
-	b.span.kept, b.span.sent = keptSince(before.Tasks, retention, now), keptSince(before.Messages, retention, now)
+	p.marks = marksOf(&before, p.o.Now())
 	if p.bounds != nil {
-		b.span.closed, b.span.kept, b.span.sent = p.bounds.closed, max(b.span.kept, p.bounds.kept), max(b.span.sent, p.bounds.sent)
+		b.span.closed, p.marks.least = p.bounds.closed, [2]int64{max(p.marks.least[0], p.bounds.kept), max(p.marks.least[1], p.bounds.sent)}
 	}
+	b.span.kept, b.span.sent = p.marks.keptSince(never)
 	if err := p.play(ctx, nil); err != nil {
 		return err
 	}
@@ -105,7 +98,8 @@ func (p *pass) compare(ctx context.Context, rev int64) error {
 		return err
 	}
 	b.flush()
-	b.kept, b.sent = max(b.kept, after.Tasks.Before.Micro()), max(b.sent, after.Messages.Before.Micro())
+	kept, sent := p.marks.risen(&after)
+	b.kept, b.sent = max(b.kept, kept), max(b.sent, sent)
 	if after.Rev == rev && (b.used != after.UsedUnits || b.queued != after.QueueDepth) {
 		return p.offence(replay.RuleEnd, after.Rev, "the tasks have %d units in use and %d are parked, but the pool says %d and %d",
 			b.used, b.queued, after.UsedUnits, after.QueueDepth)
@@ -174,13 +168,7 @@ func (p *pass) head(ctx context.Context, e *park.Event) error {
 	if p.o.Since.IsZero() && (e.Rev != p.cut.Rev+1 || e.Ord != 0) {
 		return p.offence(replay.RuleOrder, e.Rev, "the log begins with rev %d place %d, but what was removed because it was old ends with rev %d", e.Rev, e.Ord, p.cut.Rev)
 	}
-	// In one store events go before all that they tell of. A guess may be too late: pools commit side by side, so the oldest row
-	// that is left need not be the oldest in time.
-	for what, m := range map[string]park.Mark{"tasks": p.gone[0], "messages": p.gone[1]} {
-		if p.o.Since.IsZero() && !m.Guess && e.At.Before(m.Before.Time) {
-			return p.offence(replay.RuleOrder, e.Rev, "the log begins at %s, but %s are said to have been removed of up to %s", e.At, what, m.Before)
-		}
-	}
+	p.book.span.kept, p.book.span.sent = p.marks.keptSince(e.At.Micro())
 	return nil
 }
 

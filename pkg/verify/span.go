@@ -29,13 +29,48 @@ const (
 	margin = 10 * time.Minute
 )
 
-// keptSince returns from when on what a mark tells of is there, for as long as it takes to read it.
-func keptSince(m park.Mark, retention time.Duration, now time.Time) int64 {
-	since := m.Before.Micro()
-	if retention > 0 {
-		since = max(since, now.Add(min(margin, retention/10)-retention).UnixMicro())
+// marks say from when on tasks and messages are there, in this order.
+type marks struct {
+	noted [2]int64
+	least [2]int64 // it is no earlier than that: what retention may take while it is read
+	// local says what is in the log's store, where events go before all that they tell of.
+	local [2]bool
+}
+
+func marksOf(ev *park.Evidence, now time.Time) marks {
+	m := marks{local: [2]bool{!ev.EventsApart, !ev.EventsApart && !ev.MessagesApart}}
+	for i, mark := range []park.Mark{ev.Tasks, ev.Messages} {
+		m.noted[i] = mark.Before.Micro()
+		if retention := time.Duration(ev.Retention); retention > 0 {
+			m.least[i] = now.Add(min(margin, retention/10) - retention).UnixMicro()
+		}
 	}
-	return since
+	return m
+}
+
+// keptSince returns from when on tasks and messages are there, for as long as it takes to read them. first is the time of the
+// first event. A mark may lie after that where a clock was ahead when it was made: what the log in the same store tells of was
+// then done later.
+func (m *marks) keptSince(first int64) (tasks, messages int64) {
+	var since [2]int64
+	for i, at := range m.noted {
+		if m.local[i] {
+			at = min(at, first)
+		}
+		since[i] = max(at, m.least[i])
+	}
+	return since[0], since[1]
+}
+
+// risen returns the marks that were moved since, 0 for others.
+func (m *marks) risen(now *park.Evidence) (tasks, messages int64) {
+	if at := now.Tasks.Before.Micro(); at > m.noted[0] {
+		tasks = at
+	}
+	if at := now.Messages.Before.Micro(); at > m.noted[1] {
+		messages = at
+	}
+	return tasks, messages
 }
 
 // place says how a task is compared.
