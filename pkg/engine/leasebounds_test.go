@@ -1,0 +1,168 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
+)
+
+// TestBoundsOfLeases: what a worker may ask for and say, to the last byte.
+func TestBoundsOfLeases(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := &unreadable{Store: memory.New()}
+		b := open(t, engine.Config{
+			Pools:  []engine.Pool{remote(100), pool("cpu", 1, simulated())},
+			Stores: map[park.Backend]store.Store{park.InMemory: u},
+		})
+		defer b.stop()
+		ctx := t.Context()
+		is := func(what string, err error, code park.Code) {
+			t.Helper()
+			if code == "" && err != nil || code != "" && park.CodeOf(err) != code {
+				t.Errorf("%s: %v, not %q", what, err, code)
+			}
+		}
+		for i := range 8 {
+			b.submit("remote", named(fmt.Sprint(i), park.Submission{TimeoutSecs: 90}))
+		}
+		second := park.Duration(time.Second)
+		leases := make([]park.Lease, 0, 8)
+		for _, c := range []struct {
+			pool string
+			r    park.LeaseRequest
+			code park.Code
+			n    int
+		}{
+			{"nowhere", park.LeaseRequest{}, park.PoolNotFound, 0},
+			{"cpu", park.LeaseRequest{}, park.PoolNotLeased, 0},
+			{"remote", park.LeaseRequest{Max: -1}, park.InvalidRequest, 0},
+			{"remote", park.LeaseRequest{Max: 1001}, park.InvalidRequest, 0},
+			{"remote", park.LeaseRequest{Wait: -1}, park.InvalidRequest, 0},
+			{"remote", park.LeaseRequest{TTL: second - 1}, park.InvalidRequest, 0},
+			{"remote", park.LeaseRequest{Worker: strings.Repeat("w", park.MaxNameLength+1)}, park.InvalidRequest, 0},
+			{"remote", park.LeaseRequest{}, "", 1},
+			{"remote", park.LeaseRequest{Worker: "w1"}, "", 1},
+			{"remote", park.LeaseRequest{Max: 1000}, "", 6},
+			{"remote", park.LeaseRequest{Max: 1, Wait: second}, "", 0},
+		} {
+			got, err := b.Lease(ctx, c.pool, c.r)
+			is(fmt.Sprintf("lease %+v", c.r), err, c.code)
+			if len(got) != c.n || err == nil && got == nil {
+				t.Errorf("lease %+v: %d leases, %#v", c.r, len(got), got)
+			}
+			leases = append(leases, got...)
+		}
+		for _, l := range leases {
+			if l.TimeoutSecs != 90 || l.Tenant != park.DefaultTenant || l.PoolID != "remote" {
+				t.Errorf("%+v", l)
+			}
+		}
+		id := func(i int) string { return leases[i].LeaseID }
+		zero, one, below, above := 0.0, 1.0, -0.1, 1.1
+		for _, c := range []struct {
+			id   string
+			r    park.KeepRequest
+			code park.Code
+		}{
+			{"remote.1.00.x", park.KeepRequest{}, park.LeaseNotFound},
+			{"what", park.KeepRequest{}, park.LeaseNotFound},
+			{id(0), park.KeepRequest{TTL: second - 1}, park.InvalidRequest},
+			{id(0), park.KeepRequest{Progress: &below}, park.InvalidRequest},
+			{id(0), park.KeepRequest{Progress: &above}, park.InvalidRequest},
+			{id(0), park.KeepRequest{Progress: &zero}, ""},
+			{id(0), park.KeepRequest{Progress: &one, TTL: second}, ""},
+		} {
+			got, err := b.KeepLease(ctx, c.id, c.r)
+			is(fmt.Sprintf("keep %+v", c.r), err, c.code)
+			if err == nil && got.LeaseID != c.id || err != nil && got != (park.Kept{}) {
+				t.Errorf("kept %+v", got)
+			}
+		}
+		is("release what is none", b.ReleaseLease(ctx, "what", park.LeaseRelease{}), park.LeaseNotFound)
+		is("say too much", b.ReleaseLease(ctx, id(0), park.LeaseRelease{Message: strings.Repeat("m", 4<<10+1)}), park.InvalidRequest)
+		is("release", b.ReleaseLease(ctx, id(0), park.LeaseRelease{Message: strings.Repeat("m", 4<<10)}), "")
+		is("release twice", b.ReleaseLease(ctx, id(0), park.LeaseRelease{}), park.LeaseLost)
+		u.shut.Store(true)
+		is("release, with a store that cannot be read", b.ReleaseLease(ctx, id(0), park.LeaseRelease{}), park.StorageUnavailable)
+		u.shut.Store(false)
+		reason, message := strings.Repeat("r", park.MaxNameLength), strings.Repeat("m", park.MaxMessage)
+		for i, c := range []struct {
+			r    park.LeaseResult
+			code park.Code
+			want string
+		}{
+			{park.LeaseResult{}, park.InvalidRequest, ""},
+			{park.LeaseResult{Status: park.Dropped}, park.InvalidRequest, ""},
+			{park.LeaseResult{Status: park.Failed, Reason: reason + "r"}, park.InvalidRequest, ""},
+			{park.LeaseResult{Status: park.Failed, Message: message + "m"}, park.InvalidRequest, ""},
+			{park.LeaseResult{Status: park.Failed, Message: "\x00"}, park.InvalidRequest, ""},
+			{park.LeaseResult{Status: park.Failed, Reason: reason, Message: message}, "", reason},
+			{park.LeaseResult{Status: park.Failed}, "", park.ReasonExecutorError},
+			{park.LeaseResult{Status: park.Completed}, "", ""},
+		} {
+			at := max(1, i-3)
+			is(fmt.Sprintf("end %d", i), b.EndLease(ctx, id(at), c.r), c.code)
+			if c.code != "" {
+				continue
+			}
+			if got := b.ended("remote", leases[at].TaskID); got.Status != c.r.Status || got.Reason != c.want || got.Message != c.r.Message {
+				t.Errorf("end %d: %+v", i, got)
+			}
+			is("end as another", b.EndLease(ctx, id(at), park.LeaseResult{Status: park.Completed}), map[park.Status]park.Code{park.Failed: park.LeaseLost}[c.r.Status])
+		}
+		is("end what is none", b.EndLease(ctx, "what", park.LeaseResult{Status: park.Completed}), park.LeaseNotFound)
+	})
+}
+
+// TestLeasesOfEndedCalls: what is leased for a call whose client goes is given back, and a call that waits in vain says so.
+func TestLeasesOfEndedCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, engine.Config{Pools: []engine.Pool{remote(4)}})
+		defer b.stop()
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 3 {
+			if l, err := b.Lease(gone, "remote", park.LeaseRequest{Wait: park.Duration(time.Minute)}); err == nil {
+				t.Errorf("leased %+v for nobody", l)
+			}
+		}
+		synctest.Wait()
+		if a := b.submit("remote", named("a", park.Submission{})); a.Status != park.Queued {
+			t.Errorf("when all have gone: %+v", a)
+		}
+		// Those who wait are served in their order, and each once.
+		got := make(chan string, 3)
+		l := b.lease(park.LeaseRequest{})
+		if len(l) != 1 {
+			t.Fatalf("leased %+v", l)
+		}
+		for i := range 3 {
+			go func() {
+				l := b.lease(park.LeaseRequest{Max: 2, Wait: park.Duration(20 * time.Second)})
+				s := fmt.Sprint(i)
+				for _, one := range l {
+					s += " " + one.TaskID
+				}
+				got <- s
+			}()
+			synctest.Wait()
+		}
+		if _, err := b.Submit(t.Context(), "remote", []park.Submission{
+			named("b", park.Submission{}), named("c", park.Submission{}), named("d", park.Submission{}),
+		}); err != nil {
+			t.Fatal(err)
+		}
+		served := map[string]bool{<-got: true, <-got: true, <-got: true}
+		if !served["0 b c"] || !served["1 d"] || !served["2"] {
+			t.Errorf("served %v", served)
+		}
+	})
+}
