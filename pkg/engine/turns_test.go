@@ -1,0 +1,503 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
+)
+
+// TestWhatIsOwedComesFirst, as much of it as fits into a step, and one at least.
+func TestWhatIsOwedComesFirst(t *testing.T) {
+	ops := func(n int) *request { return &request{ops: make([]lot.Op, n)} }
+	result := func(bytes int) *request {
+		return &request{ops: []lot.Op{lot.Finish{Outcome: park.Outcome{Result: make([]byte, bytes)}}}}
+	}
+	const half = maxStepBytes/4 - rowBytes/2 // a result is stored twice
+	for i, c := range []struct {
+		batch, owed []*request
+		taken       int
+	}{
+		{nil, []*request{ops(1)}, 1},
+		{[]*request{ops(10)}, []*request{ops(500), ops(2), ops(1), ops(1)}, 2},
+		{[]*request{ops(10)}, []*request{ops(500), ops(2)}, 2},
+		{[]*request{ops(10)}, []*request{ops(600), ops(1)}, 1},
+		{nil, []*request{ops(600), ops(1)}, 1},
+		{nil, []*request{result(half), result(half)}, 2},
+		{nil, []*request{result(half), result(half), ops(1)}, 2},
+		{nil, []*request{result(half), result(half + 1)}, 1},
+		{nil, []*request{result(4 * half), result(1)}, 1},
+	} {
+		p := &pool{owed: slices.Clone(c.owed)}
+		got := p.withOwed(c.batch)
+		if want := append(slices.Clone(c.owed[:c.taken]), c.batch...); !slices.Equal(got, want) || !slices.Equal(p.owed, c.owed[c.taken:]) {
+			t.Errorf("%d: %d in the step, %d owed", i, len(got), len(p.owed))
+		}
+	}
+	if asked([]*request{ops(2), ops(0), ops(3)}) != 5 {
+		t.Error("five are not asked for")
+	}
+}
+
+// TestPauses: how long the loop may sleep, by what there is to do.
+func TestPauses(t *testing.T) {
+	trouble := error(errAway("cpu"))
+	short := &park.ShortageError{Reason: "memory", Err: errors.New("little")}
+	braked := func(p *pool, d time.Duration) { p.brake = brake{short: short, until: p.eng.clock.mono() + d} }
+	dies := func(d time.Duration) park.Record {
+		r := taskOf("a", 1, false)
+		r.Deadline = park.At(time.Time{}.Add(time.Hour + d))
+		return r
+	}
+	for name, c := range map[string]struct {
+		tasks []park.Record
+		edit  func(p *pool)
+		want  time.Duration
+	}{
+		"nothing":                    {nil, func(*pool) {}, time.Hour},
+		"a deadline":                 {[]park.Record{dies(3 * time.Second)}, func(*pool) {}, 3 * time.Second},
+		"a far deadline":             {[]park.Record{dies(time.Hour)}, func(*pool) {}, maxTimer},
+		"a deadline that has passed": {[]park.Record{dies(-time.Second)}, func(*pool) {}, 0},
+		"halted":                     {[]park.Record{dies(time.Second)}, func(p *pool) { p.halted = trouble }, time.Hour},
+		"refused":                    {nil, func(p *pool) { p.refusal, p.stale, p.owed = 5*time.Second, true, make([]*request, 1) }, 5 * time.Second},
+		"stale":                      {nil, func(p *pool) { p.stale = true }, troubleRest},
+		"trouble":                    {nil, func(p *pool) { p.trouble.Store(&trouble) }, time.Hour},
+		"trouble and owed":           {nil, func(p *pool) { p.trouble.Store(&trouble); p.owed = make([]*request, 1) }, troubleRest},
+		"owed":                       {nil, func(p *pool) { p.owed = make([]*request, 1) }, 0},
+		"brought":                    {nil, func(p *pool) { p.brought = make([]outcome, 1) }, 0},
+		"braked, nothing parked":     {nil, func(p *pool) { braked(p, time.Second) }, time.Hour},
+		"braked":                     {[]park.Record{taskOf("a", 1, false)}, func(p *pool) { braked(p, time.Second) }, time.Second},
+		"braked until now":           {[]park.Record{taskOf("a", 1, false)}, func(p *pool) { braked(p, -time.Second) }, 0},
+		"braked, with a deadline":    {[]park.Record{dies(time.Second)}, func(p *pool) { braked(p, time.Minute) }, time.Second},
+		"a deadline, braked":         {[]park.Record{dies(4 * time.Second)}, func(p *pool) { braked(p, time.Second) }, time.Second},
+		"braked and refused":         {[]park.Record{taskOf("a", 1, false)}, func(p *pool) { braked(p, time.Second); p.refusal = time.Minute }, time.Minute},
+		"braked and stale":           {[]park.Record{taskOf("a", 1, false)}, func(p *pool) { braked(p, time.Millisecond); p.stale = true }, troubleRest},
+		"braked, and nothing tried":  {[]park.Record{taskOf("a", 1, false)}, func(p *pool) { braked(p, time.Second); p.brake.most, p.brake.left = 1, 1 }, time.Hour},
+	} {
+		p := poolWith(t, park.PoolRow{MaxUnits: 1, Queued: len(c.tasks), State: park.Active}, c.tasks...)
+		c.edit(p)
+		if got := p.pause(); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+// TestWhoMustNotStart tasks.
+func TestWhoMustNotStart(t *testing.T) {
+	dead := func(p *pool) { p.node = &node{eng: p.eng, ttl: time.Minute} }
+	for name, c := range map[string]struct {
+		edit func(p *pool)
+		held bool
+	}{
+		"plain":                 {func(*pool) {}, false},
+		"draining":              {func(p *pool) { p.drained = make(chan struct{}) }, true},
+		"closed":                {func(p *pool) { p.work.close(park.ErrShutdown) }, true},
+		"idle":                  {func(p *pool) { p.Idle = true }, true},
+		"among others, dead":    {dead, true},
+		"dead, leased":          {func(p *pool) { dead(p); p.Runtime = park.CloudWorker }, false},
+		"leased":                {func(p *pool) { p.Runtime = park.CloudWorker }, false},
+		"among others, alive":   {func(p *pool) { dead(p); p.node.beat.Store(int64(time.Hour)) }, false},
+		"among others, just so": {func(p *pool) { dead(p); p.node.beat.Store(int64(time.Hour - time.Minute)) }, true},
+	} {
+		p := poolWith(t, park.PoolRow{State: park.Active})
+		if c.edit(p); p.held() != c.held {
+			t.Errorf("%s: held %t", name, p.held())
+		}
+	}
+}
+
+// TestAdoption takes over limits that the configuration has changed, and requeues what ran, unless it runs on elsewhere.
+func TestAdoption(t *testing.T) {
+	tasks := []park.Record{taskOf("a", 1, true), taskOf("b", 1, true), taskOf("c", 1, false)}
+	for name, c := range map[string]struct {
+		edit func(p *pool)
+		want string
+	}{
+		"as before": {func(*pool) {}, "requeue b requeue a"},
+		"units":     {func(p *pool) { p.MaxUnits++ }, "configure 6 10 requeue b requeue a"},
+		"depth":     {func(p *pool) { p.MaxQueueDepth++ }, "configure 5 11 requeue b requeue a"},
+		"leased":    {func(p *pool) { p.Runtime = park.WebWorker; p.MaxUnits++ }, "configure 6 10"},
+		"shared":    {func(p *pool) { p.node = &node{} }, ""},
+	} {
+		p := poolWith(t, park.PoolRow{MaxUnits: 5, MaxQueueDepth: 10, ConfiguredUnits: 5, ConfiguredDepth: 10, Used: 2, Queued: 1, State: park.Active}, tasks...)
+		p.MaxUnits, p.MaxQueueDepth = 5, 10
+		c.edit(p)
+		var got []string
+		for _, op := range p.adoption() {
+			switch op := op.(type) {
+			case lot.Configure:
+				got = append(got, fmt.Sprintf("configure %d %d", *op.Patch.MaxUnits, *op.Patch.MaxQueueDepth))
+			case lot.Requeue:
+				got = append(got, "requeue "+op.TaskID)
+				if op.Attempt != 1 || op.Reason != park.ReasonNodeLost {
+					t.Errorf("%s: %+v", name, op)
+				}
+			}
+		}
+		if text := strings.Join(got, " "); text != c.want {
+			t.Errorf("%s: %q, want %q", name, text, c.want)
+		}
+	}
+}
+
+// TestOtherConfiguration of another node is told of once, and once more when it agrees again.
+func TestOtherConfiguration(t *testing.T) {
+	var said strings.Builder
+	p := poolWith(t, park.PoolRow{ConfiguredUnits: 5, ConfiguredDepth: 10, State: park.Active})
+	p.eng.log = slog.New(slog.NewTextHandler(&said, nil))
+	for i, c := range []struct {
+		units        int64
+		depth        int
+		warns, infos int
+	}{{5, 10, 0, 0}, {6, 10, 1, 0}, {6, 11, 1, 0}, {5, 10, 1, 1}, {5, 10, 1, 1}, {5, 11, 2, 1}, {5, 10, 2, 2}} {
+		p.MaxUnits, p.MaxQueueDepth = c.units, c.depth
+		p.compare()
+		if w, n := strings.Count(said.String(), "WARN"), strings.Count(said.String(), "INFO"); w != c.warns || n != c.infos || p.differs != (c.units != 5 || c.depth != 10) {
+			t.Errorf("%d: %d warnings, %d that they agree", i, w, n)
+		}
+	}
+}
+
+// TestPoolNeedsItsStores, and an executor or workers.
+func TestPoolNeedsItsStores(t *testing.T) {
+	for name, c := range map[string]struct {
+		edit func(c *Pool)
+		want string
+	}{
+		"all":         {func(*Pool) {}, ""},
+		"no queue":    {func(c *Pool) { c.QueueBackend = park.File }, "queue backend"},
+		"no mailbox":  {func(c *Pool) { c.MailboxBackend = park.File }, "mailbox backend"},
+		"no executor": {func(c *Pool) { c.Executor = nil }, "needs an executor"},
+		"leased":      {func(c *Pool) { c.Executor, c.Runtime = nil, park.CloudWorker }, ""},
+	} {
+		one := Pool{PoolSpec: park.PoolSpec{ID: "cpu", QueueBackend: park.InMemory, MailboxBackend: park.InMemory}, Executor: saying(nil)}
+		c.edit(&one)
+		e := idlePool(t, true).eng
+		e.stores = map[park.Backend]store.Store{park.InMemory: memory.New()}
+		if p, err := e.newPool(one); (err == nil) != (c.want == "") || err == nil && (!p.localMail || p.localAudit) || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// unloaded is a store that cannot be read.
+type unloaded struct {
+	store.Store
+	err error
+}
+
+func (s *unloaded) Load(context.Context, string) (store.Snapshot, error) {
+	return store.Snapshot{}, s.err
+}
+
+// walked is a store that tells its tasks one by one.
+type walked struct {
+	*memory.Store
+	tasks []park.Record
+	row   park.PoolRow
+	err   error
+}
+
+func (s *walked) Walk(_ context.Context, _ string, each func(*park.Record)) (park.PoolRow, error) {
+	for i := range s.tasks {
+		each(&s.tasks[i])
+	}
+	return s.row, s.err
+}
+
+// TestPoolsBegin: one that others share waits for its store, any other does not begin without it.
+func TestPoolsBegin(t *testing.T) {
+	away := errors.New("away")
+	name := "own"
+	p := poolWith(t, park.PoolRow{})
+	p.numbered, p.queue = true, &unloaded{err: away}
+	if err := p.begin(t.Context()); !errors.Is(err, away) || p.trouble.Load() != nil {
+		t.Errorf("alone: %v", err)
+	}
+	p.node = &node{eng: p.eng}
+	p.node.id.Store(&name)
+	if err := p.begin(gone()); !errors.Is(err, away) {
+		t.Errorf("once nobody waits: %v", err)
+	}
+	p.lot = nil
+	if err := p.begin(t.Context()); err != nil || !p.stale || p.as != "own" || p.lot == nil {
+		t.Errorf("among others: %v, stale %t, as %q", err, p.stale, p.as)
+	}
+	if err := p.ill(); !errors.Is(err, away) {
+		t.Errorf("its trouble is %v", err)
+	}
+	p = poolWith(t, park.PoolRow{})
+	p.eng.node = "alone"
+	p.numbered = true
+	w := &walked{tasks: []park.Record{taskOf("a", 1, true)}, row: park.PoolRow{Rev: 7, Used: 1, LastAt: park.At(time.Unix(5, 0)), State: park.Active}}
+	p.queue = w
+	if err := p.begin(t.Context()); err != nil || p.lot.Running() != 1 || p.rev.Load() != 7 || p.loadedAt != w.row.LastAt || p.unsure || p.as != "alone" {
+		t.Errorf("%v, %d running, at %d, %v", err, p.lot.Running(), p.rev.Load(), p.loadedAt)
+	}
+	if began := p.began.Load(); began == nil || began.Rev != 7 {
+		t.Errorf("it began as %+v", began)
+	}
+	w.err = away
+	if err := p.begin(t.Context()); !errors.Is(err, away) {
+		t.Errorf("cut off: %v", err)
+	}
+	w.err, w.row.Used = nil, 2
+	if err := p.begin(t.Context()); err != nil || park.CodeOf(p.halted) != park.PoolHalted || p.view.Load().Halted == "" {
+		t.Errorf("one that contradicts itself: %v, %v", err, p.halted)
+	}
+}
+
+// TestWhereThingsGo: messages and events of a step go into it, or into parcels for where they belong.
+func TestWhereThingsGo(t *testing.T) {
+	for _, c := range []struct {
+		mail, audit, notify bool
+		want                string
+	}{
+		{true, true, false, ""}, {true, true, true, "notify/cpu notify/cpu"},
+		{false, true, false, "mailbox/file mailbox/file"}, {true, false, false, "audit/file"},
+		{false, false, true, "mailbox/file notify/cpu mailbox/file notify/cpu audit/file"},
+	} {
+		p := &pool{Pool: Pool{PoolSpec: park.PoolSpec{ID: "cpu", MailboxBackend: park.File}}, localMail: c.mail, localAudit: c.audit, eng: &Engine{cfg: Config{Audit: park.File}}}
+		if c.notify {
+			p.Notifier = deaf{}
+		}
+		s := &lot.Step{Messages: make([]park.Message, 2), Events: make([]park.Event, 1)}
+		s.Row.LastAt = park.At(time.Unix(9, 0))
+		var st store.Step
+		p.pack(&st, s)
+		var dests []string
+		for _, o := range st.Outbox {
+			dests = append(dests, o.Dest)
+			if o.Since != s.Row.LastAt || (o.Event != nil) != strings.HasPrefix(o.Dest, "audit") || (o.Message != nil) == (o.Event != nil) {
+				t.Errorf("%+v", o)
+			}
+		}
+		if got := strings.Join(dests, " "); got != c.want || len(st.Messages) != 2*btoi(c.mail) || len(st.Events) != btoi(c.audit) {
+			t.Errorf("%+v: %q, %d messages, %d events", c, got, len(st.Messages), len(st.Events))
+		}
+	}
+}
+
+// counting is a meter that counts.
+type counting struct {
+	noMeter
+	all []string
+}
+
+func (m *counting) Happened(_ string, a park.Action, n int) {
+	m.all = append(m.all, fmt.Sprint(a, " ", n))
+}
+func (m *counting) Waited(_ string, d time.Duration)  { m.all = append(m.all, "waited "+d.String()) }
+func (m *counting) Rejected(_ string, code park.Code) { m.all = append(m.all, string(code)) }
+func (m *counting) Ended(_ string, s park.Status, _ string) {
+	m.all = append(m.all, "ended "+string(s))
+}
+
+// TestWhoHearsOfAStep: those who wait for what it brought, and nobody else.
+func TestWhoHearsOfAStep(t *testing.T) {
+	for _, local := range []bool{true, false} {
+		m := &counting{}
+		p := poolWith(t, park.PoolRow{State: park.Active})
+		p.eng.meter, p.localMail, p.localAudit = m, local, local
+		s := &lot.Step{
+			Inserts:  []park.Record{taskOf("parked", 1, false), taskOf("started", 1, true)},
+			Updates:  []park.Update{{TaskID: "back", State: park.State{Status: park.Queued}}, {TaskID: "ended", State: park.State{Status: park.Failed}}},
+			Messages: []park.Message{{Tenant: "t", Key: "box"}},
+		}
+		s.Inserts[0].Status = park.Queued
+		topics := map[topic]bool{
+			taskTopic("cpu", "parked"): false, startTopic("cpu", "parked"): false, taskTopic("cpu", "started"): false, startTopic("cpu", "started"): true,
+			taskTopic("cpu", "back"): false, startTopic("cpu", "back"): false, taskTopic("cpu", "ended"): true, startTopic("cpu", "ended"): true,
+			mailTopic("t", "box"): local, mailTopic("t", "other"): false, auditTopic: local, outboxTopic(p.QueueBackend): true, outboxTopic("else"): false,
+		}
+		hear := func() map[topic]<-chan struct{} {
+			rung := make(map[topic]<-chan struct{})
+			for at := range topics {
+				rung[at], _ = p.eng.hub.join(at)
+			}
+			return rung
+		}
+		rung := hear()
+		p.announce(s) // a step without events is none
+		if len(m.all) != 0 || ready(rung[outboxTopic(p.QueueBackend)]) {
+			t.Errorf("of no step: %v", m.all)
+		}
+		s.Events = []park.Event{{Action: park.ActStart}, {Action: park.ActFail}, {Action: park.ActStart}}
+		p.node = &node{news: make(chan struct{}, 1)}
+		p.announce(s)
+		for at, want := range topics {
+			if ready(rung[at]) != want {
+				t.Errorf("local %t, %v: heard %t", local, at, !want)
+			}
+		}
+		slices.Sort(m.all)
+		if got := strings.Join(m.all, ", "); got != "fail 1, start 2" || len(p.node.news) != 1 {
+			t.Errorf("counted: %s; %d notes for the others", got, len(p.node.news))
+		}
+	}
+}
+
+// TestWhatCallersAreTold of a step that did not come about.
+func TestWhatCallersAreTold(t *testing.T) {
+	own := park.Errorf(park.PoolHalted, "halted")
+	for name, c := range map[string]struct {
+		err     error
+		code    park.Code
+		foreign bool
+		detail  string
+	}{
+		"own":      {own, park.PoolHalted, false, "halted"},
+		"doubt":    {fmt.Errorf("%w: %w", store.ErrInDoubt, own), park.OutcomeUnknown, true, "pool cpu"},
+		"refused":  {&store.RefusedError{Err: errors.New("too large")}, park.StorageUnavailable, true, "for good: too large"},
+		"any else": {errors.New("secret"), park.StorageUnavailable, true, "nothing was accepted"},
+	} {
+		p := poolWith(t, park.PoolRow{State: park.Active})
+		told, foreign := p.told(c.err)
+		if park.CodeOf(told) != c.code || foreign != c.foreign || !strings.Contains(told.Error(), c.detail) || strings.Contains(told.Error(), "secret") {
+			t.Errorf("%s: %v, %t", name, told, foreign)
+		}
+		asks := &request{ops: make([]lot.Op, 1), reply: make(chan reply, 1)}
+		looks := &request{look: func() {}, reply: make(chan reply, 1)}
+		owed := &request{owed: &run{}}
+		p.fail([]*request{asks, looks, owed, {}}, c.err)
+		if a := <-asks.reply; park.CodeOf(a.err) != c.code || len(looks.reply) != 0 || !slices.Equal(p.owed, []*request{owed}) || !p.failed {
+			t.Errorf("%s: answered %v, %d looks, %d owed", name, a.err, len(looks.reply), len(p.owed))
+		}
+		if p.trouble.Load() == nil || p.stale != (foreign && name != "refused") || (p.refusal > 0) != (name == "refused") {
+			t.Errorf("%s: stale %t, rests for %s", name, p.stale, p.refusal)
+		}
+		p.toldOf = true
+		if p.recovered(); p.trouble.Load() != nil || p.toldOf {
+			t.Errorf("%s: it has not recovered", name)
+		}
+	}
+}
+
+// TestAnswers go to who asked, with what each is to be told.
+func TestAnswers(t *testing.T) {
+	m := &counting{}
+	p := poolWith(t, park.PoolRow{State: park.Active})
+	p.eng.meter = m
+	p.pace.mean = 8 * time.Second
+	over := &run{task: "a", cancel: func(error) {}}
+	p.runs["a"] = over
+	two := &request{ops: make([]lot.Op, 2), reply: make(chan reply, 1)}
+	owed := &request{ops: make([]lot.Op, 1), owed: over}
+	looks := &request{look: func() {}, reply: make(chan reply, 1)}
+	one := &request{ops: make([]lot.Op, 1), reply: make(chan reply, 1)}
+	full, exists := park.Errorf(park.QueueFull, "full"), park.Errorf(park.TaskExists, "exists")
+	p.answer([]*request{two, owed, looks, one, {}}, []lot.Result{{Err: full}, {Position: 2}, {Position: 3}, {Err: exists}})
+	if a := <-two.reply; len(a.results) != 2 || a.results[0].Err != full || a.results[1].Position != 2 || a.err != nil {
+		t.Errorf("two: %+v", a)
+	}
+	if a := <-one.reply; len(a.results) != 1 || a.results[0].Err != exists {
+		t.Errorf("one: %+v", a)
+	}
+	if len(p.runs) != 0 || len(looks.reply) != 0 || full.RetryAfter != 8*time.Second || exists.RetryAfter != 0 {
+		t.Errorf("%d runs; again after %s and %s", len(p.runs), full.RetryAfter, exists.RetryAfter)
+	}
+	if got := strings.Join(m.all, " "); got != string(park.QueueFull)+" "+string(park.TaskExists) {
+		t.Errorf("counted: %s", got)
+	}
+}
+
+// TestClaims: what was given up is left out, and an outcome that is to be stored is over.
+func TestClaims(t *testing.T) {
+	given, plain, owed := &request{}, &request{}, &request{owed: &run{}}
+	if !given.abandon() {
+		t.Fatal("not given up")
+	}
+	if got := claim([]*request{given, plain, owed}); !slices.Equal(got, []*request{plain, owed}) || !owed.owed.over {
+		t.Errorf("%d are claimed, over %t", len(got), owed.owed.over)
+	}
+}
+
+// TestThoroughLooks come after so many steps, and rarely where much is parked.
+func TestThoroughLooks(t *testing.T) {
+	p := poolWith(t, park.PoolRow{State: park.Active})
+	for i := range 600 {
+		if err := p.sane(); err != nil || p.steps != (i+1)%257 {
+			t.Fatalf("after %d steps it has counted %d: %v", i+1, p.steps, err)
+		}
+	}
+	tasks := make([]park.Record, 2000)
+	for i := range tasks {
+		tasks[i] = taskOf(fmt.Sprint(i), 1, false)
+	}
+	p = poolWith(t, park.PoolRow{Queued: len(tasks), State: park.Active}, tasks...)
+	for p.steps = 256; p.steps != 0; {
+		if before := p.steps; p.sane() != nil || p.steps == 0 && before != 500 {
+			t.Errorf("it looks after %d steps", before)
+		}
+	}
+	p = poolWith(t, park.PoolRow{Queued: 2, State: park.Active}, taskOf("a", 1, false))
+	if err := p.sane(); err == nil {
+		t.Error("a task that is missing is not missed")
+	}
+}
+
+// TestStartsOfAStep are those that it has not ended again.
+func TestStartsOfAStep(t *testing.T) {
+	m := &counting{}
+	p := poolWith(t, park.PoolRow{Used: 2, Queued: 1, State: park.Active}, taskOf("a", 1, true), taskOf("b", 1, true), taskOf("c", 1, false))
+	p.eng.meter = m
+	at := park.At(time.Unix(1, 0))
+	spec := &park.Spec{TaskID: "a", SubmittedAt: at}
+	p.specs.put(spec)
+	own := &park.Spec{TaskID: "b", SubmittedAt: at}
+	s := &lot.Step{Started: []lot.Started{{TaskID: "a", Attempt: 1}, {TaskID: "b", Attempt: 2, Spec: own}, {TaskID: "b", Attempt: 1}, {TaskID: "c", Attempt: 1}, {TaskID: "gone", Attempt: 1}}}
+	s.Row.LastAt = park.At(time.Unix(4, 0))
+	got := p.starts(s)
+	if len(got) != 2 || got[0].spec != spec || got[0].submitted != at || got[1].TaskID != "b" || got[1].Attempt != 1 || got[1].spec != nil {
+		t.Errorf("%+v", got)
+	}
+	if text := strings.Join(m.all, ", "); text != "waited 3s" || len(p.specs.byID) != 0 {
+		t.Errorf("counted: %s; %d at hand", text, len(p.specs.byID))
+	}
+}
+
+// TestRunsAreThoseOfTheLot: after another node's step the runs here are those that run here.
+func TestRunsAreThoseOfTheLot(t *testing.T) {
+	again, cancelled, elsewhere := taskOf("again", 1, true), taskOf("cancelled", 1, true), taskOf("elsewhere", 1, true)
+	again.Attempt, cancelled.Cancelled, elsewhere.Node = 2, true, "other"
+	later := taskOf("later", 1, true)
+	later.SubmittedAt = park.At(time.Unix(2, 0))
+	tasks := []park.Record{taskOf("same", 1, true), again, cancelled, elsewhere, later, taskOf("new", 1, true), taskOf("parked", 1, false)}
+	p := poolWith(t, park.PoolRow{Used: 6, Queued: 1, State: park.Active}, tasks...)
+	w := &byHand{}
+	p.eng.world = &crewWorld{byHand: w, strict: &strict{T: t}}
+	ctxs := make(map[string]context.Context)
+	for _, id := range []string{"same", "again", "cancelled", "later", "parked", "gone"} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		ctxs[id] = ctx
+		p.runs[id] = &run{task: id, attempt: 1, submitted: park.At(time.Unix(1, 0)), cancel: cancel}
+	}
+	p.Runtime = park.CloudWorker
+	p.reconcile()
+	for id, ctx := range ctxs {
+		if stopped := ctx.Err() != nil; stopped != (id != "same") {
+			t.Errorf("%s: stopped %t", id, stopped)
+		}
+	}
+	if len(w.begun) != 0 || len(p.runs) != 6 {
+		t.Errorf("a leased pool begins %d runs", len(w.begun))
+	}
+	p.Runtime = park.Native
+	old := p.runs["same"]
+	p.reconcile()
+	if p.runs["same"] != old || p.runs["again"].attempt != 2 || p.runs["later"].submitted != later.SubmittedAt || p.runs["new"] == nil || p.runs["elsewhere"] != nil {
+		t.Errorf("%d runs", len(p.runs))
+	}
+	if len(w.begun) != 1 { // the reading of all submissions
+		t.Errorf("%d begin", len(w.begun))
+	}
+}
