@@ -1,0 +1,324 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+var errAsked = errors.New("not now")
+
+// library is a shared store that holds records and leases, and fails where it is told to.
+type library struct {
+	store.Shared
+	bytes  int // of each payload
+	result int // and of each result
+	reads  []int
+	fails  error
+	kept   []store.Kept
+	asked  []string
+	before func() // an answer
+	rev    int64
+	since  *store.Conflict
+}
+
+// queue is the part of a library that a pool asks for its tasks.
+type queue struct {
+	store.Queue
+	*library
+}
+
+func (l queue) Records(_ context.Context, _ string, ids []string) (all []park.Record, err error) {
+	l.reads = append(l.reads, len(ids))
+	for _, id := range ids {
+		all = append(all, park.Record{Spec: park.Spec{TaskID: id, Payload: make([]byte, l.bytes)}, State: park.State{Result: make([]byte, l.result)}})
+	}
+	return all, l.fails
+}
+
+func (l *library) Leases(_ context.Context, _ string, ids []string) ([]store.Kept, error) {
+	l.asked = slices.Sorted(slices.Values(ids))
+	if l.before != nil {
+		l.before()
+	}
+	return l.kept, l.fails
+}
+
+func (l *library) Since(_ context.Context, _ string, rev int64) (*store.Conflict, error) {
+	l.rev = rev
+	return l.since, l.fails
+}
+
+// shared returns a pool whose loop does not run, of a store that nodes share.
+func (l *library) pool(c *handClock) *pool {
+	n, _ := heldNode(c, l)
+	p := heldPool()
+	n.eng.clock, p.eng = &clock{world: c}, n.eng
+	p.node, p.queue, p.ctx, p.kept = n, queue{library: l}, context.Background(), map[string]int64{}
+	p.ID = "remote"
+	n.eng.pools = map[string]*pool{"remote": p}
+	n.pools = []*pool{p}
+	return p
+}
+
+// TestReadsInPortions: what is read at once is bounded by what was read before, and all is read.
+func TestReadsInPortions(t *testing.T) {
+	for _, c := range []struct {
+		bytes, result int
+		most          int64 // of a result of the pool
+		reads         []int
+	}{
+		{0, 0, 0, []int{64, 36}},
+		{1 << 20, 0, 0, []int{64, 7, 7, 7, 7, 7, 1}},
+		{0, 1 << 20, 0, []int{64, 7, 7, 7, 7, 7, 1}},
+		{1 << 10, 0, 64 << 20, []int{1, 4, 16, 64, 15}},
+		{0, 0, 1, []int{64, 36}},
+	} {
+		l := &library{bytes: c.bytes, result: c.result}
+		p := l.pool(&handClock{})
+		p.MaxResultBytes = c.most
+		var ids, got []string
+		for i := range 100 {
+			ids = append(ids, fmt.Sprint(i))
+		}
+		if err := p.records(ids, func(r *park.Record) { got = append(got, r.TaskID) }); err != nil || !slices.Equal(got, ids) {
+			t.Errorf("%+v: %d records, %v", c, len(got), err)
+		}
+		if !slices.Equal(l.reads, c.reads) {
+			t.Errorf("%+v: read in portions of %v", c, l.reads)
+		}
+		l.fails = errAsked
+		if _, err := p.submissions(ids); !errors.Is(err, errAsked) {
+			t.Errorf("a store that fails: %v", err)
+		}
+	}
+}
+
+// TestSubmissionsAreFilledIn: from what was read, unless that is of another task with the id.
+func TestSubmissionsAreFilledIn(t *testing.T) {
+	p := (&library{}).pool(&handClock{})
+	own, other := &park.Spec{TaskID: "a", SubmittedAt: park.FromMicro(1)}, &park.Spec{TaskID: "b", SubmittedAt: park.FromMicro(2)}
+	begin := func(ids string) (all []start) {
+		for id := range strings.FieldsSeq(ids) {
+			all = append(all, start{Started: lot.Started{TaskID: id}, submitted: park.FromMicro(1)})
+		}
+		return all
+	}
+	done := make(chan struct{})
+	close(done)
+	f := &fetch{done: done, specs: map[string]*park.Spec{"a": own, "b": other}}
+	if starts := begin("a"); p.fill(starts, nil) || starts[0].spec != nil {
+		t.Error("filled in from nothing")
+	}
+	for ids, want := range map[string]bool{"a": true, "a a": true, "a b": false, "b a": false, "c": false, "a c": false} {
+		starts := begin(ids)
+		if got := p.fill(starts, f); got != want {
+			t.Errorf("%s: all there %t", ids, got)
+		}
+		for _, s := range starts {
+			if (s.spec != nil) != (s.TaskID == "a") {
+				t.Errorf("%s: the submission of %s is %+v", ids, s.TaskID, s.spec)
+			}
+		}
+	}
+	starts := begin("c")
+	starts[0].spec = own
+	if !p.fill(starts, f) || starts[0].spec != own {
+		t.Error("what was at hand is lost")
+	}
+	p.specs.put(&park.Spec{TaskID: "at hand"})
+	s := &lot.Step{Started: []lot.Started{{TaskID: "at hand"}, {TaskID: "new", Spec: own}, {TaskID: "a"}}}
+	if got := p.unread(s); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("%v are read", got)
+	}
+	p.ahead = f
+	if p.fetch(&lot.Step{}); p.ahead != nil {
+		t.Error("what was read for another step is taken for this one")
+	}
+	p.ahead, p.node = f, nil
+	if p.fetch(s); p.ahead != nil {
+		t.Error("a store of one node is read while it takes a step")
+	}
+}
+
+// TestLeasesKeptElsewhere live on from when the store has answered, each sign of life once.
+func TestLeasesKeptElsewhere(t *testing.T) {
+	c := &handClock{mono: time.Hour}
+	l := &library{before: func() { c.pass(time.Second) }}
+	p := l.pool(c)
+	p.lot = lot.New(lot.Config{Pool: "remote", Leased: true}, p.eng.clock.now())
+	for _, id := range []string{"a", "b", "c"} {
+		r := park.Record{Spec: park.Spec{TaskID: id, Units: 1}, State: park.State{Status: park.Running, Attempt: 1, Lease: "lease-" + id, LeaseTTL: 10 * time.Second}}
+		p.lot.Restore(&r, p.eng.clock.now())
+	}
+	due := func() string { return strings.Join(slices.Sorted(maps.Keys(p.lot.LeasesDue(p.eng.clock.now()))), " ") }
+	look := func(err error) {
+		t.Helper()
+		l.asked = nil
+		if got := p.keepElsewhere(t.Context(), p.eng.clock.now()); !errors.Is(got, err) {
+			t.Errorf("a look: %v, not %v", got, err)
+		}
+	}
+	look(nil)
+	if l.asked != nil {
+		t.Errorf("asks for %v, of which none is due", l.asked)
+	}
+	c.pass(10 * time.Second)
+	l.fails = errAsked
+	look(errAsked)
+	l.fails = nil
+	l.kept = []store.Kept{
+		{TaskID: "a", Lease: "lease-a", Counter: 1, TTL: 20 * time.Second}, {TaskID: "b", Lease: "of before", Counter: 5, TTL: time.Hour},
+	}
+	look(nil)
+	if got := due(); !slices.Equal(l.asked, []string{"a", "b", "c"}) || got != "b c" {
+		t.Errorf("asked for %v, then %q are due", l.asked, got)
+	}
+	c.pass(20*time.Second - 1)
+	if got := due(); got != "b c" {
+		t.Errorf("before its time %q are due", got)
+	}
+	c.pass(1)
+	look(nil) // the same sign of life
+	if got := due(); got != "a b c" {
+		t.Errorf("with one sign of life seen twice %q are due", got)
+	}
+	l.kept[0].Counter++
+	look(nil)
+	if got := due(); got != "b c" || p.kept["lease-a"] != 2 {
+		t.Errorf("with another sign of life %q are due", got)
+	}
+	for i := range 1000 + 2*3 - 1 {
+		p.kept[fmt.Sprint(i)] = 1
+	}
+	if look(nil); len(p.kept) != 1006 {
+		t.Errorf("%d leases are remembered", len(p.kept))
+	}
+	p.kept["more"] = 1
+	if look(nil); len(p.kept) != 0 {
+		t.Errorf("%d leases are remembered for ever", len(p.kept))
+	}
+}
+
+// TestHearingOfSteps: a pool is called once, and only where there is news.
+func TestHearingOfSteps(t *testing.T) {
+	l := &library{}
+	p := l.pool(&handClock{})
+	p.rev.Store(5)
+	for _, h := range []struct {
+		rev   int64
+		calls int
+	}{{4, 0}, {5, 0}, {6, 1}, {7, 1}} {
+		if p.hear(h.rev); len(p.requests) != h.calls {
+			t.Errorf("after rev %d was heard of, %d calls", h.rev, len(p.requests))
+		}
+	}
+	r := <-p.requests
+	if !r.fresh || cap(r.reply) != 1 {
+		t.Errorf("called by %+v", r)
+	}
+	p.lot = lot.New(lot.Config{Pool: "remote"}, p.eng.clock.now())
+	p.behind, l.fails = true, errAsked
+	if err := p.catchUp(); !errors.Is(err, errAsked) || !p.behind {
+		t.Errorf("a store that fails: %v, behind %t", err, p.behind)
+	}
+	l.fails = nil
+	if err := p.catchUp(); err != nil || p.behind {
+		t.Errorf("no news: %v, behind %t", err, p.behind)
+	}
+}
+
+// TestWhoIsTold: those who wait for what another node did, and after a reload everyone.
+func TestWhoIsTold(t *testing.T) {
+	p := (&library{}).pool(&handClock{})
+	p.QueueBackend = park.File
+	topics := map[string]topic{
+		"log": auditTopic, "outbox": outboxTopic(park.File), "start": startTopic("remote", "a"), "end": taskTopic("remote", "a"),
+		"mail": mailTopic("acme", "box"), "other": taskTopic("remote", "b"),
+	}
+	for _, c := range []struct {
+		status park.Status
+		reload bool
+		want   string
+	}{
+		{park.Queued, false, "log outbox"},
+		{park.Running, false, "log outbox start"},
+		{park.Completed, false, "end log mail outbox start"},
+		{park.Queued, true, "end log mail other outbox start"},
+	} {
+		bells := map[string]<-chan struct{}{}
+		for name, of := range topics {
+			bells[name], _ = p.eng.hub.join(of)
+		}
+		r := park.Record{Spec: park.Spec{TaskID: "a", Tenant: "acme", MailboxKey: "box"}, State: park.State{Status: c.status}}
+		p.tell(&store.Conflict{Changed: []park.Record{r}, Reload: c.reload})
+		var rung []string
+		for name, bell := range bells {
+			if ready(bell) {
+				rung = append(rung, name)
+			}
+		}
+		slices.Sort(rung)
+		if got := strings.Join(rung, " "); got != c.want {
+			t.Errorf("%s, reload %t: wakes %q, not %q", c.status, c.reload, got, c.want)
+		}
+		p.eng.hub.wakeAll()
+	}
+}
+
+// TestHealthOfStores: what failed last and what worked last, for reads apart from all else.
+func TestHealthOfStores(t *testing.T) {
+	e := &Engine{meter: noMeter{}, health: map[park.Backend]*health{park.File: {}}}
+	h := e.health[park.File]
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	refused := park.Errorf(park.InvalidRequest, "no")
+	for i, c := range []struct {
+		do           func()
+		down, unread bool
+	}{
+		{func() { e.failed(park.File, AskedStep) }, true, false},
+		{func() { _ = e.read(t.Context(), park.File, nil) }, true, false},
+		{func() { _ = e.read(t.Context(), park.File, errAsked) }, true, true},
+		{func() { e.works(park.File) }, false, true},
+		{func() { _ = e.read(t.Context(), park.File, store.ErrNoEvent) }, false, false},
+		{func() { _ = e.read(gone, park.File, errAsked) }, false, false},
+		{func() { _ = e.read(t.Context(), park.File, refused) }, false, false},
+		{func() { e.failed(park.Postgres, AskedStep); e.works(park.Postgres) }, false, false},
+		{func() { _ = e.read(t.Context(), park.Postgres, errAsked) }, false, false},
+		{func() { e.failed(park.File, AskedRead) }, false, true},
+		{func() { _ = e.read(gone, park.File, refused) }, false, true},
+	} {
+		if c.do(); h.down.Load() != c.down || h.unread.Load() != c.unread {
+			t.Errorf("step %d: down %t, unread %t", i, h.down.Load(), h.unread.Load())
+		}
+	}
+	if err := e.read(t.Context(), park.File, refused); err != refused {
+		t.Errorf("a read returns %v", err)
+	}
+	r := &relay{owed: e.relayed(park.File, "mailbox/in_memory")}
+	e.clock = &clock{world: &handClock{wall: time.Unix(100, 0)}}
+	for _, c := range []struct {
+		found []store.Parcel
+		n     int
+		age   time.Duration
+	}{
+		{[]store.Parcel{{Since: park.At(time.Unix(40, 0))}, {Since: park.At(time.Unix(50, 0))}}, 2, time.Minute},
+		{[]store.Parcel{{Since: park.At(time.Unix(160, 0))}}, 1, 0}, // the clock was set
+		{nil, 0, 0},
+	} {
+		r.found(c.found)
+		if got := e.Measures().Owed; len(got) != 1 || got[0].Parcels != c.n || got[0].Age != c.age || got[0].From != park.File {
+			t.Errorf("owed: %+v, not %d for %s", got, c.n, c.age)
+		}
+	}
+}
