@@ -172,6 +172,9 @@ func TestFitOfResults(t *testing.T) {
 	if n := strings.Count(long.Message, "m"); n < park.MaxMessage/2 || len(long.Message) > park.MaxMessage {
 		t.Errorf("of a long message %d bytes are left, in all %d", n, len(long.Message))
 	}
+	if got := p.fit(park.Outcome{Status: park.Failed, Message: "a\x00b"}); got.Message != "a\uFFFDb" {
+		t.Errorf("a message that no store keeps is left as %q", got.Message)
+	}
 	if got := (&pool{}).maxResult(); got != park.DefaultMaxResult {
 		t.Errorf("by default a result may have %d bytes", got)
 	}
@@ -250,7 +253,8 @@ func TestTermsOfNodes(t *testing.T) {
 
 // TestUnlikeSettings: who tells none, or has no such pool, differs in none, and who differs is told of once.
 func TestUnlikeSettings(t *testing.T) {
-	n, said := lone("a", "b")
+	n, said := lone("a", "b", "untold")
+	n.pools[2].Settings = func() {}
 	same := n.settings()
 	if n.settings() != same || n.own().Settings != same {
 		t.Error("the settings change by being told")
@@ -262,7 +266,7 @@ func TestUnlikeSettings(t *testing.T) {
 		warns, back int
 		last        string
 	}{
-		{m{"own": pulse(`{"a":"x"}`), "old": pulse(""), "like": pulse(same), "apart": pulse(`{"c":"x"}`), "silent": pulse(`{"a":""}`)}, 0, 0, ""},
+		{m{"own": pulse(`{"a":"x"}`), "old": pulse(""), "like": pulse(same), "apart": pulse(`{"c":"x"}`), "silent": pulse(`{"a":"", "untold":"x"}`), "newer": pulse(`{"a":"x", "c":1}`)}, 0, 0, ""},
 		{m{"one": pulse(`{"a":"x"}`)}, 1, 0, "unlike_nodes=one"},
 		{m{"one": pulse(`{"a":"y"}`)}, 1, 0, "unlike_nodes=one"},
 		{m{"two": pulse(`{"a":"y"}`), "one": pulse(`{"a":"y"}`)}, 2, 0, `unlike_nodes="one two"`},

@@ -273,3 +273,14 @@ func TestBackoff(t *testing.T) {
 		}
 	}
 }
+
+// TestReceiversAreForgotten once: several calls to one mailbox that are settled together.
+func TestReceiversAreForgotten(t *testing.T) {
+	r := newReceivers(t)
+	r.sorted(r.parcels("a", "a", "a"), false)
+	r.world.finish()
+	r.settled([]int64{1, 2, 3}, nil)
+	if len(r.under) != 0 || len(r.boxes) != 0 {
+		t.Errorf("known are %d calls and %d mailboxes", len(r.under), len(r.boxes))
+	}
+}

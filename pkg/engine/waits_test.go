@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,13 +18,20 @@ import (
 type strict struct {
 	handClock
 	*testing.T
-	waited []time.Duration
+	waited []wait
+}
+
+// wait is one that the world was asked for: for how long, and whether it was for nothing.
+type wait struct {
+	d     time.Duration
+	ready bool
 }
 
 func (w *strict) Wait(d time.Duration, ready func() bool) {
 	w.Helper()
-	w.waited = append(w.waited, d)
-	if first := ready(); first != ready() {
+	first := ready()
+	w.waited = append(w.waited, wait{d, first})
+	if first != ready() {
 		w.Errorf("it is ready %t, and then it is not so", first)
 	} else if !first && d < 0 {
 		w.Error("it waits for ever")
@@ -44,6 +52,16 @@ func idlePool(t *testing.T, simulated bool) *pool {
 		Pool: Pool{PoolSpec: park.PoolSpec{ID: "cpu"}}, eng: e,
 		requests: make(chan *request, 1), urgent: make(chan *request, 1), quit: make(chan struct{}), done: make(chan struct{}),
 	}
+}
+
+// asksOf returns what the simulated world was asked for since the last time.
+func asksOf(p *pool) []wait {
+	w, ok := p.eng.world.(*strict)
+	if !ok {
+		return nil
+	}
+	defer func() { w.waited = nil }()
+	return w.waited
 }
 
 func bothWorlds(t *testing.T, f func(t *testing.T, simulated bool)) {
@@ -85,12 +103,19 @@ func TestWaitsEndByWhatComes(t *testing.T) {
 			if (err == nil) != (c.send == "") || err != nil && !strings.Contains(err.Error(), c.send) {
 				t.Errorf("%s: sent: %v", name, err)
 			}
-			if want := 1; len(p.requests) != want {
+			if len(p.requests) != 1 {
 				t.Errorf("%s: %d requests", name, len(p.requests))
+			}
+			here := c.ctx.Err() != nil || ready(p.done)
+			if want := []wait{{p.eng.left(c.due), here || c.send == ""}}; simulated && !slices.Equal(asksOf(p), want) {
+				t.Errorf("%s: to send it the world was not asked for %v", name, want)
 			}
 			r := make(chan reply, 1)
 			if _, err = receiveBy(c.ctx, p, r, c.due); err == nil || !strings.Contains(err.Error(), c.answer) {
 				t.Errorf("%s: answered: %v", name, err)
+			}
+			if want := []wait{{p.eng.left(c.due), here}}; simulated && !slices.Equal(asksOf(p), want) {
+				t.Errorf("%s: for the answer the world was not asked for %v", name, want)
 			}
 			r <- reply{results: make([]lot.Result, 1)}
 			if got, err := receiveBy(t.Context(), p, r, never); err != nil || len(got.results) != 1 {
@@ -160,6 +185,9 @@ func TestNextRequest(t *testing.T) {
 			if r, ok := p.next(timer, time.Second); r != want || ok != wantOK {
 				t.Errorf("the next is %p, %t, want %p, %t", r, ok, want, wantOK)
 			}
+			if asks := []wait{{time.Second, want != nil || !wantOK}}; simulated && !slices.Equal(asksOf(p), asks) {
+				t.Errorf("the world was not asked for %v", asks)
+			}
 		}
 		began := time.Now()
 		next(nil, true)
@@ -195,9 +223,17 @@ func TestAwaitSaysWhich(t *testing.T) {
 		if got := p.eng.await(time.Second, nil, one); got != 1 || len(one) != 0 {
 			t.Errorf("%d came, and %d are left", got, len(one))
 		}
+		one <- struct{}{}
+		if got := p.eng.await(time.Second, one); got != 0 || len(one) != 0 {
+			t.Errorf("%d came, and %d are left", got, len(one))
+		}
+		asksOf(p)
 		began := time.Now()
 		if got := p.eng.await(time.Minute, open, one); got != -1 || !simulated && time.Since(began) != time.Minute {
 			t.Errorf("%d came, after %s", got, time.Since(began))
+		}
+		if want := []wait{{time.Minute, false}}; simulated && !slices.Equal(asksOf(p), want) {
+			t.Errorf("the world was not asked for %v", want)
 		}
 		if got := p.eng.await(0, open); got != -1 || !p.eng.rest(time.Second) {
 			t.Errorf("%d came at once", got)
@@ -269,6 +305,9 @@ func TestWhatBecomesOfRequests(t *testing.T) {
 		if _, err := p.do(t.Context(), lot.Cancel{}); park.CodeOf(err) != park.StorageUnavailable {
 			t.Errorf("one that finds no room: %v", err)
 		}
+		if _, err := p.doFresh(t.Context(), lot.Cancel{}); park.CodeOf(err) != park.StorageUnavailable {
+			t.Errorf("one that may come after a look, and finds no room: %v", err)
+		}
 		if err := p.askBy(t.Context(), func() {}, time.Minute); park.CodeOf(err) != park.StorageUnavailable {
 			t.Errorf("a look that finds no room: %v", err)
 		}
@@ -322,3 +361,44 @@ func (w *crewWorld) ID() string                                 { return "" }
 func (w *crewWorld) AfterFunc(d time.Duration, f func()) func() { return w.byHand.AfterFunc(d, f) }
 func (w *crewWorld) Read(b []byte)                              { w.byHand.Read(b) }
 func (w *crewWorld) Wait(d time.Duration, ready func() bool)    { w.strict.Wait(d, ready) }
+
+// TestTimeoutsOfASimulatedWorld end by its clock, with their cause, and are let go of.
+func TestTimeoutsOfASimulatedWorld(t *testing.T) {
+	w := &alarm{}
+	e := &Engine{simulated: true, world: w}
+	ctx, cancel := e.withTimeout(t.Context(), time.Minute, errDue)
+	if w.d != time.Minute || ctx.Err() != nil {
+		t.Errorf("set to %s", w.d)
+	}
+	if w.ring(); !errors.Is(context.Cause(ctx), errDue) {
+		t.Errorf("it ended by %v", context.Cause(ctx))
+	}
+	cancel()
+	ctx, cancel = e.withTimeout(t.Context(), time.Minute, errDue)
+	if cancel(); !w.stopped || !errors.Is(context.Cause(ctx), context.Canceled) {
+		t.Errorf("let go of, it is stopped %t and ended by %v", w.stopped, context.Cause(ctx))
+	}
+}
+
+// alarm is a world of one timer.
+type alarm struct {
+	World
+	d       time.Duration
+	ring    func()
+	stopped bool
+}
+
+func (w *alarm) AfterFunc(d time.Duration, f func()) func() {
+	w.d, w.ring, w.stopped = d, f, false
+	return func() { w.stopped = true }
+}
+
+// TestRealChance: what is drawn is not always the same.
+func TestRealChance(t *testing.T) {
+	var a, b [16]byte
+	realWorld{}.Read(a[:])
+	realWorld{}.Read(b[:])
+	if a == b {
+		t.Error("the same was drawn twice")
+	}
+}
