@@ -29,6 +29,9 @@ type library struct {
 	before func() // an answer
 	rev    int64
 	since  *store.Conflict
+	holds  []park.Record // instead
+	aheads []int         // what the line says, look by look, the last for ever
+	hands  []store.Hand
 }
 
 // queue is the part of a library that a pool asks for its tasks.
@@ -39,6 +42,9 @@ type queue struct {
 
 func (l queue) Records(_ context.Context, _ string, ids []string) (all []park.Record, err error) {
 	l.reads = append(l.reads, len(ids))
+	if l.holds != nil {
+		return l.holds, l.fails
+	}
 	for _, id := range ids {
 		all = append(all, park.Record{Spec: park.Spec{TaskID: id, Payload: make([]byte, l.bytes)}, State: park.State{Result: make([]byte, l.result)}})
 	}
@@ -51,6 +57,14 @@ func (l *library) Leases(_ context.Context, _ string, ids []string) ([]store.Kep
 		l.before()
 	}
 	return l.kept, l.fails
+}
+
+func (l *library) Turn(_ context.Context, _, _ string, h store.Hand) (store.Place, error) {
+	l.hands = append(l.hands, h)
+	if len(l.aheads) == 0 {
+		return store.Place{}, errAsked
+	}
+	return store.Place{Ahead: l.aheads[min(len(l.hands), len(l.aheads))-1]}, nil
 }
 
 func (l *library) Since(_ context.Context, _ string, rev int64) (*store.Conflict, error) {
