@@ -76,6 +76,7 @@ func (e *Engine) marks(ctx context.Context, p *pool, ev *park.Evidence) error {
 		}
 		of[b] = m
 	}
+	ev.ToldSince = of[p.QueueBackend].ToldSince
 	ev.Tasks, ev.Messages, ev.Log = of[p.QueueBackend].Tasks, of[p.MailboxBackend].Messages, of[e.cfg.Audit].Log
 	return nil
 }

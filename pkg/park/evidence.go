@@ -60,6 +60,9 @@ type Evidence struct {
 	// zero where all have arrived.
 	EventsOwed   Time `json:"eventsOwed,omitzero"`
 	MessagesOwed Time `json:"messagesOwed,omitzero"`
+	// ToldSince is when the queue was last brought to a schema that only a parkd works on which tells all in the log that is told
+	// now; zero where it was made with that.
+	ToldSince Time `json:"toldSince,omitzero"`
 	// Retention is how long what has ended is kept; 0 is for ever.
 	Retention Duration `json:"retention,omitempty"`
 }

@@ -186,7 +186,7 @@ func (p *Pool) checkStart(e *park.Event, t *task, d *told) {
 	if t.Deadline != 0 && e.Attempt == 1 && at >= t.Deadline {
 		p.offend(e, RuleDeadline, "started at %s, but not to start from %s on", e.At, park.FromMicro(t.Deadline))
 	}
-	if t.rests && at < t.notBefore && d.Early == "" {
+	if t.rests && at < t.notBefore && d.Early == "" && at >= p.older {
 		p.offend(e, RuleRetry, "started at %s, before its rest was over at %s", e.At, park.FromMicro(t.notBefore))
 	}
 	if other := p.turns.before(t); other != nil {
@@ -199,16 +199,20 @@ func (p *Pool) requeue(e *park.Event, t *task) {
 	p.must(e, t, running)
 	p.checkRun(e, t)
 	d := p.details.of(e.Detail)
-	p.checkRequeue(e, t, d)
+	strike, rests := d.Strike, !d.NotBefore.IsZero()
+	if strike == 0 && !isLoss(d.Reason) && e.At.Micro() < p.older {
+		strike, rests = t.strikes+1, true // how long is not known
+	}
+	p.checkRequeue(e, t, d, strike)
 	p.leave(t)
 	t.Node, t.Started, t.Blind, t.leased = "", 0, false, false
-	t.notBefore, t.parked, t.rests = d.NotBefore.Micro(), e.At.Micro(), !d.NotBefore.IsZero()
+	t.notBefore, t.parked, t.rests = d.NotBefore.Micro(), e.At.Micro(), rests
 	p.enter(t, queued)
-	p.turns.join(t, d.Strike == 0, p.limits.MaxUnits)
+	p.turns.join(t, strike == 0, p.limits.MaxUnits)
 	p.sum.Requeued++
 }
 
-func (p *Pool) checkRequeue(e *park.Event, t *task, d *told) {
+func (p *Pool) checkRequeue(e *park.Event, t *task, d *told, strike int) {
 	if t.asked {
 		p.offend(e, RuleLife, "requeued though it was asked to stop")
 	}
@@ -216,18 +220,18 @@ func (p *Pool) checkRequeue(e *park.Event, t *task, d *told) {
 		return
 	}
 	switch {
-	case d.Strike == 0 && !isLoss(d.Reason):
+	case strike == 0 && !isLoss(d.Reason):
 		p.offend(e, RuleRetry, "requeued for %q, which is no loss of its run", d.Reason)
-	case d.Strike == 0 && !d.NotBefore.IsZero():
+	case strike == 0 && !d.NotBefore.IsZero():
 		p.offend(e, RuleRetry, "requeued for %q, and to rest until %s though its run was lost", d.Reason, d.NotBefore)
-	case d.Strike == 0:
-	case t.strikes >= 0 && d.Strike != t.strikes+1:
-		p.offend(e, RuleRetry, "requeued after %d runs that count, but had %d before", d.Strike, t.strikes)
-	case d.Strike >= t.MaxAttempts:
-		p.offend(e, RuleRetry, "requeued after %d runs that count, but may have %d", d.Strike, max(t.MaxAttempts, 1))
+	case strike == 0:
+	case t.strikes >= 0 && strike != t.strikes+1:
+		p.offend(e, RuleRetry, "requeued after %d runs that count, but had %d before", strike, t.strikes)
+	case strike >= t.MaxAttempts:
+		p.offend(e, RuleRetry, "requeued after %d runs that count, but may have %d", strike, max(t.MaxAttempts, 1))
 	}
-	if d.Strike > 0 {
-		t.strikes = d.Strike
+	if strike > 0 {
+		t.strikes = strike
 	}
 }
 

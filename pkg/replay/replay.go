@@ -32,6 +32,7 @@ type Pool struct {
 	ended   map[uint64]struct{} // hashes of the ids of ended tasks
 	seed    maphash.Seed
 
+	older    int64 // microseconds: events from before may be of a parkd that told less
 	begun    bool
 	partial  bool
 	ord      int
@@ -72,6 +73,10 @@ func New(l Limits) *Pool {
 	p.sum.Ends, p.sum.Rejections = map[park.Action]int{}, map[string]int{}
 	return p
 }
+
+// Older says that events from before a time may be of an older parkd, which did not tell which runs count against their tasks,
+// nor of rests. Call it before the first event.
+func (p *Pool) Older(before park.Time) { p.older = before.Micro() }
 
 // KeepEnds makes the pool remember how each task ended, for [Pool.Ends]. Call it before the first event.
 func (p *Pool) KeepEnds() { p.ends = map[string]End{} }

@@ -216,7 +216,12 @@ type Evidence interface {
 
 // Marks are what pruning has left behind in a store: of a pool's log, and of the tasks and the messages of all pools. A mark is
 // there before anything that it tells of is gone.
-type Marks struct{ Log, Tasks, Messages park.Mark }
+type Marks struct {
+	Log, Tasks, Messages park.Mark
+	// ToldSince is when the store was last brought to a schema that no parkd works on which tells less in its log, zero where it
+	// was made with that.
+	ToldSince park.Time
+}
 
 // Set sets the mark of a place, as databases name it.
 func (m *Marks) Set(place string, to park.Mark) {
@@ -227,6 +232,8 @@ func (m *Marks) Set(place string, to park.Mark) {
 		m.Tasks = to
 	case "messages":
 		m.Messages = to
+	case "schema":
+		m.ToldSince = to.Before
 	}
 }
 

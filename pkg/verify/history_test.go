@@ -236,7 +236,7 @@ func (a archive) Evidence(ctx context.Context, pool string) (park.Evidence, erro
 	}
 	m, err := a.Marks(ctx, pool)
 	return park.Evidence{
-		PoolID: pool, Log: m.Log, Tasks: m.Tasks, Messages: m.Messages, Rev: r.Rev, LastAt: r.LastAt, MaxUnits: r.MaxUnits, MaxQueueDepth: r.MaxQueueDepth, State: r.State, UsedUnits: r.Used, QueueDepth: r.Queued,
+		PoolID: pool, ToldSince: m.ToldSince, Log: m.Log, Tasks: m.Tasks, Messages: m.Messages, Rev: r.Rev, LastAt: r.LastAt, MaxUnits: r.MaxUnits, MaxQueueDepth: r.MaxQueueDepth, State: r.State, UsedUnits: r.Used, QueueDepth: r.Queued,
 	}, err
 }
 

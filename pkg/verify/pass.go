@@ -52,6 +52,9 @@ func (p *pass) run(ctx context.Context) error {
 		b.span.closed, p.marks.least = p.bounds.closed, [2]int64{max(p.marks.least[0], p.bounds.kept), max(p.marks.least[1], p.bounds.sent)}
 	}
 	b.span.kept, b.span.sent = p.marks.keptSince(never)
+	if !before.ToldSince.IsZero() {
+		p.log.Older(park.At(before.ToldSince.Add(skew)))
+	}
 	if err := p.play(ctx, nil); err != nil {
 		return err
 	}

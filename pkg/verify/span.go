@@ -27,6 +27,8 @@ const (
 	never = int64(1) << 62
 	// margin is what retention may take while it is read.
 	margin = 10 * time.Minute
+	// skew is how far the clocks of a database and of a daemon may differ, and what an hour that a clock tells twice may hide.
+	skew = 2 * time.Hour
 )
 
 // marks say from when on tasks and messages are there, in this order.

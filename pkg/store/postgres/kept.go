@@ -14,7 +14,10 @@ import (
 
 // What is kept, read as it is kept, page by page.
 
-const marksOf = "SELECT place, rev, before_at, guess FROM pl_marks WHERE pool_id IN ('', $1)"
+// Of a database that was made in one go the migrations are of one time.
+const marksOf = "SELECT place, rev, before_at, guess FROM pl_marks WHERE pool_id IN ('', $1) UNION ALL" +
+	" SELECT 'schema', 0, (1000000 * extract(epoch FROM told.tstamp::timestamptz))::bigint, false FROM pl_migrations told, pl_migrations made" +
+	" WHERE told.version_id = 7 AND made.version_id = 1 AND told.tstamp > made.tstamp + interval '2 seconds'"
 
 // Of a result or a payload the server sends a digest: to read those of all tasks would take long.
 const (

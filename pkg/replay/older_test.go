@@ -1,0 +1,42 @@
+package replay_test
+
+import (
+	"testing"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/replay"
+)
+
+// TestOlder: what an older parkd did not tell is no offence, and what it did is still counted.
+func TestOlder(t *testing.T) {
+	failed := func(attempt int) park.Event {
+		return telling(ev(park.ActRequeue, "a", 10, attempt), `{"reason":"exit_nonzero"}`)
+	}
+	failedEnd := func(attempt int) park.Event { return ev(park.ActFail, "a", 10, attempt) }
+	for name, tt := range map[string]struct {
+		log  *log
+		rule replay.Rule
+	}{
+		"a run that failed":  {retried().step(failed(1)).step(start("a", 10, 2), complete("a", 10, 2)), ""},
+		"all runs failed":    {retried().step(failed(1), start("a", 10, 2)).step(failed(2), start("a", 10, 3)).step(failedEnd(3)), ""},
+		"one more than may":  {retried().step(failed(1), start("a", 10, 2)).step(failed(2), start("a", 10, 3)).step(failed(3)), replay.RuleRetry},
+		"ended too early":    {retried().step(failed(1), start("a", 10, 2)).step(failedEnd(2)), replay.RuleRetry},
+		"told again since":   {retried().step(failed(1), start("a", 10, 2)).step(struck("a", 2, 2, "")), ""},
+		"told wrongly since": {retried().step(failed(1), start("a", 10, 2)).step(struck("a", 2, 1, "")), replay.RuleRetry},
+		"another passes while it rests": {
+			retried().step(failed(1)).step(ranked("b", "normal"), start("b", 10, 1)), "",
+		},
+		"a lost run is passed by nobody": {
+			retried().step(lost("a", 1)).step(ranked("b", "normal"), start("b", 10, 1)), replay.RuleTurn,
+		},
+	} {
+		p := replay.New(limits)
+		p.Older(at(100))
+		for _, e := range tt.log.events {
+			_ = p.Apply(e)
+		}
+		if got := p.Summary().First; (got == nil) != (tt.rule == "") || got != nil && got.Rule != tt.rule {
+			t.Errorf("%s: got %v, want %q", name, got, tt.rule)
+		}
+	}
+}
