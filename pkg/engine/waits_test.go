@@ -19,6 +19,7 @@ type strict struct {
 	handClock
 	*testing.T
 	waited []wait
+	onWait func() // unless nil, called as each wait begins
 }
 
 // wait is one that the world was asked for: for how long, and whether it was for nothing.
@@ -29,6 +30,9 @@ type wait struct {
 
 func (w *strict) Wait(d time.Duration, ready func() bool) {
 	w.Helper()
+	if w.onWait != nil {
+		w.onWait()
+	}
 	first := ready()
 	w.waited = append(w.waited, wait{d, first})
 	if first != ready() {

@@ -1,0 +1,283 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
+)
+
+// cupboard is a store with so many tasks, messages and events of so many bytes, and parcels, of which some reads fail.
+type cupboard struct {
+	store.Store
+	rows, bytes int
+	fails       error
+	asked       []int // how many rows each read asked for
+	parcels     []store.Parcel
+	settled     []int64
+	put         []store.Postponed
+}
+
+func (s *cupboard) take(from, limit int) (int, error) {
+	s.asked = append(s.asked, limit)
+	return min(limit, s.rows-from), s.fails
+}
+
+func (s *cupboard) List(_ context.Context, _ string, q park.TaskQuery) (records []park.Record, next string, err error) {
+	from := 0
+	_, _ = fmt.Sscan(q.Cursor, &from)
+	n, err := s.take(from, q.Limit)
+	for range n {
+		records = append(records, park.Record{State: park.State{Status: park.Completed, Result: make([]byte, s.bytes)}})
+	}
+	if from+n < s.rows {
+		next = fmt.Sprint(from + n)
+	}
+	return records, next, err
+}
+
+func (s *cupboard) Outbox(_ context.Context, _ string, _ park.Time, limit int) ([]store.Parcel, error) {
+	n, err := s.take(0, limit)
+	return s.parcels[:min(n, len(s.parcels))], err
+}
+
+func (s *cupboard) Settle(_ context.Context, done []int64, later []store.Postponed) error {
+	s.settled, s.put = append(s.settled, done...), append(s.put, later...)
+	return s.fails
+}
+
+// TestPagesOfTasks end where as many are read as were asked for, where there are no more, or where they are large.
+func TestPagesOfTasks(t *testing.T) {
+	for i, c := range []struct {
+		rows, bytes, limit int
+		asked              []int
+		got                int
+		next               string
+	}{
+		{10, 1, 5, []int{5}, 5, "5"}, {10, 1, 10, []int{10}, 10, ""}, {10, 1, 20, []int{20}, 10, ""},
+		{100, 1, 100, []int{64, 36}, 100, ""}, {200, 1, 100, []int{64, 36}, 100, "100"},
+		{200, 256 << 10, 200, []int{64}, 64, "64"},
+		{200, 64 << 10, 200, []int{64, 127}, 191, "191"}, // the second is as many as a read is meant to hold
+	} {
+		p := poolWith(t, park.PoolRow{State: park.Active})
+		s := &cupboard{rows: c.rows, bytes: c.bytes}
+		p.queue = s
+		records, next, err := p.list(t.Context(), park.TaskQuery{Limit: c.limit})
+		if err != nil || len(records) != c.got || next != c.next || !slices.Equal(s.asked, c.asked) {
+			t.Errorf("%d: %d tasks, next %q, asked for %v, %v", i, len(records), next, s.asked, err)
+		}
+		s.fails = errors.New("away")
+		if _, _, err := p.list(t.Context(), park.TaskQuery{Limit: 1}); !errors.Is(err, s.fails) {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+}
+
+// TestErrorsOfReads: callers are told what they may know, and hear of their own end as such.
+func TestErrorsOfReads(t *testing.T) {
+	p := poolWith(t, park.PoolRow{State: park.Active})
+	secret, own := errors.New("secret"), park.Errorf(park.InvalidRequest, "cursor")
+	for name, tell := range map[string]func(ctx context.Context, err error) error{
+		"pool": func(ctx context.Context, err error) error { return errStorageBecause(ctx, p, err) },
+		"log":  func(ctx context.Context, err error) error { return p.eng.unread(ctx, "audit log", err) },
+	} {
+		if err := tell(t.Context(), secret); park.CodeOf(err) != park.StorageUnavailable || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "does not answer") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := tell(t.Context(), own); !errors.Is(err, error(own)) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := tell(gone(), secret); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := tell(t.Context(), spoken{secret}); !strings.HasSuffix(err.Error(), "cannot be used: disk full") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := p.eng.unsure(t.Context(), "mailbox", secret); park.CodeOf(err) != park.OutcomeUnknown {
+		t.Error(err)
+	}
+	if err := p.eng.unsure(t.Context(), "mailbox", own); !errors.Is(err, error(own)) {
+		t.Error(err)
+	}
+}
+
+// spoken is an error that the store's server gave a reason for.
+type spoken struct{ error }
+
+func (spoken) Said() string { return "disk full" }
+
+// TestPatienceAmongOthers: who waits among other nodes looks again from time to time.
+func TestPatienceAmongOthers(t *testing.T) {
+	e := &Engine{}
+	if got := e.patience(time.Hour); got != time.Hour {
+		t.Errorf("alone it waits for %s", got)
+	}
+	e.nodes = map[park.Backend]*node{park.InMemory: nil}
+	for d, want := range map[time.Duration]time.Duration{time.Hour: recheck, recheck / 2: recheck / 2} {
+		if got := e.patience(d); got != want {
+			t.Errorf("of %s it waits for %s", d, got)
+		}
+	}
+}
+
+// TestRelayCarries what its outbox holds, by what came of it before, and tells the health of both stores.
+func TestRelayCarries(t *testing.T) {
+	away := errors.New("away")
+	parcels := []store.Parcel{{ID: 1, Message: &park.Message{Payload: make([]byte, 1<<20)}}, {ID: 2, Message: &park.Message{Payload: make([]byte, 3<<20)}}}
+	for name, c := range map[string]struct {
+		parcels        []store.Parcel
+		unread, undone error
+		moved          int
+		down           [2]bool // of where they are, and of where they go
+		next           int
+	}{
+		"nothing":   {nil, nil, nil, 0, [2]bool{false, true}, mostAtOnce},
+		"two":       {parcels, nil, nil, 2, [2]bool{false, false}, 3},
+		"unread":    {parcels, away, nil, 0, [2]bool{true, true}, mostAtOnce},
+		"not taken": {parcels, nil, away, 0, [2]bool{false, true}, 3},
+	} {
+		p := poolWith(t, park.PoolRow{State: park.Active})
+		e := p.eng
+		s := &cupboard{rows: 1000, parcels: c.parcels, fails: c.unread}
+		e.stores = map[park.Backend]store.Store{park.InMemory: s}
+		e.health = map[park.Backend]*health{park.InMemory: {}, park.File: {}}
+		e.health[park.File].down.Store(true)
+		r := &relay{eng: e, from: park.InMemory, to: park.File, owed: e.relayed(park.InMemory, "d"), deliver: func(_ context.Context, all []store.Parcel) ([]int64, []store.Postponed, error) {
+			return ids(all[:1]), []store.Postponed{{ID: 2}}, c.undone
+		}}
+		moved, err := r.carry(t.Context())
+		if moved != c.moved || !errors.Is(err, cmp.Or(c.unread, c.undone)) {
+			t.Errorf("%s: %d moved, %v", name, moved, err)
+		}
+		if got := [2]bool{e.health[park.InMemory].down.Load(), e.health[park.File].down.Load()}; got != c.down || r.part.next != c.next {
+			t.Errorf("%s: down are %v; the next read is of %d", name, got, r.part.next)
+		}
+		if (len(s.settled) == 1 && len(s.put) == 1) != (c.moved > 0) || (r.owed.Load() == nil) != (c.unread != nil) {
+			t.Errorf("%s: settled %v and %v", name, s.settled, s.put)
+		}
+		if c.moved > 0 {
+			s.fails = nil
+			if _, _ = r.carry(t.Context()); s.asked[1] != 3 {
+				t.Errorf("%s: then it asks for %v", name, s.asked)
+			}
+		}
+	}
+}
+
+// TestRelayedThings come to their store, and those who wait for them are woken; what is not there any more is done with.
+func TestRelayedThings(t *testing.T) {
+	p := poolWith(t, park.PoolRow{State: park.Active})
+	e, to := p.eng, memory.New()
+	e.stores, e.audit = map[park.Backend]store.Store{park.File: to}, to
+	at := park.At(time.Unix(1, 0))
+	mail, _ := e.hub.join(mailTopic("t", "box"))
+	log, _ := e.hub.join(auditTopic)
+	m := &park.Message{Tenant: "t", Key: "box", PoolID: "cpu", TaskID: "a", Status: park.Completed}
+	done, later, err := e.toMailbox(park.File)(t.Context(), []store.Parcel{{ID: 1, Message: m}, {ID: 2}})
+	page, err2 := to.Messages(t.Context(), park.MailboxQuery{Tenant: "t", Key: "box", Limit: 10})
+	if err != nil || err2 != nil || !slices.Equal(done, []int64{1, 2}) || later != nil || len(page) != 1 || !ready(mail) || ready(log) {
+		t.Errorf("done %v, %d messages, %v %v", done, len(page), err, err2)
+	}
+	done, later, err = e.toAudit(t.Context(), []store.Parcel{{ID: 3}, {ID: 4, Event: &park.Event{EventID: "cpu:1:0", PoolID: "cpu", Action: park.ActUpdate, At: at, Rev: 1}}})
+	events, err2 := to.Events(t.Context(), park.AuditQuery{Limit: 10})
+	if err != nil || err2 != nil || !slices.Equal(done, []int64{3, 4}) || later != nil || len(events) != 1 || !ready(log) {
+		t.Errorf("done %v, %d events, %v %v", done, len(events), err, err2)
+	}
+}
+
+// TestManySubmissions: what a step fails with is the result of what was in it, and true of all where nothing was taken.
+func TestManySubmissions(t *testing.T) {
+	away, unknown := errAway("cpu"), errUnknown("cpu")
+	ops := make([]lot.Op, 2*maxOps+3)
+	for i, c := range []struct {
+		answers []error // by step
+		room    int
+		want    []park.Code // of each step; nil where the call fails
+		call    park.Code
+	}{
+		{[]error{nil, nil, nil}, 3, []park.Code{"", "", ""}, ""},
+		{[]error{nil, away, nil}, 3, []park.Code{"", park.StorageUnavailable, ""}, ""},
+		{[]error{away, away, away}, 3, nil, park.StorageUnavailable},
+		{[]error{away, unknown, away}, 3, []park.Code{park.StorageUnavailable, park.OutcomeUnknown, park.StorageUnavailable}, ""},
+		{[]error{nil}, 1, []park.Code{"", park.StorageUnavailable, park.StorageUnavailable}, ""},
+		{[]error{away}, 1, nil, park.StorageUnavailable},
+		{nil, 0, nil, park.StorageUnavailable},
+	} {
+		p := idlePool(t, true)
+		p.eng.cfg.Patience = time.Minute
+		p.requests = make(chan *request, c.room)
+		p.eng.world = &strict{T: t, handClock: handClock{mono: time.Hour}, onWait: func() {
+			for len(p.requests) == c.room && c.room > 0 && len(c.answers) > 0 {
+				for _, err := range c.answers {
+					r := <-p.requests
+					a := reply{err: err}
+					if err == nil {
+						a.results = make([]lot.Result, len(r.ops))
+					}
+					r.reply <- a
+				}
+				c.answers = nil
+				for range c.room { // and there is no more room
+					p.requests <- &request{}
+				}
+			}
+		}}
+		p.eng.clock.world = p.eng.world
+		results, err := p.doMany(t.Context(), ops)
+		if park.CodeOf(err) != c.call || err == nil && len(results) != len(ops) {
+			t.Errorf("%d: %d results, %v", i, len(results), err)
+			continue
+		}
+		for k, want := range c.want {
+			from := k * maxOps
+			for j, r := range results[from:min(from+maxOps, len(results))] {
+				if code := codeOf(r.Err); code != want {
+					t.Fatalf("%d: operation %d: %q, want %q", i, from+j, code, want)
+				}
+			}
+		}
+	}
+	p := idlePool(t, true)
+	if _, err := p.doMany(gone(), make([]lot.Op, 1)); !errors.Is(err, context.Canceled) {
+		t.Errorf("whose caller is gone: %v", err)
+	}
+}
+
+func codeOf(e *park.Error) park.Code {
+	if e == nil {
+		return ""
+	}
+	return e.Code
+}
+
+// TestSubmitted tells what became of a task.
+func TestSubmitted(t *testing.T) {
+	p := idlePool(t, true)
+	at := park.At(time.Unix(1, 0))
+	got := p.submitted(&park.Spec{TaskID: "a"}, &lot.Result{Status: park.Queued, Position: 3, SubmittedAt: at})
+	if got.Err != nil || got.Accepted != (park.Accepted{TaskID: "a", PoolID: "cpu", Status: park.Queued, Position: 3, SubmittedAt: at}) {
+		t.Errorf("%+v", got)
+	}
+	if got = p.submitted(&park.Spec{TaskID: "a"}, &lot.Result{Err: errUnknown("x")}); codeOf(got.Err) != park.OutcomeUnknown || got.Err.TaskID != "a" {
+		t.Errorf("%+v", got)
+	}
+	p.requests <- &request{}
+	p.eng.cfg.Patience = -time.Second
+	if _, err := p.submit(t.Context(), park.Submission{TaskID: "a"}); park.CodeOf(err) != park.StorageUnavailable {
+		t.Errorf("one that finds no room: %v", err)
+	}
+	if r, err := p.submit(t.Context(), park.Submission{TaskID: "a", Payload: json.RawMessage(`x`)}); err != nil || codeOf(r.Err) != park.InvalidRequest {
+		t.Errorf("one that is none: %+v %v", r, err)
+	}
+}
