@@ -1,11 +1,13 @@
 package verify_test
 
 import (
+	"context"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/verify"
 )
 
 // prunedAhead makes a file whose daemon removed all that had ended by a clock that was a year ahead, and then went on by the
@@ -42,5 +44,38 @@ func TestGoodPrunedAhead(t *testing.T) {
 		if o := found(t, a, pool); o == nil || o.TaskID != task {
 			t.Errorf("of task %s something is gone, but found was %v", task, o)
 		}
+	}
+}
+
+// lasting is an archive with a retention, whose reading takes hours, in which what is old is removed.
+type lasting struct {
+	pruning
+	now *time.Time
+}
+
+func (l lasting) Evidence(ctx context.Context, pool string) (park.Evidence, error) {
+	ev, err := l.pruning.Evidence(ctx, pool)
+	ev.Retention = park.Duration(time.Hour)
+	return ev, err
+}
+
+func (l lasting) KeptTasks(ctx context.Context, pool string, q park.KeptQuery) (park.KeptPage[park.KeptTask], error) {
+	*l.now = l.now.Add(3 * time.Hour)
+	return l.pruning.KeptTasks(ctx, pool, q)
+}
+
+// TestGoodPrunedAheadMeanwhile: a mark that lies in the future does not say what is removed meanwhile.
+func TestGoodPrunedAheadMeanwhile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p.db")
+	prunedAhead(t, path)
+	a := archived(t, path)
+	row, err := a.Row(t.Context(), "gpu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	x := lasting{pruning{archive: a, t: t, before: row.LastAt, late: true}, &now}
+	if _, err := verify.Pool(t.Context(), x, "gpu", verify.Options{Now: func() time.Time { return now }}); err != nil {
+		t.Error(err)
 	}
 }

@@ -101,7 +101,7 @@ func (p *pass) compare(ctx context.Context, rev int64) error {
 		return err
 	}
 	b.flush()
-	kept, sent := p.marks.risen(&after)
+	kept, sent := p.marks.risen(&after, p.o.Now())
 	b.kept, b.sent = max(b.kept, kept), max(b.sent, sent)
 	if after.Rev == rev && (b.used != after.UsedUnits || b.queued != after.QueueDepth) {
 		return p.offence(replay.RuleEnd, after.Rev, "the tasks have %d units in use and %d are parked, but the pool says %d and %d",

@@ -64,15 +64,17 @@ func (m *marks) keptSince(first int64) (tasks, messages int64) {
 	return since[0], since[1]
 }
 
-// risen returns the marks that were moved since, 0 for others.
-func (m *marks) risen(now *park.Evidence) (tasks, messages int64) {
-	if at := now.Tasks.Before.Micro(); at > m.noted[0] {
-		tasks = at
+// risen returns from when on they are there after they were read, by the marks that were moved meanwhile. One that lies in the
+// future does not move: of that the time says what may have been removed.
+func (m *marks) risen(ev *park.Evidence, now time.Time) (tasks, messages int64) {
+	n := marksOf(ev, now)
+	since := n.least
+	for i, at := range n.noted {
+		if at > m.noted[i] {
+			since[i] = max(since[i], at)
+		}
 	}
-	if at := now.Messages.Before.Micro(); at > m.noted[1] {
-		messages = at
-	}
-	return tasks, messages
+	return since[0], since[1]
 }
 
 // place says how a task is compared.
