@@ -91,3 +91,47 @@ func TestBrake(t *testing.T) {
 		t.Errorf("rests for %s at last", b.rest)
 	}
 }
+
+// TestStartsPutOffGoLast: those that a batch puts off come after all else, the first of them in order at the very end, so
+// that each is the first again; and what comes together counts once.
+func TestStartsPutOffGoLast(t *testing.T) {
+	p := (&library{}).pool(&handClock{mono: time.Hour})
+	now := p.eng.clock.now()
+	p.lot = lot.New(lot.Config{Pool: "remote"}, now)
+	names := map[*request]string{}
+	var batch []*request
+	for i, name := range []string{"b", "plain", "a", "other", "c"} {
+		r := endOf(name, 1000)
+		names[r] = name
+		if len(name) == 1 {
+			r.short = &park.ShortageError{Reason: park.ShortFiles, Err: errAsked}
+			rank := map[string]int64{"a": 1, "b": 2, "c": 3}[name]
+			record := park.Record{Spec: park.Spec{TaskID: name, Units: 1}, State: park.State{Status: park.Running, Attempt: 1, Rank: rank}}
+			p.lot.Restore(&record, now)
+		}
+		batch = append(batch, r)
+		if i == 0 {
+			p.brakeFor([]*request{endOf("x", 1000)})
+			if p.brake.short != nil {
+				t.Error("starts are put off for nothing")
+			}
+		}
+	}
+	p.brakeFor(batch)
+	if got := takenFrom(names, batch...); got != "plain other c b a" {
+		t.Errorf("done in the order %s", got)
+	}
+	for _, r := range batch {
+		if r.short != nil {
+			t.Errorf("%s counts once more when the step is tried again", names[r])
+		}
+	}
+	if p.brake.rest != firstDeferral || p.view.Load().StartsDeferred == nil {
+		t.Errorf("rests for %s; clients see %+v", p.brake.rest, p.view.Load().StartsDeferred)
+	}
+	p.brake.most, p.brake.left = enoughProbes, 0
+	p.brake.until = 0
+	if n := p.quota(time.Hour); n != -1 || p.view.Load().StartsDeferred != nil {
+		t.Errorf("when starts go on %d may; clients see %+v", n, p.view.Load().StartsDeferred)
+	}
+}

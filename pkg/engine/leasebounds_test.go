@@ -125,7 +125,7 @@ func TestBoundsOfLeases(t *testing.T) {
 // TestLeasesOfEndedCalls: what is leased for a call whose client goes is given back, and a call that waits in vain says so.
 func TestLeasesOfEndedCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, engine.Config{Pools: []engine.Pool{remote(4)}})
+		b := open(t, engine.Config{Pools: []engine.Pool{remote(5)}})
 		defer b.stop()
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -160,9 +160,66 @@ func TestLeasesOfEndedCalls(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait()
+		b.submit("remote", named("e", park.Submission{}))
 		served := map[string]bool{<-got: true, <-got: true, <-got: true}
-		if !served["0 b c"] || !served["1 d"] || !served["2"] {
+		if !served["0 b c"] || !served["1 d"] || !served["2 e"] {
 			t.Errorf("served %v", served)
 		}
 	})
+}
+
+// TestLeaseOfTheLastMoment: a task that is leased to a worker while it goes comes back at once. A worker that is still there
+// when its time is over gets what is leased to it, or is told that it is not known.
+func TestLeaseOfTheLastMoment(t *testing.T) {
+	for name, c := range map[string]struct {
+		goes bool          // the worker
+		slow time.Duration // the step
+		code park.Code
+		n    int // leases
+	}{
+		"the worker goes": {goes: true, slow: 2 * time.Second, code: park.Internal},
+		"a slow store":    {slow: 2 * time.Second, n: 1},
+		"one that hangs":  {slow: time.Minute, code: park.OutcomeUnknown},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			m := &met{}
+			b := openMet(t, m, remote(2))
+			defer b.stop()
+			ctx, hangUp := context.WithCancel(t.Context())
+			defer hangUp()
+			type answer struct {
+				leases []park.Lease
+				err    error
+			}
+			got := make(chan answer)
+			go func() {
+				l, err := b.Lease(ctx, "remote", park.LeaseRequest{Wait: park.Duration(time.Second)})
+				got <- answer{l, err}
+			}()
+			synctest.Wait()
+			m.meet(nil, func(*store.Step, int) error {
+				time.Sleep(c.slow)
+				return nil
+			})
+			go b.offer("remote", named("a", park.Submission{}))
+			synctest.Wait()
+			if c.goes {
+				hangUp()
+			}
+			a := <-got
+			if len(a.leases) != c.n || c.code == "" && a.err != nil || c.code != "" && park.CodeOf(a.err) != c.code {
+				t.Errorf("%s: %d leases, %v", name, len(a.leases), a.err)
+			}
+			m.meet(nil, nil)
+			time.Sleep(c.slow + time.Second)
+			want := " submit start requeue"
+			if c.n > 0 {
+				want = " submit start"
+			}
+			if life := b.life("a"); life != want {
+				t.Errorf("%s: life is%s, not%s", name, life, want)
+			}
+		})
+	}
 }
