@@ -23,12 +23,15 @@ type Reopener interface {
 // Differential sends random streams of calls to a store of each kind and compares every answer. What each store
 // makes up by itself, ids of messages and parcels and cursors of lists, may differ.
 func Differential(t *testing.T, a, b Open) {
+	seen, streams := make(census), 0
 	rapid.Check(t, func(rt *rapid.T) {
 		r := &round{TB: t}
 		defer r.end()
-		m := newMachine(rt, [2]store.Store{a(r), b(r)})
+		streams++
+		m := newMachine(rt, [2]store.Store{a(r), b(r)}, seen)
 		rt.Repeat(m.actions())
 	})
+	seen.check(t, streams)
 }
 
 // round is a test's TB for the time of one stream: its clean-up comes at the end of that.
@@ -48,6 +51,8 @@ func (r *round) end() {
 // machine makes a stream.
 type machine struct {
 	stores [2]store.Store
+	seen   census
+	wide   bool // it has steps of many blocks
 	feeds  []*Feed
 	last   []*store.Step // of each feed
 	posted int
@@ -61,8 +66,11 @@ type machine struct {
 	cursor [2]string // where the list of the pool's tasks goes on
 }
 
-func newMachine(rt *rapid.T, stores [2]store.Store) *machine {
-	m := &machine{stores: stores}
+func newMachine(rt *rapid.T, stores [2]store.Store, seen census) *machine {
+	m := &machine{stores: stores, seen: seen}
+	if m.wide = rapid.IntRange(0, 9).Draw(rt, "wide") == 7; m.wide {
+		m.seen["wide stream"]++
+	}
 	for i := range rapid.IntRange(1, 3).Draw(rt, "pools") {
 		f := NewFeed("pool-" + strconv.Itoa(i))
 		f.prefix = "task-"
@@ -78,6 +86,7 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		"load": m.load, "records": m.records, "list": m.list, "list on": m.listOn,
 		"outbox": m.outbox, "deliver": m.deliver, "messages": m.messages, "messages on": m.messagesOn, "trim": m.trim,
 		"append": m.append, "events": m.events, "events on": m.eventsOn, "prune": m.prune, "reopen": m.reopen,
+		"wide": m.wideStep, "wide2": m.wideStep, "empty": m.empty, "evidence": m.evidence,
 		"": m.level,
 	}
 }
@@ -132,6 +141,11 @@ func (m *machine) step(rt *rapid.T) {
 	for range rapid.IntRange(1, 5).Draw(rt, "changes") {
 		m.change(rt, f)
 	}
+	m.send(rt, f, i)
+}
+
+// send commits the open step of a pool.
+func (m *machine) send(rt *rapid.T, f *Feed, i int) {
 	m.last[i] = f.Next()
 	if !m.both(rt, func(_ int, s store.Store) error { return s.Commit(rt.Context(), m.last[i]) }) {
 		rt.Fatalf("rev %d of pool %s was refused", f.Row.Rev, f.pool)
@@ -154,21 +168,28 @@ func (m *machine) change(rt *rapid.T, f *Feed) {
 		f.Event(park.ActUpdate, nil, `{}`)
 	case n == 5 && len(f.Ended) > 0:
 		m.posted++
-		r := f.Tasks[from(f.Ended)]
-		msg := f.Message(r)
+		msg := f.Message(f.Tasks[from(f.Ended)])
 		f.Post(store.Parcel{Dest: m.dest(rt), Attempts: m.posted, Message: &msg})
 	default:
 		f.Submit(func(r *park.Record) {
 			r.Tenant = rapid.SampledFrom(tenants()).Draw(rt, "tenant")
-			r.MailboxKey = rapid.SampledFrom([]string{"alice", "bob", ""}).Draw(rt, "key")
+			r.MailboxKey = rapid.SampledFrom(append(keys(), "")).Draw(rt, "key")
+			if r.Tenant != "acme" && r.Tenant != "globex" {
+				m.seen["odd tenant"]++
+			}
 		})
 	}
 }
 
-func tenants() []string { return []string{"acme", "globex"} }
+// tenants and keys have names that a careless store would take for one another.
+func tenants() []string {
+	return []string{"acme", "globex", "ACME", "acm", "a_me", "ac%", "x@acme", "acme'", "é", "e\u0301"}
+}
+
+func keys() []string { return []string{"alice", "bob", "Alice", "ali%", "al\nice", `ali"ce`} }
 
 func (m *machine) dest(rt *rapid.T) string {
-	return rapid.SampledFrom([]string{"notify/gpu", "mailbox/file"}).Draw(rt, "dest")
+	return rapid.SampledFrom([]string{"notify/gpu", "mailbox/file", "audit/postgres"}).Draw(rt, "dest")
 }
 
 // again sends a pool's last step once more.
@@ -186,6 +207,7 @@ func (m *machine) stale(rt *rapid.T) {
 	ok := m.both(rt, func(_ int, s store.Store) error {
 		err := s.Commit(rt.Context(), bad)
 		if c, ok := errors.AsType[*store.Conflict](err); ok {
+			m.seen["conflict"]++
 			alike(rt, "row of the conflict", c.Row, f.Committed())
 			for _, r := range c.Changed {
 				alike(rt, "changed task", told(r), told(*f.Tasks[r.TaskID]))
@@ -225,6 +247,7 @@ func (m *machine) reopen(rt *rapid.T) {
 			if err := r.Reopen(); err != nil {
 				rt.Fatalf("reopen: %v", err)
 			}
+			m.seen["reopened"]++
 		}
 	}
 }

@@ -11,7 +11,13 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-func (m *machine) limit(rt *rapid.T) int { return rapid.IntRange(1, 6).Draw(rt, "limit") }
+func (m *machine) limit(rt *rapid.T) int {
+	if m.wide && rapid.Bool().Draw(rt, "wide page") {
+		m.seen["wide page"]++
+		return aboutBlock(rt)
+	}
+	return rapid.IntRange(1, 6).Draw(rt, "limit")
+}
 
 func (m *machine) records(rt *rapid.T) {
 	f, _ := m.draw(rt)
@@ -45,6 +51,7 @@ func (m *machine) listOn(rt *rapid.T) {
 		q.Cursor = m.cursor[i]
 		found, next, err := s.List(rt.Context(), m.pool, q)
 		m.cursor[i] = next
+		m.page("tasks", len(found), q.Limit)
 		return found, err
 	})
 	if (m.cursor[0] == "") != (m.cursor[1] == "") {
@@ -68,7 +75,10 @@ func (m *machine) outbox(rt *rapid.T) {
 	})
 	var done, later [2][]int64
 	for k := range found[0] {
-		fate := rapid.IntRange(0, 2).Draw(rt, "fate")
+		fate := k % 3
+		if k < 6 {
+			fate = rapid.IntRange(0, 2).Draw(rt, "fate")
+		}
 		for i := range ids {
 			switch fate {
 			case 0:
@@ -77,6 +87,10 @@ func (m *machine) outbox(rt *rapid.T) {
 				later[i] = append(later[i], ids[i][k])
 			}
 		}
+	}
+	m.seen["parcels"] += len(found[0])
+	if n := len(done[0]); n > 0 && n < len(found[0]) {
+		m.seen["parcels settled in part"]++
 	}
 	until := park.At(now.Add(time.Duration(rapid.IntRange(0, 600).Draw(rt, "put off")) * time.Second))
 	m.both(rt, func(i int, s store.Store) error {
@@ -111,7 +125,7 @@ func (m *machine) messages(rt *rapid.T) {
 	m.after = [2]string{}
 	m.box = park.MailboxQuery{
 		Tenant: rapid.SampledFrom(tenants()).Draw(rt, "tenant"),
-		Key:    rapid.SampledFrom([]string{"alice", "bob"}).Draw(rt, "key"),
+		Key:    rapid.SampledFrom(keys()).Draw(rt, "key"),
 	}
 	if rapid.Bool().Draw(rt, "since a time") {
 		m.box.Since = m.time(rt)
@@ -130,6 +144,7 @@ func (m *machine) messagesOn(rt *rapid.T) {
 		if len(found) > 0 {
 			m.after[i] = found[len(found)-1].ID
 		}
+		m.page("messages", len(found), q.Limit)
 		return withoutIDs(found), err
 	})
 }
@@ -150,6 +165,7 @@ func (m *machine) trim(rt *rapid.T) {
 	if m.after[0] == "" || m.after[1] == "" {
 		return
 	}
+	m.seen["trimmed"]++
 	m.both(rt, func(i int, s store.Store) error { return s.Trim(rt.Context(), m.box.Tenant, m.box.Key, m.after[i]) })
 }
 
@@ -199,6 +215,7 @@ func (m *machine) eventsOn(rt *rapid.T) {
 		}
 		return found, err
 	})
+	m.page("events", len(found[0]), m.log.Limit)
 	if n := len(found[0]); n > 0 {
 		m.log.Cursor = found[0][n-1].EventID
 	}
@@ -213,11 +230,14 @@ func (m *machine) prune(rt *rapid.T) {
 		func(s store.Store) prune { return s.PruneMessages },
 		func(s store.Store) prune { return s.PruneEvents },
 	} {
-		ask(rt, m, "pruned", func(_ int, s store.Store) (total int, err error) {
+		counts := ask(rt, m, "pruned", func(_ int, s store.Store) (total int, err error) {
 			for n := limit; n == limit && err == nil; total += n {
 				n, err = choose(s)(rt.Context(), before, limit)
 			}
 			return total, err
 		})
+		if m.wide && counts[0] > 0 {
+			m.seen["pruned in a wide stream"]++
+		}
 	}
 }
