@@ -22,6 +22,8 @@ func campaigns() []campaign {
 		{name: "refusals", pkg: crash, tests: "^TestRefusals$|^TestFullDisk$", lines: []string{"database-refusals", "database-disk-full"}, weight: 6},
 		{name: "sigterm", pkg: crash, tests: "^TestSIGTERM$", lines: []string{"sigterm-file"}, weight: 5},
 		{name: "power-steps", pkg: "./pkg/store/sqlite", tests: "^TestPowerCut", lines: []string{"power-cut-steps", "power-cut-canary"}, weight: 5},
+		{name: "stores", pkg: "./pkg/store/sqlite", tests: "^TestDifferential$", lines: []string{"stores-sqlite"}, weight: 4, room: half},
+		{name: "databases", pkg: "./pkg/store/postgres", tests: "^TestDifferential$", lines: []string{"stores-postgres"}, weight: 4},
 		{name: "windows", pkg: "./pkg/engine", tests: "^TestLinearizable$", lines: []string{"porcupine"}, weight: 3, room: half},
 		{name: "grace", pkg: crash, tests: "^TestGrace$", lines: []string{"grace"}, weight: 4},
 		{name: "fuzz", fuzz: true, lines: []string{fuzzing}, weight: 10},

@@ -212,13 +212,13 @@ func (s *Store) PruneMessages(ctx context.Context, before park.Time, limit int) 
 func (m *mail) prune(before park.Time, limit int) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	raise(&m.pruned, before)
 	end := before.Micro() + m.late
 	removed := 0
 	for n, l := m.all.from(0); l != nil && removed < limit && l.written < end; n, l = m.all.from(n + 1) {
 		if l.created >= before.Micro() {
 			continue
 		}
+		raise(&m.pruned, before)
 		if !l.trimmed {
 			l.box.drop(n)
 			m.forget(l.box)

@@ -134,11 +134,15 @@ func (s *Store) PruneTasks(ctx context.Context, before park.Time, limit int) (in
 	for _, p := range s.pools {
 		pools = append(pools, p)
 	}
-	raise(&s.pruned, before)
 	s.mu.Unlock()
+	mark := func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		raise(&s.pruned, before)
+	}
 	n := 0
 	for _, p := range pools {
-		n += p.prune(before, limit-n)
+		n += p.prune(before, limit-n, mark)
 	}
 	return n, nil
 }

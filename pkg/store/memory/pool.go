@@ -238,8 +238,8 @@ func (p *pool) records(ids []string) []park.Record {
 	return found
 }
 
-// prune removes up to limit tasks that ended before the given time.
-func (p *pool) prune(before park.Time, limit int) int {
+// prune removes up to limit tasks that ended before the given time, and calls mark before it removes the first.
+func (p *pool) prune(before park.Time, limit int, mark func()) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := 0
@@ -248,6 +248,9 @@ func (p *pool) prune(before park.Time, limit int) int {
 		p.ended[0] = nil
 		p.ended = p.ended[1:]
 		if at := p.order.get(t.number); t.Status.Ended() && at != nil && *at == t {
+			if n == 0 {
+				mark()
+			}
 			p.remove(t)
 			n++
 		}

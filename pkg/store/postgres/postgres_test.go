@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/parkd-dev/parkd/pkg/store"
-	"github.com/parkd-dev/parkd/pkg/store/memory"
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
 	"github.com/parkd-dev/parkd/pkg/store/postgres/pgtest"
 	"github.com/parkd-dev/parkd/pkg/store/storetest"
@@ -41,10 +40,6 @@ func TestNodes(t *testing.T) {
 		dsn := cluster.Migrated(t)
 		return openAt(t, dsn), openAt(t, dsn)
 	})
-}
-
-func TestDifferential(t *testing.T) {
-	storetest.Differential(t, func(testing.TB) store.Store { return memory.New() }, open)
 }
 
 func BenchmarkCommit(b *testing.B) { storetest.Bench(b, open) }

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/parkd-dev/parkd/pkg/store"
-	"github.com/parkd-dev/parkd/pkg/store/memory"
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
 	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
@@ -27,11 +26,6 @@ func openAt(t testing.TB, path string) *sqlite.Store {
 }
 
 func TestStore(t *testing.T) { storetest.Run(t, open) }
-
-// TestDifferential holds the file against memory, and opens it again now and then.
-func TestDifferential(t *testing.T) {
-	storetest.Differential(t, func(testing.TB) store.Store { return memory.New() }, openReopening)
-}
 
 // reopening is a store that can be closed and opened again.
 type reopening struct {

@@ -3,6 +3,7 @@ package storetest
 import (
 	"cmp"
 	"errors"
+	"flag"
 	"slices"
 	"strconv"
 	"testing"
@@ -22,17 +23,37 @@ type Reopener interface {
 
 // Differential sends random streams of calls to a store of each kind and compares every answer. What each store
 // makes up by itself, ids of messages and parcels and cursors of lists, may differ.
-func Differential(t *testing.T, a, b Open) {
-	seen, streams := make(census), 0
+type Differential struct {
+	seen    census
+	streams int
+}
+
+// Run sends n streams that are made from a seed.
+func (d *Differential) Run(t *testing.T, seed uint64, n int, a, b Open) {
+	t.Helper()
+	for name, value := range map[string]string{"seed": strconv.FormatUint(seed, 10), "checks": strconv.Itoa(n), "nofailfile": "true"} {
+		if err := flag.Set("rapid."+name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d.seen == nil {
+		d.seen = make(census)
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		r := &round{TB: t}
 		defer r.end()
-		streams++
-		m := newMachine(rt, [2]store.Store{a(r), b(r)}, seen)
+		d.streams++
+		m := newMachine(rt, [2]store.Store{a(r), b(r)}, d.seen)
 		rt.Repeat(m.actions())
 	})
-	seen.check(t, streams)
 }
+
+// Counts returns how often each thing was in the streams.
+func (d *Differential) Counts() map[string]int { return d.seen }
+
+// Check fails unless the streams held all that they are to be made of. There are 400 of them at least, or it only says what
+// they held.
+func (d *Differential) Check(t *testing.T) { d.seen.check(t, d.streams) }
 
 // round is a test's TB for the time of one stream: its clean-up comes at the end of that.
 type round struct {
@@ -56,6 +77,7 @@ type machine struct {
 	feeds  []*Feed
 	last   []*store.Step // of each feed
 	posted int
+	owed   []string  // where parcels go, one for each
 	kept   park.Time // events from before this may be gone
 
 	box    park.MailboxQuery
@@ -68,7 +90,7 @@ type machine struct {
 
 func newMachine(rt *rapid.T, stores [2]store.Store, seen census) *machine {
 	m := &machine{stores: stores, seen: seen}
-	if m.wide = rapid.IntRange(0, 9).Draw(rt, "wide") == 7; m.wide {
+	if m.wide = rapid.IntRange(1, wideOf).Draw(rt, "wide") == wideOf; m.wide {
 		m.seen["wide stream"]++
 	}
 	for i := range rapid.IntRange(1, 3).Draw(rt, "pools") {
@@ -82,11 +104,11 @@ func newMachine(rt *rapid.T, stores [2]store.Store, seen census) *machine {
 
 func (m *machine) actions() map[string]func(*rapid.T) {
 	return map[string]func(*rapid.T){
-		"step": m.step, "step2": m.step, "step3": m.step, "again": m.again, "stale": m.stale, "broken": m.broken, "late": m.late,
+		"step": m.step, "step2": m.step, "step3": m.step, "step4": m.step, "step5": m.step, "again": m.again, "stale": m.stale, "broken": m.broken, "late": m.late,
 		"load": m.load, "records": m.records, "list": m.list, "list on": m.listOn,
 		"outbox": m.outbox, "deliver": m.deliver, "messages": m.messages, "messages on": m.messagesOn, "trim": m.trim,
-		"append": m.append, "events": m.events, "events on": m.eventsOn, "prune": m.prune, "reopen": m.reopen,
-		"wide": m.wideStep, "wide2": m.wideStep, "empty": m.empty, "evidence": m.evidence,
+		"append": m.append, "events": m.events, "events2": m.events, "events3": m.events, "events on": m.eventsOn, "events on2": m.eventsOn, "prune": m.prune, "reopen": m.reopen,
+		"outbox2": m.outbox, "messages2": m.messages, "empty": m.empty, "evidence": m.evidence,
 		"": m.level,
 	}
 }
@@ -132,8 +154,12 @@ func alike(rt *rapid.T, what string, a, b any) {
 	}
 }
 
-// step commits a few changes of one pool.
+// step commits a few changes of one pool, or many.
 func (m *machine) step(rt *rapid.T) {
+	if m.wide && rapid.IntRange(0, 3).Draw(rt, "many") > 0 {
+		m.wideStep(rt)
+		return
+	}
 	f, i := m.draw(rt)
 	if rapid.IntRange(0, 3).Draw(rt, "time passes") == 0 {
 		f.Pass(time.Duration(rapid.IntRange(1, 400).Draw(rt, "by")) * time.Second)
@@ -169,7 +195,7 @@ func (m *machine) change(rt *rapid.T, f *Feed) {
 	case n == 5 && len(f.Ended) > 0:
 		m.posted++
 		msg := f.Message(f.Tasks[from(f.Ended)])
-		f.Post(store.Parcel{Dest: m.dest(rt), Attempts: m.posted, Message: &msg})
+		m.owe(f, store.Parcel{Dest: m.dest(rt), Attempts: m.posted, Message: &msg})
 	default:
 		f.Submit(func(r *park.Record) {
 			r.Tenant = rapid.SampledFrom(tenants()).Draw(rt, "tenant")

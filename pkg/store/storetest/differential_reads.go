@@ -62,6 +62,9 @@ func (m *machine) listOn(rt *rapid.T) {
 // outbox takes parcels and settles each in one way or another.
 func (m *machine) outbox(rt *rapid.T) {
 	dest, limit := m.dest(rt), m.limit(rt)
+	if len(m.owed) > 0 {
+		dest = rapid.SampledFrom(m.owed).Draw(rt, "a parcel's place")
+	}
 	f, _ := m.draw(rt)
 	now := f.Now()
 	var ids [2][]int64
@@ -89,6 +92,9 @@ func (m *machine) outbox(rt *rapid.T) {
 		}
 	}
 	m.seen["parcels"] += len(found[0])
+	if len(found[0]) > 6 {
+		m.seen["wide parcels"]++
+	}
 	if n := len(done[0]); n > 0 && n < len(found[0]) {
 		m.seen["parcels settled in part"]++
 	}
@@ -126,6 +132,10 @@ func (m *machine) messages(rt *rapid.T) {
 	m.box = park.MailboxQuery{
 		Tenant: rapid.SampledFrom(tenants()).Draw(rt, "tenant"),
 		Key:    rapid.SampledFrom(keys()).Draw(rt, "key"),
+	}
+	if f, _ := m.draw(rt); len(f.Ended) > 0 && rapid.IntRange(0, 3).Draw(rt, "a box with mail") > 0 {
+		r := f.Tasks[rapid.SampledFrom(f.Ended).Draw(rt, "task")]
+		m.box.Tenant, m.box.Key = r.Tenant, r.MailboxKey
 	}
 	if rapid.Bool().Draw(rt, "since a time") {
 		m.box.Since = m.time(rt)
@@ -183,21 +193,22 @@ func (m *machine) append(rt *rapid.T) {
 
 // events begins to read the log, and eventsOn reads on.
 func (m *machine) events(rt *rapid.T) {
-	m.log = park.AuditQuery{
-		Tenant: rapid.SampledFrom(append(tenants(), "", "")).Draw(rt, "tenant"),
-		Action: rapid.SampledFrom([]park.Action{"", "", park.ActSubmit, park.ActStart, park.ActUpdate, park.ActExpire}).Draw(rt, "action"),
+	m.log = park.AuditQuery{}
+	if rapid.IntRange(0, 3).Draw(rt, "some only") == 0 {
+		m.log.Tenant = rapid.SampledFrom(append(tenants(), "")).Draw(rt, "tenant")
+		m.log.Action = rapid.SampledFrom([]park.Action{"", park.ActSubmit, park.ActStart, park.ActUpdate, park.ActExpire}).Draw(rt, "action")
 	}
 	f, _ := m.draw(rt)
 	if rapid.Bool().Draw(rt, "of the pool") {
 		m.log.PoolID = f.pool
 	}
-	if rapid.IntRange(0, 2).Draw(rt, "of a task") == 0 {
+	if rapid.IntRange(0, 4).Draw(rt, "of a task") == 0 {
 		m.log.TaskID = f.prefix + strconv.Itoa(rapid.IntRange(1, f.number+1).Draw(rt, "task"))
 	}
-	if rapid.Bool().Draw(rt, "since") {
+	if rapid.IntRange(0, 3).Draw(rt, "since") == 0 {
 		m.log.Since = m.time(rt)
 	}
-	if rapid.Bool().Draw(rt, "until") {
+	if rapid.IntRange(0, 3).Draw(rt, "until") == 0 {
 		m.log.Until = m.time(rt)
 	}
 	if rapid.IntRange(0, 2).Draw(rt, "after") == 0 && len(f.Log) > 0 {

@@ -9,6 +9,9 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
+// wideOf is of how many streams one is wide.
+const wideOf = 3
+
 // What lies in the stores in blocks: Postgres has 64 events or messages in one, SQLite 128 events in a span and 16 rows in an
 // insertion, memory 256 items in a chunk. Wide streams have steps and pages about each of these, and of several blocks.
 
@@ -23,8 +26,8 @@ func aboutBlock(rt *rapid.T) int {
 func features() []string {
 	return []string{
 		"wide stream", "wide submissions", "wide ends", "wide page", "full page", "events in a page", "messages in a page", "tasks in a page",
-		"parcels", "parcels settled in part", "parcel of an event", "pruned in a wide stream", "kept", "kept messages", "mark of the log",
-		"reopened", "trimmed", "conflict", "empty step", "odd tenant",
+		"parcels", "parcels settled in part", "wide parcels", "parcel of an event", "pruned in a wide stream", "kept", "kept messages", "mark of the log", "mark of the tasks", "mark of the messages",
+		"trimmed", "conflict", "empty step", "odd tenant",
 	}
 }
 
@@ -32,7 +35,7 @@ func features() []string {
 type census map[string]int
 
 // fewStreams are too few for each feature to occur.
-const fewStreams = 100
+const fewStreams = 400
 
 func (c census) check(t *testing.T, streams int) {
 	t.Helper()
@@ -49,12 +52,9 @@ func (c census) check(t *testing.T, streams int) {
 
 // wideStep commits a step of about as many events as fill blocks: of submissions, or of runs with messages and parcels.
 func (m *machine) wideStep(rt *rapid.T) {
-	if !m.wide {
-		return
-	}
 	f, i := m.draw(rt)
 	n := aboutBlock(rt)
-	if rapid.Bool().Draw(rt, "ends") && len(f.Queued) > 0 {
+	if rapid.IntRange(0, 3).Draw(rt, "ends") > 0 && len(f.Queued) > 0 {
 		m.seen["wide ends"]++
 		m.endMany(rt, f, min(n, len(f.Queued)))
 	} else {
@@ -98,11 +98,16 @@ func (m *machine) post(f *Feed, r *park.Record, event bool) {
 	if event {
 		m.seen["parcel of an event"]++
 		e := f.step.Events[len(f.step.Events)-1]
-		f.Post(store.Parcel{Dest: "audit/postgres", Attempts: m.posted, Event: &e})
+		m.owe(f, store.Parcel{Dest: "audit/postgres", Attempts: m.posted, Event: &e})
 		return
 	}
 	msg := f.Message(r)
-	f.Post(store.Parcel{Dest: "notify/gpu", Attempts: m.posted, Message: &msg})
+	m.owe(f, store.Parcel{Dest: "notify/gpu", Attempts: m.posted, Message: &msg})
+}
+
+func (m *machine) owe(f *Feed, p store.Parcel) {
+	f.Post(p)
+	m.owed = append(m.owed, p.Dest)
 }
 
 // empty commits a step in which nothing happens.
@@ -121,12 +126,12 @@ func (m *machine) evidence(rt *rapid.T) {
 		return evidenceOf(rt, s).Row(rt.Context(), f.pool)
 	})
 	marks := ask(rt, m, "marks", func(_ int, s store.Store) (store.Marks, error) {
-		marks, err := evidenceOf(rt, s).Marks(rt.Context(), f.pool)
-		marks.Tasks, marks.Messages = park.Mark{}, park.Mark{} // memory also marks what a prune did not find
-		return marks, err
+		return evidenceOf(rt, s).Marks(rt.Context(), f.pool)
 	})
-	if marks[0].Log != (park.Mark{}) {
-		m.seen["mark of the log"]++
+	for what, mark := range map[string]park.Mark{"log": marks[0].Log, "tasks": marks[0].Tasks, "messages": marks[0].Messages} {
+		if mark != (park.Mark{}) {
+			m.seen["mark of the "+what]++
+		}
 	}
 	ask(rt, m, "tasks kept", func(_ int, s store.Store) ([]park.KeptTask, error) {
 		return allPages(func(after string) ([]park.KeptTask, string, error) {
@@ -134,9 +139,15 @@ func (m *machine) evidence(rt *rapid.T) {
 		})
 	})
 	messages := ask(rt, m, "messages kept", func(_ int, s store.Store) ([]park.KeptMessage, error) {
-		return allPages(func(after string) ([]park.KeptMessage, string, error) {
+		kept, err := allPages(func(after string) ([]park.KeptMessage, string, error) {
 			return evidenceOf(rt, s).KeptMessages(rt.Context(), f.pool, after, limit)
 		})
+		for k := range kept {
+			if kept[k].Trimmed {
+				kept[k].Reason = "" // a store may keep it
+			}
+		}
+		return kept, err
 	})
 	m.seen["kept messages"] += len(messages[0])
 	ask(rt, m, "last rev", func(_ int, s store.Store) ([2]int64, error) {

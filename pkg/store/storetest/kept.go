@@ -131,9 +131,13 @@ func testMarks(t *testing.T, s store.Store) {
 			same(t, "the mark of the log", marks(t, s, pool).Log, log)
 		}
 	}
+	pruned(t, s.PruneMessages, hours(-1), 3)
+	pruned(t, s.PruneTasks, hours(-1), 3)
+	m := marks(t, s, "gpu")
+	same(t, "the marks where nothing was old", []park.Mark{m.Messages, m.Tasks}, []park.Mark{{}, {}})
 	pruned(t, s.PruneMessages, hours(9), 3)
 	pruned(t, s.PruneTasks, hours(4), 3)
 	pruned(t, s.PruneTasks, hours(3), 3)
-	m := marks(t, s, "gpu")
+	m = marks(t, s, "gpu")
 	same(t, "the marks of messages and tasks", []park.Mark{m.Messages, m.Tasks}, []park.Mark{{Before: hours(9)}, {Before: hours(4)}})
 }

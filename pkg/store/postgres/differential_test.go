@@ -1,0 +1,29 @@
+package postgres_test
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"testing"
+
+	"github.com/parkd-dev/parkd/pkg/proof"
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
+	"github.com/parkd-dev/parkd/pkg/store/storetest"
+)
+
+// TestDifferential holds a database against memory.
+func TestDifferential(t *testing.T) {
+	c := proof.Begin(t, "stores-postgres")
+	c.Target("streams", 30, 30, 8000)
+	seed := proof.SeedOr(rand.Uint64N(1 << 40))
+	c.Seed(strconv.FormatUint(seed, 10) + " and on")
+	var d storetest.Differential
+	for ; c.More("streams") && !t.Failed(); seed++ {
+		d.Run(t, seed, 10, func(testing.TB) store.Store { return memory.New() }, open)
+		c.Add("streams", 10)
+	}
+	for what, n := range d.Counts() {
+		c.Add(what, n)
+	}
+	d.Check(t)
+}

@@ -1,0 +1,37 @@
+package sqlite_test
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"testing"
+
+	"github.com/parkd-dev/parkd/pkg/proof"
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
+	"github.com/parkd-dev/parkd/pkg/store/storetest"
+)
+
+// TestDifferential holds the file against memory, and opens it again now and then.
+func TestDifferential(t *testing.T) {
+	c := proof.Begin(t, "stores-sqlite")
+	c.Target("streams", 60, 200, 40000)
+	seed := proof.SeedOr(rand.Uint64N(1 << 40))
+	c.Seed(strconv.FormatUint(seed, 10) + " and on")
+	var d storetest.Differential
+	for ; c.More("streams") && !t.Failed(); seed++ {
+		d.Run(t, seed, 10, func(testing.TB) store.Store { return memory.New() }, openReopening)
+		c.Add("streams", 10)
+	}
+	for what, n := range d.Counts() {
+		c.Add(what, n)
+	}
+	d.Check(t)
+}
+
+// TestDifferentialPinned plays streams that lead from the middle of a span of events into the next one.
+func TestDifferentialPinned(t *testing.T) {
+	var d storetest.Differential
+	for _, seed := range []uint64{200, 300} {
+		d.Run(t, seed, 10, func(testing.TB) store.Store { return memory.New() }, openReopening)
+	}
+}
