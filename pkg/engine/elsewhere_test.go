@@ -316,7 +316,7 @@ func TestHealthOfStores(t *testing.T) {
 			t.Errorf("step %d: down %t, unread %t", i, h.down.Load(), h.unread.Load())
 		}
 	}
-	if err := e.read(t.Context(), park.File, refused); err != refused {
+	if err := e.read(t.Context(), park.File, refused); !errors.Is(err, refused) {
 		t.Errorf("a read returns %v", err)
 	}
 	r := &relay{owed: e.relayed(park.File, "mailbox/in_memory")}

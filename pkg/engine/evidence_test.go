@@ -247,7 +247,7 @@ func TestEvidenceCannotBeRead(t *testing.T) {
 func kept[T any](t *testing.T, read func(ctx context.Context, pool string, q park.KeptQuery) (park.KeptPage[T], error)) (all []T) {
 	t.Helper()
 	q := park.KeptQuery{Limit: 2}
-	for pages := 0; pages < 10; pages++ {
+	for range 10 {
 		page, err := read(t.Context(), "cpu", q)
 		if err != nil || len(page.Items) > 2 {
 			t.Fatalf("a page of %d: %v", len(page.Items), err)

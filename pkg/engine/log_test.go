@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -124,7 +125,7 @@ func TestLogs(t *testing.T) {
 		}()
 		synctest.Wait()
 		cancel()
-		if err := <-left; err != context.Canceled {
+		if err := <-left; !errors.Is(err, context.Canceled) {
 			t.Errorf("who went away while a task was parked is told %v", err)
 		}
 		fails <- struct{}{} // one of both ends, and the parked one starts

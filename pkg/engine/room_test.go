@@ -69,7 +69,7 @@ func TestWhatBeginsAStep(t *testing.T) {
 		}
 		var got []*request
 		timer := time.NewTimer(time.Hour)
-		for range strings.Fields(c.holds) {
+		for range strings.FieldsSeq(c.holds) {
 			r, ok := p.first(timer, time.Hour)
 			if !ok {
 				t.Fatalf("%s: the loop is to end", c.holds)

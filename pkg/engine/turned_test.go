@@ -39,15 +39,15 @@ func TestTurnedAwayInDoubt(t *testing.T) {
 		t.Errorf("a look: %v", a.err)
 	}
 	p.turnAway(other, away)
-	if a := <-other.reply; a.err != away || p.stale || !p.called.Load() {
+	if a := <-other.reply; !errors.Is(a.err, away) || p.stale || !p.called.Load() {
 		t.Errorf("a request: %v, stale %t", a.err, p.stale)
 	}
 	p.turnAway(fresh, away)
-	if a := <-fresh.reply; a.err != away || p.called.Load() {
+	if a := <-fresh.reply; !errors.Is(a.err, away) || p.called.Load() {
 		t.Error("nothing would be heard of other nodes any more")
 	}
 	p.turnAway(reload, away)
-	if a := <-reload.reply; a.err != away || !p.stale {
+	if a := <-reload.reply; !errors.Is(a.err, away) || !p.stale {
 		t.Error("the pool is not to be loaded again")
 	}
 	p.turnAway(answered(&request{}), away)
@@ -70,10 +70,10 @@ func TestRefusalsDouble(t *testing.T) {
 		t.Errorf("rests for %v ms, told %d times", rests, told.n)
 	}
 	said := errors.New("said")
-	if got := cause(fmt.Errorf("commit: %w", &store.RefusedError{Err: said})); got != said {
+	if got := cause(fmt.Errorf("commit: %w", &store.RefusedError{Err: said})); !errors.Is(got, said) {
 		t.Errorf("the store has said %v", got)
 	}
-	if got := cause(said); got != said {
+	if got := cause(said); !errors.Is(got, said) {
 		t.Errorf("the store has said %v", got)
 	}
 }
@@ -92,7 +92,7 @@ func TestWorkThatIsToStop(t *testing.T) {
 	}
 	w.remove(a)
 	none := w.close(why)
-	if w.closed() != why || w.add(c) != why || !slices.Equal(stopped, []string{"b why"}) {
+	if !errors.Is(w.closed(), why) || !errors.Is(w.add(c), why) || !slices.Equal(stopped, []string{"b why"}) {
 		t.Errorf("stopped %v", stopped)
 	}
 	w.remove(b)
@@ -289,7 +289,7 @@ func TestNodeKnowsHowItStands(t *testing.T) {
 	n, told := heldNode(c, &undertaker{})
 	stands := func(alive bool, spare time.Duration, trouble error) {
 		t.Helper()
-		if n.alive() != alive || n.spare() != spare || n.trouble() != trouble {
+		if n.alive() != alive || n.spare() != spare || !errors.Is(n.trouble(), trouble) {
 			t.Errorf("alive %t for %s, %v; not %t for %s, %v", n.alive(), n.spare(), n.trouble(), alive, spare, trouble)
 		}
 	}
