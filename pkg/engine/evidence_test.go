@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,11 +19,11 @@ import (
 type keeper struct {
 	*memory.Store
 	marks store.Marks
-	fails string
+	fails atomic.Value // a string
 }
 
 func (k *keeper) broken(what string) error {
-	if k.fails == what {
+	if k.fails.Load() == what {
 		return errGone
 	}
 	return nil
@@ -32,7 +33,7 @@ func (k *keeper) Row(ctx context.Context, pool string) (park.PoolRow, error) {
 	if err := k.broken("row"); err != nil {
 		return park.PoolRow{}, err
 	}
-	if k.fails == "no row" {
+	if k.fails.Load() == "no row" {
 		return park.PoolRow{}, nil
 	}
 	return k.Store.Row(ctx, pool)
@@ -119,7 +120,7 @@ func TestEvidence(t *testing.T) {
 		if got := b.evidence(); got != want {
 			t.Errorf("one store: %+v\nwant %+v", got, want)
 		}
-		one.fails = "no row"
+		one.fails.Store("no row")
 		want.Rev, want.LastAt, want.UsedUnits = 0, park.Time{}, 0
 		if got := b.evidence(); got != want {
 			t.Errorf("a pool that was never there: %+v\nwant %+v", got, want)
@@ -165,7 +166,7 @@ func TestEvidenceOfSeveralStores(t *testing.T) {
 		if !got.EventsOwed.IsZero() || !got.MessagesOwed.IsZero() {
 			t.Errorf("owes events since %s and messages since %s", got.EventsOwed, got.MessagesOwed)
 		}
-		gone.fails = "delivery"
+		gone.fails.Store("delivery")
 		b.submit("cpu", named("a", sim(1000)))
 		since := park.At(time.Now())
 		b.ended("cpu", "a")
@@ -174,7 +175,7 @@ func TestEvidenceOfSeveralStores(t *testing.T) {
 		if got.EventsOwed != since || got.MessagesOwed != park.At(since.Add(time.Second)) {
 			t.Errorf("owes events since %s and messages since %s, not %s", got.EventsOwed, got.MessagesOwed, since)
 		}
-		gone.fails = ""
+		gone.fails.Store("")
 	})
 }
 
@@ -218,11 +219,11 @@ func TestEvidenceCannotBeRead(t *testing.T) {
 			log:   {"marks": "evidence", "events": "events"},
 		} {
 			for fails, hurts := range of {
-				what.fails = fails
+				what.fails.Store(fails)
 				if err := all("cpu", "")[hurts]; park.CodeOf(err) != park.StorageUnavailable {
 					t.Errorf("%s with %s out of reach: %v", hurts, fails, err)
 				}
-				what.fails = ""
+				what.fails.Store("")
 			}
 		}
 		for place, stores := range map[string]map[park.Backend]store.Store{
