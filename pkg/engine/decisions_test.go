@@ -68,8 +68,15 @@ func TestPortionOfSubmissions(t *testing.T) {
 		ops  []lot.Op
 		want int
 	}{
-		{nil, 0}, {make([]lot.Op, maxOps), maxOps}, {make([]lot.Op, maxOps+1), maxOps}, {make([]lot.Op, maxOps+5), maxOps},
-		{of(half, half), 2}, {of(half, half, 0), 2}, {of(half, half+1), 1}, {of(2*maxStepBytes, 0), 1}, {of(0, 2*maxStepBytes), 1},
+		{nil, 0},
+		{make([]lot.Op, maxOps), maxOps},
+		{make([]lot.Op, maxOps+1), maxOps},
+		{make([]lot.Op, maxOps+5), maxOps},
+		{of(half, half), 2},
+		{of(half, half, 0), 2},
+		{of(half, half+1), 1},
+		{of(2*maxStepBytes, 0), 1},
+		{of(0, 2*maxStepBytes), 1},
 		{of(2 * maxStepBytes), 1},
 	} {
 		if got := p.portion(c.ops); got != c.want {
@@ -186,8 +193,12 @@ func TestTurnedAway(t *testing.T) {
 		again bool
 		want  bool
 	}{
-		{lot.Submit{}, nil, false, false}, {lot.Submit{}, full, false, true}, {lot.Submit{}, exists, false, false},
-		{lot.Submit{NewID: true}, full, false, false}, {lot.Submit{NewID: true}, full, true, true}, {lot.Cancel{}, full, true, false},
+		{lot.Submit{}, nil, false, false},
+		{lot.Submit{}, full, false, true},
+		{lot.Submit{}, exists, false, false},
+		{lot.Submit{NewID: true}, full, false, false},
+		{lot.Submit{NewID: true}, full, true, true},
+		{lot.Cancel{}, full, true, false},
 		{lot.Submit{}, nil, true, false},
 	} {
 		p := &pool{again: c.again}
@@ -247,10 +258,16 @@ func TestRetryAfter(t *testing.T) {
 		state         park.PoolState
 		want          time.Duration
 	}{
-		{0, 0, 0, park.Active, time.Second}, {0, 30 * time.Second, 0, park.Active, 30 * time.Second}, {0, time.Hour, 0, park.Active, time.Minute},
-		{0, time.Hour, 2, park.Active, 30 * time.Second}, {8 * time.Second, time.Hour, 4, park.Active, 2 * time.Second},
-		{8 * time.Second, 0, 0, park.Active, 8 * time.Second}, {8 * time.Second, 0, 1, park.Active, 8 * time.Second},
-		{2 * time.Second, 0, 4, park.Active, time.Second}, {time.Hour, 0, 1, park.Active, 10 * time.Minute}, {8 * time.Second, 0, 4, park.Paused, time.Minute},
+		{0, 0, 0, park.Active, time.Second},
+		{0, 30 * time.Second, 0, park.Active, 30 * time.Second},
+		{0, time.Hour, 0, park.Active, time.Minute},
+		{0, time.Hour, 2, park.Active, 30 * time.Second},
+		{8 * time.Second, time.Hour, 4, park.Active, 2 * time.Second},
+		{8 * time.Second, 0, 0, park.Active, 8 * time.Second},
+		{8 * time.Second, 0, 1, park.Active, 8 * time.Second},
+		{2 * time.Second, 0, 4, park.Active, time.Second},
+		{time.Hour, 0, 1, park.Active, 10 * time.Minute},
+		{8 * time.Second, 0, 4, park.Paused, time.Minute},
 	} {
 		p := poolWith(t, park.PoolRow{MaxUnits: 4, Used: int64(c.running), State: c.state}, tasks[:c.running]...)
 		p.pace.mean, p.DefaultTimeout = c.mean, c.timeout
@@ -372,7 +389,9 @@ func TestSubmissionOfAnotherTask(t *testing.T) {
 		byID map[string]*park.Spec
 		want bool
 	}{
-		{nil, false}, {map[string]*park.Spec{"a": {SubmittedAt: one}}, true}, {map[string]*park.Spec{"a": {SubmittedAt: park.At(time.Unix(2, 0))}}, false},
+		{nil, false},
+		{map[string]*park.Spec{"a": {SubmittedAt: one}}, true},
+		{map[string]*park.Spec{"a": {SubmittedAt: park.At(time.Unix(2, 0))}}, false},
 		{map[string]*park.Spec{"b": {SubmittedAt: one}}, false},
 	} {
 		if got := s.among(c.byID); (got != nil) != c.want {

@@ -262,8 +262,10 @@ func TestWhereThingsGo(t *testing.T) {
 		mail, audit, notify bool
 		want                string
 	}{
-		{true, true, false, ""}, {true, true, true, "notify/cpu notify/cpu"},
-		{false, true, false, "mailbox/file mailbox/file"}, {true, false, false, "audit/file"},
+		{true, true, false, ""},
+		{true, true, true, "notify/cpu notify/cpu"},
+		{false, true, false, "mailbox/file mailbox/file"},
+		{true, false, false, "audit/file"},
 		{false, false, true, "mailbox/file notify/cpu mailbox/file notify/cpu audit/file"},
 	} {
 		p := &pool{Pool: Pool{PoolSpec: park.PoolSpec{ID: "cpu", MailboxBackend: park.File}}, localMail: c.mail, localAudit: c.audit, eng: &Engine{cfg: Config{Audit: park.File}}}
@@ -296,6 +298,7 @@ type counting struct {
 func (m *counting) Happened(_ string, a park.Action, n int) {
 	m.all = append(m.all, fmt.Sprint(a, " ", n))
 }
+
 func (m *counting) Waited(_ string, d time.Duration)  { m.all = append(m.all, "waited "+d.String()) }
 func (m *counting) Rejected(_ string, code park.Code) { m.all = append(m.all, string(code)) }
 func (m *counting) Ended(_ string, s park.Status, _ string) {

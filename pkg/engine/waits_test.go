@@ -289,7 +289,7 @@ func TestWhatBecomesOfRequests(t *testing.T) {
 			t.Errorf("one that waits: %v", err)
 		}
 		r = &request{reply: make(chan reply, 1)}
-		if !r.take() || !r.take() || r.abandon() {
+		if first, again := r.take(), r.take(); !first || !again || r.abandon() {
 			t.Error("what is taken is not taken for good")
 		}
 		if _, err := p.waitBy(t.Context(), r, time.Minute); park.CodeOf(err) != park.OutcomeUnknown {
