@@ -67,7 +67,7 @@ func (s *Store) Events(ctx context.Context, q park.AuditQuery) ([]park.Event, er
 		}
 		return found, nil
 	}
-	query, args := eventsQuery(q, r, r)
+	query, args := eventsQuery(q, r)
 	rows, err := s.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read events: %w", err)
@@ -125,18 +125,17 @@ func (t *terms) String() string {
 	return " WHERE " + strings.Join(t.where, " AND ")
 }
 
-// eventsQuery reads those of a query's events whose spans are in a part of its reach.
-func eventsQuery(q park.AuditQuery, r, part reach) (query string, args []any) {
-	from, order, t := eventTerms(q, r, part)
+func eventsQuery(q park.AuditQuery, r reach) (query string, args []any) {
+	from, order, t := eventTerms(q, r)
 	return "SELECT " + eventFields + " FROM " + from + t.String() + " ORDER BY " + order + " LIMIT ?", append(t.args, q.Limit)
 }
 
-// eventTerms says where they are, and in which order.
-func eventTerms(q park.AuditQuery, r, part reach) (from, order string, t terms) {
+// eventTerms says where a query's events are, and in which order.
+func eventTerms(q park.AuditQuery, r reach) (from, order string, t terms) {
 	from, order = "pl_audit_events e", "e.seq"
 	switch way := index(q); way {
 	case byTask, byTenant, byPool:
-		from, order = t.spans(way, q, part)
+		from, order = t.spans(way, q, r)
 	case byAction:
 		from += " INDEXED BY " + way
 		t.add("e.lead & 8")

@@ -8,11 +8,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// The log of a pool for who reads all of it: many events of some steps as one text.
-
-// nextStep finds the next step of which there are events.
-const nextStep = "SELECT rev FROM pl_audit_events INDEXED BY pl_audit_events_step" +
-	" WHERE pool_id = ? AND rev >= ? AND lead & 1 ORDER BY rev LIMIT 1"
+// The log of a pool for who reads all of it: many events as one text.
 
 // manyEvents is a page for who reads a whole log: it is full, and there is room for it from the start, up to mostEvents.
 const (
@@ -34,45 +30,34 @@ func (s *Store) whole(ctx context.Context, q park.AuditQuery, r reach) (found []
 	}
 	defer func() { _ = tx.Rollback() }()
 	found = make([]park.Event, 0, min(q.Limit, mostEvents))
-	part, steps := r, int64(1)
 	for len(found) < q.Limit {
-		if part.end = part.rev + steps; r.end != 0 {
-			part.end = min(part.end, r.end)
-		}
-		n := len(found)
-		if found, err = wholeSteps(ctx, tx, q, r, part, found); err != nil {
+		n, most := len(found), min(packedRows, q.Limit-len(found))
+		if found, err = wholeText(ctx, tx, q, r, most, found); err != nil {
 			return nil, err
 		}
-		part.rev, part.ord = part.end, 0
-		if got := int64(len(found) - n); got > 0 {
-			want := int64(min(packedRows, q.Limit-len(found)))
-			steps = max(1, min(8*steps, steps*want/got))
-			continue
-		}
-		err := tx.QueryRowContext(ctx, nextStep, q.PoolID, part.rev).Scan(&part.rev)
-		if errors.Is(err, sql.ErrNoRows) || r.end != 0 && part.rev >= r.end {
+		if len(found)-n < most {
 			break
 		}
-		if err != nil {
-			return nil, err
-		}
+		last := &found[len(found)-1]
+		r.rev, r.ord = last.Rev, last.Ord+1
 	}
-	return found[:min(len(found), q.Limit)], nil
+	return found, nil
 }
 
 // eventValues are in the order in which unpackEvents takes them.
 func eventValues() []string {
-	return []string{"e.rev", "e.ord", "e.at", "e.action", "e.task_id", "e.tenant", "e.units", "e.attempt", "e.node", "coalesce(e.detail, '')"}
+	return []string{"rev", "ord", "at", "action", "task_id", "tenant", "units", "attempt", "node", "detail"}
 }
 
-func wholeQuery(q park.AuditQuery, r, part reach) (query string, args []any) {
-	from, _, t := eventTerms(q, r, part)
-	return "SELECT " + packing(eventValues()...) + " FROM " + from + t.String(), t.args
+func wholeQuery(q park.AuditQuery, r reach, most int) (query string, args []any) {
+	from, order, t := eventTerms(q, r)
+	return "SELECT " + packing(eventValues()...) + " FROM (SELECT e.rev, e.ord, e.at, e.action, e.task_id, e.tenant, e.units, e.attempt, e.node," +
+		" coalesce(e.detail, '') AS detail FROM " + from + t.String() + " ORDER BY " + order + " LIMIT ?)", append(t.args, most)
 }
 
-// wholeSteps appends the events of a part of the reach.
-func wholeSteps(ctx context.Context, tx *sql.Tx, q park.AuditQuery, r, part reach, found []park.Event) ([]park.Event, error) {
-	query, args := wholeQuery(q, r, part)
+// wholeText appends the first events of the reach, so many that a text does not grow with steps that have many.
+func wholeText(ctx context.Context, tx *sql.Tx, q park.AuditQuery, r reach, most int, found []park.Event) ([]park.Event, error) {
+	query, args := wholeQuery(q, r, most)
 	var rows int
 	var text string
 	if err := tx.QueryRowContext(ctx, query, args...).Scan(&rows, &text); err != nil {
@@ -82,7 +67,8 @@ func wholeSteps(ctx context.Context, tx *sql.Tx, q park.AuditQuery, r, part reac
 	if !errors.Is(err, errPacked) {
 		return more, err
 	}
-	query, args = eventsQuery(q, r, part)
+	q.Limit = most
+	query, args = eventsQuery(q, r)
 	one, err := tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err

@@ -44,6 +44,7 @@ func TestWholeLog(t *testing.T) {
 	for i := 0; i < len(all); i += 37 {
 		id := park.EventID("gpu", all[i].Rev, all[i].Ord)
 		queries = append(queries, park.AuditQuery{Cursor: id}, park.AuditQuery{Since: all[i].At}, park.AuditQuery{Cursor: id, Until: all[len(all)-1].At})
+		queries = append(queries, park.AuditQuery{Cursor: park.EventID("cpu", all[i].Rev, 0)})
 	}
 	for _, q := range queries {
 		for _, limit := range []int{manyEvents, 1000, 17} {
@@ -56,7 +57,7 @@ func TestWholeLog(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			query, args := eventsQuery(q, r, r)
+			query, args := eventsQuery(q, r)
 			rows, err := s.db.QueryContext(t.Context(), query, args...)
 			if err != nil {
 				t.Fatal(err)
@@ -66,6 +67,43 @@ func TestWholeLog(t *testing.T) {
 				t.Fatalf("%+v: %d events as texts, %d row by row: %v", q, len(got), len(want), err)
 			}
 		}
+	}
+}
+
+// TestWholeLogBound reads a log of which the first steps have one event each, and those after them many: no more is read than
+// was asked for, and none of it is missing.
+func TestWholeLogBound(t *testing.T) {
+	s := openHere(t)
+	at := time.Unix(1_800_000_000, 0)
+	var events []park.Event
+	for rev := int64(1); rev <= 700; rev++ {
+		n := 1
+		if rev > 600 {
+			n = 512
+		}
+		for ord := range n {
+			events = append(events, park.Event{
+				PoolID: "gpu", Rev: rev, Ord: ord, At: park.At(at.Add(time.Duration(rev) * time.Second)), Action: park.ActSubmit,
+				TaskID: fmt.Sprintf("t%d-%d", rev, ord), Tenant: "acme", Units: 1,
+			})
+		}
+	}
+	if err := s.Append(t.Context(), events); err != nil {
+		t.Fatal(err)
+	}
+	q := park.AuditQuery{PoolID: "gpu", Limit: manyEvents}
+	for read := 0; read < len(events); {
+		got, err := s.Events(t.Context(), q)
+		if want := min(q.Limit, len(events)-read); err != nil || len(got) != want || cap(got) > q.Limit {
+			t.Fatalf("read %d events into room for %d, not %d: %v", len(got), cap(got), want, err)
+		}
+		for i := range got {
+			if got[i].Rev != events[read+i].Rev || got[i].Ord != events[read+i].Ord {
+				t.Fatalf("rev %d place %d follows at %d, not rev %d place %d", got[i].Rev, got[i].Ord, read+i, events[read+i].Rev, events[read+i].Ord)
+			}
+		}
+		read += len(got)
+		q.Cursor = got[len(got)-1].EventID
 	}
 }
 
