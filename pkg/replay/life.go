@@ -200,8 +200,12 @@ func (p *Pool) requeue(e *park.Event, t *task) {
 	p.checkRun(e, t)
 	d := p.details.of(e.Detail)
 	strike, rests := d.Strike, !d.NotBefore.IsZero()
-	if strike == 0 && !isLoss(d.Reason) && e.At.Micro() < p.older {
+	switch untold := strike == 0 && e.At.Micro() < p.older; {
+	case untold && !isLoss(d.Reason):
 		strike, rests = t.strikes+1, true // how long is not known
+	case untold && d.Reason == park.ReasonWorkerLost && t.MaxAttempts > 1:
+		// It counts where the lease ran out, and does not where the worker was gone before it heard of the task.
+		t.strikes, rests = -1, true
 	}
 	p.checkRequeue(e, t, d, strike)
 	p.leave(t)
@@ -220,7 +224,7 @@ func (p *Pool) checkRequeue(e *park.Event, t *task, d *told, strike int) {
 		return
 	}
 	switch {
-	case strike == 0 && !isLoss(d.Reason):
+	case strike == 0 && !isLoss(d.Reason) && e.At.Micro() >= p.older:
 		p.offend(e, RuleRetry, "requeued for %q, which is no loss of its run", d.Reason)
 	case strike == 0 && !d.NotBefore.IsZero():
 		p.offend(e, RuleRetry, "requeued for %q, and to rest until %s though its run was lost", d.Reason, d.NotBefore)

@@ -12,6 +12,9 @@ func TestOlder(t *testing.T) {
 	failed := func(attempt int) park.Event {
 		return telling(ev(park.ActRequeue, "a", 10, attempt), `{"reason":"exit_nonzero"}`)
 	}
+	away := func(attempt int) park.Event {
+		return telling(ev(park.ActRequeue, "a", 10, attempt), `{"reason":"worker_lost"}`)
+	}
 	failedEnd := func(attempt int) park.Event { return ev(park.ActFail, "a", 10, attempt) }
 	for name, tt := range map[string]struct {
 		log  *log
@@ -25,6 +28,15 @@ func TestOlder(t *testing.T) {
 		"told wrongly since": {retried().step(failed(1), start("a", 10, 2)).step(struck("a", 2, 1, "")), replay.RuleRetry},
 		"another passes while it rests": {
 			retried().step(failed(1)).step(ranked("b", "normal"), start("b", 10, 1)), "",
+		},
+		"a lost worker, counted":     {retried().step(away(1), start("a", 10, 2)).step(struck("a", 2, 2, "")), ""},
+		"a lost worker, not counted": {retried().step(away(1), start("a", 10, 2)).step(struck("a", 2, 1, "")), ""},
+		"a lost worker and failures": {retried().step(away(1), start("a", 10, 2)).step(failed(2), start("a", 10, 3)).step(failedEnd(3)), ""},
+		"one more since": {
+			retried().step(away(1), start("a", 10, 2)).step(struck("a", 2, 2, ""), start("a", 10, 3)).step(struck("a", 3, 3, "")), replay.RuleRetry,
+		},
+		"another passes what lost its worker": {
+			retried().step(away(1)).step(ranked("b", "normal"), start("b", 10, 1)), "",
 		},
 		"a lost run is passed by nobody": {
 			retried().step(lost("a", 1)).step(ranked("b", "normal"), start("b", 10, 1)), replay.RuleTurn,
