@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,6 +25,10 @@ import (
 // nothing is left, no unit is given to others before, and after a restart each task goes on from what it saved.
 func TestGrace(t *testing.T) {
 	c := proof.Begin(t, "grace")
+	// Under nohup SIGHUP is ignored, and daemons would be started so. Who listens for it hands on that it is not.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	causes := []string{"cancels", "hang-ups", "timeouts", "stops"}
 	for _, what := range causes {
 		c.Target(what, 1, 1, 60)
