@@ -14,7 +14,7 @@ import (
 // TestDifferential holds a database against memory.
 func TestDifferential(t *testing.T) {
 	c := proof.Begin(t, "stores-postgres")
-	c.Target("streams", 30, 30, 8000)
+	c.Target("streams", 20, 10, 8000)
 	seed := proof.SeedOr(rand.Uint64N(1 << 40))
 	c.Seed(strconv.FormatUint(seed, 10) + " and on")
 	var d storetest.Differential

@@ -14,7 +14,7 @@ import (
 // TestDifferential holds the file against memory, and opens it again now and then.
 func TestDifferential(t *testing.T) {
 	c := proof.Begin(t, "stores-sqlite")
-	c.Target("streams", 60, 200, 40000)
+	c.Target("streams", 60, 100, 40000)
 	seed := proof.SeedOr(rand.Uint64N(1 << 40))
 	c.Seed(strconv.FormatUint(seed, 10) + " and on")
 	var d storetest.Differential
