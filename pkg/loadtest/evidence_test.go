@@ -203,15 +203,24 @@ func (e *evidence) cut(meant func(*park.Event) bool) {
 	e.log, e.stream = slices.DeleteFunc(e.log, gone), slices.DeleteFunc(e.stream, gone)
 }
 
-// some returns the number of a task of the run that ended so; of those that completed, one that had been parked, or not.
+// some returns the number of a task of the run that ended so; of those that completed, one that had been parked, or not, and
+// that worked for a while if there is such a one: on a busy machine few start at once.
 func (e *evidence) some(s park.Status, parked bool) int {
+	short := -1
 	for _, t := range slices.Backward(e.rows) {
 		i, own := e.ledger.number(t.TaskID)
-		if own && t.Status == s && (s != park.Completed || e.ledger.entries[i].is(running) != parked && e.ledger.entries[i].work > 3) {
+		switch {
+		case !own || t.Status != s || s == park.Completed && e.ledger.entries[i].is(running) == parked:
+		case s != park.Completed || e.ledger.entries[i].work > 3:
 			return i
+		default:
+			short = i
 		}
 	}
-	panic("there is no such task")
+	if short < 0 {
+		panic("there is no such task")
+	}
+	return short
 }
 
 func (e *evidence) id(i int) string { return e.ledger.run + strconv.Itoa(i) }
