@@ -18,12 +18,5 @@ func TestDifferential(t *testing.T) {
 	seed := proof.SeedOr(rand.Uint64N(1 << 40))
 	c.Seed(strconv.FormatUint(seed, 10) + " and on")
 	var d storetest.Differential
-	for ; c.More("streams") && !t.Failed(); seed++ {
-		d.Run(t, seed, 10, func(testing.TB) store.Store { return memory.New() }, open)
-		c.Add("streams", 10)
-	}
-	for what, n := range d.Counts() {
-		c.Add(what, n)
-	}
-	d.Check(t)
+	d.Campaign(t, c, seed, func(testing.TB) store.Store { return memory.New() }, open)
 }

@@ -16,7 +16,7 @@ const (
 	rowEnd   = "\x1e"
 )
 
-// packedRows is how many rows are put into one text, more or less.
+// packedRows is how many events are put into one text at most.
 const packedRows = 2_000
 
 // errPacked says that a text cannot be taken apart.

@@ -22,10 +22,31 @@ type Reopener interface {
 }
 
 // Differential sends random streams of calls to a store of each kind and compares every answer. What each store
-// makes up by itself, ids of messages and parcels and cursors of lists, may differ.
+// makes up by itself, ids of messages and parcels and cursors of lists, may differ. A campaign of 400 streams or more fails if
+// something that streams are to be made of was in none of them.
 type Differential struct {
 	seen    census
 	streams int
+}
+
+// Campaign says how many streams there are to be, and counts what they held.
+type Campaign interface {
+	More(what string) bool
+	Add(what string, n int)
+}
+
+// Campaign does as many streams as a campaign asks for, from a seed on.
+func (d *Differential) Campaign(t *testing.T, c Campaign, seed uint64, a, b Open) {
+	t.Helper()
+	const together = 10
+	for ; c.More("streams") && !t.Failed(); seed++ {
+		d.Run(t, seed, together, a, b)
+		c.Add("streams", together)
+	}
+	for what, n := range d.seen {
+		c.Add(what, n)
+	}
+	d.seen.check(t, d.streams)
 }
 
 // Run sends n streams that are made from a seed.
@@ -47,13 +68,6 @@ func (d *Differential) Run(t *testing.T, seed uint64, n int, a, b Open) {
 		rt.Repeat(m.actions())
 	})
 }
-
-// Counts returns how often each thing was in the streams.
-func (d *Differential) Counts() map[string]int { return d.seen }
-
-// Check fails unless the streams held all that they are to be made of. There are 400 of them at least, or it only says what
-// they held.
-func (d *Differential) Check(t *testing.T) { d.seen.check(t, d.streams) }
 
 // round is a test's TB for the time of one stream: its clean-up comes at the end of that.
 type round struct {

@@ -9,11 +9,11 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// wideOf is of how many streams one is wide.
-const wideOf = 3
-
 // What lies in the stores in blocks: Postgres has 64 events or messages in one, SQLite 128 events in a span and 16 rows in an
 // insertion, memory 256 items in a chunk. Wide streams have steps and pages about each of these, and of several blocks.
+
+// wideOf is of how many streams one is wide.
+const wideOf = 3
 
 func blockSizes() []int { return []int{64, 128, 16, 256, 512} }
 
@@ -26,7 +26,8 @@ func aboutBlock(rt *rapid.T) int {
 func features() []string {
 	return []string{
 		"wide stream", "wide submissions", "wide ends", "wide page", "full page", "events in a page", "messages in a page", "tasks in a page",
-		"parcels", "parcels settled in part", "wide parcels", "parcel of an event", "pruned in a wide stream", "kept", "kept messages", "mark of the log", "mark of the tasks", "mark of the messages",
+		"parcels", "parcels settled in part", "wide parcels", "parcel of an event", "pruned in a wide stream",
+		"kept", "kept messages", "mark of the log", "mark of the tasks", "mark of the messages",
 		"trimmed", "conflict", "empty step", "odd tenant",
 	}
 }
