@@ -283,9 +283,7 @@ func (p *pool) ill() error {
 		return *err
 	}
 	if p.node != nil {
-		if err := p.node.trouble(); err != nil {
-			return err
-		}
+		return p.node.trouble()
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 // that are too large comes with a change of the units alone.
 func TestPoolsAreAskedAndChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 4, simulated()), pool("io", 2, simulated())}})
+		b := open(t, engine.Config{Pools: []engine.Pool{pool("io", 2, simulated()), pool("cpu", 4, simulated())}})
 		defer b.stop()
 		all, err := b.Pools(t.Context())
 		if err != nil || len(all) != 2 || all[0].PoolID != "cpu" || all[1].PoolID != "io" {
