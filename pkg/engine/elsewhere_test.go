@@ -62,7 +62,7 @@ func (l *library) Leases(_ context.Context, _ string, ids []string) ([]store.Kep
 func (l *library) Turn(_ context.Context, _, _ string, h store.Hand) (store.Place, error) {
 	l.hands = append(l.hands, h)
 	if len(l.aheads) == 0 {
-		return store.Place{}, errAsked
+		return store.Place{Ahead: 1}, errAsked
 	}
 	return store.Place{Ahead: l.aheads[min(len(l.hands), len(l.aheads))-1]}, nil
 }

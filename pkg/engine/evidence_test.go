@@ -132,7 +132,7 @@ func TestEvidence(t *testing.T) {
 // TestEvidenceOfSeveralStores: what does not outlive the daemon has nothing of what is older, and what is on its way is told.
 func TestEvidenceOfSeveralStores(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		queue := memory.New()
+		queue, began := memory.New(), time.Now()
 		b := keeping(t, map[park.Backend]store.Store{park.File: queue}, park.File, park.File, park.File)
 		b.submit("cpu", named("before", sim(10)))
 		b.ended("cpu", "before")
@@ -145,7 +145,6 @@ func TestEvidenceOfSeveralStores(t *testing.T) {
 		gone := &keeper{Store: memory.New()}
 		kept := &keeper{Store: queue}
 		b = keeping(t, map[park.Backend]store.Store{park.File: kept, park.InMemory: gone}, park.File, park.InMemory, park.InMemory)
-		defer b.stop()
 		at := park.FromMicro(last.LastAt.Micro() + 1)
 		got := b.evidence()
 		if want := (park.Mark{Rev: last.Rev, Before: at, Memory: true}); !got.EventsApart || got.Log != want {
@@ -176,6 +175,14 @@ func TestEvidenceOfSeveralStores(t *testing.T) {
 			t.Errorf("owes events since %s and messages since %s, not %s", got.EventsOwed, got.MessagesOwed, since)
 		}
 		gone.fails.Store("")
+		b.stop()
+		// What outlives the daemon has what it has, although it is apart.
+		marks := store.Marks{Log: mark(0, began), Messages: mark(0, began)}
+		b = keeping(t, map[park.Backend]store.Store{park.File: kept, park.Postgres: &keeper{Store: memory.New(), marks: marks}}, park.File, park.Postgres, park.Postgres)
+		if got := b.evidence(); !got.EventsApart || got.Log != marks.Log || got.Messages != marks.Messages {
+			t.Errorf("apart, and kept: %+v, %+v", got.Log, got.Messages)
+		}
+		b.stop()
 	})
 }
 

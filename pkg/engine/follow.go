@@ -172,7 +172,6 @@ func (p *pool) keepElsewhere(ctx context.Context, now lot.Instant) error {
 		if k.Lease == due[k.TaskID] && p.kept[k.Lease] < k.Counter {
 			p.lot.Extend(k.TaskID, k.Lease, k.TTL, now)
 			p.kept[k.Lease] = k.Counter
-			delete(due, k.TaskID)
 		}
 	}
 	if len(p.kept) > 1000+2*p.lot.Running() {

@@ -38,7 +38,7 @@ func (m *tally) of(what string) int {
 func (m *tally) Stepped(string, int, time.Duration) {}
 func (m *tally) Happened(string, park.Action, int)  {}
 func (m *tally) Waited(string, time.Duration)       {}
-func (m *tally) Deferred(string, string)            {}
+func (m *tally) Deferred(pool, reason string)       { m.add("deferred " + pool + " " + reason) }
 func (m *tally) Ran(_ string, s park.Status, d time.Duration) {
 	m.add("ran " + string(s) + " " + d.String())
 }

@@ -217,7 +217,7 @@ func heldNode(c *handClock, s store.Shared) (*node, *lines) {
 // TestDeadNodesAreBuried: those whose counter has stood still for the longest terms of all nodes, and no others.
 func TestDeadNodesAreBuried(t *testing.T) {
 	c, u := &handClock{mono: time.Hour}, &undertaker{}
-	n, _ := heldNode(c, u)
+	n, told := heldNode(c, u)
 	cpu, remote := heldPool(), heldPool()
 	remote.Runtime = park.WebWorker
 	n.pools = []*pool{cpu, remote}
@@ -234,18 +234,18 @@ func TestDeadNodesAreBuried(t *testing.T) {
 			t.Errorf("buries %v, not %v", u.buried, want)
 		}
 	}
-	look(0, map[string]int64{"me": 1, "a": 1, "b": 1})
+	look(0, map[string]int64{"me": 1, "a": 1, "b": 1, "new": 0}) // who has not beaten yet is seen too
 	look(14*time.Second, map[string]int64{"me": 1, "a": 1, "b": 2})
 	look(time.Second-1, map[string]int64{"me": 1, "a": 1, "b": 2})
 	u.refuses = true
 	look(1, map[string]int64{"me": 1, "a": 1, "b": 2}, "a1")
-	if len(cpu.requests) > 0 {
-		t.Error("tasks of a node are taken over that lives")
+	if len(cpu.requests) > 0 || told.n != 0 {
+		t.Errorf("tasks of a node are taken over that lives, or the log tells of it: %d", told.n)
 	}
 	u.refuses = false
 	look(0, map[string]int64{"me": 1, "a": 1, "b": 2}, "a1")
-	if len(cpu.requests) != 1 || len(remote.requests) != 0 {
-		t.Errorf("%d and %d takeovers", len(cpu.requests), len(remote.requests))
+	if len(cpu.requests) != 1 || len(remote.requests) != 0 || told.n != 1 {
+		t.Errorf("%d and %d takeovers, told %d times", len(cpu.requests), len(remote.requests), told.n)
 	}
 	look(0, map[string]int64{"me": 1, "a": 1, "b": 2}) // it is seen anew
 	look(14*time.Second-1, map[string]int64{"me": 1, "a": 1, "b": 2})

@@ -46,6 +46,7 @@ func TestTakingTurns(t *testing.T) {
 		"what nobody can do":  {aheads: []int{1}, stepped: 10 * ms, batch: []*request{submit(), outcome()}, looks: 9, took: 40 * ms, hands: "---------"},
 		"with nothing to do":  {aheads: []int{1}, stepped: 10 * ms, batch: []*request{{}}, looks: 9, took: 40 * ms, hands: "---------"},
 		"in vain before":      {aheads: []int{1}, stepped: 10 * ms, batch: []*request{outcome()}, unheeded: true, looks: 9, took: 40 * ms, hands: "---------"},
+		"in vain, then not":   {aheads: []int{0}, batch: []*request{outcome()}, unheeded: true, looks: 1, hands: "-"},
 		"stored by others":    {aheads: []int{1}, stepped: 10 * ms, batch: []*request{outcome()}, stored: true, looks: 1, took: 5 * ms, hands: "w"},
 		"not all of it":       {aheads: []int{1}, stepped: 10 * ms, batch: []*request{outcome(), submit()}, stored: true, looks: 9, took: 40 * ms, hands: "---------"},
 		"a store that fails":  {aheads: []int{1}, stepped: 10 * ms, batch: []*request{outcome()}, fails: true, looks: 1, took: 5 * ms, hands: "w"},
