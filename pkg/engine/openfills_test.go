@@ -75,6 +75,13 @@ func TestOpenFillsIn(t *testing.T) {
 	})
 }
 
+// unloadable is a store that no pool can be loaded from.
+type unloadable struct{ store.Store }
+
+func (unloadable) Load(context.Context, string) (store.Snapshot, error) {
+	return store.Snapshot{}, errAsked
+}
+
 // TestOpenNeedsItsStores: no engine works without what its configuration names.
 func TestOpenNeedsItsStores(t *testing.T) {
 	type plain struct{ store.Store }
@@ -84,8 +91,9 @@ func TestOpenNeedsItsStores(t *testing.T) {
 		"not shareable": func(c *Config) {
 			c.Stores[park.InMemory], c.Shared = plain{c.Stores[park.InMemory]}, []park.Backend{park.InMemory}
 		},
-		"no queue":    func(c *Config) { c.Pools[0].QueueBackend, c.Audit = park.File, park.InMemory },
-		"no executor": func(c *Config) { c.Pools[0].Executor = nil },
+		"no queue":     func(c *Config) { c.Pools[0].QueueBackend, c.Audit = park.File, park.InMemory },
+		"not readable": func(c *Config) { c.Stores[park.InMemory] = unloadable{c.Stores[park.InMemory]} },
+		"no executor":  func(c *Config) { c.Pools[0].Executor = nil },
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c := Config{

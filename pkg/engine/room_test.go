@@ -81,7 +81,12 @@ func TestWhatBeginsAStep(t *testing.T) {
 		}
 	}
 	p := heldPool()
-	p.aside, p.large = append(p.aside, aside), append(p.large, large)
+	p.aside, p.large, p.larger = []*request{aside}, []*request{large, {}}, true
+	first, _ := p.first(nil, 0)
+	if second, _ := p.first(nil, 0); first != large || second != aside || !p.larger {
+		t.Error("large outcomes take two turns in a row")
+	}
+	p.aside = append(p.aside, aside)
 	close(p.quit)
 	if _, ok := p.first(nil, 0); ok {
 		t.Error("a loop that is to end goes on with what was put off")
