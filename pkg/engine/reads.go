@@ -41,7 +41,7 @@ func (e *Engine) Mailbox(ctx context.Context, q park.MailboxQuery) (park.Message
 		rung, leave := e.hub.join(mailTopic(q.Tenant, q.Key))
 		page, err := e.mailPage(ctx, q)
 		left := deadline - e.clock.mono()
-		if err != nil || len(page.Messages) > 0 || q.Wait <= 0 || left <= 0 {
+		if err != nil || len(page.Messages) > 0 || left <= 0 {
 			leave()
 			return page, err
 		}

@@ -110,7 +110,7 @@ func (r *relay) carry(ctx context.Context) (int, error) {
 	if err == nil {
 		r.found(parcels)
 	}
-	if err != nil || len(parcels) == 0 && r.hooks == nil {
+	if err != nil || len(parcels) == 0 {
 		return 0, err
 	}
 	r.weighed(parcels)

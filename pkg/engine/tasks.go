@@ -29,7 +29,7 @@ func (e *Engine) Task(ctx context.Context, pool, id string, wait time.Duration) 
 		ended, leave := e.hub.join(taskTopic(p.ID, id))
 		t, err := p.task(ctx, id)
 		left := deadline - e.clock.mono()
-		if err != nil || t.Status.Ended() || wait <= 0 || left <= 0 {
+		if err != nil || t.Status.Ended() || left <= 0 {
 			leave()
 			return t, err
 		}

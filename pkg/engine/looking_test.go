@@ -1,0 +1,316 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+// glimpses is a queue that says of its one task, look by look, whether it runs (r), has ended (e), is parked (p) or is not
+// there (n), or fails (f); the last for ever.
+type glimpses struct {
+	store.Queue
+	says string
+	n    int
+}
+
+func (g *glimpses) Records(_ context.Context, _ string, ids []string) ([]park.Record, error) {
+	says := g.says[min(g.n, len(g.says)-1)]
+	g.n++
+	r := taskOf(ids[0], 1, says == 'r')
+	switch says {
+	case 'f':
+		return nil, errors.New("away")
+	case 'n':
+		return nil, nil
+	case 'e':
+		r.Status = park.Completed
+	}
+	return []park.Record{r}, nil
+}
+
+// glimpsed returns a pool with such a queue, and what its waits were. Some time passes in each, and its loop does what
+// it is asked to.
+func glimpsed(t *testing.T, says string, passes time.Duration, loop func(r *request)) (p *pool, g *glimpses, waits func() []time.Duration) {
+	p = poolWith(t, park.PoolRow{State: park.Active, Queued: 1}, taskOf("a", 1, false))
+	g = &glimpses{says: says}
+	p.queue = g
+	p.eng.pools, p.eng.cfg.Patience = map[string]*pool{"cpu": p}, 10*time.Second
+	w := p.eng.world.(*strict)
+	w.onWait = func() {
+		select {
+		case r := <-p.requests:
+			loop(r)
+			return
+		default:
+		}
+		if w.pass(passes); len(w.waited) > 20 {
+			p.eng.stop()
+			close(p.done)
+		}
+	}
+	return p, g, func() (all []time.Duration) {
+		for _, one := range w.waited {
+			if !one.ready || one.d == recheck {
+				all = append(all, one.d)
+			}
+		}
+		return all
+	}
+}
+
+func looks(r *request) {
+	r.look()
+	r.reply <- reply{}
+}
+
+// TestWaitingForATask ends with it, or with the wait, or where nothing can be said of it.
+func TestWaitingForATask(t *testing.T) {
+	for name, c := range map[string]struct {
+		says   string
+		wait   time.Duration
+		gone   bool
+		status park.Status
+		code   park.Code
+		reads  int
+		waits  []time.Duration
+	}{
+		"does not wait": {says: "r", status: park.Running, reads: 1},
+		"has ended":     {says: "e", wait: time.Minute, status: park.Completed, reads: 1},
+		"ends":          {says: "re", wait: time.Minute, status: park.Completed, reads: 2, waits: []time.Duration{time.Minute}},
+		"ends later":    {says: "rre", wait: time.Minute, status: park.Completed, reads: 3, waits: []time.Duration{time.Minute, 30 * time.Second}},
+		"goes on":       {says: "r", wait: time.Minute, status: park.Running, reads: 3, waits: []time.Duration{time.Minute, 30 * time.Second}},
+		"is not there":  {says: "n", wait: time.Minute, code: park.TaskNotFound, reads: 1},
+		"goes":          {says: "rn", wait: time.Minute, code: park.TaskNotFound, reads: 2, waits: []time.Duration{time.Minute}},
+		"not read":      {says: "f", wait: time.Minute, code: park.StorageUnavailable, reads: 1},
+		"nobody waits":  {says: "r", wait: time.Minute, gone: true, reads: 1},
+	} {
+		p, g, waits := glimpsed(t, c.says, 30*time.Second, looks)
+		ctx := t.Context()
+		if c.gone {
+			ctx = gone()
+		}
+		task, err := p.eng.Task(ctx, "cpu", "a", c.wait)
+		if task.Status != c.status || g.n != c.reads || !slices.Equal(waits(), c.waits) || p.eng.hub.awaited() {
+			t.Errorf("%s: %+v after %d reads, waited %v", name, task, g.n, waits())
+		}
+		if (err == nil) != (c.code == "" && !c.gone) || c.code != "" && park.CodeOf(err) != c.code || c.gone != errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	p, g, _ := glimpsed(t, "e", 0, looks)
+	if _, err := p.eng.Task(t.Context(), "other", "a", 0); park.CodeOf(err) != park.PoolNotFound || g.n != 0 {
+		t.Errorf("of another pool: %v", err)
+	}
+}
+
+// TestPlaces of tasks are asked for where one is parked, and left out where nobody says them in time.
+func TestPlaces(t *testing.T) {
+	asked := 0
+	p, _, _ := glimpsed(t, "p", 0, func(r *request) {
+		asked++
+		looks(r)
+	})
+	parked, large, runs := taskOf("a", 1, false), taskOf("b", 9, false), taskOf("c", 9, true)
+	if tasks := p.tasksOf(t.Context(), []park.Record{runs}); len(tasks) != 1 || asked != 0 || tasks[0].Position != 0 || tasks[0].Waiting != nil {
+		t.Errorf("%+v, asked %d times", tasks, asked)
+	}
+	tasks := p.tasksOf(t.Context(), []park.Record{runs, parked, large})
+	if asked != 1 || tasks[0].Position != 0 || tasks[1].Position != 1 || tasks[0].Waiting != nil || tasks[2].Waiting == nil || tasks[1].TaskID != "a" {
+		t.Errorf("%+v, asked %d times", tasks, asked)
+	}
+	p.eng.cfg.Patience = -time.Second
+	p.requests <- &request{}
+	p.eng.world.(*strict).onWait = nil
+	if tasks := p.tasksOf(t.Context(), []park.Record{parked}); len(tasks) != 1 || tasks[0].TaskID != "a" || tasks[0].Position != 0 {
+		t.Errorf("of a pool that does not answer: %+v", tasks)
+	}
+}
+
+// TestCancelledTasks are returned once they have ended: whoever asked knows that they will.
+func TestCancelledTasks(t *testing.T) {
+	const long = time.Hour
+	for name, c := range map[string]struct {
+		says    string
+		passes  time.Duration
+		gone    bool
+		stopped bool
+		status  park.Status
+		code    park.Code
+		waits   []time.Duration
+	}{
+		"has ended":         {says: "e", status: park.Completed},
+		"ends":              {says: "rre", status: park.Completed, waits: []time.Duration{long, long}},
+		"not read at first": {says: "ffe", passes: time.Second, status: park.Completed, waits: []time.Duration{troubleRest, troubleRest}},
+		"not read":          {says: "f", passes: 5 * time.Second, code: park.OutcomeUnknown, waits: []time.Duration{troubleRest, troubleRest}},
+		"read in between":   {says: "frfe", passes: 9 * time.Second, status: park.Completed, waits: []time.Duration{troubleRest, long, troubleRest}},
+		"is not there":      {says: "rn", code: park.TaskNotFound, waits: []time.Duration{long}},
+		"nobody waits":      {says: "r", gone: true},
+		"the pool stops":    {says: "r", stopped: true, code: park.OutcomeUnknown},
+	} {
+		p, _, waits := glimpsed(t, c.says, c.passes, looks)
+		ctx := t.Context()
+		if c.gone {
+			ctx = gone()
+		}
+		if c.stopped {
+			close(p.done)
+		}
+		task, err := p.ended(ctx, "a")
+		if err == nil && task.Status != c.status || !slices.Equal(waits(), c.waits) || p.eng.hub.awaited() {
+			t.Errorf("%s: %+v, waited %v", name, task, waits())
+		}
+		if (err == nil) != (c.status != "") || c.code != "" && park.CodeOf(err) != c.code || c.gone != errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if e, ok := errors.AsType[*park.Error](err); ok && e.Code == park.OutcomeUnknown && e.TaskID != "a" {
+			t.Errorf("%s: it is of task %q", name, e.TaskID)
+		}
+	}
+	p, _, _ := glimpsed(t, "re", 0, looks)
+	w := p.eng.world.(*strict)
+	w.onWait = func() { p.eng.hub.wake(taskTopic("cpu", "a")) }
+	if _, err := p.ended(t.Context(), "a"); err != nil || len(w.waited) != 1 || !w.waited[0].ready {
+		t.Errorf("who is told waits %v: %v", w.waited, err)
+	}
+}
+
+// TestCancelling: what is not in the lot has ended, or is not there, or was just about to come.
+func TestCancelling(t *testing.T) {
+	for name, c := range map[string]struct {
+		pool   string
+		says   string
+		passes time.Duration // before each answer
+		loop   string        // what it answers: s for stale, t for taken, u for unknown
+		code   park.Code
+		asked  int
+	}{
+		"taken":            {says: "e", loop: "t", asked: 1},
+		"has ended":        {says: "e", loop: "s", code: park.TaskFinished, asked: 1},
+		"is not there":     {says: "n", loop: "s", code: park.TaskNotFound, asked: 1},
+		"comes":            {says: "re", loop: "st", asked: 2},
+		"comes and ends":   {says: "re", loop: "ss", code: park.TaskFinished, asked: 2},
+		"comes for ever":   {says: "r", loop: "sss", passes: 5 * time.Second, code: park.StorageUnavailable, asked: 2},
+		"not read":         {says: "f", loop: "s", code: park.StorageUnavailable, asked: 1},
+		"unknown":          {says: "e", loop: "u", code: park.OutcomeUnknown, asked: 1},
+		"of no other pool": {pool: "other", says: "e", loop: "t", code: park.PoolNotFound},
+	} {
+		asked := 0
+		var w *strict
+		p, _, _ := glimpsed(t, c.says, 0, func(r *request) {
+			if r.look != nil {
+				looks(r)
+				return
+			}
+			w.pass(c.passes)
+			answer := c.loop[min(asked, len(c.loop)-1)]
+			if asked++; asked > 5 {
+				answer = 'u'
+			}
+			if op, ok := r.ops[0].(lot.Cancel); !ok || op.TaskID != "a" || len(r.ops) != 1 {
+				t.Errorf("%s: it asks for %+v", name, r.ops)
+			}
+			if answer == 'u' {
+				r.reply <- reply{err: errUnknown("pool cpu")}
+				return
+			}
+			r.reply <- reply{results: []lot.Result{{Stale: answer == 's'}}}
+		})
+		w = p.eng.world.(*strict)
+		if c.pool == "" {
+			c.pool = "cpu"
+		}
+		task, err := p.eng.Cancel(t.Context(), c.pool, "a")
+		if park.CodeOf(err) != c.code && (err != nil || c.code != "") || asked != c.asked || err == nil && task.Status != park.Completed {
+			t.Errorf("%s: %+v, %v, asked %d times", name, task, err, asked)
+		}
+		if c.code == park.OutcomeUnknown && !strings.Contains(fmt.Sprint(err), "ask for task a") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestListing asks the store for as many as may be had.
+func TestListing(t *testing.T) {
+	p := poolWith(t, park.PoolRow{State: park.Active})
+	s := &cupboard{rows: 2000}
+	p.queue = s
+	p.eng.pools = map[string]*pool{"cpu": p}
+	for limit, want := range map[int]int{0: defaultLimit, 7: 7, 5000: maxLimit} {
+		page, err := p.eng.Tasks(t.Context(), "cpu", park.TaskQuery{Limit: limit})
+		if err != nil || len(page.Tasks) != want || page.Next != fmt.Sprint(want) {
+			t.Errorf("of %d: %d tasks, next %q, %v", limit, len(page.Tasks), page.Next, err)
+		}
+	}
+	if _, err := p.eng.Tasks(t.Context(), "other", park.TaskQuery{}); park.CodeOf(err) != park.PoolNotFound {
+		t.Errorf("of another pool: %v", err)
+	}
+	if _, err := p.eng.Tasks(t.Context(), "cpu", park.TaskQuery{Limit: -1}); park.CodeOf(err) != park.InvalidRequest {
+		t.Errorf("below nothing: %v", err)
+	}
+	s.fails = errors.New("away")
+	if page, err := p.eng.Tasks(t.Context(), "cpu", park.TaskQuery{}); park.CodeOf(err) != park.StorageUnavailable || len(page.Tasks) != 0 {
+		t.Errorf("away: %v", err)
+	}
+}
+
+// TestSubmitting: each submission has its result, in order, and one alone is refused as one of many is.
+func TestSubmitting(t *testing.T) {
+	bad := park.Submission{Payload: []byte(`x`)}
+	at := func(id string) park.Submission { return park.Submission{TaskID: id} }
+	for name, c := range map[string]struct {
+		pool  string
+		tasks []park.Submission
+		fails error
+		code  park.Code // of the call
+		want  string    // the result of each: its position, or what is wrong with it
+		steps int
+	}{
+		"none":       {pool: "cpu", want: ""},
+		"one":        {pool: "cpu", tasks: []park.Submission{at("a")}, want: "1", steps: 1},
+		"one is bad": {pool: "cpu", tasks: []park.Submission{bad}, want: "invalid_request"},
+		"three":      {pool: "cpu", tasks: []park.Submission{at("a"), bad, at("b")}, want: "1 invalid_request 2", steps: 1},
+		"all bad":    {pool: "cpu", tasks: []park.Submission{bad, bad}, want: "invalid_request invalid_request"},
+		"unknown":    {pool: "cpu", tasks: []park.Submission{at("a")}, fails: errUnknown("cpu"), want: "outcome_unknown", steps: 1},
+		"away":       {pool: "cpu", tasks: []park.Submission{at("a")}, fails: errAway("cpu"), code: park.StorageUnavailable, steps: 1},
+		"two away":   {pool: "cpu", tasks: []park.Submission{at("a"), at("b")}, fails: errAway("cpu"), code: park.StorageUnavailable, steps: 1},
+		"no pool":    {pool: "other", tasks: []park.Submission{at("a")}, code: park.PoolNotFound},
+		"too many":   {pool: "cpu", tasks: make([]park.Submission, park.MaxBatch+1), code: park.InvalidRequest},
+		"the most":   {pool: "cpu", tasks: slices.Repeat([]park.Submission{bad}, park.MaxBatch), want: strings.TrimSpace(strings.Repeat("invalid_request ", park.MaxBatch))},
+	} {
+		steps := 0
+		p, _, _ := glimpsed(t, "n", 0, func(r *request) {
+			steps++
+			a := reply{err: c.fails}
+			if c.fails == nil {
+				for i := range r.ops {
+					a.results = append(a.results, lot.Result{Status: park.Queued, Position: int64(i + 1)})
+				}
+			}
+			r.reply <- a
+		})
+		results, err := p.eng.Submit(t.Context(), c.pool, c.tasks)
+		var got []string
+		for i, r := range results {
+			switch {
+			case r.Err != nil:
+				got = append(got, strings.ToLower(string(r.Err.Code)))
+			case r.Accepted.TaskID != c.tasks[i].TaskID:
+				t.Errorf("%s: the result of %s is that of %s", name, c.tasks[i].TaskID, r.Accepted.TaskID)
+			default:
+				got = append(got, fmt.Sprint(r.Accepted.Position))
+			}
+		}
+		if park.CodeOf(err) != c.code && (err != nil || c.code != "") || strings.Join(got, " ") != c.want || steps != c.steps {
+			t.Errorf("%s: %v, %v, %d steps", name, got, err, steps)
+		}
+	}
+}

@@ -1,0 +1,273 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// deskWorld is one whose timers never run out.
+type deskWorld struct{ crewWorld }
+
+func (*deskWorld) AfterFunc(time.Duration, func()) func() { return func() {} }
+
+// crewed returns a pool whose goroutines begin by hand, that runs tasks which all succeed, and reads them from a library.
+func crewed(t *testing.T, tasks ...park.Record) (*pool, *byHand, *library) {
+	p := poolWith(t, park.PoolRow{Used: int64(len(tasks)), State: park.Active}, tasks...)
+	w, l := &byHand{}, &library{}
+	w.pass(time.Hour)
+	p.eng.world = &deskWorld{crewWorld{byHand: w, strict: &strict{T: t}}}
+	p.eng.clock.world = p.eng.world
+	p.ctx, p.queue, p.requests = t.Context(), queue{library: l}, make(chan *request, 10)
+	p.Executor = saying(func() park.Outcome { return park.Outcome{Status: park.Completed} })
+	return p, w, l
+}
+
+// reported returns what runs have told the loop: what each asks for.
+func reported(p *pool) (all []lot.Op) {
+	for len(p.requests) > 0 {
+		r := <-p.requests
+		all = append(all, r.ops...)
+	}
+	return all
+}
+
+var runsFrom = park.At(time.Unix(1, 0)) // when the tasks of these tests were submitted
+
+// TestRunsBegin where the node is certain to be alive under the name that the lot knows it by, and with their whole time.
+func TestRunsBegin(t *testing.T) {
+	base, end := context.WithCancelCause(t.Context())
+	defer end(nil)
+	for name, c := range map[string]struct {
+		before func(p *pool, n *node)
+		begun  bool
+	}{
+		"alone":     {func(p *pool, _ *node) { p.node = nil }, true},
+		"alive":     {func(*pool, *node) {}, true},
+		"not alive": {func(_ *pool, n *node) { n.beat.Store(0) }, false},
+		"renamed":   {func(p *pool, _ *node) { p.as = "before" }, false},
+	} {
+		p, w, _ := crewed(t, taskOf("a", 1, true))
+		n := nodesWith("z")[park.InMemory]
+		n.eng, n.ttl = p.eng, time.Minute
+		n.beat.Store(int64(time.Hour))
+		n.base.Store(&epoch{ctx: base, end: end})
+		p.node, p.as = n, "me"
+		c.before(p, n)
+		old, stopped := context.WithCancelCause(t.Context())
+		p.runs["a"] = &run{task: "a", cancel: stopped}
+		p.launch([]start{{Started: lot.Started{TaskID: "a", Attempt: 1}, submitted: runsFrom, spec: &park.Spec{Timeout: time.Second}}})
+		if begun := len(w.begun) == 1; begun != c.begun || begun != (old.Err() != nil) || begun && !errors.Is(context.Cause(old), park.ErrCancelled) {
+			t.Errorf("%s: begun %t, the one before stopped by %v", name, begun, context.Cause(old))
+		}
+		w.finish()
+		ops := reported(p)
+		if !c.begun {
+			if len(ops) != 0 || len(p.runs) != 1 || p.runs["a"].attempt != 0 {
+				t.Errorf("%s: %+v", name, ops)
+			}
+			continue
+		}
+		if r := p.runs["a"]; r.attempt != 1 || r.submitted != runsFrom {
+			t.Errorf("%s: %+v", name, r)
+		}
+		if f, ok := ops[0].(lot.Finish); !ok || f.Outcome.Status != park.Completed || f.TaskID != "a" || f.Attempt != 1 || f.Submitted != runsFrom {
+			t.Errorf("%s: it reports %+v", name, ops[0])
+		}
+	}
+}
+
+// TestLivesOfRuns: those of a node among others end when it is fenced, and any other with the engine.
+func TestLivesOfRuns(t *testing.T) {
+	p, _, _ := crewed(t)
+	if p.life() != p.eng.ctx {
+		t.Error("alone a run does not live as long as the engine")
+	}
+	base, end := context.WithCancelCause(t.Context())
+	defer end(nil)
+	p.node = nodesWith("z")[park.InMemory]
+	p.node.base.Store(&epoch{ctx: base, end: end})
+	if p.life() != base {
+		t.Error("among others it does not live until the next fence")
+	}
+}
+
+// TestRunsThatAreToStop do not begin their work, and nothing is read for them.
+func TestRunsThatAreToStop(t *testing.T) {
+	cancelled := taskOf("cancelled", 1, true)
+	cancelled.Cancelled = true
+	p, w, l := crewed(t, cancelled, taskOf("runs", 1, true))
+	ran := 0
+	p.Executor = saying(func() park.Outcome {
+		ran++
+		return park.Outcome{Status: park.Completed}
+	})
+	begin := func(id string, spec *park.Spec) {
+		p.launch([]start{{Started: lot.Started{TaskID: id, Attempt: 1}, spec: spec}})
+	}
+	begin("cancelled", nil)
+	begin("cancelled", &park.Spec{})
+	if len(w.begun) != 2 {
+		t.Errorf("%d are begun", len(w.begun))
+	}
+	w.finish()
+	for i, op := range reported(p) {
+		if f, ok := op.(lot.Finish); !ok || f.Outcome.Reason != park.ReasonCancelled {
+			t.Errorf("%d: %+v", i, op)
+		}
+	}
+	begin("runs", &park.Spec{})
+	none := p.work.close(park.ErrShutdown) // before it has begun
+	w.finish()
+	begin("runs", &park.Spec{}) // and after
+	w.finish()
+	for i, op := range reported(p) {
+		if b, ok := op.(lot.Requeue); !ok || b.Reason != park.ReasonShutdown || b.Attempt != 1 || b.TaskID != "runs" {
+			t.Errorf("%d: %+v", i, op)
+		}
+	}
+	if ran != 0 || len(l.reads) != 0 || !ready(none) {
+		t.Errorf("%d have run, %d were read", ran, len(l.reads))
+	}
+}
+
+// TestSubmissionsAreReadForRuns all at once, until they are there or nobody needs them any more.
+func TestSubmissionsAreReadForRuns(t *testing.T) {
+	begin := func(p *pool) {
+		p.launch([]start{
+			{Started: lot.Started{TaskID: "a", Attempt: 1}, submitted: runsFrom},
+			{Started: lot.Started{TaskID: "b", Attempt: 1}, submitted: runsFrom},
+			{Started: lot.Started{TaskID: "c", Attempt: 1}, submitted: runsFrom, spec: &park.Spec{}},
+		})
+	}
+	a, b := taskOf("a", 1, true), taskOf("b", 1, true)
+	other := b
+	other.SubmittedAt = park.At(time.Unix(2, 0))
+	done := make(chan struct{})
+	close(done)
+	for name, c := range map[string]struct {
+		holds  []park.Record
+		ahead  *fetch
+		fails  int // reads
+		stops  func(p *pool)
+		reads  int
+		ends   int
+		failed int
+		waits  int
+	}{
+		"read":            {holds: []park.Record{a, b}, reads: 1, ends: 3},
+		"read ahead":      {ahead: &fetch{done: done, specs: map[string]*park.Spec{"a": &a.Spec, "b": &b.Spec}}, ends: 3, waits: 1},
+		"partly ahead":    {holds: []park.Record{a, b}, ahead: &fetch{done: done, specs: map[string]*park.Spec{"a": &a.Spec}}, reads: 1, ends: 3, waits: 1},
+		"of another task": {holds: []park.Record{a, other}, reads: 1, ends: 3, failed: 1},
+		"later":           {holds: []park.Record{a, b}, fails: 2, reads: 3, ends: 3, waits: 2},
+		"one is stopped":  {holds: []park.Record{a, b}, fails: 2, stops: func(p *pool) { p.runs["a"].cancel(park.ErrCancelled) }, reads: 3, ends: 3, failed: 1, waits: 2},
+		"all are stopped": {holds: []park.Record{a, b}, fails: 2, stops: func(p *pool) {
+			p.runs["a"].cancel(park.ErrCancelled)
+			p.runs["b"].cancel(park.ErrCancelled)
+		}, reads: 1, ends: 3, failed: 2, waits: 1},
+		"the pool ends": {holds: []park.Record{a, b}, fails: 2, stops: func(p *pool) { p.cut() }, reads: 1, ends: 3, failed: 2, waits: 1},
+	} {
+		p, w, l := crewed(t, a, b, taskOf("c", 1, true))
+		p.ctx, p.cut = context.WithCancel(t.Context())
+		l.holds, p.ahead = c.holds, c.ahead
+		if c.fails > 0 {
+			l.fails = errAsked
+		}
+		p.eng.world.(*deskWorld).onWait = func() {
+			if c.stops != nil && len(l.reads) == 1 {
+				c.stops(p)
+			}
+			if len(l.reads) >= c.fails {
+				l.fails = nil
+			}
+		}
+		begin(p)
+		if len(w.begun) != 2 { // the one that is at hand, and the reading
+			t.Errorf("%s: %d begin", name, len(w.begun))
+		}
+		w.finish()
+		failed := 0
+		ops := reported(p)
+		for _, op := range ops {
+			if f, ok := op.(lot.Finish); !ok || f.Outcome.Status != park.Completed {
+				failed++
+			}
+		}
+		var waits []time.Duration
+		for _, one := range p.eng.world.(*deskWorld).waited {
+			if one.d == readRest || c.ahead != nil && !slices.Contains(waits, forever) && one.d == forever && len(waits) == 0 {
+				waits = append(waits, one.d)
+			}
+		}
+		if len(l.reads) != c.reads || len(ops) != c.ends || failed != c.failed || len(waits) != c.waits {
+			t.Errorf("%s: read %v, %d have ended, of which %d failed, waits %v", name, l.reads, len(ops), failed, waits)
+		}
+		p.cut()
+	}
+}
+
+// TestReports of runs: what each asks for, by what its executor says and why it was stopped.
+func TestReports(t *testing.T) {
+	short := &park.ShortageError{Reason: "memory", Err: errors.New("little")}
+	for name, c := range map[string]struct {
+		o       park.Outcome
+		before  error // it was stopped before it began
+		cause   error // and while it ran
+		missing bool  // its submission
+		reason  string
+		back    bool
+	}{
+		"success":             {o: park.Outcome{Status: park.Completed}},
+		"failure":             {o: park.Failure("r", "m"), reason: "r"},
+		"short":               {o: park.Outcome{Status: park.Failed, Shortage: short}, reason: park.ReasonStartDeferred, back: true},
+		"short at the end":    {o: park.Outcome{Status: park.Failed, Shortage: short}, cause: park.ErrShutdown, reason: park.ReasonShutdown, back: true},
+		"shutdown":            {o: park.Failure("r", "m"), cause: park.ErrShutdown, reason: park.ReasonShutdown, back: true},
+		"says it is lost":     {o: park.Failure(park.ReasonNodeLost, ""), reason: park.ReasonNodeLost, back: true},
+		"the node is lost":    {o: park.Failure("r", "m"), cause: errNodeLost, reason: park.ReasonNodeLost, back: true},
+		"missing":             {missing: true, reason: park.ReasonExecutorError},
+		"missing, cancelled":  {missing: true, before: park.ErrCancelled, reason: park.ReasonCancelled},
+		"missing at the end":  {missing: true, before: park.ErrShutdown, reason: park.ReasonShutdown, back: true},
+		"cancelled before it": {before: park.ErrCancelled, reason: park.ReasonCancelled},
+	} {
+		p, _, _ := crewed(t, taskOf("a", 1, true))
+		ctx, cancel := context.WithCancelCause(t.Context())
+		if c.before != nil {
+			cancel(c.before)
+		}
+		ran := false
+		p.Executor = saying(func() park.Outcome {
+			if ran = true; c.cause != nil {
+				cancel(c.cause)
+			}
+			return c.o
+		})
+		s := start{Started: lot.Started{TaskID: "a", Attempt: 3}, submitted: runsFrom, ctx: ctx, run: &run{task: "a", cancel: cancel}, spec: &park.Spec{}}
+		if c.missing {
+			s.spec = nil
+		}
+		p.run(s)
+		r := <-p.requests
+		var reason string
+		switch op := r.ops[0].(type) {
+		case lot.Requeue:
+			if reason = op.Reason; !c.back || op.TaskID != "a" || op.Attempt != 3 || op.Submitted != runsFrom {
+				t.Errorf("%s: %+v", name, op)
+			}
+		case lot.Finish:
+			if reason = op.Outcome.Reason; c.back || op.TaskID != "a" || op.Attempt != 3 || op.Submitted != runsFrom {
+				t.Errorf("%s: %+v", name, op)
+			}
+		}
+		if reason != c.reason || r.owed != s.run || (r.short != nil) != (reason == park.ReasonStartDeferred) || ran != (!c.missing && c.before == nil) {
+			t.Errorf("%s: %q, ran %t, short of %v", name, reason, ran, r.short)
+		}
+		if !ready(p.work.close(nil)) {
+			t.Errorf("%s: it counts as one that runs", name)
+		}
+	}
+}

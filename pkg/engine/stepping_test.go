@@ -1,0 +1,426 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
+)
+
+// till takes steps, or fails as it is told to, one after the other, and holds records.
+type till struct {
+	*memory.Store
+	fails   []error
+	steps   []store.Step
+	holds   []park.Record
+	looks   [][]string
+	unread  error
+	waiting int
+}
+
+func (s *till) Commit(_ context.Context, st *store.Step) error {
+	n := len(s.steps)
+	s.steps = append(s.steps, *st)
+	st.Waiting = s.waiting
+	if n < len(s.fails) {
+		return s.fails[n]
+	}
+	return nil
+}
+
+func (s *till) Records(_ context.Context, _ string, ids []string) (all []park.Record, err error) {
+	s.looks = append(s.looks, slices.Clone(ids))
+	for _, r := range s.holds {
+		if slices.Contains(ids, r.TaskID) {
+			all = append(all, r)
+		}
+	}
+	return all, s.unread
+}
+
+// vault is what other nodes share.
+type vault struct {
+	store.Shared
+	secured  int
+	insecure error
+	since    []*store.Conflict // look by look, and then nothing
+	from     []int64
+	away     error
+}
+
+func (s *vault) Secure(context.Context) error {
+	s.secured++
+	return s.insecure
+}
+
+func (s *vault) Since(_ context.Context, _ string, rev int64) (c *store.Conflict, err error) {
+	if s.from = append(s.from, rev); len(s.since) > 0 {
+		c, s.since = s.since[0], s.since[1:]
+	}
+	return c, s.away
+}
+
+// tilled returns a pool of one unit that is under way, with such a store; among others if v is not nil.
+func tilled(t *testing.T, v *vault, tasks ...park.Record) (*pool, *till) {
+	row := park.PoolRow{Rev: 7, MaxUnits: 1, MaxQueueDepth: 2, State: park.Active, ConfiguredUnits: 1, ConfiguredDepth: 2}
+	for i := range tasks {
+		if tasks[i].Status == park.Running {
+			row.Used++
+		} else {
+			row.Queued++
+		}
+	}
+	p, _, _ := crewed(t, tasks...)
+	l := lot.New(lot.Config{Pool: "cpu", Node: "me"}, p.eng.clock.now())
+	for i := range tasks {
+		l.Restore(&tasks[i], p.eng.clock.now())
+	}
+	l.Merge(row, nil, p.eng.clock.now())
+	s := &till{Store: memory.New()}
+	p.lot, p.queue, p.adopted, p.MaxUnits, p.MaxQueueDepth = l, s, true, 1, 2
+	if v != nil {
+		n := nodesWith("z")[park.InMemory]
+		n.eng, n.store, n.ttl, n.news = p.eng, v, time.Minute, make(chan struct{}, 1)
+		n.beat.Store(int64(time.Hour))
+		n.base.Store(&epoch{ctx: t.Context(), end: func(error) {}})
+		p.node, p.as = n, "me"
+	}
+	return p, s
+}
+
+// submits is a request to take tasks, which each cost the pool's one unit.
+func submits(ids ...string) *request {
+	r := &request{reply: make(chan reply, 1)}
+	for _, id := range ids {
+		r.ops = append(r.ops, lot.Submit{Spec: &park.Spec{PoolID: "cpu", TaskID: id, Tenant: "t", Units: 1, Priority: park.Normal, Digest: 1}})
+	}
+	return r
+}
+
+// TestStepsAreTried: what the store takes is answered, and of what it does not take nothing is left.
+func TestStepsAreTried(t *testing.T) {
+	away := errors.New("away")
+	ended := taskOf("a", 1, false)
+	ended.Status, ended.Digest = park.Completed, 1
+	for name, c := range map[string]struct {
+		tasks   []park.Record
+		asks    []string
+		fails   []error
+		holds   []park.Record
+		wary    int
+		unread  error
+		err     error
+		commits int
+		looks   int
+		codes   string // of the answers
+		left    int    // wary
+		rev     int64
+	}{
+		"taken":            {asks: []string{"a", "b"}, commits: 1, codes: ",", rev: 8},
+		"not taken":        {asks: []string{"a"}, fails: []error{away}, err: away, commits: 1, rev: 7},
+		"of an ended task": {asks: []string{"a"}, fails: []error{store.ErrTaken}, holds: []park.Record{ended}, commits: 1, looks: 1, codes: "", left: waryFor - 1, rev: 7},
+		"of no task":       {asks: []string{"a"}, fails: []error{store.ErrTaken}, commits: 2, looks: 1, codes: "", left: waryFor - 1, rev: 8},
+		"taken for ever":   {asks: []string{"a"}, fails: []error{store.ErrTaken, store.ErrTaken}, err: store.ErrTaken, commits: 2, looks: 1, left: waryFor - 1, rev: 7},
+		"wary":             {asks: []string{"a"}, wary: 3, commits: 1, looks: 1, codes: "", left: 2, rev: 8},
+		"not read":         {asks: []string{"a"}, wary: 3, unread: away, err: away, looks: 1, left: 2, rev: 7},
+		"full": {
+			tasks: []park.Record{taskOf("x", 1, true), taskOf("y", 1, false), taskOf("z", 1, false)}, asks: []string{"a"},
+			looks: 1, codes: string(park.QueueFull), left: waryFor - 1, rev: 7,
+		},
+	} {
+		p, s := tilled(t, nil, c.tasks...)
+		s.fails, s.holds, s.unread, p.wary = c.fails, c.holds, c.unread, c.wary
+		p.trouble.Store(&away)
+		p.refusal, p.brake.left = time.Second, 5
+		log, _ := p.eng.hub.join(outboxTopic(p.QueueBackend))
+		r := submits(c.asks...)
+		err := p.try([]*request{r})
+		var codes []string
+		if len(r.reply) == 1 {
+			for _, one := range (<-r.reply).results {
+				codes = append(codes, string(codeOf(one.Err)))
+			}
+		}
+		if !errors.Is(err, c.err) || len(s.steps) != c.commits || len(s.looks) != c.looks || strings.Join(codes, ",") != c.codes || p.wary != c.left {
+			t.Errorf("%s: %v after %d commits and %d looks; answers %q; wary for %d", name, err, len(s.steps), len(s.looks), codes, p.wary)
+		}
+		took := c.rev == 8
+		if row := p.lot.Row(); row.Rev != c.rev || ready(log) != took || (len(p.runs) == 1) != took || p.brake.left != 5-btoi(took) {
+			t.Errorf("%s: the pool is at rev %d, with %d runs; %d starts are left", name, row.Rev, len(p.runs), p.brake.left)
+		}
+		if done := err == nil; (p.trouble.Load() == nil) != done || (p.refusal == 0) != done {
+			t.Errorf("%s: in trouble %t, rests for %s", name, p.trouble.Load() != nil, p.refusal)
+		}
+	}
+	p, s := tilled(t, nil, taskOf("x", 1, true))
+	p.lot.Merge(park.PoolRow{Rev: 8, MaxUnits: 1, Used: 7, State: park.Active}, nil, p.eng.clock.now())
+	if err := p.try([]*request{submits("a")}); park.CodeOf(err) != park.PoolHalted || p.halted == nil || len(s.steps) != 0 || p.lot.Live("a") {
+		t.Errorf("one that contradicts itself: %v after %d commits", err, len(s.steps))
+	}
+	p, _ = tilled(t, nil)
+	trouble := errors.New("before")
+	p.parted = true
+	p.trouble.Store(&trouble)
+	if err := p.try([]*request{submits("a")}); err != nil || p.trouble.Load() == nil {
+		t.Errorf("a part of a step is taken for all of it: %v", err)
+	}
+}
+
+// TestAnswersWithoutAStep are as durable as a step.
+func TestAnswersWithoutAStep(t *testing.T) {
+	away := errors.New("away")
+	for name, c := range map[string]struct {
+		unsure   bool
+		ops      int
+		insecure error
+		asked    int
+		doubt    bool
+		left     bool
+	}{
+		"sure":     {ops: 1, insecure: away},
+		"nothing":  {unsure: true, insecure: away, left: true},
+		"unsure":   {unsure: true, ops: 1, asked: 1},
+		"insecure": {unsure: true, ops: 1, insecure: away, asked: 1, doubt: true, left: true},
+	} {
+		v := &vault{insecure: c.insecure}
+		p, s := tilled(t, v)
+		p.unsure = c.unsure
+		r := &request{reply: make(chan reply, 1), ops: slices.Repeat([]lot.Op{lot.Cancel{TaskID: "nobody"}}, c.ops)}
+		err := p.try([]*request{r})
+		if errors.Is(err, store.ErrInDoubt) != c.doubt || errors.Is(err, away) != c.doubt || v.secured != c.asked || p.unsure != c.left || len(s.steps) != 0 || (len(r.reply) == 1) == c.doubt {
+			t.Errorf("%s: %v, asked %d times, unsure %t", name, err, v.secured, p.unsure)
+		}
+	}
+}
+
+// TestIDsAreLookedUp but for those of tasks that the lot has, and again where another node has just taken one in.
+func TestIDsAreLookedUp(t *testing.T) {
+	spec := func(id string) *park.Spec { return &park.Spec{TaskID: id, Tenant: "t"} }
+	parked, ended := taskOf("b", 1, false), taskOf("c", 1, false)
+	ended.Status = park.Failed
+	news := func() *store.Conflict {
+		return &store.Conflict{Row: park.PoolRow{Rev: 8, MaxUnits: 1, MaxQueueDepth: 2, Queued: 2, State: park.Active, ConfiguredUnits: 1, ConfiguredDepth: 2}, Changed: []park.Record{parked}}
+	}
+	away := errors.New("away")
+	for name, c := range map[string]struct {
+		ops    []lot.Op
+		holds  []park.Record
+		v      *vault
+		looks  string
+		seen   string
+		err    error
+		unread error
+	}{
+		"nothing":          {ops: []lot.Op{lot.Cancel{TaskID: "b"}}},
+		"live":             {ops: []lot.Op{lot.Submit{Spec: spec("a")}}},
+		"none of them":     {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("c")}}, looks: "b c"},
+		"ended":            {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("c")}}, holds: []park.Record{ended}, looks: "b c", seen: "c"},
+		"of their own":     {ops: []lot.Op{lot.Submit{Spec: spec("b"), OwnID: "own"}}, looks: "b own"},
+		"live, of its own": {ops: []lot.Op{lot.Submit{Spec: spec("b"), OwnID: "a"}}, looks: "b"},
+		"just taken":       {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("c")}}, holds: []park.Record{parked, ended}, v: &vault{since: []*store.Conflict{news()}}, looks: "b c, c", seen: "c"},
+		"no news":          {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, holds: []park.Record{parked}, v: &vault{}, looks: "b", seen: "b"},
+		"news not read":    {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, holds: []park.Record{parked}, v: &vault{away: away}, looks: "b", err: away},
+		"not read":         {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, looks: "b", unread: away, err: away},
+	} {
+		p, s := tilled(t, c.v, taskOf("a", 1, false))
+		s.holds, s.unread, p.wary = c.holds, c.unread, 1
+		ops, err := p.collect([]*request{{ops: c.ops[:1]}, {late: func() []lot.Op { return c.ops[1:] }}})
+		var looks, seen []string
+		for _, one := range s.looks {
+			looks = append(looks, strings.Join(one, " "))
+		}
+		for _, op := range ops {
+			if s, ok := op.(lot.Seen); ok {
+				seen = append(seen, s.Ended.TaskID)
+			}
+		}
+		if got := strings.Join(looks, ", "); got != c.looks || strings.Join(seen, " ") != c.seen || !errors.Is(err, c.err) || len(ops) != len(c.ops) || p.wary != 0 {
+			t.Errorf("%s: looked for %q, seen %q, %v", name, got, seen, err)
+		}
+	}
+	p, s := tilled(t, nil)
+	for own, want := range map[string]bool{"": false, "own": true} {
+		if _, err := p.collect([]*request{{ops: []lot.Op{lot.Submit{Spec: spec("b"), OwnID: own}}}}); err != nil || p.looked != want || (len(s.looks) > 0) != want {
+			t.Errorf("own id %q: looked %t, %v", own, p.looked, err)
+		}
+		s.looks = nil
+	}
+}
+
+// TestCommits are under the name that the lot knows the node by, and say how long they took and who waits.
+func TestCommits(t *testing.T) {
+	away := errors.New("away")
+	for name, c := range map[string]struct {
+		before func(p *pool, s *till)
+		err    error
+		node   string
+		took   time.Duration // what is known of it after
+	}{
+		"alone":    {func(p *pool, _ *till) { p.node = nil }, nil, "", 0},
+		"alive":    {func(*pool, *till) {}, nil, "me", 0},
+		"renamed":  {func(p *pool, _ *till) { p.as = "before" }, nil, "before", 0},
+		"unheard":  {func(p *pool, _ *till) { p.node.beat.Store(0) }, errNodeLost, "", 0},
+		"fails":    {func(_ *pool, s *till) { s.fails = []error{away} }, away, "me", 0},
+		"in doubt": {func(_ *pool, s *till) { s.fails = []error{store.ErrInDoubt, nil} }, nil, "me", 0},
+	} {
+		p, s := tilled(t, &vault{})
+		c.before(p, s)
+		p.unsure, p.rivals, s.waiting = true, 1, 3
+		p.eng.health = map[park.Backend]*health{p.QueueBackend: {}}
+		p.eng.health[p.QueueBackend].down.Store(true)
+		w := p.eng.world.(*deskWorld)
+		w.onWait = func() { w.byHand.pass(troubleRest) }
+		step, _ := p.lot.Apply(p.eng.clock.now(), submits("a").ops, nil)
+		err := p.commit(step, 1)
+		if !errors.Is(err, c.err) || p.unsure != (err != nil) || p.eng.health[p.QueueBackend].down.Load() != (err != nil) || (p.rivals == 3) != (err == nil) {
+			t.Errorf("%s: %v, unsure %t, %d rivals", name, err, p.unsure, p.rivals)
+		}
+		if want := 1 + btoi(name == "in doubt") - btoi(name == "unheard"); len(s.steps) != want {
+			t.Errorf("%s: %d commits", name, len(s.steps))
+			continue
+		}
+		for _, st := range s.steps {
+			if st.Node != c.node || st.PoolID != "cpu" || st.Row.Rev != 8 || st.ID != s.steps[0].ID || st.Row.LastStep != st.ID || len(st.Inserts) != 1 {
+				t.Errorf("%s: %+v", name, st)
+			}
+		}
+		if want := troubleRest / 8; name == "in doubt" && p.stepped != want {
+			t.Errorf("%s: a step takes %s, not %s", name, p.stepped, want)
+		}
+	}
+}
+
+// TestWhatIsKnownIsRefreshed where others were let go first, or something is to come after a look, or the pool is stale.
+func TestWhatIsKnownIsRefreshed(t *testing.T) {
+	away := errors.New("away")
+	for name, c := range map[string]struct {
+		batch  []*request
+		before func(p *pool, v *vault)
+		err    error
+		looks  int
+		called bool
+		stale  bool
+		loaded bool
+	}{
+		"nothing":       {batch: []*request{{}}, called: true},
+		"fresh":         {batch: []*request{{}, {fresh: true}, {}}, looks: 1},
+		"behind":        {before: func(p *pool, _ *vault) { p.behind = true }, looks: 1},
+		"alone":         {batch: []*request{{fresh: true}}, before: func(p *pool, _ *vault) { p.node = nil }},
+		"away":          {batch: []*request{{fresh: true}}, before: func(_ *pool, v *vault) { v.away = away }, err: away, looks: 1},
+		"reload":        {batch: []*request{{}, {reload: true}, {}}, called: true, loaded: true},
+		"stale":         {batch: []*request{{fresh: true}}, before: func(p *pool, _ *vault) { p.stale = true }, loaded: true},
+		"cannot reload": {batch: []*request{{reload: true}}, before: func(p *pool, _ *vault) { p.queue = &unloaded{err: away} }, err: away, called: true, stale: true},
+		"halted":        {batch: []*request{{fresh: true, reload: true}}, before: func(p *pool, _ *vault) { p.halted = away }, err: away, stale: true},
+	} {
+		v := &vault{}
+		p, _ := tilled(t, v)
+		p.numbered = true
+		p.called.Store(true)
+		p.specs.put(&park.Spec{TaskID: "a"})
+		rung, _ := p.eng.hub.join(taskTopic("cpu", "anything"))
+		if c.before != nil {
+			c.before(p, v)
+		}
+		old := p.lot
+		err := p.refresh(c.batch)
+		if !errors.Is(err, c.err) || len(v.from) != c.looks || p.called.Load() != c.called || p.stale != c.stale || (p.lot != old) != c.loaded {
+			t.Errorf("%s: %v after %d looks; called %t, stale %t, loaded %t", name, err, len(v.from), p.called.Load(), p.stale, p.lot != old)
+		}
+		if ready(rung) != c.loaded || (len(p.specs.byID) == 0) != c.loaded {
+			t.Errorf("%s: told %t, %d at hand", name, ready(rung), len(p.specs.byID))
+		}
+	}
+}
+
+// TestWhatOthersDidIsTakenOver, and where it does not make sense all is loaded again.
+func TestWhatOthersDidIsTakenOver(t *testing.T) {
+	row := park.PoolRow{Rev: 8, MaxUnits: 1, MaxQueueDepth: 2, Queued: 1, State: park.Active, ConfiguredUnits: 1, ConfiguredDepth: 2}
+	running := taskOf("a", 1, true)
+	used := row
+	used.Queued, used.Used = 0, 1
+	for name, c := range map[string]struct {
+		c      *store.Conflict
+		loaded bool
+		rev    int64
+		atHand int
+		runs   int
+	}{
+		"nothing of ours": {&store.Conflict{Row: row}, false, 8, 1, 0},
+		"another's start": {&store.Conflict{Row: used, Changed: []park.Record{running}}, false, 8, 0, 0},
+		"reload":          {&store.Conflict{Row: row, Reload: true}, true, 0, 0, 0},
+		"no sense":        {&store.Conflict{Row: used}, true, 0, 0, 0},
+	} {
+		p, _ := tilled(t, &vault{}, taskOf("a", 1, false))
+		p.numbered = true
+		p.specs.put(&park.Spec{TaskID: "a", SubmittedAt: runsFrom})
+		old := p.lot
+		rung, _ := p.eng.hub.join(auditTopic)
+		p.unsure = false
+		if err := p.merge(c.c); err != nil || (p.lot != old) != c.loaded || p.rev.Load() != c.rev || len(p.specs.byID) != c.atHand || !p.unsure || !ready(rung) || p.stale {
+			t.Errorf("%s: %v; loaded %t, at rev %d, %d at hand, unsure %t", name, err, p.lot != old, p.rev.Load(), len(p.specs.byID), p.unsure)
+		}
+	}
+	p, _ := tilled(t, &vault{}, taskOf("a", 1, false))
+	ours := running
+	ours.Node = "me"
+	used.ConfiguredUnits = 5
+	if err := p.merge(&store.Conflict{Row: used, Changed: []park.Record{ours}}); err != nil || p.runs["a"] == nil || !p.differs {
+		t.Errorf("what runs here by the store: %d runs, %v, differs %t", len(p.runs), err, p.differs)
+	}
+}
+
+// TestStepsAreApplied: what they park is at hand, what they end is forgotten, and what they cancel is stopped.
+func TestStepsAreApplied(t *testing.T) {
+	m := &counting{}
+	p, _ := tilled(t, nil, taskOf("a", 1, true))
+	p.eng.meter = m
+	ctxs := map[string]context.Context{}
+	for _, id := range []string{"ends", "cancelled", "goes on"} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		ctxs[id] = ctx
+		p.runs[id] = &run{task: id, attempt: 1, cancel: cancel}
+	}
+	s := &lot.Step{
+		Inserts: []park.Record{{State: park.State{Status: park.Queued}}, {State: park.State{Status: park.Running}}, {State: park.State{Status: park.Dropped}}},
+		Specs:   []*park.Spec{{TaskID: "parked"}, {TaskID: "started"}, {TaskID: "dropped"}},
+		Updates: []park.Update{
+			{TaskID: "ends", State: park.State{Status: park.Completed, Attempt: 1}}, {TaskID: "goes on", State: park.State{Status: park.Running, Attempt: 1}},
+			{TaskID: "cancelled", State: park.State{Status: park.Running, Attempt: 1, Cancelled: true}},
+		},
+	}
+	p.apply(s)
+	if len(p.specs.byID) != 1 || p.specs.byID["parked"] == nil || len(p.runs) != 2 || p.runs["ends"] != nil {
+		t.Errorf("%d at hand, %d runs", len(p.specs.byID), len(p.runs))
+	}
+	if ctxs["goes on"].Err() != nil || ctxs["ends"].Err() == nil || !errors.Is(context.Cause(ctxs["cancelled"]), park.ErrCancelled) {
+		t.Errorf("stopped %v, %v, %v", ctxs["goes on"].Err(), ctxs["ends"].Err(), context.Cause(ctxs["cancelled"]))
+	}
+	if got := strings.Join(m.all, ", "); got != "ended completed, ended dropped" || p.rev.Load() != 7 {
+		t.Errorf("counted: %s; shown at rev %d", got, p.rev.Load())
+	}
+}
+
+// TestLoadingWithALog: a queue that has its log with it goes by itself, and what rests has what is left by the pool's time.
+func TestLoadingWithALog(t *testing.T) {
+	p, s := tilled(t, nil)
+	if err := s.Append(t.Context(), []park.Event{{EventID: "cpu:9:0", PoolID: "cpu", Rev: 9, Action: park.ActStart, At: runsFrom}}); err != nil {
+		t.Fatal(err)
+	}
+	rests := taskOf("a", 1, false)
+	rests.NotBefore = park.At(time.Unix(15, 0))
+	p.eng.audit, p.localAudit = s, true
+	p.queue = &walked{Store: s.Store, tasks: []park.Record{rests}, row: park.PoolRow{Rev: 3, MaxUnits: 1, MaxQueueDepth: 2, Queued: 1, LastAt: park.At(time.Unix(5, 0)), State: park.Active}}
+	if err := p.load(t.Context()); err != nil || p.lot.Row().Rev != 3 || p.lot.Row().LastStep != "" || !p.numbered {
+		t.Errorf("at rev %d, by %q: %v", p.lot.Row().Rev, p.lot.Row().LastStep, err)
+	}
+	if d, ok := p.eng.clock.until(p.lot); !ok || d != 10*time.Second {
+		t.Errorf("it rests for %s, %t", d, ok)
+	}
+}
