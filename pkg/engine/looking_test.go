@@ -181,6 +181,12 @@ func TestCancelledTasks(t *testing.T) {
 	if _, err := p.ended(t.Context(), "a"); err != nil || len(w.waited) != 1 || !w.waited[0].ready {
 		t.Errorf("who is told waits %v: %v", w.waited, err)
 	}
+	p, _, _ = glimpsed(t, "fe", 0, looks)
+	w = p.eng.world.(*strict)
+	w.onWait = func() { p.eng.hub.wake(taskTopic("cpu", "a")) }
+	if _, err := p.ended(t.Context(), "a"); err != nil || len(w.waited) != 1 || w.waited[0].ready {
+		t.Errorf("a store that is away is asked at once, %v: %v", w.waited, err)
+	}
 }
 
 // TestCancelling: what is not in the lot has ended, or is not there, or was just about to come.

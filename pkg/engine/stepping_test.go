@@ -200,6 +200,7 @@ func TestAnswersWithoutAStep(t *testing.T) {
 func TestIDsAreLookedUp(t *testing.T) {
 	spec := func(id string) *park.Spec { return &park.Spec{TaskID: id, Tenant: "t"} }
 	parked, ended := taskOf("b", 1, false), taskOf("c", 1, false)
+	behind := taskOf("d", 1, false)
 	ended.Status = park.Failed
 	news := func() *store.Conflict {
 		return &store.Conflict{Row: park.PoolRow{Rev: 8, MaxUnits: 1, MaxQueueDepth: 2, Queued: 2, State: park.Active, ConfiguredUnits: 1, ConfiguredDepth: 2}, Changed: []park.Record{parked}}
@@ -221,6 +222,7 @@ func TestIDsAreLookedUp(t *testing.T) {
 		"of their own":     {ops: []lot.Op{lot.Submit{Spec: spec("b"), OwnID: "own"}}, looks: "b own"},
 		"live, of its own": {ops: []lot.Op{lot.Submit{Spec: spec("b"), OwnID: "a"}}, looks: "b"},
 		"just taken":       {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("c")}}, holds: []park.Record{parked, ended}, v: &vault{since: []*store.Conflict{news()}}, looks: "b c, c", seen: "c"},
+		"more is behind":   {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("d")}}, holds: []park.Record{parked, behind}, v: &vault{since: []*store.Conflict{news(), news()}}, looks: "b d, d", seen: "d"},
 		"no news":          {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, holds: []park.Record{parked}, v: &vault{}, looks: "b", seen: "b"},
 		"news not read":    {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, holds: []park.Record{parked}, v: &vault{away: away}, looks: "b", err: away},
 		"not read":         {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, looks: "b", unread: away, err: away},
@@ -239,6 +241,9 @@ func TestIDsAreLookedUp(t *testing.T) {
 		}
 		if got := strings.Join(looks, ", "); got != c.looks || strings.Join(seen, " ") != c.seen || !errors.Is(err, c.err) || len(ops) != len(c.ops) || p.wary != 0 {
 			t.Errorf("%s: looked for %q, seen %q, %v", name, got, seen, err)
+		}
+		if c.v != nil && len(c.v.from) != 1 {
+			t.Errorf("%s: %d looks at what others did", name, len(c.v.from))
 		}
 	}
 	p, s := tilled(t, nil)
