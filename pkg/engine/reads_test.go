@@ -327,8 +327,10 @@ func TestWatchingEnds(t *testing.T) {
 	} {
 		l := logOf("s")
 		c.fails(l)
+		e := l.reader(t)
+		e.world.(*strict).onWait = e.stop
 		var errs []error
-		for ev, err := range l.reader(t).Watch(t.Context(), c.q) {
+		for ev, err := range e.Watch(t.Context(), c.q) {
 			if errs = append(errs, err); ev.EventID != "" {
 				t.Errorf("%s: it tells of %s", name, ev.EventID)
 			}

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -61,7 +62,13 @@ func TestRunsBegin(t *testing.T) {
 		c.before(p, n)
 		old, stopped := context.WithCancelCause(t.Context())
 		p.runs["a"] = &run{task: "a", cancel: stopped}
-		p.launch([]start{{Started: lot.Started{TaskID: "a", Attempt: 1}, submitted: runsFrom, spec: &park.Spec{Timeout: time.Second}}})
+		var got park.Assignment
+		p.Executor = park.ExecutorFunc(func(_ context.Context, a park.Assignment) (any, error) {
+			got = a
+			return nil, nil
+		})
+		spec := &park.Spec{Tenant: "t", Units: 3, Timeout: time.Second, Payload: []byte(`1`), Command: []string{"x"}, WorkDir: "/"}
+		p.launch([]start{{Started: lot.Started{TaskID: "a", Attempt: 1}, submitted: runsFrom, spec: spec}})
 		if begun := len(w.begun) == 1; begun != c.begun || begun != (old.Err() != nil) || begun && !errors.Is(context.Cause(old), park.ErrCancelled) {
 			t.Errorf("%s: begun %t, the one before stopped by %v", name, begun, context.Cause(old))
 		}
@@ -72,6 +79,16 @@ func TestRunsBegin(t *testing.T) {
 				t.Errorf("%s: %+v", name, ops)
 			}
 			continue
+		}
+		if (got.Proved != nil) != (p.node != nil) {
+			t.Errorf("%s: it can be proved %t that the node is alive", name, got.Proved != nil)
+		}
+		got.Proved = nil
+		want := park.Assignment{
+			PoolID: "cpu", TaskID: "a", Attempt: 1, Tenant: "t", Units: 3, Timeout: time.Second, Payload: spec.Payload, Command: spec.Command, WorkDir: "/",
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: it is to do %+v", name, got)
 		}
 		if r := p.runs["a"]; r.attempt != 1 || r.submitted != runsFrom {
 			t.Errorf("%s: %+v", name, r)

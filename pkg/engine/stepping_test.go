@@ -201,7 +201,9 @@ func TestIDsAreLookedUp(t *testing.T) {
 	spec := func(id string) *park.Spec { return &park.Spec{TaskID: id, Tenant: "t"} }
 	parked, ended := taskOf("b", 1, false), taskOf("c", 1, false)
 	behind := taskOf("d", 1, false)
-	ended.Status = park.Failed
+	ended.Status, ended.Payload, ended.Command, ended.Result = park.Failed, []byte(`1`), []string{"x"}, []byte(`2`)
+	theirs := taskOf("b", 1, false)
+	theirs.Status, theirs.Tenant = park.Failed, "other"
 	news := func() *store.Conflict {
 		return &store.Conflict{Row: park.PoolRow{Rev: 8, MaxUnits: 1, MaxQueueDepth: 2, Queued: 2, State: park.Active, ConfiguredUnits: 1, ConfiguredDepth: 2}, Changed: []park.Record{parked}}
 	}
@@ -215,17 +217,20 @@ func TestIDsAreLookedUp(t *testing.T) {
 		err    error
 		unread error
 	}{
-		"nothing":          {ops: []lot.Op{lot.Cancel{TaskID: "b"}}},
-		"live":             {ops: []lot.Op{lot.Submit{Spec: spec("a")}}},
-		"none of them":     {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("c")}}, looks: "b c"},
-		"ended":            {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("c")}}, holds: []park.Record{ended}, looks: "b c", seen: "c"},
-		"of their own":     {ops: []lot.Op{lot.Submit{Spec: spec("b"), OwnID: "own"}}, looks: "b own"},
-		"live, of its own": {ops: []lot.Op{lot.Submit{Spec: spec("b"), OwnID: "a"}}, looks: "b"},
-		"just taken":       {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("c")}}, holds: []park.Record{parked, ended}, v: &vault{since: []*store.Conflict{news()}}, looks: "b c, c", seen: "c"},
-		"more is behind":   {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("d")}}, holds: []park.Record{parked, behind}, v: &vault{since: []*store.Conflict{news(), news()}}, looks: "b d, d", seen: "d"},
-		"no news":          {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, holds: []park.Record{parked}, v: &vault{}, looks: "b", seen: "b"},
-		"news not read":    {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, holds: []park.Record{parked}, v: &vault{away: away}, looks: "b", err: away},
-		"not read":         {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, looks: "b", unread: away, err: away},
+		"nothing":             {ops: []lot.Op{lot.Cancel{TaskID: "b"}}},
+		"live":                {ops: []lot.Op{lot.Submit{Spec: spec("a")}}},
+		"none of them":        {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("c")}}, looks: "b c"},
+		"ended":               {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("c")}}, holds: []park.Record{ended}, looks: "b c", seen: "c"},
+		"of their own":        {ops: []lot.Op{lot.Submit{Spec: spec("b"), OwnID: "own"}}, looks: "b own"},
+		"live, of its own":    {ops: []lot.Op{lot.Submit{Spec: spec("b"), OwnID: "a"}}, looks: "b"},
+		"just taken":          {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("c")}}, holds: []park.Record{parked, ended}, v: &vault{since: []*store.Conflict{news()}}, looks: "b c, c", seen: "c"},
+		"more is behind":      {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("d")}}, holds: []park.Record{parked, behind}, v: &vault{since: []*store.Conflict{news(), news()}}, looks: "b d, d", seen: "d"},
+		"parked, alone":       {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, holds: []park.Record{parked}, looks: "b", seen: "b"},
+		"of another tenant":   {ops: []lot.Op{lot.Submit{Spec: spec("b"), OwnID: "own"}}, holds: []park.Record{theirs}, looks: "b own"},
+		"ended, among others": {ops: []lot.Op{lot.Submit{Spec: spec("c")}}, holds: []park.Record{ended}, v: &vault{}, looks: "c", seen: "c"},
+		"no news":             {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, holds: []park.Record{parked}, v: &vault{}, looks: "b", seen: "b"},
+		"news not read":       {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, holds: []park.Record{parked}, v: &vault{away: away}, looks: "b", err: away},
+		"not read":            {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, looks: "b", unread: away, err: away},
 	} {
 		p, s := tilled(t, c.v, taskOf("a", 1, false))
 		s.holds, s.unread, p.wary = c.holds, c.unread, 1
@@ -236,13 +241,15 @@ func TestIDsAreLookedUp(t *testing.T) {
 		}
 		for _, op := range ops {
 			if s, ok := op.(lot.Seen); ok {
-				seen = append(seen, s.Ended.TaskID)
+				if seen = append(seen, s.Ended.TaskID); s.Ended.Payload != nil || s.Ended.Command != nil || s.Ended.Result != nil {
+					t.Errorf("%s: it holds what %s was sent and has answered", name, s.Ended.TaskID)
+				}
 			}
 		}
 		if got := strings.Join(looks, ", "); got != c.looks || strings.Join(seen, " ") != c.seen || !errors.Is(err, c.err) || len(ops) != len(c.ops) || p.wary != 0 {
 			t.Errorf("%s: looked for %q, seen %q, %v", name, got, seen, err)
 		}
-		if c.v != nil && len(c.v.from) != 1 {
+		if c.v != nil && len(c.v.from) != 1-btoi(name == "ended, among others") {
 			t.Errorf("%s: %d looks at what others did", name, len(c.v.from))
 		}
 	}
@@ -374,10 +381,38 @@ func TestWhatOthersDidIsTakenOver(t *testing.T) {
 	ours := running
 	ours.Node = "me"
 	used.ConfiguredUnits = 5
-	if err := p.merge(&store.Conflict{Row: used, Changed: []park.Record{ours}}); err != nil || p.runs["a"] == nil || !p.differs {
+	p.ahead = &fetch{}
+	if err := p.merge(&store.Conflict{Row: used, Changed: []park.Record{ours}}); err != nil || p.runs["a"] == nil || !p.differs || p.ahead != nil {
 		t.Errorf("what runs here by the store: %d runs, %v, differs %t", len(p.runs), err, p.differs)
 	}
 }
+
+// TestStepsMeetThoseOfOthers and are decided again, on what the others did.
+func TestStepsMeetThoseOfOthers(t *testing.T) {
+	p, s := tilled(t, &vault{})
+	row := p.lot.Row()
+	row.Rev++
+	s.fails = []error{&store.Conflict{Row: row}, &store.Conflict{Row: row}, errAsked}
+	m := &tallied{}
+	p.eng.meter = m
+	r := submits("a")
+	batch := []*request{r}
+	left, err := p.carry(batch)
+	if !errors.Is(err, errAsked) || !slices.Equal(left, batch) || len(s.steps) != 3 || !p.again || m.conflicts != 2 || p.parted || len(r.reply) != 0 {
+		t.Errorf("%v after %d commits and %d conflicts, again %t", err, len(s.steps), m.conflicts, p.again)
+	}
+	if left, err = p.carry(batch); err != nil || !slices.Equal(left, batch) || len(r.reply) != 1 || p.lot.Row().Rev != 9 || s.steps[2].Row.Rev != 9 {
+		t.Errorf("%v; the pool is at rev %d", err, p.lot.Row().Rev)
+	}
+}
+
+// tallied is a meter that counts conflicts.
+type tallied struct {
+	noMeter
+	conflicts int
+}
+
+func (m *tallied) Retried(_ park.Backend, why Retry) { m.conflicts += btoi(why == RetryConflict) }
 
 // TestStepsAreApplied: what they park is at hand, what they end is forgotten, and what they cancel is stopped.
 func TestStepsAreApplied(t *testing.T) {
@@ -425,5 +460,74 @@ func TestLoadingWithALog(t *testing.T) {
 	}
 	if d, ok := p.eng.clock.until(p.lot); !ok || d != 2*time.Second {
 		t.Errorf("it rests for %s, %t", d, ok)
+	}
+}
+
+// lifting is a store that moves pools as it is told to, and a log that goes further than its queue.
+type lifting struct {
+	*walked
+	fails []error
+	lifts int
+	ends  int // how often the end of the log was asked for
+}
+
+func (s *lifting) Lift(context.Context, string, park.PoolRow) error {
+	if s.lifts++; s.lifts <= len(s.fails) {
+		return s.fails[s.lifts-1]
+	}
+	s.row.Rev = 9
+	return nil
+}
+
+func (s *lifting) LastRev(context.Context, string) (int64, park.Time, error) {
+	s.ends++
+	return 9, runsFrom, nil
+}
+
+// TestLoadingPastTheLog: a pool that is behind its log is moved and loaded again, unless it could not be moved, and once
+// it is known to be past it the log is not asked again.
+func TestLoadingPastTheLog(t *testing.T) {
+	away := errors.New("away")
+	p, s := tilled(t, nil)
+	l := &lifting{walked: &walked{Store: s.Store, row: park.PoolRow{Rev: 3, MaxUnits: 1, MaxQueueDepth: 2, State: park.Active}}, fails: []error{away}}
+	p.eng.audit, p.queue, p.lot = l, l, nil
+	if err := p.load(t.Context()); !errors.Is(err, away) || l.lifts != 1 || p.lot != nil {
+		t.Errorf("one that cannot be moved: %v after %d tries", err, l.lifts)
+	}
+	if err := p.load(t.Context()); err != nil || l.lifts != 2 || p.lot == nil || p.lot.Row().Rev != 9 || !p.numbered {
+		t.Errorf("one that can: %v after %d tries", err, l.lifts)
+	}
+	asked := l.ends
+	if err := p.load(t.Context()); err != nil || l.ends != asked || l.lifts != 2 {
+		t.Errorf("once more: %v, and the log was asked %d times", err, l.ends-asked)
+	}
+}
+
+// TestPoolsAreAdopted: a pool is begun with a first request; what cannot be done yet is done later where others share the store.
+func TestPoolsAreAdopted(t *testing.T) {
+	away := errors.New("away")
+	for name, c := range map[string]struct {
+		ctx     context.Context
+		patient bool
+		answer  error
+		want    error
+	}{
+		"alone":              {t.Context(), false, nil, nil},
+		"alone, away":        {t.Context(), false, away, away},
+		"among others, away": {t.Context(), true, away, nil},
+		"nobody waits":       {gone(), false, nil, context.Canceled},
+		"nobody waits, away": {gone(), true, nil, context.Canceled},
+	} {
+		p, _ := tilled(t, nil)
+		p.eng.work.eng, p.patient = p.eng, c.patient
+		p.eng.world.(*deskWorld).onWait = func() {
+			if c.ctx.Err() == nil {
+				r := <-p.requests
+				r.reply <- reply{err: c.answer}
+			}
+		}
+		if err := p.adopt(c.ctx); !errors.Is(err, c.want) || !p.loops || p.eng.work.left.Load() != 1 {
+			t.Errorf("%s: %v, its loop has begun %t", name, err, p.loops)
+		}
 	}
 }
