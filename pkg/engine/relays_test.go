@@ -19,7 +19,7 @@ type tray struct {
 	store.Store
 	parcels           []store.Parcel
 	unread, unsettled error
-	reads             int
+	reads, settles    int
 	done, later       []int64
 	stop              func() // after too many reads
 }
@@ -32,6 +32,7 @@ func (s *tray) Outbox(context.Context, string, park.Time, int) ([]store.Parcel, 
 }
 
 func (s *tray) Settle(_ context.Context, done []int64, later []store.Postponed) error {
+	s.settles++
 	s.done = append(s.done, done...)
 	for _, p := range later {
 		s.later = append(s.later, p.ID)
@@ -159,6 +160,9 @@ func TestNotificationsAreSettled(t *testing.T) {
 		moved, err := r.carry(t.Context())
 		if moved != c.moved || !errors.Is(err, c.unsettled) || !slices.Equal(s.done, c.done) || !slices.Equal(s.later, c.later) {
 			t.Errorf("%s: %d moved, %v; done %v, later %v", name, moved, err, s.done, s.later)
+		}
+		if want := btoi(c.moved > 0 || c.unsettled != nil); s.settles != want {
+			t.Errorf("%s: settled %d times", name, s.settles)
 		}
 		if _, kept := h.under[2]; kept == (name == "done") {
 			t.Errorf("%s: the call is remembered %t", name, kept)

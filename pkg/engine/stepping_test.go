@@ -429,7 +429,8 @@ func TestStepsAreApplied(t *testing.T) {
 		Inserts: []park.Record{{State: park.State{Status: park.Queued}}, {State: park.State{Status: park.Running}}, {State: park.State{Status: park.Dropped}}},
 		Specs:   []*park.Spec{{TaskID: "parked"}, {TaskID: "started"}, {TaskID: "dropped"}},
 		Updates: []park.Update{
-			{TaskID: "ends", State: park.State{Status: park.Completed, Attempt: 1}}, {TaskID: "goes on", State: park.State{Status: park.Running, Attempt: 1}},
+			{TaskID: "ends", State: park.State{Status: park.Completed, Attempt: 1}},
+			{TaskID: "goes on", State: park.State{Status: park.Running, Attempt: 1}},
 			{TaskID: "cancelled", State: park.State{Status: park.Running, Attempt: 1, Cancelled: true}},
 		},
 	}
