@@ -15,7 +15,7 @@ const (
 	lastEvent   = "SELECT pool_id, rev, ord FROM pl_audit_events ORDER BY seq DESC LIMIT 1"
 	lastRev     = "SELECT rev, at FROM pl_audit_events INDEXED BY pl_audit_events_step" +
 		" WHERE pool_id = ? AND lead & 1 ORDER BY rev DESC LIMIT 1"
-	eventFields = "e.pool_id, e.rev, e.ord, e.at, e.action, e.task_id, e.tenant, e.units, e.attempt, e.node, e.detail"
+	eventFields = "e.pool_id, " + eventValues + ", e.detail"
 )
 
 // Append implements [store.Audit].

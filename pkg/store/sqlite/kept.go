@@ -13,16 +13,22 @@ import (
 
 // What is kept, read as it is kept, page by page.
 
+// A page's values, but for the last one (a result or a payload), and its rows.
 const (
-	keptTasks = "SELECT seq, task_id, tenant, mailbox_key, status, priority, units, rank, attempt, strikes, max_attempts, node, reason," +
-		" coalesce(deadline, 0), submitted_at, started_at, ended_at, message, result" +
-		" FROM pl_queue_jobs INDEXED BY pl_queue_jobs_pool WHERE pool_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+	taskValues = "seq, task_id, tenant, mailbox_key, status, priority, units, rank, attempt, strikes, max_attempts, node, reason," +
+		" coalesce(deadline, 0), submitted_at, started_at, ended_at, message"
+	taskPage      = " FROM pl_queue_jobs INDEXED BY pl_queue_jobs_pool WHERE pool_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+	messageValues = "seq, task_id, tenant, mailbox_key, status, attempt, reason, created_at, trimmed, message"
+	messagePage   = " FROM pl_mailbox_messages NOT INDEXED WHERE seq > ? AND pool_id = ? ORDER BY seq LIMIT ?"
+)
+
+const (
+	keptTasks    = "SELECT " + taskValues + ", result" + taskPage
+	keptMessages = "SELECT " + messageValues + ", payload" + messagePage
 	// Of a file that was made in one go the migrations are of one time.
 	marksOf = "SELECT place, rev, before_at, guess FROM pl_marks WHERE pool_id IN ('', ?) UNION ALL" +
 		" SELECT 'schema', 0, 1000000 * unixepoch(told.tstamp, '+1 second'), 0 FROM pl_migrations told, pl_migrations made" +
 		" WHERE told.version_id = 3 AND made.version_id = 1 AND unixepoch(told.tstamp) > unixepoch(made.tstamp, '+2 seconds')"
-	keptMessages = "SELECT seq, task_id, tenant, mailbox_key, status, attempt, reason, created_at, trimmed, message, payload" +
-		" FROM pl_mailbox_messages NOT INDEXED WHERE seq > ? AND pool_id = ? ORDER BY seq LIMIT ?"
 )
 
 // Row implements [store.Evidence].

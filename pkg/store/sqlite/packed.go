@@ -22,10 +22,9 @@ const packedRows = 2_000
 // errPacked says that a text cannot be taken apart.
 var errPacked = errors.New("the rows cannot be told apart")
 
-// packing is what a statement selects to get rows as one text, and how many those are. No value may be NULL, for that would
-// be left out.
-func packing(values ...string) string {
-	return "count(*), coalesce(group_concat(concat_ws(x'1f', " + strings.Join(values, ", ") + "), x'1e'), '')"
+// packing is a statement that gets rows as one text, and how many those are. No value may be NULL, for that would be left out.
+func packing(values, page string) string {
+	return "SELECT count(*), coalesce(group_concat(line, x'1e'), '') FROM (SELECT concat_ws(x'1f', " + values + ") AS line" + page + ")"
 }
 
 // unpacked is a text with rows.

@@ -14,22 +14,11 @@ const manyKept = 100
 // unlessLong is what a row says, or the end of a row where that is long: then the text cannot be taken apart, and the page
 // is read row by row.
 func unlessLong(said string) string {
-	return "CASE WHEN octet_length(message) + coalesce(octet_length(" + said + "), 0) > 512 THEN x'1e' ELSE coalesce(" + said + ", '') END AS said"
+	return "CASE WHEN octet_length(message) + coalesce(octet_length(" + said + "), 0) > 512 THEN x'1e' ELSE coalesce(" + said + ", '') END"
 }
 
-func packedTasks() string {
-	return "SELECT " + packing("seq", "task_id", "tenant", "mailbox_key", "status", "priority", "units", "rank", "attempt", "strikes", "max_attempts",
-		"node", "reason", "start_by", "submitted_at", "started_at", "ended_at", "message", "said") +
-		" FROM (SELECT seq, task_id, tenant, mailbox_key, status, priority, units, rank, attempt, strikes, max_attempts, node, reason," +
-		" coalesce(deadline, 0) AS start_by, submitted_at, started_at, ended_at, message, " + unlessLong("result") +
-		" FROM pl_queue_jobs INDEXED BY pl_queue_jobs_pool WHERE pool_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?)"
-}
-
-func packedMessages() string {
-	return "SELECT " + packing("seq", "task_id", "tenant", "mailbox_key", "status", "attempt", "reason", "created_at", "trimmed", "message", "said") +
-		" FROM (SELECT seq, task_id, tenant, mailbox_key, status, attempt, reason, created_at, trimmed, message, " + unlessLong("payload") +
-		" FROM pl_mailbox_messages NOT INDEXED WHERE seq > ? AND pool_id = ? ORDER BY seq LIMIT ?)"
-}
+func packedTasks() string    { return packing(taskValues+", "+unlessLong("result"), taskPage) }
+func packedMessages() string { return packing(messageValues+", "+unlessLong("payload"), messagePage) }
 
 // packedTasks reads a page of tasks with a seq below one. Its error is [errPacked] where that has to be done row by row.
 func (s *Store) packedTasks(ctx context.Context, pool string, below int64, limit int) ([]park.KeptTask, string, error) {

@@ -45,6 +45,12 @@ func TestPackedKept(t *testing.T) {
 			if err := s.Trim(t.Context(), "acme", "box", "5"); err != nil {
 				t.Fatal(err)
 			}
+			if _, _, err := s.packedTasks(t.Context(), "gpu", 1<<62, manyKept); err != nil {
+				t.Errorf("tasks are not read as a text: %v", err)
+			}
+			if _, _, err := s.packedMessages(t.Context(), "gpu", 150, manyKept); err != nil {
+				t.Errorf("messages are not read as a text: %v", err)
+			}
 			samePages(t, s.KeptTasks)
 			samePages(t, s.KeptMessages)
 		})

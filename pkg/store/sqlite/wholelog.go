@@ -45,14 +45,11 @@ func (s *Store) whole(ctx context.Context, q park.AuditQuery, r reach) (found []
 }
 
 // eventValues are in the order in which unpackEvents takes them.
-func eventValues() []string {
-	return []string{"rev", "ord", "at", "action", "task_id", "tenant", "units", "attempt", "node", "detail"}
-}
+const eventValues = "e.rev, e.ord, e.at, e.action, e.task_id, e.tenant, e.units, e.attempt, e.node"
 
 func wholeQuery(q park.AuditQuery, r reach, most int) (query string, args []any) {
 	from, order, t := eventTerms(q, r)
-	return "SELECT " + packing(eventValues()...) + " FROM (SELECT e.rev, e.ord, e.at, e.action, e.task_id, e.tenant, e.units, e.attempt, e.node," +
-		" coalesce(e.detail, '') AS detail FROM " + from + t.String() + " ORDER BY " + order + " LIMIT ?)", append(t.args, most)
+	return packing(eventValues+", coalesce(e.detail, '')", " FROM "+from+t.String()+" ORDER BY "+order+" LIMIT ?"), append(t.args, most)
 }
 
 // wholeText appends the first events of the reach, so many that a text does not grow with steps that have many.
@@ -78,7 +75,7 @@ func wholeText(ctx context.Context, tx *sql.Tx, q park.AuditQuery, r reach, most
 }
 
 func unpackEvents(text string, rows int, pool string, found []park.Event) ([]park.Event, error) {
-	u, err := unpack(text, rows, len(eventValues()))
+	u, err := unpack(text, rows, 10)
 	if err != nil {
 		return nil, err
 	}
