@@ -125,6 +125,10 @@ func (e *Engine) KeptEvents(ctx context.Context, pool string, q park.KeptQuery) 
 	if err := checkCursor(q.Cursor); err != nil {
 		return page, err
 	}
+	if of, _, _, _ := park.ParseEventID(q.Cursor); q.Cursor != "" && of != pool {
+		// The log goes on after it, but some of this pool's events lie before it, and would be taken for read.
+		return page, park.Errorf(park.InvalidRequest, "cursor must be an event of pool %s, not %q", pool, q.Cursor)
+	}
 	if page.Items, err = e.logged(ctx, &query); err != nil {
 		return page, e.unread(ctx, "audit log", err)
 	}

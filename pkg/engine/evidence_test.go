@@ -272,12 +272,14 @@ func kept[T any](t *testing.T, read func(ctx context.Context, pool string, q par
 // TestKeptPages: page by page all comes once.
 func TestKeptPages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 3, simulated())}})
+		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 3, simulated()), pool("io", 3, simulated())}})
 		defer b.stop()
 		for i := range 5 {
 			b.submit("cpu", named(fmt.Sprint(i), sim(10)))
 			b.ended("cpu", fmt.Sprint(i))
 		}
+		b.submit("io", named("other", sim(10)))
+		b.ended("io", "other")
 		events := b.events(park.AuditQuery{PoolID: "cpu", Changes: true})
 		if got := kept(t, b.KeptEvents); !reflect.DeepEqual(got, events) || len(got) < 15 {
 			t.Errorf("%d events are kept, and not %d", len(got), len(events))
@@ -285,6 +287,10 @@ func TestKeptPages(t *testing.T) {
 		late, err := b.KeptEvents(t.Context(), "cpu", park.KeptQuery{Since: events[len(events)-1].At})
 		if err != nil || len(late.Items) == 0 || len(late.Items) == len(events) || late.Next != "" {
 			t.Errorf("since the last: %d events, next %q, %v", len(late.Items), late.Next, err)
+		}
+		other := b.events(park.AuditQuery{PoolID: "io"})
+		if page, err := b.KeptEvents(t.Context(), "cpu", park.KeptQuery{Cursor: other[0].EventID}); park.CodeOf(err) != park.InvalidRequest {
+			t.Errorf("after an event of another pool: %d events, %v", len(page.Items), err)
 		}
 		if got := kept(t, b.KeptTasks); len(got) != 5 {
 			t.Errorf("kept tasks: %+v", got)

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"math"
 	"strconv"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -33,7 +34,7 @@ func (s *Store) KeptTasks(ctx context.Context, id, after string, limit int) ([]p
 
 // KeptMessages implements [store.Evidence].
 func (s *Store) KeptMessages(ctx context.Context, id, after string, limit int) ([]park.KeptMessage, string, error) {
-	n, err := parseMessageID(after)
+	n, err := parseCursor(after, 0)
 	if err != nil {
 		return nil, "", err
 	}
@@ -41,7 +42,7 @@ func (s *Store) KeptMessages(ctx context.Context, id, after string, limit int) (
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	var kept []park.KeptMessage
-	n, l := m.all.from(n + 1)
+	n, l := m.all.from(min(n, math.MaxInt64-1) + 1)
 	for ; l != nil && len(kept) < limit; n, l = m.all.from(n + 1) {
 		if l.pool.name != id {
 			continue

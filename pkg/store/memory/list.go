@@ -16,7 +16,7 @@ const (
 
 // List implements [store.Queue].
 func (s *Store) List(ctx context.Context, id string, q park.TaskQuery) ([]park.Record, string, error) {
-	below, err := parseCursor(q.Cursor)
+	below, err := parseCursor(q.Cursor, 1<<62)
 	if err != nil {
 		return nil, "", err
 	}
@@ -33,15 +33,16 @@ func (s *Store) List(ctx context.Context, id string, q park.TaskQuery) ([]park.R
 	return l.found, l.next, nil
 }
 
-func parseCursor(cursor string) (below int64, err error) {
+// parseCursor reads the cursor of a page, or returns the one of the first.
+func parseCursor(cursor string, first int64) (int64, error) {
 	if cursor == "" {
-		return 1 << 62, nil
+		return first, nil
 	}
-	below, err = strconv.ParseInt(cursor, 10, 64)
-	if err != nil || below < 1 {
+	seq, err := strconv.ParseInt(cursor, 10, 64)
+	if err != nil || seq < 1 {
 		return 0, park.Errorf(park.InvalidRequest, "cursor must be the next of a page before, not %q", cursor)
 	}
-	return below, nil
+	return seq, nil
 }
 
 // listing is a List under way.

@@ -42,12 +42,11 @@ func (s *Store) Row(ctx context.Context, pool string) (r park.PoolRow, err error
 
 // KeptTasks implements [store.Evidence].
 func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) (kept []park.KeptTask, next string, err error) {
-	below, last := int64(math.MaxInt64), int64(0)
-	if after != "" {
-		if below, err = strconv.ParseInt(after, 10, 64); err != nil {
-			return nil, "", park.Errorf(park.InvalidRequest, "cursor must be the next of a page before, not %q", after)
-		}
+	below, err := parseCursor(after, math.MaxInt64)
+	if err != nil {
+		return nil, "", err
 	}
+	var last int64
 	err = s.do(ctx, func(ctx context.Context) error {
 		kept = make([]park.KeptTask, 0, limit)
 		rows, err := s.pool.Query(ctx, keptTasks, pool, below, limit)
@@ -78,7 +77,7 @@ func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) (k
 
 // KeptMessages implements [store.Evidence].
 func (s *Store) KeptMessages(ctx context.Context, pool, after string, limit int) (kept []park.KeptMessage, next string, err error) {
-	from, err := parseMessageID(after)
+	from, err := parseCursor(after, 0)
 	if err != nil {
 		return nil, "", err
 	}

@@ -202,9 +202,9 @@ func listQuery(pool string, q park.TaskQuery) (string, []any, error) {
 		w.add("odd = ", string(q.Status))
 	}
 	if q.Cursor != "" {
-		below, err := strconv.ParseInt(q.Cursor, 10, 64)
-		if err != nil || below < 1 {
-			return "", nil, park.Errorf(park.InvalidRequest, "cursor must be the next of a page before, not %q", q.Cursor)
+		below, err := parseCursor(q.Cursor, 0)
+		if err != nil {
+			return "", nil, err
 		}
 		w.add("seq < ", below)
 	}
@@ -215,6 +215,18 @@ func listQuery(pool string, q park.TaskQuery) (string, []any, error) {
 		order = "first DESC, seq DESC"
 	}
 	return "SELECT " + listColumns + " FROM " + from + " ORDER BY " + order + " LIMIT " + w.arg(q.Limit+1), w.args, nil
+}
+
+// parseCursor reads the cursor of a page, or returns the one of the first.
+func parseCursor(cursor string, first int64) (int64, error) {
+	if cursor == "" {
+		return first, nil
+	}
+	seq, err := strconv.ParseInt(cursor, 10, 64)
+	if err != nil || seq < 1 {
+		return 0, park.Errorf(park.InvalidRequest, "cursor must be the next of a page before, not %q", cursor)
+	}
+	return seq, nil
 }
 
 // records reads all rows, and returns the seq of the row with the given number, from 1, or else 0.

@@ -54,12 +54,9 @@ func scanPool(row *sql.Row) (r park.PoolRow, err error) {
 
 // KeptTasks implements [store.Evidence].
 func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) ([]park.KeptTask, string, error) {
-	below := int64(1 << 62)
-	if after != "" {
-		var err error
-		if below, err = strconv.ParseInt(after, 10, 64); err != nil {
-			return nil, "", park.Errorf(park.InvalidRequest, "cursor must be the next of a page before, not %q", after)
-		}
+	below, err := parseCursor(after, 1<<62)
+	if err != nil {
+		return nil, "", err
 	}
 	if limit >= manyKept {
 		if kept, next, err := s.packedTasks(ctx, pool, below, limit); !errors.Is(err, errPacked) {
@@ -90,7 +87,7 @@ func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) ([
 
 // KeptMessages implements [store.Evidence].
 func (s *Store) KeptMessages(ctx context.Context, pool, after string, limit int) ([]park.KeptMessage, string, error) {
-	seq, err := parseMessageID(after)
+	seq, err := parseCursor(after, 0)
 	if err != nil {
 		return nil, "", err
 	}

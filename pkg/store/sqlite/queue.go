@@ -146,15 +146,27 @@ func listQuery(pool string, q park.TaskQuery) (query string, args []any, err err
 		index, where = "pl_queue_jobs_status", where+" AND status <> 'completed'"
 	}
 	if q.Cursor != "" {
-		below, err := strconv.ParseInt(q.Cursor, 10, 64)
-		if err != nil || below < 1 {
-			return "", nil, park.Errorf(park.InvalidRequest, "cursor must be the next of a page before, not %q", q.Cursor)
+		below, err := parseCursor(q.Cursor, 0)
+		if err != nil {
+			return "", nil, err
 		}
 		where += " AND seq < ?"
 		args = append(args, below)
 	}
 	query = "SELECT " + listColumns + " FROM pl_queue_jobs INDEXED BY " + index + " WHERE " + where + " ORDER BY seq DESC LIMIT ?"
 	return query, append(args, q.Limit+1), nil
+}
+
+// parseCursor reads the cursor of a page, or returns the one of the first.
+func parseCursor(cursor string, first int64) (int64, error) {
+	if cursor == "" {
+		return first, nil
+	}
+	seq, err := strconv.ParseInt(cursor, 10, 64)
+	if err != nil || seq < 1 {
+		return 0, park.Errorf(park.InvalidRequest, "cursor must be the next of a page before, not %q", cursor)
+	}
+	return seq, nil
 }
 
 // records reads all rows, and returns the seq of the row with the given number, from 1, or else 0.

@@ -1,6 +1,9 @@
 package storetest
 
 import (
+	"math"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +16,7 @@ func keptTests() group {
 		"rows, tasks and messages as they are": testKept,
 		"a trimmed message leaves what it was": testKeptTrimmed,
 		"what is removed leaves a mark":        testMarks,
+		"a cursor of another kind":             testBadKeptCursor,
 	}
 }
 
@@ -140,4 +144,20 @@ func testMarks(t *testing.T, s store.Store) {
 	pruned(t, s.PruneTasks, hours(3), 3)
 	m = marks(t, s, "gpu")
 	same(t, "the marks of messages and tasks", []park.Mark{m.Messages, m.Tasks}, []park.Mark{{Before: hours(9)}, {Before: hours(4)}})
+}
+
+func testBadKeptCursor(t *testing.T, s store.Store) {
+	populated(t, s)
+	for _, cursor := range badCursors() {
+		_, _, err := evidence(t, s).KeptTasks(t.Context(), "gpu", cursor, 1)
+		wantInvalid(t, "cursor of tasks "+cursor, err)
+		_, _, err = evidence(t, s).KeptMessages(t.Context(), "gpu", cursor, 1)
+		wantInvalid(t, "cursor of messages "+cursor, err)
+		if err != nil && !strings.Contains(err.Error(), "cursor") {
+			t.Errorf("cursor of messages %s: the error does not say what is wrong: %v", cursor, err)
+		}
+	}
+	if kept, next, err := evidence(t, s).KeptMessages(t.Context(), "gpu", strconv.FormatInt(math.MaxInt64, 10), 1); len(kept) > 0 || next != "" || err != nil {
+		t.Errorf("behind the last message there are %v, next %q: %v", kept, next, err)
+	}
 }

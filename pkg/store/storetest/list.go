@@ -164,9 +164,13 @@ func testListed(t *testing.T, s store.Store) {
 	same(t, "task", found, []park.Record{want})
 }
 
+func badCursors() []string {
+	return []string{"nonsense", "-1", "1; DROP TABLE pl_pools", "gpu:1:1", " ", "0", "9223372036854775808"}
+}
+
 func testBadCursor(t *testing.T, s store.Store) {
 	populated(t, s)
-	for _, cursor := range []string{"nonsense", "-1", "1; DROP TABLE pl_pools", "gpu:1:1", " ", "0", "9223372036854775808"} {
+	for _, cursor := range badCursors() {
 		_, _, err := s.List(t.Context(), "gpu", park.TaskQuery{Limit: 1, Cursor: cursor})
 		wantInvalid(t, "cursor "+cursor, err)
 	}
