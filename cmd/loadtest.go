@@ -79,8 +79,9 @@ func (o *loadtestOptions) flags(c *cobra.Command) {
 // at the end of a long run.
 func (o *loadtestOptions) check(fs *pflag.FlagSet) error {
 	for _, name := range []string{"tasks", "speed", "duration", "work", "units", "concurrency", "batch", "nodes"} {
-		if f := fs.Lookup(name); f.Changed && (f.Value.String() == "0" || f.Value.String() == "0s") {
-			return usagef("--%s must be above 0", name)
+		f := fs.Lookup(name)
+		if v := f.Value.String(); f.Changed && (v == "0" || v == "0s" || strings.HasPrefix(v, "-")) {
+			return usagef("--%s must be above 0, not %s", name, v)
 		}
 	}
 	if o.Report == "" {

@@ -30,13 +30,16 @@ type generator struct {
 	alive   func() error // says why there is no daemon to wait for any more
 	begun   time.Time
 
-	mu    sync.Mutex
-	taken int
-	half  bool
-	done  bool
+	mu     sync.Mutex
+	taken  int
+	half   bool
+	done   bool
+	heard  time.Time // when a task was answered last
+	silent bool      // none was for as long as patience lasts: the rest of the load is left out
 }
 
-// The patience with a submission that gets no answer: a daemon that restarts comes back within it.
+// The patience with a submission that gets no answer: a daemon that restarts comes back within it. Where it has run out for one
+// and no other was answered meanwhile, there is nobody to submit to.
 const (
 	patience   = 60 * time.Second
 	firstPause = 20 * time.Millisecond
@@ -123,7 +126,7 @@ func (g *generator) take(n int) []planned {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var b []planned
-	for len(b) < n && (g.load.size == 0 || g.taken < g.load.size) {
+	for len(b) < n && !g.silent && (g.load.size == 0 || g.taken < g.load.size) {
 		if g.load.until > 0 && !g.load.open && time.Since(g.begun) >= g.load.until {
 			break
 		}
@@ -153,8 +156,8 @@ func (g *generator) submit(ctx context.Context, line submitter, b []planned, arr
 		tasks[i] = p.job.submission(g.ledger.run, p.i, arrived)
 		g.ledger.sent(p.i, tasks[i].Deadline)
 	}
-	pause, first := firstPause, true
-	for giveUp := time.Now().Add(patience); time.Now().Before(giveUp); pause, first = min(2*pause, mostPause), false {
+	pause, first, began := firstPause, true, time.Now()
+	for giveUp := began.Add(patience); time.Now().Before(giveUp); pause, first = min(2*pause, mostPause), false {
 		results, err := line.Submit(ctx, g.pool, tasks)
 		switch {
 		case ctx.Err() != nil:
@@ -176,7 +179,24 @@ func (g *generator) submit(ctx context.Context, line submitter, b []planned, arr
 		}
 		sleep(ctx, pause)
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.silent = g.silent || g.heard.Before(began)
 	return nil // the ledger shows which were never answered
+}
+
+// hear notes that a task was answered.
+func (g *generator) hear() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.heard = time.Now()
+}
+
+// cut returns how many tasks were not offered because nobody answered, if that is known.
+func (g *generator) cut() (left int, silent bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return max(g.load.size-g.taken, 0), g.silent
 }
 
 // book notes the answers to what was sent for the first time, or again, and returns what must be sent again because
@@ -197,6 +217,7 @@ func (g *generator) book(b []planned, tasks []park.Submission, results []park.Su
 			g.check(&tasks[i], &r.Accepted, first)
 		}
 		g.ledger.answered(p.i, r)
+		g.hear()
 		if r.Err == nil && p.job.cancel == atOnce {
 			g.cancel(p.i)
 		}

@@ -87,6 +87,9 @@ func (m *measurement) underLoad(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if left, silent := m.gen.cut(); silent && left > 0 {
+		m.note("gave up submitting: none of the tasks was answered for %s, and %d more were not submitted", patience, left)
+	}
 	if err := m.drain(ctx); err != nil {
 		return err
 	}

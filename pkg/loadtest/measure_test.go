@@ -158,6 +158,22 @@ func TestRefusedTasksAreNoFault(t *testing.T) {
 	})
 }
 
+// TestNobodyIsThere: a daemon that answers no more is not waited for with each task that is left.
+func TestNobodyIsThere(t *testing.T) {
+	for name, o := range map[string]Options{"one after the other": {N: 1000, Concurrency: 4}, "at times of their own": {N: 1000, Rate: 100, Concurrency: 4}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake()
+				f.outage = func() bool { return f.offered > 200 }
+				r := load(t, f, o)
+				if !about(broken(r), "without an answer") || r.Submitted > 210 || !about(r.Notes, "gave up submitting") {
+					t.Errorf("%d submitted, broken: %q, %q", r.Submitted, broken(r), r.Notes)
+				}
+			})
+		})
+	}
+}
+
 // TestOpenLoopChargesAStall stops the store for two seconds: the arrivals go on, and their latency says so.
 func TestOpenLoopChargesAStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
