@@ -126,7 +126,7 @@ func (v verdict) word() string {
 	switch {
 	case !v.OK:
 		return "offence"
-	case v.Partial && v.Events > 0:
+	case v.Partial:
 		return "ok, as far as it goes"
 	}
 	return "ok"

@@ -48,8 +48,12 @@ func TestGoodSince(t *testing.T) {
 	}
 	for _, e := range page.Events {
 		for _, since := range []park.Time{e.At, park.FromMicro(e.At.Micro() + 1)} {
-			if _, err := verify.Pool(context.Background(), x, "gpu", verify.Options{Since: since, Now: time.Now}); err != nil {
+			r, err := verify.Pool(context.Background(), x, "gpu", verify.Options{Since: since, Now: time.Now})
+			if err != nil {
 				t.Errorf("since %s: %v", since, err)
+			}
+			if whole := r.FirstRev == 1; r.Partial == whole {
+				t.Errorf("since %s: %d events from rev %d on, which is told to be a part: %t", since, r.Events, r.FirstRev, r.Partial)
 			}
 		}
 	}
@@ -290,6 +294,9 @@ func TestWhileLimitsChange(t *testing.T) {
 func TestGoodEmpty(t *testing.T) {
 	x := openOn(t, config(memory.New(), park.InMemory, nil), func() {})
 	c := overHTTP(t, x)
+	if r, err := verify.Pool(context.Background(), c, "gpu", verify.Options{Now: time.Now}); r.Partial {
+		t.Errorf("a pool without a history is told to be a part of it: %v", err)
+	}
 	right(t, c)
 	x.submit(task("a", 1, `1`))
 	x.end("a")

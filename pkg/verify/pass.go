@@ -19,6 +19,7 @@ type pass struct {
 	cut     park.Mark      // of the log
 	marks   marks
 	backend park.Backend // of the log
+	steps   int64        // the rev of the pool when the pass began
 	last    int64        // the rev of the last event
 	ord     int          // and its place in it
 	resumed int
@@ -37,6 +38,7 @@ func (p *pass) report() Report { return Report{Summary: p.summary(), Counts: p.b
 func (p *pass) summary() replay.Summary {
 	s := p.log.Summary()
 	s.PoolID = p.pool
+	s.Partial = s.Partial || p.last == 0 && p.steps > 0 // a log of which nothing is left, or was asked for
 	return s
 }
 
@@ -45,7 +47,7 @@ func (p *pass) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.cut, p.backend = before.Log, before.AuditBackend
+	p.cut, p.backend, p.steps = before.Log, before.AuditBackend, before.Rev
 	b := p.book
 	p.marks = marksOf(&before, p.o.Now())
 	if p.bounds != nil {
