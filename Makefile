@@ -20,7 +20,7 @@ lint:
 generate: ## completions and the schema of the configuration
 	sh .ci/generate
 
-BENCH :=
+BENCH ?=
 bench: ## parkd beside bare HTTP, raw inserts and peers: writes docs/performance.md. BENCH='-rounds 3 -only memory,file' for less
 	cd docs/bench && go run . $(BENCH)
 
@@ -30,19 +30,19 @@ bench-large: ## the same, and a million parked tasks, ten million events, a mill
 microbench: ## cost of a task, a step, a commit; with 1,000 to 1,000,000 parked
 	go test -run '^$$' -bench . -benchmem ./pkg/lot ./pkg/engine ./pkg/store/... ./pkg/verify
 
-PROOF_MINUTES := 480
+PROOF_MINUTES ?= 480
 proof: ## all campaigns in their long form, within PROOF_MINUTES, and docs/reliability.md of what they did; fails where that is less than was asked
 	go run ./pkg/proof/prove -form long -minutes $(PROOF_MINUTES) -o docs/reliability.md
 
 kill-test: ## kill -9 in the middle of submissions, 2,000 times
 	go run ./pkg/proof/prove -form long -only '^sigkill$$'
 
-SEEDS := 10000
+SEEDS ?= 10000
 simulate: ## SEEDS simulated histories, and every planted bug
 	PARKD_SIM_SEEDS=$(SEEDS) go test -count=1 -timeout 12h -run TestSimulate -v ./pkg/sim
 	go run ./pkg/proof/prove -form long -only '^planted bugs$$'
 
-MUTATE := ./pkg/lot ./pkg/engine
+MUTATE ?= ./pkg/lot ./pkg/engine
 mutation: ## changes to MUTATE by machine that no test notices: hours. MUTATE=./pkg/lot for one package
 	for p in $(MUTATE); do go run ./pkg/proof/mutate -pkg $$p || failed=1; done; exit $${failed:-0}
 
@@ -51,7 +51,7 @@ loadtest: build ## the promises, on memory and on file
 	./$(BIN) loadtest -n 10000 --backend file
 	./$(BIN) loadtest -n 10000 --backend file --restart
 
-FUZZTIME := 2m
+FUZZTIME ?= 2m
 fuzz: ## each fuzz target for FUZZTIME
 	@grep -rl --include='*_test.go' 'func Fuzz' pkg | while read -r f; do \
 		for t in $$(sed -n 's/^func \(Fuzz[A-Za-z]*\).*/\1/p' "$$f"); do \

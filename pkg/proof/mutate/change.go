@@ -102,7 +102,9 @@ type exports struct {
 func (e *exports) open(path string) (io.ReadCloser, error) { return os.Open(e.byPath[path]) }
 
 func exportsOf(ctx context.Context, path string) (*exports, error) {
-	out, err := exec.CommandContext(ctx, "go", "list", "-export", "-deps", "-json=ImportPath,Export,Dir,GoFiles,DepOnly", path).Output()
+	c := exec.CommandContext(ctx, "go", "list", "-export", "-deps", "-json=ImportPath,Export,Dir,GoFiles,DepOnly", "--", path)
+	c.Stderr = os.Stderr
+	out, err := c.Output()
 	if err != nil {
 		return nil, fmt.Errorf("go list %s: %w", path, err)
 	}
@@ -119,6 +121,9 @@ func exportsOf(ctx context.Context, path string) (*exports, error) {
 			return nil, fmt.Errorf("go list %s: %w", path, err)
 		}
 		e.byPath[l.ImportPath] = l.Export
+		if !l.DepOnly && e.path != "" {
+			return nil, fmt.Errorf("%s is more than one package", path)
+		}
 		if !l.DepOnly {
 			e.path, e.dir, e.files = l.ImportPath, l.Dir, l.GoFiles
 		}

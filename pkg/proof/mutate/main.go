@@ -40,6 +40,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	o, err := parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
 	if err == nil {
 		err = run(ctx, o)
 	}
@@ -62,6 +65,9 @@ func parse(args []string) (o options, err error) {
 	fs.StringVar(&o.off, "off", "pkg/proof/mutate/written_off.txt", "the changes that are written off, with the reason")
 	if err := fs.Parse(args); err != nil {
 		return o, err
+	}
+	if fs.NArg() > 0 {
+		return o, fmt.Errorf("there are only flags, not %q", fs.Args())
 	}
 	if o.jobs < 1 || o.every < 1 {
 		return o, errors.New("-jobs and -every must be at least 1")
@@ -108,6 +114,9 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	chosen := choose(changes, o)
+	if len(chosen) == 0 {
+		return fmt.Errorf("none of %d changes of %s has a name like %q: -list shows them", len(changes), o.pkg, o.only)
+	}
 	if o.list {
 		for _, c := range chosen {
 			fmt.Println(c.name)

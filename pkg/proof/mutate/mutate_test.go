@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -105,6 +106,32 @@ func TestChanges(t *testing.T) {
 	}
 	if err := tell(changes, map[string]string{}, o); err == nil {
 		t.Error("changes that nothing noticed are no failure")
+	}
+}
+
+// TestOptions: what is mistaken is told, and not left out or taken for a run that tried all.
+func TestOptions(t *testing.T) {
+	for _, args := range []string{"./pkg/engine", "-jobs 0", "-every 0", "-only (", "-skip (", "-what"} {
+		if _, err := parse(strings.Fields(args)); err == nil {
+			t.Errorf("%s was taken", args)
+		}
+	}
+	off, err := filepath.Abs("written_off.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums(t)
+	if err := errors.Join(os.Mkdir("more", 0o700), os.WriteFile("more/more.go", []byte("package more\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for args, want := range map[string]string{"-pkg . -only nosuch": "nosuch", "-pkg ./nosuch": "nosuch", "-pkg ./...": "more than one"} {
+		o, err := parse(append([]string{"-list", "-off", off}, strings.Fields(args)...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := run(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v", args, err)
+		}
 	}
 }
 

@@ -41,6 +41,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	o, err := parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
 	if err == nil {
 		err = run(ctx, &o, campaigns(), os.Stdout)
 	}
@@ -71,14 +74,14 @@ func parse(args []string) (o options, err error) {
 	if o.form != proof.CI && o.form != proof.Long {
 		return o, fmt.Errorf("-form must be ci or long, not %q", o.form)
 	}
-	if o.minutes < 0 {
-		return o, fmt.Errorf("-minutes must not be negative, but is %g", o.minutes)
+	if !(o.minutes >= 0 && o.minutes <= 1e6) {
+		return o, fmt.Errorf("-minutes must be from 0 to 1000000, but is %g", o.minutes)
 	}
 	if o.jobs < 1 || o.jobs > 1 && o.minutes > 0 {
 		return o, fmt.Errorf("-jobs must be at least 1, and 1 together with -minutes, not %d", o.jobs)
 	}
-	if o.again && o.log == "" {
-		return o, errors.New("-report-only needs -log")
+	if o.again && (o.log == "" || o.report == "") {
+		return o, errors.New("-report-only needs -log and -o")
 	}
 	if *absent == "" {
 		*absent = "^$"
@@ -133,10 +136,13 @@ func run(ctx context.Context, o *options, all []campaign, out io.Writer) error {
 		o.log = filepath.Join(dir, "log")
 	}
 	var failed []string
-	if !o.again {
-		if failed, err = runAll(ctx, o, chosen, out); err != nil {
-			return err
-		}
+	if o.again {
+		_, err = os.Stat(o.log) // of a name that is mistaken the report would say that nothing ran
+	} else {
+		failed, err = runAll(ctx, o, chosen, out)
+	}
+	if err != nil {
+		return err
 	}
 	if o.report != "" {
 		if err := report(o, all); err != nil {

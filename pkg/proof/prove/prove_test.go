@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -259,7 +261,9 @@ func begun(t *testing.T) map[string]string {
 }
 
 func TestOptions(t *testing.T) {
-	for _, args := range []string{"-form night", "-minutes -1", "-report-only", "-absent (", "-jobs 0", "-jobs 2 -minutes 3", "failover"} {
+	for _, args := range []string{
+		"-form night", "-minutes -1", "-minutes NaN", "-minutes Inf", "-report-only -o x", "-report-only -log x", "-absent (", "-jobs 0", "-jobs 2 -minutes 3", "failover",
+	} {
 		if _, err := parse(strings.Fields(args)); err == nil {
 			t.Errorf("%s was taken", args)
 		}
@@ -282,5 +286,32 @@ func TestChoose(t *testing.T) {
 	}
 	if want := "model: model-memory, model-sqlite, model-postgres (./pkg/lot ^TestModel$)\nfuzz: fuzzing (fuzz tests)\n"; out.String() != want {
 		t.Errorf("-list says %q", out.String())
+	}
+}
+
+// TestReportOfNoLog: a log that is not there is a mistake, and no report is made of it.
+func TestReportOfNoLog(t *testing.T) {
+	dir := t.TempDir()
+	o, err := parse([]string{"-report-only", "-log", filepath.Join(dir, "log"), "-o", filepath.Join(dir, "page")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t.Context(), &o, weather(), io.Discard); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(o.report); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the page: %v", err)
+	}
+}
+
+// TestMake: make takes the bound of a proof from the environment, as docs/reliability.md says.
+func TestMake(t *testing.T) {
+	if _, err := exec.LookPath("make"); err != nil {
+		t.Skip("there is no make here")
+	}
+	c := exec.CommandContext(t.Context(), "make", "-n", "proof")
+	c.Dir, c.Env = "../../..", append(os.Environ(), "PROOF_MINUTES=60")
+	if said, err := c.CombinedOutput(); err != nil || !strings.Contains(string(said), "-minutes 60 ") {
+		t.Errorf("%v: %s", err, said)
 	}
 }

@@ -25,6 +25,10 @@ func main() {
 	list := flag.String("list", "pkg/sim/unreached.txt", "what is not reached")
 	write := flag.Bool("write", false, "print the list as it has to be, with the reasons that it has")
 	flag.Parse()
+	if *profile == "" || flag.NArg() > 0 {
+		fmt.Fprintln(os.Stderr, "-profile is needed, and nothing but flags: go test -coverprofile writes one")
+		os.Exit(2)
+	}
 	found, err := read(*profile, ".")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
