@@ -100,11 +100,15 @@ func (p *Pool) submit(e *park.Event, known bool) {
 	p.sum.Submitted++
 	t := p.begin(e)
 	t.Submitted, t.Since, t.phase, t.Status = e.At.Micro(), e.Rev, arrived, park.Queued
-	if d := p.details.of(e.Detail); d.Priority != nil {
+	switch d := p.details.of(e.Detail); {
+	case d.Priority != nil:
+		p.tells = true
 		t.Told, t.Priority, t.Deadline, t.Mailbox, t.MaxAttempts = true, *d.Priority, d.Deadline.Micro(), d.Mailbox, d.MaxAttempts
 		if t.Deadline != 0 && t.Deadline <= t.Submitted {
 			p.offend(e, RuleDeadline, "accepted with a deadline of %s", d.Deadline)
 		}
+	case p.tells && e.At.Micro() >= p.older:
+		p.offend(e, RuleLife, "submitted without a word on its priority")
 	}
 	p.arrived[e.TaskID] = struct{}{}
 }

@@ -38,6 +38,7 @@ func TestOlder(t *testing.T) {
 		"another passes what lost its worker": {
 			retried().step(away(1)).step(ranked("b", "normal"), start("b", 10, 1)), "",
 		},
+		"one whose class is not told starts": {busy("normal").step(complete("a", 10, 1), submit("z", 1), start("z", 1, 1)), ""},
 		"a lost run is passed by nobody": {
 			retried().step(lost("a", 1)).step(ranked("b", "normal"), start("b", 10, 1)), replay.RuleTurn,
 		},
@@ -50,5 +51,17 @@ func TestOlder(t *testing.T) {
 		if got := p.Summary().First; (got == nil) != (tt.rule == "") || got != nil && got.Rule != tt.rule {
 			t.Errorf("%s: got %v, want %q", name, got, tt.rule)
 		}
+	}
+}
+
+// TestTells: of a log that is known to tell, the first submission does too.
+func TestTells(t *testing.T) {
+	p := replay.New(limits)
+	p.Tells()
+	for _, e := range (&log{}).step(submit("a", 1), start("a", 1, 1)).events {
+		_ = p.Apply(e)
+	}
+	if got := p.Summary().First; got == nil || got.Rule != replay.RuleLife {
+		t.Errorf("got %v", got)
 	}
 }

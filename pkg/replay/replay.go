@@ -33,6 +33,7 @@ type Pool struct {
 	seed    maphash.Seed
 
 	older    int64 // microseconds: events from before may be of a parkd that told less
+	tells    bool  // submissions have to tell what the place of their task hangs on
 	begun    bool
 	partial  bool
 	ord      int
@@ -74,9 +75,13 @@ func New(l Limits) *Pool {
 	return p
 }
 
-// Older says that events from before a time may be of an older parkd, which did not tell which runs count against their tasks,
-// nor of rests. Call it before the first event.
+// Older says that events from before a time may be of an older parkd, which did not tell what the place of a task hangs on,
+// which runs count against their tasks, nor of rests. Call it before the first event.
 func (p *Pool) Older(before park.Time) { p.older = before.Micro() }
+
+// Tells says that no event but those from before [Pool.Older] is of such a parkd. Otherwise that is known from the first
+// submission on that tells. Call it before the first event.
+func (p *Pool) Tells() { p.tells = true }
 
 // KeepEnds makes the pool remember how each task ended, for [Pool.Ends]. Call it before the first event.
 func (p *Pool) KeepEnds() { p.ends = map[string]End{} }

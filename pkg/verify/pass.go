@@ -57,6 +57,9 @@ func (p *pass) run(ctx context.Context) error {
 	if !before.ToldSince.IsZero() {
 		p.log.Older(park.At(before.ToldSince.Add(skew)))
 	}
+	if !before.EventsApart {
+		p.log.Tells() // ToldSince is of the log's own store
+	}
 	if err := p.play(ctx, nil); err != nil {
 		return err
 	}
