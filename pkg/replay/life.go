@@ -2,6 +2,7 @@ package replay
 
 import (
 	"strings"
+	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -30,7 +31,6 @@ type task struct {
 	// of its last requeue
 	notBefore int64
 	parked    int64
-	strikes   int // runs that were counted against it; -1: not known
 }
 
 // live plays an event of a task's life.
@@ -52,6 +52,9 @@ func (p *Pool) live(e *park.Event) {
 		}
 	}
 	p.checkUnits(e, t)
+	if e.Attempt == 0 && e.Node != "" {
+		p.offend(e, RuleAttempt, "%s on node %q of a task that has not run", e.Action, e.Node)
+	}
 	if e.Tenant != t.Tenant {
 		p.offend(e, RuleTenant, "%s for tenant %q, submitted for %q", e.Action, e.Tenant, t.Tenant)
 	}
@@ -94,8 +97,8 @@ func (p *Pool) submit(e *park.Event, known bool) {
 	if e.Units > p.limits.MaxUnits {
 		p.offend(e, RuleCapacity, "accepted with %d units, which is more than the pool's %d", e.Units, p.limits.MaxUnits)
 	}
-	if e.Attempt != 0 {
-		p.offend(e, RuleAttempt, "submitted as attempt %d", e.Attempt)
+	if e.Attempt != 0 || e.Node != "" {
+		p.offend(e, RuleAttempt, "submitted as attempt %d on node %q", e.Attempt, e.Node)
 	}
 	p.sum.Submitted++
 	t := p.begin(e)
@@ -129,7 +132,7 @@ func (p *Pool) adopt(e *park.Event) *task {
 	}
 	p.sum.Adopted++
 	t := p.begin(e)
-	t.Adopted, t.Blind, t.Attempt, t.strikes = true, true, e.Attempt, -1
+	t.Adopted, t.Blind, t.Attempt, t.Strikes = true, true, e.Attempt, -1
 	switch e.Action {
 	case park.ActEnqueue:
 		t.phase = arrived
@@ -151,6 +154,7 @@ func (p *Pool) adopt(e *park.Event) *task {
 
 func (p *Pool) enqueue(e *park.Event, t *task) {
 	p.must(e, t, arrived)
+	p.checkRun(e, t)
 	p.leave(t)
 	p.enter(t, queued)
 	p.turns.join(t, false, p.limits.MaxUnits)
@@ -193,6 +197,9 @@ func (p *Pool) checkStart(e *park.Event, t *task, d *told) {
 	if t.rests && at < t.notBefore && d.Early == "" && at >= p.older {
 		p.offend(e, RuleRetry, "started at %s, before its rest was over at %s", e.At, park.FromMicro(t.notBefore))
 	}
+	if told := !t.Blind && (t.notBefore != 0 || !t.rests); told && d.Early != "" && d.Early != time.Duration(1000*(t.notBefore-at)).String() {
+		p.offend(e, RuleRetry, "started %s early at %s, with its rest over at %s", d.Early, e.At, park.FromMicro(t.notBefore))
+	}
 	if other := p.turns.before(t); other != nil {
 		p.offend(e, RuleTurn, "started before task %s, which waits and is to start earlier", other.TaskID)
 	}
@@ -206,10 +213,10 @@ func (p *Pool) requeue(e *park.Event, t *task) {
 	strike, rests := d.Strike, !d.NotBefore.IsZero()
 	switch untold := strike == 0 && e.At.Micro() < p.older; {
 	case untold && !isLoss(d.Reason):
-		strike, rests = t.strikes+1, true // how long is not known
+		strike, rests = t.Strikes+1, true // how long is not known
 	case untold && d.Reason == park.ReasonWorkerLost && t.MaxAttempts > 1:
 		// It counts where the lease ran out, and does not where the worker was gone before it heard of the task.
-		t.strikes, rests = -1, true
+		t.Strikes, rests = -1, true
 	}
 	p.checkRequeue(e, t, d, strike)
 	p.leave(t)
@@ -232,21 +239,32 @@ func (p *Pool) checkRequeue(e *park.Event, t *task, d *told, strike int) {
 		p.offend(e, RuleRetry, "requeued for %q, which is no loss of its run", d.Reason)
 	case strike == 0 && !d.NotBefore.IsZero():
 		p.offend(e, RuleRetry, "requeued for %q, and to rest until %s though its run was lost", d.Reason, d.NotBefore)
+	case !d.NotBefore.IsZero() && (d.NotBefore.Before(e.At.Time) || d.NotBefore.Sub(e.At.Time) > longestRest):
+		p.offend(e, RuleRetry, "requeued at %s, and to rest until %s", e.At, d.NotBefore)
 	case strike == 0:
-	case t.strikes >= 0 && strike != t.strikes+1:
-		p.offend(e, RuleRetry, "requeued after %d runs that count, but had %d before", strike, t.strikes)
+	case t.Strikes >= 0 && strike != t.Strikes+1:
+		p.offend(e, RuleRetry, "requeued after %d runs that count, but had %d before", strike, t.Strikes)
 	case strike >= t.MaxAttempts:
 		p.offend(e, RuleRetry, "requeued after %d runs that count, but may have %d", strike, max(t.MaxAttempts, 1))
 	}
 	if strike > 0 {
-		t.strikes = strike
+		t.Strikes = strike
 	}
 }
+
+// longestRest is how long a task rests at most before it runs again.
+const longestRest = time.Hour
 
 func (p *Pool) end(e *park.Event, t *task) {
 	p.checkRun(e, t)
 	d := p.details.of(e.Detail)
 	p.checkEnd(e, t)
+	if e.Action == park.ActFail && t.Strikes >= 0 {
+		t.Strikes++
+	}
+	if only := onlyReason(e.Action); only != "" && d.Reason != only {
+		p.offend(e, RuleLife, "%s for %q", e.Action, d.Reason)
+	}
 	t.Status, t.Reason, t.Ended = StatusOf(e.Action), p.names.of(d.Reason), e.At.Micro()
 	p.leave(t)
 	delete(p.tasks, t.TaskID)
@@ -257,6 +275,18 @@ func (p *Pool) end(e *park.Event, t *task) {
 	}
 	if p.onEnd != nil {
 		p.onEnd(&t.Life)
+	}
+}
+
+// onlyReason is the one reason that an end may have, "" where it may have others.
+func onlyReason(a park.Action) string {
+	switch a {
+	case park.ActExpire:
+		return park.ReasonDeadlinePassed
+	case park.ActCancel:
+		return park.ReasonCancelled
+	default:
+		return ""
 	}
 }
 
@@ -276,8 +306,8 @@ func (p *Pool) checkEnd(e *park.Event, t *task) {
 			p.offend(e, RuleLife, "cancelled while it ran, but was not asked to stop")
 		}
 	case park.ActFail:
-		if t.Told && t.strikes >= 0 && t.strikes+1 < t.MaxAttempts {
-			p.offend(e, RuleRetry, "failed after %d runs that count, but may have %d", t.strikes+1, t.MaxAttempts)
+		if t.Told && t.Strikes >= 0 && t.Strikes+1 < t.MaxAttempts {
+			p.offend(e, RuleRetry, "failed after %d runs that count, but may have %d", t.Strikes+1, t.MaxAttempts)
 		}
 		fallthrough
 	default:
@@ -301,15 +331,6 @@ func StatusOf(a park.Action) park.Status {
 	}
 }
 
-// reject plays a refusal, which is of no task that lives.
-func (p *Pool) reject(e *park.Event) {
-	p.sum.Rejected++
-	p.sum.Rejections[rejection(e.Detail)]++
-	if t := p.tasks[e.TaskID]; t != nil {
-		p.offend(e, RuleLife, "rejected while it is %s", t.phase)
-	}
-}
-
 // must checks the phase that an event asks for.
 func (p *Pool) must(e *park.Event, t *task, want phase) {
 	if t.phase != want {
@@ -325,7 +346,7 @@ func (p *Pool) checkRun(e *park.Event, t *task) {
 }
 
 func (p *Pool) checkUnits(e *park.Event, t *task) {
-	if e.Units == t.Units || (e.Units == 0 && e.Action != park.ActStart) {
+	if e.Units == t.Units {
 		return
 	}
 	p.offend(e, RuleUnits, "%s with %d units, submitted with %d", e.Action, e.Units, t.Units)

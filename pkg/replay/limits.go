@@ -12,6 +12,7 @@ type Limits struct {
 	MaxUnits      int64
 	MaxQueueDepth int
 	State         park.PoolState // "" means active
+	Unsure        bool           // what no update tells of may have been another
 }
 
 // Of returns the limits of a pool as it is now.
@@ -54,12 +55,19 @@ func unknown(l Limits, units, depth, state bool) Limits {
 	if !state {
 		l.State = park.Active
 	}
+	l.Unsure = true
 	return l
 }
 
+// What became of the tasks that the log has led to.
+const (
+	tasksLost  = "lost"  // there are none
+	tasksOlder = "older" // they are as at an earlier rev
+)
+
 // resumption tells that the pool's tasks are not those that the log has led to, and what its limits are from then on.
 type resumption struct {
-	Tasks         string         `json:"tasks"` // lost: there are none; else they are those of an earlier rev
+	Tasks         string         `json:"tasks"`
 	MaxUnits      int64          `json:"maxUnits"`
 	MaxQueueDepth int            `json:"maxQueueDepth"`
 	State         park.PoolState `json:"state"`
@@ -77,7 +85,7 @@ func (p *Pool) resume(e *park.Event) {
 	clear(p.ended)
 	p.state.Used, p.state.Queued, p.state.Running = 0, 0, 0
 	p.limits = Limits{MaxUnits: r.MaxUnits, MaxQueueDepth: r.MaxQueueDepth, State: r.State}
-	p.partial = p.begun && r.Tasks != "lost"
+	p.partial = p.begun && r.Tasks != tasksLost
 	p.sum.Resumed++
 }
 
@@ -93,13 +101,15 @@ type changes struct {
 	State         *change[park.PoolState] `json:"state"`
 	Cancel        string                  `json:"cancel"`
 	Resumed       *resumption             `json:"resumed"`
+
+	unread bool
 }
 
 // changesOf returns what an update changes. A detail that cannot be read changes nothing.
 func changesOf(e *park.Event) changes {
 	var c changes
 	if e.Action != park.ActUpdate || json.Unmarshal(e.Detail, &c) != nil {
-		return changes{}
+		return changes{unread: true}
 	}
 	return c
 }
@@ -107,6 +117,7 @@ func changesOf(e *park.Event) changes {
 // update plays a change of the pool, or the request that a running task stops.
 func (p *Pool) update(e *park.Event) {
 	c := changesOf(e)
+	p.checkUpdate(e, &c)
 	if c.MaxUnits != nil {
 		shift(p, e, "maxUnits", c.MaxUnits, &p.limits.MaxUnits)
 		p.turns.resize(p.limits.MaxUnits)
@@ -129,20 +140,29 @@ func (p *Pool) update(e *park.Event) {
 	}
 }
 
+// checkUpdate checks that an update is the pool's, and tells of something that can be.
+func (p *Pool) checkUpdate(e *park.Event, c *changes) {
+	if e.TaskID != "" || e.Tenant != "" || e.Units != 0 || e.Attempt != 0 || e.Node != "" {
+		p.offend(e, RuleLife, "update of task %q, tenant %q, with %d units, in attempt %d on node %q", e.TaskID, e.Tenant, e.Units, e.Attempt, e.Node)
+	}
+	switch {
+	case c.unread:
+		p.offend(e, RuleLimits, "an update tells of nothing")
+	case c.State != nil && c.State.To != park.Active && c.State.To != park.Paused && c.State.To != park.Draining:
+		p.offend(e, RuleLimits, "state changes to %q", c.State.To)
+	case c.MaxUnits != nil && c.MaxUnits.To < 0 || c.MaxQueueDepth != nil && c.MaxQueueDepth.To < 0:
+		p.offend(e, RuleLimits, "a limit is below 0")
+	case c.Resumed != nil && c.Resumed.Tasks != tasksLost && c.Resumed.Tasks != tasksOlder:
+		p.offend(e, RuleLimits, "the pool's tasks are said to be %q", c.Resumed.Tasks)
+	}
+}
+
 func shift[T comparable](p *Pool, e *park.Event, name string, c *change[T], limit *T) {
 	if c.From != *limit {
 		p.offend(e, RuleLimits, "%s changes from %v, but was %v", name, c.From, *limit)
 	}
+	if c.From == c.To {
+		p.offend(e, RuleLimits, "%s changes from %v to the same", name, c.From)
+	}
 	*limit = c.To
-}
-
-// rejection returns the code of a refusal.
-func rejection(detail json.RawMessage) string {
-	var d struct {
-		Code string `json:"code"`
-	}
-	if json.Unmarshal(detail, &d) != nil || d.Code == "" {
-		return "unknown"
-	}
-	return d.Code
 }

@@ -22,6 +22,7 @@ type Life struct {
 	Deadline       int64
 	Mailbox        string
 	MaxAttempts    int
+	Strikes        int // runs that went wrong; -1 where that is not known
 }
 
 // OnEnd has f called for each task that ends. What it gets is f's until it returns. Call it before the first event.
@@ -42,4 +43,22 @@ func (p *Pool) Lookup(id string) *Life {
 		return &t.Life
 	}
 	return nil
+}
+
+// Line calls yield for the parked tasks in the order in which they are to start, as far as the log tells it: those that rest
+// before they run again, or have rested, are left out.
+func (p *Pool) Line(yield func(*Life) bool) {
+	for i := len(p.turns.classes) - 1; i >= 0; i-- {
+		able, large := p.turns.classes[i].able.first, p.turns.classes[i].large.first
+		for able != nil || large != nil {
+			next := &able
+			if able == nil || large != nil && large.order < able.order {
+				next = &large
+			}
+			if !yield(&(*next).Life) {
+				return
+			}
+			*next = (*next).next
+		}
+	}
 }

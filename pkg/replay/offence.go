@@ -26,12 +26,13 @@ const (
 	RuleDeadline Rule = "deadline" // a task starts before its deadline or expires at it, with the first step from then on
 	RuleTurn     Rule = "turn"     // tasks start in their order
 	RuleRetry    Rule = "retry"    // a run is repeated if it was lost or may be, and after its rest
-	RuleLimits   Rule = "limits"   // a change of a limit starts from the limit's value
+	RuleRefusal  Rule = "refusal"  // a submission is refused only for what was so
+	RuleLimits   Rule = "limits"   // a change of a limit starts from the limit's value and leads to another
 )
 
 // OfLimits reports whether a rule holds events against a pool's limits.
 func (r Rule) OfLimits() bool {
-	return r == RuleCapacity || r == RuleDepth || r == RuleState || r == RuleLimits || r == RuleTurn
+	return r == RuleCapacity || r == RuleDepth || r == RuleState || r == RuleLimits || r == RuleTurn || r == RuleRefusal
 }
 
 // Offence is a broken rule: the error of [Pool.Apply].

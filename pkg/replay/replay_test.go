@@ -40,7 +40,15 @@ func at(rev int64) park.Time {
 }
 
 func ev(a park.Action, task string, units int64, attempt int) park.Event {
-	return park.Event{Action: a, TaskID: task, Units: units, Attempt: attempt, Tenant: "default"}
+	e := park.Event{Action: a, TaskID: task, Units: units, Attempt: attempt, Tenant: "default"}
+	switch a {
+	case park.ActExpire:
+		e.Detail = json.RawMessage(`{"reason":"deadline_passed"}`)
+	case park.ActCancel:
+		e.Detail = json.RawMessage(`{"reason":"cancelled"}`)
+	default:
+	}
+	return e
 }
 
 func update(detail string) park.Event {

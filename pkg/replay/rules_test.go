@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -95,7 +96,25 @@ func TestRulesOfTurnDeadlineAndRetry(t *testing.T) {
 		"completed though it was to stop":           {busy().step(update(`{"cancel":"a"}`)).step(complete("a", 10, 1)), replay.RuleLife},
 		"requeued though it was to stop":            {busy().step(update(`{"cancel":"a"}`)).step(lost("a", 1)), replay.RuleLife},
 		"another tenant's end":                      {busy().step(park.Event{Action: park.ActComplete, TaskID: "a", Units: 10, Attempt: 1, Tenant: "globex"}), replay.RuleTenant},
-		"accepted with more than the pool has":      {(&log{}).step(submit("a", 11), enqueue("a", 11)), replay.RuleCapacity},
+		"retried early, and not so much": {
+			retried().step(struck("a", 1, 1, resting(5))).step(telling(start("a", 10, 2), `{"early":"1s"}`)), replay.RuleRetry,
+		},
+		"early without a rest":                 {(&log{}).step(ranked("a", "low"), telling(start("a", 10, 1), `{"early":"1s"}`)), replay.RuleRetry},
+		"a rest that was over before it began": {retried().step(struck("a", 1, 1, resting(1))), replay.RuleRetry},
+		"a rest of more than an hour":          {retried().step(struck("a", 1, 1, resting(3603))), replay.RuleRetry},
+		"expired for another reason":           {parkedUntil(3).step(telling(ev(park.ActExpire, "a", 10, 0), `{"reason":"timeout"}`)), replay.RuleLife},
+		"cancelled for another reason":         {busy("low").step(telling(ev(park.ActCancel, "b", 10, 0), `{"reason":"timeout"}`)), replay.RuleLife},
+		"parked in an attempt":                 {busy().step(ranked("b", "low"), ev(park.ActEnqueue, "b", 10, 1)), replay.RuleAttempt},
+		"parked on a node":                     {busy().step(ranked("b", "low"), park.Event{Action: park.ActEnqueue, TaskID: "b", Units: 10, Tenant: "default", Node: "n"}), replay.RuleAttempt},
+		"submitted on a node":                  {busy().step(park.Event{Action: park.ActSubmit, TaskID: "b", Units: 10, Tenant: "default", Node: "n"}), replay.RuleAttempt},
+		"ends with no units":                   {busy().step(complete("a", 0, 1)), replay.RuleUnits},
+		"a change of nothing":                  {busy().step(update("")), replay.RuleLimits},
+		"a change to the same":                 {busy().step(update(`{"maxUnits":{"from":10,"to":10}}`)), replay.RuleLimits},
+		"a change to no state":                 {busy().step(update(`{"state":{"from":"active","to":"odd"}}`)), replay.RuleLimits},
+		"a change below zero":                  {busy().step(update(`{"maxQueueDepth":{"from":10,"to":-1}}`)), replay.RuleLimits},
+		"a change of a task":                   {busy().step(park.Event{Action: park.ActUpdate, TaskID: "a", Detail: json.RawMessage(`{"cancel":"a"}`)}), replay.RuleLife},
+		"lost in no known way":                 {busy().step(update(`{"resumed":{"tasks":"odd","maxUnits":10,"maxQueueDepth":10,"state":"active"}}`)), replay.RuleLimits},
+		"accepted with more than the pool has": {(&log{}).step(submit("a", 11), enqueue("a", 11)), replay.RuleCapacity},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := replay.Run(replay.Limits{MaxUnits: 10, MaxQueueDepth: 10}, tt.log.events)
@@ -104,6 +123,64 @@ func TestRulesOfTurnDeadlineAndRetry(t *testing.T) {
 				t.Errorf("found %v, want %q", err, tt.rule)
 			}
 		})
+	}
+}
+
+// TestRefusals holds refusals against what was so.
+func TestRefusals(t *testing.T) {
+	refused := func(task string, units int64, detail string) park.Event {
+		return telling(ev(park.ActReject, task, units, 0), detail)
+	}
+	full := func() *log { return busy("normal", "normal") }
+	for name, tt := range map[string]struct {
+		log  *log
+		just bool
+	}{
+		"full":                      {full().step(refused("z", 1, `{"code":"queue_full"}`)), true},
+		"not full":                  {busy("normal").step(refused("z", 1, `{"code":"queue_full"}`)), false},
+		"too large":                 {busy().step(refused("z", 11, `{"code":"cost_exceeds_pool"}`)), true},
+		"not too large":             {busy().step(refused("z", 10, `{"code":"cost_exceeds_pool"}`)), false},
+		"no capacity":               {busy().step(update(`{"maxUnits":{"from":10,"to":0}}`), refused("z", 1, `{"code":"capacity_zero"}`)), true},
+		"some capacity":             {busy().step(refused("z", 1, `{"code":"capacity_zero"}`)), false},
+		"draining":                  {busy().step(update(`{"state":{"from":"active","to":"draining"}}`), refused("z", 1, `{"code":"pool_draining"}`)), true},
+		"not draining":              {busy().step(refused("z", 1, `{"code":"pool_draining"}`)), false},
+		"exists":                    {busy().step(refused("", 1, `{"code":"task_exists","taskId":"a"}`)), true},
+		"has existed":               {busy().step(complete("a", 10, 1)).step(refused("", 1, `{"code":"task_exists","taskId":"a"}`)), true},
+		"exists as a tenant's own":  {(&log{}).step(submit("a@default", 1), start("a@default", 1, 1)).step(refused("", 1, `{"code":"task_exists","taskId":"a"}`)), true},
+		"does not exist":            {busy().step(refused("", 1, `{"code":"task_exists","taskId":"b"}`)), false},
+		"a deadline that is past":   {busy().step(refused("z", 1, `{"code":"deadline_past"}`)), true},
+		"for no known reason":       {busy().step(refused("z", 1, `{"code":"odd"}`)), false},
+		"without a reason":          {busy().step(refused("z", 1, ``)), false},
+		"in an attempt":             {full().step(telling(ev(park.ActReject, "z", 1, 1), `{"code":"queue_full"}`)), false},
+		"full, as far as one knows": {cut(busy("normal")).step(refused("z", 1, `{"code":"queue_full"}`)), true},
+	} {
+		if _, err := replay.Run(limits, tt.log.events); (err == nil) != tt.just {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	unsure := replay.Limits{MaxUnits: math.MaxInt64, MaxQueueDepth: math.MaxInt, Unsure: true}
+	if _, err := replay.Run(unsure, busy("normal").step(refused("z", 1, `{"code":"queue_full"}`)).events); err != nil {
+		t.Errorf("of limits that are not known: %v", err)
+	}
+}
+
+// cut is a log without its first step.
+func cut(l *log) *log {
+	l.events = l.events[2:]
+	return l
+}
+
+// TestLine: the parked tasks are told in their order, also those that are too large, and none that rests.
+func TestLine(t *testing.T) {
+	l := tooLarge().step(ranked("d", "high"), enqueue("d", 10)).step(lost("a", 1))
+	l.step(telling(submit("e", 1), `{"priority":"critical","maxAttempts":2}`), start("e", 1, 1))
+	p, _ := replay.Run(replay.Limits{MaxUnits: 10, MaxQueueDepth: 10}, l.step(telling(ev(park.ActRequeue, "e", 1, 1), `{"reason":"x","strike":1`+resting(99)+`}`)).events)
+	got := ""
+	for k := range p.Line {
+		got += k.TaskID
+	}
+	if want := "dabc"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 

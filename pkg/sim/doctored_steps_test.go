@@ -141,8 +141,8 @@ func doctoredEnds() []doctored {
 		{"a completion is a cancellation", "cancel|replay", atEvent(park.ActComplete, func(c *cut) bool { return c.becomes(park.ActCancel, park.ReasonCancelled) })},
 		{"an expiry is a cancellation", "cancel", atEvent(park.ActExpire, func(c *cut) bool { return c.becomes(park.ActCancel, park.ReasonCancelled) })},
 		{"a cancellation is an expiry", "deadline|replay", atEvent(park.ActCancel, func(c *cut) bool { return queued(c) && c.becomes(park.ActExpire, park.ReasonDeadlinePassed) })},
-		{"an expiry for another reason", "deadline", atEvent(park.ActExpire, func(c *cut) bool { return c.becomes(park.ActExpire, park.ReasonTimeout) })},
-		{"a cancellation for another reason", "reason", atEvent(park.ActCancel, func(c *cut) bool { return c.becomes(park.ActCancel, park.ReasonShutdown) })},
+		{"an expiry for another reason", "replay", atEvent(park.ActExpire, func(c *cut) bool { return c.becomes(park.ActExpire, park.ReasonTimeout) })},
+		{"a cancellation for another reason", "replay", atEvent(park.ActCancel, func(c *cut) bool { return c.becomes(park.ActCancel, park.ReasonShutdown) })},
 		{"a cancellation that nobody has asked for", "cancel", atEvent(park.ActCancel, func(c *cut) bool {
 			id, found := c.event.TaskID, false
 			for i := range c.pieces {

@@ -234,13 +234,19 @@ type refusal struct {
 	code park.Code
 }
 
+// refusedFor is what the log says of why a submission was refused.
+func refusedFor(e *park.Event) (d struct {
+	Code   park.Code
+	TaskID string
+},
+) {
+	_ = json.Unmarshal(e.Detail, &d)
+	return d
+}
+
 // reject judges that a submission was refused, by what the pool was like: the first reason that there was is the one given.
 func (j *judge) reject(l *ledger, e *park.Event) {
-	var d struct {
-		Code   park.Code
-		TaskID string
-	}
-	_ = json.Unmarshal(e.Detail, &d)
+	d := refusedFor(e)
 	if d.Code == park.TaskExists {
 		own := park.TenantTaskID(d.TaskID, e.Tenant)
 		if e.TaskID != "" || len(l.past[d.TaskID])+len(l.past[own]) == 0 { // it may have been pruned just now

@@ -174,11 +174,13 @@ func (j *judge) event(l *ledger, w *step, e *park.Event, states map[string]*park
 	if e.Action == park.ActUpdate {
 		return j.update(l, e)
 	}
-	if err := l.log.Apply(labelled(e, t)); err != nil {
+	if e.Action == park.ActReject {
+		j.reject(l, e)
+	}
+	if err := l.log.Apply(l.labelled(e, t)); err != nil {
 		j.fail("replay", "%v", err)
 	}
 	if e.Action == park.ActReject {
-		j.reject(l, e)
 		return nil
 	}
 	if t == nil {
@@ -215,13 +217,20 @@ func (j *judge) sure(at park.Time) park.Time {
 }
 
 // labelled returns an event with an id that no other life of its task has.
-func labelled(e *park.Event, t *tale) park.Event {
-	l := *e
-	l.EventID = ""
+func (l *ledger) labelled(e *park.Event, t *tale) park.Event {
+	told := *e
+	told.EventID = ""
 	if t != nil {
-		l.TaskID = t.label
+		told.TaskID = t.label
 	}
-	return l
+	if d := refusedFor(e); e.Action == park.ActReject && d.Code == park.TaskExists {
+		for _, lives := range [][]*tale{l.past[d.TaskID], l.past[park.TenantTaskID(d.TaskID, e.Tenant)]} {
+			if len(lives) > 0 {
+				told.Detail = json.RawMessage(`{"code":"task_exists","taskId":` + strconv.Quote(lives[0].label) + `}`)
+			}
+		}
+	}
+	return told
 }
 
 // aboutEvent checks what each event says of its task.

@@ -12,12 +12,14 @@ import (
 type book struct {
 	*facts
 	span
+	order
 	only map[int]bool // the buckets of which all is kept one by one, and nothing of others but what is early or late; nil: sums
 
 	lived, tasks  sums // of ended tasks, by the log and by the queue
 	dues, letters sums // of messages, by the queue and by the mailbox
 	vows, words   sums // with what a client takes away
 	trimmed       map[uint64]struct{}
+	explained     map[uint64]struct{} // those that were removed whose reasons are kept: not every store does so
 	ended         map[string][]replay.Life
 	rows          map[string]park.KeptTask
 	owing         map[string]park.KeptTask // tasks whose messages are looked for one by one
@@ -37,7 +39,8 @@ type Counts struct {
 
 func newBook(f *facts, only map[int]bool) *book {
 	b := &book{
-		facts: f, only: only, span: span{closed: never, owed: never, told: never}, trimmed: map[uint64]struct{}{},
+		order: order{submitted: never, taken: map[uint64]int64{}},
+		facts: f, only: only, span: span{closed: never, owed: never, told: never}, trimmed: map[uint64]struct{}{}, explained: map[uint64]struct{}{},
 		ended: map[string][]replay.Life{}, rows: map[string]park.KeptTask{}, owing: map[string]park.KeptTask{}, mail: map[string][]park.KeptMessage{},
 	}
 	for _, s := range []*sums{&b.lived, &b.tasks, &b.dues, &b.letters, &b.vows, &b.words} {
@@ -130,6 +133,11 @@ func (b *book) due(t *park.KeptTask) {
 			b.dues.add(letter)
 			if _, gone := b.trimmed[letter.low]; !gone {
 				b.vows.add(word)
+				b.passed = b.passed || len(b.taken) > 0 && t.EndedAt.Micro() < b.taken[b.box(t.Tenant, t.MailboxKey)]
+			} else if _, kept := b.explained[letter.low]; kept {
+				m.Trimmed, m.Said = true, 0
+				_, word = b.facts.letter(&m)
+				b.vows.add(word)
 			}
 		} else if b.only[b.bucket(t.TaskID)] {
 			keep(b.owing, t)
@@ -151,9 +159,11 @@ func (b *book) message(m *park.KeptMessage) {
 			b.letters.add(letter)
 			if m.Trimmed {
 				b.trimmed[letter.low] = struct{}{}
-			} else {
-				b.words.add(word)
+				if m.Reason != "" {
+					b.explained[letter.low] = struct{}{}
+				}
 			}
+			b.words.add(word)
 			return
 		}
 		if !b.only[b.bucket(m.TaskID)] {

@@ -43,6 +43,16 @@ func catalogue() []doctored {
 		return fmt.Sprintf("INSERT INTO pl_marks VALUES ('%s', '%s', %d, %s, 0)", place, pool, rev, before)
 	}
 	const future = "4102444800000000"
+	// Two rows change their places.
+	swapped := func(table, column, a, b string) string {
+		of := func(task string) string { return "(SELECT " + column + " FROM" + table + one(task) + ")" }
+		return "CREATE TEMP TABLE place AS SELECT " + of(a) + " AS a, " + of(b) + " AS b;" + set(table, column+" = -1", one(a)) + ";" +
+			set(table, column+" = (SELECT a FROM place)", one(b)) + ";" + set(table, column+" = (SELECT b FROM place)", one(a))
+	}
+	resumed := func(tasks string) string {
+		return set(events, `detail = CAST('{"resumed":{"tasks":"`+tasks+`","maxUnits":4,"maxQueueDepth":100,"state":"paused"}}' AS BLOB)`,
+			pool+"AND action = 'update' AND CAST(detail AS TEXT) LIKE '%paused%'")
+	}
 	return []doctored{
 		// Marks.
 		{"a mark of what is there", mark("events", "gpu", 12, "1")},
@@ -67,11 +77,14 @@ func catalogue() []doctored {
 		{"a life is taken out of the log, the queue and the mailbox, but for the step", gone(events, one("b5")) + ";" + gone(rows, one("b5")) + ";" + gone(messages, one("b5"))},
 		{"the end of a life is taken out and the steps are numbered anew", gone(events, act("b3", "complete")) + ";" + renumbered},
 		{"a step is told twice", like(events, "pool_id, rev, ord, at, late, rest, lead, action, task_id, tenant, units, attempt, node", "pool_id, rev, ord + 50, at, late, 1, 7, action, task_id, tenant, units, attempt, node", act("b1", "complete"))},
+		{"the queue was lost, and its tasks are there", resumed("lost")},
+		{"the queue was put back without its log", resumed("older")},
 		{"the pool is at a later rev", set(" pl_pools ", "rev = rev + 1", pool)},
 
 		// Lives.
 		{"units through a whole life", set(events, "units = 3", one("b1"))},
 		{"units of a start", set(events, "units = 2", act("b1", "start"))},
+		{"a refusal for a reason that was none", set(events, `detail = CAST('{"code":"queue_full"}' AS BLOB)`, act("huge", "reject"))},
 		{"the tenant through a whole life", set(events, "tenant = 'globex'", one("b1"))},
 		{"the tenant of an end", set(events, "tenant = 'globex'", act("b1", "complete"))},
 		{"a completion is a failure", set(events, "action = 'fail'", act("b1", "complete"))},
@@ -121,6 +134,12 @@ func catalogue() []doctored {
 		{"a task's start", set(rows, "started_at = started_at + 1", one("b1"))},
 		{"a task's end", set(rows, "ended_at = ended_at + 1", one("b1"))},
 		{"a task's result", set(rows, `result = CAST('{"of":"b2"}' AS BLOB)`, one("b5"))},
+		{"a task's failed runs", set(rows, "strikes = 0", one("r1"))},
+		{"a parked task's failed runs", set(rows, "strikes = 1", one("p1"))},
+		{"a parked task's result", set(rows, "result = CAST('1' AS BLOB)", one("p1"))},
+		{"a parked task's end", set(rows, "ended_at = submitted_at", one("p1"))},
+		{"two parked tasks have changed their places", swapped(rows, "rank", "p1", "p3")},
+		{"two tasks have changed their places", swapped(rows, "seq", "b1", "b2")},
 		{"a parked task's units", set(rows, "units = 2", one("p1"))},
 		{"a parked task's priority", set(rows, "priority = 2", one("p1"))},
 		{"a parked task's deadline", set(rows, "deadline = NULL", one("p3"))},
@@ -153,6 +172,10 @@ func catalogue() []doctored {
 		{"a message's reason", set(messages, "reason = 'timeout'", one("r2"))},
 		{"a message's time", set(messages, "created_at = created_at + 1", one("b5"))},
 		{"a message is another pool's", set(messages, "pool_id = 'cpu'", one("b5"))},
+		{"two messages have changed their places", swapped(messages, "seq", "b5", "b6")},
+		{"a message was removed, and those before it were not", set(messages, "trimmed = 1, message = '', payload = NULL", one("b6"))},
+		{"a message that its client removed has a payload", set(messages, `payload = CAST('{"of":"b1"}' AS BLOB)`, one("b1"))},
+		{"a message that its client removed has a reason", set(messages, "reason = 'timeout'", one("b1"))},
 		{"a message that its client removed is gone", gone(messages, one("b1"))},
 		{"a message that its client removed was another's", set(messages, "tenant = 'globex'", one("b1"))},
 		{"a payload in both places, of another task", set(messages, `payload = CAST('"x"' AS BLOB)`, one("b4")) + ";" + set(messages, `payload = CAST('{"of":"b4"}' AS BLOB)`, one("b5"))},

@@ -46,7 +46,7 @@ func (f *facts) life(l *replay.Life) hash {
 	f.ended(l.TaskID, l.Tenant, l.Status, l.Attempt, l.Ended)
 	f.run(l.Node, l.Reason, l.Units, l.Submitted, l.Started)
 	if l.Told {
-		f.told(l.Mailbox, l.Priority, l.Deadline, l.MaxAttempts)
+		f.told(l.Mailbox, l.Priority, l.Deadline, l.MaxAttempts, l.Strikes)
 	}
 	return f.sum(l.TaskID)
 }
@@ -57,7 +57,7 @@ func (f *facts) task(t *park.KeptTask, told bool) hash {
 	f.ended(t.TaskID, t.Tenant, t.Status, t.Attempt, t.EndedAt.Micro())
 	f.run(t.Node, t.Reason, t.Units, t.SubmittedAt.Micro(), t.StartedAt.Micro())
 	if told {
-		f.told(t.MailboxKey, t.Priority, t.Deadline.Micro(), t.MaxAttempts)
+		f.told(t.MailboxKey, t.Priority, t.Deadline.Micro(), t.MaxAttempts, t.Strikes)
 	}
 	return f.sum(t.TaskID)
 }
@@ -78,11 +78,12 @@ func (f *facts) run(node, reason string, units, submitted, started int64) {
 	f.int(started)
 }
 
-func (f *facts) told(mailbox string, p park.Priority, deadline int64, maxAttempts int) {
+func (f *facts) told(mailbox string, p park.Priority, deadline int64, maxAttempts, strikes int) {
 	f.text(mailbox)
 	f.int(int64(p))
 	f.int(deadline)
 	f.int(int64(maxAttempts))
+	f.int(int64(strikes))
 }
 
 // letter hashes what a message tells of its task's end, and word with it what a client that removes it takes away.
@@ -91,7 +92,7 @@ func (f *facts) letter(m *park.KeptMessage) (letter, word hash) {
 	f.ended(m.TaskID, m.Tenant, m.Status, m.Attempt, m.CreatedAt.Micro())
 	f.text(m.MailboxKey)
 	letter = f.sum(m.TaskID)
-	if m.Trimmed {
+	if m.Trimmed && m.Said == 0 && m.Reason == "" {
 		return letter, hash{bucket: letter.bucket}
 	}
 	f.text(m.Reason)

@@ -290,6 +290,39 @@ func TestWhileLimitsChange(t *testing.T) {
 	}
 }
 
+// forgetful is a source that forgets all once its log was read, whereupon an id is used again.
+type forgetful struct {
+	*site
+	store *memory.Store
+	asked int
+}
+
+func (f *forgetful) KeptEvents(ctx context.Context, pool string, q park.KeptQuery) (park.KeptPage[park.Event], error) {
+	page, err := f.Engine.KeptEvents(ctx, pool, q)
+	if f.asked++; f.asked == 1 {
+		soon := park.At(time.Now().Add(time.Second))
+		for _, prune := range []func(context.Context, park.Time, int) (int, error){f.store.PruneEvents, f.store.PruneMessages, f.store.PruneTasks} {
+			if _, err := prune(ctx, soon, 1000); err != nil {
+				f.Error(err)
+			}
+		}
+		f.submit(task("a", 1, `1`))
+		f.end("a")
+	}
+	return page, err
+}
+
+// TestGoodForgottenMeanwhile: an id may be used again once its task is forgotten, also where that was read before.
+func TestGoodForgottenMeanwhile(t *testing.T) {
+	s := memory.New()
+	x := openOn(t, config(s, park.InMemory, nil), func() {})
+	x.submit(task("a", 1, `1`))
+	x.end("a")
+	if o := found(t, &forgetful{site: x, store: s}, "gpu"); o != nil {
+		t.Error(o)
+	}
+}
+
 // TestGoodEmpty has a pool in which nothing has happened, as a client sees it.
 func TestGoodEmpty(t *testing.T) {
 	x := openOn(t, config(memory.New(), park.InMemory, nil), func() {})

@@ -337,6 +337,7 @@ func edit(t testing.TB, path string, statements ...string) {
 		}
 	}()
 	// Each event is found for itself, whatever becomes of those beside it.
+	db.SetMaxOpenConns(1) // a temporary table is its connection's
 	changed := int64(0)
 	for i, s := range append([]string{"UPDATE pl_audit_events SET lead = lead | 7, rest = 1"}, statements...) {
 		r, err := db.ExecContext(context.Background(), s)

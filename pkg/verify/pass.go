@@ -1,7 +1,9 @@
 package verify
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -49,6 +51,7 @@ func (p *pass) run(ctx context.Context) error {
 	}
 	p.cut, p.backend, p.steps = before.Log, before.AuditBackend, before.Rev
 	b := p.book
+	b.apart = before.MessagesApart
 	p.marks = marksOf(&before, p.o.Now())
 	if p.bounds != nil {
 		b.span.closed, p.marks.least = p.bounds.closed, [2]int64{max(p.marks.least[0], p.bounds.kept), max(p.marks.least[1], p.bounds.sent)}
@@ -62,6 +65,9 @@ func (p *pass) run(ctx context.Context) error {
 	}
 	if err := p.play(ctx, nil); err != nil {
 		return err
+	}
+	if p.resumed > 0 && p.log.Partial() && !before.EventsApart {
+		return p.offence(RuleTask, p.last, "the log says that the queue was put back to an older state, but it would have been put back with it")
 	}
 	if p.last == 0 && before.Rev > 0 {
 		b.span.first = before.LastAt.Micro() + 1 // nothing is known of what was before
@@ -94,11 +100,13 @@ func (p *pass) run(ctx context.Context) error {
 // compare reads messages and tasks.
 func (p *pass) compare(ctx context.Context, rev int64) error {
 	b := p.book
-	take := func(m *park.KeptMessage) error { b.message(m); return nil }
-	if err := each(ctx, p.src.KeptMessages, p.pool, &park.KeptQuery{}, heavyPage, take); err != nil {
+	if err := each(ctx, p.src.KeptMessages, p.pool, &park.KeptQuery{}, heavyPage, p.message); err != nil {
 		return err
 	}
-	if err := each(ctx, p.src.KeptTasks, p.pool, &park.KeptQuery{}, heavyPage, func(t *park.KeptTask) error { b.row(t); return nil }); err != nil {
+	if err := each(ctx, p.src.KeptTasks, p.pool, &park.KeptQuery{}, heavyPage, p.row); err != nil {
+		return err
+	}
+	if err := p.leftBehind(ctx); err != nil {
 		return err
 	}
 	after, err := p.reach(ctx)
@@ -116,6 +124,9 @@ func (p *pass) compare(ctx context.Context, rev int64) error {
 	if o := c.run(); o != nil {
 		o.PoolID = p.pool
 		return o
+	}
+	if after.Rev == rev && p.log.State().Rev == rev {
+		return p.ranks()
 	}
 	return nil
 }
@@ -140,7 +151,7 @@ func (p *pass) play(ctx context.Context, before func(*park.Event)) error {
 		}
 		p.last, p.ord = e.Rev, e.Ord
 		if err := p.log.Apply(*e); err != nil {
-			return err
+			return p.unlessForgotten(ctx, e, err)
 		}
 		if e.Action == park.ActUpdate && p.log.Resumed() > p.resumed {
 			p.resumed = p.log.Resumed()
@@ -148,6 +159,23 @@ func (p *pass) play(ctx context.Context, before func(*park.Event)) error {
 		}
 		return nil
 	})
+}
+
+// errForgotten says that something was removed because it was old after it was read, and that what is there now is not to be held
+// against it.
+var errForgotten = errors.New("old events are removed faster than they can be read")
+
+// unlessForgotten takes back an offence of a task whose id was used again, where the task before may have been forgotten since it
+// was read.
+func (p *pass) unlessForgotten(ctx context.Context, e *park.Event, offence error) error {
+	if o, ok := errors.AsType[*replay.Offence](offence); !ok || o.Rule != replay.RuleEnded || e.Action != park.ActSubmit {
+		return offence
+	}
+	now, err := p.src.Evidence(ctx, p.pool)
+	if err == nil && now.Log.Rev > p.cut.Rev {
+		err = errForgotten
+	}
+	return cmp.Or(err, offence)
 }
 
 // remains looks at an event of a step that was removed. Of the last such step a part may be left, and on Postgres pieces go in

@@ -48,15 +48,15 @@ func Pool(ctx context.Context, src Source, pool string, o Options) (r Report, er
 	}
 	for range endTries {
 		r, err = history(ctx, src, pool, o, limits)
-		offence, found := errors.AsType[*replay.Offence](err)
-		if !found || !offence.Rule.OfLimits() {
+		forgotten := errors.Is(err, errForgotten)
+		if offence, found := errors.AsType[*replay.Offence](err); !forgotten && (!found || !offence.Rule.OfLimits()) {
 			return r, err
 		}
 		again, err1 := limitsAgain(ctx, src, pool, o)
 		if err1 != nil {
 			return r, err1
 		}
-		if again == limits {
+		if again == limits && !forgotten {
 			return r, err
 		}
 		limits = again
