@@ -63,8 +63,29 @@ type Campaign struct {
 	line Line
 }
 
+// mistaken returns what is wrong in the environment. Left alone it would be a campaign of another size, or of other choices.
+func mistaken() error {
+	switch f := Form(); f {
+	case Short, CI, Long:
+	default:
+		return fmt.Errorf("%s must be %s or %s, not %q", EnvForm, CI, Long, f)
+	}
+	for _, name := range []string{EnvSeconds, EnvSeed} {
+		if v := os.Getenv(name); v != "" {
+			if _, err := strconv.ParseUint(v, 10, 64); err != nil {
+				return fmt.Errorf("%s must be a number, not %q", name, v)
+			}
+		}
+	}
+	return nil
+}
+
 // Begin begins a campaign and has its line written when the test ends.
 func Begin(t testing.TB, name string) *Campaign {
+	t.Helper()
+	if err := mistaken(); err != nil {
+		t.Fatal(err)
+	}
 	c := &Campaign{TB: t, began: time.Now(), line: Line{Campaign: name, Form: Form()}}
 	if secs, err := strconv.Atoi(os.Getenv(EnvSeconds)); err == nil && secs > 0 {
 		c.until = c.began.Add(time.Duration(secs) * time.Second)

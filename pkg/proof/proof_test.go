@@ -1,8 +1,10 @@
 package proof_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -44,6 +46,38 @@ func TestCampaignWritesItsLine(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got, cmpopts.IgnoreFields(proof.Line{}, "Seconds", "At")); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+// strict is a test that is told why it fails.
+type strict struct {
+	testing.TB
+	why string
+}
+
+func (s *strict) Fatal(args ...any) {
+	s.why = fmt.Sprint(args...)
+	runtime.Goexit()
+}
+
+// TestMistakenEnvironment: what cannot be meant is not taken for nothing.
+func TestMistakenEnvironment(t *testing.T) {
+	t.Setenv(proof.EnvLog, filepath.Join(t.TempDir(), "log"))
+	for name, values := range map[string][]string{proof.EnvForm: {"night", "CI"}, proof.EnvSeconds: {"1m", "-1"}, proof.EnvSeed: {"x", "-7"}} {
+		for _, v := range values {
+			t.Run(name+"="+v, func(t *testing.T) {
+				t.Setenv(name, v)
+				s, done := &strict{TB: t}, make(chan struct{})
+				go func() {
+					defer close(done)
+					proof.Begin(s, "storm")
+				}()
+				<-done
+				if !strings.Contains(s.why, name+" must be") {
+					t.Errorf("it is taken, or said was %q", s.why)
+				}
+			})
+		}
 	}
 }
 
