@@ -53,6 +53,7 @@ each the instant units come free, and keeps its outcome until somebody asks for 
 	)
 	g.flags(root)
 	addCommands(root, g)
+	strictHelp(root)
 	exits(root, exitDone, exitUsage)
 	return root
 }
@@ -69,6 +70,23 @@ func addCommands(root *cobra.Command, g *globals) {
 	add(groupOutcomes, newMailboxCommand(g), newAuditCommand(g))
 	add(groupOperate, newPoolsCommand(g), newTopCommand(g), newWorkerCommand(g), newLoadtestCommand(g))
 	add("", newCompletionCommand(g), newVersionCommand(g))
+}
+
+// strictHelp has the help command, which cobra brings, refuse what is no command.
+func strictHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "help" {
+			c.Run, c.RunE = nil, func(_ *cobra.Command, args []string) error {
+				of, rest, _ := root.Find(args)
+				if len(rest) > 0 {
+					return runGroup(of, rest)
+				}
+				of.InitDefaultHelpFlag()
+				return of.Help()
+			}
+		}
+	}
 }
 
 // flags declares what every command takes.
