@@ -77,6 +77,8 @@ func strictHelp(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	for _, c := range root.Commands() {
 		if c.Name() == "help" {
+			c.Example = "  parkd help audit verify"
+			exits(c, exitDone, exitUsage)
 			c.Run, c.RunE = nil, func(_ *cobra.Command, args []string) error {
 				of, rest, _ := root.Find(args)
 				if len(rest) > 0 {
