@@ -93,6 +93,8 @@ type KeptTask struct {
 	SubmittedAt Time
 	StartedAt   Time
 	EndedAt     Time
+	NotBefore   Time   // the end of its last rest
+	Cancelled   bool   // its run was asked to stop
 	Said        uint64 // see [Said]
 }
 
@@ -133,6 +135,7 @@ func (r *Record) Kept() KeptTask {
 	return KeptTask{
 		TaskID: r.TaskID, Tenant: r.Tenant, MailboxKey: r.MailboxKey, Status: r.Status, Priority: r.Priority, Units: r.Units,
 		Rank: r.Rank, Attempt: r.Attempt, Strikes: r.Strikes, MaxAttempts: r.Retry.MaxAttempts, Node: r.Node, Reason: r.Reason,
-		Deadline: r.Deadline, SubmittedAt: r.SubmittedAt, StartedAt: r.StartedAt, EndedAt: r.EndedAt, Said: Said(r.Message, r.Result),
+		Deadline: r.Deadline, SubmittedAt: r.SubmittedAt, StartedAt: r.StartedAt, EndedAt: r.EndedAt, NotBefore: r.NotBefore, Cancelled: r.Cancelled,
+		Said: Said(r.Message, r.Result),
 	}
 }

@@ -25,12 +25,9 @@ type task struct {
 	Life
 	turn
 	phase  phase
-	asked  bool // to stop
-	leased bool // its run is a worker's
-	rests  bool // before it runs again
-	// of its last requeue
-	notBefore int64
-	parked    int64
+	leased bool  // its run is a worker's
+	rests  bool  // before it runs again
+	parked int64 // when it was requeued
 }
 
 // live plays an event of a task's life.
@@ -178,7 +175,7 @@ func (p *Pool) start(e *park.Event, t *task) {
 	p.checkStart(e, t, d)
 	p.leave(t)
 	t.Attempt, t.Node, t.Started, t.Blind = e.Attempt, p.names.of(e.Node), e.At.Micro(), false
-	t.asked, t.rests, t.leased = false, false, d.Worker != nil
+	t.Asked, t.rests, t.leased = false, false, d.Worker != nil
 	p.enter(t, running)
 	p.sum.Started++
 	if p.state.Used > p.limits.MaxUnits {
@@ -194,11 +191,11 @@ func (p *Pool) checkStart(e *park.Event, t *task, d *told) {
 	if t.Deadline != 0 && e.Attempt == 1 && at >= t.Deadline {
 		p.offend(e, RuleDeadline, "started at %s, but not to start from %s on", e.At, park.FromMicro(t.Deadline))
 	}
-	if t.rests && at < t.notBefore && d.Early == "" && at >= p.older {
-		p.offend(e, RuleRetry, "started at %s, before its rest was over at %s", e.At, park.FromMicro(t.notBefore))
+	if t.rests && at < t.NotBefore && d.Early == "" && at >= p.older {
+		p.offend(e, RuleRetry, "started at %s, before its rest was over at %s", e.At, park.FromMicro(t.NotBefore))
 	}
-	if told := !t.Blind && (t.notBefore != 0 || !t.rests); told && d.Early != "" && d.Early != time.Duration(1000*(t.notBefore-at)).String() {
-		p.offend(e, RuleRetry, "started %s early at %s, with its rest over at %s", d.Early, e.At, park.FromMicro(t.notBefore))
+	if told := !t.Blind && t.NotBefore >= 0; told && d.Early != "" && d.Early != time.Duration(1000*(t.NotBefore-at)).String() {
+		p.offend(e, RuleRetry, "started %s early at %s, with its rest over at %s", d.Early, e.At, park.FromMicro(t.NotBefore))
 	}
 	if other := p.turns.before(t); other != nil {
 		p.offend(e, RuleTurn, "started before task %s, which waits and is to start earlier", other.TaskID)
@@ -221,14 +218,17 @@ func (p *Pool) requeue(e *park.Event, t *task) {
 	p.checkRequeue(e, t, d, strike)
 	p.leave(t)
 	t.Node, t.Started, t.Blind, t.leased = "", 0, false, false
-	t.notBefore, t.parked, t.rests = d.NotBefore.Micro(), e.At.Micro(), rests
+	t.NotBefore, t.parked, t.rests = d.NotBefore.Micro(), e.At.Micro(), rests
+	if rests && t.NotBefore == 0 {
+		t.NotBefore = -1
+	}
 	p.enter(t, queued)
 	p.turns.join(t, strike == 0, p.limits.MaxUnits)
 	p.sum.Requeued++
 }
 
 func (p *Pool) checkRequeue(e *park.Event, t *task, d *told, strike int) {
-	if t.asked {
+	if t.Asked {
 		p.offend(e, RuleLife, "requeued though it was asked to stop")
 	}
 	if !t.Told {
@@ -302,7 +302,7 @@ func (p *Pool) checkEnd(e *park.Event, t *task) {
 			p.offend(e, RuleDeadline, "expired at %s, before its deadline %s", e.At, park.FromMicro(t.Deadline))
 		}
 	case park.ActCancel:
-		if t.phase == running && !t.asked && !t.leased && !t.Blind {
+		if t.phase == running && !t.Asked && !t.leased && !t.Blind {
 			p.offend(e, RuleLife, "cancelled while it ran, but was not asked to stop")
 		}
 	case park.ActFail:
@@ -311,7 +311,7 @@ func (p *Pool) checkEnd(e *park.Event, t *task) {
 		}
 		fallthrough
 	default:
-		if t.asked {
+		if t.Asked {
 			p.offend(e, RuleLife, "%s of a task that was asked to stop", e.Action)
 		}
 	}

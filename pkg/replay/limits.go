@@ -136,7 +136,7 @@ func (p *Pool) update(e *park.Event) {
 		p.offend(e, RuleLife, "task %s was asked to stop, but was not running", c.Cancel)
 	}
 	if t != nil {
-		t.asked = true
+		t.Asked = true
 	}
 }
 

@@ -22,7 +22,9 @@ type Life struct {
 	Deadline       int64
 	Mailbox        string
 	MaxAttempts    int
-	Strikes        int // runs that went wrong; -1 where that is not known
+	NotBefore      int64 // the end of its last rest; -1 where that is not known
+	Asked          bool  // to stop, in its last run
+	Strikes        int   // runs that went wrong; -1 where that is not known
 }
 
 // OnEnd has f called for each task that ends. What it gets is f's until it returns. Call it before the first event.

@@ -159,6 +159,10 @@ func differs(l *replay.Life, t *park.KeptTask, settled bool) string {
 		return name("node", l.Node, t.Node)
 	case l.Told && l.Strikes >= 0 && l.Strikes != t.Strikes:
 		return name("failed runs", l.Strikes, t.Strikes)
+	case l.Told && l.NotBefore >= 0 && l.NotBefore != t.NotBefore.Micro():
+		return name("rest until", park.FromMicro(l.NotBefore), t.NotBefore)
+	case l.Told && l.Asked != t.Cancelled:
+		return name("a request to stop", l.Asked, t.Cancelled)
 	case l.Reason != t.Reason:
 		return name("reason", fmt.Sprintf("%q", l.Reason), fmt.Sprintf("%q", t.Reason))
 	}

@@ -3,6 +3,7 @@ package verify
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"strconv"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/replay"
@@ -46,7 +47,8 @@ func (f *facts) life(l *replay.Life) hash {
 	f.ended(l.TaskID, l.Tenant, l.Status, l.Attempt, l.Ended)
 	f.run(l.Node, l.Reason, l.Units, l.Submitted, l.Started)
 	if l.Told {
-		f.told(l.Mailbox, l.Priority, l.Deadline, l.MaxAttempts, l.Strikes)
+		f.told(l.Mailbox, l.Priority, l.Deadline, l.MaxAttempts)
+		f.runs(l.Strikes, l.NotBefore, l.Asked)
 	}
 	return f.sum(l.TaskID)
 }
@@ -57,7 +59,8 @@ func (f *facts) task(t *park.KeptTask, told bool) hash {
 	f.ended(t.TaskID, t.Tenant, t.Status, t.Attempt, t.EndedAt.Micro())
 	f.run(t.Node, t.Reason, t.Units, t.SubmittedAt.Micro(), t.StartedAt.Micro())
 	if told {
-		f.told(t.MailboxKey, t.Priority, t.Deadline.Micro(), t.MaxAttempts, t.Strikes)
+		f.told(t.MailboxKey, t.Priority, t.Deadline.Micro(), t.MaxAttempts)
+		f.runs(t.Strikes, t.NotBefore.Micro(), t.Cancelled)
 	}
 	return f.sum(t.TaskID)
 }
@@ -78,12 +81,17 @@ func (f *facts) run(node, reason string, units, submitted, started int64) {
 	f.int(started)
 }
 
-func (f *facts) told(mailbox string, p park.Priority, deadline int64, maxAttempts, strikes int) {
+func (f *facts) told(mailbox string, p park.Priority, deadline int64, maxAttempts int) {
 	f.text(mailbox)
 	f.int(int64(p))
 	f.int(deadline)
 	f.int(int64(maxAttempts))
+}
+
+func (f *facts) runs(strikes int, notBefore int64, asked bool) {
 	f.int(int64(strikes))
+	f.int(notBefore)
+	f.b = strconv.AppendBool(f.b, asked)
 }
 
 // letter hashes what a message tells of its task's end, and word with it what a client that removes it takes away.

@@ -45,6 +45,8 @@ func PutTask(w *Writer, t *park.KeptTask) {
 	w.at(t.StartedAt)
 	w.at(t.EndedAt)
 	w.at(t.Deadline)
+	w.at(t.NotBefore)
+	w.flag(t.Cancelled)
 	w.uint(t.Said)
 }
 
@@ -52,7 +54,8 @@ func PutTask(w *Writer, t *park.KeptTask) {
 func GetTask(r *Reader, t *park.KeptTask) {
 	t.TaskID, t.Tenant, t.MailboxKey, t.Status = r.text(), r.name(), r.name(), park.Status(r.name())
 	t.Priority, t.Units, t.Rank, t.Attempt, t.Strikes, t.MaxAttempts = park.Priority(r.int()), r.int(), r.int(), int(r.int()), int(r.int()), int(r.int())
-	t.Node, t.Reason, t.SubmittedAt, t.StartedAt, t.EndedAt, t.Deadline, t.Said = r.name(), r.name(), r.at(), r.at(), r.at(), r.at(), r.uint()
+	t.Node, t.Reason, t.SubmittedAt, t.StartedAt, t.EndedAt, t.Deadline = r.name(), r.name(), r.at(), r.at(), r.at(), r.at()
+	t.NotBefore, t.Cancelled, t.Said = r.at(), r.flag(), r.uint()
 }
 
 // PutMessage writes a message.

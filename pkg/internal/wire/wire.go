@@ -16,7 +16,7 @@ import (
 const ContentType = "application/vnd.parkd.kept"
 
 // version is the first byte of a page. Another one is another order of fields.
-const version = 1
+const version = 2
 
 // ErrPage says that something is no page, or not of this version.
 var ErrPage = errors.New("it is no page of what is kept")

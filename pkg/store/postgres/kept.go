@@ -22,7 +22,7 @@ const marksOf = "SELECT place, rev, before_at, guess FROM pl_marks WHERE pool_id
 // Of a result or a payload the server sends a digest: to read those of all tasks would take long.
 const (
 	keptTasks = "SELECT seq, task_id, tenant, mailbox_key, status, priority, units, rank, attempt, strikes, max_attempts, node, reason," +
-		" deadline, submitted_at, started_at, ended_at, message, sha256(coalesce(result, '')), result IS NULL" +
+		" deadline, submitted_at, started_at, ended_at, not_before, cancelled, message, sha256(coalesce(result, '')), result IS NULL" +
 		" FROM pl_queue_jobs WHERE pool_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3"
 	keptMessages = "SELECT seq, task_id, tenant, mailbox_key, status, attempt, reason, created_at, trimmed, message," +
 		" sha256(coalesce(payload, '')), payload IS NULL FROM pl_mailbox_messages WHERE seq > $1 AND pool_id = $2 ORDER BY seq LIMIT $3"
@@ -54,16 +54,16 @@ func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) (k
 			return err
 		}
 		var k park.KeptTask
-		var deadline, submitted, started, ended int64
+		var deadline, submitted, started, ended, rested int64
 		var message string
 		var sum []byte
 		var none bool
 		_, err = pgx.ForEachRow(rows, []any{
 			&last, &k.TaskID, &k.Tenant, &k.MailboxKey, (*string)(&k.Status), (*int8)(&k.Priority), &k.Units, &k.Rank, &k.Attempt, &k.Strikes, &k.MaxAttempts,
-			&k.Node, &k.Reason, &deadline, &submitted, &started, &ended, &message, &sum, &none,
+			&k.Node, &k.Reason, &deadline, &submitted, &started, &ended, &rested, &k.Cancelled, &message, &sum, &none,
 		}, func() error {
 			k.Deadline, k.SubmittedAt, k.StartedAt, k.EndedAt = park.FromMicro(deadline), park.FromMicro(submitted), park.FromMicro(started), park.FromMicro(ended)
-			k.Said = saidOf(message, sum, none)
+			k.NotBefore, k.Said = park.FromMicro(rested), saidOf(message, sum, none)
 			kept = append(kept, k)
 			return nil
 		})

@@ -16,7 +16,7 @@ import (
 // A page's values, but for the last one (a result or a payload), and its rows.
 const (
 	taskValues = "seq, task_id, tenant, mailbox_key, status, priority, units, rank, attempt, strikes, max_attempts, node, reason," +
-		" coalesce(deadline, 0), submitted_at, started_at, ended_at, message"
+		" coalesce(deadline, 0), submitted_at, started_at, ended_at, not_before, cancelled, message"
 	taskPage      = " FROM pl_queue_jobs INDEXED BY pl_queue_jobs_pool WHERE pool_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
 	messageValues = "seq, task_id, tenant, mailbox_key, status, attempt, reason, created_at, trimmed, message"
 	messagePage   = " FROM pl_mailbox_messages NOT INDEXED WHERE seq > ? AND pool_id = ? ORDER BY seq LIMIT ?"
@@ -70,16 +70,16 @@ func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) ([
 	defer rows.Close()
 	kept := make([]park.KeptTask, 0, limit)
 	var k park.KeptTask
-	var deadline, submitted, started, ended int64
+	var deadline, submitted, started, ended, rested int64
 	var message, result sql.RawBytes
 	for rows.Next() {
 		err := rows.Scan(&below, &k.TaskID, &k.Tenant, &k.MailboxKey, (*string)(&k.Status), &k.Priority, &k.Units, &k.Rank, &k.Attempt, &k.Strikes,
-			&k.MaxAttempts, &k.Node, &k.Reason, &deadline, &submitted, &started, &ended, &message, &result)
+			&k.MaxAttempts, &k.Node, &k.Reason, &deadline, &submitted, &started, &ended, &rested, &k.Cancelled, &message, &result)
 		if err != nil {
 			return nil, "", fmt.Errorf("read what is kept of pool %s: %w", pool, err)
 		}
 		k.Deadline, k.SubmittedAt, k.StartedAt, k.EndedAt = park.FromMicro(deadline), park.FromMicro(submitted), park.FromMicro(started), park.FromMicro(ended)
-		k.Said = park.Said(string(message), result)
+		k.NotBefore, k.Said = park.FromMicro(rested), park.Said(string(message), result)
 		kept = append(kept, k)
 	}
 	return kept, further(len(kept) == limit, below), rows.Err()

@@ -27,7 +27,7 @@ func (s *Store) packedTasks(ctx context.Context, pool string, below int64, limit
 	if err := s.db.QueryRowContext(ctx, packedTasks(), pool, below, limit).Scan(&rows, &text); err != nil {
 		return nil, "", err
 	}
-	u, err := unpack(text, rows, 19)
+	u, err := unpack(text, rows, 21)
 	if err != nil {
 		return nil, "", err
 	}
@@ -40,6 +40,7 @@ func (s *Store) packedTasks(ctx context.Context, pool string, below int64, limit
 			TaskID: u.next(), Tenant: u.next(), MailboxKey: u.next(), Status: park.Status(u.next()), Priority: park.Priority(u.int()), Units: u.int(), Rank: u.int(),
 			Attempt: int(u.int()), Strikes: int(u.int()), MaxAttempts: int(u.int()), Node: u.next(), Reason: u.next(), Deadline: park.FromMicro(u.int()),
 			SubmittedAt: park.FromMicro(u.int()), StartedAt: park.FromMicro(u.int()), EndedAt: park.FromMicro(u.int()),
+			NotBefore: park.FromMicro(u.int()), Cancelled: u.int() != 0,
 		}
 		message := u.next()
 		k.Said = park.Said(message, []byte(u.last()))
