@@ -26,7 +26,7 @@ type aging struct {
 
 // newAging begins to look at the clocks. Where all is kept for ever, nobody asks it.
 func (e *Engine) newAging() *aging {
-	now := e.clock.now()
+	now := e.env.Instant()
 	a := &aging{eng: e, wall: now.Wall, mono: now.Mono}
 	var last park.Time
 	for _, id := range e.order {
@@ -42,7 +42,7 @@ func (e *Engine) newAging() *aging {
 
 // before returns the time before which everything is old.
 func (a *aging) before() park.Time {
-	now := a.eng.clock.now()
+	now := a.eng.env.Instant()
 	d := now.Wall.Sub(a.wall.Time) - (now.Mono - a.mono)
 	a.wall, a.mono = now.Wall, now.Mono
 	switch {

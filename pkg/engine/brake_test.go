@@ -96,7 +96,7 @@ func TestBrake(t *testing.T) {
 // that each is the first again; and what comes together counts once.
 func TestStartsPutOffGoLast(t *testing.T) {
 	p := (&library{}).pool(&handClock{mono: time.Hour})
-	now := p.eng.clock.now()
+	now := p.eng.env.Instant()
 	p.lot = lot.New(lot.Config{Pool: "remote"}, now)
 	names := map[*request]string{}
 	var batch []*request

@@ -19,11 +19,11 @@ func poolWith(t *testing.T, row park.PoolRow, tasks ...park.Record) *pool {
 	p := idlePool(t, true)
 	p.eng.meter, p.eng.log = noMeter{}, slog.New(slog.DiscardHandler)
 	p.runs = make(map[string]*run)
-	l := lot.New(lot.Config{Pool: "cpu"}, p.eng.clock.now())
+	l := lot.New(lot.Config{Pool: "cpu"}, p.eng.env.Instant())
 	for i := range tasks {
-		l.Restore(&tasks[i], p.eng.clock.now())
+		l.Restore(&tasks[i], p.eng.env.Instant())
 	}
-	l.Merge(row, nil, p.eng.clock.now())
+	l.Merge(row, nil, p.eng.env.Instant())
 	p.lot = l
 	return p
 }

@@ -83,7 +83,7 @@ func (p *pool) brakeFor(batch []*request) {
 		}
 		found = true
 		p.eng.meter.Deferred(p.ID, r.short.Reason)
-		if p.brake.struck(r.short, p.eng.clock.now()) {
+		if p.brake.struck(r.short, p.eng.env.Instant()) {
 			p.eng.log.Warn("starts are put off: this machine lacks what they need", "pool", p.ID, "reason", r.short.Reason, "error", r.short)
 		}
 	}

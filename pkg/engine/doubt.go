@@ -21,8 +21,8 @@ func (p *pool) settle(st *store.Step, err error) error {
 	timer := time.NewTimer(maxTimer)
 	defer timer.Stop()
 	for errors.Is(err, store.ErrInDoubt) {
-		due := p.eng.clock.mono() + troubleRest
-		for d := troubleRest; d > 0; d = due - p.eng.clock.mono() {
+		due := p.eng.env.Mono() + troubleRest
+		for d := troubleRest; d > 0; d = due - p.eng.env.Mono() {
 			r, ok := p.first(timer, d)
 			if !ok {
 				return err

@@ -28,12 +28,12 @@ func (p *pool) drain(ctx context.Context) {
 		p.lot.Hold(true)
 		p.noteIdle()
 	}}
-	if p.eng.await(forever, idle, ctx.Done()) == 1 {
+	if p.eng.env.Await(forever, idle, ctx.Done()) == 1 {
 		returned := p.work.close(park.ErrShutdown)
 		// Commands have their grace here too: what is still there when this process ends is killed.
-		switch p.eng.await(max(stopWait, p.eng.cfg.NodeGrace), idle, returned) {
+		switch p.eng.env.Await(max(stopWait, p.eng.cfg.NodeGrace), idle, returned) {
 		case 1:
-			if p.eng.await(storeWait, idle) < 0 {
+			if p.eng.env.Await(storeWait, idle) < 0 {
 				p.eng.log.Error("outcomes not stored: their tasks are done once more", "pool", p.ID)
 			}
 		case -1:
@@ -41,9 +41,9 @@ func (p *pool) drain(ctx context.Context) {
 		}
 	}
 	close(p.quit)
-	if p.eng.await(lastStep, p.done) < 0 {
+	if p.eng.env.Await(lastStep, p.done) < 0 {
 		p.cut()
-		p.eng.await(forever, p.done)
+		p.eng.env.Await(forever, p.done)
 	}
 	p.cut() // runs may wait for their submissions
 	p.left = len(p.runs)

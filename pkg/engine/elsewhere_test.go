@@ -169,16 +169,18 @@ func TestLeasesKeptElsewhere(t *testing.T) {
 	c := &handClock{mono: time.Hour}
 	l := &library{before: func() { c.pass(time.Second) }}
 	p := l.pool(c)
-	p.lot = lot.New(lot.Config{Pool: "remote", Leased: true}, p.eng.clock.now())
+	p.lot = lot.New(lot.Config{Pool: "remote", Leased: true}, p.eng.env.Instant())
 	for _, id := range []string{"a", "b", "c"} {
 		r := park.Record{Spec: park.Spec{TaskID: id, Units: 1}, State: park.State{Status: park.Running, Attempt: 1, Lease: "lease-" + id, LeaseTTL: 10 * time.Second}}
-		p.lot.Restore(&r, p.eng.clock.now())
+		p.lot.Restore(&r, p.eng.env.Instant())
 	}
-	due := func() string { return strings.Join(slices.Sorted(maps.Keys(p.lot.LeasesDue(p.eng.clock.now()))), " ") }
+	due := func() string {
+		return strings.Join(slices.Sorted(maps.Keys(p.lot.LeasesDue(p.eng.env.Instant()))), " ")
+	}
 	look := func(err error) {
 		t.Helper()
 		l.asked = nil
-		if got := p.keepElsewhere(t.Context(), p.eng.clock.now()); !errors.Is(got, err) {
+		if got := p.keepElsewhere(t.Context(), p.eng.env.Instant()); !errors.Is(got, err) {
 			t.Errorf("a look: %v, not %v", got, err)
 		}
 	}
@@ -240,7 +242,7 @@ func TestHearingOfSteps(t *testing.T) {
 	if !r.fresh || cap(r.reply) != 1 {
 		t.Errorf("called by %+v", r)
 	}
-	p.lot = lot.New(lot.Config{Pool: "remote"}, p.eng.clock.now())
+	p.lot = lot.New(lot.Config{Pool: "remote"}, p.eng.env.Instant())
 	p.behind, l.fails = true, errAsked
 	if err := p.catchUp(); !errors.Is(err, errAsked) || !p.behind {
 		t.Errorf("a store that fails: %v, behind %t", err, p.behind)

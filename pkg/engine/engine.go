@@ -23,9 +23,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/env"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
-	"github.com/parkd-dev/parkd/pkg/suspend"
 )
 
 // Config is what an engine is made from. Only Pools is needed.
@@ -53,7 +53,8 @@ type Config struct {
 	Quiet bool
 	Meter Meter        // default: none
 	Log   *slog.Logger // default: none
-	World World        // default: the real one
+	// Machine is for parkd's own simulator; nil is the real machine.
+	Machine env.Machine
 }
 
 // Pool is a pool and the work it does.
@@ -107,7 +108,7 @@ type Engine struct {
 	audit  store.Audit
 	stores map[park.Backend]store.Store
 	nodes  map[park.Backend]*node // this engine among others, for each shared store
-	clock  *clock
+	env    *env.Env
 	hub    hub
 	log    *slog.Logger
 	meter  Meter
@@ -115,14 +116,10 @@ type Engine struct {
 
 	ctx    context.Context // ends when the engine is closed: background work stops
 	stop   context.CancelFunc
-	work   crew
+	work   env.Group
 	closed sync.Once
 	owing  []owing // one for each relay
 	health map[park.Backend]*health
-
-	world     World
-	simulated bool      // the world is not the real one
-	timers    sync.Pool // of those who wait, to be used again
 }
 
 var _ park.Service = (*Engine)(nil)
@@ -133,12 +130,9 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("open the engine: %w", err)
 	}
-	simulated := c.World != nil
-	if !simulated {
-		c.World = realWorld{time.Now(), suspend.New()}
-	}
+	machine := env.New(c.Machine)
 	if c.Node == "" {
-		c.Node = c.World.ID()
+		c.Node = machine.ID()
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -159,10 +153,10 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 		c.Audit = c.Pools[0].QueueBackend
 	}
 	e := &Engine{
-		node: c.Node, pools: make(map[string]*pool), stores: c.Stores, clock: &clock{world: c.World}, log: c.Log,
-		meter: c.Meter, cfg: c, nodes: make(map[park.Backend]*node), health: make(map[park.Backend]*health), world: c.World, simulated: simulated,
+		node: c.Node, pools: make(map[string]*pool), stores: c.Stores, env: machine, log: c.Log,
+		meter: c.Meter, cfg: c, nodes: make(map[park.Backend]*node), health: make(map[park.Backend]*health),
 	}
-	e.work.eng = e
+	e.work.Env = e.env
 	for b := range c.Stores {
 		e.health[b] = new(health)
 	}
@@ -179,7 +173,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 
 // giveUp ends what an engine has begun that cannot be opened. A store that hangs holds it up for a time only.
 func (e *Engine) giveUp() {
-	defer e.world.AfterFunc(stopWait, e.stop)()
+	defer e.env.AfterFunc(stopWait, e.stop)()
 	e.order = slices.DeleteFunc(e.order, func(id string) bool { return !e.pools[id].loops })
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -229,7 +223,7 @@ func (e *Engine) Close(ctx context.Context) error {
 }
 
 func (e *Engine) close(ctx context.Context) {
-	drained := crew{eng: e}
+	drained := env.Group{Env: e.env}
 	for _, id := range e.order {
 		drained.Go(func() { e.pools[id].drain(ctx) })
 	}

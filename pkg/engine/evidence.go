@@ -95,7 +95,7 @@ func (p *pool) owing(ctx context.Context, ev *park.Evidence) error {
 			continue
 		}
 		// Also what was put off.
-		parcels, err := p.queue.Outbox(ctx, o.dest, park.At(p.eng.clock.now().Wall.Add(10*lastRetry)), 1)
+		parcels, err := p.queue.Outbox(ctx, o.dest, park.At(p.eng.env.Wall().Add(10*lastRetry)), 1)
 		if err = p.eng.read(ctx, p.QueueBackend, err); err != nil {
 			return fmt.Errorf("read what is owed: %w", err)
 		}

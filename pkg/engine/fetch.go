@@ -26,7 +26,7 @@ func (p *pool) fetch(s *lot.Step) {
 	}
 	f := &fetch{done: make(chan struct{})}
 	p.ahead = f
-	p.eng.world.Go(func() {
+	p.eng.env.Go(func() {
 		defer close(f.done)
 		f.specs, _ = p.submissions(ids)
 	})
@@ -73,7 +73,7 @@ func (p *pool) fill(starts []start, f *fetch) bool {
 	if f == nil {
 		return false
 	}
-	p.eng.await(forever, f.done)
+	p.eng.env.Await(forever, f.done)
 	all := true
 	for i := range starts {
 		if starts[i].spec == nil {

@@ -73,7 +73,7 @@ func (p *pool) post(r *request) {
 	select {
 	case p.requests <- r:
 	default:
-		p.eng.world.Go(func() { _ = p.send(p.ctx, r) })
+		p.eng.env.Go(func() { _ = p.send(p.ctx, r) })
 	}
 }
 
@@ -105,7 +105,7 @@ func (n *node) announcing() {
 		return
 	}
 	told := make(map[*pool]int64)
-	for n.eng.await(forever, n.eng.ctx.Done(), n.news) == 1 {
+	for n.eng.env.Await(forever, n.eng.ctx.Done(), n.news) == 1 {
 		for _, p := range n.pools {
 			rev := p.rev.Load()
 			if n.alone() || told[p] == rev {
@@ -167,7 +167,7 @@ func (p *pool) keepElsewhere(ctx context.Context, now lot.Instant) error {
 	if err != nil {
 		return err
 	}
-	now = p.eng.clock.now() // what was kept while the store was asked must have its whole time
+	now = p.eng.env.Instant() // what was kept while the store was asked must have its whole time
 	for _, k := range kept {
 		if k.Lease == due[k.TaskID] && p.kept[k.Lease] < k.Counter {
 			p.lot.Extend(k.TaskID, k.Lease, k.TTL, now)

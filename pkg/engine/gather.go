@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"slices"
 	"time"
+
+	"github.com/parkd-dev/parkd/pkg/internal/env"
 )
 
 // What goes into a step together, and what comes first.
@@ -17,7 +19,7 @@ func (p *pool) first(timer *time.Timer, d time.Duration) (r *request, ok bool) {
 	switch {
 	case len(p.urgent) > 0 || len(p.aside)+len(p.large) == 0:
 		return p.next(timer, d)
-	case ready(p.quit):
+	case env.Ready(p.quit):
 		return nil, false
 	case len(p.large) > 0 && (p.larger || len(p.aside)+len(p.requests) == 0):
 		p.larger = false

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/env"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -90,7 +91,7 @@ func (p *pool) handOver(started []start) {
 		given[w] = append(given[w], s)
 	}
 	var left []*waiter
-	now := p.eng.clock.now().Wall
+	now := p.eng.env.Wall()
 	for _, w := range p.waiters {
 		starts := given[w]
 		if starts == nil {
@@ -104,7 +105,7 @@ func (p *pool) handOver(started []start) {
 			continue
 		}
 		ahead := p.ahead
-		p.eng.world.Go(func() {
+		p.eng.env.Go(func() {
 			p.read(starts, ahead)
 			w.leases <- p.leasesOf(starts, w, now)
 		})
@@ -141,7 +142,7 @@ func (e *Engine) Lease(ctx context.Context, id string, r park.LeaseRequest) ([]p
 	if err := p.join(ctx, w); err != nil {
 		return nil, err
 	}
-	patience, stop := e.withTimeout(ctx, time.Duration(r.Wait), context.DeadlineExceeded)
+	patience, stop := e.env.WithTimeout(ctx, time.Duration(r.Wait), context.DeadlineExceeded)
 	defer stop()
 	leases, err := receive(patience, p, w.leases)
 	if err == nil || patience.Err() == nil {
@@ -175,7 +176,7 @@ func newWaiter(p *pool, r park.LeaseRequest) (*waiter, error) {
 		}
 	}
 	var secret [16]byte
-	p.eng.world.Read(secret[:])
+	p.eng.env.Read(secret[:])
 	return &waiter{
 		demand: lot.Demand{Worker: r.Worker, Secret: hex.EncodeToString(secret[:]), Max: max(1, r.Max), MaxBytes: maxReadBytes, TTL: ttl},
 		leases: make(chan []park.Lease, 1),
@@ -216,7 +217,7 @@ func (p *pool) leave(ctx context.Context, w *waiter, due time.Duration) ([]park.
 		_, err = p.waitBy(ctx, r, due)
 	}
 	switch {
-	case err != nil && ctx.Err() == nil && !ready(p.done):
+	case err != nil && ctx.Err() == nil && !env.Ready(p.done):
 		return nil, errUnknown("pool " + p.ID)
 	case err != nil:
 		return nil, err
@@ -232,7 +233,7 @@ func (p *pool) leave(ctx context.Context, w *waiter, due time.Duration) ([]park.
 
 // giveBack ends the wait of a worker that has gone, and requeues what it was given in the last moment.
 func (p *pool) giveBack(w *waiter) {
-	p.eng.world.Go(func() {
+	p.eng.env.Go(func() {
 		leases, err := p.leave(context.Background(), w, never)
 		if err != nil {
 			return

@@ -153,7 +153,7 @@ func TestResumesOnce(t *testing.T) {
 		events  int
 	}{{false, liftedEmpty, 1}, {false, liftedOlder, 1}, {false, "submit", 0}, {true, liftedEmpty, 0}} {
 		p := heldPool()
-		now := p.eng.clock.now()
+		now := p.eng.env.Instant()
 		p.lot = lot.New(lot.Config{Pool: "cpu"}, now)
 		p.lot.Merge(park.PoolRow{Rev: 7, MaxUnits: 1, MaxQueueDepth: 1, State: park.Active, LastStep: c.last}, nil, now)
 		p.adopted = c.adopted

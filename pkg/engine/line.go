@@ -40,7 +40,7 @@ func (p *pool) takeTurn(batch []*request) []*request {
 	var all []outcome
 	seen, room, whole := 0, maxNote, !p.unheeded
 	p.unheeded = false
-	for began := p.eng.clock.mono(); ; {
+	for began := p.eng.env.Mono(); ; {
 		left, h := leave(batch[seen:], room)
 		all, seen, room = append(all, left...), len(batch), room-len(h.Note)
 		whole = whole && h.Whole && len(all) > 0
@@ -57,7 +57,7 @@ func (p *pool) takeTurn(batch []*request) []*request {
 		if patience == 0 {
 			patience = max(min(max(4*turns, minPatience), maxPatience), 2*turns)
 		}
-		rest, ok := began+patience-p.eng.clock.mono(), false
+		rest, ok := began+patience-p.eng.env.Mono(), false
 		if rest <= 0 {
 			p.unheeded = whole
 			return batch
@@ -75,7 +75,7 @@ func (p *pool) takeTurn(batch []*request) []*request {
 // false where the loop is to end.
 func (p *pool) linger(timer *time.Timer, batch []*request, d time.Duration) (_ []*request, ok bool) {
 	size := p.sizeOf(batch...)
-	for until := p.eng.clock.mono() + d; d > 0; d = until - p.eng.clock.mono() {
+	for until := p.eng.env.Mono() + d; d > 0; d = until - p.eng.env.Mono() {
 		if p.full(size) {
 			return batch, p.eng.rest(d)
 		}
@@ -96,7 +96,7 @@ func (p *pool) linger(timer *time.Timer, batch []*request, d time.Duration) (_ [
 		}
 		if r.owed != nil {
 			r.owed.over = true
-			until = min(until, p.eng.clock.mono()+max(p.stepped/4, minLook))
+			until = min(until, p.eng.env.Mono()+max(p.stepped/4, minLook))
 		}
 		batch, size = append(batch, r), with
 	}

@@ -100,7 +100,7 @@ const handOverWithin = 3 * time.Second
 
 // handOver waits until what queues in memory owe to stores that outlive them is there: nobody delivers it later.
 func (e *Engine) handOver() {
-	giveUp := e.clock.mono() + handOverWithin
+	giveUp := e.env.Mono() + handOverWithin
 	for _, id := range e.order {
 		p := e.pools[id]
 		if p.QueueBackend.Kind() != park.InMemory {
@@ -114,7 +114,7 @@ func (e *Engine) handOver() {
 			dests = append(dests, auditDest(e.cfg.Audit))
 		}
 		for _, dest := range dests {
-			for e.owes(p, dest) && e.clock.mono() < giveUp && e.rest(handOverRest) {
+			for e.owes(p, dest) && e.env.Mono() < giveUp && e.rest(handOverRest) {
 			}
 		}
 	}
@@ -123,6 +123,6 @@ func (e *Engine) handOver() {
 const handOverRest = 10 * time.Millisecond
 
 func (e *Engine) owes(p *pool, dest string) bool {
-	parcels, err := p.queue.Outbox(e.ctx, dest, e.clock.now().Wall, 1)
+	parcels, err := p.queue.Outbox(e.ctx, dest, e.env.Wall(), 1)
 	return err == nil && len(parcels) > 0
 }

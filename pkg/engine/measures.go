@@ -152,7 +152,7 @@ func (p *pool) measure(s *park.State) {
 
 // Measures returns how the engine stands. It asks no store and no pool for it.
 func (e *Engine) Measures() (m Measures) {
-	now := e.clock.now().Wall
+	now := e.env.Wall()
 	age := func(at park.Time) time.Duration { return max(now.Sub(at.Time), 0) }
 	for _, id := range e.order {
 		p := e.pools[id]

@@ -87,7 +87,7 @@ func (n *node) name() string { return *n.id.Load() }
 
 // proved returns how long ago the last beat began that counted.
 func (n *node) proved() time.Duration {
-	return n.eng.clock.mono() - time.Duration(n.beat.Load())
+	return n.eng.env.Mono() - time.Duration(n.beat.Load())
 }
 
 // alive reports whether the others still take this node for alive, for certain.
@@ -99,7 +99,7 @@ func (n *node) spare() time.Duration {
 	if at == 0 {
 		return 0
 	}
-	return at + n.ttl - n.eng.clock.mono()
+	return at + n.ttl - n.eng.env.Mono()
 }
 
 // trouble returns why this node cannot work with the others just now, or nil.
@@ -123,7 +123,7 @@ const complainRest = 10 * time.Minute
 // unbeaten notes that a beat failed. That is said when it begins, and rarely while it lasts.
 func (n *node) unbeaten(err error) {
 	n.eng.failed(n.backend, AskedBeat)
-	now := n.eng.clock.mono()
+	now := n.eng.env.Mono()
 	if n.mute.Swap(&err) == nil || now-n.complained >= complainRest {
 		n.complained = now
 		n.eng.log.Warn("not known to be alive", "error", err)
@@ -177,7 +177,7 @@ func (n *node) leave() {
 			return
 		}
 	}
-	ctx, cancel := n.eng.withTimeout(context.WithoutCancel(n.eng.ctx), n.ttl/5, context.DeadlineExceeded)
+	ctx, cancel := n.eng.env.WithTimeout(context.WithoutCancel(n.eng.ctx), n.ttl/5, context.DeadlineExceeded)
 	defer cancel()
 	if err := n.store.Leave(ctx, n.name()); err != nil {
 		n.eng.log.Warn("not left", "error", err)
@@ -186,7 +186,7 @@ func (n *node) leave() {
 
 func (n *node) beating() {
 	// More often than the others need, so that a beat may fail and the fence still falls in time.
-	for n.eng.await(min(n.ttl/10, beatRest), n.eng.ctx.Done(), n.joined) != 0 {
+	for n.eng.env.Await(min(n.ttl/10, beatRest), n.eng.ctx.Done(), n.joined) != 0 {
 		n.step(n.eng.ctx)
 	}
 }
@@ -208,8 +208,8 @@ func (n *node) fencing() {
 
 // step beats once, and looks after those who do not.
 func (n *node) step(ctx context.Context) {
-	began := n.eng.clock.mono()
-	ctx, cancel := n.eng.withTimeout(ctx, n.ttl/3, context.DeadlineExceeded)
+	began := n.eng.env.Mono()
+	ctx, cancel := n.eng.env.WithTimeout(ctx, n.ttl/3, context.DeadlineExceeded)
 	defer cancel()
 	live, err := n.store.Beat(ctx, n.name(), n.own())
 	switch {
@@ -249,7 +249,7 @@ func (n *node) step(ctx context.Context) {
 func (n *node) tending() {
 	for n.eng.rest(n.ttl / 5) {
 		running := n.running()
-		since := n.eng.clock.mono()
+		since := n.eng.env.Mono()
 		// A node beats before it starts anything. So by a beat that began later than the look at what runs, who runs
 		// something and is not alive is dead.
 		for time.Duration(n.beat.Load()) <= since {
@@ -289,7 +289,7 @@ func (n *node) running() []string {
 // bury marks as dead whose counter has stood still for too long.
 func (n *node) bury(ctx context.Context, live map[string]store.Pulse) {
 	terms := n.agreed(live)
-	now, patience := n.eng.clock.mono(), terms.TTL+terms.Grace
+	now, patience := n.eng.env.Mono(), terms.TTL+terms.Grace
 	for name := range n.seen {
 		if _, ok := live[name]; !ok {
 			delete(n.seen, name)
@@ -350,7 +350,7 @@ func (n *node) reborn() {
 			}
 		}
 	}
-	id := n.eng.world.ID()
+	id := n.eng.env.ID()
 	n.id.Store(&id)
 	for _, p := range n.pools {
 		// Before this node is alive again: nothing may start under the old name.

@@ -143,7 +143,7 @@ func (p *pool) loadOnce(ctx context.Context) (again bool, err error) {
 		end, unread = p.lastLogged(ctx)
 	}
 	// After the store has looked: what was leased while it was asked must have its whole time.
-	now := sync.OnceValue(p.eng.clock.now)
+	now := sync.OnceValue(p.eng.env.Instant)
 	var row park.PoolRow
 	var timed []park.Record // which need the row
 	restore := func(r *park.Record) {
@@ -181,7 +181,7 @@ func (p *pool) loadOnce(ctx context.Context) (again bool, err error) {
 
 // empty returns a lot without tasks, to be filled.
 func (p *pool) empty(as string) *lot.Lot {
-	return lot.New(lot.Config{Pool: p.ID, Node: as, Leased: p.Runtime.Leased()}, p.eng.clock.now())
+	return lot.New(lot.Config{Pool: p.ID, Node: as, Leased: p.Runtime.Leased()}, p.eng.env.Instant())
 }
 
 // take has the pool go on with a lot that was made under a name of the node, and lacks its row and the tasks that need it.
@@ -189,7 +189,7 @@ func (p *pool) take(l *lot.Lot, row park.PoolRow, timed []park.Record, as string
 	if row == (park.PoolRow{}) {
 		row = p.firstRow()
 	}
-	l.Merge(row, timed, p.eng.clock.now())
+	l.Merge(row, timed, p.eng.env.Instant())
 	p.lot, p.as, p.unsure = l, as, p.node != nil
 	if err := p.lot.Check(); err != nil {
 		_ = p.halt(err)
@@ -308,7 +308,7 @@ func (p *pool) withOwed(batch []*request) []*request {
 
 // pause returns how long the loop has nothing to do unless it is asked to.
 func (p *pool) pause() time.Duration {
-	d, ok := p.eng.clock.until(p.lot)
+	d, ok := p.untilDue()
 	switch {
 	case p.refusal > 0:
 		d, ok = p.refusal, true
@@ -319,7 +319,7 @@ func (p *pool) pause() time.Duration {
 	}
 	// A pool that cannot be loaded, or whose step is refused, starts nothing in any case.
 	if at, short := p.brake.next(); short && p.lot.Row().Queued > 0 && !p.stale && p.refusal == 0 {
-		if left := max(at-p.eng.clock.mono(), 0); !ok || left < d {
+		if left := max(at-p.eng.env.Mono(), 0); !ok || left < d {
 			d, ok = left, true
 		}
 	}

@@ -36,11 +36,11 @@ func (e *Engine) Mailbox(ctx context.Context, q park.MailboxQuery) (park.Message
 		return park.MessagePage{}, err
 	}
 	q.Limit = limit
-	deadline := e.clock.mono() + q.Wait
+	deadline := e.env.Mono() + q.Wait
 	for {
 		rung, leave := e.hub.join(mailTopic(q.Tenant, q.Key))
 		page, err := e.mailPage(ctx, q)
-		left := deadline - e.clock.mono()
+		left := deadline - e.env.Mono()
 		if err != nil || len(page.Messages) > 0 || left <= 0 {
 			leave()
 			return page, err

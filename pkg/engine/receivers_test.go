@@ -64,7 +64,7 @@ func newReceivers(t *testing.T) *receivers {
 	return r
 }
 
-func (r *receivers) now() park.Time { return r.pool.eng.clock.now().Wall }
+func (r *receivers) now() park.Time { return r.pool.eng.env.Wall() }
 
 // parcels makes one for each of the mailboxes, as they are now.
 func (r *receivers) parcels(boxes ...string) (all []store.Parcel) {

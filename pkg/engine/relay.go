@@ -90,7 +90,7 @@ func (r *relay) loop() {
 		if err != nil {
 			rung = nil
 		}
-		r.eng.await(relayTick, rung, ctx.Done(), answered)
+		r.eng.env.Await(relayTick, rung, ctx.Done(), answered)
 		leave()
 	}
 }
@@ -101,7 +101,7 @@ func (r *relay) carry(ctx context.Context) (int, error) {
 	if r.part.next == 0 {
 		r.part = portionsOf(park.DefaultMaxResult)
 	}
-	now := r.eng.clock.now().Wall
+	now := r.eng.env.Wall()
 	most := min(r.part.next, relayBatch)
 	parcels, err := q.Outbox(ctx, r.dest, now, most)
 	if err != nil && ctx.Err() == nil {
@@ -184,7 +184,7 @@ func (e *Engine) toAudit(ctx context.Context, parcels []store.Parcel) ([]int64, 
 func (e *Engine) backoff(attempts int) time.Duration {
 	d := min(firstRetry<<min(attempts, 20), lastRetry)
 	var chance [8]byte
-	e.world.Read(chance[:])
+	e.env.Read(chance[:])
 	return d/2 + time.Duration(binary.LittleEndian.Uint64(chance[:])%uint64(d/2+1))
 }
 

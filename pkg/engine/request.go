@@ -55,7 +55,7 @@ func (p *pool) do(ctx context.Context, op lot.Op) ([]lot.Result, error) {
 }
 
 // due returns when a call that begins now is to be answered, whatever has become of it.
-func (e *Engine) due() time.Duration { return e.clock.mono() + e.cfg.Patience }
+func (e *Engine) due() time.Duration { return e.env.Mono() + e.cfg.Patience }
 
 // doBy is do for a call that is due, and fresh is that it comes after a look at what other nodes did.
 func (p *pool) doBy(ctx context.Context, op lot.Op, fresh bool, due time.Duration) ([]lot.Result, error) {

@@ -287,7 +287,7 @@ func TestWhatIsLeftToOthers(t *testing.T) {
 // TestWhatOthersLeft is held up to a bound, and goes into steps of which each has room for so much.
 func TestWhatOthersLeft(t *testing.T) {
 	p := heldPool()
-	now := p.eng.clock.now()
+	now := p.eng.env.Instant()
 	p.lot = lot.New(lot.Config{Pool: "cpu"}, now)
 	left := func(n, bytes int) (all []outcome) {
 		for i := range n {

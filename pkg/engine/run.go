@@ -64,7 +64,7 @@ func (p *pool) launch(started []start) {
 		return // others may have taken them over already; if not, they are found once this node is alive again
 	}
 	var unread []start
-	now := p.eng.clock.mono()
+	now := p.eng.env.Mono()
 	for _, s := range started {
 		var cancel context.CancelCauseFunc
 		s.at = now
@@ -80,16 +80,16 @@ func (p *pool) launch(started []start) {
 			unread = append(unread, s)
 			continue
 		}
-		p.eng.world.Go(func() { p.run(s) })
+		p.eng.env.Go(func() { p.run(s) })
 	}
 	if len(unread) == 0 {
 		return
 	}
 	ahead := p.ahead
-	p.eng.world.Go(func() {
+	p.eng.env.Go(func() {
 		p.read(unread, ahead)
 		for _, s := range unread {
-			p.eng.world.Go(func() { p.run(s) })
+			p.eng.env.Go(func() { p.run(s) })
 		}
 	})
 }
@@ -174,11 +174,11 @@ func (p *pool) execute(ctx context.Context, s start) (o park.Outcome, ended bool
 		a.Proved = p.node.proved
 	}
 	if a.Timeout > 0 {
-		left := a.Timeout - (p.eng.clock.mono() - s.at) // to read the submission may have taken long
+		left := a.Timeout - (p.eng.env.Mono() - s.at) // to read the submission may have taken long
 		if left <= 0 {
 			s.run.cancel(park.ErrTimeout)
 		}
-		defer p.eng.world.AfterFunc(max(left, 0), func() { s.run.cancel(park.ErrTimeout) })()
+		defer p.eng.env.AfterFunc(max(left, 0), func() { s.run.cancel(park.ErrTimeout) })()
 	}
 	o = p.guarded(ctx, a)
 	cause := context.Cause(ctx)

@@ -105,7 +105,7 @@ func (p *pool) turnedAway(ops []lot.Op, results []lot.Result) bool {
 
 // commit makes a step durable.
 func (p *pool) commit(s *lot.Step, ops int) error {
-	st := &store.Step{PoolID: p.ID, ID: p.eng.world.ID(), Row: s.Row, Inserts: s.Inserts, Updates: s.Updates}
+	st := &store.Step{PoolID: p.ID, ID: p.eng.env.ID(), Row: s.Row, Inserts: s.Inserts, Updates: s.Updates}
 	if p.node != nil {
 		if p.node.unheard(p.as) {
 			return errNodeLost
@@ -114,7 +114,7 @@ func (p *pool) commit(s *lot.Step, ops int) error {
 	}
 	st.Row.LastStep = st.ID
 	p.pack(st, s)
-	began := p.eng.clock.mono()
+	began := p.eng.env.Mono()
 	err := p.queue.Commit(p.ctx, st)
 	if errors.Is(err, store.ErrInDoubt) {
 		err = p.settle(st, err)
@@ -123,7 +123,7 @@ func (p *pool) commit(s *lot.Step, ops int) error {
 		return err
 	}
 	p.unsure = false // the store has this step with all that came before
-	took := p.eng.clock.mono() - began
+	took := p.eng.env.Mono() - began
 	// A step that was in doubt for a minute says nothing of the next one, for which others stand in line.
 	p.stepped += (min(took, maxPatience) - p.stepped) / 8
 	p.rivals = st.Waiting

@@ -78,11 +78,11 @@ func tilled(t *testing.T, v *vault, tasks ...park.Record) (*pool, *till) {
 		}
 	}
 	p, _, _ := crewed(t, tasks...)
-	l := lot.New(lot.Config{Pool: "cpu", Node: "me"}, p.eng.clock.now())
+	l := lot.New(lot.Config{Pool: "cpu", Node: "me"}, p.eng.env.Instant())
 	for i := range tasks {
-		l.Restore(&tasks[i], p.eng.clock.now())
+		l.Restore(&tasks[i], p.eng.env.Instant())
 	}
-	l.Merge(row, nil, p.eng.clock.now())
+	l.Merge(row, nil, p.eng.env.Instant())
 	s := &till{Store: memory.New()}
 	p.lot, p.queue, p.adopted, p.MaxUnits, p.MaxQueueDepth = l, s, true, 1, 2
 	if v != nil {
@@ -287,7 +287,7 @@ func TestCommits(t *testing.T) {
 		p.eng.health[p.QueueBackend].down.Store(true)
 		w := p.eng.world.(*deskWorld)
 		w.onWait = func() { w.byHand.pass(troubleRest) }
-		step, _ := p.lot.Apply(p.eng.clock.now(), submits("a").ops, nil)
+		step, _ := p.lot.Apply(p.eng.env.Instant(), submits("a").ops, nil)
 		err := p.commit(step, 1)
 		if !errors.Is(err, c.err) || p.unsure != (err != nil) || p.eng.health[p.QueueBackend].down.Load() != (err != nil) || (p.rivals == 3) != (err == nil) {
 			t.Errorf("%s: %v, unsure %t, %d rivals", name, err, p.unsure, p.rivals)
@@ -459,7 +459,7 @@ func TestLoadingWithALog(t *testing.T) {
 	if err := p.load(t.Context()); err != nil || p.lot.Row().Rev != 3 || p.lot.Row().LastStep != "" || !p.numbered {
 		t.Errorf("at rev %d, by %q: %v", p.lot.Row().Rev, p.lot.Row().LastStep, err)
 	}
-	if d, ok := p.eng.clock.until(p.lot); !ok || d != 2*time.Second {
+	if d, ok := p.p.untilDue(); !ok || d != 2*time.Second {
 		t.Errorf("it rests for %s, %t", d, ok)
 	}
 }

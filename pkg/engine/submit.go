@@ -144,7 +144,7 @@ func (p *pool) resolve(s park.Submission) (op lot.Submit, refused *park.Error) {
 	}
 	// The digest of a task whose id is made here is that of its submission with that id, for so it is sent again.
 	if op.NewID = s.TaskID == ""; op.NewID {
-		s.TaskID = p.eng.world.ID()
+		s.TaskID = p.eng.env.ID()
 	}
 	if s.OwnIDs && !op.NewID {
 		op.OwnID = park.TenantTaskID(s.TaskID, s.Tenant)

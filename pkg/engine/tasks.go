@@ -24,11 +24,11 @@ func (e *Engine) Task(ctx context.Context, pool, id string, wait time.Duration) 
 	if err != nil {
 		return park.Task{}, err
 	}
-	deadline := e.clock.mono() + wait
+	deadline := e.env.Mono() + wait
 	for {
 		ended, leave := e.hub.join(taskTopic(p.ID, id))
 		t, err := p.task(ctx, id)
-		left := deadline - e.clock.mono()
+		left := deadline - e.env.Mono()
 		if err != nil || t.Status.Ended() || left <= 0 {
 			leave()
 			return t, err

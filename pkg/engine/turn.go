@@ -84,7 +84,7 @@ func (p *pool) try(batch []*request) error {
 	if err != nil {
 		return err
 	}
-	now := p.eng.clock.now()
+	now := p.eng.env.Instant()
 	if p.node != nil {
 		if err := p.keepElsewhere(p.ctx, now); err != nil {
 			return err
@@ -217,7 +217,7 @@ func (p *pool) merge(c *store.Conflict) error {
 		p.stale = true
 		return p.refresh(nil)
 	}
-	p.lot.Merge(c.Row, c.Changed, p.eng.clock.now())
+	p.lot.Merge(c.Row, c.Changed, p.eng.env.Instant())
 	if !p.lot.Agrees() {
 		// A task that ended and was pruned since is in no store any more, and so nobody tells of its end.
 		p.stale = true

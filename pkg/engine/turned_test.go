@@ -267,7 +267,7 @@ func TestTakeover(t *testing.T) {
 	n, _ := heldNode(&handClock{}, &undertaker{})
 	p := heldPool()
 	n.pools = []*pool{p}
-	now := p.eng.clock.now()
+	now := p.eng.env.Instant()
 	p.lot = lot.New(lot.Config{Pool: "cpu"}, now)
 	for i, on := range []string{"dead", "dead", "me"} {
 		r := park.Record{Spec: park.Spec{TaskID: fmt.Sprint(i), Units: 1}, State: park.State{Status: park.Running, Attempt: 2 + i, Node: on}}

@@ -52,7 +52,7 @@ func TestWhatIsOwedComesFirst(t *testing.T) {
 func TestPauses(t *testing.T) {
 	trouble := error(errAway("cpu"))
 	short := &park.ShortageError{Reason: "memory", Err: errors.New("little")}
-	braked := func(p *pool, d time.Duration) { p.brake = brake{short: short, until: p.eng.clock.mono() + d} }
+	braked := func(p *pool, d time.Duration) { p.brake = brake{short: short, until: p.eng.env.Mono() + d} }
 	dies := func(d time.Duration) park.Record {
 		r := taskOf("a", 1, false)
 		r.Deadline = park.At(time.Time{}.Add(time.Hour + d))

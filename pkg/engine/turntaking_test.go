@@ -58,12 +58,12 @@ func TestTakingTurns(t *testing.T) {
 			l := &library{aheads: c.aheads}
 			p := l.pool(&handClock{})
 			p.eng.clock = &clock{world: realWorld{began: time.Now(), Counter: suspend.New()}}
-			p.lot = lot.New(lot.Config{Pool: "remote"}, p.eng.clock.now())
+			p.lot = lot.New(lot.Config{Pool: "remote"}, p.eng.env.Instant())
 			status := park.Running
 			if c.stored {
 				status = park.Queued
 			}
-			p.lot.Restore(&park.Record{Spec: park.Spec{TaskID: "x", Units: 1}, State: park.State{Status: status, Attempt: 1}}, p.eng.clock.now())
+			p.lot.Restore(&park.Record{Spec: park.Spec{TaskID: "x", Units: 1}, State: park.State{Status: status, Attempt: 1}}, p.eng.env.Instant())
 			p.stepped, p.unheeded, p.rivals = c.stepped, c.unheeded, 3
 			for _, r := range c.comes {
 				p.requests <- r

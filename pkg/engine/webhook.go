@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/parkd-dev/parkd/pkg/internal/env"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -22,7 +23,7 @@ const (
 type webhooks struct {
 	pool     *pool
 	answered chan struct{} // a call has come to its end
-	calls    crew
+	calls    env.Group
 
 	mu      sync.Mutex
 	under   map[int64]*call // by parcel, until its end is stored
@@ -51,7 +52,7 @@ type call struct {
 
 func newWebhooks(p *pool) *webhooks {
 	return &webhooks{
-		pool: p, answered: make(chan struct{}, 1), calls: crew{eng: p.eng},
+		pool: p, answered: make(chan struct{}, 1), calls: env.Group{Env: p.eng.env},
 		under: make(map[int64]*call), boxes: make(map[box]*receiver),
 	}
 }
@@ -158,7 +159,7 @@ func (h *webhooks) end(c *store.Parcel, b *receiver, trying bool, err error) {
 		return
 	}
 	e := h.pool.eng
-	now := e.clock.now().Wall
+	now := e.env.Wall()
 	if b.failures == 0 {
 		h.fell(u.box, c, err)
 	}

@@ -81,7 +81,7 @@ func (h *history) start(n *node) {
 
 func (h *history) config(n *node, f *life) engine.Config {
 	c := engine.Config{
-		World: f, Stores: map[park.Backend]store.Store{park.Postgres: &link{history: h, life: f, node: n}},
+		Machine: f, Stores: map[park.Backend]store.Store{park.Postgres: &link{history: h, life: f, node: n}},
 		NodeTTL: h.terms(nodeTTL), NodeGrace: h.terms(nodeGrace), Patience: h.plan.patience, Retention: h.plan.retention, Quiet: h.plan.quiet, Log: slog.New(logs{h, n.name}),
 	}
 	x := &executor{history: h, life: f}

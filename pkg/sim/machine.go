@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/internal/env"
 )
 
 // epoch is the true wall-clock time at which every history begins.
@@ -165,9 +165,9 @@ func (f *life) poll() {
 	}
 }
 
-var _ engine.World = (*life)(nil)
+var _ env.Simulator = (*life)(nil)
 
-// Now implements [engine.World], as the methods after it do.
+// Now implements [env.Simulator], as the methods after it do.
 func (f *life) Now() (time.Time, time.Duration) { return f.machine.wall(), f.machine.boot() }
 
 // Go begins a coroutine.
