@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/health"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
@@ -32,7 +33,7 @@ func (p *pool) settle(st *store.Step, err error) error {
 			}
 		}
 		p.eng.meter.Retried(p.QueueBackend, RetryInDoubt)
-		p.eng.failed(p.QueueBackend, AskedStep)
+		p.eng.health.Failed(p.QueueBackend, health.Step)
 		err = p.queue.Commit(p.ctx, st)
 	}
 	return err

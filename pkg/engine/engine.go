@@ -19,11 +19,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/internal/env"
+	"github.com/parkd-dev/parkd/pkg/internal/health"
+	"github.com/parkd-dev/parkd/pkg/internal/relay"
+	"github.com/parkd-dev/parkd/pkg/internal/topic"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -109,7 +113,7 @@ type Engine struct {
 	stores map[park.Backend]store.Store
 	nodes  map[park.Backend]*node // this engine among others, for each shared store
 	env    *env.Env
-	hub    hub
+	hub    topic.Hub
 	log    *slog.Logger
 	meter  Meter
 	cfg    Config
@@ -118,8 +122,8 @@ type Engine struct {
 	stop   context.CancelFunc
 	work   env.Group
 	closed sync.Once
-	owing  []owing // one for each relay
-	health map[park.Backend]*health
+	relays []*relay.Relay
+	health *health.Stores
 }
 
 var _ park.Service = (*Engine)(nil)
@@ -154,12 +158,10 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	}
 	e := &Engine{
 		node: c.Node, pools: make(map[string]*pool), stores: c.Stores, env: machine, log: c.Log,
-		meter: c.Meter, cfg: c, nodes: make(map[park.Backend]*node), health: make(map[park.Backend]*health),
+		meter: c.Meter, cfg: c, nodes: make(map[park.Backend]*node),
 	}
 	e.work.Env = e.env
-	for b := range c.Stores {
-		e.health[b] = new(health)
-	}
+	e.health = health.New(slices.Collect(maps.Keys(c.Stores)), func(b park.Backend, asked string) { e.meter.Failed(b, Asked(asked)) })
 	if e.audit = c.Stores[c.Audit]; e.audit == nil {
 		return nil, fmt.Errorf("there is no store for the audit log's backend %q", c.Audit)
 	}
@@ -209,7 +211,7 @@ func (e *Engine) open(ctx context.Context) error {
 		}
 	}
 	e.startRelays()
-	e.work.Go(e.retain)
+	e.startRetention()
 	return nil
 }
 

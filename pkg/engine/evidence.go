@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/parkd-dev/parkd/pkg/internal/relay"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -32,7 +33,7 @@ func (e *Engine) Evidence(ctx context.Context, pool string) (park.Evidence, erro
 		return park.Evidence{}, err
 	}
 	row, err := queue.Row(ctx, p.ID)
-	if err = e.read(ctx, p.QueueBackend, err); err != nil {
+	if err = e.health.Read(ctx, p.QueueBackend, err); err != nil {
 		return park.Evidence{}, e.unread(ctx, "pool", err)
 	}
 	if row == (park.PoolRow{}) {
@@ -71,7 +72,7 @@ func (e *Engine) marks(ctx context.Context, p *pool, ev *park.Evidence) error {
 			return err
 		}
 		m, err := s.Marks(ctx, p.ID)
-		if err = e.read(ctx, b, err); err != nil {
+		if err = e.health.Read(ctx, b, err); err != nil {
 			return e.unread(ctx, "marks", err)
 		}
 		of[b] = m
@@ -88,15 +89,15 @@ func (p *pool) owing(ctx context.Context, ev *park.Evidence) error {
 		local bool
 		since *park.Time
 	}{
-		{auditDest(p.eng.cfg.Audit), p.localAudit, &ev.EventsOwed},
-		{mailDest(p.MailboxBackend), p.localMail, &ev.MessagesOwed},
+		{relay.Audit(p.eng.cfg.Audit), p.localAudit, &ev.EventsOwed},
+		{relay.Mailbox(p.MailboxBackend), p.localMail, &ev.MessagesOwed},
 	} {
 		if o.local {
 			continue
 		}
 		// Also what was put off.
-		parcels, err := p.queue.Outbox(ctx, o.dest, park.At(p.eng.env.Wall().Add(10*lastRetry)), 1)
-		if err = p.eng.read(ctx, p.QueueBackend, err); err != nil {
+		parcels, err := p.queue.Outbox(ctx, o.dest, park.At(p.eng.env.Wall().Add(10*relay.LastRetry)), 1)
+		if err = p.eng.health.Read(ctx, p.QueueBackend, err); err != nil {
 			return fmt.Errorf("read what is owed: %w", err)
 		}
 		if len(parcels) > 0 {
@@ -167,7 +168,7 @@ func keptPage[T any](
 		return page, err
 	}
 	page.Items, page.Next, err = read(s, ctx, pool, q.Cursor, keptLimit(q.Limit))
-	if err = e.read(ctx, of, err); err != nil {
+	if err = e.health.Read(ctx, of, err); err != nil {
 		return park.KeptPage[T]{}, e.unread(ctx, what, err)
 	}
 	return page, nil

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"github.com/parkd-dev/parkd/pkg/internal/portion"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -51,10 +52,10 @@ func (p *pool) submissions(ids []string) (map[string]*park.Spec, error) {
 
 // records reads tasks by their ids, a few at a time: nobody knows what they weigh.
 func (p *pool) records(ids []string, each func(*park.Record)) error {
-	for part := portionsOf(max(p.maxResult(), park.DefaultMaxResult)); len(ids) > 0; {
-		n := min(part.next, len(ids))
+	for part := portion.Of(max(p.maxResult(), park.DefaultMaxResult)); len(ids) > 0; {
+		n := min(part.Next(), len(ids))
 		records, err := p.queue.Records(p.ctx, p.ID, ids[:n])
-		if p.eng.read(p.ctx, p.QueueBackend, err) != nil {
+		if p.eng.health.Read(p.ctx, p.QueueBackend, err) != nil {
 			return err
 		}
 		ids = ids[n:]
@@ -63,7 +64,7 @@ func (p *pool) records(ids []string, each func(*park.Record)) error {
 			size += weigh(&records[i].Spec) + len(records[i].Result)
 			each(&records[i])
 		}
-		part.read(n, size)
+		part.Read(n, size)
 	}
 	return nil
 }

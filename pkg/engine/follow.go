@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/topic"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -137,20 +138,20 @@ func (p *pool) catchUp() error {
 // tell wakes those here who wait for what another node did.
 func (p *pool) tell(c *store.Conflict) {
 	if c.Reload {
-		p.eng.hub.wakeAll()
+		p.eng.hub.WakeAll()
 		return
 	}
-	topics := []topic{auditTopic, outboxTopic(p.QueueBackend)}
+	topics := []topic.Topic{topic.Audit(), topic.Outbox(p.QueueBackend)}
 	for i := range c.Changed {
 		r := &c.Changed[i]
 		if r.Status != park.Queued {
-			topics = append(topics, startTopic(p.ID, r.TaskID))
+			topics = append(topics, topic.Started(p.ID, r.TaskID))
 		}
 		if r.Status.Ended() {
-			topics = append(topics, taskTopic(p.ID, r.TaskID), mailTopic(r.Tenant, r.MailboxKey))
+			topics = append(topics, topic.Ended(p.ID, r.TaskID), topic.Mailbox(r.Tenant, r.MailboxKey))
 		}
 	}
-	p.eng.hub.wake(topics...)
+	p.eng.hub.Wake(topics...)
 }
 
 // keepElsewhere lets leases live on that are due here, but were kept at another node.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/internal/env"
+	"github.com/parkd-dev/parkd/pkg/internal/portion"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -178,7 +179,7 @@ func newWaiter(p *pool, r park.LeaseRequest) (*waiter, error) {
 	var secret [16]byte
 	p.eng.env.Read(secret[:])
 	return &waiter{
-		demand: lot.Demand{Worker: r.Worker, Secret: hex.EncodeToString(secret[:]), Max: max(1, r.Max), MaxBytes: maxReadBytes, TTL: ttl},
+		demand: lot.Demand{Worker: r.Worker, Secret: hex.EncodeToString(secret[:]), Max: max(1, r.Max), MaxBytes: portion.MaxBytes, TTL: ttl},
 		leases: make(chan []park.Lease, 1),
 	}, nil
 }
@@ -361,7 +362,7 @@ const maxRelease = 4 << 10
 // the status counts as success: the first reply was lost.
 func (p *pool) whyLost(ctx context.Context, id string, l leased, status park.Status) error {
 	records, err := p.queue.Records(ctx, p.ID, []string{l.task})
-	if p.eng.read(ctx, p.QueueBackend, err) != nil {
+	if p.eng.health.Read(ctx, p.QueueBackend, err) != nil {
 		return errors.Join(errStorage(p.ID, err), err)
 	}
 	if len(records) == 0 {

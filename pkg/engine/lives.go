@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/relay"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -108,10 +109,10 @@ func (e *Engine) handOver() {
 		}
 		var dests []string
 		if !p.localMail {
-			dests = append(dests, mailDest(p.MailboxBackend))
+			dests = append(dests, relay.Mailbox(p.MailboxBackend))
 		}
 		if !p.localAudit {
-			dests = append(dests, auditDest(e.cfg.Audit))
+			dests = append(dests, relay.Audit(e.cfg.Audit))
 		}
 		for _, dest := range dests {
 			for e.owes(p, dest) && e.env.Mono() < giveUp && e.rest(handOverRest) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/topic"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -26,7 +27,7 @@ func (e *Engine) Log(ctx context.Context, pool, id string, q park.LogQuery) (*pa
 	if err != nil {
 		return nil, err
 	}
-	ended, leave := e.hub.join(taskTopic(p.ID, id))
+	ended, leave := e.hub.Join(topic.Ended(p.ID, id))
 	t, err := p.begun(ctx, id, q)
 	latest := q.Attempt == 0 || q.Attempt == t.Attempt
 	switch {
@@ -64,7 +65,7 @@ func (e *Engine) Log(ctx context.Context, pool, id string, q park.LogQuery) (*pa
 // begun returns a task; with Follow it waits until the run that is asked for has started, or the task has ended without it.
 func (p *pool) begun(ctx context.Context, id string, q park.LogQuery) (park.Task, error) {
 	for {
-		started, leave := p.eng.hub.join(startTopic(p.ID, id))
+		started, leave := p.eng.hub.Join(topic.Started(p.ID, id))
 		t, err := p.task(ctx, id)
 		if err == nil && q.Follow && t.Attempt < max(q.Attempt, 1) && !t.Status.Ended() {
 			err = sleep(ctx, p, started, time.Hour)

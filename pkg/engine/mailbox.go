@@ -25,7 +25,7 @@ func (e *Engine) readMailbox(ctx context.Context, q park.MailboxQuery) (park.Mes
 			return park.MessagePage{}, err
 		}
 		messages, err := e.stores[b].Messages(ctx, at[b].apply(q))
-		if e.read(ctx, b, err) != nil {
+		if e.health.Read(ctx, b, err) != nil {
 			return park.MessagePage{}, e.unread(ctx, "mailbox", err)
 		}
 		page := park.MessagePage{Messages: messages, Next: q.After}
@@ -55,7 +55,7 @@ func (e *Engine) readMailboxes(ctx context.Context, backends []park.Backend, q p
 	var all []found
 	for _, b := range backends {
 		messages, err := e.stores[b].Messages(ctx, at[b].apply(q))
-		if e.read(ctx, b, err) != nil {
+		if e.health.Read(ctx, b, err) != nil {
 			return park.MessagePage{}, e.unread(ctx, "mailbox", err)
 		}
 		for _, m := range messages {

@@ -1,13 +1,10 @@
 package engine
 
 import (
-	"context"
-	"errors"
-	"sync/atomic"
-	"time"
-
+	"github.com/parkd-dev/parkd/pkg/internal/health"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
+	"time"
 )
 
 // Retry is why a step did not come about the first time.
@@ -25,11 +22,11 @@ type Asked string
 
 // What stores are asked for.
 const (
-	AskedStep     Asked = "step"
-	AskedBeat     Asked = "beat"
-	AskedOutbox   Asked = "outbox"
-	AskedDelivery Asked = "delivery" // of messages and events from another store
-	AskedRead     Asked = "read"     // of tasks, messages or events
+	AskedStep     Asked = health.Step
+	AskedBeat     Asked = health.Beat
+	AskedOutbox   Asked = health.Outbox
+	AskedDelivery Asked = health.Delivery // of messages and events from another store
+	AskedRead     Asked = health.Read     // of tasks, messages or events
 )
 
 // Measures is how an engine stands.
@@ -72,73 +69,6 @@ type Backlog struct {
 	Age     time.Duration // of the oldest; 0 where there is none
 }
 
-// backlog is a look at what is owed.
-type backlog struct {
-	parcels int
-	since   park.Time
-}
-
-// owing is the outboxes that relays look at.
-type owing struct {
-	from park.Backend
-	dest string
-	seen *atomic.Pointer[backlog]
-}
-
-// relayed returns where a relay notes what it finds. It is called while the engine is opened.
-func (e *Engine) relayed(from park.Backend, dest string) *atomic.Pointer[backlog] {
-	o := owing{from, dest, new(atomic.Pointer[backlog])}
-	e.owing = append(e.owing, o)
-	return o.seen
-}
-
-// found notes what a relay has found.
-func (r *relay) found(parcels []store.Parcel) {
-	b := &backlog{parcels: len(parcels)}
-	if len(parcels) > 0 {
-		b.since = parcels[0].Since
-	}
-	r.owed.Store(b)
-}
-
-// health is a store's last words. Those to reads are apart, for a disk that is full can be read all the same.
-type health struct{ down, unread atomic.Bool }
-
-func (e *Engine) failed(b park.Backend, what Asked) {
-	h := e.health[b]
-	if h == nil {
-		return
-	}
-	if what == AskedRead {
-		h.unread.Store(true)
-	} else {
-		h.down.Store(true)
-	}
-	e.meter.Failed(b, what)
-}
-
-func (e *Engine) works(b park.Backend) {
-	if h := e.health[b]; h != nil && h.down.Load() {
-		h.down.Store(false)
-	}
-}
-
-// read takes note of how a read of a store went, and returns its error. That the caller has gone, or has asked for what there
-// cannot be, is no fault of the store.
-func (e *Engine) read(ctx context.Context, b park.Backend, err error) error {
-	h := e.health[b]
-	switch {
-	case h == nil:
-	case err == nil || errors.Is(err, store.ErrNoEvent):
-		if h.unread.Load() {
-			h.unread.Store(false)
-		}
-	case ctx.Err() == nil && park.CodeOf(err) == park.Internal:
-		e.failed(b, AskedRead)
-	}
-	return err
-}
-
 // measure tells the meter of a task that a step has ended.
 func (p *pool) measure(s *park.State) {
 	if !s.Status.Ended() {
@@ -163,7 +93,7 @@ func (e *Engine) Measures() (m Measures) {
 		m.Pools = append(m.Pools, one)
 	}
 	for b, s := range e.stores {
-		one := StoreMeasures{Backend: b, Up: !e.health[b].down.Load() && !e.health[b].unread.Load()}
+		one := StoreMeasures{Backend: b, Up: e.health.Up(b)}
 		if w, ok := s.(store.Watched); ok && w.Trouble() != nil {
 			one.Up = false
 		}
@@ -174,10 +104,10 @@ func (e *Engine) Measures() (m Measures) {
 		}
 		m.Stores = append(m.Stores, one)
 	}
-	for _, o := range e.owing {
-		one := Backlog{From: o.from, Dest: o.dest}
-		if b := o.seen.Load(); b != nil && b.parcels > 0 {
-			one.Parcels, one.Age = b.parcels, age(b.since)
+	for _, r := range e.relays {
+		one := Backlog{From: r.From, Dest: r.Dest()}
+		if parcels, since := r.Owed(); parcels > 0 {
+			one.Parcels, one.Age = parcels, age(since)
 		}
 		m.Owed = append(m.Owed, one)
 	}

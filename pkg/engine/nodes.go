@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/health"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -122,7 +123,7 @@ const complainRest = 10 * time.Minute
 
 // unbeaten notes that a beat failed. That is said when it begins, and rarely while it lasts.
 func (n *node) unbeaten(err error) {
-	n.eng.failed(n.backend, AskedBeat)
+	n.eng.health.Failed(n.backend, health.Beat)
 	now := n.eng.env.Mono()
 	if n.mute.Swap(&err) == nil || now-n.complained >= complainRest {
 		n.complained = now
@@ -131,7 +132,7 @@ func (n *node) unbeaten(err error) {
 }
 
 func (n *node) beaten() {
-	n.eng.works(n.backend)
+	n.eng.health.Works(n.backend)
 	if n.mute.Swap(nil) != nil {
 		n.eng.log.Info("known to be alive again")
 	}

@@ -6,6 +6,8 @@ import (
 	"iter"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/portion"
+	"github.com/parkd-dev/parkd/pkg/internal/topic"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -38,7 +40,7 @@ func (e *Engine) Mailbox(ctx context.Context, q park.MailboxQuery) (park.Message
 	q.Limit = limit
 	deadline := e.env.Mono() + q.Wait
 	for {
-		rung, leave := e.hub.join(mailTopic(q.Tenant, q.Key))
+		rung, leave := e.hub.Join(topic.Mailbox(q.Tenant, q.Key))
 		page, err := e.mailPage(ctx, q)
 		left := deadline - e.env.Mono()
 		if err != nil || len(page.Messages) > 0 || left <= 0 {
@@ -60,20 +62,20 @@ func (e *Engine) mailPage(ctx context.Context, q park.MailboxQuery) (park.Messag
 		largest = max(largest, p.maxResult())
 	}
 	page := park.MessagePage{Next: q.After}
-	part := portionsOf(largest)
+	part := portion.Of(largest)
 	for most := q.Limit; ; {
-		q.Limit = min(part.next, most-len(page.Messages))
+		q.Limit = min(part.Next(), most-len(page.Messages))
 		more, err := e.readMailbox(ctx, q)
 		if err != nil {
 			return park.MessagePage{}, err
 		}
 		size := 0
 		for i := range more.Messages {
-			size += rowBytes + len(more.Messages[i].Payload)
+			size += portion.RowBytes + len(more.Messages[i].Payload)
 		}
 		page.Messages = append(page.Messages, more.Messages...)
 		page.Next, q.After = more.Next, more.Next
-		if part.read(len(more.Messages), size); len(more.Messages) < q.Limit || len(page.Messages) >= most || part.full() {
+		if part.Read(len(more.Messages), size); len(more.Messages) < q.Limit || len(page.Messages) >= most || part.Full() {
 			return page, nil
 		}
 	}
@@ -133,7 +135,7 @@ func checkCursor(cursor string) error {
 // came after it. Only where all events of its pool are pruned, and it may have been one of them, that is what is left.
 func (e *Engine) logged(ctx context.Context, q *park.AuditQuery) ([]park.Event, error) {
 	events, err := e.audit.Events(ctx, *q)
-	_ = e.read(ctx, e.cfg.Audit, err)
+	_ = e.health.Read(ctx, e.cfg.Audit, err)
 	if !errors.Is(err, store.ErrNoEvent) {
 		return events, err
 	}
@@ -196,7 +198,7 @@ func (e *Engine) Watch(ctx context.Context, q park.AuditQuery) iter.Seq2[park.Ev
 	return func(yield func(park.Event, error) bool) {
 		q, err := q, began
 		for err == nil {
-			rung, leave := e.hub.join(auditTopic)
+			rung, leave := e.hub.Join(topic.Audit())
 			var events []park.Event
 			var end string
 			if events, end, err = e.watched(ctx, q); err == nil && len(events) == 0 {

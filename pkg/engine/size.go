@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"unicode/utf8"
 
+	"github.com/parkd-dev/parkd/pkg/internal/portion"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -11,16 +12,8 @@ import (
 // What is stored or read at once has a bound in bytes, beside that in operations or rows: a store that works through a
 // gigabyte answers nobody else meanwhile, if it takes it at all.
 
-const (
-	// maxStepBytes bounds what a step stores of what clients and executors bring. One operation may be larger, alone.
-	maxStepBytes = 8 << 20
-	// maxReadBytes is what one read of a store, and so one answer, is meant to hold at most.
-	maxReadBytes = 8 << 20
-	// mostAtOnce is how many rows are read at once whose size is not known, and that hold a payload or a result.
-	mostAtOnce = 64
-	// rowBytes is what a row takes beside what clients bring, roughly.
-	rowBytes = 400
-)
+// maxStepBytes bounds what a step stores of what clients and executors bring. One operation may be larger, alone.
+const maxStepBytes = 8 << 20
 
 // size is what requests take of a step: operations, and bytes roughly.
 type size struct{ ops, bytes int }
@@ -37,7 +30,7 @@ func (p *pool) sizeOf(requests ...*request) (s size) {
 // weightOf returns how many bytes the operations of a request store, roughly.
 func (p *pool) weightOf(ops []lot.Op) (n int) {
 	for _, op := range ops {
-		n += rowBytes
+		n += portion.RowBytes
 		switch op := op.(type) {
 		case lot.Submit:
 			n += weigh(op.Spec)
@@ -58,7 +51,7 @@ func (p *pool) copies() int {
 
 // weigh returns what a submission takes in a store, roughly.
 func weigh(s *park.Spec) int {
-	n := rowBytes + len(s.Payload) + len(s.WorkDir)
+	n := portion.RowBytes + len(s.Payload) + len(s.WorkDir)
 	for _, arg := range s.Command {
 		n += quotedLen(arg)
 	}
@@ -106,22 +99,3 @@ func (p *pool) fit(o park.Outcome) park.Outcome {
 	}
 	return o
 }
-
-// portions says how many rows to read at once: as many as are likely to hold maxReadBytes, by those that were read.
-type portions struct{ rows, bytes, next int }
-
-// portionsOf begins a read of rows that may hold results of so many bytes each.
-func portionsOf(most int) portions {
-	return portions{next: min(max(8*maxReadBytes/max(most, 1), 1), mostAtOnce)}
-}
-
-// read notes what a read has brought.
-func (r *portions) read(rows, bytes int) {
-	r.rows, r.bytes = r.rows+rows, r.bytes+bytes
-	if r.rows > 0 {
-		r.next = min(max(maxReadBytes/max(r.bytes/r.rows, 1), 1), 4*r.next)
-	}
-}
-
-// full reports whether an answer holds enough.
-func (r *portions) full() bool { return r.bytes >= maxReadBytes }

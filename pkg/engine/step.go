@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/parkd-dev/parkd/pkg/internal/relay"
+	"github.com/parkd-dev/parkd/pkg/internal/topic"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -128,7 +130,7 @@ func (p *pool) commit(s *lot.Step, ops int) error {
 	p.stepped += (min(took, maxPatience) - p.stepped) / 8
 	p.rivals = st.Waiting
 	p.eng.meter.Stepped(p.ID, ops, took)
-	p.eng.works(p.QueueBackend)
+	p.eng.health.Works(p.QueueBackend)
 	return nil
 }
 
@@ -145,15 +147,15 @@ func (p *pool) pack(st *store.Step, s *lot.Step) {
 	}
 	for i := range s.Messages {
 		if !p.localMail {
-			parcel(mailDest(p.MailboxBackend), &s.Messages[i], nil)
+			parcel(relay.Mailbox(p.MailboxBackend), &s.Messages[i], nil)
 		}
 		if p.Notifier != nil {
-			parcel(notifyDest(p.ID), &s.Messages[i], nil)
+			parcel(relay.Notifier(p.ID), &s.Messages[i], nil)
 		}
 	}
 	for i := range s.Events {
 		if !p.localAudit {
-			parcel(auditDest(p.eng.cfg.Audit), nil, &s.Events[i])
+			parcel(relay.Audit(p.eng.cfg.Audit), nil, &s.Events[i])
 		}
 	}
 }
@@ -213,15 +215,15 @@ func (p *pool) announce(s *lot.Step) {
 	if p.node != nil {
 		p.node.changed()
 	}
-	if !p.eng.hub.awaited() {
+	if !p.eng.hub.Joined() {
 		return // whoever joins from now on reads what was committed
 	}
-	topics := make([]topic, 0, 2*(len(s.Inserts)+len(s.Updates))+len(s.Messages)+2)
+	topics := make([]topic.Topic, 0, 2*(len(s.Inserts)+len(s.Updates))+len(s.Messages)+2)
 	note := func(id string, status park.Status) {
 		if status.Ended() {
-			topics = append(topics, taskTopic(p.ID, id), startTopic(p.ID, id))
+			topics = append(topics, topic.Ended(p.ID, id), topic.Started(p.ID, id))
 		} else if status == park.Running {
-			topics = append(topics, startTopic(p.ID, id))
+			topics = append(topics, topic.Started(p.ID, id))
 		}
 	}
 	for i := range s.Inserts {
@@ -232,13 +234,13 @@ func (p *pool) announce(s *lot.Step) {
 	}
 	if p.localMail {
 		for i := range s.Messages {
-			topics = append(topics, mailTopic(s.Messages[i].Tenant, s.Messages[i].Key))
+			topics = append(topics, topic.Mailbox(s.Messages[i].Tenant, s.Messages[i].Key))
 		}
 	}
 	if p.localAudit {
-		topics = append(topics, auditTopic)
+		topics = append(topics, topic.Audit())
 	}
-	p.eng.hub.wake(append(topics, outboxTopic(p.QueueBackend))...)
+	p.eng.hub.Wake(append(topics, topic.Outbox(p.QueueBackend))...)
 }
 
 // count tells the meter of a step's events.

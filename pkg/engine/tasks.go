@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/portion"
+	"github.com/parkd-dev/parkd/pkg/internal/topic"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -26,7 +28,7 @@ func (e *Engine) Task(ctx context.Context, pool, id string, wait time.Duration) 
 	}
 	deadline := e.env.Mono() + wait
 	for {
-		ended, leave := e.hub.join(taskTopic(p.ID, id))
+		ended, leave := e.hub.Join(topic.Ended(p.ID, id))
 		t, err := p.task(ctx, id)
 		left := deadline - e.env.Mono()
 		if err != nil || t.Status.Ended() || left <= 0 {
@@ -43,7 +45,7 @@ func (e *Engine) Task(ctx context.Context, pool, id string, wait time.Duration) 
 
 func (p *pool) task(ctx context.Context, id string) (park.Task, error) {
 	records, err := p.queue.Records(ctx, p.ID, []string{id})
-	if p.eng.read(ctx, p.QueueBackend, err) != nil {
+	if p.eng.health.Read(ctx, p.QueueBackend, err) != nil {
 		return park.Task{}, errStorageBecause(ctx, p, err)
 	}
 	if len(records) == 0 {
@@ -131,11 +133,11 @@ func (e *Engine) Tasks(ctx context.Context, pool string, q park.TaskQuery) (park
 
 // list reads a page of tasks, which ends early where its results are large.
 func (p *pool) list(ctx context.Context, q park.TaskQuery) (records []park.Record, next string, err error) {
-	part := portionsOf(p.maxResult())
+	part := portion.Of(p.maxResult())
 	for most := q.Limit; ; {
-		q.Limit = min(part.next, most-len(records))
+		q.Limit = min(part.Next(), most-len(records))
 		found, cursor, err := p.queue.List(ctx, p.ID, q)
-		if p.eng.read(ctx, p.QueueBackend, err) != nil {
+		if p.eng.health.Read(ctx, p.QueueBackend, err) != nil {
 			return nil, "", err
 		}
 		size := 0
@@ -143,7 +145,7 @@ func (p *pool) list(ctx context.Context, q park.TaskQuery) (records []park.Recor
 			size += weigh(&found[i].Spec) + len(found[i].Result)
 		}
 		records, q.Cursor = append(records, found...), cursor
-		if part.read(len(found), size); cursor == "" || len(records) >= most || part.full() {
+		if part.Read(len(found), size); cursor == "" || len(records) >= most || part.Full() {
 			return records, cursor, nil
 		}
 	}
@@ -192,7 +194,7 @@ func (e *Engine) Cancel(ctx context.Context, pool, id string) (park.Task, error)
 // nonetheless, so it is asked again, and who has waited for too long is not told that nothing was accepted.
 func (p *pool) ended(ctx context.Context, id string) (park.Task, error) {
 	for due := p.eng.due(); ; {
-		rung, leave := p.eng.hub.join(taskTopic(p.ID, id))
+		rung, leave := p.eng.hub.Join(topic.Ended(p.ID, id))
 		t, err := p.task(ctx, id)
 		wait := p.eng.patience(time.Hour)
 		switch {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/parkd-dev/parkd/pkg/internal/health"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -241,7 +242,7 @@ func (p *pool) fail(batch []*request, err error) {
 		p.troubled(err)
 		if p.eng.ctx.Err() == nil {
 			p.eng.meter.Retried(p.QueueBackend, RetryRefused)
-			p.eng.failed(p.QueueBackend, AskedStep)
+			p.eng.health.Failed(p.QueueBackend, health.Step)
 		}
 		err = told
 	}
