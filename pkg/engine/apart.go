@@ -23,45 +23,46 @@ const (
 )
 
 // refused notes that a step was refused, and is to be tried again after a rest that doubles each time.
-func (p *pool) refused(err error) {
-	if !p.toldOf {
-		p.eng.log.Error("step refused for good: trying again now and then", "pool", p.ID, "error", err)
+func (l *loop) refused(err error) {
+	if !l.toldOf {
+		l.eng.log.Error("step refused for good: trying again now and then", "pool", l.ID, "error", err)
 	}
-	p.toldOf = true
-	p.refusal = min(max(2*p.refusal, firstRefusal), lastRefusal)
+	l.toldOf = true
+	l.refusal = min(max(2*l.refusal, firstRefusal), lastRefusal)
 }
 
 // apart does the requests of a refused step one by one, after what nobody has asked for.
-func (p *pool) apart(batch []*request, refusal error) error {
-	if asked(batch) == 0 || !p.adopted { // the pool is not begun in parts
+func (l *loop) apart(batch []message, refusal error) error {
+	if asked(batch) == 0 || !l.adopted { // the pool is not begun in parts
 		return refusal
 	}
-	if joined, err := p.carry(nil); err != nil {
-		p.fail(joined, err)
+	if joined, err := l.carry(nil); err != nil {
+		l.fail(joined, err)
 		return err
 	}
 	if len(batch) > 1 {
-		for _, r := range batch {
-			if len(r.ops) == 0 && r.late == nil && r.look != nil {
+		for _, m := range batch {
+			if looks(m) {
 				continue // it is answered when the turn is over
 			}
-			if alone, err := p.carry([]*request{r}); err != nil {
-				p.fail(alone, err)
+			if alone, err := l.carry([]message{m}); err != nil {
+				l.fail(alone, err)
 			}
 		}
 		return nil
 	}
-	r := batch[0]
+	m := batch[0]
+	r := m.base()
 	if len(r.ops) > 1 {
-		return p.opByOp(r)
+		return l.opByOp(r)
 	}
 	if len(r.ops) == 1 {
 		switch op := r.ops[0].(type) {
 		case lot.Finish:
-			return p.withoutResult(r, op, refusal)
+			return l.withoutResult(m, op, refusal)
 		case lot.Submit:
 			if r.reply != nil {
-				r.reply <- reply{err: park.Errorf(park.InvalidRequest, "the store of pool %s cannot keep task %s: %v", p.ID, op.Spec.TaskID, cause(refusal))}
+				r.reply <- reply{err: park.Errorf(park.InvalidRequest, "the store of pool %s cannot keep task %s: %v", l.ID, op.Spec.TaskID, cause(refusal))}
 			}
 			return nil
 		}
@@ -70,18 +71,19 @@ func (p *pool) apart(batch []*request, refusal error) error {
 }
 
 // opByOp does the operations of one request in a step each.
-func (p *pool) opByOp(r *request) error {
+func (l *loop) opByOp(r *request) error {
 	results := make([]lot.Result, 0, len(r.ops))
 	for _, op := range r.ops {
-		one := &request{reply: make(chan reply, 1)}
+		one := &operations{}
+		one.reply = make(chan reply, 1)
 		one.single(op)
-		if err := p.alone(one); err != nil {
+		if err := l.alone(one); err != nil {
 			if len(results) == 0 || r.reply == nil {
 				return err
 			}
-			told, _ := p.told(err)
+			told, _ := l.told(err)
 			r.reply <- reply{results: append(results, failed(len(r.ops)-len(results), told)...)}
-			p.fail(nil, err)
+			l.fail(nil, err)
 			return nil // what was taken before was taken
 		}
 		a := <-one.reply
@@ -90,9 +92,6 @@ func (p *pool) opByOp(r *request) error {
 		}
 		results = append(results, a.results...)
 	}
-	if r.owed != nil {
-		p.forget(r.owed)
-	}
 	if r.reply != nil {
 		r.reply <- reply{results: results}
 	}
@@ -100,23 +99,23 @@ func (p *pool) opByOp(r *request) error {
 }
 
 // withoutResult ends a task whose result cannot be stored.
-func (p *pool) withoutResult(r *request, op lot.Finish, refusal error) error {
+func (l *loop) withoutResult(m message, op lot.Finish, refusal error) error {
 	o := &op.Outcome
 	if len(o.Result) == 0 && o.Reason == park.ReasonResultTooLarge {
 		return refusal // it was not the result
 	}
-	p.eng.log.Error("result not stored: the store refuses it for good", "pool", p.ID, "task", op.TaskID, "bytes", len(o.Result), "error", refusal)
-	*o = park.Failure(park.ReasonResultTooLarge, fmt.Sprintf("the store of pool %s cannot keep the result of %d bytes: %v", p.ID, len(o.Result), cause(refusal))).Tidy()
-	r.single(op)
-	return p.alone(r)
+	l.eng.log.Error("result not stored: the store refuses it for good", "pool", l.ID, "task", op.TaskID, "bytes", len(o.Result), "error", refusal)
+	*o = park.Failure(park.ReasonResultTooLarge, fmt.Sprintf("the store of pool %s cannot keep the result of %d bytes: %v", l.ID, len(o.Result), cause(refusal))).Tidy()
+	m.base().single(op)
+	return l.alone(m)
 }
 
 // alone carries out a part of a step that was refused. What has joined it meanwhile and did not come about either is
 // answered here: only the part is known to who asked for it.
-func (p *pool) alone(part *request) error {
-	batch, err := p.carry([]*request{part})
+func (l *loop) alone(part message) error {
+	batch, err := l.carry([]message{part})
 	if err != nil {
-		p.fail(slices.DeleteFunc(batch, func(r *request) bool { return r == part }), err)
+		l.fail(slices.DeleteFunc(batch, func(m message) bool { return m == part }), err)
 	}
 	return err
 }

@@ -48,7 +48,7 @@ func (e *Engine) startRelays() {
 // turn returns what reports whether this node does for a store what one node is enough for; nil if it is alone.
 func (e *Engine) turn(b park.Backend) func() bool {
 	if n := e.nodes[b]; n != nil {
-		return n.first
+		return n.First
 	}
 	return nil
 }

@@ -6,12 +6,12 @@ import "time"
 const maxTimer = 5 * time.Second
 
 // untilDue returns how long to wait before the lot has something to do, and false if it has nothing.
-func (p *pool) untilDue() (time.Duration, bool) {
-	wall, mono := p.lot.Next()
+func (l *loop) untilDue() (time.Duration, bool) {
+	wall, mono := l.lot.Next()
 	if wall.IsZero() && mono == 0 {
 		return 0, false
 	}
-	now, d := p.eng.env.Instant(), maxTimer
+	now, d := l.eng.env.Instant(), maxTimer
 	if !wall.IsZero() {
 		d = min(d, wall.Sub(now.Wall.Time))
 	}

@@ -75,40 +75,33 @@ func (b *brake) next() (at time.Duration, ok bool) {
 
 // brakeFor takes note of the starts that a batch puts off, and puts their requests last, the first of them in order at the
 // very end: as each comes to the front, that one is the first of all again.
-func (p *pool) brakeFor(batch []*request) {
-	found := false
-	for _, r := range batch {
-		if r.short == nil {
+func (l *loop) brakeFor(batch []message) {
+	rank := make(map[message]int64) // of the tasks whose starts are put off
+	for _, m := range batch {
+		r, ok := m.(*report)
+		if !ok || r.short == nil {
 			continue
 		}
-		found = true
-		p.eng.meter.Deferred(p.ID, r.short.Reason)
-		if p.brake.struck(r.short, p.eng.env.Instant()) {
-			p.eng.log.Warn("starts are put off: this machine lacks what they need", "pool", p.ID, "reason", r.short.Reason, "error", r.short)
+		s, _, _ := l.lot.State(r.run.task)
+		rank[m] = s.Rank
+		l.eng.meter.Deferred(l.ID, r.short.Reason)
+		if l.brake.struck(r.short, l.eng.env.Instant()) {
+			l.eng.log.Warn("starts are put off: this machine lacks what they need", "pool", l.ID, "reason", r.short.Reason, "error", r.short)
 		}
-	}
-	if !found {
-		return
-	}
-	rank := make(map[*request]int64)
-	for _, r := range batch {
-		if r.short != nil {
-			s, _, _ := p.lot.State(r.owed.task)
-			rank[r] = s.Rank
-		}
-	}
-	slices.SortStableFunc(batch, func(a, b *request) int {
-		switch {
-		case a.short == nil || b.short == nil:
-			return cmp.Compare(btoi(a.short != nil), btoi(b.short != nil))
-		default:
-			return cmp.Compare(rank[b], rank[a])
-		}
-	})
-	for _, r := range batch {
 		r.short = nil // it counts once, however often the step has to be tried
 	}
-	p.show()
+	if len(rank) == 0 {
+		return
+	}
+	slices.SortStableFunc(batch, func(a, b message) int {
+		rankA, deferredA := rank[a]
+		rankB, deferredB := rank[b]
+		if deferredA && deferredB {
+			return cmp.Compare(rankB, rankA)
+		}
+		return cmp.Compare(btoi(deferredA), btoi(deferredB))
+	})
+	l.show()
 }
 
 func btoi(b bool) int {
@@ -119,11 +112,11 @@ func btoi(b bool) int {
 }
 
 // quota returns how many tasks the next step may start.
-func (p *pool) quota(now time.Duration) int {
-	starts, over := p.brake.allows(now)
+func (l *loop) quota(now time.Duration) int {
+	starts, over := l.brake.allows(now)
 	if over {
-		p.eng.log.Info("starts go on", "pool", p.ID)
-		p.show()
+		l.eng.log.Info("starts go on", "pool", l.ID)
+		l.show()
 	}
 	return starts
 }

@@ -23,11 +23,13 @@ const (
 // the loop has to do first, for that may be busy with a store that is slow or away.
 func (p *pool) drain(ctx context.Context) {
 	idle := make(chan struct{})
-	p.urgent <- &request{reply: make(chan reply, 1), look: func() {
-		p.drained = idle
-		p.lot.Hold(true)
-		p.noteIdle()
+	m := &look{at: func(l *loop) {
+		l.drained = idle
+		l.lot.Hold(true)
+		l.noteIdle()
 	}}
+	m.reply = make(chan reply, 1)
+	p.urgent <- m
 	if p.eng.env.Await(forever, idle, ctx.Done()) == 1 {
 		returned := p.work.close(park.ErrShutdown)
 		// Commands have their grace here too: what is still there when this process ends is killed.
@@ -46,7 +48,6 @@ func (p *pool) drain(ctx context.Context) {
 		p.eng.env.Await(forever, p.done)
 	}
 	p.cut() // runs may wait for their submissions
-	p.left = len(p.runs)
 }
 
 // work is the set of runs whose executors have not returned, for all goroutines. The zero value is ready to use.

@@ -24,6 +24,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/cluster"
 	"github.com/parkd-dev/parkd/pkg/internal/env"
 	"github.com/parkd-dev/parkd/pkg/internal/health"
 	"github.com/parkd-dev/parkd/pkg/internal/relay"
@@ -104,6 +105,12 @@ type Meter interface {
 	Failed(store park.Backend, what Asked)
 }
 
+// Defaults of Config.
+const (
+	defaultNodeTTL   = 10 * time.Second
+	defaultNodeGrace = 7 * time.Second
+)
+
 // Engine runs pools. It implements [park.Service].
 type Engine struct {
 	node   string
@@ -111,7 +118,7 @@ type Engine struct {
 	pools  map[string]*pool
 	audit  store.Audit
 	stores map[park.Backend]store.Store
-	nodes  map[park.Backend]*node // this engine among others, for each shared store
+	nodes  map[park.Backend]*cluster.Node // this engine among others, for each shared store
 	env    *env.Env
 	hub    topic.Hub
 	log    *slog.Logger
@@ -158,7 +165,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	}
 	e := &Engine{
 		node: c.Node, pools: make(map[string]*pool), stores: c.Stores, env: machine, log: c.Log,
-		meter: c.Meter, cfg: c, nodes: make(map[park.Backend]*node),
+		meter: c.Meter, cfg: c, nodes: make(map[park.Backend]*cluster.Node),
 	}
 	e.work.Env = e.env
 	e.health = health.New(slices.Collect(maps.Keys(c.Stores)), func(b park.Backend, asked string) { e.meter.Failed(b, Asked(asked)) })
@@ -176,7 +183,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 // giveUp ends what an engine has begun that cannot be opened. A store that hangs holds it up for a time only.
 func (e *Engine) giveUp() {
 	defer e.env.AfterFunc(stopWait, e.stop)()
-	e.order = slices.DeleteFunc(e.order, func(id string) bool { return !e.pools[id].loops })
+	e.order = slices.DeleteFunc(e.order, func(id string) bool { return !e.pools[id].started })
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	_ = e.Close(ctx)
@@ -188,25 +195,30 @@ func (e *Engine) open(ctx context.Context) error {
 		if !ok {
 			return fmt.Errorf("the store of backend %q cannot be shared", b)
 		}
-		e.nodes[b] = newNode(e, b, s)
+		e.nodes[b] = cluster.New(e.ctx, cluster.Config{
+			Env: e.env, Log: e.log, Health: e.health, Backend: b, Store: s,
+			Name: e.node, TTL: e.cfg.NodeTTL, Grace: e.cfg.NodeGrace, Quiet: e.cfg.Quiet,
+		})
 	}
+	loops := make(map[string]*loop, len(e.cfg.Pools))
 	for _, pc := range e.cfg.Pools {
 		p, err := e.newPool(pc)
 		if err != nil {
 			return err
 		}
-		if err := p.begin(ctx); err != nil {
+		l := newLoop(p)
+		if err := l.begin(ctx); err != nil {
 			return fmt.Errorf("load pool %s: %w", pc.ID, err)
 		}
-		e.pools[pc.ID] = p
+		e.pools[pc.ID], loops[pc.ID] = p, l
 		e.order = append(e.order, pc.ID)
 	}
 	slices.Sort(e.order)
 	for _, n := range e.nodes {
-		n.start()
+		n.Start(&e.work)
 	}
 	for _, id := range e.order {
-		if err := e.pools[id].adopt(ctx); err != nil {
+		if err := loops[id].adopt(ctx); err != nil {
 			return fmt.Errorf("take over pool %s: %w", id, err)
 		}
 	}
@@ -231,9 +243,7 @@ func (e *Engine) close(ctx context.Context) {
 	}
 	drained.Wait()
 	for _, n := range e.nodes {
-		if n.beat.Load() != 0 {
-			n.leave()
-		}
+		n.Leave()
 	}
 	e.handOver()
 	e.stop()
@@ -279,7 +289,7 @@ func (p *pool) ill() error {
 		return *err
 	}
 	if p.node != nil {
-		return p.node.trouble()
+		return p.node.Trouble()
 	}
 	return nil
 }

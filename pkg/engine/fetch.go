@@ -16,17 +16,18 @@ type fetch struct {
 
 // fetch begins to read what the runs of a step will need and is not at hand. A step that is stored was decided on the
 // last rev, so what was read before is still so; what comes of a step that is not stored is forgotten.
-func (p *pool) fetch(s *lot.Step) {
-	p.ahead = nil
-	if p.node == nil {
+func (l *loop) fetch(s *lot.Step) {
+	l.ahead = nil
+	if l.node == nil {
 		return // a store of one node has one connection, which the step needs
 	}
-	ids := p.unread(s)
+	ids := l.unread(s)
 	if len(ids) == 0 {
 		return
 	}
 	f := &fetch{done: make(chan struct{})}
-	p.ahead = f
+	l.ahead = f
+	p := l.pool
 	p.eng.env.Go(func() {
 		defer close(f.done)
 		f.specs, _ = p.submissions(ids)
@@ -34,9 +35,9 @@ func (p *pool) fetch(s *lot.Step) {
 }
 
 // unread returns the tasks that a step starts, did not create and that are not at hand.
-func (p *pool) unread(s *lot.Step) (ids []string) {
+func (l *loop) unread(s *lot.Step) (ids []string) {
 	for i := range s.Started {
-		if t := &s.Started[i]; t.Spec == nil && p.specs.byID[t.TaskID] == nil {
+		if t := &s.Started[i]; t.Spec == nil && l.specs.byID[t.TaskID] == nil {
 			ids = append(ids, t.TaskID)
 		}
 	}

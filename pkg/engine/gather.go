@@ -15,70 +15,70 @@ import (
 // in any order, so what is small goes between them: every other step, if there is any.
 
 // first returns the request that a step begins with: one that was put off, or else what next does.
-func (p *pool) first(timer *time.Timer, d time.Duration) (r *request, ok bool) {
+func (l *loop) first(timer *time.Timer, d time.Duration) (m message, ok bool) {
 	switch {
-	case len(p.urgent) > 0 || len(p.aside)+len(p.large) == 0:
-		return p.next(timer, d)
-	case env.Ready(p.quit):
+	case len(l.urgent) > 0 || len(l.aside)+len(l.large) == 0:
+		return l.next(timer, d)
+	case env.Ready(l.quit):
 		return nil, false
-	case len(p.large) > 0 && (p.larger || len(p.aside)+len(p.requests) == 0):
-		p.larger = false
-		r, p.large = p.large[0], p.large[1:]
-		return r, true
+	case len(l.large) > 0 && (l.larger || len(l.aside)+len(l.messages) == 0):
+		l.larger = false
+		m, l.large = l.large[0], l.large[1:]
+		return m, true
 	}
-	p.larger = true
-	if len(p.aside) == 0 {
-		return <-p.requests, true // of which only this loop takes any
+	l.larger = true
+	if len(l.aside) == 0 {
+		return <-l.messages, true // of which only this loop takes any
 	}
-	r, p.aside = p.aside[0], p.aside[1:]
-	return r, true
+	m, l.aside = l.aside[0], l.aside[1:]
+	return m, true
 }
 
 // gather adds to batch what was put off and what else waits, up to a step's worth. It lets those go first who are ready to run:
 // under load they bring more requests for this step, and each step saves what a step costs; at rest there are none.
-func (p *pool) gather(batch []*request) []*request {
+func (l *loop) gather(batch []message) []message {
 	runtime.Gosched()
-	size := p.sizeOf(batch...)
+	size := l.sizeOf(batch...)
 	// One without operations counts too, so that it ends.
 	for n := max(1, size.ops); n < maxOps; {
-		r := p.atHand()
-		if r == nil {
-			return p.gatherLarge(batch, size)
+		m := l.atHand()
+		if m == nil {
+			return l.gatherLarge(batch, size)
 		}
-		more := p.sizeOf(r)
+		more := l.sizeOf(m)
 		with := size.plus(more)
 		if size.bytes > 0 && more.bytes > 0 && with.bytes > maxStepBytes {
-			if p.putOff(r) {
+			if l.putOff(m) {
 				continue
 			}
 			return batch
 		}
-		batch, size = append(batch, r), with
+		batch, size = append(batch, m), with
 		n += max(1, more.ops)
 	}
 	return batch
 }
 
 // atHand returns the next request that is there already, nil where there is none.
-func (p *pool) atHand() (r *request) {
-	if len(p.aside) > 0 {
-		r, p.aside = p.aside[0], p.aside[1:]
-		return r
+func (l *loop) atHand() (m message) {
+	if len(l.aside) > 0 {
+		m, l.aside = l.aside[0], l.aside[1:]
+		return m
 	}
 	select {
-	case r = <-p.requests:
+	case m = <-l.messages:
 	default:
 	}
-	return r
+	return m
 }
 
 // gatherLarge adds to a batch the next of the outcomes that were put off that there is room for, unless it goes between them.
-func (p *pool) gatherLarge(batch []*request, size size) []*request {
-	for !p.larger && len(p.large) > 0 {
-		if size = size.plus(p.sizeOf(p.large[0])); size.ops > maxOps || size.bytes > maxStepBytes {
+func (l *loop) gatherLarge(batch []message, size size) []message {
+	for !l.larger && len(l.large) > 0 {
+		if size = size.plus(l.sizeOf(l.large[0])); size.ops > maxOps || size.bytes > maxStepBytes {
 			break
 		}
-		batch, p.large = append(batch, p.large[0]), p.large[1:]
+		batch, l.large = append(batch, l.large[0]), l.large[1:]
 	}
 	return batch
 }
@@ -88,12 +88,12 @@ const manyBytes = maxStepBytes / maxOps
 
 // putOff keeps a request that this step has no room for. It is the first of the next one, unless it is a large outcome of a
 // run: that may be overtaken, which putOff returns.
-func (p *pool) putOff(r *request) (overtaken bool) {
-	if r.owed != nil && r.plain() && p.sizeOf(r).bytes > manyBytes {
-		r.owed.over = true
-		p.large = append(p.large, r)
+func (l *loop) putOff(m message) (overtaken bool) {
+	if r, ok := m.(*report); ok && simple(r) && l.sizeOf(r).bytes > manyBytes {
+		r.run.over = true
+		l.large = append(l.large, r)
 		return true
 	}
-	p.aside = slices.Insert(p.aside, 0, r)
+	l.aside = slices.Insert(l.aside, 0, m)
 	return false
 }

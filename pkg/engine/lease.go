@@ -33,24 +33,24 @@ type waiter struct {
 }
 
 // seat takes note of the workers that begin or cease to wait.
-func (p *pool) seat(batch []*request) {
-	for _, r := range batch {
-		if r.joins != nil {
-			p.waiters = append(p.waiters, r.joins)
-		}
-		if r.leaves != nil {
-			p.waiters = slices.DeleteFunc(p.waiters, func(w *waiter) bool { return w == r.leaves })
+func (l *loop) seat(batch []message) {
+	for _, m := range batch {
+		switch m := m.(type) {
+		case *workerJoins:
+			l.waiters = append(l.waiters, m.worker)
+		case *workerLeaves:
+			l.waiters = slices.DeleteFunc(l.waiters, func(w *waiter) bool { return w == m.worker })
 		}
 	}
 }
 
 // demand returns what the waiting workers would take, the longest wait first.
-func (p *pool) demand() []lot.Demand {
-	if len(p.waiters) == 0 {
+func (l *loop) demand() []lot.Demand {
+	if len(l.waiters) == 0 {
 		return nil
 	}
-	d := make([]lot.Demand, len(p.waiters))
-	for i, w := range p.waiters {
+	d := make([]lot.Demand, len(l.waiters))
+	for i, w := range l.waiters {
 		d[i] = w.demand
 	}
 	return d
@@ -59,41 +59,41 @@ func (p *pool) demand() []lot.Demand {
 // learnSizes asks the store what the submissions of those tasks hold that waiting workers are about to get, where this node
 // does not know: it took them in before it was started anew, or another did. What is leased must be handed out, and an
 // answer has a bound.
-func (p *pool) learnSizes() error {
+func (l *loop) learnSizes() error {
 	most := 0
-	for _, w := range p.waiters {
+	for _, w := range l.waiters {
 		most += w.demand.Max
 	}
-	if most < 2 || p.held() {
+	if most < 2 || l.held() {
 		return nil
 	}
-	next, ids := p.lot.Unsized(min(most, maxLeases))
+	next, ids := l.lot.Unsized(min(most, maxLeases))
 	if next < 2 || len(ids) == 0 {
 		return nil // one alone may be of any size
 	}
-	sizes, err := p.queue.Sizes(p.ctx, p.ID, ids)
+	sizes, err := l.queue.Sizes(l.ctx, l.ID, ids)
 	if err != nil {
 		return err
 	}
 	for id, n := range sizes {
-		p.lot.Size(id, n)
+		l.lot.Size(id, n)
 	}
 	return nil
 }
 
 // handOver gives started tasks to the workers that they were leased for.
-func (p *pool) handOver(started []start) {
+func (l *loop) handOver(started []start) {
 	if len(started) == 0 {
 		return
 	}
 	given := make(map[*waiter][]start)
 	for _, s := range started {
-		w := p.waiters[s.Demand]
+		w := l.waiters[s.Demand]
 		given[w] = append(given[w], s)
 	}
 	var left []*waiter
-	now := p.eng.env.Wall()
-	for _, w := range p.waiters {
+	now := l.eng.env.Wall()
+	for _, w := range l.waiters {
 		starts := given[w]
 		if starts == nil {
 			left = append(left, w)
@@ -102,16 +102,16 @@ func (p *pool) handOver(started []start) {
 		w.granted = true
 		unread := slices.ContainsFunc(starts, func(s start) bool { return s.spec == nil })
 		if !unread {
-			w.leases <- p.leasesOf(starts, w, now)
+			w.leases <- l.leasesOf(starts, w, now)
 			continue
 		}
-		ahead := p.ahead
+		p, ahead := l.pool, l.ahead
 		p.eng.env.Go(func() {
 			p.read(starts, ahead)
 			w.leases <- p.leasesOf(starts, w, now)
 		})
 	}
-	p.waiters = left
+	l.waiters = left
 }
 
 func (p *pool) leasesOf(starts []start, w *waiter, now park.Time) []park.Lease {
@@ -197,11 +197,12 @@ func checkTTL(ttl park.Duration, unset time.Duration) (time.Duration, error) {
 
 func (p *pool) join(ctx context.Context, w *waiter) error {
 	due := p.eng.due()
-	r := &request{joins: w, reply: make(chan reply, 1)}
-	if err := p.sendBy(ctx, r, due); err != nil {
+	m := &workerJoins{worker: w}
+	m.reply = make(chan reply, 1)
+	if err := p.sendBy(ctx, m, due); err != nil {
 		return err
 	}
-	_, err := p.waitBy(ctx, r, due)
+	_, err := p.waitBy(ctx, &m.request, due)
 	if err != nil {
 		p.giveBack(w)
 	}
@@ -211,18 +212,15 @@ func (p *pool) join(ctx context.Context, w *waiter) error {
 // leave ends a wait. What was leased in the last moment is returned. The step that is under way when the call is due may
 // hold leases for the worker, so nobody may say that nothing was leased.
 func (p *pool) leave(ctx context.Context, w *waiter, due time.Duration) ([]park.Lease, error) {
-	var granted bool
-	r := &request{leaves: w, look: func() { granted = w.granted }, reply: make(chan reply, 1)}
-	err := p.sendBy(ctx, r, due)
-	if err == nil {
-		_, err = p.waitBy(ctx, r, due)
-	}
+	m := &workerLeaves{worker: w}
+	m.reply = make(chan reply, 1)
+	_, err := p.callBy(ctx, m, due)
 	switch {
 	case err != nil && ctx.Err() == nil && !env.Ready(p.done):
 		return nil, errUnknown("pool " + p.ID)
 	case err != nil:
 		return nil, err
-	case !granted:
+	case !m.granted:
 		return []park.Lease{}, nil
 	}
 	leases, err := receiveBy(ctx, p, w.leases, due)
@@ -240,8 +238,9 @@ func (p *pool) giveBack(w *waiter) {
 			return
 		}
 		for _, l := range slices.Backward(leases) {
-			op := lot.Requeue{TaskID: l.TaskID, Attempt: l.Attempt, Reason: park.ReasonWorkerLost}
-			_ = p.send(context.Background(), &request{ops: []lot.Op{op}, owed: &run{task: l.TaskID, attempt: l.Attempt}})
+			m := &report{run: &run{task: l.TaskID, attempt: l.Attempt}}
+			m.single(lot.Requeue{TaskID: l.TaskID, Attempt: l.Attempt, Reason: park.ReasonWorkerLost})
+			_ = p.send(context.Background(), m)
 		}
 	})
 }
@@ -288,14 +287,14 @@ func (e *Engine) KeepLease(ctx context.Context, id string, r park.KeepRequest) (
 	}
 	if n := l.pool.node; n != nil {
 		kept := store.Kept{PoolID: l.pool.ID, TaskID: l.task, Lease: id, TTL: res[0].TTL}
-		counter, err := n.store.KeepLease(ctx, kept)
+		counter, err := n.Store.KeepLease(ctx, kept)
 		if err != nil {
 			return park.Kept{}, about(l.task, e.unsure(ctx, "the leases", err))
 		}
 		// This node must not take the counter for a sign of another, unless it has counted for another too.
-		l.pool.post(&request{look: func() {
-			if counter == l.pool.kept[id]+1 {
-				l.pool.kept[id] = counter
+		l.pool.post(&look{at: func(l *loop) {
+			if counter == l.kept[id]+1 {
+				l.kept[id] = counter
 			}
 		}})
 	}

@@ -32,40 +32,40 @@ const (
 
 // takeTurn stands in line with a batch until it is this node's turn, or others have stored all that it is for. What they
 // did meanwhile is to be caught up with. It returns the batch with what has come for it since.
-func (p *pool) takeTurn(batch []*request) []*request {
-	p.rivals, p.behind = 0, true
+func (l *loop) takeTurn(batch []message) []message {
+	l.rivals, l.behind = 0, true
 	timer := time.NewTimer(maxTimer)
 	defer timer.Stop()
 	var patience time.Duration
 	var all []outcome
-	seen, room, whole := 0, maxNote, !p.unheeded
-	p.unheeded = false
-	for began := p.eng.env.Mono(); ; {
+	seen, room, whole := 0, maxNote, !l.unheeded
+	l.unheeded = false
+	for began := l.eng.env.Mono(); ; {
 		left, h := leave(batch[seen:], room)
 		all, seen, room = append(all, left...), len(batch), room-len(h.Note)
 		whole = whole && h.Whole && len(all) > 0
 		h.Whole = whole
-		place, err := p.node.store.Turn(p.ctx, p.ID, p.as, h)
+		place, err := l.node.Store.Turn(l.ctx, l.ID, l.as, h)
 		if err != nil {
 			return batch // the step itself will tell what is wrong
 		}
 		if place.Ahead == 0 {
-			p.hold(readNotes(place.Notes))
+			l.hold(readNotes(place.Notes))
 			return batch
 		}
-		turns := time.Duration(place.Ahead) * p.stepped
+		turns := time.Duration(place.Ahead) * l.stepped
 		if patience == 0 {
 			patience = max(min(max(4*turns, minPatience), maxPatience), 2*turns)
 		}
-		rest, ok := began+patience-p.eng.env.Mono(), false
+		rest, ok := began+patience-l.eng.env.Mono(), false
 		if rest <= 0 {
-			p.unheeded = whole
+			l.unheeded = whole
 			return batch
 		}
-		if batch, ok = p.linger(timer, batch, min(rest, max(turns/2, minLook), maxLook)); !ok {
+		if batch, ok = l.linger(timer, batch, min(rest, max(turns/2, minLook), maxLook)); !ok {
 			return batch
 		}
-		if whole && (p.catchUp() != nil || !p.unstored(all)) {
+		if whole && (l.catchUp() != nil || !l.unstored(all)) {
 			return batch
 		}
 	}
@@ -73,45 +73,40 @@ func (p *pool) takeTurn(batch []*request) []*request {
 
 // linger adds to a batch what comes within d. It returns sooner, but not at once, where that is to be left to others. ok is
 // false where the loop is to end.
-func (p *pool) linger(timer *time.Timer, batch []*request, d time.Duration) (_ []*request, ok bool) {
-	size := p.sizeOf(batch...)
-	for until := p.eng.env.Mono() + d; d > 0; d = until - p.eng.env.Mono() {
-		if p.full(size) {
-			return batch, p.eng.rest(d)
+func (l *loop) linger(timer *time.Timer, batch []message, d time.Duration) (_ []message, ok bool) {
+	size := l.sizeOf(batch...)
+	for until := l.eng.env.Mono() + d; d > 0; d = until - l.eng.env.Mono() {
+		if l.full(size) {
+			return batch, l.eng.rest(d)
 		}
-		r, ok := p.next(timer, d)
+		m, ok := l.next(timer, d)
 		switch {
 		case !ok:
 			return batch, false
-		case r == nil:
+		case m == nil:
 			return batch, true
-		case !r.plain():
-			p.aside = append(p.aside, r)
+		case !simple(m):
+			l.aside = append(l.aside, m)
 			continue
 		}
-		with := size.plus(p.sizeOf(r))
+		with := size.plus(l.sizeOf(m))
 		if with.bytes > maxStepBytes {
-			p.putOff(r)
+			l.putOff(m)
 			continue
 		}
-		if r.owed != nil {
-			r.owed.over = true
-			until = min(until, p.eng.env.Mono()+max(p.stepped/4, minLook))
+		if r, ok := m.(*report); ok {
+			r.run.over = true
+			until = min(until, l.eng.env.Mono()+max(l.stepped/4, minLook))
 		}
-		batch, size = append(batch, r), with
+		batch, size = append(batch, m), with
 	}
 	return batch, true
 }
 
 // full reports whether nothing more may join a batch of a size: it has a step's worth, or what comes would overtake what was
 // put off.
-func (p *pool) full(s size) bool {
-	return s.ops >= maxOps || s.bytes >= maxStepBytes || len(p.aside) > 0 && p.aside[0].plain()
-}
-
-// plain reports whether a request is for operations and nothing else.
-func (r *request) plain() bool {
-	return len(r.ops) > 0 && r.late == nil && !r.fresh && !r.reload && r.joins == nil && r.leaves == nil && r.look == nil
+func (l *loop) full(s size) bool {
+	return s.ops >= maxOps || s.bytes >= maxStepBytes || len(l.aside) > 0 && simple(l.aside[0])
 }
 
 // outcome is a [lot.Finish] that a node leaves to another.
@@ -127,14 +122,14 @@ type outcome struct {
 }
 
 // leave returns the outcomes of runs in a batch that may be left to others, as they are and as a note of most bytes at most.
-func leave(batch []*request, most int) (left []outcome, h store.Hand) {
+func leave(batch []message, most int) (left []outcome, h store.Hand) {
 	h.Whole = true
 	size := 0
-	for _, r := range batch {
-		if len(r.ops) == 0 && r.late == nil {
+	for _, m := range batch {
+		if len(m.base().ops) == 0 && !derives(m) {
 			continue
 		}
-		f, ok := ending(r)
+		f, ok := ending(m)
 		weight := (len(f.Outcome.Reason)+len(f.Outcome.Message)+len(f.Outcome.Result))*4/3 + 200
 		if !ok || weight > maxLeft || size+weight > most {
 			h.Whole = false
@@ -153,9 +148,9 @@ func leave(batch []*request, most int) (left []outcome, h store.Hand) {
 	return left, h
 }
 
-// ending returns the operation of a request that is for the end of a run and nothing else.
-func ending(r *request) (f lot.Finish, ok bool) {
-	if r.owed != nil && len(r.ops) == 1 {
+// ending returns the operation of a message that is for the end of a run and nothing else.
+func ending(m message) (f lot.Finish, ok bool) {
+	if r, is := m.(*report); is && len(r.ops) == 1 {
 		f, ok = r.ops[0].(lot.Finish)
 	}
 	return f, ok

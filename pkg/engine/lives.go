@@ -35,64 +35,56 @@ type logged struct {
 
 // lastLogged asks the log how far it goes, once in the pool's life here. Where the log is in another store that comes
 // before the queue is looked at: what the log has the queue had before.
-func (p *pool) lastLogged(ctx context.Context) (l logged, err error) {
-	if l.rev, l.at, err = p.eng.audit.LastRev(ctx, p.ID); err != nil {
-		return l, fmt.Errorf("%w: %w", errLogUnread, err)
+func (l *loop) lastLogged(ctx context.Context) (end logged, err error) {
+	if end.rev, end.at, err = l.eng.audit.LastRev(ctx, l.ID); err != nil {
+		return end, fmt.Errorf("%w: %w", errLogUnread, err)
 	}
-	return l, nil
+	return end, nil
 }
 
 // overtaken reports how far the log goes, and whether that is further than the queue: that was lost, or put back. A log
 // in the queue's store is put back with it, but may be of a time when the pool's queue was elsewhere.
-func (p *pool) overtaken(ctx context.Context, row park.PoolRow, l logged, unread error) (logged, bool, error) {
-	if p.numbered {
-		return l, false, nil
+func (l *loop) overtaken(ctx context.Context, row park.PoolRow, end logged, unread error) (logged, bool, error) {
+	if l.numbered {
+		return end, false, nil
 	}
-	if p.localAudit && row.Rev == 0 {
-		l, unread = p.lastLogged(ctx)
+	if l.localAudit && row.Rev == 0 {
+		end, unread = l.lastLogged(ctx)
 	}
 	switch {
 	case unread != nil && row.Rev == 0:
-		return l, false, unread
+		return end, false, unread
 	case unread != nil:
 		// Only a queue that was put back would have to know, and whoever does that is told to stop all daemons.
-		p.eng.log.Warn("audit log not compared with the queue", "pool", p.ID, "error", unread)
-		return l, false, nil
+		l.eng.log.Warn("audit log not compared with the queue", "pool", l.ID, "error", unread)
+		return end, false, nil
 	}
-	p.numbered = row.Rev >= l.rev
-	return l, !p.numbered, nil
+	l.numbered = row.Rev >= end.rev
+	return end, !l.numbered, nil
 }
 
 // lift moves the pool in its store past the log's end.
-func (p *pool) lift(ctx context.Context, row park.PoolRow, l logged) error {
+func (l *loop) lift(ctx context.Context, row park.PoolRow, end logged) error {
 	how := liftedOlder
 	if row == (park.PoolRow{}) {
-		row, how = p.firstRow(), liftedEmpty
+		row, how = l.firstRow(), liftedEmpty
 	}
-	p.eng.log.Warn("the queue knows less than the audit log: its tasks of before are gone, and its steps go on after those of the log",
-		"pool", p.ID, "rev", row.Rev, "logged", l.rev)
-	row.Rev, row.LastAt, row.LastStep = l.rev, l.at, how
-	return p.queue.Lift(ctx, p.ID, row)
-}
-
-// firstRow is that of a pool that was never there.
-func (p *pool) firstRow() park.PoolRow {
-	return park.PoolRow{
-		MaxUnits: p.MaxUnits, MaxQueueDepth: p.MaxQueueDepth, State: park.Active,
-		ConfiguredUnits: p.MaxUnits, ConfiguredDepth: p.MaxQueueDepth,
-	}
+	l.eng.log.Warn("the queue knows less than the audit log: its tasks of before are gone, and its steps go on after those of the log",
+		"pool", l.ID, "rev", row.Rev, "logged", end.rev)
+	row.Rev, row.LastAt, row.LastStep = end.rev, end.at, how
+	return l.queue.Lift(ctx, l.ID, row)
 }
 
 // resumes has the lot's next step tell that the pool was lifted, where that was not told yet.
-func (p *pool) resumes() {
-	if p.adopted {
+func (l *loop) resumes() {
+	if l.adopted {
 		return
 	}
-	switch p.lot.Row().LastStep {
+	switch l.lot.Row().LastStep {
 	case liftedEmpty:
-		p.lot.Resume(lot.TasksLost)
+		l.lot.Resume(lot.TasksLost)
 	case liftedOlder:
-		p.lot.Resume(lot.TasksOlder)
+		l.lot.Resume(lot.TasksOlder)
 	}
 }
 

@@ -70,13 +70,13 @@ type Backlog struct {
 }
 
 // measure tells the meter of a task that a step has ended.
-func (p *pool) measure(s *park.State) {
+func (l *loop) measure(s *park.State) {
 	if !s.Status.Ended() {
 		return
 	}
-	p.eng.meter.Ended(p.ID, s.Status, s.Reason)
+	l.eng.meter.Ended(l.ID, s.Status, s.Reason)
 	if !s.StartedAt.IsZero() {
-		p.eng.meter.Ran(p.ID, s.Status, s.EndedAt.Sub(s.StartedAt.Time))
+		l.eng.meter.Ran(l.ID, s.Status, s.EndedAt.Sub(s.StartedAt.Time))
 	}
 }
 
@@ -98,9 +98,7 @@ func (e *Engine) Measures() (m Measures) {
 			one.Up = false
 		}
 		if n := e.nodes[b]; n != nil {
-			n.mu.Lock()
-			one.Shared, one.Nodes, one.BeatAge = true, len(n.live), n.proved()
-			n.mu.Unlock()
+			one.Shared, one.Nodes, one.BeatAge = true, n.Members(), n.SinceHeartbeat()
 		}
 		m.Stores = append(m.Stores, one)
 	}

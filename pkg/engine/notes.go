@@ -23,9 +23,9 @@ func readNotes(notes [][]byte) (all []outcome) {
 }
 
 // unstored reports whether any of the runs has not been ended yet, by what this node knows.
-func (p *pool) unstored(left []outcome) bool {
+func (l *loop) unstored(left []outcome) bool {
 	for _, o := range left {
-		if s, _, ok := p.lot.State(o.Task); ok && s.Status == park.Running && s.Attempt == o.Attempt {
+		if s, _, ok := l.lot.State(o.Task); ok && s.Status == park.Running && s.Attempt == o.Attempt {
 			return true
 		}
 	}
@@ -38,16 +38,16 @@ const maxBrought = 1 << 20
 
 // hold keeps what other nodes have left for this node's next steps. Too much of it is lost: whoever left it sees that it is
 // not stored, and stores it.
-func (p *pool) hold(left []outcome) {
+func (l *loop) hold(left []outcome) {
 	n := size{}
-	for i := range p.brought {
-		n = n.plus(p.sizeOfLeft(&p.brought[i]))
+	for i := range l.brought {
+		n = n.plus(l.sizeOfLeft(&l.brought[i]))
 	}
 	for i := range left {
-		if n = n.plus(p.sizeOfLeft(&left[i])); n.bytes > maxStepBytes {
+		if n = n.plus(l.sizeOfLeft(&left[i])); n.bytes > maxStepBytes {
 			return
 		}
-		p.brought = append(p.brought, left[i])
+		l.brought = append(l.brought, left[i])
 	}
 }
 
@@ -55,26 +55,26 @@ func (p *pool) sizeOfLeft(o *outcome) size { return size{1, p.weightOf([]lot.Op{
 
 // bring adds to a batch what other nodes have left to this one, as much as there is room for. The rest is for the next. What
 // of it is stored already is seen when the step is decided.
-func (p *pool) bring(batch []*request) []*request {
+func (l *loop) bring(batch []message) []message {
 	s, n := size{}, 0
-	for _, r := range batch {
-		if r.late != nil {
-			s = s.plus(p.sizeOf(r))
+	for _, m := range batch {
+		if derives(m) {
+			s = s.plus(l.sizeOf(m))
 		}
 	}
-	for ; n < len(p.brought); n++ {
-		if s = s.plus(p.sizeOfLeft(&p.brought[n])); s.ops > 1 && (s.ops > maxOps || s.bytes > maxBrought) {
+	for ; n < len(l.brought); n++ {
+		if s = s.plus(l.sizeOfLeft(&l.brought[n])); s.ops > 1 && (s.ops > maxOps || s.bytes > maxBrought) {
 			break
 		}
 	}
 	if n == 0 {
 		return batch
 	}
-	brought := slices.Clone(p.brought[:n])
-	p.brought = slices.Delete(p.brought, 0, n)
-	return append(batch, &request{late: func() (ops []lot.Op) {
+	brought := slices.Clone(l.brought[:n])
+	l.brought = slices.Delete(l.brought, 0, n)
+	return append(batch, &derived{make: func(l *loop) (ops []lot.Op) {
 		for i := range brought {
-			if p.unstored(brought[i : i+1]) {
+			if l.unstored(brought[i : i+1]) {
 				ops = append(ops, brought[i].finish())
 			}
 		}

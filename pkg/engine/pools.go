@@ -44,7 +44,7 @@ func (e *Engine) SetPool(ctx context.Context, id string, patch park.PoolPatch) (
 	if patch.MaxUnits != nil {
 		// The change is made: who cannot be told of this is told all the same what the pool is like now.
 		var warning string
-		if p.askBy(ctx, func() { warning = p.tooLarge() }, due) == nil {
+		if p.askBy(ctx, func(l *loop) { warning = l.tooLarge() }, due) == nil {
 			view.Warning = warning
 		}
 	}
@@ -52,8 +52,8 @@ func (e *Engine) SetPool(ctx context.Context, id string, patch park.PoolPatch) (
 }
 
 // tooLarge says that parked tasks cost more than the pool has, "" where none does.
-func (p *pool) tooLarge() string {
-	n, most := p.lot.TooLarge()
+func (l *loop) tooLarge() string {
+	n, most := l.lot.TooLarge()
 	if n == 0 {
 		return ""
 	}
@@ -62,5 +62,5 @@ func (p *pool) tooLarge() string {
 		tasks = fmt.Sprintf("%d parked tasks cost", n)
 	}
 	return fmt.Sprintf("%s more than the %d units of pool %s (the largest costs %d): they wait until the pool has more, and others start before them",
-		tasks, p.lot.Row().MaxUnits, p.ID, most)
+		tasks, l.lot.Row().MaxUnits, l.ID, most)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/cluster"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -18,12 +19,12 @@ type run struct {
 	submitted park.Time // of the task: its id may be used again while something of the run is left
 	cancel    context.CancelCauseFunc
 	over      bool // its executor has returned; its outcome is to be stored
-	report    request
+	report    report
 }
 
 // executing counts the runs whose executors have not returned.
-func (p *pool) executing() (n int) {
-	for _, r := range p.runs {
+func (l *loop) executing() (n int) {
+	for _, r := range l.runs {
 		if !r.over {
 			n++
 		}
@@ -55,58 +56,58 @@ const readRest = 100 * time.Millisecond
 
 // launch begins runs. It must not block the loop, so what has to be read is read elsewhere. A run that somebody has
 // asked to stop already ends without having begun its work.
-func (p *pool) launch(started []start) {
-	if p.Runtime.Leased() {
-		p.handOver(started)
+func (l *loop) launch(started []start) {
+	if l.Runtime.Leased() {
+		l.handOver(started)
 		return
 	}
-	if p.node != nil && (!p.node.alive() || p.as != p.nodeName()) {
+	if l.node != nil && (!l.node.Alive() || l.as != l.nodeName()) {
 		return // others may have taken them over already; if not, they are found once this node is alive again
 	}
+	p, now := l.pool, l.eng.env.Mono()
 	var unread []start
-	now := p.eng.env.Mono()
 	for _, s := range started {
 		var cancel context.CancelCauseFunc
 		s.at = now
-		s.ctx, cancel = context.WithCancelCause(p.life())
+		s.ctx, cancel = context.WithCancelCause(l.life())
 		s.run = &run{task: s.TaskID, attempt: s.Attempt, submitted: s.submitted, cancel: cancel}
-		if old := p.runs[s.TaskID]; old != nil {
+		if old := l.runs[s.TaskID]; old != nil {
 			old.cancel(park.ErrCancelled)
 		}
-		p.runs[s.TaskID] = s.run
-		if why := p.stopped(s.TaskID); why != nil {
+		l.runs[s.TaskID] = s.run
+		if why := l.stopped(s.TaskID); why != nil {
 			cancel(why)
 		} else if s.spec == nil {
 			unread = append(unread, s)
 			continue
 		}
-		p.eng.env.Go(func() { p.run(s) })
+		p.eng.env.Go(func() { p.perform(s) })
 	}
 	if len(unread) == 0 {
 		return
 	}
-	ahead := p.ahead
+	ahead := l.ahead
 	p.eng.env.Go(func() {
 		p.read(unread, ahead)
 		for _, s := range unread {
-			p.eng.env.Go(func() { p.run(s) })
+			p.eng.env.Go(func() { p.perform(s) })
 		}
 	})
 }
 
 // stopped says why a run that begins now has to stop at once, or nil: its task was cancelled by the step that started it,
 // or after that by another node; or the engine closes, and has told its other runs.
-func (p *pool) stopped(id string) error {
-	if s, _, _ := p.lot.State(id); s.Cancelled {
+func (l *loop) stopped(id string) error {
+	if s, _, _ := l.lot.State(id); s.Cancelled {
 		return park.ErrCancelled
 	}
-	return p.work.closed()
+	return l.work.closed()
 }
 
 // life is the context that runs live under.
 func (p *pool) life() context.Context {
 	if p.node != nil {
-		return p.node.base.Load().ctx
+		return p.node.Life()
 	}
 	return p.eng.ctx
 }
@@ -135,8 +136,8 @@ func (p *pool) read(starts []start, ahead *fetch) {
 	}
 }
 
-// run does one task's work and reports its outcome.
-func (p *pool) run(s start) {
+// perform does one task's work and reports its outcome.
+func (p *pool) perform(s start) {
 	if why := p.work.add(s.run); why != nil {
 		s.run.cancel(why)
 	}
@@ -153,12 +154,12 @@ func (p *pool) run(s start) {
 		back.Reason = park.ReasonStartDeferred
 		s.run.report.short = o.Shortage
 		op = back
-	} else if o.Reason == park.ReasonNodeLost || errors.Is(context.Cause(s.ctx), errNodeLost) {
+	} else if o.Reason == park.ReasonNodeLost || errors.Is(context.Cause(s.ctx), cluster.ErrNodeLost) {
 		back.Reason = park.ReasonNodeLost
 		op = back
 	}
 	p.work.remove(s.run)
-	s.run.report.owed = s.run
+	s.run.report.run = s.run
 	s.run.report.single(op)
 	_ = p.send(context.Background(), &s.run.report)
 }
@@ -171,7 +172,7 @@ func (p *pool) execute(ctx context.Context, s start) (o park.Outcome, ended bool
 		a.Payload, a.Command, a.WorkDir = s.spec.Payload, s.spec.Command, s.spec.WorkDir
 	}
 	if p.node != nil {
-		a.Proved = p.node.proved
+		a.Proved = p.node.SinceHeartbeat
 	}
 	if a.Timeout > 0 {
 		left := a.Timeout - (p.eng.env.Mono() - s.at) // to read the submission may have taken long
@@ -180,7 +181,7 @@ func (p *pool) execute(ctx context.Context, s start) (o park.Outcome, ended bool
 		}
 		defer p.eng.env.AfterFunc(max(left, 0), func() { s.run.cancel(park.ErrTimeout) })()
 	}
-	o = p.guarded(ctx, a)
+	o = p.runRecovered(ctx, a)
 	cause := context.Cause(ctx)
 	switch {
 	case o.Status == park.Completed:
@@ -207,8 +208,8 @@ func (p *pool) execute(ctx context.Context, s start) (o park.Outcome, ended bool
 	return o, true
 }
 
-// guarded turns a panic of the executor into a failure of the task.
-func (p *pool) guarded(ctx context.Context, a park.Assignment) (o park.Outcome) {
+// runRecovered turns a panic of the executor into a failure of the task.
+func (p *pool) runRecovered(ctx context.Context, a park.Assignment) (o park.Outcome) {
 	defer func() {
 		if v := recover(); v != nil {
 			p.eng.log.Error("executor panicked", "pool", p.ID, "task", a.TaskID, "panic", v)
@@ -222,42 +223,42 @@ func (p *pool) guarded(ctx context.Context, a park.Assignment) (o park.Outcome) 
 }
 
 // forget lets go of a run whose outcome was stored, or came too late to be.
-func (p *pool) forget(r *run) {
-	if p.runs[r.task] == r {
+func (l *loop) forget(r *run) {
+	if l.runs[r.task] == r {
 		r.cancel(nil)
-		delete(p.runs, r.task)
-		p.noteIdle()
+		delete(l.runs, r.task)
+		l.noteIdle()
 	}
 }
 
-func (p *pool) stopRun(id string, cause error) {
-	if r := p.runs[id]; r != nil {
+func (l *loop) stopRun(id string, cause error) {
+	if r := l.runs[id]; r != nil {
 		r.cancel(cause)
 	}
 }
 
 // endRun forgets a run that is over, and its submission.
-func (p *pool) endRun(c *park.Update) {
+func (l *loop) endRun(c *park.Update) {
 	if c.State.Status.Ended() {
-		p.specs.take(c.TaskID)
+		l.specs.take(c.TaskID)
 		if c.State.Status == park.Completed || c.State.Status == park.Failed {
-			p.pace.add(c.State.EndedAt.Sub(c.State.StartedAt.Time))
+			l.pace.add(c.State.EndedAt.Sub(c.State.StartedAt.Time))
 		}
 	}
-	if r := p.runs[c.TaskID]; r != nil && r.attempt <= c.State.Attempt {
+	if r := l.runs[c.TaskID]; r != nil && r.attempt <= c.State.Attempt {
 		r.cancel(nil)
-		delete(p.runs, c.TaskID)
-		p.noteIdle()
+		delete(l.runs, c.TaskID)
+		l.noteIdle()
 	}
 }
 
-func (p *pool) noteIdle() {
-	p.here.Store(int64(len(p.runs)))
-	if p.drained != nil && len(p.runs) == 0 {
+func (l *loop) noteIdle() {
+	l.here.Store(int64(len(l.runs)))
+	if l.drained != nil && len(l.runs) == 0 {
 		select {
-		case <-p.drained:
+		case <-l.drained:
 		default:
-			close(p.drained)
+			close(l.drained)
 		}
 	}
 }
@@ -273,13 +274,13 @@ func (a *pace) add(d time.Duration) {
 }
 
 // retryAfter estimates when a full lot has a place again: when the next of the running tasks has ended.
-func (p *pool) retryAfter() time.Duration {
-	mean := p.pace.mean
+func (l *loop) retryAfter() time.Duration {
+	mean := l.pace.mean
 	if mean == 0 {
-		mean = min(p.DefaultTimeout, time.Minute)
+		mean = min(l.DefaultTimeout, time.Minute)
 	}
-	if p.lot.Row().State == park.Paused {
+	if l.lot.Row().State == park.Paused {
 		return time.Minute
 	}
-	return min(max(mean/time.Duration(max(1, p.lot.Running())), time.Second), 10*time.Minute)
+	return min(max(mean/time.Duration(max(1, l.lot.Running())), time.Second), 10*time.Minute)
 }

@@ -20,9 +20,10 @@ type size struct{ ops, bytes int }
 
 func (s size) plus(t size) size { return size{s.ops + t.ops, s.bytes + t.bytes} }
 
-func (p *pool) sizeOf(requests ...*request) (s size) {
-	for _, r := range requests {
-		s = s.plus(size{len(r.ops), p.weightOf(r.ops)})
+func (p *pool) sizeOf(messages ...message) (s size) {
+	for _, m := range messages {
+		ops := m.base().ops
+		s = s.plus(size{len(ops), p.weightOf(ops)})
 	}
 	return s
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/parkd-dev/parkd/pkg/internal/cluster"
 	"github.com/parkd-dev/parkd/pkg/internal/relay"
 	"github.com/parkd-dev/parkd/pkg/internal/topic"
 	"github.com/parkd-dev/parkd/pkg/lot"
@@ -19,25 +20,30 @@ const waryFor = 64
 // after a look at the ids, where the store refuses it for one of them, or the lot refuses a task that may have been taken
 // before. A submission that may be kept under either of two ids needs the look at once: of the other id the store says
 // nothing.
-func (p *pool) collect(batch []*request) ([]lot.Op, error) {
+func (l *loop) collect(batch []message) ([]lot.Op, error) {
 	ops := make([]lot.Op, 0, len(batch))
-	for _, r := range batch {
-		if r.late != nil {
-			r.ops = r.late()
+	for _, m := range batch {
+		switch m := m.(type) {
+		case *derived:
+			m.ops = m.make(l)
+		case *followUp:
+			if m.make != nil {
+				m.ops = m.make(l)
+			}
 		}
-		ops = append(ops, r.ops...)
+		ops = append(ops, m.base().ops...)
 	}
-	p.looked = p.wary > 0 || slices.ContainsFunc(ops, func(op lot.Op) bool {
+	l.looked = l.wary > 0 || slices.ContainsFunc(ops, func(op lot.Op) bool {
 		s, ok := op.(lot.Submit)
 		return ok && s.OwnID != ""
 	})
-	p.wary = max(p.wary-1, 0)
-	if !p.looked {
+	l.wary = max(l.wary-1, 0)
+	if !l.looked {
 		return ops, nil
 	}
-	again, err := p.lookUp(ops, false)
+	again, err := l.lookUp(ops, false)
 	if err == nil && again {
-		_, err = p.lookUp(ops, true)
+		_, err = l.lookUp(ops, true)
 	}
 	return ops, err
 }
@@ -45,14 +51,14 @@ func (p *pool) collect(batch []*request) ([]lot.Op, error) {
 // lookUp tells the submissions among ops which of their ids the store knows, but for those of tasks that the lot has. Unless it
 // is for the last time, it is to be called again where the lot lacked a task that another node has just taken in: what the lot
 // has is another now.
-func (p *pool) lookUp(ops []lot.Op, last bool) (again bool, err error) {
+func (l *loop) lookUp(ops []lot.Op, last bool) (again bool, err error) {
 	var named []string
 	for _, op := range ops {
 		s, ok := op.(lot.Submit)
-		if ok && !p.lot.Live(s.Spec.TaskID) {
+		if ok && !l.lot.Live(s.Spec.TaskID) {
 			named = append(named, s.Spec.TaskID)
 		}
-		if ok && s.OwnID != "" && !p.lot.Live(s.OwnID) {
+		if ok && s.OwnID != "" && !l.lot.Live(s.OwnID) {
 			named = append(named, s.OwnID)
 		}
 	}
@@ -60,7 +66,7 @@ func (p *pool) lookUp(ops []lot.Op, last bool) (again bool, err error) {
 		return false, nil
 	}
 	byID, behind := make(map[string]*park.Record), false
-	err = p.records(named, func(r *park.Record) {
+	err = l.records(named, func(r *park.Record) {
 		r.Payload, r.Command, r.Result = nil, nil, nil
 		byID[r.TaskID] = r
 		behind = behind || !r.Status.Ended()
@@ -68,8 +74,8 @@ func (p *pool) lookUp(ops []lot.Op, last bool) (again bool, err error) {
 	if err != nil || len(byID) == 0 {
 		return false, err
 	}
-	if row := p.lot.Row(); behind && !last && p.node != nil {
-		if err := p.catchUp(); err != nil || p.lot.Row() != row {
+	if row := l.lot.Row(); behind && !last && l.node != nil {
+		if err := l.catchUp(); err != nil || l.lot.Row() != row {
 			return true, err
 		}
 	}
@@ -95,10 +101,10 @@ func seen(s lot.Submit, byID map[string]*park.Record) lot.Op {
 
 // turnedAway reports whether a submission was refused that may be one of an ended task come again. One whose id was made
 // here may be that too once its step is decided again: its client may have been told the id, and have been elsewhere since.
-func (p *pool) turnedAway(ops []lot.Op, results []lot.Result) bool {
+func (l *loop) turnedAway(ops []lot.Op, results []lot.Result) bool {
 	for i, op := range ops {
 		s, ok := op.(lot.Submit)
-		if err := results[i].Err; ok && (p.again || !s.NewID) && err != nil && err.Code != park.TaskExists {
+		if err := results[i].Err; ok && (l.again || !s.NewID) && err != nil && err.Code != park.TaskExists {
 			return true
 		}
 	}
@@ -106,124 +112,124 @@ func (p *pool) turnedAway(ops []lot.Op, results []lot.Result) bool {
 }
 
 // commit makes a step durable.
-func (p *pool) commit(s *lot.Step, ops int) error {
-	st := &store.Step{PoolID: p.ID, ID: p.eng.env.ID(), Row: s.Row, Inserts: s.Inserts, Updates: s.Updates}
-	if p.node != nil {
-		if p.node.unheard(p.as) {
-			return errNodeLost
+func (l *loop) commit(s *lot.Step, ops int) error {
+	st := &store.Step{PoolID: l.ID, ID: l.eng.env.ID(), Row: s.Row, Inserts: s.Inserts, Updates: s.Updates}
+	if l.node != nil {
+		if l.node.Unregistered(l.as) {
+			return cluster.ErrNodeLost
 		}
-		st.Node = p.as // not a name that it has got since: that one may be alive, and what the lot starts would not be
+		st.Node = l.as // not a name that it has got since: that one may be alive, and what the lot starts would not be
 	}
 	st.Row.LastStep = st.ID
-	p.pack(st, s)
-	began := p.eng.env.Mono()
-	err := p.queue.Commit(p.ctx, st)
+	l.pack(st, s)
+	began := l.eng.env.Mono()
+	err := l.queue.Commit(l.ctx, st)
 	if errors.Is(err, store.ErrInDoubt) {
-		err = p.settle(st, err)
+		err = l.settle(st, err)
 	}
 	if err != nil {
 		return err
 	}
-	p.unsure = false // the store has this step with all that came before
-	took := p.eng.env.Mono() - began
+	l.unsure = false // the store has this step with all that came before
+	took := l.eng.env.Mono() - began
 	// A step that was in doubt for a minute says nothing of the next one, for which others stand in line.
-	p.stepped += (min(took, maxPatience) - p.stepped) / 8
-	p.rivals = st.Waiting
-	p.eng.meter.Stepped(p.ID, ops, took)
-	p.eng.health.Works(p.QueueBackend)
+	l.stepped += (min(took, maxPatience) - l.stepped) / 8
+	l.rivals = st.Waiting
+	l.eng.meter.Stepped(l.ID, ops, took)
+	l.eng.health.Works(l.QueueBackend)
 	return nil
 }
 
 // pack puts the step's messages and events where they belong: into the step, or into parcels for the relay.
-func (p *pool) pack(st *store.Step, s *lot.Step) {
+func (l *loop) pack(st *store.Step, s *lot.Step) {
 	parcel := func(dest string, m *park.Message, e *park.Event) {
 		st.Outbox = append(st.Outbox, store.Parcel{Dest: dest, Since: s.Row.LastAt, Message: m, Event: e})
 	}
-	if p.localMail {
+	if l.localMail {
 		st.Messages = s.Messages
 	}
-	if p.localAudit {
+	if l.localAudit {
 		st.Events = s.Events
 	}
 	for i := range s.Messages {
-		if !p.localMail {
-			parcel(relay.Mailbox(p.MailboxBackend), &s.Messages[i], nil)
+		if !l.localMail {
+			parcel(relay.Mailbox(l.MailboxBackend), &s.Messages[i], nil)
 		}
-		if p.Notifier != nil {
-			parcel(relay.Notifier(p.ID), &s.Messages[i], nil)
+		if l.Notifier != nil {
+			parcel(relay.Notifier(l.ID), &s.Messages[i], nil)
 		}
 	}
 	for i := range s.Events {
-		if !p.localAudit {
-			parcel(relay.Audit(p.eng.cfg.Audit), nil, &s.Events[i])
+		if !l.localAudit {
+			parcel(relay.Audit(l.eng.cfg.Audit), nil, &s.Events[i])
 		}
 	}
 }
 
 // apply does what a committed step asks of this node: start, stop, and forget.
-func (p *pool) apply(s *lot.Step) {
+func (l *loop) apply(s *lot.Step) {
 	for i, spec := range s.Specs {
 		if s.Inserts[i].Status == park.Queued {
-			p.specs.put(spec)
+			l.specs.put(spec)
 		}
 	}
 	for i := range s.Updates {
 		if u := &s.Updates[i]; u.State.Status != park.Running {
-			p.endRun(u)
+			l.endRun(u)
 		}
-		p.measure(&s.Updates[i].State)
+		l.measure(&s.Updates[i].State)
 	}
 	for i := range s.Inserts {
-		p.measure(&s.Inserts[i].State)
+		l.measure(&s.Inserts[i].State)
 	}
-	if started := p.starts(s); len(started) > 0 {
-		p.launch(started)
+	if started := l.starts(s); len(started) > 0 {
+		l.launch(started)
 	}
 	// After the launch: a step may cancel what it has started.
 	for i := range s.Updates {
 		if u := &s.Updates[i]; u.State.Status == park.Running && u.State.Cancelled {
-			p.stopRun(u.TaskID, park.ErrCancelled)
+			l.stopRun(u.TaskID, park.ErrCancelled)
 		}
 	}
-	p.show()
+	l.show()
 }
 
 // starts returns the runs that a step has begun and not ended.
-func (p *pool) starts(s *lot.Step) []start {
+func (l *loop) starts(s *lot.Step) []start {
 	started := make([]start, 0, len(s.Started))
 	for _, t := range s.Started {
 		spec := t.Spec
 		if spec == nil {
-			spec = p.specs.take(t.TaskID)
+			spec = l.specs.take(t.TaskID)
 		}
 		if spec != nil && t.Attempt == 1 {
-			p.eng.meter.Waited(p.ID, s.Row.LastAt.Sub(spec.SubmittedAt.Time))
+			l.eng.meter.Waited(l.ID, s.Row.LastAt.Sub(spec.SubmittedAt.Time))
 		}
-		if now, _, _ := p.lot.State(t.TaskID); now.Status == park.Running && now.Attempt == t.Attempt {
-			started = append(started, start{Started: t, submitted: p.lot.Submitted(t.TaskID), spec: spec})
+		if now, _, _ := l.lot.State(t.TaskID); now.Status == park.Running && now.Attempt == t.Attempt {
+			started = append(started, start{Started: t, submitted: l.lot.Submitted(t.TaskID), spec: spec})
 		}
 	}
 	return started
 }
 
 // announce wakes those who wait for what a step brought.
-func (p *pool) announce(s *lot.Step) {
+func (l *loop) announce(s *lot.Step) {
 	if len(s.Events) == 0 {
 		return
 	}
-	p.count(s)
-	if p.node != nil {
-		p.node.changed()
+	l.count(s)
+	if l.node != nil {
+		l.node.Announce()
 	}
-	if !p.eng.hub.Joined() {
+	if !l.eng.hub.Joined() {
 		return // whoever joins from now on reads what was committed
 	}
 	topics := make([]topic.Topic, 0, 2*(len(s.Inserts)+len(s.Updates))+len(s.Messages)+2)
 	note := func(id string, status park.Status) {
 		if status.Ended() {
-			topics = append(topics, topic.Ended(p.ID, id), topic.Started(p.ID, id))
+			topics = append(topics, topic.Ended(l.ID, id), topic.Started(l.ID, id))
 		} else if status == park.Running {
-			topics = append(topics, topic.Started(p.ID, id))
+			topics = append(topics, topic.Started(l.ID, id))
 		}
 	}
 	for i := range s.Inserts {
@@ -232,19 +238,19 @@ func (p *pool) announce(s *lot.Step) {
 	for i := range s.Updates {
 		note(s.Updates[i].TaskID, s.Updates[i].State.Status)
 	}
-	if p.localMail {
+	if l.localMail {
 		for i := range s.Messages {
 			topics = append(topics, topic.Mailbox(s.Messages[i].Tenant, s.Messages[i].Key))
 		}
 	}
-	if p.localAudit {
+	if l.localAudit {
 		topics = append(topics, topic.Audit())
 	}
-	p.eng.hub.Wake(append(topics, topic.Outbox(p.QueueBackend))...)
+	l.eng.hub.Wake(append(topics, topic.Outbox(l.QueueBackend))...)
 }
 
 // count tells the meter of a step's events.
-func (p *pool) count(s *lot.Step) {
+func (l *loop) count(s *lot.Step) {
 	for _, a := range park.Actions() {
 		n := 0
 		for i := range s.Events {
@@ -253,36 +259,36 @@ func (p *pool) count(s *lot.Step) {
 			}
 		}
 		if n > 0 {
-			p.eng.meter.Happened(p.ID, a, n)
+			l.eng.meter.Happened(l.ID, a, n)
 		}
 	}
 }
 
 // reconcile makes this node's runs those that the lot says are running here, after another node or a
 // failure of the store has changed it.
-func (p *pool) reconcile() {
-	for id, r := range p.runs {
-		if s, _, ok := p.lot.State(id); !ok || s.Status != park.Running || !p.isOf(r, &s) || s.Cancelled {
+func (l *loop) reconcile() {
+	for id, r := range l.runs {
+		if s, _, ok := l.lot.State(id); !ok || s.Status != park.Running || !l.isOf(r, &s) || s.Cancelled {
 			r.cancel(park.ErrCancelled)
 		}
 	}
-	if p.Runtime.Leased() {
+	if l.Runtime.Leased() {
 		return
 	}
 	var started []start
-	for _, id := range p.lot.RunningTasks() {
-		s, _, _ := p.lot.State(id)
-		if r := p.runs[id]; s.Node == p.as && (r == nil || !p.isOf(r, &s)) {
-			started = append(started, start{Started: lot.Started{TaskID: id, Attempt: s.Attempt}, submitted: p.lot.Submitted(id)})
+	for _, id := range l.lot.RunningTasks() {
+		s, _, _ := l.lot.State(id)
+		if r := l.runs[id]; s.Node == l.as && (r == nil || !l.isOf(r, &s)) {
+			started = append(started, start{Started: lot.Started{TaskID: id, Attempt: s.Attempt}, submitted: l.lot.Submitted(id)})
 		}
 	}
-	p.ahead = nil
-	p.launch(started)
+	l.ahead = nil
+	l.launch(started)
 }
 
 // isOf reports whether a run here is the one that a live task is in, by its state.
-func (p *pool) isOf(r *run, s *park.State) bool {
-	return r.attempt == s.Attempt && r.submitted.Micro() == p.lot.Submitted(r.task).Micro()
+func (l *loop) isOf(r *run, s *park.State) bool {
+	return r.attempt == s.Attempt && r.submitted.Micro() == l.lot.Submitted(r.task).Micro()
 }
 
 // specs keeps the submissions of parked tasks at hand for their start, up to a bound: what does not fit is

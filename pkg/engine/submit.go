@@ -78,24 +78,25 @@ func (p *pool) submitted(s *park.Spec, r *lot.Result) park.SubmitResult {
 // with is the result of its operations, unless it is true of all: then the call fails.
 func (p *pool) doMany(ctx context.Context, ops []lot.Op) ([]lot.Result, error) {
 	due := p.eng.due()
-	var sent []*request
+	var sent []*operations
 	var unsent error
 	for rest := ops; len(rest) > 0 && unsent == nil; {
 		n := p.portion(rest)
-		r := &request{ops: rest[:n:n], reply: make(chan reply, 1)}
-		if unsent = p.sendBy(ctx, r, due); unsent == nil {
-			sent, rest = append(sent, r), rest[n:]
+		m := &operations{}
+		m.ops, m.reply = rest[:n:n], make(chan reply, 1)
+		if unsent = p.sendBy(ctx, m, due); unsent == nil {
+			sent, rest = append(sent, m), rest[n:]
 		}
 	}
 	results := make([]lot.Result, 0, len(ops))
 	failure, nothing := unsent, true // nothing: it is known that none was taken
-	for _, r := range sent {
-		res, err := p.waitBy(ctx, r, due)
+	for _, m := range sent {
+		res, err := p.waitBy(ctx, &m.request, due)
 		if err != nil && errors.Is(err, ctx.Err()) {
 			return nil, err
 		}
 		if err != nil {
-			res, failure = failed(len(r.ops), err), err
+			res, failure = failed(len(m.ops), err), err
 		}
 		nothing = nothing && err != nil && park.CodeOf(err) != park.OutcomeUnknown
 		results = append(results, res...)

@@ -79,11 +79,11 @@ func (p *pool) placesOf(ctx context.Context, records []park.Record) []place {
 	if !slices.ContainsFunc(records, func(r park.Record) bool { return r.Status == park.Queued }) {
 		return places
 	}
-	err := p.askBy(ctx, func() {
+	err := p.askBy(ctx, func(l *loop) {
 		for i := range records {
 			if records[i].Status == park.Queued {
-				_, places[i].position, _ = p.lot.State(records[i].TaskID)
-				places[i].waiting = p.waiting(&records[i])
+				_, places[i].position, _ = l.lot.State(records[i].TaskID)
+				places[i].waiting = l.waiting(&records[i])
 			}
 		}
 	}, p.eng.due())
@@ -94,13 +94,13 @@ func (p *pool) placesOf(ctx context.Context, records []park.Record) []place {
 }
 
 // waiting says why a parked task cannot start; nil where there is nothing to say.
-func (p *pool) waiting(r *park.Record) *park.Waiting {
-	has := p.lot.Row().MaxUnits
+func (l *loop) waiting(r *park.Record) *park.Waiting {
+	has := l.lot.Row().MaxUnits
 	if r.Units <= has {
 		return nil
 	}
 	return &park.Waiting{Code: park.WaitsLarger, Message: fmt.Sprintf(
-		"the task costs %d units, but pool %s has %d: it starts once the pool has %[1]d again", r.Units, p.ID, has)}
+		"the task costs %d units, but pool %s has %d: it starts once the pool has %[1]d again", r.Units, l.ID, has)}
 }
 
 // errStorageBecause logs why a store failed and returns what the caller may know.

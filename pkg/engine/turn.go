@@ -14,42 +14,40 @@ import (
 )
 
 // turn carries out a batch of requests: in one step if the store allows it.
-func (p *pool) turn(batch []*request) {
+func (l *loop) turn(batch []message) {
 	batch = claim(batch)
-	p.parted, p.failed, p.again = false, false, false
-	if !p.adopted {
-		batch = append([]*request{{late: p.adoption}}, batch...)
+	l.parted, l.failed, l.again = false, false, false
+	if !l.adopted {
+		batch = append([]message{&derived{make: (*loop).adoption}}, batch...)
 	}
-	if len(p.owed) > 0 {
-		batch = p.withOwed(batch)
+	if len(l.owed) > 0 {
+		batch = l.withOwed(batch)
 	}
-	batch = p.bring(batch)
-	p.brakeFor(batch)
-	p.seat(batch)
-	err := p.refresh(batch)
+	batch = l.bring(batch)
+	l.brakeFor(batch)
+	l.seat(batch)
+	err := l.refresh(batch)
 	if err == nil {
-		batch, err = p.carry(batch)
+		batch, err = l.carry(batch)
 	}
 	if err != nil {
-		p.fail(batch, err)
+		l.fail(batch, err)
 	}
-	if p.parted && !p.failed {
-		p.recovered()
+	if l.parted && !l.failed {
+		l.recovered()
 	}
-	for _, r := range batch {
-		if r.look != nil {
-			r.look()
-			r.reply <- reply{}
-		}
+	for _, m := range batch {
+		l.answerLook(m)
 	}
 }
 
-// claim returns the requests of a batch that are to be carried out: of the others it was said that they never will be.
-func claim(batch []*request) []*request {
-	batch = slices.DeleteFunc(batch, func(r *request) bool { return !r.take() })
-	for _, r := range batch {
-		if r.owed != nil {
-			r.owed.over = true
+// claim returns the messages of a batch that are to be carried out: the senders of the others were told that they never
+// will be.
+func claim(batch []message) []message {
+	batch = slices.DeleteFunc(batch, func(m message) bool { return !m.base().take() })
+	for _, m := range batch {
+		if r, ok := m.(*report); ok {
+			r.run.over = true
 		}
 	}
 	return batch
@@ -57,234 +55,237 @@ func claim(batch []*request) []*request {
 
 // carry decides and commits the batch as often as other nodes come first. What the store refuses for what is in it is done
 // piece by piece. It returns what is left of the batch: others may have done some of it.
-func (p *pool) carry(batch []*request) (left []*request, err error) {
+func (l *loop) carry(batch []message) (left []message, err error) {
 	for err == nil {
-		err = p.try(batch)
+		err = l.try(batch)
 		if c, ok := errors.AsType[*store.Conflict](err); ok {
-			p.eng.meter.Retried(p.QueueBackend, RetryConflict)
-			p.again = true
-			if err = p.merge(c); err == nil && c.Ahead > 0 {
-				batch = p.bring(claim(p.takeTurn(batch)))
-				p.brakeFor(batch)
-				err = p.catchUp()
+			l.eng.meter.Retried(l.QueueBackend, RetryConflict)
+			l.again = true
+			if err = l.merge(c); err == nil && c.Ahead > 0 {
+				batch = l.bring(claim(l.takeTurn(batch)))
+				l.brakeFor(batch)
+				err = l.catchUp()
 			}
 			continue
 		}
 		break
 	}
 	if errors.Is(err, store.ErrRefused) {
-		p.parted = true
-		return batch, p.apart(batch, err)
+		l.parted = true
+		return batch, l.apart(batch, err)
 	}
 	return batch, err
 }
 
 // try decides and commits the batch once, and answers it.
-func (p *pool) try(batch []*request) error {
-	ops, err := p.collect(batch)
+func (l *loop) try(batch []message) error {
+	ops, err := l.collect(batch)
 	if err != nil {
 		return err
 	}
-	now := p.eng.env.Instant()
-	if p.node != nil {
-		if err := p.keepElsewhere(p.ctx, now); err != nil {
+	now := l.eng.env.Instant()
+	if l.node != nil {
+		if err := l.keepElsewhere(l.ctx, now); err != nil {
 			return err
 		}
 	}
-	if err := p.learnSizes(); err != nil {
+	if err := l.learnSizes(); err != nil {
 		return err
 	}
-	p.lot.Hold(p.held())
-	p.resumes()
-	p.lot.Limit(p.quota(now.Mono))
-	step, results := p.lot.Apply(now, ops, p.demand())
-	if !p.looked && p.turnedAway(ops, results) {
-		p.lot.Rollback()
-		p.wary = waryFor
-		return p.try(batch)
+	l.lot.Hold(l.held())
+	l.resumes()
+	l.lot.Limit(l.quota(now.Mono))
+	step, results := l.lot.Apply(now, ops, l.demand())
+	if !l.looked && l.turnedAway(ops, results) {
+		l.lot.Rollback()
+		l.wary = waryFor
+		return l.try(batch)
 	}
 	if len(step.Events) > 0 {
-		if err := p.sane(); err != nil {
-			p.lot.Rollback()
-			return p.halt(err)
+		if err := l.sane(); err != nil {
+			l.lot.Rollback()
+			return l.halt(err)
 		}
-		p.fetch(step)
-		if err := p.commit(step, len(ops)); err != nil {
-			p.lot.Rollback()
-			if errors.Is(err, store.ErrTaken) && !p.looked {
-				p.wary = waryFor
-				return p.try(batch)
+		l.fetch(step)
+		if err := l.commit(step, len(ops)); err != nil {
+			l.lot.Rollback()
+			if errors.Is(err, store.ErrTaken) && !l.looked {
+				l.wary = waryFor
+				return l.try(batch)
 			}
 			return err
 		}
-		p.brake.left -= len(step.Started)
-		p.apply(step)
-	} else if err := p.secure(ops); err != nil {
-		p.lot.Rollback()
+		l.brake.left -= len(step.Started)
+		l.apply(step)
+	} else if err := l.secure(ops); err != nil {
+		l.lot.Rollback()
 		return err
 	}
-	p.settled()
-	p.refusal = 0
-	if !p.parted { // or else another part may be refused
-		p.recovered()
+	l.settled()
+	l.refusal = 0
+	if !l.parted { // or else another part may be refused
+		l.recovered()
 	}
-	p.answer(batch, results)
-	p.announce(step)
-	p.lot.Settle()
+	l.answer(batch, results)
+	l.announce(step)
+	l.lot.Settle()
 	return nil
 }
 
 // recovered notes that the store does all that it is asked.
-func (p *pool) recovered() {
-	if p.trouble.Swap(nil) != nil {
-		p.eng.log.Info("the store is back", "pool", p.ID)
+func (l *loop) recovered() {
+	if l.trouble.Swap(nil) != nil {
+		l.eng.log.Info("the store is back", "pool", l.ID)
 	}
-	p.toldOf = false
+	l.toldOf = false
 }
 
 // settled notes that the pool is under this engine, and says once what its operator may not expect of it.
-func (p *pool) settled() {
-	if p.adopted {
+func (l *loop) settled() {
+	if l.adopted {
 		return
 	}
-	p.adopted = true
-	if large := p.tooLarge(); large != "" {
-		p.eng.log.Warn("parked tasks are larger than their pool", "pool", p.ID, "detail", large)
+	l.adopted = true
+	if large := l.tooLarge(); large != "" {
+		l.eng.log.Warn("parked tasks are larger than their pool", "pool", l.ID, "detail", large)
 	}
 }
 
 // secure sees that what is answered without a step of its own, by what other nodes have done, is as durable as a step.
-func (p *pool) secure(ops []lot.Op) error {
-	if !p.unsure || len(ops) == 0 {
+func (l *loop) secure(ops []lot.Op) error {
+	if !l.unsure || len(ops) == 0 {
 		return nil
 	}
-	if err := p.node.store.Secure(p.ctx); err != nil {
+	if err := l.node.Store.Secure(l.ctx); err != nil {
 		return fmt.Errorf("%w: %w", store.ErrInDoubt, err) // of a task that is there nobody may say that it was not accepted
 	}
-	p.unsure = false
+	l.unsure = false
 	return nil
 }
 
 // sane looks for broken invariants: cheaply at each step, thoroughly from time to time.
-func (p *pool) sane() error {
-	p.steps++
-	if row := p.lot.Row(); p.steps > 256 && p.steps > row.Queued/4 {
-		p.steps = 0
-		return p.lot.Check()
+func (l *loop) sane() error {
+	l.steps++
+	if row := l.lot.Row(); l.steps > 256 && l.steps > row.Queued/4 {
+		l.steps = 0
+		return l.lot.Check()
 	}
-	return p.lot.Sane()
+	return l.lot.Sane()
 }
 
 // halt stops the pool for good: its own numbers contradict each other, and to go on would be to guess.
-func (p *pool) halt(err error) error {
-	p.eng.log.Error("pool halted", "pool", p.ID, "error", err)
-	p.halted = park.Errorf(park.PoolHalted, "pool %s has halted: %v", p.ID, err)
-	p.show()
-	return p.halted
+func (l *loop) halt(err error) error {
+	l.eng.log.Error("pool halted", "pool", l.ID, "error", err)
+	l.halted = park.Errorf(park.PoolHalted, "pool %s has halted: %v", l.ID, err)
+	l.show()
+	return l.halted
 }
 
 // refresh makes sure that the lot is what the store holds.
-func (p *pool) refresh(batch []*request) error {
-	fresh := p.behind
-	for _, r := range batch {
-		p.stale = p.stale || r.reload
-		fresh = fresh || r.fresh
+func (l *loop) refresh(batch []message) error {
+	fresh := l.behind
+	for _, m := range batch {
+		switch m := m.(type) {
+		case *operations:
+			fresh = fresh || m.fresh
+		case *followUp:
+			fresh, l.stale = true, l.stale || m.reload
+		}
 	}
 	if fresh {
-		p.called.Store(false) // whichever way it is answered below: else nothing would be heard of any more
+		l.following.Store(false) // whichever way it is answered below: else nothing would be heard of any more
 	}
-	if p.halted != nil {
-		return p.halted
+	if l.halted != nil {
+		return l.halted
 	}
-	if !p.stale {
-		if fresh && p.node != nil {
-			return p.catchUp()
+	if !l.stale {
+		if fresh && l.node != nil {
+			return l.catchUp()
 		}
 		return nil
 	}
-	if err := p.load(p.ctx); err != nil {
+	if err := l.load(l.ctx); err != nil {
 		return err
 	}
-	p.stale = false
-	p.specs.clear()
-	p.tell(&store.Conflict{Reload: true})
-	p.reconcile()
-	return p.halted
+	l.stale = false
+	l.specs.clear()
+	l.tell(&store.Conflict{Reload: true})
+	l.reconcile()
+	return l.halted
 }
 
 // merge takes over what another node did.
-func (p *pool) merge(c *store.Conflict) error {
+func (l *loop) merge(c *store.Conflict) error {
 	if c.Reload {
-		p.stale = true
-		return p.refresh(nil)
+		l.stale = true
+		return l.refresh(nil)
 	}
-	p.lot.Merge(c.Row, c.Changed, p.eng.env.Instant())
-	if !p.lot.Agrees() {
+	l.lot.Merge(c.Row, c.Changed, l.eng.env.Instant())
+	if !l.lot.Agrees() {
 		// A task that ended and was pruned since is in no store any more, and so nobody tells of its end.
-		p.stale = true
-		return p.refresh(nil)
+		l.stale = true
+		return l.refresh(nil)
 	}
 	for i := range c.Changed {
-		p.specs.changed(&c.Changed[i])
+		l.specs.changed(&c.Changed[i])
 	}
-	p.unsure = true
-	p.tell(c)
-	p.compare()
-	p.reconcile()
-	p.show()
+	l.unsure = true
+	l.tell(c)
+	l.compare()
+	l.reconcile()
+	l.show()
 	return nil
 }
 
 // fail answers a batch whose step did not come about. Outcomes of runs are kept to be stored later.
-func (p *pool) fail(batch []*request, err error) {
-	told, foreign := p.told(err)
+func (l *loop) fail(batch []message, err error) {
+	told, foreign := l.told(err)
 	if foreign {
-		p.troubled(err)
-		if p.eng.ctx.Err() == nil {
-			p.eng.meter.Retried(p.QueueBackend, RetryRefused)
-			p.eng.health.Failed(p.QueueBackend, health.Step)
+		l.troubled(err)
+		if l.eng.ctx.Err() == nil {
+			l.eng.meter.Retried(l.QueueBackend, RetryRefused)
+			l.eng.health.Failed(l.QueueBackend, health.Step)
 		}
 		err = told
 	}
-	p.trouble.Store(&err)
-	p.failed = true
-	for _, r := range batch {
-		switch {
-		case r.owed != nil:
-			p.owed = append(p.owed, r)
-		case r.look == nil && r.reply != nil:
-			r.reply <- reply{err: err}
+	l.trouble.Store(&err)
+	l.failed = true
+	for _, m := range batch {
+		if r, ok := m.(*report); ok {
+			l.owed = append(l.owed, r)
+		} else if c := m.base().reply; c != nil && !looks(m) {
+			c <- reply{err: err}
 		}
 	}
 }
 
 // told returns what callers are told of a step that did not come about, and whether that is of the store's making.
-func (p *pool) told(err error) (_ error, foreign bool) {
+func (l *loop) told(err error) (_ error, foreign bool) {
 	if _, ok := errors.AsType[*park.Error](err); ok && !errors.Is(err, store.ErrInDoubt) {
 		return err, false
 	}
-	return p.away(err), true
+	return l.away(err), true
 }
 
 // troubled tells once of a step that did not come about, and sees to when it is tried again.
-func (p *pool) troubled(err error) {
+func (l *loop) troubled(err error) {
 	if errors.Is(err, store.ErrRefused) {
-		p.refused(err)
+		l.refused(err)
 		return
 	}
-	if p.trouble.Load() == nil {
-		p.eng.log.Error("step not stored: trying again until the store is back", "pool", p.ID, "error", err)
+	if l.trouble.Load() == nil {
+		l.eng.log.Error("step not stored: trying again until the store is back", "pool", l.ID, "error", err)
 	}
-	p.stale, p.refusal = true, 0
+	l.stale, l.refusal = true, 0
 }
 
 // away is what callers are told of an error of the store. That it is away says that nothing was accepted, which is not
 // said of a step in doubt.
-func (p *pool) away(err error) error {
+func (l *loop) away(err error) error {
 	if errors.Is(err, store.ErrInDoubt) {
-		return errUnknown("pool " + p.ID)
+		return errUnknown("pool " + l.ID)
 	}
-	away := errAway(p.ID)
+	away := errAway(l.ID)
 	if errors.Is(err, store.ErrRefused) {
 		away.Detail += fmt.Sprintf(": it refuses it for good: %v", cause(err))
 	}
@@ -292,23 +293,24 @@ func (p *pool) away(err error) error {
 }
 
 // answer tells each request of a batch how its operations went.
-func (p *pool) answer(batch []*request, results []lot.Result) {
+func (l *loop) answer(batch []message, results []lot.Result) {
 	for i := range results {
 		err := results[i].Err
 		if err == nil {
 			continue
 		}
-		p.eng.meter.Rejected(p.ID, err.Code)
+		l.eng.meter.Rejected(l.ID, err.Code)
 		if err.Code == park.QueueFull {
-			err.RetryAfter = p.retryAfter()
+			err.RetryAfter = l.retryAfter()
 		}
 	}
-	for _, r := range batch {
+	for _, m := range batch {
+		r := m.base()
 		n := len(r.ops)
-		if r.owed != nil {
-			p.forget(r.owed)
+		if ended, ok := m.(*report); ok {
+			l.forget(ended.run)
 		}
-		if r.reply != nil && r.look == nil {
+		if r.reply != nil && !looks(m) {
 			r.reply <- reply{results: append(r.results[:0], results[:n]...)}
 		}
 		results = results[n:]

@@ -24,57 +24,57 @@ func (e *Engine) left(due time.Duration) time.Duration {
 	return max(0, due-e.env.Mono())
 }
 
-// next waits for the loop's next request; it is nil if none has come within d. ok is false if the loop is to end.
-func (p *pool) next(timer *time.Timer, d time.Duration) (r *request, ok bool) {
-	if p.eng.env.Sim != nil {
-		d = p.eng.env.Until(d, func() bool { return env.Ready(p.urgent) || env.Ready(p.requests) || env.Ready(p.quit) })
+// next waits for the loop's next message; it is nil if none has come within d. ok is false if the loop is to end.
+func (l *loop) next(timer *time.Timer, d time.Duration) (m message, ok bool) {
+	if l.eng.env.Sim != nil {
+		d = l.eng.env.Until(d, func() bool { return len(l.urgent) > 0 || len(l.messages) > 0 || env.Ready(l.quit) })
 	}
 	switch { // a select alone would take any that is ready
-	case env.Ready(p.quit):
+	case env.Ready(l.quit):
 		return nil, false
-	case len(p.urgent) > 0:
-		return <-p.urgent, true
-	case len(p.requests) > 0:
-		return <-p.requests, true
+	case len(l.urgent) > 0:
+		return <-l.urgent, true
+	case len(l.messages) > 0:
+		return <-l.messages, true
 	case d == 0:
 		return nil, true
 	}
 	timer.Reset(d)
 	select {
-	case r = <-p.urgent:
-		return r, true
-	case r = <-p.requests:
-		return r, true
+	case m = <-l.urgent:
+		return m, true
+	case m = <-l.messages:
+		return m, true
 	case <-timer.C:
 		return nil, true
-	case <-p.quit:
+	case <-l.quit:
 		return nil, false
 	}
 }
 
-// send hands the loop a request.
-func (p *pool) send(ctx context.Context, r *request) error { return p.sendBy(ctx, r, never) }
+// send hands the loop a message.
+func (p *pool) send(ctx context.Context, m message) error { return p.sendBy(ctx, m, never) }
 
 // sendBy is send for a call that is due: if there is no room until then, the loop never hears of it.
-func (p *pool) sendBy(ctx context.Context, r *request, due time.Duration) error {
+func (p *pool) sendBy(ctx context.Context, m message, due time.Duration) error {
 	d := p.eng.left(due)
 	if p.eng.env.Sim != nil {
 		d = p.eng.env.Until(d, func() bool {
-			return len(p.requests) < cap(p.requests) || ctx.Err() != nil || env.Ready(p.done)
+			return len(p.messages) < cap(p.messages) || ctx.Err() != nil || env.Ready(p.done)
 		})
 	}
 	if err := p.gone(ctx); err != nil {
 		return err
 	}
 	select {
-	case p.requests <- r:
+	case p.messages <- m:
 		return nil
 	default: // a look at more than one channel costs more, and mostly there is room
 	}
 	over, stop := p.eng.env.After(d)
 	defer stop()
 	select {
-	case p.requests <- r:
+	case p.messages <- m:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -107,8 +107,10 @@ func receiveBy[T any](ctx context.Context, p *pool, c <-chan T, due time.Duratio
 	if p.eng.env.Sim != nil {
 		d = p.eng.env.Until(d, func() bool { return env.Ready(c) || ctx.Err() != nil || env.Ready(p.done) })
 	}
-	if env.Ready(c) {
-		return <-c, nil
+	select {
+	case v = <-c:
+		return v, nil
+	default:
 	}
 	if err := p.gone(ctx); err != nil {
 		return v, err

@@ -72,8 +72,8 @@ func (e *Env) Await(d time.Duration, from ...<-chan struct{}) int {
 	}
 }
 
-// Ready reports whether c has a value or is closed. If c is open and has no room for a value, nobody may be sending
-// to it: that value would be lost.
+// Ready reports whether c has a value or is closed. It may be asked of channels that are only ever closed, and in a
+// simulation of others: a value that is sent during the look is lost.
 func Ready[T any](c <-chan T) bool {
 	if len(c) > 0 {
 		return true

@@ -1,0 +1,153 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
+)
+
+// begin loads the pool for the first time. The store of several nodes may be away for now.
+func (l *loop) begin(ctx context.Context) error {
+	err := l.load(ctx)
+	l.patient = l.node != nil || errors.Is(err, errLogUnread)
+	if err == nil {
+		l.loadedAt = l.lot.Row().LastAt
+	}
+	if err == nil || !l.patient || ctx.Err() != nil {
+		return err
+	}
+	l.eng.log.Error("pool not loaded yet", "pool", l.ID, "error", err)
+	l.trouble.Store(&err)
+	l.stale = true
+	as := l.nodeName()
+	l.take(l.empty(as), park.PoolRow{}, nil, as)
+	return nil
+}
+
+// load takes the pool's state from its store. A million tasks should not be in memory in more forms than one.
+func (l *loop) load(ctx context.Context) error {
+	again, err := l.loadOnce(ctx)
+	if again && err == nil {
+		_, err = l.loadOnce(ctx)
+	}
+	return err
+}
+
+// loadOnce does that, unless the pool had to be moved past the end of its log: then it is to be loaded again.
+func (l *loop) loadOnce(ctx context.Context) (again bool, err error) {
+	as := l.nodeName()
+	fresh := l.empty(as)
+	var end logged
+	var unread error
+	if !l.numbered && !l.localAudit {
+		end, unread = l.lastLogged(ctx)
+	}
+	// After the store has looked: what was leased while it was asked must have its whole time.
+	now := sync.OnceValue(l.eng.env.Instant)
+	var row park.PoolRow
+	var timed []park.Record // which need the row
+	restore := func(r *park.Record) {
+		if lot.NeedsRow(r) {
+			timed = append(timed, *r)
+			return
+		}
+		fresh.Restore(r, now())
+	}
+	if w, ok := l.queue.(store.Walker); ok {
+		row, err = w.Walk(ctx, l.ID, restore)
+	} else {
+		var snap store.Snapshot
+		snap, err = l.queue.Load(ctx, l.ID)
+		for i := range snap.Tasks {
+			restore(&snap.Tasks[i])
+		}
+		row = snap.Row
+	}
+	if err != nil {
+		return false, err
+	}
+	end, behind, err := l.overtaken(ctx, row, end, unread)
+	switch {
+	case err != nil:
+		return false, err
+	case behind:
+		return true, l.lift(ctx, row, end)
+	}
+	l.take(fresh, row, timed, as)
+	first := l.lot.Row()
+	l.began.CompareAndSwap(nil, &first)
+	return false, nil
+}
+
+// empty returns a lot without tasks, to be filled.
+func (l *loop) empty(as string) *lot.Lot {
+	return lot.New(lot.Config{Pool: l.ID, Node: as, Leased: l.Runtime.Leased()}, l.eng.env.Instant())
+}
+
+// take has the pool go on with a lot that was made under a name of the node, and lacks its row and the tasks that need it.
+func (l *loop) take(fresh *lot.Lot, row park.PoolRow, timed []park.Record, as string) {
+	if row == (park.PoolRow{}) {
+		row = l.firstRow()
+	}
+	fresh.Merge(row, timed, l.eng.env.Instant())
+	l.lot, l.as, l.unsure = fresh, as, l.node != nil
+	if err := l.lot.Check(); err != nil {
+		_ = l.halt(err)
+	}
+	l.show()
+}
+
+// adopt starts the loop, and brings the pool under this engine.
+func (l *loop) adopt(ctx context.Context) error {
+	p, patient := l.pool, l.patient
+	m := &operations{}
+	m.reply = make(chan reply, 1)
+	p.messages <- m
+	p.started = true
+	p.eng.work.Go(l.run)
+	_, err := p.wait(ctx, &m.request)
+	if patient && ctx.Err() == nil {
+		return nil // it is tried again until it is done
+	}
+	return err
+}
+
+// adoption returns what has to be done once with a pool that was loaded: what ran on a node that is gone is requeued,
+// and limits that the configuration has changed are taken over.
+func (l *loop) adoption() (ops []lot.Op) {
+	if row := l.lot.Row(); row.ConfiguredUnits != l.MaxUnits || row.ConfiguredDepth != l.MaxQueueDepth {
+		l.eng.log.Info("the configuration says something new of a pool", "pool", l.ID, "max_units", l.MaxUnits, "max_queue_depth", l.MaxQueueDepth,
+			"before_max_units", row.ConfiguredUnits, "before_max_queue_depth", row.ConfiguredDepth)
+		ops = append(ops, lot.Configure{FromFile: true, Patch: park.PoolPatch{MaxUnits: &l.MaxUnits, MaxQueueDepth: &l.MaxQueueDepth}})
+	}
+	if l.Runtime.Leased() || l.node != nil {
+		return ops
+	}
+	for _, id := range slices.Backward(l.lot.RunningTasks()) {
+		s, _, _ := l.lot.State(id)
+		ops = append(ops, lot.Requeue{TaskID: id, Attempt: s.Attempt, Reason: park.ReasonNodeLost})
+	}
+	return ops
+}
+
+// compare tells of a node that has come with another configuration of the pool than this one's: its limits are those that
+// count now, and with the next node that starts they change again.
+func (l *loop) compare() {
+	row := l.lot.Row()
+	differs := row.ConfiguredUnits != l.MaxUnits || row.ConfiguredDepth != l.MaxQueueDepth
+	if differs == l.differs {
+		return
+	}
+	if l.differs = differs; !differs {
+		l.eng.log.Info("the nodes' configurations of a pool agree again", "pool", l.ID)
+		return
+	}
+	l.eng.log.Warn("another node has another configuration of a pool, and the one that starts last decides: give all nodes the same",
+		"pool", l.ID, "max_units", l.MaxUnits, "max_queue_depth", l.MaxQueueDepth,
+		"theirs_max_units", row.ConfiguredUnits, "theirs_max_queue_depth", row.ConfiguredDepth)
+}

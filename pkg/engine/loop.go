@@ -1,0 +1,167 @@
+package engine
+
+import (
+	"slices"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+const (
+	// maxOps bounds how many operations share a step, so that the first does not wait long for the last.
+	maxOps = 512
+	// troubleRest is how long a pool whose store failed rests before it tries again by itself.
+	troubleRest = 200 * time.Millisecond
+)
+
+// loop owns the state of a pool. It belongs to the goroutine that runs it, and until then to the one that opens the
+// engine. Others reach it by messages only.
+type loop struct {
+	*pool
+	lot   *lot.Lot
+	as    string // the node's name when the lot was loaded, which is what the lot calls the node
+	runs  map[string]*run
+	specs specs
+	ahead *fetch // submissions that are read while the step is stored; nil: none
+	pace  pace
+	brake brake
+
+	// Who waits.
+	waiters []*waiter
+	owed    []message // that must not be lost, to be tried again
+	aside   []message // that came in between, and are not for the step, or too large for it
+	large   []message // outcomes of runs that were too large for the steps that others went into; see gather
+	larger  bool      // it is their turn
+
+	// The step that is being decided.
+	parted bool // a step of this turn was refused, and is done in parts
+	failed bool // something of this turn did not come about
+	again  bool // the step was decided before, and another node's came first
+	wary   int  // steps for which ids are looked up first, because one may have been taken
+	looked bool // the ids of this step were looked up
+	steps  int  // since the last thorough check
+
+	// The store.
+	stale   bool          // the lot may differ from the store: load it again
+	refusal time.Duration // how long the pool rests because the store has refused a step; 0: it has not
+	toldOf  bool          // the refusal was logged
+	stepped time.Duration // how long a step takes to be stored, on average
+	halted  error
+
+	// Other nodes; see catchup.go and turnqueue.go.
+	unsure   bool             // what other nodes did is known, and may not be durable; see [store.Shared.Secure]
+	differs  bool             // another node has another configuration of the pool
+	rivals   int              // other nodes that wait for their turns, by the last step
+	behind   bool             // other nodes were let go first
+	unheeded bool             // nobody took what was left to others: the next time it waits for its turn
+	brought  []outcome        // that others left, for the next steps
+	kept     map[string]int64 // how often leases had been kept elsewhere, by the last look
+
+	// The pool's beginning and end.
+	patient  bool          // what cannot be loaded yet is loaded later
+	numbered bool          // its steps come after those that the log holds
+	adopted  bool          // it is under this engine
+	drained  chan struct{} // set while closing; closed when nothing runs here any more
+}
+
+func newLoop(p *pool) *loop {
+	return &loop{pool: p, runs: make(map[string]*run), kept: make(map[string]int64)}
+}
+
+// run takes messages until the pool is closed.
+func (l *loop) run() {
+	defer close(l.done)
+	defer func() { l.left = len(l.runs) }()
+	timer := time.NewTimer(maxTimer)
+	defer timer.Stop()
+	var batch []message
+	for d := maxTimer; ; d = l.pause() {
+		batch = batch[:0]
+		m, ok := l.first(timer, d)
+		switch {
+		case !ok:
+			return
+		case m != nil:
+			batch = l.gather(append(batch, m))
+			// A node that waits for its turn without a step keeps the others waiting for nothing.
+			if l.rivals > 0 && asked(batch) > 0 {
+				batch = l.gather(l.takeTurn(batch))
+			}
+		}
+		l.turn(batch)
+		clear(batch)
+	}
+}
+
+// held reports whether this node must not start tasks of the pool now.
+func (l *loop) held() bool {
+	return l.drained != nil || l.work.closed() != nil || l.Idle || l.node != nil && !l.Runtime.Leased() && !l.node.Alive()
+}
+
+// asked returns how many operations a batch asks for.
+func asked(batch []message) int {
+	n := 0
+	for _, m := range batch {
+		n += len(m.base().ops)
+	}
+	return n
+}
+
+// withOwed puts before a batch what is owed, up to a step's worth of it, and one message at least.
+func (l *loop) withOwed(batch []message) []message {
+	size := l.sizeOf(batch...)
+	for i, r := range l.owed {
+		size = size.plus(l.sizeOf(r))
+		if i > 0 && (size.ops > maxOps || size.bytes > maxStepBytes) {
+			batch = append(slices.Clone(l.owed[:i]), batch...)
+			l.owed = l.owed[i:]
+			return batch
+		}
+	}
+	batch = append(l.owed, batch...)
+	l.owed = nil
+	return batch
+}
+
+// pause returns how long the loop has nothing to do unless it is asked to.
+func (l *loop) pause() time.Duration {
+	d, ok := l.untilDue()
+	switch {
+	case l.refusal > 0:
+		d, ok = l.refusal, true
+	case l.stale || l.trouble.Load() != nil && len(l.owed) > 0:
+		d, ok = troubleRest, true
+	case len(l.owed)+len(l.brought) > 0: // more than one step's worth
+		d, ok = 0, true
+	}
+	// A pool that cannot be loaded, or whose step is refused, starts nothing in any case.
+	if at, short := l.brake.next(); short && l.lot.Row().Queued > 0 && !l.stale && l.refusal == 0 {
+		if left := max(at-l.eng.env.Mono(), 0); !ok || left < d {
+			d, ok = left, true
+		}
+	}
+	if !ok || l.halted != nil {
+		d = time.Hour
+	}
+	return d
+}
+
+// show publishes what clients may see of the pool.
+func (l *loop) show() {
+	row := l.lot.Row()
+	l.rev.Store(row.Rev)
+	l.oldest.Store(l.lot.Oldest().Micro())
+	l.here.Store(int64(len(l.runs)))
+	v := &park.Pool{
+		PoolID: l.ID, Kind: l.Kind, MaxUnits: row.MaxUnits, UsedUnits: row.Used, MaxQueueDepth: row.MaxQueueDepth,
+		QueueDepth: row.Queued, Running: l.lot.Running(), State: row.State,
+		DefaultTimeoutSecs: int64(l.DefaultTimeout / time.Second), QueueBackend: l.QueueBackend.Kind(),
+		MailboxBackend: l.MailboxBackend.Kind(), Runtime: l.Runtime, Executor: l.Pool.PoolSpec.Executor,
+	}
+	v.StartsDeferred = l.brake.deferral()
+	if l.halted != nil {
+		v.Halted = l.halted.Error()
+	}
+	l.view.Store(v)
+}
