@@ -3,7 +3,6 @@ package engine
 // The work of an engine that no caller waits for: relays to other stores and to notifiers, and retention.
 
 import (
-	"context"
 	"maps"
 	"slices"
 	"time"
@@ -12,11 +11,6 @@ import (
 	"github.com/parkd-dev/parkd/pkg/internal/retention"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
-
-// Pruner forgets what runs wrote before a time; [Logs] that implement it are asked when old tasks are removed.
-type Pruner interface {
-	PruneLogs(ctx context.Context, before time.Time) error
-}
 
 // startRelays starts one relay for each queue's store and each place outside of it that its pools owe something to.
 func (e *Engine) startRelays() {
@@ -69,4 +63,36 @@ func (e *Engine) startRetention() {
 		}
 	}
 	e.work.Go(func() { j.Run(e.ctx) })
+}
+
+// handOverWithin bounds how long an engine that is closed waits for what it owes to other stores.
+const handOverWithin = 3 * time.Second
+
+// handOver waits until what queues in memory owe to stores that outlive them is there: nobody delivers it later.
+func (e *Engine) handOver() {
+	giveUp := e.env.Mono() + handOverWithin
+	for _, id := range e.order {
+		p := e.pools[id]
+		if p.QueueBackend.Kind() != park.InMemory {
+			continue
+		}
+		var dests []string
+		if !p.localMail {
+			dests = append(dests, relay.Mailbox(p.MailboxBackend))
+		}
+		if !p.localAudit {
+			dests = append(dests, relay.Audit(e.cfg.Audit))
+		}
+		for _, dest := range dests {
+			for e.owes(p, dest) && e.env.Mono() < giveUp && e.rest(handOverRest) {
+			}
+		}
+	}
+}
+
+const handOverRest = 10 * time.Millisecond
+
+func (e *Engine) owes(p *pool, dest string) bool {
+	parcels, err := p.queue.Outbox(e.ctx, dest, e.env.Wall(), 1)
+	return err == nil && len(parcels) > 0
 }

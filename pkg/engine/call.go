@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
-	"github.com/parkd-dev/parkd/pkg/park"
 )
 
 // do has the loop carry out an operation and returns its result, alone.
@@ -87,36 +86,4 @@ func (p *pool) waitBy(ctx context.Context, r *request, due time.Duration) ([]lot
 		return nil, err
 	}
 	return a.results, a.err
-}
-
-// errDue says that a call has waited for as long as it may.
-var errDue = errors.New("the call is due")
-
-// errAway is the answer to a call that was not heard: nothing was accepted, and nothing will be.
-func errAway(pool string) *park.Error {
-	return &park.Error{Code: park.StorageUnavailable, Detail: "the store of pool " + pool + " did not take the step; nothing was accepted", RetryAfter: time.Second}
-}
-
-// errUnknown is the answer to a call of which it is not known whether it was carried out, or will be.
-func errUnknown(what string) *park.Error {
-	return park.Errorf(park.OutcomeUnknown, "the store of %s did not say in time whether it took the request", what)
-}
-
-// about returns err; if it says that the outcome is unknown, it also says of which task and how to find out.
-func about(task string, err error) error {
-	e, ok := errors.AsType[*park.Error](err)
-	if !ok || e.Code != park.OutcomeUnknown {
-		return err
-	}
-	return &park.Error{
-		Code: e.Code, TaskID: task,
-		Detail: e.Detail + ": ask for task " + task + ", or send the same again with this taskId",
-	}
-}
-
-// errNodeStopped is the answer to a call that reads from an engine that is closing.
-var errNodeStopped = &park.Error{Code: park.StorageUnavailable, Detail: "this node has stopped", RetryAfter: time.Second}
-
-func errStopped(pool string) error {
-	return &park.Error{Code: park.StorageUnavailable, Detail: "pool " + pool + " has stopped on this node", RetryAfter: time.Second}
 }

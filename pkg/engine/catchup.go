@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/internal/topic"
@@ -70,5 +71,73 @@ func (l *loop) keepElsewhere(ctx context.Context, now lot.Instant) error {
 	if len(l.kept) > 1000+2*l.lot.Running() {
 		clear(l.kept) // most of them are over; the others live once longer
 	}
+	return nil
+}
+
+// refresh makes sure that the lot is what the store holds.
+func (l *loop) refresh(batch []message) error {
+	fresh := l.behind
+	for _, m := range batch {
+		switch m := m.(type) {
+		case *operations:
+			fresh = fresh || m.fresh
+		case *followUp:
+			fresh, l.stale = true, l.stale || m.reload
+		}
+	}
+	if fresh {
+		l.following.Store(false) // whichever way it is answered below: else nothing would be heard of any more
+	}
+	if l.halted != nil {
+		return l.halted
+	}
+	if !l.stale {
+		if fresh && l.node != nil {
+			return l.catchUp()
+		}
+		return nil
+	}
+	if err := l.load(l.ctx); err != nil {
+		return err
+	}
+	l.stale = false
+	l.specs.clear()
+	l.tell(&store.Conflict{Reload: true})
+	l.reconcile()
+	return l.halted
+}
+
+// merge takes over what another node did.
+func (l *loop) merge(c *store.Conflict) error {
+	if c.Reload {
+		l.stale = true
+		return l.refresh(nil)
+	}
+	l.lot.Merge(c.Row, c.Changed, l.eng.env.Instant())
+	if !l.lot.Agrees() {
+		// A task that ended and was pruned since is in no store any more, and so nobody tells of its end.
+		l.stale = true
+		return l.refresh(nil)
+	}
+	for i := range c.Changed {
+		l.specs.changed(&c.Changed[i])
+	}
+	l.unsure = true
+	l.tell(c)
+	l.compare()
+	l.reconcile()
+	l.show()
+	return nil
+}
+
+// secure sees that what is answered without a step of its own, by what other nodes have done, is as durable as a step.
+func (l *loop) secure(ops []lot.Op) error {
+	if !l.unsure || len(ops) == 0 {
+		return nil
+	}
+	if err := l.node.Store.Secure(l.ctx); err != nil {
+		return fmt.Errorf("%w: %w", store.ErrInDoubt, err) // of a task that is there nobody may say that it was not accepted
+	}
+	l.unsure = false
 	return nil
 }

@@ -78,33 +78,6 @@ type Pool struct {
 	Settings any
 }
 
-// Notifier tells someone else of a message. An error makes the engine try again later, for days.
-type Notifier interface {
-	Notify(ctx context.Context, pool string, m park.Message) error
-}
-
-// Meter counts what the engine does. Its methods are called from many goroutines and must not block.
-type Meter interface {
-	// Stepped tells of a committed step of ops operations and how long its commit took.
-	Stepped(pool string, ops int, commit time.Duration)
-	// Happened tells of n events.
-	Happened(pool string, action park.Action, n int)
-	// Waited tells how long a task was parked before it started.
-	Waited(pool string, wait time.Duration)
-	// Deferred tells of a start that was put off because this machine lacks what it needs; see [park.ShortageError].
-	Deferred(pool, reason string)
-	// Ran tells how long a run took that ended its task, and Ended of each task that has ended. The reason may be anything
-	// that an executor or a worker came up with; "" is none.
-	Ran(pool string, status park.Status, took time.Duration)
-	Ended(pool string, status park.Status, reason string)
-	// Rejected tells of a submission that a pool has refused.
-	Rejected(pool string, code park.Code)
-	// Retried tells of a step that is decided or sent again.
-	Retried(store park.Backend, why Retry)
-	// Failed tells of something that a store did not do.
-	Failed(store park.Backend, what Asked)
-}
-
 // Defaults of Config.
 const (
 	defaultNodeTTL   = 10 * time.Second
@@ -276,40 +249,3 @@ func (e *Engine) Troubles() map[string]error {
 	}
 	return all
 }
-
-// ill returns why the pool cannot take tasks just now, or nil.
-func (p *pool) ill() error {
-	// The store says it best: what a step was answered says only that it failed.
-	if w, ok := p.queue.(store.Watched); ok {
-		if err := w.Trouble(); err != nil {
-			return err
-		}
-	}
-	if err := p.trouble.Load(); err != nil {
-		return *err
-	}
-	if p.node != nil {
-		return p.node.Trouble()
-	}
-	return nil
-}
-
-func (e *Engine) pool(id string) (*pool, error) {
-	if p := e.pools[id]; p != nil {
-		return p, nil
-	}
-	return nil, park.Errorf(park.PoolNotFound, "there is no pool %q; there are %v", id, e.order)
-}
-
-type noMeter struct{}
-
-func (noMeter) Stepped(string, int, time.Duration) {}
-func (noMeter) Happened(string, park.Action, int)  {}
-func (noMeter) Waited(string, time.Duration)       {}
-func (noMeter) Deferred(string, string)            {}
-
-func (noMeter) Ran(string, park.Status, time.Duration) {}
-func (noMeter) Ended(string, park.Status, string)      {}
-func (noMeter) Rejected(string, park.Code)             {}
-func (noMeter) Retried(park.Backend, Retry)            {}
-func (noMeter) Failed(park.Backend, Asked)             {}

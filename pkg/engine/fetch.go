@@ -1,6 +1,10 @@
 package engine
 
 import (
+	"context"
+	"slices"
+	"time"
+
 	"github.com/parkd-dev/parkd/pkg/internal/portion"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -84,4 +88,50 @@ func (p *pool) fill(starts []start, f *fetch) bool {
 		}
 	}
 	return all
+}
+
+// start is a run to begin. spec is nil where it has to be read from the store.
+type start struct {
+	lot.Started
+	submitted park.Time
+	spec      *park.Spec
+	ctx       context.Context // of the run; ends with the reason to stop
+	run       *run
+	at        time.Duration // monotonic
+}
+
+// among returns the start's submission, unless what was read is that of another task with the id.
+func (s *start) among(byID map[string]*park.Spec) *park.Spec {
+	spec := byID[s.TaskID]
+	if spec == nil || spec.SubmittedAt.Micro() != s.submitted.Micro() {
+		return nil
+	}
+	return spec
+}
+
+// readRest is how long a start whose payload could not be read rests before it tries again.
+const readRest = 100 * time.Millisecond
+
+// read fills in the specs, from what was read ahead or from the store. It goes on until it has them, for the tasks have
+// their units already, or until none of the runs is to go on.
+func (p *pool) read(starts []start, ahead *fetch) {
+	if p.fill(starts, ahead) {
+		return
+	}
+	ids := make([]string, len(starts))
+	for i := range starts {
+		ids[i] = starts[i].TaskID
+	}
+	goesOn := func(s start) bool { return s.ctx == nil || s.ctx.Err() == nil }
+	for p.ctx.Err() == nil && slices.ContainsFunc(starts, goesOn) {
+		byID, err := p.submissions(ids)
+		if err == nil {
+			for i := range starts {
+				starts[i].spec = starts[i].among(byID)
+			}
+			return
+		}
+		p.eng.log.Error("payload not read", "pool", p.ID, "error", err)
+		p.eng.rest(readRest)
+	}
 }

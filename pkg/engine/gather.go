@@ -97,3 +97,28 @@ func (l *loop) putOff(m message) (overtaken bool) {
 	l.aside = slices.Insert(l.aside, 0, m)
 	return false
 }
+
+// withOwed puts before a batch what is owed, up to a step's worth of it, and one message at least.
+func (l *loop) withOwed(batch []message) []message {
+	size := l.sizeOf(batch...)
+	for i, r := range l.owed {
+		size = size.plus(l.sizeOf(r))
+		if i > 0 && (size.ops > maxOps || size.bytes > maxStepBytes) {
+			batch = append(slices.Clone(l.owed[:i]), batch...)
+			l.owed = l.owed[i:]
+			return batch
+		}
+	}
+	batch = append(l.owed, batch...)
+	l.owed = nil
+	return batch
+}
+
+// asked returns how many operations a batch asks for.
+func asked(batch []message) int {
+	n := 0
+	for _, m := range batch {
+		n += len(m.base().ops)
+	}
+	return n
+}

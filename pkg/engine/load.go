@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 
@@ -10,24 +9,6 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
-
-// begin loads the pool for the first time. The store of several nodes may be away for now.
-func (l *loop) begin(ctx context.Context) error {
-	err := l.load(ctx)
-	l.patient = l.node != nil || errors.Is(err, errLogUnread)
-	if err == nil {
-		l.loadedAt = l.lot.Row().LastAt
-	}
-	if err == nil || !l.patient || ctx.Err() != nil {
-		return err
-	}
-	l.eng.log.Error("pool not loaded yet", "pool", l.ID, "error", err)
-	l.trouble.Store(&err)
-	l.stale = true
-	as := l.nodeName()
-	l.take(l.empty(as), park.PoolRow{}, nil, as)
-	return nil
-}
 
 // load takes the pool's state from its store. A million tasks should not be in memory in more forms than one.
 func (l *loop) load(ctx context.Context) error {
@@ -102,21 +83,6 @@ func (l *loop) take(fresh *lot.Lot, row park.PoolRow, timed []park.Record, as st
 	l.show()
 }
 
-// adopt starts the loop, and brings the pool under this engine.
-func (l *loop) adopt(ctx context.Context) error {
-	p, patient := l.pool, l.patient
-	m := &operations{}
-	m.reply = make(chan reply, 1)
-	p.messages <- m
-	p.started = true
-	p.eng.work.Go(l.run)
-	_, err := p.wait(ctx, &m.request)
-	if patient && ctx.Err() == nil {
-		return nil // it is tried again until it is done
-	}
-	return err
-}
-
 // adoption returns what has to be done once with a pool that was loaded: what ran on a node that is gone is requeued,
 // and limits that the configuration has changed are taken over.
 func (l *loop) adoption() (ops []lot.Op) {
@@ -150,4 +116,15 @@ func (l *loop) compare() {
 	l.eng.log.Warn("another node has another configuration of a pool, and the one that starts last decides: give all nodes the same",
 		"pool", l.ID, "max_units", l.MaxUnits, "max_queue_depth", l.MaxQueueDepth,
 		"theirs_max_units", row.ConfiguredUnits, "theirs_max_queue_depth", row.ConfiguredDepth)
+}
+
+// settled notes that the pool is under this engine, and says once what its operator may not expect of it.
+func (l *loop) settled() {
+	if l.adopted {
+		return
+	}
+	l.adopted = true
+	if large := l.tooLarge(); large != "" {
+		l.eng.log.Warn("parked tasks are larger than their pool", "pool", l.ID, "detail", large)
+	}
 }

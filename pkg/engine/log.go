@@ -11,13 +11,6 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// Logs opens what a run of a task wrote.
-type Logs interface {
-	// Log returns the output of a run. With Follow it goes on until ended is closed and all is read, and where q names
-	// an attempt until a later one has begun.
-	Log(ctx context.Context, pool, task string, attempt int, q park.LogQuery, ended <-chan struct{}) (*park.Log, error)
-}
-
 // Log implements [park.TaskService].
 func (e *Engine) Log(ctx context.Context, pool, id string, q park.LogQuery) (*park.Log, error) {
 	p, err := e.pool(pool)

@@ -1,11 +1,9 @@
 package engine
 
 import (
-	"slices"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
-	"github.com/parkd-dev/parkd/pkg/park"
 )
 
 const (
@@ -65,10 +63,6 @@ type loop struct {
 	drained  chan struct{} // set while closing; closed when nothing runs here any more
 }
 
-func newLoop(p *pool) *loop {
-	return &loop{pool: p, runs: make(map[string]*run), kept: make(map[string]int64)}
-}
-
 // run takes messages until the pool is closed.
 func (l *loop) run() {
 	defer close(l.done)
@@ -94,36 +88,6 @@ func (l *loop) run() {
 	}
 }
 
-// held reports whether this node must not start tasks of the pool now.
-func (l *loop) held() bool {
-	return l.drained != nil || l.work.closed() != nil || l.Idle || l.node != nil && !l.Runtime.Leased() && !l.node.Alive()
-}
-
-// asked returns how many operations a batch asks for.
-func asked(batch []message) int {
-	n := 0
-	for _, m := range batch {
-		n += len(m.base().ops)
-	}
-	return n
-}
-
-// withOwed puts before a batch what is owed, up to a step's worth of it, and one message at least.
-func (l *loop) withOwed(batch []message) []message {
-	size := l.sizeOf(batch...)
-	for i, r := range l.owed {
-		size = size.plus(l.sizeOf(r))
-		if i > 0 && (size.ops > maxOps || size.bytes > maxStepBytes) {
-			batch = append(slices.Clone(l.owed[:i]), batch...)
-			l.owed = l.owed[i:]
-			return batch
-		}
-	}
-	batch = append(l.owed, batch...)
-	l.owed = nil
-	return batch
-}
-
 // pause returns how long the loop has nothing to do unless it is asked to.
 func (l *loop) pause() time.Duration {
 	d, ok := l.untilDue()
@@ -145,23 +109,4 @@ func (l *loop) pause() time.Duration {
 		d = time.Hour
 	}
 	return d
-}
-
-// show publishes what clients may see of the pool.
-func (l *loop) show() {
-	row := l.lot.Row()
-	l.rev.Store(row.Rev)
-	l.oldest.Store(l.lot.Oldest().Micro())
-	l.here.Store(int64(len(l.runs)))
-	v := &park.Pool{
-		PoolID: l.ID, Kind: l.Kind, MaxUnits: row.MaxUnits, UsedUnits: row.Used, MaxQueueDepth: row.MaxQueueDepth,
-		QueueDepth: row.Queued, Running: l.lot.Running(), State: row.State,
-		DefaultTimeoutSecs: int64(l.DefaultTimeout / time.Second), QueueBackend: l.QueueBackend.Kind(),
-		MailboxBackend: l.MailboxBackend.Kind(), Runtime: l.Runtime, Executor: l.Pool.PoolSpec.Executor,
-	}
-	v.StartsDeferred = l.brake.deferral()
-	if l.halted != nil {
-		v.Halted = l.halted.Error()
-	}
-	l.view.Store(v)
 }

@@ -157,3 +157,16 @@ func (e *Engine) TrimMailbox(ctx context.Context, tenant, key, upTo string) erro
 	}
 	return nil
 }
+
+// mailboxes returns the mailbox stores in use, each once.
+func (e *Engine) mailboxes() []park.Backend {
+	var all []park.Backend
+	seen := make(map[park.Backend]bool)
+	for _, id := range e.order {
+		if b := e.pools[id].MailboxBackend; !seen[b] {
+			seen[b] = true
+			all = append(all, b)
+		}
+	}
+	return all
+}

@@ -69,17 +69,6 @@ type Backlog struct {
 	Age     time.Duration // of the oldest; 0 where there is none
 }
 
-// measure tells the meter of a task that a step has ended.
-func (l *loop) measure(s *park.State) {
-	if !s.Status.Ended() {
-		return
-	}
-	l.eng.meter.Ended(l.ID, s.Status, s.Reason)
-	if !s.StartedAt.IsZero() {
-		l.eng.meter.Ran(l.ID, s.Status, s.EndedAt.Sub(s.StartedAt.Time))
-	}
-}
-
 // Measures returns how the engine stands. It asks no store and no pool for it.
 func (e *Engine) Measures() (m Measures) {
 	now := e.env.Wall()

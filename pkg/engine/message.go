@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
@@ -130,15 +131,14 @@ func looks(m message) bool {
 	}
 }
 
-// answerLook answers a message that looks.
-func (l *loop) answerLook(m message) {
-	switch m := m.(type) {
-	case *look:
-		m.at(l)
-	case *workerLeaves:
-		m.granted = m.worker.granted
-	default:
-		return
+// claim returns the messages of a batch that are to be carried out: the senders of the others were told that they never
+// will be.
+func claim(batch []message) []message {
+	batch = slices.DeleteFunc(batch, func(m message) bool { return !m.base().take() })
+	for _, m := range batch {
+		if r, ok := m.(*report); ok {
+			r.run.over = true
+		}
 	}
-	m.base().reply <- reply{}
+	return batch
 }

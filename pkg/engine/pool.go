@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 
 	"github.com/parkd-dev/parkd/pkg/internal/cluster"
@@ -40,27 +39,6 @@ type pool struct {
 	started  bool      // the loop has begun; for the goroutine that opens the engine
 }
 
-func (e *Engine) newPool(c Pool) (*pool, error) {
-	p := &pool{
-		Pool: c, eng: e, queue: e.stores[c.QueueBackend], node: e.nodes[c.QueueBackend],
-		messages: make(chan message, 2*maxOps), urgent: make(chan message, 1), quit: make(chan struct{}), done: make(chan struct{}),
-		localMail: c.MailboxBackend == c.QueueBackend, localAudit: e.cfg.Audit == c.QueueBackend,
-	}
-	p.ctx, p.cut = context.WithCancel(e.ctx)
-	switch {
-	case p.queue == nil:
-		return nil, fmt.Errorf("there is no store for pool %s's queue backend %q", c.ID, c.QueueBackend)
-	case e.stores[c.MailboxBackend] == nil:
-		return nil, fmt.Errorf("there is no store for pool %s's mailbox backend %q", c.ID, c.MailboxBackend)
-	case c.Executor == nil && !c.Runtime.Leased():
-		return nil, fmt.Errorf("pool %s needs an executor, or a runtime whose tasks are leased", c.ID)
-	}
-	if p.node != nil {
-		p.node.Add(member{p})
-	}
-	return p, nil
-}
-
 func (p *pool) nodeName() string {
 	if p.node != nil {
 		return p.node.Name()
@@ -74,4 +52,28 @@ func (p *pool) firstRow() park.PoolRow {
 		MaxUnits: p.MaxUnits, MaxQueueDepth: p.MaxQueueDepth, State: park.Active,
 		ConfiguredUnits: p.MaxUnits, ConfiguredDepth: p.MaxQueueDepth,
 	}
+}
+
+func (e *Engine) pool(id string) (*pool, error) {
+	if p := e.pools[id]; p != nil {
+		return p, nil
+	}
+	return nil, park.Errorf(park.PoolNotFound, "there is no pool %q; there are %v", id, e.order)
+}
+
+// ill returns why the pool cannot take tasks just now, or nil.
+func (p *pool) ill() error {
+	// The store says it best: what a step was answered says only that it failed.
+	if w, ok := p.queue.(store.Watched); ok {
+		if err := w.Trouble(); err != nil {
+			return err
+		}
+	}
+	if err := p.trouble.Load(); err != nil {
+		return *err
+	}
+	if p.node != nil {
+		return p.node.Trouble()
+	}
+	return nil
 }

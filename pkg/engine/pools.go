@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -49,18 +48,4 @@ func (e *Engine) SetPool(ctx context.Context, id string, patch park.PoolPatch) (
 		}
 	}
 	return view, nil
-}
-
-// tooLarge says that parked tasks cost more than the pool has, "" where none does.
-func (l *loop) tooLarge() string {
-	n, most := l.lot.TooLarge()
-	if n == 0 {
-		return ""
-	}
-	tasks := "1 parked task costs"
-	if n > 1 {
-		tasks = fmt.Sprintf("%d parked tasks cost", n)
-	}
-	return fmt.Sprintf("%s more than the %d units of pool %s (the largest costs %d): they wait until the pool has more, and others start before them",
-		tasks, l.lot.Row().MaxUnits, l.ID, most)
 }

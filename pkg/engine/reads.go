@@ -15,19 +15,6 @@ import (
 // defaultMessages is how many messages a read of a mailbox returns where it does not say.
 const defaultMessages = 50
 
-// mailboxes returns the mailbox stores in use, each once.
-func (e *Engine) mailboxes() []park.Backend {
-	var all []park.Backend
-	seen := make(map[park.Backend]bool)
-	for _, id := range e.order {
-		if b := e.pools[id].MailboxBackend; !seen[b] {
-			seen[b] = true
-			all = append(all, b)
-		}
-	}
-	return all
-}
-
 // Mailbox implements [park.MailboxService].
 func (e *Engine) Mailbox(ctx context.Context, q park.MailboxQuery) (park.MessagePage, error) {
 	if q.Limit == 0 {
@@ -81,15 +68,6 @@ func (e *Engine) mailPage(ctx context.Context, q park.MailboxQuery) (park.Messag
 	}
 }
 
-// patience returns how long to wait for a hub that may not hear of everything: what another node's relay delivered
-// wakes nobody here.
-func (e *Engine) patience(d time.Duration) time.Duration {
-	if len(e.nodes) > 0 {
-		return min(d, recheck)
-	}
-	return d
-}
-
 // Audit implements [park.AuditService].
 func (e *Engine) Audit(ctx context.Context, q park.AuditQuery) (park.EventPage, error) {
 	var err error
@@ -121,16 +99,6 @@ func (e *Engine) Audit(ctx context.Context, q park.AuditQuery) (park.EventPage, 
 	}
 }
 
-func checkCursor(cursor string) error {
-	if cursor == "" {
-		return nil
-	}
-	if _, _, _, err := park.ParseEventID(cursor); err != nil {
-		return park.Errorf(park.InvalidRequest, "cursor %v", err)
-	}
-	return nil
-}
-
 // logged reads the log. A cursor that is no event of it is refused: to begin again from the oldest would be taken for what
 // came after it. Only where all events of its pool are pruned, and it may have been one of them, that is what is left.
 func (e *Engine) logged(ctx context.Context, q *park.AuditQuery) ([]park.Event, error) {
@@ -151,35 +119,6 @@ func (e *Engine) logged(ctx context.Context, q *park.AuditQuery) ([]park.Event, 
 		}
 	}
 	return nil, park.Errorf(park.InvalidRequest, "cursor must be an event of this log, and there is none with the id %q", q.Cursor)
-}
-
-// unread logs why a store failed and returns what the caller may know.
-func (e *Engine) unread(ctx context.Context, what string, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if park.CodeOf(err) != park.Internal {
-		return err
-	}
-	e.log.Error("store not read", "what", what, "error", err)
-	return &park.Error{Code: park.StorageUnavailable, Detail: unanswered("the "+what, err), RetryAfter: time.Second}
-}
-
-// unanswered says why nothing could be read: in the words of the store's server, where it has said anything.
-func unanswered(what string, err error) string {
-	if s, ok := errors.AsType[store.Said](err); ok {
-		return "the store of " + what + " cannot be used: " + s.Said()
-	}
-	return "the store of " + what + " does not answer"
-}
-
-// unsure is unread for who has asked the store to change something, which may have come about.
-func (e *Engine) unsure(ctx context.Context, what string, err error) error {
-	err = e.unread(ctx, what, err)
-	if park.CodeOf(err) == park.StorageUnavailable {
-		return errUnknown(what)
-	}
-	return err
 }
 
 // watchPage is how many events a watcher reads at once.

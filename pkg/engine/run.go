@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"time"
 
 	"github.com/parkd-dev/parkd/pkg/internal/cluster"
 	"github.com/parkd-dev/parkd/pkg/lot"
@@ -21,38 +19,6 @@ type run struct {
 	over      bool // its executor has returned; its outcome is to be stored
 	report    report
 }
-
-// executing counts the runs whose executors have not returned.
-func (l *loop) executing() (n int) {
-	for _, r := range l.runs {
-		if !r.over {
-			n++
-		}
-	}
-	return n
-}
-
-// start is a run to begin. spec is nil where it has to be read from the store.
-type start struct {
-	lot.Started
-	submitted park.Time
-	spec      *park.Spec
-	ctx       context.Context // of the run; ends with the reason to stop
-	run       *run
-	at        time.Duration // monotonic
-}
-
-// among returns the start's submission, unless what was read is that of another task with the id.
-func (s *start) among(byID map[string]*park.Spec) *park.Spec {
-	spec := byID[s.TaskID]
-	if spec == nil || spec.SubmittedAt.Micro() != s.submitted.Micro() {
-		return nil
-	}
-	return spec
-}
-
-// readRest is how long a start whose payload could not be read rests before it tries again.
-const readRest = 100 * time.Millisecond
 
 // launch begins runs. It must not block the loop, so what has to be read is read elsewhere. A run that somebody has
 // asked to stop already ends without having begun its work.
@@ -110,30 +76,6 @@ func (p *pool) life() context.Context {
 		return p.node.Life()
 	}
 	return p.eng.ctx
-}
-
-// read fills in the specs, from what was read ahead or from the store. It goes on until it has them, for the tasks have
-// their units already, or until none of the runs is to go on.
-func (p *pool) read(starts []start, ahead *fetch) {
-	if p.fill(starts, ahead) {
-		return
-	}
-	ids := make([]string, len(starts))
-	for i := range starts {
-		ids[i] = starts[i].TaskID
-	}
-	goesOn := func(s start) bool { return s.ctx == nil || s.ctx.Err() == nil }
-	for p.ctx.Err() == nil && slices.ContainsFunc(starts, goesOn) {
-		byID, err := p.submissions(ids)
-		if err == nil {
-			for i := range starts {
-				starts[i].spec = starts[i].among(byID)
-			}
-			return
-		}
-		p.eng.log.Error("payload not read", "pool", p.ID, "error", err)
-		p.eng.rest(readRest)
-	}
 }
 
 // perform does one task's work and reports its outcome.
@@ -263,24 +205,29 @@ func (l *loop) noteIdle() {
 	}
 }
 
-// pace is a moving average of how long runs take.
-type pace struct{ mean time.Duration }
-
-func (a *pace) add(d time.Duration) {
-	if a.mean == 0 {
-		a.mean = d
+// reconcile makes this node's runs those that the lot says are running here, after another node or a
+// failure of the store has changed it.
+func (l *loop) reconcile() {
+	for id, r := range l.runs {
+		if s, _, ok := l.lot.State(id); !ok || s.Status != park.Running || !l.isOf(r, &s) || s.Cancelled {
+			r.cancel(park.ErrCancelled)
+		}
 	}
-	a.mean += (d - a.mean) / 16
+	if l.Runtime.Leased() {
+		return
+	}
+	var started []start
+	for _, id := range l.lot.RunningTasks() {
+		s, _, _ := l.lot.State(id)
+		if r := l.runs[id]; s.Node == l.as && (r == nil || !l.isOf(r, &s)) {
+			started = append(started, start{Started: lot.Started{TaskID: id, Attempt: s.Attempt}, submitted: l.lot.Submitted(id)})
+		}
+	}
+	l.ahead = nil
+	l.launch(started)
 }
 
-// retryAfter estimates when a full lot has a place again: when the next of the running tasks has ended.
-func (l *loop) retryAfter() time.Duration {
-	mean := l.pace.mean
-	if mean == 0 {
-		mean = min(l.DefaultTimeout, time.Minute)
-	}
-	if l.lot.Row().State == park.Paused {
-		return time.Minute
-	}
-	return min(max(mean/time.Duration(max(1, l.lot.Running())), time.Second), 10*time.Minute)
+// isOf reports whether a run here is the one that a live task is in, by its state.
+func (l *loop) isOf(r *run, s *park.State) bool {
+	return r.attempt == s.Attempt && r.submitted.Micro() == l.lot.Submitted(r.task).Micro()
 }

@@ -264,70 +264,13 @@ func (l *loop) count(s *lot.Step) {
 	}
 }
 
-// reconcile makes this node's runs those that the lot says are running here, after another node or a
-// failure of the store has changed it.
-func (l *loop) reconcile() {
-	for id, r := range l.runs {
-		if s, _, ok := l.lot.State(id); !ok || s.Status != park.Running || !l.isOf(r, &s) || s.Cancelled {
-			r.cancel(park.ErrCancelled)
-		}
-	}
-	if l.Runtime.Leased() {
+// measure tells the meter of a task that a step has ended.
+func (l *loop) measure(s *park.State) {
+	if !s.Status.Ended() {
 		return
 	}
-	var started []start
-	for _, id := range l.lot.RunningTasks() {
-		s, _, _ := l.lot.State(id)
-		if r := l.runs[id]; s.Node == l.as && (r == nil || !l.isOf(r, &s)) {
-			started = append(started, start{Started: lot.Started{TaskID: id, Attempt: s.Attempt}, submitted: l.lot.Submitted(id)})
-		}
+	l.eng.meter.Ended(l.ID, s.Status, s.Reason)
+	if !s.StartedAt.IsZero() {
+		l.eng.meter.Ran(l.ID, s.Status, s.EndedAt.Sub(s.StartedAt.Time))
 	}
-	l.ahead = nil
-	l.launch(started)
-}
-
-// isOf reports whether a run here is the one that a live task is in, by its state.
-func (l *loop) isOf(r *run, s *park.State) bool {
-	return r.attempt == s.Attempt && r.submitted.Micro() == l.lot.Submitted(r.task).Micro()
-}
-
-// specs keeps the submissions of parked tasks at hand for their start, up to a bound: what does not fit is
-// read from the store again. The zero value is ready to use.
-type specs struct {
-	byID map[string]*park.Spec
-	size int
-}
-
-// maxSpecs bounds the memory for payloads of parked tasks, in bytes, roughly.
-const maxSpecs = 8 << 20
-
-func (c *specs) put(s *park.Spec) {
-	c.take(s.TaskID)
-	if w := weigh(s); c.size+w <= maxSpecs {
-		if c.byID == nil {
-			c.byID = make(map[string]*park.Spec)
-		}
-		c.byID[s.TaskID] = s
-		c.size += w
-	}
-}
-
-// changed forgets the submission of a task that another node has started or ended, after which its id may be another's.
-func (c *specs) changed(r *park.Record) {
-	if s := c.byID[r.TaskID]; s != nil && (r.Status != park.Queued || r.SubmittedAt.Micro() != s.SubmittedAt.Micro()) {
-		c.take(r.TaskID)
-	}
-}
-
-// clear forgets all submissions.
-func (c *specs) clear() { *c = specs{} }
-
-// take returns the submission and forgets it; nil where it is not at hand.
-func (c *specs) take(id string) *park.Spec {
-	s := c.byID[id]
-	if s != nil {
-		delete(c.byID, id)
-		c.size -= weigh(s)
-	}
-	return s
 }

@@ -118,23 +118,6 @@ func (p *pool) portion(ops []lot.Op) int {
 	return len(ops)
 }
 
-// failed returns the results of n operations whose step failed.
-func failed(n int, err error) []lot.Result {
-	all := make([]lot.Result, n)
-	for i := range all {
-		all[i].Err = asError(err)
-	}
-	return all
-}
-
-// asError returns what a task's client is told of an error. What is not known to have left the task alone may have taken it.
-func asError(err error) *park.Error {
-	if e, ok := errors.AsType[*park.Error](err); ok {
-		return e
-	}
-	return park.Errorf(park.OutcomeUnknown, "%v", err)
-}
-
 // resolve turns a submission into a task of the pool, or says what is wrong with it.
 func (p *pool) resolve(s park.Submission) (op lot.Submit, refused *park.Error) {
 	if err := s.Normalize(); err != nil {

@@ -4,7 +4,6 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -93,28 +92,6 @@ func (p *pool) placesOf(ctx context.Context, records []park.Record) []place {
 	return places
 }
 
-// waiting says why a parked task cannot start; nil where there is nothing to say.
-func (l *loop) waiting(r *park.Record) *park.Waiting {
-	has := l.lot.Row().MaxUnits
-	if r.Units <= has {
-		return nil
-	}
-	return &park.Waiting{Code: park.WaitsLarger, Message: fmt.Sprintf(
-		"the task costs %d units, but pool %s has %d: it starts once the pool has %[1]d again", r.Units, l.ID, has)}
-}
-
-// errStorageBecause logs why a store failed and returns what the caller may know.
-func errStorageBecause(ctx context.Context, p *pool, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if code := park.CodeOf(err); code != park.Internal {
-		return err
-	}
-	p.eng.log.Error("store not read", "pool", p.ID, "error", err)
-	return errStorage(p.ID, err)
-}
-
 // Tasks implements [park.TaskService].
 func (e *Engine) Tasks(ctx context.Context, pool string, q park.TaskQuery) (park.TaskPage, error) {
 	p, err := e.pool(pool)
@@ -149,18 +126,6 @@ func (p *pool) list(ctx context.Context, q park.TaskQuery) (records []park.Recor
 			return records, cursor, nil
 		}
 	}
-}
-
-// checkLimit returns how many entries a page holds for whom n are asked. Who asks for more than one can hold
-// reads on after it, as ever.
-func checkLimit(n, most int) (int, error) {
-	if n < 0 {
-		return 0, park.Errorf(park.InvalidRequest, "limit must be at least 1, not %d", n)
-	}
-	if n == 0 {
-		return defaultLimit, nil
-	}
-	return min(n, most), nil
 }
 
 // Cancel implements [park.TaskService].

@@ -118,3 +118,25 @@ func checkResult(r *park.LeaseResult) error {
 
 // storable reports whether every store can keep a text as it is.
 func storable(text string) bool { return utf8.ValidString(text) && strings.IndexByte(text, 0) < 0 }
+
+// checkLimit returns how many entries a page holds for whom n are asked. Who asks for more than one can hold
+// reads on after it, as ever.
+func checkLimit(n, most int) (int, error) {
+	if n < 0 {
+		return 0, park.Errorf(park.InvalidRequest, "limit must be at least 1, not %d", n)
+	}
+	if n == 0 {
+		return defaultLimit, nil
+	}
+	return min(n, most), nil
+}
+
+func checkCursor(cursor string) error {
+	if cursor == "" {
+		return nil
+	}
+	if _, _, _, err := park.ParseEventID(cursor); err != nil {
+		return park.Errorf(park.InvalidRequest, "cursor %v", err)
+	}
+	return nil
+}

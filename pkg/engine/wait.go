@@ -161,3 +161,12 @@ func (e *Engine) linger(ctx context.Context, rung <-chan struct{}, d time.Durati
 		return nil
 	}
 }
+
+// patience returns how long to wait for a hub that may not hear of everything: what another node's relay delivered
+// wakes nobody here.
+func (e *Engine) patience(d time.Duration) time.Duration {
+	if len(e.nodes) > 0 {
+		return min(d, recheck)
+	}
+	return d
+}

@@ -22,15 +22,6 @@ const (
 	lastRefusal  = 30 * time.Second
 )
 
-// refused notes that a step was refused, and is to be tried again after a rest that doubles each time.
-func (l *loop) refused(err error) {
-	if !l.toldOf {
-		l.eng.log.Error("step refused for good: trying again now and then", "pool", l.ID, "error", err)
-	}
-	l.toldOf = true
-	l.refusal = min(max(2*l.refusal, firstRefusal), lastRefusal)
-}
-
 // apart does the requests of a refused step one by one, after what nobody has asked for.
 func (l *loop) apart(batch []message, refusal error) error {
 	if asked(batch) == 0 || !l.adopted { // the pool is not begun in parts
@@ -120,10 +111,111 @@ func (l *loop) alone(part message) error {
 	return err
 }
 
-// cause returns what a store says of a refusal, without what parkd says of it.
-func cause(refusal error) error {
-	if r, ok := errors.AsType[*store.RefusedError](refusal); ok {
-		return r.Err
+// errLookUp says that the step has to be decided once more, after a look at the ids of its submissions.
+var errLookUp = errors.New("the ids of submissions have to be looked up")
+
+// carry decides and commits the batch as often as it takes: until no other node's step comes first. If the store refuses
+// the step for what is in it, it is done in parts. It returns what is left of the batch: others may have done some of it.
+func (l *loop) carry(batch []message) (left []message, err error) {
+	for {
+		err = l.attempt(batch)
+		conflict, behind := errors.AsType[*store.Conflict](err)
+		switch {
+		case errors.Is(err, errLookUp):
+			l.wary = waryFor
+		case behind:
+			if batch, err = l.giveWay(batch, conflict); err != nil {
+				return batch, err
+			}
+		case errors.Is(err, store.ErrRefused):
+			l.parted = true
+			return batch, l.apart(batch, err)
+		default:
+			return batch, err
+		}
 	}
-	return refusal
+}
+
+// giveWay takes over the step of another node that came first, and waits until the nodes have had their turns that wait
+// for them longer.
+func (l *loop) giveWay(batch []message, c *store.Conflict) ([]message, error) {
+	l.eng.meter.Retried(l.QueueBackend, RetryConflict)
+	l.again = true
+	if err := l.merge(c); err != nil || c.Ahead == 0 {
+		return batch, err
+	}
+	batch = l.bring(claim(l.takeTurn(batch)))
+	l.brakeFor(batch)
+	return batch, l.catchUp()
+}
+
+// attempt decides a step for the batch, commits it, carries it out and answers the batch.
+func (l *loop) attempt(batch []message) error {
+	ops, err := l.collect(batch)
+	if err != nil {
+		return err
+	}
+	step, results, err := l.decide(ops)
+	if err != nil {
+		return err
+	}
+	if err := l.keep(step, ops); err != nil {
+		l.lot.Rollback()
+		if errors.Is(err, store.ErrTaken) && !l.looked {
+			return errLookUp
+		}
+		return err
+	}
+	l.settled()
+	l.refusal = 0
+	if !l.parted { // or else another part may be refused
+		l.recovered()
+	}
+	l.answer(batch, results)
+	l.announce(step)
+	l.lot.Settle()
+	return nil
+}
+
+// decide has the lot decide a step. What the lot cannot know alone it is told first.
+func (l *loop) decide(ops []lot.Op) (*lot.Step, []lot.Result, error) {
+	now := l.eng.env.Instant()
+	if l.node != nil {
+		if err := l.keepElsewhere(l.ctx, now); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := l.learnSizes(); err != nil {
+		return nil, nil, err
+	}
+	l.lot.Hold(l.held())
+	l.resumes()
+	l.lot.Limit(l.quota(now.Mono))
+	step, results := l.lot.Apply(now, ops, l.demand())
+	if !l.looked && l.turnedAway(ops, results) {
+		l.lot.Rollback()
+		return nil, nil, errLookUp
+	}
+	if len(step.Events) > 0 {
+		if err := l.sane(); err != nil {
+			l.lot.Rollback()
+			return nil, nil, l.halt(err)
+		}
+	}
+	return step, results, nil
+}
+
+// keep makes a step durable, and does what it asks of this node. A step without events only has to be as durable as what
+// it was decided on.
+func (l *loop) keep(step *lot.Step, ops []lot.Op) error {
+	if len(step.Events) == 0 {
+		return l.secure(ops)
+	}
+	l.fetch(step)
+	if err := l.commit(step, len(ops)); err != nil {
+		return err
+	}
+	l.brake.left -= len(step.Started)
+	l.apply(step)
+	return nil
 }

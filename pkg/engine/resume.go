@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
-	"github.com/parkd-dev/parkd/pkg/internal/relay"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -86,36 +84,4 @@ func (l *loop) resumes() {
 	case liftedOlder:
 		l.lot.Resume(lot.TasksOlder)
 	}
-}
-
-// handOverWithin bounds how long an engine that is closed waits for what it owes to other stores.
-const handOverWithin = 3 * time.Second
-
-// handOver waits until what queues in memory owe to stores that outlive them is there: nobody delivers it later.
-func (e *Engine) handOver() {
-	giveUp := e.env.Mono() + handOverWithin
-	for _, id := range e.order {
-		p := e.pools[id]
-		if p.QueueBackend.Kind() != park.InMemory {
-			continue
-		}
-		var dests []string
-		if !p.localMail {
-			dests = append(dests, relay.Mailbox(p.MailboxBackend))
-		}
-		if !p.localAudit {
-			dests = append(dests, relay.Audit(e.cfg.Audit))
-		}
-		for _, dest := range dests {
-			for e.owes(p, dest) && e.env.Mono() < giveUp && e.rest(handOverRest) {
-			}
-		}
-	}
-}
-
-const handOverRest = 10 * time.Millisecond
-
-func (e *Engine) owes(p *pool, dest string) bool {
-	parcels, err := p.queue.Outbox(e.ctx, dest, e.env.Wall(), 1)
-	return err == nil && len(parcels) > 0
 }

@@ -120,11 +120,3 @@ func (l *loop) quota(now time.Duration) int {
 	}
 	return starts
 }
-
-// deferral is what clients may see of it.
-func (b *brake) deferral() *park.Deferral {
-	if b.short == nil {
-		return nil
-	}
-	return &park.Deferral{Reason: b.short.Reason, Message: b.short.Error(), Since: b.since}
-}

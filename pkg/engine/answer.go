@@ -1,0 +1,69 @@
+package engine
+
+// What the senders of messages are told.
+
+import (
+	"github.com/parkd-dev/parkd/pkg/internal/health"
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// fail answers a batch whose step did not come about. Outcomes of runs are kept to be stored later.
+func (l *loop) fail(batch []message, err error) {
+	told, foreign := l.told(err)
+	if foreign {
+		l.troubled(err)
+		if l.eng.ctx.Err() == nil {
+			l.eng.meter.Retried(l.QueueBackend, RetryRefused)
+			l.eng.health.Failed(l.QueueBackend, health.Step)
+		}
+		err = told
+	}
+	l.trouble.Store(&err)
+	l.failed = true
+	for _, m := range batch {
+		if r, ok := m.(*report); ok {
+			l.owed = append(l.owed, r)
+		} else if c := m.base().reply; c != nil && !looks(m) {
+			c <- reply{err: err}
+		}
+	}
+}
+
+// answer tells each request of a batch how its operations went.
+func (l *loop) answer(batch []message, results []lot.Result) {
+	for i := range results {
+		err := results[i].Err
+		if err == nil {
+			continue
+		}
+		l.eng.meter.Rejected(l.ID, err.Code)
+		if err.Code == park.QueueFull {
+			err.RetryAfter = l.retryAfter()
+		}
+	}
+	for _, m := range batch {
+		r := m.base()
+		n := len(r.ops)
+		if ended, ok := m.(*report); ok {
+			l.forget(ended.run)
+		}
+		if r.reply != nil && !looks(m) {
+			r.reply <- reply{results: append(r.results[:0], results[:n]...)}
+		}
+		results = results[n:]
+	}
+}
+
+// answerLook answers a message that looks.
+func (l *loop) answerLook(m message) {
+	switch m := m.(type) {
+	case *look:
+		m.at(l)
+	case *workerLeaves:
+		m.granted = m.worker.granted
+	default:
+		return
+	}
+	m.base().reply <- reply{}
+}

@@ -1,0 +1,98 @@
+package engine
+
+// What others may see of the state of a pool.
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// held reports whether this node must not start tasks of the pool now.
+func (l *loop) held() bool {
+	return l.drained != nil || l.work.closed() != nil || l.Idle || l.node != nil && !l.Runtime.Leased() && !l.node.Alive()
+}
+
+// show publishes what clients may see of the pool.
+func (l *loop) show() {
+	row := l.lot.Row()
+	l.rev.Store(row.Rev)
+	l.oldest.Store(l.lot.Oldest().Micro())
+	l.here.Store(int64(len(l.runs)))
+	v := &park.Pool{
+		PoolID: l.ID, Kind: l.Kind, MaxUnits: row.MaxUnits, UsedUnits: row.Used, MaxQueueDepth: row.MaxQueueDepth,
+		QueueDepth: row.Queued, Running: l.lot.Running(), State: row.State,
+		DefaultTimeoutSecs: int64(l.DefaultTimeout / time.Second), QueueBackend: l.QueueBackend.Kind(),
+		MailboxBackend: l.MailboxBackend.Kind(), Runtime: l.Runtime, Executor: l.Pool.PoolSpec.Executor,
+	}
+	v.StartsDeferred = l.brake.deferral()
+	if l.halted != nil {
+		v.Halted = l.halted.Error()
+	}
+	l.view.Store(v)
+}
+
+// tooLarge says that parked tasks cost more than the pool has, "" where none does.
+func (l *loop) tooLarge() string {
+	n, most := l.lot.TooLarge()
+	if n == 0 {
+		return ""
+	}
+	tasks := "1 parked task costs"
+	if n > 1 {
+		tasks = fmt.Sprintf("%d parked tasks cost", n)
+	}
+	return fmt.Sprintf("%s more than the %d units of pool %s (the largest costs %d): they wait until the pool has more, and others start before them",
+		tasks, l.lot.Row().MaxUnits, l.ID, most)
+}
+
+// waiting says why a parked task cannot start; nil where there is nothing to say.
+func (l *loop) waiting(r *park.Record) *park.Waiting {
+	has := l.lot.Row().MaxUnits
+	if r.Units <= has {
+		return nil
+	}
+	return &park.Waiting{Code: park.WaitsLarger, Message: fmt.Sprintf(
+		"the task costs %d units, but pool %s has %d: it starts once the pool has %[1]d again", r.Units, l.ID, has)}
+}
+
+// executing counts the runs whose executors have not returned.
+func (l *loop) executing() (n int) {
+	for _, r := range l.runs {
+		if !r.over {
+			n++
+		}
+	}
+	return n
+}
+
+// retryAfter estimates when a full lot has a place again: when the next of the running tasks has ended.
+func (l *loop) retryAfter() time.Duration {
+	mean := l.pace.mean
+	if mean == 0 {
+		mean = min(l.DefaultTimeout, time.Minute)
+	}
+	if l.lot.Row().State == park.Paused {
+		return time.Minute
+	}
+	return min(max(mean/time.Duration(max(1, l.lot.Running())), time.Second), 10*time.Minute)
+}
+
+// pace is a moving average of how long runs take.
+type pace struct{ mean time.Duration }
+
+func (a *pace) add(d time.Duration) {
+	if a.mean == 0 {
+		a.mean = d
+	}
+	a.mean += (d - a.mean) / 16
+}
+
+// deferral is what clients may see of it.
+func (b *brake) deferral() *park.Deferral {
+	if b.short == nil {
+		return nil
+	}
+	return &park.Deferral{Reason: b.short.Reason, Message: b.short.Error(), Since: b.since}
+}

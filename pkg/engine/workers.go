@@ -1,0 +1,116 @@
+package engine
+
+// Workers that wait for tasks, as the loop sees them.
+
+import (
+	"slices"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// waiter is a worker that waits for tasks. Its leases arrive once, in one go, and then it waits no more.
+type waiter struct {
+	demand  lot.Demand
+	granted bool // the loop has tasks for it, which may still have to be read
+	leases  chan []park.Lease
+}
+
+// seat takes note of the workers that begin or cease to wait.
+func (l *loop) seat(batch []message) {
+	for _, m := range batch {
+		switch m := m.(type) {
+		case *workerJoins:
+			l.waiters = append(l.waiters, m.worker)
+		case *workerLeaves:
+			l.waiters = slices.DeleteFunc(l.waiters, func(w *waiter) bool { return w == m.worker })
+		}
+	}
+}
+
+// demand returns what the waiting workers would take, the longest wait first.
+func (l *loop) demand() []lot.Demand {
+	if len(l.waiters) == 0 {
+		return nil
+	}
+	d := make([]lot.Demand, len(l.waiters))
+	for i, w := range l.waiters {
+		d[i] = w.demand
+	}
+	return d
+}
+
+// learnSizes asks the store what the submissions of those tasks hold that waiting workers are about to get, where this node
+// does not know: it took them in before it was started anew, or another did. What is leased must be handed out, and an
+// answer has a bound.
+func (l *loop) learnSizes() error {
+	most := 0
+	for _, w := range l.waiters {
+		most += w.demand.Max
+	}
+	if most < 2 || l.held() {
+		return nil
+	}
+	next, ids := l.lot.Unsized(min(most, maxLeases))
+	if next < 2 || len(ids) == 0 {
+		return nil // one alone may be of any size
+	}
+	sizes, err := l.queue.Sizes(l.ctx, l.ID, ids)
+	if err != nil {
+		return err
+	}
+	for id, n := range sizes {
+		l.lot.Size(id, n)
+	}
+	return nil
+}
+
+// handOver gives started tasks to the workers that they were leased for.
+func (l *loop) handOver(started []start) {
+	if len(started) == 0 {
+		return
+	}
+	given := make(map[*waiter][]start)
+	for _, s := range started {
+		w := l.waiters[s.Demand]
+		given[w] = append(given[w], s)
+	}
+	var left []*waiter
+	now := l.eng.env.Wall()
+	for _, w := range l.waiters {
+		starts := given[w]
+		if starts == nil {
+			left = append(left, w)
+			continue
+		}
+		w.granted = true
+		unread := slices.ContainsFunc(starts, func(s start) bool { return s.spec == nil })
+		if !unread {
+			w.leases <- l.leasesOf(starts, w, now)
+			continue
+		}
+		p, ahead := l.pool, l.ahead
+		p.eng.env.Go(func() {
+			p.read(starts, ahead)
+			w.leases <- p.leasesOf(starts, w, now)
+		})
+	}
+	l.waiters = left
+}
+
+func (p *pool) leasesOf(starts []start, w *waiter, now park.Time) []park.Lease {
+	leases := make([]park.Lease, 0, len(starts))
+	for _, s := range starts {
+		if s.spec == nil {
+			continue
+		}
+		leases = append(leases, park.Lease{
+			LeaseID: lot.LeaseID(p.ID, s.Attempt, w.demand.Secret, s.TaskID), TaskID: s.TaskID, PoolID: p.ID,
+			Tenant: s.spec.Tenant, Attempt: s.Attempt, Units: s.spec.Units, Payload: s.spec.Payload,
+			Command: s.spec.Command, WorkDir: s.spec.WorkDir, TimeoutSecs: park.Seconds(s.spec.Timeout / time.Second),
+			ExpiresAt: park.At(now.Add(w.demand.TTL)),
+		})
+	}
+	return leases
+}
