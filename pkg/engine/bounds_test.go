@@ -2,14 +2,13 @@ package engine
 
 import (
 	"encoding/json"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/portion"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/store"
 )
 
 // TestConfigurationAtItsBounds: the last value is taken, the next one not, and the error names its field alone.
@@ -88,7 +87,7 @@ type deaf struct{ Notifier }
 // TestWeights weighs operations.
 func TestWeights(t *testing.T) {
 	spec := &park.Spec{Payload: make([]byte, 1000), WorkDir: "/tmp", Command: []string{"ab", `"`}}
-	submit := 2*rowBytes + 1000 + 4 + 5 + 5
+	submit := 2*portion.RowBytes + 1000 + 4 + 5 + 5
 	finish := lot.Finish{Outcome: park.Outcome{Result: make([]byte, 100), Message: "0123456789"}}
 	p := &pool{}
 	for _, c := range []struct {
@@ -97,49 +96,19 @@ func TestWeights(t *testing.T) {
 	}{
 		{nil, 0},
 		{[]lot.Op{lot.Submit{Spec: spec}}, submit},
-		{[]lot.Op{finish}, rowBytes + 2*110},
-		{[]lot.Op{lot.Cancel{}, finish, lot.Submit{Spec: spec}}, 2*rowBytes + 2*110 + submit},
+		{[]lot.Op{finish}, portion.RowBytes + 2*110},
+		{[]lot.Op{lot.Cancel{}, finish, lot.Submit{Spec: spec}}, 2*portion.RowBytes + 2*110 + submit},
 	} {
 		if got := p.weightOf(c.ops); got != c.want {
 			t.Errorf("%+v weighs %d, want %d", c.ops, got, c.want)
 		}
 	}
 	p.Notifier = deaf{}
-	if got := p.weightOf([]lot.Op{finish}); got != rowBytes+3*110 {
+	if got := p.weightOf([]lot.Op{finish}); got != portion.RowBytes+3*110 {
 		t.Errorf("with a notification %d", got)
 	}
-	if got := p.sizeOf(&request{ops: []lot.Op{lot.Cancel{}}}, &request{ops: []lot.Op{lot.Cancel{}, lot.Cancel{}}}); got != (size{3, 3 * rowBytes}) {
+	if got := p.sizeOf(&operations{request: request{ops: []lot.Op{lot.Cancel{}}}}, &operations{request: request{ops: []lot.Op{lot.Cancel{}, lot.Cancel{}}}}); got != (size{3, 3 * portion.RowBytes}) {
 		t.Errorf("two requests are of size %+v", got)
-	}
-}
-
-// TestPortions: the first read is bounded by the largest rows that there may be, and each further one by what was read.
-func TestPortions(t *testing.T) {
-	for most, want := range map[int]int{0: mostAtOnce, 1 << 20: 64, 2 << 20: 32, 8 << 20: 8, 1 << 30: 1} {
-		if got := portionsOf(most).next; got != want {
-			t.Errorf("of rows of at most %d bytes %d are read, want %d", most, got, want)
-		}
-	}
-	r := portionsOf(2 << 20)
-	r.read(0, 0)
-	if r.next != 32 || r.full() {
-		t.Errorf("after nothing: %+v", r)
-	}
-	for _, c := range []struct {
-		rows, bytes, next int
-		full              bool
-	}{
-		{32, 32, 128, false},                // of tiny rows four times as many
-		{0, 0, 512, false},                  // by what was read before
-		{0, 4<<20 - 32, 64, false},          // of 128 KiB each
-		{0, 4<<20 - 1, 32, false},           // a byte less than is enough
-		{0, 1, 32, true},                    // of 256 KiB each
-		{0, 32 * 16 << 20, 1, true},         // larger than a read is meant to hold
-		{1, 0, 1, true}, {1000, 0, 4, true}, // no more than four times the last
-	} {
-		if r.read(c.rows, c.bytes); r.next != c.next || r.full() != c.full {
-			t.Errorf("after %+v: %+v, full %t", c, r, r.full())
-		}
 	}
 }
 
@@ -206,78 +175,5 @@ func TestFingerprints(t *testing.T) {
 	}
 	if got := of(func() {}); got != "" {
 		t.Errorf("of what JSON cannot tell: %q", got)
-	}
-}
-
-// lone returns a node that beats for nobody, and what it logs.
-func lone(pools ...string) (*node, *strings.Builder) {
-	var said strings.Builder
-	n := &node{
-		eng: &Engine{log: slog.New(slog.NewTextHandler(&said, nil))}, ttl: 10 * time.Second, grace: 7 * time.Second, unlike: map[string]string{},
-	}
-	name := "own"
-	n.id.Store(&name)
-	for _, id := range pools {
-		n.pools = append(n.pools, &pool{Pool: Pool{PoolSpec: park.PoolSpec{ID: id}}})
-	}
-	return n, &said
-}
-
-// TestTermsOfNodes: they are the longest, and the log tells of a difference once, again only where it is another.
-func TestTermsOfNodes(t *testing.T) {
-	n, said := lone()
-	own := store.Pulse{Terms: store.Terms{TTL: n.ttl, Grace: n.grace}}
-	slow := store.Pulse{Terms: store.Terms{TTL: time.Minute, Grace: n.grace}}
-	brief := store.Pulse{Terms: store.Terms{TTL: n.ttl, Grace: time.Second}}
-	type m = map[string]store.Pulse
-	for i, c := range []struct {
-		live       m
-		ttl, grace time.Duration
-		told       int
-	}{
-		{nil, n.ttl, n.grace, 0},
-		{m{"own": own, "old": {}}, n.ttl, n.grace, 0},
-		{m{"own": own, "slow": slow}, time.Minute, n.grace, 1},
-		{m{"own": own, "slow": slow}, time.Minute, n.grace, 1},
-		{m{"own": own, "slow": slow, "brief": brief}, time.Minute, n.grace, 1},
-		{m{"own": own, "brief": brief}, n.ttl, n.grace, 2},
-		{m{"own": own}, n.ttl, n.grace, 2},
-		{m{"own": own, "brief": brief}, n.ttl, n.grace, 3},
-	} {
-		got := n.agreed(c.live)
-		if told := strings.Count(said.String(), "WARN"); got != (store.Terms{TTL: c.ttl, Grace: c.grace}) || told != c.told {
-			t.Errorf("%d: %+v, told %d times, want %d", i, got, told, c.told)
-		}
-	}
-}
-
-// TestUnlikeSettings: who tells none, or has no such pool, differs in none, and who differs is told of once.
-func TestUnlikeSettings(t *testing.T) {
-	n, said := lone("a", "b", "untold")
-	n.pools[2].Settings = func() {}
-	same := n.settings()
-	if n.settings() != same || n.own().Settings != same {
-		t.Error("the settings change by being told")
-	}
-	type m = map[string]store.Pulse
-	pulse := func(text string) store.Pulse { return store.Pulse{Terms: store.Terms{Settings: text}} }
-	for i, c := range []struct {
-		live        m
-		warns, back int
-		last        string
-	}{
-		{m{"own": pulse(`{"a":"x"}`), "old": pulse(""), "like": pulse(same), "apart": pulse(`{"c":"x"}`), "silent": pulse(`{"a":"", "untold":"x"}`), "newer": pulse(`{"a":"x", "c":1}`)}, 0, 0, ""},
-		{m{"one": pulse(`{"a":"x"}`)}, 1, 0, "unlike_nodes=one"},
-		{m{"one": pulse(`{"a":"y"}`)}, 1, 0, "unlike_nodes=one"},
-		{m{"two": pulse(`{"a":"y"}`), "one": pulse(`{"a":"y"}`)}, 2, 0, `unlike_nodes="one two"`},
-		{m{"one": pulse(`{"b":"y"}`)}, 3, 1, "pool=b node=own unlike_nodes=one"},
-		{nil, 3, 2, "pool=b"},
-	} {
-		n.compare(c.live)
-		text := said.String()
-		lines := strings.Split(strings.TrimSpace(text), "\n")
-		if w, b := strings.Count(text, "WARN"), strings.Count(text, "INFO"); w != c.warns || b != c.back || !strings.Contains(lines[len(lines)-1], c.last) {
-			t.Errorf("%d: %d warnings, %d that it is over: %s", i, w, b, text)
-		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -95,11 +96,11 @@ func TestBrake(t *testing.T) {
 // TestStartsPutOffGoLast: those that a batch puts off come after all else, the first of them in order at the very end, so
 // that each is the first again; and what comes together counts once.
 func TestStartsPutOffGoLast(t *testing.T) {
-	p := (&library{}).pool(&handClock{mono: time.Hour})
+	p := (&library{}).pool(&envtest.Machine{Mono: time.Hour})
 	now := p.eng.env.Instant()
 	p.lot = lot.New(lot.Config{Pool: "remote"}, now)
-	names := map[*request]string{}
-	var batch []*request
+	names := map[message]string{}
+	var batch []message
 	for i, name := range []string{"b", "plain", "a", "other", "c"} {
 		r := endOf(name, 1000)
 		names[r] = name
@@ -111,7 +112,7 @@ func TestStartsPutOffGoLast(t *testing.T) {
 		}
 		batch = append(batch, r)
 		if i == 0 {
-			p.brakeFor([]*request{endOf("x", 1000)})
+			p.brakeFor([]message{endOf("x", 1000)})
 			if p.brake.short != nil {
 				t.Error("starts are put off for nothing")
 			}
@@ -122,7 +123,7 @@ func TestStartsPutOffGoLast(t *testing.T) {
 		t.Errorf("done in the order %s", got)
 	}
 	for _, r := range batch {
-		if r.short != nil {
+		if r.(*report).short != nil {
 			t.Errorf("%s counts once more when the step is tried again", names[r])
 		}
 	}

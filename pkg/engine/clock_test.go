@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/env"
+	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -12,14 +14,15 @@ import (
 // that the wall clock was set.
 func TestUntilTheNextInstant(t *testing.T) {
 	began := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	hand := &handClock{wall: began, mono: time.Hour}
-	c := &clock{world: hand}
+	hand := &envtest.Machine{Wall: began, Mono: time.Hour}
+	p := heldPool()
+	p.eng.env = env.New(hand)
 	of := func(records ...park.Record) *lot.Lot {
-		l := lot.New(lot.Config{Pool: "remote", Leased: true}, c.now())
+		l := lot.New(lot.Config{Pool: "remote", Leased: true}, p.eng.env.Instant())
 		for i := range records {
-			l.Restore(&records[i], c.now())
+			l.Restore(&records[i], p.eng.env.Instant())
 		}
-		l.Merge(park.PoolRow{MaxUnits: 2, MaxQueueDepth: 2, State: park.Active}, nil, c.now())
+		l.Merge(park.PoolRow{MaxUnits: 2, MaxQueueDepth: 2, State: park.Active}, nil, p.eng.env.Instant())
 		return l
 	}
 	parked := park.Record{Spec: park.Spec{TaskID: "parked", Units: 1, Deadline: park.At(began.Add(time.Minute))}, State: park.State{Status: park.Queued}}
@@ -37,18 +40,20 @@ func TestUntilTheNextInstant(t *testing.T) {
 		{2 * time.Second, [3]time.Duration{2 * time.Second, 0, 0}},
 		{time.Minute, [3]time.Duration{0, 0, 0}},
 	} {
-		hand.pass(at.after)
+		hand.Pass(at.after)
 		for i, want := range at.want {
-			if d, ok := c.until(both[i]); d != want || !ok {
+			p.lot = both[i]
+			if d, ok := p.untilDue(); d != want || !ok {
 				t.Errorf("%s later: lot %d waits for %s, %t; not for %s", at.after, i, d, ok, want)
 			}
 		}
-		if d, ok := c.until(both[3]); ok {
+		p.lot = both[3]
+		if d, ok := p.untilDue(); ok {
 			t.Errorf("a lot without tasks waits for %s", d)
 		}
 	}
-	hand.wall = began
-	if now := c.now(); !now.Wall.Equal(began.Add(118 * time.Second)) {
+	hand.Wall = began
+	if now := p.eng.env.Instant(); !now.Wall.Equal(began.Add(118 * time.Second)) {
 		t.Errorf("the clock ran backwards, to %s", now.Wall)
 	}
 }

@@ -10,12 +10,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/env"
+	"github.com/parkd-dev/parkd/pkg/internal/portion"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
 // poolWith returns a pool with tasks that nobody serves.
-func poolWith(t *testing.T, row park.PoolRow, tasks ...park.Record) *pool {
+func poolWith(t *testing.T, row park.PoolRow, tasks ...park.Record) *loop {
 	p := idlePool(t, true)
 	p.eng.meter, p.eng.log = noMeter{}, slog.New(slog.DiscardHandler)
 	p.runs = make(map[string]*run)
@@ -63,7 +65,7 @@ func TestPortionOfSubmissions(t *testing.T) {
 		}
 		return ops
 	}
-	const half = maxStepBytes/2 - 2*rowBytes
+	const half = maxStepBytes/2 - 2*portion.RowBytes
 	for i, c := range []struct {
 		ops  []lot.Op
 		want int
@@ -131,7 +133,7 @@ func TestWhatSuitsAPool(t *testing.T) {
 // TestResolveFillsIn what the submission leaves to its pool.
 func TestResolveFillsIn(t *testing.T) {
 	p := idlePool(t, true)
-	p.eng.world = named1{}
+	p.eng.env = env.New(oneID{p.eng.env.Machine})
 	p.DefaultTimeout, p.Retry = time.Minute, park.Retry{MaxAttempts: 7}
 	op, err := p.resolve(park.Submission{OwnIDs: true})
 	if err != nil || !op.NewID || op.OwnID != "" || op.Spec.TaskID != "new" || op.Spec.Units != 1 || op.Spec.Timeout != time.Minute || op.Spec.Retry != p.Retry {
@@ -152,10 +154,10 @@ func TestResolveFillsIn(t *testing.T) {
 	}
 }
 
-// named1 is a world of one id.
-type named1 struct{ World }
+// oneID is a machine that always returns the same id.
+type oneID struct{ env.Machine }
 
-func (named1) ID() string { return "new" }
+func (oneID) ID() string { return "new" }
 
 // TestIDsThatTheStoreKnows: a submission whose id is that of an ended task is that task come again, unless it has ids of its
 // own and the other is another tenant's.
@@ -204,7 +206,7 @@ func TestTurnedAway(t *testing.T) {
 		{lot.Cancel{}, full, true, false},
 		{lot.Submit{}, nil, true, false},
 	} {
-		p := &pool{again: c.again}
+		p := &loop{again: c.again}
 		if got := p.turnedAway([]lot.Op{lot.Cancel{}, c.op}, []lot.Result{{Err: full}, {Err: c.err}}); got != c.want {
 			t.Errorf("%d: %t", i, got)
 		}
@@ -217,7 +219,7 @@ func TestSpecsAtHand(t *testing.T) {
 	spec := func(id string, bytes int) *park.Spec {
 		return &park.Spec{TaskID: id, Payload: make(json.RawMessage, bytes), SubmittedAt: park.At(time.Unix(1, 0))}
 	}
-	c.put(spec("a", maxSpecs-2*rowBytes))
+	c.put(spec("a", maxSpecs-2*portion.RowBytes))
 	c.put(spec("b", 0))
 	if len(c.byID) != 2 || c.size != maxSpecs {
 		t.Errorf("%d at hand, %d bytes", len(c.byID), c.size)
@@ -226,8 +228,8 @@ func TestSpecsAtHand(t *testing.T) {
 	if c.take("c") != nil || c.size != maxSpecs {
 		t.Errorf("one more is at hand; %d bytes", c.size)
 	}
-	c.put(spec("a", maxSpecs-2*rowBytes+1))
-	if c.take("a") != nil || c.size != rowBytes {
+	c.put(spec("a", maxSpecs-2*portion.RowBytes+1))
+	if c.take("a") != nil || c.size != portion.RowBytes {
 		t.Errorf("one that is a byte too large is at hand; %d bytes", c.size)
 	}
 	c.put(spec("b", 1))
@@ -359,7 +361,7 @@ func (s saying) Run(context.Context, park.Assignment) park.Outcome { return s() 
 func TestTimeLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := idlePool(t, false)
-		w := p.eng.clock.world.(*strict)
+		now := p.eng.env.Mono()
 		for read, want := range map[time.Duration]time.Duration{0: 5 * time.Second, 2 * time.Second: 3 * time.Second, 5 * time.Second: 0, time.Minute: 0} {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			began := time.Now()
@@ -367,14 +369,14 @@ func TestTimeLimits(t *testing.T) {
 				<-ctx.Done()
 				return nil, context.Cause(ctx)
 			})
-			o, ended := p.execute(ctx, start{run: &run{cancel: cancel}, ctx: ctx, spec: &park.Spec{Timeout: 5 * time.Second}, at: w.mono - read})
+			o, ended := p.execute(ctx, start{run: &run{cancel: cancel}, ctx: ctx, spec: &park.Spec{Timeout: 5 * time.Second}, at: now - read})
 			if took := time.Since(began); took != want || !ended || o.Reason != park.ReasonTimeout || o.Message == "" {
 				t.Errorf("after %s of reading it has %s: %+v", read, took, o)
 			}
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		p.Executor = saying(func() park.Outcome { return park.Outcome{Status: park.Completed} })
-		if _, ended := p.execute(ctx, start{run: &run{cancel: cancel}, ctx: ctx, spec: &park.Spec{Timeout: 5 * time.Second}, at: w.mono}); !ended {
+		if _, ended := p.execute(ctx, start{run: &run{cancel: cancel}, ctx: ctx, spec: &park.Spec{Timeout: 5 * time.Second}, at: now}); !ended {
 			t.Error("it has not ended")
 		}
 		time.Sleep(time.Minute)
@@ -424,8 +426,8 @@ func TestRunsAreForgotten(t *testing.T) {
 			t.Errorf("%d: an older run takes it along", i)
 		}
 		p.endRun(&park.Update{TaskID: "a", State: park.State{Status: park.Queued, Attempt: c.attempt}})
-		if gone := len(p.runs) == 0; gone != c.gone || gone != ready(p.drained) || gone != (ctx.Err() != nil) {
-			t.Errorf("%d: gone %t, drained %t", i, gone, ready(p.drained))
+		if gone := len(p.runs) == 0; gone != c.gone || gone != env.Ready(p.drained) || gone != (ctx.Err() != nil) {
+			t.Errorf("%d: gone %t, drained %t", i, gone, env.Ready(p.drained))
 		}
 		if p.here.Load() != int64(len(p.runs)) && c.gone {
 			t.Errorf("%d: %d are here", i, p.here.Load())

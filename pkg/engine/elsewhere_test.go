@@ -4,15 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/cluster"
+	"github.com/parkd-dev/parkd/pkg/internal/env"
+	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
+	"github.com/parkd-dev/parkd/pkg/internal/health"
+	"github.com/parkd-dev/parkd/pkg/internal/relay"
+	"github.com/parkd-dev/parkd/pkg/internal/topic"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
+	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
 var errAsked = errors.New("not now")
@@ -73,14 +81,13 @@ func (l *library) Since(_ context.Context, _ string, rev int64) (*store.Conflict
 }
 
 // shared returns a pool whose loop does not run, of a store that nodes share.
-func (l *library) pool(c *handClock) *pool {
-	n, _ := heldNode(c, l)
+func (l *library) pool(c *envtest.Machine) *loop {
 	p := heldPool()
-	n.eng.clock, p.eng = &clock{world: c}, n.eng
-	p.node, p.queue, p.ctx, p.kept = n, queue{library: l}, context.Background(), map[string]int64{}
+	e := p.eng
+	e.env, e.log, e.meter, e.ctx, e.node = env.New(c), slog.New(slog.DiscardHandler), noMeter{}, context.Background(), "me"
+	p.node, p.queue, p.ctx, p.kept = cluster.New(e.ctx, nodeConfig(e, l)), queue{library: l}, e.ctx, map[string]int64{}
 	p.ID = "remote"
-	n.eng.pools = map[string]*pool{"remote": p}
-	n.pools = []*pool{p}
+	e.pools = map[string]*pool{"remote": p.pool}
 	return p
 }
 
@@ -98,7 +105,7 @@ func TestReadsInPortions(t *testing.T) {
 		{0, 0, 1, []int{64, 36}},
 	} {
 		l := &library{bytes: c.bytes, result: c.result}
-		p := l.pool(&handClock{})
+		p := l.pool(&envtest.Machine{})
 		p.MaxResultBytes = c.most
 		var ids, got []string
 		for i := range 100 {
@@ -119,7 +126,7 @@ func TestReadsInPortions(t *testing.T) {
 
 // TestSubmissionsAreFilledIn: from what was read, unless that is of another task with the id.
 func TestSubmissionsAreFilledIn(t *testing.T) {
-	p := (&library{}).pool(&handClock{})
+	p := (&library{}).pool(&envtest.Machine{})
 	own, other := &park.Spec{TaskID: "a", SubmittedAt: park.FromMicro(1)}, &park.Spec{TaskID: "b", SubmittedAt: park.FromMicro(2)}
 	begin := func(ids string) (all []start) {
 		for id := range strings.FieldsSeq(ids) {
@@ -166,8 +173,8 @@ func TestSubmissionsAreFilledIn(t *testing.T) {
 
 // TestLeasesKeptElsewhere live on from when the store has answered, each sign of life once.
 func TestLeasesKeptElsewhere(t *testing.T) {
-	c := &handClock{mono: time.Hour}
-	l := &library{before: func() { c.pass(time.Second) }}
+	c := &envtest.Machine{Mono: time.Hour}
+	l := &library{before: func() { c.Pass(time.Second) }}
 	p := l.pool(c)
 	p.lot = lot.New(lot.Config{Pool: "remote", Leased: true}, p.eng.env.Instant())
 	for _, id := range []string{"a", "b", "c"} {
@@ -188,7 +195,7 @@ func TestLeasesKeptElsewhere(t *testing.T) {
 	if l.asked != nil {
 		t.Errorf("asks for %v, of which none is due", l.asked)
 	}
-	c.pass(10 * time.Second)
+	c.Pass(10 * time.Second)
 	l.fails = errAsked
 	look(errAsked)
 	l.fails = nil
@@ -199,11 +206,11 @@ func TestLeasesKeptElsewhere(t *testing.T) {
 	if got := due(); !slices.Equal(l.asked, []string{"a", "b", "c"}) || got != "b c" {
 		t.Errorf("asked for %v, then %q are due", l.asked, got)
 	}
-	c.pass(20*time.Second - 1)
+	c.Pass(20*time.Second - 1)
 	if got := due(); got != "b c" {
 		t.Errorf("before its time %q are due", got)
 	}
-	c.pass(1)
+	c.Pass(1)
 	look(nil) // the same sign of life
 	if got := due(); got != "a b c" {
 		t.Errorf("with one sign of life seen twice %q are due", got)
@@ -228,18 +235,18 @@ func TestLeasesKeptElsewhere(t *testing.T) {
 // TestHearingOfSteps: a pool is called once, and only where there is news.
 func TestHearingOfSteps(t *testing.T) {
 	l := &library{}
-	p := l.pool(&handClock{})
+	p := l.pool(&envtest.Machine{})
 	p.rev.Store(5)
 	for _, h := range []struct {
 		rev   int64
 		calls int
 	}{{4, 0}, {5, 0}, {6, 1}, {7, 1}} {
-		if p.hear(h.rev); len(p.requests) != h.calls {
-			t.Errorf("after rev %d was heard of, %d calls", h.rev, len(p.requests))
+		if (member{p.pool}).Follow(h.rev); len(p.messages) != h.calls {
+			t.Errorf("after rev %d was heard of, %d calls", h.rev, len(p.messages))
 		}
 	}
-	r := <-p.requests
-	if !r.fresh || cap(r.reply) != 1 {
+	r, ok := (<-p.messages).(*followUp)
+	if !ok || r.reload || r.make != nil || cap(r.reply) != 1 {
 		t.Errorf("called by %+v", r)
 	}
 	p.lot = lot.New(lot.Config{Pool: "remote"}, p.eng.env.Instant())
@@ -255,11 +262,11 @@ func TestHearingOfSteps(t *testing.T) {
 
 // TestWhoIsTold: those who wait for what another node did, and after a reload everyone.
 func TestWhoIsTold(t *testing.T) {
-	p := (&library{}).pool(&handClock{})
+	p := (&library{}).pool(&envtest.Machine{})
 	p.QueueBackend = park.File
-	topics := map[string]topic{
-		"log": auditTopic, "outbox": outboxTopic(park.File), "start": startTopic("remote", "a"), "end": taskTopic("remote", "a"),
-		"mail": mailTopic("acme", "box"), "other": taskTopic("remote", "b"),
+	topics := map[string]topic.Topic{
+		"log": topic.Audit(), "outbox": topic.Outbox(park.File), "start": topic.Started("remote", "a"), "end": topic.Ended("remote", "a"),
+		"mail": topic.Mailbox("acme", "box"), "other": topic.Ended("remote", "b"),
 	}
 	for _, c := range []struct {
 		status park.Status
@@ -273,13 +280,13 @@ func TestWhoIsTold(t *testing.T) {
 	} {
 		bells := map[string]<-chan struct{}{}
 		for name, of := range topics {
-			bells[name], _ = p.eng.hub.join(of)
+			bells[name], _ = p.eng.hub.Join(of)
 		}
 		r := park.Record{Spec: park.Spec{TaskID: "a", Tenant: "acme", MailboxKey: "box"}, State: park.State{Status: c.status}}
 		p.tell(&store.Conflict{Changed: []park.Record{r}, Reload: c.reload})
 		var rung []string
 		for name, bell := range bells {
-			if ready(bell) {
+			if env.Ready(bell) {
 				rung = append(rung, name)
 			}
 		}
@@ -287,54 +294,49 @@ func TestWhoIsTold(t *testing.T) {
 		if got := strings.Join(rung, " "); got != c.want {
 			t.Errorf("%s, reload %t: wakes %q, not %q", c.status, c.reload, got, c.want)
 		}
-		p.eng.hub.wakeAll()
+		p.eng.hub.WakeAll()
 	}
 }
 
-// TestHealthOfStores: what failed last and what worked last, for reads apart from all else.
-func TestHealthOfStores(t *testing.T) {
-	e := &Engine{meter: noMeter{}, health: map[park.Backend]*health{park.File: {}}}
-	h := e.health[park.File]
-	gone, cancel := context.WithCancel(t.Context())
-	cancel()
-	refused := park.Errorf(park.InvalidRequest, "no")
-	for i, c := range []struct {
-		do           func()
-		down, unread bool
-	}{
-		{func() { e.failed(park.File, AskedStep) }, true, false},
-		{func() { _ = e.read(t.Context(), park.File, nil) }, true, false},
-		{func() { _ = e.read(t.Context(), park.File, errAsked) }, true, true},
-		{func() { e.works(park.File) }, false, true},
-		{func() { _ = e.read(t.Context(), park.File, store.ErrNoEvent) }, false, false},
-		{func() { _ = e.read(gone, park.File, errAsked) }, false, false},
-		{func() { _ = e.read(t.Context(), park.File, refused) }, false, false},
-		{func() { e.failed(park.Postgres, AskedStep); e.works(park.Postgres) }, false, false},
-		{func() { _ = e.read(t.Context(), park.Postgres, errAsked) }, false, false},
-		{func() { e.failed(park.File, AskedRead) }, false, true},
-		{func() { _ = e.read(gone, park.File, refused) }, false, true},
-	} {
-		if c.do(); h.down.Load() != c.down || h.unread.Load() != c.unread {
-			t.Errorf("step %d: down %t, unread %t", i, h.down.Load(), h.unread.Load())
-		}
-	}
-	if err := e.read(t.Context(), park.File, refused); !errors.Is(err, refused) {
-		t.Errorf("a read returns %v", err)
-	}
-	r := &relay{owed: e.relayed(park.File, "mailbox/in_memory")}
-	e.clock = &clock{world: &handClock{wall: time.Unix(100, 0)}}
+// TestBacklogIsMeasured by the last look of a relay at its outbox.
+func TestBacklogIsMeasured(t *testing.T) {
+	q := &stocked{}
+	e := &Engine{env: env.New(&envtest.Machine{Wall: time.Unix(100, 0)}), health: health.New(nil, nil)}
+	m := envtest.NewSimulator(t)
+	r := relay.ToMailbox(relay.Source{
+		Env: env.New(m), Log: slog.New(slog.DiscardHandler), Hub: &e.hub, Health: e.health, From: park.File, Queue: q,
+	}, park.InMemory, memory.New())
+	e.relays = []*relay.Relay{r}
 	for _, c := range []struct {
 		found []store.Parcel
 		n     int
 		age   time.Duration
 	}{
+		{nil, 0, 0},
 		{[]store.Parcel{{Since: park.At(time.Unix(40, 0))}, {Since: park.At(time.Unix(50, 0))}}, 2, time.Minute},
 		{[]store.Parcel{{Since: park.At(time.Unix(160, 0))}}, 1, 0}, // the clock was set
 		{nil, 0, 0},
 	} {
-		r.found(c.found)
-		if got := e.Measures().Owed; len(got) != 1 || got[0].Parcels != c.n || got[0].Age != c.age || got[0].From != park.File {
+		ctx, cancel := context.WithCancel(t.Context())
+		q.parcels, q.read = c.found, cancel
+		r.Run(ctx)
+		got := e.Measures().Owed
+		if len(got) != 1 || got[0].Parcels != c.n || got[0].Age != c.age || got[0].From != park.File || got[0].Dest != "mailbox/in_memory" {
 			t.Errorf("owed: %+v, not %d for %s", got, c.n, c.age)
 		}
 	}
 }
+
+// stocked is a queue with parcels.
+type stocked struct {
+	store.Queue
+	parcels []store.Parcel
+	read    func() // as they are read
+}
+
+func (s *stocked) Outbox(context.Context, string, park.Time, int) ([]store.Parcel, error) {
+	s.read()
+	return s.parcels, nil
+}
+
+func (*stocked) Settle(context.Context, []int64, []store.Postponed) error { return nil }

@@ -6,50 +6,6 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// TestHub: who waits for a topic hears of it once, and nobody is kept who has gone.
-func TestHub(t *testing.T) {
-	var h hub
-	rung := func(c <-chan struct{}, want bool) {
-		t.Helper()
-		if ready(c) != want {
-			t.Errorf("a bell has rung: %t", !want)
-		}
-	}
-	a, b := taskTopic("cpu", "a"), taskTopic("cpu", "b")
-	h.wake(a)
-	first, leaveFirst := h.join(a)
-	second, leaveSecond := h.join(a)
-	other, leaveOther := h.join(b)
-	leaveFirst()
-	h.wake(mailTopic("default", "box"))
-	rung(second, false)
-	h.wake(mailTopic("default", "box"), a)
-	rung(first, true)
-	rung(second, true)
-	rung(other, false)
-	third, leaveThird := h.join(a)
-	leaveSecond() // of a bell that has rung: the next one stays
-	rung(third, false)
-	h.wake(a)
-	rung(third, true)
-	leaveThird()
-	if !h.awaited() {
-		t.Error("nobody is waited for while somebody waits")
-	}
-	h.wakeAll()
-	rung(other, true)
-	leaveOther()
-	if h.awaited() {
-		t.Error("somebody waits who was woken")
-	}
-	h.wakeAll()
-	_, leave := h.join(b)
-	leave()
-	if h.awaited() {
-		t.Error("somebody waits who has gone")
-	}
-}
-
 // TestMarks are ids of messages in one store or several, as they are given out and as they come back.
 func TestMarks(t *testing.T) {
 	one, several := []park.Backend{park.File}, []park.Backend{park.InMemory, park.File}

@@ -16,22 +16,22 @@ import (
 func TestLeavingAPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, c := range map[string]struct {
-			edit   func(p *pool, cancel func())
+			edit   func(p *loop, cancel func())
 			full   bool // the loop hears of nothing
 			due    time.Duration
 			code   park.Code // of the error
 			cancel bool      // it is that of the call
 		}{
-			"the worker goes":       {edit: func(_ *pool, cancel func()) { cancel() }, full: true, due: never, cancel: true},
-			"the worker goes later": {edit: func(_ *pool, cancel func()) { cancel() }, due: never, cancel: true},
-			"the engine goes":       {edit: func(p *pool, _ func()) { close(p.done) }, full: true, due: never, code: park.CodeOf(errStopped("cpu"))},
-			"the engine goes later": {edit: func(p *pool, _ func()) { close(p.done) }, due: never, code: park.CodeOf(errStopped("cpu"))},
-			"time goes":             {edit: func(*pool, func()) {}, full: true, due: time.Hour + 1, code: park.OutcomeUnknown},
-			"time goes later":       {edit: func(*pool, func()) {}, due: time.Hour + 1, code: park.OutcomeUnknown},
+			"the worker goes":       {edit: func(_ *loop, cancel func()) { cancel() }, full: true, due: never, cancel: true},
+			"the worker goes later": {edit: func(_ *loop, cancel func()) { cancel() }, due: never, cancel: true},
+			"the engine goes":       {edit: func(p *loop, _ func()) { close(p.done) }, full: true, due: never, code: park.CodeOf(errStopped("cpu"))},
+			"the engine goes later": {edit: func(p *loop, _ func()) { close(p.done) }, due: never, code: park.CodeOf(errStopped("cpu"))},
+			"time goes":             {edit: func(*loop, func()) {}, full: true, due: time.Hour + 1, code: park.OutcomeUnknown},
+			"time goes later":       {edit: func(*loop, func()) {}, due: time.Hour + 1, code: park.OutcomeUnknown},
 		} {
 			p := idlePool(t, false)
 			if c.full {
-				p.requests <- &request{}
+				p.messages <- &operations{}
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			c.edit(p, cancel)
@@ -100,59 +100,4 @@ func TestWhenSizesAreLearned(t *testing.T) {
 			}
 		}
 	}
-}
-
-// mortal is a shared store whose beats say what a test wants.
-type mortal struct {
-	store.Shared
-	err error
-}
-
-func (m *mortal) Beat(context.Context, string, store.Terms) (map[string]store.Pulse, error) {
-	return nil, m.err
-}
-
-// TestTakenForDead: a node that was taken for dead while it could not beat is told so, gets another name once its pools run
-// nothing, and has each of them be loaded under it.
-func TestTakenForDead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := &mortal{err: errAsked}
-		n, _ := heldNode(&handClock{mono: time.Hour}, m)
-		n.eng.world = ownWorld{realWorld{began: time.Now()}}
-		var pools []*pool
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		for range 2 {
-			p := idlePool(t, false)
-			p.eng.clock = n.eng.clock
-			pools = append(pools, p)
-			go func() {
-				for {
-					select {
-					case r := <-p.requests:
-						r.look()
-						r.reply <- reply{}
-					case <-ctx.Done():
-						return
-					}
-				}
-			}()
-		}
-		n.pools = pools
-		n.step(t.Context())
-		if err := n.trouble(); !errors.Is(err, errAsked) {
-			t.Errorf("it cannot beat: %v", err)
-		}
-		epoch := n.base.Load()
-		m.err = store.ErrDead
-		n.step(t.Context())
-		if err := n.trouble(); !errors.Is(err, errNodeLost) || n.name() != "its own" || !errors.Is(context.Cause(epoch.ctx), errNodeLost) {
-			t.Errorf("taken for dead it is %s: %v, %v", n.name(), err, context.Cause(epoch.ctx))
-		}
-		for i, p := range pools {
-			if !p.stale {
-				t.Errorf("pool %d is not to be loaded again", i)
-			}
-		}
-	})
 }

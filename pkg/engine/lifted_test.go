@@ -9,10 +9,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/env"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
-	"github.com/parkd-dev/parkd/pkg/suspend"
 )
 
 // ledger is an audit log that goes to some rev, and a queue that owes parcels until it was asked often enough.
@@ -72,7 +72,8 @@ func TestOvertakenByItsLog(t *testing.T) {
 		"lost, with a log apart":  {rev: 0, logged: 7, elsewhere: 3, behind: true},
 	} {
 		l := &ledger{rev: c.logged, fails: c.fails}
-		p := &pool{localAudit: c.local, numbered: c.numbered, eng: &Engine{audit: l, log: slog.New(slog.DiscardHandler)}}
+		p := newLoop(&pool{localAudit: c.local, eng: &Engine{audit: l, log: slog.New(slog.DiscardHandler)}})
+		p.numbered = c.numbered
 		end, behind, err := p.overtaken(t.Context(), park.PoolRow{Rev: c.rev}, logged{rev: c.elsewhere}, c.unread)
 		if behind != c.behind || p.numbered != c.then || (len(l.asked) > 0) != c.asked || (err != nil) != c.err {
 			t.Errorf("%s: behind %t, numbered %t, asked %t, %v", name, behind, p.numbered, len(l.asked) > 0, err)
@@ -92,7 +93,7 @@ func TestOvertakenByItsLog(t *testing.T) {
 		"old":  {row: park.PoolRow{Rev: 2, MaxUnits: 3, LastStep: "x"}, want: park.PoolRow{MaxUnits: 3, LastStep: liftedOlder}},
 	} {
 		l := &ledger{}
-		p := &pool{queue: l, eng: &Engine{log: slog.New(slog.DiscardHandler)}}
+		p := newLoop(&pool{queue: l, eng: &Engine{log: slog.New(slog.DiscardHandler)}})
 		p.MaxUnits, p.MaxQueueDepth = 4, 5
 		if err := p.lift(t.Context(), c.row, logged{7, park.FromMicro(9)}); err != nil {
 			t.Error(err)
@@ -129,7 +130,7 @@ func TestLastParcels(t *testing.T) {
 			if c.closed {
 				cancel()
 			}
-			e := &Engine{ctx: ctx, cfg: Config{Audit: c.log}, order: []string{"cpu"}, clock: &clock{world: realWorld{began: time.Now(), Counter: suspend.New()}}}
+			e := &Engine{ctx: ctx, cfg: Config{Audit: c.log}, order: []string{"cpu"}, env: env.New(nil)}
 			p := &pool{queue: l, localMail: c.mail == c.queue, localAudit: c.log == c.queue}
 			p.QueueBackend, p.MailboxBackend = c.queue, c.mail
 			e.pools = map[string]*pool{"cpu": p}

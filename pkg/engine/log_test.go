@@ -79,12 +79,12 @@ func TestLogs(t *testing.T) {
 				t.Errorf("%s: %q, not %q; %v, not %s", what, logs.asked, want, err, code)
 			}
 			if err == nil {
-				if !e.hub.awaited() {
+				if !e.hub.Joined() {
 					t.Errorf("%s: the end of the task would not be heard of", what)
 				}
 				_ = log.Close()
 			}
-			if e.hub.awaited() {
+			if e.hub.Joined() {
 				t.Errorf("%s: somebody still waits", what)
 			}
 		}

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
+	"github.com/parkd-dev/parkd/pkg/internal/topic"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -39,38 +41,36 @@ func (g *glimpses) Records(_ context.Context, _ string, ids []string) ([]park.Re
 
 // glimpsed returns a pool with such a queue, and what its waits were. Some time passes in each, and its loop does what
 // it is asked to.
-func glimpsed(t *testing.T, says string, passes time.Duration, loop func(r *request)) (p *pool, g *glimpses, waits func() []time.Duration) {
+func glimpsed(t *testing.T, says string, passes time.Duration, serve func(l *loop, m message)) (p *loop, g *glimpses, waits func() []time.Duration) {
 	p = poolWith(t, park.PoolRow{State: park.Active, Queued: 1}, taskOf("a", 1, false))
 	g = &glimpses{says: says}
 	p.queue = g
-	p.eng.pools, p.eng.cfg.Patience = map[string]*pool{"cpu": p}, 10*time.Second
-	w := p.eng.world.(*strict)
-	w.onWait = func() {
+	p.eng.pools, p.eng.cfg.Patience = map[string]*pool{"cpu": p.pool}, 10*time.Second
+	w := p.eng.env.Machine.(*envtest.Simulator)
+	w.OnWait = func() {
 		select {
-		case r := <-p.requests:
-			loop(r)
+		case r := <-p.messages:
+			serve(p, r)
 			return
 		default:
 		}
-		if w.pass(passes); len(w.waited) > 20 {
+		if w.Pass(passes); len(w.Waited) > 20 {
 			p.eng.stop()
 			close(p.done)
 		}
 	}
 	return p, g, func() (all []time.Duration) {
-		for _, one := range w.waited {
-			if !one.ready || one.d == recheck {
-				all = append(all, one.d)
+		for _, one := range w.Waited {
+			if !one.Ready || one.For == recheck {
+				all = append(all, one.For)
 			}
 		}
 		return all
 	}
 }
 
-func looks(r *request) {
-	r.look()
-	r.reply <- reply{}
-}
+// answerLooks is a loop that is asked for looks alone.
+func answerLooks(l *loop, m message) { l.answerLook(m) }
 
 // TestWaitingForATask ends with it, or with the wait, or where nothing can be said of it.
 func TestWaitingForATask(t *testing.T) {
@@ -93,20 +93,20 @@ func TestWaitingForATask(t *testing.T) {
 		"not read":      {says: "f", wait: time.Minute, code: park.StorageUnavailable, reads: 1},
 		"nobody waits":  {says: "r", wait: time.Minute, gone: true, reads: 1},
 	} {
-		p, g, waits := glimpsed(t, c.says, 30*time.Second, looks)
+		p, g, waits := glimpsed(t, c.says, 30*time.Second, answerLooks)
 		ctx := t.Context()
 		if c.gone {
 			ctx = gone()
 		}
 		task, err := p.eng.Task(ctx, "cpu", "a", c.wait)
-		if task.Status != c.status || g.n != c.reads || !slices.Equal(waits(), c.waits) || p.eng.hub.awaited() {
+		if task.Status != c.status || g.n != c.reads || !slices.Equal(waits(), c.waits) || p.eng.hub.Joined() {
 			t.Errorf("%s: %+v after %d reads, waited %v", name, task, g.n, waits())
 		}
 		if (err == nil) != (c.code == "" && !c.gone) || c.code != "" && park.CodeOf(err) != c.code || c.gone != errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	p, g, _ := glimpsed(t, "e", 0, looks)
+	p, g, _ := glimpsed(t, "e", 0, answerLooks)
 	if _, err := p.eng.Task(t.Context(), "other", "a", 0); park.CodeOf(err) != park.PoolNotFound || g.n != 0 {
 		t.Errorf("of another pool: %v", err)
 	}
@@ -115,9 +115,9 @@ func TestWaitingForATask(t *testing.T) {
 // TestPlaces of tasks are asked for where one is parked, and left out where nobody says them in time.
 func TestPlaces(t *testing.T) {
 	asked := 0
-	p, _, _ := glimpsed(t, "p", 0, func(r *request) {
+	p, _, _ := glimpsed(t, "p", 0, func(l *loop, m message) {
 		asked++
-		looks(r)
+		l.answerLook(m)
 	})
 	parked, large, runs := taskOf("a", 1, false), taskOf("b", 9, false), taskOf("c", 9, true)
 	if tasks := p.tasksOf(t.Context(), []park.Record{runs}); len(tasks) != 1 || asked != 0 || tasks[0].Position != 0 || tasks[0].Waiting != nil {
@@ -128,8 +128,8 @@ func TestPlaces(t *testing.T) {
 		t.Errorf("%+v, asked %d times", tasks, asked)
 	}
 	p.eng.cfg.Patience = -time.Second
-	p.requests <- &request{}
-	p.eng.world.(*strict).onWait = nil
+	p.messages <- &operations{}
+	p.eng.env.Machine.(*envtest.Simulator).OnWait = nil
 	if tasks := p.tasksOf(t.Context(), []park.Record{parked}); len(tasks) != 1 || tasks[0].TaskID != "a" || tasks[0].Position != 0 {
 		t.Errorf("of a pool that does not answer: %+v", tasks)
 	}
@@ -156,7 +156,7 @@ func TestCancelledTasks(t *testing.T) {
 		"nobody waits":      {says: "r", gone: true},
 		"the pool stops":    {says: "r", stopped: true, code: park.OutcomeUnknown},
 	} {
-		p, _, waits := glimpsed(t, c.says, c.passes, looks)
+		p, _, waits := glimpsed(t, c.says, c.passes, answerLooks)
 		ctx := t.Context()
 		if c.gone {
 			ctx = gone()
@@ -165,7 +165,7 @@ func TestCancelledTasks(t *testing.T) {
 			close(p.done)
 		}
 		task, err := p.ended(ctx, "a")
-		if err == nil && task.Status != c.status || !slices.Equal(waits(), c.waits) || p.eng.hub.awaited() {
+		if err == nil && task.Status != c.status || !slices.Equal(waits(), c.waits) || p.eng.hub.Joined() {
 			t.Errorf("%s: %+v, waited %v", name, task, waits())
 		}
 		if (err == nil) != (c.status != "") || c.code != "" && park.CodeOf(err) != c.code || c.gone != errors.Is(err, context.Canceled) {
@@ -175,17 +175,17 @@ func TestCancelledTasks(t *testing.T) {
 			t.Errorf("%s: it is of task %q", name, e.TaskID)
 		}
 	}
-	p, _, _ := glimpsed(t, "re", 0, looks)
-	w := p.eng.world.(*strict)
-	w.onWait = func() { p.eng.hub.wake(taskTopic("cpu", "a")) }
-	if _, err := p.ended(t.Context(), "a"); err != nil || len(w.waited) != 1 || !w.waited[0].ready {
-		t.Errorf("who is told waits %v: %v", w.waited, err)
+	p, _, _ := glimpsed(t, "re", 0, answerLooks)
+	w := p.eng.env.Machine.(*envtest.Simulator)
+	w.OnWait = func() { p.eng.hub.Wake(topic.Ended("cpu", "a")) }
+	if _, err := p.ended(t.Context(), "a"); err != nil || len(w.Waited) != 1 || !w.Waited[0].Ready {
+		t.Errorf("who is told waits %v: %v", w.Waited, err)
 	}
-	p, _, _ = glimpsed(t, "fe", 0, looks)
-	w = p.eng.world.(*strict)
-	w.onWait = func() { p.eng.hub.wake(taskTopic("cpu", "a")) }
-	if _, err := p.ended(t.Context(), "a"); err != nil || len(w.waited) != 1 || w.waited[0].ready {
-		t.Errorf("a store that is away is asked at once, %v: %v", w.waited, err)
+	p, _, _ = glimpsed(t, "fe", 0, answerLooks)
+	w = p.eng.env.Machine.(*envtest.Simulator)
+	w.OnWait = func() { p.eng.hub.Wake(topic.Ended("cpu", "a")) }
+	if _, err := p.ended(t.Context(), "a"); err != nil || len(w.Waited) != 1 || w.Waited[0].Ready {
+		t.Errorf("a store that is away is asked at once, %v: %v", w.Waited, err)
 	}
 }
 
@@ -210,13 +210,14 @@ func TestCancelling(t *testing.T) {
 		"of no other pool": {pool: "other", says: "e", loop: "t", code: park.PoolNotFound},
 	} {
 		asked := 0
-		var w *strict
-		p, _, _ := glimpsed(t, c.says, 0, func(r *request) {
-			if r.look != nil {
-				looks(r)
+		var w *envtest.Simulator
+		p, _, _ := glimpsed(t, c.says, 0, func(l *loop, m message) {
+			if looks(m) {
+				l.answerLook(m)
 				return
 			}
-			w.pass(c.passes)
+			r := m.base()
+			w.Pass(c.passes)
 			answer := c.loop[min(asked, len(c.loop)-1)]
 			if asked++; asked > 5 {
 				answer = 'u'
@@ -230,7 +231,7 @@ func TestCancelling(t *testing.T) {
 			}
 			r.reply <- reply{results: []lot.Result{{Stale: answer == 's'}}}
 		})
-		w = p.eng.world.(*strict)
+		w = p.eng.env.Machine.(*envtest.Simulator)
 		if c.pool == "" {
 			c.pool = "cpu"
 		}
@@ -249,7 +250,7 @@ func TestListing(t *testing.T) {
 	p := poolWith(t, park.PoolRow{State: park.Active})
 	s := &cupboard{rows: 2000}
 	p.queue = s
-	p.eng.pools = map[string]*pool{"cpu": p}
+	p.eng.pools = map[string]*pool{"cpu": p.pool}
 	for limit, want := range map[int]int{0: defaultLimit, 7: 7, 5000: maxLimit} {
 		page, err := p.eng.Tasks(t.Context(), "cpu", park.TaskQuery{Limit: limit})
 		if err != nil || len(page.Tasks) != want || page.Next != fmt.Sprint(want) {
@@ -293,7 +294,8 @@ func TestSubmitting(t *testing.T) {
 		"the most":   {pool: "cpu", tasks: slices.Repeat([]park.Submission{bad}, park.MaxBatch), want: strings.TrimSpace(strings.Repeat("invalid_request ", park.MaxBatch))},
 	} {
 		steps := 0
-		p, _, _ := glimpsed(t, "n", 0, func(r *request) {
+		p, _, _ := glimpsed(t, "n", 0, func(_ *loop, m message) {
+			r := m.base()
 			steps++
 			a := reply{err: c.fails}
 			if c.fails == nil {

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,21 +10,20 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/cluster"
+	"github.com/parkd-dev/parkd/pkg/internal/env"
+	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
-	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// cupboard is a store with so many tasks, messages and events of so many bytes, and parcels, of which some reads fail.
+// cupboard is a store with so many tasks, messages and events of so many bytes, of which some reads fail.
 type cupboard struct {
 	store.Store
 	rows, bytes int
 	fails       error
 	asked       []int // how many rows each read asked for
-	parcels     []store.Parcel
-	settled     []int64
-	put         []store.Postponed
 }
 
 func (s *cupboard) take(from, limit int) (int, error) {
@@ -46,16 +44,6 @@ func (s *cupboard) List(_ context.Context, _ string, q park.TaskQuery) (records 
 		next = fmt.Sprint(from + n)
 	}
 	return records, next, err
-}
-
-func (s *cupboard) Outbox(_ context.Context, _ string, _ park.Time, limit int) ([]store.Parcel, error) {
-	n, err := s.take(0, limit)
-	return s.parcels[:min(n, len(s.parcels))], err
-}
-
-func (s *cupboard) Settle(_ context.Context, done []int64, later []store.Postponed) error {
-	s.settled, s.put = append(s.settled, done...), append(s.put, later...)
-	return s.fails
 }
 
 // TestPagesOfTasks end where as many are read as were asked for, where there are no more, or where they are large.
@@ -93,7 +81,7 @@ func TestErrorsOfReads(t *testing.T) {
 	p := poolWith(t, park.PoolRow{State: park.Active})
 	secret, own := errors.New("secret"), park.Errorf(park.InvalidRequest, "cursor")
 	for name, tell := range map[string]func(ctx context.Context, err error) error{
-		"pool": func(ctx context.Context, err error) error { return errStorageBecause(ctx, p, err) },
+		"pool": func(ctx context.Context, err error) error { return errStorageBecause(ctx, p.pool, err) },
 		"log":  func(ctx context.Context, err error) error { return p.eng.unread(ctx, "audit log", err) },
 	} {
 		if err := tell(t.Context(), secret); park.CodeOf(err) != park.StorageUnavailable || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "does not answer") {
@@ -128,76 +116,11 @@ func TestPatienceAmongOthers(t *testing.T) {
 	if got := e.patience(time.Hour); got != time.Hour {
 		t.Errorf("alone it waits for %s", got)
 	}
-	e.nodes = map[park.Backend]*node{park.InMemory: nil}
+	e.nodes = map[park.Backend]*cluster.Node{park.InMemory: nil}
 	for d, want := range map[time.Duration]time.Duration{time.Hour: recheck, recheck / 2: recheck / 2} {
 		if got := e.patience(d); got != want {
 			t.Errorf("of %s it waits for %s", d, got)
 		}
-	}
-}
-
-// TestRelayCarries what its outbox holds, by what came of it before, and tells the health of both stores.
-func TestRelayCarries(t *testing.T) {
-	away := errors.New("away")
-	parcels := []store.Parcel{{ID: 1, Message: &park.Message{Payload: make([]byte, 1<<20)}}, {ID: 2, Message: &park.Message{Payload: make([]byte, 3<<20)}}}
-	for name, c := range map[string]struct {
-		parcels        []store.Parcel
-		unread, undone error
-		moved          int
-		down           [2]bool // of where they are, and of where they go
-		next           int
-	}{
-		"nothing":   {nil, nil, nil, 0, [2]bool{false, true}, mostAtOnce},
-		"two":       {parcels, nil, nil, 2, [2]bool{false, false}, 3},
-		"unread":    {parcels, away, nil, 0, [2]bool{true, true}, mostAtOnce},
-		"not taken": {parcels, nil, away, 0, [2]bool{false, true}, 3},
-	} {
-		p := poolWith(t, park.PoolRow{State: park.Active})
-		e := p.eng
-		s := &cupboard{rows: 1000, parcels: c.parcels, fails: c.unread}
-		e.stores = map[park.Backend]store.Store{park.InMemory: s}
-		e.health = map[park.Backend]*health{park.InMemory: {}, park.File: {}}
-		e.health[park.File].down.Store(true)
-		r := &relay{eng: e, from: park.InMemory, to: park.File, owed: e.relayed(park.InMemory, "d"), deliver: func(_ context.Context, all []store.Parcel) ([]int64, []store.Postponed, error) {
-			return ids(all[:1]), []store.Postponed{{ID: 2}}, c.undone
-		}}
-		moved, err := r.carry(t.Context())
-		if moved != c.moved || !errors.Is(err, cmp.Or(c.unread, c.undone)) {
-			t.Errorf("%s: %d moved, %v", name, moved, err)
-		}
-		if got := [2]bool{e.health[park.InMemory].down.Load(), e.health[park.File].down.Load()}; got != c.down || r.part.next != c.next {
-			t.Errorf("%s: down are %v; the next read is of %d", name, got, r.part.next)
-		}
-		if (len(s.settled) == 1 && len(s.put) == 1) != (c.moved > 0) || (r.owed.Load() == nil) != (c.unread != nil) {
-			t.Errorf("%s: settled %v and %v", name, s.settled, s.put)
-		}
-		if c.moved > 0 {
-			s.fails = nil
-			if _, _ = r.carry(t.Context()); s.asked[1] != 3 {
-				t.Errorf("%s: then it asks for %v", name, s.asked)
-			}
-		}
-	}
-}
-
-// TestRelayedThings come to their store, and those who wait for them are woken; what is not there any more is done with.
-func TestRelayedThings(t *testing.T) {
-	p := poolWith(t, park.PoolRow{State: park.Active})
-	e, to := p.eng, memory.New()
-	e.stores, e.audit = map[park.Backend]store.Store{park.File: to}, to
-	at := park.At(time.Unix(1, 0))
-	mail, _ := e.hub.join(mailTopic("t", "box"))
-	log, _ := e.hub.join(auditTopic)
-	m := &park.Message{Tenant: "t", Key: "box", PoolID: "cpu", TaskID: "a", Status: park.Completed}
-	done, later, err := e.toMailbox(park.File)(t.Context(), []store.Parcel{{ID: 1, Message: m}, {ID: 2}})
-	page, err2 := to.Messages(t.Context(), park.MailboxQuery{Tenant: "t", Key: "box", Limit: 10})
-	if err != nil || err2 != nil || !slices.Equal(done, []int64{1, 2}) || later != nil || len(page) != 1 || !ready(mail) || ready(log) {
-		t.Errorf("done %v, %d messages, %v %v", done, len(page), err, err2)
-	}
-	done, later, err = e.toAudit(t.Context(), []store.Parcel{{ID: 3}, {ID: 4, Event: &park.Event{EventID: "cpu:1:0", PoolID: "cpu", Action: park.ActUpdate, At: at, Rev: 1}}})
-	events, err2 := to.Events(t.Context(), park.AuditQuery{Limit: 10})
-	if err != nil || err2 != nil || !slices.Equal(done, []int64{3, 4}) || later != nil || len(events) != 1 || !ready(log) {
-		t.Errorf("done %v, %d events, %v %v", done, len(events), err, err2)
 	}
 }
 
@@ -221,11 +144,12 @@ func TestManySubmissions(t *testing.T) {
 	} {
 		p := idlePool(t, true)
 		p.eng.cfg.Patience = time.Minute
-		p.requests = make(chan *request, c.room)
-		p.eng.world = &strict{T: t, handClock: handClock{mono: time.Hour}, onWait: func() {
-			for len(p.requests) == c.room && c.room > 0 && len(c.answers) > 0 {
+		p.messages = make(chan message, c.room)
+		m := envtest.NewSimulator(t)
+		m.OnWait = func() {
+			for len(p.messages) == c.room && c.room > 0 && len(c.answers) > 0 {
 				for _, err := range c.answers {
-					r := <-p.requests
+					r := (<-p.messages).base()
 					a := reply{err: err}
 					if err == nil {
 						a.results = make([]lot.Result, len(r.ops))
@@ -234,11 +158,11 @@ func TestManySubmissions(t *testing.T) {
 				}
 				c.answers = nil
 				for range c.room { // and there is no more room
-					p.requests <- &request{}
+					p.messages <- &operations{}
 				}
 			}
-		}}
-		p.eng.clock.world = p.eng.world
+		}
+		p.eng.env = env.New(m)
 		results, err := p.doMany(t.Context(), ops)
 		if park.CodeOf(err) != c.call || err == nil && len(results) != len(ops) {
 			t.Errorf("%d: %d results, %v", i, len(results), err)
@@ -277,7 +201,7 @@ func TestSubmitted(t *testing.T) {
 	if got = p.submitted(&park.Spec{TaskID: "a"}, &lot.Result{Err: errUnknown("x")}); codeOf(got.Err) != park.OutcomeUnknown || got.Err.TaskID != "a" {
 		t.Errorf("%+v", got)
 	}
-	p.requests <- &request{}
+	p.messages <- &operations{}
 	p.eng.cfg.Patience = -time.Second
 	if _, err := p.submit(t.Context(), park.Submission{TaskID: "a"}); park.CodeOf(err) != park.StorageUnavailable {
 		t.Errorf("one that finds no room: %v", err)

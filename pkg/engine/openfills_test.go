@@ -3,22 +3,26 @@ package engine
 import (
 	"context"
 	"log/slog"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/env"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/memory"
-	"github.com/parkd-dev/parkd/pkg/suspend"
 )
 
-// ownWorld is the real one, but for its ids.
-type ownWorld struct{ realWorld }
+// ownMachine is the real one, except for its ids.
+type ownMachine struct{ env.Machine }
 
-func (ownWorld) ID() string { return "its own" }
+func (ownMachine) ID() string { return "its own" }
 
-func (ownWorld) Wait(d time.Duration, ready func() bool) {
+// ownSimulator is one that lets real time pass.
+type ownSimulator struct{ ownMachine }
+
+func (ownSimulator) Wait(d time.Duration, ready func() bool) {
 	for began := time.Now(); !ready() && (d < 0 || time.Since(began) < d); {
 		time.Sleep(time.Millisecond)
 	}
@@ -51,20 +55,20 @@ func TestOpenFillsIn(t *testing.T) {
 		}
 		e := begin(func(*Config) {})
 		c := &e.cfg
-		if e.Node() == "" || c.Node != e.node || e.log == nil || e.meter != (noMeter{}) || e.simulated {
-			t.Errorf("node %q, log %v, meter %v, simulated %t", e.node, e.log, e.meter, e.simulated)
+		if e.Node() == "" || c.Node != e.node || e.log == nil || e.meter != (noMeter{}) || e.env.Sim != nil {
+			t.Errorf("node %q, log %v, meter %v, simulator %v", e.node, e.log, e.meter, e.env.Sim)
 		}
-		if _, real := e.world.(realWorld); !real || c.NodeTTL != 10*time.Second || c.NodeGrace != 7*time.Second || c.Patience != 10*time.Second || c.Audit != park.InMemory {
+		if reflect.TypeOf(e.env.Machine) != reflect.TypeOf(env.Real()) || c.NodeTTL != 10*time.Second || c.NodeGrace != 7*time.Second || c.Patience != 10*time.Second || c.Audit != park.InMemory {
 			t.Errorf("filled in: %+v", c)
 		}
-		log, world := slog.New(slog.DiscardHandler), ownWorld{realWorld{time.Now(), suspend.New()}}
+		log, machine := slog.New(slog.DiscardHandler), ownSimulator{ownMachine{env.Real()}}
 		e = begin(func(c *Config) {
-			c.World, c.Log, c.Meter, c.Audit = world, log, countingMeter{}, park.File
+			c.Machine, c.Log, c.Meter, c.Audit = machine, log, countingMeter{}, park.File
 			c.NodeTTL, c.NodeGrace, c.Patience = 1, 2, 3
 		})
 		c = &e.cfg
-		if e.Node() != "its own" || e.log != log || e.meter != (countingMeter{}) || e.world != World(world) || !e.simulated {
-			t.Errorf("node %q, log %v, meter %v, simulated %t", e.node, e.log, e.meter, e.simulated)
+		if e.Node() != "its own" || e.log != log || e.meter != (countingMeter{}) || e.env.Machine != env.Machine(machine) || e.env.Sim != env.Simulator(machine) {
+			t.Errorf("node %q, log %v, meter %v, simulator %v", e.node, e.log, e.meter, e.env.Sim)
 		}
 		if c.NodeTTL != 1 || c.NodeGrace != 2 || c.Patience != 3 || c.Audit != park.File || e.audit != c.Stores[park.File] {
 			t.Errorf("changed: %+v", c)

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
+	"github.com/parkd-dev/parkd/pkg/internal/portion"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -29,13 +31,13 @@ func mailroom(t *testing.T, s *cupboard, largest int64) *Engine {
 	small := poolWith(t, park.PoolRow{State: park.Active})
 	p.MailboxBackend, small.MailboxBackend, p.MaxResultBytes, small.MaxResultBytes = park.InMemory, park.InMemory, largest, 1
 	e := p.eng
-	e.order, e.pools, e.stores = []string{"cpu", "small"}, map[string]*pool{"cpu": p, "small": small}, map[park.Backend]store.Store{park.InMemory: s}
+	e.order, e.pools, e.stores = []string{"cpu", "small"}, map[string]*pool{"cpu": p.pool, "small": small.pool}, map[park.Backend]store.Store{park.InMemory: s}
 	return e
 }
 
 // TestPagesOfMailboxes end where as many are read as were asked for, where there are no more, or where they are large.
 func TestPagesOfMailboxes(t *testing.T) {
-	const even = maxReadBytes/mostAtOnce - rowBytes // of which as many as are read at once fill an answer
+	const even = portion.MaxBytes/64 - portion.RowBytes // of which as many as are read at once fill an answer
 	for i, c := range []struct {
 		rows, bytes, limit int
 		largest            int64
@@ -54,7 +56,7 @@ func TestPagesOfMailboxes(t *testing.T) {
 		s := &cupboard{rows: c.rows, bytes: c.bytes}
 		e := mailroom(t, s, c.largest)
 		page, err := e.Mailbox(t.Context(), park.MailboxQuery{Limit: c.limit})
-		if err != nil || page.Next != c.next || fmt.Sprint(len(page.Messages)) != c.next || !slices.Equal(s.asked, c.asked) || e.hub.awaited() {
+		if err != nil || page.Next != c.next || fmt.Sprint(len(page.Messages)) != c.next || !slices.Equal(s.asked, c.asked) || e.hub.Joined() {
 			t.Errorf("%d: %d messages, next %q, asked for %v, %v", i, len(page.Messages), page.Next, s.asked, err)
 		}
 	}
@@ -86,10 +88,10 @@ func TestWaitingForMail(t *testing.T) {
 	} {
 		s := &cupboard{}
 		e := mailroom(t, s, 0)
-		w := e.world.(*strict)
-		w.onWait = func() {
-			w.pass(c.passes)
-			if n := len(w.waited) + 1; n == c.comes || n > 5 {
+		w := e.env.Machine.(*envtest.Simulator)
+		w.OnWait = func() {
+			w.Pass(c.passes)
+			if n := len(w.Waited) + 1; n == c.comes || n > 5 {
 				s.rows = 1
 			}
 		}
@@ -102,10 +104,10 @@ func TestWaitingForMail(t *testing.T) {
 		}
 		page, err := e.Mailbox(ctx, park.MailboxQuery{Tenant: "t", Key: "box", Wait: c.wait})
 		var waits []time.Duration
-		for _, one := range w.waited {
-			waits = append(waits, one.d)
+		for _, one := range w.Waited {
+			waits = append(waits, one.For)
 		}
-		if len(page.Messages) != c.messages || !slices.Equal(waits, c.waits) || e.hub.awaited() {
+		if len(page.Messages) != c.messages || !slices.Equal(waits, c.waits) || e.hub.Joined() {
 			t.Errorf("%s: %d messages, waited %v", name, len(page.Messages), waits)
 		}
 		if errors.Is(err, context.Canceled) != c.gone || c.code != "" && park.CodeOf(err) != c.code || err != nil && c.code == "" && !c.gone {
@@ -163,7 +165,7 @@ func (l *logbook) LastEvent(context.Context) (string, error) {
 func (l *logbook) reader(t *testing.T) *Engine {
 	p := poolWith(t, park.PoolRow{State: park.Active})
 	p.rev.Store(50)
-	p.eng.audit, p.eng.pools = l, map[string]*pool{"cpu": p}
+	p.eng.audit, p.eng.pools = l, map[string]*pool{"cpu": p.pool}
 	return p.eng
 }
 
@@ -266,7 +268,7 @@ func TestWatching(t *testing.T) {
 		l := logOf(c.log)
 		e := l.reader(t)
 		ctx, leave := context.WithCancel(t.Context())
-		e.world.(*strict).onWait = func() {
+		e.env.Machine.(*envtest.Simulator).OnWait = func() {
 			if len(c.comes) == 0 {
 				leave()
 				return
@@ -280,7 +282,7 @@ func TestWatching(t *testing.T) {
 			if err = failed; err == nil {
 				got += strings.Split(ev.EventID, ":")[1]
 			}
-			if e.hub.awaited() {
+			if e.hub.Joined() {
 				t.Errorf("%s: it waits while it tells", name)
 			}
 		}
@@ -293,7 +295,7 @@ func TestWatching(t *testing.T) {
 				t.Errorf("%s: reads %d at once", name, q.Limit)
 			}
 		}
-		if got != c.want || !slices.Equal(reads, c.reads) || l.ends != c.ends || !errors.Is(err, context.Canceled) || e.hub.awaited() {
+		if got != c.want || !slices.Equal(reads, c.reads) || l.ends != c.ends || !errors.Is(err, context.Canceled) || e.hub.Joined() {
 			t.Errorf("%s: %q, read from %q, looked for the end %d times, %v", name, got, reads, l.ends, err)
 		}
 	}
@@ -328,7 +330,7 @@ func TestWatchingEnds(t *testing.T) {
 		l := logOf("s")
 		c.fails(l)
 		e := l.reader(t)
-		e.world.(*strict).onWait = e.stop
+		e.env.Machine.(*envtest.Simulator).OnWait = e.stop
 		var errs []error
 		for ev, err := range e.Watch(t.Context(), c.q) {
 			if errs = append(errs, err); ev.EventID != "" {

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -14,168 +12,86 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// attic is a store with old things, of which it removes as many as it is told to, and some that fail.
-type attic struct {
+const week = 7 * 24 * time.Hour
+
+// prunable is a store that notes before which time it is to forget tasks, or events if all else is kept for ever.
+type prunable struct {
 	store.Store
-	name  string
-	old   map[string]int // by kind
-	fails map[string]error
-	did   *[]string
-}
-
-func (s *attic) prune(kind string, before park.Time, limit int) (int, error) {
-	*s.did = append(*s.did, fmt.Sprintf("%s %s", s.name, kind))
-	if before.IsZero() {
-		*s.did = append(*s.did, "for ever")
-	}
-	n := min(s.old[kind], limit)
-	s.old[kind] -= n
-	return n, s.fails[kind]
-}
-
-func (s *attic) PruneEvents(_ context.Context, before park.Time, limit int) (int, error) {
-	return s.prune("events", before, limit)
-}
-
-func (s *attic) PruneMessages(_ context.Context, before park.Time, limit int) (int, error) {
-	return s.prune("messages", before, limit)
-}
-
-func (s *attic) PruneTasks(_ context.Context, before park.Time, limit int) (int, error) {
-	return s.prune("tasks", before, limit)
-}
-
-// janitor is an executor's logs that can be pruned.
-type janitor struct {
 	name string
 	did  *[]string
-	err  error
 }
 
-func (j *janitor) Log(context.Context, string, string, int, park.LogQuery, <-chan struct{}) (*park.Log, error) {
+func (s *prunable) note(kind string, before park.Time) (int, error) {
+	*s.did = append(*s.did, fmt.Sprintf("%s %s %s", s.name, kind, before))
+	return 0, nil
+}
+
+func (s *prunable) PruneEvents(_ context.Context, before park.Time, _ int) (int, error) {
+	if before.IsZero() {
+		return s.note("events", before)
+	}
+	return 0, nil
+}
+
+func (*prunable) PruneMessages(context.Context, park.Time, int) (int, error) { return 0, nil }
+
+func (s *prunable) PruneTasks(_ context.Context, before park.Time, _ int) (int, error) {
+	return s.note("tasks", before)
+}
+
+// prunableLogs are an executor's logs that can be pruned.
+type prunableLogs struct{ did *[]string }
+
+func (*prunableLogs) Log(context.Context, string, string, int, park.LogQuery, <-chan struct{}) (*park.Log, error) {
 	return nil, errors.New("none")
 }
 
-func (j *janitor) PruneLogs(_ context.Context, before time.Time) error {
-	*j.did = append(*j.did, fmt.Sprintf("logs %s %d", j.name, before.Unix()))
-	return j.err
+func (l *prunableLogs) PruneLogs(_ context.Context, before time.Time) error {
+	*l.did = append(*l.did, fmt.Sprintf("logs %s", park.At(before)))
+	return nil
 }
 
-// TestPruning goes through a store in chunks, from its events to its tasks, and stops where one cannot be done.
-func TestPruning(t *testing.T) {
-	away := errors.New("away")
+// TestRetentionIsStarted for all stores whose turn is this node's, and for all logs that can be pruned. The last step of all
+// pools tells the time that was known to be right last.
+func TestRetentionIsStarted(t *testing.T) {
+	now := time.Date(2026, 3, 9, 12, 0, 0, 0, time.UTC)
+	old := park.At(now.Add(time.Second - week - time.Hour)) // an hour does not count, for then no daemon may have run
 	for name, c := range map[string]struct {
-		before int64 // 0: all is kept for ever
-		old    map[string]int
-		fails  map[string]error
-		first  string // another node
-		logs   []error
-		want   string
-		told   string
+		keep  time.Duration
+		other string // node of the store in memory
+		want  []string
 	}{
-		"little":          {1, nil, nil, "z", nil, "s events, s messages, s tasks", ""},
-		"for ever":        {0, nil, nil, "z", nil, "s events, for ever", ""},
-		"a chunk less":    {1, map[string]int{"events": pruneChunk - 1}, nil, "z", nil, "s events, s messages, s tasks", ""},
-		"a chunk":         {1, map[string]int{"events": pruneChunk}, nil, "z", nil, "s events, rest, s events, s messages, s tasks", ""},
-		"many tasks":      {1, map[string]int{"tasks": 2*pruneChunk + 1}, nil, "z", nil, "s events, s messages, s tasks, rest, s tasks, rest, s tasks", ""},
-		"no events":       {1, nil, map[string]error{"events": away}, "z", nil, "s events", "prune events: away"},
-		"no messages":     {1, nil, map[string]error{"messages": away}, "z", nil, "s events, s messages", "prune messages: away"},
-		"no tasks":        {1, map[string]int{"tasks": pruneChunk}, map[string]error{"tasks": away}, "z", nil, "s events, s messages, s tasks", "prune tasks: away"},
-		"another's":       {1, nil, nil, "a", []error{nil}, "logs 0 1", ""},
-		"logs":            {1, nil, nil, "z", []error{nil, nil}, "s events, s messages, s tasks, logs 0 1, logs 1 1", ""},
-		"logs, some fail": {1, nil, nil, "z", []error{away, nil, away}, "s events, s messages, s tasks, logs 0 1, logs 1 1, logs 2 1", "pool p0: away prune logs of pool p2: away"},
-		"logs, for ever":  {0, nil, nil, "z", []error{nil}, "s events, for ever", ""},
-	} {
-		var did []string
-		said := &strings.Builder{}
-		p := poolWith(t, park.PoolRow{State: park.Active})
-		e := p.eng
-		e.log = slog.New(slog.NewTextHandler(said, nil))
-		if c.old == nil {
-			c.old = map[string]int{}
-		}
-		e.stores = map[park.Backend]store.Store{park.InMemory: &attic{name: "s", old: c.old, fails: c.fails, did: &did}}
-		e.nodes, e.pools = nodesWith(c.first), map[string]*pool{"z": p, "zz": p}
-		e.order = []string{"z", "zz"} // without logs
-		for i, err := range c.logs {
-			id := fmt.Sprint("p", i)
-			e.pools[id] = &pool{Pool: Pool{Logs: &janitor{name: fmt.Sprint(i), did: &did, err: err}}}
-			e.pools[id+"b"] = e.pools[id] // has the same logs
-			e.order = append(e.order, id, id+"b")
-		}
-		e.world.(*strict).onWait = func() { did = append(did, "rest") }
-		before := park.Time{}
-		if c.before != 0 {
-			before = park.At(time.Unix(c.before, 0))
-		}
-		e.pruneAll(before)
-		if got := strings.Join(did, ", "); got != c.want {
-			t.Errorf("%s: %q, want %q", name, got, c.want)
-		}
-		if text := strings.ReplaceAll(said.String(), `\n`, " "); (text == "") != (c.told == "") || !strings.Contains(text, c.told) {
-			t.Errorf("%s: told %q", name, text)
-		}
-		for _, one := range e.world.(*strict).waited {
-			if one.d != pruneRest {
-				t.Errorf("%s: rests for %s", name, one.d)
-			}
-		}
-	}
-}
-
-// TestPruningEnds with the engine, which is no reason to complain.
-func TestPruningEnds(t *testing.T) {
-	var did []string
-	said := &strings.Builder{}
-	p := poolWith(t, park.PoolRow{State: park.Active})
-	e := p.eng
-	e.log = slog.New(slog.NewTextHandler(said, nil))
-	s := &attic{name: "s", old: map[string]int{"events": 10 * pruneChunk}, did: &did}
-	e.stores = map[park.Backend]store.Store{park.InMemory: s}
-	e.world.(*strict).onWait = e.stop
-	e.pruneAll(park.At(time.Unix(1, 0)))
-	if !slices.Equal(did, []string{"s events"}) || said.Len() != 0 {
-		t.Errorf("%v, told %q", did, said)
-	}
-	if err := e.prune(park.Time{}, s.PruneEvents); !errors.Is(err, context.Canceled) {
-		t.Errorf("one that is cut off says %v", err)
-	}
-}
-
-// TestHowOftenIsPruned: soon after the start, and then once a minute, or more often where little is kept.
-func TestHowOftenIsPruned(t *testing.T) {
-	for retention, want := range map[time.Duration]time.Duration{
-		0: time.Minute, time.Second: time.Second, 10 * time.Second: time.Second, 20 * time.Second: 2 * time.Second,
-		10 * time.Minute: time.Minute, 24 * time.Hour: time.Minute,
+		"alone":     {week, "", []string{fmt.Sprint("file tasks ", old), fmt.Sprint("memory tasks ", old), fmt.Sprint("logs ", old)}},
+		"first":     {week, "z", []string{fmt.Sprint("file tasks ", old), fmt.Sprint("memory tasks ", old), fmt.Sprint("logs ", old)}},
+		"not first": {week, "a", []string{fmt.Sprint("file tasks ", old), fmt.Sprint("logs ", old)}},
+		"for ever":  {0, "", []string{fmt.Sprint("file events ", park.Time{}), fmt.Sprint("memory events ", park.Time{})}},
 	} {
 		var did []string
 		p := poolWith(t, park.PoolRow{State: park.Active})
-		e := p.eng
-		e.cfg.Retention, e.order, e.pools = retention, []string{"cpu"}, map[string]*pool{"cpu": p}
-		p.Logs = &janitor{name: "0", did: &did}
-		e.stores = map[park.Backend]store.Store{park.InMemory: &attic{name: "s", old: map[string]int{}, did: &did}}
-		w := e.world.(*strict)
-		w.pass(1e6 * time.Second)
-		w.wall = time.Unix(1e6, 0)
-		w.onWait = func() {
-			if len(w.waited) == 2 {
+		e, m := p.eng, simulatorOf(p)
+		m.Wall = now
+		e.cfg.Retention = c.keep
+		e.stores = map[park.Backend]store.Store{
+			park.InMemory: &prunable{name: "memory", did: &did}, park.File: &prunable{name: "file", did: &did},
+		}
+		if c.other != "" {
+			e.nodes = nodesWith(c.other)
+		}
+		logs := &prunableLogs{&did}
+		e.order, e.pools = []string{"a", "b", "c"}, map[string]*pool{
+			"a": {Pool: Pool{Logs: logs}, loadedAt: park.At(now.Add(-time.Hour))},
+			"b": {Pool: Pool{Logs: logs}, loadedAt: park.At(now.Add(-24 * time.Hour))},
+			"c": {},
+		}
+		m.OnWait = func() {
+			if m.Pass(time.Second); len(m.Waited) == 1 {
 				e.stop()
 			}
 		}
-		e.retain()
-		var rests []time.Duration
-		for _, one := range w.waited {
-			rests = append(rests, one.d)
-		}
-		if !slices.Equal(rests, []time.Duration{time.Second, want, want}) {
-			t.Errorf("kept for %s: rests %v", retention, rests)
-		}
-		round := []string{"s events", "for ever"}
-		if retention > 0 {
-			round = []string{"s events", "s messages", "s tasks", fmt.Sprintf("logs 0 %d", 1_000_000-int64(retention/time.Second))}
-		}
-		if !slices.Equal(did, append(slices.Clone(round), round...)) {
-			t.Errorf("kept for %s: %v", retention, did)
+		e.startRetention()
+		m.Finish()
+		if !slices.Equal(did, c.want) {
+			t.Errorf("%s: %q, want %q", name, did, c.want)
 		}
 	}
 }

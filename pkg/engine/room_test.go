@@ -6,26 +6,30 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/env"
+	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
+	"github.com/parkd-dev/parkd/pkg/internal/health"
+	"github.com/parkd-dev/parkd/pkg/internal/portion"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
 // heldPool is a pool whose loop does not run, for tests of what its loop calls.
-func heldPool() *pool {
-	e := &Engine{clock: &clock{world: &handClock{}}}
-	return &pool{eng: e, requests: make(chan *request, 2*maxOps), urgent: make(chan *request, 1), quit: make(chan struct{})}
+func heldPool() *loop {
+	e := &Engine{env: env.New(&envtest.Machine{}), health: &health.Stores{}}
+	return newLoop(&pool{eng: e, messages: make(chan message, 2*maxOps), urgent: make(chan message, 1), quit: make(chan struct{})})
 }
 
 // endOf is an outcome of a run whose size in a step is bytes.
-func endOf(task string, bytes int) *request {
-	r := &request{owed: &run{task: task, attempt: 1}}
-	o := park.Outcome{Status: park.Completed, Result: make([]byte, (bytes-rowBytes)/2)}
+func endOf(task string, bytes int) *report {
+	r := &report{run: &run{task: task, attempt: 1}}
+	o := park.Outcome{Status: park.Completed, Result: make([]byte, (bytes-portion.RowBytes)/2)}
 	r.single(lot.Finish{TaskID: task, Attempt: 1, Outcome: o})
 	return r
 }
 
 // takenFrom names what is in a batch.
-func takenFrom(names map[*request]string, batch ...*request) string {
+func takenFrom(names map[message]string, batch ...message) string {
 	var all []string
 	for _, r := range batch {
 		all = append(all, names[r])
@@ -35,8 +39,8 @@ func takenFrom(names map[*request]string, batch ...*request) string {
 
 // TestWhatBeginsAStep: what was put off goes before what comes, and large outcomes take turns with all else.
 func TestWhatBeginsAStep(t *testing.T) {
-	urgent, aside, coming, large := &request{}, &request{}, &request{}, &request{}
-	names := map[*request]string{urgent: "urgent", aside: "aside", coming: "coming", large: "large"}
+	urgent, aside, coming, large := &operations{}, &operations{}, &operations{}, &operations{}
+	names := map[message]string{urgent: "urgent", aside: "aside", coming: "coming", large: "large"}
 	for _, c := range []struct {
 		holds  string
 		larger bool
@@ -62,12 +66,12 @@ func TestWhatBeginsAStep(t *testing.T) {
 			p.aside = append(p.aside, aside)
 		}
 		if strings.Contains(c.holds, "coming") {
-			p.requests <- coming
+			p.messages <- coming
 		}
 		if strings.Contains(c.holds, "large") {
 			p.large = append(p.large, large)
 		}
-		var got []*request
+		var got []message
 		timer := time.NewTimer(time.Hour)
 		for range strings.FieldsSeq(c.holds) {
 			r, ok := p.first(timer, time.Hour)
@@ -81,7 +85,7 @@ func TestWhatBeginsAStep(t *testing.T) {
 		}
 	}
 	p := heldPool()
-	p.aside, p.large, p.larger = []*request{aside}, []*request{large, {}}, true
+	p.aside, p.large, p.larger = []message{aside}, []message{large, &operations{}}, true
 	first, _ := p.first(nil, 0)
 	if second, _ := p.first(nil, 0); first != large || second != aside || !p.larger {
 		t.Error("large outcomes take two turns in a row")
@@ -96,49 +100,49 @@ func TestWhatBeginsAStep(t *testing.T) {
 // TestWhatGoesIntoAStep fills steps to their bounds.
 func TestWhatGoesIntoAStep(t *testing.T) {
 	const most = maxStepBytes
-	op := func(n, bytes int) *request { // which is no outcome of a run
-		r := &request{}
+	op := func(n, bytes int) message { // which is no outcome of a run
+		r := &operations{}
 		for i := range n {
-			r.ops = append(r.ops, lot.Finish{TaskID: fmt.Sprint(i), Outcome: park.Outcome{Result: make([]byte, (bytes/n-rowBytes)/2)}})
+			r.ops = append(r.ops, lot.Finish{TaskID: fmt.Sprint(i), Outcome: park.Outcome{Result: make([]byte, (bytes/n-portion.RowBytes)/2)}})
 		}
 		return r
 	}
-	look := func() *request { return &request{look: func() {}} }
+	look := func() message { return &look{at: func(*loop) {}} }
 	for name, c := range map[string]struct {
-		first         *request
-		aside, coming []*request
-		large         []*request
+		first         message
+		aside, coming []message
+		large         []message
 		larger        bool
 		want          string // the batch
 		left          string // and what is put off: aside, large
 	}{
-		"all that waits":             {first: op(1, 1000), coming: []*request{op(1, 1000), look()}, want: "f c0 c1", left: "/"},
-		"what was put off before":    {first: op(1, 1000), aside: []*request{op(1, 1000)}, coming: []*request{op(1, 1000)}, want: "f a0 c0", left: "/"},
-		"just full":                  {first: op(1, most/2), coming: []*request{op(1, most/2), look()}, want: "f c0 c1", left: "/"},
-		"too full":                   {first: op(1, most/2), coming: []*request{op(1, most/2+2), look()}, want: "f", left: "c0/"},
-		"too large alone":            {first: look(), coming: []*request{op(1, most+2)}, want: "f c0", left: "/"},
-		"nothing more for one":       {first: op(1, most+2), coming: []*request{look(), op(1, 1000)}, want: "f c0", left: "c1/"},
-		"a full one and many":        {first: op(maxOps-1, 1<<20), coming: []*request{op(1, 1000), op(1, 1000)}, want: "f c0", left: "/"},
-		"a small outcome":            {first: op(1, most), coming: []*request{endOf("x", manyBytes), look()}, want: "f", left: "c0/"},
-		"a large outcome":            {first: op(1, most), coming: []*request{endOf("x", manyBytes+2), look()}, want: "f c1", left: "/c0"},
-		"large ones that fit":        {first: op(1, most/2), large: []*request{endOf("x", most/4), endOf("y", most/4), endOf("z", 1000)}, want: "f l0 l1", left: "/l2"},
-		"large ones after all":       {first: op(1, 1000), large: []*request{endOf("x", most-1000)}, coming: []*request{look()}, want: "f c0 l0", left: "/"},
-		"a large one too much":       {first: op(1, 1000), large: []*request{endOf("x", most-998)}, want: "f", left: "/l0"},
-		"not the turn of large ones": {first: op(1, 1000), large: []*request{endOf("x", 1<<20)}, larger: true, want: "f", left: "/l0"},
+		"all that waits":             {first: op(1, 1000), coming: []message{op(1, 1000), look()}, want: "f c0 c1", left: "/"},
+		"what was put off before":    {first: op(1, 1000), aside: []message{op(1, 1000)}, coming: []message{op(1, 1000)}, want: "f a0 c0", left: "/"},
+		"just full":                  {first: op(1, most/2), coming: []message{op(1, most/2), look()}, want: "f c0 c1", left: "/"},
+		"too full":                   {first: op(1, most/2), coming: []message{op(1, most/2+2), look()}, want: "f", left: "c0/"},
+		"too large alone":            {first: look(), coming: []message{op(1, most+2)}, want: "f c0", left: "/"},
+		"nothing more for one":       {first: op(1, most+2), coming: []message{look(), op(1, 1000)}, want: "f c0", left: "c1/"},
+		"a full one and many":        {first: op(maxOps-1, 1<<20), coming: []message{op(1, 1000), op(1, 1000)}, want: "f c0", left: "/"},
+		"a small outcome":            {first: op(1, most), coming: []message{endOf("x", manyBytes), look()}, want: "f", left: "c0/"},
+		"a large outcome":            {first: op(1, most), coming: []message{endOf("x", manyBytes+2), look()}, want: "f c1", left: "/c0"},
+		"large ones that fit":        {first: op(1, most/2), large: []message{endOf("x", most/4), endOf("y", most/4), endOf("z", 1000)}, want: "f l0 l1", left: "/l2"},
+		"large ones after all":       {first: op(1, 1000), large: []message{endOf("x", most-1000)}, coming: []message{look()}, want: "f c0 l0", left: "/"},
+		"a large one too much":       {first: op(1, 1000), large: []message{endOf("x", most-998)}, want: "f", left: "/l0"},
+		"not the turn of large ones": {first: op(1, 1000), large: []message{endOf("x", 1<<20)}, larger: true, want: "f", left: "/l0"},
 		"no large one":               {first: look(), want: "f", left: "/"},
 	} {
 		p := heldPool()
 		p.aside, p.large, p.larger = c.aside, c.large, c.larger
-		names := map[*request]string{c.first: "f"}
-		for letter, all := range map[string][]*request{"a": c.aside, "c": c.coming, "l": c.large} {
+		names := map[message]string{c.first: "f"}
+		for letter, all := range map[string][]message{"a": c.aside, "c": c.coming, "l": c.large} {
 			for i, r := range all {
 				names[r] = fmt.Sprint(letter, i)
 			}
 		}
 		for _, r := range c.coming {
-			p.requests <- r
+			p.messages <- r
 		}
-		if got := takenFrom(names, p.gather([]*request{c.first})...); got != c.want {
+		if got := takenFrom(names, p.gather([]message{c.first})...); got != c.want {
 			t.Errorf("%s: a step has %q, not %q", name, got, c.want)
 		}
 		if got := takenFrom(names, p.aside...) + "/" + takenFrom(names, p.large...); got != c.left {
@@ -149,27 +153,27 @@ func TestWhatGoesIntoAStep(t *testing.T) {
 
 // TestStepsEnd: requests without operations count as one each, so that a step ends, and so do full ones.
 func TestStepsEnd(t *testing.T) {
-	for name, first := range map[string]*request{"looks": {}, "an operation": endOf("x", 1000)} {
+	for name, first := range map[string]message{"looks": &operations{}, "an operation": endOf("x", 1000)} {
 		p := heldPool()
 		for range 2 * maxOps {
-			p.requests <- &request{}
+			p.messages <- &operations{}
 		}
-		if n := len(p.gather([]*request{first})); n != maxOps {
+		if n := len(p.gather([]message{first})); n != maxOps {
 			t.Errorf("%s: a step has %d requests", name, n)
 		}
 	}
 	p := heldPool()
 	for range maxOps {
-		p.requests <- endOf("x", 1000)
+		p.messages <- endOf("x", 1000)
 	}
-	p.large = []*request{endOf("y", 1000)}
-	if n := len(p.gather([]*request{endOf("z", 1000)})); n != maxOps || len(p.large) != 1 {
+	p.large = []message{endOf("y", 1000)}
+	if n := len(p.gather([]message{endOf("z", 1000)})); n != maxOps || len(p.large) != 1 {
 		t.Errorf("a step has %d outcomes", n)
 	}
 	for ops, want := range map[int]int{maxOps - 1: 0, maxOps: 1} { // how many large ones there is no room for
 		p := heldPool()
-		p.large = []*request{endOf("y", 1000)}
-		batch := []*request{{ops: make([]lot.Op, ops)}}
+		p.large = []message{endOf("y", 1000)}
+		batch := []message{&operations{request: request{ops: make([]lot.Op, ops)}}}
 		if p.gatherLarge(batch, p.sizeOf(batch...)); len(p.large) != want {
 			t.Errorf("beside %d operations %d large outcomes find no room", ops, len(p.large))
 		}
@@ -180,35 +184,35 @@ func TestStepsEnd(t *testing.T) {
 func TestWhatMayBeOvertaken(t *testing.T) {
 	p := heldPool()
 	large := endOf("x", manyBytes+2)
-	for name, r := range map[string]*request{
-		"of nobody":   {ops: large.ops},
-		"with a look": {ops: large.ops, owed: large.owed, look: func() {}},
-		"small":       endOf("x", manyBytes),
+	for name, r := range map[string]message{
+		"of nobody":          &operations{request: request{ops: large.ops}},
+		"without operations": &report{run: large.run},
+		"small":              endOf("x", manyBytes),
 	} {
-		if p.putOff(r) || p.aside[0] != r || len(p.large) > 0 || r.owed != nil && r.owed.over {
+		if p.putOff(r) || p.aside[0] != r || len(p.large) > 0 || large.run.over {
 			t.Errorf("an outcome %s may be overtaken", name)
 		}
 	}
-	if !p.putOff(large) || len(p.large) != 1 || !large.owed.over {
+	if !p.putOff(large) || len(p.large) != 1 || !large.run.over {
 		t.Error("a large outcome may not be overtaken")
 	}
 }
 
 // TestFullStep: it has a step's worth, or what comes would overtake what was put off.
 func TestFullStep(t *testing.T) {
-	plain, look := endOf("x", 1000), &request{look: func() {}}
+	plain, look := endOf("x", 1000), &look{at: func(*loop) {}}
 	for _, c := range []struct {
 		size  size
-		aside []*request
+		aside []message
 		want  bool
 	}{
 		{size{maxOps - 1, maxStepBytes - 1}, nil, false},
 		{size{maxOps, 0}, nil, true},
 		{size{0, maxStepBytes}, nil, true},
-		{size{}, []*request{look, plain}, false},
-		{size{}, []*request{plain}, true},
+		{size{}, []message{look, plain}, false},
+		{size{}, []message{plain}, true},
 	} {
-		p := &pool{aside: c.aside}
+		p := &loop{aside: c.aside}
 		if got := p.full(c.size); got != c.want {
 			t.Errorf("%+v with %d put off: full is %t", c.size, len(c.aside), got)
 		}
@@ -218,50 +222,50 @@ func TestFullStep(t *testing.T) {
 // TestPlainRequests: one that asks for anything beside its operations is none.
 func TestPlainRequests(t *testing.T) {
 	ops := endOf("x", 1000).ops
-	for name, r := range map[string]*request{
-		"no operation": {}, "late": {ops: ops, late: func() []lot.Op { return nil }}, "fresh": {ops: ops, fresh: true},
-		"reload": {ops: ops, reload: true}, "joins": {ops: ops, joins: &waiter{}}, "leaves": {ops: ops, leaves: &waiter{}},
-		"look": {ops: ops, look: func() {}},
+	for name, r := range map[string]message{
+		"no operation": &operations{}, "no outcome": &report{}, "late": &derived{request: request{ops: ops}}, "fresh": &operations{request: request{ops: ops}, fresh: true},
+		"reload": &followUp{request: request{ops: ops}}, "joins": &workerJoins{request: request{ops: ops}}, "leaves": &workerLeaves{request: request{ops: ops}},
+		"look": &look{request: request{ops: ops}},
 	} {
-		if r.plain() {
+		if simple(r) {
 			t.Errorf("%s: a plain request", name)
 		}
 	}
-	if r := (&request{ops: ops}); !r.plain() {
+	if !simple(&operations{request: request{ops: ops}}) || !simple(&report{request: request{ops: ops}}) {
 		t.Error("an operation alone is no plain request")
 	}
 }
 
 // TestWhatIsLeftToOthers: outcomes of runs, whole, up to the bounds of a note.
 func TestWhatIsLeftToOthers(t *testing.T) {
-	end := func(task string, weight int) *request { // of which a note has so many bytes, roughly
-		r := &request{owed: &run{task: task}}
+	end := func(task string, weight int) *report { // of which a note has so many bytes, roughly
+		r := &report{run: &run{task: task}}
 		r.single(lot.Finish{TaskID: task, Attempt: 2, Submitted: park.FromMicro(7), Outcome: park.Outcome{
 			Status: park.Failed, Reason: "r", Message: "mm", Result: []byte(strings.Repeat("1", (weight-200)*3/4-3)), RetryAfter: time.Second,
 		}})
 		return r
 	}
 	const kilo = 1 << 10
-	submit := &request{owed: &run{}}
+	submit := &report{run: &run{}}
 	submit.single(lot.Submit{})
-	two := &request{owed: &run{}, ops: append(end("y", kilo).ops, end("z", kilo).ops...)}
+	two := &report{run: &run{}, request: request{ops: append(end("y", kilo).ops, end("z", kilo).ops...)}}
 	for name, c := range map[string]struct {
-		batch []*request
+		batch []message
 		most  int
 		want  string
 		whole bool
 	}{
 		"nothing":            {nil, maxNote, "", true},
-		"looks":              {[]*request{{}}, maxNote, "", true},
-		"something later":    {[]*request{{late: func() []lot.Op { return nil }}}, maxNote, "", false},
-		"an outcome":         {[]*request{end("x", kilo), {}}, maxNote, "x", true},
-		"of no run":          {[]*request{{ops: end("x", kilo).ops}, end("y", kilo)}, maxNote, "y", false},
-		"no outcome":         {[]*request{submit, end("y", kilo)}, maxNote, "y", false},
-		"two at once":        {[]*request{two}, maxNote, "", false},
-		"as large as may be": {[]*request{end("x", maxLeft)}, maxNote, "x", true},
-		"too large":          {[]*request{end("x", maxLeft+4), end("y", kilo)}, maxNote, "y", false},
-		"as much as may be":  {[]*request{end("x", kilo), end("y", kilo)}, 2 * kilo, "x y", true},
-		"too much":           {[]*request{end("x", kilo), end("y", kilo), end("z", kilo/2)}, 2*kilo - 1, "x z", false},
+		"looks":              {[]message{&operations{}}, maxNote, "", true},
+		"something later":    {[]message{&derived{make: func(*loop) []lot.Op { return nil }}}, maxNote, "", false},
+		"an outcome":         {[]message{end("x", kilo), &operations{}}, maxNote, "x", true},
+		"of no run":          {[]message{&operations{request: request{ops: end("x", kilo).ops}}, end("y", kilo)}, maxNote, "y", false},
+		"no outcome":         {[]message{submit, end("y", kilo)}, maxNote, "y", false},
+		"two at once":        {[]message{two}, maxNote, "", false},
+		"as large as may be": {[]message{end("x", maxLeft)}, maxNote, "x", true},
+		"too large":          {[]message{end("x", maxLeft+4), end("y", kilo)}, maxNote, "y", false},
+		"as much as may be":  {[]message{end("x", kilo), end("y", kilo)}, 2 * kilo, "x y", true},
+		"too much":           {[]message{end("x", kilo), end("y", kilo), end("z", kilo/2)}, 2*kilo - 1, "x z", false},
 	} {
 		left, h := leave(c.batch, c.most)
 		var got []string
@@ -291,7 +295,7 @@ func TestWhatOthersLeft(t *testing.T) {
 	p.lot = lot.New(lot.Config{Pool: "cpu"}, now)
 	left := func(n, bytes int) (all []outcome) {
 		for i := range n {
-			all = append(all, outcome{Task: fmt.Sprint("t", i), Attempt: 1, Status: park.Completed, Result: make([]byte, (bytes-rowBytes)/2)})
+			all = append(all, outcome{Task: fmt.Sprint("t", i), Attempt: 1, Status: park.Completed, Result: make([]byte, (bytes-portion.RowBytes)/2)})
 		}
 		return all
 	}
@@ -299,12 +303,11 @@ func TestWhatOthersLeft(t *testing.T) {
 		r := park.Record{Spec: park.Spec{TaskID: fmt.Sprint("t", i), Units: 1}, State: park.State{Status: park.Running, Attempt: 1}}
 		p.lot.Restore(&r, now)
 	}
-	late := func() []lot.Op { return nil }
-	busy := &request{late: late, ops: endOf("own", maxBrought-1000).ops}
-	own := &request{ops: endOf("own", maxBrought).ops}
+	busy := &derived{request: request{ops: endOf("own", maxBrought-1000).ops}}
+	own := &operations{request: request{ops: endOf("own", maxBrought).ops}}
 	for name, c := range map[string]struct {
 		before, left []outcome
-		batch        []*request
+		batch        []message
 		held, taken  int
 	}{
 		"nothing":                     {},
@@ -316,8 +319,8 @@ func TestWhatOthersLeft(t *testing.T) {
 		"what just fits":              {left: left(2, maxBrought/2), held: 2, taken: 2},
 		"what does not":               {left: left(3, maxBrought/2), held: 3, taken: 2},
 		"many":                        {left: left(maxOps+1, 1000), held: maxOps + 1, taken: maxOps},
-		"beside what is its own":      {left: left(2, maxBrought/2), batch: []*request{own}, held: 2, taken: 2},
-		"beside what was brought":     {left: left(2, 1000), batch: []*request{busy}, held: 2, taken: 1},
+		"beside what is its own":      {left: left(2, maxBrought/2), batch: []message{own}, held: 2, taken: 2},
+		"beside what was brought":     {left: left(2, 1000), batch: []message{busy}, held: 2, taken: 1},
 	} {
 		p.brought = c.before
 		p.hold(c.left)
@@ -334,7 +337,7 @@ func TestWhatOthersLeft(t *testing.T) {
 			}
 			continue
 		}
-		if ops := batch[len(c.batch)].late(); len(ops) != c.taken {
+		if ops := batch[len(c.batch)].(*derived).make(p); len(ops) != c.taken {
 			t.Errorf("%s: a step stores %d, not %d", name, len(ops), c.taken)
 		}
 	}
@@ -343,7 +346,7 @@ func TestWhatOthersLeft(t *testing.T) {
 			t.Errorf("%+v is not stored yet", o)
 		}
 		p.brought = []outcome{o}
-		if ops := p.bring(nil)[0].late(); len(ops) != 0 {
+		if ops := p.bring(nil)[0].(*derived).make(p); len(ops) != 0 {
 			t.Errorf("%+v is stored once more", o)
 		}
 	}

@@ -8,31 +8,26 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/cluster"
+	"github.com/parkd-dev/parkd/pkg/internal/env"
+	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// deskWorld is one whose timers never run out.
-type deskWorld struct{ crewWorld }
-
-func (*deskWorld) AfterFunc(time.Duration, func()) func() { return func() {} }
-
-// crewed returns a pool whose goroutines begin by hand, that runs tasks which all succeed, and reads them from a library.
-func crewed(t *testing.T, tasks ...park.Record) (*pool, *byHand, *library) {
+// crewed returns a pool and its machine, which begins goroutines once the test says so, that runs tasks which all succeed, and reads them from a library.
+func crewed(t *testing.T, tasks ...park.Record) (*loop, *envtest.Simulator, *library) {
 	p := poolWith(t, park.PoolRow{Used: int64(len(tasks)), State: park.Active}, tasks...)
-	w, l := &byHand{}, &library{}
-	w.pass(time.Hour)
-	p.eng.world = &deskWorld{crewWorld{byHand: w, strict: &strict{T: t}}}
-	p.eng.clock.world = p.eng.world
-	p.ctx, p.queue, p.requests = t.Context(), queue{library: l}, make(chan *request, 10)
+	l := &library{}
+	p.ctx, p.queue, p.messages = t.Context(), queue{library: l}, make(chan message, 10)
 	p.Executor = saying(func() park.Outcome { return park.Outcome{Status: park.Completed} })
-	return p, w, l
+	return p, simulatorOf(p), l
 }
 
 // reported returns what runs have told the loop: what each asks for.
-func reported(p *pool) (all []lot.Op) {
-	for len(p.requests) > 0 {
-		r := <-p.requests
+func reported(p *loop) (all []lot.Op) {
+	for len(p.messages) > 0 {
+		r := (<-p.messages).base()
 		all = append(all, r.ops...)
 	}
 	return all
@@ -42,24 +37,18 @@ var runsFrom = park.At(time.Unix(1, 0)) // when the tasks of these tests were su
 
 // TestRunsBegin where the node is certain to be alive under the name that the lot knows it by, and with their whole time.
 func TestRunsBegin(t *testing.T) {
-	base, end := context.WithCancelCause(t.Context())
-	defer end(nil)
 	for name, c := range map[string]struct {
-		before func(p *pool, n *node)
+		before func(p *loop)
 		begun  bool
 	}{
-		"alone":     {func(p *pool, _ *node) { p.node = nil }, true},
-		"alive":     {func(*pool, *node) {}, true},
-		"not alive": {func(_ *pool, n *node) { n.beat.Store(0) }, false},
-		"renamed":   {func(p *pool, _ *node) { p.as = "before" }, false},
+		"alone":     {func(p *loop) { p.node = nil }, true},
+		"alive":     {func(*loop) {}, true},
+		"not alive": {func(p *loop) { p.node = cluster.New(t.Context(), nodeConfig(p.eng, nil)) }, false},
+		"renamed":   {func(p *loop) { p.as = "before" }, false},
 	} {
 		p, w, _ := crewed(t, taskOf("a", 1, true))
-		n := nodesWith("z")[park.InMemory]
-		n.eng, n.ttl = p.eng, time.Minute
-		n.beat.Store(int64(time.Hour))
-		n.base.Store(&epoch{ctx: base, end: end})
-		p.node, p.as = n, "me"
-		c.before(p, n)
+		p.node, p.as = nodeAmong(p.eng, nil, "z"), "me"
+		c.before(p)
 		old, stopped := context.WithCancelCause(t.Context())
 		p.runs["a"] = &run{task: "a", cancel: stopped}
 		var got park.Assignment
@@ -69,10 +58,10 @@ func TestRunsBegin(t *testing.T) {
 		})
 		spec := &park.Spec{Tenant: "t", Units: 3, Timeout: time.Second, Payload: []byte(`1`), Command: []string{"x"}, WorkDir: "/"}
 		p.launch([]start{{Started: lot.Started{TaskID: "a", Attempt: 1}, submitted: runsFrom, spec: spec}})
-		if begun := len(w.begun) == 1; begun != c.begun || begun != (old.Err() != nil) || begun && !errors.Is(context.Cause(old), park.ErrCancelled) {
+		if begun := len(w.Begun) == 1; begun != c.begun || begun != (old.Err() != nil) || begun && !errors.Is(context.Cause(old), park.ErrCancelled) {
 			t.Errorf("%s: begun %t, the one before stopped by %v", name, begun, context.Cause(old))
 		}
-		w.finish()
+		w.Finish()
 		ops := reported(p)
 		if !c.begun {
 			if len(ops) != 0 || len(p.runs) != 1 || p.runs["a"].attempt != 0 {
@@ -105,11 +94,8 @@ func TestLivesOfRuns(t *testing.T) {
 	if p.life() != p.eng.ctx {
 		t.Error("alone a run does not live as long as the engine")
 	}
-	base, end := context.WithCancelCause(t.Context())
-	defer end(nil)
-	p.node = nodesWith("z")[park.InMemory]
-	p.node.base.Store(&epoch{ctx: base, end: end})
-	if p.life() != base {
+	p.node = nodeAmong(p.eng, nil, "z")
+	if p.life() != p.node.Life() {
 		t.Error("among others it does not live until the next fence")
 	}
 }
@@ -129,10 +115,10 @@ func TestRunsThatAreToStop(t *testing.T) {
 	}
 	begin("cancelled", nil)
 	begin("cancelled", &park.Spec{})
-	if len(w.begun) != 2 {
-		t.Errorf("%d are begun", len(w.begun))
+	if len(w.Begun) != 2 {
+		t.Errorf("%d are begun", len(w.Begun))
 	}
-	w.finish()
+	w.Finish()
 	for i, op := range reported(p) {
 		if f, ok := op.(lot.Finish); !ok || f.Outcome.Reason != park.ReasonCancelled {
 			t.Errorf("%d: %+v", i, op)
@@ -140,22 +126,22 @@ func TestRunsThatAreToStop(t *testing.T) {
 	}
 	begin("runs", &park.Spec{})
 	none := p.work.close(park.ErrShutdown) // before it has begun
-	w.finish()
+	w.Finish()
 	begin("runs", &park.Spec{}) // and after
-	w.finish()
+	w.Finish()
 	for i, op := range reported(p) {
 		if b, ok := op.(lot.Requeue); !ok || b.Reason != park.ReasonShutdown || b.Attempt != 1 || b.TaskID != "runs" {
 			t.Errorf("%d: %+v", i, op)
 		}
 	}
-	if ran != 0 || len(l.reads) != 0 || !ready(none) {
+	if ran != 0 || len(l.reads) != 0 || !env.Ready(none) {
 		t.Errorf("%d have run, %d were read", ran, len(l.reads))
 	}
 }
 
 // TestSubmissionsAreReadForRuns all at once, until they are there or nobody needs them any more.
 func TestSubmissionsAreReadForRuns(t *testing.T) {
-	begin := func(p *pool) {
+	begin := func(p *loop) {
 		p.launch([]start{
 			{Started: lot.Started{TaskID: "a", Attempt: 1}, submitted: runsFrom},
 			{Started: lot.Started{TaskID: "b", Attempt: 1}, submitted: runsFrom},
@@ -171,7 +157,7 @@ func TestSubmissionsAreReadForRuns(t *testing.T) {
 		holds  []park.Record
 		ahead  *fetch
 		fails  int // reads
-		stops  func(p *pool)
+		stops  func(p *loop)
 		reads  int
 		ends   int
 		failed int
@@ -182,12 +168,12 @@ func TestSubmissionsAreReadForRuns(t *testing.T) {
 		"partly ahead":    {holds: []park.Record{a, b}, ahead: &fetch{done: done, specs: map[string]*park.Spec{"a": &a.Spec}}, reads: 1, ends: 3, waits: 1},
 		"of another task": {holds: []park.Record{a, other}, reads: 1, ends: 3, failed: 1},
 		"later":           {holds: []park.Record{a, b}, fails: 2, reads: 3, ends: 3, waits: 2},
-		"one is stopped":  {holds: []park.Record{a, b}, fails: 2, stops: func(p *pool) { p.runs["a"].cancel(park.ErrCancelled) }, reads: 3, ends: 3, failed: 1, waits: 2},
-		"all are stopped": {holds: []park.Record{a, b}, fails: 2, stops: func(p *pool) {
+		"one is stopped":  {holds: []park.Record{a, b}, fails: 2, stops: func(p *loop) { p.runs["a"].cancel(park.ErrCancelled) }, reads: 3, ends: 3, failed: 1, waits: 2},
+		"all are stopped": {holds: []park.Record{a, b}, fails: 2, stops: func(p *loop) {
 			p.runs["a"].cancel(park.ErrCancelled)
 			p.runs["b"].cancel(park.ErrCancelled)
 		}, reads: 1, ends: 3, failed: 2, waits: 1},
-		"the pool ends": {holds: []park.Record{a, b}, fails: 2, stops: func(p *pool) { p.cut() }, reads: 1, ends: 3, failed: 2, waits: 1},
+		"the pool ends": {holds: []park.Record{a, b}, fails: 2, stops: func(p *loop) { p.cut() }, reads: 1, ends: 3, failed: 2, waits: 1},
 	} {
 		p, w, l := crewed(t, a, b, taskOf("c", 1, true))
 		p.ctx, p.cut = context.WithCancel(t.Context())
@@ -195,7 +181,7 @@ func TestSubmissionsAreReadForRuns(t *testing.T) {
 		if c.fails > 0 {
 			l.fails = errAsked
 		}
-		p.eng.world.(*deskWorld).onWait = func() {
+		p.eng.env.Machine.(*envtest.Simulator).OnWait = func() {
 			if c.stops != nil && len(l.reads) == 1 {
 				c.stops(p)
 			}
@@ -204,10 +190,10 @@ func TestSubmissionsAreReadForRuns(t *testing.T) {
 			}
 		}
 		begin(p)
-		if len(w.begun) != 2 { // the one that is at hand, and the reading
-			t.Errorf("%s: %d begin", name, len(w.begun))
+		if len(w.Begun) != 2 { // the one that is at hand, and the reading
+			t.Errorf("%s: %d begin", name, len(w.Begun))
 		}
-		w.finish()
+		w.Finish()
 		failed := 0
 		ops := reported(p)
 		for _, op := range ops {
@@ -216,9 +202,9 @@ func TestSubmissionsAreReadForRuns(t *testing.T) {
 			}
 		}
 		var waits []time.Duration
-		for _, one := range p.eng.world.(*deskWorld).waited {
-			if one.d == readRest || c.ahead != nil && !slices.Contains(waits, forever) && one.d == forever && len(waits) == 0 {
-				waits = append(waits, one.d)
+		for _, one := range p.eng.env.Machine.(*envtest.Simulator).Waited {
+			if one.For == readRest || c.ahead != nil && !slices.Contains(waits, forever) && one.For == forever && len(waits) == 0 {
+				waits = append(waits, one.For)
 			}
 		}
 		if len(l.reads) != c.reads || len(ops) != c.ends || failed != c.failed || len(waits) != c.waits {
@@ -245,7 +231,7 @@ func TestReports(t *testing.T) {
 		"short at the end":    {o: park.Outcome{Status: park.Failed, Shortage: short}, cause: park.ErrShutdown, reason: park.ReasonShutdown, back: true},
 		"shutdown":            {o: park.Failure("r", "m"), cause: park.ErrShutdown, reason: park.ReasonShutdown, back: true},
 		"says it is lost":     {o: park.Failure(park.ReasonNodeLost, ""), reason: park.ReasonNodeLost, back: true},
-		"the node is lost":    {o: park.Failure("r", "m"), cause: errNodeLost, reason: park.ReasonNodeLost, back: true},
+		"the node is lost":    {o: park.Failure("r", "m"), cause: cluster.ErrNodeLost, reason: park.ReasonNodeLost, back: true},
 		"missing":             {missing: true, reason: park.ReasonExecutorError},
 		"missing, cancelled":  {missing: true, before: park.ErrCancelled, reason: park.ReasonCancelled},
 		"missing at the end":  {missing: true, before: park.ErrShutdown, reason: park.ReasonShutdown, back: true},
@@ -267,8 +253,8 @@ func TestReports(t *testing.T) {
 		if c.missing {
 			s.spec = nil
 		}
-		p.run(s)
-		r := <-p.requests
+		p.perform(s)
+		r := (<-p.messages).(*report)
 		var reason string
 		switch op := r.ops[0].(type) {
 		case lot.Requeue:
@@ -280,10 +266,10 @@ func TestReports(t *testing.T) {
 				t.Errorf("%s: %+v", name, op)
 			}
 		}
-		if reason != c.reason || r.owed != s.run || (r.short != nil) != (reason == park.ReasonStartDeferred) || ran != (!c.missing && c.before == nil) {
+		if reason != c.reason || r.run != s.run || (r.short != nil) != (reason == park.ReasonStartDeferred) || ran != (!c.missing && c.before == nil) {
 			t.Errorf("%s: %q, ran %t, short of %v", name, reason, ran, r.short)
 		}
-		if !ready(p.work.close(nil)) {
+		if !env.Ready(p.work.close(nil)) {
 			t.Errorf("%s: it counts as one that runs", name)
 		}
 	}

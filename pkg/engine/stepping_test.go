@@ -8,6 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/cluster"
+	"github.com/parkd-dev/parkd/pkg/internal/env"
+	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
+	"github.com/parkd-dev/parkd/pkg/internal/health"
+	"github.com/parkd-dev/parkd/pkg/internal/topic"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -68,7 +73,7 @@ func (s *vault) Since(_ context.Context, _ string, rev int64) (c *store.Conflict
 }
 
 // tilled returns a pool of one unit that is under way, with such a store; among others if v is not nil.
-func tilled(t *testing.T, v *vault, tasks ...park.Record) (*pool, *till) {
+func tilled(t *testing.T, v *vault, tasks ...park.Record) (*loop, *till) {
 	row := park.PoolRow{Rev: 7, MaxUnits: 1, MaxQueueDepth: 2, State: park.Active, ConfiguredUnits: 1, ConfiguredDepth: 2}
 	for i := range tasks {
 		if tasks[i].Status == park.Running {
@@ -86,18 +91,14 @@ func tilled(t *testing.T, v *vault, tasks ...park.Record) (*pool, *till) {
 	s := &till{Store: memory.New()}
 	p.lot, p.queue, p.adopted, p.MaxUnits, p.MaxQueueDepth = l, s, true, 1, 2
 	if v != nil {
-		n := nodesWith("z")[park.InMemory]
-		n.eng, n.store, n.ttl, n.news = p.eng, v, time.Minute, make(chan struct{}, 1)
-		n.beat.Store(int64(time.Hour))
-		n.base.Store(&epoch{ctx: t.Context(), end: func(error) {}})
-		p.node, p.as = n, "me"
+		p.node, p.as = nodeAmong(p.eng, v, "z"), "me"
 	}
 	return p, s
 }
 
 // submits is a request to take tasks, which each cost the pool's one unit.
-func submits(ids ...string) *request {
-	r := &request{reply: make(chan reply, 1)}
+func submits(ids ...string) *operations {
+	r := &operations{request: request{reply: make(chan reply, 1)}}
 	for _, id := range ids {
 		r.ops = append(r.ops, lot.Submit{Spec: &park.Spec{PoolID: "cpu", TaskID: id, Tenant: "t", Units: 1, Priority: park.Normal, Digest: 1}})
 	}
@@ -139,9 +140,9 @@ func TestStepsAreTried(t *testing.T) {
 		s.fails, s.holds, s.unread, p.wary = c.fails, c.holds, c.unread, c.wary
 		p.trouble.Store(&away)
 		p.refusal, p.brake.left = time.Second, 5
-		log, _ := p.eng.hub.join(outboxTopic(p.QueueBackend))
+		log, _ := p.eng.hub.Join(topic.Outbox(p.QueueBackend))
 		r := submits(c.asks...)
-		err := p.try([]*request{r})
+		_, err := p.carry([]message{r})
 		var codes []string
 		if len(r.reply) == 1 {
 			for _, one := range (<-r.reply).results {
@@ -153,7 +154,7 @@ func TestStepsAreTried(t *testing.T) {
 		}
 		took := c.rev == 8
 		starts := btoi(took && name != "full")
-		if row := p.lot.Row(); row.Rev != c.rev || ready(log) != took || len(p.runs) != starts || p.brake.left != 5-starts {
+		if row := p.lot.Row(); row.Rev != c.rev || env.Ready(log) != took || len(p.runs) != starts || p.brake.left != 5-starts {
 			t.Errorf("%s: the pool is at rev %d, with %d runs; %d starts are left", name, row.Rev, len(p.runs), p.brake.left)
 		}
 		if done := err == nil; (p.trouble.Load() == nil) != done || (p.refusal == 0) != done {
@@ -164,7 +165,7 @@ func TestStepsAreTried(t *testing.T) {
 	trouble := errors.New("before")
 	p.parted = true
 	p.trouble.Store(&trouble)
-	if err := p.try([]*request{submits("a")}); err != nil || p.trouble.Load() == nil {
+	if _, err := p.carry([]message{submits("a")}); err != nil || p.trouble.Load() == nil {
 		t.Errorf("a part of a step is taken for all of it: %v", err)
 	}
 }
@@ -189,7 +190,7 @@ func TestAnswersWithoutAStep(t *testing.T) {
 		p, s := tilled(t, v)
 		p.unsure = c.unsure
 		r := &request{reply: make(chan reply, 1), ops: slices.Repeat([]lot.Op{lot.Cancel{TaskID: "nobody"}}, c.ops)}
-		err := p.try([]*request{r})
+		_, err := p.carry([]message{r})
 		if errors.Is(err, store.ErrInDoubt) != c.doubt || errors.Is(err, away) != c.doubt || v.secured != c.asked || p.unsure != c.left || len(s.steps) != 0 || (len(r.reply) == 1) == c.doubt {
 			t.Errorf("%s: %v, asked %d times, unsure %t", name, err, v.secured, p.unsure)
 		}
@@ -234,7 +235,7 @@ func TestIDsAreLookedUp(t *testing.T) {
 	} {
 		p, s := tilled(t, c.v, taskOf("a", 1, false))
 		s.holds, s.unread, p.wary = c.holds, c.unread, 1
-		ops, err := p.collect([]*request{{ops: c.ops[:1]}, {late: func() []lot.Op { return c.ops[1:] }}})
+		ops, err := p.collect([]message{&operations{request: request{ops: c.ops[:1]}}, &derived{make: func(*loop) []lot.Op { return c.ops[1:] }}})
 		var looks, seen []string
 		for _, one := range s.looks {
 			looks = append(looks, strings.Join(one, " "))
@@ -255,7 +256,7 @@ func TestIDsAreLookedUp(t *testing.T) {
 	}
 	p, s := tilled(t, nil)
 	for own, want := range map[string]bool{"": false, "own": true} {
-		if _, err := p.collect([]*request{{ops: []lot.Op{lot.Submit{Spec: spec("b"), OwnID: own}}}}); err != nil || p.looked != want || (len(s.looks) > 0) != want {
+		if _, err := p.collect([]message{&operations{request: request{ops: []lot.Op{lot.Submit{Spec: spec("b"), OwnID: own}}}}}); err != nil || p.looked != want || (len(s.looks) > 0) != want {
 			t.Errorf("own id %q: looked %t, %v", own, p.looked, err)
 		}
 		s.looks = nil
@@ -268,28 +269,28 @@ func TestCommits(t *testing.T) {
 	const quick, slow = before - before/8, before + (maxPatience-before)/8
 	away := errors.New("away")
 	for name, c := range map[string]struct {
-		before func(p *pool, s *till)
+		before func(p *loop, s *till)
 		err    error
 		node   string
 		took   time.Duration // what is known of it after
 	}{
-		"alone":    {func(p *pool, _ *till) { p.node = nil }, nil, "", quick},
-		"alive":    {func(*pool, *till) {}, nil, "me", quick},
-		"renamed":  {func(p *pool, _ *till) { p.as = "before" }, nil, "before", quick},
-		"unheard":  {func(p *pool, _ *till) { p.node.beat.Store(0) }, errNodeLost, "", before},
-		"fails":    {func(_ *pool, s *till) { s.fails = []error{away} }, away, "me", before},
-		"in doubt": {func(_ *pool, s *till) { s.fails = []error{store.ErrInDoubt, nil} }, nil, "me", slow},
+		"alone":    {func(p *loop, _ *till) { p.node = nil }, nil, "", quick},
+		"alive":    {func(*loop, *till) {}, nil, "me", quick},
+		"renamed":  {func(p *loop, _ *till) { p.as = "before" }, nil, "before", quick},
+		"unheard":  {func(p *loop, _ *till) { p.node = cluster.New(t.Context(), nodeConfig(p.eng, nil)) }, cluster.ErrNodeLost, "", before},
+		"fails":    {func(_ *loop, s *till) { s.fails = []error{away} }, away, "me", before},
+		"in doubt": {func(_ *loop, s *till) { s.fails = []error{store.ErrInDoubt, nil} }, nil, "me", slow},
 	} {
 		p, s := tilled(t, &vault{})
 		c.before(p, s)
 		p.unsure, p.rivals, p.stepped, s.waiting = true, 1, before, 3
-		p.eng.health = map[park.Backend]*health{p.QueueBackend: {}}
-		p.eng.health[p.QueueBackend].down.Store(true)
-		w := p.eng.world.(*deskWorld)
-		w.onWait = func() { w.byHand.pass(troubleRest) }
+		p.eng.health = health.New([]park.Backend{p.QueueBackend}, func(park.Backend, string) {})
+		p.eng.health.Failed(p.QueueBackend, health.Step)
+		w := p.eng.env.Machine.(*envtest.Simulator)
+		w.OnWait = func() { w.Pass(troubleRest) }
 		step, _ := p.lot.Apply(p.eng.env.Instant(), submits("a").ops, nil)
 		err := p.commit(step, 1)
-		if !errors.Is(err, c.err) || p.unsure != (err != nil) || p.eng.health[p.QueueBackend].down.Load() != (err != nil) || (p.rivals == 3) != (err == nil) {
+		if !errors.Is(err, c.err) || p.unsure != (err != nil) || p.eng.health.Up(p.QueueBackend) != (err == nil) || (p.rivals == 3) != (err == nil) {
 			t.Errorf("%s: %v, unsure %t, %d rivals", name, err, p.unsure, p.rivals)
 		}
 		if want := 1 + btoi(name == "in doubt") - btoi(name == "unheard"); len(s.steps) != want {
@@ -311,40 +312,40 @@ func TestCommits(t *testing.T) {
 func TestWhatIsKnownIsRefreshed(t *testing.T) {
 	away := errors.New("away")
 	for name, c := range map[string]struct {
-		batch  []*request
-		before func(p *pool, v *vault)
+		batch  []message
+		before func(p *loop, v *vault)
 		err    error
 		looks  int
 		called bool
 		stale  bool
 		loaded bool
 	}{
-		"nothing":       {batch: []*request{{}}, called: true},
-		"fresh":         {batch: []*request{{}, {fresh: true}, {}}, looks: 1},
-		"behind":        {before: func(p *pool, _ *vault) { p.behind = true }, looks: 1},
-		"alone":         {batch: []*request{{fresh: true}}, before: func(p *pool, _ *vault) { p.node = nil }},
-		"away":          {batch: []*request{{fresh: true}}, before: func(_ *pool, v *vault) { v.away = away }, err: away, looks: 1},
-		"reload":        {batch: []*request{{}, {reload: true}, {}}, called: true, loaded: true},
-		"stale":         {batch: []*request{{fresh: true}}, before: func(p *pool, _ *vault) { p.stale = true }, loaded: true},
-		"cannot reload": {batch: []*request{{reload: true}}, before: func(p *pool, _ *vault) { p.queue = &unloaded{err: away} }, err: away, called: true, stale: true},
-		"halted":        {batch: []*request{{fresh: true, reload: true}}, before: func(p *pool, _ *vault) { p.halted = away }, err: away, stale: true},
+		"nothing":       {batch: []message{&operations{}}, called: true},
+		"fresh":         {batch: []message{&operations{}, &followUp{}, &operations{}}, looks: 1},
+		"behind":        {before: func(p *loop, _ *vault) { p.behind = true }, looks: 1},
+		"alone":         {batch: []message{&followUp{}}, before: func(p *loop, _ *vault) { p.node = nil }},
+		"away":          {batch: []message{&followUp{}}, before: func(_ *loop, v *vault) { v.away = away }, err: away, looks: 1},
+		"reload":        {batch: []message{&operations{}, &followUp{reload: true}, &operations{}}, loaded: true},
+		"stale":         {batch: []message{&followUp{}}, before: func(p *loop, _ *vault) { p.stale = true }, loaded: true},
+		"cannot reload": {batch: []message{&followUp{reload: true}}, before: func(p *loop, _ *vault) { p.queue = &unloaded{err: away} }, err: away, stale: true},
+		"halted":        {batch: []message{&followUp{reload: true}}, before: func(p *loop, _ *vault) { p.halted = away }, err: away, stale: true},
 	} {
 		v := &vault{}
 		p, _ := tilled(t, v)
 		p.numbered = true
-		p.called.Store(true)
+		p.following.Store(true)
 		p.specs.put(&park.Spec{TaskID: "a"})
-		rung, _ := p.eng.hub.join(taskTopic("cpu", "anything"))
+		rung, _ := p.eng.hub.Join(topic.Ended("cpu", "anything"))
 		if c.before != nil {
 			c.before(p, v)
 		}
 		old := p.lot
 		err := p.refresh(c.batch)
-		if !errors.Is(err, c.err) || len(v.from) != c.looks || p.called.Load() != c.called || p.stale != c.stale || (p.lot != old) != c.loaded {
-			t.Errorf("%s: %v after %d looks; called %t, stale %t, loaded %t", name, err, len(v.from), p.called.Load(), p.stale, p.lot != old)
+		if !errors.Is(err, c.err) || len(v.from) != c.looks || p.following.Load() != c.called || p.stale != c.stale || (p.lot != old) != c.loaded {
+			t.Errorf("%s: %v after %d looks; called %t, stale %t, loaded %t", name, err, len(v.from), p.following.Load(), p.stale, p.lot != old)
 		}
-		if ready(rung) != c.loaded || (len(p.specs.byID) == 0) != c.loaded {
-			t.Errorf("%s: told %t, %d at hand", name, ready(rung), len(p.specs.byID))
+		if env.Ready(rung) != c.loaded || (len(p.specs.byID) == 0) != c.loaded {
+			t.Errorf("%s: told %t, %d at hand", name, env.Ready(rung), len(p.specs.byID))
 		}
 	}
 }
@@ -371,9 +372,9 @@ func TestWhatOthersDidIsTakenOver(t *testing.T) {
 		p.numbered = true
 		p.specs.put(&park.Spec{TaskID: "a", SubmittedAt: runsFrom})
 		old := p.lot
-		rung, _ := p.eng.hub.join(auditTopic)
+		rung, _ := p.eng.hub.Join(topic.Audit())
 		p.unsure = false
-		if err := p.merge(c.c); err != nil || (p.lot != old) != c.loaded || p.rev.Load() != c.rev || len(p.specs.byID) != c.atHand || !p.unsure || !ready(rung) || p.stale {
+		if err := p.merge(c.c); err != nil || (p.lot != old) != c.loaded || p.rev.Load() != c.rev || len(p.specs.byID) != c.atHand || !p.unsure || !env.Ready(rung) || p.stale {
 			t.Errorf("%s: %v; loaded %t, at rev %d, %d at hand, unsure %t", name, err, p.lot != old, p.rev.Load(), len(p.specs.byID), p.unsure)
 		}
 	}
@@ -396,7 +397,7 @@ func TestStepsMeetThoseOfOthers(t *testing.T) {
 	m := &tallied{}
 	p.eng.meter = m
 	r := submits("a")
-	batch := []*request{r}
+	batch := []message{r}
 	left, err := p.carry(batch)
 	if !errors.Is(err, errAsked) || !slices.Equal(left, batch) || len(s.steps) != 3 || !p.again || m.conflicts != 2 || p.parted || len(r.reply) != 0 {
 		t.Errorf("%v after %d commits and %d conflicts, again %t", err, len(s.steps), m.conflicts, p.again)
@@ -459,7 +460,7 @@ func TestLoadingWithALog(t *testing.T) {
 	if err := p.load(t.Context()); err != nil || p.lot.Row().Rev != 3 || p.lot.Row().LastStep != "" || !p.numbered {
 		t.Errorf("at rev %d, by %q: %v", p.lot.Row().Rev, p.lot.Row().LastStep, err)
 	}
-	if d, ok := p.p.untilDue(); !ok || d != 2*time.Second {
+	if d, ok := p.untilDue(); !ok || d != 2*time.Second {
 		t.Errorf("it rests for %s, %t", d, ok)
 	}
 }
@@ -520,15 +521,15 @@ func TestPoolsAreAdopted(t *testing.T) {
 		"nobody waits, away": {gone(), true, nil, context.Canceled},
 	} {
 		p, _ := tilled(t, nil)
-		p.eng.work.eng, p.patient = p.eng, c.patient
-		p.eng.world.(*deskWorld).onWait = func() {
+		p.patient = c.patient
+		p.eng.env.Machine.(*envtest.Simulator).OnWait = func() {
 			if c.ctx.Err() == nil {
-				r := <-p.requests
+				r := (<-p.messages).base()
 				r.reply <- reply{err: c.answer}
 			}
 		}
-		if err := p.adopt(c.ctx); !errors.Is(err, c.want) || !p.loops || p.eng.work.left.Load() != 1 {
-			t.Errorf("%s: %v, its loop has begun %t", name, err, p.loops)
+		if err := p.adopt(c.ctx); !errors.Is(err, c.want) || !p.started || len(simulatorOf(p).Begun) != 1 {
+			t.Errorf("%s: %v, its loop has begun %t", name, err, p.started)
 		}
 	}
 }

@@ -11,27 +11,27 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/cluster"
+	"github.com/parkd-dev/parkd/pkg/internal/env"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
-	"github.com/parkd-dev/parkd/pkg/suspend"
 )
 
 // TestTurnedAwayInDoubt: of what comes while a step is in doubt nothing is lost that must not be.
 func TestTurnedAwayInDoubt(t *testing.T) {
 	away := errors.New("away")
-	answered := func(r *request) *request {
-		r.reply = make(chan reply, 1)
-		return r
-	}
 	p := heldPool()
-	p.called.Store(true)
+	p.following.Store(true)
 	looked := false
-	owed, leaves := answered(endOf("x", 1000)), answered(&request{leaves: &waiter{}, look: func() {}})
-	look, other, reload, fresh := answered(&request{look: func() { looked = true }}), answered(&request{}), answered(&request{reload: true}), answered(&request{fresh: true})
+	owed, leaves := endOf("x", 1000), &workerLeaves{worker: &waiter{}}
+	look, other, reload, fresh := &look{at: func(*loop) { looked = true }}, &operations{}, &followUp{reload: true}, &followUp{}
+	for _, m := range []message{owed, leaves, look, other, reload, fresh} {
+		m.base().reply = make(chan reply, 1)
+	}
 	p.turnAway(owed, away)
 	p.turnAway(leaves, away)
-	if !slices.Equal(p.owed, []*request{owed, leaves}) || !owed.owed.over || len(owed.reply)+len(leaves.reply) > 0 {
+	if !slices.Equal(p.owed, []message{owed, leaves}) || !owed.run.over || len(owed.reply)+len(leaves.reply) > 0 {
 		t.Errorf("%d requests are kept for later", len(p.owed))
 	}
 	p.turnAway(look, away)
@@ -39,18 +39,18 @@ func TestTurnedAwayInDoubt(t *testing.T) {
 		t.Errorf("a look: %v", a.err)
 	}
 	p.turnAway(other, away)
-	if a := <-other.reply; !errors.Is(a.err, away) || p.stale || !p.called.Load() {
+	if a := <-other.reply; !errors.Is(a.err, away) || p.stale || !p.following.Load() {
 		t.Errorf("a request: %v, stale %t", a.err, p.stale)
 	}
 	p.turnAway(fresh, away)
-	if a := <-fresh.reply; !errors.Is(a.err, away) || p.called.Load() {
+	if a := <-fresh.reply; !errors.Is(a.err, away) || p.following.Load() {
 		t.Error("nothing would be heard of other nodes any more")
 	}
 	p.turnAway(reload, away)
 	if a := <-reload.reply; !errors.Is(a.err, away) || !p.stale {
 		t.Error("the pool is not to be loaded again")
 	}
-	p.turnAway(answered(&request{}), away)
+	p.turnAway(&operations{request: request{reply: make(chan reply, 1)}}, away)
 	if !p.stale {
 		t.Error("the pool is not to be loaded again any more")
 	}
@@ -96,16 +96,16 @@ func TestWorkThatIsToStop(t *testing.T) {
 		t.Errorf("stopped %v", stopped)
 	}
 	w.remove(b)
-	if ready(none) {
+	if env.Ready(none) {
 		t.Error("one is left")
 	}
 	w.remove(c)
-	if !ready(none) {
+	if !env.Ready(none) {
 		t.Error("none is left")
 	}
 	w.remove(c)
 	var idle work
-	if !ready(idle.close(why)) {
+	if !env.Ready(idle.close(why)) {
 		t.Error("there was none")
 	}
 }
@@ -136,11 +136,11 @@ func TestLeaseIDs(t *testing.T) {
 
 // TestLingering: who stands in line takes along what comes meanwhile, and leaves alone what does not belong to the step.
 func TestLingering(t *testing.T) {
-	plain := func(bytes int) *request { return &request{ops: endOf("x", bytes).ops} }
+	plain := func(bytes int) message { return &operations{request: request{ops: endOf("x", bytes).ops}} }
 	for name, c := range map[string]struct {
-		batch  []*request
-		comes  []*request
-		aside  []*request
+		batch  []message
+		comes  []message
+		aside  []message
 		d      time.Duration
 		closed bool
 		took   time.Duration
@@ -149,27 +149,27 @@ func TestLingering(t *testing.T) {
 		left   int // that nobody looked at
 	}{
 		"nobody comes":      {d: time.Second, took: time.Second},
-		"no time":           {comes: []*request{plain(1000)}, left: 1},
-		"some come":         {comes: []*request{plain(1000), plain(1000)}, d: time.Second, took: time.Second, want: "c0 c1"},
-		"others come":       {comes: []*request{{look: func() {}}, plain(1000)}, d: time.Second, took: time.Second, want: "c1", put: 1},
-		"as large as it is": {batch: []*request{plain(maxStepBytes / 2)}, comes: []*request{plain(maxStepBytes / 2), plain(1000)}, d: time.Second, took: time.Second, want: "c0", left: 1},
-		"too large":         {batch: []*request{plain(maxStepBytes / 2)}, comes: []*request{plain(maxStepBytes/2 + 2), plain(1000)}, d: time.Second, took: time.Second, put: 1, left: 1},
-		"full":              {batch: []*request{plain(maxStepBytes)}, comes: []*request{plain(1000)}, d: time.Second, took: time.Second, left: 1},
-		"behind others":     {aside: []*request{plain(1000)}, comes: []*request{plain(1000)}, d: time.Second, took: time.Second, put: 1, left: 1},
-		"an outcome comes":  {comes: []*request{endOf("x", 1000)}, d: time.Second, took: 10 * time.Millisecond, want: "c0"},
-		"two come":          {comes: []*request{endOf("x", 1000), endOf("y", 1000)}, d: time.Second, took: 10 * time.Millisecond, want: "c0 c1"},
-		"just in time":      {comes: []*request{endOf("x", 1000)}, d: 5 * time.Millisecond, took: 5 * time.Millisecond, want: "c0"},
+		"no time":           {comes: []message{plain(1000)}, left: 1},
+		"some come":         {comes: []message{plain(1000), plain(1000)}, d: time.Second, took: time.Second, want: "c0 c1"},
+		"others come":       {comes: []message{&look{at: func(*loop) {}}, plain(1000)}, d: time.Second, took: time.Second, want: "c1", put: 1},
+		"as large as it is": {batch: []message{plain(maxStepBytes / 2)}, comes: []message{plain(maxStepBytes / 2), plain(1000)}, d: time.Second, took: time.Second, want: "c0", left: 1},
+		"too large":         {batch: []message{plain(maxStepBytes / 2)}, comes: []message{plain(maxStepBytes/2 + 2), plain(1000)}, d: time.Second, took: time.Second, put: 1, left: 1},
+		"full":              {batch: []message{plain(maxStepBytes)}, comes: []message{plain(1000)}, d: time.Second, took: time.Second, left: 1},
+		"behind others":     {aside: []message{plain(1000)}, comes: []message{plain(1000)}, d: time.Second, took: time.Second, put: 1, left: 1},
+		"an outcome comes":  {comes: []message{endOf("x", 1000)}, d: time.Second, took: 10 * time.Millisecond, want: "c0"},
+		"two come":          {comes: []message{endOf("x", 1000), endOf("y", 1000)}, d: time.Second, took: 10 * time.Millisecond, want: "c0 c1"},
+		"just in time":      {comes: []message{endOf("x", 1000)}, d: 5 * time.Millisecond, took: 5 * time.Millisecond, want: "c0"},
 		"the end":           {d: time.Second, closed: true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			p := heldPool()
-			p.eng.clock = &clock{world: realWorld{began: time.Now(), Counter: suspend.New()}}
+			p.eng.env = env.New(nil)
 			p.eng.ctx = t.Context()
 			p.stepped, p.aside = 40*time.Millisecond, c.aside
-			names := map[*request]string{}
+			names := map[message]string{}
 			for i, r := range c.comes {
 				names[r] = fmt.Sprint("c", i)
-				p.requests <- r
+				p.messages <- r
 			}
 			if c.closed {
 				close(p.quit)
@@ -180,11 +180,11 @@ func TestLingering(t *testing.T) {
 			if took := time.Since(began); took != c.took || ok == c.closed {
 				t.Errorf("%s: took %s, not %s; ok %t", name, took, c.took, ok)
 			}
-			if got := takenFrom(names, batch[len(c.batch):]...); got != c.want || len(p.aside) != c.put || len(p.requests) != c.left {
-				t.Errorf("%s: took %q, put %d aside, left %d", name, got, len(p.aside), len(p.requests))
+			if got := takenFrom(names, batch[len(c.batch):]...); got != c.want || len(p.aside) != c.put || len(p.messages) != c.left {
+				t.Errorf("%s: took %q, put %d aside, left %d", name, got, len(p.aside), len(p.messages))
 			}
 			for _, r := range batch {
-				if r.owed != nil && !r.owed.over {
+				if r, ok := r.(*report); ok && !r.run.over {
 					t.Errorf("%s: a run of which the outcome is there goes on", name)
 				}
 			}
@@ -192,151 +192,70 @@ func TestLingering(t *testing.T) {
 	}
 }
 
-// undertaker is a shared store that buries nodes as a test wants.
-type undertaker struct {
+// lines counts the lines of a log.
+type lines struct{ n int }
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.n++
+	return len(b), nil
+}
+
+// nodeConfig is that of the node me on an engine's machine.
+func nodeConfig(e *Engine, s store.Shared) cluster.Config {
+	return cluster.Config{
+		Env: env.New(quietMachine{e.env.Machine}), Log: slog.New(slog.DiscardHandler), Health: e.health, Backend: park.InMemory, Store: s,
+		Name: "me", TTL: time.Minute, Grace: 5 * time.Second, Quiet: true,
+	}
+}
+
+// quietMachine has the clocks of another machine, and begins no goroutines.
+type quietMachine struct{ env.Machine }
+
+func (quietMachine) Go(func())                              {}
+func (quietMachine) AfterFunc(time.Duration, func()) func() { return func() {} }
+
+// nodeAmong returns the node me of a store. It has sent one heartbeat, sends no others, and found other nodes alive.
+func nodeAmong(e *Engine, s store.Shared, others ...string) *cluster.Node {
+	live := map[string]store.Pulse{"me": {}}
+	for _, name := range others {
+		live[name] = store.Pulse{}
+	}
+	n := cluster.New(context.Background(), nodeConfig(e, beating{s, live}))
+	n.Start(&env.Group{Env: n.Env})
+	n.Store = s
+	return n
+}
+
+// beating is a shared store that takes heartbeats.
+type beating struct {
 	store.Shared
-	refuses bool
-	buried  []string
+	live map[string]store.Pulse
 }
 
-func (u *undertaker) Bury(_ context.Context, name string, counter int64) (bool, error) {
-	u.buried = append(u.buried, fmt.Sprint(name, counter))
-	return !u.refuses, nil
-}
-
-// heldNode is a node that does not beat by itself.
-func heldNode(c *handClock, s store.Shared) (*node, *lines) {
-	told := &lines{}
-	e := &Engine{
-		clock: &clock{world: c}, log: slog.New(slog.NewTextHandler(told, &slog.HandlerOptions{Level: slog.LevelInfo})), meter: noMeter{}, ctx: context.Background(), node: "me",
-		cfg: Config{NodeTTL: 10 * time.Second, NodeGrace: 5 * time.Second},
-	}
-	return newNode(e, park.InMemory, s), told
-}
-
-// TestDeadNodesAreBuried: those whose counter has stood still for the longest terms of all nodes, and no others.
-func TestDeadNodesAreBuried(t *testing.T) {
-	c, u := &handClock{mono: time.Hour}, &undertaker{}
-	n, told := heldNode(c, u)
-	cpu, remote := heldPool(), heldPool()
-	remote.Runtime = park.WebWorker
-	n.pools = []*pool{cpu, remote}
-	look := func(after time.Duration, live map[string]int64, want ...string) {
-		t.Helper()
-		c.pass(after)
-		u.buried = nil
-		pulses := map[string]store.Pulse{}
-		for name, counter := range live {
-			pulses[name] = store.Pulse{Counter: counter, Terms: store.Terms{TTL: 10 * time.Second, Grace: 5 * time.Second}}
-		}
-		n.bury(t.Context(), pulses)
-		if !slices.Equal(u.buried, want) {
-			t.Errorf("buries %v, not %v", u.buried, want)
-		}
-	}
-	look(0, map[string]int64{"me": 1, "a": 1, "b": 1, "new": 0}) // who has not beaten yet is seen too
-	look(14*time.Second, map[string]int64{"me": 1, "a": 1, "b": 2})
-	look(time.Second-1, map[string]int64{"me": 1, "a": 1, "b": 2})
-	u.refuses = true
-	look(1, map[string]int64{"me": 1, "a": 1, "b": 2}, "a1")
-	if len(cpu.requests) > 0 || told.n != 0 {
-		t.Errorf("tasks of a node are taken over that lives, or the log tells of it: %d", told.n)
-	}
-	u.refuses = false
-	look(0, map[string]int64{"me": 1, "a": 1, "b": 2}, "a1")
-	if len(cpu.requests) != 1 || len(remote.requests) != 0 || told.n != 1 {
-		t.Errorf("%d and %d takeovers, told %d times", len(cpu.requests), len(remote.requests), told.n)
-	}
-	look(0, map[string]int64{"me": 1, "a": 1, "b": 2}) // it is seen anew
-	look(14*time.Second-1, map[string]int64{"me": 1, "a": 1, "b": 2})
-	look(0, map[string]int64{"me": 1, "a": 1})
-	look(1, map[string]int64{"me": 1, "a": 1, "b": 2}) // who was away is seen anew too
-	look(time.Second, map[string]int64{"me": 1, "a": 1, "b": 2}, "a1")
-	if _, seen := n.seen["a"]; seen {
-		t.Error("who was buried is still seen")
-	}
-	delete(n.seen, "me")
-	look(time.Minute, map[string]int64{})
-	if len(n.seen) != 0 {
-		t.Errorf("nobody lives, and %v are seen", n.seen)
-	}
+func (s beating) Beat(context.Context, string, store.Terms) (map[string]store.Pulse, error) {
+	return s.live, nil
 }
 
 // TestTakeover requeues what ran on a dead node, the last of it first, as the attempt that it was.
 func TestTakeover(t *testing.T) {
-	n, _ := heldNode(&handClock{}, &undertaker{})
 	p := heldPool()
-	n.pools = []*pool{p}
 	now := p.eng.env.Instant()
 	p.lot = lot.New(lot.Config{Pool: "cpu"}, now)
 	for i, on := range []string{"dead", "dead", "me"} {
 		r := park.Record{Spec: park.Spec{TaskID: fmt.Sprint(i), Units: 1}, State: park.State{Status: park.Running, Attempt: 2 + i, Node: on}}
 		p.lot.Restore(&r, now)
 	}
-	n.takeOver("dead")
-	r := <-p.requests
+	(member{p.pool}).TakeOver("dead")
+	leased := heldPool()
+	leased.Runtime = park.WebWorker
+	if (member{leased.pool}).TakeOver("dead"); len(p.messages) != 1 || len(leased.messages) != 0 {
+		t.Errorf("%d and %d takeovers", len(p.messages), len(leased.messages))
+	}
+	r := (<-p.messages).(*followUp)
 	want := []lot.Op{
 		lot.Requeue{TaskID: "1", Attempt: 3, Reason: park.ReasonNodeLost}, lot.Requeue{TaskID: "0", Attempt: 2, Reason: park.ReasonNodeLost},
 	}
-	if ops := r.late(); !r.fresh || !reflect.DeepEqual(ops, want) {
-		t.Errorf("fresh %t, %+v", r.fresh, ops)
-	}
-}
-
-// TestNodeKnowsHowItStands: when it is certain to be taken for alive, and what it says where it cannot beat.
-func TestNodeKnowsHowItStands(t *testing.T) {
-	c := &handClock{mono: time.Hour}
-	n, told := heldNode(c, &undertaker{})
-	stands := func(alive bool, spare time.Duration, trouble error) {
-		t.Helper()
-		if n.alive() != alive || n.spare() != spare || !errors.Is(n.trouble(), trouble) {
-			t.Errorf("alive %t for %s, %v; not %t for %s, %v", n.alive(), n.spare(), n.trouble(), alive, spare, trouble)
-		}
-	}
-	stands(false, 0, errNodeLost)
-	if !n.unheard("me") || n.unheard("other") {
-		t.Error("before its first beat")
-	}
-	n.beat.Store(int64(c.mono))
-	stands(true, 10*time.Second, nil)
-	if n.unheard("me") {
-		t.Error("after its first beat")
-	}
-	c.pass(10*time.Second - 1)
-	stands(true, 1, nil)
-	c.pass(1)
-	stands(false, 0, errNodeLost)
-	if n.proved() != 10*time.Second {
-		t.Errorf("proved %s ago", n.proved())
-	}
-	err1, err2 := errors.New("1"), errors.New("2")
-	for i, step := range []struct {
-		after time.Duration
-		err   error // of a beat; nil: it counts
-		told  int
-	}{{0, err1, 1}, {complainRest - 1, err2, 1}, {1, err1, 2}, {1, err1, 2}, {0, nil, 3}, {0, nil, 3}, {0, err1, 4}} {
-		c.pass(step.after)
-		if step.err == nil {
-			n.beaten()
-			stands(false, n.spare(), errNodeLost)
-		} else {
-			n.unbeaten(step.err)
-			stands(false, n.spare(), step.err)
-		}
-		if told.n != step.told {
-			t.Errorf("step %d: told %d times, not %d", i, told.n, step.told)
-		}
-	}
-	for _, of := range []struct {
-		live         []string
-		first, alone bool
-	}{{nil, true, true}, {[]string{"me"}, true, true}, {[]string{"me", "you"}, true, false}, {[]string{"me", "a"}, false, false}} {
-		n.live = map[string]store.Pulse{}
-		for _, name := range of.live {
-			n.live[name] = store.Pulse{}
-		}
-		if n.first() != of.first || n.alone() != of.alone {
-			t.Errorf("among %v: first %t, alone %t", of.live, n.first(), n.alone())
-		}
+	if ops := r.make(p); r.reload || !reflect.DeepEqual(ops, want) {
+		t.Errorf("reload %t, %+v", r.reload, ops)
 	}
 }

@@ -10,6 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/cluster"
+	"github.com/parkd-dev/parkd/pkg/internal/env"
+	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
+	"github.com/parkd-dev/parkd/pkg/internal/portion"
+	"github.com/parkd-dev/parkd/pkg/internal/topic"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -18,32 +23,32 @@ import (
 
 // TestWhatIsOwedComesFirst, as much of it as fits into a step, and one at least.
 func TestWhatIsOwedComesFirst(t *testing.T) {
-	ops := func(n int) *request { return &request{ops: make([]lot.Op, n)} }
-	result := func(bytes int) *request {
-		return &request{ops: []lot.Op{lot.Finish{Outcome: park.Outcome{Result: make([]byte, bytes)}}}}
+	ops := func(n int) message { return &operations{request: request{ops: make([]lot.Op, n)}} }
+	result := func(bytes int) message {
+		return &operations{request: request{ops: []lot.Op{lot.Finish{Outcome: park.Outcome{Result: make([]byte, bytes)}}}}}
 	}
-	const half = maxStepBytes/4 - rowBytes/2 // a result is stored twice
+	const half = maxStepBytes/4 - portion.RowBytes/2 // a result is stored twice
 	for i, c := range []struct {
-		batch, owed []*request
+		batch, owed []message
 		taken       int
 	}{
-		{nil, []*request{ops(1)}, 1},
-		{[]*request{ops(10)}, []*request{ops(500), ops(2), ops(1), ops(1)}, 2},
-		{[]*request{ops(10)}, []*request{ops(500), ops(2)}, 2},
-		{[]*request{ops(10)}, []*request{ops(600), ops(1)}, 1},
-		{nil, []*request{ops(600), ops(1)}, 1},
-		{nil, []*request{result(half), result(half)}, 2},
-		{nil, []*request{result(half), result(half), ops(1)}, 2},
-		{nil, []*request{result(half), result(half + 1)}, 1},
-		{nil, []*request{result(4 * half), result(1)}, 1},
+		{nil, []message{ops(1)}, 1},
+		{[]message{ops(10)}, []message{ops(500), ops(2), ops(1), ops(1)}, 2},
+		{[]message{ops(10)}, []message{ops(500), ops(2)}, 2},
+		{[]message{ops(10)}, []message{ops(600), ops(1)}, 1},
+		{nil, []message{ops(600), ops(1)}, 1},
+		{nil, []message{result(half), result(half)}, 2},
+		{nil, []message{result(half), result(half), ops(1)}, 2},
+		{nil, []message{result(half), result(half + 1)}, 1},
+		{nil, []message{result(4 * half), result(1)}, 1},
 	} {
-		p := &pool{owed: slices.Clone(c.owed)}
+		p := &loop{pool: &pool{}, owed: slices.Clone(c.owed)}
 		got := p.withOwed(c.batch)
 		if want := append(slices.Clone(c.owed[:c.taken]), c.batch...); !slices.Equal(got, want) || !slices.Equal(p.owed, c.owed[c.taken:]) {
 			t.Errorf("%d: %d in the step, %d owed", i, len(got), len(p.owed))
 		}
 	}
-	if asked([]*request{ops(2), ops(0), ops(3)}) != 5 {
+	if asked([]message{ops(2), ops(0), ops(3)}) != 5 {
 		t.Error("five are not asked for")
 	}
 }
@@ -52,7 +57,7 @@ func TestWhatIsOwedComesFirst(t *testing.T) {
 func TestPauses(t *testing.T) {
 	trouble := error(errAway("cpu"))
 	short := &park.ShortageError{Reason: "memory", Err: errors.New("little")}
-	braked := func(p *pool, d time.Duration) { p.brake = brake{short: short, until: p.eng.env.Mono() + d} }
+	braked := func(p *loop, d time.Duration) { p.brake = brake{short: short, until: p.eng.env.Mono() + d} }
 	dies := func(d time.Duration) park.Record {
 		r := taskOf("a", 1, false)
 		r.Deadline = park.At(time.Time{}.Add(time.Hour + d))
@@ -60,28 +65,28 @@ func TestPauses(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		tasks []park.Record
-		edit  func(p *pool)
+		edit  func(p *loop)
 		want  time.Duration
 	}{
-		"nothing":                    {nil, func(*pool) {}, time.Hour},
-		"a deadline":                 {[]park.Record{dies(3 * time.Second)}, func(*pool) {}, 3 * time.Second},
-		"a far deadline":             {[]park.Record{dies(time.Hour)}, func(*pool) {}, maxTimer},
-		"a deadline that has passed": {[]park.Record{dies(-time.Second)}, func(*pool) {}, 0},
-		"halted":                     {[]park.Record{dies(time.Second)}, func(p *pool) { p.halted = trouble }, time.Hour},
-		"refused":                    {nil, func(p *pool) { p.refusal, p.stale, p.owed = 5*time.Second, true, make([]*request, 1) }, 5 * time.Second},
-		"stale":                      {nil, func(p *pool) { p.stale = true }, troubleRest},
-		"trouble":                    {nil, func(p *pool) { p.trouble.Store(&trouble) }, time.Hour},
-		"trouble and owed":           {nil, func(p *pool) { p.trouble.Store(&trouble); p.owed = make([]*request, 1) }, troubleRest},
-		"owed":                       {nil, func(p *pool) { p.owed = make([]*request, 1) }, 0},
-		"brought":                    {nil, func(p *pool) { p.brought = make([]outcome, 1) }, 0},
-		"braked, nothing parked":     {nil, func(p *pool) { braked(p, time.Second) }, time.Hour},
-		"braked":                     {[]park.Record{taskOf("a", 1, false)}, func(p *pool) { braked(p, time.Second) }, time.Second},
-		"braked until now":           {[]park.Record{taskOf("a", 1, false)}, func(p *pool) { braked(p, -time.Second) }, 0},
-		"braked, with a deadline":    {[]park.Record{dies(time.Second)}, func(p *pool) { braked(p, time.Minute) }, time.Second},
-		"a deadline, braked":         {[]park.Record{dies(4 * time.Second)}, func(p *pool) { braked(p, time.Second) }, time.Second},
-		"braked and refused":         {[]park.Record{taskOf("a", 1, false)}, func(p *pool) { braked(p, time.Second); p.refusal = time.Minute }, time.Minute},
-		"braked and stale":           {[]park.Record{taskOf("a", 1, false)}, func(p *pool) { braked(p, time.Millisecond); p.stale = true }, troubleRest},
-		"braked, and nothing tried":  {[]park.Record{taskOf("a", 1, false)}, func(p *pool) { braked(p, time.Second); p.brake.most, p.brake.left = 1, 1 }, time.Hour},
+		"nothing":                    {nil, func(*loop) {}, time.Hour},
+		"a deadline":                 {[]park.Record{dies(3 * time.Second)}, func(*loop) {}, 3 * time.Second},
+		"a far deadline":             {[]park.Record{dies(time.Hour)}, func(*loop) {}, maxTimer},
+		"a deadline that has passed": {[]park.Record{dies(-time.Second)}, func(*loop) {}, 0},
+		"halted":                     {[]park.Record{dies(time.Second)}, func(p *loop) { p.halted = trouble }, time.Hour},
+		"refused":                    {nil, func(p *loop) { p.refusal, p.stale, p.owed = 5*time.Second, true, make([]message, 1) }, 5 * time.Second},
+		"stale":                      {nil, func(p *loop) { p.stale = true }, troubleRest},
+		"trouble":                    {nil, func(p *loop) { p.trouble.Store(&trouble) }, time.Hour},
+		"trouble and owed":           {nil, func(p *loop) { p.trouble.Store(&trouble); p.owed = make([]message, 1) }, troubleRest},
+		"owed":                       {nil, func(p *loop) { p.owed = make([]message, 1) }, 0},
+		"brought":                    {nil, func(p *loop) { p.brought = make([]outcome, 1) }, 0},
+		"braked, nothing parked":     {nil, func(p *loop) { braked(p, time.Second) }, time.Hour},
+		"braked":                     {[]park.Record{taskOf("a", 1, false)}, func(p *loop) { braked(p, time.Second) }, time.Second},
+		"braked until now":           {[]park.Record{taskOf("a", 1, false)}, func(p *loop) { braked(p, -time.Second) }, 0},
+		"braked, with a deadline":    {[]park.Record{dies(time.Second)}, func(p *loop) { braked(p, time.Minute) }, time.Second},
+		"a deadline, braked":         {[]park.Record{dies(4 * time.Second)}, func(p *loop) { braked(p, time.Second) }, time.Second},
+		"braked and refused":         {[]park.Record{taskOf("a", 1, false)}, func(p *loop) { braked(p, time.Second); p.refusal = time.Minute }, time.Minute},
+		"braked and stale":           {[]park.Record{taskOf("a", 1, false)}, func(p *loop) { braked(p, time.Millisecond); p.stale = true }, troubleRest},
+		"braked, and nothing tried":  {[]park.Record{taskOf("a", 1, false)}, func(p *loop) { braked(p, time.Second); p.brake.most, p.brake.left = 1, 1 }, time.Hour},
 	} {
 		p := poolWith(t, park.PoolRow{MaxUnits: 1, Queued: len(c.tasks), State: park.Active}, c.tasks...)
 		c.edit(p)
@@ -93,20 +98,24 @@ func TestPauses(t *testing.T) {
 
 // TestWhoMustNotStart tasks.
 func TestWhoMustNotStart(t *testing.T) {
-	dead := func(p *pool) { p.node = &node{eng: p.eng, ttl: time.Minute} }
+	dead := func(p *loop) { p.node = cluster.New(t.Context(), nodeConfig(p.eng, nil)) }
+	since := func(p *loop, d time.Duration) { // since the last heartbeat
+		p.node = nodeAmong(p.eng, nil)
+		simulatorOf(p).Pass(d)
+	}
 	for name, c := range map[string]struct {
-		edit func(p *pool)
+		edit func(p *loop)
 		held bool
 	}{
-		"plain":                 {func(*pool) {}, false},
-		"draining":              {func(p *pool) { p.drained = make(chan struct{}) }, true},
-		"closed":                {func(p *pool) { p.work.close(park.ErrShutdown) }, true},
-		"idle":                  {func(p *pool) { p.Idle = true }, true},
+		"plain":                 {func(*loop) {}, false},
+		"draining":              {func(p *loop) { p.drained = make(chan struct{}) }, true},
+		"closed":                {func(p *loop) { p.work.close(park.ErrShutdown) }, true},
+		"idle":                  {func(p *loop) { p.Idle = true }, true},
 		"among others, dead":    {dead, true},
-		"dead, leased":          {func(p *pool) { dead(p); p.Runtime = park.CloudWorker }, false},
-		"leased":                {func(p *pool) { p.Runtime = park.CloudWorker }, false},
-		"among others, alive":   {func(p *pool) { dead(p); p.node.beat.Store(int64(time.Hour)) }, false},
-		"among others, just so": {func(p *pool) { dead(p); p.node.beat.Store(int64(time.Hour - time.Minute)) }, true},
+		"dead, leased":          {func(p *loop) { dead(p); p.Runtime = park.CloudWorker }, false},
+		"leased":                {func(p *loop) { p.Runtime = park.CloudWorker }, false},
+		"among others, alive":   {func(p *loop) { since(p, 0) }, false},
+		"among others, just so": {func(p *loop) { since(p, time.Minute+1) }, true},
 	} {
 		p := poolWith(t, park.PoolRow{State: park.Active})
 		if c.edit(p); p.held() != c.held {
@@ -119,14 +128,14 @@ func TestWhoMustNotStart(t *testing.T) {
 func TestAdoption(t *testing.T) {
 	tasks := []park.Record{taskOf("a", 1, true), taskOf("b", 1, true), taskOf("c", 1, false)}
 	for name, c := range map[string]struct {
-		edit func(p *pool)
+		edit func(p *loop)
 		want string
 	}{
-		"as before": {func(*pool) {}, "requeue b requeue a"},
-		"units":     {func(p *pool) { p.MaxUnits++ }, "configure 6 10 requeue b requeue a"},
-		"depth":     {func(p *pool) { p.MaxQueueDepth++ }, "configure 5 11 requeue b requeue a"},
-		"leased":    {func(p *pool) { p.Runtime = park.WebWorker; p.MaxUnits++ }, "configure 6 10"},
-		"shared":    {func(p *pool) { p.node = &node{} }, ""},
+		"as before": {func(*loop) {}, "requeue b requeue a"},
+		"units":     {func(p *loop) { p.MaxUnits++ }, "configure 6 10 requeue b requeue a"},
+		"depth":     {func(p *loop) { p.MaxQueueDepth++ }, "configure 5 11 requeue b requeue a"},
+		"leased":    {func(p *loop) { p.Runtime = park.WebWorker; p.MaxUnits++ }, "configure 6 10"},
+		"shared":    {func(p *loop) { p.node = &cluster.Node{} }, ""},
 	} {
 		p := poolWith(t, park.PoolRow{MaxUnits: 5, MaxQueueDepth: 10, ConfiguredUnits: 5, ConfiguredDepth: 10, Used: 2, Queued: 1, State: park.Active}, tasks...)
 		p.MaxUnits, p.MaxQueueDepth = 5, 10
@@ -217,14 +226,14 @@ func (s *walked) Walk(_ context.Context, _ string, each func(*park.Record)) (par
 // TestPoolsBegin: one that others share waits for its store, any other does not begin without it.
 func TestPoolsBegin(t *testing.T) {
 	away := errors.New("away")
-	name := "own"
 	p := poolWith(t, park.PoolRow{})
 	p.numbered, p.queue = true, &unloaded{err: away}
 	if err := p.begin(t.Context()); !errors.Is(err, away) || p.trouble.Load() != nil {
 		t.Errorf("alone: %v", err)
 	}
-	p.node = &node{eng: p.eng}
-	p.node.id.Store(&name)
+	c := nodeConfig(p.eng, nil)
+	c.Name = "own"
+	p.node = cluster.New(t.Context(), c)
 	if err := p.begin(gone()); !errors.Is(err, away) {
 		t.Errorf("once nobody waits: %v", err)
 	}
@@ -268,7 +277,7 @@ func TestWhereThingsGo(t *testing.T) {
 		{true, false, false, "audit/file"},
 		{false, false, true, "mailbox/file notify/cpu mailbox/file notify/cpu audit/file"},
 	} {
-		p := &pool{Pool: Pool{PoolSpec: park.PoolSpec{ID: "cpu", MailboxBackend: park.File}}, localMail: c.mail, localAudit: c.audit, eng: &Engine{cfg: Config{Audit: park.File}}}
+		p := newLoop(&pool{Pool: Pool{PoolSpec: park.PoolSpec{ID: "cpu", MailboxBackend: park.File}}, localMail: c.mail, localAudit: c.audit, eng: &Engine{cfg: Config{Audit: park.File}}})
 		if c.notify {
 			p.Notifier = deaf{}
 		}
@@ -305,6 +314,21 @@ func (m *counting) Ended(_ string, s park.Status, _ string) {
 	m.all = append(m.all, "ended "+string(s))
 }
 
+// announced is a shared store that keeps what it is to tell other nodes. cancel is called once that is of a pool.
+type announced struct {
+	store.Shared
+	told   []string
+	cancel func()
+}
+
+func (s *announced) Announce(_ context.Context, pool string, rev int64) error {
+	s.told = append(s.told, fmt.Sprint(pool, " ", rev))
+	if pool == "cpu" {
+		s.cancel()
+	}
+	return nil
+}
+
 // TestWhoHearsOfAStep: those who wait for what it brought, and nobody else.
 func TestWhoHearsOfAStep(t *testing.T) {
 	for _, local := range []bool{true, false} {
@@ -317,34 +341,45 @@ func TestWhoHearsOfAStep(t *testing.T) {
 			Messages: []park.Message{{Tenant: "t", Key: "box"}},
 		}
 		s.Inserts[0].Status = park.Queued
-		topics := map[topic]bool{
-			taskTopic("cpu", "parked"): false, startTopic("cpu", "parked"): false, taskTopic("cpu", "started"): false, startTopic("cpu", "started"): true,
-			taskTopic("cpu", "back"): false, startTopic("cpu", "back"): false, taskTopic("cpu", "ended"): true, startTopic("cpu", "ended"): true,
-			mailTopic("t", "box"): local, mailTopic("t", "other"): false, auditTopic: local, outboxTopic(p.QueueBackend): true, outboxTopic("else"): false,
+		topics := map[topic.Topic]bool{
+			topic.Ended("cpu", "parked"): false, topic.Started("cpu", "parked"): false, topic.Ended("cpu", "started"): false, topic.Started("cpu", "started"): true,
+			topic.Ended("cpu", "back"): false, topic.Started("cpu", "back"): false, topic.Ended("cpu", "ended"): true, topic.Started("cpu", "ended"): true,
+			topic.Mailbox("t", "box"): local, topic.Mailbox("t", "other"): false, topic.Audit(): local, topic.Outbox(p.QueueBackend): true, topic.Outbox("else"): false,
 		}
-		hear := func() map[topic]<-chan struct{} {
-			rung := make(map[topic]<-chan struct{})
+		hear := func() map[topic.Topic]<-chan struct{} {
+			rung := make(map[topic.Topic]<-chan struct{})
 			for at := range topics {
-				rung[at], _ = p.eng.hub.join(at)
+				rung[at], _ = p.eng.hub.Join(at)
 			}
 			return rung
 		}
 		rung := hear()
 		p.announce(s) // a step without events is none
-		if len(m.all) != 0 || ready(rung[outboxTopic(p.QueueBackend)]) {
+		if len(m.all) != 0 || env.Ready(rung[topic.Outbox(p.QueueBackend)]) {
 			t.Errorf("of no step: %v", m.all)
 		}
 		s.Events = []park.Event{{Action: park.ActStart}, {Action: park.ActFail}, {Action: park.ActStart}}
-		p.node = &node{news: make(chan struct{}, 1)}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		others := &announced{cancel: cancel}
+		config, machine := nodeConfig(p.eng, beating{others, map[string]store.Pulse{"me": {}, "you": {}}}), &envtest.Machine{Mono: time.Hour}
+		config.Env, config.Quiet = env.New(machine), false
+		p.node = cluster.New(ctx, config)
+		p.node.Add(member{p.pool})
+		p.node.Start(&env.Group{Env: config.Env})
+		p.rev.Store(7)
 		p.announce(s)
 		for at, want := range topics {
-			if ready(rung[at]) != want {
+			if env.Ready(rung[at]) != want {
 				t.Errorf("local %t, %v: heard %t", local, at, !want)
 			}
 		}
 		slices.Sort(m.all)
-		if got := strings.Join(m.all, ", "); got != "fail 1, start 2" || len(p.node.news) != 1 {
-			t.Errorf("counted: %s; %d notes for the others", got, len(p.node.news))
+		if got := strings.Join(m.all, ", "); got != "fail 1, start 2" {
+			t.Errorf("counted: %s", got)
+		}
+		machine.Begun[4]() // tells the other nodes of new revs
+		if !slices.Equal(others.told, []string{"* 0", "cpu 7"}) {
+			t.Errorf("the other nodes are told %q", others.told)
 		}
 	}
 }
@@ -368,11 +403,11 @@ func TestWhatCallersAreTold(t *testing.T) {
 		if park.CodeOf(told) != c.code || foreign != c.foreign || !strings.Contains(told.Error(), c.detail) || strings.Contains(told.Error(), "secret") {
 			t.Errorf("%s: %v, %t", name, told, foreign)
 		}
-		asks := &request{ops: make([]lot.Op, 1), reply: make(chan reply, 1)}
-		looks := &request{look: func() {}, reply: make(chan reply, 1)}
-		owed := &request{owed: &run{}}
-		p.fail([]*request{asks, looks, owed, {}}, c.err)
-		if a := <-asks.reply; park.CodeOf(a.err) != c.code || len(looks.reply) != 0 || !slices.Equal(p.owed, []*request{owed}) || !p.failed {
+		asks := &operations{request: request{ops: make([]lot.Op, 1), reply: make(chan reply, 1)}}
+		looks := &look{at: func(*loop) {}, request: request{reply: make(chan reply, 1)}}
+		owed := &report{run: &run{}}
+		p.fail([]message{asks, looks, owed, &operations{}}, c.err)
+		if a := <-asks.reply; park.CodeOf(a.err) != c.code || len(looks.reply) != 0 || !slices.Equal(p.owed, []message{owed}) || !p.failed {
 			t.Errorf("%s: answered %v, %d looks, %d owed", name, a.err, len(looks.reply), len(p.owed))
 		}
 		if p.trouble.Load() == nil || p.stale != (foreign && name != "refused") || (p.refusal > 0) != (name == "refused") {
@@ -393,12 +428,12 @@ func TestAnswers(t *testing.T) {
 	p.pace.mean = 8 * time.Second
 	over := &run{task: "a", cancel: func(error) {}}
 	p.runs["a"] = over
-	two := &request{ops: make([]lot.Op, 2), reply: make(chan reply, 1)}
-	owed := &request{ops: make([]lot.Op, 1), owed: over}
-	looks := &request{look: func() {}, reply: make(chan reply, 1)}
-	one := &request{ops: make([]lot.Op, 1), reply: make(chan reply, 1)}
+	two := &operations{request: request{ops: make([]lot.Op, 2), reply: make(chan reply, 1)}}
+	owed := &report{run: over, request: request{ops: make([]lot.Op, 1)}}
+	looks := &look{at: func(*loop) {}, request: request{reply: make(chan reply, 1)}}
+	one := &operations{request: request{ops: make([]lot.Op, 1), reply: make(chan reply, 1)}}
 	full, exists := park.Errorf(park.QueueFull, "full"), park.Errorf(park.TaskExists, "exists")
-	p.answer([]*request{two, owed, looks, one, {}}, []lot.Result{{Err: full}, {Position: 2}, {Position: 3}, {Err: exists}})
+	p.answer([]message{two, owed, looks, one, &operations{}}, []lot.Result{{Err: full}, {Position: 2}, {Position: 3}, {Err: exists}})
 	if a := <-two.reply; len(a.results) != 2 || a.results[0].Err != full || a.results[1].Position != 2 || a.err != nil {
 		t.Errorf("two: %+v", a)
 	}
@@ -415,12 +450,12 @@ func TestAnswers(t *testing.T) {
 
 // TestClaims: what was given up is left out, and an outcome that is to be stored is over.
 func TestClaims(t *testing.T) {
-	given, plain, owed := &request{}, &request{}, &request{owed: &run{}}
+	given, plain, owed := &operations{}, &operations{}, &report{run: &run{}}
 	if !given.abandon() {
 		t.Fatal("not given up")
 	}
-	if got := claim([]*request{given, plain, owed}); !slices.Equal(got, []*request{plain, owed}) || !owed.owed.over {
-		t.Errorf("%d are claimed, over %t", len(got), owed.owed.over)
+	if got := claim([]message{given, plain, owed}); !slices.Equal(got, []message{plain, owed}) || !owed.run.over {
+		t.Errorf("%d are claimed, over %t", len(got), owed.run.over)
 	}
 }
 
@@ -476,8 +511,7 @@ func TestRunsAreThoseOfTheLot(t *testing.T) {
 	later.SubmittedAt = park.At(time.Unix(2, 0))
 	tasks := []park.Record{taskOf("same", 1, true), again, cancelled, elsewhere, later, taskOf("new", 1, true), taskOf("parked", 1, false)}
 	p := poolWith(t, park.PoolRow{Used: 6, Queued: 1, State: park.Active}, tasks...)
-	w := &byHand{}
-	p.eng.world = &crewWorld{byHand: w, strict: &strict{T: t}}
+	w := simulatorOf(p)
 	ctxs := make(map[string]context.Context)
 	for _, id := range []string{"same", "again", "cancelled", "later", "parked", "gone"} {
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -491,8 +525,8 @@ func TestRunsAreThoseOfTheLot(t *testing.T) {
 			t.Errorf("%s: stopped %t", id, stopped)
 		}
 	}
-	if len(w.begun) != 0 || len(p.runs) != 6 {
-		t.Errorf("a leased pool begins %d runs", len(w.begun))
+	if len(w.Begun) != 0 || len(p.runs) != 6 {
+		t.Errorf("a leased pool begins %d runs", len(w.Begun))
 	}
 	p.Runtime = park.Native
 	old := p.runs["same"]
@@ -500,7 +534,7 @@ func TestRunsAreThoseOfTheLot(t *testing.T) {
 	if p.runs["same"] != old || p.runs["again"].attempt != 2 || p.runs["later"].submitted != later.SubmittedAt || p.runs["new"] == nil || p.runs["elsewhere"] != nil {
 		t.Errorf("%d runs", len(p.runs))
 	}
-	if len(w.begun) != 1 { // the reading of all submissions
-		t.Errorf("%d begin", len(w.begun))
+	if len(w.Begun) != 1 { // the reading of all submissions
+		t.Errorf("%d begin", len(w.Begun))
 	}
 }

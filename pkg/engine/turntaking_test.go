@@ -7,26 +7,27 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/env"
+	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/suspend"
 )
 
 // TestTakingTurns: for how long a node stands in line, how often it looks, what it leaves to others meanwhile, and when it
 // need not stand there any more.
 func TestTakingTurns(t *testing.T) {
 	const ms = time.Millisecond
-	outcome := func() *request { return endOf("x", 1000) }
-	submit := func() *request {
-		r := &request{}
+	outcome := func() message { return endOf("x", 1000) }
+	submit := func() message {
+		r := &operations{}
 		r.single(lot.Submit{Spec: &park.Spec{}})
 		return r
 	}
 	for name, c := range map[string]struct {
 		aheads   []int
 		stepped  time.Duration
-		batch    []*request
-		comes    []*request
+		batch    []message
+		comes    []message
 		unheeded bool // the last time
 		stored   bool // by others
 		fails    bool // the store, asked for news
@@ -36,28 +37,28 @@ func TestTakingTurns(t *testing.T) {
 		hands    string // what the node hands over: w for all that it has
 		leaves   bool   // unheeded
 	}{
-		"its turn":            {aheads: []int{0}, batch: []*request{outcome()}, looks: 1, hands: "w"},
-		"soon":                {aheads: []int{2, 1, 0}, stepped: 10 * ms, batch: []*request{outcome()}, looks: 3, took: 15 * ms, hands: "www"},
-		"never":               {aheads: []int{1}, stepped: 10 * ms, batch: []*request{outcome()}, looks: 9, took: 40 * ms, hands: "wwwwwwwww", leaves: true},
-		"the shortest time":   {aheads: []int{1}, batch: []*request{outcome()}, looks: 8, took: 2 * ms, hands: "wwwwwwww", leaves: true},
-		"a longer time":       {aheads: []int{1}, stepped: 30 * ms, batch: []*request{outcome()}, looks: 8, took: 100 * ms, hands: "wwwwwwww", leaves: true},
-		"the longest time":    {aheads: []int{1}, stepped: time.Second, batch: []*request{outcome()}, looks: 9, took: 2 * time.Second, hands: "wwwwwwwww", leaves: true},
-		"as it was at first":  {aheads: []int{4, 1}, stepped: 30 * ms, batch: []*request{submit()}, looks: 14, took: 240 * ms, hands: "--------------"},
-		"what nobody can do":  {aheads: []int{1}, stepped: 10 * ms, batch: []*request{submit(), outcome()}, looks: 9, took: 40 * ms, hands: "---------"},
-		"with nothing to do":  {aheads: []int{1}, stepped: 10 * ms, batch: []*request{{}}, looks: 9, took: 40 * ms, hands: "---------"},
-		"in vain before":      {aheads: []int{1}, stepped: 10 * ms, batch: []*request{outcome()}, unheeded: true, looks: 9, took: 40 * ms, hands: "---------"},
-		"in vain, then not":   {aheads: []int{0}, batch: []*request{outcome()}, unheeded: true, looks: 1, hands: "-"},
-		"stored by others":    {aheads: []int{1}, stepped: 10 * ms, batch: []*request{outcome()}, stored: true, looks: 1, took: 5 * ms, hands: "w"},
-		"not all of it":       {aheads: []int{1}, stepped: 10 * ms, batch: []*request{outcome(), submit()}, stored: true, looks: 9, took: 40 * ms, hands: "---------"},
-		"a store that fails":  {aheads: []int{1}, stepped: 10 * ms, batch: []*request{outcome()}, fails: true, looks: 1, took: 5 * ms, hands: "w"},
-		"a line that fails":   {stepped: 10 * ms, batch: []*request{outcome()}, looks: 1, hands: "w"},
-		"the end of the loop": {aheads: []int{1}, stepped: 10 * ms, batch: []*request{outcome()}, ends: true, looks: 1, hands: "w"},
-		"something comes":     {aheads: []int{1, 1, 0}, stepped: 10 * ms, batch: []*request{outcome()}, comes: []*request{submit()}, looks: 3, took: 10 * ms, hands: "w--"},
+		"its turn":            {aheads: []int{0}, batch: []message{outcome()}, looks: 1, hands: "w"},
+		"soon":                {aheads: []int{2, 1, 0}, stepped: 10 * ms, batch: []message{outcome()}, looks: 3, took: 15 * ms, hands: "www"},
+		"never":               {aheads: []int{1}, stepped: 10 * ms, batch: []message{outcome()}, looks: 9, took: 40 * ms, hands: "wwwwwwwww", leaves: true},
+		"the shortest time":   {aheads: []int{1}, batch: []message{outcome()}, looks: 8, took: 2 * ms, hands: "wwwwwwww", leaves: true},
+		"a longer time":       {aheads: []int{1}, stepped: 30 * ms, batch: []message{outcome()}, looks: 8, took: 100 * ms, hands: "wwwwwwww", leaves: true},
+		"the longest time":    {aheads: []int{1}, stepped: time.Second, batch: []message{outcome()}, looks: 9, took: 2 * time.Second, hands: "wwwwwwwww", leaves: true},
+		"as it was at first":  {aheads: []int{4, 1}, stepped: 30 * ms, batch: []message{submit()}, looks: 14, took: 240 * ms, hands: "--------------"},
+		"what nobody can do":  {aheads: []int{1}, stepped: 10 * ms, batch: []message{submit(), outcome()}, looks: 9, took: 40 * ms, hands: "---------"},
+		"with nothing to do":  {aheads: []int{1}, stepped: 10 * ms, batch: []message{&operations{}}, looks: 9, took: 40 * ms, hands: "---------"},
+		"in vain before":      {aheads: []int{1}, stepped: 10 * ms, batch: []message{outcome()}, unheeded: true, looks: 9, took: 40 * ms, hands: "---------"},
+		"in vain, then not":   {aheads: []int{0}, batch: []message{outcome()}, unheeded: true, looks: 1, hands: "-"},
+		"stored by others":    {aheads: []int{1}, stepped: 10 * ms, batch: []message{outcome()}, stored: true, looks: 1, took: 5 * ms, hands: "w"},
+		"not all of it":       {aheads: []int{1}, stepped: 10 * ms, batch: []message{outcome(), submit()}, stored: true, looks: 9, took: 40 * ms, hands: "---------"},
+		"a store that fails":  {aheads: []int{1}, stepped: 10 * ms, batch: []message{outcome()}, fails: true, looks: 1, took: 5 * ms, hands: "w"},
+		"a line that fails":   {stepped: 10 * ms, batch: []message{outcome()}, looks: 1, hands: "w"},
+		"the end of the loop": {aheads: []int{1}, stepped: 10 * ms, batch: []message{outcome()}, ends: true, looks: 1, hands: "w"},
+		"something comes":     {aheads: []int{1, 1, 0}, stepped: 10 * ms, batch: []message{outcome()}, comes: []message{submit()}, looks: 3, took: 10 * ms, hands: "w--"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			l := &library{aheads: c.aheads}
-			p := l.pool(&handClock{})
-			p.eng.clock = &clock{world: realWorld{began: time.Now(), Counter: suspend.New()}}
+			p := l.pool(&envtest.Machine{})
+			p.eng.env = env.New(nil)
 			p.lot = lot.New(lot.Config{Pool: "remote"}, p.eng.env.Instant())
 			status := park.Running
 			if c.stored {
@@ -66,7 +67,7 @@ func TestTakingTurns(t *testing.T) {
 			p.lot.Restore(&park.Record{Spec: park.Spec{TaskID: "x", Units: 1}, State: park.State{Status: status, Attempt: 1}}, p.eng.env.Instant())
 			p.stepped, p.unheeded, p.rivals = c.stepped, c.unheeded, 3
 			for _, r := range c.comes {
-				p.requests <- r
+				p.messages <- r
 			}
 			if c.fails {
 				l.fails = errAsked
@@ -103,7 +104,7 @@ func TestTakingTurns(t *testing.T) {
 // TestWhyALeaseIsLost: what a worker is told, who may have ended the task itself.
 func TestWhyALeaseIsLost(t *testing.T) {
 	l := &library{}
-	p := l.pool(&handClock{})
+	p := l.pool(&envtest.Machine{})
 	for name, c := range map[string]struct {
 		holds  []park.Record
 		fails  error
@@ -121,7 +122,7 @@ func TestWhyALeaseIsLost(t *testing.T) {
 		"parked":        {holds: []park.Record{{State: park.State{Status: park.Queued}}}, code: park.LeaseLost, says: "is queued in attempt 1"},
 	} {
 		l.holds, l.fails = c.holds, c.fails
-		err := p.whyLost(t.Context(), "id", leased{pool: p, task: "a"}, c.status)
+		err := p.whyLost(t.Context(), "id", leased{pool: p.pool, task: "a"}, c.status)
 		if c.code == "" && err != nil || c.code != "" && park.CodeOf(err) != c.code || c.says != "" && !strings.HasSuffix(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
 		}
