@@ -23,7 +23,7 @@ func (l *loop) fail(batch []message, err error) {
 	l.failed = true
 	for _, m := range batch {
 		if r, ok := m.(*report); ok {
-			l.owed = append(l.owed, r)
+			l.retries = append(l.retries, r)
 		} else if c := m.base().reply; c != nil && !looks(m) {
 			c <- reply{err: err}
 		}

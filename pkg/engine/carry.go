@@ -122,13 +122,13 @@ func (l *loop) carry(batch []message) (left []message, err error) {
 		conflict, behind := errors.AsType[*store.Conflict](err)
 		switch {
 		case errors.Is(err, errLookUp):
-			l.wary = waryFor
+			l.lookUps = lookUpSteps
 		case behind:
 			if batch, err = l.giveWay(batch, conflict); err != nil {
 				return batch, err
 			}
 		case errors.Is(err, store.ErrRefused):
-			l.parted = true
+			l.split = true
 			return batch, l.apart(batch, err)
 		default:
 			return batch, err
@@ -140,7 +140,7 @@ func (l *loop) carry(batch []message) (left []message, err error) {
 // for them longer.
 func (l *loop) giveWay(batch []message, c *store.Conflict) ([]message, error) {
 	l.eng.meter.Retried(l.QueueBackend, RetryConflict)
-	l.again = true
+	l.redecided = true
 	if err := l.merge(c); err != nil || c.Ahead == 0 {
 		return batch, err
 	}
@@ -161,14 +161,14 @@ func (l *loop) attempt(batch []message) error {
 	}
 	if err := l.keep(step, ops); err != nil {
 		l.lot.Rollback()
-		if errors.Is(err, store.ErrTaken) && !l.looked {
+		if errors.Is(err, store.ErrTaken) && !l.lookedUp {
 			return errLookUp
 		}
 		return err
 	}
 	l.settled()
 	l.refusal = 0
-	if !l.parted { // or else another part may be refused
+	if !l.split { // or else another part may be refused
 		l.recovered()
 	}
 	l.answer(batch, results)
@@ -181,7 +181,7 @@ func (l *loop) attempt(batch []message) error {
 func (l *loop) decide(ops []lot.Op) (*lot.Step, []lot.Result, error) {
 	now := l.eng.env.Instant()
 	if l.node != nil {
-		if err := l.keepElsewhere(l.ctx, now); err != nil {
+		if err := l.extendKept(l.ctx, now); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -192,7 +192,7 @@ func (l *loop) decide(ops []lot.Op) (*lot.Step, []lot.Result, error) {
 	l.resumes()
 	l.lot.Limit(l.quota(now.Mono))
 	step, results := l.lot.Apply(now, ops, l.demand())
-	if !l.looked && l.turnedAway(ops, results) {
+	if !l.lookedUp && l.maybeDuplicates(ops, results) {
 		l.lot.Rollback()
 		return nil, nil, errLookUp
 	}

@@ -22,7 +22,7 @@ func (l *loop) catchUp() error {
 	if err != nil {
 		return err
 	}
-	if l.behind = false; c == nil {
+	if l.mustCatchUp = false; c == nil {
 		return nil
 	}
 	return l.merge(c)
@@ -47,8 +47,8 @@ func (l *loop) tell(c *store.Conflict) {
 	l.eng.hub.Wake(topics...)
 }
 
-// keepElsewhere lets leases live on that are due here, but were kept at another node.
-func (l *loop) keepElsewhere(ctx context.Context, now lot.Instant) error {
+// extendKept lets leases live on that are due here, but were kept at another node.
+func (l *loop) extendKept(ctx context.Context, now lot.Instant) error {
 	due := l.lot.LeasesDue(now)
 	if len(due) == 0 {
 		return nil
@@ -76,7 +76,7 @@ func (l *loop) keepElsewhere(ctx context.Context, now lot.Instant) error {
 
 // refresh makes sure that the lot is what the store holds.
 func (l *loop) refresh(batch []message) error {
-	fresh := l.behind
+	fresh := l.mustCatchUp
 	for _, m := range batch {
 		switch m := m.(type) {
 		case *operations:

@@ -206,8 +206,8 @@ func TestTurnedAway(t *testing.T) {
 		{lot.Cancel{}, full, true, false},
 		{lot.Submit{}, nil, true, false},
 	} {
-		p := &loop{again: c.again}
-		if got := p.turnedAway([]lot.Op{lot.Cancel{}, c.op}, []lot.Result{{Err: full}, {Err: c.err}}); got != c.want {
+		p := &loop{redecided: c.again}
+		if got := p.maybeDuplicates([]lot.Op{lot.Cancel{}, c.op}, []lot.Result{{Err: full}, {Err: c.err}}); got != c.want {
 			t.Errorf("%d: %t", i, got)
 		}
 	}
@@ -275,7 +275,7 @@ func TestRetryAfter(t *testing.T) {
 		{8 * time.Second, 0, 4, park.Paused, time.Minute},
 	} {
 		p := poolWith(t, park.PoolRow{MaxUnits: 4, Used: int64(c.running), State: c.state}, tasks[:c.running]...)
-		p.pace.mean, p.DefaultTimeout = c.mean, c.timeout
+		p.runTime.mean, p.DefaultTimeout = c.mean, c.timeout
 		if got := p.retryAfter(); got != c.want {
 			t.Errorf("%+v: %s", c, got)
 		}
@@ -452,8 +452,8 @@ func TestRunsAreForgotten(t *testing.T) {
 		p := poolWith(t, park.PoolRow{State: park.Active})
 		p.specs.put(&park.Spec{TaskID: "a"})
 		p.endRun(&park.Update{TaskID: "a", State: park.State{Status: c.status, StartedAt: park.At(time.Unix(1, 0)), EndedAt: park.At(time.Unix(2, 0))}})
-		if p.pace.mean != c.mean || (len(p.specs.byID) == 0) != c.status.Ended() {
-			t.Errorf("%s: the mean is %s, and %d submissions are at hand", c.status, p.pace.mean, len(p.specs.byID))
+		if p.runTime.mean != c.mean || (len(p.specs.byID) == 0) != c.status.Ended() {
+			t.Errorf("%s: the mean is %s, and %d submissions are at hand", c.status, p.runTime.mean, len(p.specs.byID))
 		}
 	}
 }

@@ -40,14 +40,14 @@ const maxBrought = 1 << 20
 // not stored, and stores it.
 func (l *loop) hold(left []outcome) {
 	n := size{}
-	for i := range l.brought {
-		n = n.plus(l.sizeOfLeft(&l.brought[i]))
+	for i := range l.delegated {
+		n = n.plus(l.sizeOfLeft(&l.delegated[i]))
 	}
 	for i := range left {
 		if n = n.plus(l.sizeOfLeft(&left[i])); n.bytes > maxStepBytes {
 			return
 		}
-		l.brought = append(l.brought, left[i])
+		l.delegated = append(l.delegated, left[i])
 	}
 }
 
@@ -62,16 +62,16 @@ func (l *loop) bring(batch []message) []message {
 			s = s.plus(l.sizeOf(m))
 		}
 	}
-	for ; n < len(l.brought); n++ {
-		if s = s.plus(l.sizeOfLeft(&l.brought[n])); s.ops > 1 && (s.ops > maxOps || s.bytes > maxBrought) {
+	for ; n < len(l.delegated); n++ {
+		if s = s.plus(l.sizeOfLeft(&l.delegated[n])); s.ops > 1 && (s.ops > maxOps || s.bytes > maxBrought) {
 			break
 		}
 	}
 	if n == 0 {
 		return batch
 	}
-	brought := slices.Clone(l.brought[:n])
-	l.brought = slices.Delete(l.brought, 0, n)
+	brought := slices.Clone(l.delegated[:n])
+	l.delegated = slices.Delete(l.delegated, 0, n)
 	return append(batch, &derived{make: func(l *loop) (ops []lot.Op) {
 		for i := range brought {
 			if l.unstored(brought[i : i+1]) {

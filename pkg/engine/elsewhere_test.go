@@ -161,12 +161,12 @@ func TestSubmissionsAreFilledIn(t *testing.T) {
 	if got := p.unread(s); !slices.Equal(got, []string{"a"}) {
 		t.Errorf("%v are read", got)
 	}
-	p.ahead = f
-	if p.fetch(&lot.Step{}); p.ahead != nil {
+	p.prefetch = f
+	if p.fetch(&lot.Step{}); p.prefetch != nil {
 		t.Error("what was read for another step is taken for this one")
 	}
-	p.ahead, p.node = f, nil
-	if p.fetch(s); p.ahead != nil {
+	p.prefetch, p.node = f, nil
+	if p.fetch(s); p.prefetch != nil {
 		t.Error("a store of one node is read while it takes a step")
 	}
 }
@@ -187,7 +187,7 @@ func TestLeasesKeptElsewhere(t *testing.T) {
 	look := func(err error) {
 		t.Helper()
 		l.asked = nil
-		if got := p.keepElsewhere(t.Context(), p.eng.env.Instant()); !errors.Is(got, err) {
+		if got := p.extendKept(t.Context(), p.eng.env.Instant()); !errors.Is(got, err) {
 			t.Errorf("a look: %v, not %v", got, err)
 		}
 	}
@@ -250,13 +250,13 @@ func TestHearingOfSteps(t *testing.T) {
 		t.Errorf("called by %+v", r)
 	}
 	p.lot = lot.New(lot.Config{Pool: "remote"}, p.eng.env.Instant())
-	p.behind, l.fails = true, errAsked
-	if err := p.catchUp(); !errors.Is(err, errAsked) || !p.behind {
-		t.Errorf("a store that fails: %v, behind %t", err, p.behind)
+	p.mustCatchUp, l.fails = true, errAsked
+	if err := p.catchUp(); !errors.Is(err, errAsked) || !p.mustCatchUp {
+		t.Errorf("a store that fails: %v, behind %t", err, p.mustCatchUp)
 	}
 	l.fails = nil
-	if err := p.catchUp(); err != nil || p.behind {
-		t.Errorf("no news: %v, behind %t", err, p.behind)
+	if err := p.catchUp(); err != nil || p.mustCatchUp {
+		t.Errorf("no news: %v, behind %t", err, p.mustCatchUp)
 	}
 }
 

@@ -21,7 +21,7 @@ type fetch struct {
 // fetch begins to read what the runs of a step will need and is not at hand. A step that is stored was decided on the
 // last rev, so what was read before is still so; what comes of a step that is not stored is forgotten.
 func (l *loop) fetch(s *lot.Step) {
-	l.ahead = nil
+	l.prefetch = nil
 	if l.node == nil {
 		return // a store of one node has one connection, which the step needs
 	}
@@ -30,7 +30,7 @@ func (l *loop) fetch(s *lot.Step) {
 		return
 	}
 	f := &fetch{done: make(chan struct{})}
-	l.ahead = f
+	l.prefetch = f
 	p := l.pool
 	p.eng.env.Go(func() {
 		defer close(f.done)

@@ -17,20 +17,20 @@ import (
 // first returns the request that a step begins with: one that was put off, or else what next does.
 func (l *loop) first(timer *time.Timer, d time.Duration) (m message, ok bool) {
 	switch {
-	case len(l.urgent) > 0 || len(l.aside)+len(l.large) == 0:
+	case len(l.urgent) > 0 || len(l.putAside)+len(l.large) == 0:
 		return l.next(timer, d)
 	case env.Ready(l.quit):
 		return nil, false
-	case len(l.large) > 0 && (l.larger || len(l.aside)+len(l.messages) == 0):
-		l.larger = false
+	case len(l.large) > 0 && (l.largeTurn || len(l.putAside)+len(l.messages) == 0):
+		l.largeTurn = false
 		m, l.large = l.large[0], l.large[1:]
 		return m, true
 	}
-	l.larger = true
-	if len(l.aside) == 0 {
+	l.largeTurn = true
+	if len(l.putAside) == 0 {
 		return <-l.messages, true // of which only this loop takes any
 	}
-	m, l.aside = l.aside[0], l.aside[1:]
+	m, l.putAside = l.putAside[0], l.putAside[1:]
 	return m, true
 }
 
@@ -41,7 +41,7 @@ func (l *loop) gather(batch []message) []message {
 	size := l.sizeOf(batch...)
 	// One without operations counts too, so that it ends.
 	for n := max(1, size.ops); n < maxOps; {
-		m := l.atHand()
+		m := l.nextAtHand()
 		if m == nil {
 			return l.gatherLarge(batch, size)
 		}
@@ -59,10 +59,10 @@ func (l *loop) gather(batch []message) []message {
 	return batch
 }
 
-// atHand returns the next request that is there already, nil where there is none.
-func (l *loop) atHand() (m message) {
-	if len(l.aside) > 0 {
-		m, l.aside = l.aside[0], l.aside[1:]
+// nextAtHand returns the next request that is there already, nil where there is none.
+func (l *loop) nextAtHand() (m message) {
+	if len(l.putAside) > 0 {
+		m, l.putAside = l.putAside[0], l.putAside[1:]
 		return m
 	}
 	select {
@@ -74,7 +74,7 @@ func (l *loop) atHand() (m message) {
 
 // gatherLarge adds to a batch the next of the outcomes that were put off that there is room for, unless it goes between them.
 func (l *loop) gatherLarge(batch []message, size size) []message {
-	for !l.larger && len(l.large) > 0 {
+	for !l.largeTurn && len(l.large) > 0 {
 		if size = size.plus(l.sizeOf(l.large[0])); size.ops > maxOps || size.bytes > maxStepBytes {
 			break
 		}
@@ -94,23 +94,23 @@ func (l *loop) putOff(m message) (overtaken bool) {
 		l.large = append(l.large, r)
 		return true
 	}
-	l.aside = slices.Insert(l.aside, 0, m)
+	l.putAside = slices.Insert(l.putAside, 0, m)
 	return false
 }
 
-// withOwed puts before a batch what is owed, up to a step's worth of it, and one message at least.
-func (l *loop) withOwed(batch []message) []message {
+// withRetries puts before a batch what is owed, up to a step's worth of it, and one message at least.
+func (l *loop) withRetries(batch []message) []message {
 	size := l.sizeOf(batch...)
-	for i, r := range l.owed {
+	for i, r := range l.retries {
 		size = size.plus(l.sizeOf(r))
 		if i > 0 && (size.ops > maxOps || size.bytes > maxStepBytes) {
-			batch = append(slices.Clone(l.owed[:i]), batch...)
-			l.owed = l.owed[i:]
+			batch = append(slices.Clone(l.retries[:i]), batch...)
+			l.retries = l.retries[i:]
 			return batch
 		}
 	}
-	batch = append(l.owed, batch...)
-	l.owed = nil
+	batch = append(l.retries, batch...)
+	l.retries = nil
 	return batch
 }
 

@@ -29,7 +29,7 @@ func (l *loop) settle(st *store.Step, err error) error {
 				return err
 			}
 			if m != nil {
-				l.turnAway(m, away)
+				l.rejectInDoubt(m, away)
 			}
 		}
 		l.eng.meter.Retried(l.QueueBackend, RetryInDoubt)
@@ -39,14 +39,14 @@ func (l *loop) settle(st *store.Step, err error) error {
 	return err
 }
 
-// turnAway answers a message that comes while a step is in doubt. What must not be lost is kept for later.
-func (l *loop) turnAway(m message, away error) {
+// rejectInDoubt answers a message that comes while a step is in doubt. What must not be lost is kept for later.
+func (l *loop) rejectInDoubt(m message, away error) {
 	switch m := m.(type) {
 	case *report:
 		m.run.over = true
-		l.owed = append(l.owed, m)
+		l.retries = append(l.retries, m)
 	case *workerLeaves: // the step may hold leases for it
-		l.owed = append(l.owed, m)
+		l.retries = append(l.retries, m)
 	case *look:
 		l.answerLook(m)
 	case *followUp:

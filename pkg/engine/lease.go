@@ -48,7 +48,7 @@ func (e *Engine) Lease(ctx context.Context, id string, r park.LeaseRequest) ([]p
 		leases, err = p.leave(ctx, w, e.due())
 	}
 	if err != nil {
-		p.giveBack(w)
+		p.returnLeases(w)
 	}
 	return leases, err
 }
@@ -99,7 +99,7 @@ func (p *pool) join(ctx context.Context, w *waiter) error {
 	}
 	_, err := p.waitBy(ctx, &m.request, due)
 	if err != nil {
-		p.giveBack(w)
+		p.returnLeases(w)
 	}
 	return err
 }
@@ -125,8 +125,8 @@ func (p *pool) leave(ctx context.Context, w *waiter, due time.Duration) ([]park.
 	return leases, err
 }
 
-// giveBack ends the wait of a worker that has gone, and requeues what it was given in the last moment.
-func (p *pool) giveBack(w *waiter) {
+// returnLeases ends the wait of a worker that has gone, and requeues what it was given in the last moment.
+func (p *pool) returnLeases(w *waiter) {
 	p.eng.env.Go(func() {
 		leases, err := p.leave(context.Background(), w, never)
 		if err != nil {

@@ -17,44 +17,44 @@ const (
 // engine. Others reach it by messages only.
 type loop struct {
 	*pool
-	lot   *lot.Lot
-	as    string // the node's name when the lot was loaded, which is what the lot calls the node
-	runs  map[string]*run
-	specs specs
-	ahead *fetch // submissions that are read while the step is stored; nil: none
-	pace  pace
-	brake brake
+	lot      *lot.Lot
+	as       string // the node's name when the lot was loaded, which is what the lot calls the node
+	runs     map[string]*run
+	specs    specs
+	prefetch *fetch // submissions that are read while the step is stored; nil: none
+	runTime  pace
+	brake    brake
 
 	// Who waits.
-	waiters []*waiter
-	owed    []message // that must not be lost, to be tried again
-	aside   []message // that came in between, and are not for the step, or too large for it
-	large   []message // outcomes of runs that were too large for the steps that others went into; see gather
-	larger  bool      // it is their turn
+	waiters   []*waiter
+	retries   []message // that must not be lost, to be tried again
+	putAside  []message // that came in between, and are not for the step, or too large for it
+	large     []message // outcomes of runs that were too large for the steps that others went into; see gather
+	largeTurn bool      // it is their turn
 
 	// The step that is being decided.
-	parted bool // a step of this turn was refused, and is done in parts
-	failed bool // something of this turn did not come about
-	again  bool // the step was decided before, and another node's came first
-	wary   int  // steps for which ids are looked up first, because one may have been taken
-	looked bool // the ids of this step were looked up
-	steps  int  // since the last thorough check
+	split     bool // a step of this turn was refused, and is done in parts
+	failed    bool // something of this turn did not come about
+	redecided bool // the step was decided before, and another node's came first
+	lookUps   int  // steps for which ids are looked up first, because one may have been taken
+	lookedUp  bool // the ids of this step were looked up
+	steps     int  // since the last thorough check
 
 	// The store.
-	stale   bool          // the lot may differ from the store: load it again
-	refusal time.Duration // how long the pool rests because the store has refused a step; 0: it has not
-	toldOf  bool          // the refusal was logged
-	stepped time.Duration // how long a step takes to be stored, on average
-	halted  error
+	stale         bool          // the lot may differ from the store: load it again
+	refusal       time.Duration // how long the pool rests because the store has refused a step; 0: it has not
+	refusalLogged bool          // the refusal was logged
+	commitTime    time.Duration // how long a step takes to be stored, on average
+	halted        error
 
 	// Other nodes; see catchup.go and turnqueue.go.
-	unsure   bool             // what other nodes did is known, and may not be durable; see [store.Shared.Secure]
-	differs  bool             // another node has another configuration of the pool
-	rivals   int              // other nodes that wait for their turns, by the last step
-	behind   bool             // other nodes were let go first
-	unheeded bool             // nobody took what was left to others: the next time it waits for its turn
-	brought  []outcome        // that others left, for the next steps
-	kept     map[string]int64 // how often leases had been kept elsewhere, by the last look
+	unsure      bool             // what other nodes did is known, and may not be durable; see [store.Shared.Secure]
+	differs     bool             // another node has another configuration of the pool
+	contenders  int              // other nodes that wait for their turns, by the last step
+	mustCatchUp bool             // other nodes were let go first
+	ignored     bool             // nobody took what was left to others: the next time it waits for its turn
+	delegated   []outcome        // that others left, for the next steps
+	kept        map[string]int64 // how often leases had been kept elsewhere, by the last look
 
 	// The pool's beginning and end.
 	patient  bool          // what cannot be loaded yet is loaded later
@@ -79,7 +79,7 @@ func (l *loop) run() {
 		case m != nil:
 			batch = l.gather(append(batch, m))
 			// A node that waits for its turn without a step keeps the others waiting for nothing.
-			if l.rivals > 0 && asked(batch) > 0 {
+			if l.contenders > 0 && asked(batch) > 0 {
 				batch = l.gather(l.takeTurn(batch))
 			}
 		}
@@ -94,9 +94,9 @@ func (l *loop) pause() time.Duration {
 	switch {
 	case l.refusal > 0:
 		d, ok = l.refusal, true
-	case l.stale || l.trouble.Load() != nil && len(l.owed) > 0:
+	case l.stale || l.trouble.Load() != nil && len(l.retries) > 0:
 		d, ok = troubleRest, true
-	case len(l.owed)+len(l.brought) > 0: // more than one step's worth
+	case len(l.retries)+len(l.delegated) > 0: // more than one step's worth
 		d, ok = 0, true
 	}
 	// A pool that cannot be loaded, or whose step is refused, starts nothing in any case.

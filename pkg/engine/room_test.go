@@ -58,12 +58,12 @@ func TestWhatBeginsAStep(t *testing.T) {
 		{"aside", true, "aside"},
 	} {
 		p := heldPool()
-		p.larger = c.larger
+		p.largeTurn = c.larger
 		if strings.Contains(c.holds, "urgent") {
 			p.urgent <- urgent
 		}
 		if strings.Contains(c.holds, "aside") {
-			p.aside = append(p.aside, aside)
+			p.putAside = append(p.putAside, aside)
 		}
 		if strings.Contains(c.holds, "coming") {
 			p.messages <- coming
@@ -85,12 +85,12 @@ func TestWhatBeginsAStep(t *testing.T) {
 		}
 	}
 	p := heldPool()
-	p.aside, p.large, p.larger = []message{aside}, []message{large, &operations{}}, true
+	p.putAside, p.large, p.largeTurn = []message{aside}, []message{large, &operations{}}, true
 	first, _ := p.first(nil, 0)
-	if second, _ := p.first(nil, 0); first != large || second != aside || !p.larger {
+	if second, _ := p.first(nil, 0); first != large || second != aside || !p.largeTurn {
 		t.Error("large outcomes take two turns in a row")
 	}
-	p.aside = append(p.aside, aside)
+	p.putAside = append(p.putAside, aside)
 	close(p.quit)
 	if _, ok := p.first(nil, 0); ok {
 		t.Error("a loop that is to end goes on with what was put off")
@@ -132,7 +132,7 @@ func TestWhatGoesIntoAStep(t *testing.T) {
 		"no large one":               {first: look(), want: "f", left: "/"},
 	} {
 		p := heldPool()
-		p.aside, p.large, p.larger = c.aside, c.large, c.larger
+		p.putAside, p.large, p.largeTurn = c.aside, c.large, c.larger
 		names := map[message]string{c.first: "f"}
 		for letter, all := range map[string][]message{"a": c.aside, "c": c.coming, "l": c.large} {
 			for i, r := range all {
@@ -145,7 +145,7 @@ func TestWhatGoesIntoAStep(t *testing.T) {
 		if got := takenFrom(names, p.gather([]message{c.first})...); got != c.want {
 			t.Errorf("%s: a step has %q, not %q", name, got, c.want)
 		}
-		if got := takenFrom(names, p.aside...) + "/" + takenFrom(names, p.large...); got != c.left {
+		if got := takenFrom(names, p.putAside...) + "/" + takenFrom(names, p.large...); got != c.left {
 			t.Errorf("%s: %q are left, not %q", name, got, c.left)
 		}
 	}
@@ -189,7 +189,7 @@ func TestWhatMayBeOvertaken(t *testing.T) {
 		"without operations": &report{run: large.run},
 		"small":              endOf("x", manyBytes),
 	} {
-		if p.putOff(r) || p.aside[0] != r || len(p.large) > 0 || large.run.over {
+		if p.putOff(r) || p.putAside[0] != r || len(p.large) > 0 || large.run.over {
 			t.Errorf("an outcome %s may be overtaken", name)
 		}
 	}
@@ -212,7 +212,7 @@ func TestFullStep(t *testing.T) {
 		{size{}, []message{look, plain}, false},
 		{size{}, []message{plain}, true},
 	} {
-		p := &loop{aside: c.aside}
+		p := &loop{putAside: c.aside}
 		if got := p.full(c.size); got != c.want {
 			t.Errorf("%+v with %d put off: full is %t", c.size, len(c.aside), got)
 		}
@@ -322,14 +322,14 @@ func TestWhatOthersLeft(t *testing.T) {
 		"beside what is its own":      {left: left(2, maxBrought/2), batch: []message{own}, held: 2, taken: 2},
 		"beside what was brought":     {left: left(2, 1000), batch: []message{busy}, held: 2, taken: 1},
 	} {
-		p.brought = c.before
+		p.delegated = c.before
 		p.hold(c.left)
-		if len(p.brought) != c.held {
-			t.Errorf("%s: %d are held, not %d", name, len(p.brought), c.held)
+		if len(p.delegated) != c.held {
+			t.Errorf("%s: %d are held, not %d", name, len(p.delegated), c.held)
 		}
 		batch := p.bring(c.batch)
-		if len(p.brought) != c.held-c.taken {
-			t.Errorf("%s: %d wait for the next step", name, len(p.brought))
+		if len(p.delegated) != c.held-c.taken {
+			t.Errorf("%s: %d wait for the next step", name, len(p.delegated))
 		}
 		if c.taken == 0 {
 			if len(batch) != len(c.batch) {
@@ -345,7 +345,7 @@ func TestWhatOthersLeft(t *testing.T) {
 		if p.unstored([]outcome{o}) {
 			t.Errorf("%+v is not stored yet", o)
 		}
-		p.brought = []outcome{o}
+		p.delegated = []outcome{o}
 		if ops := p.bring(nil)[0].(*derived).make(p); len(ops) != 0 {
 			t.Errorf("%+v is stored once more", o)
 		}

@@ -52,7 +52,7 @@ func (l *loop) launch(started []start) {
 	if len(unread) == 0 {
 		return
 	}
-	ahead := l.ahead
+	ahead := l.prefetch
 	p.eng.env.Go(func() {
 		p.read(unread, ahead)
 		for _, s := range unread {
@@ -184,7 +184,7 @@ func (l *loop) endRun(c *park.Update) {
 	if c.State.Status.Ended() {
 		l.specs.take(c.TaskID)
 		if c.State.Status == park.Completed || c.State.Status == park.Failed {
-			l.pace.add(c.State.EndedAt.Sub(c.State.StartedAt.Time))
+			l.runTime.add(c.State.EndedAt.Sub(c.State.StartedAt.Time))
 		}
 	}
 	if r := l.runs[c.TaskID]; r != nil && r.attempt <= c.State.Attempt {
@@ -223,7 +223,7 @@ func (l *loop) reconcile() {
 			started = append(started, start{Started: lot.Started{TaskID: id, Attempt: s.Attempt}, submitted: l.lot.Submitted(id)})
 		}
 	}
-	l.ahead = nil
+	l.prefetch = nil
 	l.launch(started)
 }
 

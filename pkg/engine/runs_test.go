@@ -177,7 +177,7 @@ func TestSubmissionsAreReadForRuns(t *testing.T) {
 	} {
 		p, w, l := crewed(t, a, b, taskOf("c", 1, true))
 		p.ctx, p.cut = context.WithCancel(t.Context())
-		l.holds, p.ahead = c.holds, c.ahead
+		l.holds, p.prefetch = c.holds, c.ahead
 		if c.fails > 0 {
 			l.fails = errAsked
 		}

@@ -12,8 +12,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// waryFor is for how many steps ids are looked up after one was taken: who sends one task again may send more.
-const waryFor = 64
+// lookUpSteps is for how many steps ids are looked up after one was taken: who sends one task again may send more.
+const lookUpSteps = 64
 
 // collect returns the operations of a batch, in order. That the id of a submission is one of an ended task only the store
 // knows, and to look each time would cost every step a read for what hardly happens. So the step is decided once more,
@@ -33,12 +33,12 @@ func (l *loop) collect(batch []message) ([]lot.Op, error) {
 		}
 		ops = append(ops, m.base().ops...)
 	}
-	l.looked = l.wary > 0 || slices.ContainsFunc(ops, func(op lot.Op) bool {
+	l.lookedUp = l.lookUps > 0 || slices.ContainsFunc(ops, func(op lot.Op) bool {
 		s, ok := op.(lot.Submit)
 		return ok && s.OwnID != ""
 	})
-	l.wary = max(l.wary-1, 0)
-	if !l.looked {
+	l.lookUps = max(l.lookUps-1, 0)
+	if !l.lookedUp {
 		return ops, nil
 	}
 	again, err := l.lookUp(ops, false)
@@ -99,12 +99,12 @@ func seen(s lot.Submit, byID map[string]*park.Record) lot.Op {
 	return s
 }
 
-// turnedAway reports whether a submission was refused that may be one of an ended task come again. One whose id was made
+// maybeDuplicates reports whether a submission was refused that may be one of an ended task come again. One whose id was made
 // here may be that too once its step is decided again: its client may have been told the id, and have been elsewhere since.
-func (l *loop) turnedAway(ops []lot.Op, results []lot.Result) bool {
+func (l *loop) maybeDuplicates(ops []lot.Op, results []lot.Result) bool {
 	for i, op := range ops {
 		s, ok := op.(lot.Submit)
-		if err := results[i].Err; ok && (l.again || !s.NewID) && err != nil && err.Code != park.TaskExists {
+		if err := results[i].Err; ok && (l.redecided || !s.NewID) && err != nil && err.Code != park.TaskExists {
 			return true
 		}
 	}
@@ -133,8 +133,8 @@ func (l *loop) commit(s *lot.Step, ops int) error {
 	l.unsure = false // the store has this step with all that came before
 	took := l.eng.env.Mono() - began
 	// A step that was in doubt for a minute says nothing of the next one, for which others stand in line.
-	l.stepped += (min(took, maxPatience) - l.stepped) / 8
-	l.rivals = st.Waiting
+	l.commitTime += (min(took, maxPatience) - l.commitTime) / 8
+	l.contenders = st.Waiting
 	l.eng.meter.Stepped(l.ID, ops, took)
 	l.eng.health.Works(l.QueueBackend)
 	return nil

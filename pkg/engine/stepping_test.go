@@ -126,18 +126,18 @@ func TestStepsAreTried(t *testing.T) {
 	}{
 		"taken":            {asks: []string{"a", "b"}, commits: 1, codes: ",", rev: 8},
 		"not taken":        {asks: []string{"a"}, fails: []error{away}, err: away, commits: 1, rev: 7},
-		"of an ended task": {asks: []string{"a"}, fails: []error{store.ErrTaken}, holds: []park.Record{ended}, commits: 1, looks: 1, codes: "", left: waryFor - 1, rev: 7},
-		"of no task":       {asks: []string{"a"}, fails: []error{store.ErrTaken}, commits: 2, looks: 1, codes: "", left: waryFor - 1, rev: 8},
-		"taken for ever":   {asks: []string{"a"}, fails: []error{store.ErrTaken, store.ErrTaken}, err: store.ErrTaken, commits: 2, looks: 1, left: waryFor - 1, rev: 7},
+		"of an ended task": {asks: []string{"a"}, fails: []error{store.ErrTaken}, holds: []park.Record{ended}, commits: 1, looks: 1, codes: "", left: lookUpSteps - 1, rev: 7},
+		"of no task":       {asks: []string{"a"}, fails: []error{store.ErrTaken}, commits: 2, looks: 1, codes: "", left: lookUpSteps - 1, rev: 8},
+		"taken for ever":   {asks: []string{"a"}, fails: []error{store.ErrTaken, store.ErrTaken}, err: store.ErrTaken, commits: 2, looks: 1, left: lookUpSteps - 1, rev: 7},
 		"wary":             {asks: []string{"a"}, wary: 3, commits: 1, looks: 1, codes: "", left: 2, rev: 8},
 		"not read":         {asks: []string{"a"}, wary: 3, unread: away, err: away, looks: 1, left: 2, rev: 7},
 		"full": {
 			tasks: []park.Record{taskOf("x", 1, true), taskOf("y", 1, false), taskOf("z", 1, false)}, asks: []string{"a"},
-			commits: 1, looks: 1, codes: string(park.QueueFull), left: waryFor - 1, rev: 8,
+			commits: 1, looks: 1, codes: string(park.QueueFull), left: lookUpSteps - 1, rev: 8,
 		},
 	} {
 		p, s := tilled(t, nil, c.tasks...)
-		s.fails, s.holds, s.unread, p.wary = c.fails, c.holds, c.unread, c.wary
+		s.fails, s.holds, s.unread, p.lookUps = c.fails, c.holds, c.unread, c.wary
 		p.trouble.Store(&away)
 		p.refusal, p.brake.left = time.Second, 5
 		log, _ := p.eng.hub.Join(topic.Outbox(p.QueueBackend))
@@ -149,8 +149,8 @@ func TestStepsAreTried(t *testing.T) {
 				codes = append(codes, string(codeOf(one.Err)))
 			}
 		}
-		if !errors.Is(err, c.err) || len(s.steps) != c.commits || len(s.looks) != c.looks || strings.Join(codes, ",") != c.codes || p.wary != c.left {
-			t.Errorf("%s: %v after %d commits and %d looks; answers %q; wary for %d", name, err, len(s.steps), len(s.looks), codes, p.wary)
+		if !errors.Is(err, c.err) || len(s.steps) != c.commits || len(s.looks) != c.looks || strings.Join(codes, ",") != c.codes || p.lookUps != c.left {
+			t.Errorf("%s: %v after %d commits and %d looks; answers %q; wary for %d", name, err, len(s.steps), len(s.looks), codes, p.lookUps)
 		}
 		took := c.rev == 8
 		starts := btoi(took && name != "full")
@@ -163,7 +163,7 @@ func TestStepsAreTried(t *testing.T) {
 	}
 	p, _ := tilled(t, nil)
 	trouble := errors.New("before")
-	p.parted = true
+	p.split = true
 	p.trouble.Store(&trouble)
 	if _, err := p.carry([]message{submits("a")}); err != nil || p.trouble.Load() == nil {
 		t.Errorf("a part of a step is taken for all of it: %v", err)
@@ -234,7 +234,7 @@ func TestIDsAreLookedUp(t *testing.T) {
 		"not read":            {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, looks: "b", unread: away, err: away},
 	} {
 		p, s := tilled(t, c.v, taskOf("a", 1, false))
-		s.holds, s.unread, p.wary = c.holds, c.unread, 1
+		s.holds, s.unread, p.lookUps = c.holds, c.unread, 1
 		ops, err := p.collect([]message{&operations{request: request{ops: c.ops[:1]}}, &derived{make: func(*loop) []lot.Op { return c.ops[1:] }}})
 		var looks, seen []string
 		for _, one := range s.looks {
@@ -247,7 +247,7 @@ func TestIDsAreLookedUp(t *testing.T) {
 				}
 			}
 		}
-		if got := strings.Join(looks, ", "); got != c.looks || strings.Join(seen, " ") != c.seen || !errors.Is(err, c.err) || len(ops) != len(c.ops) || p.wary != 0 {
+		if got := strings.Join(looks, ", "); got != c.looks || strings.Join(seen, " ") != c.seen || !errors.Is(err, c.err) || len(ops) != len(c.ops) || p.lookUps != 0 {
 			t.Errorf("%s: looked for %q, seen %q, %v", name, got, seen, err)
 		}
 		if c.v != nil && len(c.v.from) != 1-btoi(name == "ended, among others") {
@@ -256,8 +256,8 @@ func TestIDsAreLookedUp(t *testing.T) {
 	}
 	p, s := tilled(t, nil)
 	for own, want := range map[string]bool{"": false, "own": true} {
-		if _, err := p.collect([]message{&operations{request: request{ops: []lot.Op{lot.Submit{Spec: spec("b"), OwnID: own}}}}}); err != nil || p.looked != want || (len(s.looks) > 0) != want {
-			t.Errorf("own id %q: looked %t, %v", own, p.looked, err)
+		if _, err := p.collect([]message{&operations{request: request{ops: []lot.Op{lot.Submit{Spec: spec("b"), OwnID: own}}}}}); err != nil || p.lookedUp != want || (len(s.looks) > 0) != want {
+			t.Errorf("own id %q: looked %t, %v", own, p.lookedUp, err)
 		}
 		s.looks = nil
 	}
@@ -283,15 +283,15 @@ func TestCommits(t *testing.T) {
 	} {
 		p, s := tilled(t, &vault{})
 		c.before(p, s)
-		p.unsure, p.rivals, p.stepped, s.waiting = true, 1, before, 3
+		p.unsure, p.contenders, p.commitTime, s.waiting = true, 1, before, 3
 		p.eng.health = health.New([]park.Backend{p.QueueBackend}, func(park.Backend, string) {})
 		p.eng.health.Failed(p.QueueBackend, health.Step)
 		w := p.eng.env.Machine.(*envtest.Simulator)
 		w.OnWait = func() { w.Pass(troubleRest) }
 		step, _ := p.lot.Apply(p.eng.env.Instant(), submits("a").ops, nil)
 		err := p.commit(step, 1)
-		if !errors.Is(err, c.err) || p.unsure != (err != nil) || p.eng.health.Up(p.QueueBackend) != (err == nil) || (p.rivals == 3) != (err == nil) {
-			t.Errorf("%s: %v, unsure %t, %d rivals", name, err, p.unsure, p.rivals)
+		if !errors.Is(err, c.err) || p.unsure != (err != nil) || p.eng.health.Up(p.QueueBackend) != (err == nil) || (p.contenders == 3) != (err == nil) {
+			t.Errorf("%s: %v, unsure %t, %d rivals", name, err, p.unsure, p.contenders)
 		}
 		if want := 1 + btoi(name == "in doubt") - btoi(name == "unheard"); len(s.steps) != want {
 			t.Errorf("%s: %d commits", name, len(s.steps))
@@ -302,8 +302,8 @@ func TestCommits(t *testing.T) {
 				t.Errorf("%s: %+v", name, st)
 			}
 		}
-		if p.stepped != c.took {
-			t.Errorf("%s: a step takes %s, not %s", name, p.stepped, c.took)
+		if p.commitTime != c.took {
+			t.Errorf("%s: a step takes %s, not %s", name, p.commitTime, c.took)
 		}
 	}
 }
@@ -322,7 +322,7 @@ func TestWhatIsKnownIsRefreshed(t *testing.T) {
 	}{
 		"nothing":       {batch: []message{&operations{}}, called: true},
 		"fresh":         {batch: []message{&operations{}, &followUp{}, &operations{}}, looks: 1},
-		"behind":        {before: func(p *loop, _ *vault) { p.behind = true }, looks: 1},
+		"behind":        {before: func(p *loop, _ *vault) { p.mustCatchUp = true }, looks: 1},
 		"alone":         {batch: []message{&followUp{}}, before: func(p *loop, _ *vault) { p.node = nil }},
 		"away":          {batch: []message{&followUp{}}, before: func(_ *loop, v *vault) { v.away = away }, err: away, looks: 1},
 		"reload":        {batch: []message{&operations{}, &followUp{reload: true}, &operations{}}, loaded: true},
@@ -357,11 +357,11 @@ func TestWhatOthersDidIsTakenOver(t *testing.T) {
 	used := row
 	used.Queued, used.Used = 0, 1
 	for name, c := range map[string]struct {
-		c      *store.Conflict
-		loaded bool
-		rev    int64
-		atHand int
-		runs   int
+		c          *store.Conflict
+		loaded     bool
+		rev        int64
+		nextAtHand int
+		runs       int
 	}{
 		"nothing of ours": {&store.Conflict{Row: row}, false, 8, 1, 0},
 		"another's start": {&store.Conflict{Row: used, Changed: []park.Record{running}}, false, 8, 0, 0},
@@ -374,7 +374,7 @@ func TestWhatOthersDidIsTakenOver(t *testing.T) {
 		old := p.lot
 		rung, _ := p.eng.hub.Join(topic.Audit())
 		p.unsure = false
-		if err := p.merge(c.c); err != nil || (p.lot != old) != c.loaded || p.rev.Load() != c.rev || len(p.specs.byID) != c.atHand || !p.unsure || !env.Ready(rung) || p.stale {
+		if err := p.merge(c.c); err != nil || (p.lot != old) != c.loaded || p.rev.Load() != c.rev || len(p.specs.byID) != c.nextAtHand || !p.unsure || !env.Ready(rung) || p.stale {
 			t.Errorf("%s: %v; loaded %t, at rev %d, %d at hand, unsure %t", name, err, p.lot != old, p.rev.Load(), len(p.specs.byID), p.unsure)
 		}
 	}
@@ -382,8 +382,8 @@ func TestWhatOthersDidIsTakenOver(t *testing.T) {
 	ours := running
 	ours.Node = "me"
 	used.ConfiguredUnits = 5
-	p.ahead = &fetch{}
-	if err := p.merge(&store.Conflict{Row: used, Changed: []park.Record{ours}}); err != nil || p.runs["a"] == nil || !p.differs || p.ahead != nil {
+	p.prefetch = &fetch{}
+	if err := p.merge(&store.Conflict{Row: used, Changed: []park.Record{ours}}); err != nil || p.runs["a"] == nil || !p.differs || p.prefetch != nil {
 		t.Errorf("what runs here by the store: %d runs, %v, differs %t", len(p.runs), err, p.differs)
 	}
 }
@@ -399,8 +399,8 @@ func TestStepsMeetThoseOfOthers(t *testing.T) {
 	r := submits("a")
 	batch := []message{r}
 	left, err := p.carry(batch)
-	if !errors.Is(err, errAsked) || !slices.Equal(left, batch) || len(s.steps) != 3 || !p.again || m.conflicts != 2 || p.parted || len(r.reply) != 0 {
-		t.Errorf("%v after %d commits and %d conflicts, again %t", err, len(s.steps), m.conflicts, p.again)
+	if !errors.Is(err, errAsked) || !slices.Equal(left, batch) || len(s.steps) != 3 || !p.redecided || m.conflicts != 2 || p.split || len(r.reply) != 0 {
+		t.Errorf("%v after %d commits and %d conflicts, again %t", err, len(s.steps), m.conflicts, p.redecided)
 	}
 	if left, err = p.carry(batch); err != nil || !slices.Equal(left, batch) || len(r.reply) != 1 || p.lot.Row().Rev != 9 || s.steps[2].Row.Rev != 9 {
 		t.Errorf("%v; the pool is at rev %d", err, p.lot.Row().Rev)

@@ -15,7 +15,7 @@ func (l *loop) recovered() {
 	if l.trouble.Swap(nil) != nil {
 		l.eng.log.Info("the store is back", "pool", l.ID)
 	}
-	l.toldOf = false
+	l.refusalLogged = false
 }
 
 // sane looks for broken invariants: cheaply at each step, thoroughly from time to time.
@@ -71,10 +71,10 @@ func (l *loop) away(err error) error {
 
 // refused notes that a step was refused, and is to be tried again after a rest that doubles each time.
 func (l *loop) refused(err error) {
-	if !l.toldOf {
+	if !l.refusalLogged {
 		l.eng.log.Error("step refused for good: trying again now and then", "pool", l.ID, "error", err)
 	}
-	l.toldOf = true
+	l.refusalLogged = true
 	l.refusal = min(max(2*l.refusal, firstRefusal), lastRefusal)
 }
 

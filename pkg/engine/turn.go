@@ -7,12 +7,12 @@ import ()
 // turn carries out a batch of requests: in one step if the store allows it.
 func (l *loop) turn(batch []message) {
 	batch = claim(batch)
-	l.parted, l.failed, l.again = false, false, false
+	l.split, l.failed, l.redecided = false, false, false
 	if !l.adopted {
 		batch = append([]message{&derived{make: (*loop).adoption}}, batch...)
 	}
-	if len(l.owed) > 0 {
-		batch = l.withOwed(batch)
+	if len(l.retries) > 0 {
+		batch = l.withRetries(batch)
 	}
 	batch = l.bring(batch)
 	l.brakeFor(batch)
@@ -24,7 +24,7 @@ func (l *loop) turn(batch []message) {
 	if err != nil {
 		l.fail(batch, err)
 	}
-	if l.parted && !l.failed {
+	if l.split && !l.failed {
 		l.recovered()
 	}
 	for _, m := range batch {

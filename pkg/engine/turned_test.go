@@ -29,28 +29,28 @@ func TestTurnedAwayInDoubt(t *testing.T) {
 	for _, m := range []message{owed, leaves, look, other, reload, fresh} {
 		m.base().reply = make(chan reply, 1)
 	}
-	p.turnAway(owed, away)
-	p.turnAway(leaves, away)
-	if !slices.Equal(p.owed, []message{owed, leaves}) || !owed.run.over || len(owed.reply)+len(leaves.reply) > 0 {
-		t.Errorf("%d requests are kept for later", len(p.owed))
+	p.rejectInDoubt(owed, away)
+	p.rejectInDoubt(leaves, away)
+	if !slices.Equal(p.retries, []message{owed, leaves}) || !owed.run.over || len(owed.reply)+len(leaves.reply) > 0 {
+		t.Errorf("%d requests are kept for later", len(p.retries))
 	}
-	p.turnAway(look, away)
+	p.rejectInDoubt(look, away)
 	if a := <-look.reply; !looked || a.err != nil {
 		t.Errorf("a look: %v", a.err)
 	}
-	p.turnAway(other, away)
+	p.rejectInDoubt(other, away)
 	if a := <-other.reply; !errors.Is(a.err, away) || p.stale || !p.following.Load() {
 		t.Errorf("a request: %v, stale %t", a.err, p.stale)
 	}
-	p.turnAway(fresh, away)
+	p.rejectInDoubt(fresh, away)
 	if a := <-fresh.reply; !errors.Is(a.err, away) || p.following.Load() {
 		t.Error("nothing would be heard of other nodes any more")
 	}
-	p.turnAway(reload, away)
+	p.rejectInDoubt(reload, away)
 	if a := <-reload.reply; !errors.Is(a.err, away) || !p.stale {
 		t.Error("the pool is not to be loaded again")
 	}
-	p.turnAway(&operations{request: request{reply: make(chan reply, 1)}}, away)
+	p.rejectInDoubt(&operations{request: request{reply: make(chan reply, 1)}}, away)
 	if !p.stale {
 		t.Error("the pool is not to be loaded again any more")
 	}
@@ -165,7 +165,7 @@ func TestLingering(t *testing.T) {
 			p := heldPool()
 			p.eng.env = env.New(nil)
 			p.eng.ctx = t.Context()
-			p.stepped, p.aside = 40*time.Millisecond, c.aside
+			p.commitTime, p.putAside = 40*time.Millisecond, c.aside
 			names := map[message]string{}
 			for i, r := range c.comes {
 				names[r] = fmt.Sprint("c", i)
@@ -180,8 +180,8 @@ func TestLingering(t *testing.T) {
 			if took := time.Since(began); took != c.took || ok == c.closed {
 				t.Errorf("%s: took %s, not %s; ok %t", name, took, c.took, ok)
 			}
-			if got := takenFrom(names, batch[len(c.batch):]...); got != c.want || len(p.aside) != c.put || len(p.messages) != c.left {
-				t.Errorf("%s: took %q, put %d aside, left %d", name, got, len(p.aside), len(p.messages))
+			if got := takenFrom(names, batch[len(c.batch):]...); got != c.want || len(p.putAside) != c.put || len(p.messages) != c.left {
+				t.Errorf("%s: took %q, put %d aside, left %d", name, got, len(p.putAside), len(p.messages))
 			}
 			for _, r := range batch {
 				if r, ok := r.(*report); ok && !r.run.over {

@@ -33,13 +33,13 @@ const (
 // takeTurn stands in line with a batch until it is this node's turn, or others have stored all that it is for. What they
 // did meanwhile is to be caught up with. It returns the batch with what has come for it since.
 func (l *loop) takeTurn(batch []message) []message {
-	l.rivals, l.behind = 0, true
+	l.contenders, l.mustCatchUp = 0, true
 	timer := time.NewTimer(maxTimer)
 	defer timer.Stop()
 	var patience time.Duration
 	var all []outcome
-	seen, room, whole := 0, maxNote, !l.unheeded
-	l.unheeded = false
+	seen, room, whole := 0, maxNote, !l.ignored
+	l.ignored = false
 	for began := l.eng.env.Mono(); ; {
 		left, h := leave(batch[seen:], room)
 		all, seen, room = append(all, left...), len(batch), room-len(h.Note)
@@ -53,13 +53,13 @@ func (l *loop) takeTurn(batch []message) []message {
 			l.hold(readNotes(place.Notes))
 			return batch
 		}
-		turns := time.Duration(place.Ahead) * l.stepped
+		turns := time.Duration(place.Ahead) * l.commitTime
 		if patience == 0 {
 			patience = max(min(max(4*turns, minPatience), maxPatience), 2*turns)
 		}
 		rest, ok := began+patience-l.eng.env.Mono(), false
 		if rest <= 0 {
-			l.unheeded = whole
+			l.ignored = whole
 			return batch
 		}
 		if batch, ok = l.linger(timer, batch, min(rest, max(turns/2, minLook), maxLook)); !ok {
@@ -86,7 +86,7 @@ func (l *loop) linger(timer *time.Timer, batch []message, d time.Duration) (_ []
 		case m == nil:
 			return batch, true
 		case !simple(m):
-			l.aside = append(l.aside, m)
+			l.putAside = append(l.putAside, m)
 			continue
 		}
 		with := size.plus(l.sizeOf(m))
@@ -96,7 +96,7 @@ func (l *loop) linger(timer *time.Timer, batch []message, d time.Duration) (_ []
 		}
 		if r, ok := m.(*report); ok {
 			r.run.over = true
-			until = min(until, l.eng.env.Mono()+max(l.stepped/4, minLook))
+			until = min(until, l.eng.env.Mono()+max(l.commitTime/4, minLook))
 		}
 		batch, size = append(batch, m), with
 	}
@@ -106,7 +106,7 @@ func (l *loop) linger(timer *time.Timer, batch []message, d time.Duration) (_ []
 // full reports whether nothing more may join a batch of a size: it has a step's worth, or what comes would overtake what was
 // put off.
 func (l *loop) full(s size) bool {
-	return s.ops >= maxOps || s.bytes >= maxStepBytes || len(l.aside) > 0 && simple(l.aside[0])
+	return s.ops >= maxOps || s.bytes >= maxStepBytes || len(l.putAside) > 0 && simple(l.putAside[0])
 }
 
 // outcome is a [lot.Finish] that a node leaves to another.

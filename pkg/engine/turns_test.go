@@ -42,10 +42,10 @@ func TestWhatIsOwedComesFirst(t *testing.T) {
 		{nil, []message{result(half), result(half + 1)}, 1},
 		{nil, []message{result(4 * half), result(1)}, 1},
 	} {
-		p := &loop{pool: &pool{}, owed: slices.Clone(c.owed)}
-		got := p.withOwed(c.batch)
-		if want := append(slices.Clone(c.owed[:c.taken]), c.batch...); !slices.Equal(got, want) || !slices.Equal(p.owed, c.owed[c.taken:]) {
-			t.Errorf("%d: %d in the step, %d owed", i, len(got), len(p.owed))
+		p := &loop{pool: &pool{}, retries: slices.Clone(c.owed)}
+		got := p.withRetries(c.batch)
+		if want := append(slices.Clone(c.owed[:c.taken]), c.batch...); !slices.Equal(got, want) || !slices.Equal(p.retries, c.owed[c.taken:]) {
+			t.Errorf("%d: %d in the step, %d owed", i, len(got), len(p.retries))
 		}
 	}
 	if asked([]message{ops(2), ops(0), ops(3)}) != 5 {
@@ -73,12 +73,12 @@ func TestPauses(t *testing.T) {
 		"a far deadline":             {[]park.Record{dies(time.Hour)}, func(*loop) {}, maxTimer},
 		"a deadline that has passed": {[]park.Record{dies(-time.Second)}, func(*loop) {}, 0},
 		"halted":                     {[]park.Record{dies(time.Second)}, func(p *loop) { p.halted = trouble }, time.Hour},
-		"refused":                    {nil, func(p *loop) { p.refusal, p.stale, p.owed = 5*time.Second, true, make([]message, 1) }, 5 * time.Second},
+		"refused":                    {nil, func(p *loop) { p.refusal, p.stale, p.retries = 5*time.Second, true, make([]message, 1) }, 5 * time.Second},
 		"stale":                      {nil, func(p *loop) { p.stale = true }, troubleRest},
 		"trouble":                    {nil, func(p *loop) { p.trouble.Store(&trouble) }, time.Hour},
-		"trouble and owed":           {nil, func(p *loop) { p.trouble.Store(&trouble); p.owed = make([]message, 1) }, troubleRest},
-		"owed":                       {nil, func(p *loop) { p.owed = make([]message, 1) }, 0},
-		"brought":                    {nil, func(p *loop) { p.brought = make([]outcome, 1) }, 0},
+		"trouble and owed":           {nil, func(p *loop) { p.trouble.Store(&trouble); p.retries = make([]message, 1) }, troubleRest},
+		"owed":                       {nil, func(p *loop) { p.retries = make([]message, 1) }, 0},
+		"brought":                    {nil, func(p *loop) { p.delegated = make([]outcome, 1) }, 0},
 		"braked, nothing parked":     {nil, func(p *loop) { braked(p, time.Second) }, time.Hour},
 		"braked":                     {[]park.Record{taskOf("a", 1, false)}, func(p *loop) { braked(p, time.Second) }, time.Second},
 		"braked until now":           {[]park.Record{taskOf("a", 1, false)}, func(p *loop) { braked(p, -time.Second) }, 0},
@@ -407,14 +407,14 @@ func TestWhatCallersAreTold(t *testing.T) {
 		looks := &look{at: func(*loop) {}, request: request{reply: make(chan reply, 1)}}
 		owed := &report{run: &run{}}
 		p.fail([]message{asks, looks, owed, &operations{}}, c.err)
-		if a := <-asks.reply; park.CodeOf(a.err) != c.code || len(looks.reply) != 0 || !slices.Equal(p.owed, []message{owed}) || !p.failed {
-			t.Errorf("%s: answered %v, %d looks, %d owed", name, a.err, len(looks.reply), len(p.owed))
+		if a := <-asks.reply; park.CodeOf(a.err) != c.code || len(looks.reply) != 0 || !slices.Equal(p.retries, []message{owed}) || !p.failed {
+			t.Errorf("%s: answered %v, %d looks, %d owed", name, a.err, len(looks.reply), len(p.retries))
 		}
 		if p.trouble.Load() == nil || p.stale != (foreign && name != "refused") || (p.refusal > 0) != (name == "refused") {
 			t.Errorf("%s: stale %t, rests for %s", name, p.stale, p.refusal)
 		}
-		p.toldOf = true
-		if p.recovered(); p.trouble.Load() != nil || p.toldOf {
+		p.refusalLogged = true
+		if p.recovered(); p.trouble.Load() != nil || p.refusalLogged {
 			t.Errorf("%s: it has not recovered", name)
 		}
 	}
@@ -425,7 +425,7 @@ func TestAnswers(t *testing.T) {
 	m := &counting{}
 	p := poolWith(t, park.PoolRow{State: park.Active})
 	p.eng.meter = m
-	p.pace.mean = 8 * time.Second
+	p.runTime.mean = 8 * time.Second
 	over := &run{task: "a", cancel: func(error) {}}
 	p.runs["a"] = over
 	two := &operations{request: request{ops: make([]lot.Op, 2), reply: make(chan reply, 1)}}

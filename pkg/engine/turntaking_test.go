@@ -65,7 +65,7 @@ func TestTakingTurns(t *testing.T) {
 				status = park.Queued
 			}
 			p.lot.Restore(&park.Record{Spec: park.Spec{TaskID: "x", Units: 1}, State: park.State{Status: status, Attempt: 1}}, p.eng.env.Instant())
-			p.stepped, p.unheeded, p.rivals = c.stepped, c.unheeded, 3
+			p.commitTime, p.ignored, p.contenders = c.stepped, c.unheeded, 3
 			for _, r := range c.comes {
 				p.messages <- r
 			}
@@ -85,8 +85,8 @@ func TestTakingTurns(t *testing.T) {
 					hands += "-"
 				}
 			}
-			if took := time.Since(began); took != c.took || len(l.hands) != c.looks || hands != c.hands || p.unheeded != c.leaves {
-				t.Errorf("%s: %d looks in %s, not %d in %s; hands over %s, not %s; unheeded %t", name, len(l.hands), took, c.looks, c.took, hands, c.hands, p.unheeded)
+			if took := time.Since(began); took != c.took || len(l.hands) != c.looks || hands != c.hands || p.ignored != c.leaves {
+				t.Errorf("%s: %d looks in %s, not %d in %s; hands over %s, not %s; unheeded %t", name, len(l.hands), took, c.looks, c.took, hands, c.hands, p.ignored)
 			}
 			for i, h := range l.hands[1:] {
 				if h.Note != nil {
@@ -94,8 +94,8 @@ func TestTakingTurns(t *testing.T) {
 				}
 			}
 			// Where nothing was caught up with since, that is to come.
-			if caught := strings.Contains(hands, "w") && c.took > 0 && !c.fails; p.rivals != 0 || p.behind == caught || len(batch) != len(c.batch)+len(c.comes) {
-				t.Errorf("%s: %d rivals, behind %t, a batch of %d", name, p.rivals, p.behind, len(batch))
+			if caught := strings.Contains(hands, "w") && c.took > 0 && !c.fails; p.contenders != 0 || p.mustCatchUp == caught || len(batch) != len(c.batch)+len(c.comes) {
+				t.Errorf("%s: %d rivals, behind %t, a batch of %d", name, p.contenders, p.mustCatchUp, len(batch))
 			}
 		})
 	}

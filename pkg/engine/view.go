@@ -69,7 +69,7 @@ func (l *loop) executing() (n int) {
 
 // retryAfter estimates when a full lot has a place again: when the next of the running tasks has ended.
 func (l *loop) retryAfter() time.Duration {
-	mean := l.pace.mean
+	mean := l.runTime.mean
 	if mean == 0 {
 		mean = min(l.DefaultTimeout, time.Minute)
 	}

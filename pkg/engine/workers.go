@@ -90,7 +90,7 @@ func (l *loop) handOver(started []start) {
 			w.leases <- l.leasesOf(starts, w, now)
 			continue
 		}
-		p, ahead := l.pool, l.ahead
+		p, ahead := l.pool, l.prefetch
 		p.eng.env.Go(func() {
 			p.read(starts, ahead)
 			w.leases <- p.leasesOf(starts, w, now)

@@ -112,8 +112,11 @@ func (e *Env) Mono() time.Duration {
 	return mono
 }
 
-// WithTimeout returns a copy of ctx that is cancelled with cause after d.
+// WithTimeout returns a copy of ctx that ends with cause after d.
 func (e *Env) WithTimeout(ctx context.Context, d time.Duration, cause error) (context.Context, context.CancelFunc) {
+	if e.Sim == nil {
+		return context.WithTimeoutCause(ctx, d, cause)
+	}
 	ctx, end := context.WithCancelCause(ctx)
 	stop := e.AfterFunc(d, func() { end(cause) })
 	return ctx, func() {
