@@ -57,24 +57,22 @@ func TestGroupIsWaitedFor(t *testing.T) {
 	}
 }
 
-// TestTimeouts end by the clock of the machine, with their cause, and their timers are stopped.
+// TestTimeouts end by the clock of the simulator, with their cause, and their timers are stopped.
 func TestTimeouts(t *testing.T) {
 	cause := errors.New("too late")
 	s := envtest.NewSimulator(t)
-	for _, m := range []env.Machine{s, &s.Machine} {
-		e := env.New(m)
-		ctx, cancel := e.WithTimeout(t.Context(), time.Minute, cause)
-		if s.Timer.After != time.Minute || ctx.Err() != nil {
-			t.Errorf("the timer is set to %s", s.Timer.After)
-		}
-		if s.Timer.Fire(); !errors.Is(context.Cause(ctx), cause) {
-			t.Errorf("it ended by %v", context.Cause(ctx))
-		}
-		cancel()
-		ctx, cancel = e.WithTimeout(t.Context(), time.Minute, cause)
-		if cancel(); !s.Timer.Stopped || !errors.Is(context.Cause(ctx), context.Canceled) {
-			t.Errorf("cancelled, it is stopped %t and ended by %v", s.Timer.Stopped, context.Cause(ctx))
-		}
+	e := env.New(s)
+	ctx, cancel := e.WithTimeout(t.Context(), time.Minute, cause)
+	if s.Timer.After != time.Minute || ctx.Err() != nil {
+		t.Errorf("the timer is set to %s", s.Timer.After)
+	}
+	if s.Timer.Fire(); !errors.Is(context.Cause(ctx), cause) {
+		t.Errorf("it ended by %v", context.Cause(ctx))
+	}
+	cancel()
+	ctx, cancel = e.WithTimeout(t.Context(), time.Minute, cause)
+	if cancel(); !s.Timer.Stopped || !errors.Is(context.Cause(ctx), context.Canceled) {
+		t.Errorf("cancelled, it is stopped %t and ended by %v", s.Timer.Stopped, context.Cause(ctx))
 	}
 }
 
