@@ -30,12 +30,12 @@ func newAuditCommand(g *globals) *cobra.Command {
 	o := auditOptions{action: choice{words: words(park.Actions())}}
 	c := &cobra.Command{
 		Use:   "audit [flags]",
-		Short: "Print what happened, and check that it was right",
-		Long: `Prints the audit log, oldest first: every step of every task's life. Within a pool the events stand in the
-order in which they happened. Without --since, --task or --cursor it shows the last 24 hours. With --changes it
-also tells, as the action update, of changes of the pools and of running tasks that were asked to stop.
+		Short: "Print and verify the audit log",
+		Long: `Prints the audit log, oldest first: every step of every task's life. Within a pool, events are in the order in
+which they happened. Without --since, --task or --cursor it covers the last 24 hours. With --changes it also shows
+changes of pools, and requests to stop a running task, as events with the action update.
 
-With --follow it goes on with new events, and without --since begins with them.`,
+With --follow it keeps printing new events. Without --since, it then starts with new events only.`,
 		Example: `  parkd audit --task render-41
   parkd audit --pool gpu --action start --since 1h
   parkd audit --follow -o ndjson
@@ -61,13 +61,13 @@ func (o *auditOptions) flags(g *globals, c *cobra.Command) {
 	fs.StringVar(&o.task, "task", "", "only this task")
 	g.poolFlag(c, &o.pool, "only this pool")
 	fs.StringVar(&o.tenant, "tenant", "", "only this tenant")
-	fs.Var(&o.action, "action", "only this action: submit, enqueue, start, complete, fail, …")
-	fs.BoolVar(&o.changes, "changes", false, "also changes of the pools, and requests to stop")
-	fs.StringVar(&o.since, "since", "", "begin there: a duration (24h, 7d) or an RFC 3339 time")
-	fs.StringVar(&o.until, "until", "", "end before: a duration ago or an RFC 3339 time")
-	fs.StringVar(&o.cursor, "cursor", "", "begin after the event with this id, such as gpu:17:2")
-	fs.IntVar(&o.limit, "limit", 0, "print at most so many events; default: all")
-	fs.BoolVarP(&o.follow, "follow", "f", false, "go on with new events")
+	fs.Var(&o.action, "action", "only events with this action: submit, enqueue, start, complete, fail, …")
+	fs.BoolVar(&o.changes, "changes", false, "also show changes of pools, and requests to stop a task")
+	fs.StringVar(&o.since, "since", "", "only events since: a duration ago (24h, 7d) or an RFC 3339 time")
+	fs.StringVar(&o.until, "until", "", "only events before: a duration ago or an RFC 3339 time")
+	fs.StringVar(&o.cursor, "cursor", "", "only events after the one with this id, such as gpu:17:2")
+	fs.IntVar(&o.limit, "limit", 0, "maximum number of events to print (default all)")
+	fs.BoolVarP(&o.follow, "follow", "f", false, "keep printing new events")
 	fixed(c, "action", words(park.Actions()))
 	_ = c.RegisterFlagCompletionFunc("task", g.completeTasks(&o.pool, false))
 }
@@ -79,7 +79,7 @@ func (o *auditOptions) query(now time.Time) (park.AuditQuery, error) {
 	q := park.AuditQuery{TaskID: o.task, PoolID: o.pool, Tenant: o.tenant, Action: park.Action(o.action.value), Cursor: o.cursor, Changes: o.changes}
 	var err error
 	if o.limit < 0 || o.limit == 0 && o.given("limit") {
-		return q, usagef("--limit must be at least 1, not %d; leave it out for all", o.limit)
+		return q, usagef("--limit must be at least 1, not %d; leave it out to print all", o.limit)
 	}
 	if o.since != "" {
 		if q.Since, err = moment("since", o.since, now); err != nil {
@@ -118,7 +118,7 @@ func runAudit(ctx context.Context, g *globals, svc park.Service, o auditOptions)
 	case g.output == asJSON:
 		return g.printer().json(all)
 	case all.Next == "":
-		g.say("The audit log has no such events.")
+		g.say("No matching events.")
 	}
 	return nil
 }

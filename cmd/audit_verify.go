@@ -23,17 +23,21 @@ func newAuditVerifyCommand(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify [flags]",
 		Short: "Replay the audit log and check every rule",
-		Long: `Plays each pool's audit log again, with a program that shares nothing with the scheduler, and checks that no
-start ever took more units than the pool had, that no more tasks were parked than it has room for, that tasks
-start in their order and before their deadlines, that every task's life is a legal one and ends once, that
-nothing is missing from the log, and that it ends where the pool stands now. Then it holds every task and every
-message against the log, both ways: none may be missing, be there twice, or tell of something else. The first
-offence ends it with exit code 1, and is told with the rev at which it happened, if it has one.
+		Long: `Replays each pool's audit log, using code independent of the scheduler, and checks that
+  - no start took more units than the pool had,
+  - no more tasks were parked than the pool allows,
+  - tasks started in order and before their deadlines,
+  - every task's life is valid and ends once,
+  - no event is missing,
+  - the log ends in the pool's present state.
+It then compares every task and every message with the log, in both directions: none may be missing, duplicated
+or different. It stops at the first violation with exit code 1, and prints it with its rev, if it has one.
 
-What was removed because it was old is told from what is missing by marks that are kept of it. A log that is read
-with --since is checked as far as it goes. It tells of all tenants: a token that is bound to one may not verify.`,
+Marks in the store record what retention has removed, so removed data is not reported as missing. With --since
+the log is checked as far as possible. The command reads the data of all tenants: a token that is bound to one
+tenant is refused.`,
 		Example: "  parkd audit verify\n  parkd audit verify --pool gpu -o json",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: g.run(func(ctx context.Context, _ []string) error {
 			svc, _, err := g.connect()
 			if err != nil {
@@ -42,8 +46,8 @@ with --since is checked as far as it goes. It tells of all tenants: a token that
 			return runAuditVerify(ctx, g, svc, o)
 		}),
 	}
-	g.poolFlag(c, &o.pool, "only this pool; default: all")
-	c.Flags().StringVar(&o.since, "since", "", "begin there: a duration (24h, 7d) or an RFC 3339 time")
+	g.poolFlag(c, &o.pool, "only this pool (default all)")
+	c.Flags().StringVar(&o.since, "since", "", "only events since: a duration ago (24h, 7d) or an RFC 3339 time")
 	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon)
 	return c
 }
@@ -125,9 +129,9 @@ func verdictList() listing[verdict] {
 func (v verdict) word() string {
 	switch {
 	case !v.OK:
-		return "offence"
+		return "violation"
 	case v.Partial:
-		return "ok, as far as it goes"
+		return "ok (partial)"
 	}
 	return "ok"
 }

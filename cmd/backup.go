@@ -12,13 +12,13 @@ func newBackupCommand(g *globals) *cobra.Command {
 	var o migrateOptions
 	c := &cobra.Command{
 		Use:   "backup [flags] FILE",
-		Short: "Copy the SQLite file while the daemon runs",
-		Long: `Writes what the SQLite file of the configuration holds at one moment to a new file: tasks, mailboxes and
-the audit log. The daemon goes on meanwhile. The new file is whole once it has its name, and is checked before.
+		Short: "Copy the SQLite database while the daemon runs",
+		Long: `Writes a consistent copy of the configuration's SQLite database to a new file: tasks, mailboxes and the audit
+log. The daemon keeps running. The copy is checked before it gets its name, so a file with that name is complete.
 
-Logs of commands are not in it. A Postgres database is backed up with pg_dump.`,
+Logs of commands are not included. Use pg_dump to back up a Postgres database.`,
 		Example: "  parkd backup parkd-$(date +%F).db\n  parkd backup --db ./parkd.db /mnt/backup/parkd.db",
-		Args:    cobra.ExactArgs(1),
+		Args:    exactlyOne("FILE"),
 	}
 	c.RunE = g.run(func(ctx context.Context, args []string) error {
 		cfg, err := o.target(g)
@@ -30,7 +30,7 @@ Logs of commands are not in it. A Postgres database is backed up with pg_dump.`,
 			return err
 		}
 		if elsewhere {
-			g.say("What is kept in Postgres is not in it: use pg_dump for that.")
+			g.say("The backup does not include the data in Postgres. Use pg_dump for that.")
 		}
 		return nil
 	})
@@ -44,7 +44,7 @@ func fileFlags(c *cobra.Command, o *migrateOptions) {
 	fs := c.Flags()
 	fs.StringVarP(&o.file, "config", "c", "", "configuration file that names the SQLite file")
 	fromEnv(fs, "config", "PARKD_CONFIG")
-	fs.StringVar(&o.db, "db", "", "this SQLite file")
+	fs.StringVar(&o.db, "db", "", "path of the SQLite file")
 	_ = c.MarkFlagFilename("config", "json", "yaml", "yml", "toml")
 	_ = c.MarkFlagFilename("db")
 }

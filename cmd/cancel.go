@@ -18,11 +18,11 @@ func newCancelCommand(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "cancel [flags] TASK…",
 		Short: "Cancel tasks",
-		Long: `Cancels tasks: a parked one is dropped at once, a running one is stopped with all its processes and then
-dropped; the command waits for that. A task that has ended is rejected (exit code 5).`,
+		Long: `Cancels tasks. A parked task is dropped at once. A running task is stopped with all its processes and then
+dropped; the command waits for that. If a task has already ended, its cancellation is rejected (exit code 5).`,
 		Example: `  parkd cancel render-41
   parkd status --status queued -o id | xargs parkd cancel`,
-		Args:              cobra.MinimumNArgs(1),
+		Args:              atLeastOne("TASK"),
 		ValidArgsFunction: g.completeTasks(&o.pool, true),
 		RunE: g.run(func(ctx context.Context, args []string) error {
 			svc, _, err := g.connect()
@@ -32,7 +32,7 @@ dropped; the command waits for that. A task that has ended is rejected (exit cod
 			return runCancel(ctx, g, svc, o, args)
 		}),
 	}
-	g.poolFlag(c, &o.pool, "pool of the tasks; default: all pools are searched")
+	g.poolFlag(c, &o.pool, "pool of the tasks (default search all pools)")
 	exits(c, exitDone, exitFailed, exitUsage, exitRejected, exitDenied, exitNoDaemon, exitInterrupted)
 	return c
 }

@@ -12,14 +12,13 @@ func shells() []string { return []string{"bash", "zsh", "fish", "powershell"} }
 func newCompletionCommand(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "completion bash|zsh|fish|powershell",
-		Short: "Print a script that completes commands in your shell",
-		Long: `Prints a script for your shell. With it the tab key completes commands, flags, and the pools and tasks of
-the daemon.`,
+		Short: "Print a shell completion script",
+		Long:  "Prints a completion script for your shell. It completes commands, flags, and the pools and tasks of the daemon.",
 		Example: `  parkd completion bash > ~/.local/share/bash-completion/completions/parkd
   parkd completion zsh > "${fpath[1]}/_parkd"
   parkd completion fish > ~/.config/fish/completions/parkd.fish
   parkd completion powershell | Out-String | Invoke-Expression`,
-		Args:      cobra.ExactArgs(1),
+		Args:      exactlyOne("the name of a shell"),
 		ValidArgs: shells(),
 	}
 	c.RunE = g.run(func(_ context.Context, args []string) error {

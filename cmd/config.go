@@ -18,9 +18,9 @@ import (
 func newConfigCommand(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "config",
-		Short: "Write, check and explain the configuration",
-		Long: `The configuration is one file in JSON, YAML or TOML. What it leaves out has a default; flags of 'parkd serve'
-and environment variables win over it.`,
+		Short: "Write, check and show the configuration",
+		Long: `The configuration is one file in JSON, YAML or TOML. Settings that are not in the file have defaults. Flags of
+'parkd serve' and environment variables override the file.`,
 		Example: "  parkd config init\n  parkd config check scheduler-config.json\n  parkd config show",
 		RunE:    runGroup,
 	}
@@ -33,11 +33,11 @@ func newConfigCheckCommand(g *globals) *cobra.Command {
 	var o settings
 	c := &cobra.Command{
 		Use:   "check [flags] [FILE]",
-		Short: "Name every fault of a configuration",
-		Long: `Checks a configuration as 'parkd serve' would, and names every fault with its place in the file and what would
-be right there (exit code 2). It starts nothing and opens no database.`,
+		Short: "Check a configuration and report every mistake",
+		Long: `Checks a configuration as 'parkd serve' does. Each mistake is reported with its place in the file and with what
+would be valid there (exit code 2). The command starts nothing and opens no database.`,
 		Example: "  parkd config check scheduler-config.json\n  parkd config check --config prod.yaml -o json",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    atMostOne,
 		RunE: g.run(func(_ context.Context, args []string) error {
 			return runConfigCheck(g, o, args)
 		}),
@@ -71,13 +71,21 @@ func runConfigCheck(g *globals, o settings, args []string) error {
 	if !g.output.forPeople() {
 		return faultList().print(g.printer(), faultPage{[]config.Fault{}}, nil)
 	}
-	g.say("%s is right: %d pools.", orDefaults(c.Source), len(c.Pools))
+	g.say("%s is valid (%s).", orDefaults(c.Source), plural(len(c.Pools), "pool"))
 	return nil
+}
+
+// plural counts things: 1 pool, 2 pools.
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 func orDefaults(source string) string {
 	if source == "" {
-		return "The configuration (there is no file: all defaults)"
+		return "The default configuration, without a file,"
 	}
 	return source
 }
@@ -109,17 +117,17 @@ func newConfigInitCommand(g *globals) *cobra.Command {
 	}
 	c := &cobra.Command{
 		Use:   "init [flags] [FILE]",
-		Short: "Write a configuration to begin with",
-		Long: `Writes a sample to scheduler-config.json, or to FILE; the ending of its name chooses the format. A file that
-is there is left alone.`,
+		Short: "Write a sample configuration",
+		Long: `Writes a sample to scheduler-config.json, or to FILE. The extension of the file's name selects the format. An
+existing file is not overwritten unless --force is given.`,
 		Example: "  parkd config init\n  parkd config init --kind cloud cloud.yaml\n  parkd config init --format toml -",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    atMostOne,
 		RunE:    g.run(func(_ context.Context, args []string) error { return runConfigInit(g, o, args) }),
 	}
 	fs := c.Flags()
-	fs.Var(&o.kind, "kind", "the sample: "+strings.Join(config.SampleNames(), ", "))
+	fs.Var(&o.kind, "kind", "which sample: "+strings.Join(config.SampleNames(), ", "))
 	fs.Var(&o.format, "format", "json, yaml or toml")
-	fs.BoolVar(&o.force, "force", false, "write over a file that is there")
+	fs.BoolVar(&o.force, "force", false, "overwrite an existing file")
 	fixed(c, "kind", o.kind.words)
 	fixed(c, "format", o.format.words)
 	exits(c, exitDone, exitFailed, exitUsage)
@@ -162,7 +170,7 @@ func writeNew(g *globals, file string, b []byte, force bool) error {
 	// The file may come to hold tokens.
 	f, err := os.OpenFile(file, how, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return &exit{Code: exitFailed, Name: "file_exists", Err: fmt.Errorf("%s is there already", file), Hint: "Write over it with --force."}
+		return &exit{Code: exitFailed, Name: "file_exists", Err: fmt.Errorf("%s already exists", file), Hint: "Use --force to overwrite it."}
 	}
 	if err != nil {
 		return fmt.Errorf("write the configuration: %w", err)
@@ -178,11 +186,12 @@ func writeNew(g *globals, file string, b []byte, force bool) error {
 func newConfigShowCommand(g *globals) *cobra.Command {
 	var o settings
 	c := &cobra.Command{
-		Use:     "show [flags]",
-		Short:   "Print every setting and where it comes from",
-		Long:    "Prints every setting as 'parkd serve' would take it, and whether it is a default or comes from the file, the environment or a flag. What is not known to be harmless is masked.",
+		Use:   "show [flags]",
+		Short: "Print every setting and its source",
+		Long: `Prints every setting as 'parkd serve' would use it, and its source: the default, the file, the environment or a
+flag. Values that may be secret are masked.`,
 		Example: "  parkd config show\n  parkd config show --config scheduler-config.json -o json",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: g.run(func(context.Context, []string) error {
 			cfg, err := o.load(g)
 			if err != nil {
@@ -217,9 +226,9 @@ func newConfigSchemaCommand(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "schema",
 		Short:   "Print the JSON Schema of the configuration",
-		Long:    "Prints the JSON Schema of the configuration, by which editors complete and check it.",
+		Long:    "Prints the JSON Schema of the configuration. Editors use it for completion and checking.",
 		Example: "  parkd config schema > scheduler-config.schema.json",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: g.run(func(context.Context, []string) error {
 			b, err := config.Schema()
 			if err == nil {

@@ -37,7 +37,7 @@ func (g *globals) place() (place, error) {
 	}
 	switch socket {
 	case "":
-		return place{}, noSocket("there is no home folder in which its socket could be")
+		return place{}, noSocket("there is no home folder to look for its socket in")
 	case config.Off:
 		return place{}, noSocket("PARKD_SOCKET is off")
 	}
@@ -46,8 +46,8 @@ func (g *globals) place() (place, error) {
 
 func noSocket(why string) error {
 	return &exit{
-		Code: exitNoDaemon, Name: "no_daemon", Err: fmt.Errorf("no daemon can be reached: %s", why),
-		Hint: "Name one with --server or PARKD_SERVER, such as http://127.0.0.1:7275.",
+		Code: exitNoDaemon, Name: "no_daemon", Err: fmt.Errorf("%w: %s", client.ErrUnreachable, why),
+		Hint: "Name its address with --server or PARKD_SERVER, such as http://127.0.0.1:7275.",
 	}
 }
 

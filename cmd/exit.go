@@ -34,17 +34,17 @@ func exitMeaning(code int) string {
 	case exitFailed:
 		return "failed"
 	case exitUsage:
-		return "wrong usage or configuration"
+		return "invalid usage or configuration"
 	case exitCancelled:
 		return "the task was cancelled"
 	case exitExpired:
 		return "the task expired before it started"
 	case exitRejected:
-		return "rejected: the pool is full, draining or without capacity, or the task has ended or exists"
+		return "rejected: the pool is full, draining or has no capacity, or the task has already ended or already exists"
 	case exitDenied:
 		return "not authorized"
 	case exitNoDaemon:
-		return "no daemon could be reached"
+		return "cannot reach a daemon"
 	case exitTimedOut:
 		return "the wait timed out"
 	case exitInterrupted:
@@ -101,8 +101,8 @@ func explain(err error) *exit {
 		return &exit{Code: exitInterrupted}
 	case unreachable(err):
 		return &exit{
-			Code: exitNoDaemon, Name: "no_daemon", Err: fmt.Errorf("no daemon can be reached: %w", err),
-			Hint: "Start one with 'parkd serve', or name one with --server or PARKD_SERVER; else only your own daemon's socket is tried.",
+			Code: exitNoDaemon, Name: "no_daemon", Err: err,
+			Hint: "Start one with 'parkd serve', or name another one with --server or PARKD_SERVER.",
 		}
 	}
 	return &exit{Code: exitFailed, Name: string(park.Internal), Err: err}
@@ -125,7 +125,7 @@ func hintFor(e *park.Error) string {
 	case e.Code == park.Unauthorized:
 		return "Give a token with --token or PARKD_TOKEN."
 	case e.Code == park.OutcomeUnknown && e.TaskID != "":
-		return fmt.Sprintf("Find out with 'parkd status %[1]s', or submit the same again with --id %[1]s: it is taken once.", e.TaskID)
+		return fmt.Sprintf("Check with 'parkd status %[1]s', or submit the same task again with --id %[1]s: it is accepted only once.", e.TaskID)
 	case e.RetryAfter > 0:
 		return "Try again in " + short(e.RetryAfter.Round(time.Second)) + "."
 	}
@@ -159,7 +159,7 @@ func problemOf(e *exit) problem {
 	return p
 }
 
-// report says on standard error why the program ends, and returns its exit code.
+// report prints on standard error why the program ends, and returns its exit code.
 func (g *globals) report(err error) int {
 	if err == nil {
 		return exitDone

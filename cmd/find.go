@@ -32,7 +32,7 @@ func findAll(ctx context.Context, svc park.Service, pool, id string) ([]park.Tas
 		}
 	}
 	if len(found) == 0 {
-		return nil, park.Errorf(park.TaskNotFound, "no pool has a task %q", id)
+		return nil, park.Errorf(park.TaskNotFound, "no such task: %s", id)
 	}
 	return found, nil
 }
@@ -48,7 +48,7 @@ func find(ctx context.Context, svc park.Service, pool, id string) (park.Task, er
 		for i, t := range found {
 			in[i] = t.PoolID
 		}
-		return park.Task{}, usagef("%q names a task in each of the pools %s: choose one with --pool", id, strings.Join(in, ", "))
+		return park.Task{}, usagef("several pools (%[2]s) have a task %[1]q: choose one with --pool", id, strings.Join(in, ", "))
 	}
 	return found[0], nil
 }

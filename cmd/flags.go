@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -86,6 +87,14 @@ func fromEnv(fs *pflag.FlagSet, flag, variable string) {
 	f.Annotations[envKey] = []string{variable}
 }
 
+// describeDefault shows text as a flag's default. The default itself is a fact about the machine: it must not be part of
+// generated pages.
+func describeDefault(fs *pflag.FlagSet, flag, text string) {
+	f := fs.Lookup(flag)
+	f.Usage += " (default " + text + ")"
+	f.DefValue = ""
+}
+
 // applyEnv sets the flags that the command line left to the environment.
 func (g *globals) applyEnv(c *cobra.Command) error {
 	var failed error
@@ -99,11 +108,47 @@ func (g *globals) applyEnv(c *cobra.Command) error {
 			return
 		}
 		if err := c.Flags().Set(f.Name, value); err != nil {
-			failed = usagef("%s: %w", names[0], err)
+			failed = usagef("%s %w", names[0], valueError(err))
 		}
 		g.inherited[f.Name] = true
 	})
 	return failed
+}
+
+// flagError says of a flag's wrong value what would be right.
+func flagError(_ *cobra.Command, err error) error {
+	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		return usagef("--%s %w", invalid.GetFlag().Name, valueError(err))
+	}
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok && unknown.GetSpecifiedShortnames() != "" {
+		return usagef("unknown flag: -%s", unknown.GetSpecifiedName())
+	}
+	return err
+}
+
+// valueError says what a flag takes. The errors of numbers and switches come from Go's own parsers, which name themselves.
+func valueError(err error) error {
+	invalid, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return err
+	}
+	want := ""
+	switch invalid.GetFlag().Value.Type() {
+	case "int", "int64":
+		want = "a whole number"
+	case "uint64":
+		want = "a whole number that is not negative"
+	case "float64":
+		want = "a number"
+	case "bool":
+		want = "true or false"
+	default:
+		return invalid.Unwrap()
+	}
+	if errors.Is(err, strconv.ErrRange) {
+		return fmt.Errorf("is out of range: %s", invalid.GetValue())
+	}
+	return fmt.Errorf("must be %s, not %q", want, invalid.GetValue())
 }
 
 // address is where outcomes go and where they are read: the same for submit and mailbox, so that one finds
@@ -113,13 +158,12 @@ type address struct {
 	mailbox string
 }
 
-func (a *address) flags(fs *pflag.FlagSet) {
+func (a *address) flags(fs *pflag.FlagSet, mailbox string) {
 	fs.StringVar(&a.tenant, "tenant", park.DefaultTenant, "tenant")
 	fromEnv(fs, "tenant", "PARKD_TENANT")
-	fs.StringVar(&a.mailbox, "mailbox", loginName(), "mailbox that gets the outcome")
+	fs.StringVar(&a.mailbox, "mailbox", loginName(), mailbox)
+	describeDefault(fs, "mailbox", "login name")
 	fromEnv(fs, "mailbox", "PARKD_MAILBOX")
-	// The default is a fact about the machine: it must not be part of generated pages.
-	fs.Lookup("mailbox").DefValue = "your login name"
 }
 
 // loginName is the user's name, or a fixed word where the system has none.

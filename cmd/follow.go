@@ -98,6 +98,6 @@ func (f *follower) missing(ctx context.Context, why error) (done bool, err error
 	if err := f.look(ctx); err != nil {
 		return false, err
 	}
-	f.say("There is no log: %v.", why)
+	f.say("No log: %v.", why)
 	return f.next(), nil
 }

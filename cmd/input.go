@@ -19,7 +19,7 @@ func checkInput(c *cobra.Command, args []string) error {
 	for i, a := range args {
 		switch {
 		case !utf8.ValidString(a):
-			return usagef("argument %d is not UTF-8 and cannot be sent as it is: %q", i+1, a)
+			return usagef("argument %d is not valid UTF-8: %q", i+1, a)
 		case a == "" && c.Annotations[takesCommand] == "":
 			return usagef("argument %d is empty", i+1)
 		}
@@ -48,7 +48,7 @@ func checkFlag(f *pflag.Flag) error {
 		case v == "" && f.Annotations[mayBeEmpty] == nil:
 			return usagef("--%s is empty: give a value, or leave it out", f.Name)
 		case !utf8.ValidString(v) && f.Annotations[isPath] == nil:
-			return usagef("--%s is not UTF-8 and cannot be sent as it is: %q", f.Name, v)
+			return usagef("--%s is not valid UTF-8: %q", f.Name, v)
 		}
 	}
 	return nil

@@ -27,19 +27,19 @@ func newLoadtestCommand(g *globals) *cobra.Command {
 	var o loadtestOptions
 	c := &cobra.Command{
 		Use:   "loadtest [flags]",
-		Short: "Put a daemon under load and check its promises",
-		Long: `Submits many tasks over HTTP, cancels a few of them, waits for their ends, and then holds the audit log, the
-event stream, the mailboxes and the tasks against what was asked for, to judge whether every promise was kept.
-It needs nothing else running: it starts a daemon of its own and removes it afterwards. With --server on the
-command line it takes a running one, whose pool must take simulated work.
+		Short: "Load-test a daemon and check its guarantees",
+		Long: `Submits many tasks over HTTP, cancels a few of them and waits until all have ended. It then compares the audit
+log, the event stream, the mailboxes and the tasks with what was requested, and reports for each guarantee whether
+it was kept. Nothing else needs to run: the command starts a daemon of its own and removes it afterwards. With
+--server on the command line it tests a running daemon instead, in a pool with the executor simulate.
 
-The exit code is 1 where a promise was broken.`,
+The exit code is 1 if a guarantee was broken.`,
 		Example: `  parkd loadtest -n 10000
   parkd loadtest -n 10000 --backend file --report report.html
   parkd loadtest --rate 500 --duration 1m -o json
   parkd loadtest --backend file --restart
   parkd loadtest --server http://127.0.0.1:7275 --pool sim`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	c.RunE = g.run(func(ctx context.Context, _ []string) error {
 		if err := o.check(c.Flags()); err != nil {
@@ -54,24 +54,24 @@ The exit code is 1 where a promise was broken.`,
 
 func (o *loadtestOptions) flags(c *cobra.Command) {
 	fs := c.Flags()
-	fs.IntVarP(&o.N, "tasks", "n", 0, "tasks to submit (default 10000, or the whole trace)")
-	fs.Var(&o.duration, "duration", "submit for so long")
-	fs.StringVar(&o.Backend, "backend", "", "backend of the own daemon: memory, file or postgres (default memory)")
-	fs.IntVar(&o.Nodes, "nodes", 0, "daemons that share the Postgres (default 1)")
-	fs.StringVar(&o.DSN, "dsn", "", "this Postgres database, instead of a server of the run's own; a pool of its own is left there")
-	fs.BoolVar(&o.Quiet, "quiet-nodes", false, "have the nodes not tell each other what they did, so that each has to look")
-	fs.Int64VarP(&o.Units, "units", "u", 0, "units of the own daemon's pool (default 24, or what suits the trace)")
+	fs.IntVarP(&o.N, "tasks", "n", 0, "number of tasks to submit (default 10000, or the whole trace)")
+	fs.Var(&o.duration, "duration", "submit for this long")
+	fs.StringVar(&o.Backend, "backend", "", "backend of the daemon it starts: memory, file or postgres (default memory)")
+	fs.IntVar(&o.Nodes, "nodes", 0, "number of daemons that share one Postgres (default 1)")
+	fs.StringVar(&o.DSN, "dsn", "", "use this Postgres database instead of starting a server; the pool of the test stays in it")
+	fs.BoolVar(&o.Quiet, "quiet-nodes", false, "disable notifications between nodes (polling only)")
+	fs.Int64VarP(&o.Units, "units", "u", 0, "units of the pool that it creates (default 24, or to suit the trace)")
 	fs.StringVarP(&o.Pool, "pool", "p", "", "pool of the running daemon")
-	fs.StringVar(&o.Tenant, "tenant", "", "make all tasks those of one tenant (default: several)")
-	fs.IntVarP(&o.Concurrency, "concurrency", "c", 0, "clients at once (default 64)")
-	fs.Float64Var(&o.Rate, "rate", 0, "tasks arrive at random, so many a second, whether or not the daemon keeps up")
-	fs.IntVar(&o.Batch, "batch", 0, "tasks in one submission (default 1)")
+	fs.StringVar(&o.Tenant, "tenant", "", "give all tasks the same tenant (default several tenants)")
+	fs.IntVarP(&o.Concurrency, "concurrency", "c", 0, "number of concurrent clients (default 64)")
+	fs.Float64Var(&o.Rate, "rate", 0, "submit this many tasks per second, at random times, whether or not the daemon keeps up")
+	fs.IntVar(&o.Batch, "batch", 0, "tasks per submission (default 1)")
 	fs.Var(&o.work, "work", "mean run time of a task (default 5ms)")
-	fs.Uint64Var(&o.Seed, "seed", 1, "makes the same tasks again")
-	fs.StringVar(&o.Trace, "trace", "", "take the arrivals from this recorded trace")
-	fs.Float64Var(&o.Speed, "speed", 0, "play the trace so many times as fast (default 1)")
-	fs.BoolVar(&o.Restart, "restart", false, "kill the own daemon in the middle and start it again")
-	fs.StringVar(&o.Report, "report", "", "write a report with plots to this HTML file")
+	fs.Uint64Var(&o.Seed, "seed", 1, "random seed; the same seed gives the same tasks")
+	fs.StringVar(&o.Trace, "trace", "", "take the submissions from this recorded trace")
+	fs.Float64Var(&o.Speed, "speed", 0, "replay the trace this many times faster (default 1)")
+	fs.BoolVar(&o.Restart, "restart", false, "kill and restart that daemon midway")
+	fs.StringVar(&o.Report, "report", "", "write an HTML report with plots to this file")
 	fixed(c, "backend", []string{"memory", "file", "postgres"})
 }
 
@@ -113,7 +113,7 @@ func runLoadtest(ctx context.Context, g *globals, o loadtestOptions) error {
 		g.say("The report is in %s.", o.Report)
 	}
 	if !r.OK() {
-		return &exit{Code: exitFailed, Name: "promise_broken", Err: errors.New("a promise was broken: " + strings.Join(broken(r), "; "))}
+		return &exit{Code: exitFailed, Name: "promise_broken", Err: errors.New("broken guarantees: " + strings.Join(broken(r), "; "))}
 	}
 	return nil
 }
@@ -142,7 +142,7 @@ func printReport(g *globals, r *loadtest.Report) error {
 submit %s
 wake   %s
 audit  %s
-processor: %s
+cpu    %s
 `, r.Submitted, r.Accepted, r.Rejected, r.Completed, r.Failed, r.Expired,
 		r.SubmitPerSec, r.TasksPerSec, r.MaxUnitsInUse, r.MaxUnits, r.MaxParked,
 		quantiles(r.SubmitMs), quantiles(r.WakeMs), quantiles(r.AuditMs), shares(r))
@@ -150,7 +150,7 @@ processor: %s
 		g.say("Note: %s.", n)
 	}
 	for _, n := range r.Offences {
-		g.say("Offence: %s", n)
+		g.say("Violation: %s", n)
 	}
 	return err
 }
@@ -158,9 +158,9 @@ processor: %s
 // shares says how much of the processor's time was the load's own.
 func shares(r *loadtest.Report) string {
 	if r.DaemonCPUSecs == 0 {
-		return fmt.Sprintf("%.1f s of this program", r.GeneratorCPUSecs)
+		return fmt.Sprintf("load generator %.1f s", r.GeneratorCPUSecs)
 	}
-	return fmt.Sprintf("%.1f s of the daemon, %.1f s of this program, which is %.0f %%",
+	return fmt.Sprintf("daemon %.1f s, load generator %.1f s (%.0f %%)",
 		r.DaemonCPUSecs, r.GeneratorCPUSecs, 100*r.GeneratorCPUShare)
 }
 
@@ -182,8 +182,8 @@ func verdictRows() listing[loadtest.Verdict] {
 				}
 				return "NO"
 			}},
-			{name: "promise", cell: func(_ *printer, v loadtest.Verdict) string { return v.Promise }},
-			{name: "found", right: true, cell: func(_ *printer, v loadtest.Verdict) string { return number(v.Value) }},
+			{name: "guarantee", cell: func(_ *printer, v loadtest.Verdict) string { return v.Promise }},
+			{name: "value", right: true, cell: func(_ *printer, v loadtest.Verdict) string { return number(v.Value) }},
 			{name: "limit", right: true, cell: func(_ *printer, v loadtest.Verdict) string {
 				if v.AtLeast {
 					return "at least " + number(v.Limit)

@@ -20,17 +20,17 @@ func newLogsCommand(g *globals) *cobra.Command {
 	var o logsOptions
 	c := &cobra.Command{
 		Use:   "logs [flags] TASK",
-		Short: "Print what a task's command wrote",
-		Long: `Prints the output of a task's command, standard output and standard error as they came.
+		Short: "Print the output of a task's command",
+		Long: `Prints the output of a task's command: standard output and standard error, in the order in which they came.
 
-Escape sequences, control characters and characters that reorder text are taken out, because they could
-take over the terminal; --raw leaves them in. It is the log of the latest attempt. With --follow it goes on
-until the task has ended, with further attempts and over broken connections. If the beginning of a log was
-rotated away, that is said on standard error.`,
+Escape sequences, control characters and characters that reorder text are removed, because they could control the
+terminal; --raw keeps them. The log is that of the latest attempt. With --follow the command continues until the
+task has ended, through further attempts and broken connections. If the beginning of a log was rotated away, a
+message on standard error says so.`,
 		Example: `  parkd logs render-41
   parkd logs -f render-41
   parkd logs --raw render-41 > render-41.log`,
-		Args:              cobra.ExactArgs(1),
+		Args:              exactlyOne("TASK"),
 		ValidArgsFunction: g.completeTasks(&o.pool, false),
 		RunE: g.run(func(ctx context.Context, args []string) error {
 			svc, _, err := g.connect()
@@ -40,9 +40,9 @@ rotated away, that is said on standard error.`,
 			return runLogs(ctx, g, svc, o, args[0])
 		}),
 	}
-	g.poolFlag(c, &o.pool, "pool of the task; default: all pools are searched")
-	c.Flags().BoolVarP(&o.follow, "follow", "f", false, "go on until the task has ended")
-	c.Flags().BoolVar(&o.raw, "raw", false, "do not take out what a terminal would obey")
+	g.poolFlag(c, &o.pool, "pool of the task (default search all pools)")
+	c.Flags().BoolVarP(&o.follow, "follow", "f", false, "keep printing until the task has ended")
+	c.Flags().BoolVar(&o.raw, "raw", false, "print control sequences unfiltered (progress bars, colours)")
 	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon, exitInterrupted)
 	return c
 }
@@ -55,7 +55,7 @@ func runLogs(ctx context.Context, g *globals, svc park.Service, o logsOptions, i
 	w := g.logWriter(o.raw)
 	if o.follow {
 		if t.Attempt == 0 && !t.Status.Ended() {
-			g.say("Task %s is %s; its log begins when it starts.", t.TaskID, t.Status)
+			g.say("Task %s is %s. Its log begins when it starts.", t.TaskID, t.Status)
 		}
 		return followLog(ctx, g, svc, t, w)
 	}

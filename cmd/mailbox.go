@@ -13,8 +13,8 @@ func newMailboxCommand(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "mailbox",
 		Short: "Read the outcomes of tasks",
-		Long: `A mailbox keeps how each task ended, for one tenant and key, until it is trimmed or grows old. Reading
-removes nothing.`,
+		Long: `A mailbox keeps the outcomes of tasks for one tenant and key, until they are trimmed or reach the retention time.
+Reading removes nothing.`,
 		Example: "  parkd mailbox poll\n  parkd mailbox trim --up-to 17",
 		RunE:    runGroup,
 	}
@@ -37,16 +37,16 @@ func newMailboxPollCommand(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "poll [flags]",
 		Short: "Print the outcomes of tasks",
-		Long: `Prints the messages of a mailbox, oldest first. Without flags it is the one that 'parkd submit' uses without
-flags, so it shows how your own tasks ended.
+		Long: `Prints the messages of a mailbox, oldest first. Without flags it reads the mailbox that 'parkd submit' uses
+without flags, so it shows how your own tasks ended.
 
-With --wait it waits for a first message, and ends with exit code 124 where none came. With --follow it
-goes on until it is interrupted.`,
+With --wait it waits for a first message, and exits with 124 if none arrives. With --follow it keeps printing new
+messages until it is interrupted.`,
 		Example: `  parkd mailbox poll
   parkd mailbox poll --since 1h
   parkd mailbox poll --tenant acme --mailbox alice --wait 30s
   parkd mailbox poll --since 17 --follow -o ndjson`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: g.run(func(ctx context.Context, _ []string) error {
 			svc, _, err := g.connect()
 			if err != nil {
@@ -57,11 +57,11 @@ goes on until it is interrupted.`,
 	}
 	fs := c.Flags()
 	o.given = fs.Changed
-	fs.StringVar(&o.since, "since", "", "begin there: a duration (10m), an RFC 3339 time, or after the message with this id")
-	fs.Var(&o.wait, "wait", "wait for a first message for so long")
-	fs.BoolVarP(&o.follow, "follow", "f", false, "go on with new messages")
-	fs.IntVar(&o.limit, "limit", 0, "print at most so many messages; default: all")
-	o.flags(fs)
+	fs.StringVar(&o.since, "since", "", "only messages since: a duration ago (10m), an RFC 3339 time, or after the message with this id")
+	fs.Var(&o.wait, "wait", "wait this long for a first message")
+	fs.BoolVarP(&o.follow, "follow", "f", false, "keep printing new messages")
+	fs.IntVar(&o.limit, "limit", 0, "maximum number of messages to print (default all)")
+	o.flags(fs, "mailbox to read")
 	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon, exitTimedOut, exitInterrupted)
 	return c
 }
@@ -84,7 +84,7 @@ func runMailboxPoll(ctx context.Context, g *globals, svc park.Service, o pollOpt
 		return err
 	}
 	if len(page.Messages) == 0 && g.output.forPeople() {
-		g.say("The mailbox %s of tenant %s has nothing%s.", q.Key, q.Tenant, sinceThen(o.since))
+		g.say("Mailbox %s of tenant %s has no messages%s.", q.Key, q.Tenant, sinceThen(o.since))
 		return nil
 	}
 	return messageList().print(g.printer(), page, page.Messages)
@@ -107,7 +107,7 @@ func (o *pollOptions) query(now time.Time) (park.MailboxQuery, error) {
 		return q, err
 	}
 	if o.limit < 0 || o.limit == 0 && o.given("limit") {
-		return q, usagef("--limit must be at least 1, not %d; leave it out for all", o.limit)
+		return q, usagef("--limit must be at least 1, not %d; leave it out to print all", o.limit)
 	}
 	if o.since == "" {
 		return q, nil
@@ -158,7 +158,7 @@ func awaitMessage(ctx context.Context, g *globals, svc park.Service, q park.Mail
 	if wait == 0 {
 		found, err := svc.Mailbox(ctx, q)
 		if err == nil && len(found.Messages) == 0 {
-			err = timedOutf("the mailbox %s of tenant %s has no message", q.Key, q.Tenant)
+			err = timedOutf("mailbox %s of tenant %s has no messages", q.Key, q.Tenant)
 		}
 		return err
 	}
@@ -170,7 +170,7 @@ func awaitMessage(ctx context.Context, g *globals, svc park.Service, q park.Mail
 		case whole.Err() != nil:
 			return whole.Err()
 		case ctx.Err() != nil && len(found.Messages) == 0:
-			return timedOutf("the mailbox %s of tenant %s has no message after %s", q.Key, q.Tenant, wait)
+			return timedOutf("mailbox %s of tenant %s has no messages after %s", q.Key, q.Tenant, wait)
 		case err != nil || len(found.Messages) > 0:
 			return err
 		}
@@ -225,13 +225,13 @@ func newMailboxTrimCommand(g *globals) *cobra.Command {
 	var o trimOptions
 	c := &cobra.Command{
 		Use:     "trim [flags]",
-		Short:   "Remove read messages",
-		Long:    "Removes the messages of a mailbox up to and including one of them.",
+		Short:   "Remove messages from a mailbox",
+		Long:    "Removes the messages of a mailbox, up to and including the given one.",
 		Example: "  parkd mailbox trim --up-to 17\n  parkd mailbox trim --up-to \"$(parkd mailbox poll -o json | jq -r .next)\"",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: g.run(func(ctx context.Context, _ []string) error {
 			if o.upTo == "" {
-				return usagef("--up-to is missing: the id of the last message to remove")
+				return usagef("--up-to is required: the id of the last message to remove")
 			}
 			svc, _, err := g.connect()
 			if err != nil {
@@ -241,7 +241,7 @@ func newMailboxTrimCommand(g *globals) *cobra.Command {
 		}),
 	}
 	c.Flags().StringVar(&o.upTo, "up-to", "", "id of the last message to remove")
-	o.flags(c.Flags())
+	o.flags(c.Flags(), "mailbox to trim")
 	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon)
 	return c
 }

@@ -26,28 +26,28 @@ type migrateOptions struct {
 func newMigrateCommand(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "migrate",
-		Short: "Change the schema of the database",
-		Long: `Shows and changes the schema of the database that --dsn or --db names, else of those that the configuration
-uses. Without a configuration it is the Postgres database that PARKD_POSTGRES_DSN names, else the SQLite
-file of 'parkd serve'.
+		Short: "Show and change the schema of the database",
+		Long: `Shows and changes the schema of the database that --dsn or --db names, or else of the databases in the
+configuration. Without a configuration it uses the Postgres database that PARKD_POSTGRES_DSN names, or else the
+SQLite file of 'parkd serve'.
 
-A SQLite file is brought up to date by 'parkd serve' itself while no daemon has it open; a Postgres database
-is, here, for all nodes at once. Going back, for an older parkd, is done here too.`,
+'parkd serve' migrates a SQLite file itself, if no other daemon has the file open. A Postgres database is migrated
+with this command, once for all nodes. To go back to an older parkd, use 'parkd migrate down'.`,
 		Example: "  parkd migrate up --dsn postgres://user@host/parking\n  parkd migrate status\n  parkd migrate up --dry-run\n  parkd migrate down --db ./parkd.db",
 		RunE:    runGroup,
 	}
 	c.AddCommand(
-		newMigrateStep(g, daemon.Up, "Bring the schema to what this parkd needs",
-			"Applies every change that this parkd knows and the database does not have yet."),
-		newMigrateStep(g, daemon.Down, "Take the last change of the schema back",
-			`Takes the last change back, together with the data that only it had room for.
+		newMigrateStep(g, daemon.Up, "Apply all pending migrations",
+			"Applies all migrations that this parkd has and the database does not have yet."),
+		newMigrateStep(g, daemon.Down, "Roll back the last migration",
+			`Rolls back the last migration and deletes the data that only the newer schema can hold.
 
-It is refused, with exit code 1 and nothing changed, while a daemon uses the database: one that has the file
-open, a node that gave a sign of life, or a daemon that is connected. It is refused too where rows of pools,
-tasks, messages, events or the outbox would go; it then says how many of which table, and --force takes the
-change back all the same. --dry-run says the same, with the same exit code, and changes nothing.`),
-		newMigrateStep(g, daemon.Status, "Show the changes of the schema",
-			"Lists the changes that this parkd and the database know, and when they were applied. Changes nothing."),
+The rollback is refused, with exit code 1 and without any change, while a daemon uses the database: it has the
+file open, it has sent a heartbeat recently, or it is connected. It is also refused if it would delete rows of
+pools, tasks, messages, events or the outbox. The error then gives the number of rows per table, and --force
+rolls back all the same. --dry-run reports the same, with the same exit code, and changes nothing.`),
+		newMigrateStep(g, daemon.Status, "Show the migrations",
+			"Lists the migrations of this parkd and of the database, and when each was applied. Changes nothing."),
 	)
 	exits(c, exitDone, exitUsage)
 	return c
@@ -56,21 +56,21 @@ change back all the same. --dry-run says the same, with the same exit code, and 
 func newMigrateStep(g *globals, to daemon.Direction, short, long string) *cobra.Command {
 	var o migrateOptions
 	c := &cobra.Command{
-		Use: string(to) + " [flags]", Short: short, Long: long, Args: cobra.NoArgs,
+		Use: string(to) + " [flags]", Short: short, Long: long, Args: noArgs,
 		Example: "  parkd migrate " + string(to) + "\n  parkd migrate " + string(to) + " --db ./parkd.db",
 		RunE:    g.run(func(ctx context.Context, _ []string) error { return runMigrate(ctx, g, o, to) }),
 	}
 	fs := c.Flags()
 	fs.StringVarP(&o.file, "config", "c", "", "configuration file that names the databases")
 	fromEnv(fs, "config", "PARKD_CONFIG")
-	fs.StringVar(&o.db, "db", "", "this SQLite file")
-	fs.StringVar(&o.dsn, "dsn", "", "this Postgres database")
+	fs.StringVar(&o.db, "db", "", "path of the SQLite file")
+	fs.StringVar(&o.dsn, "dsn", "", "address of the Postgres database")
 	mark(fs, isPath, "config", "db")
 	if to != daemon.Status {
-		fs.BoolVar(&o.dryRun, "dry-run", false, "only say what would be done")
+		fs.BoolVar(&o.dryRun, "dry-run", false, "only print what would be done")
 	}
 	if to == daemon.Down {
-		fs.BoolVar(&o.force, "force", false, "take the change back although rows go with it")
+		fs.BoolVar(&o.force, "force", false, "roll back even if that deletes rows")
 	}
 	_ = c.MarkFlagFilename("config", "json", "yaml", "yml", "toml")
 	exits(c, exitDone, exitFailed, exitUsage)
@@ -94,7 +94,7 @@ func (o *migrateOptions) target(g *globals) (*config.Config, error) {
 	}
 	// Whoever sets the variable means a Postgres database: another one must not be changed in its place.
 	if c.Source != "" || g.getenv("PARKD_DB") != "" {
-		return nil, usagef("PARKD_POSTGRES_DSN names a Postgres database, but %s keeps nothing there: say with --dsn, --db or --config which database is meant",
+		return nil, usagef("PARKD_POSTGRES_DSN names a Postgres database, but %s does not use Postgres: choose the database with --dsn, --db or --config",
 			cmp.Or(c.Source, "PARKD_DB"))
 	}
 	return &config.Config{Audit: park.Postgres, Postgres: config.PostgresBackend{DSN: dsn}}, nil
@@ -121,19 +121,19 @@ func runMigrate(ctx context.Context, g *globals, o migrateOptions, to daemon.Dir
 	for i, m := range all {
 		page.Migrations[i] = migration{m.Backend, m.Version, m.Name, park.At(m.AppliedAt), rowsOf(m.Gone)}
 		if len(m.Gone) > 0 && g.output.forPeople() {
-			g.say("With %s go %s.", m.Name, migrations.Rows(m.Gone))
+			g.say("Rolling back %s deletes %s.", m.Name, migrations.Rows(m.Gone))
 		}
 	}
 	return migrationList().print(g.printer(), page, page.Migrations)
 }
 
-// refusal explains why a change of the schema is not taken back.
+// refusal explains why a migration is not rolled back.
 func refusal(err error) error {
 	if _, ok := errors.AsType[*migrations.InUseError](err); ok {
 		return &exit{Code: exitFailed, Name: "database_in_use", Err: err}
 	}
 	if _, ok := errors.AsType[*migrations.LossError](err); ok {
-		return &exit{Code: exitFailed, Name: "rows_would_go", Err: err, Hint: "Make a backup; then --force takes the change back with these rows."}
+		return &exit{Code: exitFailed, Name: "rows_would_go", Err: err, Hint: "Make a backup, then use --force to roll back and delete these rows."}
 	}
 	return err
 }

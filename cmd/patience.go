@@ -63,5 +63,5 @@ func neverReached(err error) bool {
 
 // patient asks for as long as it takes.
 func (g *globals) patient() patience {
-	return patience{lost: func() { g.say("The daemon does not answer; waiting for it to come back.") }}
+	return patience{lost: func() { g.say("The daemon does not answer. Waiting for it to come back.") }}
 }

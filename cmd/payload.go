@@ -49,7 +49,7 @@ func readFile(name string) ([]byte, error) {
 func readBounded(r io.Reader) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(r, maxPayload+1))
 	if len(b) > maxPayload {
-		err = fmt.Errorf("it has more than %d bytes", maxPayload)
+		err = fmt.Errorf("larger than %d bytes", maxPayload)
 	}
 	return b, err
 }
@@ -69,8 +69,8 @@ func checkJSON(from string, b []byte) (json.RawMessage, error) {
 		e.Hint = "Save it as UTF-8 without the mark."
 	case !utf8.Valid(b):
 	case isSyntax:
-		e.Err = fmt.Errorf("%s is not JSON at byte %d: %w", from, bad.Offset, bad)
-		e.Hint = `A text is JSON with quotes around it: --payload '"some text"'.`
+		e.Err = fmt.Errorf("%s is not JSON (byte %d): %w", from, bad.Offset, bad)
+		e.Hint = `A JSON string needs quotes: --payload '"some text"'.`
 	}
 	return nil, e
 }

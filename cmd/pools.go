@@ -11,8 +11,8 @@ import (
 func newPoolsCommand(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "pools",
-		Short:   "Show and steer pools",
-		Long:    "Shows the pools and changes their state and their limits while the daemon runs.",
+		Short:   "Show and change pools",
+		Long:    "Shows the pools, and changes their state and limits while the daemon runs.",
 		Example: "  parkd pools\n  parkd pools list gpu -o wide\n  parkd pools set gpu --state paused",
 		RunE: g.group(func(ctx context.Context) error {
 			svc, _, err := g.connect()
@@ -31,8 +31,8 @@ func newPoolsListCommand(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list [flags] [POOL…]",
 		Short: "Show pools",
-		Long: `Shows pools: the units in use of those there are, the tasks that run, and the parked tasks of those that may
-be. A paused pool parks but starts nothing, a draining one accepts nothing and finishes what it has.`,
+		Long: `Shows pools: their units in use and in total, their running tasks, and their parked tasks with the limit. A paused
+pool parks tasks but starts none. A draining pool accepts no tasks and finishes those that it has.`,
 		Example:           "  parkd pools list\n  parkd pools list gpu -o json",
 		ValidArgsFunction: g.completePools,
 		RunE: g.run(func(ctx context.Context, args []string) error {
@@ -73,19 +73,19 @@ func newPoolsSetCommand(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "set [flags] POOL",
 		Short: "Change a pool's state or limits",
-		Long: `Changes a pool while it runs. Lowering its units never stops a running task: the pool starts nothing until
-enough units are free. Parked tasks that cost more than the pool has let others pass. The change outlasts a
-restart, until the configuration file says something new.`,
+		Long: `Changes a pool while the daemon runs. Lowering the units never stops a running task: the pool starts nothing until
+enough units are free. Parked tasks that cost more than the whole pool let others pass. The change persists until
+the configuration file is changed.`,
 		Example: `  parkd pools set gpu --state paused
   parkd pools set gpu --units 12 --depth 100
   parkd pools set gpu --state active`,
-		Args:              cobra.ExactArgs(1),
+		Args:              exactlyOne("POOL"),
 		ValidArgsFunction: g.completePools,
 	}
 	fs := c.Flags()
 	fs.Var(&o.state, "state", "active, paused or draining")
-	fs.Int64VarP(&o.units, "units", "u", 0, "units that the pool has")
-	fs.IntVar(&o.depth, "depth", 0, "tasks that may be parked")
+	fs.Int64VarP(&o.units, "units", "u", 0, "capacity of the pool in units")
+	fs.IntVar(&o.depth, "depth", 0, "maximum number of parked tasks")
 	fixed(c, "state", words(park.PoolStates()))
 	c.RunE = g.run(func(ctx context.Context, args []string) error {
 		patch, err := o.patch(fs.Changed)
@@ -110,13 +110,19 @@ func (o *poolsSetOptions) patch(given func(string) bool) (park.PoolPatch, error)
 		patch.State = &state
 	}
 	if given("units") {
+		if o.units < 0 || o.units > park.MaxUnits {
+			return patch, park.Errorf(park.InvalidRequest, "--units must be from 0 to %d, not %d", int64(park.MaxUnits), o.units)
+		}
 		patch.MaxUnits = &o.units
 	}
 	if given("depth") {
+		if o.depth < 0 || o.depth > park.MaxQueueDepth {
+			return patch, park.Errorf(park.InvalidRequest, "--depth must be from 0 to %d, not %d", park.MaxQueueDepth, o.depth)
+		}
 		patch.MaxQueueDepth = &o.depth
 	}
 	if patch == (park.PoolPatch{}) {
-		return patch, usagef("give at least one of --state, --units, --depth")
+		return patch, usagef("give at least one of --state, --units and --depth")
 	}
 	return patch, nil
 }
@@ -127,7 +133,7 @@ func runPoolsSet(ctx context.Context, g *globals, svc park.Service, id string, p
 		return err
 	}
 	if p.Warning != "" {
-		g.say("warning: %s", p.Warning)
+		g.say("Warning: %s", p.Warning)
 	}
 	return poolList().one(g.printer(), p)
 }

@@ -12,14 +12,15 @@ func newRestoreCommand(g *globals) *cobra.Command {
 	var o migrateOptions
 	c := &cobra.Command{
 		Use:   "restore [flags] FILE",
-		Short: "Put a backup in the place of the SQLite file",
-		Long: `Puts a backup in the place of the configuration's SQLite file, at once or not at all, and takes away
-the write-ahead log of the old one, which would destroy it. The backup is checked first, and stays as it is.
-What was there before is kept beside it under another name.
+		Short: "Replace the SQLite database with a backup",
+		Long: `Replaces the configuration's SQLite database with a backup, either completely or not at all. The backup is checked
+first and is not changed. The old database is kept beside it under another name, with its write-ahead log, which
+would otherwise be applied to the backup.
 
-Refuses while a daemon has the file open: stop it first. What was accepted since the backup is gone.`,
+The command refuses while a daemon has the file open: stop the daemon first. Everything that was accepted since
+the backup is lost.`,
 		Example: "  parkd restore parkd-2026-12-01.db\n  parkd restore --db ./parkd.db /mnt/backup/parkd.db",
-		Args:    cobra.ExactArgs(1),
+		Args:    exactlyOne("FILE"),
 	}
 	c.RunE = g.run(func(ctx context.Context, args []string) error {
 		cfg, err := o.target(g)
@@ -31,7 +32,7 @@ Refuses while a daemon has the file open: stop it first. What was accepted since
 			return err
 		}
 		if kept != "" {
-			g.say("What was there before is now %s.", kept)
+			g.say("The old database is now %s.", kept)
 		}
 		return nil
 	})

@@ -26,12 +26,12 @@ func newRootCommand(g *globals) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "parkd",
 		Short: "Run what fits, park the rest, keep every outcome",
-		Long: `parkd admits the tasks that fit into a pool's units, parks the others in order, starts
-each the instant units come free, and keeps its outcome until somebody asks for it.`,
-		Example: `  parkd serve                                      start a daemon; needs no configuration
+		Long: `parkd starts the tasks that fit into a pool's units and parks the rest in order. It starts
+each parked task as soon as enough units are free, and keeps every outcome until you collect it.`,
+		Example: `  parkd serve                                      start a daemon (no configuration needed)
   parkd submit --pool gpu --units 8 -- python x.py  run a command when 8 units are free
-  parkd status                                     see the pools
-  parkd mailbox poll                               see how your tasks ended`,
+  parkd status                                     show the pools
+  parkd mailbox poll                               show how your tasks ended`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(c *cobra.Command, args []string) error {
@@ -40,6 +40,7 @@ each the instant units come free, and keeps its outcome until somebody asks for 
 			}
 			return checkInput(c, args)
 		},
+		Args: cobra.ArbitraryArgs, // runGroup refuses them
 		RunE: runGroup,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
@@ -49,8 +50,10 @@ each the instant units come free, and keeps its outcome until somebody asks for 
 	root.SetUsageTemplate(helpTemplate)
 	root.AddGroup(
 		&cobra.Group{ID: groupDaemon, Title: "Daemon:"}, &cobra.Group{ID: groupTasks, Title: "Tasks:"},
-		&cobra.Group{ID: groupOutcomes, Title: "Outcomes:"}, &cobra.Group{ID: groupOperate, Title: "Operate:"},
+		&cobra.Group{ID: groupOutcomes, Title: "Outcomes:"}, &cobra.Group{ID: groupOperate, Title: "Operations:"},
 	)
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpCommand(newHelpCommand(g))
 	g.flags(root)
 	addCommands(root, g)
 	strictHelp(root)
@@ -94,11 +97,11 @@ func strictHelp(root *cobra.Command) {
 // flags declares what every command takes.
 func (g *globals) flags(root *cobra.Command) {
 	fs := root.PersistentFlags()
-	fs.VarP(&g.output, "output", "o", "how to print: "+strings.Join(formats(), ", "))
+	fs.VarP(&g.output, "output", "o", "output format: "+strings.Join(formats(), ", "))
 	fromEnv(fs, "output", "PARKD_OUTPUT")
-	fs.StringVar(&g.server, "server", "", "the daemon: http://host:port or unix:///path; default: your own on this machine, by its socket")
+	fs.StringVar(&g.server, "server", "", "daemon to use: http://host:port or unix:///path (default the socket of your own daemon on this machine)")
 	fromEnv(fs, "server", "PARKD_SERVER")
-	fs.StringVar(&g.token, "token", "", "token for the daemon")
+	fs.StringVar(&g.token, "token", "", "access token for the daemon")
 	fromEnv(fs, "token", "PARKD_TOKEN")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats(), cobra.ShellCompDirectiveNoFileComp))
 }
@@ -108,8 +111,13 @@ func runGroup(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return c.Help()
 	}
-	message := fmt.Sprintf("unknown command %q for %q", args[0], c.CommandPath())
-	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+	return unknownCommand(c, args[0])
+}
+
+func unknownCommand(c *cobra.Command, name string) error {
+	c.SuggestionsMinimumDistance = 2
+	message := fmt.Sprintf("unknown command %q for %q", name, c.CommandPath())
+	if near := c.SuggestionsFor(name); len(near) > 0 {
 		message += "; did you mean " + strings.Join(near, " or ") + "?"
 	}
 	return usagef("%s", message)
@@ -169,5 +177,5 @@ Global flags:
 Exit codes:
 {{.}}{{end}}{{if .HasAvailableSubCommands}}
 
-See '{{.CommandPath}} COMMAND --help' for more of a command.{{end}}
+See '{{.CommandPath}} COMMAND --help' for details of a command.{{end}}
 `

@@ -32,21 +32,22 @@ func newServeCommand(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve [flags]",
 		Short: "Run the daemon",
-		Long: `Runs the daemon until it is told to stop (SIGTERM or Ctrl-C; a second time hurries it) or its terminal is
-closed (SIGHUP, unless that is ignored, as under nohup). Without any configuration it listens on loopback
-and on a socket in your own folder, keeps everything in a SQLite file in your state folder, and has the
-pools default and gpu.
+		Long: `Runs the daemon until SIGTERM or Ctrl-C stops it, or until its terminal is closed (SIGHUP, unless that signal is
+ignored, as under nohup). A second SIGTERM or Ctrl-C skips the wait for running tasks. Without a configuration it
+listens on loopback and on a socket in your own folder, keeps everything in a SQLite file in your state folder,
+and has the pools default and gpu.
 
-Every fault of the configuration is named with its place before anything listens (exit code 2).`,
+If the configuration has mistakes, each is reported with its place and the daemon does not start (exit code 2).`,
 		Example: `  parkd serve
   parkd serve --config scheduler-config.json
   parkd serve --config cluster.toml --postgres-dsn postgres://user@host/parking --pools gpu
   parkd serve --listen 127.0.0.1:8080 --db ./parkd.db --log-format json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	o.flags(c)
 	fs := c.Flags()
-	fs.IntVar(&o.readyFD, "ready-fd", noFD, "when listening, write a line of JSON with url and socket to this file descriptor and close it")
+	fs.IntVar(&o.readyFD, "ready-fd", noFD, "file descriptor that gets one line of JSON, with url and socket, once the daemon listens")
+	fs.Lookup("ready-fd").DefValue = "0" // not shown in the help
 	logFlags(c, &o.logLevel, &o.logFormat)
 	profileFlag(fs, &o.profile)
 	c.RunE = g.run(func(ctx context.Context, _ []string) error { return runServe(ctx, g, o) })
@@ -141,7 +142,7 @@ func (o *serveOptions) announce(g *globals, ready *os.File, at daemon.Listening,
 func greet(w io.Writer, at daemon.Listening, c *config.Config) {
 	source := c.Source
 	if source == "" {
-		source = "none, so the defaults ('parkd config show' prints them, 'parkd config init' writes a file)"
+		source = "none, using the defaults ('parkd config show' prints them, 'parkd config init' writes a file)"
 	}
 	places := at.URL
 	if at.Socket != "" {
@@ -164,11 +165,11 @@ func (s *settings) flags(c *cobra.Command) {
 	fs := c.Flags()
 	fs.StringVarP(&s.file, "config", "c", "", "configuration file (JSON, YAML or TOML)")
 	fromEnv(fs, "config", "PARKD_CONFIG")
-	fs.StringVar(&s.listen, "listen", "", "address to listen on, or off; default: 127.0.0.1:7275")
+	fs.StringVar(&s.listen, "listen", "", "address to listen on, or off (default 127.0.0.1:7275)")
 	fs.StringVar(&s.socket, "socket", "", "path of the unix socket, or off")
-	fs.StringVar(&s.db, "db", "", "file of the SQLite backend; default: parkd.db in your state folder")
-	fs.StringVar(&s.dsn, "postgres-dsn", "", "address of the Postgres backend")
-	fs.StringSliceVar(&s.pools, "pools", nil, "start tasks of these pools only; the others are left to other nodes on the same Postgres")
+	fs.StringVar(&s.db, "db", "", "path of the SQLite file (default parkd.db in your state folder)")
+	fs.StringVar(&s.dsn, "postgres-dsn", "", "address of the Postgres database")
+	fs.StringSliceVar(&s.pools, "pools", nil, "start tasks of these pools only; other nodes on the same Postgres start the rest")
 	mark(fs, isPath, "config", "socket", "db")
 	_ = c.MarkFlagFilename("config", "json", "yaml", "yml", "toml")
 }

@@ -25,11 +25,11 @@ func newStatusCommand(g *globals) *cobra.Command {
 	o := statusOptions{status: choice{words: words(park.Statuses())}, every: duration(time.Second)}
 	c := &cobra.Command{
 		Use:   "status [flags] [TASK…]",
-		Short: "Show pools, or how tasks stand",
-		Long: `Without a task it shows the pools; with --tasks, --status or --tenant the tasks of the pools, newest first.
+		Short: "Show pools or tasks",
+		Long: `Without tasks as arguments it shows the pools. With --tasks, --status or --tenant it lists tasks, newest first.
 
-With --watch it goes on: on a terminal it draws anew, elsewhere it prints what has changed. Watching tasks
-ends when they have.`,
+With --watch it keeps running: on a terminal it redraws; otherwise it prints changes. If tasks are given as
+arguments, it exits once all of them have ended.`,
 		Example: `  parkd status
   parkd status render-41
   parkd status --status queued --pool gpu
@@ -50,13 +50,13 @@ ends when they have.`,
 
 func (o *statusOptions) flags(g *globals, c *cobra.Command) {
 	fs := c.Flags()
-	g.poolFlag(c, &o.pool, "only this pool; default: all")
+	g.poolFlag(c, &o.pool, "only this pool (default all)")
 	fs.BoolVarP(&o.tasks, "tasks", "t", false, "list tasks")
-	fs.Var(&o.status, "status", "list the tasks of this status: queued, running, completed, failed, expired or dropped")
+	fs.Var(&o.status, "status", "list the tasks with this status: queued, running, completed, failed, expired or dropped")
 	fs.StringVar(&o.tenant, "tenant", "", "list the tasks of this tenant")
-	fs.IntVar(&o.limit, "limit", 50, "list at most so many tasks")
-	fs.BoolVarP(&o.watch, "watch", "w", false, "go on showing changes")
-	fs.Var(&o.every, "every", "with --watch: how often to look")
+	fs.IntVar(&o.limit, "limit", 50, "maximum number of tasks to list")
+	fs.BoolVarP(&o.watch, "watch", "w", false, "keep running and show changes")
+	fs.Var(&o.every, "every", "with --watch: refresh interval")
 	fixed(c, "status", words(park.Statuses()))
 }
 
@@ -65,7 +65,7 @@ func runStatus(ctx context.Context, g *globals, svc park.Service, o statusOption
 		return usagef("--limit must be at least 1, not %d", o.limit)
 	}
 	if o.every <= 0 {
-		return usagef("--every must be more than 0")
+		return usagef("--every must be above 0")
 	}
 	switch {
 	case len(ids) > 0:

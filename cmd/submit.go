@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -38,16 +37,16 @@ func newSubmitCommand(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "submit [flags] [-- command …]",
 		Short: "Submit a task: a command, a payload, or both",
-		Long: `Submits a task to a pool. It starts at once where the pool has units free, else it is parked; a pool that
-can do neither rejects it (exit code 5).
+		Long: `Submits a task to a pool. If enough units are free, the task starts at once. Otherwise it is parked. If the pool
+cannot do either, it rejects the task (exit code 5).
 
-What comes after -- is the command to run, for pools that run commands. It is run in the current directory
-where the daemon is on this machine and runs it itself, else where the daemon or the worker says. The
-payload is the command's standard input, or what the pool's executor works on.
+The arguments after -- are the command to run, for pools that run commands. If the daemon runs the command on this
+machine, it runs in the current directory. Otherwise it runs in the directory that the daemon or the worker is set
+up with. The payload is the command's standard input, or the input of the pool's executor.
 
-The task's outcome is kept in a mailbox, see 'parkd mailbox poll'. With --wait or --follow the command waits
-for the end, outlasting a restart of the daemon, and passes on the exit code of the task's command.
-Interrupting it leaves the task alone.`,
+The outcome is kept in a mailbox: see 'parkd mailbox poll'. With --wait or --follow, parkd waits until the task
+has ended, even if the daemon restarts meanwhile, and exits with the exit code of the task's command. Interrupting
+it does not stop the task.`,
 		Example: `  parkd submit --pool gpu --units 8 -- python train.py --epochs 3
   parkd submit --pool gpu --priority high --start-by 10m --timeout 1h -- ./render.sh
   parkd submit --pool infer --payload '{"prompt":"hello"}' --wait
@@ -71,37 +70,21 @@ func (o *submitOptions) flags(g *globals, c *cobra.Command) {
 	o.pool = "default"
 	fs.Lookup("pool").DefValue = o.pool
 	fromEnv(fs, "pool", "PARKD_POOL")
-	fs.Int64VarP(&o.units, "units", "u", 1, "units that the task takes while it runs")
+	fs.Int64VarP(&o.units, "units", "u", 1, "units that the task uses while it runs")
 	fs.Var(&o.priority, "priority", "critical, high, normal or low: critical starts first")
-	fs.StringVar(&o.startBy, "start-by", "", "expire unless started by then: a duration (10m) or an RFC 3339 time")
-	fs.Var(&o.timeout, "timeout", "stop the task when it has run for so long; default: the pool's")
-	fs.StringVar(&o.id, "id", "", "the task's id; submitting the same again changes nothing (default: a new UUID)")
-	fs.StringVar(&o.payload, "payload", "", "JSON for the task; @file reads a file, - standard input")
-	fs.IntVar(&o.retry, "retry", 0, "run a failing task up to so many more times")
-	fs.Var(&o.backoff, "backoff", "rest before the first retry; it doubles with each further one")
-	fs.StringVar(&o.dir, "dir", "", "directory to run the command in; default: the current one where the daemon on this machine runs it")
-	fs.BoolVar(&o.wait, "wait", false, "wait for the end and print the outcome")
-	fs.BoolVarP(&o.follow, "follow", "f", false, "wait, and print what the command writes")
-	fs.BoolVar(&o.raw, "raw", false, "with --follow: do not take out what a terminal would obey")
-	o.address.flags(fs)
-	fs.Lookup("mailbox").Usage += `, "" for none`
+	fs.StringVar(&o.startBy, "start-by", "", "expire the task if it has not started by this time, a duration from now (10m) or an RFC 3339 time; does not delay the start")
+	fs.Var(&o.timeout, "timeout", "stop the task after this long (default the pool's timeout)")
+	fs.StringVar(&o.id, "id", "", "id of the task; submitting the same task again changes nothing (default a new UUID)")
+	fs.StringVar(&o.payload, "payload", "", "JSON input of the task: text, @FILE to read a file, - to read standard input")
+	fs.IntVar(&o.retry, "retry", 0, "retry a failed task up to this many times")
+	fs.Var(&o.backoff, "backoff", "wait before the first retry; the wait doubles with each further retry")
+	fs.StringVar(&o.dir, "dir", "", "directory to run the command in (default the current one, if the daemon on this machine runs the command)")
+	fs.BoolVar(&o.wait, "wait", false, "wait until the task has ended and print the outcome")
+	fs.BoolVarP(&o.follow, "follow", "f", false, "wait, and print the output of the command")
+	fs.BoolVar(&o.raw, "raw", false, "with --follow: print control sequences unfiltered (progress bars, colours)")
+	o.address.flags(fs, `mailbox for the outcome, "" for none`)
 	mark(fs, mayBeEmpty, "mailbox")
 	fixed(c, "priority", priorities())
-}
-
-// onlyAfterDash refuses arguments before --, so that the command's flags are never taken for parkd's own.
-func onlyAfterDash(c *cobra.Command, args []string) error {
-	at := c.ArgsLenAtDash()
-	switch {
-	case len(args) > 0 && at != 0:
-		return &exit{
-			Code: exitUsage, Name: "usage", Err: fmt.Errorf("%q is not expected here", args[0]),
-			Hint: fmt.Sprintf("Put -- before the command to run: %s [flags] -- %s", c.CommandPath(), strings.Join(args, " ")),
-		}
-	case at == 0 && len(args) == 0:
-		return usagef("there is no command after --")
-	}
-	return nil
 }
 
 func runSubmit(ctx context.Context, g *globals, o submitOptions, command []string) error {
@@ -120,6 +103,9 @@ func runSubmit(ctx context.Context, g *globals, o submitOptions, command []strin
 		return err
 	}
 	taken, err := submitOne(ctx, svc, o.pool, sub)
+	if park.CodeOf(err) == park.DeadlinePast {
+		return park.Errorf(park.DeadlinePast, "--start-by %s is in the past", o.startBy)
+	}
 	if err != nil {
 		return err
 	}
@@ -149,7 +135,7 @@ func (o *submitOptions) submission(g *globals, command []string) (park.Submissio
 		return s, err
 	}
 	if o.given("timeout") && o.timeout == 0 {
-		return s, usagef("--timeout must be at least 1s; leave it out for that of the pool")
+		return s, usagef("--timeout must be at least 1s; leave it out to use the pool's timeout")
 	}
 	if s.TimeoutSecs, err = seconds("timeout", o.timeout); err != nil {
 		return s, err
@@ -169,7 +155,7 @@ func (o *submitOptions) retries() (park.Retry, error) {
 	case o.retry < 0 || o.retry > maxRetries:
 		return park.Retry{}, usagef("--retry must be from 0 to %d, not %d", maxRetries, o.retry)
 	case o.given("backoff") && o.retry == 0:
-		return park.Retry{}, usagef("--backoff is the rest before a retry: give --retry too, from 1")
+		return park.Retry{}, usagef("--backoff is the wait before a retry: give --retry too, at least 1")
 	case !o.given("retry"):
 		return park.Retry{}, nil
 	}
@@ -207,7 +193,7 @@ func (o *submitOptions) workDir(ctx context.Context, svc park.Service, at place,
 		return "", fmt.Errorf("find the current directory: %w", err)
 	}
 	if !utf8.ValidString(dir) {
-		return "", usagef("the name of the current directory is not UTF-8 and cannot be sent as it is: %q; name another with --dir", dir)
+		return "", usagef("the name of the current directory is not valid UTF-8: %q; choose another with --dir", dir)
 	}
 	return dir, nil
 }
@@ -235,7 +221,7 @@ func submitOne(ctx context.Context, svc park.Service, pool string, s park.Submis
 		return nil
 	})
 	if sent && unreachable(err) {
-		err = fmt.Errorf("it is not known whether task %[1]s was taken; find out with --id %[1]s and the same content: %[2]w", s.TaskID, err)
+		err = fmt.Errorf("it is unknown whether task %[1]s was accepted; to find out, submit the same task again with --id %[1]s: %[2]w", s.TaskID, err)
 	}
 	return taken, err
 }
@@ -246,7 +232,7 @@ func (g *globals) accepted(a park.Accepted) error {
 		return err
 	}
 	if g.watched() {
-		g.say("See it with 'parkd status %[1]s', its outcome with 'parkd wait %[1]s' or 'parkd mailbox poll'.", a.TaskID)
+		g.say("See the task with 'parkd status %[1]s', and its outcome with 'parkd wait %[1]s' or 'parkd mailbox poll'.", a.TaskID)
 	}
 	return nil
 }

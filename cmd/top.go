@@ -27,10 +27,10 @@ func newTopCommand(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "top [flags]",
 		Short: "Watch pools and tasks live",
-		Long: `Shows the pools with how full they are, and the tasks that run and wait, and goes on drawing until q or
-Ctrl-C is pressed. Without a terminal, or with --once, it prints one picture.`,
+		Long: `Shows how full the pools are, and the running and parked tasks. It refreshes until q or Ctrl-C is pressed. Without
+a terminal, or with --once, it prints once and exits.`,
 		Example: "  parkd top\n  parkd top --pool gpu\n  parkd top --once",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: g.run(func(ctx context.Context, _ []string) error {
 			svc, _, err := g.connect()
 			if err != nil {
@@ -39,16 +39,16 @@ Ctrl-C is pressed. Without a terminal, or with --once, it prints one picture.`,
 			return runTop(ctx, g, svc, o)
 		}),
 	}
-	g.poolFlag(c, &o.pool, "only this pool; default: all")
-	c.Flags().Var(&o.every, "every", "how often to draw")
-	c.Flags().BoolVar(&o.once, "once", false, "print one picture and end")
+	g.poolFlag(c, &o.pool, "only this pool (default all)")
+	c.Flags().Var(&o.every, "every", "refresh interval")
+	c.Flags().BoolVar(&o.once, "once", false, "print once and exit")
 	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon)
 	return c
 }
 
 func runTop(ctx context.Context, g *globals, svc park.Service, o topOptions) error {
 	if o.every <= 0 {
-		return usagef("--every must be more than 0")
+		return usagef("--every must be above 0")
 	}
 	v, err := look(ctx, svc, o.pool, topTasks)
 	if err != nil {

@@ -22,9 +22,9 @@ func newVersionCommand(g *globals) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "version",
 		Short:   "Print the version",
-		Long:    "Prints which version of parkd this is and what it was built from.",
+		Long:    "Prints the version of parkd, and what it was built from.",
 		Example: "  parkd version\n  parkd version -o json",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			g.started = true
 			return runVersion(g)

@@ -21,14 +21,14 @@ func newWaitCommand(g *globals) *cobra.Command {
 	var o waitOptions
 	c := &cobra.Command{
 		Use:   "wait [flags] TASK…",
-		Short: "Wait until tasks have ended",
-		Long: `Waits until every one of the tasks has ended and prints them. It outlasts a restart of the daemon.
+		Short: "Wait for tasks to end",
+		Long: `Waits until all given tasks have ended, then prints them. It keeps waiting if the daemon restarts meanwhile.
 
-The exit code is that of the first task, in the order given, that did not complete: for a command that
-failed the command's own. Interrupting the wait leaves the tasks alone.`,
+The exit code is that of the first task, in the given order, that did not complete. If the task's command failed,
+it is the command's exit code. Interrupting the wait does not stop the tasks.`,
 		Example: `  parkd wait render-41
   parkd wait render-41 render-42 --timeout 10m`,
-		Args:              cobra.MinimumNArgs(1),
+		Args:              atLeastOne("TASK"),
 		ValidArgsFunction: g.completeTasks(&o.pool, false),
 		RunE: g.run(func(ctx context.Context, args []string) error {
 			svc, _, err := g.connect()
@@ -39,8 +39,8 @@ failed the command's own. Interrupting the wait leaves the tasks alone.`,
 		}),
 	}
 	c.PreRun = func(*cobra.Command, []string) { o.bounded = c.Flags().Changed("timeout") }
-	g.poolFlag(c, &o.pool, "pool of the tasks; default: all pools are searched")
-	c.Flags().Var(&o.timeout, "timeout", "give up after so long; the tasks go on")
+	g.poolFlag(c, &o.pool, "pool of the tasks (default search all pools)")
+	c.Flags().Var(&o.timeout, "timeout", "give up after this long; the tasks keep running")
 	exits(c, exitDone, exitFailed, exitCancelled, exitExpired, exitUsage, exitDenied, exitNoDaemon, exitTimedOut, exitInterrupted)
 	return c
 }
@@ -93,8 +93,8 @@ func (g *globals) detached(ctx context.Context, err error, id string) error {
 		return err
 	}
 	return &exit{
-		Code: exitInterrupted, Name: "interrupted", Err: fmt.Errorf("no longer waiting for task %s, which goes on", id),
-		Hint: fmt.Sprintf("Go on waiting with 'parkd wait %[1]s'; stop it with 'parkd cancel %[1]s'.", id),
+		Code: exitInterrupted, Name: "interrupted", Err: fmt.Errorf("stopped waiting for task %s, which keeps running", id),
+		Hint: fmt.Sprintf("Wait again with 'parkd wait %[1]s', or stop the task with 'parkd cancel %[1]s'.", id),
 	}
 }
 

@@ -35,13 +35,13 @@ func newWorkerCommand(g *globals) *cobra.Command {
 	o := workerOptions{ttl: duration(30 * time.Second), grace: duration(5 * time.Second)}
 	c := &cobra.Command{
 		Use:   "worker [flags] [-- command …]",
-		Short: "Do a pool's work on this machine",
-		Long: `Takes the tasks of a pool whose runtime is web_worker or cloud_worker and runs them here, under the same
-supervisor as the daemon's own. What comes after -- is run for each task, with the task's payload on standard
-input; without it, each task's own command is.
+		Short: "Run a pool's tasks on this machine",
+		Long: `Takes tasks from a pool whose runtime is web_worker or cloud_worker, and runs them on this machine under the same
+supervisor as the daemon's own. The command after -- runs for each task, with the task's payload on standard
+input. Without it, each task's own command runs.
 
-A worker that dies loses nothing: its tasks are given to others when its leases have run out. The first Ctrl-C
-takes no more tasks and lets those that run come to their end, the second stops them.`,
+If a worker dies, nothing is lost: its tasks go to other workers when its leases expire. The first Ctrl-C stops
+taking tasks and lets the running ones finish. The second stops them.`,
 		Example: `  parkd worker --pool gpu --server http://10.0.0.5:7275 -- python work.py
   parkd worker --pool gpu --slots 2 --name rig-7`,
 		Args:              onlyAfterDash,
@@ -51,13 +51,13 @@ takes no more tasks and lets those that run come to their end, the second stops 
 	fs := c.Flags()
 	g.poolFlag(c, &o.pool, "pool to work for")
 	fromEnv(fs, "pool", "PARKD_POOL")
-	fs.StringVar(&o.name, "name", host, "what this worker is called")
-	fs.Lookup("name").DefValue = "this machine's name"
-	fs.IntVarP(&o.slots, "slots", "n", 1, "tasks to run at once")
-	fs.Var(&o.ttl, "ttl", "others get this worker's tasks when it has been silent for so long")
-	fs.Var(&o.grace, "kill-grace", "time between TERM and KILL for a command that is stopped")
-	fs.StringVar(&o.dir, "dir", "", "directory to run the command in; default: the current one")
-	fs.StringArrayVar(&o.env, "env", nil, "give commands this variable too: NAME or NAME=VALUE; may be repeated")
+	fs.StringVar(&o.name, "name", host, "name of this worker")
+	describeDefault(fs, "name", "host name")
+	fs.IntVarP(&o.slots, "slots", "n", 1, "maximum number of tasks to run at once")
+	fs.Var(&o.ttl, "ttl", "lease time: tasks go to other workers after this long without a heartbeat")
+	fs.Var(&o.grace, "kill-grace", "time between TERM and KILL when a command is stopped")
+	fs.StringVar(&o.dir, "dir", "", "directory to run the command in (default the current one)")
+	fs.StringArrayVar(&o.env, "env", nil, "environment variable for commands: NAME or NAME=VALUE; may be repeated")
 	logFlags(c, &o.logLevel, &o.logFormat)
 	annotate(c, takesCommand, "yes")
 	exits(c, exitDone, exitFailed, exitUsage, exitRejected, exitDenied)
@@ -67,7 +67,7 @@ takes no more tasks and lets those that run come to their end, the second stops 
 func runWorker(ctx context.Context, g *globals, o workerOptions, argv []string) (err error) {
 	switch {
 	case o.pool == "":
-		return usagef("--pool is missing: the pool to work for")
+		return usagef("--pool is required: the pool to work for")
 	case o.slots < 1:
 		return usagef("--slots must be at least 1, not %d", o.slots)
 	case time.Duration(o.ttl) < time.Second:
@@ -109,7 +109,7 @@ func (o *workerOptions) canRun(argv []string) error {
 		if info, err := os.Stat(o.dir); err != nil {
 			return fmt.Errorf("--dir: %w", err)
 		} else if !info.IsDir() {
-			return fmt.Errorf("--dir: %s is no directory", o.dir)
+			return fmt.Errorf("--dir: %s is not a directory", o.dir)
 		}
 	}
 	ownPath := func(v string) bool { return strings.HasPrefix(v, "PATH=") }
@@ -153,7 +153,7 @@ func forget(ctx context.Context, x *command.Executor, log *slog.Logger) {
 func (o *workerOptions) executor(argv []string, c command.Config) (x *command.Executor, done func() error, err error) {
 	dir, err := os.MkdirTemp("", "parkd-worker-")
 	if err != nil {
-		return nil, nil, fmt.Errorf("make a folder for the logs of commands: %w", err)
+		return nil, nil, fmt.Errorf("create a folder for the logs of commands: %w", err)
 	}
 	if c.WorkDir, err = filepath.Abs(o.dir); err != nil {
 		return nil, nil, fmt.Errorf("find the current directory: %w", err)

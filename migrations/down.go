@@ -40,7 +40,7 @@ type LossError struct {
 
 // Error implements error.
 func (e *LossError) Error() string {
-	return fmt.Sprintf("taking %s back would remove %s; nothing was changed", e.Name, Rows(e.Gone))
+	return fmt.Sprintf("rolling back %s would delete %s; nothing was changed", e.Name, Rows(e.Gone))
 }
 
 // Rows says in words which rows go.
@@ -139,7 +139,7 @@ func (s *Schema) takeBack(ctx context.Context, tx *sql.Tx, m *Migration) (gone [
 	}
 	_, back, found := strings.Cut(string(file), "-- +goose Down\n")
 	if !found {
-		return nil, errors.New(m.Name + " has no way back")
+		return nil, errors.New(m.Name + " cannot be rolled back")
 	}
 	before, err := s.count(ctx, tx)
 	if err != nil {

@@ -19,10 +19,10 @@ type InUseError struct {
 func (e *InUseError) Error() string {
 	var found []string
 	if len(e.Nodes) > 0 {
-		found = append(found, "nodes live there: "+strings.Join(e.Nodes, ", "))
+		found = append(found, "live nodes: "+strings.Join(e.Nodes, ", "))
 	}
 	if len(e.Sessions) > 0 {
-		found = append(found, "daemons are connected to it: "+strings.Join(e.Sessions, ", "))
+		found = append(found, "connected daemons: "+strings.Join(e.Sessions, ", "))
 	}
 	return "the database is in use (" + strings.Join(found, "; ") + "): stop all daemons first; nothing was changed"
 }
@@ -53,7 +53,7 @@ func (s *Schema) unused(ctx context.Context, tx *sql.Tx, names []string) error {
 		return err
 	}
 	if _, err := tx.ExecContext(ctx, keepOut); err != nil {
-		return fmt.Errorf("keep others out: %w", err)
+		return fmt.Errorf("lock out other nodes: %w", err)
 	}
 	return s.used(ctx, tx, names)
 }
@@ -83,7 +83,7 @@ func (s *Schema) used(ctx context.Context, tx *sql.Tx, names []string) error {
 	var e InUseError
 	var err error
 	if e.Nodes, err = texts(ctx, tx, readLiving); err != nil {
-		return fmt.Errorf("look for nodes that live: %w", err)
+		return fmt.Errorf("look for live nodes: %w", err)
 	}
 	if e.Sessions, err = texts(ctx, tx, readSessions, strings.Join(names, "\n")); err != nil {
 		return fmt.Errorf("look for daemons: %w", err)

@@ -201,7 +201,7 @@ func (s *Schema) await(ctx context.Context) (*sql.Tx, error) {
 			return tx, nil
 		}
 		if time.Since(began) > lockWithin {
-			return nil, fmt.Errorf("lock the schema: somebody else has been changing it for %s", lockWithin)
+			return nil, fmt.Errorf("lock the schema: another process has held the lock for %s", lockWithin)
 		}
 		select {
 		case <-time.After(lockRest):

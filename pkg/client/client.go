@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -20,12 +21,12 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// ErrUnreachable is the error where no daemon answers, or its answer broke off: whether the request had an
+// ErrUnreachable is the error if no daemon answers, or its answer broke off: whether the request had an
 // effect is then unknown. It wraps what the network said.
-var ErrUnreachable = errors.New("no daemon answers")
+var ErrUnreachable = errors.New("cannot reach a parkd daemon")
 
 // ErrTooLarge is the error where an answer is longer than a client takes. Of a list, ask for less at once.
-var ErrTooLarge = fmt.Errorf("the answer has more than %d MiB", maxAnswer>>20)
+var ErrTooLarge = fmt.Errorf("the answer is larger than %d MiB", maxAnswer>>20)
 
 // Config says where the daemon is: URL or Socket, and not both. Who answers at another address is another daemon.
 type Config struct {
@@ -66,7 +67,7 @@ func New(c Config) (*Client, error) {
 	base := "http://localhost"
 	switch {
 	case c.Socket != "" && c.URL != "":
-		return nil, errors.New("the daemon has an address and a socket: name one of them")
+		return nil, errors.New("give either the address or the socket of the daemon, not both")
 	case c.Socket != "":
 		transport.Proxy = nil
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -155,7 +156,7 @@ func decode(host string, b []byte, out any) error {
 }
 
 func notParkd(host string, err error) error {
-	return fmt.Errorf("%s did not answer as parkd does: %w", host, err)
+	return fmt.Errorf("the answer of %s is not that of a parkd daemon: %w", host, err)
 }
 
 // send sends a request and returns the answer, which the caller closes, or the error that it tells.
@@ -164,7 +165,7 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	if r.body != nil {
 		b, err := json.Marshal(r.body)
 		if err != nil {
-			return nil, park.Errorf(park.InvalidRequest, "the request cannot be written as JSON: %v", err)
+			return nil, park.Errorf(park.InvalidRequest, "cannot encode the request as JSON: %v", err)
 		}
 		body = bytes.NewReader(b)
 	}
@@ -202,8 +203,26 @@ func broken(ctx context.Context, err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" && op.Addr != nil {
+		return &dialError{op}
+	}
 	return fmt.Errorf("%w: %w", ErrUnreachable, err)
 }
+
+// dialError is an ErrUnreachable with the address at which nobody answered.
+type dialError struct{ op *net.OpError }
+
+// Error implements error.
+func (e *dialError) Error() string {
+	why := e.op.Err
+	if call, ok := errors.AsType[*os.SyscallError](why); ok {
+		why = call.Err
+	}
+	return fmt.Sprintf("%v at %s: %v", ErrUnreachable, e.op.Addr, why)
+}
+
+// Unwrap returns the causes.
+func (e *dialError) Unwrap() []error { return []error{ErrUnreachable, e.op} }
 
 // A problem is an error as the daemon sends it (RFC 9457).
 type problem struct {
@@ -223,7 +242,7 @@ func problemIn(host string, status int, header http.Header, b []byte) error {
 	var p problem
 	kind, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
 	if kind != "application/problem+json" || json.Unmarshal(b, &p) != nil || p.Code == "" {
-		return fmt.Errorf("%s answered %d %s and is perhaps not parkd", host, status, http.StatusText(status))
+		return fmt.Errorf("%s answered %d %s and may not be a parkd daemon", host, status, http.StatusText(status))
 	}
 	e := &park.Error{Code: p.Code, Detail: p.Detail, TaskID: p.TaskID}
 	if secs, err := strconv.ParseInt(header.Get("Retry-After"), 10, 64); err == nil {

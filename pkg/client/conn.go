@@ -66,7 +66,7 @@ func (k *Conn) Submit(ctx context.Context, pool string, tasks []park.Submission)
 	}
 	b, err := json.Marshal(body)
 	if err != nil {
-		return nil, park.Errorf(park.InvalidRequest, "the request cannot be written as JSON: %v", err)
+		return nil, park.Errorf(park.InvalidRequest, "cannot encode the request as JSON: %v", err)
 	}
 	status, header, answer, err := k.post(at, b)
 	if err != nil {

@@ -170,7 +170,7 @@ func (c *Client) Log(ctx context.Context, pool, id string, q park.LogQuery) (*pa
 	log.Offset, err2 = strconv.ParseInt(resp.Header.Get("Parkd-Log-Offset"), 10, 64)
 	if err1 != nil || err2 != nil || log.Attempt < 1 || log.Offset < 0 {
 		_ = log.Close()
-		return nil, fmt.Errorf("%s does not say where the log begins: it is perhaps not parkd, or an older one", resp.Request.URL.Host)
+		return nil, fmt.Errorf("%s does not say where the log begins; it may not be a parkd daemon, or an older one", resp.Request.URL.Host)
 	}
 	return log, nil
 }

@@ -84,7 +84,7 @@ func (s *stream) read(ctx context.Context) (fed bool, err error) {
 	}
 	defer resp.Body.Close()
 	s.begin(resp)
-	quiet := time.AfterFunc(silence, func() { cancel(errors.New("the daemon sends no sign of life")) })
+	quiet := time.AfterFunc(silence, func() { cancel(errors.New("no heartbeat from the daemon")) })
 	defer quiet.Stop()
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, maxLine)
