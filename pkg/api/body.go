@@ -94,7 +94,7 @@ func (c *call) readBody(buf *bytes.Buffer) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return park.Errorf(park.InvalidRequest, "the body did not arrive within %s", bodyWithin)
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return park.Errorf(park.InvalidRequest, "the body ends before its Content-Length")
+		return park.Errorf(park.InvalidRequest, "the body is shorter than its Content-Length")
 	case err != nil:
 		return park.Errorf(park.InvalidRequest, "the body cannot be read: %v", err)
 	}
@@ -102,7 +102,7 @@ func (c *call) readBody(buf *bytes.Buffer) error {
 }
 
 func (c *call) tooLarge(most int64) error {
-	return c.unread(park.Errorf(park.PayloadTooLarge, "the body may have %d bytes at most", most))
+	return c.unread(park.Errorf(park.PayloadTooLarge, "the body must not be larger than %d bytes", most))
 }
 
 // unread refuses a body without waiting for the rest of it, see [call.linger].

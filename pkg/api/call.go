@@ -107,7 +107,7 @@ func (c *call) panicked(p any) {
 }
 
 func (c *call) nowhere() error {
-	return park.Errorf(park.RouteNotFound, "there is nothing at %s; GET /openapi.json lists what there is", short(c.r.URL.Path))
+	return park.Errorf(park.RouteNotFound, "no such route: %s; GET /openapi.json lists all routes", short(c.r.URL.Path))
 }
 
 // dispatch finds the method's route and checks what all routes ask for.
@@ -119,7 +119,7 @@ func (c *call) dispatch(methods map[string]*route, allowed string) error {
 	rt, ok := methods[method]
 	if !ok {
 		c.w.Header().Set("Allow", allowed)
-		return park.Errorf(park.MethodNotAllowed, "%s is not offered at %s, only %s", short(c.r.Method), short(c.r.URL.Path), allowed)
+		return park.Errorf(park.MethodNotAllowed, "%s is not allowed at %s, only %s", short(c.r.Method), short(c.r.URL.Path), allowed)
 	}
 	if c.route = rt; rt.operator && c.who.tenant != "" {
 		return tenantView{tenant: c.who.tenant}.closed()

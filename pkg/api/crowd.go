@@ -43,8 +43,8 @@ type counters struct{ waits, streams, logs, bytes budget }
 func newCounters(c Crowd) *counters {
 	c = c.orDefault()
 	return &counters{
-		waits: newBudget("requests wait", int64(c.Waits)), streams: newBudget("streams of events are open", int64(c.Streams)),
-		logs: newBudget("logs are being read", int64(c.Logs)), bytes: newBudget("bytes of requests are being worked on", c.Bytes),
+		waits: newBudget("waiting requests", int64(c.Waits)), streams: newBudget("open event streams", int64(c.Streams)),
+		logs: newBudget("open logs", int64(c.Logs)), bytes: newBudget("bytes of request bodies", c.Bytes),
 	}
 }
 
@@ -76,10 +76,10 @@ func (b *budget) take(tenant string, n int64) (release func(), err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.used > 0 && b.used+n > b.most {
-		return nil, crowded("as many %s as this daemon takes at once: %d", b.what, b.most)
+		return nil, crowded("too many %s: the daemon allows %d at once", b.what, b.most)
 	}
 	if share := b.most / 2; tenant != "" && b.by[tenant] > 0 && b.by[tenant]+n > share {
-		return nil, crowded("as many %s for tenant %s as one may have at once: %d", b.what, tenant, share)
+		return nil, crowded("too many %s of tenant %s: a tenant may have %d at once", b.what, tenant, share)
 	}
 	b.used += n
 	if tenant != "" {

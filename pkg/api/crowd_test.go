@@ -62,8 +62,8 @@ func TestCrowds(t *testing.T) {
 		of    func(*counters) *budget
 		words string
 	}{
-		{"waits for a message", wait, func(n *counters) *budget { return &n.waits }, "requests wait"},
-		{"waits for a lease", ask{method: "POST", path: "/pools/remote/leases", body: `{"wait":"10m"}`}, func(n *counters) *budget { return &n.waits }, "requests wait"},
+		{"waits for a message", wait, func(n *counters) *budget { return &n.waits }, "waiting requests"},
+		{"waits for a lease", ask{method: "POST", path: "/pools/remote/leases", body: `{"wait":"10m"}`}, func(n *counters) *budget { return &n.waits }, "waiting requests"},
 		{"streams", get("/events"), func(n *counters) *budget { return &n.streams }, "streams"},
 	} {
 		t.Run(c.what, func(t *testing.T) {

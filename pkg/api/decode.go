@@ -92,7 +92,7 @@ func (f *faults) add(what string) {
 
 // unknown notes a field that sh does not have.
 func (f *faults) unknown(key []byte, sh *shape) {
-	what := "is not known"
+	what := "is not a known field"
 	if len(f.told) < maxFaults { // a suggestion is work
 		what += suggest(unquote(key), sh)
 	}
@@ -120,13 +120,29 @@ func suggest(key string, sh *shape) string {
 	plain := func(s string) string { return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(s)) }
 	names := make([]string, len(sh.fields))
 	for i, f := range sh.fields {
-		if plain(f.name) == plain(key) {
+		if nearly(plain(f.name), plain(key)) {
 			return "; did you mean " + f.name + "?"
 		}
 		names[i] = f.name
 	}
 	slices.Sort(names)
-	return "; there are " + strings.Join(names, ", ")
+	return "; known fields: " + strings.Join(names, ", ")
+}
+
+// nearly reports whether one change of neighbouring letters makes two words of more than three letters equal.
+func nearly(a, b string) bool {
+	if a == b {
+		return true
+	}
+	from, short, long := 0, min(len(a), len(b)), max(len(a), len(b))
+	for from < short && a[from] == b[from] {
+		from++
+	}
+	to := 0
+	for to < short-from && a[len(a)-1-to] == b[len(b)-1-to] {
+		to++
+	}
+	return short > 3 && from+to >= long-1
 }
 
 // short cuts what is quoted from a request.

@@ -21,7 +21,7 @@ type caller struct {
 // may carry a web page's request to it.
 func (a *API) guardSocket(r *http.Request) (caller, error) {
 	if len(r.Header["Origin"]) > 0 || foreignSite(r) {
-		return caller{}, park.Errorf(park.Forbidden, "web pages may not use the daemon's socket")
+		return caller{}, park.Errorf(park.Forbidden, "a web page cannot use the daemon's socket")
 	}
 	return caller{trusted: true}, nil
 }
@@ -31,7 +31,7 @@ func (a *API) guardSocket(r *http.Request) (caller, error) {
 // a cluster does, has neither its name nor a token.
 func (a *API) guardTCP(r *http.Request) (caller, error) {
 	if foreignOrigin(r) || foreignSite(r) {
-		return caller{}, park.Errorf(park.Forbidden, "the request comes from a web page that is not the daemon's own")
+		return caller{}, park.Errorf(park.Forbidden, "the request comes from a web page of another site")
 	}
 	who, err := a.known(r)
 	if err != nil && a.open[r.URL.Path] && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
@@ -43,7 +43,7 @@ func (a *API) guardTCP(r *http.Request) (caller, error) {
 // known returns who asks, once that is shown.
 func (a *API) known(r *http.Request) (caller, error) {
 	if !a.ownHost(r) {
-		return caller{}, park.Errorf(park.Forbidden, "the request is addressed to %q, which is not this daemon's name; if it is, add it to allowed_hosts", short(r.Host))
+		return caller{}, park.Errorf(park.Forbidden, "%q is not a known name of this daemon; to allow it, add it to allowed_hosts", short(r.Host))
 	}
 	if len(a.cfg.Tokens) == 0 {
 		return caller{}, a.near(r)
@@ -53,7 +53,7 @@ func (a *API) known(r *http.Request) (caller, error) {
 		return caller{}, err
 	}
 	if t.Role == RoleMetrics && (r.URL.Path != metricsPath || r.Method != http.MethodGet && r.Method != http.MethodHead) {
-		return caller{}, park.Errorf(park.Forbidden, "the token has the role metrics, which opens GET %s alone", metricsPath)
+		return caller{}, park.Errorf(park.Forbidden, "the token has the role metrics, which allows only GET %s", metricsPath)
 	}
 	return caller{tenant: t.Tenant, trusted: t.Role == ""}, nil
 }
@@ -61,10 +61,10 @@ func (a *API) known(r *http.Request) (caller, error) {
 // near refuses who is not the daemon's user on its own machine.
 func (a *API) near(r *http.Request) error {
 	if at := localIP(r); at != nil && !at.IsLoopback() {
-		return park.Errorf(park.Forbidden, "without tokens the daemon is open to its own machine alone, and this request came in at %s", at)
+		return park.Errorf(park.Forbidden, "without tokens, only the daemon's own machine may use it, but this request came in at %s", at)
 	}
 	if a.cfg.Owner != nil && !a.cfg.Owner(r) {
-		return park.Errorf(park.Forbidden, "without tokens the daemon is open to the user alone that it runs as, and to root: others need a token")
+		return park.Errorf(park.Forbidden, "without tokens, only the daemon's own user and root may use it; other users need a token")
 	}
 	return nil
 }
@@ -73,7 +73,7 @@ func (a *API) near(r *http.Request) error {
 func (a *API) bearerOf(r *http.Request) (*Token, error) {
 	given, ok := bearer(r)
 	if !ok {
-		return nil, park.Errorf(park.Unauthorized, "a token is needed: Authorization: Bearer …")
+		return nil, park.Errorf(park.Unauthorized, "a token is required: Authorization: Bearer …")
 	}
 	sum := sha256.Sum256([]byte(given))
 	var found *Token
@@ -84,7 +84,7 @@ func (a *API) bearerOf(r *http.Request) (*Token, error) {
 		}
 	}
 	if found == nil {
-		return nil, park.Errorf(park.Unauthorized, "the token is not known")
+		return nil, park.Errorf(park.Unauthorized, "unknown token")
 	}
 	return found, nil
 }

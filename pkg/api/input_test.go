@@ -12,12 +12,12 @@ import (
 func TestBadSubmissions(t *testing.T) {
 	h := newAPI(t, Config{}).Socket()
 	for body, words := range map[string][]string{
-		`{"taskid":"a"}`:                                          {"taskid is not known; did you mean taskId?"},
+		`{"taskid":"a"}`:                                          {"taskid is not a known field; did you mean taskId?"},
 		`{"task_id":"a"}`:                                         {"did you mean taskId?"},
-		`{"TaskId":"a"}`:                                          {"TaskId is not known"},
-		`{"ta\u0073kId":"a","taskId":"b"}`:                        {"taskId stands there twice"},
-		`{"priority":"low","x":1,"y":{"z":[2]}}`:                  {"x is not known; there are ", "y is not known", "command, createdAt, deadline"},
-		`{"resourceCost":{"unit":8}}`:                             {"resourceCost.unit is not known; there are kind, units"},
+		`{"TaskId":"a"}`:                                          {"TaskId is not a known field"},
+		`{"ta\u0073kId":"a","taskId":"b"}`:                        {"taskId is given twice"},
+		`{"priority":"low","x":1,"y":{"z":[2]}}`:                  {"x is not a known field; known fields: ", "y is not a known field", "command, createdAt, deadline"},
+		`{"resourceCost":{"unit":8}}`:                             {"resourceCost.unit is not a known field; did you mean units?"},
 		`{"resourceCost":{"units":0}}`:                            {"resourceCost.units must be a whole number from 1 to", "not 0"},
 		`{"resourceCost":{"units":-1}}`:                           {"resourceCost.units must be", "not -1"},
 		`{"resourceCost":{"units":1.5}}`:                          {"resourceCost.units must be", "not 1.5"},
@@ -26,7 +26,7 @@ func TestBadSubmissions(t *testing.T) {
 		`{"resourceCost":{"units":true}}`:                         {"resourceCost.units must be"},
 		`{"resourceCost":{"units":[8]}}`:                          {"resourceCost.units must be"},
 		`{"resourceCost":{"units":-99999999999999999999}}`:        {"resourceCost.units must be"},
-		`{"resourceCost":{"units":1,"units":2}}`:                  {"resourceCost.units stands there twice"},
+		`{"resourceCost":{"units":1,"units":2}}`:                  {"resourceCost.units is given twice"},
 		`{"resourceCost":{"kind":"gpu"}}`:                         {"resourceCost.kind must be one of cpu, gpuVram, io, mixed"},
 		`{"resourceCost":{"kind":"io"}}`:                          {"kind"}, // not the pool's
 		`{"resourceCost":8}`:                                      {"resourceCost must be an object, not 8"},
@@ -40,23 +40,23 @@ func TestBadSubmissions(t *testing.T) {
 		`{"createdAt":"2026-13-01T00:00:00Z"}`:                    {"createdAt must be"},
 		`{"timeoutSecs":0}`:                                       {"timeoutSecs must be a whole number from 1 to"},
 		`{"timeoutSecs":"10m"}`:                                   {"timeoutSecs must be"},
-		`{"taskId":7}`:                                            {"taskId must be text, not 7"},
-		`{"taskId":{"a":"b"}}`:                                    {"taskId must be text"},
+		`{"taskId":7}`:                                            {"taskId must be a string, not 7"},
+		`{"taskId":{"a":"b"}}`:                                    {"taskId must be a string"},
 		`{"taskId":"a b"}`:                                        {"taskId must be 1 to 128 characters"},
 		`{"taskId":"` + strings.Repeat("a", 129) + `"}`:           {"taskId must be"},
-		`{"taskId":"","tenant":"","mailboxKey":""}`:               {"taskId must not be empty", "tenant must not be empty", "mailboxKey must be a string that is not empty"},
+		`{"taskId":"","tenant":"","mailboxKey":""}`:               {"taskId must not be empty", "tenant must not be empty", "mailboxKey must be a non-empty string"},
 		`{"tenant":"a\nb"}`:                                       {"tenant must be"},
-		`{"tenant":"a\u0000b"}`:                                   {"tenant holds a character"},
-		`{"tenant":"\ud800"}`:                                     {"tenant holds a character"},
+		`{"tenant":"a\u0000b"}`:                                   {"tenant contains an invalid character"},
+		`{"tenant":"\ud800"}`:                                     {"tenant contains an invalid character"},
 		`{"tenant":"\ufffd\uD83D\uDE00\uFFFD"}`:                   nil,
 		`{"tenant":"` + strings.Repeat("t", 257) + `"}`:           {"tenant must be"},
-		`{"mailboxKey":5}`:                                        {"mailboxKey must be a string that is not empty, or"},
-		`{"mailboxKey":[]}`:                                       {"mailboxKey must be a string that is not empty, or"},
-		`{"mailboxKey":"\udfff"}`:                                 {"mailboxKey holds a character"},
-		`{"mailboxKey":{"user":"x"}}`:                             {"mailboxKey.user is not known; there are sessionId, tenant, userId"},
-		`{"mailboxKey":{"userId":5}}`:                             {"mailboxKey.userId must be text, not 5"},
+		`{"mailboxKey":5}`:                                        {"mailboxKey must be a non-empty string, or"},
+		`{"mailboxKey":[]}`:                                       {"mailboxKey must be a non-empty string, or"},
+		`{"mailboxKey":"\udfff"}`:                                 {"mailboxKey contains an invalid character"},
+		`{"mailboxKey":{"user":"x"}}`:                             {"mailboxKey.user is not a known field; known fields: sessionId, tenant, userId"},
+		`{"mailboxKey":{"userId":5}}`:                             {"mailboxKey.userId must be a string, not 5"},
 		`{"mailboxKey":{"sessionId":"s"}}`:                        {"mailboxKey must be", "with a userId"},
-		`{"mailboxKey":{"userId":"a","userId":"b"}}`:              {"mailboxKey.userId stands there twice"},
+		`{"mailboxKey":{"userId":"a","userId":"b"}}`:              {"mailboxKey.userId is given twice"},
 		`{"tenant":"a","mailboxKey":{"tenant":"b","userId":"u"}}`: {"tenant", "mailboxKey.tenant"},
 		`{"mailboxKey":{"userId":"a","sessionId":"b:c"}}`:         {"mailboxKey must not have a colon in its sessionId"},
 		`{"mailboxKey":{"userId":"a:b","sessionId":"c"}}`:         {"mailboxKey must not have a colon in its userId"},
@@ -68,10 +68,10 @@ func TestBadSubmissions(t *testing.T) {
 		`{"deadline":"0001-01-01T00:00:00.0000001Z"}`:             {"deadline must be later than"},
 		`{"deadline":"0001-01-01T02:00:00+02:00"}`:                {"deadline must be later than"},
 		`{"createdAt":"0001-01-01T00:00:00Z"}`:                    {"createdAt must be later than"},
-		`{"command":"ls"}`:                                        {`command must be a list of texts, not "ls"`},
-		`{"command":["ls",5]}`:                                    {"command[1] must be text, not 5"},
-		`{"command":["ls",null]}`:                                 {"command[1] must be text, not null"},
-		`{"command":["a\u0000b"]}`:                                {"command[0] holds a character"},
+		`{"command":"ls"}`:                                        {`command must be a list of strings, not "ls"`},
+		`{"command":["ls",5]}`:                                    {"command[1] must be a string, not 5"},
+		`{"command":["ls",null]}`:                                 {"command[1] must be a string, not null"},
+		`{"command":["a\u0000b"]}`:                                {"command[0] contains an invalid character"},
 		`{"workDir":"/tmp"}`:                                      {"workDir needs a command"},
 		`{"retry":{"maxAttempts":1.5}}`:                           {"retry.maxAttempts must be a whole number, not 1.5"},
 		`{"retry":{"maxAttempts":99999999999999999999}}`:          {"retry.maxAttempts must be a whole number"},
@@ -79,10 +79,10 @@ func TestBadSubmissions(t *testing.T) {
 		`{"retry":{"backoff":10}}`:                                {"retry.backoff must be a duration with a unit"},
 		`{"retry":{"backoff":"10"}}`:                              {"retry.backoff must be a duration with a unit"},
 		`{"retry":{"backoff":"-1s"}}`:                             {"retry.backoff must not be negative"},
-		`{"payload":` + strings.Repeat("[", 501) + strings.Repeat("]", 501) + `}`:                                                      {"payload nests deeper than 500 levels"},
+		`{"payload":` + strings.Repeat("[", 501) + strings.Repeat("]", 501) + `}`:                                                      {"payload is nested deeper than 500 levels"},
 		`{"payload":` + strings.Repeat("[", 500) + strings.Repeat("]", 500) + `}`:                                                      nil,
 		`{"payload":null,"taskId":null,"resourceCost":null,"deadline":null,"mailboxKey":null,"retry":{"backoff":null},"command":null}`: nil,
-		`{"resourceCost":{"units":0},"priority":5,"nope":1}`:                                                                           {"resourceCost.units must", "priority must", "nope is not known"},
+		`{"resourceCost":{"units":0},"priority":5,"nope":1}`:                                                                           {"resourceCost.units must", "priority must", "nope is not a known field"},
 	} {
 		r := ask{method: "POST", path: "/pools/work/tasks", body: body}.to(t, h)
 		if words == nil {
@@ -137,12 +137,12 @@ func TestOtherRefusals(t *testing.T) {
 		{"POST", "/pools/work/tasks", `{"resourceCost":{"units":99999999999999999999}}`, park.CostExceedsPool, ""},
 		{"POST", "/pools/work/tasks", `{"deadline":"2001-01-01T00:00:00Z"}`, park.DeadlinePast, ""},
 		{"POST", "/pools/work/tasks", `{"command":["ls"]}`, park.InvalidRequest, "command"},
-		{"POST", "/pools/work/tasks:batch", ``, park.InvalidRequest, "tasks is missing"},
-		{"POST", "/pools/work/tasks:batch", `{}`, park.InvalidRequest, "tasks is missing"},
-		{"POST", "/pools/work/tasks:batch", `{"tasks":null}`, park.InvalidRequest, "tasks is missing"},
+		{"POST", "/pools/work/tasks:batch", ``, park.InvalidRequest, "tasks is required"},
+		{"POST", "/pools/work/tasks:batch", `{}`, park.InvalidRequest, "tasks is required"},
+		{"POST", "/pools/work/tasks:batch", `{"tasks":null}`, park.InvalidRequest, "tasks is required"},
 		{"POST", "/pools/work/tasks:batch", `{"tasks":[]}`, park.InvalidRequest, "1 to 10000"},
 		{"POST", "/pools/work/tasks:batch", `{"tasks":{}}`, park.InvalidRequest, "tasks must be a list"},
-		{"POST", "/pools/work/tasks:batch", `{"tasks":[` + strings.Repeat("{},", 10_000) + `{}]}`, park.InvalidRequest, "tasks may have 10000 entries, not 10001"},
+		{"POST", "/pools/work/tasks:batch", `{"tasks":[` + strings.Repeat("{},", 10_000) + `{}]}`, park.InvalidRequest, "tasks must not have more than 10000 entries, but has 10001"},
 		{"GET", "/pools/work/tasks?status=gone", "", park.InvalidRequest, "status must be one of queued"},
 		{"GET", "/pools/work/tasks?limit=0", "", park.InvalidRequest, "limit must be a whole number of at least 1"},
 		{"GET", "/pools/work/tasks?limit=ten&status=x", "", park.InvalidRequest, "limit must be a whole number of at least 1"},
@@ -160,7 +160,7 @@ func TestOtherRefusals(t *testing.T) {
 		{"GET", "/mailbox/t/k?limit=0", "", park.InvalidRequest, "limit must"},
 		{"GET", "/mailbox/t/k?wait=soon", "", park.InvalidRequest, "wait must"},
 		{"GET", "/mailbox/t/k?since=yesterday", "", park.InvalidRequest, "since"},
-		{"DELETE", "/mailbox/t/k", "", park.InvalidRequest, "upTo is missing"},
+		{"DELETE", "/mailbox/t/k", "", park.InvalidRequest, "upTo is required"},
 		{"DELETE", "/mailbox/t/k?upTo=nonsense", "", park.InvalidRequest, "upTo"},
 		{"GET", "/audit?since=24h", "", park.InvalidRequest, "since must be an RFC 3339 time"},
 		{"GET", "/audit?until=1&action=begin", "", park.InvalidRequest, "action must be one of submit"},
@@ -173,7 +173,7 @@ func TestOtherRefusals(t *testing.T) {
 		{"POST", "/pools/work/leases", ``, park.PoolNotLeased, ""},
 		{"PUT", "/leases/nonsense", `{}`, park.LeaseNotFound, ""},
 		{"PUT", "/leases/nonsense", `{"progress":"half"}`, park.InvalidRequest, "progress must be a number"},
-		{"POST", "/leases/nonsense/complete", `{"status":5}`, park.InvalidRequest, "status must be text, not 5"},
+		{"POST", "/leases/nonsense/complete", `{"status":5}`, park.InvalidRequest, "status must be a string, not 5"},
 	} {
 		ask{method: c.method, path: c.path, body: c.body}.to(t, h).refused(c.code, c.words)
 	}
@@ -184,7 +184,7 @@ func TestOtherRefusals(t *testing.T) {
 func TestQuotesOfBytes(t *testing.T) {
 	h := newAPI(t, Config{}).Socket()
 	for _, bytes := range []string{strings.Repeat("%80", 61), strings.Repeat("%80", 257), strings.Repeat("%BF", 500), strings.Repeat("%E2%82", 50), strings.Repeat("%F0%9F%98%80", 50)} {
-		ask{method: "GET", path: "/pools?" + bytes + "=1"}.to(t, h).refused(park.InvalidRequest, "is not a parameter")
+		ask{method: "GET", path: "/pools?" + bytes + "=1"}.to(t, h).refused(park.InvalidRequest, "unknown parameter")
 		ask{method: "GET", path: "/pools/work/tasks?limit=" + bytes}.to(t, h).refused(park.InvalidRequest, "limit")
 		ask{method: "GET", path: "/mailbox/" + strings.Repeat(bytes, 5) + "/k"}.to(t, h).refused(park.InvalidRequest, "tenant")
 		ask{method: "GET", path: "/pools/work/tasks/" + bytes}.to(t, h).refused(park.TaskNotFound)

@@ -264,7 +264,7 @@ func (q ask) bodies(t *testing.T, rt *route, h http.Handler) {
 	q.body = "{\"a\":\"\xff\"}"
 	q.to(t, h).refused(park.InvalidRequest, "UTF-8")
 	q.body = `{"unheardOf":{"a":1},"unheardOf2":[]}`
-	q.to(t, h).refused(park.InvalidRequest, "unheardOf is not known", "unheardOf2 is not known")
+	q.to(t, h).refused(park.InvalidRequest, "unheardOf is not a known field", "unheardOf2 is not a known field")
 }
 
 // TestCommands: over TCP a task's own command needs a token.

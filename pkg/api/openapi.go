@@ -72,9 +72,9 @@ func document(version string, routes []*route) ([]byte, error) {
 		OpenAPI: "3.1.0",
 		Info: info{
 			Title: "parkd", Version: version,
-			Description: "Runs what fits into a pool's units, parks the rest, keeps every outcome. " +
-				"A field of a request that is null counts as left out; one that is not known is refused. " +
-				"Durations carry a unit: 30s, 10m, 1h30m, 7d.",
+			Description: "Starts the tasks that fit into a pool's units, parks the rest, and keeps every outcome. " +
+				"A request field that is null counts as left out. An unknown field is refused. " +
+				"Durations have a unit: 30s, 10m, 1h30m, 7d.",
 		},
 		Security: []map[string][]string{{}, {"bearer": {}}},
 		Paths:    map[string]map[string]operation{},

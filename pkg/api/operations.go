@@ -97,7 +97,7 @@ func (c *call) trouble() error {
 
 func (c *call) metrics() error {
 	if c.api.cfg.Metrics == nil {
-		return park.Errorf(park.RouteNotFound, "this daemon measures nothing")
+		return park.Errorf(park.RouteNotFound, "this daemon has no metrics")
 	}
 	c.begun, c.sent = true, http.StatusOK
 	c.limitWrite()

@@ -64,7 +64,7 @@ func checkAddress(tenant, key string) error {
 func (c *call) trimMailbox() error {
 	tenant, key, upTo := c.r.PathValue("tenant"), c.r.PathValue("mailboxKey"), c.query.Get("upTo")
 	if upTo == "" {
-		return park.Errorf(park.InvalidRequest, "upTo is missing: the id of the last message to remove")
+		return park.Errorf(park.InvalidRequest, "upTo is required: the id of the last message to remove")
 	}
 	if err := checkAddress(tenant, key); err != nil {
 		return err

@@ -62,7 +62,7 @@ func (c *call) fail(err error) {
 func (c *call) internal(err error) *park.Error {
 	id := uuid.NewString()
 	c.api.cfg.Log.Error("request failed", "id", id, "method", c.r.Method, "path", c.r.URL.Path, "error", err)
-	return park.Errorf(park.Internal, "the daemon's log has more under %s", id)
+	return park.Errorf(park.Internal, "see the daemon's log for the error with the id %s", id)
 }
 
 // accepted answers a submission. It is the answer that there are most of, and is written by hand for that.

@@ -23,21 +23,21 @@ func (c *call) readQuery() error {
 	}
 	q, err := url.ParseQuery(c.r.URL.RawQuery)
 	if err != nil {
-		return park.Errorf(park.InvalidRequest, "the query cannot be read: %v", err)
+		return park.Errorf(park.InvalidRequest, "cannot parse the query: %v", err)
 	}
-	there := "there is none here"
+	known := "this request has no parameters"
 	if len(c.route.query) > 0 {
-		there = "there are " + strings.Join(c.route.query, ", ")
+		known = "known parameters: " + strings.Join(c.route.query, ", ")
 	}
 	var faults []string
 	for name, values := range q {
 		switch {
 		case !slices.Contains(c.route.query, name):
-			faults = append(faults, strconv.Quote(short(name))+" is not a parameter of this request; "+there)
+			faults = append(faults, "unknown parameter "+strconv.Quote(short(name))+"; "+known)
 		case len(values) > 1:
 			faults = append(faults, name+" is given "+strconv.Itoa(len(values))+" times")
 		case !plain(values[0]):
-			faults = append(faults, name+" holds what is no text")
+			faults = append(faults, name+" contains control characters or invalid UTF-8")
 		}
 	}
 	if len(faults) > 0 {

@@ -106,7 +106,7 @@ func (r *reader) value(sh *shape, v reflect.Value) {
 		r.deepest = 0
 		v.SetBytes(slices.Clone(r.skip()))
 		if r.deepest > park.MaxDepth {
-			r.add("nests deeper than " + strconv.Itoa(park.MaxDepth) + " levels")
+			r.add("is nested deeper than " + strconv.Itoa(park.MaxDepth) + " levels")
 		}
 	case sh.form == asVerbatim:
 		v.SetBytes(r.skip())
@@ -155,13 +155,13 @@ func (r *reader) object(sh *shape, v reflect.Value) {
 			r.unknown(key, sh)
 			r.skip()
 		case seen&(1<<at) != 0:
-			r.add("stands there twice")
+			r.add("is given twice")
 			r.skip()
 		case r.null() && sh.fields[at].form != asAnything:
 			r.skip()
 		case r.empty() && sh.fields[at].filled:
 			r.skip()
-			r.add("must not be empty; it may be left out")
+			r.add("must not be empty; leave it out instead")
 		default:
 			r.value(sh.fields[at].shape, v.Field(sh.fields[at].index))
 		}
@@ -193,7 +193,7 @@ func (r *reader) list(sh *shape, v reflect.Value) {
 	}
 	r.i++
 	if n > park.MaxBatch {
-		r.add("may have " + strconv.Itoa(park.MaxBatch) + " entries, not " + strconv.Itoa(n))
+		r.add("must not have more than " + strconv.Itoa(park.MaxBatch) + " entries, but has " + strconv.Itoa(n))
 	}
 }
 
@@ -215,7 +215,7 @@ func (r *reader) text() string {
 		return s
 	}
 	if strings.ContainsRune(s, 0) || strings.Count(s, "\uFFFD") != replacements(raw) {
-		r.add("holds a character that is none: NUL, or half of a surrogate pair")
+		r.add("contains an invalid character: NUL, or half of a surrogate pair")
 	}
 	return s
 }

@@ -55,7 +55,7 @@ func table(l Limits) []*route {
 			body: typeOf[park.Submission](), status: http.StatusAccepted, answer: typeOf[park.Accepted](), handle: (*call).submit,
 		},
 		{
-			method: http.MethodPost, path: "/pools/{poolId}/tasks:batch", summary: "Submit many tasks; each is answered for itself",
+			method: http.MethodPost, path: "/pools/{poolId}/tasks:batch", summary: "Submit many tasks; each has its own result",
 			body: typeOf[batch](), required: true, most: l.MaxBatch, answer: typeOf[batchAnswer](), handle: (*call).submitBatch,
 		},
 		{
@@ -63,7 +63,7 @@ func table(l Limits) []*route {
 			query: []string{"status", "tenant", "limit", "cursor"}, answer: typeOf[park.TaskPage](), handle: (*call).listTasks,
 		},
 		{
-			method: http.MethodGet, path: "/pools/{poolId}/tasks/{taskId}", summary: "See a task; with wait, when it has ended",
+			method: http.MethodGet, path: "/pools/{poolId}/tasks/{taskId}", summary: "Read a task; with wait, once it has ended",
 			query: []string{"wait"}, answer: typeOf[park.Task](), handle: (*call).getTask,
 		},
 		{
@@ -71,14 +71,14 @@ func table(l Limits) []*route {
 			answer: typeOf[park.Task](), handle: (*call).cancelTask,
 		},
 		{
-			method: http.MethodGet, path: "/pools/{poolId}/tasks/{taskId}/log", summary: "Read what a task's command wrote",
+			method: http.MethodGet, path: "/pools/{poolId}/tasks/{taskId}/log", summary: "Read the output of a task's command",
 			query: []string{"follow", "attempt", "offset"}, headers: logHeaders(), content: "text/plain; charset=utf-8", handle: (*call).readLog,
 		},
 		{
-			method: http.MethodGet, path: "/pools", summary: "See all pools", answer: typeOf[poolList](), handle: (*call).listPools,
+			method: http.MethodGet, path: "/pools", summary: "List all pools", answer: typeOf[poolList](), handle: (*call).listPools,
 		},
 		{
-			method: http.MethodGet, path: "/pools/{poolId}", summary: "See a pool", answer: typeOf[park.Pool](), handle: (*call).getPool,
+			method: http.MethodGet, path: "/pools/{poolId}", summary: "Read a pool", answer: typeOf[park.Pool](), handle: (*call).getPool,
 		},
 		{
 			method: http.MethodPatch, path: "/pools/{poolId}", summary: "Change a pool's state or limits", operator: true,
@@ -89,7 +89,7 @@ func table(l Limits) []*route {
 			query: []string{"since", "limit", "wait"}, answer: typeOf[park.MessagePage](), handle: (*call).readMailbox,
 		},
 		{
-			method: http.MethodDelete, path: "/mailbox/{tenant}/{mailboxKey}", summary: "Remove messages up to one of them",
+			method: http.MethodDelete, path: "/mailbox/{tenant}/{mailboxKey}", summary: "Remove messages, up to and including one of them",
 			query: []string{"upTo"}, status: http.StatusNoContent, handle: (*call).trimMailbox,
 		},
 		{
@@ -97,19 +97,19 @@ func table(l Limits) []*route {
 			query: []string{"task", "pool", "tenant", "action", "changes", "since", "until", "limit", "cursor"}, answer: typeOf[park.EventPage](), handle: (*call).readAudit,
 		},
 		{
-			method: http.MethodGet, path: "/pools/{poolId}/evidence", summary: "See how far what is kept of a pool goes, for who holds one part against another",
+			method: http.MethodGet, path: "/pools/{poolId}/evidence", summary: "Read how far the stored data of a pool goes, to compare its parts",
 			operator: true, answer: typeOf[park.Evidence](), handle: (*call).evidence,
 		},
 		{
-			method: http.MethodGet, path: "/pools/{poolId}/evidence/events", summary: "Read a pool's log for that, oldest event first",
+			method: http.MethodGet, path: "/pools/{poolId}/evidence/events", summary: "Read a pool's stored events, oldest first",
 			operator: true, query: []string{"since", "limit", "cursor"}, content: wire.ContentType, handle: (*call).keptEvents,
 		},
 		{
-			method: http.MethodGet, path: "/pools/{poolId}/evidence/tasks", summary: "Read what is kept of a pool's tasks, newest first",
+			method: http.MethodGet, path: "/pools/{poolId}/evidence/tasks", summary: "Read a pool's stored tasks, newest first",
 			operator: true, query: []string{"limit", "cursor"}, content: wire.ContentType, handle: (*call).keptTasks,
 		},
 		{
-			method: http.MethodGet, path: "/pools/{poolId}/evidence/messages", summary: "Read what is kept of a pool's messages, in the order in which they came",
+			method: http.MethodGet, path: "/pools/{poolId}/evidence/messages", summary: "Read a pool's stored messages, in the order in which they arrived",
 			operator: true, query: []string{"limit", "cursor"}, content: wire.ContentType, handle: (*call).keptMessages,
 		},
 		{
@@ -117,25 +117,25 @@ func table(l Limits) []*route {
 			query: []string{"task", "pool", "tenant", "action", "changes", "since", "until", "cursor"}, content: "text/event-stream", handle: (*call).streamEvents,
 		},
 		{
-			method: http.MethodPost, path: "/pools/{poolId}/leases", summary: "Take tasks to work on", operator: true,
+			method: http.MethodPost, path: "/pools/{poolId}/leases", summary: "Lease tasks", operator: true,
 			body: typeOf[park.LeaseRequest](), answer: typeOf[park.LeasePage](), handle: (*call).lease,
 		},
 		{
-			method: http.MethodPut, path: "/leases/{leaseId}", summary: "Keep a lease", operator: true,
+			method: http.MethodPut, path: "/leases/{leaseId}", summary: "Renew a lease", operator: true,
 			body: typeOf[park.KeepRequest](), answer: typeOf[park.Kept](), handle: (*call).keepLease,
 		},
 		{
-			method: http.MethodPost, path: "/leases/{leaseId}/complete", summary: "End a lease's task", operator: true,
+			method: http.MethodPost, path: "/leases/{leaseId}/complete", summary: "Complete a lease's task", operator: true,
 			body: typeOf[park.LeaseResult](), required: true, most: l.MaxResult, answer: typeOf[leaseEnded](), handle: (*call).endLease,
 		},
 		{
-			method: http.MethodPost, path: "/leases/{leaseId}/release", summary: "Give a lease back whose task has not begun", operator: true,
+			method: http.MethodPost, path: "/leases/{leaseId}/release", summary: "Release a lease whose task has not begun", operator: true,
 			body: typeOf[park.LeaseRelease](), answer: typeOf[leaseReleased](), handle: (*call).releaseLease,
 		},
-		{method: http.MethodGet, path: "/health", summary: "See whether all is well", answer: typeOf[health](), handle: (*call).health},
-		{method: http.MethodGet, path: "/livez", summary: "The process answers", open: true, answer: typeOf[health](), handle: (*call).live},
-		{method: http.MethodGet, path: "/readyz", summary: "The daemon takes work", open: true, answer: typeOf[health](), handle: (*call).ready},
-		{method: http.MethodGet, path: metricsPath, summary: "Measurements for Prometheus", operator: true, content: "text/plain", handle: (*call).metrics},
+		{method: http.MethodGet, path: "/health", summary: "Read the health of the daemon", answer: typeOf[health](), handle: (*call).health},
+		{method: http.MethodGet, path: "/livez", summary: "Check that the process answers", open: true, answer: typeOf[health](), handle: (*call).live},
+		{method: http.MethodGet, path: "/readyz", summary: "Check that the daemon accepts work", open: true, answer: typeOf[health](), handle: (*call).ready},
+		{method: http.MethodGet, path: metricsPath, summary: "Metrics for Prometheus", operator: true, content: "text/plain", handle: (*call).metrics},
 		{method: http.MethodGet, path: "/openapi.json", summary: "This document", content: "application/json", handle: (*call).document},
 	}
 }
@@ -154,8 +154,8 @@ const (
 
 func logHeaders() []header {
 	return []header{
-		{logAttempt, "The attempt that the answer begins with"},
-		{logOffset, "The byte of the attempt at which the answer begins: more than was asked for if the bytes before were rotated away"},
+		{logAttempt, "The attempt at which the answer begins"},
+		{logOffset, "The byte of the attempt at which the answer begins: later than requested if the bytes before it were rotated away"},
 	}
 }
 
@@ -172,23 +172,23 @@ type parameter struct {
 // parameters returns all query parameters: one name means one thing everywhere.
 func parameters() map[string]parameter {
 	return map[string]parameter{
-		"status": {text: "Only tasks of this status", words: names(park.Statuses())},
+		"status": {text: "Only tasks with this status", words: names(park.Statuses())},
 		"tenant": {text: "Only this tenant"},
 		"task":   {text: "Only this task"},
 		"pool":   {text: "Only this pool"},
 		"action": {text: "Only this action", words: names(park.Actions())},
-		"limit":  {text: "At most so many; default 100, of messages 50. A page holds no more than 1000, of events 10000", number: true},
-		"cursor": {text: "Read on after this: the next of the page before, or for events an event's id"},
-		"wait":   {text: "Wait for so long, such as 30s; at most 10m"},
+		"limit":  {text: "Maximum number of items; default 100, for messages 50. A page has at most 1000, for events 10000", number: true},
+		"cursor": {text: "Continue after this: next of the previous page, or for events an event's id"},
+		"wait":   {text: "How long to wait, such as 30s; at most 10m"},
 		"changes": {
-			text:  "true: with the action update, which tells of changes of a pool and of running tasks that are asked to stop",
+			text:  "true: also events with the action update: changes of a pool, and requests to stop a running task",
 			words: []string{"true", "false"},
 		},
-		"follow":  {text: "true: go on until the task has ended; with attempt until that one is over", words: []string{"true", "false"}},
-		"attempt": {text: "The attempt whose log is read; default: the latest, and with follow those after it", number: true},
-		"offset":  {text: "Leave out so many bytes of the attempt. What was rotated away is left out in any case, see Parkd-Log-Offset", number: true, zero: true},
-		"since":   {text: "Begin at this time; a mailbox also takes a message id, and begins after it"},
-		"until":   {text: "End before this time", format: "date-time"},
+		"follow":  {text: "true: continue until the task has ended; with attempt, until that attempt has ended", words: []string{"true", "false"}},
+		"attempt": {text: "The attempt whose log to read; default: the latest, and with follow those after it", number: true},
+		"offset":  {text: "Skip this many bytes of the attempt. Bytes that were rotated away are skipped in any case, see Parkd-Log-Offset", number: true, zero: true},
+		"since":   {text: "Only items from this time on; a mailbox also takes a message id, and begins after it"},
+		"until":   {text: "Only items before this time", format: "date-time"},
 		"upTo":    {text: "Id of the last message to remove", required: true},
 	}
 }

@@ -38,8 +38,8 @@ func (s *schemas) refine() {
 	for name, schema := range map[string]*jsonschema.Schema{
 		"Submission.taskId":       {Type: "string", Pattern: "^[A-Za-z0-9._:-]{1,128}$"},
 		"Submission.tenant":       {Type: "string", MinLength: new(uint64(1)), MaxLength: new(uint64(park.MaxNameLength))},
-		"Submission.createdAt":    {Type: "string", Format: "date-time", Description: "The client's own time, which decides nothing"},
-		"Submission.deadline":     {Type: "string", Format: "date-time", Description: "Start by then, or expire"},
+		"Submission.createdAt":    {Type: "string", Format: "date-time", Description: "The client's time, for information only"},
+		"Submission.deadline":     {Type: "string", Format: "date-time", Description: "The task expires if it has not started by this time"},
 		"Retry.maxAttempts":       whole(1, 1000),
 		"PoolPatch.maxUnits":      whole(0, park.MaxUnits),
 		"PoolPatch.maxQueueDepth": whole(0, park.MaxQueueDepth),

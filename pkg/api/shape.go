@@ -68,7 +68,7 @@ func shapeOf(t reflect.Type) *shape {
 		s.item = shapeOf(t.Elem())
 		s.want = "a list"
 		if s.item.form == asText {
-			s.want = "a list of texts"
+			s.want = "a list of strings"
 		}
 	case asOwnJSON:
 		if t == typeOf[park.MailboxRef]() {
@@ -97,7 +97,7 @@ func formOf(t reflect.Type) (form, string) {
 	case reflect.Slice:
 		return asList, "a list"
 	case reflect.String:
-		return asText, "text"
+		return asText, "a string"
 	case reflect.Int, reflect.Int64:
 		return asWhole, "a whole number"
 	case reflect.Float64:

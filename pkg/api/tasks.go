@@ -15,7 +15,7 @@ func (c *call) pool() string { return c.r.PathValue("poolId") }
 func (c *call) task() (string, error) {
 	id := c.r.PathValue("taskId")
 	if valid := c.who.tenant == "" && park.StoredTaskID(id) || park.ValidTaskID(id); !valid {
-		return "", park.Errorf(park.TaskNotFound, "no task has the id %q", short(id))
+		return "", park.Errorf(park.TaskNotFound, "no such task: %q", short(id))
 	}
 	return id, nil
 }
@@ -43,7 +43,7 @@ func (c *call) mayRun(s *park.Submission, at string) *park.Error {
 	if len(s.Command) == 0 || c.who.trusted {
 		return nil
 	}
-	return park.Errorf(park.Forbidden, "%scommand needs the daemon's own socket, or a token: over TCP anybody on this machine could be asking", at)
+	return park.Errorf(park.Forbidden, "%scommand is not allowed over TCP without a token: any local process could send it; use the daemon's socket or a token", at)
 }
 
 // batchAnswer holds, in the order of the batch, what each task would have been answered alone.
@@ -59,7 +59,7 @@ func (c *call) submitBatch() error {
 		return err
 	}
 	if len(b.Tasks) == 0 {
-		return park.Errorf(park.InvalidRequest, "tasks is missing: a list of 1 to %d tasks", park.MaxBatch)
+		return park.Errorf(park.InvalidRequest, "tasks is required: a list of 1 to %d tasks", park.MaxBatch)
 	}
 	answer := batchAnswer{make([]any, len(b.Tasks))}
 	good := make([]park.Submission, 0, len(b.Tasks))
@@ -89,7 +89,7 @@ func (c *call) submitBatch() error {
 func (c *call) decodeOne(raw verbatim, s *park.Submission, i int) *park.Error {
 	at := "tasks[" + strconv.Itoa(i) + "]"
 	if most := c.api.cfg.Limits.MaxBody; int64(len(raw)) > most {
-		return park.Errorf(park.PayloadTooLarge, "%s may have %d bytes at most", at, most)
+		return park.Errorf(park.PayloadTooLarge, "%s must not be larger than %d bytes", at, most)
 	}
 	if err := read(raw, c.api.submission, s, at); err != nil {
 		return err

@@ -25,7 +25,7 @@ func (v tenantView) only(tenant string) error {
 	if tenant == "" || tenant == v.tenant {
 		return nil
 	}
-	return park.Errorf(park.Forbidden, "the token is bound to tenant %s and does not see tenant %s", v.tenant, tenant)
+	return park.Errorf(park.Forbidden, "the token is bound to tenant %s and has no access to tenant %s", v.tenant, tenant)
 }
 
 // Submit implements [park.TaskService].
@@ -146,7 +146,7 @@ func (v tenantView) KeepLease(context.Context, string, park.KeepRequest) (park.K
 func (v tenantView) EndLease(context.Context, string, park.LeaseResult) error { return v.closed() }
 
 func (v tenantView) closed() error {
-	return park.Errorf(park.Forbidden, "this concerns a whole pool, and the token is bound to tenant %s", v.tenant)
+	return park.Errorf(park.Forbidden, "the request concerns a whole pool, but the token is bound to tenant %s", v.tenant)
 }
 
 // ReleaseLease implements [park.LeaseService].

@@ -73,7 +73,7 @@ func TestNoRedirects(t *testing.T) {
 	defer elsewhere.Close()
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		c := clientOf(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, status) })
-		if _, err := c.Pools(t.Context()); err == nil || !strings.Contains(err.Error(), "perhaps not parkd") {
+		if _, err := c.Pools(t.Context()); err == nil || !strings.Contains(err.Error(), "may not be a parkd daemon") {
 			t.Errorf("%d: %v", status, err)
 		}
 	}

@@ -175,13 +175,13 @@ func TestFaults(t *testing.T) {
 			`{"listn":"x","pools":{"gpu":{"max_units":-1,"max_queue_depth":1.5,"queue":"redis","executor":{"type":"exec","comand":[]}}}}`,
 			[]string{
 				"listn: did you mean listen?", "pools.gpu.max_units: from 0 to", "pools.gpu.max_queue_depth: whole number",
-				"pools.gpu.default_timeout_secs: missing", "pools.gpu.queue: one of in_memory, file, postgres", "pools.gpu.executor.comand: did you mean command?",
+				"pools.gpu.default_timeout_secs: required", "pools.gpu.queue: one of in_memory, file, postgres", "pools.gpu.executor.comand: did you mean command?",
 			},
 		},
 		"types": {
 			`{"listen":5,"retention":7,"allowed_hosts":"h","tokens":{},"pools":{"a":{` + good + `,"mailbox":1,"executor":"exec","retry":[]}}}`,
 			[]string{
-				"listen: must be text", "retention: duration", "allowed_hosts: list", "tokens: list", "pools.a.mailbox: one of",
+				"listen: must be a string", "retention: duration", "allowed_hosts: list", "tokens: list", "pools.a.mailbox: one of",
 				"pools.a.executor: object", "pools.a.retry: object",
 			},
 		},
@@ -192,7 +192,7 @@ func TestFaults(t *testing.T) {
 		"open to all":   {`{"listen":"0.0.0.0:7275"}`, []string{"listen: tokens"}},
 		"a bad address": {`{"listen":"7275"}`, []string{"listen: host:port"}},
 		"a bad port":    {`{"listen":"127.0.0.1:70000"}`, []string{"listen: host:port"}},
-		"both off":      {`{"listen":"off","socket":"off"}`, []string{"listen: nobody"}},
+		"both off":      {`{"listen":"off","socket":"off"}`, []string{"listen: both off"}},
 		"tokens": {
 			`{"tokens":[{"token":"short"},{"token":"0123456789abcdef","token_sha256":"00"},{},{"token_sha256":"xx"},{"tokn":"x"},5,{"role":"admin","token":"0123456789abcdef"},{"role":"metrics","tenant":"acme","token":"0123456789abcdef"}]}`,
 			[]string{
@@ -209,7 +209,7 @@ func TestFaults(t *testing.T) {
 			`{"pools":{"a":{` + good + `,"executor":{"type":"http"}},"b":{` + good + `,"executor":{"type":"http","url":"h/x","command":[]}},
 			"c":{` + good + `,"executor":{"command":[""],"work_dir":"x","env":["=1"],"kill_grace":"5","max_log_bytes":1}}}}`,
 			[]string{
-				"pools.a.executor.url: http://", "pools.b.executor.url: http://", "pools.b.executor.command: not known", "pools.c.executor.command: program",
+				"pools.a.executor.url: http://", "pools.b.executor.url: http://", "pools.b.executor.command: unknown setting", "pools.c.executor.command: program",
 				"pools.c.executor.work_dir: absolute", "pools.c.executor.env: NAME", "pools.c.executor.kill_grace: unit", "pools.c.executor.max_log_bytes: from 4096",
 			},
 		},
@@ -217,7 +217,7 @@ func TestFaults(t *testing.T) {
 			`{"pools":{"a":{` + good + `,"mailbox":{"storage":"file","notifier":{"type":"smtp","base_url":"x"}}}}}`,
 			[]string{"pools.a.mailbox.notifier.type: one of http", "pools.a.mailbox.notifier.base_url: http://"},
 		},
-		"a key twice":   {`{"listen":"127.0.0.1:1","pools":{"a":{` + good + `,"max_units":2}}}`, []string{"c.json: pools.a.max_units stands there twice"}},
+		"a key twice":   {`{"listen":"127.0.0.1:1","pools":{"a":{` + good + `,"max_units":2}}}`, []string{"c.json: pools.a.max_units is given twice"}},
 		"not an object": {`[]`, []string{"c.json: object"}},
 		"cut off":       {"{\n\"pools\":", []string{"c.json: line 2"}},
 		"trailing":      {`{} {}`, []string{"c.json: after the end"}},
@@ -443,7 +443,7 @@ func TestSchemaKnowsWhatLoadKnows(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		_, list, _ := strings.Cut(faults[0].Problem, "there are ")
+		_, list, _ := strings.Cut(faults[0].Problem, "known settings: ")
 		if got := strings.Split(list, ", "); !reflect.DeepEqual(got, keys(c.schema)) {
 			t.Errorf("%s: Load knows %v, the schema %v", name, got, keys(c.schema))
 		}
@@ -451,7 +451,7 @@ func TestSchemaKnowsWhatLoadKnows(t *testing.T) {
 	known := map[string]bool{"type": true}
 	for _, kind := range []string{`"type":"exec"`, `"type":"http","url":"http://h"`} {
 		_, err := load(t, "c.json", pools(`"executor":{`+kind+`,"zzzzzz":1}`))
-		_, list, _ := strings.Cut(err.Error(), "there are ")
+		_, list, _ := strings.Cut(err.Error(), "known settings: ")
 		for key := range strings.SplitSeq(list, ", ") {
 			known[key] = true
 		}

@@ -78,7 +78,7 @@ func (o Options) file() (string, error) {
 			continue
 		}
 		if _, err := os.Stat(named.path); err != nil {
-			return "", Faults{{Path: named.by, Problem: fmt.Sprintf("must name a file that can be read: %v", err)}}
+			return "", Faults{{Path: named.by, Problem: fmt.Sprintf("cannot read the file: %v", err)}}
 		}
 		return named.path, nil
 	}
@@ -230,7 +230,7 @@ func (c *Config) choosePools(r *reader, named []string) {
 		return
 	}
 	if len(named) == 0 {
-		r.fault("--pools", "names no pool: leave it out to start the tasks of all of them")
+		r.fault("--pools", "is empty: leave it out to start the tasks of all pools")
 		return
 	}
 	left := make(map[string]bool)
@@ -242,7 +242,7 @@ func (c *Config) choosePools(r *reader, named []string) {
 		delete(left, c.Pools[i].Name)
 	}
 	for name := range left {
-		r.fault("--pools", "names %q, but there is no such pool", name)
+		r.fault("--pools", "has %q, but there is no such pool", name)
 	}
 }
 
@@ -260,13 +260,13 @@ func defaultPools() []Pool {
 // checkWhole checks what concerns several settings.
 func (c *Config) checkWhole(r *reader) {
 	if slices.Contains(c.Backends(), park.Postgres) && c.Postgres.DSN == "" {
-		r.fault("backends.postgres.dsn", "is missing, and %s postgres: give it here, with --postgres-dsn or with PARKD_POSTGRES_DSN", c.usersOf(park.Postgres))
+		r.fault("backends.postgres.dsn", "is required, because %s postgres: give it here, with --postgres-dsn or with PARKD_POSTGRES_DSN", c.usersOf(park.Postgres))
 	}
 	if slices.Contains(c.Backends(), park.File) && c.File.Path == "" && !r.faulty("backends.file.path") {
-		r.fault("backends.file.path", "is missing, and there is no home folder to put the file into: give it here or with --db")
+		r.fault("backends.file.path", "is required, because there is no home folder for the file: give it here or with --db")
 	}
 	if c.Listen == "" && c.Socket == "" {
-		r.fault("listen", "and socket are both off: nobody could reach the daemon")
+		r.fault("listen", "and socket are both off: no client could reach the daemon")
 	}
 	if c.Listen != "" {
 		c.checkListen(r, c.Place("listen"))
@@ -299,6 +299,6 @@ func (c *Config) checkListen(r *reader, path string) {
 	ip := net.ParseIP(host)
 	loopback := host == "localhost" || ip != nil && ip.IsLoopback()
 	if !loopback && len(c.Tokens) == 0 {
-		r.fault(path, "%q can be reached from other machines, and no tokens are configured: add some under tokens, or listen on 127.0.0.1", c.Listen)
+		r.fault(path, "other machines can reach %q, but no tokens are configured: add tokens, or listen on 127.0.0.1", c.Listen)
 	}
 }

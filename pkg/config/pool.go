@@ -35,7 +35,7 @@ const minResultBytes = 1 << 10
 
 func (c *Config) readPool(s section, name string) Pool {
 	if !poolName(name) {
-		s.r.fault(s.path, "a pool's name must be 1 to 63 of a-z 0-9 _ - and begin with a letter or digit, not %q", name)
+		s.r.fault(s.path, "a pool's name must have 1 to 63 characters of a-z 0-9 _ - and begin with a letter or digit, not %q", name)
 	}
 	p := Pool{
 		Name:           name,
@@ -63,7 +63,7 @@ func (c *Config) readMailbox(s section, byDefault park.Backend) Mailbox {
 	key := "storage"
 	if _, ok := m.get("type"); ok {
 		if m.has("storage") {
-			m.fault("type", "and storage are both given: one is enough")
+			m.fault("type", "and storage are both given: give only one")
 		}
 		key = "type"
 	}
@@ -110,7 +110,7 @@ func (c *Config) further(o section, b park.Backend) park.Backend {
 	case dsn == "":
 		return b
 	case b != park.Postgres:
-		o.fault("dsn", "is for postgres, not for %s", b)
+		o.fault("dsn", "is only for postgres, not for %s", b)
 		return b
 	}
 	sum := sha256.Sum256([]byte(withoutPassword(dsn)))
@@ -127,7 +127,7 @@ func readRetry(s section) park.Retry {
 		Backoff:     park.Duration(s.duration("backoff", 0, park.MaxDuration)),
 	}
 	if retry.Backoff > 0 && retry.MaxAttempts < 2 {
-		s.fault("backoff", "is the rest before a second run: give max_attempts too, from 2")
+		s.fault("backoff", "is the wait before a second run: give max_attempts too, at least 2")
 	}
 	return retry
 }
@@ -165,14 +165,14 @@ func fitting(r park.Runtime) string {
 
 func (x *Executor) check(s section) {
 	if s.has("command") && (len(x.Command) == 0 || x.Command[0] == "") {
-		s.fault("command", "must begin with the program to run; leave it out if each task brings its own")
+		s.fault("command", "must begin with the program to run; leave it out if each task has its own command")
 	}
 	if x.WorkDir != "" && !filepath.IsAbs(x.WorkDir) {
 		s.fault("work_dir", "must be an absolute path")
 	}
 	for i, v := range x.Env {
 		if name, _, _ := strings.Cut(v, "="); name == "" || strings.HasPrefix(name, "PARKD_") {
-			s.fault("env", "must hold NAME or NAME=VALUE, and no PARKD_ names: entry %d does not", i+1)
+			s.fault("env", "entry %d must be NAME or NAME=VALUE, and not a PARKD_ name", i+1)
 		}
 	}
 }
@@ -216,14 +216,14 @@ func (s section) headers(key string) map[string]string {
 func (s section) checkHeader(key, name, value string) {
 	switch {
 	case !isToken(name):
-		s.fault(key, "is not the name of a header: that is of letters, digits and - only")
+		s.fault(key, "is not a valid header name: use letters, digits and - only")
 	case name == "Content-Length" || name == "Transfer-Encoding" || name == "Trailer" || name == "Connection" ||
 		name == "Idempotency-Key" || strings.HasPrefix(name, "Parkd-"):
-		s.fault(key, "is set for each request by parkd itself")
+		s.fault(key, "cannot be set: parkd sets this header itself")
 	}
 	for _, c := range []byte(value) {
 		if c < ' ' && c != '\t' || c == 0x7f {
-			s.fault(key, "must not hold line breaks or other control characters")
+			s.fault(key, "must not contain line breaks or other control characters")
 			return
 		}
 	}
@@ -269,9 +269,9 @@ func readToken(s section) Token {
 	defer s.finish()
 	t := Token{Name: s.text("name"), Tenant: s.text("tenant"), Role: TokenRole(s.text("role"))}
 	if t.Role != "" && t.Role != RoleMetrics {
-		s.fault("role", "must be %s, which opens GET /metrics alone, or be left out", RoleMetrics)
+		s.fault("role", "must be %s, which allows only GET /metrics, or be left out", RoleMetrics)
 	} else if t.Role != "" && t.Tenant != "" {
-		s.fault("role", "%s is of whole pools: leave tenant out", t.Role)
+		s.fault("role", "%s covers whole pools: leave tenant out", t.Role)
 	}
 	if t.Tenant != "" && park.CheckName("tenant", t.Tenant) != nil {
 		s.fault("tenant", "must be 1 to %d bytes of printable text", park.MaxNameLength)

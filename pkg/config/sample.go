@@ -27,7 +27,7 @@ func SampleNames() []string { return []string{"desktop", "dev", "cloud"} }
 func Sample(name, format string) ([]byte, error) {
 	file, ok := samples()[name]
 	if !ok {
-		return nil, fmt.Errorf("there is no sample %q, only %s", name, strings.Join(SampleNames(), ", "))
+		return nil, fmt.Errorf("no such sample: %q; samples: %s", name, strings.Join(SampleNames(), ", "))
 	}
 	b, err := configs.Files.ReadFile(file)
 	if err != nil {

@@ -14,20 +14,20 @@ import (
 // checks.
 func Schema() ([]byte, error) {
 	s := object("The configuration of parkd",
-		prop("$schema", words("Address of this schema")),
-		prop("listen", words("host:port to listen on, or off; beyond loopback only with tokens. Default "+DefaultListen)),
+		prop("$schema", words("URL of this schema")),
+		prop("listen", words("host:port to listen on, or off. An address beyond loopback requires tokens. Default "+DefaultListen)),
 		prop("socket", words("Path of the unix socket, or off. Default: parkd.sock in your runtime or state folder")),
-		prop("audit", backendSchema("Where the audit log is kept. Default postgres where a queue is, else file")),
-		prop("backends", object("Where data is kept",
-			prop("file", object("SQLite", prop("path", words("The file; from the folder of this configuration, if it is relative")))),
-			prop("postgres", object("Postgres", prop("dsn", words("Such as postgres://user:password@host:5432/parking; better given as PARKD_POSTGRES_DSN")),
-				prop("notify", yesNo("Whether nodes tell each other at once what they did; without, they look every 200 ms. Default true")))),
+		prop("audit", backendSchema("Backend of the audit log. Default postgres if a queue uses it, else file")),
+		prop("backends", object("Backends that store data",
+			prop("file", object("SQLite", prop("path", words("Path of the file. A relative path starts at the folder of this configuration")))),
+			prop("postgres", object("Postgres", prop("dsn", words("Such as postgres://user:password@host:5432/parking; PARKD_POSTGRES_DSN is a better place for it")),
+				prop("notify", yesNo("Whether nodes notify each other of changes. Without notifications they poll every 200 ms. Default true")))),
 		)),
-		prop("node_ttl", span("How long a node that shares a Postgres may be silent before the others take over what it runs. The same on all nodes. Default 10s")),
-		prop("retention", span("How long ended tasks, messages, events and logs are kept; 0s: for ever. Default 7d")),
-		prop("drain_timeout", span("How long a daemon that is told to stop waits for what runs. Default 30s")),
-		prop("allowed_hosts", array("Further names under which requests may address the daemon", words(""))),
-		prop("tokens", array("Who may use the daemon over TCP; without any, only from this machine and without commands", tokenSchema())),
+		prop("node_ttl", span("How long a node on a shared Postgres may be without a heartbeat before other nodes take over its tasks. Use the same value on all nodes. Default 10s")),
+		prop("retention", span("How long ended tasks, messages, events and logs are kept; 0s keeps them for ever. Default 7d")),
+		prop("drain_timeout", span("How long a stopping daemon waits for running tasks. Default 30s")),
+		prop("allowed_hosts", array("Further host names under which clients reach the daemon", words(""))),
+		prop("tokens", array("Access tokens for TCP. Without tokens, only this machine may use TCP, and not for commands", tokenSchema())),
 		prop("pools", &jsonschema.Schema{
 			Type: "object", Description: "By name: 1 to 63 of a-z 0-9 _ -", MinProperties: new(uint64(1)),
 			PropertyNames: &jsonschema.Schema{Pattern: poolNamePattern}, AdditionalProperties: poolSchema(),
@@ -42,10 +42,10 @@ func Schema() ([]byte, error) {
 }
 
 func tokenSchema() *jsonschema.Schema {
-	return object("Give token or token_sha256",
-		prop("name", words("For people")),
-		prop("tenant", words("The only tenant that the bearer sees")),
-		prop("role", oneWord("metrics opens GET /metrics and nothing else; without tenant", RoleMetrics)),
+	return object("Give either token or token_sha256",
+		prop("name", words("A name for people")),
+		prop("tenant", words("The only tenant that the token has access to")),
+		prop("role", oneWord("metrics allows only GET /metrics; not with tenant", RoleMetrics)),
 		prop("token", words("At least 16 characters")),
 		prop("token_sha256", words("SHA-256 of the token, in hex")),
 	)
@@ -54,16 +54,16 @@ func tokenSchema() *jsonschema.Schema {
 func poolSchema() *jsonschema.Schema {
 	s := object("A pool",
 		prop("kind", oneWord("What a unit is. Default mixed", park.Kinds()...)),
-		prop("max_units", number("Units that running tasks may take together", 0, park.MaxUnits)),
-		prop("max_queue_depth", number("Tasks that may be parked; 0: start now or be rejected", 0, park.MaxQueueDepth)),
-		prop("default_timeout_secs", number("Run time limit of tasks that bring none; 0: none", 0, park.MaxTimeoutSecs)),
-		prop("max_result_bytes", number("Size of a task's result as JSON; a larger one fails its task. Default 1 MiB", minResultBytes, park.MaxResultLimit)),
-		prop("queue", backendSchema("Where tasks are kept. Default file")),
+		prop("max_units", number("Capacity: units that running tasks may use together", 0, park.MaxUnits)),
+		prop("max_queue_depth", number("Maximum number of parked tasks; 0: a task starts at once or is rejected", 0, park.MaxQueueDepth)),
+		prop("default_timeout_secs", number("Run time limit of tasks that have none of their own; 0: no limit", 0, park.MaxTimeoutSecs)),
+		prop("max_result_bytes", number("Maximum size of a task's result as JSON; a larger result fails the task. Default 1 MiB", minResultBytes, park.MaxResultLimit)),
+		prop("queue", backendSchema("Backend of the queue. Default file")),
 		prop("mailbox", mailboxSchema()),
-		prop("runtime", oneWord("Who does the work: this daemon, or workers. Default native", park.Native, park.WebWorker, park.CloudWorker)),
-		prop("retry", object("For tasks that bring none of their own",
-			prop("max_attempts", number("Runs before a task has failed", 1, 1000)),
-			prop("backoff", span("Rest before the second run; it doubles with each further one")),
+		prop("runtime", oneWord("Who runs the tasks: this daemon (native) or workers. Default native", park.Native, park.WebWorker, park.CloudWorker)),
+		prop("retry", object("For tasks that have none of their own",
+			prop("max_attempts", number("Maximum number of runs of a task", 1, 1000)),
+			prop("backoff", span("Wait before the second run; it doubles with each further run")),
 		)),
 		prop("executor", executorSchema()),
 	)
@@ -78,7 +78,7 @@ func backendSchema(text string) *jsonschema.Schema {
 }
 
 func ownDatabase() *jsonschema.Schema {
-	return words("postgres: a database of its own. Default backends.postgres.dsn")
+	return words("postgres: a separate database. Default backends.postgres.dsn")
 }
 
 func yesNo(text string) *jsonschema.Schema {
@@ -86,12 +86,12 @@ func yesNo(text string) *jsonschema.Schema {
 }
 
 func mailboxSchema() *jsonschema.Schema {
-	storage := oneWord("Where messages are kept. Default: where the queue is", park.Backends()...)
-	notifier := object("Is told of each message, until it has answered with a 2xx",
+	storage := oneWord("Backend of the mailbox. Default: that of the queue", park.Backends()...)
+	notifier := object("Receives each message by HTTP, until it has answered with 2xx",
 		prop("type", oneWord("", "http")),
-		prop("base_url", words("Where to post")),
-		prop("auth_header", words("Value of the header Authorization")),
-		prop("secret", words("Signs each request, as Standard Webhooks says")),
+		prop("base_url", words("URL to post to")),
+		prop("auth_header", words("Value of the Authorization header")),
+		prop("secret", words("Signs each request, as in Standard Webhooks")),
 	)
 	notifier.Required = []string{"base_url"}
 	return &jsonschema.Schema{OneOf: []*jsonschema.Schema{storage, object("",
@@ -99,16 +99,16 @@ func mailboxSchema() *jsonschema.Schema {
 }
 
 func executorSchema() *jsonschema.Schema {
-	return object("What a start does",
-		prop("type", oneWord("exec runs a command, http posts the payload, simulate passes time, worker waits for a worker. Default exec", executorTypes()...)),
-		prop("command", array("exec: the command to run with the payload on standard input; without it each task brings its own", words(""))),
-		prop("work_dir", words("exec: where commands run that bring no folder of their own")),
-		prop("env", array("exec: further variables of commands, NAME or NAME=VALUE", words(""))),
+	return object("How a task is run",
+		prop("type", oneWord("exec runs a command, http posts the payload, simulate only lets time pass, worker leaves tasks to workers. Default exec", executorTypes()...)),
+		prop("command", array("exec: the command to run with the payload on standard input. Without it, each task has its own command", words(""))),
+		prop("work_dir", words("exec: working directory of commands that have none of their own")),
+		prop("env", array("exec: further environment variables of commands, NAME or NAME=VALUE", words(""))),
 		prop("kill_grace", span("exec: time between TERM and KILL. Default 5s")),
-		prop("max_log_bytes", number("exec: size of a log file; the last two are kept. Default 16 MiB", minLogBytes, maxLogBytes)),
-		prop("url", words("http: where to post")),
-		prop("max_reply_bytes", number("http: the longest reply that is taken; what is stored of it is bounded apart. Default 4 MiB", 1, maxReplyBytes)),
-		prop("headers", &jsonschema.Schema{Type: "object", Description: "http: sent with each request", AdditionalProperties: words("")}),
+		prop("max_log_bytes", number("exec: maximum size of a log file; the last two files are kept. Default 16 MiB", minLogBytes, maxLogBytes)),
+		prop("url", words("http: URL to post to")),
+		prop("max_reply_bytes", number("http: maximum size of a reply; max_result_bytes limits the stored result separately. Default 4 MiB", 1, maxReplyBytes)),
+		prop("headers", &jsonschema.Schema{Type: "object", Description: "http: headers sent with each request", AdditionalProperties: words("")}),
 	)
 }
 

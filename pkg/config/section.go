@@ -97,7 +97,7 @@ func (s section) text(key string) string {
 	text, isText := v.(string)
 	switch {
 	case !isText:
-		s.fault(key, "must be text, not %s", describe(v))
+		s.fault(key, "must be a string, not %s", describe(v))
 	case text == "":
 		s.fault(key, "is empty: give a value, or leave it out")
 	default:
@@ -109,7 +109,7 @@ func (s section) text(key string) string {
 // checkText refuses what neither the system nor a database takes.
 func (s section) checkText(path, text string) {
 	if strings.ContainsRune(text, 0) {
-		s.r.fault(path, "must not hold a zero byte")
+		s.r.fault(path, "must not contain a zero byte")
 	}
 }
 
@@ -121,7 +121,7 @@ func (s section) texts(key string) []string {
 	}
 	list, isList := v.([]any)
 	if !isList {
-		s.fault(key, `must be a list of texts such as ["a","b"], not %s`, describe(v))
+		s.fault(key, `must be a list of strings such as ["a","b"], not %s`, describe(v))
 		return nil
 	}
 	out := make([]string, len(list))
@@ -129,7 +129,7 @@ func (s section) texts(key string) []string {
 		path := fmt.Sprintf("%s[%d]", s.at(key), i)
 		text, isText := one.(string)
 		if !isText {
-			s.r.fault(path, "must be text, not %s", describe(one))
+			s.r.fault(path, "must be a string, not %s", describe(one))
 		}
 		s.checkText(path, text)
 		out[i] = text
@@ -144,7 +144,7 @@ func (s section) integer(key string, byDefault, least, most int64) int64 {
 	v, ok := s.get(key)
 	if !ok {
 		if byDefault == required {
-			s.fault(key, "is missing: a whole number from %d to %d", least, most)
+			s.fault(key, "is required: a whole number from %d to %d", least, most)
 		}
 		return byDefault
 	}
@@ -185,7 +185,7 @@ func (s section) duration(key string, byDefault, most time.Duration) time.Durati
 	d, err := park.ParseDuration(text)
 	switch {
 	case err != nil:
-		s.fault(key, "must be a duration that is not negative and carries a unit, such as \"30s\", \"10m\" or \"7d\"")
+		s.fault(key, "must be a duration that is not negative and has a unit, such as \"30s\", \"10m\" or \"7d\"")
 		return byDefault
 	case time.Duration(d) > most:
 		s.fault(key, "must be at most %s, not %s", most, d)
@@ -232,10 +232,10 @@ func (s section) finish() {
 			continue
 		}
 		if near := s.nearest(key); near != "" {
-			s.fault(key, "is not known; did you mean %s?", near)
+			s.fault(key, "unknown setting; did you mean %s?", near)
 			continue
 		}
-		s.fault(key, "is not known; there are %s", strings.Join(sortedKeys(s.known), ", "))
+		s.fault(key, "unknown setting; known settings: %s", strings.Join(sortedKeys(s.known), ", "))
 	}
 }
 
@@ -277,7 +277,7 @@ func describe(v any) string {
 	case nil:
 		return "null"
 	case string:
-		return "text"
+		return "a string"
 	case bool:
 		return "true or false"
 	case map[string]any:

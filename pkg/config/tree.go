@@ -61,7 +61,7 @@ func readFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	if len(b) > maxFile {
-		return nil, fmt.Errorf("has more than %d bytes", maxFile)
+		return nil, fmt.Errorf("is larger than %d bytes", maxFile)
 	}
 	return b, nil
 }
@@ -90,7 +90,7 @@ func checkNesting(b []byte) error {
 			depth = max(0, depth-1)
 		}
 		if depth > maxNesting {
-			return fmt.Errorf("nests deeper than %d: line %d", maxNesting, 1+bytes.Count(b[:i], []byte("\n")))
+			return fmt.Errorf("is nested deeper than %d levels: line %d", maxNesting, 1+bytes.Count(b[:i], []byte("\n")))
 		}
 	}
 	return nil
@@ -169,7 +169,7 @@ func plain(v any) (any, error) {
 		for k, one := range v {
 			name, ok := k.(string)
 			if !ok {
-				return nil, fmt.Errorf("has a key that is %s and not text; put it in quotes", describe(k))
+				return nil, fmt.Errorf("has a key that is %s, not a string; put it in quotes", describe(k))
 			}
 			if out[name], err = plain(one); err != nil {
 				return nil, err
@@ -190,18 +190,21 @@ func plain(v any) (any, error) {
 
 // jsonTree reads JSON, and refuses what encoding/json lets pass: a key that stands twice, and text after the end.
 func jsonTree(b []byte) (map[string]any, error) {
+	if len(bytes.TrimSpace(b)) == 0 {
+		return nil, errors.New("is empty")
+	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.UseNumber()
 	v, err := jsonValue(d, "")
 	if err == nil {
 		if _, more := d.Token(); !errors.Is(more, io.EOF) {
-			err = errors.New("there is something after the end")
+			err = errors.New("unexpected text after the end")
 		}
 	}
 	if err != nil {
 		line := 1 + bytes.Count(b[:min(int(d.InputOffset()), len(b))], []byte("\n"))
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			err = errors.New("it ends too early")
+			err = errors.New("unexpected end of file")
 		}
 		return nil, fmt.Errorf("is not JSON: line %d: %w", line, err)
 	}
@@ -245,7 +248,7 @@ func jsonObject(d *json.Decoder, path string) (any, error) {
 		key, _ := t.(string)
 		at := strings.TrimPrefix(path+"."+key, ".")
 		if _, twice := tree[key]; twice {
-			return nil, fmt.Errorf("%s stands there twice", at)
+			return nil, fmt.Errorf("%s is given twice", at)
 		}
 		if tree[key], err = jsonValue(d, at); err != nil {
 			return nil, err

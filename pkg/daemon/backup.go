@@ -11,7 +11,7 @@ import (
 )
 
 // errNoFile says that there is no file to back up or to restore.
-var errNoFile = errors.New("the configuration keeps nothing in a SQLite file; a Postgres database is backed up with pg_dump and brought back with pg_restore")
+var errNoFile = errors.New("the configuration does not use a SQLite file; use pg_dump and pg_restore for a Postgres database")
 
 // Backup writes what the configuration's SQLite file holds to a new file, while a daemon may be running. It reports
 // whether something else is kept in Postgres, which is not in the backup.

@@ -86,7 +86,7 @@ func checkDatabase(path string) error {
 	}
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is there and is no regular file", path)
+		return fmt.Errorf("%s exists and is not a regular file", path)
 	}
 	return nil
 }

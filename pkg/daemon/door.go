@@ -184,8 +184,8 @@ func sayFull(conn net.Conn) {
 			break
 		}
 	}
-	const body = `{"type":"urn:parkd:problem:overloaded","title":"The daemon has as much at hand as it takes","status":503,` +
-		`"detail":"as many connections as this daemon takes at once are at work","code":"overloaded","retryAfterSecs":1}` + "\n"
+	const body = `{"type":"urn:parkd:problem:overloaded","title":"The daemon is overloaded","status":503,` +
+		`"detail":"too many connections: all that the daemon allows are in use","code":"overloaded","retryAfterSecs":1}` + "\n"
 	_, _ = io.WriteString(conn, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\n"+
 		"Connection: close\r\nContent-Length: "+strconv.Itoa(len(body))+"\r\n\r\n"+body)
 	if c, ok := conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {

@@ -73,7 +73,7 @@ func (l *listeners) listenTCP(ctx context.Context, at string) error {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", at)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return takenError(fmt.Sprintf("listen: %s is taken, perhaps by another parkd: stop it, or choose another address with --listen (port 0 takes a free one)", at))
+		return takenError(fmt.Sprintf("listen: %s is already in use, perhaps by another parkd: stop it, or choose another address with --listen (port 0 takes a free port)", at))
 	}
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -92,7 +92,7 @@ const (
 // checkSocket refuses a path where no socket can be.
 func checkSocket(path string) error {
 	if long := max(len(path), len(filepath.Dir(path))+temporarySocket) - maxSocketPath; long > 0 {
-		return fmt.Errorf("the path of the socket is %d characters too long: choose another with --socket PATH (or none: --socket off): %s", long, path)
+		return fmt.Errorf("the path of the socket is %d characters too long: choose another with --socket PATH (or turn it off with --socket off): %s", long, path)
 	}
 	return nil
 }
@@ -104,7 +104,7 @@ func (l *listeners) listenUnix(ctx context.Context, path string) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("make the folder of the socket: %w", err)
+		return fmt.Errorf("create the folder of the socket: %w", err)
 	}
 	var err error
 	if l.lock, err = lockSocket(path); err != nil {
@@ -115,7 +115,7 @@ func (l *listeners) listenUnix(ctx context.Context, path string) error {
 	}
 	private, err := os.MkdirTemp(filepath.Dir(path), ".s")
 	if err != nil {
-		return fmt.Errorf("make the socket: %w", err)
+		return fmt.Errorf("create the socket: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(private) }()
 	temporary := filepath.Join(private, "s")
@@ -129,10 +129,10 @@ func (l *listeners) listenUnix(ctx context.Context, path string) error {
 		return fmt.Errorf("protect the socket: %w", err)
 	}
 	if l.inode, err = os.Lstat(temporary); err != nil {
-		return fmt.Errorf("make the socket: %w", err)
+		return fmt.Errorf("create the socket: %w", err)
 	}
 	if err := os.Rename(temporary, path); err != nil {
-		return fmt.Errorf("make the socket: %w", err)
+		return fmt.Errorf("create the socket: %w", err)
 	}
 	l.socket = path
 	return nil
@@ -159,7 +159,7 @@ func lockSocket(path string) (*os.File, error) {
 
 // served says that another daemon listens at a path.
 func served(path string) takenError {
-	return takenError(fmt.Sprintf("listen: another parkd serves at %s: stop it, or give this one a socket of its own with --socket PATH (or none: --socket off)", path))
+	return takenError(fmt.Sprintf("listen: another parkd already serves at %s: stop it, or give this one its own socket with --socket PATH (or turn it off with --socket off)", path))
 }
 
 // taken refuses a path where a daemon answers, or where something else than a socket is. What a killed
@@ -170,10 +170,10 @@ func taken(ctx context.Context, path string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("look at the socket: %w", err)
+		return fmt.Errorf("check the socket: %w", err)
 	}
 	if info.Mode().Type() != os.ModeSocket {
-		return fmt.Errorf("listen: %s is there and is no socket: choose another path with --socket", path)
+		return fmt.Errorf("listen: %s exists and is not a socket: choose another path with --socket", path)
 	}
 	d := net.Dialer{Timeout: time.Second}
 	conn, err := d.DialContext(ctx, "unix", path)
@@ -181,7 +181,7 @@ func taken(ctx context.Context, path string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("look at the socket: %w", err)
+		return fmt.Errorf("check the socket: %w", err)
 	}
 	_ = conn.Close()
 	return served(path)

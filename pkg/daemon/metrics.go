@@ -55,19 +55,19 @@ func (m metric) about() (help string, labels []string) {
 	case stepOperations:
 		return "Operations that shared one step.", of("pool")
 	case parkedSeconds:
-		return "Time that started tasks were parked.", of("pool")
+		return "Time that tasks were parked before they started.", of("pool")
 	case startsDeferred:
-		return "Starts that this daemon put off because it lacked the means, by pool and reason.", of("pool", "reason")
+		return "Starts that this daemon deferred because it lacked resources, by pool and reason.", of("pool", "reason")
 	case runSeconds:
-		return "Time of the runs that ended their tasks.", of("pool", "status")
+		return "Run time of the runs that ended their tasks.", of("pool", "status")
 	case tasksEnded:
-		return "Ended tasks by status and reason; other for reasons that are not parkd's own.", of("pool", "status", "reason")
+		return "Ended tasks by status and reason; other stands for reasons that parkd did not set.", of("pool", "status", "reason")
 	case rejectionsTotal:
 		return "Submissions that a pool refused, by code.", of("pool", "code")
 	case stepsRetried:
-		return "Steps that were decided or sent again: conflict, in_doubt or refused.", of("store", "reason")
+		return "Steps that were retried: conflict, in_doubt or refused.", of("store", "reason")
 	case storeErrors:
-		return "What a store did not do: step, beat, outbox, delivery or read.", of("store", "asked")
+		return "Failed store operations: step, beat, outbox, delivery or read.", of("store", "asked")
 	default:
 		return m.aboutNow()
 	}
@@ -80,29 +80,29 @@ func (m metric) aboutNow() (help string, labels []string) {
 	case maxUnits:
 		return "Capacity in units.", of("pool")
 	case usedUnits:
-		return "Units of the running tasks.", of("pool")
+		return "Units in use by running tasks.", of("pool")
 	case runningTasks:
 		return "Running tasks.", of("pool")
 	case parkedTasks:
 		return "Parked tasks.", of("pool")
 	case maxQueueDepth:
-		return "How many tasks may be parked.", of("pool")
+		return "Maximum number of parked tasks.", of("pool")
 	case poolHalted:
-		return "1 where the pool has halted because its invariants were broken.", of("pool")
+		return "1 if the pool has halted because its invariants were broken.", of("pool")
 	case poolReady:
-		return "1 where this node takes tasks for the pool; 0: its store is away, or it has halted.", of("pool")
+		return "1 if this node accepts tasks for the pool; 0 if its store is unavailable, or the pool has halted.", of("pool")
 	case runningHere:
-		return "Runs of this node.", of("pool")
+		return "Running tasks on this node.", of("pool")
 	case oldestParked:
-		return "Age of the oldest of the tasks that come next in their classes.", of("pool")
+		return "Age of the oldest task that is next in its priority class.", of("pool")
 	case deferring:
-		return "1 while this node puts starts off because it lacks the means.", of("pool")
+		return "1 while this node defers starts because it lacks resources.", of("pool")
 	case storeUp:
-		return "1 where the store did what it was asked last, and what was read last could be read.", of("store")
+		return "1 if the last operation and the last read of the store succeeded.", of("store")
 	case beatAge:
-		return "Time since this node last showed the others that it is alive.", of("store")
+		return "Time since the last heartbeat of this node.", of("store")
 	case livingNodes:
-		return "Nodes that are alive, by this node's last beat.", of("store")
+		return "Live nodes, as of this node's last heartbeat.", of("store")
 	default:
 		return m.aboutOutside()
 	}
@@ -115,29 +115,29 @@ func (m metric) aboutOutside() (help string, labels []string) {
 	case storeConnections:
 		return "Connections of this node to Postgres: idle or in_use.", of("store", "state")
 	case storeConnsMax:
-		return "Connections that this node may have to Postgres.", of("store")
+		return "Maximum number of connections of this node to Postgres.", of("store")
 	case snapshotSeconds:
 		return "Age of the oldest transaction that keeps Postgres from removing old rows.", of("store")
 	case snapshotBehind:
 		return "Transactions since the oldest snapshot that keeps Postgres from removing old rows.", of("store")
 	case outboxParcels:
-		return "Parcels that this node's relay found waiting, as far as one batch goes.", of("store", "dest")
+		return "Outbox messages that this node's relay found waiting, up to one batch.", of("store", "dest")
 	case outboxSeconds:
-		return "Age of the oldest parcel that this node's relay found waiting.", of("store", "dest")
+		return "Age of the oldest outbox message that this node's relay found waiting.", of("store", "dest")
 	case requestsTotal:
 		return "Answered requests by route, method and status.", of("route", "method", "code")
 	case requestSeconds:
 		return "Time to answer requests that neither wait nor stream.", of("route", "method")
 	case requestsHeld:
-		return "Requests under way that last: waits, streams or logs.", of("way", "kind")
+		return "Open long-lived requests: waits, streams or logs.", of("way", "kind")
 	case connectionsOpen:
-		return "Open connections by way in: tcp or unix.", of("way")
+		return "Open connections: tcp or unix.", of("way")
 	case connsRefused:
-		return "Connections that were turned away because all were at work.", of("way")
+		return "Connections refused because all were in use.", of("way")
 	case buildInfo:
 		return "1, with the version of the daemon and of Go.", of("version", "goversion")
 	default:
-		panic("daemon: nothing is known of metric " + string(m))
+		panic("daemon: unknown metric " + string(m))
 	}
 }
 

@@ -49,7 +49,7 @@ func openStore(ctx context.Context, b park.Backend, c *config.Config, log *slog.
 		}
 		return s, awaitPostgres(ctx, s, log)
 	}
-	return nil, errors.New("there is no backend of this kind")
+	return nil, errors.New("unknown kind of backend")
 }
 
 // warnUnused says that a Postgres was given by a flag or the environment and nothing is kept there. In a file it may stand
@@ -63,7 +63,7 @@ func warnUnused(c *config.Config, log *slog.Logger) {
 	if file == "" {
 		file = "none"
 	}
-	log.Warn("a Postgres is given but nothing is kept there: in a configuration file, set queue and mailbox of the pools, and audit, to postgres",
+	log.Warn("a Postgres database is configured but not used: in a configuration file, set audit and the queue and mailbox of the pools to postgres",
 		"given_by", place, "config", file, "kept_in", c.Backends())
 }
 
@@ -79,7 +79,7 @@ func awaitPostgres(ctx context.Context, s *postgres.Store, log *slog.Logger) err
 		return errors.Join(err, s.Close())
 	}
 	if err != nil {
-		log.Warn("postgres cannot be used yet: going on, and trying again", "error", err)
+		log.Warn("postgres is not available yet; will try again", "error", err)
 	}
 	return nil
 }

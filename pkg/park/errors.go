@@ -73,37 +73,37 @@ func (c Code) Title() string {
 	case DeadlinePast:
 		return "The deadline has passed"
 	case CostExceedsPool:
-		return "The task costs more than the pool can ever have"
+		return "The task costs more units than the pool can ever have"
 	case Unauthorized:
-		return "A valid token is needed"
+		return "A valid token is required"
 	case Forbidden:
-		return "This is not allowed here"
+		return "The request is not allowed"
 	case PoolNotFound:
-		return "There is no such pool"
+		return "No such pool"
 	case TaskNotFound:
-		return "There is no such task"
+		return "No such task"
 	case LeaseNotFound:
-		return "There is no such lease"
+		return "No such lease"
 	case LogNotFound:
 		return "The task has no log"
 	case RouteNotFound:
-		return "There is nothing at this address"
+		return "No such route"
 	case MethodNotAllowed:
-		return "This method is not offered here"
+		return "The route does not allow this method"
 	case QueueFull:
-		return "The pool's parking lot is full"
+		return "The pool's queue is full"
 	case CapacityZero:
 		return "The pool has no capacity"
 	case PoolDraining:
 		return "The pool is draining"
 	case TaskExists:
-		return "Another task has this id"
+		return "Another task already has this id"
 	case TaskFinished:
-		return "The task has ended"
+		return "The task has already ended"
 	case LeaseLost:
 		return "The lease was lost"
 	case PoolNotLeased:
-		return "The pool does its own work"
+		return "The pool's tasks cannot be leased"
 	case PayloadTooLarge:
 		return "The request is too large"
 	case UnsupportedMediaType:
@@ -111,14 +111,14 @@ func (c Code) Title() string {
 	case StorageUnavailable:
 		return "The store cannot be reached"
 	case Overloaded:
-		return "The daemon has as much at hand as it takes"
+		return "The daemon is overloaded"
 	case PoolHalted:
 		return "The pool has halted"
 	case OutcomeUnknown:
-		return "It is not known whether the request was taken"
+		return "It is unknown whether the request was accepted"
 	case Internal:
 	}
-	return "Something went wrong inside parkd"
+	return "Internal error"
 }
 
 // Error is what a caller can act on. Anything else that a [Service] returns is an internal error.

@@ -25,7 +25,7 @@ const (
 // ErrTimeout and ErrCancelled are the causes with which an executor's context ends ([context.Cause]).
 // ErrShutdown is the cause where the daemon stops and will requeue the task: no outcome is wanted.
 var (
-	ErrTimeout   = errors.New("the task ran into its timeout")
+	ErrTimeout   = errors.New("the task timed out")
 	ErrCancelled = errors.New("the task was cancelled")
 	ErrShutdown  = errors.New("the daemon is shutting down")
 )

@@ -38,7 +38,7 @@ func checkJSON(b []byte, most int) error {
 	i := jsonValue(b, jsonSpace(b, 0), most)
 	switch {
 	case i == tooDeep:
-		return fmt.Errorf("nests deeper than %d levels", most)
+		return fmt.Errorf("is nested deeper than %d levels", most)
 	case i < 0 || jsonSpace(b, i) != len(b):
 		return errors.New("is not JSON")
 	}

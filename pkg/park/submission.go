@@ -89,7 +89,7 @@ func (m MailboxRef) MarshalJSON() ([]byte, error) {
 	o := mailboxObject{Tenant: m.Tenant}
 	o.UserID, o.SessionID, _ = strings.Cut(m.Key, mailboxSeparator)
 	if key, err := o.key(); err != nil || key != m.Key {
-		return nil, fmt.Errorf("the mailbox key %q cannot be written together with its tenant: name the tenant in the submission", cut(m.Key))
+		return nil, fmt.Errorf("cannot encode the mailbox key %q together with its tenant: set the tenant of the submission instead", cut(m.Key))
 	}
 	return json.Marshal(o)
 }
@@ -109,9 +109,9 @@ func (o *mailboxObject) key() (string, error) {
 	case o.UserID == "":
 		return "", errors.New("mailboxKey needs a userId")
 	case strings.Contains(o.UserID, mailboxSeparator):
-		return "", fmt.Errorf("mailboxKey must not have a colon in its userId, for one stands between userId and sessionId: %q", cut(o.UserID))
+		return "", fmt.Errorf("mailboxKey must not have a colon in its userId, because a colon separates userId from sessionId: %q", cut(o.UserID))
 	case strings.Contains(o.SessionID, mailboxSeparator):
-		return "", fmt.Errorf("mailboxKey must not have a colon in its sessionId, for one stands between userId and sessionId: %q", cut(o.SessionID))
+		return "", fmt.Errorf("mailboxKey must not have a colon in its sessionId, because a colon separates userId from sessionId: %q", cut(o.SessionID))
 	case o.SessionID == "":
 		return o.UserID, nil
 	}
@@ -135,7 +135,7 @@ func (m *MailboxRef) UnmarshalJSON(b []byte) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&o); err != nil || o.UserID == "" {
-		return errors.New(`mailboxKey must be a string that is not empty, or {"tenant","userId","sessionId"} with a userId`)
+		return errors.New(`mailboxKey must be a non-empty string, or {"tenant","userId","sessionId"} with a userId`)
 	}
 	key, err := o.key()
 	if err != nil {
@@ -178,7 +178,7 @@ type Submission struct {
 func (s *Submission) Normalize() error {
 	if s.MailboxKey.Tenant != "" {
 		if s.Tenant != "" && s.Tenant != s.MailboxKey.Tenant {
-			return Errorf(InvalidRequest, "tenant is %q but mailboxKey.tenant is %q: give one of them, or the same twice", s.Tenant, s.MailboxKey.Tenant)
+			return Errorf(InvalidRequest, "tenant is %q but mailboxKey.tenant is %q: give only one of them, or make them equal", s.Tenant, s.MailboxKey.Tenant)
 		}
 		s.Tenant, s.MailboxKey.Tenant = s.MailboxKey.Tenant, ""
 	}
@@ -212,13 +212,13 @@ func (s *Submission) checkNumbers() error {
 	case len(s.Command) > 0 && s.Command[0] == "":
 		return Errorf(InvalidRequest, "command[0] must name a program")
 	case !isText(s.WorkDir):
-		return Errorf(InvalidRequest, "workDir must be text in UTF-8 without NUL, not %q", cut(s.WorkDir))
+		return Errorf(InvalidRequest, "workDir must be UTF-8 text without NUL, not %q", cut(s.WorkDir))
 	case s.WorkDir != "" && len(s.Command) == 0:
 		return Errorf(InvalidRequest, "workDir needs a command")
 	}
 	for i, arg := range s.Command {
 		if !isText(arg) {
-			return Errorf(InvalidRequest, "command[%d] must be text in UTF-8 without NUL, not %q", i, cut(arg))
+			return Errorf(InvalidRequest, "command[%d] must be UTF-8 text without NUL, not %q", i, cut(arg))
 		}
 	}
 	return nil

@@ -129,7 +129,7 @@ func ParseDuration(s string) (Duration, error) {
 func parseDays(s string) (time.Duration, error) {
 	days, err := strconv.ParseFloat(s, 64)
 	if limit := float64(2 * MaxDuration / (24 * time.Hour)); err != nil || math.IsNaN(days) || days > limit || days < -limit {
-		return 0, errors.New("is no number of days")
+		return 0, errors.New("is not a number of days")
 	}
 	return time.Duration(days * 24 * float64(time.Hour)), nil
 }

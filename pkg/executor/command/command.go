@@ -166,7 +166,7 @@ func (e *Executor) Run(ctx context.Context, a park.Assignment) park.Outcome {
 	}
 	j := e.job(a)
 	if len(j.Command) == 0 {
-		return park.Failure(park.ReasonExecutorError, "the task brings no command and the pool has none")
+		return park.Failure(park.ReasonExecutorError, "no command given, and pool "+a.PoolID+" has no default command")
 	}
 	if s := e.unsettled(); s != nil {
 		return park.PutOff(s)
@@ -228,9 +228,9 @@ func (e *Executor) outcome(ctx context.Context, a park.Assignment, r *report) pa
 	o := park.Outcome{Status: park.Completed}
 	switch {
 	case r.Why == stoppedByDeadline:
-		o = park.Failure(park.ReasonTimeout, fmt.Sprintf("the command ran into its timeout of %s", a.Timeout))
+		o = park.Failure(park.ReasonTimeout, fmt.Sprintf("timed out after %s", a.Timeout))
 	case r.Why == stoppedByFence:
-		o = park.Failure(park.ReasonNodeLost, fmt.Sprintf("there was no proof for %s that others do not take the task over: the command was killed", e.cfg.Fence))
+		o = park.Failure(park.ReasonNodeLost, fmt.Sprintf("the lease could not be confirmed for %s: the command was killed", e.cfg.Fence))
 	case r.Why != notStopped:
 		o = stopped(ctx, r)
 	case r.Signal != "":

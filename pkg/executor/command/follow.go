@@ -36,7 +36,7 @@ func (e *Executor) Log(ctx context.Context, pool, task string, attempt int, q pa
 	if err := r.await(attempt); err != nil {
 		_ = r.Close() // its folder may be open
 		if errors.Is(err, fs.ErrNotExist) {
-			err = park.Errorf(park.LogNotFound, "there is no log of task %s, run %d, on this node", task, attempt)
+			err = park.Errorf(park.LogNotFound, "this node has no log of task %s, attempt %d", task, attempt)
 		}
 		return nil, err
 	}

@@ -83,7 +83,7 @@ func (e *Executor) unsettled() *park.ShortageError {
 	if left == nil {
 		return nil
 	}
-	return &park.ShortageError{Reason: park.ShortLeftovers, Err: errors.New("something is left of an earlier daemon's commands: " + *left)}
+	return &park.ShortageError{Reason: park.ShortLeftovers, Err: errors.New("processes of an earlier daemon are still running: " + *left)}
 }
 
 // share opens the lock for a new shim of a pool.

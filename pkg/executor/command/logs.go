@@ -46,7 +46,7 @@ const taskPrefix = "t-"
 // folder returns the name of a task's folder.
 func folder(pool, task string) (string, error) {
 	if !park.StoredTaskID(task) || !filepath.IsLocal(pool) || strings.ContainsAny(pool, `/\`) || strings.HasPrefix(pool, ".") {
-		return "", park.Errorf(park.LogNotFound, "pool %q, task %q: there can be no such log", pool, task)
+		return "", park.Errorf(park.LogNotFound, "no such log: pool %q, task %q", pool, task)
 	}
 	return path.Join(pool, taskPrefix+task), nil
 }

@@ -14,10 +14,10 @@ func (s *shim) look() (string, error) {
 	if dir := s.job.WorkDir; dir != "" {
 		info, err := os.Stat(dir)
 		if err != nil {
-			return "", fmt.Errorf("the working directory cannot be used: %w", err)
+			return "", fmt.Errorf("cannot use the working directory: %w", err)
 		}
 		if !info.IsDir() {
-			return "", fmt.Errorf("the working directory %s is no directory", dir)
+			return "", fmt.Errorf("the working directory %s is not a directory", dir)
 		}
 	}
 	name := s.job.Command[0]
@@ -36,9 +36,9 @@ func (s *shim) look() (string, error) {
 	path, err := exec.LookPath(name)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return "", fmt.Errorf("%q is on the daemon's PATH and may not be executed (PATH=%s)", name, search)
+		return "", fmt.Errorf("%q is on the daemon's PATH but is not executable (PATH=%s)", name, search)
 	case err != nil:
-		return "", fmt.Errorf("%q is not on the daemon's PATH: give the whole path, or start a shell with sh -c (PATH=%s)", name, search)
+		return "", fmt.Errorf("%q is not on the daemon's PATH: give the full path, or start a shell with sh -c (PATH=%s)", name, search)
 	}
 	return path, nil
 }

@@ -67,7 +67,7 @@ var _ park.Executor = (*Executor)(nil)
 func New(c Config) (*Executor, error) {
 	u, err := url.Parse(c.URL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, errors.New("url must be an address such as http://127.0.0.1:8000/path")
+		return nil, errors.New("url must be a URL such as http://127.0.0.1:8000/path")
 	}
 	if c.MaxReply == 0 {
 		c.MaxReply = defaultMaxReply
@@ -126,7 +126,7 @@ func (e *Executor) request(ctx context.Context, a park.Assignment) (*http.Reques
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.cfg.URL, bytes.NewReader(payload))
 	if err != nil {
-		return nil, errors.New("the request cannot be made")
+		return nil, errors.New("cannot build the request")
 	}
 	req.GetBody = nil // net/http sends nothing again that it cannot read again
 	h := req.Header

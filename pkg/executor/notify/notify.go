@@ -53,7 +53,7 @@ type Notifier struct {
 func New(c Config) (*Notifier, error) {
 	u, err := url.Parse(c.BaseURL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, errors.New("base_url must be an address such as https://example.org/hooks")
+		return nil, errors.New("base_url must be a URL such as https://example.org/hooks")
 	}
 	if err := CheckSecret(c.Secret); err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func (n *Notifier) Notify(ctx context.Context, pool string, m park.Message) erro
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.cfg.BaseURL, bytes.NewReader(body))
 	if err != nil {
-		return errors.New("the request cannot be made")
+		return errors.New("cannot build the request")
 	}
 	req.GetBody = nil // what is sent again, and when, is the caller's business
 	// A task's id may be used again once it is forgotten: its end tells the lives apart.
@@ -149,7 +149,7 @@ func CheckSecret(secret string) error {
 	}
 	k, err := key(secret)
 	if err == nil && len(k) < MinSecret {
-		err = fmt.Errorf("a secret must have at least %d bytes; base64 counts as what it stands for", MinSecret)
+		err = fmt.Errorf("a secret must have at least %d bytes; base64 counts after decoding", MinSecret)
 	}
 	return err
 }
@@ -161,7 +161,7 @@ func key(secret string) ([]byte, error) {
 	}
 	k, err := base64.StdEncoding.DecodeString(encoded)
 	if err != nil {
-		return nil, errors.New("a secret that begins with whsec_ must go on in base64")
+		return nil, errors.New("a secret that begins with whsec_ must be base64 after the prefix")
 	}
 	return k, nil
 }
@@ -181,7 +181,7 @@ func Verify(secret string, h http.Header, body []byte, now time.Time, tolerance 
 		return errors.New("the request has no webhook-timestamp")
 	}
 	if age := now.Sub(time.Unix(secs, 0)); age > tolerance || age < -tolerance {
-		return fmt.Errorf("the request was signed at %s, more than %s from now", time.Unix(secs, 0).UTC().Format(time.RFC3339), tolerance)
+		return fmt.Errorf("the request was signed at %s, which is more than %s away from now", time.Unix(secs, 0).UTC().Format(time.RFC3339), tolerance)
 	}
 	want := sign(secret, h.Get(headerID), at, body)
 	for given := range strings.FieldsSeq(h.Get(headerSignature)) {
@@ -189,5 +189,5 @@ func Verify(secret string, h http.Header, body []byte, now time.Time, tolerance 
 			return nil
 		}
 	}
-	return errors.New("the signature is not that of the request")
+	return errors.New("the signature does not match the request")
 }
