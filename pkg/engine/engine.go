@@ -15,6 +15,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,12 +34,14 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// Config is what an engine is made from. Only Pools is needed.
+// Config is what an engine is made from. Pools is needed, and either Store or Stores.
 type Config struct {
 	// Node names this run of the engine; by default a random id. It must never be used twice.
 	Node  string
 	Pools []Pool
-	// Stores holds every backend that a pool or Audit names. The engine does not close them.
+	// Store keeps everything, if there is one store for all; pools then name no backends. The engine does not close it.
+	Store store.Store
+	// Stores holds every backend that a pool or Audit names, if there are several. The engine does not close them.
 	Stores map[park.Backend]store.Store
 	Audit  park.Backend // default: the queue backend of the first pool
 	// Retention is how long ended tasks, messages and events are kept; 0: for ever.
@@ -111,6 +114,7 @@ var _ park.Service = (*Engine)(nil)
 // Open loads the pools and starts them. Parked tasks resume in their order; what ran on a lost node is
 // requeued ahead of its class.
 func Open(ctx context.Context, c Config) (*Engine, error) {
+	c = c.withBackends()
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("open the engine: %w", err)
 	}
@@ -151,6 +155,24 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 		return nil, err
 	}
 	return e, nil
+}
+
+// soleBackend is what the backend of a sole store is called.
+const soleBackend park.Backend = "store"
+
+// withBackends returns c with the backends filled in that a sole Store stands for.
+func (c Config) withBackends() Config {
+	if c.Store == nil || len(c.Stores) > 0 {
+		return c
+	}
+	c.Store, c.Stores = nil, map[park.Backend]store.Store{soleBackend: c.Store}
+	c.Pools = slices.Clone(c.Pools)
+	for i := range c.Pools {
+		p := &c.Pools[i]
+		p.QueueBackend, p.MailboxBackend = cmp.Or(p.QueueBackend, soleBackend), cmp.Or(p.MailboxBackend, soleBackend)
+	}
+	c.Audit = cmp.Or(c.Audit, soleBackend)
+	return c
 }
 
 // giveUp ends what an engine has begun that cannot be opened. A store that hangs holds it up for a time only.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/parkd-dev/parkd/pkg/engine"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
@@ -19,9 +18,9 @@ func Example() {
 		return fmt.Sprintf("%s took %d units", a.Payload, a.Units), nil
 	}
 	e, err := engine.Open(ctx, engine.Config{
-		Stores: map[park.Backend]store.Store{park.InMemory: memory.New()},
+		Store: memory.New(), // or sqlite.Open, or postgres.Open
 		Pools: []engine.Pool{{
-			PoolSpec: park.PoolSpec{ID: "gpu", MaxUnits: 24, MaxQueueDepth: 100, QueueBackend: park.InMemory, MailboxBackend: park.InMemory},
+			PoolSpec: park.PoolSpec{ID: "gpu", MaxUnits: 24, MaxQueueDepth: 100},
 			Executor: park.ExecutorFunc(render),
 		}},
 	})

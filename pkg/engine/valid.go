@@ -50,6 +50,9 @@ func (c *Config) Check() (all []FieldError) {
 	wrong := func(field, format string, args ...any) {
 		all = append(all, FieldError{pool, field, fmt.Sprintf(format, args...)})
 	}
+	if c.Store != nil && len(c.Stores) > 0 {
+		wrong("Store", "must not be given together with Stores")
+	}
 	for field, d := range map[string]time.Duration{
 		"Retention": c.Retention, "NodeTTL": c.NodeTTL, "NodeGrace": c.NodeGrace, "Patience": c.Patience,
 	} {

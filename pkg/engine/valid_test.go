@@ -34,6 +34,7 @@ func TestOpenChecksItsConfiguration(t *testing.T) {
 		"Pools[0].Runtime":           func(c *engine.Config) { c.Pools[0].Runtime = "wasm" },
 		"NodeTTL":                    func(c *engine.Config) { c.NodeTTL = -1 },
 		"Retention":                  func(c *engine.Config) { c.Retention = -1 },
+		"Store must not":             func(c *engine.Config) { c.Store = memory.New() },
 	} {
 		c := engine.Config{
 			Pools: []engine.Pool{pool("a", 1, simulated())}, Stores: map[park.Backend]store.Store{park.InMemory: memory.New()},
@@ -47,6 +48,38 @@ func TestOpenChecksItsConfiguration(t *testing.T) {
 			_ = e.Close(t.Context())
 		}
 	}
+}
+
+// TestSoleStore: with one store for all nothing names a backend, and the caller's configuration stays as it was.
+func TestSoleStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pool("a", 1, simulated())
+		p.QueueBackend, p.MailboxBackend = "", ""
+		c := engine.Config{Pools: []engine.Pool{p}, Store: memory.New()}
+		e, err := engine.Open(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close(t.Context())
+		if c.Pools[0].QueueBackend != "" || c.Stores != nil {
+			t.Error("the caller's configuration was changed")
+		}
+		results, err := e.Submit(t.Context(), "a", []park.Submission{{TaskID: "x", MailboxKey: park.MailboxRef{Key: "me"}}})
+		if err != nil || results[0].Err != nil {
+			t.Fatal(err, results)
+		}
+		if _, err := e.Task(t.Context(), "a", "x", time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		page, err := e.Mailbox(t.Context(), park.MailboxQuery{Tenant: "default", Key: "me"})
+		if err != nil || len(page.Messages) != 1 {
+			t.Errorf("the mailbox has %d messages: %v", len(page.Messages), err)
+		}
+		log, err := e.Audit(t.Context(), park.AuditQuery{TaskID: "x"})
+		if err != nil || len(log.Events) != 3 {
+			t.Errorf("the log has %d events: %v", len(log.Events), err)
+		}
+	})
 }
 
 // refusing refuses every step of one pool.
