@@ -42,7 +42,7 @@ simulate: ## SEEDS simulated histories, and every planted bug
 	PARKD_SIM_SEEDS=$(SEEDS) go test -count=1 -timeout 12h -run TestSimulate -v ./pkg/sim
 	go run ./pkg/proof/prove -form long -only '^planted bugs$$'
 
-MUTATE ?= ./pkg/lot ./pkg/engine
+MUTATE ?= ./pkg/lot ./pkg/engine $(addprefix ./pkg/internal/,cluster env health portion relay retention topic)
 mutation: ## changes to MUTATE by machine that no test notices: hours. MUTATE=./pkg/lot for one package
 	for p in $(MUTATE); do go run ./pkg/proof/mutate -pkg $$p || failed=1; done; exit $${failed:-0}
 

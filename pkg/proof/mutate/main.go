@@ -89,6 +89,9 @@ func judgesOf(pkg string) []string {
 		return []string{"./pkg/lot", "./pkg/sim", "./pkg/engine"}
 	case "./pkg/engine":
 		return []string{"./pkg/sim", "./pkg/engine"}
+	case "./pkg/internal/cluster", "./pkg/internal/env", "./pkg/internal/health", "./pkg/internal/portion",
+		"./pkg/internal/relay", "./pkg/internal/retention", "./pkg/internal/topic":
+		return []string{pkg, "./pkg/sim", "./pkg/engine"}
 	case "./pkg/replay":
 		return []string{"./pkg/replay", "./pkg/loadtest", "./cmd"}
 	}
