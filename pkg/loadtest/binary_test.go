@@ -53,7 +53,7 @@ func TestLoadtestAgainstBinary(t *testing.T) {
 			if o.Restart != (r.Restarts == 1) {
 				t.Errorf("%d restarts", r.Restarts)
 			}
-			if page, err := os.ReadFile(o.Report); err != nil || bytes.Contains(page, []byte("all promises kept")) != r.OK() {
+			if page, err := os.ReadFile(o.Report); err != nil || bytes.Contains(page, []byte("all guarantees kept")) != r.OK() {
 				t.Errorf("report: %v", err)
 			}
 			if left, _ := os.ReadDir(dir); len(left) > 0 {

@@ -17,14 +17,14 @@ type doctored struct {
 }
 
 const (
-	asAsked   = "did not end as asked"
-	outcomes  = "outcomes missing, doubled, wrong or misplaced"
+	asAsked   = "did not end as requested"
+	outcomes  = "outcomes missing, duplicated, wrong or misplaced"
 	rules     = "rules broken in the audit log"
-	inAnswers = "answers that the pool or the log contradicts"
-	inEvents  = "events with other units"
+	inAnswers = "answers that contradict the pool or the log"
+	inEvents  = "events with units, tenants"
 	inRows    = "tasks read back"
-	onStream  = "told otherwise by the stream"
-	inLog     = "parts of the audit log that are missing"
+	onStream  = "differ between the stream and the log"
+	inLog     = "missing parts of the audit log"
 )
 
 func reasoned(e *park.Event, a park.Action, reason string) {
@@ -89,10 +89,10 @@ func ofEnds() map[string]doctored {
 		"goes on after its work": {func(e *evidence) {
 			i := e.some(park.Completed, true)
 			e.told(of(e.id(i), park.ActComplete), func(o *park.Event) { o.At = park.At(o.At.Add(11 * time.Second)) })
-		}, "went on after"},
+		}, "continued after"},
 		"goes on though told to stop": {func(e *evidence) {
 			e.told(of(e.id(41), park.ActCancel), func(o *park.Event) { o.At = park.At(o.At.Add(10 * time.Second)) })
-		}, "went on after"},
+		}, "continued after"},
 		"ends twice": {func(e *evidence) {
 			id := e.id(e.some(park.Completed, true))
 			for _, all := range []*[]park.Event{&e.log, &e.stream} {
@@ -142,7 +142,7 @@ func ofEvents() map[string]doctored {
 					(*all)[k].Ord, (*all)[k].EventID, (*all)[k].At = ord, park.EventID("load", rev, ord), when
 				}
 			}
-		}, "runs lost though no daemon was"},
+		}, "runs lost although no daemon was"},
 		"two starts in the other order": {func(e *evidence) {
 			e.swapStarts()
 		}, "out of order"},
@@ -151,11 +151,11 @@ func ofEvents() map[string]doctored {
 			e.ledger.entries[i].answer, e.ledger.entries[i].code = rejected, refusalOf(park.QueueFull)
 			e.ledger.accepted--
 			e.ledger.rejected++
-		}, "though they were refused"},
+		}, "after being rejected"},
 		"a life of a task of which nothing was taken": {func(e *evidence) {
 			i := e.some(park.Completed, true)
 			e.ledger.entries[i].answer, e.ledger.accepted = unanswered, e.ledger.accepted-1
-		}, "though they were refused"},
+		}, "after being rejected"},
 		"a submission that is missing": {func(e *evidence) {
 			e.cut(of(e.id(e.some(park.Completed, true)), park.ActSubmit))
 		}, rules},

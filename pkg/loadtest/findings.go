@@ -33,23 +33,23 @@ const (
 func (k finding) promise() string {
 	switch k {
 	case wrongAnswer:
-		return "answers that the pool or the log contradicts"
+		return "answers that contradict the pool or the log"
 	case wrongEnd:
-		return "tasks that did not end as asked"
+		return "tasks that did not end as requested"
 	case wrongEvent:
-		return "events with other units, tenants or reasons than asked for"
+		return "events with units, tenants or reasons other than requested"
 	case shortRun:
 		return "runs that ended before their work was done"
 	case longRun:
-		return "runs that went on after their work, time limit or cancellation"
+		return "runs that continued after their work, timeout or cancellation"
 	case strayRequeue:
-		return "runs lost though no daemon was"
+		return "runs lost although no daemon was"
 	case wrongRow:
-		return "tasks read back that are not what the log says"
+		return "tasks read back that differ from the log"
 	case unlikeStream:
-		return "events told otherwise by the stream and by the log"
+		return "events that differ between the stream and the log"
 	case lostLog:
-		return "parts of the audit log that are missing"
+		return "missing parts of the audit log"
 	case wrongMessage, kinds:
 	}
 	return ""

@@ -104,7 +104,7 @@ func TestUnansweredSubmissionsAreJudgedRight(t *testing.T) {
 		"unknown and taken":    {park.Errorf(park.OutcomeUnknown, "who knows"), true, ""},
 		"unknown, not taken":   {park.Errorf(park.OutcomeUnknown, "who knows"), false, ""},
 		"broken and taken":     {context.DeadlineExceeded, true, ""},
-		"overloaded and taken": {park.Errorf(park.Overloaded, "not now"), true, "though they were refused"},
+		"overloaded and taken": {park.Errorf(park.Overloaded, "not now"), true, "after being rejected"},
 		"overloaded":           {park.Errorf(park.Overloaded, "not now"), false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -59,8 +59,8 @@ func (r *Report) page() page {
 	}
 	p.Strips, p.StripMarks = stripsOf([]strip{
 		{Name: "Submit", Note: "until the answer", Q: r.SubmitMs},
-		{Name: "Wake", Note: "seen from outside", Q: r.WakeMs},
-		{Name: "Wake in the log", Note: "between the two steps", Q: r.WakeAuditMs},
+		{Name: "Wake", Note: "measured by the client", Q: r.WakeMs},
+		{Name: "Wake in the log", Note: "from step to step", Q: r.WakeAuditMs},
 		{Name: "Audit query", Note: "over 24 h", Q: r.AuditMs},
 	})
 	p.StripsHeight = 30 + stripHeight*float64(len(p.Strips))
@@ -88,21 +88,21 @@ func (v Verdict) text(x float64) string {
 
 // load says in a sentence what was run.
 func (r *Report) load() string {
-	s := fmt.Sprintf("%d tasks of the mixed load, closed loop of %d clients", r.Submitted, r.Concurrency)
+	s := fmt.Sprintf("%d tasks of the mixed load from %d clients in a closed loop", r.Submitted, r.Concurrency)
 	switch {
 	case r.Trace != "":
-		s = fmt.Sprintf("%d tasks of %s (%s) at %g times its speed", r.Submitted, filepath.Base(r.Trace), r.Workload, r.Speed)
+		s = fmt.Sprintf("%d tasks of %s (%s) at %g times its original speed", r.Submitted, filepath.Base(r.Trace), r.Workload, r.Speed)
 	case r.Rate > 0:
-		s = fmt.Sprintf("%d tasks of the mixed load, arriving at %g a second", r.Submitted, r.Rate)
+		s = fmt.Sprintf("%d tasks of the mixed load, arriving at %g per second", r.Submitted, r.Rate)
 	case r.Batch > 1:
-		s += fmt.Sprintf(" with batches of %d", r.Batch)
+		s += fmt.Sprintf(" in batches of %d", r.Batch)
 	}
 	s += fmt.Sprintf("; pool %s of %d units", r.Pool, r.MaxUnits)
 	if r.Backend != "" {
 		s += ", backend " + r.Backend
 	}
 	if r.Restarts > 0 {
-		s += "; the daemon was killed and restarted in the middle"
+		s += "; the daemon was killed and restarted midway"
 	}
 	return s
 }
@@ -113,14 +113,14 @@ func (r *Report) facts() []fact {
 		{"Tasks per second", fmt.Sprintf("%.0f", r.TasksPerSec)},
 		{"Submissions per second", fmt.Sprintf("%.0f", r.SubmitPerSec)},
 		{"Wake p99", millisText(r.WakeMs.P99)},
-		{"Most units in use", fmt.Sprintf("%d of %d", r.MaxUnitsInUse, r.MaxUnits)},
+		{"Maximum units in use", fmt.Sprintf("%d of %d", r.MaxUnitsInUse, r.MaxUnits)},
 		{"Mean units in use", fmt.Sprintf("%.1f", r.MeanUnitsInUse)},
-		n("Most parked", r.MaxParked),
+		n("Maximum parked", r.MaxParked),
 		n("Accepted", r.Accepted), n("Rejected", r.Rejected), n("Completed", r.Completed),
 		n("Failed (simulated)", r.Failed), n("Expired", r.Expired), n("Requeued", r.Requeued),
 	}
 	if r.DaemonCPUSecs > 0 {
-		f = append(f, fact{"Processor time", fmt.Sprintf("daemon %.1f s, generator %.1f s (%.0f %%)", r.DaemonCPUSecs, r.GeneratorCPUSecs, 100*r.GeneratorCPUShare)})
+		f = append(f, fact{"CPU time", fmt.Sprintf("daemon %.1f s, generator %.1f s (%.0f %%)", r.DaemonCPUSecs, r.GeneratorCPUSecs, 100*r.GeneratorCPUShare)})
 	}
-	return append(f, fact{"Duration", fmt.Sprintf("%.1f s submitting, %.1f s in all", r.SubmitSecs, r.DrainSecs)})
+	return append(f, fact{"Duration", fmt.Sprintf("%.1f s submitting, %.1f s in total", r.SubmitSecs, r.DrainSecs)})
 }

@@ -158,25 +158,25 @@ func (r *Report) explain(j *judge) {
 	s := j.pool.Summary()
 	note := func(format string, args ...any) { r.Notes = append(r.Notes, fmt.Sprintf(format, args...)) }
 	if n := len(j.foreign); n > 0 {
-		note("%d tasks of others were in the pool", n)
+		note("the pool also had %d tasks of other clients", n)
 	}
 	if j.retries == 0 && !j.exact() {
-		note("there were tasks in the pool before the run: of the order of starts, only that of the run's own was judged, and not how soon they woke")
+		note("the pool had tasks before the run: wake times were not judged, and the order of starts only among the tasks of the run")
 	}
 	if j.retries > 0 {
-		note("%d runs were tried again behind others: the order of starts and how soon they woke was not judged", j.retries)
+		note("%d runs were retried behind other tasks: the order of starts and the wake times were not judged", j.retries)
 	}
 	if !j.terms.steady {
-		note("the machine's clock was set: how long runs took was not judged")
+		note("the machine's clock was changed: run times were not judged")
 	}
 	if s.Adopted > 0 {
-		note("%d tasks were there before the run: units in use are a lower bound", s.Adopted)
+		note("%d tasks existed before the run: the number of units in use is a lower bound", s.Adopted)
 	}
 	if r.WakeMs.Count == 0 {
-		note("no task had to wait, so there is nothing to say about waking")
+		note("no task had to wait, so there are no wake times")
 	}
 	if n := int(r.WakeMs.Count) - r.WakesSeen; n > 0 && r.WakeMs.Count > 0 {
-		note("%d of %d wakes were taken from the log, because their steps were not seen in time", n, r.WakeMs.Count)
+		note("%d of %d wake times are from the log, because their steps were not seen in time", n, r.WakeMs.Count)
 	}
 	if r.Submitted == 0 {
 		note("nothing was submitted")
@@ -195,9 +195,9 @@ func (r *Report) judge(j *judge, f *findings) {
 	}
 	r.atMost("submissions without an answer", float64(r.Unanswered), 0)
 	r.atMost("accepted tasks lost", float64(r.Lost), 0)
-	r.atMost("tasks ended twice, or though they were refused", float64(j.endedTwice+j.unasked()), 0)
+	r.atMost("tasks that ended twice or after being rejected", float64(j.endedTwice+j.unasked()), 0)
 	r.atLeast("outcomes found in their mailboxes, share", r.MailboxFoundRatio, mailRatio)
-	r.atMost("outcomes missing, doubled, wrong or misplaced", float64(max(r.amiss(), f.count[wrongMessage])), 0)
+	r.atMost("outcomes missing, duplicated, wrong or misplaced", float64(max(r.amiss(), f.count[wrongMessage])), 0)
 	for k := range kinds {
 		if p := k.promise(); p != "" {
 			r.atMost(p, float64(f.count[k]), 0)

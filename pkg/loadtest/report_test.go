@@ -107,7 +107,7 @@ func TestReportPage(t *testing.T) {
 		}
 	}
 	s := page.String()
-	for _, want := range []string{"all promises kept", "starts over capacity", "Wake time", "Units in use", "Parked tasks", "queue_full", "&lt;script&gt;alert"} {
+	for _, want := range []string{"all guarantees kept", "starts over capacity", "Wake time", "Units in use", "Parked tasks", "queue_full", "&lt;script&gt;alert"} {
 		if !strings.Contains(s, want) {
 			t.Errorf("the page does not say %q", want)
 		}
@@ -141,7 +141,7 @@ func TestReportPageOfABrokenAndAnEmptyRun(t *testing.T) {
 		if err := r.HTML(&page); err != nil {
 			t.Fatal(err)
 		}
-		if s := page.String(); !strings.Contains(s, "promises broken") || strings.Contains(s, "NaN") || strings.Contains(s, "Inf") {
+		if s := page.String(); !strings.Contains(s, "guarantees broken") || strings.Contains(s, "NaN") || strings.Contains(s, "Inf") {
 			t.Errorf("%s: not as it should be", name)
 		}
 	}

@@ -160,7 +160,7 @@ func TestCannotStart(t *testing.T) {
 		"no such file": {park.Assignment{Command: []string{"/no/such/file"}}, "/no/such/file"},
 		"no program":   {park.Assignment{Command: []string{plain}}, "permission denied"},
 		"no folder":    {park.Assignment{Command: []string{"true"}, WorkDir: "/no/such/folder"}, "working directory"},
-		"no directory": {park.Assignment{Command: []string{"true"}, WorkDir: plain}, "no directory"},
+		"no directory": {park.Assignment{Command: []string{"true"}, WorkDir: plain}, "not a directory"},
 		"no command":   {park.Assignment{}, "no command"},
 	} {
 		t.Run(name, func(t *testing.T) {
