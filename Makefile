@@ -3,7 +3,7 @@
 GOLANGCI := go tool -modfile=.ci/tools/go.mod golangci-lint
 BIN      := parkd
 
-.PHONY: build test check lint generate bench bench-large microbench proof kill-test simulate mutation loadtest fuzz clean
+.PHONY: build test check lint generate man bench bench-large microbench proof kill-test simulate mutation loadtest fuzz clean
 
 build: ## the binary, here
 	CGO_ENABLED=0 go build -trimpath -o $(BIN) .
@@ -19,6 +19,9 @@ lint:
 
 generate: ## completions and the schema of the configuration
 	sh .ci/generate
+
+man: ## the manual pages, in man/
+	go run ./docs/man man
 
 BENCH ?=
 bench: ## parkd beside bare HTTP, raw inserts and peers: writes docs/performance.md. BENCH='-rounds 3 -only memory,file' for less
@@ -53,11 +56,11 @@ loadtest: build ## the promises, on memory and on file
 
 FUZZTIME ?= 2m
 fuzz: ## each fuzz target for FUZZTIME
-	@grep -rl --include='*_test.go' 'func Fuzz' pkg | while read -r f; do \
+	@grep -rl --include='*_test.go' 'func Fuzz' cmd pkg | while read -r f; do \
 		for t in $$(sed -n 's/^func \(Fuzz[A-Za-z]*\).*/\1/p' "$$f"); do \
 			go test -run '^$$' -fuzz "^$$t$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$f")" || exit 1; \
 		done; \
 	done
 
 clean:
-	rm -f $(BIN)
+	rm -rf $(BIN) man dist
