@@ -43,6 +43,32 @@ func TestUnitOfTheDocs(t *testing.T) {
 	if !ok || !strings.Contains(unit, "Type=notify") || !strings.Contains(unit, "OOMPolicy=continue") {
 		t.Fatalf("the unit is %q", unit)
 	}
+	verifyUnit(t, strings.Replace(unit, "%h/go/bin/parkd", "/usr/bin/parkd", 1))
+}
+
+// TestUnitOfThePackages: the unit that packages install says the same as the one of the documentation.
+func TestUnitOfThePackages(t *testing.T) {
+	packaged, err := os.ReadFile("../../configs/parkd.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, want, _ := strings.Cut(string(text), "```ini\n# ~/.config/systemd/user/parkd.service\n")
+	want, _, _ = strings.Cut(want, "```")
+	_, got, _ := strings.Cut(string(packaged), "\n")
+	got = strings.Replace(got, "Documentation=man:parkd-serve(1) https://github.com/parkd-dev/parkd\n", "", 1)
+	if got = strings.Replace(got, "/usr/bin/parkd", "%h/go/bin/parkd", 1); got != want {
+		t.Errorf("configs/parkd.service is\n%s\nand docs/operations.md says\n%s", got, want)
+	}
+	verifyUnit(t, string(packaged))
+}
+
+// verifyUnit has systemd look at a unit of /usr/bin/parkd.
+func verifyUnit(t *testing.T, unit string) {
+	t.Helper()
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		t.Skip("no systemd-analyze here: the unit was not verified")
@@ -52,7 +78,7 @@ func TestUnitOfTheDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "parkd.service")
-	if err := os.WriteFile(file, []byte(strings.Replace(unit, "%h/go/bin/parkd", self, 1)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(strings.Replace(unit, "/usr/bin/parkd", self, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	verify := exec.Command(analyze, "verify", "--user", "--man=no", file)
