@@ -14,7 +14,7 @@ const defaultPatience = 10 * time.Second
 // settle sends a step again of which it is not known whether it was committed, until the store says so. Until then
 // nothing else is decided, and who comes meanwhile is told that the store is away. Those who asked for the step wait,
 // for to tell them that nothing was accepted might not be true; once their patience is over they are told that it is not
-// known, see [pool.receive]. What they asked for stays in the step.
+// known, see [pool.waitBy]. What they asked for stays in the step.
 func (l *loop) settle(st *store.Step, err error) error {
 	l.eng.log.Error("step in doubt: asking until the store answers", "pool", l.ID, "rev", st.Row.Rev, "error", err)
 	away := l.away(nil)
