@@ -4,7 +4,7 @@
 // The list has a line for each block of code, under a line that begins with # and gives the reason:
 //
 //	# The real world waits in its own way.
-//	pkg/engine/wait.go | (*pool).next | select { | 2
+//	pkg/engine/wait.go | (*loop).next | select { | 2
 //
 // A block is named by its file, its function, the text of the line on which it begins, and which of the function's blocks
 // that begin with this text it is, if it is not the first: so an edit elsewhere changes nothing. A * instead of a text stands
