@@ -14,7 +14,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/parkd-dev/parkd/pkg/executor/command"
+	// What is started to supervise a command ends in there, before the other packages are initialised.
+	_ "github.com/parkd-dev/parkd/cmd/shim"
 )
 
 // globals is what every command shares: the outer world and the flags of the root.
@@ -36,12 +37,9 @@ type globals struct {
 	started bool
 }
 
-// Main runs the program with os.Args and returns its exit code.
+// Main runs the program with os.Args and returns its exit code. A program that is started as a shim does not come here: see
+// package cmd/shim.
 func Main(version string) int {
-	// The shim comes first: it is started for every task that runs a command.
-	if len(os.Args) > 1 && os.Args[1] == command.ShimArg {
-		return command.ShimMain(os.Args[2:])
-	}
 	g := &globals{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		getenv: os.Getenv, now: time.Now, version: version, output: asTable, inherited: map[string]bool{},

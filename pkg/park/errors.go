@@ -3,7 +3,6 @@ package park
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 )
 
@@ -39,30 +38,31 @@ const (
 	Internal             Code = "internal"
 )
 
-// HTTPStatus returns the one HTTP status that c is sent with.
+// HTTPStatus returns the one HTTP status that c is sent with. The numbers are written here, for with net/http this package
+// would bring the network to programs that do not use it, such as the shim.
 func (c Code) HTTPStatus() int {
 	switch c {
 	case InvalidRequest, DeadlinePast, CostExceedsPool:
-		return http.StatusBadRequest
+		return 400 // bad request
 	case Unauthorized:
-		return http.StatusUnauthorized
+		return 401 // unauthorized
 	case Forbidden:
-		return http.StatusForbidden
+		return 403 // forbidden
 	case PoolNotFound, TaskNotFound, LeaseNotFound, LogNotFound, RouteNotFound:
-		return http.StatusNotFound
+		return 404 // not found
 	case MethodNotAllowed:
-		return http.StatusMethodNotAllowed
+		return 405 // method not allowed
 	case QueueFull, CapacityZero, PoolDraining, TaskExists, TaskFinished, LeaseLost, PoolNotLeased:
-		return http.StatusConflict
+		return 409 // conflict
 	case PayloadTooLarge:
-		return http.StatusRequestEntityTooLarge
+		return 413 // request entity too large
 	case UnsupportedMediaType:
-		return http.StatusUnsupportedMediaType
+		return 415 // unsupported media type
 	case StorageUnavailable, PoolHalted, Overloaded:
-		return http.StatusServiceUnavailable
+		return 503 // service unavailable
 	case OutcomeUnknown, Internal:
 	}
-	return http.StatusInternalServerError
+	return 500 // internal server error
 }
 
 // Title returns a short sentence that is the same for every error of this code.
