@@ -2,58 +2,51 @@ package cmd
 
 import (
 	"bytes"
-	"fmt"
+	"io"
 	"strings"
 
 	"github.com/olekukonko/tablewriter"
-	"github.com/olekukonko/tablewriter/renderer"
-	"github.com/olekukonko/tablewriter/tw"
 )
 
 // table draws items without lines: two spaces between columns, as tools that are read by eye and by awk do.
 func (l listing[T]) table(p *printer, items []T) error {
 	columns := l.shown(p)
 	header := make([]string, len(columns))
-	align := make([]tw.Align, len(columns))
+	align := make([]int, len(columns))
 	for i, c := range columns {
-		header[i], align[i] = strings.ToUpper(c.name), tw.AlignLeft
+		header[i], align[i] = strings.ToUpper(c.name), tablewriter.ALIGN_LEFT
 		if c.right {
-			align[i] = tw.AlignRight
+			align[i] = tablewriter.ALIGN_RIGHT
 		}
 	}
 	var drawn bytes.Buffer
-	t := tablewriter.NewTable(&drawn, plainTable(align)...)
-	t.Header(header)
+	t := plainTable(&drawn)
+	t.SetHeader(header)
+	t.SetColumnAlignment(align)
 	for _, v := range items {
 		row := make([]string, len(columns))
 		for i, c := range columns {
 			row[i] = cleanLine(c.cell(p, v))
 		}
-		if err := t.Append(row); err != nil {
-			return fmt.Errorf("draw table: %w", err)
-		}
+		t.Append(row)
 	}
-	if err := t.Render(); err != nil {
-		return fmt.Errorf("draw table: %w", err)
-	}
+	t.Render()
 	return writeTrimmed(p, drawn.String())
 }
 
-func plainTable(align []tw.Align) []tablewriter.Option {
-	padding := tw.Padding{Left: tw.Empty, Right: "  ", Overwrite: true}
-	cells := tw.CellConfig{
-		Formatting: tw.CellFormatting{AutoWrap: tw.WrapNone, AutoFormat: tw.Off},
-		Padding:    tw.CellPadding{Global: padding},
-		Alignment:  tw.CellAlignment{PerColumn: align},
-	}
-	return []tablewriter.Option{
-		tablewriter.WithConfig(tablewriter.Config{Header: cells, Row: cells}),
-		tablewriter.WithRenderer(renderer.NewBlueprint(tw.Rendition{
-			Borders:  tw.BorderNone,
-			Symbols:  tw.NewSymbols(tw.StyleNone),
-			Settings: tw.Settings{Lines: tw.LinesNone, Separators: tw.SeparatorsNone},
-		})),
-	}
+func plainTable(w io.Writer) *tablewriter.Table {
+	t := tablewriter.NewWriter(w)
+	t.SetBorder(false)
+	t.SetHeaderLine(false)
+	t.SetCenterSeparator("")
+	t.SetColumnSeparator("")
+	t.SetRowSeparator("")
+	t.SetTablePadding("  ")
+	t.SetNoWhiteSpace(true)
+	t.SetAutoWrapText(false)
+	t.SetAutoFormatHeaders(false)
+	t.SetHeaderAlignment(tablewriter.ALIGN_LEFT)
+	return t
 }
 
 // writeTrimmed leaves out the blanks at the ends of lines.
