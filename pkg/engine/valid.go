@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -15,7 +16,8 @@ import (
 // What an engine is made from is checked here whoever hands it in: the ids of leases, events and message readers are made
 // from what a pool is called, and a store keeps what it is given.
 
-var poolID = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+// It is compiled at its first use, for a client of parkd never uses it.
+var poolID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`) })
 
 // FieldError is one field of a [Config] that no engine can be made from.
 type FieldError struct {
@@ -78,7 +80,7 @@ func (c *Config) Check() (all []FieldError) {
 
 // check tells what is wrong with a pool, by the field.
 func (p *Pool) check(wrong func(field, format string, args ...any)) {
-	if !poolID.MatchString(p.ID) {
+	if !poolID().MatchString(p.ID) {
 		wrong("ID", "must be 1 to 63 of a-z 0-9 _ - and begin with a letter or digit, not %q", p.ID)
 	}
 	if p.MaxUnits < 0 || p.MaxUnits > park.MaxUnits {

@@ -20,7 +20,7 @@ type names struct {
 	sent   sync.Map          // statements as they are sent, by how they are written
 }
 
-var ours = regexp.MustCompile(`(^|[^\w.'"])(pl_[a-z_]+)`)
+var ours = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(^|[^\w.'"])(pl_[a-z_]+)`) })
 
 // sql returns a statement as it is sent.
 func (n *names) sql(statement string) string {
@@ -30,7 +30,7 @@ func (n *names) sql(statement string) string {
 	if s, ok := n.sent.Load(statement); ok {
 		return s.(string)
 	}
-	s := ours.ReplaceAllString(statement, "${1}"+n.schema+".${2}")
+	s := ours().ReplaceAllString(statement, "${1}"+n.schema+".${2}")
 	n.sent.Store(statement, s)
 	return s
 }
