@@ -51,7 +51,7 @@ func Main(version string) int {
 
 // execute runs one command line.
 func (g *globals) execute(ctx context.Context, args []string) int {
-	root := newRootCommand(g)
+	root := newRootCommand(g, args)
 	root.SetArgs(args)
 	c, err := root.ExecuteContextC(ctx)
 	if err == nil {

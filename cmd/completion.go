@@ -10,11 +10,13 @@ import (
 	"github.com/spf13/cobra"
 )
 
+const completionName = "completion"
+
 func shells() []string { return []string{"bash", "zsh", "fish", "powershell"} }
 
 func newCompletionCommand(g *globals) *cobra.Command {
 	c := &cobra.Command{
-		Use:   "completion bash|zsh|fish|powershell",
+		Use:   completionName + " bash|zsh|fish|powershell",
 		Short: "Print a shell completion script",
 		Long:  "Prints a completion script for your shell. It completes commands, flags, and the pools and tasks of the daemon.",
 		Example: `  parkd completion bash > ~/.local/share/bash-completion/completions/parkd

@@ -46,7 +46,7 @@ func TestHelp(t *testing.T) {
 			walk(sub)
 		}
 	}
-	walk(newRootCommand(g))
+	walk(newRootCommand(g, nil))
 }
 
 func TestHelpGoesToStandardOutput(t *testing.T) {

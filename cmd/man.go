@@ -23,7 +23,7 @@ func WriteMan(dir, version string) error {
 		in: strings.NewReader(""), out: os.Stdout, err: os.Stderr,
 		getenv: func(string) string { return "" }, now: time.Now, version: version, output: asTable,
 	}
-	return writeManTree(dir, version, newRootCommand(g))
+	return writeManTree(dir, version, newRootCommand(g, nil))
 }
 
 func writeManTree(dir, version string, c *cobra.Command) error {

@@ -45,7 +45,7 @@ func TestManPages(t *testing.T) {
 			t.Errorf("%s: not ASCII: %.20q", c.CommandPath(), page[i:])
 		}
 	}
-	walk(newRootCommand(g))
+	walk(newRootCommand(g, nil))
 	if files, err := os.ReadDir(dir); err != nil || len(files) != pages {
 		t.Errorf("%d pages of %d commands, %v", len(files), pages, err)
 	}

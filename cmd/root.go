@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,7 +23,8 @@ const (
 	takesCommand = "takes_command" // the command line goes on after --
 )
 
-func newRootCommand(g *globals) *cobra.Command {
+// newRootCommand makes the commands that args, a command line, may mean: the one that it begins with, or all of them.
+func newRootCommand(g *globals, args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "parkd",
 		Short: "Run what fits, park the rest, keep every outcome",
@@ -55,24 +57,57 @@ each parked task as soon as enough units are free, and keeps every outcome until
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(newHelpCommand(g))
 	g.flags(root)
-	addCommands(root, g)
+	addCommands(root, g, args)
 	strictHelp(root)
 	exits(root, exitDone, exitUsage)
 	return root
 }
 
-func addCommands(root *cobra.Command, g *globals) {
-	add := func(group string, commands ...*cobra.Command) {
-		for _, c := range commands {
-			c.GroupID = group
-			root.AddCommand(c)
-		}
+// constructor makes one of the commands.
+type constructor struct {
+	group, name string
+	make        func(*globals) *cobra.Command
+}
+
+func constructors() []constructor {
+	return []constructor{
+		{groupDaemon, "serve", newServeCommand},
+		{groupDaemon, "config", newConfigCommand},
+		{groupDaemon, "migrate", newMigrateCommand},
+		{groupDaemon, "backup", newBackupCommand},
+		{groupDaemon, "restore", newRestoreCommand},
+		{groupTasks, "submit", newSubmitCommand},
+		{groupTasks, "status", newStatusCommand},
+		{groupTasks, "wait", newWaitCommand},
+		{groupTasks, "logs", newLogsCommand},
+		{groupTasks, "cancel", newCancelCommand},
+		{groupOutcomes, "mailbox", newMailboxCommand},
+		{groupOutcomes, "audit", newAuditCommand},
+		{groupOperate, "pools", newPoolsCommand},
+		{groupOperate, "top", newTopCommand},
+		{groupOperate, "worker", newWorkerCommand},
+		{groupOperate, "loadtest", newLoadtestCommand},
+		{"", completionName, newCompletionCommand},
+		{"", "version", newVersionCommand},
 	}
-	add(groupDaemon, newServeCommand(g), newConfigCommand(g), newMigrateCommand(g), newBackupCommand(g), newRestoreCommand(g))
-	add(groupTasks, newSubmitCommand(g), newStatusCommand(g), newWaitCommand(g), newLogsCommand(g), newCancelCommand(g))
-	add(groupOutcomes, newMailboxCommand(g), newAuditCommand(g))
-	add(groupOperate, newPoolsCommand(g), newTopCommand(g), newWorkerCommand(g), newLoadtestCommand(g))
-	add("", newCompletionCommand(g), newVersionCommand(g))
+}
+
+// addCommands makes the command that args begin with. The others would cost a short command several times what it does
+// itself. It makes all of them if args begin with something else, such as a flag or a request for help, and for the
+// completions, which are about all of them.
+func addCommands(root *cobra.Command, g *globals, args []string) {
+	all := constructors()
+	chosen := slices.IndexFunc(all, func(c constructor) bool {
+		return len(args) > 0 && args[0] == c.name && c.name != completionName
+	})
+	if chosen >= 0 {
+		all = all[chosen : chosen+1]
+	}
+	for _, c := range all {
+		made := c.make(g)
+		made.GroupID = c.group
+		root.AddCommand(made)
+	}
 }
 
 // strictHelp has the help command, which cobra brings, refuse what is no command.
