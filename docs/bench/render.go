@@ -10,16 +10,18 @@ import (
 	"strings"
 )
 
-const preface = `# How fast parkd is
+const preface = `# Performance
 
-Written by ` + "`make bench`" + ` and ` + "`make bench-large`" + `; see docs/bench for how each row is measured. Absolute figures depend on the
-machine and drift on it, so a target is a ratio of two things that were measured in turn in one run, or a time. A figure is
-the median of its rounds, with the lowest and the highest beside it. The daemon is the real binary in a process of its
-own. The load is a process of its own too and takes its share of the same cores, as does what parkd is compared with.
+` + "`make bench`" + ` and ` + "`make bench-large`" + ` write this page; docs/bench shows how each row is measured. Absolute
+figures depend on the machine and drift on it. So a target is either a time, or a ratio of two things
+that were measured alternately in one run. A figure is the median of its rounds, with the lowest and
+the highest round beside it. The daemon is the real binary in a process of its own. The load generator
+is a separate process and uses the same cores, and so do the systems that parkd is compared with.
 
-A task is submitted, run, completed, in its mailbox and in the audit log, and answered only when it is as durable as its
-backend can make it. Simulated work that takes no time stands for the run. Bare HTTP is a net/http server that decodes the
-same submission and answers 202 and does nothing else. 256 clients unless said.
+In each measurement a task is submitted, run, completed, put into its mailbox and recorded in the audit
+log. It is acknowledged only when it is as durable as its backend can make it. The run is simulated
+work that takes no time. Bare HTTP is a net/http server that decodes the same submission, answers 202
+and does nothing else. There are 256 clients unless the row says otherwise.
 `
 
 // render makes the document.
@@ -28,10 +30,10 @@ func (k *book) render() []byte {
 	b.WriteString(preface)
 	b.WriteString("\n## Targets\n\n")
 	missed := k.table(&b, targets(), true)
-	b.WriteString("\n## Beside the targets\n\n")
+	b.WriteString("\n## Other measurements\n\n")
 	k.table(&b, others(), false)
 	if len(missed) > 0 {
-		b.WriteString("\n## What is missed, and why\n\n")
+		b.WriteString("\n## Missed targets, and why\n\n")
 		for _, r := range missed {
 			fmt.Fprintf(&b, "- **%s**: %s\n", r.what, r.why)
 		}
@@ -96,7 +98,7 @@ func (k *book) table(b *bytes.Buffer, rows []row, withTargets bool) (missed []ro
 
 // details says more of each figure.
 func (k *book) details(b *bytes.Buffer) {
-	b.WriteString("\n## In detail\n\n")
+	b.WriteString("\n## Details\n\n")
 	for _, r := range slices.Concat(targets(), others()) {
 		if f, ok := k.Figures[r.id]; ok && f.Detail != "" {
 			fmt.Fprintf(b, "- %s: %s (`make bench BENCH='-only %s'`).\n", r.what, f.Detail, r.section)
@@ -106,7 +108,7 @@ func (k *book) details(b *bytes.Buffer) {
 
 // runs names the machines and the days.
 func (k *book) runs(b *bytes.Buffer) {
-	b.WriteString("\n## Where and when\n\n")
+	b.WriteString("\n## Machines and dates\n\n")
 	seen := make(map[string]bool)
 	for _, r := range slices.Concat(targets(), others()) {
 		f, ok := k.Figures[r.id]

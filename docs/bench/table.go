@@ -25,7 +25,7 @@ func targets() []row {
 		},
 		{
 			id: "file", section: "file", what: "file, durable, over bare HTTP", limit: 0.40, least: true, format: "%.2f ×",
-			why: "one goroutine writes, and a step of 130 tasks keeps it for 7 ms: three fifths are SQLite's interpreter and trees, two fifths its COMMIT, which writes the pages and for some 1 ms waits for the flush and then for a processor. What it would take: SQLite in C (1.4 × faster, but needs cgo). Tried and left: to index only the first message of a mailbox among 512 (1.15 × faster with 64 mailboxes, nothing spared with thousands, where nearly each is such a first, and reading one of those takes eight times as long), jobs likewise (nothing), to store the next step before the last one is answered (nothing)",
+			why: "one goroutine writes, and a step of 130 tasks takes it 7 ms. Three fifths of this are SQLite's interpreter and B-trees. Two fifths are its COMMIT, which writes the pages and waits about 1 ms for the flush and then for a CPU. What would help: SQLite in C (1.4 × faster, but needs cgo). Tried and rejected: indexing only the first message of a mailbox among 512 (1.15 × faster with 64 mailboxes; no gain with thousands, where almost every message is a first one, and reading one of those takes eight times as long), the same for jobs (no gain), and storing the next step before the last one is acknowledged (no gain)",
 		},
 		{
 			id: "postgres", section: "postgres", what: "Postgres, one node, durable, over bare HTTP", limit: 0.28, least: true, format: "%.2f ×",
@@ -37,7 +37,7 @@ func targets() []row {
 		},
 		{
 			id: "postgres-three", section: "postgres", what: "Postgres, three nodes on one pool, over one node", limit: 0.8, least: true, format: "%.2f ×",
-			why: "a node learns of each task of the others, mostly twice, once that it runs and once that it has ended: some 15 µs of the server and 6 of the daemons a task; and it has but a third of the clients, so a step has half as many tasks, in each of three sessions that keep their own caches. One step in seven still is decided in vain. What it would take: nodes that follow only the pool's totals and the tasks that are parked; letting a node store three or six steps in a row was tried and costs as much",
+			why: "a node learns of each task of the others, mostly twice: that it runs and that it has ended. This costs about 15 µs of the server and 6 µs of the daemons per task. A node also has only a third of the clients, so a step has half as many tasks, in each of three sessions with their own caches. And one step in seven is decided in vain. What would help: nodes that follow only the totals of the pool and the parked tasks. Tried: letting a node store three or six steps in a row costs as much",
 		},
 		{
 			id: "batch-memory", section: "memory", what: "batches of 100, memory, over single submissions", limit: 3, least: true, format: "%.2f ×",
@@ -45,11 +45,11 @@ func targets() []row {
 		},
 		{
 			id: "batch-file", section: "file", what: "batches of 100, file, over single submissions", limit: 1.5, least: true, format: "%.2f ×",
-			why: "what a batch spares is HTTP; the inserts are the same, see the row of single submissions",
+			why: "a batch saves only HTTP; the inserts are the same, see the row of single submissions",
 		},
 		{
 			id: "batch-postgres", section: "postgres", what: "batches of 100, Postgres, over single submissions", limit: 1.5, least: true, format: "%.2f ×",
-			why: "what a batch spares is HTTP; the server's part is the same, see the row of single submissions",
+			why: "a batch saves only HTTP; the work of the server is the same, see the row of single submissions",
 		},
 		{
 			id: "command", section: "command", what: "one client, idle: submission to the command's first line, file, beyond fork and exec", limit: 15, format: "%.1f ms",
@@ -57,7 +57,7 @@ func targets() []row {
 		},
 		{
 			id: "across", section: "across", what: "idle submission to one node, start on another, Postgres: p99 over River's tuned idle start", limit: 1.0 / 3, format: "%.2f ×",
-			why: "the p99 of sixty starts is the slowest of them, which is one of the two commits that waited, by its flush or for a processor: it shows in both figures. The usual start, by a timeline: 0.5 ms until the submission's step is decided, 1.2 for its commit, 0.4 for the hint, which is held back by nothing, 0.4 for the other node's look, 1.1 for the start's commit, 0.3 until the work is asked. What it would take: a start without a commit of its own. The target was set where River's p99 was 17 ms",
+			why: "the p99 of sixty starts is the slowest of them: one of its two commits waited for its flush or for a CPU. This appears in both figures. A typical start takes 0.5 ms until the submission's step is decided, 1.2 ms for its commit, 0.4 ms for the notification (which nothing delays), 0.4 ms until the other node has read the change, 1.1 ms for the commit of the start, and 0.3 ms until the work begins. What would help: a start without a commit of its own. The target was set when River's p99 was 17 ms",
 		},
 		{
 			id: "wake-memory", section: "wake", what: "capacity free to next start under load, memory, p99", limit: 2, format: "%.1f ms",
@@ -73,7 +73,7 @@ func targets() []row {
 		},
 		{
 			id: "lot", section: "lot", what: "scheduler alone: submit, start and complete 10,000", limit: 5, format: "%.2f ms",
-			why: "a task makes four events and three rows for the store, 1.5 KB that are written once into memory that is used again; with so small a heap a collection is nearly always under way",
+			why: "a task makes four events and three rows for the store, 1.5 KB, which are written once into reused memory. With such a small heap, a garbage collection is nearly always running",
 		},
 		{
 			id: "lot-queue", section: "lot", what: "its queue alone: park and take out 10,000", limit: 0.9, format: "%.2f ms",
@@ -81,7 +81,7 @@ func targets() []row {
 		},
 		{
 			id: "parked-lot", section: "lot", what: "cost of an operation, 1,000 to 1,000,000 parked: scheduler alone", limit: 1.5, format: "%.2f ×",
-			why: "the table that tasks are found by no longer fits into the processor's cache: a miss to memory a task, some 250 ns, in a table of 8 MB as in one of 16",
+			why: "the hash table of tasks no longer fits into the CPU cache: one cache miss per task, about 250 ns, in a table of 8 MB as well as of 16 MB",
 		},
 		{
 			id: "parked-memory", section: "parked", what: "the same, whole process, memory", limit: 1.5, format: "%.2f ×",

@@ -39,7 +39,7 @@ func TestReport(t *testing.T) {
 	for _, want := range []string{
 		"| storm | kills | 2,000 | 2,000 | 2 | 61 | **no** |", "| flood | waves | 3 | not here | 0 | 0 | not here |", "| rain | drops | 2 | 2 | 0 | 0 | yes |",
 		"| snow | flakes | 2 | 1 | 0 | 0 | **less was done** |", "| snow | inches | 1 | 0 |  |  |  |", "| calm |  |  |  |  |  | **did not run** |", "| drought |",
-		"**Promises broken: 2.**\n\n**Not all of it was done:**\n\n", "- storm broke 2 promises\n", "- snow was interrupted\n", "- snow did 1 of 2 flakes\n", "- calm did not run\n",
+		"**Guarantees broken: 2.**\n\n**Not everything was done:**\n\n", "- storm broke 2 promises\n", "- snow was interrupted\n", "- snow did 1 of 2 flakes\n", "- calm did not run\n",
 		"- `flood`: no water", "- `storm`: 7 tasks", "- `storm` 7", "- `snow`: cold", "long form, 1 minutes",
 	} {
 		if !strings.Contains(string(page), want) {
@@ -59,7 +59,7 @@ func TestReportOfAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(page), "**Promises broken: 0.** All that was asked for was done.\n\n") || strings.Contains(string(page), "drought") {
+	if !strings.Contains(string(page), "**Guarantees broken: 0.** All campaigns did what was asked.\n\n") || strings.Contains(string(page), "drought") {
 		t.Errorf("got\n%s", page)
 	}
 	if page, err = render(nil, "ci", weather()); err != nil || strings.Count(string(page), "did not run**") != 3 {
