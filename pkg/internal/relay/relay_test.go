@@ -137,6 +137,18 @@ func TestRelayGoesOn(t *testing.T) {
 	}
 }
 
+// TestNextBatchIsJudgedByTheLast, not by all that came before.
+func TestNextBatchIsJudgedByTheLast(t *testing.T) {
+	s, _, _ := newSource(t, &fakeQueue{})
+	r := toFile(s, nil)
+	r.part = portion.Of(park.DefaultMaxResult)
+	r.found([]store.Parcel{{Message: &park.Message{Payload: make([]byte, portion.MaxBytes)}}})
+	large := r.part.Next()
+	if r.found(make([]store.Parcel, 1)); large != 1 || r.part.Next() != 4*large {
+		t.Errorf("after a large parcel %d are read next, and after a small one %d", large, r.part.Next())
+	}
+}
+
 // TestRelayCarries a batch whose size depends on what came before, and notes the health of both stores.
 func TestRelayCarries(t *testing.T) {
 	away := errors.New("away")

@@ -38,10 +38,10 @@ func TestHub(t *testing.T) {
 	}
 	h.WakeAll()
 	woken(other, true)
-	leaveOther()
 	if h.Joined() {
 		t.Error("somebody is kept who was woken")
 	}
+	leaveOther()
 	h.WakeAll()
 	_, leave := h.Join(b)
 	leave()
