@@ -49,7 +49,7 @@ func onlyAfterDash(c *cobra.Command, args []string) error {
 	at := c.ArgsLenAtDash()
 	switch {
 	case len(args) > 0 && at != 0:
-		return &exit{
+		return &cliError{
 			Code: exitUsage, Name: "usage", Err: fmt.Errorf("unexpected argument %q", args[0]),
 			Hint: fmt.Sprintf("Put -- before the command to run: %s [flags] -- %s", c.CommandPath(), strings.Join(args, " ")),
 		}

@@ -82,14 +82,14 @@ func (o *auditOptions) query(now time.Time) (park.AuditQuery, error) {
 		return q, usagef("--limit must be at least 1, not %d; leave it out to print all", o.limit)
 	}
 	if o.since != "" {
-		if q.Since, err = moment("since", o.since, now); err != nil {
+		if q.Since, err = parsePast("since", o.since, now); err != nil {
 			return q, err
 		}
 	} else if o.task == "" && o.cursor == "" && !o.follow {
 		q.Since = park.At(now.Add(-auditByDefault))
 	}
 	if o.until != "" {
-		q.Until, err = moment("until", o.until, now)
+		q.Until, err = parsePast("until", o.until, now)
 	}
 	return q, err
 }
@@ -118,7 +118,7 @@ func runAudit(ctx context.Context, g *globals, svc park.Service, o auditOptions)
 	case g.output == asJSON:
 		return g.printer().json(all)
 	case all.Next == "":
-		g.say("No matching events.")
+		g.notice("No matching events.")
 	}
 	return nil
 }
@@ -171,7 +171,7 @@ func followAudit(ctx context.Context, g *globals, svc park.Service, q park.Audit
 	asker, told, printed := g.patient(), false, 0
 	for e, err := range svc.Watch(ctx, q) {
 		if err != nil {
-			if !asker.bears(ctx, err) {
+			if !asker.retries(ctx, err) {
 				return err
 			}
 			if !told {

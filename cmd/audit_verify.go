@@ -70,7 +70,7 @@ func runAuditVerify(ctx context.Context, g *globals, svc park.Service, o verifyO
 	look := verify.Options{Now: g.now}
 	var err error
 	if o.since != "" {
-		if look.Since, err = moment("since", o.since, g.now()); err != nil {
+		if look.Since, err = parsePast("since", o.since, g.now()); err != nil {
 			return err
 		}
 	}
@@ -94,7 +94,7 @@ func runAuditVerify(ctx context.Context, g *globals, svc park.Service, o verifyO
 		return err
 	}
 	if first != nil {
-		return &exit{Code: exitFailed, Name: "audit_offence", Err: first}
+		return &cliError{Code: exitFailed, Name: "audit_offence", Err: first}
 	}
 	return nil
 }

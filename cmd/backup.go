@@ -30,7 +30,7 @@ Logs of commands are not included. Use pg_dump to back up a Postgres database.`,
 			return err
 		}
 		if elsewhere {
-			g.say("The backup does not include the data in Postgres. Use pg_dump for that.")
+			g.notice("The backup does not include the data in Postgres. Use pg_dump for that.")
 		}
 		return nil
 	})

@@ -47,7 +47,7 @@ func runCancel(ctx context.Context, g *globals, svc park.Service, o cancelOption
 	work.SetLimit(atOnce)
 	for i, id := range ids {
 		work.Go(func() error {
-			t, err := find(ctx, svc, o.pool, id)
+			t, err := findTask(ctx, svc, o.pool, id)
 			if err == nil {
 				tasks[i], err = svc.Cancel(ctx, t.PoolID, t.TaskID)
 			}

@@ -66,10 +66,10 @@ func (g *globals) execute(ctx context.Context, args []string) int {
 
 // usageOf turns what cobra says of a wrong command line into an error with a way on.
 func (g *globals) usageOf(c *cobra.Command, err error) error {
-	if e, ok := errors.AsType[*exit](err); ok && e.Code != exitUsage {
+	if e, ok := errors.AsType[*cliError](err); ok && e.Code != exitUsage {
 		return err
 	}
-	e := explain(usage(err))
+	e := toCLIError(usage(err))
 	if e.Hint == "" {
 		e.Hint = fmt.Sprintf("See '%s --help'.", c.CommandPath())
 		if c.Annotations[takesCommand] != "" && strings.HasPrefix(e.Error(), "unknown ") {
@@ -105,7 +105,7 @@ func (g *globals) run(f func(ctx context.Context, args []string) error) func(*co
 	return func(c *cobra.Command, args []string) error {
 		g.started = true
 		err := f(c.Context(), args)
-		if e, ok := errors.AsType[*exit](err); ok && e.Code == exitUsage && e.Name == "usage" {
+		if e, ok := errors.AsType[*cliError](err); ok && e.Code == exitUsage && e.Name == "usage" {
 			return g.usageOf(c, err)
 		}
 		return err
@@ -117,8 +117,8 @@ func (g *globals) printer() *printer {
 	return &printer{w: g.out, format: g.output, now: g.now}
 }
 
-// say tells people something that is not data. Programs that read the output are spared it.
-func (g *globals) say(f string, args ...any) {
+// notice prints a message for people on standard error. It prints nothing if the output is for programs.
+func (g *globals) notice(f string, args ...any) {
 	if g.output.forPeople() {
 		fmt.Fprintln(g.err, strings.TrimRight(clean(fmt.Sprintf(f, args...)), "\n"))
 	}
@@ -130,5 +130,5 @@ func isTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// watched reports whether somebody is looking at the messages, so that progress may be shown.
-func (g *globals) watched() bool { return isTerminal(g.err) && g.output.forPeople() }
+// interactive reports whether messages go to a terminal, so that progress can be shown.
+func (g *globals) interactive() bool { return isTerminal(g.err) && g.output.forPeople() }

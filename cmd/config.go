@@ -63,7 +63,7 @@ func runConfigCheck(g *globals, o settings, args []string) error {
 		if err := faultList().print(g.printer(), faultPage{faults}, faults); err != nil {
 			return err
 		}
-		return &exit{Code: exitUsage}
+		return &cliError{Code: exitUsage}
 	}
 	if err != nil {
 		return err
@@ -71,7 +71,7 @@ func runConfigCheck(g *globals, o settings, args []string) error {
 	if !g.output.forPeople() {
 		return faultList().print(g.printer(), faultPage{[]config.Fault{}}, nil)
 	}
-	g.say("%s is valid (%s).", orDefaults(c.Source), plural(len(c.Pools), "pool"))
+	g.notice("%s is valid (%s).", orDefaults(c.Source), plural(len(c.Pools), "pool"))
 	return nil
 }
 
@@ -170,7 +170,7 @@ func writeNew(g *globals, file string, b []byte, force bool) error {
 	// The file may come to hold tokens.
 	f, err := os.OpenFile(file, how, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return &exit{Code: exitFailed, Name: "file_exists", Err: fmt.Errorf("%s already exists", file), Hint: "Use --force to overwrite it."}
+		return &cliError{Code: exitFailed, Name: "file_exists", Err: fmt.Errorf("%s already exists", file), Hint: "Use --force to overwrite it."}
 	}
 	if err != nil {
 		return fmt.Errorf("write the configuration: %w", err)
@@ -179,7 +179,7 @@ func writeNew(g *globals, file string, b []byte, force bool) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("write the configuration: %w", err)
 	}
-	g.say("Wrote %s. Next: parkd serve --config %s", file, file)
+	g.notice("Wrote %s. Next: parkd serve --config %s", file, file)
 	return nil
 }
 

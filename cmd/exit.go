@@ -53,8 +53,8 @@ func exitMeaning(code int) string {
 	return "the exit code of the task's command"
 }
 
-// An exit ends the program with a code. Without Err it has nothing to say: all has been printed.
-type exit struct {
+// cliError ends the program with an exit code. Without Err nothing is printed any more.
+type cliError struct {
 	Code int
 	Name string // of the kind of fault, for programs; "" where Err has a code of its own
 	Hint string
@@ -62,7 +62,7 @@ type exit struct {
 }
 
 // Error implements error.
-func (e *exit) Error() string {
+func (e *cliError) Error() string {
 	if e.Err == nil {
 		return exitMeaning(e.Code)
 	}
@@ -70,42 +70,42 @@ func (e *exit) Error() string {
 }
 
 // Unwrap returns the cause.
-func (e *exit) Unwrap() error { return e.Err }
+func (e *cliError) Unwrap() error { return e.Err }
 
 func usagef(format string, args ...any) error { return usage(fmt.Errorf(format, args...)) }
 
 func usage(err error) error {
-	if _, ok := errors.AsType[*exit](err); ok {
+	if _, ok := errors.AsType[*cliError](err); ok {
 		return err
 	}
-	return &exit{Code: exitUsage, Name: "usage", Err: err}
+	return &cliError{Code: exitUsage, Name: "usage", Err: err}
 }
 
 func timedOutf(format string, args ...any) error {
-	return &exit{Code: exitTimedOut, Name: "wait_timed_out", Err: fmt.Errorf(format, args...)}
+	return &cliError{Code: exitTimedOut, Name: "wait_timed_out", Err: fmt.Errorf(format, args...)}
 }
 
-// explain turns any error into the exit that it means.
-func explain(err error) *exit {
-	if e, ok := errors.AsType[*exit](err); ok {
+// toCLIError gives any error its exit code.
+func toCLIError(err error) *cliError {
+	if e, ok := errors.AsType[*cliError](err); ok {
 		return e
 	}
 	if e, ok := errors.AsType[*park.Error](err); ok {
-		return &exit{Code: exitOf(e.Code), Hint: hintFor(e), Err: err}
+		return &cliError{Code: exitOf(e.Code), Hint: hintFor(e), Err: err}
 	}
 	if _, ok := errors.AsType[config.Faults](err); ok {
-		return &exit{Code: exitUsage, Name: "configuration", Err: err}
+		return &cliError{Code: exitUsage, Name: "configuration", Err: err}
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
-		return &exit{Code: exitInterrupted}
+		return &cliError{Code: exitInterrupted}
 	case unreachable(err):
-		return &exit{
+		return &cliError{
 			Code: exitNoDaemon, Name: "no_daemon", Err: err,
 			Hint: "Start one with 'parkd serve', or name another one with --server or PARKD_SERVER.",
 		}
 	}
-	return &exit{Code: exitFailed, Name: string(park.Internal), Err: err}
+	return &cliError{Code: exitFailed, Name: string(park.Internal), Err: err}
 }
 
 func exitOf(c park.Code) int {
@@ -150,7 +150,7 @@ type problem struct {
 	Hint       string `json:"hint,omitempty"`
 }
 
-func problemOf(e *exit) problem {
+func problemOf(e *cliError) problem {
 	p := problem{Title: exitMeaning(e.Code), Detail: e.Error(), Code: e.Name, ExitCode: e.Code, Hint: e.Hint}
 	if fault, ok := errors.AsType[*park.Error](e.Err); ok && e.Name == "" {
 		p.Title, p.Code, p.Status = fault.Code.Title(), string(fault.Code), fault.Code.HTTPStatus()
@@ -164,7 +164,7 @@ func (g *globals) report(err error) int {
 	if err == nil {
 		return exitDone
 	}
-	e := explain(err)
+	e := toCLIError(err)
 	if e.Err == nil {
 		return e.Code
 	}
@@ -210,7 +210,7 @@ func taskExit(t park.Task) int {
 func ended(tasks ...park.Task) error {
 	for _, t := range tasks {
 		if code := taskExit(t); code != exitDone {
-			return &exit{Code: code}
+			return &cliError{Code: code}
 		}
 	}
 	return nil

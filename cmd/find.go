@@ -7,9 +7,9 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// findAll returns the tasks with an id: in the pool where one is named, else in all of them, for an id names a
-// task within its pool only.
-func findAll(ctx context.Context, svc park.Service, pool, id string) ([]park.Task, error) {
+// findTasks returns the tasks with an id: in the given pool, or else in all pools, because ids are unique only within a
+// pool.
+func findTasks(ctx context.Context, svc park.Service, pool, id string) ([]park.Task, error) {
 	if pool != "" {
 		t, err := svc.Task(ctx, pool, id, 0)
 		if err != nil {
@@ -37,9 +37,9 @@ func findAll(ctx context.Context, svc park.Service, pool, id string) ([]park.Tas
 	return found, nil
 }
 
-// find is findAll for what can be done to one task only.
-func find(ctx context.Context, svc park.Service, pool, id string) (park.Task, error) {
-	found, err := findAll(ctx, svc, pool, id)
+// findTask is findTasks for commands that need exactly one task.
+func findTask(ctx context.Context, svc park.Service, pool, id string) (park.Task, error) {
+	found, err := findTasks(ctx, svc, pool, id)
 	if err != nil {
 		return park.Task{}, err
 	}

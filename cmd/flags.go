@@ -179,8 +179,8 @@ func loginName() string {
 	return park.DefaultTenant
 }
 
-// moment reads a point in time: a duration counts back from now. A number alone is none, for it has no unit.
-func moment(flag, s string, now time.Time) (park.Time, error) {
+// parsePast reads a time, or a duration that counts back from now. A number without a unit is neither.
+func parsePast(flag, s string, now time.Time) (park.Time, error) {
 	if d, err := park.ParseDuration(s); err == nil && !isNumber(s) {
 		return park.At(now.Add(-time.Duration(d))), nil
 	}
@@ -195,8 +195,8 @@ func isNumber(s string) bool {
 	return err == nil
 }
 
-// deadline reads a point in time: a duration counts on from now.
-func deadline(flag, s string, now time.Time) (park.Time, error) {
+// parseFuture reads a time, or a duration that counts on from now.
+func parseFuture(flag, s string, now time.Time) (park.Time, error) {
 	if s == "" {
 		return park.Time{}, nil
 	}

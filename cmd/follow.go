@@ -10,7 +10,7 @@ import (
 
 // follower reads a task's log to its end, attempt by attempt, and over broken connections.
 type follower struct {
-	say     func(format string, args ...any)
+	notice  func(format string, args ...any)
 	rotated func(attempt int, from, to int64)
 	svc     park.Service
 	task    park.Task // as it was seen last
@@ -23,7 +23,7 @@ type follower struct {
 // followLog prints a task's log, from the attempt that it is at, until the task has ended. A pool that keeps no logs has
 // none to print.
 func followLog(ctx context.Context, g *globals, svc park.Service, t park.Task, out io.WriteCloser) error {
-	f := &follower{say: g.say, rotated: g.sayRotated, svc: svc, task: t, out: out, attempt: max(t.Attempt, 1)}
+	f := &follower{notice: g.notice, rotated: g.noticeRotated, svc: svc, task: t, out: out, attempt: max(t.Attempt, 1)}
 	for {
 		done := false
 		err := g.patient().ask(ctx, func(ctx context.Context) (err error) {
@@ -98,6 +98,6 @@ func (f *follower) missing(ctx context.Context, why error) (done bool, err error
 	if err := f.look(ctx); err != nil {
 		return false, err
 	}
-	f.say("No log: %v.", why)
+	f.notice("No log: %v.", why)
 	return f.next(), nil
 }

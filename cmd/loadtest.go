@@ -110,10 +110,10 @@ func runLoadtest(ctx context.Context, g *globals, o loadtestOptions) error {
 		return err
 	}
 	if o.Report != "" {
-		g.say("The report is in %s.", o.Report)
+		g.notice("The report is in %s.", o.Report)
 	}
 	if !r.OK() {
-		return &exit{Code: exitFailed, Name: "promise_broken", Err: errors.New("broken guarantees: " + strings.Join(broken(r), "; "))}
+		return &cliError{Code: exitFailed, Name: "promise_broken", Err: errors.New("broken guarantees: " + strings.Join(broken(r), "; "))}
 	}
 	return nil
 }
@@ -147,10 +147,10 @@ cpu    %s
 		r.SubmitPerSec, r.TasksPerSec, r.MaxUnitsInUse, r.MaxUnits, r.MaxParked,
 		quantiles(r.SubmitMs), quantiles(r.WakeMs), quantiles(r.AuditMs), shares(r))
 	for _, n := range r.Notes {
-		g.say("Note: %s.", n)
+		g.notice("Note: %s.", n)
 	}
 	for _, n := range r.Offences {
-		g.say("Violation: %s", n)
+		g.notice("Violation: %s", n)
 	}
 	return err
 }
@@ -204,7 +204,7 @@ type loadBar struct {
 func (g *globals) newLoadBar() *loadBar { return &loadBar{g: g} }
 
 func (b *loadBar) progress(p loadtest.Progress) {
-	if !b.g.watched() {
+	if !b.g.interactive() {
 		return
 	}
 	if b.phase != p.Phase {

@@ -48,14 +48,14 @@ message on standard error says so.`,
 }
 
 func runLogs(ctx context.Context, g *globals, svc park.Service, o logsOptions, id string) error {
-	t, err := find(ctx, svc, o.pool, id)
+	t, err := findTask(ctx, svc, o.pool, id)
 	if err != nil {
 		return err
 	}
 	w := g.logWriter(o.raw)
 	if o.follow {
 		if t.Attempt == 0 && !t.Status.Ended() {
-			g.say("Task %s is %s. Its log begins when it starts.", t.TaskID, t.Status)
+			g.notice("Task %s is %s. Its log begins when it starts.", t.TaskID, t.Status)
 		}
 		return followLog(ctx, g, svc, t, w)
 	}
@@ -64,21 +64,21 @@ func runLogs(ctx context.Context, g *globals, svc park.Service, o logsOptions, i
 		return err
 	}
 	defer log.Close()
-	g.sayRotated(log.Attempt, 0, log.Offset)
+	g.noticeRotated(log.Attempt, 0, log.Offset)
 	if _, err := io.Copy(w, log); err != nil {
 		return err
 	}
 	return w.Close()
 }
 
-// sayRotated tells that a log does not have all bytes of an attempt.
-func (g *globals) sayRotated(attempt int, from, to int64) {
+// noticeRotated tells that a log does not have all bytes of an attempt.
+func (g *globals) noticeRotated(attempt int, from, to int64) {
 	switch {
 	case to <= from:
 	case from == 0:
-		g.say("The first %d bytes of attempt %d were rotated away.", to, attempt)
+		g.notice("The first %d bytes of attempt %d were rotated away.", to, attempt)
 	default:
-		g.say("%d bytes of attempt %d were rotated away before they were read, from byte %d on.", to-from, attempt, from)
+		g.notice("%d bytes of attempt %d were rotated away before they were read, from byte %d on.", to-from, attempt, from)
 	}
 }
 

@@ -84,7 +84,7 @@ func runMailboxPoll(ctx context.Context, g *globals, svc park.Service, o pollOpt
 		return err
 	}
 	if len(page.Messages) == 0 && g.output.forPeople() {
-		g.say("Mailbox %s of tenant %s has no messages%s.", q.Key, q.Tenant, sinceThen(o.since))
+		g.notice("Mailbox %s of tenant %s has no messages%s.", q.Key, q.Tenant, sinceThen(o.since))
 		return nil
 	}
 	return messageList().print(g.printer(), page, page.Messages)
@@ -112,7 +112,7 @@ func (o *pollOptions) query(now time.Time) (park.MailboxQuery, error) {
 	if o.since == "" {
 		return q, nil
 	}
-	at, err := moment("since", o.since, now)
+	at, err := parsePast("since", o.since, now)
 	if err != nil {
 		q.After = o.since
 	} else {

@@ -114,14 +114,14 @@ func runMigrate(ctx context.Context, g *globals, o migrateOptions, to daemon.Dir
 		return refusal(err)
 	}
 	if len(all) == 0 && g.output.forPeople() {
-		g.say("There is nothing to do.")
+		g.notice("There is nothing to do.")
 		return nil
 	}
 	page := migrationPage{Migrations: make([]migration, len(all)), DryRun: o.dryRun}
 	for i, m := range all {
 		page.Migrations[i] = migration{m.Backend, m.Version, m.Name, park.At(m.AppliedAt), rowsOf(m.Gone)}
 		if len(m.Gone) > 0 && g.output.forPeople() {
-			g.say("Rolling back %s deletes %s.", m.Name, migrations.Rows(m.Gone))
+			g.notice("Rolling back %s deletes %s.", m.Name, migrations.Rows(m.Gone))
 		}
 	}
 	return migrationList().print(g.printer(), page, page.Migrations)
@@ -130,10 +130,10 @@ func runMigrate(ctx context.Context, g *globals, o migrateOptions, to daemon.Dir
 // refusal explains why a migration is not rolled back.
 func refusal(err error) error {
 	if _, ok := errors.AsType[*migrations.InUseError](err); ok {
-		return &exit{Code: exitFailed, Name: "database_in_use", Err: err}
+		return &cliError{Code: exitFailed, Name: "database_in_use", Err: err}
 	}
 	if _, ok := errors.AsType[*migrations.LossError](err); ok {
-		return &exit{Code: exitFailed, Name: "rows_would_go", Err: err, Hint: "Make a backup, then use --force to roll back and delete these rows."}
+		return &cliError{Code: exitFailed, Name: "rows_would_go", Err: err, Hint: "Make a backup, then use --force to roll back and delete these rows."}
 	}
 	return err
 }

@@ -60,7 +60,7 @@ func checkJSON(from string, b []byte) (json.RawMessage, error) {
 	if err == nil {
 		return b, nil
 	}
-	e := &exit{Code: exitUsage, Name: "usage", Err: fmt.Errorf("%s %w", from, err)}
+	e := &cliError{Code: exitUsage, Name: "usage", Err: fmt.Errorf("%s %w", from, err)}
 	var v any
 	bad, isSyntax := errors.AsType[*json.SyntaxError](json.Unmarshal(b, &v))
 	switch {

@@ -133,7 +133,7 @@ func runPoolsSet(ctx context.Context, g *globals, svc park.Service, id string, p
 		return err
 	}
 	if p.Warning != "" {
-		g.say("Warning: %s", p.Warning)
+		g.notice("Warning: %s", p.Warning)
 	}
 	return poolList().one(g.printer(), p)
 }

@@ -32,7 +32,7 @@ the backup is lost.`,
 			return err
 		}
 		if kept != "" {
-			g.say("The old database is now %s.", kept)
+			g.notice("The old database is now %s.", kept)
 		}
 		return nil
 	})

@@ -17,7 +17,7 @@ type spinner struct {
 
 func (g *globals) newSpinner() *spinner {
 	s := &spinner{now: g.now}
-	if g.watched() {
+	if g.interactive() {
 		s.bar = progressbar.NewOptions(-1,
 			progressbar.OptionSetWriter(g.err), progressbar.OptionSpinnerType(14), progressbar.OptionClearOnFinish(),
 			progressbar.OptionSetElapsedTime(false), progressbar.OptionThrottle(50*time.Millisecond),

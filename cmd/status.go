@@ -93,7 +93,7 @@ func runStatus(ctx context.Context, g *globals, svc park.Service, o statusOption
 func (o *statusOptions) named(ctx context.Context, svc park.Service, ids []string) (tasks []park.Task, over bool, err error) {
 	over = true
 	for _, id := range ids {
-		found, err := findAll(ctx, svc, o.pool, id)
+		found, err := findTasks(ctx, svc, o.pool, id)
 		if err != nil {
 			return nil, false, err
 		}

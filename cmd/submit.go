@@ -131,7 +131,7 @@ func (o *submitOptions) submission(g *globals, command []string) (park.Submissio
 	if s.Priority, err = park.ParsePriority(o.priority.value); err != nil {
 		return s, usage(err)
 	}
-	if s.Deadline, err = deadline("start-by", o.startBy, g.now()); err != nil {
+	if s.Deadline, err = parseFuture("start-by", o.startBy, g.now()); err != nil {
 		return s, err
 	}
 	if o.given("timeout") && o.timeout == 0 {
@@ -177,7 +177,7 @@ func withID(s park.Submission) (park.Submission, error) {
 
 // workDir is where the command runs. Another machine does not have this one's directories: the current one is sent only
 // where the daemon, and not a worker somewhere, runs the command.
-func (o *submitOptions) workDir(ctx context.Context, svc park.Service, at place, command []string) (string, error) {
+func (o *submitOptions) workDir(ctx context.Context, svc park.Service, at endpoint, command []string) (string, error) {
 	if o.dir != "" && len(command) == 0 {
 		return "", usagef("--dir needs a command")
 	}
@@ -205,7 +205,7 @@ const submitFor = 10 * time.Second
 func submitOne(ctx context.Context, svc park.Service, pool string, s park.Submission) (park.Accepted, error) {
 	var taken park.Accepted
 	sent := false
-	asker := patience{most: submitFor, unless: func(err error) bool { return !sent && neverReached(err) }}
+	asker := retryPolicy{most: submitFor, unless: func(err error) bool { return !sent && neverReached(err) }}
 	err := asker.ask(ctx, func(ctx context.Context) error {
 		results, err := svc.Submit(ctx, pool, []park.Submission{s})
 		switch {
@@ -231,15 +231,15 @@ func (g *globals) accepted(a park.Accepted) error {
 	if err := acceptedList().one(g.printer(), a); err != nil {
 		return err
 	}
-	if g.watched() {
-		g.say("See the task with 'parkd status %[1]s', and its outcome with 'parkd wait %[1]s' or 'parkd mailbox poll'.", a.TaskID)
+	if g.interactive() {
+		g.notice("See the task with 'parkd status %[1]s', and its outcome with 'parkd wait %[1]s' or 'parkd mailbox poll'.", a.TaskID)
 	}
 	return nil
 }
 
 // awaitOutcome waits for the end of a task that was taken, and ends as its command did.
 func (g *globals) awaitOutcome(ctx context.Context, svc park.Service, o submitOptions, a park.Accepted) error {
-	g.say("Task %s is %s.", a.TaskID, standing(a))
+	g.notice("Task %s is %s.", a.TaskID, standing(a))
 	t := park.Task{TaskID: a.TaskID, PoolID: a.PoolID, Status: a.Status, Position: a.Position, SubmittedAt: a.SubmittedAt}
 	var err error
 	if o.follow {
@@ -253,7 +253,7 @@ func (g *globals) awaitOutcome(ctx context.Context, svc park.Service, o submitOp
 	}
 	if o.follow && g.output.forPeople() {
 		// The log has standard output to itself.
-		g.say("Task %s %s.", t.TaskID, outcome(g.printer(), t))
+		g.notice("Task %s %s.", t.TaskID, outcome(g.printer(), t))
 		return ended(t)
 	}
 	if err := taskList().one(g.printer(), t); err != nil {

@@ -141,7 +141,7 @@ func (g *globals) liveTop(ctx context.Context, svc park.Service, o topOptions) e
 	defer restore()
 	for {
 		v, err := topView{}, error(nil)
-		err = patience{}.ask(ctx, func(ctx context.Context) (err error) {
+		err = retryPolicy{}.ask(ctx, func(ctx context.Context) (err error) {
 			v, err = look(ctx, svc, o.pool, topTasks)
 			return err
 		})

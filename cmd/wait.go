@@ -49,7 +49,7 @@ func runWait(ctx context.Context, g *globals, svc park.Service, o waitOptions, i
 	// All are looked up before any is waited for: a mistake in the last one is told now, and not in hours.
 	tasks := make([]park.Task, len(ids))
 	for i, id := range ids {
-		t, err := find(ctx, svc, o.pool, id)
+		t, err := findTask(ctx, svc, o.pool, id)
 		if err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func (g *globals) detached(ctx context.Context, err error, id string) error {
 	if ctx.Err() == nil {
 		return err
 	}
-	return &exit{
+	return &cliError{
 		Code: exitInterrupted, Name: "interrupted", Err: fmt.Errorf("stopped waiting for task %s, which keeps running", id),
 		Hint: fmt.Sprintf("Wait again with 'parkd wait %[1]s', or stop the task with 'parkd cancel %[1]s'.", id),
 	}

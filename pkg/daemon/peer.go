@@ -35,7 +35,7 @@ func newPeers(log *slog.Logger) *peers {
 		}
 		errs = append(errs, err)
 	}
-	log.Warn("whose a connection over loopback is cannot be told here: any user of this machine may use the daemon over TCP; configure tokens, or listen on the socket alone",
+	log.Warn("the owner of a loopback connection cannot be determined here: any user of this machine may use the daemon over TCP; configure tokens, or listen on the socket only",
 		"errors", fmt.Sprint(errs))
 	return nil
 }
@@ -101,7 +101,7 @@ func (p *peers) owns(c *peer) bool {
 	}
 	uid, ok, err := p.find(local, remote)
 	if err != nil {
-		p.log.Warn("connection refused: whose it is was not told", "remote", remote.String(), "error", err)
+		p.log.Warn("connection refused: its owner is unknown", "remote", remote.String(), "error", err)
 	}
 	return err == nil && ok && (uid == p.own || uid == 0)
 }

@@ -19,6 +19,6 @@ func tellSystemd(log *slog.Logger, state string) {
 		_ = c.Close()
 	}
 	if err != nil {
-		log.Warn("systemd was not told", "state", state, "error", err)
+		log.Warn("systemd not notified", "state", state, "error", err)
 	}
 }

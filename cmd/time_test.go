@@ -11,11 +11,11 @@ func FuzzMoment(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		at, err := moment("since", s, testNow())
+		at, err := parsePast("since", s, testNow())
 		if err == nil && at.After(testNow()) && !strings.Contains(s, "T") {
 			t.Errorf("%q is %s, after now", s, at)
 		}
-		if at, err := deadline("start-by", s, testNow()); err == nil && s != "" && at.IsZero() && s[0] != '0' {
+		if at, err := parseFuture("start-by", s, testNow()); err == nil && s != "" && at.IsZero() && s[0] != '0' {
 			t.Errorf("%q is no time", s)
 		}
 	})

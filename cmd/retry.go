@@ -11,21 +11,21 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// patience repeats a question while the daemon is away, for commands that outlast a restart of it.
-type patience struct {
+// retryPolicy repeats a request while the daemon is unavailable, for commands that outlast its restart.
+type retryPolicy struct {
 	most   time.Duration    // in a row, without an answer; 0: for ever
 	lost   func()           // called once when the daemon goes away
 	unless func(error) bool // is not patient with these
 }
 
 // ask calls f until it answers something, be it an error of the daemon's.
-func (p patience) ask(ctx context.Context, f func(context.Context) error) error {
+func (p retryPolicy) ask(ctx context.Context, f func(context.Context) error) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 100*time.Millisecond, 3*time.Second
 	told := false
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := f(ctx)
-		if err == nil || !p.bears(ctx, err) {
+		if err == nil || !p.retries(ctx, err) {
 			return struct{}{}, permanent(err)
 		}
 		if !told && p.lost != nil {
@@ -47,8 +47,8 @@ func permanent(err error) error {
 	return backoff.Permanent(err)
 }
 
-// bears reports whether err may be gone a little later: nobody answers, or the daemon has no store right now.
-func (p patience) bears(ctx context.Context, err error) bool {
+// retries reports whether err may be temporary: no daemon answers, or its store is unavailable.
+func (p retryPolicy) retries(ctx context.Context, err error) bool {
 	if ctx.Err() != nil || p.unless != nil && p.unless(err) {
 		return false
 	}
@@ -61,7 +61,7 @@ func neverReached(err error) bool {
 	return ok && op.Op == "dial"
 }
 
-// patient asks for as long as it takes.
-func (g *globals) patient() patience {
-	return patience{lost: func() { g.say("The daemon does not answer. Waiting for it to come back.") }}
+// patient retries without a time limit.
+func (g *globals) patient() retryPolicy {
+	return retryPolicy{lost: func() { g.notice("The daemon does not answer. Waiting for it to come back.") }}
 }
