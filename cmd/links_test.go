@@ -8,14 +8,9 @@ import (
 	"testing"
 )
 
-var (
-	link     = regexp.MustCompile(`\]\(([^)#:\s]*)(?:#([^)\s]+))?\)`) // none with a scheme
-	heading  = regexp.MustCompile(`(?m)^#+ (.+)$`)
-	noAnchor = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
-)
-
 // TestLinks: the links between the documents lead to files and headings that exist.
 func TestLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#:\s]*)(?:#([^)\s]+))?\)`) // none with a scheme
 	var pages []string
 	for _, pattern := range []string{"../*.md", "../docs/*.md", "../.github/*.md"} {
 		found, err := filepath.Glob(pattern)
@@ -49,6 +44,7 @@ func anchors(t *testing.T, page string) map[string]bool {
 	if err != nil {
 		t.Fatal(err)
 	}
+	heading, noAnchor := regexp.MustCompile(`(?m)^#+ (.+)$`), regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 	found := map[string]bool{}
 	for _, m := range heading.FindAllStringSubmatch(string(text), -1) {
 		name := noAnchor.ReplaceAllString(strings.ToLower(m[1]), "")
