@@ -3,7 +3,7 @@
 GOLANGCI := go tool -modfile=.ci/tools/go.mod golangci-lint
 BIN      := parkd
 
-.PHONY: build test check lint generate man bench bench-large microbench proof kill-test simulate mutation loadtest fuzz clean
+.PHONY: build test check lint generate man bench bench-large startup microbench proof kill-test simulate mutation loadtest fuzz clean
 
 build: ## the binary, here
 	CGO_ENABLED=0 go build -trimpath -o $(BIN) .
@@ -29,6 +29,9 @@ bench: ## parkd beside bare HTTP, raw inserts and peers: writes docs/performance
 
 bench-large: ## the same, and a million parked tasks, ten million events, a million rows to forget: an hour
 	cd docs/bench && go run . -large $(BENCH)
+
+startup: ## processor time of `parkd version`, `parkd status` and the shim, beside a Go program that prints a line and task-spooler
+	cd docs/bench && go run . -only start $(BENCH)
 
 microbench: ## cost of a task, a step, a commit; with 1,000 to 1,000,000 parked
 	go test -run '^$$' -bench . -benchmem ./pkg/lot ./pkg/engine ./pkg/store/... ./pkg/verify

@@ -53,6 +53,7 @@ func sections() []section {
 		{"across", false, (*bench).across},
 		{"lot", false, (*bench).lot},
 		{"small", false, (*bench).small},
+		{"start", false, (*bench).start},
 		{"peers", false, (*bench).peers},
 		{"parked", true, (*bench).parkedRows},
 		{"audit", true, (*bench).audit},

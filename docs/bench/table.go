@@ -148,6 +148,22 @@ func targets() []row {
 			why: "the start of the program",
 		},
 		{
+			id: "start-version", section: "start", what: "processor time of `parkd version`, whole process", limit: 10, format: "%.1f ms",
+			why: "a page fault takes 20 to 40 µs on this machine, and there are four times as many as in a Go program that prints a line. Most are in the initialisation of packages that a client does not use, which Go does in every program that has them: modernc.org/sqlite, pgx, viper, prometheus. What it would take: a second executable, or fewer such packages (without prometheus and what it imports: 5 ms less). Tried and left: to have the kernel map the heap in one call (5 %)",
+		},
+		{
+			id: "start-status", section: "start", what: "the same of `parkd status` against a running daemon", limit: 10, format: "%.1f ms",
+			why: "see `parkd version`",
+		},
+		{
+			id: "start-tsp", section: "start", what: "the same over task-spooler's `tsp`", limit: 3, format: "%.1f ×",
+			why: "see `parkd version`",
+		},
+		{
+			id: "start-shim", section: "start", what: "processor time of the shim that each command gets, without a job", limit: 10, format: "%.1f ms",
+			why: "it begins before those packages are initialised, but after a hundred others that the language puts before it by their paths. What it would take: a package of the shim alone that does not import os/exec (5 ms less)",
+		},
+		{
 			id: "binary", section: "small", what: "binary, stripped", limit: 40, format: "%.1f MB",
 			why: "see go version -m",
 		},
