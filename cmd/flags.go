@@ -162,7 +162,7 @@ func (a *address) flags(fs *pflag.FlagSet, mailbox string) {
 	fs.StringVar(&a.tenant, "tenant", park.DefaultTenant, "tenant")
 	fromEnv(fs, "tenant", "PARKD_TENANT")
 	fs.StringVar(&a.mailbox, "mailbox", loginName(), mailbox)
-	describeDefault(fs, "mailbox", "login name")
+	describeDefault(fs, "mailbox", "your login name")
 	fromEnv(fs, "mailbox", "PARKD_MAILBOX")
 }
 

@@ -56,7 +56,7 @@ func (o *loadtestOptions) flags(c *cobra.Command) {
 	fs := c.Flags()
 	fs.IntVarP(&o.N, "tasks", "n", 0, "number of tasks to submit (default 10000, or the whole trace)")
 	fs.Var(&o.duration, "duration", "submit for this long")
-	fs.StringVar(&o.Backend, "backend", "", "backend of the daemon it starts: memory, file or postgres (default memory)")
+	fs.StringVar(&o.Backend, "backend", "", "backend of the daemon that it starts: memory, file or postgres (default memory)")
 	fs.IntVar(&o.Nodes, "nodes", 0, "number of daemons that share one Postgres (default 1)")
 	fs.StringVar(&o.DSN, "dsn", "", "use this Postgres database instead of starting a server; the pool of the test stays in it")
 	fs.BoolVar(&o.Quiet, "quiet-nodes", false, "disable notifications between nodes (polling only)")
@@ -70,7 +70,7 @@ func (o *loadtestOptions) flags(c *cobra.Command) {
 	fs.Uint64Var(&o.Seed, "seed", 1, "random seed; the same seed gives the same tasks")
 	fs.StringVar(&o.Trace, "trace", "", "take the submissions from this recorded trace")
 	fs.Float64Var(&o.Speed, "speed", 0, "replay the trace this many times faster (default 1)")
-	fs.BoolVar(&o.Restart, "restart", false, "kill and restart that daemon midway")
+	fs.BoolVar(&o.Restart, "restart", false, "kill and restart the daemon that it starts, midway")
 	fs.StringVar(&o.Report, "report", "", "write an HTML report with plots to this file")
 	fixed(c, "backend", []string{"memory", "file", "postgres"})
 }

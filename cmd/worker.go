@@ -52,7 +52,7 @@ taking tasks and lets the running ones finish. The second stops them.`,
 	g.poolFlag(c, &o.pool, "pool to work for")
 	fromEnv(fs, "pool", "PARKD_POOL")
 	fs.StringVar(&o.name, "name", host, "name of this worker")
-	describeDefault(fs, "name", "host name")
+	describeDefault(fs, "name", "the host name")
 	fs.IntVarP(&o.slots, "slots", "n", 1, "maximum number of tasks to run at once")
 	fs.Var(&o.ttl, "ttl", "lease time: tasks go to other workers after this long without a heartbeat")
 	fs.Var(&o.grace, "kill-grace", "time between TERM and KILL when a command is stopped")

@@ -117,7 +117,7 @@ func yamlTree(b []byte) (map[string]any, error) {
 	// Into a map at once, the parser would say what it found instead of one.
 	var v any
 	if err := yaml.Unmarshal(b, &v); err != nil {
-		return nil, fmt.Errorf("is not YAML: %s", withoutValues(err))
+		return nil, fmt.Errorf("is not valid YAML: %s", withoutValues(err))
 	}
 	if v == nil {
 		return map[string]any{}, nil
@@ -138,9 +138,9 @@ func tomlTree(b []byte) (map[string]any, error) {
 	if err := toml.Unmarshal(b, &tree); err != nil {
 		if at, ok := errors.AsType[*toml.DecodeError](err); ok {
 			row, column := at.Position()
-			return nil, fmt.Errorf("is not TOML: line %d, column %d: %s", row, column, withoutValues(err))
+			return nil, fmt.Errorf("is not valid TOML: line %d, column %d: %s", row, column, withoutValues(err))
 		}
-		return nil, fmt.Errorf("is not TOML: %s", withoutValues(err))
+		return nil, fmt.Errorf("is not valid TOML: %s", withoutValues(err))
 	}
 	return plainTree(tree)
 }
@@ -206,7 +206,7 @@ func jsonTree(b []byte) (map[string]any, error) {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			err = errors.New("unexpected end of file")
 		}
-		return nil, fmt.Errorf("is not JSON: line %d: %w", line, err)
+		return nil, fmt.Errorf("is not valid JSON: line %d: %w", line, err)
 	}
 	tree, ok := v.(map[string]any)
 	if !ok {
