@@ -169,12 +169,12 @@ func (a *API) handler(g guard, n *counters) http.Handler {
 			a.enter(w, r, g, n, func(c *call) error { return c.dispatch(methods, allowed) })
 		})
 	}
-	nowhere := func(w http.ResponseWriter, r *http.Request) { a.enter(w, r, g, n, (*call).nowhere) }
-	mux.HandleFunc("/", nowhere)
+	notFound := func(w http.ResponseWriter, r *http.Request) { a.enter(w, r, g, n, (*call).notFound) }
+	mux.HandleFunc("/", notFound)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// The mux would answer with a redirect, which clients of an API do not expect, and to OPTIONS * by itself.
 		if p := r.URL.EscapedPath(); p != path.Clean(p) || p == "*" {
-			nowhere(w, r)
+			notFound(w, r)
 			return
 		}
 		mux.ServeHTTP(w, r)

@@ -105,7 +105,7 @@ func (c *call) tooLarge(most int64) error {
 	return c.unread(park.Errorf(park.PayloadTooLarge, "the body must not be larger than %d bytes", most))
 }
 
-// unread refuses a body without waiting for the rest of it, see [call.linger].
+// unread refuses a body without waiting for the rest of it, see [call.drainBody].
 func (c *call) unread(why error) error {
 	c.w.Header().Set("Connection", "close")
 	_ = http.NewResponseController(c.w).EnableFullDuplex()
@@ -119,9 +119,9 @@ const (
 	lingerMost   = 256 << 20
 )
 
-// linger passes over what still comes of a refused body. Many clients read an answer only once they have sent all:
+// drainBody reads the rest of a refused body. Many clients read an answer only once they have sent all:
 // were the connection closed before, they would not see why.
-func (c *call) linger() {
+func (c *call) drainBody() {
 	conn := http.NewResponseController(c.w)
 	if c.r.Header.Get("Expect") != "" || c.r.ProtoMajor != 1 || conn.Flush() != nil {
 		return

@@ -69,7 +69,7 @@ func (a *API) enter(w http.ResponseWriter, r *http.Request, g guard, n *counters
 		c.fail(err)
 	}
 	if c.rest {
-		c.linger()
+		c.drainBody()
 	}
 }
 
@@ -106,7 +106,7 @@ func (c *call) panicked(p any) {
 	c.fail(fmt.Errorf("panic: %v", p))
 }
 
-func (c *call) nowhere() error {
+func (c *call) notFound() error {
 	return park.Errorf(park.RouteNotFound, "no such route: %s; GET /openapi.json lists all routes", short(c.r.URL.Path))
 }
 

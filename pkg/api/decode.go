@@ -99,8 +99,8 @@ func (f *faults) unknown(key []byte, sh *shape) {
 	f.add(what)
 }
 
-// misfit notes that raw is not what sh wants.
-func (f *faults) misfit(sh *shape, raw []byte) {
+// typeMismatch notes that raw is not what sh wants.
+func (f *faults) typeMismatch(sh *shape, raw []byte) {
 	f.add("must be " + sh.want + ", not " + short(string(raw)))
 }
 

@@ -65,7 +65,7 @@ func (c *call) streamEvents() error {
 
 // streamed returns what is asked for. Once the stream has begun it is too late to refuse it.
 func (c *call) streamed() (park.AuditQuery, error) {
-	q := c.asked()
+	q := c.queryParams()
 	query := q.audit()
 	from := "cursor"
 	last := c.r.Header["Last-Event-Id"]

@@ -28,7 +28,7 @@ func (c *call) keptMessages() error { return keptPage(c, c.svc.KeptMessages, wir
 func keptPage[T any](
 	c *call, read func(context.Context, string, park.KeptQuery) (park.KeptPage[T], error), put func(*wire.Writer, *T),
 ) error {
-	q := c.asked()
+	q := c.queryParams()
 	query := park.KeptQuery{Since: q.time("since"), Cursor: q.Get("cursor"), Limit: q.limit()}
 	if err := q.err(); err != nil {
 		return err

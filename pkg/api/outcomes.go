@@ -9,7 +9,7 @@ import (
 )
 
 func (c *call) readMailbox() error {
-	q := c.asked()
+	q := c.queryParams()
 	query := park.MailboxQuery{
 		Tenant: c.r.PathValue("tenant"), Key: c.r.PathValue("mailboxKey"), Limit: q.limit(), Wait: q.wait(),
 	}
@@ -76,7 +76,7 @@ func (c *call) trimMailbox() error {
 	return nil
 }
 
-func (q *asked) audit() park.AuditQuery {
+func (q *queryParams) audit() park.AuditQuery {
 	return park.AuditQuery{
 		TaskID: q.Get("task"), PoolID: q.Get("pool"), Tenant: q.Get("tenant"), Action: parsed(q, "action", park.ParseAction),
 		Since: q.time("since"), Until: q.time("until"), Cursor: q.Get("cursor"), Changes: q.truth("changes"),
@@ -84,7 +84,7 @@ func (q *asked) audit() park.AuditQuery {
 }
 
 func (c *call) readAudit() error {
-	q := c.asked()
+	q := c.queryParams()
 	query := q.audit()
 	query.Limit = q.limit()
 	if err := q.err(); err != nil {

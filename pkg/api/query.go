@@ -53,36 +53,36 @@ func plain(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
-// asked reads parameters and keeps all faults.
-type asked struct {
+// queryParams reads parameters and collects all faults.
+type queryParams struct {
 	url.Values
 	faults []string
 }
 
-func (c *call) asked() *asked { return &asked{Values: c.query} }
+func (c *call) queryParams() *queryParams { return &queryParams{Values: c.query} }
 
-func (q *asked) err() error {
+func (q *queryParams) err() error {
 	if len(q.faults) == 0 {
 		return nil
 	}
 	return park.Errorf(park.InvalidRequest, "%s", strings.Join(q.faults, "; "))
 }
 
-func (q *asked) time(name string) park.Time { return parsed(q, name, parseTime) }
+func (q *queryParams) time(name string) park.Time { return parsed(q, name, parseTime) }
 
 // parseTime also takes a plus sign that was not escaped: in a query it stands for a space, and no time has one.
 func parseTime(s string) (park.Time, error) {
 	return park.ParseTime(strings.ReplaceAll(s, " ", "+"))
 }
 
-func (q *asked) wait() time.Duration {
+func (q *queryParams) wait() time.Duration {
 	return min(time.Duration(parsed(q, "wait", park.ParseDuration)), maxWait)
 }
 
-func (q *asked) limit() int { return int(q.number("limit", 1)) }
+func (q *queryParams) limit() int { return int(q.number("limit", 1)) }
 
 // number reads a whole number of at least least.
-func (q *asked) number(name string, least int64) int64 {
+func (q *queryParams) number(name string, least int64) int64 {
 	return parsed(q, name, func(s string) (int64, error) {
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil || n < least {
@@ -92,7 +92,7 @@ func (q *asked) number(name string, least int64) int64 {
 	})
 }
 
-func (q *asked) truth(name string) bool {
+func (q *queryParams) truth(name string) bool {
 	return parsed(q, name, func(s string) (bool, error) {
 		if s != "true" && s != "false" {
 			return false, park.Errorf(park.InvalidRequest, "must be true or false, not %q", short(s))
@@ -102,7 +102,7 @@ func (q *asked) truth(name string) bool {
 }
 
 // parsed reads a parameter; an empty one counts as left out.
-func parsed[T any](q *asked, name string, parse func(string) (T, error)) T {
+func parsed[T any](q *queryParams, name string, parse func(string) (T, error)) T {
 	var none T
 	text := q.Get(name)
 	if text == "" {

@@ -16,7 +16,7 @@ func read(b []byte, sh *shape, v any, root string) *park.Error {
 	r := reader{b: b, faults: faults{root: root, path: make([]step, 0, 8)}}
 	r.space()
 	if r.null() {
-		r.misfit(sh, r.skip())
+		r.typeMismatch(sh, r.skip())
 	} else {
 		r.value(sh, reflect.ValueOf(v).Elem())
 	}
@@ -116,7 +116,7 @@ func (r *reader) value(sh *shape, v reflect.Value) {
 		r.ownText(v)
 	default:
 		if raw := r.skip(); !scalar(raw, sh.form, v) {
-			r.misfit(sh, raw)
+			r.typeMismatch(sh, raw)
 		}
 	}
 }
@@ -182,7 +182,7 @@ func (r *reader) list(sh *shape, v reflect.Value) {
 		case n >= park.MaxBatch:
 			r.skip()
 		case r.null() && sh.item.form != asVerbatim:
-			r.misfit(sh.item, r.skip())
+			r.typeMismatch(sh.item, r.skip())
 		default:
 			v.Grow(1)
 			v.SetLen(v.Len() + 1)

@@ -98,7 +98,7 @@ func (c *call) decodeOne(raw verbatim, s *park.Submission, i int) *park.Error {
 }
 
 func (c *call) listTasks() error {
-	q := c.asked()
+	q := c.queryParams()
 	query := park.TaskQuery{
 		Status: parsed(q, "status", park.ParseStatus), Tenant: q.Get("tenant"), Limit: q.limit(), Cursor: q.Get("cursor"),
 	}
@@ -116,7 +116,7 @@ func (c *call) listTasks() error {
 }
 
 func (c *call) getTask() error {
-	q := c.asked()
+	q := c.queryParams()
 	wait := q.wait()
 	if err := q.err(); err != nil {
 		return err
@@ -153,7 +153,7 @@ func (c *call) cancelTask() error {
 }
 
 func (c *call) readLog() error {
-	q := c.asked()
+	q := c.queryParams()
 	query := park.LogQuery{Follow: q.truth("follow"), Attempt: int(q.number("attempt", 1)), Offset: q.number("offset", 0)}
 	if err := q.err(); err != nil {
 		return err
