@@ -246,8 +246,11 @@ func TestHeartbeats(t *testing.T) {
 		renewed bool
 		did     []string
 	}{
-		{0, true, []string{"resume false"}}, {time.Second, false, nil}, {10*time.Second - 1, false, nil},
-		{10*time.Second + 1, true, []string{"resume true"}}, {time.Second, false, nil},
+		{0, true, []string{"resume false"}},
+		{time.Second, false, nil},
+		{10*time.Second - 1, false, nil},
+		{10*time.Second + 1, true, []string{"resume true"}},
+		{time.Second, false, nil},
 	} {
 		p.did, s.greeted, s.live = nil, 0, map[string]store.Pulse{"me": {}, "you": {Counter: int64(i)}}
 		life := n.Life()

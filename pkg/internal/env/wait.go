@@ -1,6 +1,9 @@
 package env
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Forever is how long a wait without an end lasts.
 const Forever time.Duration = -1
@@ -40,14 +43,7 @@ func (e *Env) After(d time.Duration) (<-chan time.Time, func()) {
 // after d; a negative d is for ever.
 func (e *Env) Await(d time.Duration, from ...<-chan struct{}) int {
 	if e.Sim != nil {
-		d = e.Until(d, func() bool {
-			for _, c := range from {
-				if Ready(c) {
-					return true
-				}
-			}
-			return false
-		})
+		d = e.Until(d, func() bool { return slices.ContainsFunc(from, Ready[struct{}]) })
 	}
 	for i, c := range from {
 		select {
