@@ -147,7 +147,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	e.work.Env = e.env
 	e.health = health.New(slices.Collect(maps.Keys(c.Stores)), func(b park.Backend, asked string) { e.meter.Failed(b, Asked(asked)) })
 	if e.audit = c.Stores[c.Audit]; e.audit == nil {
-		return nil, fmt.Errorf("there is no store for the audit log's backend %q", c.Audit)
+		return nil, fmt.Errorf("no store for the audit log's backend %q", c.Audit)
 	}
 	e.ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := e.open(ctx); err != nil {

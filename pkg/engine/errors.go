@@ -51,7 +51,7 @@ func errAway(pool string) *park.Error {
 
 // errUnknown is the answer to a call of which it is not known whether it was carried out, or will be.
 func errUnknown(what string) *park.Error {
-	return park.Errorf(park.OutcomeUnknown, "the store of %s did not say in time whether it took the request", what)
+	return park.Errorf(park.OutcomeUnknown, "the store of %s did not answer in time: it is not known whether the request was carried out", what)
 }
 
 // about returns err; if it says that the outcome is unknown, it also says of which task and how to find out.

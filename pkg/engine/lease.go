@@ -56,7 +56,7 @@ func (e *Engine) Lease(ctx context.Context, id string, r park.LeaseRequest) ([]p
 func newWaiter(p *pool, r park.LeaseRequest) (*waiter, error) {
 	switch {
 	case !p.Runtime.Leased():
-		return nil, park.Errorf(park.PoolNotLeased, "pool %s does its own work (runtime %s): its tasks cannot be leased", p.ID, p.Runtime)
+		return nil, park.Errorf(park.PoolNotLeased, "pool %s runs its own tasks (runtime %s): they cannot be leased", p.ID, p.Runtime)
 	case r.Max < 0 || r.Max > maxLeases:
 		return nil, park.Errorf(park.InvalidRequest, "max must be from 1 to %d, not %d", maxLeases, r.Max)
 	case r.Wait < 0:
@@ -158,7 +158,7 @@ func (e *Engine) parseLease(id string) (leased, error) {
 	return leased{}, errNoLease(id)
 }
 
-func errNoLease(id string) error { return park.Errorf(park.LeaseNotFound, "there is no lease %q", id) }
+func errNoLease(id string) error { return park.Errorf(park.LeaseNotFound, "no such lease: %q", id) }
 
 // KeepLease implements [park.LeaseService].
 func (e *Engine) KeepLease(ctx context.Context, id string, r park.KeepRequest) (park.Kept, error) {
@@ -270,5 +270,5 @@ func (p *pool) whyLost(ctx context.Context, id string, l leased, status park.Sta
 	if !r.Status.Ended() {
 		what += fmt.Sprintf(" in attempt %d", max(r.Attempt, 1))
 	}
-	return park.Errorf(park.LeaseLost, "the lease has run out or was taken back: %s", what)
+	return park.Errorf(park.LeaseLost, "the lease has expired or was revoked: %s", what)
 }

@@ -1,10 +1,11 @@
 package engine
 
 import (
+	"time"
+
 	"github.com/parkd-dev/parkd/pkg/internal/health"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
-	"time"
 )
 
 // Retry is why a step did not come about the first time.

@@ -52,9 +52,9 @@ func (e *Engine) newPool(c Pool) (*pool, error) {
 	p.ctx, p.cut = context.WithCancel(e.ctx)
 	switch {
 	case p.queue == nil:
-		return nil, fmt.Errorf("there is no store for pool %s's queue backend %q", c.ID, c.QueueBackend)
+		return nil, fmt.Errorf("no store for pool %s's queue backend %q", c.ID, c.QueueBackend)
 	case e.stores[c.MailboxBackend] == nil:
-		return nil, fmt.Errorf("there is no store for pool %s's mailbox backend %q", c.ID, c.MailboxBackend)
+		return nil, fmt.Errorf("no store for pool %s's mailbox backend %q", c.ID, c.MailboxBackend)
 	case c.Executor == nil && !c.Runtime.Leased():
 		return nil, fmt.Errorf("pool %s needs an executor, or a runtime whose tasks are leased", c.ID)
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 
 	"github.com/parkd-dev/parkd/pkg/internal/cluster"
@@ -58,7 +59,7 @@ func (e *Engine) pool(id string) (*pool, error) {
 	if p := e.pools[id]; p != nil {
 		return p, nil
 	}
-	return nil, park.Errorf(park.PoolNotFound, "there is no pool %q; there are %v", id, e.order)
+	return nil, park.Errorf(park.PoolNotFound, "no pool named %q; the pools are %s", id, strings.Join(e.order, ", "))
 }
 
 // ill returns why the pool cannot take tasks just now, or nil.

@@ -163,9 +163,9 @@ func (p *pool) check(s *park.Submission) *park.Error {
 	case k != "" && p.Kind != "" && k != p.Kind:
 		return park.Errorf(park.InvalidRequest, "resourceCost.kind must be %s, the kind of pool %s, not %s", p.Kind, p.ID, k)
 	case len(s.Command) > 0 && !p.TakesCommands:
-		return park.Errorf(park.InvalidRequest, "command is not taken by pool %s (executor %s): leave it out and send a payload", p.ID, p.Pool.PoolSpec.Executor)
+		return park.Errorf(park.InvalidRequest, "command is not accepted by pool %s (executor %s): send a payload instead", p.ID, p.Pool.PoolSpec.Executor)
 	case len(s.Command) == 0 && p.NeedsCommand:
-		return park.Errorf(park.InvalidRequest, "command is missing: pool %s runs commands and has none of its own", p.ID)
+		return park.Errorf(park.InvalidRequest, "command is required: pool %s runs commands and has none of its own", p.ID)
 	case len(s.Payload) == 0:
 		return nil
 	}

@@ -147,7 +147,7 @@ func (e *Engine) Cancel(ctx context.Context, pool, id string) (park.Task, error)
 		case err != nil:
 			return park.Task{}, err
 		case t.Status.Ended():
-			return park.Task{}, park.Errorf(park.TaskFinished, "task %s is %s already", id, t.Status)
+			return park.Task{}, park.Errorf(park.TaskFinished, "task %s has already ended (%s)", id, t.Status)
 		case p.eng.left(due) == 0:
 			return park.Task{}, errAway(p.ID)
 		}

@@ -2,8 +2,6 @@ package engine
 
 // One turn of a pool: a batch of requests becomes a step, which is stored, and then they are answered.
 
-import ()
-
 // turn carries out a batch of requests: in one step if the store allows it.
 func (l *loop) turn(batch []message) {
 	batch = claim(batch)
