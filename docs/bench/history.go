@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/parkd-dev/parkd/pkg/client"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
@@ -120,7 +121,7 @@ func (b *bench) fillLog(ctx context.Context, s store.Store) error {
 	var pools errgroup.Group
 	for p := range logPools {
 		pools.Go(func() error {
-			row := park.PoolRow{State: park.Active, MaxUnits: 1}
+			row := ledger.Pool{State: park.Active, MaxUnits: 1}
 			for i := p; i < tasks; {
 				row.LastAt = park.At(first.Add(24 * time.Hour / time.Duration(tasks) * time.Duration(i)))
 				st := nextStep(logPool(p), &row)
@@ -304,7 +305,7 @@ func (b *bench) fillRows(ctx context.Context, backend, dir, dsn string) (err err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	began := time.Now()
-	row := park.PoolRow{State: park.Active, MaxUnits: 1 << 30, LastAt: park.At(began.Add(-30 * 24 * time.Hour))}
+	row := ledger.Pool{State: park.Active, MaxUnits: 1 << 30, LastAt: park.At(began.Add(-30 * 24 * time.Hour))}
 	for n := 0; n < b.parked/rowsPerTask; n += 256 {
 		for _, step := range lives("old", n, 256, &row) {
 			if err := s.Commit(ctx, step); err != nil {

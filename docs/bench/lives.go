@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
 // lives returns the two steps of the lives of n tasks: in one they start, in the other they end.
-func lives(pool string, from, n int, row *park.PoolRow) [2]*store.Step {
+func lives(pool string, from, n int, row *ledger.Pool) [2]*store.Step {
 	begin, end := nextStep(pool, row), nextStep(pool, row)
 	event := func(s *store.Step, a park.Action, id string) {
 		s.Events = append(s.Events, park.Event{
@@ -19,9 +20,9 @@ func lives(pool string, from, n int, row *park.PoolRow) [2]*store.Step {
 	}
 	for k := range n {
 		id := fmt.Sprintf("old-%09d", from+k)
-		state := park.State{Status: park.Running, Rank: int64(from + k), Attempt: 1, Node: "0198c0de", StartedAt: row.LastAt}
-		spec := park.Spec{PoolID: pool, TaskID: id, Tenant: "default", MailboxKey: "alice", Units: 1, SubmittedAt: row.LastAt, Payload: []byte(rawPayload), Digest: uint64(k)}
-		begin.Inserts = append(begin.Inserts, park.Record{Spec: spec, State: state})
+		state := ledger.State{Status: park.Running, Rank: int64(from + k), Attempt: 1, Node: "0198c0de", StartedAt: row.LastAt}
+		spec := ledger.Spec{PoolID: pool, TaskID: id, Tenant: "default", MailboxKey: "alice", Units: 1, SubmittedAt: row.LastAt, Payload: []byte(rawPayload), Digest: uint64(k)}
+		begin.Inserts = append(begin.Inserts, ledger.Record{Spec: spec, State: state})
 		event(begin, park.ActSubmit, id)
 		event(begin, park.ActStart, id)
 		state.Status, state.EndedAt, state.Result = park.Completed, row.LastAt, []byte(`{"ok":true}`)
@@ -35,7 +36,7 @@ func lives(pool string, from, n int, row *park.PoolRow) [2]*store.Step {
 	return [2]*store.Step{begin, end}
 }
 
-func nextStep(pool string, row *park.PoolRow) *store.Step {
+func nextStep(pool string, row *ledger.Pool) *store.Step {
 	row.Rev++
 	row.LastAt = park.At(row.LastAt.Add(time.Millisecond))
 	row.LastStep = fmt.Sprint(pool, "/", row.Rev)

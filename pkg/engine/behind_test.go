@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/memory"
@@ -62,7 +63,7 @@ type early struct {
 	before func()
 }
 
-func (s *early) Records(ctx context.Context, pool string, ids []string) ([]park.Record, error) {
+func (s *early) Records(ctx context.Context, pool string, ids []string) ([]ledger.Record, error) {
 	if f := s.before; f != nil {
 		s.before = nil
 		f()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/internal/portion"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -86,7 +87,7 @@ type deaf struct{ Notifier }
 
 // TestWeights weighs operations.
 func TestWeights(t *testing.T) {
-	spec := &park.Spec{Payload: make([]byte, 1000), WorkDir: "/tmp", Command: []string{"ab", `"`}}
+	spec := &ledger.Spec{Payload: make([]byte, 1000), WorkDir: "/tmp", Command: []string{"ab", `"`}}
 	submit := 2*portion.RowBytes + 1000 + 4 + 5 + 5
 	finish := lot.Finish{Outcome: park.Outcome{Result: make([]byte, 100), Message: "0123456789"}}
 	p := &pool{}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -107,7 +108,7 @@ func TestStartsPutOffGoLast(t *testing.T) {
 		if len(name) == 1 {
 			r.short = &park.ShortageError{Reason: park.ShortFiles, Err: errAsked}
 			rank := map[string]int64{"a": 1, "b": 2, "c": 3}[name]
-			record := park.Record{Spec: park.Spec{TaskID: name, Units: 1}, State: park.State{Status: park.Running, Attempt: 1, Rank: rank}}
+			record := ledger.Record{Spec: ledger.Spec{TaskID: name, Units: 1}, State: ledger.State{Status: park.Running, Attempt: 1, Rank: rank}}
 			p.lot.Restore(&record, now)
 		}
 		batch = append(batch, r)

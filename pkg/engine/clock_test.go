@@ -6,6 +6,7 @@ import (
 
 	"github.com/parkd-dev/parkd/pkg/internal/env"
 	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -17,16 +18,16 @@ func TestUntilTheNextInstant(t *testing.T) {
 	hand := &envtest.Machine{Wall: began, Mono: time.Hour}
 	p := heldPool()
 	p.eng.env = env.New(hand)
-	of := func(records ...park.Record) *lot.Lot {
+	of := func(records ...ledger.Record) *lot.Lot {
 		l := lot.New(lot.Config{Pool: "remote", Leased: true}, p.eng.env.Instant())
 		for i := range records {
 			l.Restore(&records[i], p.eng.env.Instant())
 		}
-		l.Merge(park.PoolRow{MaxUnits: 2, MaxQueueDepth: 2, State: park.Active}, nil, p.eng.env.Instant())
+		l.Merge(ledger.Pool{MaxUnits: 2, MaxQueueDepth: 2, State: park.Active}, nil, p.eng.env.Instant())
 		return l
 	}
-	parked := park.Record{Spec: park.Spec{TaskID: "parked", Units: 1, Deadline: park.At(began.Add(time.Minute))}, State: park.State{Status: park.Queued}}
-	leased := park.Record{Spec: park.Spec{TaskID: "leased", Units: 1}, State: park.State{
+	parked := ledger.Record{Spec: ledger.Spec{TaskID: "parked", Units: 1, Deadline: park.At(began.Add(time.Minute))}, State: ledger.State{Status: park.Queued}}
+	leased := ledger.Record{Spec: ledger.Spec{TaskID: "leased", Units: 1}, State: ledger.State{
 		Status: park.Running, Attempt: 1, Lease: "remote.1.x.leased", LeaseTTL: 57 * time.Second, StartedAt: park.At(began),
 	}}
 	both := []*lot.Lot{of(parked), of(leased), of(parked, leased), of()}

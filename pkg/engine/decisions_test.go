@@ -12,12 +12,13 @@ import (
 
 	"github.com/parkd-dev/parkd/pkg/internal/env"
 	"github.com/parkd-dev/parkd/pkg/internal/portion"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
 // poolWith returns a pool with tasks that nobody serves.
-func poolWith(t *testing.T, row park.PoolRow, tasks ...park.Record) *loop {
+func poolWith(t *testing.T, row ledger.Pool, tasks ...ledger.Record) *loop {
 	p := idlePool(t, true)
 	p.eng.meter, p.eng.log = noMeter{}, slog.New(slog.DiscardHandler)
 	p.runs = make(map[string]*run)
@@ -31,8 +32,8 @@ func poolWith(t *testing.T, row park.PoolRow, tasks ...park.Record) *loop {
 }
 
 // taskOf returns one that runs, or is parked.
-func taskOf(id string, units int64, running bool) park.Record {
-	r := park.Record{Spec: park.Spec{TaskID: id, Tenant: "t", Priority: park.Normal, Units: units, SubmittedAt: park.At(time.Unix(1, 0))}}
+func taskOf(id string, units int64, running bool) ledger.Record {
+	r := ledger.Record{Spec: ledger.Spec{TaskID: id, Tenant: "t", Priority: park.Normal, Units: units, SubmittedAt: park.At(time.Unix(1, 0))}}
 	if r.Status = park.Queued; running {
 		r.Status, r.Attempt = park.Running, 1
 	}
@@ -61,7 +62,7 @@ func TestPortionOfSubmissions(t *testing.T) {
 	p := &pool{}
 	of := func(bytes ...int) (ops []lot.Op) {
 		for _, n := range bytes {
-			ops = append(ops, lot.Submit{Spec: &park.Spec{Payload: make(json.RawMessage, n)}})
+			ops = append(ops, lot.Submit{Spec: &ledger.Spec{Payload: make(json.RawMessage, n)}})
 		}
 		return ops
 	}
@@ -168,18 +169,18 @@ func TestIDsThatTheStoreKnows(t *testing.T) {
 	spec := &mine.Spec
 	for i, c := range []struct {
 		own     string
-		byID    map[string]*park.Record
+		byID    map[string]*ledger.Record
 		seen    bool
 		foreign bool
-		ended   *park.Record
+		ended   *ledger.Record
 	}{
 		{"", nil, false, false, nil},
-		{"", map[string]*park.Record{"a": &other}, true, false, nil},
+		{"", map[string]*ledger.Record{"a": &other}, true, false, nil},
 		{"own", nil, false, false, nil},
-		{"own", map[string]*park.Record{"a": &mine}, true, false, nil},
-		{"own", map[string]*park.Record{"a": &other}, false, true, nil},
-		{"own", map[string]*park.Record{"a": &other, "own": &own}, false, true, &own},
-		{"own", map[string]*park.Record{"own": &own}, false, false, &own},
+		{"own", map[string]*ledger.Record{"a": &mine}, true, false, nil},
+		{"own", map[string]*ledger.Record{"a": &other}, false, true, nil},
+		{"own", map[string]*ledger.Record{"a": &other, "own": &own}, false, true, &own},
+		{"own", map[string]*ledger.Record{"own": &own}, false, false, &own},
 	} {
 		op := seen(lot.Submit{Spec: spec, OwnID: c.own}, c.byID)
 		s, submit := op.(lot.Submit)
@@ -216,8 +217,8 @@ func TestTurnedAway(t *testing.T) {
 // TestSpecsAtHand are kept up to a bound in bytes, each once, and forgotten once they are another task's.
 func TestSpecsAtHand(t *testing.T) {
 	var c specs
-	spec := func(id string, bytes int) *park.Spec {
-		return &park.Spec{TaskID: id, Payload: make(json.RawMessage, bytes), SubmittedAt: park.At(time.Unix(1, 0))}
+	spec := func(id string, bytes int) *ledger.Spec {
+		return &ledger.Spec{TaskID: id, Payload: make(json.RawMessage, bytes), SubmittedAt: park.At(time.Unix(1, 0))}
 	}
 	c.put(spec("a", maxSpecs-2*portion.RowBytes))
 	c.put(spec("b", 0))
@@ -244,7 +245,7 @@ func TestSpecsAtHand(t *testing.T) {
 	}{{"a", park.Queued, 1, true}, {"a", park.Queued, 2, false}, {"a", park.Running, 1, false}, {"b", park.Running, 2, true}} {
 		c.clear()
 		c.put(spec("a", 0))
-		c.changed(&park.Record{Spec: park.Spec{TaskID: r.id, SubmittedAt: park.At(time.Unix(r.seconds, 0))}, State: park.State{Status: r.status}})
+		c.changed(&ledger.Record{Spec: ledger.Spec{TaskID: r.id, SubmittedAt: park.At(time.Unix(r.seconds, 0))}, State: ledger.State{Status: r.status}})
 		if kept := c.take("a") != nil; kept != r.kept {
 			t.Errorf("%+v: kept %t", r, kept)
 		}
@@ -253,7 +254,7 @@ func TestSpecsAtHand(t *testing.T) {
 
 // TestRetryAfter is about when the next running task ends, but never soon nor long.
 func TestRetryAfter(t *testing.T) {
-	var tasks []park.Record
+	var tasks []ledger.Record
 	for _, id := range []string{"a", "b", "c", "d"} {
 		tasks = append(tasks, taskOf(id, 1, true))
 	}
@@ -274,7 +275,7 @@ func TestRetryAfter(t *testing.T) {
 		{time.Hour, 0, 1, park.Active, 10 * time.Minute},
 		{8 * time.Second, 0, 4, park.Paused, time.Minute},
 	} {
-		p := poolWith(t, park.PoolRow{MaxUnits: 4, Used: int64(c.running), State: c.state}, tasks[:c.running]...)
+		p := poolWith(t, ledger.Pool{MaxUnits: 4, Used: int64(c.running), State: c.state}, tasks[:c.running]...)
 		p.runTime.mean, p.DefaultTimeout = c.mean, c.timeout
 		if got := p.retryAfter(); got != c.want {
 			t.Errorf("%+v: %s", c, got)
@@ -290,12 +291,12 @@ func TestRetryAfter(t *testing.T) {
 
 // TestWarnsOfLargeTasks that cost more than their pool has.
 func TestWarnsOfLargeTasks(t *testing.T) {
-	for want, tasks := range map[string][]park.Record{
+	for want, tasks := range map[string][]ledger.Record{
 		"":                         {taskOf("a", 2, false)},
 		"1 parked task costs more": {taskOf("a", 2, false), taskOf("b", 3, false)},
 		"2 parked tasks cost more than the 2 units of pool cpu (the largest costs 4)": {taskOf("a", 4, false), taskOf("b", 3, false)},
 	} {
-		p := poolWith(t, park.PoolRow{MaxUnits: 2, Queued: len(tasks), State: park.Active}, tasks...)
+		p := poolWith(t, ledger.Pool{MaxUnits: 2, Queued: len(tasks), State: park.Active}, tasks...)
 		if got := p.tooLarge(); !strings.HasPrefix(got, want) || (got == "") != (want == "") {
 			t.Errorf("%q, want %q", got, want)
 		}
@@ -369,14 +370,14 @@ func TestTimeLimits(t *testing.T) {
 				<-ctx.Done()
 				return nil, context.Cause(ctx)
 			})
-			o, ended := p.execute(ctx, start{run: &run{cancel: cancel}, ctx: ctx, spec: &park.Spec{Timeout: 5 * time.Second}, at: now - read})
+			o, ended := p.execute(ctx, start{run: &run{cancel: cancel}, ctx: ctx, spec: &ledger.Spec{Timeout: 5 * time.Second}, at: now - read})
 			if took := time.Since(began); took != want || !ended || o.Reason != park.ReasonTimeout || o.Message == "" {
 				t.Errorf("after %s of reading it has %s: %+v", read, took, o)
 			}
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		p.Executor = saying(func() park.Outcome { return park.Outcome{Status: park.Completed} })
-		if _, ended := p.execute(ctx, start{run: &run{cancel: cancel}, ctx: ctx, spec: &park.Spec{Timeout: 5 * time.Second}, at: now}); !ended {
+		if _, ended := p.execute(ctx, start{run: &run{cancel: cancel}, ctx: ctx, spec: &ledger.Spec{Timeout: 5 * time.Second}, at: now}); !ended {
 			t.Error("it has not ended")
 		}
 		time.Sleep(time.Minute)
@@ -391,13 +392,13 @@ func TestSubmissionOfAnotherTask(t *testing.T) {
 	one := park.At(time.Unix(1, 0))
 	s := start{Started: lot.Started{TaskID: "a"}, submitted: one}
 	for i, c := range []struct {
-		byID map[string]*park.Spec
+		byID map[string]*ledger.Spec
 		want bool
 	}{
 		{nil, false},
-		{map[string]*park.Spec{"a": {SubmittedAt: one}}, true},
-		{map[string]*park.Spec{"a": {SubmittedAt: park.At(time.Unix(2, 0))}}, false},
-		{map[string]*park.Spec{"b": {SubmittedAt: one}}, false},
+		{map[string]*ledger.Spec{"a": {SubmittedAt: one}}, true},
+		{map[string]*ledger.Spec{"a": {SubmittedAt: park.At(time.Unix(2, 0))}}, false},
+		{map[string]*ledger.Spec{"b": {SubmittedAt: one}}, false},
 	} {
 		if got := s.among(c.byID); (got != nil) != c.want {
 			t.Errorf("%d: %+v", i, got)
@@ -415,7 +416,7 @@ func TestRunsAreForgotten(t *testing.T) {
 		attempt int
 		gone    bool
 	}{{1, false}, {2, true}, {3, true}} {
-		p := poolWith(t, park.PoolRow{State: park.Active})
+		p := poolWith(t, ledger.Pool{State: park.Active})
 		p.drained = make(chan struct{})
 		r, ctx := newRun(2)
 		p.runs["a"] = r
@@ -425,7 +426,7 @@ func TestRunsAreForgotten(t *testing.T) {
 		if p.executing() != 1 || ctx.Err() != nil {
 			t.Errorf("%d: an older run takes it along", i)
 		}
-		p.endRun(&park.Update{TaskID: "a", State: park.State{Status: park.Queued, Attempt: c.attempt}})
+		p.endRun(&ledger.Update{TaskID: "a", State: ledger.State{Status: park.Queued, Attempt: c.attempt}})
 		if gone := len(p.runs) == 0; gone != c.gone || gone != env.Ready(p.drained) || gone != (ctx.Err() != nil) {
 			t.Errorf("%d: gone %t, drained %t", i, gone, env.Ready(p.drained))
 		}
@@ -438,7 +439,7 @@ func TestRunsAreForgotten(t *testing.T) {
 			t.Errorf("%d: it executes what is over", i)
 		}
 	}
-	p := poolWith(t, park.PoolRow{State: park.Active})
+	p := poolWith(t, ledger.Pool{State: park.Active})
 	r, ctx := newRun(1)
 	p.runs["a"] = r
 	p.stopRun("a", park.ErrTimeout)
@@ -449,9 +450,9 @@ func TestRunsAreForgotten(t *testing.T) {
 		status park.Status
 		mean   time.Duration
 	}{{park.Expired, 0}, {park.Dropped, 0}, {park.Queued, 0}, {park.Completed, time.Second}, {park.Failed, time.Second}} {
-		p := poolWith(t, park.PoolRow{State: park.Active})
-		p.specs.put(&park.Spec{TaskID: "a"})
-		p.endRun(&park.Update{TaskID: "a", State: park.State{Status: c.status, StartedAt: park.At(time.Unix(1, 0)), EndedAt: park.At(time.Unix(2, 0))}})
+		p := poolWith(t, ledger.Pool{State: park.Active})
+		p.specs.put(&ledger.Spec{TaskID: "a"})
+		p.endRun(&ledger.Update{TaskID: "a", State: ledger.State{Status: c.status, StartedAt: park.At(time.Unix(1, 0)), EndedAt: park.At(time.Unix(2, 0))}})
 		if p.runTime.mean != c.mean || (len(p.specs.byID) == 0) != c.status.Ended() {
 			t.Errorf("%s: the mean is %s, and %d submissions are at hand", c.status, p.runTime.mean, len(p.specs.byID))
 		}

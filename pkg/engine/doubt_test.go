@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/memory"
@@ -59,7 +60,7 @@ func (d *deaf) Load(ctx context.Context, pool string) (store.Snapshot, error) {
 	return d.Store.Load(ctx, pool)
 }
 
-func (d *deaf) Records(ctx context.Context, pool string, ids []string) ([]park.Record, error) {
+func (d *deaf) Records(ctx context.Context, pool string, ids []string) ([]ledger.Record, error) {
 	if err := d.gone(); err != nil {
 		return nil, err
 	}

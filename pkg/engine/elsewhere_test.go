@@ -17,6 +17,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/internal/health"
 	"github.com/parkd-dev/parkd/pkg/internal/relay"
 	"github.com/parkd-dev/parkd/pkg/internal/topic"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -37,8 +38,8 @@ type library struct {
 	before func() // an answer
 	rev    int64
 	since  *store.Conflict
-	holds  []park.Record // instead
-	aheads []int         // what the line says, look by look, the last for ever
+	holds  []ledger.Record // instead
+	aheads []int           // what the line says, look by look, the last for ever
 	hands  []store.Hand
 }
 
@@ -48,13 +49,13 @@ type queue struct {
 	*library
 }
 
-func (l queue) Records(_ context.Context, _ string, ids []string) (all []park.Record, err error) {
+func (l queue) Records(_ context.Context, _ string, ids []string) (all []ledger.Record, err error) {
 	l.reads = append(l.reads, len(ids))
 	if l.holds != nil {
 		return l.holds, l.fails
 	}
 	for _, id := range ids {
-		all = append(all, park.Record{Spec: park.Spec{TaskID: id, Payload: make([]byte, l.bytes)}, State: park.State{Result: make([]byte, l.result)}})
+		all = append(all, ledger.Record{Spec: ledger.Spec{TaskID: id, Payload: make([]byte, l.bytes)}, State: ledger.State{Result: make([]byte, l.result)}})
 	}
 	return all, l.fails
 }
@@ -111,7 +112,7 @@ func TestReadsInPortions(t *testing.T) {
 		for i := range 100 {
 			ids = append(ids, fmt.Sprint(i))
 		}
-		if err := p.records(ids, func(r *park.Record) { got = append(got, r.TaskID) }); err != nil || !slices.Equal(got, ids) {
+		if err := p.records(ids, func(r *ledger.Record) { got = append(got, r.TaskID) }); err != nil || !slices.Equal(got, ids) {
 			t.Errorf("%+v: %d records, %v", c, len(got), err)
 		}
 		if !slices.Equal(l.reads, c.reads) {
@@ -127,7 +128,7 @@ func TestReadsInPortions(t *testing.T) {
 // TestSubmissionsAreFilledIn: from what was read, unless that is of another task with the id.
 func TestSubmissionsAreFilledIn(t *testing.T) {
 	p := (&library{}).pool(&envtest.Machine{})
-	own, other := &park.Spec{TaskID: "a", SubmittedAt: park.FromMicro(1)}, &park.Spec{TaskID: "b", SubmittedAt: park.FromMicro(2)}
+	own, other := &ledger.Spec{TaskID: "a", SubmittedAt: park.FromMicro(1)}, &ledger.Spec{TaskID: "b", SubmittedAt: park.FromMicro(2)}
 	begin := func(ids string) (all []start) {
 		for id := range strings.FieldsSeq(ids) {
 			all = append(all, start{Started: lot.Started{TaskID: id}, submitted: park.FromMicro(1)})
@@ -136,7 +137,7 @@ func TestSubmissionsAreFilledIn(t *testing.T) {
 	}
 	done := make(chan struct{})
 	close(done)
-	f := &fetch{done: done, specs: map[string]*park.Spec{"a": own, "b": other}}
+	f := &fetch{done: done, specs: map[string]*ledger.Spec{"a": own, "b": other}}
 	if starts := begin("a"); p.fill(starts, nil) || starts[0].spec != nil {
 		t.Error("filled in from nothing")
 	}
@@ -156,7 +157,7 @@ func TestSubmissionsAreFilledIn(t *testing.T) {
 	if !p.fill(starts, f) || starts[0].spec != own {
 		t.Error("what was at hand is lost")
 	}
-	p.specs.put(&park.Spec{TaskID: "at hand"})
+	p.specs.put(&ledger.Spec{TaskID: "at hand"})
 	s := &lot.Step{Started: []lot.Started{{TaskID: "at hand"}, {TaskID: "new", Spec: own}, {TaskID: "a"}}}
 	if got := p.unread(s); !slices.Equal(got, []string{"a"}) {
 		t.Errorf("%v are read", got)
@@ -178,7 +179,7 @@ func TestLeasesKeptElsewhere(t *testing.T) {
 	p := l.pool(c)
 	p.lot = lot.New(lot.Config{Pool: "remote", Leased: true}, p.eng.env.Instant())
 	for _, id := range []string{"a", "b", "c"} {
-		r := park.Record{Spec: park.Spec{TaskID: id, Units: 1}, State: park.State{Status: park.Running, Attempt: 1, Lease: "lease-" + id, LeaseTTL: 10 * time.Second}}
+		r := ledger.Record{Spec: ledger.Spec{TaskID: id, Units: 1}, State: ledger.State{Status: park.Running, Attempt: 1, Lease: "lease-" + id, LeaseTTL: 10 * time.Second}}
 		p.lot.Restore(&r, p.eng.env.Instant())
 	}
 	due := func() string {
@@ -282,8 +283,8 @@ func TestWhoIsTold(t *testing.T) {
 		for name, of := range topics {
 			bells[name], _ = p.eng.hub.Join(of)
 		}
-		r := park.Record{Spec: park.Spec{TaskID: "a", Tenant: "acme", MailboxKey: "box"}, State: park.State{Status: c.status}}
-		p.tell(&store.Conflict{Changed: []park.Record{r}, Reload: c.reload})
+		r := ledger.Record{Spec: ledger.Spec{TaskID: "a", Tenant: "acme", MailboxKey: "box"}, State: ledger.State{Status: c.status}}
+		p.tell(&store.Conflict{Changed: []ledger.Record{r}, Reload: c.reload})
 		var rung []string
 		for name, bell := range bells {
 			if env.Ready(bell) {

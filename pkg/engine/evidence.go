@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/parkd-dev/parkd/pkg/internal/relay"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -36,7 +37,7 @@ func (e *Engine) Evidence(ctx context.Context, pool string) (park.Evidence, erro
 	if err = e.health.Read(ctx, p.QueueBackend, err); err != nil {
 		return park.Evidence{}, e.unread(ctx, "pool", err)
 	}
-	if row == (park.PoolRow{}) {
+	if row == (ledger.Pool{}) {
 		row = p.firstRow()
 	}
 	ev := park.Evidence{

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/memory"
@@ -29,12 +30,12 @@ func (k *keeper) broken(what string) error {
 	return nil
 }
 
-func (k *keeper) Row(ctx context.Context, pool string) (park.PoolRow, error) {
+func (k *keeper) Row(ctx context.Context, pool string) (ledger.Pool, error) {
 	if err := k.broken("row"); err != nil {
-		return park.PoolRow{}, err
+		return ledger.Pool{}, err
 	}
 	if k.fails.Load() == "no row" {
-		return park.PoolRow{}, nil
+		return ledger.Pool{}, nil
 	}
 	return k.Store.Row(ctx, pool)
 }

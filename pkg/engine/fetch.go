@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/internal/portion"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -15,7 +16,7 @@ import (
 // fetch is such a read under way.
 type fetch struct {
 	done  chan struct{}
-	specs map[string]*park.Spec // once done; what could not be read is missing
+	specs map[string]*ledger.Spec // once done; what could not be read is missing
 }
 
 // fetch begins to read what the runs of a step will need and is not at hand. A step that is stored was decided on the
@@ -49,14 +50,14 @@ func (l *loop) unread(s *lot.Step) (ids []string) {
 }
 
 // submissions reads tasks as they were submitted.
-func (p *pool) submissions(ids []string) (map[string]*park.Spec, error) {
-	byID := make(map[string]*park.Spec, len(ids))
-	err := p.records(ids, func(r *park.Record) { byID[r.TaskID] = &r.Spec })
+func (p *pool) submissions(ids []string) (map[string]*ledger.Spec, error) {
+	byID := make(map[string]*ledger.Spec, len(ids))
+	err := p.records(ids, func(r *ledger.Record) { byID[r.TaskID] = &r.Spec })
 	return byID, err
 }
 
 // records reads tasks by their ids, a few at a time: nobody knows what they weigh.
-func (p *pool) records(ids []string, each func(*park.Record)) error {
+func (p *pool) records(ids []string, each func(*ledger.Record)) error {
 	for part := portion.Of(max(p.maxResult(), park.DefaultMaxResult)); len(ids) > 0; {
 		n := min(part.Next(), len(ids))
 		records, err := p.queue.Records(p.ctx, p.ID, ids[:n])
@@ -94,14 +95,14 @@ func (p *pool) fill(starts []start, f *fetch) bool {
 type start struct {
 	lot.Started
 	submitted park.Time
-	spec      *park.Spec
+	spec      *ledger.Spec
 	ctx       context.Context // of the run; ends with the reason to stop
 	run       *run
 	at        time.Duration // monotonic
 }
 
 // among returns the start's submission, unless what was read is that of another task with the id.
-func (s *start) among(byID map[string]*park.Spec) *park.Spec {
+func (s *start) among(byID map[string]*ledger.Spec) *ledger.Spec {
 	spec := byID[s.TaskID]
 	if spec == nil || spec.SubmittedAt.Micro() != s.submitted.Micro() {
 		return nil

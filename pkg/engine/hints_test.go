@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/memory"
@@ -48,7 +49,7 @@ type ahead struct {
 	read chan struct{}
 }
 
-func (a *ahead) Records(ctx context.Context, pool string, ids []string) ([]park.Record, error) {
+func (a *ahead) Records(ctx context.Context, pool string, ids []string) ([]ledger.Record, error) {
 	select {
 	case a.read <- struct{}{}:
 	default:

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -76,12 +77,12 @@ func TestWhenSizesAreLearned(t *testing.T) {
 		"known":              {max: []int{2}, tasks: []string{"a", "b"}, known: true},
 		"out of reach":       {max: []int{2}, tasks: []string{"a", "b"}, looks: 1, fails: errAsked, learned: errAsked},
 	} {
-		var tasks []park.Record
+		var tasks []ledger.Record
 		for i, id := range c.tasks {
 			tasks = append(tasks, taskOf(id, 1, false))
 			tasks[i].Rank = int64(i + 1)
 		}
-		p := poolWith(t, park.PoolRow{MaxUnits: 9, Queued: len(tasks), State: park.Active}, tasks...)
+		p := poolWith(t, ledger.Pool{MaxUnits: 9, Queued: len(tasks), State: park.Active}, tasks...)
 		q := &sized{fails: c.fails}
 		p.queue, p.ctx, p.Idle = q, t.Context(), c.held
 		for _, n := range c.max {

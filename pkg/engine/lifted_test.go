@@ -10,28 +10,29 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/internal/env"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// ledger is an audit log that goes to some rev, and a queue that owes parcels until it was asked often enough.
-type ledger struct {
+// fakeLog is an audit log that goes to some rev, and a queue that owes parcels until it was asked often enough.
+type fakeLog struct {
 	store.Queue
 	store.Audit
 	rev    int64
 	fails  error
 	asked  []string
 	owes   int
-	lifted park.PoolRow
+	lifted ledger.Pool
 }
 
-func (l *ledger) LastRev(context.Context, string) (int64, park.Time, error) {
+func (l *fakeLog) LastRev(context.Context, string) (int64, park.Time, error) {
 	l.asked = append(l.asked, "rev")
 	return l.rev, park.FromMicro(9), l.fails
 }
 
-func (l *ledger) Outbox(_ context.Context, dest string, _ park.Time, _ int) ([]store.Parcel, error) {
+func (l *fakeLog) Outbox(_ context.Context, dest string, _ park.Time, _ int) ([]store.Parcel, error) {
 	l.asked = append(l.asked, dest)
 	if l.owes--; l.owes < 0 {
 		return nil, l.fails
@@ -39,7 +40,7 @@ func (l *ledger) Outbox(_ context.Context, dest string, _ park.Time, _ int) ([]s
 	return make([]store.Parcel, 1), l.fails
 }
 
-func (l *ledger) Lift(_ context.Context, _ string, row park.PoolRow) error {
+func (l *fakeLog) Lift(_ context.Context, _ string, row ledger.Pool) error {
 	l.lifted = row
 	return nil
 }
@@ -71,10 +72,10 @@ func TestOvertakenByItsLog(t *testing.T) {
 		"not lost, of its own":    {local: true, rev: 1, logged: 7, then: true},
 		"lost, with a log apart":  {rev: 0, logged: 7, elsewhere: 3, behind: true},
 	} {
-		l := &ledger{rev: c.logged, fails: c.fails}
+		l := &fakeLog{rev: c.logged, fails: c.fails}
 		p := newLoop(&pool{localAudit: c.local, eng: &Engine{audit: l, log: slog.New(slog.DiscardHandler)}})
 		p.numbered = c.numbered
-		end, behind, err := p.overtaken(t.Context(), park.PoolRow{Rev: c.rev}, logged{rev: c.elsewhere}, c.unread)
+		end, behind, err := p.overtaken(t.Context(), ledger.Pool{Rev: c.rev}, logged{rev: c.elsewhere}, c.unread)
 		if behind != c.behind || p.numbered != c.then || (len(l.asked) > 0) != c.asked || (err != nil) != c.err {
 			t.Errorf("%s: behind %t, numbered %t, asked %t, %v", name, behind, p.numbered, len(l.asked) > 0, err)
 		}
@@ -86,13 +87,13 @@ func TestOvertakenByItsLog(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]struct {
-		row  park.PoolRow
-		want park.PoolRow
+		row  ledger.Pool
+		want ledger.Pool
 	}{
-		"lost": {want: park.PoolRow{MaxUnits: 4, MaxQueueDepth: 5, ConfiguredUnits: 4, ConfiguredDepth: 5, State: park.Active, LastStep: liftedEmpty}},
-		"old":  {row: park.PoolRow{Rev: 2, MaxUnits: 3, LastStep: "x"}, want: park.PoolRow{MaxUnits: 3, LastStep: liftedOlder}},
+		"lost": {want: ledger.Pool{MaxUnits: 4, MaxQueueDepth: 5, ConfiguredUnits: 4, ConfiguredDepth: 5, State: park.Active, LastStep: liftedEmpty}},
+		"old":  {row: ledger.Pool{Rev: 2, MaxUnits: 3, LastStep: "x"}, want: ledger.Pool{MaxUnits: 3, LastStep: liftedOlder}},
 	} {
-		l := &ledger{}
+		l := &fakeLog{}
 		p := newLoop(&pool{queue: l, eng: &Engine{log: slog.New(slog.DiscardHandler)}})
 		p.MaxUnits, p.MaxQueueDepth = 4, 5
 		if err := p.lift(t.Context(), c.row, logged{7, park.FromMicro(9)}); err != nil {
@@ -124,7 +125,7 @@ func TestLastParcels(t *testing.T) {
 		"an engine's end": {queue: park.InMemory, mail: park.File, log: park.InMemory, owes: 1 << 20, closed: true, asked: []string{"mailbox/file"}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			l := &ledger{owes: c.owes, fails: c.fails}
+			l := &fakeLog{owes: c.owes, fails: c.fails}
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			if c.closed {
@@ -156,7 +157,7 @@ func TestResumesOnce(t *testing.T) {
 		p := heldPool()
 		now := p.eng.env.Instant()
 		p.lot = lot.New(lot.Config{Pool: "cpu"}, now)
-		p.lot.Merge(park.PoolRow{Rev: 7, MaxUnits: 1, MaxQueueDepth: 1, State: park.Active, LastStep: c.last}, nil, now)
+		p.lot.Merge(ledger.Pool{Rev: 7, MaxUnits: 1, MaxQueueDepth: 1, State: park.Active, LastStep: c.last}, nil, now)
 		p.adopted = c.adopted
 		p.resumes()
 		if step, _ := p.lot.Apply(now, nil, nil); len(step.Events) != c.events {

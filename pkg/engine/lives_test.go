@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/replay"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -177,7 +178,7 @@ func TestQueuePutBack(t *testing.T) {
 		b.stop()
 		// The backup is of the pool's first step; the queue has nothing of its tasks any more.
 		old := memory.New()
-		row := park.PoolRow{Rev: 1, MaxUnits: 2, MaxQueueDepth: 100_000, State: park.Active, ConfiguredUnits: 2, ConfiguredDepth: 100_000}
+		row := ledger.Pool{Rev: 1, MaxUnits: 2, MaxQueueDepth: 100_000, State: park.Active, ConfiguredUnits: 2, ConfiguredDepth: 100_000}
 		if err := old.Lift(t.Context(), "cpu", row); err != nil {
 			t.Fatal(err)
 		}

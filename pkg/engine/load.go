@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -30,9 +31,9 @@ func (l *loop) loadOnce(ctx context.Context) (again bool, err error) {
 	}
 	// After the store has looked: what was leased while it was asked must have its whole time.
 	now := sync.OnceValue(l.eng.env.Instant)
-	var row park.PoolRow
-	var timed []park.Record // which need the row
-	restore := func(r *park.Record) {
+	var row ledger.Pool
+	var timed []ledger.Record // which need the row
+	restore := func(r *ledger.Record) {
 		if lot.NeedsRow(r) {
 			timed = append(timed, *r)
 			return
@@ -71,8 +72,8 @@ func (l *loop) empty(as string) *lot.Lot {
 }
 
 // take has the pool go on with a lot that was made under a name of the node, and lacks its row and the tasks that need it.
-func (l *loop) take(fresh *lot.Lot, row park.PoolRow, timed []park.Record, as string) {
-	if row == (park.PoolRow{}) {
+func (l *loop) take(fresh *lot.Lot, row ledger.Pool, timed []ledger.Record, as string) {
+	if row == (ledger.Pool{}) {
 		row = l.firstRow()
 	}
 	fresh.Merge(row, timed, l.eng.env.Instant())

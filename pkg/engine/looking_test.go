@@ -11,6 +11,7 @@ import (
 
 	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
 	"github.com/parkd-dev/parkd/pkg/internal/topic"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -24,7 +25,7 @@ type glimpses struct {
 	n    int
 }
 
-func (g *glimpses) Records(_ context.Context, _ string, ids []string) ([]park.Record, error) {
+func (g *glimpses) Records(_ context.Context, _ string, ids []string) ([]ledger.Record, error) {
 	says := g.says[min(g.n, len(g.says)-1)]
 	g.n++
 	r := taskOf(ids[0], 1, says == 'r')
@@ -36,13 +37,13 @@ func (g *glimpses) Records(_ context.Context, _ string, ids []string) ([]park.Re
 	case 'e':
 		r.Status = park.Completed
 	}
-	return []park.Record{r}, nil
+	return []ledger.Record{r}, nil
 }
 
 // glimpsed returns a pool with such a queue, and what its waits were. Some time passes in each, and its loop does what
 // it is asked to.
 func glimpsed(t *testing.T, says string, passes time.Duration, serve func(l *loop, m message)) (p *loop, g *glimpses, waits func() []time.Duration) {
-	p = poolWith(t, park.PoolRow{State: park.Active, Queued: 1}, taskOf("a", 1, false))
+	p = poolWith(t, ledger.Pool{State: park.Active, Queued: 1}, taskOf("a", 1, false))
 	g = &glimpses{says: says}
 	p.queue = g
 	p.eng.pools, p.eng.cfg.Patience = map[string]*pool{"cpu": p.pool}, 10*time.Second
@@ -120,17 +121,17 @@ func TestPlaces(t *testing.T) {
 		l.answerLook(m)
 	})
 	parked, large, runs := taskOf("a", 1, false), taskOf("b", 9, false), taskOf("c", 9, true)
-	if tasks := p.tasksOf(t.Context(), []park.Record{runs}); len(tasks) != 1 || asked != 0 || tasks[0].Position != 0 || tasks[0].Waiting != nil {
+	if tasks := p.tasksOf(t.Context(), []ledger.Record{runs}); len(tasks) != 1 || asked != 0 || tasks[0].Position != 0 || tasks[0].Waiting != nil {
 		t.Errorf("%+v, asked %d times", tasks, asked)
 	}
-	tasks := p.tasksOf(t.Context(), []park.Record{runs, parked, large})
+	tasks := p.tasksOf(t.Context(), []ledger.Record{runs, parked, large})
 	if asked != 1 || tasks[0].Position != 0 || tasks[1].Position != 1 || tasks[0].Waiting != nil || tasks[2].Waiting == nil || tasks[1].TaskID != "a" {
 		t.Errorf("%+v, asked %d times", tasks, asked)
 	}
 	p.eng.cfg.Patience = -time.Second
 	p.messages <- &operations{}
 	p.eng.env.Machine.(*envtest.Simulator).OnWait = nil
-	if tasks := p.tasksOf(t.Context(), []park.Record{parked}); len(tasks) != 1 || tasks[0].TaskID != "a" || tasks[0].Position != 0 {
+	if tasks := p.tasksOf(t.Context(), []ledger.Record{parked}); len(tasks) != 1 || tasks[0].TaskID != "a" || tasks[0].Position != 0 {
 		t.Errorf("of a pool that does not answer: %+v", tasks)
 	}
 }
@@ -247,7 +248,7 @@ func TestCancelling(t *testing.T) {
 
 // TestListing asks the store for as many as may be had.
 func TestListing(t *testing.T) {
-	p := poolWith(t, park.PoolRow{State: park.Active})
+	p := poolWith(t, ledger.Pool{State: park.Active})
 	s := &cupboard{rows: 2000}
 	p.queue = s
 	p.eng.pools = map[string]*pool{"cpu": p.pool}

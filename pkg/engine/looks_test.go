@@ -13,6 +13,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/internal/cluster"
 	"github.com/parkd-dev/parkd/pkg/internal/env"
 	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -33,12 +34,12 @@ func (s *cupboard) take(from, limit int) (int, error) {
 	return min(limit, s.rows-from), s.fails
 }
 
-func (s *cupboard) List(_ context.Context, _ string, q park.TaskQuery) (records []park.Record, next string, err error) {
+func (s *cupboard) List(_ context.Context, _ string, q park.TaskQuery) (records []ledger.Record, next string, err error) {
 	from := 0
 	_, _ = fmt.Sscan(q.Cursor, &from)
 	n, err := s.take(from, q.Limit)
 	for range n {
-		records = append(records, park.Record{State: park.State{Status: park.Completed, Result: make([]byte, s.bytes)}})
+		records = append(records, ledger.Record{State: ledger.State{Status: park.Completed, Result: make([]byte, s.bytes)}})
 	}
 	if from+n < s.rows {
 		next = fmt.Sprint(from + n)
@@ -62,7 +63,7 @@ func TestPagesOfTasks(t *testing.T) {
 		{200, 256 << 10, 200, []int{64}, 64, "64"},
 		{200, 64 << 10, 200, []int{64, 127}, 191, "191"}, // the second is as many as a read is meant to hold
 	} {
-		p := poolWith(t, park.PoolRow{State: park.Active})
+		p := poolWith(t, ledger.Pool{State: park.Active})
 		s := &cupboard{rows: c.rows, bytes: c.bytes}
 		p.queue = s
 		records, next, err := p.list(t.Context(), park.TaskQuery{Limit: c.limit})
@@ -78,7 +79,7 @@ func TestPagesOfTasks(t *testing.T) {
 
 // TestErrorsOfReads: callers are told what they may know, and hear of their own end as such.
 func TestErrorsOfReads(t *testing.T) {
-	p := poolWith(t, park.PoolRow{State: park.Active})
+	p := poolWith(t, ledger.Pool{State: park.Active})
 	secret, own := errors.New("secret"), park.Errorf(park.InvalidRequest, "cursor")
 	for name, tell := range map[string]func(ctx context.Context, err error) error{
 		"pool": func(ctx context.Context, err error) error { return errStorageBecause(ctx, p.pool, err) },
@@ -194,11 +195,11 @@ func codeOf(e *park.Error) park.Code {
 func TestSubmitted(t *testing.T) {
 	p := idlePool(t, true)
 	at := park.At(time.Unix(1, 0))
-	got := p.submitted(&park.Spec{TaskID: "a"}, &lot.Result{Status: park.Queued, Position: 3, SubmittedAt: at})
+	got := p.submitted(&ledger.Spec{TaskID: "a"}, &lot.Result{Status: park.Queued, Position: 3, SubmittedAt: at})
 	if got.Err != nil || got.Accepted != (park.Accepted{TaskID: "a", PoolID: "cpu", Status: park.Queued, Position: 3, SubmittedAt: at}) {
 		t.Errorf("%+v", got)
 	}
-	if got = p.submitted(&park.Spec{TaskID: "a"}, &lot.Result{Err: errUnknown("x")}); codeOf(got.Err) != park.OutcomeUnknown || got.Err.TaskID != "a" {
+	if got = p.submitted(&ledger.Spec{TaskID: "a"}, &lot.Result{Err: errUnknown("x")}); codeOf(got.Err) != park.OutcomeUnknown || got.Err.TaskID != "a" {
 		t.Errorf("%+v", got)
 	}
 	p.messages <- &operations{}

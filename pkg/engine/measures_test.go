@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/memory"
@@ -136,7 +137,7 @@ func (u *unreadable) told(ctx context.Context) error {
 	return nil
 }
 
-func (u *unreadable) Records(ctx context.Context, pool string, ids []string) ([]park.Record, error) {
+func (u *unreadable) Records(ctx context.Context, pool string, ids []string) ([]ledger.Record, error) {
 	if err := u.told(ctx); err != nil {
 		return nil, err
 	}

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 )
 
 // begin loads the pool for the first time. The store of several nodes may be away for now.
@@ -24,7 +24,7 @@ func (l *loop) begin(ctx context.Context) error {
 	l.trouble.Store(&err)
 	l.stale = true
 	as := l.nodeName()
-	l.take(l.empty(as), park.PoolRow{}, nil, as)
+	l.take(l.empty(as), ledger.Pool{}, nil, as)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/parkd-dev/parkd/pkg/internal/cluster"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -31,9 +32,9 @@ type pool struct {
 	oldest    atomic.Int64 // microseconds; see [PoolMeasures]
 	here      atomic.Int64 // runs whose executors are this node's
 	trouble   atomic.Pointer[error]
-	rev       atomic.Int64                 // that the lot is at
-	began     atomic.Pointer[park.PoolRow] // as it was first found here
-	following atomic.Bool                  // a message to follow the other nodes is on its way
+	rev       atomic.Int64                // that the lot is at
+	began     atomic.Pointer[ledger.Pool] // as it was first found here
+	following atomic.Bool                 // a message to follow the other nodes is on its way
 
 	loadedAt park.Time // the time of the last step before this engine's; set before the loop begins
 	left     int       // runs that were left behind; set before the loop ends
@@ -48,8 +49,8 @@ func (p *pool) nodeName() string {
 }
 
 // firstRow is that of a pool that was never there.
-func (p *pool) firstRow() park.PoolRow {
-	return park.PoolRow{
+func (p *pool) firstRow() ledger.Pool {
+	return ledger.Pool{
 		MaxUnits: p.MaxUnits, MaxQueueDepth: p.MaxQueueDepth, State: park.Active,
 		ConfiguredUnits: p.MaxUnits, ConfiguredDepth: p.MaxQueueDepth,
 	}

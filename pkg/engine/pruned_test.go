@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/memory"
@@ -26,7 +27,7 @@ type forgetful struct {
 func (f *forgetful) Since(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
 	c, err := f.line.Since(ctx, pool, rev)
 	if c != nil && f.prunes.Load() {
-		c.Changed = slices.DeleteFunc(c.Changed, func(r park.Record) bool { return r.Status.Ended() })
+		c.Changed = slices.DeleteFunc(c.Changed, func(r ledger.Record) bool { return r.Status.Ended() })
 	}
 	return c, err
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
 	"github.com/parkd-dev/parkd/pkg/internal/portion"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -27,8 +28,8 @@ func (s *cupboard) Messages(_ context.Context, q park.MailboxQuery) (all []park.
 
 // mailroom is an engine with two pools and one store of mailboxes.
 func mailroom(t *testing.T, s *cupboard, largest int64) *Engine {
-	p := poolWith(t, park.PoolRow{State: park.Active})
-	small := poolWith(t, park.PoolRow{State: park.Active})
+	p := poolWith(t, ledger.Pool{State: park.Active})
+	small := poolWith(t, ledger.Pool{State: park.Active})
 	p.MailboxBackend, small.MailboxBackend, p.MaxResultBytes, small.MaxResultBytes = park.InMemory, park.InMemory, largest, 1
 	e := p.eng
 	e.order, e.pools, e.stores = []string{"cpu", "small"}, map[string]*pool{"cpu": p.pool, "small": small.pool}, map[park.Backend]store.Store{park.InMemory: s}
@@ -163,7 +164,7 @@ func (l *logbook) LastEvent(context.Context) (string, error) {
 
 // reader returns an engine that has the log.
 func (l *logbook) reader(t *testing.T) *Engine {
-	p := poolWith(t, park.PoolRow{State: park.Active})
+	p := poolWith(t, ledger.Pool{State: park.Active})
 	p.rev.Store(50)
 	p.eng.audit, p.eng.pools = l, map[string]*pool{"cpu": p.pool}
 	return p.eng

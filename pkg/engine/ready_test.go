@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/memory"
@@ -176,7 +177,7 @@ type turnedDown struct{}
 func (turnedDown) Error() string { return "connect: " + turnedDown{}.Said() }
 func (turnedDown) Said() string  { return `password authentication failed for user "parkd"` }
 
-func (s *locked) Records(ctx context.Context, pool string, ids []string) ([]park.Record, error) {
+func (s *locked) Records(ctx context.Context, pool string, ids []string) ([]ledger.Record, error) {
 	if s.shut.Load() {
 		return nil, fmt.Errorf("read tasks: %w", turnedDown{})
 	}

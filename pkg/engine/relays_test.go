@@ -10,6 +10,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/internal/env"
 	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
 	"github.com/parkd-dev/parkd/pkg/internal/health"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -55,7 +56,7 @@ func TestRelaysAreStarted(t *testing.T) {
 		{both, []park.Backend{park.File, park.File}, park.Postgres, false, "in_memory>mailbox/file in_memory>audit/postgres file>audit/postgres"},
 		{both, both, park.File, true, "in_memory>audit/file in_memory>notify/a file>notify/b"},
 	} {
-		p := poolWith(t, park.PoolRow{State: park.Active})
+		p := poolWith(t, ledger.Pool{State: park.Active})
 		e := p.eng
 		w := simulatorOf(p)
 		e.cfg.Audit, e.pools = c.audit, map[string]*pool{}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -42,7 +43,7 @@ func (l *loop) lastLogged(ctx context.Context) (end logged, err error) {
 
 // overtaken reports how far the log goes, and whether that is further than the queue: that was lost, or put back. A log
 // in the queue's store is put back with it, but may be of a time when the pool's queue was elsewhere.
-func (l *loop) overtaken(ctx context.Context, row park.PoolRow, end logged, unread error) (logged, bool, error) {
+func (l *loop) overtaken(ctx context.Context, row ledger.Pool, end logged, unread error) (logged, bool, error) {
 	if l.numbered {
 		return end, false, nil
 	}
@@ -62,9 +63,9 @@ func (l *loop) overtaken(ctx context.Context, row park.PoolRow, end logged, unre
 }
 
 // lift moves the pool in its store past the log's end.
-func (l *loop) lift(ctx context.Context, row park.PoolRow, end logged) error {
+func (l *loop) lift(ctx context.Context, row ledger.Pool, end logged) error {
 	how := liftedOlder
-	if row == (park.PoolRow{}) {
+	if row == (ledger.Pool{}) {
 		row, how = l.firstRow(), liftedEmpty
 	}
 	l.eng.log.Warn("the queue knows less than the audit log: its tasks of before are gone, and its steps go on after those of the log",

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -67,7 +68,7 @@ func TestRetentionIsStarted(t *testing.T) {
 		"for ever":  {0, "", []string{fmt.Sprint("file events ", park.Time{}), fmt.Sprint("memory events ", park.Time{})}},
 	} {
 		var did []string
-		p := poolWith(t, park.PoolRow{State: park.Active})
+		p := poolWith(t, ledger.Pool{State: park.Active})
 		e, m := p.eng, simulatorOf(p)
 		m.Wall = now
 		e.cfg.Retention = c.keep

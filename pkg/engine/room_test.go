@@ -10,6 +10,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
 	"github.com/parkd-dev/parkd/pkg/internal/health"
 	"github.com/parkd-dev/parkd/pkg/internal/portion"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -300,7 +301,7 @@ func TestWhatOthersLeft(t *testing.T) {
 		return all
 	}
 	for i := range maxOps + 2 {
-		r := park.Record{Spec: park.Spec{TaskID: fmt.Sprint("t", i), Units: 1}, State: park.State{Status: park.Running, Attempt: 1}}
+		r := ledger.Record{Spec: ledger.Spec{TaskID: fmt.Sprint("t", i), Units: 1}, State: ledger.State{Status: park.Running, Attempt: 1}}
 		p.lot.Restore(&r, now)
 	}
 	busy := &derived{request: request{ops: endOf("own", maxBrought-1000).ops}}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/parkd-dev/parkd/pkg/internal/cluster"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -180,7 +181,7 @@ func (l *loop) stopRun(id string, cause error) {
 }
 
 // endRun forgets a run that is over, and its submission.
-func (l *loop) endRun(c *park.Update) {
+func (l *loop) endRun(c *ledger.Update) {
 	if c.State.Status.Ended() {
 		l.specs.take(c.TaskID)
 		if c.State.Status == park.Completed || c.State.Status == park.Failed {
@@ -228,6 +229,6 @@ func (l *loop) reconcile() {
 }
 
 // isOf reports whether a run here is the one that a live task is in, by its state.
-func (l *loop) isOf(r *run, s *park.State) bool {
+func (l *loop) isOf(r *run, s *ledger.State) bool {
 	return r.attempt == s.Attempt && r.submitted.Micro() == l.lot.Submitted(r.task).Micro()
 }

@@ -11,13 +11,14 @@ import (
 	"github.com/parkd-dev/parkd/pkg/internal/cluster"
 	"github.com/parkd-dev/parkd/pkg/internal/env"
 	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
 // crewed returns a pool and its machine, which begins goroutines once the test says so, that runs tasks which all succeed, and reads them from a library.
-func crewed(t *testing.T, tasks ...park.Record) (*loop, *envtest.Simulator, *library) {
-	p := poolWith(t, park.PoolRow{Used: int64(len(tasks)), State: park.Active}, tasks...)
+func crewed(t *testing.T, tasks ...ledger.Record) (*loop, *envtest.Simulator, *library) {
+	p := poolWith(t, ledger.Pool{Used: int64(len(tasks)), State: park.Active}, tasks...)
 	l := &library{}
 	p.ctx, p.queue, p.messages = t.Context(), queue{library: l}, make(chan message, 10)
 	p.Executor = saying(func() park.Outcome { return park.Outcome{Status: park.Completed} })
@@ -56,7 +57,7 @@ func TestRunsBegin(t *testing.T) {
 			got = a
 			return nil, nil
 		})
-		spec := &park.Spec{Tenant: "t", Units: 3, Timeout: time.Second, Payload: []byte(`1`), Command: []string{"x"}, WorkDir: "/"}
+		spec := &ledger.Spec{Tenant: "t", Units: 3, Timeout: time.Second, Payload: []byte(`1`), Command: []string{"x"}, WorkDir: "/"}
 		p.launch([]start{{Started: lot.Started{TaskID: "a", Attempt: 1}, submitted: runsFrom, spec: spec}})
 		if begun := len(w.Begun) == 1; begun != c.begun || begun != (old.Err() != nil) || begun && !errors.Is(context.Cause(old), park.ErrCancelled) {
 			t.Errorf("%s: begun %t, the one before stopped by %v", name, begun, context.Cause(old))
@@ -110,11 +111,11 @@ func TestRunsThatAreToStop(t *testing.T) {
 		ran++
 		return park.Outcome{Status: park.Completed}
 	})
-	begin := func(id string, spec *park.Spec) {
+	begin := func(id string, spec *ledger.Spec) {
 		p.launch([]start{{Started: lot.Started{TaskID: id, Attempt: 1}, spec: spec}})
 	}
 	begin("cancelled", nil)
-	begin("cancelled", &park.Spec{})
+	begin("cancelled", &ledger.Spec{})
 	if len(w.Begun) != 2 {
 		t.Errorf("%d are begun", len(w.Begun))
 	}
@@ -124,10 +125,10 @@ func TestRunsThatAreToStop(t *testing.T) {
 			t.Errorf("%d: %+v", i, op)
 		}
 	}
-	begin("runs", &park.Spec{})
+	begin("runs", &ledger.Spec{})
 	none := p.work.close(park.ErrShutdown) // before it has begun
 	w.Finish()
-	begin("runs", &park.Spec{}) // and after
+	begin("runs", &ledger.Spec{}) // and after
 	w.Finish()
 	for i, op := range reported(p) {
 		if b, ok := op.(lot.Requeue); !ok || b.Reason != park.ReasonShutdown || b.Attempt != 1 || b.TaskID != "runs" {
@@ -145,7 +146,7 @@ func TestSubmissionsAreReadForRuns(t *testing.T) {
 		p.launch([]start{
 			{Started: lot.Started{TaskID: "a", Attempt: 1}, submitted: runsFrom},
 			{Started: lot.Started{TaskID: "b", Attempt: 1}, submitted: runsFrom},
-			{Started: lot.Started{TaskID: "c", Attempt: 1}, submitted: runsFrom, spec: &park.Spec{}},
+			{Started: lot.Started{TaskID: "c", Attempt: 1}, submitted: runsFrom, spec: &ledger.Spec{}},
 		})
 	}
 	a, b := taskOf("a", 1, true), taskOf("b", 1, true)
@@ -154,7 +155,7 @@ func TestSubmissionsAreReadForRuns(t *testing.T) {
 	done := make(chan struct{})
 	close(done)
 	for name, c := range map[string]struct {
-		holds  []park.Record
+		holds  []ledger.Record
 		ahead  *fetch
 		fails  int // reads
 		stops  func(p *loop)
@@ -163,17 +164,17 @@ func TestSubmissionsAreReadForRuns(t *testing.T) {
 		failed int
 		waits  int
 	}{
-		"read":            {holds: []park.Record{a, b}, reads: 1, ends: 3},
-		"read ahead":      {ahead: &fetch{done: done, specs: map[string]*park.Spec{"a": &a.Spec, "b": &b.Spec}}, ends: 3, waits: 1},
-		"partly ahead":    {holds: []park.Record{a, b}, ahead: &fetch{done: done, specs: map[string]*park.Spec{"a": &a.Spec}}, reads: 1, ends: 3, waits: 1},
-		"of another task": {holds: []park.Record{a, other}, reads: 1, ends: 3, failed: 1},
-		"later":           {holds: []park.Record{a, b}, fails: 2, reads: 3, ends: 3, waits: 2},
-		"one is stopped":  {holds: []park.Record{a, b}, fails: 2, stops: func(p *loop) { p.runs["a"].cancel(park.ErrCancelled) }, reads: 3, ends: 3, failed: 1, waits: 2},
-		"all are stopped": {holds: []park.Record{a, b}, fails: 2, stops: func(p *loop) {
+		"read":            {holds: []ledger.Record{a, b}, reads: 1, ends: 3},
+		"read ahead":      {ahead: &fetch{done: done, specs: map[string]*ledger.Spec{"a": &a.Spec, "b": &b.Spec}}, ends: 3, waits: 1},
+		"partly ahead":    {holds: []ledger.Record{a, b}, ahead: &fetch{done: done, specs: map[string]*ledger.Spec{"a": &a.Spec}}, reads: 1, ends: 3, waits: 1},
+		"of another task": {holds: []ledger.Record{a, other}, reads: 1, ends: 3, failed: 1},
+		"later":           {holds: []ledger.Record{a, b}, fails: 2, reads: 3, ends: 3, waits: 2},
+		"one is stopped":  {holds: []ledger.Record{a, b}, fails: 2, stops: func(p *loop) { p.runs["a"].cancel(park.ErrCancelled) }, reads: 3, ends: 3, failed: 1, waits: 2},
+		"all are stopped": {holds: []ledger.Record{a, b}, fails: 2, stops: func(p *loop) {
 			p.runs["a"].cancel(park.ErrCancelled)
 			p.runs["b"].cancel(park.ErrCancelled)
 		}, reads: 1, ends: 3, failed: 2, waits: 1},
-		"the pool ends": {holds: []park.Record{a, b}, fails: 2, stops: func(p *loop) { p.cut() }, reads: 1, ends: 3, failed: 2, waits: 1},
+		"the pool ends": {holds: []ledger.Record{a, b}, fails: 2, stops: func(p *loop) { p.cut() }, reads: 1, ends: 3, failed: 2, waits: 1},
 	} {
 		p, w, l := crewed(t, a, b, taskOf("c", 1, true))
 		p.ctx, p.cut = context.WithCancel(t.Context())
@@ -249,7 +250,7 @@ func TestReports(t *testing.T) {
 			}
 			return c.o
 		})
-		s := start{Started: lot.Started{TaskID: "a", Attempt: 3}, submitted: runsFrom, ctx: ctx, run: &run{task: "a", cancel: cancel}, spec: &park.Spec{}}
+		s := start{Started: lot.Started{TaskID: "a", Attempt: 3}, submitted: runsFrom, ctx: ctx, run: &run{task: "a", cancel: cancel}, spec: &ledger.Spec{}}
 		if c.missing {
 			s.spec = nil
 		}

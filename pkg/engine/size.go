@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/parkd-dev/parkd/pkg/internal/portion"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -51,7 +52,7 @@ func (p *pool) copies() int {
 }
 
 // weigh returns what a submission takes in a store, roughly.
-func weigh(s *park.Spec) int {
+func weigh(s *ledger.Spec) int {
 	n := portion.RowBytes + len(s.Payload) + len(s.WorkDir)
 	for _, arg := range s.Command {
 		n += quotedLen(arg)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/memory"
@@ -58,7 +59,7 @@ func (s *scale) Commit(ctx context.Context, step *store.Step) error {
 	return s.Store.Commit(ctx, step)
 }
 
-func (s *scale) Records(ctx context.Context, pool string, ids []string) ([]park.Record, error) {
+func (s *scale) Records(ctx context.Context, pool string, ids []string) ([]ledger.Record, error) {
 	s.mu.Lock()
 	s.most = max(s.most, len(ids))
 	s.mu.Unlock()

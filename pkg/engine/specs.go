@@ -3,24 +3,25 @@ package engine
 // Submissions that are kept for their starts.
 
 import (
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
 // specs keeps the submissions of parked tasks at hand for their start, up to a bound: what does not fit is
 // read from the store again. The zero value is ready to use.
 type specs struct {
-	byID map[string]*park.Spec
+	byID map[string]*ledger.Spec
 	size int
 }
 
 // maxSpecs bounds the memory for payloads of parked tasks, in bytes, roughly.
 const maxSpecs = 8 << 20
 
-func (c *specs) put(s *park.Spec) {
+func (c *specs) put(s *ledger.Spec) {
 	c.take(s.TaskID)
 	if w := weigh(s); c.size+w <= maxSpecs {
 		if c.byID == nil {
-			c.byID = make(map[string]*park.Spec)
+			c.byID = make(map[string]*ledger.Spec)
 		}
 		c.byID[s.TaskID] = s
 		c.size += w
@@ -28,7 +29,7 @@ func (c *specs) put(s *park.Spec) {
 }
 
 // changed forgets the submission of a task that another node has started or ended, after which its id may be another's.
-func (c *specs) changed(r *park.Record) {
+func (c *specs) changed(r *ledger.Record) {
 	if s := c.byID[r.TaskID]; s != nil && (r.Status != park.Queued || r.SubmittedAt.Micro() != s.SubmittedAt.Micro()) {
 		c.take(r.TaskID)
 	}
@@ -38,7 +39,7 @@ func (c *specs) changed(r *park.Record) {
 func (c *specs) clear() { *c = specs{} }
 
 // take returns the submission and forgets it; nil where it is not at hand.
-func (c *specs) take(id string) *park.Spec {
+func (c *specs) take(id string) *ledger.Spec {
 	s := c.byID[id]
 	if s != nil {
 		delete(c.byID, id)

@@ -7,6 +7,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/internal/cluster"
 	"github.com/parkd-dev/parkd/pkg/internal/relay"
 	"github.com/parkd-dev/parkd/pkg/internal/topic"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -65,8 +66,8 @@ func (l *loop) lookUp(ops []lot.Op, last bool) (again bool, err error) {
 	if len(named) == 0 {
 		return false, nil
 	}
-	byID, behind := make(map[string]*park.Record), false
-	err = l.records(named, func(r *park.Record) {
+	byID, behind := make(map[string]*ledger.Record), false
+	err = l.records(named, func(r *ledger.Record) {
 		r.Payload, r.Command, r.Result = nil, nil, nil
 		byID[r.TaskID] = r
 		behind = behind || !r.Status.Ended()
@@ -88,7 +89,7 @@ func (l *loop) lookUp(ops []lot.Op, last bool) (again bool, err error) {
 }
 
 // seen returns what a submission comes to where the store has tasks with the given ids.
-func seen(s lot.Submit, byID map[string]*park.Record) lot.Op {
+func seen(s lot.Submit, byID map[string]*ledger.Record) lot.Op {
 	r := byID[s.Spec.TaskID]
 	if r != nil && (s.OwnID == "" || r.Tenant == s.Spec.Tenant) {
 		return lot.Seen{Spec: s.Spec, Ended: r}
@@ -265,7 +266,7 @@ func (l *loop) count(s *lot.Step) {
 }
 
 // measure tells the meter of a task that a step has ended.
-func (l *loop) measure(s *park.State) {
+func (l *loop) measure(s *ledger.State) {
 	if !s.Status.Ended() {
 		return
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
 	"github.com/parkd-dev/parkd/pkg/internal/health"
 	"github.com/parkd-dev/parkd/pkg/internal/topic"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -24,7 +25,7 @@ type till struct {
 	*memory.Store
 	fails   []error
 	steps   []store.Step
-	holds   []park.Record
+	holds   []ledger.Record
 	looks   [][]string
 	unread  error
 	waiting int
@@ -40,7 +41,7 @@ func (s *till) Commit(_ context.Context, st *store.Step) error {
 	return nil
 }
 
-func (s *till) Records(_ context.Context, _ string, ids []string) (all []park.Record, err error) {
+func (s *till) Records(_ context.Context, _ string, ids []string) (all []ledger.Record, err error) {
 	s.looks = append(s.looks, slices.Clone(ids))
 	for _, r := range s.holds {
 		if slices.Contains(ids, r.TaskID) {
@@ -73,8 +74,8 @@ func (s *vault) Since(_ context.Context, _ string, rev int64) (c *store.Conflict
 }
 
 // tilled returns a pool of one unit that is under way, with such a store; among others if v is not nil.
-func tilled(t *testing.T, v *vault, tasks ...park.Record) (*loop, *till) {
-	row := park.PoolRow{Rev: 7, MaxUnits: 1, MaxQueueDepth: 2, State: park.Active, ConfiguredUnits: 1, ConfiguredDepth: 2}
+func tilled(t *testing.T, v *vault, tasks ...ledger.Record) (*loop, *till) {
+	row := ledger.Pool{Rev: 7, MaxUnits: 1, MaxQueueDepth: 2, State: park.Active, ConfiguredUnits: 1, ConfiguredDepth: 2}
 	for i := range tasks {
 		if tasks[i].Status == park.Running {
 			row.Used++
@@ -100,7 +101,7 @@ func tilled(t *testing.T, v *vault, tasks ...park.Record) (*loop, *till) {
 func submits(ids ...string) *operations {
 	r := &operations{request: request{reply: make(chan reply, 1)}}
 	for _, id := range ids {
-		r.ops = append(r.ops, lot.Submit{Spec: &park.Spec{PoolID: "cpu", TaskID: id, Tenant: "t", Units: 1, Priority: park.Normal, Digest: 1}})
+		r.ops = append(r.ops, lot.Submit{Spec: &ledger.Spec{PoolID: "cpu", TaskID: id, Tenant: "t", Units: 1, Priority: park.Normal, Digest: 1}})
 	}
 	return r
 }
@@ -111,10 +112,10 @@ func TestStepsAreTried(t *testing.T) {
 	ended := taskOf("a", 1, false)
 	ended.Status, ended.Digest = park.Completed, 1
 	for name, c := range map[string]struct {
-		tasks   []park.Record
+		tasks   []ledger.Record
 		asks    []string
 		fails   []error
-		holds   []park.Record
+		holds   []ledger.Record
 		wary    int
 		unread  error
 		err     error
@@ -126,13 +127,13 @@ func TestStepsAreTried(t *testing.T) {
 	}{
 		"taken":            {asks: []string{"a", "b"}, commits: 1, codes: ",", rev: 8},
 		"not taken":        {asks: []string{"a"}, fails: []error{away}, err: away, commits: 1, rev: 7},
-		"of an ended task": {asks: []string{"a"}, fails: []error{store.ErrTaken}, holds: []park.Record{ended}, commits: 1, looks: 1, codes: "", left: lookUpSteps - 1, rev: 7},
+		"of an ended task": {asks: []string{"a"}, fails: []error{store.ErrTaken}, holds: []ledger.Record{ended}, commits: 1, looks: 1, codes: "", left: lookUpSteps - 1, rev: 7},
 		"of no task":       {asks: []string{"a"}, fails: []error{store.ErrTaken}, commits: 2, looks: 1, codes: "", left: lookUpSteps - 1, rev: 8},
 		"taken for ever":   {asks: []string{"a"}, fails: []error{store.ErrTaken, store.ErrTaken}, err: store.ErrTaken, commits: 2, looks: 1, left: lookUpSteps - 1, rev: 7},
 		"wary":             {asks: []string{"a"}, wary: 3, commits: 1, looks: 1, codes: "", left: 2, rev: 8},
 		"not read":         {asks: []string{"a"}, wary: 3, unread: away, err: away, looks: 1, left: 2, rev: 7},
 		"full": {
-			tasks: []park.Record{taskOf("x", 1, true), taskOf("y", 1, false), taskOf("z", 1, false)}, asks: []string{"a"},
+			tasks: []ledger.Record{taskOf("x", 1, true), taskOf("y", 1, false), taskOf("z", 1, false)}, asks: []string{"a"},
 			commits: 1, looks: 1, codes: string(park.QueueFull), left: lookUpSteps - 1, rev: 8,
 		},
 	} {
@@ -199,19 +200,19 @@ func TestAnswersWithoutAStep(t *testing.T) {
 
 // TestIDsAreLookedUp but for those of tasks that the lot has, and again where another node has just taken one in.
 func TestIDsAreLookedUp(t *testing.T) {
-	spec := func(id string) *park.Spec { return &park.Spec{TaskID: id, Tenant: "t"} }
+	spec := func(id string) *ledger.Spec { return &ledger.Spec{TaskID: id, Tenant: "t"} }
 	parked, ended := taskOf("b", 1, false), taskOf("c", 1, false)
 	behind := taskOf("d", 1, false)
 	ended.Status, ended.Payload, ended.Command, ended.Result = park.Failed, []byte(`1`), []string{"x"}, []byte(`2`)
 	theirs := taskOf("b", 1, false)
 	theirs.Status, theirs.Tenant = park.Failed, "other"
 	news := func() *store.Conflict {
-		return &store.Conflict{Row: park.PoolRow{Rev: 8, MaxUnits: 1, MaxQueueDepth: 2, Queued: 2, State: park.Active, ConfiguredUnits: 1, ConfiguredDepth: 2}, Changed: []park.Record{parked}}
+		return &store.Conflict{Row: ledger.Pool{Rev: 8, MaxUnits: 1, MaxQueueDepth: 2, Queued: 2, State: park.Active, ConfiguredUnits: 1, ConfiguredDepth: 2}, Changed: []ledger.Record{parked}}
 	}
 	away := errors.New("away")
 	for name, c := range map[string]struct {
 		ops    []lot.Op
-		holds  []park.Record
+		holds  []ledger.Record
 		v      *vault
 		looks  string
 		seen   string
@@ -221,16 +222,16 @@ func TestIDsAreLookedUp(t *testing.T) {
 		"nothing":             {ops: []lot.Op{lot.Cancel{TaskID: "b"}}},
 		"live":                {ops: []lot.Op{lot.Submit{Spec: spec("a")}}},
 		"none of them":        {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("c")}}, looks: "b c"},
-		"ended":               {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("c")}}, holds: []park.Record{ended}, looks: "b c", seen: "c"},
+		"ended":               {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("c")}}, holds: []ledger.Record{ended}, looks: "b c", seen: "c"},
 		"of their own":        {ops: []lot.Op{lot.Submit{Spec: spec("b"), OwnID: "own"}}, looks: "b own"},
 		"live, of its own":    {ops: []lot.Op{lot.Submit{Spec: spec("b"), OwnID: "a"}}, looks: "b"},
-		"just taken":          {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("c")}}, holds: []park.Record{parked, ended}, v: &vault{since: []*store.Conflict{news()}}, looks: "b c, c", seen: "c"},
-		"more is behind":      {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("d")}}, holds: []park.Record{parked, behind}, v: &vault{since: []*store.Conflict{news(), news()}}, looks: "b d, d", seen: "d"},
-		"parked, alone":       {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, holds: []park.Record{parked}, looks: "b", seen: "b"},
-		"of another tenant":   {ops: []lot.Op{lot.Submit{Spec: spec("b"), OwnID: "own"}}, holds: []park.Record{theirs}, looks: "b own"},
-		"ended, among others": {ops: []lot.Op{lot.Submit{Spec: spec("c")}}, holds: []park.Record{ended}, v: &vault{}, looks: "c", seen: "c"},
-		"no news":             {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, holds: []park.Record{parked}, v: &vault{}, looks: "b", seen: "b"},
-		"news not read":       {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, holds: []park.Record{parked}, v: &vault{away: away}, looks: "b", err: away},
+		"just taken":          {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("c")}}, holds: []ledger.Record{parked, ended}, v: &vault{since: []*store.Conflict{news()}}, looks: "b c, c", seen: "c"},
+		"more is behind":      {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("d")}}, holds: []ledger.Record{parked, behind}, v: &vault{since: []*store.Conflict{news(), news()}}, looks: "b d, d", seen: "d"},
+		"parked, alone":       {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, holds: []ledger.Record{parked}, looks: "b", seen: "b"},
+		"of another tenant":   {ops: []lot.Op{lot.Submit{Spec: spec("b"), OwnID: "own"}}, holds: []ledger.Record{theirs}, looks: "b own"},
+		"ended, among others": {ops: []lot.Op{lot.Submit{Spec: spec("c")}}, holds: []ledger.Record{ended}, v: &vault{}, looks: "c", seen: "c"},
+		"no news":             {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, holds: []ledger.Record{parked}, v: &vault{}, looks: "b", seen: "b"},
+		"news not read":       {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, holds: []ledger.Record{parked}, v: &vault{away: away}, looks: "b", err: away},
 		"not read":            {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, looks: "b", unread: away, err: away},
 	} {
 		p, s := tilled(t, c.v, taskOf("a", 1, false))
@@ -334,7 +335,7 @@ func TestWhatIsKnownIsRefreshed(t *testing.T) {
 		p, _ := tilled(t, v)
 		p.numbered = true
 		p.following.Store(true)
-		p.specs.put(&park.Spec{TaskID: "a"})
+		p.specs.put(&ledger.Spec{TaskID: "a"})
 		rung, _ := p.eng.hub.Join(topic.Ended("cpu", "anything"))
 		if c.before != nil {
 			c.before(p, v)
@@ -352,7 +353,7 @@ func TestWhatIsKnownIsRefreshed(t *testing.T) {
 
 // TestWhatOthersDidIsTakenOver, and where it does not make sense all is loaded again.
 func TestWhatOthersDidIsTakenOver(t *testing.T) {
-	row := park.PoolRow{Rev: 8, MaxUnits: 1, MaxQueueDepth: 2, Queued: 1, State: park.Active, ConfiguredUnits: 1, ConfiguredDepth: 2}
+	row := ledger.Pool{Rev: 8, MaxUnits: 1, MaxQueueDepth: 2, Queued: 1, State: park.Active, ConfiguredUnits: 1, ConfiguredDepth: 2}
 	running := taskOf("a", 1, true)
 	used := row
 	used.Queued, used.Used = 0, 1
@@ -364,13 +365,13 @@ func TestWhatOthersDidIsTakenOver(t *testing.T) {
 		runs       int
 	}{
 		"nothing of ours": {&store.Conflict{Row: row}, false, 8, 1, 0},
-		"another's start": {&store.Conflict{Row: used, Changed: []park.Record{running}}, false, 8, 0, 0},
+		"another's start": {&store.Conflict{Row: used, Changed: []ledger.Record{running}}, false, 8, 0, 0},
 		"reload":          {&store.Conflict{Row: row, Reload: true}, true, 0, 0, 0},
 		"no sense":        {&store.Conflict{Row: used}, true, 0, 0, 0},
 	} {
 		p, _ := tilled(t, &vault{}, taskOf("a", 1, false))
 		p.numbered = true
-		p.specs.put(&park.Spec{TaskID: "a", SubmittedAt: runsFrom})
+		p.specs.put(&ledger.Spec{TaskID: "a", SubmittedAt: runsFrom})
 		old := p.lot
 		rung, _ := p.eng.hub.Join(topic.Audit())
 		p.unsure = false
@@ -383,7 +384,7 @@ func TestWhatOthersDidIsTakenOver(t *testing.T) {
 	ours.Node = "me"
 	used.ConfiguredUnits = 5
 	p.prefetch = &fetch{}
-	if err := p.merge(&store.Conflict{Row: used, Changed: []park.Record{ours}}); err != nil || p.runs["a"] == nil || !p.differs || p.prefetch != nil {
+	if err := p.merge(&store.Conflict{Row: used, Changed: []ledger.Record{ours}}); err != nil || p.runs["a"] == nil || !p.differs || p.prefetch != nil {
 		t.Errorf("what runs here by the store: %d runs, %v, differs %t", len(p.runs), err, p.differs)
 	}
 }
@@ -427,12 +428,12 @@ func TestStepsAreApplied(t *testing.T) {
 		p.runs[id] = &run{task: id, attempt: 1, cancel: cancel}
 	}
 	s := &lot.Step{
-		Inserts: []park.Record{{State: park.State{Status: park.Queued}}, {State: park.State{Status: park.Running}}, {State: park.State{Status: park.Dropped}}},
-		Specs:   []*park.Spec{{TaskID: "parked"}, {TaskID: "started"}, {TaskID: "dropped"}},
-		Updates: []park.Update{
-			{TaskID: "ends", State: park.State{Status: park.Completed, Attempt: 1}},
-			{TaskID: "goes on", State: park.State{Status: park.Running, Attempt: 1}},
-			{TaskID: "cancelled", State: park.State{Status: park.Running, Attempt: 1, Cancelled: true}},
+		Inserts: []ledger.Record{{State: ledger.State{Status: park.Queued}}, {State: ledger.State{Status: park.Running}}, {State: ledger.State{Status: park.Dropped}}},
+		Specs:   []*ledger.Spec{{TaskID: "parked"}, {TaskID: "started"}, {TaskID: "dropped"}},
+		Updates: []ledger.Update{
+			{TaskID: "ends", State: ledger.State{Status: park.Completed, Attempt: 1}},
+			{TaskID: "goes on", State: ledger.State{Status: park.Running, Attempt: 1}},
+			{TaskID: "cancelled", State: ledger.State{Status: park.Running, Attempt: 1, Cancelled: true}},
 		},
 	}
 	p.apply(s)
@@ -456,7 +457,7 @@ func TestLoadingWithALog(t *testing.T) {
 	rests := taskOf("a", 1, false)
 	rests.NotBefore = park.At(time.Unix(7, 0))
 	p.eng.audit, p.localAudit = s, true
-	p.queue = &walked{Store: s.Store, tasks: []park.Record{rests}, row: park.PoolRow{Rev: 3, MaxUnits: 1, MaxQueueDepth: 2, Queued: 1, LastAt: park.At(time.Unix(5, 0)), State: park.Active}}
+	p.queue = &walked{Store: s.Store, tasks: []ledger.Record{rests}, row: ledger.Pool{Rev: 3, MaxUnits: 1, MaxQueueDepth: 2, Queued: 1, LastAt: park.At(time.Unix(5, 0)), State: park.Active}}
 	if err := p.load(t.Context()); err != nil || p.lot.Row().Rev != 3 || p.lot.Row().LastStep != "" || !p.numbered {
 		t.Errorf("at rev %d, by %q: %v", p.lot.Row().Rev, p.lot.Row().LastStep, err)
 	}
@@ -473,7 +474,7 @@ type lifting struct {
 	ends  int // how often the end of the log was asked for
 }
 
-func (s *lifting) Lift(context.Context, string, park.PoolRow) error {
+func (s *lifting) Lift(context.Context, string, ledger.Pool) error {
 	if s.lifts++; s.lifts <= len(s.fails) {
 		return s.fails[s.lifts-1]
 	}
@@ -491,7 +492,7 @@ func (s *lifting) LastRev(context.Context, string) (int64, park.Time, error) {
 func TestLoadingPastTheLog(t *testing.T) {
 	away := errors.New("away")
 	p, s := tilled(t, nil)
-	l := &lifting{walked: &walked{Store: s.Store, row: park.PoolRow{Rev: 3, MaxUnits: 1, MaxQueueDepth: 2, State: park.Active}}, fails: []error{away}}
+	l := &lifting{walked: &walked{Store: s.Store, row: ledger.Pool{Rev: 3, MaxUnits: 1, MaxQueueDepth: 2, State: park.Active}}, fails: []error{away}}
 	p.eng.audit, p.queue, p.lot = l, l, nil
 	if err := p.load(t.Context()); !errors.Is(err, away) || l.lifts != 1 || p.lot != nil {
 		t.Errorf("one that cannot be moved: %v after %d tries", err, l.lifts)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -65,7 +66,7 @@ func (p *pool) submit(ctx context.Context, s park.Submission) (r park.SubmitResu
 	}
 }
 
-func (p *pool) submitted(s *park.Spec, r *lot.Result) park.SubmitResult {
+func (p *pool) submitted(s *ledger.Spec, r *lot.Result) park.SubmitResult {
 	if r.Err != nil {
 		return park.SubmitResult{Err: asError(about(s.TaskID, r.Err))}
 	}
@@ -133,7 +134,7 @@ func (p *pool) resolve(s park.Submission) (op lot.Submit, refused *park.Error) {
 	if s.OwnIDs && !op.NewID {
 		op.OwnID = park.TenantTaskID(s.TaskID, s.Tenant)
 	}
-	spec := &park.Spec{
+	spec := &ledger.Spec{
 		PoolID: p.ID, TaskID: s.TaskID, Tenant: s.Tenant, MailboxKey: s.MailboxKey.Key, Priority: s.Priority,
 		Units: max(1, int64(s.ResourceCost.Units)), Deadline: park.At(s.Deadline.Time),
 		Timeout: time.Duration(s.TimeoutSecs) * time.Second, Retry: s.Retry,

@@ -9,6 +9,7 @@ import (
 
 	"github.com/parkd-dev/parkd/pkg/internal/portion"
 	"github.com/parkd-dev/parkd/pkg/internal/topic"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -55,7 +56,7 @@ func (p *pool) task(ctx context.Context, id string) (park.Task, error) {
 }
 
 // tasksOf returns records as clients see them, with the positions of those that are parked.
-func (p *pool) tasksOf(ctx context.Context, records []park.Record) []park.Task {
+func (p *pool) tasksOf(ctx context.Context, records []ledger.Record) []park.Task {
 	places := p.placesOf(ctx, records)
 	tasks := make([]park.Task, len(records))
 	for i := range records {
@@ -73,9 +74,9 @@ type place struct {
 
 // placesOf returns the places of those records that are parked. A pool that does not answer in time still shows its tasks,
 // without them.
-func (p *pool) placesOf(ctx context.Context, records []park.Record) []place {
+func (p *pool) placesOf(ctx context.Context, records []ledger.Record) []place {
 	places := make([]place, len(records))
-	if !slices.ContainsFunc(records, func(r park.Record) bool { return r.Status == park.Queued }) {
+	if !slices.ContainsFunc(records, func(r ledger.Record) bool { return r.Status == park.Queued }) {
 		return places
 	}
 	err := p.askBy(ctx, func(l *loop) {
@@ -109,7 +110,7 @@ func (e *Engine) Tasks(ctx context.Context, pool string, q park.TaskQuery) (park
 }
 
 // list reads a page of tasks, which ends early where its results are large.
-func (p *pool) list(ctx context.Context, q park.TaskQuery) (records []park.Record, next string, err error) {
+func (p *pool) list(ctx context.Context, q park.TaskQuery) (records []ledger.Record, next string, err error) {
 	part := portion.Of(p.maxResult())
 	for most := q.Limit; ; {
 		q.Limit = min(part.Next(), most-len(records))

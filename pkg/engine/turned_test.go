@@ -13,6 +13,7 @@ import (
 
 	"github.com/parkd-dev/parkd/pkg/internal/cluster"
 	"github.com/parkd-dev/parkd/pkg/internal/env"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -242,7 +243,7 @@ func TestTakeover(t *testing.T) {
 	now := p.eng.env.Instant()
 	p.lot = lot.New(lot.Config{Pool: "cpu"}, now)
 	for i, on := range []string{"dead", "dead", "me"} {
-		r := park.Record{Spec: park.Spec{TaskID: fmt.Sprint(i), Units: 1}, State: park.State{Status: park.Running, Attempt: 2 + i, Node: on}}
+		r := ledger.Record{Spec: ledger.Spec{TaskID: fmt.Sprint(i), Units: 1}, State: ledger.State{Status: park.Running, Attempt: 2 + i, Node: on}}
 		p.lot.Restore(&r, now)
 	}
 	(member{p.pool}).TakeOver("dead")

@@ -15,6 +15,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
 	"github.com/parkd-dev/parkd/pkg/internal/portion"
 	"github.com/parkd-dev/parkd/pkg/internal/topic"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -58,21 +59,21 @@ func TestPauses(t *testing.T) {
 	trouble := error(errAway("cpu"))
 	short := &park.ShortageError{Reason: "memory", Err: errors.New("little")}
 	braked := func(p *loop, d time.Duration) { p.brake = brake{short: short, until: p.eng.env.Mono() + d} }
-	dies := func(d time.Duration) park.Record {
+	dies := func(d time.Duration) ledger.Record {
 		r := taskOf("a", 1, false)
 		r.Deadline = park.At(time.Time{}.Add(time.Hour + d))
 		return r
 	}
 	for name, c := range map[string]struct {
-		tasks []park.Record
+		tasks []ledger.Record
 		edit  func(p *loop)
 		want  time.Duration
 	}{
 		"nothing":                    {nil, func(*loop) {}, time.Hour},
-		"a deadline":                 {[]park.Record{dies(3 * time.Second)}, func(*loop) {}, 3 * time.Second},
-		"a far deadline":             {[]park.Record{dies(time.Hour)}, func(*loop) {}, maxTimer},
-		"a deadline that has passed": {[]park.Record{dies(-time.Second)}, func(*loop) {}, 0},
-		"halted":                     {[]park.Record{dies(time.Second)}, func(p *loop) { p.halted = trouble }, time.Hour},
+		"a deadline":                 {[]ledger.Record{dies(3 * time.Second)}, func(*loop) {}, 3 * time.Second},
+		"a far deadline":             {[]ledger.Record{dies(time.Hour)}, func(*loop) {}, maxTimer},
+		"a deadline that has passed": {[]ledger.Record{dies(-time.Second)}, func(*loop) {}, 0},
+		"halted":                     {[]ledger.Record{dies(time.Second)}, func(p *loop) { p.halted = trouble }, time.Hour},
 		"refused":                    {nil, func(p *loop) { p.refusal, p.stale, p.retries = 5*time.Second, true, make([]message, 1) }, 5 * time.Second},
 		"stale":                      {nil, func(p *loop) { p.stale = true }, troubleRest},
 		"trouble":                    {nil, func(p *loop) { p.trouble.Store(&trouble) }, time.Hour},
@@ -80,15 +81,15 @@ func TestPauses(t *testing.T) {
 		"owed":                       {nil, func(p *loop) { p.retries = make([]message, 1) }, 0},
 		"brought":                    {nil, func(p *loop) { p.delegated = make([]outcome, 1) }, 0},
 		"braked, nothing parked":     {nil, func(p *loop) { braked(p, time.Second) }, time.Hour},
-		"braked":                     {[]park.Record{taskOf("a", 1, false)}, func(p *loop) { braked(p, time.Second) }, time.Second},
-		"braked until now":           {[]park.Record{taskOf("a", 1, false)}, func(p *loop) { braked(p, -time.Second) }, 0},
-		"braked, with a deadline":    {[]park.Record{dies(time.Second)}, func(p *loop) { braked(p, time.Minute) }, time.Second},
-		"a deadline, braked":         {[]park.Record{dies(4 * time.Second)}, func(p *loop) { braked(p, time.Second) }, time.Second},
-		"braked and refused":         {[]park.Record{taskOf("a", 1, false)}, func(p *loop) { braked(p, time.Second); p.refusal = time.Minute }, time.Minute},
-		"braked and stale":           {[]park.Record{taskOf("a", 1, false)}, func(p *loop) { braked(p, time.Millisecond); p.stale = true }, troubleRest},
-		"braked, and nothing tried":  {[]park.Record{taskOf("a", 1, false)}, func(p *loop) { braked(p, time.Second); p.brake.most, p.brake.left = 1, 1 }, time.Hour},
+		"braked":                     {[]ledger.Record{taskOf("a", 1, false)}, func(p *loop) { braked(p, time.Second) }, time.Second},
+		"braked until now":           {[]ledger.Record{taskOf("a", 1, false)}, func(p *loop) { braked(p, -time.Second) }, 0},
+		"braked, with a deadline":    {[]ledger.Record{dies(time.Second)}, func(p *loop) { braked(p, time.Minute) }, time.Second},
+		"a deadline, braked":         {[]ledger.Record{dies(4 * time.Second)}, func(p *loop) { braked(p, time.Second) }, time.Second},
+		"braked and refused":         {[]ledger.Record{taskOf("a", 1, false)}, func(p *loop) { braked(p, time.Second); p.refusal = time.Minute }, time.Minute},
+		"braked and stale":           {[]ledger.Record{taskOf("a", 1, false)}, func(p *loop) { braked(p, time.Millisecond); p.stale = true }, troubleRest},
+		"braked, and nothing tried":  {[]ledger.Record{taskOf("a", 1, false)}, func(p *loop) { braked(p, time.Second); p.brake.most, p.brake.left = 1, 1 }, time.Hour},
 	} {
-		p := poolWith(t, park.PoolRow{MaxUnits: 1, Queued: len(c.tasks), State: park.Active}, c.tasks...)
+		p := poolWith(t, ledger.Pool{MaxUnits: 1, Queued: len(c.tasks), State: park.Active}, c.tasks...)
 		c.edit(p)
 		if got := p.pause(); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
@@ -117,7 +118,7 @@ func TestWhoMustNotStart(t *testing.T) {
 		"among others, alive":   {func(p *loop) { since(p, 0) }, false},
 		"among others, just so": {func(p *loop) { since(p, time.Minute+1) }, true},
 	} {
-		p := poolWith(t, park.PoolRow{State: park.Active})
+		p := poolWith(t, ledger.Pool{State: park.Active})
 		if c.edit(p); p.held() != c.held {
 			t.Errorf("%s: held %t", name, p.held())
 		}
@@ -126,7 +127,7 @@ func TestWhoMustNotStart(t *testing.T) {
 
 // TestAdoption takes over limits that the configuration has changed, and requeues what ran, unless it runs on elsewhere.
 func TestAdoption(t *testing.T) {
-	tasks := []park.Record{taskOf("a", 1, true), taskOf("b", 1, true), taskOf("c", 1, false)}
+	tasks := []ledger.Record{taskOf("a", 1, true), taskOf("b", 1, true), taskOf("c", 1, false)}
 	for name, c := range map[string]struct {
 		edit func(p *loop)
 		want string
@@ -137,7 +138,7 @@ func TestAdoption(t *testing.T) {
 		"leased":    {func(p *loop) { p.Runtime = park.WebWorker; p.MaxUnits++ }, "configure 6 10"},
 		"shared":    {func(p *loop) { p.node = &cluster.Node{} }, ""},
 	} {
-		p := poolWith(t, park.PoolRow{MaxUnits: 5, MaxQueueDepth: 10, ConfiguredUnits: 5, ConfiguredDepth: 10, Used: 2, Queued: 1, State: park.Active}, tasks...)
+		p := poolWith(t, ledger.Pool{MaxUnits: 5, MaxQueueDepth: 10, ConfiguredUnits: 5, ConfiguredDepth: 10, Used: 2, Queued: 1, State: park.Active}, tasks...)
 		p.MaxUnits, p.MaxQueueDepth = 5, 10
 		c.edit(p)
 		var got []string
@@ -161,7 +162,7 @@ func TestAdoption(t *testing.T) {
 // TestOtherConfiguration of another node is told of once, and once more when it agrees again.
 func TestOtherConfiguration(t *testing.T) {
 	var said strings.Builder
-	p := poolWith(t, park.PoolRow{ConfiguredUnits: 5, ConfiguredDepth: 10, State: park.Active})
+	p := poolWith(t, ledger.Pool{ConfiguredUnits: 5, ConfiguredDepth: 10, State: park.Active})
 	p.eng.log = slog.New(slog.NewTextHandler(&said, nil))
 	for i, c := range []struct {
 		units        int64
@@ -211,12 +212,12 @@ func (s *unloaded) Load(context.Context, string) (store.Snapshot, error) {
 // walked is a store that tells its tasks one by one.
 type walked struct {
 	*memory.Store
-	tasks []park.Record
-	row   park.PoolRow
+	tasks []ledger.Record
+	row   ledger.Pool
 	err   error
 }
 
-func (s *walked) Walk(_ context.Context, _ string, each func(*park.Record)) (park.PoolRow, error) {
+func (s *walked) Walk(_ context.Context, _ string, each func(*ledger.Record)) (ledger.Pool, error) {
 	for i := range s.tasks {
 		each(&s.tasks[i])
 	}
@@ -226,7 +227,7 @@ func (s *walked) Walk(_ context.Context, _ string, each func(*park.Record)) (par
 // TestPoolsBegin: one that others share waits for its store, any other does not begin without it.
 func TestPoolsBegin(t *testing.T) {
 	away := errors.New("away")
-	p := poolWith(t, park.PoolRow{})
+	p := poolWith(t, ledger.Pool{})
 	p.numbered, p.queue = true, &unloaded{err: away}
 	if err := p.begin(t.Context()); !errors.Is(err, away) || p.trouble.Load() != nil {
 		t.Errorf("alone: %v", err)
@@ -244,10 +245,10 @@ func TestPoolsBegin(t *testing.T) {
 	if err := p.ill(); !errors.Is(err, away) {
 		t.Errorf("its trouble is %v", err)
 	}
-	p = poolWith(t, park.PoolRow{})
+	p = poolWith(t, ledger.Pool{})
 	p.eng.node = "alone"
 	p.numbered = true
-	w := &walked{tasks: []park.Record{taskOf("a", 1, true)}, row: park.PoolRow{Rev: 7, Used: 1, LastAt: park.At(time.Unix(5, 0)), State: park.Active}}
+	w := &walked{tasks: []ledger.Record{taskOf("a", 1, true)}, row: ledger.Pool{Rev: 7, Used: 1, LastAt: park.At(time.Unix(5, 0)), State: park.Active}}
 	p.queue = w
 	if err := p.begin(t.Context()); err != nil || p.lot.Running() != 1 || p.rev.Load() != 7 || p.loadedAt != w.row.LastAt || p.unsure || p.as != "alone" {
 		t.Errorf("%v, %d running, at %d, %v", err, p.lot.Running(), p.rev.Load(), p.loadedAt)
@@ -333,11 +334,11 @@ func (s *announced) Announce(_ context.Context, pool string, rev int64) error {
 func TestWhoHearsOfAStep(t *testing.T) {
 	for _, local := range []bool{true, false} {
 		m := &counting{}
-		p := poolWith(t, park.PoolRow{State: park.Active})
+		p := poolWith(t, ledger.Pool{State: park.Active})
 		p.eng.meter, p.localMail, p.localAudit = m, local, local
 		s := &lot.Step{
-			Inserts:  []park.Record{taskOf("parked", 1, false), taskOf("started", 1, true)},
-			Updates:  []park.Update{{TaskID: "back", State: park.State{Status: park.Queued}}, {TaskID: "ended", State: park.State{Status: park.Failed}}},
+			Inserts:  []ledger.Record{taskOf("parked", 1, false), taskOf("started", 1, true)},
+			Updates:  []ledger.Update{{TaskID: "back", State: ledger.State{Status: park.Queued}}, {TaskID: "ended", State: ledger.State{Status: park.Failed}}},
 			Messages: []park.Message{{Tenant: "t", Key: "box"}},
 		}
 		s.Inserts[0].Status = park.Queued
@@ -398,7 +399,7 @@ func TestWhatCallersAreTold(t *testing.T) {
 		"refused":  {&store.RefusedError{Err: errors.New("too large")}, park.StorageUnavailable, true, "for good: too large"},
 		"any else": {errors.New("secret"), park.StorageUnavailable, true, "nothing was accepted"},
 	} {
-		p := poolWith(t, park.PoolRow{State: park.Active})
+		p := poolWith(t, ledger.Pool{State: park.Active})
 		told, foreign := p.told(c.err)
 		if park.CodeOf(told) != c.code || foreign != c.foreign || !strings.Contains(told.Error(), c.detail) || strings.Contains(told.Error(), "secret") {
 			t.Errorf("%s: %v, %t", name, told, foreign)
@@ -423,7 +424,7 @@ func TestWhatCallersAreTold(t *testing.T) {
 // TestAnswers go to who asked, with what each is to be told.
 func TestAnswers(t *testing.T) {
 	m := &counting{}
-	p := poolWith(t, park.PoolRow{State: park.Active})
+	p := poolWith(t, ledger.Pool{State: park.Active})
 	p.eng.meter = m
 	p.runTime.mean = 8 * time.Second
 	over := &run{task: "a", cancel: func(error) {}}
@@ -461,23 +462,23 @@ func TestClaims(t *testing.T) {
 
 // TestThoroughLooks come after so many steps, and rarely where much is parked.
 func TestThoroughLooks(t *testing.T) {
-	p := poolWith(t, park.PoolRow{State: park.Active})
+	p := poolWith(t, ledger.Pool{State: park.Active})
 	for i := range 600 {
 		if err := p.sane(); err != nil || p.steps != (i+1)%257 {
 			t.Fatalf("after %d steps it has counted %d: %v", i+1, p.steps, err)
 		}
 	}
-	tasks := make([]park.Record, 2000)
+	tasks := make([]ledger.Record, 2000)
 	for i := range tasks {
 		tasks[i] = taskOf(fmt.Sprint(i), 1, false)
 	}
-	p = poolWith(t, park.PoolRow{Queued: len(tasks), State: park.Active}, tasks...)
+	p = poolWith(t, ledger.Pool{Queued: len(tasks), State: park.Active}, tasks...)
 	for p.steps = 256; p.steps != 0; {
 		if before := p.steps; p.sane() != nil || p.steps == 0 && before != 500 {
 			t.Errorf("it looks after %d steps", before)
 		}
 	}
-	p = poolWith(t, park.PoolRow{Queued: 2, State: park.Active}, taskOf("a", 1, false))
+	p = poolWith(t, ledger.Pool{Queued: 2, State: park.Active}, taskOf("a", 1, false))
 	if err := p.sane(); err == nil {
 		t.Error("a task that is missing is not missed")
 	}
@@ -486,12 +487,12 @@ func TestThoroughLooks(t *testing.T) {
 // TestStartsOfAStep are those that it has not ended again.
 func TestStartsOfAStep(t *testing.T) {
 	m := &counting{}
-	p := poolWith(t, park.PoolRow{Used: 2, Queued: 1, State: park.Active}, taskOf("a", 1, true), taskOf("b", 1, true), taskOf("c", 1, false))
+	p := poolWith(t, ledger.Pool{Used: 2, Queued: 1, State: park.Active}, taskOf("a", 1, true), taskOf("b", 1, true), taskOf("c", 1, false))
 	p.eng.meter = m
 	at := park.At(time.Unix(1, 0))
-	spec := &park.Spec{TaskID: "a", SubmittedAt: at}
+	spec := &ledger.Spec{TaskID: "a", SubmittedAt: at}
 	p.specs.put(spec)
-	own := &park.Spec{TaskID: "b", SubmittedAt: at}
+	own := &ledger.Spec{TaskID: "b", SubmittedAt: at}
 	s := &lot.Step{Started: []lot.Started{{TaskID: "a", Attempt: 1}, {TaskID: "b", Attempt: 2, Spec: own}, {TaskID: "b", Attempt: 1}, {TaskID: "c", Attempt: 1}, {TaskID: "gone", Attempt: 1}}}
 	s.Row.LastAt = park.At(time.Unix(4, 0))
 	got := p.starts(s)
@@ -509,8 +510,8 @@ func TestRunsAreThoseOfTheLot(t *testing.T) {
 	again.Attempt, cancelled.Cancelled, elsewhere.Node = 2, true, "other"
 	later := taskOf("later", 1, true)
 	later.SubmittedAt = park.At(time.Unix(2, 0))
-	tasks := []park.Record{taskOf("same", 1, true), again, cancelled, elsewhere, later, taskOf("new", 1, true), taskOf("parked", 1, false)}
-	p := poolWith(t, park.PoolRow{Used: 6, Queued: 1, State: park.Active}, tasks...)
+	tasks := []ledger.Record{taskOf("same", 1, true), again, cancelled, elsewhere, later, taskOf("new", 1, true), taskOf("parked", 1, false)}
+	p := poolWith(t, ledger.Pool{Used: 6, Queued: 1, State: park.Active}, tasks...)
 	w := simulatorOf(p)
 	ctxs := make(map[string]context.Context)
 	for _, id := range []string{"same", "again", "cancelled", "later", "parked", "gone"} {

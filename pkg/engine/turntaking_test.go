@@ -9,6 +9,7 @@ import (
 
 	"github.com/parkd-dev/parkd/pkg/internal/env"
 	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -20,7 +21,7 @@ func TestTakingTurns(t *testing.T) {
 	outcome := func() message { return endOf("x", 1000) }
 	submit := func() message {
 		r := &operations{}
-		r.single(lot.Submit{Spec: &park.Spec{}})
+		r.single(lot.Submit{Spec: &ledger.Spec{}})
 		return r
 	}
 	for name, c := range map[string]struct {
@@ -64,7 +65,7 @@ func TestTakingTurns(t *testing.T) {
 			if c.stored {
 				status = park.Queued
 			}
-			p.lot.Restore(&park.Record{Spec: park.Spec{TaskID: "x", Units: 1}, State: park.State{Status: status, Attempt: 1}}, p.eng.env.Instant())
+			p.lot.Restore(&ledger.Record{Spec: ledger.Spec{TaskID: "x", Units: 1}, State: ledger.State{Status: status, Attempt: 1}}, p.eng.env.Instant())
 			p.commitTime, p.ignored, p.contenders = c.stepped, c.unheeded, 3
 			for _, r := range c.comes {
 				p.messages <- r
@@ -106,20 +107,20 @@ func TestWhyALeaseIsLost(t *testing.T) {
 	l := &library{}
 	p := l.pool(&envtest.Machine{})
 	for name, c := range map[string]struct {
-		holds  []park.Record
+		holds  []ledger.Record
 		fails  error
 		status park.Status
 		code   park.Code
 		says   string
 	}{
-		"none":          {holds: []park.Record{}, code: park.LeaseNotFound},
-		"not read":      {holds: []park.Record{}, fails: errAsked, code: park.StorageUnavailable},
-		"its own":       {holds: []park.Record{{State: park.State{Status: park.Completed, Lease: "id"}}}, status: park.Completed},
-		"another end":   {holds: []park.Record{{State: park.State{Status: park.Failed, Lease: "id", Attempt: 2}}}, status: park.Completed, code: park.LeaseLost, says: "is failed"},
-		"another's":     {holds: []park.Record{{State: park.State{Status: park.Completed, Lease: "no"}}}, status: park.Completed, code: park.LeaseLost, says: "is completed"},
-		"no end":        {holds: []park.Record{{State: park.State{Status: park.Completed, Lease: "id"}}}, code: park.LeaseLost, says: "is completed"},
-		"another start": {holds: []park.Record{{State: park.State{Status: park.Running, Attempt: 3}}}, code: park.LeaseLost, says: "is running in attempt 3"},
-		"parked":        {holds: []park.Record{{State: park.State{Status: park.Queued}}}, code: park.LeaseLost, says: "is queued in attempt 1"},
+		"none":          {holds: []ledger.Record{}, code: park.LeaseNotFound},
+		"not read":      {holds: []ledger.Record{}, fails: errAsked, code: park.StorageUnavailable},
+		"its own":       {holds: []ledger.Record{{State: ledger.State{Status: park.Completed, Lease: "id"}}}, status: park.Completed},
+		"another end":   {holds: []ledger.Record{{State: ledger.State{Status: park.Failed, Lease: "id", Attempt: 2}}}, status: park.Completed, code: park.LeaseLost, says: "is failed"},
+		"another's":     {holds: []ledger.Record{{State: ledger.State{Status: park.Completed, Lease: "no"}}}, status: park.Completed, code: park.LeaseLost, says: "is completed"},
+		"no end":        {holds: []ledger.Record{{State: ledger.State{Status: park.Completed, Lease: "id"}}}, code: park.LeaseLost, says: "is completed"},
+		"another start": {holds: []ledger.Record{{State: ledger.State{Status: park.Running, Attempt: 3}}}, code: park.LeaseLost, says: "is running in attempt 3"},
+		"parked":        {holds: []ledger.Record{{State: ledger.State{Status: park.Queued}}}, code: park.LeaseLost, says: "is queued in attempt 1"},
 	} {
 		l.holds, l.fails = c.holds, c.fails
 		err := p.whyLost(t.Context(), "id", leased{pool: p.pool, task: "a"}, c.status)
@@ -131,7 +132,7 @@ func TestWhyALeaseIsLost(t *testing.T) {
 		}
 	}
 	w := &waiter{}
-	spec := &park.Spec{}
+	spec := &ledger.Spec{}
 	if got := p.leasesOf([]start{{}, {spec: spec}, {}}, w, park.Time{}); len(got) != 1 {
 		t.Errorf("%d leases of one task that could be read", len(got))
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -48,7 +49,7 @@ func (l *loop) tooLarge() string {
 }
 
 // waiting says why a parked task cannot start; nil where there is nothing to say.
-func (l *loop) waiting(r *park.Record) *park.Waiting {
+func (l *loop) waiting(r *ledger.Record) *park.Waiting {
 	has := l.lot.Row().MaxUnits
 	if r.Units <= has {
 		return nil

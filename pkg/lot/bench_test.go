@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -13,7 +14,7 @@ import (
 // crowd returns a lot with one running task and n parked ones, of all classes and half of them with a deadline.
 func crowd(n int) (*lot.Lot, lot.Instant) {
 	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
-	l := lot.New(lot.Config{Pool: "p", Node: "n", Row: park.PoolRow{MaxUnits: 1, MaxQueueDepth: 1 << 30, State: park.Active}}, now)
+	l := lot.New(lot.Config{Pool: "p", Node: "n", Row: ledger.Pool{MaxUnits: 1, MaxQueueDepth: 1 << 30, State: park.Active}}, now)
 	l.Apply(now, []lot.Op{offer(0, 0)}, nil)
 	for i := range n {
 		l.Apply(now, []lot.Op{offer(i+1, i)}, nil)
@@ -22,7 +23,7 @@ func crowd(n int) (*lot.Lot, lot.Instant) {
 }
 
 func offer(id, i int) lot.Op {
-	s := &park.Spec{PoolID: "p", TaskID: fmt.Sprintf("task-%08d", id), Tenant: "t", MailboxKey: "m", Units: 1, Priority: park.Priorities()[i%4], Digest: 1}
+	s := &ledger.Spec{PoolID: "p", TaskID: fmt.Sprintf("task-%08d", id), Tenant: "t", MailboxKey: "m", Units: 1, Priority: park.Priorities()[i%4], Digest: 1}
 	if i%2 == 0 {
 		s.Deadline = park.At(time.Unix(1_900_000_000+int64(i), 0))
 	}
@@ -87,14 +88,14 @@ func heap() uint64 {
 func BenchmarkTenThousand(b *testing.B) {
 	const n, step = 10_000, 256
 	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
-	specs := make([]park.Spec, n)
+	specs := make([]ledger.Spec, n)
 	b.ReportAllocs()
 	for b.Loop() {
 		b.StopTimer()
 		for i := range specs {
 			specs[i] = *offer(i, 1).(lot.Submit).Spec
 		}
-		l := lot.New(lot.Config{Pool: "p", Node: "n", Row: park.PoolRow{MaxUnits: 64, MaxQueueDepth: n, State: park.Active}}, now)
+		l := lot.New(lot.Config{Pool: "p", Node: "n", Row: ledger.Pool{MaxUnits: 64, MaxQueueDepth: n, State: park.Active}}, now)
 		b.StartTimer()
 		var running []lot.Op
 		done, ops := 0, make([]lot.Op, 0, step)

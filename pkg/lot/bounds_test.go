@@ -8,12 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
 // wide returns a lot that has room for all tasks of these tests.
 func wide(leased bool) *Lot {
-	return New(Config{Pool: "p", Node: "n", Leased: leased, Row: park.PoolRow{MaxUnits: 1 << 30, MaxQueueDepth: 1 << 30, State: park.Active}}, noon())
+	return New(Config{Pool: "p", Node: "n", Leased: leased, Row: ledger.Pool{MaxUnits: 1 << 30, MaxQueueDepth: 1 << 30, State: park.Active}}, noon())
 }
 
 func numbered(n int, make func(id string) Op) (ops []Op) {
@@ -23,7 +24,7 @@ func numbered(n int, make func(id string) Op) (ops []Op) {
 	return ops
 }
 
-func submitted(id string) Op { return Submit{Spec: &park.Spec{PoolID: "p", TaskID: id, Units: 1}} }
+func submitted(id string) Op { return Submit{Spec: &ledger.Spec{PoolID: "p", TaskID: id, Units: 1}} }
 
 func completed(id string) Op {
 	return Finish{TaskID: id, Attempt: 1, Outcome: park.Outcome{Status: park.Completed}}
@@ -49,8 +50,8 @@ func TestPlacesAreUsedAgain(t *testing.T) {
 		"ended":              func(l *Lot) { l.Apply(noon(), []Op{completed("t")}, nil) },
 		"refused by a store": func(l *Lot) { l.Rollback() },
 		"ended elsewhere": func(l *Lot) {
-			r := park.Record{Spec: park.Spec{PoolID: "p", TaskID: "t", Units: 1}, State: park.State{Status: park.Completed}}
-			l.Merge(park.PoolRow{MaxUnits: 1, MaxQueueDepth: 9, State: park.Active}, []park.Record{r}, noon())
+			r := ledger.Record{Spec: ledger.Spec{PoolID: "p", TaskID: "t", Units: 1}, State: ledger.State{Status: park.Completed}}
+			l.Merge(ledger.Pool{MaxUnits: 1, MaxQueueDepth: 9, State: park.Active}, []ledger.Record{r}, noon())
 		},
 	} {
 		l := wide(false)
@@ -141,7 +142,7 @@ func TestNextOfTwoKinds(t *testing.T) {
 		{time.Minute, time.Second, time.Second}, {time.Second, time.Minute, time.Second},
 	} {
 		l := wide(true)
-		s := park.Spec{PoolID: "p", TaskID: "rests", Units: 1, Retry: park.Retry{MaxAttempts: 3, Backoff: park.Duration(c.rest)}}
+		s := ledger.Spec{PoolID: "p", TaskID: "rests", Units: 1, Retry: park.Retry{MaxAttempts: 3, Backoff: park.Duration(c.rest)}}
 		step, _ := l.Apply(noon(), []Op{Submit{Spec: &s}}, []Demand{{Worker: "w", Secret: "s", Max: 1, TTL: time.Hour}})
 		failed := Finish{TaskID: "rests", Attempt: 1, Lease: LeaseID("p", 1, "s", step.Started[0].TaskID), Outcome: park.Failure("exit", "")}
 		l.Apply(noon(), []Op{failed, submitted("runs")}, []Demand{{Worker: "w", Secret: "s", Max: 1, TTL: c.ttl}})
@@ -165,7 +166,7 @@ func TestKeepSaysUntilWhen(t *testing.T) {
 // TestLostLeaseOfATaskWithABackoffOnly sees that losing leases ends no task that sets a backoff and no bound.
 func TestLostLeaseOfATaskWithABackoffOnly(t *testing.T) {
 	l := wide(true)
-	s := park.Spec{PoolID: "p", TaskID: "t", Units: 1, Retry: park.Retry{Backoff: park.Duration(time.Minute)}}
+	s := ledger.Spec{PoolID: "p", TaskID: "t", Units: 1, Retry: park.Retry{Backoff: park.Duration(time.Minute)}}
 	l.Apply(noon(), []Op{Submit{Spec: &s}}, []Demand{{Worker: "w", Secret: "s", Max: 1, TTL: time.Second}})
 	l.Apply(Instant{Wall: park.At(noon().Wall.Add(time.Second)), Mono: noon().Mono + time.Second}, nil, nil)
 	if s, position, _ := l.State("t"); s.Status != park.Queued || s.Strikes != 0 || !s.NotBefore.IsZero() || position != 1 {
@@ -177,7 +178,7 @@ func TestLostLeaseOfATaskWithABackoffOnly(t *testing.T) {
 func TestWithoutDigest(t *testing.T) {
 	l := wide(false)
 	l.Apply(noon(), []Op{submitted("live")}, nil)
-	ended := park.Record{Spec: park.Spec{PoolID: "p", TaskID: "ended", Units: 1}, State: park.State{Status: park.Completed}}
+	ended := ledger.Record{Spec: ledger.Spec{PoolID: "p", TaskID: "ended", Units: 1}, State: ledger.State{Status: park.Completed}}
 	_, results := l.Apply(noon(), []Op{submitted("live"), Seen{Spec: &ended.Spec, Ended: &ended}}, nil)
 	for i, r := range results {
 		if r.Err == nil || r.Err.Code != park.TaskExists {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -103,7 +104,7 @@ func BenchmarkTooLarge(b *testing.B) {
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
 				id := "small-" + strconv.Itoa(i)
-				l.Apply(now, []Op{Submit{Spec: &park.Spec{TaskID: id, Units: 1}}}, nil)
+				l.Apply(now, []Op{Submit{Spec: &ledger.Spec{TaskID: id, Units: 1}}}, nil)
 				// Taken back to the front, it is started again before all that are too large.
 				l.Apply(now, []Op{Requeue{TaskID: id, Attempt: 1}}, nil)
 				if _, r := l.Apply(now, []Op{Finish{TaskID: id, Attempt: 2, Outcome: done}}, nil); r[0].Stale {
@@ -117,10 +118,10 @@ func BenchmarkTooLarge(b *testing.B) {
 // outgrown returns a pool of 1 unit in which n tasks of 2 units are parked.
 func outgrown(n int) (*Lot, Instant) {
 	now := Instant{}
-	l := New(Config{Pool: "p", Row: park.PoolRow{MaxUnits: 2, MaxQueueDepth: n, State: park.Active}}, now)
+	l := New(Config{Pool: "p", Row: ledger.Pool{MaxUnits: 2, MaxQueueDepth: n, State: park.Active}}, now)
 	l.Hold(true)
 	for i := range n {
-		l.Apply(now, []Op{Submit{Spec: &park.Spec{TaskID: "large-" + strconv.Itoa(i), Units: 2}}}, nil)
+		l.Apply(now, []Op{Submit{Spec: &ledger.Spec{TaskID: "large-" + strconv.Itoa(i), Units: 2}}}, nil)
 	}
 	one := int64(1)
 	l.Apply(now, []Op{Configure{Patch: park.PoolPatch{MaxUnits: &one}}}, nil)
@@ -135,7 +136,7 @@ func TestTooLargeAreNotLookedAtAgain(t *testing.T) {
 	l, now := outgrown(large)
 	for i := range small {
 		id := "small-" + strconv.Itoa(i)
-		_, r := l.Apply(now, []Op{Submit{Spec: &park.Spec{TaskID: id, Units: 1}}}, nil)
+		_, r := l.Apply(now, []Op{Submit{Spec: &ledger.Spec{TaskID: id, Units: 1}}}, nil)
 		if r[0].Status != park.Running {
 			t.Fatalf("task %s is %s", id, r[0].Status)
 		}

@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -51,7 +52,7 @@ func (l *Lot) taker(size int32) int {
 func sizeOf(bytes int) int32 { return int32(min(bytes, math.MaxInt32-leaseBytes)) + leaseBytes }
 
 // sizeOf returns the size of a submission. Where no task is leased, nobody asks.
-func (l *Lot) sizeOf(s *park.Spec) int32 {
+func (l *Lot) sizeOf(s *ledger.Spec) int32 {
 	if !l.leased {
 		return 0
 	}

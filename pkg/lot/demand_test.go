@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -16,12 +17,12 @@ func restored(units int64, costs ...int64) (*lot.Lot, lot.Instant) {
 	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
 	c := lot.Config{Pool: "p", Node: "n", Leased: true}
 	for i, cost := range costs {
-		c.Tasks = append(c.Tasks, park.Record{
-			Spec:  park.Spec{PoolID: "p", TaskID: string(rune('a' + i)), Units: cost, SubmittedAt: now.Wall},
-			State: park.State{Status: park.Queued, Rank: int64(i)},
+		c.Tasks = append(c.Tasks, ledger.Record{
+			Spec:  ledger.Spec{PoolID: "p", TaskID: string(rune('a' + i)), Units: cost, SubmittedAt: now.Wall},
+			State: ledger.State{Status: park.Queued, Rank: int64(i)},
 		})
 	}
-	c.Row = park.PoolRow{Rev: 1, MaxUnits: units, MaxQueueDepth: 10, State: park.Active, Queued: len(costs)}
+	c.Row = ledger.Pool{Rev: 1, MaxUnits: units, MaxQueueDepth: 10, State: park.Active, Queued: len(costs)}
 	return lot.New(c, now), now
 }
 
@@ -80,7 +81,7 @@ func TestUnsizedToTheLastUnit(t *testing.T) {
 			t.Errorf("of tasks of %v units the next %d are asked for: %v", costs, next, ids)
 		}
 	}
-	l := opened(true, park.PoolRow{MaxUnits: 8}, park.Record{Spec: park.Spec{TaskID: "a", Units: 1, Priority: park.Low}, State: park.State{Status: park.Queued}})
+	l := opened(true, ledger.Pool{MaxUnits: 8}, ledger.Record{Spec: ledger.Spec{TaskID: "a", Units: 1, Priority: park.Low}, State: ledger.State{Status: park.Queued}})
 	if next, ids := l.Unsized(10); next != 1 || !slices.Equal(ids, []string{"a"}) {
 		t.Errorf("of a low priority the next %d are asked for: %v", next, ids)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 	"unique"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -64,7 +65,7 @@ type run struct {
 }
 
 // ownerOf returns the one copy of a task's owner. Tasks that follow each other often have the same.
-func (l *Lot) ownerOf(s *park.Spec) unique.Handle[owner] {
+func (l *Lot) ownerOf(s *ledger.Spec) unique.Handle[owner] {
 	if o := (owner{s.Tenant, s.MailboxKey}); l.owner.Value() != o {
 		l.owner = unique.Make(o)
 	}
@@ -72,7 +73,7 @@ func (l *Lot) ownerOf(s *park.Spec) unique.Handle[owner] {
 }
 
 // admit gives a task its entry, which is in no structure yet. hash is that of its id.
-func (l *Lot) admit(s *park.Spec, hash uint32) *entry {
+func (l *Lot) admit(s *ledger.Spec, hash uint32) *entry {
 	e := l.tasks.place()
 	e.id, e.hash, e.owner = s.TaskID, hash, l.ownerOf(s)
 	e.units, e.deadline, e.submitted, e.digest = s.Units, s.Deadline.Micro(), s.SubmittedAt.Micro(), s.Digest
@@ -85,7 +86,7 @@ func (l *Lot) admit(s *park.Spec, hash uint32) *entry {
 }
 
 // restore adds a task as a store has it. known holds the time limits of leased runs that this lot knew already, by lease.
-func (l *Lot) restore(r *park.Record, now Instant, known map[string]time.Duration) {
+func (l *Lot) restore(r *ledger.Record, now Instant, known map[string]time.Duration) {
 	e := l.admit(&r.Spec, l.tasks.index.hash(r.TaskID))
 	e.rank, e.attempt, e.strikes = r.Rank, int32(r.Attempt), int16(r.Strikes)
 	if !r.NotBefore.IsZero() {
@@ -109,7 +110,7 @@ func (l *Lot) restore(r *park.Record, now Instant, known map[string]time.Duratio
 
 // limitOf returns when a leased run ends into its time limit. The wall clock of this node may have been set, and so says
 // nothing of it: a run that was known keeps its limit, and of another one as much is over as the pool's time tells.
-func (l *Lot) limitOf(r *park.Record, now Instant, known map[string]time.Duration) time.Duration {
+func (l *Lot) limitOf(r *ledger.Record, now Instant, known map[string]time.Duration) time.Duration {
 	if limit, ok := known[r.Lease]; ok {
 		return limit
 	}
@@ -119,7 +120,7 @@ func (l *Lot) limitOf(r *park.Record, now Instant, known map[string]time.Duratio
 
 // restOf returns what is left of a task's rest. Whoever noted its end may have had another clock, so it is at most the
 // task's own backoff, or what the pool's time, which that clock has moved too, leaves of a rest that an outcome asked for.
-func (l *Lot) restOf(r *park.Record, now Instant) time.Duration {
+func (l *Lot) restOf(r *ledger.Record, now Instant) time.Duration {
 	asked := min(r.NotBefore.Sub(l.row.LastAt.Time), maxBackoff)
 	return min(r.NotBefore.Sub(now.Wall.Time), max(grown(time.Duration(r.Spec.Retry.Backoff), r.Strikes), asked))
 }
@@ -147,7 +148,7 @@ func (l *Lot) status(e *entry) park.Status {
 }
 
 // describe sets s, which is zero, to the state of e.
-func (l *Lot) describe(e *entry, s *park.State) {
+func (l *Lot) describe(e *entry, s *ledger.State) {
 	s.Status, s.Rank, s.Attempt, s.Strikes = park.Queued, e.rank, int(e.attempt), int(e.strikes)
 	s.NotBefore = park.FromMicro(e.notBefore())
 	if r := e.run; r != nil {

@@ -1,11 +1,14 @@
 package lot
 
-import "github.com/parkd-dev/parkd/pkg/park"
+import (
+	"github.com/parkd-dev/parkd/pkg/ledger"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
 
 // undo is how an entry was before the current step touched it, and what becomes of it.
 type undo struct {
 	ref     ref
-	spec    *park.Spec   // of an entry that the step created
+	spec    *ledger.Spec // of an entry that the step created
 	before  entry        // of any other
 	outcome park.Outcome // of one that the step ended
 }
@@ -20,7 +23,7 @@ func (l *Lot) touch(e *entry) {
 }
 
 // create adds the entry of a new task in its first place.
-func (l *Lot) create(e *entry, spec *park.Spec) {
+func (l *Lot) create(e *entry, spec *ledger.Spec) {
 	u := extend(&l.journal)
 	u.ref, u.spec = e.ref, spec
 	e.touched = int32(len(l.journal))

@@ -18,6 +18,7 @@ import (
 	"time"
 	"unique"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -34,8 +35,8 @@ type Config struct {
 	Node string // who starts the tasks
 	// Leased says that tasks start only for a [Demand].
 	Leased bool
-	Row    park.PoolRow
-	Tasks  []park.Record // the live tasks, in any order
+	Row    ledger.Pool
+	Tasks  []ledger.Record // the live tasks, in any order
 }
 
 // Lot is the state of one pool. It must not be used from two goroutines at once.
@@ -47,7 +48,7 @@ type Lot struct {
 	resume string // see Resume
 	quota  int    // starts that are left to the lot; negative: any number
 
-	row     park.PoolRow
+	row     ledger.Pool
 	tasks   tasks
 	classes [park.Critical - park.Low + 1]class
 	parked  timers // wall clock: deadlines
@@ -60,7 +61,7 @@ type Lot struct {
 	now     Instant // of the current step; Wall never runs backwards
 	demand  []Demand
 	step    *Step
-	before  park.PoolRow
+	before  ledger.Pool
 	results []Result
 	journal []undo
 	runs    []*run // of ended tasks, to be used again
@@ -84,11 +85,11 @@ func New(c Config, now Instant) *Lot {
 
 // Restore adds a live task to a lot that is being made, before [Lot.Merge] gives it its row. It takes none of which
 // [NeedsRow] is true.
-func (l *Lot) Restore(r *park.Record, now Instant) { l.restore(r, now, nil) }
+func (l *Lot) Restore(r *ledger.Record, now Instant) { l.restore(r, now, nil) }
 
 // NeedsRow reports whether a lot must have its row before it gets a live task, because what is left of the task's rest, or
 // of its time limit, depends on the pool's time.
-func NeedsRow(r *park.Record) bool { return !r.NotBefore.IsZero() || r.Lease != "" && r.Timeout > 0 }
+func NeedsRow(r *ledger.Record) bool { return !r.NotBefore.IsZero() || r.Lease != "" && r.Timeout > 0 }
 
 // Apply carries out ops, one after the other, at one instant, and returns the step and one result for each op.
 // Before the ops it does what time has brought: expiries, ends of backoffs, lost leases. A pool whose tasks
@@ -191,7 +192,7 @@ func (l *Lot) finish() *Step {
 
 // Merge brings the lot to a later rev that another node has reached: row is the pool there and changed holds
 // every task that was touched since.
-func (l *Lot) Merge(row park.PoolRow, changed []park.Record, now Instant) {
+func (l *Lot) Merge(row ledger.Pool, changed []ledger.Record, now Instant) {
 	l.Settle()
 	l.row, l.before = row, row
 	known := make(map[string]time.Duration)
@@ -243,7 +244,7 @@ func (l *Lot) resumption() []byte {
 func (l *Lot) Limit(starts int) { l.quota = starts }
 
 // Row returns the pool's row as of the last step.
-func (l *Lot) Row() park.PoolRow { return l.row }
+func (l *Lot) Row() ledger.Pool { return l.row }
 
 // Running returns how many tasks hold units.
 func (l *Lot) Running() int { return l.running }
@@ -263,10 +264,10 @@ func (l *Lot) Next() (wall park.Time, mono time.Duration) {
 }
 
 // State returns a live task's state and, while it is parked, its position from 1.
-func (l *Lot) State(id string) (s park.State, position int64, ok bool) {
+func (l *Lot) State(id string) (s ledger.State, position int64, ok bool) {
 	e := l.tasks.find(id)
 	if e == nil {
-		return park.State{}, 0, false
+		return ledger.State{}, 0, false
 	}
 	l.describe(e, &s)
 	return s, l.position(e), true

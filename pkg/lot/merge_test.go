@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -12,16 +13,16 @@ import (
 // at once, in whichever order, must lose neither.
 func TestMergeOfARankThatChangedHands(t *testing.T) {
 	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
-	record := func(id string, s park.Status, rank int64) park.Record {
-		return park.Record{
-			Spec:  park.Spec{PoolID: "p", TaskID: id, Units: 1, SubmittedAt: now.Wall},
-			State: park.State{Status: s, Rank: rank, Attempt: 1},
+	record := func(id string, s park.Status, rank int64) ledger.Record {
+		return ledger.Record{
+			Spec:  ledger.Spec{PoolID: "p", TaskID: id, Units: 1, SubmittedAt: now.Wall},
+			State: ledger.State{Status: s, Rank: rank, Attempt: 1},
 		}
 	}
-	row := park.PoolRow{Rev: 1, MaxUnits: 1, MaxQueueDepth: 10, State: park.Active, Used: 1, Queued: 1}
+	row := ledger.Pool{Rev: 1, MaxUnits: 1, MaxQueueDepth: 10, State: park.Active, Used: 1, Queued: 1}
 	returned, started := record("returned", park.Queued, 5), record("started", park.Running, 5)
-	for _, heard := range [][]park.Record{{returned, started}, {started, returned}} {
-		l := lot.New(lot.Config{Pool: "p", Node: "n", Row: row, Tasks: []park.Record{
+	for _, heard := range [][]ledger.Record{{returned, started}, {started, returned}} {
+		l := lot.New(lot.Config{Pool: "p", Node: "n", Row: row, Tasks: []ledger.Record{
 			record("returned", park.Running, 4), record("started", park.Queued, 5),
 		}}, now)
 		row.Rev = 3

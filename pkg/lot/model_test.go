@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/proof"
@@ -243,13 +244,13 @@ func difference(want, got any) string {
 	return gocmp.Diff(want, got, cmpopts.EquateEmpty())
 }
 
-func (k *keeper) alike(d *duel, what string, want, got []park.Record) {
+func (k *keeper) alike(d *duel, what string, want, got []ledger.Record) {
 	want, got = slices.Clone(want), slices.Clone(got)
 	for i := range got {
 		got[i].PoolID = "p"
 	}
-	for _, all := range [][]park.Record{want, got} {
-		slices.SortFunc(all, func(a, b park.Record) int { return cmp.Compare(a.TaskID, b.TaskID) })
+	for _, all := range [][]ledger.Record{want, got} {
+		slices.SortFunc(all, func(a, b ledger.Record) int { return cmp.Compare(a.TaskID, b.TaskID) })
 	}
 	if diff := difference(want, got); diff != "" {
 		d.Fatalf("%s (-lot +store):\n%s", what, diff)
@@ -261,7 +262,7 @@ func (k *keeper) wantLog(d *duel) {
 	k.restart(d)
 	ctx := context.Background()
 	var ids []string
-	var all []park.Record
+	var all []ledger.Record
 	for id, r := range d.rows {
 		ids, all = append(ids, id), append(all, r)
 	}

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -29,7 +30,7 @@ type Result struct {
 // Submit offers a task. Spec.SubmittedAt is set by the lot. A live task of the same id and Digest makes the
 // answer that task's present state.
 type Submit struct {
-	Spec *park.Spec
+	Spec *ledger.Spec
 	// NewID says that the id was made for this submission, so that it cannot be one of an ended task come again.
 	NewID bool
 	// OwnID, unless it is "", is the id that the task is kept under if Spec.TaskID is another tenant's. Whoever sets it has
@@ -37,7 +38,7 @@ type Submit struct {
 	// one that has OwnID.
 	OwnID   string
 	Foreign bool
-	Ended   *park.Record
+	Ended   *ledger.Record
 }
 
 // Finish ends the given run of a task, or begins its next one after a failure that may be retried.
@@ -107,7 +108,7 @@ func (o Submit) apply(l *Lot) Result {
 }
 
 // kept returns the task that is offered, with the id that it is kept under.
-func (o Submit) kept(l *Lot) *park.Spec {
+func (o Submit) kept(l *Lot) *ledger.Spec {
 	if o.OwnID == "" {
 		return o.Spec
 	}
@@ -123,7 +124,7 @@ func (o Submit) kept(l *Lot) *park.Spec {
 }
 
 // again answers a submission whose id is that of a task.
-func (l *Lot) again(e *entry, s *park.Spec) Result {
+func (l *Lot) again(e *entry, s *ledger.Spec) Result {
 	if s.Digest != 0 && e.digest == s.Digest {
 		return Result{Status: l.status(e), Position: l.position(e), SubmittedAt: park.FromMicro(e.submitted)}
 	}
@@ -131,13 +132,13 @@ func (l *Lot) again(e *entry, s *park.Spec) Result {
 }
 
 // exists notes that a submission was refused because its id is taken, and returns the error.
-func (l *Lot) exists(s *park.Spec) *park.Error {
+func (l *Lot) exists(s *ledger.Spec) *park.Error {
 	l.event(park.ActReject, "", s.Tenant, s.Units, 0, detail("code", string(park.TaskExists), "taskId", park.ShownTaskID(s.TaskID)))
 	return park.Errorf(park.TaskExists, "pool %s has another task with the id %s", l.pool, park.ShownTaskID(s.TaskID))
 }
 
 // refuse says why a task cannot be taken.
-func (l *Lot) refuse(s *park.Spec) *park.Error {
+func (l *Lot) refuse(s *ledger.Spec) *park.Error {
 	switch {
 	case l.row.State == park.Draining:
 		return park.Errorf(park.PoolDraining, "pool %s is draining and takes no tasks", l.pool)
@@ -243,8 +244,8 @@ func (o Configure) apply(l *Lot) Result {
 
 // Seen answers a submission whose id is that of an ended task.
 type Seen struct {
-	Spec  *park.Spec
-	Ended *park.Record
+	Spec  *ledger.Spec
+	Ended *ledger.Record
 }
 
 func (o Seen) apply(l *Lot) Result {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -27,7 +28,7 @@ type oracle struct {
 }
 
 type oracleTask struct {
-	spec      park.Spec
+	spec      ledger.Spec
 	status    park.Status
 	attempt   int
 	strikes   int
@@ -75,7 +76,7 @@ func (o *oracle) next() *oracleTask {
 }
 
 // taker returns which demand takes a task: the first that takes any more and has nothing yet, or room for it.
-func (o *oracle) taker(s *park.Spec, demand []lot.Demand) int {
+func (o *oracle) taker(s *ledger.Spec, demand []lot.Demand) int {
 	for i, d := range demand {
 		bytes := s.Size() + 512
 		for _, n := range o.taken[i] {
@@ -88,7 +89,7 @@ func (o *oracle) taker(s *park.Spec, demand []lot.Demand) int {
 	return -1
 }
 
-func (o *oracle) fits(s *park.Spec, demand []lot.Demand) bool {
+func (o *oracle) fits(s *ledger.Spec, demand []lot.Demand) bool {
 	served := !o.leased || o.taker(s, demand) >= 0
 	return served && !o.held && o.state != park.Paused && o.used()+s.Units <= o.units
 }
@@ -268,7 +269,7 @@ func (o *oracle) do(op lot.Op, demand []lot.Demand) park.Code {
 
 func leaseOf(t *oracleTask) string { return lot.LeaseID("p", t.attempt, "s", t.spec.TaskID) }
 
-func (o *oracle) submit(s *park.Spec, demand []lot.Demand) park.Code {
+func (o *oracle) submit(s *ledger.Spec, demand []lot.Demand) park.Code {
 	if old := o.tasks[s.TaskID]; old != nil && !o.over[s.TaskID] {
 		if old.spec.Digest == s.Digest {
 			return ""

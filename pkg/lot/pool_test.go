@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -11,7 +12,7 @@ func noon() Instant { return Instant{Wall: park.At(time.Unix(1_800_000_000, 0)),
 
 // TestResume sees that the next step, and only that, tells a reader of the log what the pool is from here on.
 func TestResume(t *testing.T) {
-	l := New(Config{Pool: "p", Row: park.PoolRow{Rev: 5, MaxUnits: 3, MaxQueueDepth: 4, State: park.Paused}}, noon())
+	l := New(Config{Pool: "p", Row: ledger.Pool{Rev: 5, MaxUnits: 3, MaxQueueDepth: 4, State: park.Paused}}, noon())
 	l.Resume(TasksLost)
 	step, _ := l.Apply(noon(), nil, nil)
 	const want = `{"resumed":{"tasks":"lost","maxUnits":3,"maxQueueDepth":4,"state":"paused"}}`
@@ -25,7 +26,7 @@ func TestResume(t *testing.T) {
 
 // TestConfigured sees that limits are noted as those of the configuration, once, where they are from there.
 func TestConfigured(t *testing.T) {
-	l := New(Config{Pool: "p", Row: park.PoolRow{MaxUnits: 3, MaxQueueDepth: 4, State: park.Active, ConfiguredUnits: 3, ConfiguredDepth: 4}}, noon())
+	l := New(Config{Pool: "p", Row: ledger.Pool{MaxUnits: 3, MaxQueueDepth: 4, State: park.Active, ConfiguredUnits: 3, ConfiguredDepth: 4}}, noon())
 	units, depth := int64(5), 6
 	for _, c := range []struct {
 		fromFile    bool
@@ -65,9 +66,9 @@ func TestTotalsThatCannotBe(t *testing.T) {
 		"negative":          func(l *Lot) { l.tasks.find("a").units, l.used, l.row.Used = -1, -1, -1 },
 		"over the capacity": func(l *Lot) { l.row.MaxUnits = 1 },
 	} {
-		l := New(Config{Pool: "p", Row: park.PoolRow{MaxUnits: 2, MaxQueueDepth: 4, State: park.Active}}, noon())
+		l := New(Config{Pool: "p", Row: ledger.Pool{MaxUnits: 2, MaxQueueDepth: 4, State: park.Active}}, noon())
 		l.Apply(noon(), []Op{
-			Submit{Spec: &park.Spec{TaskID: "a", Units: 2, Priority: park.Normal}}, Submit{Spec: &park.Spec{TaskID: "b", Units: 2, Priority: park.Normal}},
+			Submit{Spec: &ledger.Spec{TaskID: "a", Units: 2, Priority: park.Normal}}, Submit{Spec: &ledger.Spec{TaskID: "b", Units: 2, Priority: park.Normal}},
 		}, nil)
 		if err := l.Check(); err != nil || !l.Agrees() {
 			t.Fatal(err)
@@ -80,7 +81,7 @@ func TestTotalsThatCannotBe(t *testing.T) {
 			t.Errorf("%s: agrees is %t", name, agrees)
 		}
 	}
-	l := New(Config{Pool: "p", Row: park.PoolRow{MaxUnits: 2, MaxQueueDepth: 4, State: park.Active}}, noon())
+	l := New(Config{Pool: "p", Row: ledger.Pool{MaxUnits: 2, MaxQueueDepth: 4, State: park.Active}}, noon())
 	for _, spoil := range []func(){func() { l.used, l.row.Used = -1, -1 }, func() { l.queued, l.row.Queued = -1, -1 }, func() { l.running = -1 }} {
 		l.used, l.queued, l.running, l.row.Used, l.row.Queued = 0, 0, 0, 0, 0
 		spoil()
@@ -92,13 +93,13 @@ func TestTotalsThatCannotBe(t *testing.T) {
 
 // TestKeptIDs sees under which id a task is kept whose id another tenant's task has, or had.
 func TestKeptIDs(t *testing.T) {
-	ended := &park.Record{}
+	ended := &ledger.Record{}
 	for name, c := range map[string]struct {
 		live    string // the tenant of a live task with the id
 		own     bool   // a task with the tenant's own form of the id lives
 		ownID   string
 		foreign bool
-		ended   *park.Record
+		ended   *ledger.Record
 		want    string
 	}{
 		"nobody has it":           {"", false, "a@t", false, nil, "a"},
@@ -111,14 +112,14 @@ func TestKeptIDs(t *testing.T) {
 		"its own, and own form":   {"t", true, "a@t", false, nil, "a"},
 		"its own, another had it": {"t", false, "a@t", true, nil, "a"},
 	} {
-		l := New(Config{Pool: "p", Row: park.PoolRow{MaxUnits: 9, MaxQueueDepth: 4, State: park.Active}}, noon())
+		l := New(Config{Pool: "p", Row: ledger.Pool{MaxUnits: 9, MaxQueueDepth: 4, State: park.Active}}, noon())
 		if c.live != "" {
-			l.Apply(noon(), []Op{Submit{Spec: &park.Spec{TaskID: "a", Tenant: c.live, Units: 1, Priority: park.Normal}}}, nil)
+			l.Apply(noon(), []Op{Submit{Spec: &ledger.Spec{TaskID: "a", Tenant: c.live, Units: 1, Priority: park.Normal}}}, nil)
 		}
 		if c.own {
-			l.Apply(noon(), []Op{Submit{Spec: &park.Spec{TaskID: "a@t", Tenant: "t", Units: 1, Priority: park.Normal}}}, nil)
+			l.Apply(noon(), []Op{Submit{Spec: &ledger.Spec{TaskID: "a@t", Tenant: "t", Units: 1, Priority: park.Normal}}}, nil)
 		}
-		o := Submit{Spec: &park.Spec{TaskID: "a", Tenant: "t"}, OwnID: c.ownID, Foreign: c.foreign, Ended: c.ended}
+		o := Submit{Spec: &ledger.Spec{TaskID: "a", Tenant: "t"}, OwnID: c.ownID, Foreign: c.foreign, Ended: c.ended}
 		if got := o.kept(l).TaskID; got != c.want || o.Spec.TaskID != "a" {
 			t.Errorf("%s: kept as %s, want %s", name, got, c.want)
 		}
@@ -153,9 +154,9 @@ func TestRunsOfAnotherLife(t *testing.T) {
 		"keep of nothing":           {Keep{TaskID: "x"}, true},
 		"cancel of nothing":         {Cancel{TaskID: "x"}, true},
 	} {
-		l := New(Config{Pool: "p", Node: "n", Row: park.PoolRow{MaxUnits: 1, MaxQueueDepth: 4, State: park.Active}}, noon())
+		l := New(Config{Pool: "p", Node: "n", Row: ledger.Pool{MaxUnits: 1, MaxQueueDepth: 4, State: park.Active}}, noon())
 		step, _ := l.Apply(noon(), []Op{
-			Submit{Spec: &park.Spec{TaskID: "a", Units: 1, Priority: park.Normal}}, Submit{Spec: &park.Spec{TaskID: "b", Units: 1, Priority: park.Normal}},
+			Submit{Spec: &ledger.Spec{TaskID: "a", Units: 1, Priority: park.Normal}}, Submit{Spec: &ledger.Spec{TaskID: "b", Units: 1, Priority: park.Normal}},
 		}, nil)
 		for _, e := range step.Events {
 			if (e.Node == "n") != (e.Action == park.ActStart) {

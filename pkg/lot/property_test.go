@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/replay"
@@ -34,11 +35,11 @@ type duel struct {
 	twin    *lot.Lot // merges what the lot does, as another node would
 	oracle  *oracle
 	played  *replay.Pool
-	rows    map[string]park.Record   // as a store keeps them
+	rows    map[string]ledger.Record // as a store keeps them
 	behind  map[string]bool          // the tasks that the twin has not heard of yet
 	rested  map[string]time.Duration // until when tasks rest, for the twin
 	now     lot.Instant
-	row     park.PoolRow
+	row     ledger.Pool
 	ids     int
 	keepers []*keeper // stores that keep the pool too
 	steps   int
@@ -49,9 +50,9 @@ type duel struct {
 func newDuel(t *rapid.T, leased bool) *duel {
 	units := rapid.Int64Range(0, 8).Draw(t, "units")
 	depth := rapid.IntRange(0, 12).Draw(t, "depth")
-	row := park.PoolRow{MaxUnits: units, MaxQueueDepth: depth, State: park.Active, ConfiguredUnits: units, ConfiguredDepth: depth}
+	row := ledger.Pool{MaxUnits: units, MaxQueueDepth: depth, State: park.Active, ConfiguredUnits: units, ConfiguredDepth: depth}
 	d := &duel{
-		T: t, oracle: newOracle(units, depth, leased), rows: map[string]park.Record{}, behind: map[string]bool{}, rested: map[string]time.Duration{}, row: row,
+		T: t, oracle: newOracle(units, depth, leased), rows: map[string]ledger.Record{}, behind: map[string]bool{}, rested: map[string]time.Duration{}, row: row,
 		now:    lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour},
 		played: replay.New(replay.Limits{MaxUnits: units, MaxQueueDepth: depth}),
 	}
@@ -202,13 +203,13 @@ func (d *duel) some(s park.Status) *oracleTask {
 		}
 	}
 	if len(of) == 0 {
-		return &oracleTask{spec: park.Spec{TaskID: "nobody"}}
+		return &oracleTask{spec: ledger.Spec{TaskID: "nobody"}}
 	}
 	return of[rapid.IntRange(0, len(of)-1).Draw(d.T, "task")]
 }
 
 func (d *duel) submit() lot.Op {
-	s := &park.Spec{
+	s := &ledger.Spec{
 		PoolID: "p", Tenant: "t", MailboxKey: "m", Priority: rapid.SampledFrom(park.Priorities()).Draw(d.T, "priority"),
 		Units: rapid.Int64Range(1, 6).Draw(d.T, "cost"),
 	}
@@ -276,7 +277,7 @@ func (d *duel) merge() {
 	if len(ids) > 1 {
 		ids = rapid.Permutation(ids).Draw(d.T, "heard")
 	}
-	changed := make([]park.Record, len(ids))
+	changed := make([]ledger.Record, len(ids))
 	for i, id := range ids {
 		changed[i] = d.rows[id]
 		d.rested[id] = d.oracle.tasks[id].restsUntil(d.now, d.row.LastAt)
@@ -346,7 +347,7 @@ func (d *duel) picture() map[string]any {
 	return p
 }
 
-func (d *duel) live() (all []park.Record) {
+func (d *duel) live() (all []ledger.Record) {
 	for _, id := range slices.Sorted(maps.Keys(d.rows)) {
 		if r := d.rows[id]; !r.Status.Ended() {
 			all = append(all, r)

@@ -3,6 +3,7 @@ package lot
 import (
 	"testing"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -16,7 +17,7 @@ func BenchmarkQueue(b *testing.B) {
 		refs[i].priority, refs[i].units, refs[i].rank, refs[i].where = park.Priorities()[i%4], 1, int64(i), waiting
 	}
 	for b.Loop() {
-		l := Lot{tasks: all, row: park.PoolRow{MaxUnits: 1}}
+		l := Lot{tasks: all, row: ledger.Pool{MaxUnits: 1}}
 		for _, e := range refs {
 			l.class(e.priority).insert(e.rank, e.ref, e.units)
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -32,12 +33,12 @@ func TestRestoredRest(t *testing.T) {
 		"asked for, and the pool was put back": {240 * time.Hour, 0, 1, 240 * time.Hour, time.Hour},
 	} {
 		noted := park.At(now.Wall.Add(c.left))
-		row := park.PoolRow{Rev: 7, MaxUnits: 1, MaxQueueDepth: 9, State: park.Active, Queued: 1, LastAt: park.At(noted.Add(-c.asked))}
+		row := ledger.Pool{Rev: 7, MaxUnits: 1, MaxQueueDepth: 9, State: park.Active, Queued: 1, LastAt: park.At(noted.Add(-c.asked))}
 		l := lot.New(lot.Config{
 			Pool: "p", Node: "n", Row: row,
-			Tasks: []park.Record{{
-				Spec: park.Spec{PoolID: "p", TaskID: "a", Units: 1, Retry: park.Retry{MaxAttempts: 5, Backoff: park.Duration(c.backoff)}},
-				State: park.State{
+			Tasks: []ledger.Record{{
+				Spec: ledger.Spec{PoolID: "p", TaskID: "a", Units: 1, Retry: park.Retry{MaxAttempts: 5, Backoff: park.Duration(c.backoff)}},
+				State: ledger.State{
 					Status: park.Queued, Attempt: c.strikes, Strikes: c.strikes, NotBefore: noted,
 				},
 			}},
@@ -75,13 +76,13 @@ func TestRestoredLease(t *testing.T) {
 		"clock set back":   {time.Hour, time.Minute, 40 * time.Second, -time.Hour, 20 * time.Second, park.ActFail},
 		"beyond its limit": {30 * time.Second, time.Minute, time.Hour, 0, 0, park.ActFail},
 	} {
-		row := park.PoolRow{Rev: 7, MaxUnits: 1, MaxQueueDepth: 9, State: park.Active, Used: 1, LastAt: now.Wall}
+		row := ledger.Pool{Rev: 7, MaxUnits: 1, MaxQueueDepth: 9, State: park.Active, Used: 1, LastAt: now.Wall}
 		here := lot.Instant{Wall: park.At(now.Wall.Add(c.set)), Mono: now.Mono}
 		l := lot.New(lot.Config{
 			Pool: "p", Node: "n", Leased: true, Row: row,
-			Tasks: []park.Record{{
-				Spec:  park.Spec{PoolID: "p", TaskID: "a", Units: 1, Timeout: c.limit},
-				State: park.State{Status: park.Running, Attempt: 1, Node: "m", Lease: "x", LeaseTTL: c.ttl, StartedAt: park.At(now.Wall.Add(-c.ran))},
+			Tasks: []ledger.Record{{
+				Spec:  ledger.Spec{PoolID: "p", TaskID: "a", Units: 1, Timeout: c.limit},
+				State: ledger.State{Status: park.Running, Attempt: 1, Node: "m", Lease: "x", LeaseTTL: c.ttl, StartedAt: park.At(now.Wall.Add(-c.ran))},
 			}},
 		}, here)
 		if err := l.Sound(); err != nil {
@@ -106,17 +107,17 @@ func TestRestoredLease(t *testing.T) {
 // whose time is far ahead.
 func TestKnownLimit(t *testing.T) {
 	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
-	row := park.PoolRow{Rev: 7, MaxUnits: 1, MaxQueueDepth: 9, State: park.Active, Used: 1, LastAt: now.Wall}
-	r := park.Record{
-		Spec:  park.Spec{PoolID: "p", TaskID: "a", Units: 1, Timeout: time.Minute},
-		State: park.State{Status: park.Running, Attempt: 1, Node: "m", Lease: "x", LeaseTTL: time.Hour, StartedAt: now.Wall},
+	row := ledger.Pool{Rev: 7, MaxUnits: 1, MaxQueueDepth: 9, State: park.Active, Used: 1, LastAt: now.Wall}
+	r := ledger.Record{
+		Spec:  ledger.Spec{PoolID: "p", TaskID: "a", Units: 1, Timeout: time.Minute},
+		State: ledger.State{Status: park.Running, Attempt: 1, Node: "m", Lease: "x", LeaseTTL: time.Hour, StartedAt: now.Wall},
 	}
-	l := lot.New(lot.Config{Pool: "p", Node: "n", Leased: true, Row: row, Tasks: []park.Record{r}}, now)
+	l := lot.New(lot.Config{Pool: "p", Node: "n", Leased: true, Row: row, Tasks: []ledger.Record{r}}, now)
 	limit := now.Mono + time.Minute
 	row.Rev, row.LastAt = 8, park.At(now.Wall.Add(24*time.Hour))
 	r.Cancelled = true
 	now.Mono += time.Second
-	l.Merge(row, []park.Record{r}, now)
+	l.Merge(row, []ledger.Record{r}, now)
 	if err := l.Sound(); err != nil {
 		t.Fatal(err)
 	}
@@ -129,17 +130,17 @@ func TestKnownLimit(t *testing.T) {
 // rest ahead of it, and that these come back where they were.
 func TestRanksOfThoseThatRest(t *testing.T) {
 	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
-	c := lot.Config{Pool: "p", Node: "n", Row: park.PoolRow{Rev: 7, MaxUnits: 1, MaxQueueDepth: 9, State: park.Active, Used: 1, Queued: 4}}
+	c := lot.Config{Pool: "p", Node: "n", Row: ledger.Pool{Rev: 7, MaxUnits: 1, MaxQueueDepth: 9, State: park.Active, Used: 1, Queued: 4}}
 	for i, id := range []string{"a", "b", "c", "d", "e"} {
-		r := park.Record{
-			Spec:  park.Spec{PoolID: "p", TaskID: id, Units: 1, Priority: park.Normal, Retry: park.Retry{MaxAttempts: 9, Backoff: park.Duration(time.Minute)}},
-			State: park.State{Status: park.Queued, Attempt: 1, Strikes: 1, Rank: int64(i), NotBefore: park.At(now.Wall.Add(time.Minute))},
+		r := ledger.Record{
+			Spec:  ledger.Spec{PoolID: "p", TaskID: id, Units: 1, Priority: park.Normal, Retry: park.Retry{MaxAttempts: 9, Backoff: park.Duration(time.Minute)}},
+			State: ledger.State{Status: park.Queued, Attempt: 1, Strikes: 1, Rank: int64(i), NotBefore: park.At(now.Wall.Add(time.Minute))},
 		}
 		switch id {
 		case "d":
-			r.State = park.State{Status: park.Queued, Rank: int64(i)}
+			r.State = ledger.State{Status: park.Queued, Rank: int64(i)}
 		case "e":
-			r.State = park.State{Status: park.Running, Attempt: 1, Node: "m", Rank: int64(i)}
+			r.State = ledger.State{Status: park.Running, Attempt: 1, Node: "m", Rank: int64(i)}
 		}
 		c.Tasks = append(c.Tasks, r)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -130,7 +131,7 @@ func (a args) duration(name string) time.Duration {
 
 func (s *stage) open(fields []string) {
 	a := s.parse(fields)
-	row := park.PoolRow{MaxUnits: a.int("units", 8), MaxQueueDepth: int(a.int("depth", 10)), State: park.Active}
+	row := ledger.Pool{MaxUnits: a.int("units", 8), MaxQueueDepth: int(a.int("depth", 10)), State: park.Active}
 	s.clock(0)
 	s.lot = lot.New(lot.Config{Pool: "p", Node: "n", Leased: slices.Contains(a.words, "leased"), Row: row}, s.now)
 }
@@ -199,7 +200,7 @@ func (s *stage) op(name string, a args) lot.Op {
 }
 
 func (s *stage) submit(a args) lot.Op {
-	spec := &park.Spec{
+	spec := &ledger.Spec{
 		PoolID: "p", TaskID: a.words[0], Tenant: "t", MailboxKey: "m", Units: a.int("units", 1),
 		Timeout: a.duration("timeout"), Digest: uint64(a.int("digest", 1)),
 		Retry: park.Retry{MaxAttempts: int(a.int("attempts", 0)), Backoff: park.Duration(a.duration("backoff"))},

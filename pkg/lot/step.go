@@ -1,14 +1,17 @@
 package lot
 
-import "github.com/parkd-dev/parkd/pkg/park"
+import (
+	"github.com/parkd-dev/parkd/pkg/ledger"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
 
 // Step is what one Apply did, in the form in which a store takes it. A step without events changed nothing that has to be
 // kept. Its slices are used again by the next Apply, so who keeps them copies them; what they point to stays.
 type Step struct {
-	Row      park.PoolRow
-	Inserts  []park.Record // the tasks that the step created, as they are after it
-	Specs    []*park.Spec  // theirs, as they were submitted
-	Updates  []park.Update // the other tasks that it touched, as they are after it
+	Row      ledger.Pool
+	Inserts  []ledger.Record // the tasks that the step created, as they are after it
+	Specs    []*ledger.Spec  // theirs, as they were submitted
+	Updates  []ledger.Update // the other tasks that it touched, as they are after it
 	Started  []Started
 	Messages []park.Message
 	Events   []park.Event
@@ -18,13 +21,13 @@ type Step struct {
 // that the step created.
 type Started struct {
 	TaskID  string
-	Spec    *park.Spec
+	Spec    *ledger.Spec
 	Attempt int
 	Demand  int
 }
 
 func (s *Step) reuse() {
-	s.Row = park.PoolRow{}
+	s.Row = ledger.Pool{}
 	reuse(&s.Inserts)
 	reuse(&s.Specs)
 	reuse(&s.Updates)

@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -131,9 +132,9 @@ func TestIndexShrinks(t *testing.T) {
 // store that failed may still be reading it.
 func TestStepIsTheCallersAfterRollback(t *testing.T) {
 	now := Instant{Wall: park.FromMicro(1)}
-	l := New(Config{Pool: "p", Node: "n", Row: park.PoolRow{MaxUnits: 1, MaxQueueDepth: 9, State: park.Active}}, now)
+	l := New(Config{Pool: "p", Node: "n", Row: ledger.Pool{MaxUnits: 1, MaxQueueDepth: 9, State: park.Active}}, now)
 	submit := func(id string) *Step {
-		s, _ := l.Apply(now, []Op{Submit{Spec: &park.Spec{PoolID: "p", TaskID: id, Units: 1}}}, nil)
+		s, _ := l.Apply(now, []Op{Submit{Spec: &ledger.Spec{PoolID: "p", TaskID: id, Units: 1}}}, nil)
 		return s
 	}
 	used := submit("used")

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -13,8 +14,8 @@ import (
 // the text of a failure is dropped where the task is tried again.
 func TestLiveTasksCarryNoTexts(t *testing.T) {
 	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
-	l := lot.New(lot.Config{Pool: "p", Node: "n", Row: park.PoolRow{MaxUnits: 1, MaxQueueDepth: 10, State: park.Active}}, now)
-	l.Apply(now, []lot.Op{lot.Submit{Spec: &park.Spec{PoolID: "p", TaskID: "a", Units: 1, Retry: park.Retry{MaxAttempts: 3}}}}, nil)
+	l := lot.New(lot.Config{Pool: "p", Node: "n", Row: ledger.Pool{MaxUnits: 1, MaxQueueDepth: 10, State: park.Active}}, now)
+	l.Apply(now, []lot.Op{lot.Submit{Spec: &ledger.Spec{PoolID: "p", TaskID: "a", Units: 1, Retry: park.Retry{MaxAttempts: 3}}}}, nil)
 	for attempt := 1; attempt <= 3; attempt++ {
 		o := park.Failure("broken", strings.Repeat("x", 8<<10))
 		o.Result = []byte(`"partial"`)

@@ -5,6 +5,7 @@ import (
 	"time"
 	"unique"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -19,7 +20,7 @@ type told struct {
 }
 
 // submission returns the detail of a submission, which nobody may change.
-func (l *Lot) submission(e *entry, s *park.Spec) []byte {
+func (l *Lot) submission(e *entry, s *ledger.Spec) []byte {
 	plain := s.Deadline.IsZero() && s.Retry == park.Retry{}
 	if t := &l.told; plain && t.detail != nil && t.owner == e.owner && t.priority == e.priority {
 		return t.detail

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
@@ -16,18 +17,18 @@ func later(d time.Duration) lot.Instant {
 	return lot.Instant{Wall: park.At(morning.Wall.Add(d)), Mono: morning.Mono + d}
 }
 
-func opened(leased bool, row park.PoolRow, tasks ...park.Record) *lot.Lot {
+func opened(leased bool, row ledger.Pool, tasks ...ledger.Record) *lot.Lot {
 	row.State = park.Active
 	return lot.New(lot.Config{Pool: "p", Node: "n", Leased: leased, Row: row, Tasks: tasks}, morning)
 }
 
 func submit(id string, units int64, p park.Priority) lot.Submit {
-	return lot.Submit{Spec: &park.Spec{PoolID: "p", TaskID: id, Tenant: "t", Units: units, Priority: p, Digest: uint64(id[0])}}
+	return lot.Submit{Spec: &ledger.Spec{PoolID: "p", TaskID: id, Tenant: "t", Units: units, Priority: p, Digest: uint64(id[0])}}
 }
 
 // TestOldest sees that of the tasks that come next in their classes the one is named that waits longest.
 func TestOldest(t *testing.T) {
-	l := opened(false, park.PoolRow{MaxUnits: 1, MaxQueueDepth: 9})
+	l := opened(false, ledger.Pool{MaxUnits: 1, MaxQueueDepth: 9})
 	if at := l.Oldest(); !at.IsZero() {
 		t.Errorf("nobody waits, but the oldest since %s", at)
 	}
@@ -47,7 +48,7 @@ func TestOldest(t *testing.T) {
 
 // TestTooLarge sees that what costs just what the pool has is not too large, and that what runs is not counted.
 func TestTooLarge(t *testing.T) {
-	l := opened(false, park.PoolRow{MaxUnits: 9, MaxQueueDepth: 9})
+	l := opened(false, ledger.Pool{MaxUnits: 9, MaxQueueDepth: 9})
 	l.Apply(morning, []lot.Op{submit("a", 9, park.Normal), submit("b", 4, park.Normal), submit("c", 5, park.Normal), submit("d", 7, park.Low)}, nil)
 	for _, c := range []struct {
 		units int64
@@ -64,18 +65,18 @@ func TestTooLarge(t *testing.T) {
 // TestWhoRuns sees that a lot tells of the tasks that run, by node and in order, of the leases that are due, and nothing of
 // tasks that it does not have.
 func TestWhoRuns(t *testing.T) {
-	var tasks []park.Record
+	var tasks []ledger.Record
 	for i, id := range []string{"c", "a", "b", "d"} {
-		tasks = append(tasks, park.Record{
-			Spec: park.Spec{PoolID: "p", TaskID: id, Units: 1, Priority: park.Normal, SubmittedAt: later(time.Duration(i) * time.Second).Wall},
-			State: park.State{
+		tasks = append(tasks, ledger.Record{
+			Spec: ledger.Spec{PoolID: "p", TaskID: id, Units: 1, Priority: park.Normal, SubmittedAt: later(time.Duration(i) * time.Second).Wall},
+			State: ledger.State{
 				Status: park.Running, Attempt: 1, Rank: int64(i), Node: []string{"m", "n"}[i%2], Lease: "lease-" + id,
 				LeaseTTL: time.Duration(i+1) * time.Second,
 			},
 		})
 	}
 	tasks[3].Priority, tasks[3].Status, tasks[3].Node, tasks[3].Lease = park.High, park.Queued, "", ""
-	l := opened(true, park.PoolRow{Rev: 3, MaxUnits: 3, Used: 3, Queued: 1, MaxQueueDepth: 9}, tasks...)
+	l := opened(true, ledger.Pool{Rev: 3, MaxUnits: 3, Used: 3, Queued: 1, MaxQueueDepth: 9}, tasks...)
 	if got := l.RunningTasks(); !slices.Equal(got, []string{"c", "a", "b"}) || l.Running() != 3 {
 		t.Errorf("%v run, %d", got, l.Running())
 	}
@@ -104,7 +105,7 @@ func TestWhoRuns(t *testing.T) {
 
 // TestExtend sees that only the lease that is meant lives longer.
 func TestExtend(t *testing.T) {
-	l := opened(true, park.PoolRow{MaxUnits: 1, MaxQueueDepth: 9})
+	l := opened(true, ledger.Pool{MaxUnits: 1, MaxQueueDepth: 9})
 	step, _ := l.Apply(morning, []lot.Op{submit("a", 1, park.Normal), submit("b", 1, park.Normal)}, []lot.Demand{{Max: 1, Secret: "s", TTL: 5 * time.Second}})
 	lease := step.Inserts[0].Lease
 	if lease == "" {

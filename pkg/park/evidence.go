@@ -2,8 +2,6 @@ package park
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 )
 
 // EvidenceService shows what is kept of a pool in each of its places, as it is kept, so that one can be held against the
@@ -95,7 +93,7 @@ type KeptTask struct {
 	EndedAt     Time
 	NotBefore   Time   // the end of its last rest
 	Cancelled   bool   // its run was asked to stop
-	Said        uint64 // see [Said]
+	Said        uint64 // a digest of message and result
 }
 
 // KeptMessage is what a mailbox keeps of a message.
@@ -108,34 +106,5 @@ type KeptMessage struct {
 	Reason     string
 	CreatedAt  Time
 	Trimmed    bool   // its client has removed it; Reason and Said are not kept
-	Said       uint64 // see [Said]
-}
-
-// Said returns a digest of the message and the result that a task ended with.
-func Said(message string, result []byte) uint64 {
-	if message == "" && len(result) == 0 {
-		return 0
-	}
-	sum := sha256.Sum256(result)
-	return SaidOf(message, sum[:])
-}
-
-// SaidOf is Said for who has the result's SHA-256.
-func SaidOf(message string, sum []byte) uint64 {
-	said := binary.BigEndian.Uint64(sum)
-	if message != "" {
-		of := sha256.Sum256([]byte(message))
-		said = said*31 + binary.BigEndian.Uint64(of[:])
-	}
-	return said
-}
-
-// Kept returns what is kept of r, which has its result.
-func (r *Record) Kept() KeptTask {
-	return KeptTask{
-		TaskID: r.TaskID, Tenant: r.Tenant, MailboxKey: r.MailboxKey, Status: r.Status, Priority: r.Priority, Units: r.Units,
-		Rank: r.Rank, Attempt: r.Attempt, Strikes: r.Strikes, MaxAttempts: r.Retry.MaxAttempts, Node: r.Node, Reason: r.Reason,
-		Deadline: r.Deadline, SubmittedAt: r.SubmittedAt, StartedAt: r.StartedAt, EndedAt: r.EndedAt, NotBefore: r.NotBefore, Cancelled: r.Cancelled,
-		Said: Said(r.Message, r.Result),
-	}
+	Said       uint64 // a digest of message and result
 }

@@ -102,19 +102,3 @@ func (p PoolPatch) Check() error {
 
 // MaxQueueDepth bounds how many tasks a pool may be told to park.
 const MaxQueueDepth = 100_000_000
-
-// PoolRow is what a queue backend keeps of a pool: its limits, its totals and its clock.
-type PoolRow struct {
-	Rev           int64 // the last committed step
-	MaxUnits      int64
-	MaxQueueDepth int
-	State         PoolState
-	Used          int64 // units of the running tasks
-	Queued        int   // parked tasks
-	LastAt        Time  // time of the last step: a pool's time never runs backwards
-	// ConfiguredUnits and ConfiguredDepth are the limits that the configuration gave last. A live change of
-	// the limits lasts until the configuration says something new.
-	ConfiguredUnits int64
-	ConfiguredDepth int
-	LastStep        string // id of the last committed step
-}

@@ -3,65 +3,7 @@ package park
 import (
 	"encoding/json"
 	"strconv"
-	"time"
 )
-
-// Spec is the part of a task that never changes after its submission.
-type Spec struct {
-	PoolID      string
-	TaskID      string
-	Tenant      string
-	MailboxKey  string // "" where no message is wanted
-	Priority    Priority
-	Units       int64
-	Deadline    Time          // zero: may wait for ever
-	Timeout     time.Duration // 0: may run for ever
-	Retry       Retry
-	Payload     json.RawMessage
-	Command     []string
-	WorkDir     string
-	SubmittedAt Time
-	Digest      uint64 // of the submission: what is sent again is the same if this is
-}
-
-// Size returns how many bytes a submission brings, roughly.
-func (s *Spec) Size() int {
-	n := len(s.Payload) + len(s.WorkDir)
-	for _, arg := range s.Command {
-		n += len(arg) + len(`"",`)
-	}
-	return n
-}
-
-// State is the part of a task that its pool's scheduler changes, step by step.
-type State struct {
-	Status    Status
-	Rank      int64 // place among the parked tasks of its priority, the lowest first
-	Attempt   int   // 0 before the first run
-	Strikes   int   // runs that count against Retry.MaxAttempts
-	NotBefore Time  // the end of a backoff: a parked task does not start earlier
-	Cancelled bool  // a running task that is to be dropped instead of ended or requeued
-	Node      string
-	Lease     string // the lease that a running task was started for; kept after its end
-	LeaseTTL  time.Duration
-	StartedAt Time
-	EndedAt   Time
-	Reason    string
-	Message   string
-	Result    json.RawMessage
-}
-
-// Update sets the state of a task.
-type Update struct {
-	TaskID string
-	State  State
-}
-
-// Record is a task as a queue backend keeps it.
-type Record struct {
-	Spec
-	State
-}
 
 // Task is a task as clients see it.
 type Task struct {
@@ -96,18 +38,6 @@ type Waiting struct {
 // WaitsLarger is the code of a parked task that costs more units than its pool has, because that was changed since it was
 // submitted. It starts if the capacity comes back, and blocks no other task meanwhile.
 const WaitsLarger = "larger_than_pool"
-
-// View returns r as clients see it. kind is the pool's, position 0 for a task that is not parked.
-func (r *Record) View(kind Kind, position int64) Task {
-	return Task{
-		TaskID: r.TaskID, PoolID: r.PoolID, Tenant: r.Tenant, Status: r.Status, Priority: r.Priority,
-		ResourceCost: Cost{Kind: kind, Units: Units(r.Units)}, Position: position,
-		Attempt: r.Attempt, Node: r.Node, Deadline: r.Deadline,
-		TimeoutSecs: Seconds(r.Timeout / time.Second), MailboxKey: r.MailboxKey, Command: r.Command,
-		Reason: r.Reason, Message: r.Message, Result: r.Result,
-		SubmittedAt: r.SubmittedAt, StartedAt: r.StartedAt, CompletedAt: r.EndedAt,
-	}
-}
 
 // Accepted is the answer to a submission that was taken, or had been taken before.
 type Accepted struct {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -33,7 +34,7 @@ type base struct {
 	// entered is told of a step's new tasks, logged of its events, posted of messages, committed of the step, and removed of
 	// tasks that were pruned, in order; and again from the beginning after a return to an earlier step, which returned is
 	// told of.
-	entered   func(*park.Record)
+	entered   func(*ledger.Record)
 	logged    func([]park.Event)
 	posted    func(*park.Message)
 	committed func(done)
@@ -70,9 +71,9 @@ type letter struct {
 
 // table is one pool's rows.
 type table struct {
-	row   park.PoolRow
-	tasks map[string]*park.Record
-	order []*park.Record // by submission
+	row   ledger.Pool
+	tasks map[string]*ledger.Record
+	order []*ledger.Record // by submission
 	// numbers are those of submissions.
 	numbers map[string]int64
 	last    int64
@@ -116,7 +117,7 @@ func (b *base) back(n int) {
 func (b *base) table(pool string) *table {
 	t := b.pools[pool]
 	if t == nil {
-		t = &table{tasks: make(map[string]*park.Record), numbers: make(map[string]int64)}
+		t = &table{tasks: make(map[string]*ledger.Record), numbers: make(map[string]int64)}
 		b.pools[pool] = t
 	}
 	return t
@@ -229,7 +230,7 @@ func (t *table) since(rev int64) *store.Conflict {
 }
 
 // light returns a record without what scheduling does not need.
-func light(r *park.Record) park.Record {
+func light(r *ledger.Record) ledger.Record {
 	l := *r
 	l.Payload, l.Command, l.WorkDir, l.Result = nil, nil, "", nil
 	return l
@@ -249,7 +250,7 @@ func (b *base) load(pool string) store.Snapshot {
 	return s
 }
 
-func (b *base) records(pool string, ids []string) (found []park.Record) {
+func (b *base) records(pool string, ids []string) (found []ledger.Record) {
 	t := b.pools[pool]
 	if t == nil {
 		return nil
@@ -328,7 +329,7 @@ func (b *base) remove(pool, id string) {
 	b.pruned = append(b.pruned, pruning{len(b.steps), pool, id})
 	r := t.tasks[id]
 	delete(t.tasks, id)
-	t.order = slices.DeleteFunc(t.order, func(o *park.Record) bool { return o == r })
+	t.order = slices.DeleteFunc(t.order, func(o *ledger.Record) bool { return o == r })
 	b.removed(pool, id)
 }
 

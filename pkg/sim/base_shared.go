@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -25,7 +26,7 @@ func (b *base) read(q park.AuditQuery) (found []park.Event) {
 }
 
 // list returns a page of a pool's tasks, the newest first. Its cursor is how many of the oldest are left.
-func (b *base) list(pool string, q park.TaskQuery) (found []park.Record, next string) {
+func (b *base) list(pool string, q park.TaskQuery) (found []ledger.Record, next string) {
 	t := b.table(pool)
 	below := int64(1) << 62
 	if n, err := number(q.Cursor); err == nil && n > 0 {

@@ -4,12 +4,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
 // rowOf alters the row of a task as the first step of an action leaves it.
-func rowOf(name string, a park.Action, alter func(*park.State)) doctored {
+func rowOf(name string, a park.Action, alter func(*ledger.State)) doctored {
 	return doctored{name, "rows|result|reason|order", atEvent(a, func(c *cut) bool {
 		if c.row == nil {
 			return false
@@ -20,28 +21,28 @@ func rowOf(name string, a park.Action, alter func(*park.State)) doctored {
 }
 
 // specOf alters a task as it is put in.
-func specOf(name string, alter func(*park.Spec)) doctored {
+func specOf(name string, alter func(*ledger.Spec)) doctored {
 	return doctored{name, "one task|payload|order|event", atEvent(park.ActSubmit, func(c *cut) bool { alter(c.spec); return true })}
 }
 
 // poolOf alters a pool's row.
-func poolOf(name string, alter func(*park.PoolRow)) doctored {
+func poolOf(name string, alter func(*ledger.Pool)) doctored {
 	return doctored{name, "accounting|event|limits", find(func(r *record, at int, s *step) bool { alter(&s.Row); r.pieces[at].what = *s; return true })}
 }
 
 func doctoredRows() []doctored {
 	return []doctored{
-		rowOf("a row of another status", park.ActStart, func(s *park.State) { s.Status = park.Completed }),
-		rowOf("a row of another attempt", park.ActStart, func(s *park.State) { s.Attempt++ }),
-		rowOf("a row of another node", park.ActStart, func(s *park.State) { s.Node = "another" }),
-		rowOf("a row that has not started", park.ActComplete, func(s *park.State) { s.StartedAt = park.Time{} }),
-		rowOf("a row that ended later", park.ActComplete, func(s *park.State) { s.EndedAt = park.At(s.EndedAt.Add(time.Second)) }),
-		rowOf("a row with a run that counts", park.ActComplete, func(s *park.State) { s.Strikes++ }),
-		rowOf("a row that is cancelled", park.ActStart, func(s *park.State) { s.Cancelled = true }),
-		rowOf("a row that rests", park.ActStart, func(s *park.State) { s.NotBefore = park.At(epoch) }),
-		rowOf("a row with a message", park.ActStart, func(s *park.State) { s.Message = "what?" }),
-		rowOf("a row with another reason", park.ActFail, func(s *park.State) { s.Reason = park.ReasonExecutorError }),
-		rowOf("a row with another lease", park.ActComplete, func(s *park.State) { s.Lease += "x" }),
+		rowOf("a row of another status", park.ActStart, func(s *ledger.State) { s.Status = park.Completed }),
+		rowOf("a row of another attempt", park.ActStart, func(s *ledger.State) { s.Attempt++ }),
+		rowOf("a row of another node", park.ActStart, func(s *ledger.State) { s.Node = "another" }),
+		rowOf("a row that has not started", park.ActComplete, func(s *ledger.State) { s.StartedAt = park.Time{} }),
+		rowOf("a row that ended later", park.ActComplete, func(s *ledger.State) { s.EndedAt = park.At(s.EndedAt.Add(time.Second)) }),
+		rowOf("a row with a run that counts", park.ActComplete, func(s *ledger.State) { s.Strikes++ }),
+		rowOf("a row that is cancelled", park.ActStart, func(s *ledger.State) { s.Cancelled = true }),
+		rowOf("a row that rests", park.ActStart, func(s *ledger.State) { s.NotBefore = park.At(epoch) }),
+		rowOf("a row with a message", park.ActStart, func(s *ledger.State) { s.Message = "what?" }),
+		rowOf("a row with another reason", park.ActFail, func(s *ledger.State) { s.Reason = park.ReasonExecutorError }),
+		rowOf("a row with another lease", park.ActComplete, func(s *ledger.State) { s.Lease += "x" }),
 		{"a row at another's place", "order", atEvent(park.ActEnqueue, func(c *cut) bool { c.row.Rank = -7; return c.step.Row.Queued > 12 })},
 		{"an event without a row", "rows", find(func(r *record, at int, s *step) bool {
 			n := len(s.Updates)
@@ -61,26 +62,26 @@ func doctoredRows() []doctored {
 			r.pieces[at].what = *s
 			return true
 		})},
-		specOf("other units", func(s *park.Spec) { s.Units++ }),
-		specOf("another tenant", func(s *park.Spec) { s.Tenant = "another" }),
-		specOf("another mailbox", func(s *park.Spec) { s.MailboxKey += "x" }),
-		specOf("another priority", func(s *park.Spec) { s.Priority = (s.Priority+2)%4 - 1 }),
-		specOf("another deadline", func(s *park.Spec) { s.Deadline = park.At(epoch.Add(time.Hour)) }),
-		specOf("another timeout", func(s *park.Spec) { s.Timeout += time.Second }),
-		specOf("other retries", func(s *park.Spec) { s.Retry.MaxAttempts++ }),
-		specOf("another id", func(s *park.Spec) { s.TaskID += "x" }),
-		specOf("another payload", func(s *park.Spec) { s.Payload = []byte(`{"job":0,"lasts":1}`) }),
-		specOf("no digest", func(s *park.Spec) { s.Digest = 0 }),
-		poolOf("units in use that nobody has", func(r *park.PoolRow) { r.Used++ }),
-		poolOf("one parked that is not", func(r *park.PoolRow) { r.Queued++ }),
-		poolOf("another capacity", func(r *park.PoolRow) { r.MaxUnits++ }),
-		poolOf("another depth", func(r *park.PoolRow) { r.MaxQueueDepth++ }),
-		poolOf("another state", func(r *park.PoolRow) { r.State = park.Draining }),
-		poolOf("another rev", func(r *park.PoolRow) { r.Rev++ }),
-		poolOf("another step", func(r *park.PoolRow) { r.LastStep = "another" }),
+		specOf("other units", func(s *ledger.Spec) { s.Units++ }),
+		specOf("another tenant", func(s *ledger.Spec) { s.Tenant = "another" }),
+		specOf("another mailbox", func(s *ledger.Spec) { s.MailboxKey += "x" }),
+		specOf("another priority", func(s *ledger.Spec) { s.Priority = (s.Priority+2)%4 - 1 }),
+		specOf("another deadline", func(s *ledger.Spec) { s.Deadline = park.At(epoch.Add(time.Hour)) }),
+		specOf("another timeout", func(s *ledger.Spec) { s.Timeout += time.Second }),
+		specOf("other retries", func(s *ledger.Spec) { s.Retry.MaxAttempts++ }),
+		specOf("another id", func(s *ledger.Spec) { s.TaskID += "x" }),
+		specOf("another payload", func(s *ledger.Spec) { s.Payload = []byte(`{"job":0,"lasts":1}`) }),
+		specOf("no digest", func(s *ledger.Spec) { s.Digest = 0 }),
+		poolOf("units in use that nobody has", func(r *ledger.Pool) { r.Used++ }),
+		poolOf("one parked that is not", func(r *ledger.Pool) { r.Queued++ }),
+		poolOf("another capacity", func(r *ledger.Pool) { r.MaxUnits++ }),
+		poolOf("another depth", func(r *ledger.Pool) { r.MaxQueueDepth++ }),
+		poolOf("another state", func(r *ledger.Pool) { r.State = park.Draining }),
+		poolOf("another rev", func(r *ledger.Pool) { r.Rev++ }),
+		poolOf("another step", func(r *ledger.Pool) { r.LastStep = "another" }),
 		{"a row that is gone in the end", "rows", each(func(w *shown) bool { w.tasks = w.tasks[:max(len(w.tasks)-1, 0)]; return len(w.tasks) > 0 })},
 		{"a row that nobody put in", "rows", each(func(w *shown) bool {
-			w.tasks = append(slices.Clone(w.tasks), park.Record{Spec: park.Spec{PoolID: w.pool, TaskID: "nobody"}})
+			w.tasks = append(slices.Clone(w.tasks), ledger.Record{Spec: ledger.Spec{PoolID: w.pool, TaskID: "nobody"}})
 			return true
 		})},
 		{"a row twice in the end", "rows", each(func(w *shown) bool {

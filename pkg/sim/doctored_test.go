@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/replay"
 )
@@ -128,8 +129,8 @@ type cut struct {
 	step  *step
 	n     int
 	event *park.Event
-	row   *park.State
-	spec  *park.Spec // of a submission
+	row   *ledger.State
+	spec  *ledger.Spec // of a submission
 }
 
 // mail is the place of the message that tells of the event's end; -1 where there is none.

@@ -3,6 +3,7 @@ package sim
 import (
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -88,8 +89,8 @@ type (
 	// shown is a pool as the database has it in the end.
 	shown struct {
 		pool  string
-		row   park.PoolRow
-		tasks []park.Record
+		row   ledger.Pool
+		tasks []ledger.Record
 	}
 )
 

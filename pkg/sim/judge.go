@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/replay"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -22,7 +23,7 @@ type judge struct {
 	now    time.Duration
 	broken *Violation
 
-	ledgers  map[string]*ledger
+	ledgers  map[string]*account
 	asks     map[int]*ask
 	outcomes map[run][]outcome
 	wanted   map[place][]time.Duration // cancellations
@@ -71,8 +72,8 @@ type pulse struct {
 	buried, left  bool
 }
 
-// ledger is a pool as its steps lead to it.
-type ledger struct {
+// account is a pool as its steps lead to it.
+type account struct {
 	spec  park.PoolSpec
 	began replay.Limits // those before its first step
 	log   *replay.Pool
@@ -99,7 +100,7 @@ type limitsSince struct {
 
 type rowSince struct {
 	at  time.Duration
-	row park.PoolRow
+	row ledger.Pool
 }
 
 func newJudge(s scene) *judge {
@@ -116,14 +117,14 @@ func newJudge(s scene) *judge {
 func (j *judge) begin() {
 	j.boxes, j.events, j.eventsAt = make(map[box][]*mailed), nil, nil
 	known := j.ledgers
-	j.ledgers = make(map[string]*ledger)
+	j.ledgers = make(map[string]*account)
 	for _, s := range j.pools {
 		asked := make(map[string][]*ask)
 		if l := known[s.ID]; l != nil {
 			asked = l.asked // what was asked for was asked for
 		}
 		began := replay.Limits{MaxUnits: s.MaxUnits, MaxQueueDepth: s.MaxQueueDepth, State: park.Active}
-		j.ledgers[s.ID] = &ledger{spec: s, began: began, log: replay.New(began), line: newQueue(), tales: make(map[string]*tale), past: make(map[string][]*tale), asked: asked}
+		j.ledgers[s.ID] = &account{spec: s, began: began, log: replay.New(began), line: newQueue(), tales: make(map[string]*tale), past: make(map[string][]*tale), asked: asked}
 	}
 	for _, a := range j.asks {
 		a.tales = 0

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -71,7 +72,7 @@ func (j *judge) passing(a answer) bool {
 	}
 }
 
-func (j *judge) submitted(l *ledger, a answer) {
+func (j *judge) submitted(l *account, a answer) {
 	of := j.asks[a.job]
 	if of == nil {
 		j.wrong(a, "nobody has submitted job %d", a.job)
@@ -113,7 +114,7 @@ func (j *judge) submitted(l *ledger, a answer) {
 }
 
 // life returns the life of a submission that began at a time.
-func (l *ledger) life(of *ask, at park.Time) *tale {
+func (l *account) life(of *ask, at park.Time) *tale {
 	for _, id := range []string{of.sub.TaskID, park.TenantTaskID(of.sub.TaskID, tenantOf(&of.sub))} {
 		for _, t := range l.past[id] {
 			if t.ask == of && t.spec.SubmittedAt.Equal(at.Time) {
@@ -135,7 +136,7 @@ func (j *judge) was(t *tale, s park.Status, asked time.Duration) bool {
 }
 
 // turnedAway judges a refusal: it has to be in the log, where it was judged.
-func (j *judge) turnedAway(l *ledger, of *ask, a answer) {
+func (j *judge) turnedAway(l *account, of *ask, a answer) {
 	code := park.CodeOf(a.err)
 	switch code {
 	case park.DeadlinePast, park.CostExceedsPool, park.CapacityZero, park.PoolDraining, park.QueueFull, park.TaskExists:
@@ -159,7 +160,7 @@ func (j *judge) turnedAway(l *ledger, of *ask, a answer) {
 	}
 }
 
-func (j *judge) cancelled(l *ledger, a answer) {
+func (j *judge) cancelled(l *account, a answer) {
 	if park.CodeOf(a.err) == park.StorageUnavailable {
 		j.denied[place{a.pool, a.id, 0}]++
 	}
@@ -184,14 +185,14 @@ func (j *judge) cancelled(l *ledger, a answer) {
 }
 
 // absent judges that a task is told not to be there.
-func (j *judge) absent(l *ledger, a answer) {
+func (j *judge) absent(l *account, a answer) {
 	if slices.ContainsFunc(l.past[a.id], func(t *tale) bool { return t.began <= a.asked && t.gone < 0 }) {
 		j.fail("durable", "task %s was accepted and is not found", a.id)
 	}
 }
 
 // told judges what is said of a task.
-func (j *judge) told(l *ledger, a answer) {
+func (j *judge) told(l *account, a answer) {
 	if j.passing(a) {
 		return
 	}
@@ -206,7 +207,7 @@ func (j *judge) told(l *ledger, a answer) {
 }
 
 // view judges a task as clients are shown it, and returns its life.
-func (j *judge) view(l *ledger, a answer, v park.Task) *tale {
+func (j *judge) view(l *account, a answer, v park.Task) *tale {
 	var t *tale
 	for _, o := range l.past[v.TaskID] {
 		if o.spec.SubmittedAt.Equal(v.SubmittedAt.Time) {
@@ -234,7 +235,7 @@ func (j *judge) view(l *ledger, a answer, v park.Task) *tale {
 }
 
 // shows reports whether a task is shown as its row was.
-func shows(v *park.Task, s *park.State) bool {
+func shows(v *park.Task, s *ledger.State) bool {
 	return v.Status == s.Status && v.Attempt == s.Attempt && v.Node == s.Node && v.Reason == s.Reason && v.Message == s.Message &&
 		string(v.Result) == string(s.Result) && v.StartedAt.Equal(s.StartedAt.Time) && v.CompletedAt.Equal(s.EndedAt.Time)
 }
@@ -250,7 +251,7 @@ func (t *tale) between(from time.Duration) []moment {
 }
 
 // listed judges a page of a pool's tasks: it has all that there were all the time and that are asked for, in order.
-func (j *judge) listed(l *ledger, a answer) {
+func (j *judge) listed(l *account, a answer) {
 	if j.passing(a) {
 		return
 	}
@@ -282,7 +283,7 @@ func (j *judge) listed(l *ledger, a answer) {
 }
 
 // set judges that a pool was changed: it is, or was so for a moment.
-func (j *judge) set(l *ledger, a answer) {
+func (j *judge) set(l *account, a answer) {
 	if j.passing(a) {
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -15,7 +16,7 @@ import (
 const mostBackoff = time.Hour
 
 // requeue judges that a run is taken back, and takes that into the life.
-func (j *judge) requeue(l *ledger, e *park.Event, t *tale, row *park.State) {
+func (j *judge) requeue(l *account, e *park.Event, t *tale, row *ledger.State) {
 	s := &t.state
 	reason := reasonOf(e)
 	counted := true
@@ -72,7 +73,7 @@ func (j *judge) asksToRest(t *tale, reason string) (rest time.Duration) {
 func (t *tale) run() run { return run{t.job, t.state.Attempt} }
 
 // ended judges an end.
-func (j *judge) ended(l *ledger, e *park.Event, t *tale) {
+func (j *judge) ended(l *account, e *park.Event, t *tale) {
 	s := &t.state
 	if e.Action == park.ActFail {
 		s.Strikes++
@@ -101,7 +102,7 @@ func (j *judge) ended(l *ledger, e *park.Event, t *tale) {
 }
 
 // completed judges that a task is said to have done its work.
-func (j *judge) completed(l *ledger, t *tale) {
+func (j *judge) completed(l *account, t *tale) {
 	s := &t.state
 	for _, o := range j.outcomes[t.run()] {
 		if o.Status == park.Completed && string(o.Result) == string(s.Result) && o.Message == s.Message && s.Reason == o.Reason && len(s.Result) <= l.mostResult() && !poisoned(s.Result) {
@@ -114,7 +115,7 @@ func (j *judge) completed(l *ledger, t *tale) {
 // poisoned reports whether the database refuses a result.
 func poisoned(r []byte) bool { return bytes.Contains(r, []byte(`"poison"`)) }
 
-func (l *ledger) mostResult() int {
+func (l *account) mostResult() int {
 	if l.spec.MaxResultBytes > 0 {
 		return int(l.spec.MaxResultBytes)
 	}
@@ -145,7 +146,7 @@ func (j *judge) expired(e *park.Event, t *tale) {
 }
 
 // dropped judges that a task was cancelled.
-func (j *judge) dropped(l *ledger, e *park.Event, t *tale) {
+func (j *judge) dropped(l *account, e *park.Event, t *tale) {
 	s := &t.state
 	j.wished(l, t)
 	if s.Reason != park.ReasonCancelled {
@@ -162,14 +163,14 @@ func (j *judge) dropped(l *ledger, e *park.Event, t *tale) {
 }
 
 // wished judges that somebody wanted the end of a task.
-func (j *judge) wished(l *ledger, t *tale) {
+func (j *judge) wished(l *account, t *tale) {
 	if len(j.wanted[place{l.spec.ID, t.id, 0}]) == 0 {
 		j.fail("cancel", "task %s was cancelled, and nobody has asked for it", t.id)
 	}
 }
 
 // because judges the reason for which a run failed or was taken back: it has to be what happened.
-func (j *judge) because(l *ledger, t *tale, reason string, what park.Action) {
+func (j *judge) because(l *account, t *tale, reason string, what park.Action) {
 	s := &t.state
 	leased, took := l.spec.Runtime.Leased(), j.now-t.started
 	ok := false
@@ -219,7 +220,7 @@ func (j *judge) lost(t *tale) bool {
 }
 
 // unkept reports whether nobody has kept a run's lease for its time, as far as the node that decided the step had to know.
-func (j *judge) unkept(l *ledger, t *tale) bool {
+func (j *judge) unkept(l *account, t *tale) bool {
 	heard := l.before.at
 	if j.alone {
 		heard = l.sent
@@ -245,7 +246,7 @@ func refusedFor(e *park.Event) (d struct {
 }
 
 // reject judges that a submission was refused, by what the pool was like: the first reason that there was is the one given.
-func (j *judge) reject(l *ledger, e *park.Event) {
+func (j *judge) reject(l *account, e *park.Event) {
 	d := refusedFor(e)
 	if d.Code == park.TaskExists {
 		own := park.TenantTaskID(d.TaskID, e.Tenant)
@@ -278,7 +279,7 @@ func (j *judge) reject(l *ledger, e *park.Event) {
 }
 
 // whyNot returns why a pool as it is refuses a task, "" where it does not unless the task can start at once.
-func whyNot(l *ledger, e *park.Event, deadline park.Time) park.Code {
+func whyNot(l *account, e *park.Event, deadline park.Time) park.Code {
 	switch s := l.log.State(); {
 	case s.Limits.State == park.Draining:
 		return park.PoolDraining

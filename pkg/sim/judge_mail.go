@@ -21,7 +21,7 @@ func (j *judge) post(m park.Message) {
 }
 
 // messages holds the messages of a step against the ends that it tells of: one for each that has a mailbox.
-func (j *judge) messages(l *ledger, touched map[string]*tale) {
+func (j *judge) messages(l *account, touched map[string]*tale) {
 	for i := range l.posts {
 		m := &l.posts[i]
 		t := touched[m.TaskID]

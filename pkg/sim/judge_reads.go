@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -65,7 +66,7 @@ func sameEvent(a, b *park.Event) bool {
 		a.Tenant == b.Tenant && a.Units == b.Units && a.Attempt == b.Attempt && a.Node == b.Node && string(a.Detail) == string(b.Detail)
 }
 
-func sameSpec(a, b *park.Spec) bool {
+func sameSpec(a, b *ledger.Spec) bool {
 	return a.PoolID == b.PoolID && a.TaskID == b.TaskID && a.Tenant == b.Tenant && a.MailboxKey == b.MailboxKey && a.Priority == b.Priority &&
 		a.Units == b.Units && a.Deadline.Equal(b.Deadline.Time) && a.Timeout == b.Timeout && a.Retry == b.Retry && string(a.Payload) == string(b.Payload) &&
 		slices.Equal(a.Command, b.Command) && a.WorkDir == b.WorkDir && a.SubmittedAt.Equal(b.SubmittedAt.Time) && a.Digest == b.Digest
@@ -108,7 +109,7 @@ func (j *judge) audited(a answer) {
 }
 
 // leasing judges what is said to workers.
-func (j *judge) leasing(l *ledger, a answer) {
+func (j *judge) leasing(l *account, a answer) {
 	if j.passing(a) {
 		return
 	}
@@ -149,7 +150,7 @@ func (j *judge) leasing(l *ledger, a answer) {
 }
 
 // leased returns the life in which a task had a lease, and since when.
-func (l *ledger) leased(task, lease string) (*tale, time.Duration) {
+func (l *account) leased(task, lease string) (*tale, time.Duration) {
 	for _, t := range l.past[task] {
 		for _, m := range t.moments {
 			if m.state.Lease == lease {
@@ -171,7 +172,7 @@ func (t *tale) holds(lease string, since time.Duration) bool {
 }
 
 // leased judges a lease as a worker is handed it.
-func (j *judge) leased(l *ledger, a answer, g *park.Lease) {
+func (j *judge) leased(l *account, a answer, g *park.Lease) {
 	t, at := l.leased(g.TaskID, g.LeaseID)
 	if t == nil || at < a.asked || j.granted[g.LeaseID] {
 		j.wrong(a, "lease %s of task %s was not given out for this, or is given out twice", g.LeaseID, g.TaskID)
@@ -192,7 +193,7 @@ func (j *judge) leased(l *ledger, a answer, g *park.Lease) {
 }
 
 // reported judges that a worker is told that its outcome was taken.
-func (j *judge) reported(l *ledger, t *tale, a answer, id string) {
+func (j *judge) reported(l *account, t *tale, a answer, id string) {
 	r := a.value.(park.LeaseResult)
 	attempt, strikes := 0, 0
 	for _, m := range t.moments {

@@ -4,13 +4,13 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 )
 
 // rowsOf holds the rows of a step against its events, in both directions.
 func (j *judge) rowsOf(w *step, touched map[string]*tale) {
 	told := 0
-	look := func(id string, row *park.State) {
+	look := func(id string, row *ledger.State) {
 		t := touched[id]
 		if t == nil {
 			j.fail("rows", "rev %d changes the row of task %s, and tells of nothing that happened to it", w.Row.Rev, id)
@@ -40,7 +40,7 @@ func (j *judge) rowsOf(w *step, touched map[string]*tale) {
 }
 
 // compareRow holds a task's row against what the log has led to.
-func (j *judge) compareRow(t *tale, row *park.State) {
+func (j *judge) compareRow(t *tale, row *ledger.State) {
 	want, got := t.state, *row
 	want.Rank = got.Rank
 	if !sameState(&want, &got) {
@@ -49,14 +49,14 @@ func (j *judge) compareRow(t *tale, row *park.State) {
 	t.state.Rank = got.Rank
 }
 
-func sameState(a, b *park.State) bool {
+func sameState(a, b *ledger.State) bool {
 	return string(a.Result) == string(b.Result) && a.NotBefore.Equal(b.NotBefore.Time) && a.StartedAt.Equal(b.StartedAt.Time) &&
 		a.EndedAt.Equal(b.EndedAt.Time) && a.Status == b.Status && a.Rank == b.Rank && a.Attempt == b.Attempt && a.Strikes == b.Strikes &&
 		a.Cancelled == b.Cancelled && a.Node == b.Node && a.Lease == b.Lease && a.LeaseTTL == b.LeaseTTL && a.Reason == b.Reason && a.Message == b.Message
 }
 
 // poolRow holds the pool's row after a step against its log.
-func (j *judge) poolRow(l *ledger, w *step) {
+func (j *judge) poolRow(l *account, w *step) {
 	s, r := l.log.State(), &w.Row
 	if s.Used != r.Used || s.Queued != r.Queued || s.Rev != r.Rev || s.Limits.MaxUnits != r.MaxUnits || s.Limits.MaxQueueDepth != r.MaxQueueDepth || s.Limits.State != r.State {
 		j.fail("accounting", "pool %s says rev %d, %d of %d units, %d of %d parked, %s; its log says %d, %d of %d, %d of %d, %s", w.PoolID,

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/replay"
 )
@@ -14,9 +15,9 @@ import (
 type tale struct {
 	*ask
 	id, label  string // the label is that of this life alone
-	spec       park.Spec
-	state      park.State // as the log leads to
-	moments    []moment   // what the rows were
+	spec       ledger.Spec
+	state      ledger.State // as the log leads to
+	moments    []moment     // what the rows were
 	began      time.Duration
 	started    time.Duration // the present run did not get its units before
 	low, high  int64         // between which its first place was
@@ -36,11 +37,11 @@ type keep struct{ asked, answered time.Duration }
 // moment is how a task's row was from a time on.
 type moment struct {
 	at    time.Duration
-	state park.State
+	state ledger.State
 }
 
 // row returns the pool's row, and when it became that.
-func (l *ledger) row() rowSince {
+func (l *account) row() rowSince {
 	if n := len(l.rows); n > 0 {
 		return l.rows[n-1]
 	}
@@ -48,12 +49,12 @@ func (l *ledger) row() rowSince {
 }
 
 // first is the pool's row before its first step.
-func (l *ledger) first() park.PoolRow {
-	return park.PoolRow{MaxUnits: l.began.MaxUnits, MaxQueueDepth: l.began.MaxQueueDepth, State: l.began.State}
+func (l *account) first() ledger.Pool {
+	return ledger.Pool{MaxUnits: l.began.MaxUnits, MaxQueueDepth: l.began.MaxQueueDepth, State: l.began.State}
 }
 
 // first judges what a pool begins with, which nothing tells of but its configuration: that of the node whose step is the first.
-func (j *judge) first(l *ledger, w *step) {
+func (j *judge) first(l *account, w *step) {
 	l.began = replay.Initial(replay.Limits{MaxUnits: w.Row.MaxUnits, MaxQueueDepth: w.Row.MaxQueueDepth, State: w.Row.State}, w.Events)
 	l.log = replay.New(l.began)
 	so := func(p park.PoolPatch) bool {
@@ -71,7 +72,7 @@ func (j *judge) step(w step) {
 	if w.Row.Rev == 1 {
 		j.first(l, &w)
 	}
-	states := make(map[string]*park.State, len(w.Inserts)+len(w.Updates))
+	states := make(map[string]*ledger.State, len(w.Inserts)+len(w.Updates))
 	for i := range w.Inserts {
 		r := &w.Inserts[i]
 		j.enter(l, r)
@@ -97,7 +98,7 @@ func (j *judge) step(w step) {
 }
 
 // enter begins a life, with what its client asked for.
-func (j *judge) enter(l *ledger, r *park.Record) {
+func (j *judge) enter(l *account, r *ledger.Record) {
 	var w work
 	err := json.Unmarshal(r.Payload, &w)
 	a := j.asks[w.Job]
@@ -137,7 +138,7 @@ func tenantOf(s *park.Submission) string {
 }
 
 // checkSpec holds a task as it was put in against its submission.
-func (j *judge) checkSpec(l *ledger, t *tale) {
+func (j *judge) checkSpec(l *account, t *tale) {
 	s, r := &t.sub, &t.spec
 	timeout := time.Duration(s.TimeoutSecs) * time.Second
 	if timeout == 0 {
@@ -159,7 +160,7 @@ func (j *judge) checkSpec(l *ledger, t *tale) {
 }
 
 // event judges an event, and returns the life that it is of.
-func (j *judge) event(l *ledger, w *step, e *park.Event, states map[string]*park.State) *tale {
+func (j *judge) event(l *account, w *step, e *park.Event, states map[string]*ledger.State) *tale {
 	t := l.tales[e.TaskID]
 	limits := l.log.State()
 	j.events, j.eventsAt = append(j.events, *e), append(j.eventsAt, j.now)
@@ -217,7 +218,7 @@ func (j *judge) sure(at park.Time) park.Time {
 }
 
 // labelled returns an event with an id that no other life of its task has.
-func (l *ledger) labelled(e *park.Event, t *tale) park.Event {
+func (l *account) labelled(e *park.Event, t *tale) park.Event {
 	told := *e
 	told.EventID = ""
 	if t != nil {
@@ -244,7 +245,7 @@ func (j *judge) aboutEvent(w *step, e *park.Event, t *tale) {
 }
 
 // follow takes an event into the life.
-func (j *judge) follow(l *ledger, e *park.Event, t *tale, row *park.State) {
+func (j *judge) follow(l *account, e *park.Event, t *tale, row *ledger.State) {
 	s := &t.state
 	switch e.Action {
 	case park.ActSubmit:
@@ -277,7 +278,7 @@ func (j *judge) follow(l *ledger, e *park.Event, t *tale, row *park.State) {
 }
 
 // taken judges that a submission was accepted.
-func (j *judge) taken(l *ledger, e *park.Event, t *tale) {
+func (j *judge) taken(l *account, e *park.Event, t *tale) {
 	limits := l.log.State().Limits
 	switch {
 	case !e.At.Equal(t.spec.SubmittedAt.Time):
@@ -294,7 +295,7 @@ func (j *judge) taken(l *ledger, e *park.Event, t *tale) {
 }
 
 // start judges that a run gets its units.
-func (j *judge) start(l *ledger, e *park.Event, t *tale, row *park.State) {
+func (j *judge) start(l *account, e *park.Event, t *tale, row *ledger.State) {
 	s := &t.state
 	if d := t.spec.Deadline; s.Attempt == 0 && !d.IsZero() && !e.At.Before(d.Time) {
 		j.fail("deadline", "task %s started at %s, its deadline was %s", t.id, e.At, d)
@@ -329,7 +330,7 @@ func toldBy(e *park.Event) (d struct {
 }
 
 // update judges a change of the pool, or that a running task is asked to stop. It returns the task.
-func (j *judge) update(l *ledger, e *park.Event) *tale {
+func (j *judge) update(l *account, e *park.Event) *tale {
 	c := changesOf(e)
 	told := *e
 	told.EventID = ""

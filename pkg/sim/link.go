@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -152,13 +153,13 @@ func copyOf(s *store.Step) *store.Step {
 	return &c
 }
 
-func (l *link) Records(ctx context.Context, pool string, ids []string) ([]park.Record, error) {
+func (l *link) Records(ctx context.Context, pool string, ids []string) ([]ledger.Record, error) {
 	var extra time.Duration
 	if (l.faults.late > 0 || l.faults.slow) && l.chance(0.5) {
 		l.count("slow read")
 		extra = l.between(0, 200*time.Millisecond)
 	}
-	return callLate(ctx, l, extra, false, func() ([]park.Record, error) { return l.base.records(pool, ids), nil })
+	return callLate(ctx, l, extra, false, func() ([]ledger.Record, error) { return l.base.records(pool, ids), nil })
 }
 
 func (l *link) Sizes(ctx context.Context, pool string, ids []string) (map[string]int, error) {
@@ -171,7 +172,7 @@ func (l *link) Sizes(ctx context.Context, pool string, ids []string) (map[string
 	})
 }
 
-func (l *link) List(ctx context.Context, pool string, q park.TaskQuery) (found []park.Record, next string, err error) {
+func (l *link) List(ctx context.Context, pool string, q park.TaskQuery) (found []ledger.Record, next string, err error) {
 	_, err = call(ctx, l, false, func() (struct{}, error) {
 		found, next = l.base.list(pool, q)
 		return struct{}{}, nil
@@ -241,7 +242,7 @@ func (l *link) LastRev(ctx context.Context, pool string) (rev int64, at park.Tim
 	return rev, at, err
 }
 
-func (l *link) Lift(context.Context, string, park.PoolRow) error {
+func (l *link) Lift(context.Context, string, ledger.Pool) error {
 	return errors.New("sim: queue and log are put back together")
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -20,7 +21,7 @@ type fate struct {
 func (j *job) lives() bool { return j.fate.born > 0 && j.fate.end == "" }
 
 // row returns the task that has the job's id, or nil.
-func (b *base) row(j *job) *park.Record {
+func (b *base) row(j *job) *ledger.Record {
 	if t := b.pools[j.pool]; t != nil {
 		return t.tasks[j.keptAs()]
 	}
@@ -28,7 +29,7 @@ func (b *base) row(j *job) *park.Record {
 }
 
 // entered begins a job's life.
-func (c *checker) entered(r *park.Record) {
+func (c *checker) entered(r *ledger.Record) {
 	var w work
 	if json.Unmarshal(r.Payload, &w) != nil || w.Job < 0 || w.Job >= len(c.jobs) {
 		c.fail("payload", "task %s is of no job: %s", r.TaskID, r.Payload)

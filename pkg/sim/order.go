@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -35,7 +36,7 @@ func class(t *tale) int { return int(t.spec.Priority - park.Low) }
 // task's attempts, the units of the pool, and the time before which rests are over for sure.
 type turn struct {
 	*park.Event
-	row     *park.State
+	row     *ledger.State
 	counted bool
 	rest    park.Time
 	units   int64

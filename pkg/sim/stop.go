@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -14,7 +15,7 @@ const obedience = 1500 * time.Millisecond
 
 // noteCancel takes note of a run that is to be stopped, by a task's state after a step. Leased runs hear of it from their
 // workers.
-func (c *checker) noteCancel(s *store.Step, id string, state *park.State) {
+func (c *checker) noteCancel(s *store.Step, id string, state *ledger.State) {
 	j := c.known[id]
 	if j == nil || state.Status != park.Running || !state.Cancelled || state.Lease != "" {
 		return
@@ -130,7 +131,7 @@ func (h *history) cancelNext(s *shim) {
 	if !h.faults.sudden || s.leased || s.life.ended || !h.chance(0.2) {
 		return
 	}
-	var next *park.Record
+	var next *ledger.Record
 	for _, r := range h.base.table(s.pool).order {
 		if r.Status == park.Queued && (next == nil || r.Priority > next.Priority || r.Priority == next.Priority && r.Rank < next.Rank) {
 			next = r

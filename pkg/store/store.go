@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -37,15 +38,15 @@ type Queue interface {
 	// Lift sees to it that a pool's next step comes after row.Rev, because a log or a mailbox of another store has steps up to
 	// there: a pool that was never committed gets the row (nothing of which is in use or parked), and one at an older rev that rev, LastAt (unless it is at a later
 	// time) and LastStep. One that is at row.Rev or later is left alone. It may happen twice.
-	Lift(ctx context.Context, pool string, row park.PoolRow) error
+	Lift(ctx context.Context, pool string, row ledger.Pool) error
 	// Records returns the tasks of a pool that have one of the ids, whole, in no particular order;
 	// ids that name no task are passed over.
-	Records(ctx context.Context, pool string, ids []string) ([]park.Record, error)
-	// Sizes returns by id how many bytes the submissions of those tasks hold, as [park.Spec.Size] does, without reading them.
+	Records(ctx context.Context, pool string, ids []string) ([]ledger.Record, error)
+	// Sizes returns by id how many bytes the submissions of those tasks hold, as [ledger.Spec.Size] does, without reading them.
 	Sizes(ctx context.Context, pool string, ids []string) (map[string]int, error)
 	// List returns up to q.Limit tasks of a pool (q.Limit is at least 1), the newest submission first, without Payload, and the
 	// cursor of the next page; "" on the last one.
-	List(ctx context.Context, pool string, q park.TaskQuery) ([]park.Record, string, error)
+	List(ctx context.Context, pool string, q park.TaskQuery) ([]ledger.Record, string, error)
 	// Outbox returns up to limit parcels for dest that are due at now, oldest first.
 	Outbox(ctx context.Context, dest string, now park.Time, limit int) ([]Parcel, error)
 	// Settle removes the parcels with the ids in done and puts off those in later, all at once.
@@ -59,12 +60,12 @@ type Queue interface {
 type Walker interface {
 	// Walk calls each for every live task of a pool, as [Queue.Load] would return it, and returns the pool's row of the
 	// same step. The record is the callee's until it returns. After an error what it was called with counts for nothing.
-	Walk(ctx context.Context, pool string, each func(*park.Record)) (park.PoolRow, error)
+	Walk(ctx context.Context, pool string, each func(*ledger.Record)) (ledger.Pool, error)
 }
 
 // Collect loads a pool by a walk.
 func Collect(ctx context.Context, w Walker, pool string) (snap Snapshot, err error) {
-	snap.Row, err = w.Walk(ctx, pool, func(r *park.Record) { snap.Tasks = append(snap.Tasks, *r) })
+	snap.Row, err = w.Walk(ctx, pool, func(r *ledger.Record) { snap.Tasks = append(snap.Tasks, *r) })
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -137,8 +138,8 @@ func (e *RefusedError) Unwrap() []error { return []error{ErrRefused, e.Err} }
 
 // Snapshot is a pool as of its last step.
 type Snapshot struct {
-	Row   park.PoolRow
-	Tasks []park.Record
+	Row   ledger.Pool
+	Tasks []ledger.Record
 }
 
 // Step is one change of one pool: everything that belongs together.
@@ -150,8 +151,8 @@ type Step struct {
 	// unless the node beats. "" is for who is alone.
 	Node string
 	// Row is the pool after the step. Row.Rev is the rev before it plus one.
-	Row      park.PoolRow
-	Inserts  []park.Record
+	Row      ledger.Pool
+	Inserts  []ledger.Record
 	Updates  []Update
 	Messages []park.Message // for this store's own mailboxes
 	Events   []park.Event   // for this store's own audit log
@@ -166,7 +167,7 @@ type Step struct {
 }
 
 // Update sets the state of a task.
-type Update = park.Update
+type Update = ledger.Update
 
 // Parcel is something that a step owes to another place: a message, an event or a notification. The relay
 // delivers it at least once.
@@ -189,10 +190,10 @@ type Postponed struct {
 // Conflict says that a step was decided on an older rev than the pool is at. Row and Changed tell what has
 // come since, unless Reload is set: then the pool has to be loaded anew.
 type Conflict struct {
-	Row park.PoolRow
+	Row ledger.Pool
 	// Changed holds every task touched since, as it is now; like Load's. Of an ended one only TaskID, Tenant, MailboxKey
 	// and Status are sure to be there.
-	Changed []park.Record
+	Changed []ledger.Record
 	Reload  bool
 	// Ahead is how many other nodes are to go first; see [Shared.Turn].
 	Ahead int
@@ -204,7 +205,7 @@ func (c *Conflict) Error() string { return "the pool has moved on to another rev
 // Evidence is what a [Store] also offers for those who hold one part of it against the other.
 type Evidence interface {
 	// Row returns a pool's row as of its last step, zero where it was never committed.
-	Row(ctx context.Context, pool string) (park.PoolRow, error)
+	Row(ctx context.Context, pool string) (ledger.Pool, error)
 	// Marks returns what was removed because it was old.
 	Marks(ctx context.Context, pool string) (Marks, error)
 	// KeptTasks returns up to limit tasks of a pool, the newest submission first, after the one that a cursor names, and the

@@ -13,6 +13,7 @@ import (
 
 	"github.com/parkd-dev/parkd/pkg/api"
 	"github.com/parkd-dev/parkd/pkg/client"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
@@ -37,9 +38,9 @@ func generate(t testing.TB, path string, tasks int) {
 	const crowd = 256
 	tasks -= tasks % crowd
 	at := time.Now().Add(-24 * time.Hour)
-	row := park.PoolRow{MaxUnits: crowd, MaxQueueDepth: 2 * crowd, State: park.Active, ConfiguredUnits: crowd, ConfiguredDepth: 2 * crowd}
-	state := func(s park.Status, rank int, started, ended park.Time) park.State {
-		st := park.State{Status: s, Rank: int64(rank), StartedAt: started, EndedAt: ended}
+	row := ledger.Pool{MaxUnits: crowd, MaxQueueDepth: 2 * crowd, State: park.Active, ConfiguredUnits: crowd, ConfiguredDepth: 2 * crowd}
+	state := func(s park.Status, rank int, started, ended park.Time) ledger.State {
+		st := ledger.State{Status: s, Rank: int64(rank), StartedAt: started, EndedAt: ended}
 		if s != park.Queued {
 			st.Attempt, st.Node = 1, "0198c0de-4b8e-7d0a-9f3c-5e2d1a7b6c90"
 		}
@@ -48,8 +49,8 @@ func generate(t testing.TB, path string, tasks int) {
 		}
 		return st
 	}
-	spec := func(i int, at park.Time) park.Spec {
-		return park.Spec{
+	spec := func(i int, at park.Time) ledger.Spec {
+		return ledger.Spec{
 			PoolID: "gpu", TaskID: fmt.Sprintf("019af00d-7c2e-%08d", i), Tenant: fmt.Sprint("tenant-", i%10), MailboxKey: fmt.Sprint("box-", i%100),
 			Units: 1, Payload: []byte(`{"durationMs":5}`), SubmittedAt: at, Digest: uint64(i + 1),
 		}
@@ -77,7 +78,7 @@ func generate(t testing.TB, path string, tasks int) {
 				sp := spec(i, now)
 				done := state(park.Completed, i, began[i], now)
 				delete(began, i)
-				st.Updates = append(st.Updates, park.Update{TaskID: sp.TaskID, State: done})
+				st.Updates = append(st.Updates, ledger.Update{TaskID: sp.TaskID, State: done})
 				st.Messages = append(st.Messages, park.Message{
 					TaskID: sp.TaskID, PoolID: "gpu", Status: park.Completed, Payload: done.Result, Attempt: 1, CreatedAt: now, Tenant: sp.Tenant, Key: sp.MailboxKey,
 				})
@@ -86,12 +87,12 @@ func generate(t testing.TB, path string, tasks int) {
 		}
 		for i := max(first-crowd, 0); i < first && i < tasks; i++ {
 			began[i] = now
-			st.Updates = append(st.Updates, park.Update{TaskID: spec(i, now).TaskID, State: state(park.Running, i, now, park.Time{})})
+			st.Updates = append(st.Updates, ledger.Update{TaskID: spec(i, now).TaskID, State: state(park.Running, i, now, park.Time{})})
 			event(park.ActStart, i, 1, "")
 		}
 		for i := first; i < first+crowd && i < tasks; i++ {
 			sp := spec(i, now)
-			st.Inserts = append(st.Inserts, park.Record{Spec: sp, State: state(park.Queued, i, park.Time{}, park.Time{})})
+			st.Inserts = append(st.Inserts, ledger.Record{Spec: sp, State: state(park.Queued, i, park.Time{}, park.Time{})})
 			event(park.ActSubmit, i, 0, fmt.Sprintf(`{"priority":"normal","mailbox":%q}`, sp.MailboxKey))
 			event(park.ActEnqueue, i, 0, "")
 		}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -12,10 +13,10 @@ import (
 // What is kept, read as it is kept, page by page.
 
 // Row implements [store.Evidence].
-func (s *Store) Row(ctx context.Context, id string) (park.PoolRow, error) {
+func (s *Store) Row(ctx context.Context, id string) (ledger.Pool, error) {
 	p := s.known(id)
 	if p == nil || ctx.Err() != nil {
-		return park.PoolRow{}, ctx.Err()
+		return ledger.Pool{}, ctx.Err()
 	}
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -50,7 +51,7 @@ func (s *Store) KeptMessages(ctx context.Context, id, after string, limit int) (
 		msg := l.message(n)
 		k := park.KeptMessage{
 			TaskID: msg.TaskID, Tenant: msg.Tenant, MailboxKey: msg.Key, Status: msg.Status, Attempt: msg.Attempt, Reason: msg.Reason,
-			CreatedAt: msg.CreatedAt, Trimmed: l.trimmed, Said: park.Said(msg.Message, msg.Payload),
+			CreatedAt: msg.CreatedAt, Trimmed: l.trimmed, Said: ledger.Said(msg.Message, msg.Payload),
 		}
 		kept = append(kept, k)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -15,7 +16,7 @@ const (
 )
 
 // List implements [store.Queue].
-func (s *Store) List(ctx context.Context, id string, q park.TaskQuery) ([]park.Record, string, error) {
+func (s *Store) List(ctx context.Context, id string, q park.TaskQuery) ([]ledger.Record, string, error) {
 	below, err := parseCursor(q.Cursor, 1<<62)
 	if err != nil {
 		return nil, "", err
@@ -51,7 +52,7 @@ type listing struct {
 	park.TaskQuery
 	below int64 // the number of the last task looked at
 	last  int64 // and of the last one found
-	found []park.Record
+	found []ledger.Record
 	next  string
 }
 

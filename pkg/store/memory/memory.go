@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -68,7 +69,7 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 }
 
 // Lift implements [store.Queue].
-func (s *Store) Lift(ctx context.Context, id string, row park.PoolRow) error {
+func (s *Store) Lift(ctx context.Context, id string, row ledger.Pool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ func (s *Store) Lift(ctx context.Context, id string, row park.PoolRow) error {
 }
 
 // Records implements [store.Queue].
-func (s *Store) Records(ctx context.Context, id string, ids []string) ([]park.Record, error) {
+func (s *Store) Records(ctx context.Context, id string, ids []string) ([]ledger.Record, error) {
 	p := s.known(id)
 	if p == nil || ctx.Err() != nil {
 		return nil, ctx.Err()

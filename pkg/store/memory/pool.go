@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -14,7 +15,7 @@ import (
 // pool is one pool's row and tasks.
 type pool struct {
 	mu      sync.RWMutex
-	row     park.PoolRow
+	row     ledger.Pool
 	order   shelf[*task] // all, in order of submission
 	byID    chains
 	queued  ring
@@ -25,7 +26,7 @@ type pool struct {
 }
 
 type task struct {
-	park.Record
+	ledger.Record
 	number     int64 // in pool.order
 	before     int64 // the task before whose id has the same hash
 	prev, next *task // in the ring that it is in
@@ -132,7 +133,7 @@ func (p *pool) commit(step *store.Step, dead bool) (done bool, err error) {
 }
 
 // lift moves the pool to row's rev, unless it has come that far.
-func (p *pool) lift(row park.PoolRow) {
+func (p *pool) lift(row ledger.Pool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -150,7 +151,7 @@ func (p *pool) lift(row park.PoolRow) {
 }
 
 // insert makes all records known by their ids, or none.
-func (p *pool) insert(records []park.Record) error {
+func (p *pool) insert(records []ledger.Record) error {
 	for i := range records {
 		r := &records[i]
 		if p.find(r.TaskID) != nil {
@@ -210,7 +211,7 @@ func (p *pool) load() store.Snapshot {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	s := store.Snapshot{Row: p.row}
-	s.Tasks = make([]park.Record, 0, p.queued.n+p.running.n)
+	s.Tasks = make([]ledger.Record, 0, p.queued.n+p.running.n)
 	for _, live := range [...]*ring{&p.queued, &p.running} {
 		for t := range live.all {
 			s.Tasks = append(s.Tasks, t.light())
@@ -220,16 +221,16 @@ func (p *pool) load() store.Snapshot {
 }
 
 // light returns the record without what scheduling does not need.
-func (t *task) light() park.Record {
+func (t *task) light() ledger.Record {
 	r := t.Record
 	r.Payload, r.Command, r.WorkDir, r.Result = nil, nil, "", nil
 	return r
 }
 
-func (p *pool) records(ids []string) []park.Record {
+func (p *pool) records(ids []string) []ledger.Record {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	var found []park.Record
+	var found []ledger.Record
 	for _, id := range unique(ids) {
 		if t := p.find(id); t != nil {
 			found = append(found, t.Record)

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -145,7 +146,7 @@ func (n *names) step(s *store.Step) []byte {
 	return w.record()
 }
 
-func live(records []park.Record) (n int64) {
+func live(records []ledger.Record) (n int64) {
 	for i := range records {
 		if !records[i].Status.Ended() {
 			n++
@@ -154,7 +155,7 @@ func live(records []park.Record) (n int64) {
 	return n
 }
 
-func (n *names) jobs(records []park.Record) []byte {
+func (n *names) jobs(records []ledger.Record) []byte {
 	w := newRows(n.oid["pl_job"], 28, len(records))
 	for i := range records {
 		r := &records[i]

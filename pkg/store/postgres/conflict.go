@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -33,7 +34,7 @@ func readNews(pool string, reply []byte) (n news, err error) {
 	if r.field() >= 0 {
 		c.Row = r.poolRow()
 	}
-	c.Changed = make([]park.Record, r.table(numbersOfLive))
+	c.Changed = make([]ledger.Record, r.table(numbersOfLive))
 	for i := range c.Changed {
 		c.Changed[i].PoolID = pool
 		r.numbers(&c.Changed[i])
@@ -60,7 +61,7 @@ func readNews(pool string, reply []byte) (n news, err error) {
 }
 
 // poolRow reads a pl_row.
-func (r *reader) poolRow() (p park.PoolRow) {
+func (r *reader) poolRow() (p ledger.Pool) {
 	r.record(10)
 	p.LastStep, p.State = r.text(), park.PoolState(r.text())
 	p.Rev, p.MaxUnits, p.MaxQueueDepth = r.int(), r.int(), int(r.int())
@@ -70,7 +71,7 @@ func (r *reader) poolRow() (p park.PoolRow) {
 	return p
 }
 
-func (r *reader) numbers(j *park.Record) {
+func (r *reader) numbers(j *ledger.Record) {
 	j.Priority = park.Priority(r.number())
 	j.Rank, j.Units = r.number(), r.number()
 	j.Attempt, j.Strikes = int(r.number()), int(r.number())
@@ -82,12 +83,12 @@ func (r *reader) numbers(j *park.Record) {
 	j.Digest = uint64(r.number())
 }
 
-func (r *reader) words(j *park.Record) {
+func (r *reader) words(j *ledger.Record) {
 	j.TaskID, j.Tenant, j.Status, j.MailboxKey = r.word(), r.word(), park.Status(r.word()), r.word()
 	j.Node, j.Lease, j.Reason, j.Message = r.word(), r.word(), r.word(), r.word()
 }
 
-func (r *reader) past() (j park.Record) {
+func (r *reader) past() (j ledger.Record) {
 	j.TaskID, j.Tenant, j.MailboxKey, j.Status = r.word(), r.word(), r.word(), park.Status(r.word())
 	return j
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -29,13 +30,13 @@ const (
 )
 
 // Row implements [store.Evidence].
-func (s *Store) Row(ctx context.Context, pool string) (r park.PoolRow, err error) {
+func (s *Store) Row(ctx context.Context, pool string) (r ledger.Pool, err error) {
 	err = s.do(ctx, func(ctx context.Context) error {
 		r, err = scanPool(s.pool.QueryRow(ctx, readPool, pool))
 		return err
 	})
 	if err != nil {
-		return park.PoolRow{}, fmt.Errorf("read pool %s: %w", pool, err)
+		return ledger.Pool{}, fmt.Errorf("read pool %s: %w", pool, err)
 	}
 	return r, nil
 }
@@ -112,7 +113,7 @@ func saidOf(message string, sum []byte, none bool) uint64 {
 	if message == "" && none {
 		return 0
 	}
-	return park.SaidOf(message, sum)
+	return ledger.SaidOf(message, sum)
 }
 
 // further returns the cursor behind a row, if there may be more.

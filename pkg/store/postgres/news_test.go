@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
 	"github.com/parkd-dev/parkd/pkg/store/storetest"
@@ -58,7 +59,7 @@ func TestNewsHaveABound(t *testing.T) {
 	f := storetest.NewFeed("gpu")
 	commit := func(tasks int) {
 		for range tasks {
-			r := f.Submit(func(r *park.Record) {
+			r := f.Submit(func(r *ledger.Record) {
 				r.TaskID += strings.Repeat("x", 128-len(r.TaskID))
 				r.Tenant, r.MailboxKey = strings.Repeat("t", park.MaxNameLength), strings.Repeat("k", park.MaxNameLength)
 			})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -37,7 +38,7 @@ const (
 const liftPool = "SELECT pl_lift($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 
 // Lift implements [store.Queue].
-func (s *Store) Lift(ctx context.Context, pool string, r park.PoolRow) error {
+func (s *Store) Lift(ctx context.Context, pool string, r ledger.Pool) error {
 	err := s.do(ctx, func(ctx context.Context) error {
 		_, err := s.pool.Exec(ctx, liftPool, pool, r.Rev, r.MaxUnits, r.MaxQueueDepth, string(r.State), r.LastAt.Micro(),
 			r.ConfiguredUnits, r.ConfiguredDepth, r.LastStep)
@@ -55,15 +56,15 @@ func (s *Store) Load(ctx context.Context, pool string) (store.Snapshot, error) {
 }
 
 // Walk implements [store.Walker]. A server that does not begin to answer is left as soon as in any other call.
-func (s *Store) Walk(ctx context.Context, pool string, each func(*park.Record)) (park.PoolRow, error) {
+func (s *Store) Walk(ctx context.Context, pool string, each func(*ledger.Record)) (ledger.Pool, error) {
 	row, err := s.walk(ctx, pool, each)
 	if err != nil {
-		return park.PoolRow{}, fmt.Errorf("load pool %s: %w", pool, plain(err))
+		return ledger.Pool{}, fmt.Errorf("load pool %s: %w", pool, plain(err))
 	}
 	return row, nil
 }
 
-func (s *Store) walk(ctx context.Context, pool string, each func(*park.Record)) (row park.PoolRow, err error) {
+func (s *Store) walk(ctx context.Context, pool string, each func(*ledger.Record)) (row ledger.Pool, err error) {
 	quick, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if err := s.Check(quick); err != nil {
@@ -79,7 +80,7 @@ func (s *Store) walk(ctx context.Context, pool string, each func(*park.Record)) 
 		defer cancel()
 		_ = tx.Rollback(end)
 	}()
-	if row, err = scanPool(tx.QueryRow(quick, s.names.Load().sql(readPool), pool)); err != nil || row == (park.PoolRow{}) {
+	if row, err = scanPool(tx.QueryRow(quick, s.names.Load().sql(readPool), pool)); err != nil || row == (ledger.Pool{}) {
 		return row, err
 	}
 	limit := callTimeout + time.Duration(row.Queued)*loadTime
@@ -99,19 +100,19 @@ func (s *Store) walk(ctx context.Context, pool string, each func(*park.Record)) 
 const loadTime = 50 * time.Microsecond
 
 // scanPool returns the zero row of a pool that was never committed.
-func scanPool(row pgx.Row) (r park.PoolRow, err error) {
+func scanPool(row pgx.Row) (r ledger.Pool, err error) {
 	var at int64
 	err = row.Scan(&r.Rev, &r.MaxUnits, &r.MaxQueueDepth, (*string)(&r.State), &r.Used, &r.Queued, &at, &r.ConfiguredUnits,
 		&r.ConfiguredDepth, &r.LastStep)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return park.PoolRow{}, nil
+		return ledger.Pool{}, nil
 	}
 	r.LastAt = park.FromMicro(at)
 	return r, err
 }
 
 // Records implements [store.Queue].
-func (s *Store) Records(ctx context.Context, pool string, ids []string) (found []park.Record, err error) {
+func (s *Store) Records(ctx context.Context, pool string, ids []string) (found []ledger.Record, err error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -164,7 +165,7 @@ func allStorable(ids []string) []string {
 }
 
 // List implements [store.Queue].
-func (s *Store) List(ctx context.Context, pool string, q park.TaskQuery) (found []park.Record, next string, err error) {
+func (s *Store) List(ctx context.Context, pool string, q park.TaskQuery) (found []ledger.Record, next string, err error) {
 	query, args, err := listQuery(pool, q)
 	if err != nil {
 		return nil, "", err
@@ -230,7 +231,7 @@ func parseCursor(cursor string, first int64) (int64, error) {
 }
 
 // records reads all rows, and returns the seq of the row with the given number, from 1, or else 0.
-func records(rows pgx.Rows, number int) (found []park.Record, seq int64, err error) {
+func records(rows pgx.Rows, number int) (found []ledger.Record, seq int64, err error) {
 	err = eachRecord(rows, func(s *scan) {
 		if found = append(found, s.record); len(found) == number {
 			seq = s.seq
@@ -245,7 +246,7 @@ func eachRecord(rows pgx.Rows, each func(*scan)) error {
 	var s scan
 	dest := s.dest()[:len(rows.FieldDescriptions())]
 	for rows.Next() {
-		s.record = park.Record{}
+		s.record = ledger.Record{}
 		if err := rows.Scan(dest...); err != nil {
 			return err
 		}
@@ -259,7 +260,7 @@ func eachRecord(rows pgx.Rows, each func(*scan)) error {
 
 // scan is a row of pl_queue_jobs under way to a record.
 type scan struct {
-	record                                         park.Record
+	record                                         ledger.Record
 	seq, digest                                    int64
 	priority                                       int16
 	submitted, started, ended, notBefore, deadline int64

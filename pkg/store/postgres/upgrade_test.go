@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/parkd-dev/parkd/migrations"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
 	"github.com/parkd-dev/parkd/pkg/store/postgres/pgtest"
@@ -107,7 +108,7 @@ func goesOn(t *testing.T, s *postgres.Store) {
 	}
 	f := storetest.NewFeed("gpu")
 	f.Row = snap.Row
-	f.Submit(func(r *park.Record) { r.TaskID = "new" })
+	f.Submit(func(r *ledger.Record) { r.TaskID = "new" })
 	if err := s.Commit(t.Context(), f.Next()); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
 	"github.com/parkd-dev/parkd/pkg/store/storetest"
@@ -50,7 +51,7 @@ func copyKilled(t *testing.T, from, to string) {
 func put(t *testing.T, s *sqlite.Store, f *storetest.Feed, n int) {
 	t.Helper()
 	for range n {
-		f.Submit(func(r *park.Record) { r.Payload = []byte(`"` + strings.Repeat("x", 20_000) + `"`) })
+		f.Submit(func(r *ledger.Record) { r.Payload = []byte(`"` + strings.Repeat("x", 20_000) + `"`) })
 		if err := s.Commit(t.Context(), f.Next()); err != nil {
 			t.Fatal(err)
 		}

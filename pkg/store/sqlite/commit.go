@@ -8,6 +8,7 @@ import (
 
 	"modernc.org/sqlite"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -95,11 +96,11 @@ func (w *writer) advance(step *store.Step) (applied bool, err error) {
 }
 
 // Lift implements [store.Queue].
-func (s *Store) Lift(ctx context.Context, pool string, row park.PoolRow) error {
+func (s *Store) Lift(ctx context.Context, pool string, row ledger.Pool) error {
 	return s.write(ctx, 1, func(w *writer) error { return w.lift(pool, row) })
 }
 
-func (w *writer) lift(pool string, row park.PoolRow) error {
+func (w *writer) lift(pool string, row ledger.Pool) error {
 	there, err := w.pool(pool)
 	if err != nil || there.Rev >= row.Rev {
 		return err
@@ -118,21 +119,21 @@ func (w *writer) lift(pool string, row park.PoolRow) error {
 }
 
 // poolValues are those of the columns of a pool's row, and its id.
-func poolValues(r *park.PoolRow, lastStep, pool string) []driver.Value {
+func poolValues(r *ledger.Pool, lastStep, pool string) []driver.Value {
 	return []driver.Value{
 		r.Rev, r.MaxUnits, int64(r.MaxQueueDepth), string(r.State), r.Used, int64(r.Queued), r.LastAt.Micro(),
 		r.ConfiguredUnits, int64(r.ConfiguredDepth), lastStep, pool,
 	}
 }
 
-func (w *writer) pool(id string) (park.PoolRow, error) {
+func (w *writer) pool(id string) (ledger.Pool, error) {
 	v, err := w.readPool.row(id)
 	if err != nil || v == nil {
-		return park.PoolRow{}, wrapPool(err, id)
+		return ledger.Pool{}, wrapPool(err, id)
 	}
 	n := func(i int) int64 { n, _ := v[i].(int64); return n }
 	s := func(i int) string { s, _ := v[i].(string); return s }
-	return park.PoolRow{
+	return ledger.Pool{
 		Rev: n(0), MaxUnits: n(1), MaxQueueDepth: int(n(2)), State: park.PoolState(s(3)), Used: n(4), Queued: int(n(5)),
 		LastAt: park.FromMicro(n(6)), ConfiguredUnits: n(7), ConfiguredDepth: int(n(8)), LastStep: s(9),
 	}, nil

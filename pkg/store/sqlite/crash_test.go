@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
@@ -106,13 +107,13 @@ func victimStep(pool string, rev int64) *store.Step {
 	id := func(rev int64) string { return "task-" + strconv.FormatInt(rev, 10) }
 	step := &store.Step{
 		PoolID: pool, ID: pool + "-" + strconv.FormatInt(rev, 10),
-		Row: park.PoolRow{Rev: rev, MaxUnits: 1, Used: 1, State: park.Active, LastAt: at},
-		Inserts: []park.Record{{
-			Spec: park.Spec{
+		Row: ledger.Pool{Rev: rev, MaxUnits: 1, Used: 1, State: park.Active, LastAt: at},
+		Inserts: []ledger.Record{{
+			Spec: ledger.Spec{
 				PoolID: pool, TaskID: id(rev), Tenant: "acme", MailboxKey: pool, Units: 1, SubmittedAt: at,
 				Payload: []byte(`"` + strings.Repeat("x", int(rev*37%4096)) + `"`),
 			},
-			State: park.State{Status: park.Running, Attempt: 1, StartedAt: at},
+			State: ledger.State{Status: park.Running, Attempt: 1, StartedAt: at},
 		}},
 	}
 	step.Row.LastStep = step.ID
@@ -123,7 +124,7 @@ func victimStep(pool string, rev int64) *store.Step {
 		step.Events = append(step.Events, park.Event{Rev: rev, Ord: len(step.Events), Action: a, PoolID: pool, TaskID: task, Tenant: "acme", At: at})
 	}
 	if rev > 1 {
-		step.Updates = []store.Update{{TaskID: id(rev - 1), State: park.State{Status: park.Completed, Attempt: 1, EndedAt: at}}}
+		step.Updates = []store.Update{{TaskID: id(rev - 1), State: ledger.State{Status: park.Completed, Attempt: 1, EndedAt: at}}}
 		step.Messages = []park.Message{message(id(rev-1), pool)}
 		event(park.ActComplete, id(rev-1))
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/storetest"
@@ -64,7 +65,7 @@ func wantOutage(t *testing.T, err error) {
 // grow commits steps with a lot to write until one fails, and returns the error.
 func grow(ctx context.Context, s *Store, f *storetest.Feed) (*store.Step, error) {
 	for range 1000 {
-		f.Submit(func(r *park.Record) { r.Payload = []byte(`"` + strings.Repeat("x", 64<<10) + `"`) })
+		f.Submit(func(r *ledger.Record) { r.Payload = []byte(`"` + strings.Repeat("x", 64<<10) + `"`) })
 		step := f.Next()
 		if err := s.Commit(ctx, step); err != nil {
 			return step, err

@@ -8,6 +8,7 @@ import (
 
 	"modernc.org/sqlite"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -61,7 +62,7 @@ func insertPlainJobs() insertion {
 }
 
 // insert inserts the tasks of a step in their order, with one kind of statement for as many as follow each other.
-func (w *writer) insert(pool string, records []park.Record) error {
+func (w *writer) insert(pool string, records []ledger.Record) error {
 	for len(records) > 0 {
 		first := &records[0]
 		plain := isPlainJob(first)
@@ -81,7 +82,7 @@ func (w *writer) insert(pool string, records []park.Record) error {
 	return nil
 }
 
-func (w *writer) insertAlike(pool string, records []park.Record, plain bool) error {
+func (w *writer) insertAlike(pool string, records []ledger.Record, plain bool) error {
 	submitted, late := w.clocks.jobs.stamp(records[0].SubmittedAt)
 	head := func(args []driver.Value, _ int) []driver.Value { return append(args, pool, submitted, late) }
 	if plain {
@@ -102,19 +103,19 @@ func (w *writer) insertAlike(pool string, records []park.Record, plain bool) err
 	})
 }
 
-func appendPlainJob(args []driver.Value, r *park.Record) []driver.Value {
+func appendPlainJob(args []driver.Value, r *ledger.Record) []driver.Value {
 	return append(args, r.TaskID, r.Tenant, string(r.Status), int64(r.Priority), r.Rank, r.Units, int64(r.Attempt),
 		r.StartedAt.Micro(), intOrNull(r.Deadline.Micro()), int64(r.Timeout), int64(r.Digest), r.MailboxKey, r.Node,
 		bytesOrNull(r.Payload))
 }
 
 // isPlainJob reports whether all that the statement for plain jobs leaves out is not set.
-func isPlainJob(r *park.Record) bool {
+func isPlainJob(r *ledger.Record) bool {
 	return isPlainState(&r.State) && r.EndedAt.IsZero() && len(r.Result) == 0 &&
 		r.Retry == park.Retry{} && r.WorkDir == "" && len(r.Command) == 0
 }
 
-func isPlainState(s *park.State) bool {
+func isPlainState(s *ledger.State) bool {
 	return s.Strikes == 0 && !s.Cancelled && s.NotBefore.IsZero() && s.LeaseTTL == 0 && s.Lease == "" && s.Reason == "" &&
 		s.Message == ""
 }

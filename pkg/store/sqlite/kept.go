@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -32,21 +33,21 @@ const (
 )
 
 // Row implements [store.Evidence].
-func (s *Store) Row(ctx context.Context, pool string) (park.PoolRow, error) {
+func (s *Store) Row(ctx context.Context, pool string) (ledger.Pool, error) {
 	r, err := scanPool(s.db.QueryRowContext(ctx, readPool, pool))
 	if err != nil {
-		return park.PoolRow{}, fmt.Errorf("read pool %s: %w", pool, err)
+		return ledger.Pool{}, fmt.Errorf("read pool %s: %w", pool, err)
 	}
 	return r, nil
 }
 
 // scanPool returns the zero row where there is none.
-func scanPool(row *sql.Row) (r park.PoolRow, err error) {
+func scanPool(row *sql.Row) (r ledger.Pool, err error) {
 	var at int64
 	err = row.Scan(&r.Rev, &r.MaxUnits, &r.MaxQueueDepth, (*string)(&r.State), &r.Used, &r.Queued, &at, &r.ConfiguredUnits,
 		&r.ConfiguredDepth, &r.LastStep)
 	if errors.Is(err, sql.ErrNoRows) {
-		return park.PoolRow{}, nil
+		return ledger.Pool{}, nil
 	}
 	r.LastAt = park.FromMicro(at)
 	return r, err
@@ -79,7 +80,7 @@ func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) ([
 			return nil, "", fmt.Errorf("read what is kept of pool %s: %w", pool, err)
 		}
 		k.Deadline, k.SubmittedAt, k.StartedAt, k.EndedAt = park.FromMicro(deadline), park.FromMicro(submitted), park.FromMicro(started), park.FromMicro(ended)
-		k.NotBefore, k.Said = park.FromMicro(rested), park.Said(string(message), result)
+		k.NotBefore, k.Said = park.FromMicro(rested), ledger.Said(string(message), result)
 		kept = append(kept, k)
 	}
 	return kept, further(len(kept) == limit, below), rows.Err()
@@ -110,7 +111,7 @@ func (s *Store) KeptMessages(ctx context.Context, pool, after string, limit int)
 		if err != nil {
 			return nil, "", fmt.Errorf("read the messages of pool %s: %w", pool, err)
 		}
-		k.CreatedAt, k.Said = park.FromMicro(created), park.Said(string(message), payload)
+		k.CreatedAt, k.Said = park.FromMicro(created), ledger.Said(string(message), payload)
 		kept = append(kept, k)
 	}
 	return kept, further(len(kept) == limit, seq), rows.Err()

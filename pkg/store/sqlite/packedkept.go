@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -43,7 +44,7 @@ func (s *Store) packedTasks(ctx context.Context, pool string, below int64, limit
 			NotBefore: park.FromMicro(u.int()), Cancelled: u.int() != 0,
 		}
 		message := u.next()
-		k.Said = park.Said(message, []byte(u.last()))
+		k.Said = ledger.Said(message, []byte(u.last()))
 		kept = append(kept, k)
 	}
 	return kept, further(rows == limit, below), u.err()
@@ -70,7 +71,7 @@ func (s *Store) packedMessages(ctx context.Context, pool string, above int64, li
 			CreatedAt: park.FromMicro(u.int()), Trimmed: u.int() != 0,
 		}
 		message := u.next()
-		k.Said = park.Said(message, []byte(u.last()))
+		k.Said = ledger.Said(message, []byte(u.last()))
 		kept = append(kept, k)
 	}
 	return kept, further(rows == limit, above), u.err()

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -19,21 +20,21 @@ func TestPackedKept(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := openHere(t)
 			at := time.Unix(1_800_000_000, 0)
-			row := park.PoolRow{Rev: 1, MaxUnits: 1000, MaxQueueDepth: 1000, State: park.Active, LastAt: park.At(at), LastStep: "1"}
+			row := ledger.Pool{Rev: 1, MaxUnits: 1000, MaxQueueDepth: 1000, State: park.Active, LastAt: park.At(at), LastStep: "1"}
 			st := &store.Step{PoolID: "gpu", ID: "1", Row: row}
 			for i := range 230 {
-				sp := park.Spec{
+				sp := ledger.Spec{
 					PoolID: "gpu", TaskID: fmt.Sprint("t", i), Tenant: "acme", MailboxKey: "box", Priority: park.Priority(i%4 - 1), Units: int64(i), Digest: uint64(i),
 					SubmittedAt: park.At(at.Add(time.Duration(i) * time.Second)),
 				}
 				if i%3 == 0 {
 					sp.Deadline = park.At(at.Add(time.Hour))
 				}
-				end := park.State{Status: park.Completed, Rank: int64(i), Attempt: 1 + i%3, Node: "n", StartedAt: sp.SubmittedAt, EndedAt: sp.SubmittedAt, Result: []byte(`{"ok":true}`)}
+				end := ledger.State{Status: park.Completed, Rank: int64(i), Attempt: 1 + i%3, Node: "n", StartedAt: sp.SubmittedAt, EndedAt: sp.SubmittedAt, Result: []byte(`{"ok":true}`)}
 				if i == 17 {
 					end.Result, end.Message = []byte(odd), odd
 				}
-				st.Inserts = append(st.Inserts, park.Record{Spec: sp, State: end})
+				st.Inserts = append(st.Inserts, ledger.Record{Spec: sp, State: end})
 				st.Messages = append(st.Messages, park.Message{
 					TaskID: sp.TaskID, PoolID: "gpu", Status: park.Completed, Payload: end.Result, Message: end.Message, Attempt: end.Attempt, CreatedAt: end.EndedAt,
 					Tenant: "acme", Key: "box", Reason: "r",

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -34,16 +35,16 @@ func (s *Store) Load(ctx context.Context, pool string) (store.Snapshot, error) {
 }
 
 // Walk implements [store.Walker].
-func (s *Store) Walk(ctx context.Context, pool string, each func(*park.Record)) (park.PoolRow, error) {
+func (s *Store) Walk(ctx context.Context, pool string, each func(*ledger.Record)) (ledger.Pool, error) {
 	row, err := s.walk(ctx, pool, each)
 	if err != nil {
-		return park.PoolRow{}, fmt.Errorf("load pool %s: %w", pool, err)
+		return ledger.Pool{}, fmt.Errorf("load pool %s: %w", pool, err)
 	}
 	return row, nil
 }
 
 // walk reads the row and the tasks in one transaction, so that they are of the same step.
-func (s *Store) walk(ctx context.Context, pool string, each func(*park.Record)) (r park.PoolRow, err error) {
+func (s *Store) walk(ctx context.Context, pool string, each func(*ledger.Record)) (r ledger.Pool, err error) {
 	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return r, err
@@ -60,7 +61,7 @@ func (s *Store) walk(ctx context.Context, pool string, each func(*park.Record)) 
 }
 
 // Records implements [store.Queue].
-func (s *Store) Records(ctx context.Context, pool string, ids []string) ([]park.Record, error) {
+func (s *Store) Records(ctx context.Context, pool string, ids []string) ([]ledger.Record, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -111,7 +112,7 @@ func (s *Store) sizes(ctx context.Context, pool string, ids []string) (map[strin
 }
 
 // List implements [store.Queue].
-func (s *Store) List(ctx context.Context, pool string, q park.TaskQuery) ([]park.Record, string, error) {
+func (s *Store) List(ctx context.Context, pool string, q park.TaskQuery) ([]ledger.Record, string, error) {
 	query, args, err := listQuery(pool, q)
 	if err != nil {
 		return nil, "", err
@@ -170,7 +171,7 @@ func parseCursor(cursor string, first int64) (int64, error) {
 }
 
 // records reads all rows, and returns the seq of the row with the given number, from 1, or else 0.
-func records(rows *sql.Rows, number int) (found []park.Record, seq int64, err error) {
+func records(rows *sql.Rows, number int) (found []ledger.Record, seq int64, err error) {
 	err = eachRecord(rows, func(s *scan) {
 		if found = append(found, s.record); len(found) == number {
 			seq = s.seq
@@ -189,7 +190,7 @@ func eachRecord(rows *sql.Rows, each func(*scan)) error {
 	var s scan
 	dest := s.dest()[:len(columns)]
 	for rows.Next() {
-		s.record = park.Record{}
+		s.record = ledger.Record{}
 		if err := rows.Scan(dest...); err != nil {
 			return err
 		}
@@ -203,7 +204,7 @@ func eachRecord(rows *sql.Rows, each func(*scan)) error {
 
 // scan is a row of pl_queue_jobs under way to a record.
 type scan struct {
-	record                                         park.Record
+	record                                         ledger.Record
 	seq, digest                                    int64
 	submitted, started, ended, notBefore, deadline int64
 	command                                        []byte

@@ -15,6 +15,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/parkd-dev/parkd/migrations"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
@@ -24,8 +25,8 @@ import (
 // contents is all that a store can be asked.
 type contents struct {
 	Pools    map[string]store.Snapshot
-	Tasks    map[string][]park.Record
-	Listed   map[string][]park.Record
+	Tasks    map[string][]ledger.Record
+	Listed   map[string][]ledger.Record
 	Messages []park.Message
 	Events   []park.Event
 	Last     string
@@ -34,12 +35,12 @@ type contents struct {
 
 func read(t testing.TB, s store.Store, pools ...string) contents {
 	t.Helper()
-	c := contents{Pools: make(map[string]store.Snapshot), Tasks: make(map[string][]park.Record), Listed: make(map[string][]park.Record)}
+	c := contents{Pools: make(map[string]store.Snapshot), Tasks: make(map[string][]ledger.Record), Listed: make(map[string][]ledger.Record)}
 	var errs [6]error
 	for _, p := range pools {
 		var snap store.Snapshot
 		snap, errs[0] = s.Load(t.Context(), p)
-		slices.SortFunc(snap.Tasks, func(a, b park.Record) int { return cmp.Compare(a.TaskID, b.TaskID) })
+		slices.SortFunc(snap.Tasks, func(a, b ledger.Record) int { return cmp.Compare(a.TaskID, b.TaskID) })
 		c.Pools[p] = snap
 		c.Listed[p], _, errs[1] = s.List(t.Context(), p, park.TaskQuery{Limit: 1000})
 		var ids []string
@@ -47,7 +48,7 @@ func read(t testing.TB, s store.Store, pools ...string) contents {
 			ids = append(ids, r.TaskID)
 		}
 		tasks, err := s.Records(t.Context(), p, ids)
-		slices.SortFunc(tasks, func(a, b park.Record) int { return cmp.Compare(a.TaskID, b.TaskID) })
+		slices.SortFunc(tasks, func(a, b ledger.Record) int { return cmp.Compare(a.TaskID, b.TaskID) })
 		c.Tasks[p], errs[2] = tasks, err
 	}
 	c.Messages, errs[3] = s.Messages(t.Context(), park.MailboxQuery{Tenant: "acme", Key: "alice", Limit: 1000})

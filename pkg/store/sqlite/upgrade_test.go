@@ -12,6 +12,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/parkd-dev/parkd/migrations"
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
 )
@@ -19,9 +20,9 @@ import (
 // kept is what testdata/first.json says of the database in testdata/first.sql, as the release that wrote it read it: one
 // of the first schema, with tasks of every status, two pools, messages (one of them trimmed) and parcels.
 type kept struct {
-	Pools    map[string]park.PoolRow
+	Pools    map[string]ledger.Pool
 	Live     map[string]int
-	Tasks    map[string][]park.Record
+	Tasks    map[string][]ledger.Record
 	Messages []struct {
 		Message     park.Message
 		Tenant, Key string

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -31,8 +32,8 @@ func testPartsOfAStep(t *testing.T, s store.Store) {
 // testTaskOfTwoTenants has a task that two tenants named alike, one of which was rejected, in one step.
 func testTaskOfTwoTenants(t *testing.T, s store.Store) {
 	f := NewFeed("gpu")
-	f.Event(park.ActReject, &park.Record{Spec: park.Spec{PoolID: "gpu", TaskID: "x", Tenant: "other", Units: 1}}, "")
-	f.Submit(func(r *park.Record) { r.TaskID, r.Tenant = "x", "acme" })
+	f.Event(park.ActReject, &ledger.Record{Spec: ledger.Spec{PoolID: "gpu", TaskID: "x", Tenant: "other", Units: 1}}, "")
+	f.Submit(func(r *ledger.Record) { r.TaskID, r.Tenant = "x", "acme" })
 	commit(t, s, f.Next())
 	for tenant, want := range map[string]park.Action{"acme": park.ActSubmit, "other": park.ActReject} {
 		found, err := s.Events(t.Context(), park.AuditQuery{TaskID: "x", Tenant: tenant, Limit: 10})
@@ -80,7 +81,7 @@ func history(t *testing.T, s store.Store) (log []park.Event) {
 	for i := range 36 {
 		f := feeds[i%3]
 		tenant := []string{"acme", "globex", "initech"}[i%5%3]
-		r := f.Submit(func(r *park.Record) { r.Tenant = tenant })
+		r := f.Submit(func(r *ledger.Record) { r.Tenant = tenant })
 		switch i % 4 {
 		case 0:
 			f.Start(r.TaskID)
@@ -242,7 +243,7 @@ func largeSteps(t *testing.T, s store.Store) (log []park.Event) {
 	for i, n := range []int{40, 90, 1} {
 		var ids []string
 		for k := range n {
-			ids = append(ids, f.Submit(func(r *park.Record) { r.Tenant = []string{"acme", "globex", "initech"}[(k/(1+30*i))%3] }).TaskID)
+			ids = append(ids, f.Submit(func(r *ledger.Record) { r.Tenant = []string{"acme", "globex", "initech"}[(k/(1+30*i))%3] }).TaskID)
 		}
 		for _, id := range ids {
 			f.Start(id)
@@ -348,7 +349,7 @@ func crowded(t *testing.T, s store.Store) (log []park.Event) {
 		f := feeds[i%2]
 		f.Pass(time.Second)
 		for k := range n {
-			f.Submit(func(r *park.Record) {
+			f.Submit(func(r *ledger.Record) {
 				if r.Tenant = "acme"; k%40 == 7 {
 					r.Tenant = "globex"
 				}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -36,14 +37,14 @@ func benchSteps(b *testing.B, s store.Store, pool string, n int) {
 }
 
 // BenchRow is a pool's row before its first step in a benchmark.
-func BenchRow() park.PoolRow {
-	return park.PoolRow{State: park.Active, MaxUnits: 1 << 30, LastAt: park.At(Epoch())}
+func BenchRow() ledger.Pool {
+	return ledger.Pool{State: park.Active, MaxUnits: 1 << 30, LastAt: park.At(Epoch())}
 }
 
 // Lives returns the two steps of the lives of n tasks: in one they start, in the other they end.
-func Lives(pool string, round, n int, row *park.PoolRow) [2]*store.Step {
+func Lives(pool string, round, n int, row *ledger.Pool) [2]*store.Step {
 	begin, end := benchStep(pool, row), benchStep(pool, row)
-	begin.Inserts = make([]park.Record, 0, n)
+	begin.Inserts = make([]ledger.Record, 0, n)
 	begin.Events = make([]park.Event, 0, 3*n)
 	end.Updates = make([]store.Update, 0, n)
 	end.Events = make([]park.Event, 0, n)
@@ -56,9 +57,9 @@ func Lives(pool string, round, n int, row *park.PoolRow) [2]*store.Step {
 	}
 	for k := range n {
 		id := "019af00d-" + strconv.Itoa(1_000_000_000+round*n+k)
-		state := park.State{Status: park.Running, Rank: int64(round), Attempt: 1, Node: "0198c0de", StartedAt: row.LastAt}
-		begin.Inserts = append(begin.Inserts, park.Record{
-			Spec: park.Spec{
+		state := ledger.State{Status: park.Running, Rank: int64(round), Attempt: 1, Node: "0198c0de", StartedAt: row.LastAt}
+		begin.Inserts = append(begin.Inserts, ledger.Record{
+			Spec: ledger.Spec{
 				PoolID: pool, TaskID: id, Tenant: "default", MailboxKey: "alice", Units: 1, SubmittedAt: row.LastAt,
 				Payload: []byte(`{"durationMs":50,"result":{"ok":true}}`), Digest: uint64(k),
 			},
@@ -78,7 +79,7 @@ func Lives(pool string, round, n int, row *park.PoolRow) [2]*store.Step {
 	return [2]*store.Step{begin, end}
 }
 
-func benchStep(pool string, row *park.PoolRow) *store.Step {
+func benchStep(pool string, row *ledger.Pool) *store.Step {
 	row.Rev++
 	row.LastAt = park.At(row.LastAt.Add(time.Microsecond))
 	row.LastStep = pool + "/" + strconv.FormatInt(row.Rev, 10)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -40,9 +41,9 @@ func commitTests() group {
 
 func testUnknown(t *testing.T, s store.Store) {
 	same(t, "load", load(t, s, "nowhere"), store.Snapshot{})
-	same(t, "records", records(t, s, "nowhere", "a", "b"), []park.Record(nil))
+	same(t, "records", records(t, s, "nowhere", "a", "b"), []ledger.Record(nil))
 	found, next := list(t, s, "nowhere", park.TaskQuery{Limit: 10})
-	same(t, "list", found, []park.Record(nil))
+	same(t, "list", found, []ledger.Record(nil))
 	same(t, "cursor", next, "")
 	same(t, "outbox", outbox(t, s, "nowhere", park.At(Epoch()), 10), []store.Parcel(nil))
 	same(t, "messages", messages(t, s, park.MailboxQuery{Tenant: "acme", Key: "alice"}), []park.Message(nil))
@@ -62,7 +63,7 @@ func testStep(t *testing.T, s store.Store) {
 	commit(t, s, step)
 
 	same(t, "snapshot", load(t, s, "gpu"), store.Snapshot{Row: f.Row, Tasks: f.Live()})
-	want := []park.Record{*f.Tasks["gpu-1"], *f.Tasks["gpu-2"], *f.Tasks["gpu-3"]}
+	want := []ledger.Record{*f.Tasks["gpu-1"], *f.Tasks["gpu-2"], *f.Tasks["gpu-3"]}
 	same(t, "records", records(t, s, "gpu", "gpu-1", "gpu-2", "gpu-3"), want)
 	same(t, "events", events(t, s, park.AuditQuery{}), step.Events)
 	same(t, "messages", withoutIDs(messages(t, s, park.MailboxQuery{Tenant: "acme", Key: "alice"})), []park.Message{m})
@@ -92,11 +93,11 @@ func testLife(t *testing.T, s store.Store) {
 		commit(t, s, f.Next())
 		same(t, "snapshot after "+what, load(t, s, "gpu"), store.Snapshot{Row: f.Row, Tasks: f.Live()})
 		for id, r := range f.Tasks {
-			same(t, "task "+id+" after "+what, records(t, s, "gpu", id), []park.Record{*r})
+			same(t, "task "+id+" after "+what, records(t, s, "gpu", id), []ledger.Record{*r})
 		}
 	}
 	f.Submit(nil)
-	f.Submit(func(r *park.Record) { r.Units = 7 })
+	f.Submit(func(r *ledger.Record) { r.Units = 7 })
 	check("two submissions")
 	f.Start("gpu-1")
 	f.Start("gpu-2")
@@ -113,18 +114,18 @@ func testLife(t *testing.T, s store.Store) {
 }
 
 // whole returns a record that has something in every field.
-func whole(t testing.TB, pool, id string, s park.Status) park.Record {
+func whole(t testing.TB, pool, id string, s park.Status) ledger.Record {
 	at := func(h int) park.Time {
 		return park.At(Epoch().Add(time.Duration(h)*time.Hour + 123456*time.Microsecond))
 	}
-	r := park.Record{
-		Spec: park.Spec{
+	r := ledger.Record{
+		Spec: ledger.Spec{
 			PoolID: pool, TaskID: id, Tenant: "acme", MailboxKey: "alice", Priority: park.Critical, Units: 8,
 			Deadline: at(9), Timeout: 90*time.Minute + 1, Retry: park.Retry{MaxAttempts: 3, Backoff: park.Duration(time.Second + 1)},
 			Payload: []byte(`{"a": [1, 2.50, "\u00e4 é"]}`), Command: []string{"sh", "-c", "echo \"$1\"", ""}, WorkDir: "/srv/work",
 			SubmittedAt: at(0), Digest: 1<<64 - 1,
 		},
-		State: park.State{
+		State: ledger.State{
 			Status: s, Rank: -5, Attempt: 2, Strikes: 1, NotBefore: at(1), Cancelled: true, Node: "node-1", Lease: "gpu.2.abc.x",
 			LeaseTTL: 30*time.Second + 1, StartedAt: at(2), EndedAt: at(3), Reason: "exit_nonzero", Message: "exit status 3",
 			Result: []byte(`{ "b" : null }`),
@@ -150,7 +151,7 @@ func noZero(t testing.TB, v reflect.Value) {
 
 func testEveryField(t *testing.T, s store.Store) {
 	at := park.At(Epoch())
-	row := park.PoolRow{
+	row := ledger.Pool{
 		Rev: 1, MaxUnits: 24, MaxQueueDepth: 1000, State: park.Draining, Used: 16, Queued: 1, LastAt: at,
 		ConfiguredUnits: 23, ConfiguredDepth: 999, LastStep: "step-1",
 	}
@@ -166,7 +167,7 @@ func testEveryField(t *testing.T, s store.Store) {
 	}
 	noZero(t, reflect.ValueOf(m))
 	m.ID = ""
-	recs := []park.Record{
+	recs := []ledger.Record{
 		whole(t, "gpu", "q", park.Queued), whole(t, "gpu", "r", park.Running), whole(t, "gpu", "x", park.Failed),
 	}
 	commit(t, s, &store.Step{
@@ -174,7 +175,7 @@ func testEveryField(t *testing.T, s store.Store) {
 		Outbox: []store.Parcel{{Dest: "d", Attempts: 4, Since: at, Message: &m}, {Dest: "d", Since: at, Event: &e}},
 	})
 	same(t, "records", records(t, s, "gpu", "q", "r", "x"), recs)
-	same(t, "snapshot", load(t, s, "gpu"), store.Snapshot{Row: row, Tasks: []park.Record{light(recs[0]), light(recs[1])}})
+	same(t, "snapshot", load(t, s, "gpu"), store.Snapshot{Row: row, Tasks: []ledger.Record{light(recs[0]), light(recs[1])}})
 	same(t, "events", events(t, s, park.AuditQuery{}), []park.Event{e})
 	same(t, "messages", withoutIDs(messages(t, s, park.MailboxQuery{Tenant: "acme", Key: "alice"})), []park.Message{m})
 	parcels := outbox(t, s, "d", at, 10)
@@ -186,35 +187,35 @@ func testEveryField(t *testing.T, s store.Store) {
 	other := whole(t, "gpu", "other", park.Running).State
 	other.Rank, other.Node, other.Result, other.EndedAt = 12, "node-2", []byte(`2`), park.Time{}
 	row.Rev, row.LastStep = 2, "step-2"
-	commit(t, s, &store.Step{PoolID: "gpu", ID: "step-2", Row: row, Updates: []store.Update{{TaskID: "q", State: other}, {TaskID: "r", State: park.State{Status: park.Queued}}}})
-	recs[0].State, recs[1].State = other, park.State{Status: park.Queued}
+	commit(t, s, &store.Step{PoolID: "gpu", ID: "step-2", Row: row, Updates: []store.Update{{TaskID: "q", State: other}, {TaskID: "r", State: ledger.State{Status: park.Queued}}}})
+	recs[0].State, recs[1].State = other, ledger.State{Status: park.Queued}
 	same(t, "records", records(t, s, "gpu", "q", "r", "x"), recs)
 }
 
 // testFieldsApart sets one field of a task at a time: a store may write plain tasks in another way than the others.
 func testFieldsApart(t *testing.T, s store.Store) {
 	all := whole(t, "gpu", "all", park.Running)
-	row := park.PoolRow{State: park.Active}
-	step := func(inserts []park.Record, updates []store.Update) {
+	row := ledger.Pool{State: park.Active}
+	step := func(inserts []ledger.Record, updates []store.Update) {
 		row.Rev++
 		row.LastStep = fmt.Sprint("step-", row.Rev)
 		commit(t, s, &store.Step{PoolID: "gpu", ID: row.LastStep, Row: row, Inserts: inserts, Updates: updates})
 	}
-	var recs []park.Record
+	var recs []ledger.Record
 	var updates []store.Update
-	plain := func(what string) *park.Record {
-		recs = append(recs, park.Record{Spec: park.Spec{PoolID: "gpu", TaskID: what}, State: park.State{Status: park.Queued}})
+	plain := func(what string) *ledger.Record {
+		recs = append(recs, ledger.Record{Spec: ledger.Spec{PoolID: "gpu", TaskID: what}, State: ledger.State{Status: park.Queued}})
 		return &recs[len(recs)-1]
 	}
-	for i := range reflect.TypeFor[park.Spec]().NumField() {
-		if name := reflect.TypeFor[park.Spec]().Field(i).Name; name != "PoolID" && name != "TaskID" {
+	for i := range reflect.TypeFor[ledger.Spec]().NumField() {
+		if name := reflect.TypeFor[ledger.Spec]().Field(i).Name; name != "PoolID" && name != "TaskID" {
 			reflect.ValueOf(&plain("with-" + name).Spec).Elem().Field(i).Set(reflect.ValueOf(all.Spec).Field(i))
 		}
 	}
-	for i := range reflect.TypeFor[park.State]().NumField() {
-		name := reflect.TypeFor[park.State]().Field(i).Name
+	for i := range reflect.TypeFor[ledger.State]().NumField() {
+		name := reflect.TypeFor[ledger.State]().Field(i).Name
 		reflect.ValueOf(&plain("with-" + name).State).Elem().Field(i).Set(reflect.ValueOf(all.State).Field(i))
-		u := store.Update{TaskID: plain("gets-" + name).TaskID, State: park.State{Status: park.Queued}}
+		u := store.Update{TaskID: plain("gets-" + name).TaskID, State: ledger.State{Status: park.Queued}}
 		reflect.ValueOf(&u.State).Elem().Field(i).Set(reflect.ValueOf(all.State).Field(i))
 		updates = append(updates, u)
 	}
@@ -236,28 +237,28 @@ func testFieldsApart(t *testing.T, s store.Store) {
 	}
 	kept()
 	for i := range updates {
-		updates[i].State = park.State{Status: park.Queued}
+		updates[i].State = ledger.State{Status: park.Queued}
 	}
 	step(nil, updates) // and is gone again
 	for i := range recs {
 		if strings.HasPrefix(recs[i].TaskID, "gets-") {
-			recs[i].State = park.State{Status: park.Queued}
+			recs[i].State = ledger.State{Status: park.Queued}
 		}
 	}
 	kept()
 }
 
 func testNoField(t *testing.T, s store.Store) {
-	row := park.PoolRow{Rev: 1, State: park.Active, LastStep: "step-1"}
-	r := park.Record{Spec: park.Spec{PoolID: "gpu", TaskID: "q"}, State: park.State{Status: park.Queued}}
+	row := ledger.Pool{Rev: 1, State: park.Active, LastStep: "step-1"}
+	r := ledger.Record{Spec: ledger.Spec{PoolID: "gpu", TaskID: "q"}, State: ledger.State{Status: park.Queued}}
 	e := park.Event{EventID: "gpu:1:0", Rev: 1, PoolID: "gpu", Action: park.ActUpdate}
 	m := park.Message{PoolID: "gpu", TaskID: "q", Status: park.Dropped}
 	commit(t, s, &store.Step{
-		PoolID: "gpu", ID: "step-1", Row: row, Inserts: []park.Record{r}, Events: []park.Event{e}, Messages: []park.Message{m},
+		PoolID: "gpu", ID: "step-1", Row: row, Inserts: []ledger.Record{r}, Events: []park.Event{e}, Messages: []park.Message{m},
 		Outbox: []store.Parcel{{Dest: "d"}},
 	})
-	same(t, "records", records(t, s, "gpu", "q"), []park.Record{r})
-	same(t, "snapshot", load(t, s, "gpu"), store.Snapshot{Row: row, Tasks: []park.Record{r}})
+	same(t, "records", records(t, s, "gpu", "q"), []ledger.Record{r})
+	same(t, "snapshot", load(t, s, "gpu"), store.Snapshot{Row: row, Tasks: []ledger.Record{r}})
 	same(t, "events", events(t, s, park.AuditQuery{}), []park.Event{e})
 	same(t, "messages", withoutIDs(messages(t, s, park.MailboxQuery{})), []park.Message{m})
 	parcels := outbox(t, s, "d", park.Time{}, 10)
@@ -269,7 +270,7 @@ func testShortLife(t *testing.T, s store.Store) {
 	f.End(f.Start(f.Submit(nil).TaskID).TaskID, park.Completed, `{}`)
 	commit(t, s, f.Next())
 	same(t, "snapshot", load(t, s, "gpu"), store.Snapshot{Row: f.Row})
-	same(t, "records", records(t, s, "gpu", "gpu-1"), []park.Record{*f.Tasks["gpu-1"]})
+	same(t, "records", records(t, s, "gpu", "gpu-1"), []ledger.Record{*f.Tasks["gpu-1"]})
 }
 
 func testAgain(t *testing.T, s store.Store) {
@@ -324,9 +325,9 @@ func wantRefused(t *testing.T, s store.Store, f *Feed, bad *store.Step) {
 	}
 	wantState(t, s, f)
 	innocent := bad.Inserts[0].TaskID
-	same(t, "records of the refused step", records(t, s, f.pool, innocent), []park.Record(nil))
+	same(t, "records of the refused step", records(t, s, f.pool, innocent), []ledger.Record(nil))
 	same(t, "parcels of the refused step", outbox(t, s, "d", hours(1), 10), []store.Parcel(nil))
-	f.Submit(func(r *park.Record) { r.TaskID = innocent })
+	f.Submit(func(r *ledger.Record) { r.TaskID = innocent })
 	commit(t, s, f.Next())
 	wantState(t, s, f)
 }
@@ -336,9 +337,9 @@ func spoiled(f *Feed) *store.Step {
 	row := f.Row
 	row.Rev++
 	row.LastStep = fmt.Sprintf("%s/%d/bad", f.pool, row.Rev)
-	r := park.Record{Spec: park.Spec{PoolID: f.pool, TaskID: fmt.Sprintf("innocent-%d", row.Rev), Tenant: "acme"}, State: park.State{Status: park.Queued}}
+	r := ledger.Record{Spec: ledger.Spec{PoolID: f.pool, TaskID: fmt.Sprintf("innocent-%d", row.Rev), Tenant: "acme"}, State: ledger.State{Status: park.Queued}}
 	return &store.Step{
-		PoolID: f.pool, ID: row.LastStep, Row: row, Inserts: []park.Record{r},
+		PoolID: f.pool, ID: row.LastStep, Row: row, Inserts: []ledger.Record{r},
 		Events:   []park.Event{{PoolID: f.pool, Rev: row.Rev, Action: park.ActSubmit, TaskID: r.TaskID}},
 		Messages: []park.Message{{PoolID: f.pool, TaskID: r.TaskID, Tenant: "acme", Key: "alice", Status: park.Dropped}},
 		Outbox:   []store.Parcel{{Dest: "d"}},
@@ -352,7 +353,7 @@ func testTaken(t *testing.T, s store.Store) {
 	commit(t, s, f.Next())
 	for _, id := range []string{"gpu-1", "gpu-2"} {
 		bad := spoiled(f)
-		bad.Inserts = append(bad.Inserts, park.Record{Spec: park.Spec{PoolID: "gpu", TaskID: id}, State: park.State{Status: park.Queued}})
+		bad.Inserts = append(bad.Inserts, ledger.Record{Spec: ledger.Spec{PoolID: "gpu", TaskID: id}, State: ledger.State{Status: park.Queued}})
 		if err := s.Commit(t.Context(), bad); !errors.Is(err, store.ErrTaken) {
 			t.Errorf("the step is refused with %v, not ErrTaken", err)
 		}
@@ -378,7 +379,7 @@ func testNobody(t *testing.T, s store.Store) {
 	for _, id := range []string{"nobody", "cpu-1"} {
 		bad := spoiled(f)
 		bad.Updates = []store.Update{
-			{TaskID: "gpu-1", State: park.State{Status: park.Running}}, {TaskID: id, State: park.State{Status: park.Running}},
+			{TaskID: "gpu-1", State: ledger.State{Status: park.Running}}, {TaskID: id, State: ledger.State{Status: park.Running}},
 		}
 		wantRefused(t, s, f, bad)
 	}

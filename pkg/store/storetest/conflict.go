@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -26,13 +27,13 @@ func conflictTests() group {
 func testRevs(t *testing.T, s store.Store) {
 	try := func(rev int64, id string) *store.Conflict {
 		t.Helper()
-		st := &store.Step{PoolID: "gpu", ID: id, Row: park.PoolRow{Rev: rev, LastStep: id, State: park.Active}}
-		st.Inserts = []park.Record{{Spec: park.Spec{PoolID: "gpu", TaskID: id}, State: park.State{Status: park.Queued}}}
+		st := &store.Step{PoolID: "gpu", ID: id, Row: ledger.Pool{Rev: rev, LastStep: id, State: park.Active}}
+		st.Inserts = []ledger.Record{{Spec: ledger.Spec{PoolID: "gpu", TaskID: id}, State: ledger.State{Status: park.Queued}}}
 		st.Events = []park.Event{{PoolID: "gpu", Rev: rev, Action: park.ActSubmit, TaskID: id}}
 		return wantConflict(t, s.Commit(t.Context(), st))
 	}
 	for _, rev := range []int64{2, 3, 100} {
-		same(t, "row", try(rev, "early-"+strconv.FormatInt(rev, 10)).Row, park.PoolRow{})
+		same(t, "row", try(rev, "early-"+strconv.FormatInt(rev, 10)).Row, ledger.Pool{})
 	}
 	same(t, "snapshot", load(t, s, "gpu"), store.Snapshot{})
 
@@ -66,19 +67,19 @@ func testOlder(t *testing.T, s store.Store) {
 
 // replica is what an engine knows of a pool: it starts from Load and follows conflicts.
 type replica struct {
-	row   park.PoolRow
-	tasks map[string]park.Record
+	row   ledger.Pool
+	tasks map[string]ledger.Record
 }
 
 func newReplica(t testing.TB, s store.Store, pool string) *replica {
 	t.Helper()
 	snap := load(t, s, pool)
-	r := &replica{row: snap.Row, tasks: make(map[string]park.Record)}
+	r := &replica{row: snap.Row, tasks: make(map[string]ledger.Record)}
 	r.take(snap.Tasks)
 	return r
 }
 
-func (r *replica) take(changed []park.Record) {
+func (r *replica) take(changed []ledger.Record) {
 	for _, c := range changed {
 		if c.Status.Ended() {
 			delete(r.tasks, c.TaskID)

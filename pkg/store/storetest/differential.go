@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -211,7 +212,7 @@ func (m *machine) change(rt *rapid.T, f *Feed) {
 		msg := f.Message(f.Tasks[from(f.Ended)])
 		m.owe(f, store.Parcel{Dest: m.dest(rt), Attempts: m.posted, Message: &msg})
 	default:
-		f.Submit(func(r *park.Record) {
+		f.Submit(func(r *ledger.Record) {
 			r.Tenant = rapid.SampledFrom(tenants()).Draw(rt, "tenant")
 			r.MailboxKey = rapid.SampledFrom(append(keys(), "")).Draw(rt, "key")
 			if r.Tenant != "acme" && r.Tenant != "globex" {
@@ -304,7 +305,7 @@ func (m *machine) level(rt *rapid.T) {
 func (m *machine) snapshot(rt *rapid.T, pool string) func(int, store.Store) (store.Snapshot, error) {
 	return func(_ int, s store.Store) (store.Snapshot, error) {
 		snap, err := s.Load(rt.Context(), pool)
-		slices.SortFunc(snap.Tasks, func(a, b park.Record) int { return cmp.Compare(a.TaskID, b.TaskID) })
+		slices.SortFunc(snap.Tasks, func(a, b ledger.Record) int { return cmp.Compare(a.TaskID, b.TaskID) })
 		return snap, err
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -26,7 +27,7 @@ func (m *machine) records(rt *rapid.T) {
 	for _, n := range ids {
 		names = append(names, f.prefix+strconv.Itoa(n))
 	}
-	ask(rt, m, "records", func(_ int, s store.Store) ([]park.Record, error) {
+	ask(rt, m, "records", func(_ int, s store.Store) ([]ledger.Record, error) {
 		found, err := s.Records(rt.Context(), f.pool, names)
 		byTask(found)
 		return found, err
@@ -47,7 +48,7 @@ func (m *machine) list(rt *rapid.T) {
 func (m *machine) listOn(rt *rapid.T) {
 	q := m.tasks
 	q.Limit = m.limit(rt)
-	ask(rt, m, "tasks", func(i int, s store.Store) ([]park.Record, error) {
+	ask(rt, m, "tasks", func(i int, s store.Store) ([]ledger.Record, error) {
 		q.Cursor = m.cursor[i]
 		found, next, err := s.List(rt.Context(), m.pool, q)
 		m.cursor[i] = next

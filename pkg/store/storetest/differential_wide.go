@@ -5,6 +5,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -73,7 +74,7 @@ func (m *machine) submitMany(rt *rapid.T, f *Feed, n int) {
 		f.Event(park.ActUpdate, nil, `{}`)
 	}
 	for k := range n / 2 {
-		f.Submit(func(r *park.Record) {
+		f.Submit(func(r *ledger.Record) {
 			if r.Tenant = all[shift%len(all)]; !alone {
 				r.Tenant = all[(k+shift)%len(all)]
 			}
@@ -94,7 +95,7 @@ func (m *machine) endMany(rt *rapid.T, f *Feed, n int) {
 }
 
 // post owes the end of a task to another place, as a message or as an event.
-func (m *machine) post(f *Feed, r *park.Record, event bool) {
+func (m *machine) post(f *Feed, r *ledger.Record, event bool) {
 	m.posted++
 	if event {
 		m.seen["parcel of an event"]++
@@ -123,7 +124,7 @@ func (m *machine) evidence(rt *rapid.T) {
 	f, _ := m.draw(rt)
 	limit := m.limit(rt)
 	m.seen["kept"]++
-	ask(rt, m, "row kept", func(_ int, s store.Store) (park.PoolRow, error) {
+	ask(rt, m, "row kept", func(_ int, s store.Store) (ledger.Pool, error) {
 		return evidenceOf(rt, s).Row(rt.Context(), f.pool)
 	})
 	marks := ask(rt, m, "marks", func(_ int, s store.Store) (store.Marks, error) {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -14,9 +15,9 @@ import (
 // Feed makes the steps of one pool as a scheduler would: its revs have no gaps, its time never runs backwards,
 // its tasks end once and its totals add up. Next closes a step; what is done before belongs to it.
 type Feed struct {
-	Row     park.PoolRow
-	Tasks   map[string]*park.Record // every task, as of the last step
-	Ended   []string                // the tasks that have ended, in order
+	Row     ledger.Pool
+	Tasks   map[string]*ledger.Record // every task, as of the last step
+	Ended   []string                  // the tasks that have ended, in order
 	Queued  []string
 	Running []string
 	Log     []park.Event // of the steps so far
@@ -36,8 +37,8 @@ func Epoch() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
 
 // NewFeed returns the feed of a pool that was never committed.
 func NewFeed(pool string) *Feed {
-	f := &Feed{pool: pool, prefix: pool + "-", now: Epoch(), Tasks: make(map[string]*park.Record)}
-	f.Row = park.PoolRow{MaxUnits: 1 << 30, MaxQueueDepth: 1 << 20, State: park.Active, ConfiguredUnits: 1 << 30, ConfiguredDepth: 1 << 20}
+	f := &Feed{pool: pool, prefix: pool + "-", now: Epoch(), Tasks: make(map[string]*ledger.Record)}
+	f.Row = ledger.Pool{MaxUnits: 1 << 30, MaxQueueDepth: 1 << 20, State: park.Active, ConfiguredUnits: 1 << 30, ConfiguredDepth: 1 << 20}
 	f.begin()
 	return f
 }
@@ -48,9 +49,9 @@ func (f *Feed) begin() {
 }
 
 // Committed returns the pool's row as a store has it.
-func (f *Feed) Committed() park.PoolRow {
+func (f *Feed) Committed() ledger.Pool {
 	if f.Row.Rev == 0 {
-		return park.PoolRow{}
+		return ledger.Pool{}
 	}
 	return f.Row
 }
@@ -68,7 +69,7 @@ func (f *Feed) Pass(d time.Duration) { f.now = f.now.Add(d) }
 func (f *Feed) Now() park.Time { return park.At(f.now) }
 
 // Event adds an event of a task, or of the pool where task is nil.
-func (f *Feed) Event(a park.Action, r *park.Record, detail string) {
+func (f *Feed) Event(a park.Action, r *ledger.Record, detail string) {
 	e := park.Event{At: f.Now(), Rev: f.Row.Rev + 1, Ord: len(f.step.Events), Action: a, PoolID: f.pool}
 	e.EventID = park.EventID(e.PoolID, e.Rev, e.Ord)
 	if r != nil {
@@ -81,15 +82,15 @@ func (f *Feed) Event(a park.Action, r *park.Record, detail string) {
 }
 
 // Submit parks a new task; edit may change it first.
-func (f *Feed) Submit(edit func(*park.Record)) *park.Record {
+func (f *Feed) Submit(edit func(*ledger.Record)) *ledger.Record {
 	f.number++
 	f.rank++
-	r := &park.Record{
-		Spec: park.Spec{
+	r := &ledger.Record{
+		Spec: ledger.Spec{
 			PoolID: f.pool, TaskID: f.prefix + strconv.Itoa(f.number), Tenant: "acme", MailboxKey: "alice", Units: 1,
 			SubmittedAt: f.Now(), Payload: json.RawMessage(`{"n":` + strconv.Itoa(f.number) + `}`),
 		},
-		State: park.State{Status: park.Queued, Rank: f.rank},
+		State: ledger.State{Status: park.Queued, Rank: f.rank},
 	}
 	if edit != nil {
 		edit(r)
@@ -104,7 +105,7 @@ func (f *Feed) Submit(edit func(*park.Record)) *park.Record {
 }
 
 // Start gives a queued task its units.
-func (f *Feed) Start(id string) *park.Record {
+func (f *Feed) Start(id string) *ledger.Record {
 	r := f.Tasks[id]
 	f.Queued = without(f.Queued, id)
 	f.Running = append(f.Running, id)
@@ -125,12 +126,12 @@ func (f *Feed) Requeue(id string) {
 	f.Row.Used -= r.Units
 	f.Event(park.ActRequeue, r, `{"reason":"node_lost"}`)
 	f.rank++
-	r.State = park.State{Status: park.Queued, Attempt: r.Attempt, Rank: f.rank, Strikes: r.Strikes + 1, NotBefore: park.At(f.now.Add(time.Second))}
+	r.State = ledger.State{Status: park.Queued, Attempt: r.Attempt, Rank: f.rank, Strikes: r.Strikes + 1, NotBefore: park.At(f.now.Add(time.Second))}
 	f.dirty[id] = true
 }
 
 // End ends a task and leaves its message.
-func (f *Feed) End(id string, s park.Status, result string) *park.Record {
+func (f *Feed) End(id string, s park.Status, result string) *ledger.Record {
 	r := f.Tasks[id]
 	if r.Status == park.Running {
 		f.Running = without(f.Running, id)
@@ -158,7 +159,7 @@ func (f *Feed) End(id string, s park.Status, result string) *park.Record {
 }
 
 // Message returns the message of an ended task.
-func (f *Feed) Message(r *park.Record) park.Message {
+func (f *Feed) Message(r *ledger.Record) park.Message {
 	return park.Message{
 		TaskID: r.TaskID, PoolID: f.pool, Status: r.Status, Reason: r.Reason, Message: r.Message, Payload: r.Result,
 		Attempt: r.Attempt, CreatedAt: r.EndedAt, Tenant: r.Tenant, Key: r.MailboxKey,
@@ -186,8 +187,8 @@ func (f *Feed) Next() *store.Step {
 }
 
 // Live returns the tasks that have not ended, as Load gives them.
-func (f *Feed) Live() []park.Record {
-	var all []park.Record
+func (f *Feed) Live() []ledger.Record {
+	var all []ledger.Record
 	for _, r := range f.Tasks {
 		if !r.Status.Ended() {
 			all = append(all, light(*r))

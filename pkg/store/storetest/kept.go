@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -59,7 +60,7 @@ func keptMessages(t testing.TB, s store.Store, pool string) []park.KeptMessage {
 
 func testKept(t *testing.T, s store.Store) {
 	row, err := evidence(t, s).Row(t.Context(), "gpu")
-	same(t, "row of no pool", row, park.PoolRow{})
+	same(t, "row of no pool", row, ledger.Pool{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +83,7 @@ func testKept(t *testing.T, s store.Store) {
 		deliver(t, s, m, letter("other", i))
 		k := park.KeptMessage{
 			TaskID: m.TaskID, Tenant: m.Tenant, MailboxKey: m.Key, Status: m.Status, Attempt: m.Attempt, Reason: m.Reason,
-			CreatedAt: m.CreatedAt, Said: park.Said(m.Message, m.Payload),
+			CreatedAt: m.CreatedAt, Said: ledger.Said(m.Message, m.Payload),
 		}
 		want = append(want, k)
 	}

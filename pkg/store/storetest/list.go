@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -25,7 +26,7 @@ func populated(t *testing.T, s store.Store) *Feed {
 	f, other := NewFeed("gpu"), NewFeed("cpu")
 	other.prefix = f.prefix
 	for i := range 60 {
-		r := f.Submit(func(r *park.Record) { r.Tenant = []string{"acme", "globex", "acme"}[i%3] })
+		r := f.Submit(func(r *ledger.Record) { r.Tenant = []string{"acme", "globex", "acme"}[i%3] })
 		switch i % 7 {
 		case 1:
 			f.Start(r.TaskID)
@@ -70,7 +71,7 @@ func taskQueries() (all []park.TaskQuery) {
 	return all
 }
 
-func ids(records []park.Record) []string {
+func ids(records []ledger.Record) []string {
 	var all []string
 	for i := range records {
 		all = append(all, records[i].TaskID)
@@ -96,7 +97,7 @@ func testPages(t *testing.T, s store.Store) {
 			got, pages := []string(nil), 0
 			q.Cursor = ""
 			for more := true; more; more = q.Cursor != "" {
-				var found []park.Record
+				var found []ledger.Record
 				found, q.Cursor = list(t, s, "gpu", q)
 				got = append(got, ids(found)...)
 				if pages++; len(found) > q.Limit || (q.Cursor != "" && len(found) < q.Limit) {
@@ -116,7 +117,7 @@ func testPagesGrow(t *testing.T, s store.Store) {
 	for _, q := range []park.TaskQuery{{Limit: 4}, {Limit: 4, Tenant: "acme"}, {Limit: 2, Status: park.Queued}} {
 		want, got := f.listed(q), []string(nil)
 		for more := true; more; more = q.Cursor != "" {
-			var found []park.Record
+			var found []ledger.Record
 			found, q.Cursor = list(t, s, "gpu", q)
 			got = append(got, ids(found)...)
 			f.Submit(nil)
@@ -136,7 +137,7 @@ func testPagesChange(t *testing.T, s store.Store) {
 	commit(t, s, f.Next())
 	q, seen := park.TaskQuery{Status: park.Queued, Limit: 3}, []string(nil)
 	for more := true; more; more = q.Cursor != "" {
-		var found []park.Record
+		var found []ledger.Record
 		found, q.Cursor = list(t, s, "gpu", q)
 		seen = append(seen, ids(found)...)
 		f.Start(f.Queued[0])
@@ -157,11 +158,11 @@ func testPagesChange(t *testing.T, s store.Store) {
 
 func testListed(t *testing.T, s store.Store) {
 	want := whole(t, "gpu", "x", park.Failed)
-	row := park.PoolRow{Rev: 1, State: park.Active, LastStep: "step"}
-	commit(t, s, &store.Step{PoolID: "gpu", ID: "step", Row: row, Inserts: []park.Record{want}})
+	row := ledger.Pool{Rev: 1, State: park.Active, LastStep: "step"}
+	commit(t, s, &store.Step{PoolID: "gpu", ID: "step", Row: row, Inserts: []ledger.Record{want}})
 	found, _ := list(t, s, "gpu", park.TaskQuery{Limit: 1})
 	want.Payload = nil
-	same(t, "task", found, []park.Record{want})
+	same(t, "task", found, []ledger.Record{want})
 }
 
 func badCursors() []string {

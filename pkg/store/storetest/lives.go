@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -42,21 +43,21 @@ func testSecondLifeHere(t *testing.T, s store.Store) {
 	deliver(t, s, first)
 	f := NewFeed("gpu")
 	f.Pass(time.Hour)
-	r := f.Submit(func(r *park.Record) { r.TaskID = first.TaskID })
+	r := f.Submit(func(r *ledger.Record) { r.TaskID = first.TaskID })
 	second := f.Message(f.End(f.Start(r.TaskID).TaskID, park.Completed, `"second"`))
 	commit(t, s, f.Next())
 	same(t, "messages", withoutIDs(messages(t, s, alice())), []park.Message{first, second})
 }
 
 // lifted is the row of a pool whose log goes up to rev 7.
-func lifted() park.PoolRow {
-	return park.PoolRow{
+func lifted() ledger.Pool {
+	return ledger.Pool{
 		Rev: 7, MaxUnits: 1 << 30, MaxQueueDepth: 1 << 20, State: park.Active, LastAt: hours(7), ConfiguredUnits: 1 << 30,
 		ConfiguredDepth: 1 << 20, LastStep: "lifted",
 	}
 }
 
-func lift(t *testing.T, s store.Store, row park.PoolRow) {
+func lift(t *testing.T, s store.Store, row ledger.Pool) {
 	t.Helper()
 	for range 2 {
 		if err := s.Lift(t.Context(), "gpu", row); err != nil {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -49,7 +50,7 @@ func testDeliverMixed(t *testing.T, s store.Store) {
 
 // delivered adds n letters, half of them by steps of the pool they belong to.
 func delivered(t *testing.T, s store.Store, n int) (all []park.Message) {
-	row := park.PoolRow{State: park.Active}
+	row := ledger.Pool{State: park.Active}
 	for i := range n {
 		m := letter("gpu", i)
 		all = append(all, m)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -186,7 +187,7 @@ func testSince(t *testing.T, a, _ store.Shared, s store.Store) {
 	for i := range c.Changed {
 		c.Changed[i] = told(c.Changed[i])
 	}
-	same(t, "changed", c.Changed, []park.Record{told(*f.Tasks["gpu-1"]), told(*f.Tasks["gpu-2"])})
+	same(t, "changed", c.Changed, []ledger.Record{told(*f.Tasks["gpu-1"]), told(*f.Tasks["gpu-2"])})
 }
 
 func testRevsOfPools(t *testing.T, a, _ store.Shared, s store.Store) {

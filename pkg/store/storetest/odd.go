@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -35,14 +36,14 @@ func oddTexts() []string {
 }
 
 func testText(t *testing.T, s store.Store) {
-	row := park.PoolRow{Rev: 1, State: park.Active, LastStep: "'; --"}
+	row := ledger.Pool{Rev: 1, State: park.Active, LastStep: "'; --"}
 	step := &store.Step{PoolID: "gpu", ID: row.LastStep, Row: row}
 	for i, x := range oddTexts() {
-		step.Inserts = append(step.Inserts, park.Record{
-			Spec: park.Spec{
+		step.Inserts = append(step.Inserts, ledger.Record{
+			Spec: ledger.Spec{
 				PoolID: "gpu", TaskID: x, Tenant: x, MailboxKey: x, WorkDir: x, Command: []string{x, "", x}, Payload: quote(x),
 			},
-			State: park.State{Status: park.Failed, Node: x, Lease: x, Reason: x, Message: x, Result: quote(x)},
+			State: ledger.State{Status: park.Failed, Node: x, Lease: x, Reason: x, Message: x, Result: quote(x)},
 		})
 		step.Events = append(step.Events, park.Event{
 			EventID: park.EventID("gpu", 1, i), Rev: 1, Ord: i, Action: park.ActFail, PoolID: "gpu", TaskID: x, Tenant: x, Node: x, Detail: quote(x),
@@ -98,18 +99,18 @@ func testAlike(t *testing.T, s store.Store) {
 }
 
 func testBounds(t *testing.T, s store.Store) {
-	row := park.PoolRow{
+	row := ledger.Pool{
 		Rev: 1, MaxUnits: math.MaxInt64, MaxQueueDepth: park.MaxQueueDepth, State: park.Active, Used: math.MaxInt64,
 		Queued: math.MaxInt32, ConfiguredUnits: math.MaxInt64, ConfiguredDepth: math.MaxInt32, LastStep: "step",
 	}
-	var recs []park.Record
+	var recs []ledger.Record
 	for i, n := range []int64{math.MaxInt64, math.MinInt64, -1, 1} {
-		recs = append(recs, park.Record{
-			Spec: park.Spec{
+		recs = append(recs, ledger.Record{
+			Spec: ledger.Spec{
 				PoolID: "gpu", TaskID: string(rune('a' + i)), Units: n, Timeout: time.Duration(n), Digest: uint64(n),
 				Priority: park.Priorities()[i], Retry: park.Retry{MaxAttempts: math.MaxInt32, Backoff: park.Duration(n)},
 			},
-			State: park.State{Status: park.Running, Rank: n, Attempt: math.MaxInt32, Strikes: math.MaxInt32, LeaseTTL: time.Duration(n)},
+			State: ledger.State{Status: park.Running, Rank: n, Attempt: math.MaxInt32, Strikes: math.MaxInt32, LeaseTTL: time.Duration(n)},
 		})
 	}
 	e := park.Event{EventID: park.EventID("gpu", 1, math.MaxInt32), Rev: 1, Ord: math.MaxInt32, Action: park.ActStart, PoolID: "gpu", Units: math.MaxInt64, Attempt: math.MaxInt32}
@@ -122,10 +123,10 @@ func testBounds(t *testing.T, s store.Store) {
 func testFarTimes(t *testing.T, s store.Store) {
 	first := park.At(time.Date(1970, 1, 1, 0, 0, 0, 1000, time.UTC))
 	last := park.At(time.Date(9999, 12, 31, 23, 59, 59, 999999999, time.UTC))
-	row := park.PoolRow{Rev: 1, State: park.Active, LastAt: last, LastStep: "step"}
-	recs := []park.Record{
-		{Spec: park.Spec{PoolID: "gpu", TaskID: "a", SubmittedAt: first, Deadline: last}, State: park.State{Status: park.Queued, NotBefore: last}},
-		{Spec: park.Spec{PoolID: "gpu", TaskID: "b", SubmittedAt: last}, State: park.State{Status: park.Failed, StartedAt: first, EndedAt: last}},
+	row := ledger.Pool{Rev: 1, State: park.Active, LastAt: last, LastStep: "step"}
+	recs := []ledger.Record{
+		{Spec: ledger.Spec{PoolID: "gpu", TaskID: "a", SubmittedAt: first, Deadline: last}, State: ledger.State{Status: park.Queued, NotBefore: last}},
+		{Spec: ledger.Spec{PoolID: "gpu", TaskID: "b", SubmittedAt: last}, State: ledger.State{Status: park.Failed, StartedAt: first, EndedAt: last}},
 	}
 	commit(t, s, &store.Step{PoolID: "gpu", ID: "step", Row: row, Inserts: recs})
 	same(t, "records", records(t, s, "gpu", "a", "b"), recs)
@@ -165,14 +166,14 @@ func testFarTimes(t *testing.T, s store.Store) {
 func testBigPayload(t *testing.T, s store.Store) {
 	big := quote(strings.Repeat("0123456789abcdef", 1<<16))
 	f := NewFeed("gpu")
-	f.Submit(func(r *park.Record) { r.Payload = big })
+	f.Submit(func(r *ledger.Record) { r.Payload = big })
 	commit(t, s, f.Next())
 	f.End(f.Start("gpu-1").TaskID, park.Completed, string(big))
 	m := f.Message(f.Tasks["gpu-1"])
 	f.Post(store.Parcel{Dest: "d", Message: &m})
 	f.Event(park.ActUpdate, nil, string(big))
 	commit(t, s, f.Next())
-	same(t, "record", records(t, s, "gpu", "gpu-1"), []park.Record{*f.Tasks["gpu-1"]})
+	same(t, "record", records(t, s, "gpu", "gpu-1"), []ledger.Record{*f.Tasks["gpu-1"]})
 	same(t, "message", withoutIDs(messages(t, s, alice())), []park.Message{m})
 	same(t, "parcel", *outbox(t, s, "d", f.Now(), 1)[0].Message, m)
 	same(t, "events", events(t, s, park.AuditQuery{PoolID: "gpu"}), f.Log)
@@ -184,7 +185,7 @@ func testPayloadBytes(t *testing.T, s store.Store) {
 		`null`, `0`, `""`, `{}`, `[]`, ` { "b" : 1 , "a" : 2, "b" : 3 } `, `1.0`, `1e400`, `12345678901234567890`, `"\u0041\u0000"`, `-0`, "\"\u2028\"",
 	} {
 		f := NewFeed("pool-" + string(rune('a'+i)))
-		f.Submit(func(r *park.Record) { r.Payload = json.RawMessage(x) })
+		f.Submit(func(r *ledger.Record) { r.Payload = json.RawMessage(x) })
 		m := f.Message(f.End(f.Submit(nil).TaskID, park.Completed, x))
 		f.Post(store.Parcel{Dest: f.pool, Message: &m})
 		commit(t, s, f.Next())

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -117,9 +118,9 @@ func testPrunedID(t *testing.T, s store.Store) {
 	same(t, "pruned", pruned(t, s.PruneTasks, hours(1), 10), 1)
 	f.number = 0
 	f.Pass(2 * time.Hour)
-	f.Submit(func(r *park.Record) { r.Tenant = "globex" })
+	f.Submit(func(r *ledger.Record) { r.Tenant = "globex" })
 	commit(t, s, f.Next())
-	same(t, "records", records(t, s, "gpu", "gpu-1"), []park.Record{*f.Tasks["gpu-1"]})
+	same(t, "records", records(t, s, "gpu", "gpu-1"), []ledger.Record{*f.Tasks["gpu-1"]})
 	found, _ := list(t, s, "gpu", park.TaskQuery{Limit: 10})
 	same(t, "listed", ids(found), []string{"gpu-1"})
 	same(t, "pruned", pruned(t, s.PruneTasks, hours(1000), 10), 0)
@@ -162,7 +163,7 @@ func testPruneMessages(t *testing.T, s store.Store) {
 
 // testPruneMessageChunks prunes the messages of large steps, whose times may differ, in chunks that may end amid a step.
 func testPruneMessageChunks(t *testing.T, s store.Store) {
-	row := park.PoolRow{State: park.Active}
+	row := ledger.Pool{State: park.Active}
 	left := 0
 	for step, times := range [][]int{{0}, {1, 2}, {3}} {
 		row.Rev++

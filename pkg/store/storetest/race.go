@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -110,7 +111,7 @@ func race(ctx context.Context, s store.Store, pool, who string) error {
 		row.MaxUnits = racers * laps
 		step := &store.Step{
 			PoolID: pool, ID: id, Row: row,
-			Inserts: []park.Record{{Spec: park.Spec{PoolID: pool, TaskID: id, Units: 1}, State: park.State{Status: park.Running}}},
+			Inserts: []ledger.Record{{Spec: ledger.Spec{PoolID: pool, TaskID: id, Units: 1}, State: ledger.State{Status: park.Running}}},
 			Events:  []park.Event{{PoolID: pool, Rev: row.Rev, Action: park.ActStart, TaskID: id, At: park.At(Epoch())}},
 		}
 		err = s.Commit(ctx, step)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -16,25 +17,25 @@ func testRecords(t *testing.T, s store.Store) {
 	other.prefix = f.prefix // the same ids in another pool
 	for range 3 {
 		f.Submit(nil)
-		other.Submit(func(r *park.Record) { r.Tenant = "other" })
+		other.Submit(func(r *ledger.Record) { r.Tenant = "other" })
 	}
 	commit(t, s, f.Next())
 	commit(t, s, other.Next())
-	same(t, "none", records(t, s, "gpu"), []park.Record(nil))
-	same(t, "unknown", records(t, s, "gpu", "gpu-9", "", "GPU-1", "gpu-1 "), []park.Record(nil))
-	want := []park.Record{*f.Tasks["gpu-1"], *f.Tasks["gpu-3"]}
+	same(t, "none", records(t, s, "gpu"), []ledger.Record(nil))
+	same(t, "unknown", records(t, s, "gpu", "gpu-9", "", "GPU-1", "gpu-1 "), []ledger.Record(nil))
+	want := []ledger.Record{*f.Tasks["gpu-1"], *f.Tasks["gpu-3"]}
 	same(t, "some", records(t, s, "gpu", "gpu-3", "nobody", "gpu-1", "gpu-3"), want)
-	same(t, "of another pool", records(t, s, "cpu", "gpu-2"), []park.Record{*other.Tasks["gpu-2"]})
+	same(t, "of another pool", records(t, s, "cpu", "gpu-2"), []ledger.Record{*other.Tasks["gpu-2"]})
 }
 
 func testSizes(t *testing.T, s store.Store) {
 	f, other := NewFeed("gpu"), NewFeed("cpu")
 	other.prefix = f.prefix
 	want := map[string]int{}
-	for _, edit := range []func(*park.Record){
-		func(r *park.Record) { r.Payload = nil },
-		func(r *park.Record) { r.Payload = []byte(`"` + strings.Repeat("é", 1<<20) + `"`) },
-		func(r *park.Record) {
+	for _, edit := range []func(*ledger.Record){
+		func(r *ledger.Record) { r.Payload = nil },
+		func(r *ledger.Record) { r.Payload = []byte(`"` + strings.Repeat("é", 1<<20) + `"`) },
+		func(r *ledger.Record) {
 			r.Command, r.WorkDir = []string{"python", "-c", strings.Repeat("x", 5000)}, "/srv/é"
 		},
 	} {
@@ -87,7 +88,7 @@ func testCancelled(t *testing.T, s store.Store) {
 		"Append":        func() error { return s.Append(ended, []park.Event{{PoolID: "gpu", Rev: 9}}) },
 		"Events":        func() error { _, err := s.Events(ended, park.AuditQuery{Limit: 1}); return err },
 		"LastEvent":     func() error { _, err := s.LastEvent(ended); return err },
-		"Lift":          func() error { return s.Lift(ended, "gpu", park.PoolRow{Rev: 9}) },
+		"Lift":          func() error { return s.Lift(ended, "gpu", ledger.Pool{Rev: 9}) },
 		"LastRev":       func() error { _, _, err := s.LastRev(ended, "gpu"); return err },
 		"PruneTasks":    func() error { _, err := s.PruneTasks(ended, now, 1); return err },
 		"PruneMessages": func() error { _, err := s.PruneMessages(ended, now, 1); return err },

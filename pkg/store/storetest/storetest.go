@@ -12,6 +12,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -81,7 +82,7 @@ func load(t testing.TB, s store.Store, pool string) store.Snapshot {
 	return snap
 }
 
-func records(t testing.TB, s store.Store, pool string, ids ...string) []park.Record {
+func records(t testing.TB, s store.Store, pool string, ids ...string) []ledger.Record {
 	t.Helper()
 	found, err := s.Records(t.Context(), pool, ids)
 	if err != nil {
@@ -91,8 +92,8 @@ func records(t testing.TB, s store.Store, pool string, ids ...string) []park.Rec
 	return found
 }
 
-func byTask(records []park.Record) {
-	slices.SortFunc(records, func(a, b park.Record) int { return cmp.Compare(a.TaskID, b.TaskID) })
+func byTask(records []ledger.Record) {
+	slices.SortFunc(records, func(a, b ledger.Record) int { return cmp.Compare(a.TaskID, b.TaskID) })
 }
 
 // same fails the test where two values differ; nothing and emptiness are the same.
@@ -121,7 +122,7 @@ func got[T any](v T, err error) func(testing.TB) T {
 	}
 }
 
-func list(t testing.TB, s store.Store, pool string, q park.TaskQuery) ([]park.Record, string) {
+func list(t testing.TB, s store.Store, pool string, q park.TaskQuery) ([]ledger.Record, string) {
 	t.Helper()
 	found, next, err := s.List(t.Context(), pool, q)
 	if err != nil {
@@ -183,18 +184,18 @@ func wantInvalid(t testing.TB, what string, err error) {
 }
 
 // light returns a record as Load gives it.
-func light(r park.Record) park.Record {
+func light(r ledger.Record) ledger.Record {
 	r.Payload, r.Command, r.WorkDir, r.Result = nil, nil, "", nil
 	return r
 }
 
 // told returns what a conflict surely says of a task.
-func told(r park.Record) park.Record {
+func told(r ledger.Record) ledger.Record {
 	if !r.Status.Ended() {
 		return light(r)
 	}
-	return park.Record{
-		Spec:  park.Spec{TaskID: r.TaskID, Tenant: r.Tenant, MailboxKey: r.MailboxKey},
-		State: park.State{Status: r.Status},
+	return ledger.Record{
+		Spec:  ledger.Spec{TaskID: r.TaskID, Tenant: r.Tenant, MailboxKey: r.MailboxKey},
+		State: ledger.State{Status: r.Status},
 	}
 }
