@@ -34,23 +34,23 @@ startup: ## processor time of `parkd version`, `parkd status` and the shim, besi
 	cd docs/bench && go run . -only start $(BENCH)
 
 microbench: ## cost of a task, a step, a commit; with 1,000 to 1,000,000 parked
-	go test -run '^$$' -bench . -benchmem ./pkg/lot ./pkg/engine ./pkg/store/... ./pkg/verify
+	go test -run '^$$' -bench . -benchmem ./pkg/internal/lot ./pkg/engine ./pkg/store/... ./pkg/verify
 
 PROOF_MINUTES ?= 480
 proof: ## all campaigns in their long form, within PROOF_MINUTES, and docs/reliability.md of what they did; fails where that is less than was asked
-	go run ./pkg/proof/prove -form long -minutes $(PROOF_MINUTES) -o docs/reliability.md
+	go run ./pkg/internal/proof/prove -form long -minutes $(PROOF_MINUTES) -o docs/reliability.md
 
 kill-test: ## kill -9 in the middle of submissions, 2,000 times
-	go run ./pkg/proof/prove -form long -only '^sigkill$$'
+	go run ./pkg/internal/proof/prove -form long -only '^sigkill$$'
 
 SEEDS ?= 10000
 simulate: ## SEEDS simulated histories, and every planted bug
-	PARKD_SIM_SEEDS=$(SEEDS) go test -count=1 -timeout 12h -run TestSimulate -v ./pkg/sim
-	go run ./pkg/proof/prove -form long -only '^planted bugs$$'
+	PARKD_SIM_SEEDS=$(SEEDS) go test -count=1 -timeout 12h -run TestSimulate -v ./pkg/internal/sim
+	go run ./pkg/internal/proof/prove -form long -only '^planted bugs$$'
 
-MUTATE ?= ./pkg/lot ./pkg/engine $(addprefix ./pkg/internal/,cluster env health portion relay retention topic)
-mutation: ## changes to MUTATE by machine that no test notices: hours. MUTATE=./pkg/lot for one package
-	for p in $(MUTATE); do go run ./pkg/proof/mutate -pkg $$p || failed=1; done; exit $${failed:-0}
+MUTATE ?= ./pkg/internal/lot ./pkg/engine $(addprefix ./pkg/internal/,cluster env health portion relay retention topic)
+mutation: ## changes to MUTATE by machine that no test notices: hours. MUTATE=./pkg/internal/lot for one package
+	for p in $(MUTATE); do go run ./pkg/internal/proof/mutate -pkg $$p || failed=1; done; exit $${failed:-0}
 
 loadtest: build ## the promises, on memory and on file
 	./$(BIN) loadtest -n 10000 --backend memory

@@ -37,7 +37,7 @@ func (b *bench) goBench(ctx context.Context, pkg, pattern string, count int) (ma
 
 // lot measures the scheduler alone, and how its cost grows with the parked tasks.
 func (b *bench) lot(ctx context.Context) error {
-	got, err := b.goBench(ctx, "./pkg/lot", "^Benchmark(TenThousand|Queue|Cycle)$", b.rounds)
+	got, err := b.goBench(ctx, "./pkg/internal/lot", "^Benchmark(TenThousand|Queue|Cycle)$", b.rounds)
 	if err != nil {
 		return err
 	}
@@ -48,13 +48,13 @@ func (b *bench) lot(ctx context.Context) error {
 		}
 		return ns
 	}
-	b.note("lot", "BenchmarkTenThousand of pkg/lot", millis("TenThousand")...)
-	b.note("lot-queue", "BenchmarkQueue of pkg/lot", millis("Queue")...)
+	b.note("lot", "BenchmarkTenThousand of pkg/internal/lot", millis("TenThousand")...)
+	b.note("lot-queue", "BenchmarkQueue of pkg/internal/lot", millis("Queue")...)
 	few, many := got["BenchmarkCycle/parked=1000"], got["BenchmarkCycle/parked=1000000"]
 	growth := make([]float64, len(many))
 	for i := range many {
 		growth[i] = many[i] / few[i]
 	}
-	b.note("parked-lot", fmt.Sprintf("BenchmarkCycle of pkg/lot: %.0f and %.0f ns a task", medianOf(few), medianOf(many)), growth...)
+	b.note("parked-lot", fmt.Sprintf("BenchmarkCycle of pkg/internal/lot: %.0f and %.0f ns a task", medianOf(few), medianOf(many)), growth...)
 	return nil
 }

@@ -2,6 +2,8 @@
 //
 // All faults are found at once, each with its path in the file and what would be right. Keys keep their
 // spelling, and a key that nobody knows is a fault.
+//
+// It is not an API: it may change with any release.
 package config
 
 import (

@@ -4,7 +4,7 @@ package engine
 
 import (
 	"github.com/parkd-dev/parkd/pkg/internal/health"
-	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/internal/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 

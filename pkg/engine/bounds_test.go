@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/lot"
 	"github.com/parkd-dev/parkd/pkg/internal/portion"
 	"github.com/parkd-dev/parkd/pkg/ledger"
-	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 

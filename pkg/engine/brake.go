@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/internal/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/internal/lot"
 )
 
 // do has the loop carry out an operation and returns its result, alone.

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/parkd-dev/parkd/pkg/engine"
-	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/internal/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/internal/env"
+	"github.com/parkd-dev/parkd/pkg/internal/lot"
 	"github.com/parkd-dev/parkd/pkg/internal/portion"
-	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/internal/env"
+	"github.com/parkd-dev/parkd/pkg/internal/lot"
 	"github.com/parkd-dev/parkd/pkg/ledger"
-	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )

@@ -13,8 +13,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/internal/cluster"
 	"github.com/parkd-dev/parkd/pkg/internal/env"
 	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
+	"github.com/parkd-dev/parkd/pkg/internal/lot"
 	"github.com/parkd-dev/parkd/pkg/ledger"
-	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )

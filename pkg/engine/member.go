@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/parkd-dev/parkd/pkg/internal/cluster"
-	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/internal/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 

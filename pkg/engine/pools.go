@@ -3,7 +3,7 @@ package engine
 import (
 	"context"
 
-	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/internal/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 

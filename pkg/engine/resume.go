@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/parkd-dev/parkd/pkg/internal/lot"
 	"github.com/parkd-dev/parkd/pkg/ledger"
-	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 

@@ -6,8 +6,8 @@ import (
 	"fmt"
 
 	"github.com/parkd-dev/parkd/pkg/internal/cluster"
+	"github.com/parkd-dev/parkd/pkg/internal/lot"
 	"github.com/parkd-dev/parkd/pkg/ledger"
-	"github.com/parkd-dev/parkd/pkg/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 

@@ -12,7 +12,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/internal/env"
 	"github.com/parkd-dev/parkd/pkg/internal/env/envtest"
 	"github.com/parkd-dev/parkd/pkg/internal/health"
-	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/internal/lot"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 

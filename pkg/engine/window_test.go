@@ -14,8 +14,8 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/internal/proof"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/proof"
 )
 
 // windowUnits is the capacity of the pools that are watched from outside.

@@ -28,6 +28,8 @@
 // stream and with the jitter of its timers: it is an upper bound. Steps that were seen late because the stream
 // had broken (after a restart) have no such figure; for them, and for runs that were interrupted, the time
 // between the two steps in the log itself is taken. That one is also reported by itself.
+//
+// It is not an API: it may change with any release.
 package loadtest
 
 import (

@@ -5,6 +5,8 @@
 // has seen of a task the log tells of. What does not change any more is compared by sums of hashes, one for each of some
 // thousand buckets of tasks: memory does not grow with the history. Where two sums differ all is read once more, and what is
 // in these buckets compared one by one, to say which task it is.
+//
+// It is not an API: it may change with any release.
 package verify
 
 import (

@@ -13,8 +13,8 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/parkd-dev/parkd/pkg/internal/suspend"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/suspend"
 )
 
 // Config is what a Worker is made from. Service, Pool and Executor are needed.

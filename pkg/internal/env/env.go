@@ -15,9 +15,9 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/parkd-dev/parkd/pkg/lot"
+	"github.com/parkd-dev/parkd/pkg/internal/lot"
+	"github.com/parkd-dev/parkd/pkg/internal/suspend"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/suspend"
 )
 
 // Machine is what an Env is made of.

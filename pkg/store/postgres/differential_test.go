@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/parkd-dev/parkd/pkg/proof"
+	"github.com/parkd-dev/parkd/pkg/internal/proof"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 	"github.com/parkd-dev/parkd/pkg/store/storetest"

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/parkd-dev/parkd/pkg/proof"
-	"github.com/parkd-dev/parkd/pkg/proof/powercut"
+	"github.com/parkd-dev/parkd/pkg/internal/proof"
+	"github.com/parkd-dev/parkd/pkg/internal/proof/powercut"
 )
 
 // TestPowerCut cuts the power under steps that are committed as they ought to be: none that was acknowledged is lost.

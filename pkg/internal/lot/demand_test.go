@@ -1,0 +1,115 @@
+package lot_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/internal/lot"
+	"github.com/parkd-dev/parkd/pkg/ledger"
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// restored returns a leased lot of so many units as a node has it that has just been started: of parked tasks of the given
+// costs, a, b, c and so on, it does not know what they weigh.
+func restored(units int64, costs ...int64) (*lot.Lot, lot.Instant) {
+	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
+	c := lot.Config{Pool: "p", Node: "n", Leased: true}
+	for i, cost := range costs {
+		c.Tasks = append(c.Tasks, ledger.Record{
+			Spec:  ledger.Spec{PoolID: "p", TaskID: string(rune('a' + i)), Units: cost, SubmittedAt: now.Wall},
+			State: ledger.State{Status: park.Queued, Rank: int64(i)},
+		})
+	}
+	c.Row = ledger.Pool{Rev: 1, MaxUnits: units, MaxQueueDepth: 10, State: park.Active, Queued: len(costs)}
+	return lot.New(c, now), now
+}
+
+// leased returns what is started for demands.
+func leased(l *lot.Lot, now lot.Instant, d ...lot.Demand) (ids []string) {
+	step, _ := l.Apply(now, nil, d)
+	for _, s := range step.Started {
+		ids = append(ids, fmt.Sprint(s.Demand, s.TaskID))
+	}
+	return ids
+}
+
+// TestTasksOfUnknownSizeAreLeasedAlone: of a task whose size is not known nobody can say that another has room beside it.
+func TestTasksOfUnknownSizeAreLeasedAlone(t *testing.T) {
+	l, now := restored(8, 1, 1, 1, 1, 1, 1, 1)
+	for _, id := range []string{"b", "c", "e", "g"} {
+		l.Size(id, 100)
+	}
+	one := []lot.Demand{{Max: 5, MaxBytes: 2000}}
+	two := []lot.Demand{one[0], one[0]}
+	for _, step := range []struct {
+		demand []lot.Demand
+		want   []string // each with the number of its demand
+	}{{one, []string{"0a"}}, {one, []string{"0b", "0c"}}, {two, []string{"0d", "1e"}}, {one, []string{"0f"}}, {one, []string{"0g"}}} {
+		if got := leased(l, now, slices.Clone(step.demand)...); !slices.Equal(got, step.want) {
+			t.Fatalf("leased %v, want %v", got, step.want)
+		}
+	}
+}
+
+// TestUnsized asks for the tasks whose sizes are worth a look: those that there are units for.
+func TestUnsized(t *testing.T) {
+	l, now := restored(8, 9, 2, 2, 3, 2)
+	l.Size("c", 100)
+	if next, ids := l.Unsized(10); next != 3 || !slices.Equal(ids, []string{"b", "d"}) {
+		t.Errorf("of the next %d the sizes of %v are not known", next, ids)
+	}
+	if next, ids := l.Unsized(2); next != 2 || !slices.Equal(ids, []string{"b"}) {
+		t.Errorf("of the next %d the sizes of %v are not known", next, ids)
+	}
+	if next, ids := l.Unsized(1); next != 1 || !slices.Equal(ids, []string{"b"}) {
+		t.Errorf("of the next %d the sizes of %v are not known", next, ids)
+	}
+	paused := park.Paused
+	l.Apply(now, []lot.Op{lot.Configure{Patch: park.PoolPatch{State: &paused}}}, nil)
+	if next, ids := l.Unsized(10); next != 0 || len(ids) != 0 {
+		t.Errorf("of a paused pool the next %d are asked for: %v", next, ids)
+	}
+}
+
+// TestUnsizedToTheLastUnit sees that a task is asked for that takes the pool's last unit, or all of it, of every priority.
+func TestUnsizedToTheLastUnit(t *testing.T) {
+	for _, costs := range [][]int64{{8}, {3, 5}, {3, 5, 1}} {
+		l, _ := restored(8, costs...)
+		if next, ids := l.Unsized(10); next != min(len(costs), 2) || len(ids) != next {
+			t.Errorf("of tasks of %v units the next %d are asked for: %v", costs, next, ids)
+		}
+	}
+	l := opened(true, ledger.Pool{MaxUnits: 8}, ledger.Record{Spec: ledger.Spec{TaskID: "a", Units: 1, Priority: park.Low}, State: ledger.State{Status: park.Queued}})
+	if next, ids := l.Unsized(10); next != 1 || !slices.Equal(ids, []string{"a"}) {
+		t.Errorf("of a low priority the next %d are asked for: %v", next, ids)
+	}
+}
+
+// TestUnsizedPassesOverAThousand sees that tasks which cost more than the pool has are passed over, and how many at most.
+func TestUnsizedPassesOverAThousand(t *testing.T) {
+	for _, tooLarge := range []int{1000, 1001} {
+		costs := make([]int64, tooLarge+1)
+		for i := range tooLarge {
+			costs[i] = 9
+		}
+		costs[tooLarge] = 8
+		l, _ := restored(8, costs...)
+		if next, _ := l.Unsized(10); next != 1001-tooLarge {
+			t.Errorf("behind %d tasks that are too large the next %d are asked for", tooLarge, next)
+		}
+	}
+}
+
+// TestDemandIsFilled sees that a demand takes submissions up to the last byte of what it may hold.
+func TestDemandIsFilled(t *testing.T) {
+	for _, spare := range []int{0, -1} {
+		l, now := restored(8, 1, 1)
+		l.Size("a", 488) // beside a submission a lease takes 512 bytes
+		l.Size("b", 488)
+		if got := leased(l, now, lot.Demand{Max: 2, MaxBytes: 2000 + spare}); len(got) != 2+spare {
+			t.Errorf("with %d bytes to spare %v were leased", spare, got)
+		}
+	}
+}

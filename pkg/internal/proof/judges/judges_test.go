@@ -1,0 +1,240 @@
+// Package judges has bad daemons judged by all that judge a daemon: each must be found wherever it can be.
+package judges
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parkd-dev/parkd/pkg/internal/proof"
+	"github.com/parkd-dev/parkd/pkg/internal/sim/planted"
+	"github.com/parkd-dev/parkd/pkg/loadtest"
+)
+
+// root is that of the repository.
+const root = "../../../.."
+
+// found says that a judge has to find a bug. Anything else in its place says why it cannot.
+const found = "found"
+
+// bad is a bug that is planted in a daemon, and what the judges must say of it: a load test of a few hundred tasks, the
+// simulation, and parkd audit verify after the load test.
+type bad struct {
+	bug                    string
+	load, simulated, audit string
+}
+
+const (
+	asTheLogSays = "the tasks, the messages and the log agree with each other; what was asked for is not kept"
+	noSuchRun    = "no run is lost in so short a test"
+)
+
+func daemons() []bad {
+	return []bad{
+		{"half_of_all_fail", found, found, asTheLogSays},
+		{"never_told_to_stop", found, found, "nothing says in the log how long a run that was told to stop would have taken"},
+		{"mailboxes_swapped", found, found, found},
+		{"log_without_the_last_hour", found, found, "it reads the log as the stores keep it, and not as the daemon tells it"},
+		{"log_ends", found, found, found},
+		{"results_swapped", found, found, found},
+		{"result_lost", found, found, asTheLogSays},
+		{"failure_is_a_completion", found, found, asTheLogSays},
+		{"more_units", found, found, asTheLogSays},
+		{"half_the_units", found, found, asTheLogSays},
+		{"event_of_one_unit", found, found, found},
+		{"one_unit_too_many", found, found, found},
+		{"message_doubled", found, found, found},
+		{"no_message_of_the_expired", found, found, found},
+		{"message_of_another_attempt", found, found, found},
+		{"message_twice", noSuchRun, found, noSuchRun},
+		{"foreign_payload", found, found, found},
+		{"priorities_reversed", found, found, found},
+		{"last_is_first", found, found, found},
+		{"log_without_its_end", found, found, found},
+		{"never_expires", found, found, found},
+	}
+}
+
+// TestBadDaemons is a campaign of package proof, and does nothing in an ordinary test run.
+func TestBadDaemons(t *testing.T) {
+	all := daemons()
+	c := proof.Begin(t, "bad daemons")
+	all = all[:c.Target("judged", 0, 4, len(all))]
+	if len(all) == 0 {
+		return
+	}
+	b := newBench(t, all)
+	b.good(t)
+	for _, d := range all {
+		if c.Spent() {
+			break
+		}
+		t.Run(d.bug, func(t *testing.T) {
+			load, audit := b.drive(t, d.bug)
+			check(t, "the load test", d.load, load)
+			check(t, "audit verify", d.audit, audit)
+			check(t, "the simulation", d.simulated, b.simulate(t, d))
+		})
+		c.Add("judged", 1)
+	}
+}
+
+// check holds what a judge said, "" for nothing, against what it should.
+func check(t *testing.T, judge, want, said string) {
+	t.Helper()
+	switch {
+	case want == found && said == "":
+		t.Errorf("%s does not find it", judge)
+	case want == found:
+		t.Logf("%s: %s", judge, said)
+	case said != "":
+		t.Errorf("%s finds it (%s), although it is said that it cannot: %s", judge, said, want)
+	}
+}
+
+// bench has the programs: parkd and the simulation, with all bugs, of which they have the one that is named to them.
+type bench struct {
+	parkd, judge string
+	scratch      string
+}
+
+func newBench(t *testing.T, all []bad) *bench {
+	t.Helper()
+	b := &bench{scratch: t.TempDir()}
+	b.parkd, b.judge = filepath.Join(b.scratch, "parkd"), filepath.Join(b.scratch, "judge")
+	bugs := make([]planted.Bug, len(all))
+	for i, d := range all {
+		var err error
+		if bugs[i], err = planted.Find(d.bug); err != nil {
+			t.Fatal(err)
+		}
+	}
+	overlay, alone, err := planted.Together(bugs, root, b.scratch)
+	if err != nil || len(alone) > 0 {
+		t.Fatalf("plant the bugs: %v, %d apart", err, len(alone))
+	}
+	b.build(t, overlay, b.parkd, ".")
+	b.build(t, overlay, b.judge, "./pkg/internal/sim/planted/judge")
+	return b
+}
+
+func (b *bench) build(t *testing.T, overlay, path, pkg string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w", "-overlay", overlay, "-o", path, pkg)
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", pkg, err, out)
+	}
+}
+
+// good sees that a daemon without a bug is found good.
+func (b *bench) good(t *testing.T) {
+	t.Helper()
+	if load, audit := b.drive(t, ""); load != "" || audit != "" {
+		t.Fatalf("a good daemon is found bad: by the load test %q, by audit verify %q", load, audit)
+	}
+}
+
+// timed are the promises about time, which is also that of the machine.
+var timed = regexp.MustCompile(`within 1 s|slowest`)
+
+// drive puts a daemon with a bug under load, and returns what the load test says and then audit verify; "" where they
+// find nothing.
+func (b *bench) drive(t *testing.T, bug string) (load, audit string) {
+	t.Helper()
+	url := b.serve(t, bug)
+	ctx, cancel := context.WithTimeout(t.Context(), proof.Patience)
+	defer cancel()
+	r, err := loadtest.Run(ctx, loadtest.Options{N: 300, Server: url, Pool: "load", Seed: 1})
+	if err != nil {
+		load = err.Error()
+	} else {
+		for _, v := range r.Verdicts {
+			if !v.OK && !timed.MatchString(v.Promise) {
+				load += v.Promise + "; "
+			}
+		}
+	}
+	cmd := exec.CommandContext(ctx, b.parkd, "audit", "verify", "--server", url)
+	cmd.Env = b.environment("")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		audit = strings.TrimSpace(string(out))
+		audit = audit[strings.LastIndexByte(audit, '\n')+1:]
+	}
+	return load, audit
+}
+
+// serve starts a daemon with a bug, which is stopped at the end of the test, and returns its address.
+func (b *bench) serve(t *testing.T, bug string) string {
+	t.Helper()
+	dir := t.TempDir()
+	config := filepath.Join(dir, "scheduler-config.json")
+	text := fmt.Sprintf(`{"listen":"127.0.0.1:0","socket":"off","audit":"file","backends":{"file":{"path":%q}},"pools":{"load":{
+		"kind":"mixed","max_units":24,"max_queue_depth":1000,"default_timeout_secs":600,"queue":"file","mailbox":"file",
+		"runtime":"native","executor":{"type":"simulate"}}}}`, filepath.Join(dir, "parkd.db"))
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ready, tell, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ready.Close()
+	cmd := exec.CommandContext(t.Context(), b.parkd, "serve", "--config", config, "--ready-fd", "3")
+	var log bytes.Buffer
+	cmd.Dir, cmd.Env, cmd.ExtraFiles, cmd.Stdout, cmd.Stderr = dir, b.environment(bug), []*os.File{tell}, &log, &log
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = proof.Patience
+	err = cmd.Start()
+	_ = tell.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Wait() }) // the test's context has ended by then, which stops it
+	var line struct{ URL string }
+	_ = ready.SetReadDeadline(time.Now().Add(proof.Patience))
+	if err := json.NewDecoder(io.LimitReader(ready, 1<<16)).Decode(&line); err != nil {
+		t.Fatalf("the daemon does not say that it listens: %v", err)
+	}
+	return line.URL
+}
+
+// environment is that of a program with a bug, away from the user's own settings.
+func (b *bench) environment(bug string) []string {
+	env := slices.DeleteFunc(os.Environ(), func(s string) bool {
+		return strings.HasPrefix(s, "PARKD_") || strings.HasPrefix(s, "XDG_") || strings.HasPrefix(s, "HOME=")
+	})
+	return append(env, planted.EnvBug+"="+bug, "HOME="+b.scratch)
+}
+
+// simulate returns what the simulation says of a bug; "" where it finds nothing, for which a few histories do where it
+// cannot find any.
+func (b *bench) simulate(t *testing.T, d bad) string {
+	t.Helper()
+	seeds := "-seeds=500"
+	if d.simulated != found {
+		seeds = "-seeds=20"
+	}
+	cmd := exec.CommandContext(t.Context(), b.judge, seeds)
+	cmd.Env = b.environment(d.bug)
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		return ""
+	}
+	said, _, _ := strings.Cut(string(out), "\n")
+	if !strings.HasPrefix(said, "seed ") {
+		t.Errorf("the simulation fell over: %v\n%s", err, out[:min(len(out), 5000)])
+	}
+	return said
+}
