@@ -3,7 +3,7 @@
 // One table of routes (routes.go) makes the handler, the OpenAPI document and the tests of who may do what, so
 // that none of them can forget a route.
 //
-// It is not an API: it may change with any release.
+// The Go package is no API: it may change with any release.
 package api
 
 import (

@@ -3,7 +3,7 @@
 // All faults are found at once, each with its path in the file and what would be right. Keys keep their
 // spelling, and a key that nobody knows is a fault.
 //
-// It is not an API: it may change with any release.
+// The Go package is no API: it may change with any release.
 package config
 
 import (

@@ -1,7 +1,7 @@
 // Package daemon puts the parts of parkd together and runs them: configuration, stores, executors, engine,
 // API, listeners.
 //
-// It is not an API: it may change with any release.
+// The Go package is no API: it may change with any release.
 package daemon
 
 import (

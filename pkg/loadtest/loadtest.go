@@ -29,7 +29,7 @@
 // had broken (after a restart) have no such figure; for them, and for runs that were interrupted, the time
 // between the two steps in the log itself is taken. That one is also reported by itself.
 //
-// It is not an API: it may change with any release.
+// The Go package is no API: it may change with any release.
 package loadtest
 
 import (

@@ -10,7 +10,7 @@
 // [Summary.Adopted], and the figures are lower bounds, for what was running or parked before and is never
 // mentioned cannot be seen. No rule is then broken for want of knowledge.
 //
-// It is not an API: it may change with any release.
+// The Go package is no API: it may change with any release.
 package replay
 
 import (

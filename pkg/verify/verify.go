@@ -6,7 +6,7 @@
 // thousand buckets of tasks: memory does not grow with the history. Where two sums differ all is read once more, and what is
 // in these buckets compared one by one, to say which task it is.
 //
-// It is not an API: it may change with any release.
+// The Go package is no API: it may change with any release.
 package verify
 
 import (

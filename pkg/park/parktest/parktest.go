@@ -1,7 +1,7 @@
 // Package parktest is the suite that every [park.Service] passes: the engine in process, and the client over
 // HTTP. It sees nothing but the interface, so both cannot drift apart.
 //
-// It is not an API: it may change with any release.
+// The Go package is no API: it may change with any release.
 package parktest
 
 import (

@@ -1,7 +1,7 @@
 // Package pgtest gives tests databases of a PostgreSQL server that is started for them: one server for a test binary,
 // a database for a test.
 //
-// It is not an API: it may change with any release.
+// The Go package is no API: it may change with any release.
 package pgtest
 
 import (

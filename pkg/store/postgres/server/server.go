@@ -1,7 +1,7 @@
 // Package server runs a PostgreSQL server of its own from the installed binaries, for tests and load tests: on a unix
 // socket in a new folder, as an ordinary user, and for as long as this program lives.
 //
-// It is not an API: it may change with any release.
+// The Go package is no API: it may change with any release.
 package server
 
 import (
