@@ -21,7 +21,6 @@ func (e *Engine) due() time.Duration { return e.env.Mono() + e.cfg.Patience }
 // doBy is do for a call that is due at a time. If fresh is set, the loop looks first at what other nodes did.
 func (p *pool) doBy(ctx context.Context, op lot.Op, fresh bool, due time.Duration) ([]lot.Result, error) {
 	m := &operations{fresh: fresh}
-	m.reply = make(chan reply, 1)
 	m.single(op)
 	return p.callBy(ctx, m, due)
 }
@@ -43,14 +42,13 @@ func (p *pool) ask(ctx context.Context, at func(l *loop)) error { return p.askBy
 // askBy is ask for a call that is due. After an error the loop may still be about to call at: what at writes to is then
 // not the caller's.
 func (p *pool) askBy(ctx context.Context, at func(l *loop), due time.Duration) error {
-	m := &look{at: at}
-	m.reply = make(chan reply, 1)
-	_, err := p.callBy(ctx, m, due)
+	_, err := p.callBy(ctx, &look{at: at}, due)
 	return err
 }
 
 // callBy sends a message and waits for its answer.
 func (p *pool) callBy(ctx context.Context, m message, due time.Duration) ([]lot.Result, error) {
+	m.base().reply = make(chan reply, 1)
 	if err := p.sendBy(ctx, m, due); err != nil {
 		return nil, err
 	}

@@ -58,7 +58,7 @@ func (p *pool) sizeOfLeft(o *outcome) size { return size{1, p.weightOf([]lot.Op{
 func (l *loop) bring(batch []message) []message {
 	s, n := size{}, 0
 	for _, m := range batch {
-		if derives(m) {
+		if deriving(m) != nil {
 			s = s.plus(l.sizeOf(m))
 		}
 	}

@@ -108,7 +108,6 @@ func (p *pool) join(ctx context.Context, w *waiter) error {
 // hold leases for the worker, so nobody may say that nothing was leased.
 func (p *pool) leave(ctx context.Context, w *waiter, due time.Duration) ([]park.Lease, error) {
 	m := &workerLeaves{worker: w}
-	m.reply = make(chan reply, 1)
 	_, err := p.callBy(ctx, m, due)
 	switch {
 	case err != nil && ctx.Err() == nil && !env.Ready(p.done):

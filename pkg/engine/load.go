@@ -11,6 +11,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
+// How a pool is loaded from its store, and what is done once it is.
+
 // load takes the pool's state from its store. A million tasks should not be in memory in more forms than one.
 func (l *loop) load(ctx context.Context) error {
 	again, err := l.loadOnce(ctx)

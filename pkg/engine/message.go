@@ -109,15 +109,15 @@ func simple(m message) bool {
 	}
 }
 
-// derives reports whether a message has operations that are made when they are decided.
-func derives(m message) bool {
+// deriving returns what makes a message's operations when they are decided, nil if it has no such operations.
+func deriving(m message) func(l *loop) []lot.Op {
 	switch m := m.(type) {
 	case *derived:
-		return true
+		return m.make
 	case *followUp:
-		return m.make != nil
+		return m.make
 	default:
-		return false
+		return nil
 	}
 }
 

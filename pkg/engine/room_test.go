@@ -304,7 +304,7 @@ func TestWhatOthersLeft(t *testing.T) {
 		r := ledger.Record{Spec: ledger.Spec{TaskID: fmt.Sprint("t", i), Units: 1}, State: ledger.State{Status: park.Running, Attempt: 1}}
 		p.lot.Restore(&r, now)
 	}
-	busy := &derived{request: request{ops: endOf("own", maxBrought-1000).ops}}
+	busy := &derived{request: request{ops: endOf("own", maxBrought-1000).ops}, make: func(*loop) []lot.Op { return nil }}
 	own := &operations{request: request{ops: endOf("own", maxBrought).ops}}
 	for name, c := range map[string]struct {
 		before, left []outcome

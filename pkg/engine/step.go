@@ -24,15 +24,11 @@ const lookUpSteps = 64
 func (l *loop) collect(batch []message) ([]lot.Op, error) {
 	ops := make([]lot.Op, 0, len(batch))
 	for _, m := range batch {
-		switch m := m.(type) {
-		case *derived:
-			m.ops = m.make(l)
-		case *followUp:
-			if m.make != nil {
-				m.ops = m.make(l)
-			}
+		r := m.base()
+		if derive := deriving(m); derive != nil {
+			r.ops = derive(l)
 		}
-		ops = append(ops, m.base().ops...)
+		ops = append(ops, r.ops...)
 	}
 	l.lookedUp = l.lookUps > 0 || slices.ContainsFunc(ops, func(op lot.Op) bool {
 		s, ok := op.(lot.Submit)

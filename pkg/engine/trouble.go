@@ -5,6 +5,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -68,6 +69,12 @@ func (l *loop) away(err error) error {
 	}
 	return away
 }
+
+// A refused step is tried again after a rest, which doubles each time within these bounds.
+const (
+	firstRefusal = troubleRest
+	lastRefusal  = 30 * time.Second
+)
 
 // refused notes that a step was refused, and is to be tried again after a rest that doubles each time.
 func (l *loop) refused(err error) {

@@ -126,7 +126,7 @@ func leave(batch []message, most int) (left []outcome, h store.Hand) {
 	h.Whole = true
 	size := 0
 	for _, m := range batch {
-		if len(m.base().ops) == 0 && !derives(m) {
+		if len(m.base().ops) == 0 && deriving(m) == nil {
 			continue
 		}
 		f, ok := ending(m)
