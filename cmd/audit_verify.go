@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/replay"
 	"github.com/parkd-dev/parkd/pkg/verify"
 )
 
@@ -57,7 +56,7 @@ type verdict struct {
 	verify.Report
 	OK      bool        `json:"ok"`
 	Offence string      `json:"offence,omitempty"`
-	Rule    replay.Rule `json:"rule,omitempty"` // that was broken first
+	Rule    verify.Rule `json:"rule,omitempty"` // that was broken first
 	Rev     int64       `json:"rev,omitempty"`  // at which it was
 	TaskID  string      `json:"taskId,omitempty"`
 }
@@ -82,7 +81,7 @@ func runAuditVerify(ctx context.Context, g *globals, svc park.Service, o verifyO
 	var first error
 	for _, p := range pools {
 		v, err := verifyPool(ctx, svc, p.PoolID, look)
-		if _, found := errors.AsType[*replay.Offence](err); err != nil && !found {
+		if _, found := errors.AsType[*verify.Offence](err); err != nil && !found {
 			return err
 		}
 		page.Pools = append(page.Pools, v)
@@ -103,7 +102,7 @@ func verifyPool(ctx context.Context, svc park.Service, pool string, o verify.Opt
 	r, err := verify.Pool(ctx, svc, pool, o)
 	v := verdict{Report: r, OK: err == nil}
 	v.PoolID = pool
-	if o, ok := errors.AsType[*replay.Offence](err); ok {
+	if o, ok := errors.AsType[*verify.Offence](err); ok {
 		v.Offence, v.Rule, v.Rev, v.TaskID = o.Error(), o.Rule, o.Rev, o.TaskID
 	}
 	return v, err

@@ -4,8 +4,8 @@ import (
 	"testing"
 
 	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/internal/parktest"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/park/parktest"
 )
 
 func TestService(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"github.com/parkd-dev/parkd/pkg/replay"
+	"github.com/parkd-dev/parkd/pkg/internal/replay"
 )
 
 //go:embed report.html.tmpl

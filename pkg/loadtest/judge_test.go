@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/replay"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/replay"
 )
 
 // trial is a judge and the log that it hears. Each step is 100 ms after the one before it.

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/parkd-dev/parkd/pkg/replay"
+	"github.com/parkd-dev/parkd/pkg/internal/replay"
 )
 
 // The canvas of a plot, and the margins in which the labels stand.

@@ -5,8 +5,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/replay"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/replay"
 )
 
 // Verdict is one promise and whether it was kept.

@@ -3,8 +3,8 @@ package verify
 import (
 	"strings"
 
+	"github.com/parkd-dev/parkd/pkg/internal/replay"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/replay"
 )
 
 // book keeps what was read of a pool until it can be compared: sums of most, and one by one what is early, late, or of the

@@ -5,8 +5,8 @@ import (
 	"hash/maphash"
 	"strconv"
 
+	"github.com/parkd-dev/parkd/pkg/internal/replay"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/replay"
 )
 
 // facts makes hashes of what is told of a task: of 128 bits, under keys that nobody knows before.

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/internal/replay"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/replay"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
 	"github.com/parkd-dev/parkd/pkg/verify"

@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/replay"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/replay"
 )
 
 // TestGoodTakenBack: a schema was taken back for an older daemon, which did not tell which runs count and of rests, and brought

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"hash/maphash"
 
+	"github.com/parkd-dev/parkd/pkg/internal/replay"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/replay"
 )
 
 // order is in which order tasks and messages are kept: each step adds its own behind those of the steps before, and a client

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/parkd-dev/parkd/pkg/internal/replay"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/replay"
 )
 
 // pass reads all that is kept of a pool once.

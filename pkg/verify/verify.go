@@ -14,8 +14,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/replay"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/replay"
 )
 
 // Options says what is looked at.
@@ -23,6 +23,12 @@ type Options struct {
 	Since park.Time // begin the log there; zero: with all that is kept
 	Now   func() time.Time
 }
+
+// Offence is the error of a pool that broke a rule, with the step, the event and the task.
+type Offence = replay.Offence
+
+// Rule is the name of a rule.
+type Rule = replay.Rule
 
 // Report is what was found.
 type Report struct {
@@ -38,7 +44,7 @@ const (
 	onePass = 100_000
 )
 
-// Pool verifies a pool up to its first offence, which is the error: a *[replay.Offence].
+// Pool verifies a pool up to its first offence, which is the error: an *[Offence].
 //
 // The limits that the log begins with are worked out from two reads, between which somebody may change them, and the log may
 // hear of a change a little later than the pool: so an offence against limits counts only if they are the same when they are

@@ -12,9 +12,9 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/parkd-dev/parkd/pkg/internal/lot"
+	"github.com/parkd-dev/parkd/pkg/internal/replay"
 	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/replay"
 )
 
 // TestAgainstOracle sends random operations into a lot and into the plainest scheduler there is. After each

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/replay"
 	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/replay"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 

@@ -6,9 +6,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/replay"
 	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/replay"
 )
 
 // tale is one life of a task, as its pool's log has told it so far.

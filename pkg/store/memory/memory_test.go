@@ -3,9 +3,9 @@ package memory_test
 import (
 	"testing"
 
+	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/memory"
-	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
 func open(testing.TB) store.Store { return memory.New() }

@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
 	"github.com/parkd-dev/parkd/pkg/store/postgres/pgtest"
-	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
 // limited returns the DSN of a database for a role that may connect but a few times.

@@ -6,9 +6,9 @@ import (
 	"testing"
 
 	"github.com/parkd-dev/parkd/pkg/internal/proof"
+	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/memory"
-	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
 // TestDifferential holds a database against memory.

@@ -6,11 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
 	"github.com/parkd-dev/parkd/pkg/store/postgres/server"
-	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
 // pair is a server and a standby that its commits wait for.

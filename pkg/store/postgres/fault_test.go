@@ -10,9 +10,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
-	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
 // TestLostReplyLeavesTheStepInDoubt loses the server's reply to a commit, and the server with it. The store says that

@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/parkd-dev/parkd/migrations"
+	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
-	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
 // TestSettingsOfTheRoleHarmNothing has the database's settings be such that steps could not work with them.

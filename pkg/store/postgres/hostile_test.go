@@ -4,10 +4,10 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
-	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
 // TestNobodyElsesFunctionsAreCalled has a role that may create objects in the schema of the tables plant functions and

@@ -13,9 +13,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/parkd-dev/parkd/migrations"
+	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
-	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
 func connect(t testing.TB, dsn string) *pgx.Conn {

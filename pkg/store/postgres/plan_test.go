@@ -8,8 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
-	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
 // fill makes a past of n tasks in pool gpu, which came by 64, all but one of ten thousand ended, with two events and a message each.

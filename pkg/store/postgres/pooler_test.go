@@ -12,9 +12,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
-	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
 // pooler hands each transaction of its clients to the session of the server that has rested for the longest, and

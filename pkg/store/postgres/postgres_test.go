@@ -4,10 +4,10 @@ import (
 	"os"
 	"testing"
 
+	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
 	"github.com/parkd-dev/parkd/pkg/store/postgres/pgtest"
-	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
 var cluster pgtest.Cluster

@@ -8,10 +8,10 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/parkd-dev/parkd/migrations"
+	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
-	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
 // old opens a transaction that sees the database as it is now for as long as the test lasts, as a dump does. No version

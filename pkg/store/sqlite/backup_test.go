@@ -10,8 +10,8 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
-	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
 // TestBackup backs up a database that is open, loses what comes after, and puts it back.

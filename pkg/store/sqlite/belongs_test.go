@@ -9,10 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
-	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
 func copyFile(t *testing.T, from, to string) {

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 	"github.com/parkd-dev/parkd/pkg/store"
-	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
 func BenchmarkCommit(b *testing.B) { storetest.Bench(b, open) }

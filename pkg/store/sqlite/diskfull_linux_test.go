@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/parkd-dev/parkd/pkg/store/storetest"
+	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 )
 
 // TestDiskFull fills a small file system. It needs the right to mount one.

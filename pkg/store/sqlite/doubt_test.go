@@ -6,8 +6,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 	"github.com/parkd-dev/parkd/pkg/store"
-	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
 // brokenEnd is a COMMIT whose flush fails, once: what it wrote may be there for all that, or not.

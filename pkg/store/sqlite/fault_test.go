@@ -10,10 +10,10 @@ import (
 	"testing"
 
 	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
-	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
 // faults are ways in which a database that was opened refuses writes: each is a statement that breaks the connection that

@@ -3,10 +3,10 @@ package sqlite_test
 import (
 	"testing"
 
+	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/memory"
-	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
 // FuzzCursors asks to read on after what no store gave out. It is refused as the caller's mistake, or read as some place

@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
-	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
 // TestOtherNamesAreRefused: a database is locked whatever it is called, and although the lock file was removed.

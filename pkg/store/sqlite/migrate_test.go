@@ -12,9 +12,9 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/parkd-dev/parkd/migrations"
+	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
-	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
 // alter runs SQL on a database that nobody has open.

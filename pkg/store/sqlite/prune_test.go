@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
 // TestTwoPrunesAtOnce: two find the same rows, one removes them, and their numbers are given anew before the other does.

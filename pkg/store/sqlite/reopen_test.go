@@ -15,11 +15,11 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/parkd-dev/parkd/migrations"
+	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
-	"github.com/parkd-dev/parkd/pkg/store/storetest"
 )
 
 // contents is all that a store can be asked.

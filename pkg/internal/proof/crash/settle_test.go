@@ -17,8 +17,8 @@ import (
 
 	"github.com/parkd-dev/parkd/pkg/client"
 	"github.com/parkd-dev/parkd/pkg/internal/proof"
+	"github.com/parkd-dev/parkd/pkg/internal/replay"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/replay"
 )
 
 // site is what all daemons of a test share: the pools, the ledger and the witnesses.

@@ -92,8 +92,8 @@ func judgesOf(pkg string) []string {
 	case "./pkg/internal/cluster", "./pkg/internal/env", "./pkg/internal/health", "./pkg/internal/portion",
 		"./pkg/internal/relay", "./pkg/internal/retention", "./pkg/internal/topic":
 		return []string{pkg, "./pkg/internal/sim", "./pkg/engine"}
-	case "./pkg/replay":
-		return []string{"./pkg/replay", "./pkg/loadtest", "./cmd"}
+	case "./pkg/internal/replay":
+		return []string{"./pkg/internal/replay", "./pkg/loadtest", "./cmd"}
 	}
 	return []string{pkg}
 }

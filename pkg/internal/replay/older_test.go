@@ -3,8 +3,8 @@ package replay_test
 import (
 	"testing"
 
+	"github.com/parkd-dev/parkd/pkg/internal/replay"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/replay"
 )
 
 // TestOlder: what an older parkd did not tell is no offence, and what it did is still counted.

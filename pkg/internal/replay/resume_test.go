@@ -5,8 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/parkd-dev/parkd/pkg/internal/replay"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/replay"
 )
 
 // TestResumed: a pool whose queue was lost goes on with nothing, and one whose queue was put back with what is not known.

@@ -9,8 +9,6 @@
 // last hour) is partial: tasks that it mentions without their submission are taken as they come and counted in
 // [Summary.Adopted], and the figures are lower bounds, for what was running or parked before and is never
 // mentioned cannot be seen. No rule is then broken for want of knowledge.
-//
-// The Go package is no API: it may change with any release.
 package replay
 
 import (

@@ -1,7 +1,5 @@
 // Package storetest holds the one suite that every backend passes. It says by example what package store
 // says in words; no test asks which backend it has before it.
-//
-// The Go package is no API: it may change with any release.
 package storetest
 
 import (

@@ -7,8 +7,8 @@ import (
 	"math"
 	"testing"
 
+	"github.com/parkd-dev/parkd/pkg/internal/replay"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/replay"
 )
 
 // telling adds a detail to an event.

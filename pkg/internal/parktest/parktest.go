@@ -1,7 +1,5 @@
 // Package parktest is the suite that every [park.Service] passes: the engine in process, and the client over
 // HTTP. It sees nothing but the interface, so both cannot drift apart.
-//
-// The Go package is no API: it may change with any release.
 package parktest
 
 import (

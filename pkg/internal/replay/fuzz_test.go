@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/parkd-dev/parkd/pkg/internal/replay"
 	"github.com/parkd-dev/parkd/pkg/park"
-	"github.com/parkd-dev/parkd/pkg/replay"
 )
 
 // naive is a pool that recounts everything from its tasks each time: what the replay is held against.
