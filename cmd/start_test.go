@@ -62,7 +62,7 @@ func TestShimStartsFirst(t *testing.T) {
 	packages := initialised(t, command.ShimArg)
 	for _, dear := range []string{
 		"modernc.org/libc", "modernc.org/sqlite", "modernc.org/sqlite/lib", "github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/pgtype",
-		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/procfs", "github.com/olekukonko/tablewriter",
+		"github.com/VictoriaMetrics/metrics", "github.com/olekukonko/tablewriter",
 		"github.com/spf13/cobra", "github.com/spf13/viper", "net/http", "regexp",
 	} {
 		if _, ok := packages[dear]; ok {

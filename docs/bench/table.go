@@ -149,7 +149,7 @@ func targets() []row {
 		},
 		{
 			id: "start-version", section: "start", what: "processor time of `parkd version`, whole process", limit: 10, format: "%.1f ms",
-			why: "a page fault takes 20 to 40 µs on this machine, and there are four times as many as in a Go program that prints a line. Most are in the initialisation of packages that a client does not use, which Go does in every program that has them: modernc.org/sqlite, pgx, viper, prometheus. What it would take: a second executable, or fewer such packages (without prometheus and what it imports: 5 ms less). Tried and left: to have the kernel map the heap in one call (5 %)",
+			why: "a page fault takes 20 to 40 µs on this machine, and there are four times as many as in a Go program that prints a line. Most are in the initialisation of packages that a client does not use, which Go does in every program that has them: modernc.org/sqlite, pgx, viper. What it would take: a second executable, or fewer such packages. Tried and left: to have the kernel map the heap in one call (5 %)",
 		},
 		{
 			id: "start-status", section: "start", what: "the same of `parkd status` against a running daemon", limit: 10, format: "%.1f ms",

@@ -5,62 +5,51 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/parkd-dev/parkd/pkg/api"
 )
 
 // entrance measures what comes in: requests, connections, and which pools take work.
 type entrance struct {
-	requests  *prometheus.CounterVec
-	durations *prometheus.HistogramVec
-	build     *prometheus.GaugeVec
+	requests  *family
+	durations *family
+	version   string
 	doors     map[string]*door
 	troubles  func() map[string]error    // set before anybody reads the metrics
 	held      func() map[string]api.Held // by way in
 }
 
 func newEntrance(version string, doors map[string]*door) *entrance {
-	e := &entrance{
-		requests: requestsTotal.counter(), durations: requestSeconds.histogram(prometheus.ExponentialBuckets(0.0005, 2, 15)),
-		build: buildInfo.gauge(), doors: doors,
+	return &entrance{
+		requests: requestsTotal.counter(), durations: requestSeconds.histogram(0.0005, 2, 15), version: version, doors: doors,
 	}
-	e.build.WithLabelValues(version, runtime.Version()).Set(1)
-	return e
 }
 
-func (e *entrance) collectors() []prometheus.Collector {
-	return []prometheus.Collector{e, e.requests, e.durations, e.build}
+func (e *entrance) families() []*family {
+	return []*family{e.requests, e.durations}
 }
 
 // observe is [api.Config.Observe].
 func (e *entrance) observe(route, method string, status int, took time.Duration, lasting bool) {
-	e.requests.WithLabelValues(route, method, strconv.Itoa(status)).Inc()
+	e.requests.add(1, strconv.Itoa(status), method, route)
 	if !lasting {
-		e.durations.WithLabelValues(route, method).Observe(took.Seconds())
+		e.durations.observe(took.Seconds(), method, route)
 	}
 }
 
-// Describe implements [prometheus.Collector].
-func (e *entrance) Describe(to chan<- *prometheus.Desc) {
-	for _, m := range []metric{connectionsOpen, connsRefused, poolReady, requestsHeld} {
-		to <- m.desc()
-	}
-}
-
-// Collect implements [prometheus.Collector].
-func (e *entrance) Collect(to chan<- prometheus.Metric) {
+// gauges sets what is open at the moment.
+func (e *entrance) gauges(set gauge) {
+	set(buildInfo, 1, runtime.Version(), e.version)
 	for way, door := range e.doors {
 		open, refused := door.counts()
-		to <- connectionsOpen.now(float64(open), way)
-		to <- prometheus.MustNewConstMetric(connsRefused.desc(), prometheus.CounterValue, float64(refused), way)
+		set(connectionsOpen, float64(open), way)
+		set(connsRefused, float64(refused), way)
 	}
 	for way, held := range e.held() {
-		to <- requestsHeld.now(float64(held.Waits), way, "waits")
-		to <- requestsHeld.now(float64(held.Streams), way, "streams")
-		to <- requestsHeld.now(float64(held.Logs), way, "logs")
+		set(requestsHeld, float64(held.Waits), "waits", way)
+		set(requestsHeld, float64(held.Streams), "streams", way)
+		set(requestsHeld, float64(held.Logs), "logs", way)
 	}
 	for pool, err := range e.troubles() {
-		to <- poolReady.now(flag(err == nil), pool)
+		set(poolReady, flag(err == nil), pool)
 	}
 }

@@ -7,13 +7,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/parkd-dev/parkd/pkg/api"
 	"github.com/parkd-dev/parkd/pkg/config"
@@ -100,14 +97,12 @@ func (f *front) answer(c api.Config) error {
 // offer puts the parts of the daemon behind the API.
 func (f *front) offer(p *parts) error {
 	f.in.troubles = p.engine.Troubles
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	registry.MustRegister(p.meter.collectors()...)
-	registry.MustRegister(newGauges(p.engine, p.stores))
-	registry.MustRegister(f.in.collectors()...)
 	c := f.api
 	c.Service, c.Pools, c.LastEvent = p.engine, p.engine.Troubles, p.engine.LastEvent
-	c.Metrics = promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+	c.Metrics = &exposition{
+		families: slices.Concat(p.meter.families(), f.in.families()),
+		gauges:   []func(gauge){newGauges(p.engine, p.stores).read, f.in.gauges},
+	}
 	c.Ready = func() error {
 		if f.draining.Load() {
 			return errDraining

@@ -5,8 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/parkd-dev/parkd/pkg/engine"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
@@ -28,54 +26,44 @@ func newGauges(e *engine.Engine, s stores) *gauges {
 	return g
 }
 
-// Describe implements [prometheus.Collector].
-func (g *gauges) Describe(to chan<- *prometheus.Desc) {
-	for _, m := range []metric{
-		maxUnits, usedUnits, runningTasks, parkedTasks, maxQueueDepth, poolHalted, runningHere, oldestParked, deferring, storeUp, beatAge,
-		livingNodes, storeConnections, storeConnsMax, snapshotSeconds, snapshotBehind, outboxParcels, outboxSeconds,
-	} {
-		to <- m.desc()
-	}
-}
-
-// Collect implements [prometheus.Collector].
-func (g *gauges) Collect(to chan<- prometheus.Metric) {
+// read sets the gauges of all pools and stores.
+func (g *gauges) read(set gauge) {
 	pools, err := g.engine.Pools(context.Background())
 	if err != nil {
 		return
 	}
 	for i := range pools {
 		p := &pools[i]
-		to <- maxUnits.now(float64(p.MaxUnits), p.PoolID)
-		to <- usedUnits.now(float64(p.UsedUnits), p.PoolID)
-		to <- runningTasks.now(float64(p.Running), p.PoolID)
-		to <- parkedTasks.now(float64(p.QueueDepth), p.PoolID)
-		to <- maxQueueDepth.now(float64(p.MaxQueueDepth), p.PoolID)
-		to <- poolHalted.now(flag(p.Halted != ""), p.PoolID)
+		set(maxUnits, float64(p.MaxUnits), p.PoolID)
+		set(usedUnits, float64(p.UsedUnits), p.PoolID)
+		set(runningTasks, float64(p.Running), p.PoolID)
+		set(parkedTasks, float64(p.QueueDepth), p.PoolID)
+		set(maxQueueDepth, float64(p.MaxQueueDepth), p.PoolID)
+		set(poolHalted, flag(p.Halted != ""), p.PoolID)
 	}
-	g.measures(to)
+	g.measures(set)
 	for b, db := range g.databases {
-		db.collect(to, string(b))
+		db.collect(set, string(b))
 	}
 }
 
-func (g *gauges) measures(to chan<- prometheus.Metric) {
+func (g *gauges) measures(set gauge) {
 	m := g.engine.Measures()
 	for _, p := range m.Pools {
-		to <- runningHere.now(float64(p.RunningHere), p.PoolID)
-		to <- oldestParked.now(p.OldestAge.Seconds(), p.PoolID)
-		to <- deferring.now(flag(p.Deferred), p.PoolID)
+		set(runningHere, float64(p.RunningHere), p.PoolID)
+		set(oldestParked, p.OldestAge.Seconds(), p.PoolID)
+		set(deferring, flag(p.Deferred), p.PoolID)
 	}
 	for _, s := range m.Stores {
-		to <- storeUp.now(flag(s.Up), string(s.Backend))
+		set(storeUp, flag(s.Up), string(s.Backend))
 		if s.Shared {
-			to <- beatAge.now(s.BeatAge.Seconds(), string(s.Backend))
-			to <- livingNodes.now(float64(s.Nodes), string(s.Backend))
+			set(beatAge, s.BeatAge.Seconds(), string(s.Backend))
+			set(livingNodes, float64(s.Nodes), string(s.Backend))
 		}
 	}
 	for _, o := range m.Owed {
-		to <- outboxParcels.now(float64(o.Parcels), string(o.From), o.Dest)
-		to <- outboxSeconds.now(o.Age.Seconds(), string(o.From), o.Dest)
+		set(outboxParcels, float64(o.Parcels), o.Dest, string(o.From))
+		set(outboxSeconds, o.Age.Seconds(), o.Dest, string(o.From))
 	}
 }
 
@@ -95,14 +83,14 @@ type database struct {
 	last  postgres.Horizon
 }
 
-func (d *database) collect(to chan<- prometheus.Metric, name string) {
+func (d *database) collect(set gauge, name string) {
 	c := d.store.Connections()
-	to <- storeConnections.now(float64(c.InUse), name, "in_use")
-	to <- storeConnections.now(float64(c.Open-c.InUse), name, "idle")
-	to <- storeConnsMax.now(float64(c.Max), name)
+	set(storeConnections, float64(c.InUse), "in_use", name)
+	set(storeConnections, float64(c.Open-c.InUse), "idle", name)
+	set(storeConnsMax, float64(c.Max), name)
 	if h, ok := d.horizon(); ok {
-		to <- snapshotSeconds.now(h.Age.Seconds(), name)
-		to <- snapshotBehind.now(float64(h.Transactions), name)
+		set(snapshotSeconds, h.Age.Seconds(), name)
+		set(snapshotBehind, float64(h.Transactions), name)
 	}
 }
 

@@ -1,6 +1,6 @@
 package daemon
 
-import "github.com/prometheus/client_golang/prometheus"
+import "strings"
 
 // metric is the name of something that is measured. All of them are here; docs/operations.md says which are of a node and
 // which of a pool.
@@ -44,12 +44,12 @@ const (
 	buildInfo        metric = "parkd_build_info"
 )
 
-// about returns what a metric means, and by what it is told apart.
+// about returns the help text of a metric, and the names of its labels.
 func (m metric) about() (help string, labels []string) {
 	of := func(labels ...string) []string { return labels }
 	switch m {
 	case eventsTotal:
-		return "Audit events by pool and action.", of("pool", "action")
+		return "Audit events by pool and action.", of("action", "pool")
 	case commitSeconds:
 		return "Time to make one step durable.", of("pool")
 	case stepOperations:
@@ -61,13 +61,13 @@ func (m metric) about() (help string, labels []string) {
 	case runSeconds:
 		return "Run time of the runs that ended their tasks.", of("pool", "status")
 	case tasksEnded:
-		return "Ended tasks by status and reason; other stands for reasons that parkd did not set.", of("pool", "status", "reason")
+		return "Ended tasks by status and reason; other stands for reasons that parkd did not set.", of("pool", "reason", "status")
 	case rejectionsTotal:
-		return "Submissions that a pool refused, by code.", of("pool", "code")
+		return "Submissions that a pool refused, by code.", of("code", "pool")
 	case stepsRetried:
-		return "Steps that were retried: conflict, in_doubt or refused.", of("store", "reason")
+		return "Steps that were retried: conflict, in_doubt or refused.", of("reason", "store")
 	case storeErrors:
-		return "Failed store operations: step, beat, outbox, delivery or read.", of("store", "asked")
+		return "Failed store operations: step, beat, outbox, delivery or read.", of("asked", "store")
 	default:
 		return m.aboutNow()
 	}
@@ -113,7 +113,7 @@ func (m metric) aboutOutside() (help string, labels []string) {
 	of := func(labels ...string) []string { return labels }
 	switch m {
 	case storeConnections:
-		return "Connections of this node to Postgres: idle or in_use.", of("store", "state")
+		return "Connections of this node to Postgres: idle or in_use.", of("state", "store")
 	case storeConnsMax:
 		return "Maximum number of connections of this node to Postgres.", of("store")
 	case snapshotSeconds:
@@ -121,51 +121,40 @@ func (m metric) aboutOutside() (help string, labels []string) {
 	case snapshotBehind:
 		return "Transactions since the oldest snapshot that keeps Postgres from removing old rows.", of("store")
 	case outboxParcels:
-		return "Outbox messages that this node's relay found waiting, up to one batch.", of("store", "dest")
+		return "Outbox messages that this node's relay found waiting, up to one batch.", of("dest", "store")
 	case outboxSeconds:
-		return "Age of the oldest outbox message that this node's relay found waiting.", of("store", "dest")
+		return "Age of the oldest outbox message that this node's relay found waiting.", of("dest", "store")
 	case requestsTotal:
-		return "Answered requests by route, method and status.", of("route", "method", "code")
+		return "Answered requests by route, method and status.", of("code", "method", "route")
 	case requestSeconds:
-		return "Time to answer requests that neither wait nor stream.", of("route", "method")
+		return "Time to answer requests that neither wait nor stream.", of("method", "route")
 	case requestsHeld:
-		return "Open long-lived requests: waits, streams or logs.", of("way", "kind")
+		return "Open long-lived requests: waits, streams or logs.", of("kind", "way")
 	case connectionsOpen:
 		return "Open connections: tcp or unix.", of("way")
 	case connsRefused:
 		return "Connections refused because all were in use.", of("way")
 	case buildInfo:
-		return "1, with the version of the daemon and of Go.", of("version", "goversion")
+		return "1, with the version of the daemon and of Go.", of("goversion", "version")
 	default:
 		panic("daemon: unknown metric " + string(m))
 	}
 }
 
-func (m metric) counter() *prometheus.CounterVec {
-	help, labels := m.about()
-	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: string(m), Help: help}, labels)
+// kind is the type of a metric in Prometheus' terms.
+func (m metric) kind() string {
+	switch m {
+	case commitSeconds, stepOperations, parkedSeconds, runSeconds, requestSeconds:
+		return "histogram"
+	default:
+		if strings.HasSuffix(string(m), "_total") {
+			return "counter"
+		}
+		return "gauge"
+	}
 }
 
-func (m metric) gauge() *prometheus.GaugeVec {
-	help, labels := m.about()
-	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: string(m), Help: help}, labels)
-}
-
-func (m metric) histogram(buckets []float64) *prometheus.HistogramVec {
-	help, labels := m.about()
-	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: string(m), Help: help, Buckets: buckets}, labels)
-}
-
-func (m metric) desc() *prometheus.Desc {
-	help, labels := m.about()
-	return prometheus.NewDesc(string(m), help, labels, nil)
-}
-
-// now returns what a gauge says at the moment.
-func (m metric) now(v float64, labels ...string) prometheus.Metric {
-	return prometheus.MustNewConstMetric(m.desc(), prometheus.GaugeValue, v, labels...)
-}
-
+// flag is the value of a gauge that says yes or no.
 func flag(on bool) float64 {
 	if on {
 		return 1

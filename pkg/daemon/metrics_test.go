@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 
 	"github.com/parkd-dev/parkd/pkg/config"
 	"github.com/parkd-dev/parkd/pkg/engine"
@@ -34,16 +34,13 @@ func TestMetricsAreDocumented(t *testing.T) {
 			}
 		}
 	}
-	descs := make(chan *prometheus.Desc, 1000)
-	all := append(newMeter().collectors(), newEntrance("", nil).collectors()...)
-	for _, c := range append(all, &gauges{}) {
-		c.Describe(descs)
+	source, err := os.ReadFile("metrics.go")
+	if err != nil {
+		t.Fatal(err)
 	}
-	close(descs)
-	name := regexp.MustCompile(`fqName: "([^"]+)"`)
 	var measured []string
-	for d := range descs {
-		measured = append(measured, name.FindStringSubmatch(d.String())[1])
+	for _, m := range regexp.MustCompile(`metric = "([^"]+)"`).FindAllStringSubmatch(string(source), -1) {
+		measured = append(measured, m[1])
 	}
 	for _, m := range measured {
 		if !documented[m] {
@@ -102,24 +99,25 @@ func recorded() *meter {
 	return m
 }
 
+func exposed(e *exposition) string {
+	w := httptest.NewRecorder()
+	e.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+	return w.Body.String()
+}
+
 // TestReasonsAreFew: whatever reasons workers give, there is one series for all that parkd does not know.
 func TestReasonsAreFew(t *testing.T) {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(recorded().collectors()...)
-	var out bytes.Buffer
-	w := httptest.NewRecorder()
-	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
-	_, _ = out.ReadFrom(w.Body)
+	out := exposed(&exposition{families: recorded().families()})
 	for _, want := range []string{
 		`parkd_tasks_ended_total{pool="cpu",reason="other",status="failed"} 2`, `parkd_tasks_ended_total{pool="cpu",reason="timeout",status="failed"} 1`,
 		`parkd_run_duration_seconds_count{pool="cpu",status="failed"} 1`, `parkd_rejections_total{code="queue_full",pool="cpu"} 1`,
 		`parkd_steps_retried_total{reason="in_doubt",store="file"} 1`, `parkd_store_errors_total{asked="step",store="file"} 1`,
 	} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("no %s in\n%s", want, out.String())
+		if !strings.Contains(out, want) {
+			t.Errorf("no %s in\n%s", want, out)
 		}
 	}
-	if strings.Contains(out.String(), "words") {
+	if strings.Contains(out, "words") {
 		t.Error("a worker's words are a label")
 	}
 }
@@ -143,5 +141,30 @@ func TestMetricsOfPoolsAndStores(t *testing.T) {
 		if !strings.Contains(string(b), want) {
 			t.Errorf("/metrics lacks %s", want)
 		}
+	}
+}
+
+// TestTextFormat: Prometheus' own parser reads what the daemon exposes, with the type and the help text of each metric.
+func TestTextFormat(t *testing.T) {
+	hostile := "a\\b\"c\nd"
+	e := &exposition{families: recorded().families(), gauges: []func(gauge){func(set gauge) { set(usedUnits, 1<<40, hostile) }}}
+	text := exposed(e)
+	for _, want := range []string{
+		"# HELP parkd_pool_used_units Units in use by running tasks.\n# TYPE parkd_pool_used_units gauge\n" +
+			`parkd_pool_used_units{pool="a\\b\"c\nd"} 1099511627776` + "\n",
+		"# TYPE parkd_run_duration_seconds histogram\n", `parkd_run_duration_seconds_bucket{pool="cpu",status="failed",le="+Inf"} 1`,
+		"# TYPE parkd_rejections_total counter\n", "\nprocess_cpu_seconds_total ", "\ngo_goroutines ",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := families["parkd_pool_used_units"].GetMetric()[0].GetLabel()[0].GetValue(); got != hostile {
+		t.Errorf("the label reads %q, want %q", got, hostile)
 	}
 }
