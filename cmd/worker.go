@@ -91,7 +91,7 @@ func runWorker(ctx context.Context, g *globals, o workerOptions, argv []string) 
 	hurry, stop := secondSignal(ctx)
 	defer stop()
 	w, err := lease.New(lease.Config{
-		Service: svc, Pool: o.pool, Name: o.name, Executor: x, Slots: o.slots, TTL: time.Duration(o.ttl), Hurry: hurry, Log: log,
+		Service: svc, Pool: o.pool, Name: o.name, Executor: x, Slots: o.slots, TTL: time.Duration(o.ttl), Abort: hurry, Log: log,
 	})
 	if err != nil {
 		return usage(err)

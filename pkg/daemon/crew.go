@@ -116,7 +116,7 @@ func (w *crew) settle(ctx context.Context) error {
 	var all sync.WaitGroup
 	for i := range w.pools {
 		if e, ok := w.pools[i].Executor.(*command.Executor); ok {
-			all.Go(func() { errs[i] = e.Settle(ctx, w.pools[i].ID, settleWithin) })
+			all.Go(func() { errs[i] = e.WaitForOrphans(ctx, w.pools[i].ID, settleWithin) })
 		}
 	}
 	all.Wait()

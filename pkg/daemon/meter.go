@@ -82,7 +82,7 @@ func known(reason string) string {
 	if reason == "" || slices.Contains([]string{
 		park.ReasonExitNonzero, park.ReasonTimeout, park.ReasonExecutorError, park.ReasonNodeLost, park.ReasonWorkerLost,
 		park.ReasonDeadlinePassed, park.ReasonCancelled, park.ReasonShutdown, park.ReasonResultTooLarge, park.ReasonStartDeferred,
-		httpcall.ReasonStatus, httpcall.ReasonTooLarge, simulate.ReasonTold,
+		httpcall.ReasonStatus, httpcall.ReasonTooLarge, simulate.ReasonRequested,
 	}, reason) {
 		return reason
 	}

@@ -1,22 +1,21 @@
 // Package command runs commands: one process tree for each run of a task.
 //
-// The daemon does not start a command itself. It starts itself again as a small supervisor, the shim, and the
-// shim starts the command. The shim is a subreaper, so whatever the command leaves behind becomes the shim's
-// child and is killed before the run counts as over: a task's units are never given away while one of its
-// processes lives. It holds a pipe to the daemon: when the daemon dies the pipe closes and the shim kills the
-// tree at once. It keeps the run's time limit on a clock of its own, so a frozen daemon cannot stretch it. And
-// it holds a shared lock on a file in the state folder for its life, which a restarted daemon waits for
-// ([Executor.Settle]) before it runs anything.
+// The daemon does not start a command itself. It starts its own program again as a small supervisor, the shim, and the shim
+// starts the command. The shim is a subreaper: orphans of the command become the shim's children and are killed before
+// the run counts as ended, so a task's units are never reused while one of its processes lives. The shim has a pipe to the
+// daemon; when the daemon dies the pipe closes and the shim kills the tree at once. The shim watches the run's time limit
+// itself, so a frozen daemon cannot extend it. And for its whole life it holds a shared lock on a file in the state folder;
+// a restarted daemon waits for that lock ([Executor.WaitForOrphans]) before it runs anything.
 //
-// A command that ends by itself takes down what it leaves behind at once (KILL). One that is stopped, by a cancel, its
-// timeout or the end of the daemon, gets TERM with its whole group; what left the group gets it when the command has
-// ended. KILL comes when the grace is over, or not at all where nothing is left of the tree before.
+// If a command ends by itself, its remaining processes are killed at once (KILL). If it is stopped, by a cancel, its timeout
+// or the end of the daemon, its process group gets TERM; processes outside the group get TERM when the command has ended.
+// KILL follows after the grace period if anything is left of the tree.
 //
-// Limits. A process that changed its user (sudo) cannot be signalled by the shim; the run then lasts as long
-// as it does, as it also does for a process that the kernel cannot kill. If the shim itself is killed, its
-// command dies with it and the daemon kills all of the shim's session and every process that carries the
-// run's mark in its environment; one that left the session and cleared its environment survives that. On systems
-// other than Linux there is no subreaper: what leaves the command's process group is not found.
+// Limits. The shim cannot signal a process that changed its user (sudo); the run then lasts until that process ends. The
+// same holds for a process that the kernel cannot kill. If the shim itself is killed, its command dies with it, and the
+// daemon kills the shim's session and every process with the run's variable in its environment; a process that left the
+// session and cleared its environment survives. On systems other than Linux there is no subreaper: processes that leave
+// the command's group are not found.
 package command
 
 import (
@@ -36,32 +35,31 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// ShimArg is the first argument with which a program is the shim; it then must call [ShimMain].
+// ShimArg is the first argument of a program that is started as the shim; it then must call [ShimMain].
 const ShimArg = "__shim"
 
 // Config is what an Executor is made from. Only Dir is needed.
 type Config struct {
-	// Dir is the state folder for logs and the lock, made with mode 0700. Executors of one daemon may share
-	// it; daemons may not.
+	// Dir is the state folder for logs and locks, created with mode 0700. Executors of one daemon may share it; daemons may
+	// not.
 	Dir string
 	// Program starts the shim; by default the running program with [ShimArg].
 	Program []string
-	// Command is fixed by the operator; without it each task brings its own.
+	// Command is fixed by the operator; if it is empty each task has its own.
 	Command []string
-	// WorkDir is where commands run that bring no folder of their own; by default where the daemon runs.
+	// WorkDir is the working directory of tasks that name none; default: the daemon's.
 	WorkDir string
 	// Env lists further variables of a command: NAME takes the daemon's value, NAME=VALUE sets one.
 	Env []string
-	// KillGrace is the time between TERM and KILL; default 5s. It is for all that the command began: a command that
-	// is stopped and ends at once leaves the rest of the grace to what it began.
+	// KillGrace is the time between TERM and KILL; default 5s. It applies to the whole tree: if the command itself ends at
+	// once, its other processes still have the rest of the time.
 	KillGrace time.Duration
-	// Fence is how long a command may run on after the last proof that its node lives, or its lease
-	// ([park.Assignment]), before the shim kills it, for daemons whose tasks others may take over; 0: for ever. The
-	// shim is told of a new proof within an eighth of it.
+	// Fence is for daemons whose tasks may be taken over: the shim kills a command when its node, or its lease, was last
+	// known to be alive this long ago ([park.Assignment]). 0: never. The shim gets that time anew every eighth of Fence.
 	Fence time.Duration
-	// MaxLogBytes bounds a file of a run's log; at most two of them are kept, the newest. Default 16 MiB.
+	// MaxLogBytes limits each file of a run's log; the newest two files are kept. Default 16 MiB.
 	MaxLogBytes int64
-	// ResultBytes bounds how much of the end of each stream goes into the result; default 64 KiB.
+	// ResultBytes limits how much of the end of each stream is in the result; default 64 KiB.
 	ResultBytes int
 	Log         *slog.Logger // default: none
 }
@@ -81,20 +79,20 @@ type Executor struct {
 	null *os.File
 	logs *logs
 
-	left    atomic.Pointer[string] // what is left of an earlier daemon; nil: nothing
-	waiting sync.WaitGroup         // for that to end
-	closing context.Context
-	stop    context.CancelFunc
+	orphans    atomic.Pointer[string] // processes left by an earlier daemon, for people; nil: none
+	background sync.WaitGroup         // waits for them
+	closing    context.Context
+	stop       context.CancelFunc
 }
 
 var _ park.Executor = (*Executor)(nil)
 
-// New makes the state folder and returns an Executor. It starts nothing; call [Executor.Settle] before Run.
+// New creates the state folder and returns an Executor. Call [Executor.WaitForOrphans] before Run.
 func New(c Config) (*Executor, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	env, err := allowed(os.Environ(), c.Env)
+	env, err := baseEnv(os.Environ(), c.Env)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +111,7 @@ func New(c Config) (*Executor, error) {
 	return &Executor{cfg: c, env: env, null: null, logs: logs, closing: closing, stop: stop}, nil
 }
 
-// complete fills in the defaults and refuses what cannot work.
+// complete checks c and fills in the defaults.
 func (c *Config) complete() error {
 	if c.Dir == "" {
 		return errors.New("a command executor needs a state folder")
@@ -153,13 +151,13 @@ func (c *Config) complete() error {
 // Close frees what the Executor holds. No run may be under way.
 func (e *Executor) Close() error {
 	e.stop()
-	e.waiting.Wait()
+	e.background.Wait()
 	return errors.Join(e.null.Close(), e.logs.close())
 }
 
-// Run implements [park.Executor]: it runs the task's command, or the operator's, with the payload on standard
-// input. The result is {"exitCode","stdout","stderr"}, the streams being cut to their ends ("truncated" says
-// so). When ctx ends the tree gets TERM and, after the grace, KILL.
+// Run implements [park.Executor]: it runs the operator's command, or the task's, with the payload on standard input. The
+// result is {"exitCode","stdout","stderr"}, with only the ends of long streams ("truncated"). When ctx ends the tree gets
+// TERM and, after the grace period, KILL.
 func (e *Executor) Run(ctx context.Context, a park.Assignment) park.Outcome {
 	if ctx.Err() != nil {
 		return stopped(ctx, &report{})
@@ -168,7 +166,7 @@ func (e *Executor) Run(ctx context.Context, a park.Assignment) park.Outcome {
 	if len(j.Command) == 0 {
 		return park.Failure(park.ReasonExecutorError, "no command given, and pool "+a.PoolID+" has no default command")
 	}
-	if s := e.unsettled(); s != nil {
+	if s := e.orphanShortage(); s != nil {
 		return park.PutOff(s)
 	}
 	r, err := e.start(ctx, a, j)
@@ -176,7 +174,7 @@ func (e *Executor) Run(ctx context.Context, a park.Assignment) park.Outcome {
 		if ctx.Err() != nil {
 			return stopped(ctx, &report{})
 		}
-		return park.PutOff(park.OwnShortage(err)) // nothing of this is the task's
+		return park.PutOff(park.OwnShortage(err)) // none of these errors is the task's fault
 	}
 	rep, err := r.wait(ctx)
 	if s, ok := errors.AsType[*park.ShortageError](err); ok && ctx.Err() == nil {
@@ -217,21 +215,21 @@ func (e *Executor) job(a park.Assignment) *job {
 	return j
 }
 
-// outcome says how a run ended that has a report.
+// outcome returns the outcome of a run from its report.
 func (e *Executor) outcome(ctx context.Context, a park.Assignment, r *report) park.Outcome {
-	if r.Short != "" {
-		return park.PutOff(&park.ShortageError{Reason: r.Short, Err: errors.New(r.Error)})
+	if r.Shortage != "" {
+		return park.PutOff(&park.ShortageError{Reason: r.Shortage, Err: errors.New(r.Error)})
 	}
 	if r.Error != "" {
 		return park.Failure(park.ReasonExecutorError, r.Error)
 	}
 	o := park.Outcome{Status: park.Completed}
 	switch {
-	case r.Why == stoppedByDeadline:
+	case r.StopReason == stoppedByDeadline:
 		o = park.Failure(park.ReasonTimeout, fmt.Sprintf("timed out after %s", a.Timeout))
-	case r.Why == stoppedByFence:
+	case r.StopReason == stoppedByFence:
 		o = park.Failure(park.ReasonNodeLost, fmt.Sprintf("the lease could not be confirmed for %s: the command was killed", e.cfg.Fence))
-	case r.Why != notStopped:
+	case r.StopReason != notStopped:
 		o = stopped(ctx, r)
 	case r.Signal != "":
 		o = park.Failure(park.ReasonExitNonzero, "killed by signal "+r.Signal)
@@ -260,7 +258,7 @@ func stopped(ctx context.Context, r *report) park.Outcome {
 	return o
 }
 
-// result is what the task's result shows of a run.
+// result returns the task's result.
 func (r *report) result() json.RawMessage {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -274,5 +272,5 @@ func (r *report) result() json.RawMessage {
 	return bytes.TrimSpace(b.Bytes())
 }
 
-// text makes valid UTF-8 of what a command wrote.
+// text returns the output of a command as valid UTF-8.
 func text(b []byte) string { return strings.ToValidUTF8(string(b), "\uFFFD") }

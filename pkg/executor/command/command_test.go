@@ -21,24 +21,24 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// TestMain makes the test binary the shim, and a daemon to be killed.
+// TestMain makes the test binary the shim, or a daemon that tests kill.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == ShimArg {
 		os.Exit(ShimMain(os.Args[2:]))
 	}
 	if dir := os.Getenv("COMMAND_TEST_DAEMON"); dir != "" {
-		os.Exit(doomed(dir))
+		os.Exit(runTestDaemon(dir))
 	}
 	os.Exit(m.Run())
 }
 
-// desk is an executor with the outcome of its last run.
-type desk struct {
+// harness is an executor under test.
+type harness struct {
 	testing.TB
 	*Executor
 }
 
-func open(t testing.TB, c Config) *desk {
+func newHarness(t testing.TB, c Config) *harness {
 	t.Helper()
 	if c.Dir == "" {
 		c.Dir = t.TempDir()
@@ -53,7 +53,7 @@ func open(t testing.TB, c Config) *desk {
 			t.Error(err)
 		}
 	})
-	return &desk{t, x}
+	return &harness{t, x}
 }
 
 func shell(script string) park.Assignment {
@@ -66,7 +66,7 @@ type result struct {
 	Truncated      bool
 }
 
-// program starts the shim. A program with the race detector rests for a second before it exits, unless told not to.
+// program starts the shim. The race detector would delay its exit by a second.
 func program() []string {
 	self, err := os.Executable()
 	if err != nil {
@@ -76,7 +76,7 @@ func program() []string {
 }
 
 // run runs an assignment and returns its outcome and result.
-func (d *desk) run(ctx context.Context, a park.Assignment) (park.Outcome, result) {
+func (d *harness) run(ctx context.Context, a park.Assignment) (park.Outcome, result) {
 	d.Helper()
 	o := d.Run(ctx, a)
 	var r result
@@ -88,18 +88,18 @@ func (d *desk) run(ctx context.Context, a park.Assignment) (park.Outcome, result
 	return o, r
 }
 
-// until waits for a condition that others bring about.
-func until(t testing.TB, what string, met func() bool) {
+// eventually waits for a condition.
+func eventually(t testing.TB, what string, met func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(3 * time.Minute); !met(); {
 		if time.Now().After(deadline) {
-			t.Fatalf("in vain: %s", what)
+			t.Fatalf("timed out: %s", what)
 		}
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// alive reports whether a process is there that is not dead already.
+// alive reports whether a process exists and is not a zombie.
 func alive(pid int) bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -112,7 +112,7 @@ func alive(pid int) bool {
 func pidIn(t testing.TB, path string) int {
 	t.Helper()
 	var pid int
-	until(t, path, func() bool {
+	eventually(t, path, func() bool {
 		b, _ := os.ReadFile(path)
 		n, _ := fmt.Sscanf(string(b), "%d\n", &pid)
 		return n == 1
@@ -137,7 +137,7 @@ func TestOutcomes(t *testing.T) {
 		"background": {"sleep 600 & echo done", park.Completed, "", "", result{0, "done\n", "", false}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o, r := open(t, Config{}).run(t.Context(), shell(c.script))
+			o, r := newHarness(t, Config{}).run(t.Context(), shell(c.script))
 			if o.Status != c.status || o.Reason != c.reason || o.Message != c.message || r != c.result {
 				t.Errorf("%s %s %q, %d, %.40q, %.40q, %t", o.Status, o.Reason, o.Message, r.ExitCode, r.Stdout, r.Stderr, r.Truncated)
 			}
@@ -151,7 +151,7 @@ func TestCannotStart(t *testing.T) {
 	if err := os.WriteFile(plain, []byte("no program"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d := open(t, Config{})
+	d := newHarness(t, Config{})
 	for name, c := range map[string]struct {
 		a    park.Assignment
 		says string
@@ -173,10 +173,10 @@ func TestCannotStart(t *testing.T) {
 	}
 }
 
-// TestStoredID: a task that is kept under another id than its tenant gave has its log under that id, and its command is told
-// the one that was given.
+// TestStoredID: a task that is stored under another id than the tenant gave has its log under the stored id, and its
+// command gets the given id.
 func TestStoredID(t *testing.T) {
-	d := open(t, Config{})
+	d := newHarness(t, Config{})
 	for _, tenant := range []string{"acme", strings.Repeat("ä", 100)} {
 		a := shell("echo $PARKD_TASK_ID; env | grep -c @; true")
 		given := strings.Repeat("i", park.MaxIDLength)
@@ -200,7 +200,7 @@ func TestSurroundings(t *testing.T) {
 	t.Setenv("CUDA_VISIBLE_DEVICES", "1")
 	t.Setenv("PASSED_ON", "yes")
 	dir := t.TempDir()
-	d := open(t, Config{Env: []string{"PASSED_ON", "GIVEN=a b"}})
+	d := newHarness(t, Config{Env: []string{"PASSED_ON", "GIVEN=a b"}})
 	a := shell("cat; pwd; env")
 	a.WorkDir, a.Payload = dir, json.RawMessage(`{"scene":41}`)
 	_, r := d.run(t.Context(), a)
@@ -223,9 +223,9 @@ func TestSurroundings(t *testing.T) {
 	}
 }
 
-// TestLibraries: where the libraries of a card are, the operator may say.
+// TestLibraries: an operator may set LD_LIBRARY_PATH.
 func TestLibraries(t *testing.T) {
-	d := open(t, Config{Env: []string{"LD_LIBRARY_PATH=/opt/card"}})
+	d := newHarness(t, Config{Env: []string{"LD_LIBRARY_PATH=/opt/card"}})
 	if _, r := d.run(t.Context(), shell("echo $LD_LIBRARY_PATH")); r.Stdout != "/opt/card\n" {
 		t.Errorf("%q", r.Stdout)
 	}
@@ -235,7 +235,7 @@ func TestLibraries(t *testing.T) {
 	}
 }
 
-// TestOwnProgram: without being told how, the running program starts itself.
+// TestOwnProgram: by default the running program is started as the shim.
 func TestOwnProgram(t *testing.T) {
 	x, err := New(Config{Dir: t.TempDir()})
 	if err != nil {
@@ -247,9 +247,9 @@ func TestOwnProgram(t *testing.T) {
 	}
 }
 
-// TestFixedCommand: the operator's command, which a task cannot replace or move.
+// TestFixedCommand: a task cannot change the operator's command or its working directory.
 func TestFixedCommand(t *testing.T) {
-	d := open(t, Config{Command: []string{"cat"}, WorkDir: t.TempDir()})
+	d := newHarness(t, Config{Command: []string{"cat"}, WorkDir: t.TempDir()})
 	a := shell("echo mine")
 	a.Payload, a.WorkDir = json.RawMessage(`"payload"`), "/no/such/folder"
 	if _, r := d.run(t.Context(), a); r.Stdout != `"payload"` {
@@ -257,11 +257,11 @@ func TestFixedCommand(t *testing.T) {
 	}
 }
 
-// TestIgnoredPayload: a command that reads none of a payload larger than a pipe ends all the same.
+// TestIgnoredPayload: a command may end without reading a payload that is larger than a pipe.
 func TestIgnoredPayload(t *testing.T) {
 	a := shell("exit 3")
 	a.Payload = json.RawMessage(`"` + strings.Repeat("x", 1<<20) + `"`)
-	if _, r := open(t, Config{}).run(t.Context(), a); r.ExitCode != 3 {
+	if _, r := newHarness(t, Config{}).run(t.Context(), a); r.ExitCode != 3 {
 		t.Errorf("%+v", r)
 	}
 }
@@ -272,7 +272,7 @@ func TestStop(t *testing.T) {
 		cause  error
 		reason string
 		stdout string
-		grace  time.Duration // long where the command is to use it, short where it lets it pass
+		grace  time.Duration // long if the command ends within it, short if it does not
 	}{
 		"gently":         {"trap 'echo bye; exit 0' TERM; echo $$ > $F; while :; do sleep 0.01; done", park.ErrCancelled, park.ReasonCancelled, "bye\n", time.Minute},
 		"by force":       {"trap '' TERM; echo $$ > $F; while :; do sleep 0.01; done", park.ErrCancelled, park.ReasonCancelled, "", 100 * time.Millisecond},
@@ -285,7 +285,7 @@ func TestStop(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			file := filepath.Join(t.TempDir(), "pid")
-			d := open(t, Config{KillGrace: c.grace, Env: []string{"F=" + file}})
+			d := newHarness(t, Config{KillGrace: c.grace, Env: []string{"F=" + file}})
 			ctx, cancel := context.WithCancelCause(t.Context())
 			pid := make(chan int, 1)
 			go func() {
@@ -303,11 +303,11 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestTimeoutOfTheShim: the shim keeps the time limit itself, for a daemon may be frozen. How long a shell takes to set
-// its trap is the machine's affair, so the limit is doubled until it was long enough.
+// TestTimeoutOfTheShim: the shim enforces the time limit itself, because a daemon may be frozen. The time that a shell
+// needs to set its trap is not known, so the limit is doubled until it suffices.
 func TestTimeoutOfTheShim(t *testing.T) {
 	a := shell("trap 'echo late; exit 0' TERM; while :; do sleep 0.01; done")
-	d := open(t, Config{KillGrace: time.Minute})
+	d := newHarness(t, Config{KillGrace: time.Minute})
 	for a.Timeout = 100 * time.Millisecond; ; a.Timeout *= 2 {
 		o, r := d.run(t.Context(), a)
 		if o.Status != park.Failed || o.Reason != park.ReasonTimeout || r.Stdout != "" && r.Stdout != "late\n" {
@@ -322,10 +322,10 @@ func TestTimeoutOfTheShim(t *testing.T) {
 	}
 }
 
-// TestLeftovers: the run is over only when nothing is left of it, wherever it went.
+// TestLeftovers: a run ends only when all processes of it have ended, whatever group they are in.
 func TestLeftovers(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")
-	d := open(t, Config{Env: []string{"F=" + file}})
+	d := newHarness(t, Config{Env: []string{"F=" + file}})
 	o, _ := d.run(t.Context(), shell("(setsid sh -c 'trap \"\" TERM HUP; echo $$ > $F; while :; do sleep 0.01; done' >/dev/null 2>&1 &); while [ ! -s $F ]; do sleep 0.01; done"))
 	if o.Status != park.Completed {
 		t.Errorf("%+v", o)
@@ -335,10 +335,10 @@ func TestLeftovers(t *testing.T) {
 	}
 }
 
-// TestShimKilled: without its shim a run is hunted down by the daemon.
+// TestShimKilled: if the shim is killed, the daemon kills the processes of the run.
 func TestShimKilled(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")
-	d := open(t, Config{Env: []string{"F=" + file}})
+	d := newHarness(t, Config{Env: []string{"F=" + file}})
 	killed := make(chan int, 1)
 	go func() {
 		pid := pidIn(t, file)
@@ -356,15 +356,15 @@ func TestShimKilled(t *testing.T) {
 	if o.Status != park.Failed || o.Reason != park.ReasonExecutorError || !strings.Contains(o.Message, "supervisor") {
 		t.Errorf("%+v", o)
 	}
-	until(t, "the hunted process is gone", func() bool { return !alive(pid) })
+	eventually(t, "the hunted process is gone", func() bool { return !alive(pid) })
 }
 
-// doomedFence is long enough for a busy machine to come to the signs of life in time.
-const doomedFence = 5 * time.Second
+// testDaemonFence is long enough for a busy machine to send the alive messages in time.
+const testDaemonFence = 5 * time.Second
 
-// doomed is a daemon that starts two commands and waits to be killed.
-func doomed(dir string) int {
-	x, err := New(Config{Dir: dir, Program: program(), Env: []string{"D=" + dir}, Fence: doomedFence})
+// runTestDaemon is a daemon that starts two commands and waits to be killed.
+func runTestDaemon(dir string) int {
+	x, err := New(Config{Dir: dir, Program: program(), Env: []string{"D=" + dir}, Fence: testDaemonFence})
 	if err != nil {
 		return 1
 	}
@@ -379,7 +379,7 @@ func doomed(dir string) int {
 	return 0
 }
 
-func startDoomed(t *testing.T, dir string) *os.Process {
+func startTestDaemon(t *testing.T, dir string) *os.Process {
 	t.Helper()
 	p, err := os.StartProcess("/proc/self/exe", []string{"daemon"}, &os.ProcAttr{
 		Env: append(os.Environ(), "COMMAND_TEST_DAEMON="+dir), Files: []*os.File{nil, nil, os.Stderr},
@@ -391,22 +391,22 @@ func startDoomed(t *testing.T, dir string) *os.Process {
 	return p
 }
 
-// TestDaemonKilled: with the daemon dies all that it ran, and a new one waits for that.
+// TestDaemonKilled: all commands of a daemon die with it, and a new daemon waits for that.
 func TestDaemonKilled(t *testing.T) {
 	dir := t.TempDir()
-	daemon := startDoomed(t, dir)
+	daemon := startTestDaemon(t, dir)
 	pids := []int{pidIn(t, dir+"/one"), pidIn(t, dir+"/two")}
-	d := open(t, Config{Dir: dir})
-	if err := d.Settle(t.Context(), "gpu", 20*time.Millisecond); err != nil {
+	d := newHarness(t, Config{Dir: dir})
+	if err := d.WaitForOrphans(t.Context(), "gpu", 20*time.Millisecond); err != nil {
 		t.Errorf("with the old daemon alive, settling ends with %v", err)
 	}
-	// What is left is named, and keeps its pool from starting anything, and no other.
+	// The orphans are named. Their pool starts nothing; other pools do.
 	o := d.Run(t.Context(), shell("true"))
 	if o.Shortage == nil || o.Shortage.Reason != park.ShortLeftovers || !strings.Contains(o.Message, fmt.Sprintf("process %d ", pids[0])) || !strings.Contains(o.Message, "task t-1") {
 		t.Errorf("a start beside what is left: %+v", o)
 	}
-	other := open(t, Config{Dir: dir})
-	if err := other.Settle(t.Context(), "cpu", time.Minute); err != nil {
+	other := newHarness(t, Config{Dir: dir})
+	if err := other.WaitForOrphans(t.Context(), "cpu", time.Minute); err != nil {
 		t.Error(err)
 	}
 	a := shell("true")
@@ -420,7 +420,7 @@ func TestDaemonKilled(t *testing.T) {
 	if _, err := daemon.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the pool starts again", func() bool { return d.Run(t.Context(), shell("true")).Shortage == nil })
+	eventually(t, "the pool starts again", func() bool { return d.Run(t.Context(), shell("true")).Shortage == nil })
 	for _, pid := range pids {
 		if alive(pid) {
 			t.Errorf("process %d outlives its daemon", pid)
@@ -428,14 +428,14 @@ func TestDaemonKilled(t *testing.T) {
 	}
 }
 
-// TestDaemonFrozen: a daemon that gives no sign of life loses its commands, for others may take its tasks. As long
-// as it does, they live.
+// TestDaemonFrozen: commands of a daemon that sends no alive messages are killed, because others may take its tasks. As
+// long as it does, they run.
 func TestDaemonFrozen(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	daemon := startDoomed(t, dir)
+	daemon := startTestDaemon(t, dir)
 	pids := []int{pidIn(t, dir+"/one"), pidIn(t, dir+"/two")}
-	for end := time.Now().Add(3 * doomedFence / 2); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(3 * testDaemonFence / 2); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if !alive(pids[0]) || !alive(pids[1]) {
 			t.Fatal("a command of a live daemon is gone")
 		}
@@ -443,12 +443,13 @@ func TestDaemonFrozen(t *testing.T) {
 	if err := daemon.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the commands of a frozen daemon are gone", func() bool { return !alive(pids[0]) && !alive(pids[1]) })
+	eventually(t, "the commands of a frozen daemon are gone", func() bool { return !alive(pids[0]) && !alive(pids[1]) })
 }
 
-// TestNotBegunBehindTheFence: a daemon that was frozen while it handed a job over must not have it begun, even for a moment.
+// TestNotBegunBehindTheFence: a job that was sent by a daemon that froze meanwhile is not started, not even for a
+// moment.
 func TestNotBegunBehindTheFence(t *testing.T) {
-	d := open(t, Config{Fence: time.Second})
+	d := newHarness(t, Config{Fence: time.Second})
 	a := shell("touch begun; sleep 600")
 	a.WorkDir = t.TempDir()
 	a.Proved = func() time.Duration { return time.Minute }
@@ -462,7 +463,7 @@ func TestNotBegunBehindTheFence(t *testing.T) {
 }
 
 func TestLog(t *testing.T) {
-	d := open(t, Config{MaxLogBytes: 1000})
+	d := newHarness(t, Config{MaxLogBytes: 1000})
 	read := func(attempt int) string {
 		t.Helper()
 		log, err := d.Executor.Log(t.Context(), "gpu", "t-1", attempt, park.LogQuery{}, nil)
@@ -508,11 +509,11 @@ func TestLog(t *testing.T) {
 
 func TestLogFollows(t *testing.T) {
 	dir := t.TempDir()
-	d := open(t, Config{MaxLogBytes: 100, Env: []string{"D=" + dir}})
+	d := newHarness(t, Config{MaxLogBytes: 100, Env: []string{"D=" + dir}})
 	ended := make(chan struct{})
 	log := make(chan io.ReadCloser)
 	go func() {
-		// Asked for before the run has begun.
+		// The log is opened before the run has begun.
 		l, err := d.Executor.Log(t.Context(), "gpu", "t-1", 1, park.LogQuery{Follow: true}, ended)
 		if err != nil {
 			t.Error(err)
@@ -562,9 +563,9 @@ func TestLogFollows(t *testing.T) {
 	}
 }
 
-// TestManyRuns: side by side, and without leaving a descriptor open.
+// TestManyRuns: many concurrent runs leave no descriptor open.
 func TestManyRuns(t *testing.T) {
-	d := open(t, Config{})
+	d := newHarness(t, Config{})
 	files := func() int {
 		all, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
@@ -589,9 +590,9 @@ func TestManyRuns(t *testing.T) {
 	}
 }
 
-// BenchmarkRun is what parkd adds to a command that does nothing.
+// BenchmarkRun measures what parkd adds to a command that does nothing.
 func BenchmarkRun(b *testing.B) {
-	d := open(b, Config{})
+	d := newHarness(b, Config{})
 	for b.Loop() {
 		if o := d.Run(b.Context(), park.Assignment{PoolID: "p", TaskID: "t", Attempt: 1, Command: []string{"/bin/true"}}); o.Status != park.Completed {
 			b.Fatalf("%+v", o)

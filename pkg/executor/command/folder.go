@@ -7,10 +7,10 @@ import (
 	"sync/atomic"
 )
 
-// folderRoot is the folder of all logs, as an [os.Root] that can be opened again after somebody has removed the folder.
+// folderRoot is the folder of all logs, as an [os.Root] that can be reopened after the folder was removed.
 type folderRoot struct {
-	dir string
-	at  atomic.Pointer[os.Root]
+	dir  string
+	root atomic.Pointer[os.Root]
 }
 
 func openFolder(dir string) (*folderRoot, error) {
@@ -18,7 +18,7 @@ func openFolder(dir string) (*folderRoot, error) {
 	return f, f.reopen()
 }
 
-// reopen makes the folder if it is not there. Who works in the one that was open goes on with it.
+// reopen creates the folder if needed. Files that are open in the old one stay usable.
 func (f *folderRoot) reopen() error {
 	if err := os.MkdirAll(f.dir, 0o700); err != nil {
 		return fmt.Errorf("make the folder for logs: %w", err)
@@ -27,42 +27,42 @@ func (f *folderRoot) reopen() error {
 	if err != nil {
 		return fmt.Errorf("open the folder for logs: %w", err)
 	}
-	if old := f.at.Swap(root); old != nil {
+	if old := f.root.Swap(root); old != nil {
 		return old.Close()
 	}
 	return nil
 }
 
-// gone reports whether the folder that is open is not the one of that name any more.
-func (f *folderRoot) gone() bool {
-	now, err := os.Stat(f.dir)
+// replaced reports whether the open folder no longer is the one at its path.
+func (f *folderRoot) replaced() bool {
+	current, err := os.Stat(f.dir)
 	if err != nil {
 		return true
 	}
-	open, err := f.at.Load().Stat(".")
-	return err != nil || !os.SameFile(now, open)
+	open, err := f.root.Load().Stat(".")
+	return err != nil || !os.SameFile(current, open)
 }
 
 func (f *folderRoot) MkdirAll(name string, perm fs.FileMode) error {
-	return f.at.Load().MkdirAll(name, perm)
+	return f.root.Load().MkdirAll(name, perm)
 }
 
-func (f *folderRoot) Open(name string) (*os.File, error) { return f.at.Load().Open(name) }
+func (f *folderRoot) Open(name string) (*os.File, error) { return f.root.Load().Open(name) }
 
 func (f *folderRoot) OpenFile(name string, flag int, perm fs.FileMode) (*os.File, error) {
-	return f.at.Load().OpenFile(name, flag, perm)
+	return f.root.Load().OpenFile(name, flag, perm)
 }
 
-func (f *folderRoot) Lstat(name string) (fs.FileInfo, error) { return f.at.Load().Lstat(name) }
+func (f *folderRoot) Lstat(name string) (fs.FileInfo, error) { return f.root.Load().Lstat(name) }
 
 func (f *folderRoot) WriteFile(name string, data []byte, perm fs.FileMode) error {
-	return f.at.Load().WriteFile(name, data, perm)
+	return f.root.Load().WriteFile(name, data, perm)
 }
 
-func (f *folderRoot) Remove(name string) error { return f.at.Load().Remove(name) }
+func (f *folderRoot) Remove(name string) error { return f.root.Load().Remove(name) }
 
-func (f *folderRoot) RemoveAll(name string) error { return f.at.Load().RemoveAll(name) }
+func (f *folderRoot) RemoveAll(name string) error { return f.root.Load().RemoveAll(name) }
 
-func (f *folderRoot) FS() fs.FS { return f.at.Load().FS() }
+func (f *folderRoot) FS() fs.FS { return f.root.Load().FS() }
 
-func (f *folderRoot) Close() error { return f.at.Load().Close() }
+func (f *folderRoot) Close() error { return f.root.Load().Close() }

@@ -15,44 +15,44 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// Patience with a run that is said to be under way and has not made its log yet.
+// How long to wait for the log of a run that has just begun.
 const (
-	logPatience = 2 * time.Second
-	logRest     = 20 * time.Millisecond
+	logWait         = 2 * time.Second
+	logPollInterval = 20 * time.Millisecond
 )
 
-// Log opens what a run wrote, both streams in the order in which it came; attempt 0 is the latest run. It begins q.Offset
-// bytes after the beginning of the run, or later where that was rotated away; the log says where. With q.Follow it goes on
-// until ended is closed and all is read. Where q names no attempt it goes on into later runs, and skips what is rotated
-// away before it is read; where it names one, it ends when a later run begins, and before bytes that are no longer there:
-// opened again, it says where it goes on. Reads end with ctx's error when ctx ends. The error is a LogNotFound where there
-// is no such log here.
+// Log opens the output of a run, both streams in the order in which they were written; attempt 0 is the latest run. It begins
+// q.Offset bytes into the run, or later if those bytes were rotated away; park.Log.Offset says where. With q.Follow it goes
+// on until ended is closed and everything is read. If q names no attempt, it goes on with later runs and skips bytes that are
+// rotated away before it reads them. If q names one, it ends at a later run and before missing bytes: the next call tells
+// where the log goes on. Reads fail with ctx's error when ctx ends. The error is a LogNotFound if there is no such log on
+// this node.
 func (e *Executor) Log(ctx context.Context, pool, task string, attempt int, q park.LogQuery, ended <-chan struct{}) (*park.Log, error) {
 	name, err := folder(pool, task)
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{ctx: ctx, root: e.logs.root, name: name, query: q, full: e.cfg.MaxLogBytes, ended: ended}
-	if err := r.await(attempt); err != nil {
-		_ = r.Close() // its folder may be open
+	r := &reader{ctx: ctx, root: e.logs.root, name: name, query: q, partSize: e.cfg.MaxLogBytes, ended: ended}
+	if err := r.waitOpen(attempt); err != nil {
+		_ = r.Close() // the folder may be open
 		if errors.Is(err, fs.ErrNotExist) {
 			err = park.Errorf(park.LogNotFound, "this node has no log of task %s, attempt %d", task, attempt)
 		}
 		return nil, err
 	}
-	return &park.Log{ReadCloser: r, Attempt: r.at.attempt, Offset: max(q.Offset, r.base)}, nil
+	return &park.Log{ReadCloser: r, Attempt: r.current.attempt, Offset: max(q.Offset, r.partStart)}, nil
 }
 
-// await opens a run's log, which one that has just begun may still have to make.
-func (r *reader) await(attempt int) error {
-	patience := time.Now().Add(logPatience)
+// waitOpen opens a run's log, and waits if the run has not created it yet.
+func (r *reader) waitOpen(attempt int) error {
+	deadline := time.Now().Add(logWait)
 	for {
 		err := r.open(attempt)
-		if !errors.Is(err, fs.ErrNotExist) || !r.query.Follow || time.Now().After(patience) || isClosed(r.ended) {
+		if !errors.Is(err, fs.ErrNotExist) || !r.query.Follow || time.Now().After(deadline) || isClosed(r.ended) {
 			return err
 		}
 		select {
-		case <-time.After(logRest):
+		case <-time.After(logPollInterval):
 		case <-r.ended:
 		case <-r.ctx.Done():
 			return context.Cause(r.ctx)
@@ -68,27 +68,26 @@ type reader struct {
 	query park.LogQuery
 	ended <-chan struct{}
 
-	dir   *os.File
-	watch *watch
-	at    part
-	file  *os.File
-	ahead []opened // what is read after file, in order
-	began int      // the run that q.Offset is about
-	base  int64    // where in its run the part at begins
-	full  int64    // size of a part that has a next one: all of a run have the same
-	over  bool     // nothing can follow what is open
+	dir          *os.File
+	watch        *watch
+	current      part
+	file         *os.File
+	pending      []openPart // the parts to read after file, in order
+	firstAttempt int        // the run to which query.Offset applies
+	partStart    int64      // where the current part begins in its run
+	partSize     int64      // size of all parts of a run but the last
+	complete     bool       // no part can follow the open ones
 }
 
-type opened struct {
+type openPart struct {
 	part
 	file *os.File
 }
 
-// openTries bounds how often a log is opened whose parts are rotated away meanwhile.
-const openTries = 10
+// maxOpenTries bounds how often the parts of a log are opened again because they were rotated away meanwhile.
+const maxOpenTries = 10
 
-// open opens the first part of a run that is there. Where nothing is followed it opens all of them, so that none is
-// removed before it is read.
+// open opens the parts of a run, all at once, so that none is removed before it is read.
 func (r *reader) open(attempt int) error {
 	if r.dir == nil {
 		dir, err := openDir(r.root, r.name)
@@ -98,92 +97,92 @@ func (r *reader) open(attempt int) error {
 		r.dir = dir
 	}
 	for try := 1; ; try++ {
-		found, err := r.of(attempt)
+		found, err := r.partsOf(attempt)
 		if err != nil {
 			return err
 		}
-		// A part without its neighbours was listed in the moment in which they changed, or they were removed by hand.
-		if len(found) == 1 && found[0].number > 1 && try < openTries {
+		// A single later part means that the folder was listed during a rotation, or that files were removed by hand.
+		if len(found) == 1 && found[0].number > 1 && try < maxOpenTries {
 			continue
 		}
-		if err = r.take(found); !errors.Is(err, fs.ErrNotExist) || try == openTries {
+		if err = r.openParts(found); !errors.Is(err, fs.ErrNotExist) || try == maxOpenTries {
 			return err
 		}
 	}
 }
 
-// of lists the parts of a run.
-func (r *reader) of(attempt int) ([]part, error) {
-	found, err := parts(r.dir, isLog)
+// partsOf lists the parts of a run.
+func (r *reader) partsOf(attempt int) ([]part, error) {
+	all, err := parts(r.dir, isLog)
 	if err != nil {
 		return nil, err
 	}
-	if attempt == 0 && len(found) > 0 {
-		attempt = found[len(found)-1].attempt
+	if attempt == 0 && len(all) > 0 {
+		attempt = all[len(all)-1].attempt
 	}
-	found = slices.DeleteFunc(found, func(p part) bool { return p.attempt != attempt })
-	if len(found) == 0 {
+	all = slices.DeleteFunc(all, func(p part) bool { return p.attempt != attempt })
+	if len(all) == 0 {
 		return nil, fs.ErrNotExist
 	}
-	return found, nil
+	return all, nil
 }
 
-// take opens parts of a run, and goes to the first of them. What is open is not lost when it is rotated away.
-func (r *reader) take(found []part) error {
+// openParts opens the parts of a run and goes to the first. An open part can be read after it is rotated away.
+func (r *reader) openParts(found []part) error {
 	for _, p := range found {
 		if err := r.enqueue(p); err != nil {
-			r.drop()
+			r.closePending()
 			return err
 		}
 	}
-	r.began = found[0].attempt
-	return r.turn()
+	r.firstAttempt = found[0].attempt
+	return r.advance()
 }
 
-// enqueue opens a part that is read later.
+// enqueue opens a part to be read later.
 func (r *reader) enqueue(p part) error {
 	f, err := r.root.OpenFile(path.Join(r.name, p.name()), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}
-	// It may have been put there since the folder was read.
+	// Something that is no log may have taken the name since the folder was read.
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return errors.Join(fs.ErrNotExist, f.Close())
 	}
-	r.ahead = append(r.ahead, opened{p, f})
+	r.pending = append(r.pending, openPart{p, f})
 	return nil
 }
 
-// drop closes what was opened to be read later.
-func (r *reader) drop() {
-	for _, o := range r.ahead {
+// closePending closes the parts that were opened to be read later.
+func (r *reader) closePending() {
+	for _, o := range r.pending {
 		_ = o.file.Close()
 	}
-	r.ahead = nil
+	r.pending = nil
 }
 
-// turn goes to the next of the parts that are open.
-func (r *reader) turn() error {
-	to := r.ahead[0]
-	r.ahead = r.ahead[1:]
-	before := r.file
-	r.file = to.file
-	whole := before
-	if before == nil && len(r.ahead) > 0 {
-		whole = to.file
+// advance goes to the next open part.
+func (r *reader) advance() error {
+	next := r.pending[0]
+	r.pending = r.pending[1:]
+	previous := r.file
+	r.file = next.file
+	full := previous
+	if previous == nil && len(r.pending) > 0 {
+		full = next.file
 	}
-	if whole != nil && (before == nil || r.at.attempt == to.attempt) {
-		info, err := whole.Stat()
+	if full != nil && (previous == nil || r.current.attempt == next.attempt) {
+		info, err := full.Stat()
 		if err != nil {
-			return errors.Join(err, before.Close())
+			return errors.Join(err, previous.Close())
 		}
-		r.full = info.Size()
+		r.partSize = info.Size()
 	}
-	r.at, r.base = to.part, int64(to.number-1)*r.full
-	if before != nil {
-		_ = before.Close()
+	r.current, r.partStart = next.part, int64(next.number-1)*r.partSize
+	if previous != nil {
+		_ = previous.Close()
 	}
-	if skip := r.query.Offset - r.base; skip > 0 && to.attempt == r.began {
+	if skip := r.query.Offset - r.partStart; skip > 0 && next.attempt == r.firstAttempt {
 		if _, err := r.file.Seek(skip, io.SeekStart); err != nil {
 			return err
 		}
@@ -197,12 +196,12 @@ func (r *reader) Read(p []byte) (int, error) {
 		if err := r.ctx.Err(); err != nil {
 			return 0, context.Cause(r.ctx)
 		}
-		last := r.over || !r.query.Follow || isClosed(r.ended)
-		// What came later is looked for first: if the end is reached after that, it is the end of this part.
-		again := false
-		if r.query.Follow && !r.over && len(r.ahead) == 0 {
+		last := r.complete || !r.query.Follow || isClosed(r.ended)
+		// Later parts are looked for first: an end of file after that is the end of this part.
+		retry := false
+		if r.query.Follow && !r.complete && len(r.pending) == 0 {
 			var err error
-			if again, err = r.look(); err != nil {
+			if retry, err = r.findNext(); err != nil {
 				return 0, err
 			}
 		}
@@ -211,33 +210,33 @@ func (r *reader) Read(p []byte) (int, error) {
 			return n, err
 		}
 		switch {
-		case len(r.ahead) > 0:
-			if err := r.turn(); err != nil {
+		case len(r.pending) > 0:
+			if err := r.advance(); err != nil {
 				return 0, err
 			}
-		case again:
-		case last || r.over:
+		case retry:
+		case last || r.complete:
 			return 0, io.EOF
 		default:
-			r.rest()
+			r.waitForChange()
 		}
 	}
 }
 
-// look opens the part to read after this one: of the same run, or of a later one where those are followed. It reports
-// whether to look again, for the part is gone already.
-func (r *reader) look() (again bool, err error) {
+// findNext opens the part to read after this one: of the same run, or of a later run if those are followed. It reports
+// whether to retry because the part was removed meanwhile.
+func (r *reader) findNext() (retry bool, err error) {
 	found, err := parts(r.dir, isLog)
 	if err != nil {
 		return false, err
 	}
 	for _, p := range found {
-		sameRun := p.attempt == r.at.attempt && p.number > r.at.number
-		if !sameRun && p.attempt <= r.at.attempt {
+		sameRun := p.attempt == r.current.attempt && p.number > r.current.number
+		if !sameRun && p.attempt <= r.current.attempt {
 			continue
 		}
-		if r.query.Attempt != 0 && (!sameRun || p.number > r.at.number+1) {
-			r.over = true // a later run, or bytes that are no longer there
+		if r.query.Attempt != 0 && (!sameRun || p.number > r.current.number+1) {
+			r.complete = true // a later run, or bytes that are no longer there
 			return false, nil
 		}
 		err := r.enqueue(p)
@@ -249,11 +248,11 @@ func (r *reader) look() (again bool, err error) {
 	return false, nil
 }
 
-// rest waits until there may be more.
-func (r *reader) rest() {
+// waitForChange waits until there may be more to read.
+func (r *reader) waitForChange() {
 	if r.watch == nil {
 		r.watch = newWatch(r.dir)
-		return // what came before the watch was set up has to be read first
+		return // first read what was written before the watch was set up
 	}
 	select {
 	case <-r.watch.changed:
@@ -268,7 +267,7 @@ func (r *reader) Close() error {
 	if r.watch != nil {
 		r.watch.stop()
 	}
-	r.drop()
+	r.closePending()
 	for _, f := range []*os.File{r.file, r.dir} {
 		if f != nil {
 			errs = append(errs, f.Close())

@@ -11,7 +11,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// numbered is what the command of [numbers] writes.
+// numbered is the output of the command of [numbers].
 func numbered(from, to int) string {
 	var b strings.Builder
 	for i := from; i <= to; i++ {
@@ -36,9 +36,9 @@ func readLog(t *testing.T, log *park.Log) string {
 	return string(b)
 }
 
-// TestLogFromOffset: a log says at which byte of its run it begins, and what it has from there on is what was written there.
+// TestLogFromOffset: a log tells its offset in the output of the run, and its bytes are those written from there on.
 func TestLogFromOffset(t *testing.T) {
-	d := open(t, Config{MaxLogBytes: 1000})
+	d := newHarness(t, Config{MaxLogBytes: 1000})
 	all := numbered(1, 500) // 5500 bytes in 6 parts, of which the last two are kept
 	d.run(t.Context(), numbers(500, 1))
 	d.run(t.Context(), numbers(10, 2))
@@ -57,9 +57,9 @@ func TestLogFromOffset(t *testing.T) {
 	}
 }
 
-// TestLogOfOneAttempt: the log of an attempt that is followed ends with it, and that of a task goes on.
+// TestLogOfOneAttempt: the log of one attempt ends with the attempt; the log of a task goes on.
 func TestLogOfOneAttempt(t *testing.T) {
-	d := open(t, Config{})
+	d := newHarness(t, Config{})
 	d.run(t.Context(), numbers(5, 1))
 	follow := func(q park.LogQuery, ended <-chan struct{}) *park.Log {
 		t.Helper()
@@ -81,10 +81,10 @@ func TestLogOfOneAttempt(t *testing.T) {
 	}
 }
 
-// TestLogFallsBehind: who follows an attempt and reads more slowly than it is written is told where bytes are missing.
+// TestLogFallsBehind: a reader that follows an attempt too slowly is told where bytes are missing.
 func TestLogFallsBehind(t *testing.T) {
 	dir := t.TempDir()
-	d := open(t, Config{MaxLogBytes: 1000, Env: []string{"D=" + dir}})
+	d := newHarness(t, Config{MaxLogBytes: 1000, Env: []string{"D=" + dir}})
 	all := numbered(1, 500)
 	first := make(chan *park.Log)
 	ended := make(chan struct{})

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// FuzzJob reads what the shim is sent.
+// FuzzJob reads jobs.
 func FuzzJob(f *testing.F) {
 	j := &job{Command: []string{"true"}, Run: "r", Attempt: 1, payload: []byte("{}")}
 	b, err := j.encode()
@@ -31,7 +31,7 @@ func FuzzJob(f *testing.F) {
 	})
 }
 
-// FuzzReports reads what comes from a shim, which may break in the middle.
+// FuzzReports reads the output of a shim, which may break off at any byte.
 func FuzzReports(f *testing.F) {
 	f.Add([]byte("{\"pid\":7}\n{\"over\":true,\"exitCode\":3,\"stdout\":\"aGVsbG8=\"}\n"))
 	f.Add([]byte("panic: runtime error\n\ngoroutine 1 [running]:\n"))
@@ -45,7 +45,7 @@ func FuzzReports(f *testing.F) {
 		if last != nil && !last.Over {
 			t.Errorf("the last report is not the last: %+v", last)
 		}
-		if len(noise) > 4*maxNoise {
+		if len(noise) > 4*maxOutput {
 			t.Errorf("%d bytes of noise were kept", len(noise))
 		}
 	})

@@ -8,10 +8,10 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// TestLogThatIsNotThereYet is asked for while the run has a folder and no log in it. Whoever gives up leaves no file open.
+// TestLogThatIsNotThereYet: a run has its folder but no log yet. A caller that gives up leaves no file open.
 func TestLogThatIsNotThereYet(t *testing.T) {
-	d := open(t, Config{})
-	dir, err := d.logs.begin("gpu", "t-1", 1)
+	d := newHarness(t, Config{})
+	dir, err := d.logs.beginRun("gpu", "t-1", 1)
 	if err != nil {
 		t.Fatal(err)
 	}

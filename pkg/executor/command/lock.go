@@ -1,7 +1,7 @@
 package command
 
-// One lock file for each pool in the state folder. Each shim of the pool holds it shared, through a descriptor that the
-// daemon opened and locked before the shim began, so there is no instant at which a shim lives without it.
+// One lock file for each pool in the state folder. Each shim of the pool holds a shared lock through a descriptor that the
+// daemon opened and locked before it started the shim, so no shim lives without the lock at any time.
 
 import (
 	"context"
@@ -16,56 +16,56 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// allShims is the lock that the shims of all pools held before each pool had its own.
-const allShims = "shims.lock"
+// legacyLock is the lock of all shims of older versions, from before each pool had its own.
+const legacyLock = "shims.lock"
 
 func lockName(pool string) string { return "shims-" + pool + ".lock" }
 
-// lockRest is the time between two attempts to take the lock. Only starting daemons ever wait for it.
-const lockRest = 10 * time.Millisecond
+// lockPollInterval is the time between two attempts to take the lock. Only starting daemons wait for it.
+const lockPollInterval = 10 * time.Millisecond
 
-// Settle waits until every shim of an earlier daemon with the same state folder that ran a task of the pool is gone, and
-// with it every process of its runs. A daemon calls it once before anything runs: the tasks that it finds in its store as
-// running may be begun again only afterwards. After patience it returns all the same, for a process of another user may
-// live on for as long as it likes; until it has gone Run puts the pool's starts off ([park.PutOff]) and says what is in
-// the way. It ends early, with an error, when ctx does.
-func (e *Executor) Settle(ctx context.Context, pool string, patience time.Duration) error {
-	short, cancel := context.WithTimeout(ctx, patience)
+// WaitForOrphans waits until all shims that an earlier daemon with the same state folder left in the pool have ended, and so
+// all processes of its runs. A daemon calls it once before it runs anything: tasks that its store has as running may be
+// started again only afterwards. It returns nil after timeout too, because a process of another user may run for any time;
+// as long as it does, Run defers the pool's starts ([park.PutOff]) and names the process. If ctx ends first, WaitForOrphans
+// returns an error.
+func (e *Executor) WaitForOrphans(ctx context.Context, pool string, timeout time.Duration) error {
+	waitCtx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	err := e.settle(short, pool)
+	err := e.waitForShims(waitCtx, pool)
 	if err == nil {
 		return nil
 	}
-	if ctx.Err() != nil || short.Err() == nil {
+	if ctx.Err() != nil || waitCtx.Err() == nil {
 		return fmt.Errorf("wait for the commands of an earlier daemon in %s: %w", e.cfg.Dir, err)
 	}
-	e.left.Store(new(leftovers(e.cfg.Dir, pool)))
-	e.cfg.Log.Warn("something is left of an earlier daemon's commands: the pool starts nothing before it has ended", "pool", pool, "left", *e.left.Load())
-	e.waiting.Go(func() { e.settleLate(pool) })
+	e.orphans.Store(new(describeOrphans(e.cfg.Dir, pool)))
+	e.cfg.Log.Warn("processes of an earlier daemon are still running: the pool starts nothing until they have ended", "pool", pool, "left", *e.orphans.Load())
+	e.background.Go(func() { e.watchOrphans(pool) })
 	return nil
 }
 
-// leftRest is how often what is left is looked at.
-const leftRest = time.Second
+// orphanPollInterval is the time between two checks for orphans.
+const orphanPollInterval = time.Second
 
-// settleLate waits until nothing is left, or the Executor is closed.
-func (e *Executor) settleLate(pool string) {
+// watchOrphans waits until no orphans are left, or the Executor is closed.
+func (e *Executor) watchOrphans(pool string) {
 	for e.closing.Err() == nil {
-		ctx, cancel := context.WithTimeout(e.closing, leftRest)
-		err := e.settle(ctx, pool)
+		ctx, cancel := context.WithTimeout(e.closing, orphanPollInterval)
+		err := e.waitForShims(ctx, pool)
 		cancel()
 		if err == nil {
-			e.left.Store(nil)
-			e.cfg.Log.Info("nothing is left of an earlier daemon's commands", "pool", pool)
+			e.orphans.Store(nil)
+			e.cfg.Log.Info("no processes of an earlier daemon are left", "pool", pool)
 			return
 		}
-		e.left.Store(new(leftovers(e.cfg.Dir, pool)))
+		e.orphans.Store(new(describeOrphans(e.cfg.Dir, pool)))
 	}
 }
 
-// settle takes the locks that the shims of a pool may hold, and lets go of them.
-func (e *Executor) settle(ctx context.Context, pool string) error {
-	for _, name := range []string{allShims, lockName(pool)} {
+// waitForShims takes the locks that the shims of a pool may hold, and releases them.
+func (e *Executor) waitForShims(ctx context.Context, pool string) error {
+	for _, name := range []string{legacyLock, lockName(pool)} {
 		f, err := e.lock(ctx, name, unix.LOCK_EX)
 		if err != nil {
 			return err
@@ -77,17 +77,17 @@ func (e *Executor) settle(ctx context.Context, pool string) error {
 	return nil
 }
 
-// unsettled returns why nothing may be begun yet, or nil.
-func (e *Executor) unsettled() *park.ShortageError {
-	left := e.left.Load()
-	if left == nil {
+// orphanShortage returns why nothing may be started yet, or nil.
+func (e *Executor) orphanShortage() *park.ShortageError {
+	orphans := e.orphans.Load()
+	if orphans == nil {
 		return nil
 	}
-	return &park.ShortageError{Reason: park.ShortLeftovers, Err: errors.New("processes of an earlier daemon are still running: " + *left)}
+	return &park.ShortageError{Reason: park.ShortLeftovers, Err: errors.New("processes of an earlier daemon are still running: " + *orphans)}
 }
 
-// share opens the lock for a new shim of a pool.
-func (e *Executor) share(ctx context.Context, pool string) (*os.File, error) {
+// lockShared takes the lock for a new shim of a pool.
+func (e *Executor) lockShared(ctx context.Context, pool string) (*os.File, error) {
 	f, err := e.lock(ctx, lockName(pool), unix.LOCK_SH)
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", filepath.Join(e.cfg.Dir, lockName(pool)), err)
@@ -109,7 +109,7 @@ func (e *Executor) lock(ctx context.Context, name string, how int) (*os.File, er
 			return nil, errors.Join(err, f.Close())
 		}
 		select {
-		case <-time.After(lockRest):
+		case <-time.After(lockPollInterval):
 		case <-ctx.Done():
 			return nil, errors.Join(context.Cause(ctx), f.Close())
 		}

@@ -1,7 +1,7 @@
 package command
 
-// Where runs write: logs/<pool>/t-<task>/<attempt>.<part>.log.
-// A run writes one part at a time; when it is full the next begins and the one before the last goes.
+// Runs write to logs/<pool>/t-<task>/<attempt>.<part>.log. When a part is full the next one begins, and only the two newest
+// are kept.
 
 import (
 	"errors"
@@ -20,7 +20,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// logs is the folder of all logs. Nothing outside it can be reached through a name. Executors and daemons may share it.
+// logs is the folder of all logs. No name can reach outside it. Executors and daemons may share it.
 type logs struct{ root *folderRoot }
 
 func openLogs(dir string) (*logs, error) {
@@ -30,7 +30,7 @@ func openLogs(dir string) (*logs, error) {
 	}
 	l := &logs{root}
 	if names, err := l.names("."); err == nil && len(names) == 0 {
-		err = l.allNoted()
+		err = l.markIndexComplete()
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("begin the folder for logs: %w", err), root.Close())
 		}
@@ -40,7 +40,7 @@ func openLogs(dir string) (*logs, error) {
 
 func (l *logs) close() error { return l.root.Close() }
 
-// taskPrefix keeps a task called ".." what it is.
+// taskPrefix makes a plain name even of a task id such as "..".
 const taskPrefix = "t-"
 
 // folder returns the name of a task's folder.
@@ -51,7 +51,7 @@ func folder(pool, task string) (string, error) {
 	return path.Join(pool, taskPrefix+task), nil
 }
 
-// openDir opens a folder. What is called like one and is something else is not there: to open it may block.
+// openDir opens a folder. Anything else of that name counts as missing: opening it could block.
 func openDir(root *folderRoot, name string) (*os.File, error) {
 	info, err := root.Lstat(name)
 	if err != nil {
@@ -63,14 +63,14 @@ func openDir(root *folderRoot, name string) (*os.File, error) {
 	return root.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 }
 
-// begin makes a task's folder for a new run and opens it. What an earlier task of the same id left is removed. As long as
-// the folder is open here, or in a shim that was handed it, nobody prunes it, whichever process he is.
-func (l *logs) begin(pool, task string, attempt int) (*os.File, error) {
+// beginRun creates a task's folder for a new run and opens it. Files of an earlier task with the same id are removed. While
+// the folder is open, here or in a shim, no process prunes it.
+func (l *logs) beginRun(pool, task string, attempt int) (*os.File, error) {
 	name, err := folder(pool, task)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := l.claim(name)
+	dir, err := l.createLocked(name)
 	if err != nil {
 		return nil, fmt.Errorf("make the folder for the log: %w", err)
 	}
@@ -86,24 +86,24 @@ func (l *logs) begin(pool, task string, attempt int) (*os.File, error) {
 	return dir, nil
 }
 
-// claims bounds how often somebody may prune the folder in the moment between its making and its lock.
-const claims = 1000
+// maxLockTries bounds how often the folder may be pruned between its creation and its lock.
+const maxLockTries = 1000
 
-// claim makes a folder, notes when, and locks it against pruning.
-func (l *logs) claim(name string) (*os.File, error) {
-	for range claims {
-		dir, err := l.tryClaim(name)
-		if dir != nil || err != nil && (!errors.Is(err, fs.ErrNotExist) || l.root.gone()) {
+// createLocked creates a folder, notes the time, and locks the folder against pruning.
+func (l *logs) createLocked(name string) (*os.File, error) {
+	for range maxLockTries {
+		dir, err := l.tryCreateLocked(name)
+		if dir != nil || err != nil && (!errors.Is(err, fs.ErrNotExist) || l.root.replaced()) {
 			return dir, err
 		}
-		time.Sleep(lockRest / 10)
+		time.Sleep(lockPollInterval / 10)
 	}
 	return nil, errors.New("it is pruned again and again")
 }
 
-// tryClaim returns nil without an error where the folder is being pruned.
-func (l *logs) tryClaim(name string) (*os.File, error) {
-	// First the note: a folder without one would never be pruned.
+// tryCreateLocked returns nil without an error if the folder is being pruned.
+func (l *logs) tryCreateLocked(name string) (*os.File, error) {
+	// The note comes first: a folder without one would never be pruned.
 	if err := l.note(name, time.Now()); err != nil {
 		return nil, err
 	}
@@ -114,31 +114,31 @@ func (l *logs) tryClaim(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if taken(unix.Flock(int(dir.Fd()), unix.LOCK_SH|unix.LOCK_NB)) {
+	if isLocked(unix.Flock(int(dir.Fd()), unix.LOCK_SH|unix.LOCK_NB)) {
 		return nil, dir.Close()
 	}
-	mine, err1 := dir.Stat()
-	now, err2 := l.root.Lstat(name)
-	if err := errors.Join(err1, err2); err != nil || !os.SameFile(mine, now) {
+	opened, err1 := dir.Stat()
+	named, err2 := l.root.Lstat(name)
+	if err := errors.Join(err1, err2); err != nil || !os.SameFile(opened, named) {
 		return nil, errors.Join(err, dir.Close())
 	}
 	return dir, nil
 }
 
-// taken reports whether a lock is held by somebody else. File systems that have no locks for folders say something else;
-// there only the time of the last line keeps a log.
-func taken(err error) bool { return errors.Is(err, unix.EWOULDBLOCK) }
+// isLocked reports whether an error says that another process holds the lock. File systems without locks for folders return
+// other errors; there only the time of the last write protects a log.
+func isLocked(err error) bool { return errors.Is(err, unix.EWOULDBLOCK) }
 
 // part is one file of a log.
 type part struct{ attempt, number int }
 
 func (p part) name() string { return strconv.Itoa(p.attempt) + "." + strconv.Itoa(p.number) + ".log" }
 
-// isLog reports whether an entry of a folder is a file. To open anything else that is called like a log may block.
+// isLog reports whether an entry of a folder is a regular file. Opening anything else with the name of a log may block.
 func isLog(e fs.DirEntry) bool { return e.Type().IsRegular() }
 
-// parts lists what a task's folder holds that is meant, in the order in which it was written.
-func parts(dir *os.File, meant func(fs.DirEntry) bool) ([]part, error) {
+// parts lists the parts in a task's folder whose entry is to be included, in the order in which they were written.
+func parts(dir *os.File, include func(fs.DirEntry) bool) ([]part, error) {
 	if _, err := dir.Seek(0, 0); err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func parts(dir *os.File, meant func(fs.DirEntry) bool) ([]part, error) {
 	}
 	var found []part
 	for _, e := range entries {
-		if !meant(e) {
+		if !include(e) {
 			continue
 		}
 		name := e.Name()

@@ -1,8 +1,8 @@
 package command
 
-// When logs were written, so that old ones are found without a look at all: .by-time/<day>/<hour and minute>/<pool>~t-<task>
-// is an empty file that says that the folder is to be looked at once that minute is older than what is kept. Whoever looks
-// and finds that it was written to since moves the note to that minute.
+// An index of logs by time, so that old ones are found without reading all folders. A note is an empty file
+// .by-time/<day>/<hour and minute>/<pool>~t-<task>. It says that the folder is to be checked once that minute is older than
+// the retention. If the folder was written to since, the check moves the note to the minute of the last write.
 
 import (
 	"context"
@@ -21,14 +21,14 @@ import (
 
 const (
 	byTime = ".by-time"
-	// allNoted is there once every folder has a note: those that an older parkd made had none.
-	allNoted = byTime + "/complete"
+	// indexComplete exists once every folder has a note. Older versions of parkd made folders without notes.
+	indexComplete = byTime + "/complete"
 
-	dayLayout    = "2006-01-02"
-	minuteLayout = "1504"
-	noteMark     = "~"
-	// chunk is how many names are read at once.
-	chunk = 256
+	dayLayout     = "2006-01-02"
+	minuteLayout  = "1504"
+	noteSeparator = "~"
+	// nameBatch is how many names are read at once.
+	nameBatch = 256
 )
 
 // minuteOf returns the folder of the notes of a minute.
@@ -37,34 +37,34 @@ func minuteOf(at time.Time) string {
 	return path.Join(byTime, at.Format(dayLayout), at.Format(minuteLayout))
 }
 
-// note says that a folder of logs was written to at a time.
+// note adds a note that a folder of logs was written to at a time.
 func (l *logs) note(name string, at time.Time) error {
 	minute := minuteOf(at)
 	if err := l.root.MkdirAll(minute, 0o700); err != nil {
 		return err
 	}
-	f, err := l.root.OpenFile(path.Join(minute, strings.Replace(name, "/", noteMark, 1)), os.O_CREATE|os.O_WRONLY|unix.O_NONBLOCK, 0o600)
+	f, err := l.root.OpenFile(path.Join(minute, strings.Replace(name, "/", noteSeparator, 1)), os.O_CREATE|os.O_WRONLY|unix.O_NONBLOCK, 0o600)
 	if err != nil {
 		return err
 	}
 	return f.Close()
 }
 
-// noted returns the folder that a note is about.
-func noted(note string) (folder string, ok bool) {
-	at := strings.LastIndex(note, noteMark)
-	if at < 0 {
+// parseNote returns the folder that a note is about.
+func parseNote(note string) (folder string, ok bool) {
+	i := strings.LastIndex(note, noteSeparator)
+	if i < 0 {
 		return "", false
 	}
-	return path.Join(note[:at], note[at+len(noteMark):]), true
+	return path.Join(note[:i], note[i+len(noteSeparator):]), true
 }
 
-// PruneLogs removes the logs of tasks that wrote nothing since before. Runs under way keep theirs, also those of other
-// executors and daemons with the same folder. It looks at what may be so old, and not at the rest; it ends early, with
-// ctx's error, when ctx does.
+// PruneLogs removes the logs of tasks that wrote nothing since before. Running tasks keep theirs, including those of other
+// executors and daemons with the same folder. It checks only folders that may be old enough. If ctx ends, it returns ctx's
+// error.
 func (e *Executor) PruneLogs(ctx context.Context, before time.Time) error {
 	l := e.logs
-	err := l.noteAll(ctx)
+	err := l.indexOldFolders(ctx)
 	if err == nil {
 		err = l.prune(ctx, before)
 	}
@@ -81,7 +81,7 @@ func (l *logs) prune(ctx context.Context, before time.Time) error {
 	errs = append(errs, err)
 	for _, day := range days {
 		day = path.Join(byTime, day)
-		if day > path.Dir(last) || day == allNoted {
+		if day > path.Dir(last) || day == indexComplete {
 			continue
 		}
 		minutes, err := l.names(day)
@@ -102,8 +102,8 @@ func (l *logs) prune(ctx context.Context, before time.Time) error {
 
 func (l *logs) pruneMinute(ctx context.Context, minute string, before time.Time) error {
 	var errs []error
-	err := l.each(ctx, minute, func(note string) error {
-		if name, ok := noted(note); ok {
+	err := l.eachName(ctx, minute, func(note string) error {
+		if name, ok := parseNote(note); ok {
 			errs = append(errs, l.pruneOne(name, path.Join(minute, note), before))
 		}
 		return nil
@@ -116,14 +116,14 @@ func (l *logs) pruneMinute(ctx context.Context, minute string, before time.Time)
 func (l *logs) pruneOne(name, note string, before time.Time) error {
 	dir, err := openDir(l.root, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return l.root.Remove(note) // somebody else has removed it
+		return l.root.Remove(note) // another process has removed the folder
 	}
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
 	last := time.Now()
-	if !taken(unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)) {
+	if !isLocked(unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)) {
 		if last, err = lastWrite(dir); err != nil {
 			return err
 		}
@@ -140,7 +140,7 @@ func (l *logs) pruneOne(name, note string, before time.Time) error {
 	return l.root.Remove(note)
 }
 
-// lastWrite returns the latest time of a folder and of what is in it.
+// lastWrite returns the latest modification time of a folder and its entries.
 func lastWrite(dir *os.File) (time.Time, error) {
 	info, err := dir.Stat()
 	if err != nil {
@@ -156,9 +156,9 @@ func lastWrite(dir *os.File) (time.Time, error) {
 	return last, err
 }
 
-// noteAll notes the folders that an older parkd made. It does so once.
-func (l *logs) noteAll(ctx context.Context) error {
-	if _, err := l.root.Lstat(allNoted); err == nil {
+// indexOldFolders adds notes, once, for folders that an older version of parkd made.
+func (l *logs) indexOldFolders(ctx context.Context) error {
+	if _, err := l.root.Lstat(indexComplete); err == nil {
 		return nil
 	}
 	pools, err := l.names(".")
@@ -169,11 +169,11 @@ func (l *logs) noteAll(ctx context.Context) error {
 		if pool == byTime {
 			continue
 		}
-		err := l.each(ctx, pool, func(task string) error {
+		err := l.eachName(ctx, pool, func(task string) error {
 			name := path.Join(pool, task)
 			dir, err := openDir(l.root, name)
 			if err != nil || !strings.HasPrefix(task, taskPrefix) {
-				return nil // it is none of ours
+				return nil // not made by parkd
 			}
 			defer dir.Close()
 			last, err := lastWrite(dir)
@@ -186,19 +186,19 @@ func (l *logs) noteAll(ctx context.Context) error {
 			return err
 		}
 	}
-	return l.allNoted()
+	return l.markIndexComplete()
 }
 
-func (l *logs) allNoted() error {
+func (l *logs) markIndexComplete() error {
 	if err := l.root.MkdirAll(byTime, 0o700); err != nil {
 		return err
 	}
-	return l.root.WriteFile(allNoted, nil, 0o600)
+	return l.root.WriteFile(indexComplete, nil, 0o600)
 }
 
-// names returns the names in a folder, in order; none where there is no such folder.
+// names returns the names in a folder, in order; none if there is no such folder.
 func (l *logs) names(dir string) (all []string, err error) {
-	err = l.each(context.Background(), dir, func(name string) error {
+	err = l.eachName(context.Background(), dir, func(name string) error {
 		all = append(all, name)
 		return nil
 	})
@@ -206,8 +206,8 @@ func (l *logs) names(dir string) (all []string, err error) {
 	return all, err
 }
 
-// each calls f with each name in a folder, until f or ctx says no more. What is no folder holds nothing.
-func (l *logs) each(ctx context.Context, dir string, f func(name string) error) error {
+// eachName calls f with each name in a folder, until f returns an error or ctx ends. It calls nothing if dir is no folder.
+func (l *logs) eachName(ctx context.Context, dir string, f func(name string) error) error {
 	d, err := openDir(l.root, dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -217,7 +217,7 @@ func (l *logs) each(ctx context.Context, dir string, f func(name string) error) 
 	}
 	defer d.Close()
 	for {
-		names, err := d.Readdirnames(chunk)
+		names, err := d.Readdirnames(nameBatch)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}

@@ -14,8 +14,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// logOf reads a task's log to its end; ok is false where there is none.
-func (d *desk) logOf(task string) (text string, ok bool) {
+// logOf reads a task's log to its end; ok is false if there is none.
+func (d *harness) logOf(task string) (text string, ok bool) {
 	d.Helper()
 	log, err := d.Executor.Log(d.Context(), "gpu", task, 0, park.LogQuery{}, nil)
 	if park.CodeOf(err) == park.LogNotFound {
@@ -32,7 +32,7 @@ func (d *desk) logOf(task string) (text string, ok bool) {
 	return string(b), true
 }
 
-// age makes all that a task's folder holds as old as given.
+// age sets the age of all entries of a task's folder.
 func age(t *testing.T, dir string, by time.Duration) {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(dir, "*"))
@@ -46,20 +46,20 @@ func age(t *testing.T, dir string, by time.Duration) {
 	}
 }
 
-// TestRunningLogIsKept: a command that wrote nothing for long keeps its log, whoever prunes the folder: the executor of
-// another pool, or another daemon.
+// TestRunningLogIsKept: the log of a running command is kept even if it is old, whether the executor of another pool or
+// another daemon prunes the folder.
 func TestRunningLogIsKept(t *testing.T) {
 	dir := t.TempDir()
-	one, two := open(t, Config{Dir: dir, Env: []string{"D=" + dir}}), open(t, Config{Dir: dir})
+	one, two := newHarness(t, Config{Dir: dir, Env: []string{"D=" + dir}}), newHarness(t, Config{Dir: dir})
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
 		one.run(t.Context(), shell("echo begun; echo $$ > $D/pid; while [ ! -e $D/go ]; do sleep 0.01; done; echo ended"))
 	}()
 	pidIn(t, dir+"/pid")
-	daemon := startDoomed(t, filepath.Join(dir, "doomed"))
+	daemon := startTestDaemon(t, filepath.Join(dir, "doomed"))
 	pidIn(t, dir+"/doomed/one")
-	three := open(t, Config{Dir: filepath.Join(dir, "doomed")})
+	three := newHarness(t, Config{Dir: filepath.Join(dir, "doomed")})
 	if err := two.PruneLogs(t.Context(), time.Now().Add(time.Hour)); err != nil {
 		t.Error(err)
 	}
@@ -85,10 +85,11 @@ func TestRunningLogIsKept(t *testing.T) {
 	}
 }
 
-// TestPruneByAge: what was noted lately is not looked at, what was written to since is kept, and the notes go with the logs.
+// TestPruneByAge: folders with a recent note are not checked, folders that were written to since are kept, and notes
+// are removed with their logs.
 func TestPruneByAge(t *testing.T) {
 	dir := t.TempDir()
-	d := open(t, Config{Dir: dir})
+	d := newHarness(t, Config{Dir: dir})
 	for _, id := range []string{"old", "young", "again"} {
 		a := shell("echo " + id)
 		a.TaskID = id
@@ -102,7 +103,7 @@ func TestPruneByAge(t *testing.T) {
 		}
 	}
 	age(t, logs+"/gpu/t-old", long)
-	age(t, logs+"/gpu/t-young", long) // a walk would find it
+	age(t, logs+"/gpu/t-young", long) // a check of all folders would find it
 	day := time.Now().Add(-24 * time.Hour)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -131,7 +132,7 @@ func TestPruneByAge(t *testing.T) {
 	}
 }
 
-// TestLogsOfAnOlderParkd have no notes. They are read, and pruned when their time has come.
+// TestLogsOfAnOlderParkd: logs without notes are read, and pruned when they are old enough.
 func TestLogsOfAnOlderParkd(t *testing.T) {
 	dir := t.TempDir()
 	for id, by := range map[string]time.Duration{"old": 48 * time.Hour, "young": time.Minute} {
@@ -144,7 +145,7 @@ func TestLogsOfAnOlderParkd(t *testing.T) {
 		}
 		age(t, folder, by)
 	}
-	d := open(t, Config{Dir: dir})
+	d := newHarness(t, Config{Dir: dir})
 	for _, id := range []string{"old", "young"} {
 		if text, _ := d.logOf(id); text != id+"\n" {
 			t.Errorf("the log of %s is %q", id, text)
@@ -163,7 +164,7 @@ func TestLogsOfAnOlderParkd(t *testing.T) {
 	}
 }
 
-// TestWhatIsCalledLikeALog and is none: nobody who opens it may be blocked, neither a reader nor the command itself.
+// TestWhatIsCalledLikeALog: a fifo, folder or link with the name of a log blocks neither a reader nor the command.
 func TestWhatIsCalledLikeALog(t *testing.T) {
 	plant := map[string]func(path string) error{
 		"fifo":   func(path string) error { return unix.Mkfifo(path, 0o600) },
@@ -173,7 +174,7 @@ func TestWhatIsCalledLikeALog(t *testing.T) {
 	for name, put := range plant {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			d := open(t, Config{Dir: dir, MaxLogBytes: 10, Env: []string{"L=" + dir + "/logs/gpu/t-t-1"}})
+			d := newHarness(t, Config{Dir: dir, MaxLogBytes: 10, Env: []string{"L=" + dir + "/logs/gpu/t-t-1"}})
 			d.run(t.Context(), shell("echo first"))
 			folder := filepath.Join(dir, "logs/gpu/t-t-1")
 			for _, part := range []string{"1.0.log", "1.2.log", "3.1.log"} {
@@ -184,7 +185,7 @@ func TestWhatIsCalledLikeALog(t *testing.T) {
 			if text, _ := d.logOf("t-1"); text != "first\n" {
 				t.Errorf("%q", text)
 			}
-			// The second run clears its own names, and the third meets one that comes while it runs.
+			// The second run removes its own names; the third meets one that appears while it runs.
 			second := shell("echo second")
 			second.Attempt = 2
 			if o := d.Run(t.Context(), second); o.Status != park.Completed {

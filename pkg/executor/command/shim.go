@@ -26,8 +26,8 @@ import (
 func ShimMain([]string) int {
 	// The command dies with the thread that started it, so that thread must last as long as the shim.
 	runtime.LockOSThread()
-	// Whoever kills all processes of this name means the daemon, which has its own way to stop commands. The
-	// signals are caught and not ignored, for a command would inherit that.
+	// A signal to all processes of this name is meant for the daemon, which stops commands itself. The signals are caught
+	// and not ignored, because a command would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT)
 	for fd := controlFD; fd <= lockFD; fd++ {
 		unix.CloseOnExec(fd)
@@ -36,16 +36,16 @@ func ShimMain([]string) int {
 	reports := os.NewFile(reportFD, "reports")
 	j, err := readJob(control)
 	if err != nil {
-		return 1 // the daemon has died or given up: there is nobody to tell
+		return 1 // the daemon has died or given up: nobody reads a report
 	}
 	s := &shim{job: j, reports: reports}
 	last := s.run(control)
 	last.Over = true
-	s.tell(last)
+	s.send(last)
 	return 0
 }
 
-// shim is one run on the shim's side.
+// shim is a run as the shim sees it.
 type shim struct {
 	job     *job
 	reports *os.File
@@ -53,62 +53,62 @@ type shim struct {
 	tails   [2]*tail
 	pid     int
 	status  unix.WaitStatus
-	// leader is closed when the command itself has ended, gone when nothing that it began is left.
-	leader chan struct{}
-	gone   chan struct{}
-	why    why
-	// reaping is held while a child is reaped, and while a number is used that a child keeps from being given to others.
+	// commandEnded is closed when the command itself has ended, treeEnded when none of its descendants is left.
+	commandEnded chan struct{}
+	treeEnded    chan struct{}
+	stopReason   stopReason
+	// reaping is held while a child is reaped, and while a process id is used that an unreaped child keeps reserved.
 	reaping sync.Mutex
 }
 
-func (s *shim) tell(r *report) {
+func (s *shim) send(r *report) {
 	b, err := json.Marshal(r)
 	if err != nil {
 		return
 	}
-	// A daemon that has died reads no reports.
+	// It fails if the daemon has died.
 	_, _ = s.reports.Write(append(b, '\n'))
 }
 
-// run runs the command to the end of all that it began.
+// run runs the command until its whole process tree has ended.
 func (s *shim) run(control io.Reader) *report {
 	s.log = newLogWriter(logsFD, s.job.Attempt, s.job.LogBytes)
-	s.tails = [2]*tail{{most: s.job.TailBytes}, {most: s.job.TailBytes}}
-	s.leader, s.gone = make(chan struct{}), make(chan struct{})
+	s.tails = [2]*tail{{limit: s.job.TailBytes}, {limit: s.job.TailBytes}}
+	s.commandEnded, s.treeEnded = make(chan struct{}), make(chan struct{})
 	adoptOrphans()
 	if s.job.Fence > 0 && s.job.Alive > 0 && bootTime()-s.job.Alive >= s.job.Fence {
-		return &report{Why: stoppedByFence} // the job came late: others may have the task by now
+		return &report{StopReason: stoppedByFence} // the job came late: another node may have the task by now
 	}
-	if err := s.log.failure; err != nil { // nobody writes yet
-		return &report{Error: "begin the log: " + err.Error(), Short: park.OwnShortage(err).Reason}
+	if err := s.log.failure; err != nil { // no goroutine writes yet
+		return &report{Error: "begin the log: " + err.Error(), Shortage: park.OwnShortage(err).Reason}
 	}
 	var copying sync.WaitGroup
 	streams, err := s.start(&copying)
 	if err != nil {
 		r := &report{Error: err.Error()}
 		if short := park.ShortageOf(err); short != nil {
-			r.Short = short.Reason
+			r.Shortage = short.Reason
 		}
 		return r
 	}
-	s.tell(&report{PID: s.pid})
+	s.send(&report{PID: s.pid})
 	go s.reap()
-	s.supervise(s.listen(control))
-	s.sweep()
-	// Somebody beyond the tree may have been handed the streams; what he writes is not waited for.
+	s.supervise(s.readMessages(control))
+	s.killRest()
+	// A process outside the tree may have the streams open; its output is not waited for.
 	for _, r := range streams {
-		_ = r.SetReadDeadline(time.Now().Add(drainWithin))
+		_ = r.SetReadDeadline(time.Now().Add(drainTimeout))
 	}
 	copying.Wait()
 	s.log.close()
 	return s.report()
 }
 
-const drainWithin = 2 * time.Second
+const drainTimeout = 2 * time.Second
 
-// start starts the command in a group of its own and returns the ends of its streams, which are being read.
+// start starts the command in its own process group, begins to copy its streams, and returns them.
 func (s *shim) start(copying *sync.WaitGroup) (streams []*os.File, err error) {
-	path, err := s.look()
+	path, err := s.findProgram()
 	if err != nil {
 		return nil, err
 	}
@@ -157,8 +157,7 @@ func (s *shim) stdin() (*os.File, error) {
 	return r, nil
 }
 
-// copy reads a stream of the command to its end, whatever becomes of the log: a command must not block or fail
-// because a disk is full.
+// copy reads a stream of the command to its end, even if the log fails: a full disk must not block the command.
 func (s *shim) copy(r *os.File, t *tail) {
 	defer r.Close()
 	chunk := make([]byte, 32<<10)
@@ -175,7 +174,7 @@ func (s *shim) copy(r *os.File, t *tail) {
 }
 
 func (s *shim) report() *report {
-	r := &report{Why: s.why, ExitCode: s.status.ExitStatus(), LogError: s.log.trouble()}
+	r := &report{StopReason: s.stopReason, ExitCode: s.status.ExitStatus(), LogError: s.log.errorText()}
 	if s.status.Signaled() {
 		r.Signal = unix.SignalName(s.status.Signal())
 		r.ExitCode = 128 + int(s.status.Signal())

@@ -8,48 +8,48 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// logWriter writes one run's parts into the folder of its task.
+// logWriter writes the log of one run, part by part, into the folder of its task.
 type logWriter struct {
 	mu      sync.Mutex
 	dir     int
 	fd      int // -1: none is open
-	at      part
+	part    part
 	size    int64
-	most    int64
+	limit   int64
 	failure error
 }
 
-func newLogWriter(dir, attempt int, most int64) *logWriter {
-	l := &logWriter{dir: dir, fd: -1, at: part{attempt: attempt}, most: most}
-	// An empty log is a log too: it says that the run has begun.
-	l.note(l.next())
+func newLogWriter(dir, attempt int, limit int64) *logWriter {
+	l := &logWriter{dir: dir, fd: -1, part: part{attempt: attempt}, limit: limit}
+	// Even an empty log tells that the run has begun.
+	l.setError(l.nextPart())
 	return l
 }
 
-func (l *logWriter) note(err error) {
+func (l *logWriter) setError(err error) {
 	if l.failure == nil {
 		l.failure = err
 	}
 }
 
-// next begins the next part and removes the one before the last.
-func (l *logWriter) next() error {
+// nextPart begins the next part and removes the one before the last.
+func (l *logWriter) nextPart() error {
 	if l.fd >= 0 {
 		_ = unix.Close(l.fd)
 		l.fd = -1
 	}
-	l.at.number++
-	// What is there already and is no file may block whoever opens it, and the command with him.
-	fd, err := unix.Openat(l.dir, l.at.name(), unix.O_CREAT|unix.O_WRONLY|unix.O_APPEND|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	l.part.number++
+	// The flags keep a fifo or a link of that name from blocking the shim, and the command with it.
+	fd, err := unix.Openat(l.dir, l.part.name(), unix.O_CREAT|unix.O_WRONLY|unix.O_APPEND|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
-		return fmt.Errorf("%s: %w", l.at.name(), err)
+		return fmt.Errorf("%s: %w", l.part.name(), err)
 	}
 	l.fd, l.size = fd, 0
 	var info unix.Stat_t
 	if err := unix.Fstat(fd, &info); err != nil || info.Mode&unix.S_IFMT != unix.S_IFREG {
-		return errors.Join(fmt.Errorf("%s is no file", l.at.name()), err)
+		return errors.Join(fmt.Errorf("%s is no file", l.part.name()), err)
 	}
-	old := part{l.at.attempt, l.at.number - 2}
+	old := part{l.part.attempt, l.part.number - 2}
 	if err := unix.Unlinkat(l.dir, old.name(), 0); err != nil && !errors.Is(err, unix.ENOENT) {
 		return err
 	}
@@ -61,16 +61,16 @@ func (l *logWriter) write(b []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(b) > 0 && l.failure == nil {
-		if l.size >= l.most {
-			l.note(l.next())
+		if l.size >= l.limit {
+			l.setError(l.nextPart())
 			continue
 		}
-		n, err := unix.Write(l.fd, b[:min(int64(len(b)), l.most-l.size)])
+		n, err := unix.Write(l.fd, b[:min(int64(len(b)), l.limit-l.size)])
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if err != nil {
-			l.note(err)
+			l.setError(err)
 			return
 		}
 		b, l.size = b[n:], l.size+int64(n)
@@ -81,12 +81,12 @@ func (l *logWriter) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.fd >= 0 {
-		l.note(unix.Close(l.fd))
+		l.setError(unix.Close(l.fd))
 		l.fd = -1
 	}
 }
 
-func (l *logWriter) trouble() string {
+func (l *logWriter) errorText() string {
 	if l.failure == nil {
 		return ""
 	}
@@ -95,27 +95,27 @@ func (l *logWriter) trouble() string {
 
 // tail keeps the end of a stream.
 type tail struct {
-	most int
-	buf  []byte
-	cut  bool
+	limit int
+	buf   []byte
+	cut   bool
 }
 
 func (t *tail) add(b []byte) {
 	t.buf = append(t.buf, b...)
 	// Cut at twice the size, so that each byte is moved once at most.
-	if len(t.buf) > 2*t.most {
+	if len(t.buf) > 2*t.limit {
 		t.trim()
 	}
 }
 
 func (t *tail) trim() {
-	if over := len(t.buf) - t.most; over > 0 {
+	if over := len(t.buf) - t.limit; over > 0 {
 		t.buf = append(t.buf[:0], t.buf[over:]...)
 		t.cut = true
 	}
 }
 
-// end returns what was kept and whether it is less than all.
+// end returns the end of the stream and whether it was truncated.
 func (t *tail) end() ([]byte, bool) {
 	t.trim()
 	return t.buf, t.cut

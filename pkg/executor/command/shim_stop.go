@@ -11,96 +11,96 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reap waits for every child, the command and what became the shim's by its parent's death. When there is no
-// child left, there is nothing left of the run: an orphan becomes the shim's in the instant its parent dies.
+// reap waits for every child: the command and the orphans that the shim has adopted. When no child is left the whole tree has
+// ended, because an orphan is adopted at the instant its parent dies.
 func (s *shim) reap() {
-	defer close(s.gone)
+	defer close(s.treeEnded)
 	for {
 		var status unix.WaitStatus
 		pid, err := s.reapOne(&status)
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
-			awaitGroup(s.pid)
+			waitForGroup(s.pid)
 			return
 		case pid == s.pid && (status.Exited() || status.Signaled()):
 			s.status = status
-			close(s.leader)
+			close(s.commandEnded)
 		}
 	}
 }
 
 // sign is a message from the daemon.
-type sign struct {
-	kind  byte
-	alive time.Duration // with signAlive: when the node last proved alive, on the clock of bootTime
+type message struct {
+	kind    byte
+	aliveAt time.Duration // for msgAlive: when the node was last known to be alive, on the clock of bootTime
 }
 
-// listen passes on what the daemon says; the channel is closed when the daemon is dead.
-func (s *shim) listen(control io.Reader) <-chan sign {
-	said := make(chan sign)
+// readMessages passes on the daemon's messages; the channel is closed when the daemon is dead.
+func (s *shim) readMessages(control io.Reader) <-chan message {
+	messages := make(chan message)
 	go func() {
-		defer close(said)
-		var b [signBytes]byte
+		defer close(messages)
+		var b [aliveBytes]byte
 		for {
 			if _, err := io.ReadFull(control, b[:1]); err != nil {
 				return
 			}
-			m := sign{kind: b[0]}
-			if m.kind == signAlive {
+			m := message{kind: b[0]}
+			if m.kind == msgAlive {
 				if _, err := io.ReadFull(control, b[1:]); err != nil {
 					return
 				}
-				m.alive = time.Duration(binary.LittleEndian.Uint64(b[1:]))
+				m.aliveAt = time.Duration(binary.LittleEndian.Uint64(b[1:]))
 			}
-			said <- m
+			messages <- m
 		}
 	}()
-	return said
+	return messages
 }
 
-// supervise returns when the command has ended by itself, when nothing is left of a run that was stopped, and when what
-// is left of it has to be killed.
-func (s *shim) supervise(said <-chan sign) {
-	alarm := time.NewTimer(0)
-	defer alarm.Stop()
+// supervise returns when the command has ended by itself, when a stopped run has ended entirely, or when the rest of it has to
+// be killed.
+func (s *shim) supervise(messages <-chan message) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	alive := bootTime()
 	if s.job.Alive > 0 {
 		alive = s.job.Alive
 	}
-	leader := s.leader
+	commandEnded := s.commandEnded
 	var kill <-chan time.Time
 	for {
 		select {
-		case <-s.gone:
+		case <-s.treeEnded:
 			return
-		case <-leader:
-			if s.why == notStopped {
+		case <-commandEnded:
+			if s.stopReason == notStopped {
 				return
 			}
-			// What the command began may still be saving its work. The grace is for all of the tree.
-			leader = nil
-			s.tellRest()
-		case m, ok := <-said:
+			// The command's descendants may still be saving their work. The grace period is for the whole tree.
+			commandEnded = nil
+			s.terminateOthers()
+		case m, ok := <-messages:
 			switch {
 			case !ok:
-				s.stop(stoppedByDeath)
+				s.setStopReason(stoppedByDaemonDeath)
 				return
-			case m.kind == signAlive:
-				alive = max(alive, m.alive)
-			case m.kind == askStop && kill == nil:
+			case m.kind == msgAlive:
+				alive = max(alive, m.aliveAt)
+			case m.kind == msgStop && kill == nil:
 				kill = s.terminate(stoppedByDaemon)
 			}
-		case <-alarm.C:
+		case <-timer.C:
 			now := bootTime()
 			if s.job.Fence > 0 && now-alive >= s.job.Fence {
-				s.stop(stoppedByFence)
+				s.setStopReason(stoppedByFence)
 				return
 			}
 			if s.job.Deadline > 0 && now >= s.job.Deadline && kill == nil {
 				kill = s.terminate(stoppedByDeadline)
 			}
-			alarm.Reset(s.nextLook(now, alive))
+			timer.Reset(s.nextCheck(now, alive))
 		case <-kill:
 			return
 		}
@@ -108,79 +108,79 @@ func (s *shim) supervise(said <-chan sign) {
 }
 
 const (
-	// killAgain is how often a tree is killed that does not go.
-	killAgain = 100 * time.Millisecond
-	// longestLook bounds how late a deadline is seen by a machine that slept: timers sleep with it.
-	longestLook = 5 * time.Second
+	// killInterval is the longest time between two attempts to kill a tree.
+	killInterval = 100 * time.Millisecond
+	// maxCheckInterval bounds how late a deadline is seen after the machine was suspended, while timers stand still.
+	maxCheckInterval = 5 * time.Second
 )
 
-// nextLook returns when the clocks have to be looked at again.
-func (s *shim) nextLook(now, alive time.Duration) time.Duration {
-	next := longestLook
+// nextCheck returns the time until the next check of deadline and fence.
+func (s *shim) nextCheck(now, alive time.Duration) time.Duration {
+	next := maxCheckInterval
 	if s.job.Deadline > now {
 		next = min(next, s.job.Deadline-now)
 	}
 	if s.job.Fence > 0 {
-		// A timer that was to last until the fence falls would have slept through the time in which others waited for it.
+		// A single timer for the whole fence would not run while the machine is suspended, but other nodes count that time.
 		next = min(next, max(min(alive+s.job.Fence-now, s.job.Fence/8), minFence/4))
 	}
 	return next
 }
 
-// stop notes who ends the command, the first of them.
-func (s *shim) stop(by why) {
-	if s.why == notStopped {
-		s.why = by
+// setStopReason keeps the first reason.
+func (s *shim) setStopReason(reason stopReason) {
+	if s.stopReason == notStopped {
+		s.stopReason = reason
 	}
 }
 
-// terminate asks the command's group to end, and returns when what is left of the tree is to be killed.
-func (s *shim) terminate(by why) <-chan time.Time {
-	s.stop(by)
+// terminate sends TERM to the command's group. The channel it returns fires when the rest of the tree is to be killed.
+func (s *shim) terminate(reason stopReason) <-chan time.Time {
+	s.setStopReason(reason)
 	s.signalGroup(unix.SIGTERM)
-	s.signalGroup(unix.SIGCONT) // a stopped process would not hear
+	s.signalGroup(unix.SIGCONT) // a stopped process would not get it
 	return time.After(s.job.Grace)
 }
 
-// tellRest asks those to end who left the command's group, once the command has ended: until then it is the command's
-// business to stop what it began.
-func (s *shim) tellRest() {
+// terminateOthers sends TERM to the descendants outside the command's group. It is called once the command has ended; until
+// then the command may stop them itself.
+func (s *shim) terminateOthers() {
 	for _, pid := range descendants() {
-		elsewhere := func() bool {
+		outsideGroup := func() bool {
 			group, err := unix.Getpgid(pid)
-			return err == nil && group != s.pid && isBelow(pid)
+			return err == nil && group != s.pid && isDescendant(pid)
 		}
-		signalIf(pid, unix.SIGTERM, elsewhere)
-		signalIf(pid, unix.SIGCONT, elsewhere)
+		signalIf(pid, unix.SIGTERM, outsideGroup)
+		signalIf(pid, unix.SIGCONT, outsideGroup)
 	}
 }
 
-// killTree kills the command's group and whatever left it.
+// killTree kills the command's group and all other descendants.
 func (s *shim) killTree() {
 	s.signalGroup(unix.SIGKILL)
 	for _, pid := range descendants() {
-		signalIf(pid, unix.SIGKILL, func() bool { return isBelow(pid) })
+		signalIf(pid, unix.SIGKILL, func() bool { return isDescendant(pid) })
 	}
 }
 
-// signalGroup signals the command's group while its number cannot be that of others.
+// signalGroup signals the command's group, unless its id may have been reused.
 func (s *shim) signalGroup(sig unix.Signal) {
 	s.reaping.Lock()
 	defer s.reaping.Unlock()
-	if !groupHeld(s.pid) {
+	if !groupInUse(s.pid) {
 		return
 	}
 	_ = unix.Kill(-s.pid, sig)
 }
 
-// sweep kills what the command left behind, until there is nothing. A process may have begun another between
-// the look and the kill, so it looks again.
-func (s *shim) sweep() {
-	for rest := time.Millisecond; ; rest = min(2*rest, killAgain) {
+// killRest kills what the command left behind until nothing is left. It repeats, because a process may fork between the
+// listing and the kill.
+func (s *shim) killRest() {
+	for delay := time.Millisecond; ; delay = min(2*delay, killInterval) {
 		select {
-		case <-s.gone:
+		case <-s.treeEnded:
 			return
-		case <-time.After(rest):
+		case <-time.After(delay):
 			s.killTree()
 		}
 	}

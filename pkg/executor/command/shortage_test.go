@@ -11,15 +11,15 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-func wantPutOff(t *testing.T, o park.Outcome, reason string) {
+func wantDeferred(t *testing.T, o park.Outcome, reason string) {
 	t.Helper()
 	if o.Shortage == nil || o.Shortage.Reason != reason || o.Reason != park.ReasonStartDeferred || o.Message == "" {
 		t.Errorf("%+v, shortage %+v, want it put off for %s", o, o.Shortage, reason)
 	}
 }
 
-// hoard leaves the process so many descriptors. What it returns gives them all back.
-func hoard(t *testing.T, left int) (release func()) {
+// limitDescriptors leaves the process that many free descriptors. release frees the others.
+func limitDescriptors(t *testing.T, left int) (release func()) {
 	t.Helper()
 	var before unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
@@ -50,19 +50,19 @@ func hoard(t *testing.T, left int) (release func()) {
 	}
 }
 
-// TestNoDescriptors starts commands while the process has too few descriptors, in each number that a start gets to.
+// TestNoDescriptors starts commands with every number of free descriptors that is too small.
 func TestNoDescriptors(t *testing.T) {
-	d := open(t, Config{})
+	d := newHarness(t, Config{})
 	put := 0
 	for left := range 40 {
-		release := hoard(t, left)
+		release := limitDescriptors(t, left)
 		o, _ := d.run(t.Context(), shell("exit 0"))
 		release()
 		if o.Status == park.Completed {
 			break
 		}
 		put++
-		wantPutOff(t, o, park.ShortFiles)
+		wantDeferred(t, o, park.ShortFiles)
 	}
 	if put == 0 {
 		t.Error("no start lacked anything")
@@ -72,9 +72,9 @@ func TestNoDescriptors(t *testing.T) {
 	}
 }
 
-// TestCleanedFolders removes what the executor keeps, as programs do that clean temporary folders.
+// TestCleanedFolders removes files of the executor, as programs do that clean temporary folders.
 func TestCleanedFolders(t *testing.T) {
-	d := open(t, Config{Dir: filepath.Join(t.TempDir(), "state")})
+	d := newHarness(t, Config{Dir: filepath.Join(t.TempDir(), "state")})
 	for _, gone := range []string{"logs", "", "logs/gpu", lockName("gpu")} {
 		if o, _ := d.run(t.Context(), shell("echo before")); o.Status != park.Completed {
 			t.Fatalf("%+v", o)
@@ -91,15 +91,15 @@ func TestCleanedFolders(t *testing.T) {
 	}
 }
 
-// TestUnusableFolder has something else where a log would go.
+// TestUnusableFolder has a file in place of the folder for logs.
 func TestUnusableFolder(t *testing.T) {
-	d := open(t, Config{})
+	d := newHarness(t, Config{})
 	there := filepath.Join(d.cfg.Dir, "logs", "gpu")
 	if err := os.WriteFile(there, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	o, _ := d.run(t.Context(), shell("exit 0"))
-	wantPutOff(t, o, park.ShortFolder)
+	wantDeferred(t, o, park.ShortFolder)
 	if err := os.Remove(there); err != nil {
 		t.Fatal(err)
 	}
@@ -108,26 +108,26 @@ func TestUnusableFolder(t *testing.T) {
 	}
 }
 
-// TestShimThatCannotBegin is a supervisor that finds no threads or memory to run with.
+// TestShimThatCannotBegin has a shim that gets no threads or memory.
 func TestShimThatCannotBegin(t *testing.T) {
 	for says, reason := range map[string]string{
 		"runtime: failed to create new OS thread (have 2 already; errno=11)": park.ShortProcesses,
 		"fatal error: runtime: out of memory":                                park.ShortMemory,
 		"who knows":                                                          park.ShortOther,
 	} {
-		d := open(t, Config{})
+		d := newHarness(t, Config{})
 		d.cfg.Program = []string{"/bin/sh", "-c", "echo '" + says + "' >&2; exit 2"}
 		o, _ := d.run(t.Context(), shell("exit 0"))
-		wantPutOff(t, o, reason)
+		wantDeferred(t, o, reason)
 		if !strings.Contains(o.Message, says) {
 			t.Errorf("the message: %s", o.Message)
 		}
 	}
 }
 
-// TestNoProgram is the task's own failure, as a folder that is not there is.
+// TestNoProgram: a missing program or working directory is a failure of the task.
 func TestNoProgram(t *testing.T) {
-	d := open(t, Config{})
+	d := newHarness(t, Config{})
 	a := shell("")
 	a.Command = []string{"/no/such/program"}
 	for range 2 {

@@ -11,8 +11,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// TestGraceIsOfTheWholeTree: a script that runs the program which does the work dies of TERM at once. The program has the
-// whole grace to save its work all the same, whichever way it was started and whatever stops it.
+// TestGraceIsOfTheWholeTree: a script dies of TERM at once, but the program that it runs has the whole grace period to
+// save its work, however it was started and whatever stops it.
 func TestGraceIsOfTheWholeTree(t *testing.T) {
 	const saves = `trap 'sleep 0.2; echo saved > $D/saved; exit 0' TERM; echo $$ > $D/pid; while :; do sleep 0.01; done`
 	for name, c := range map[string]struct {
@@ -33,8 +33,8 @@ func TestGraceIsOfTheWholeTree(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "work"), []byte(saves), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			// The run ends long before the grace does: with the last of its processes.
-			d := open(t, Config{KillGrace: time.Hour, Env: []string{"D=" + dir}})
+			// The run ends with its last process, long before the grace period does.
+			d := newHarness(t, Config{KillGrace: time.Hour, Env: []string{"D=" + dir}})
 			ctx, cancel := context.WithCancelCause(t.Context())
 			pid := make(chan int, 1)
 			go func() {
@@ -55,10 +55,10 @@ func TestGraceIsOfTheWholeTree(t *testing.T) {
 	}
 }
 
-// TestGraceEnds: what goes on beyond the grace is killed, though the command itself has ended long before.
+// TestGraceEnds: processes that outlast the grace period are killed, even if the command itself ended long before.
 func TestGraceEnds(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")
-	d := open(t, Config{KillGrace: 100 * time.Millisecond, Env: []string{"F=" + file}})
+	d := newHarness(t, Config{KillGrace: 100 * time.Millisecond, Env: []string{"F=" + file}})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	pid := make(chan int, 1)
 	go func() {
@@ -74,9 +74,9 @@ func TestGraceEnds(t *testing.T) {
 	}
 }
 
-// stranger starts a process that leads a group of its own and is no child of this one, as one that was given the number
-// of a command that is gone.
-func stranger(t *testing.T) int {
+// startUnrelated starts a process that leads its own group and is no child of this one, like one that reuses the id of
+// a command that has ended.
+func startUnrelated(t *testing.T) int {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "pid")
 	if out, err := exec.Command("/bin/sh", "-c", `(setsid sh -c 'echo $$ > `+file+`; exec sleep 600' >/dev/null 2>&1 &)`).CombinedOutput(); err != nil {
@@ -88,20 +88,19 @@ func stranger(t *testing.T) int {
 			_ = p.Kill()
 		}
 	})
-	until(t, "it is a child of somebody else", func() bool {
+	eventually(t, "it is a child of somebody else", func() bool {
 		parent, ok := parentOf(pid)
 		return ok && parent != os.Getpid()
 	})
 	return pid
 }
 
-// TestNumberOfTheDead: once the command was reaped its number may be that of others, who must not be killed for what the
-// command left behind.
+// TestNumberOfTheDead: after the command was reaped its id may be reused; a process that gets it must not be killed.
 func TestNumberOfTheDead(t *testing.T) {
-	pid := stranger(t)
+	pid := startUnrelated(t)
 	s := &shim{job: &job{}, pid: pid}
 	s.killTree()
-	hunt("no-such-run", 1<<30, pid)
+	killStragglers("no-such-run", 1<<30, pid)
 	for range 20 {
 		if !alive(pid) {
 			t.Fatal("a process was killed that has nothing to do with the run")

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// selfExe is the program that is running, even where its file has been replaced meanwhile.
+// selfExe is the running program, even if its file was replaced meanwhile.
 const selfExe = "/proc/self/exe"
 
 func thisProgram() (string, error) {
@@ -24,7 +24,7 @@ func thisProgram() (string, error) {
 	return selfExe, nil
 }
 
-// bootTime is a clock that all processes share, that nobody sets, and that goes on while the machine sleeps.
+// bootTime reads a monotonic clock that all processes share and that goes on while the machine is suspended.
 func bootTime() time.Duration {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
@@ -50,15 +50,15 @@ func descendants() []int {
 			children[parent] = append(children[parent], pid)
 		}
 	}
-	below := children[os.Getpid()]
-	for i := 0; i < len(below); i++ {
-		below = append(below, children[below[i]]...)
+	found := children[os.Getpid()]
+	for i := 0; i < len(found); i++ {
+		found = append(found, children[found[i]]...)
 	}
-	return below
+	return found
 }
 
-// leftovers says which processes keep the shims of an earlier daemon from ending, and of which tasks they are.
-func leftovers(dir, pool string) string {
+// describeOrphans names the processes that keep the shims of an earlier daemon from ending, and their tasks.
+func describeOrphans(dir, pool string) string {
 	var found []string
 	children := make(map[int][]int)
 	var shims []int
@@ -68,7 +68,7 @@ func leftovers(dir, pool string) string {
 			children[parent] = append(children[parent], pid)
 		}
 		held, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, lockFD))
-		if err == nil && (held == filepath.Join(dir, lockName(pool)) || held == filepath.Join(dir, allShims)) {
+		if err == nil && (held == filepath.Join(dir, lockName(pool)) || held == filepath.Join(dir, legacyLock)) {
 			shims = append(shims, pid)
 		}
 	}
@@ -84,14 +84,14 @@ func leftovers(dir, pool string) string {
 			found = append(found, fmt.Sprintf("the supervisor %s of task %s", describe(shim), task))
 		}
 	}
-	if len(found) > mostNamed {
-		found = append(found[:mostNamed], fmt.Sprintf("%d more", len(found)-mostNamed))
+	if len(found) > maxListed {
+		found = append(found[:maxListed], fmt.Sprintf("%d more", len(found)-maxListed))
 	}
 	return strings.Join(found, ", ")
 }
 
-// mostNamed bounds how many processes are named.
-const mostNamed = 5
+// maxListed bounds how many processes are named.
+const maxListed = 5
 
 func describe(pid int) string {
 	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
@@ -100,8 +100,8 @@ func describe(pid int) string {
 	return fmt.Sprintf("process %d (%q, user %d)", pid, bytes.TrimSpace(name), info.Uid)
 }
 
-// isBelow reports whether a process is below this one.
-func isBelow(pid int) bool {
+// isDescendant reports whether a process is a descendant of this one.
+func isDescendant(pid int) bool {
 	for own := os.Getpid(); pid > 1; {
 		parent, ok := parentOf(pid)
 		if !ok {
@@ -115,21 +115,21 @@ func isBelow(pid int) bool {
 	return false
 }
 
-// signalIf signals the process that has a number now, if it is the one that is meant: the descriptor stands for the same
-// process after the number was given to another.
-func signalIf(pid int, sig unix.Signal, meant func() bool) bool {
+// signalIf signals a process if matches returns true for it. It holds a descriptor of the process meanwhile, so that the
+// signal cannot reach another process that gets the same id.
+func signalIf(pid int, sig unix.Signal, matches func() bool) bool {
 	fd, err := unix.PidfdOpen(pid, 0)
 	switch {
 	case errors.Is(err, unix.ESRCH):
 		return false
-	case err != nil: // a system before Linux 5.3, or one that forbids it: between look and signal lie microseconds
-		return meant() && unix.Kill(pid, sig) == nil
+	case err != nil: // before Linux 5.3, or forbidden: a race of microseconds remains
+		return matches() && unix.Kill(pid, sig) == nil
 	}
 	defer func() { _ = unix.Close(fd) }()
-	return meant() && unix.PidfdSendSignal(fd, sig, nil, 0) == nil
+	return matches() && unix.PidfdSendSignal(fd, sig, nil, 0) == nil
 }
 
-// reapOne waits for a child that has ended and reaps it. The lock is held for the latter alone.
+// reapOne waits for a child that has ended and reaps it. It holds the lock only to reap.
 func (s *shim) reapOne(status *unix.WaitStatus) (pid int, err error) {
 	if err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
 		return 0, err
@@ -139,14 +139,14 @@ func (s *shim) reapOne(status *unix.WaitStatus) (pid int, err error) {
 	return unix.Wait4(-1, status, unix.WNOHANG, nil)
 }
 
-// groupHeld reports whether a child of this process that was not reaped is in the group. While it is, no other group is
-// given the number.
-func groupHeld(group int) bool {
+// groupInUse reports whether an unreaped child of this process is in the group. While one is, the id of the group is not
+// reused.
+func groupInUse(group int) bool {
 	return unix.Waitid(unix.P_PGID, group, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == nil
 }
 
-// awaitGroup has nothing to wait for: who lost his parent is this process's child.
-func awaitGroup(int) {}
+// waitForGroup has nothing to wait for: all orphans are children of this process.
+func waitForGroup(int) {}
 
 func processes() []int {
 	dir, err := os.Open("/proc")
@@ -164,13 +164,13 @@ func processes() []int {
 	return pids
 }
 
-// parentOf returns the parent of a process that lives.
+// parentOf returns the parent of a live process.
 func parentOf(pid int) (int, bool) {
 	f := statOf(pid)
 	return f.parent, f.state != 0
 }
 
-// stat is what /proc tells of a process; state is 0 where there is none.
+// stat is a part of /proc/PID/stat; state is 0 if there is no such process.
 type stat struct {
 	state           byte
 	parent, session int
@@ -197,59 +197,59 @@ func statOf(pid int) (f stat) {
 	return stat{fields[0][0], parent, session}
 }
 
-// hunt kills what a run left whose shim is dead: all that is in the shim's session, and every process that carries the
-// run's mark. It returns when none is left that it can see. The shim must not have been reaped: nobody else has its
-// number then, and so nobody else has that of its session.
-func hunt(run string, shim, _ int) {
-	mark := []byte(runMark + "=" + run)
-	for rest := time.Millisecond; ; rest = min(2*rest, killAgain) {
-		found := false
+// killStragglers kills what is left of a run whose shim is dead: the shim's session, and every process with the run's
+// variable. It returns when it finds no more. The shim must not have been reaped, so that the id of its session is not
+// reused.
+func killStragglers(run string, shim, _ int) {
+	marker := []byte(runVariable + "=" + run)
+	for delay := time.Millisecond; ; delay = min(2*delay, killInterval) {
+		killed := false
 		for _, pid := range processes() {
-			left := func() bool {
+			isStraggler := func() bool {
 				f := statOf(pid)
-				return pid != shim && !f.dead() && (f.session == shim || marked(pid, mark))
+				return pid != shim && !f.dead() && (f.session == shim || hasMarker(pid, marker))
 			}
-			if left() && signalIf(pid, unix.SIGKILL, left) {
-				found = true
+			if isStraggler() && signalIf(pid, unix.SIGKILL, isStraggler) {
+				killed = true
 			}
 		}
-		if !found {
+		if !killed {
 			return
 		}
-		time.Sleep(rest)
+		time.Sleep(delay)
 	}
 }
 
-// awaitDeath waits until a child has ended, and leaves it to be reaped.
-func awaitDeath(pid int) {
+// waitForExit waits until a child has ended, and does not reap it.
+func waitForExit(pid int) {
 	for errors.Is(unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
 	}
 }
 
-// marked reports whether a process has the mark in its environment. That of a dead process cannot be read.
-func marked(pid int, mark []byte) bool {
+// hasMarker reports whether a process has the run's variable in its environment. That of a dead process cannot be read.
+func hasMarker(pid int, marker []byte) bool {
 	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	if err != nil {
 		return false
 	}
 	for v := range bytes.SplitSeq(env, []byte{0}) {
-		if bytes.Equal(v, mark) {
+		if bytes.Equal(v, marker) {
 			return true
 		}
 	}
 	return false
 }
 
-// newWatch watches a folder by inotify.
+// newWatch watches a folder with inotify.
 func newWatch(dir *os.File) *watch {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
-		return poll()
+		return newPollWatch()
 	}
 	f := os.NewFile(uintptr(fd), "inotify")
 	if _, err := unix.InotifyAddWatch(fd, fmt.Sprintf("/proc/self/fd/%d", dir.Fd()), unix.IN_MODIFY|unix.IN_CREATE|unix.IN_DELETE_SELF); err != nil {
 		_ = f.Close()
-		return poll()
+		return newPollWatch()
 	}
 	changed := make(chan struct{}, 1)
 	go func() {
@@ -260,7 +260,7 @@ func newWatch(dir *os.File) *watch {
 			}
 			select {
 			case changed <- struct{}{}:
-			default: // one that has not been seen yet stands for all
+			default: // a notice that was not read yet is enough
 			}
 		}
 	}()

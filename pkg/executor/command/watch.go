@@ -2,20 +2,20 @@ package command
 
 import "time"
 
-// watch tells when something in a folder may have changed.
+// watch signals when something in a folder may have changed.
 type watch struct {
 	changed <-chan struct{}
 	stop    func()
 }
 
-// pollRest bounds how late a change is seen where the system does not tell.
-const pollRest = 100 * time.Millisecond
+// pollInterval bounds how late a change is seen without inotify.
+const pollInterval = 100 * time.Millisecond
 
-// poll is a watch that only looks at the time.
-func poll() *watch {
+// newPollWatch returns a watch that signals at regular intervals.
+func newPollWatch() *watch {
 	changed, quit := make(chan struct{}), make(chan struct{})
 	go func() {
-		t := time.NewTicker(pollRest)
+		t := time.NewTicker(pollInterval)
 		defer t.Stop()
 		for {
 			select {

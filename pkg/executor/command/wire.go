@@ -1,7 +1,7 @@
 package command
 
-// What the daemon and the shim tell each other. The job and all that follows go through one pipe, so that
-// nothing of it shows in a list of processes, and the reports come back through another.
+// The protocol between the daemon and the shim. The job and the messages after it go through one pipe, so that none of it
+// shows in a list of processes; the reports come back through another.
 
 import (
 	"bufio"
@@ -16,18 +16,18 @@ import (
 
 // The descriptors that the shim is started with, beside the standard ones.
 const (
-	controlFD = 3 + iota // the job, then messages; its end means that the daemon is dead
+	controlFD = 3 + iota // the job, then messages; end of file means that the daemon is dead
 	reportFD
 	logsFD // the folder of the task's logs
-	lockFD // holds the shared lock; never used
+	lockFD // only holds the shared lock
 )
 
-// The messages after the job, told apart by their first byte.
+// The messages after the job; the first byte is their kind.
 const (
-	askStop   = 't' // TERM, then KILL after the grace
-	signAlive = 'k' // and eight bytes: when the node last proved alive, on the clock of bootTime
+	msgStop  = 't' // TERM, then KILL after the grace
+	msgAlive = 'k' // and eight bytes: when the node was last known to be alive, on the clock of bootTime
 
-	signBytes = 9
+	aliveBytes = 9
 )
 
 // job is one run. It is sent as a line of JSON, followed by the payload's bytes.
@@ -40,7 +40,7 @@ type job struct {
 	Deadline     time.Duration `json:"deadline,omitempty"` // on the clock of bootTime
 	Grace        time.Duration `json:"grace"`
 	Fence        time.Duration `json:"fence,omitempty"`
-	Alive        time.Duration `json:"alive,omitempty"` // when the daemon's node last proved alive, on the same clock
+	Alive        time.Duration `json:"alive,omitempty"` // when the daemon's node was last known to be alive, on the same clock
 	LogBytes     int64         `json:"logBytes"`
 	TailBytes    int           `json:"tailBytes"`
 	PayloadBytes int           `json:"payloadBytes,omitempty"`
@@ -48,7 +48,7 @@ type job struct {
 	payload []byte
 }
 
-// sentJob is a job on its way. Arguments, variables and folders are bytes, which texts of JSON need not hold.
+// sentJob is the JSON form of a job. Arguments, variables and paths are bytes, because they need not be valid UTF-8.
 type sentJob struct {
 	*job
 	Command [][]byte `json:"command"`
@@ -92,7 +92,7 @@ func readJob(r *bufio.Reader) (*job, error) {
 	}
 	j := sent.job
 	j.Command, j.WorkDir, j.Env = asTexts(sent.Command), string(sent.WorkDir), asTexts(sent.Env)
-	// It grows with what comes: the number may be wrong.
+	// The buffer grows with the input: the number may be wrong.
 	if j.payload, err = io.ReadAll(io.LimitReader(r, int64(j.PayloadBytes))); err != nil {
 		return nil, fmt.Errorf("read the payload: %w", err)
 	}
@@ -102,54 +102,54 @@ func readJob(r *bufio.Reader) (*job, error) {
 	return j, nil
 }
 
-// why says who stopped a command that did not end by itself.
-type why string
+// stopReason says why a command was stopped.
+type stopReason string
 
 const (
-	notStopped        why = ""
-	stoppedByDaemon   why = "daemon"
-	stoppedByDeadline why = "deadline"
-	stoppedByFence    why = "fence"
-	stoppedByDeath    why = "death" // of the daemon: nobody reads the report
+	notStopped           stopReason = ""
+	stoppedByDaemon      stopReason = "daemon"
+	stoppedByDeadline    stopReason = "deadline"
+	stoppedByFence       stopReason = "fence"
+	stoppedByDaemonDeath stopReason = "death" // nobody reads the report
 )
 
-// report is a line from the shim: one with the command's process when it has started, and one when all is over.
+// report is a line from the shim. It sends one with the command's process id after the start, and one at the end.
 type report struct {
-	PID       int    `json:"pid,omitempty"`
-	Over      bool   `json:"over,omitempty"`
-	Error     string `json:"error,omitempty"` // the command could not be started
-	Short     string `json:"short,omitempty"` // for want of this; see [park.ShortageError]
-	ExitCode  int    `json:"exitCode,omitempty"`
-	Signal    string `json:"signal,omitempty"`
-	Why       why    `json:"why,omitempty"`
-	Stdout    []byte `json:"stdout,omitempty"` // the ends of the streams
-	Stderr    []byte `json:"stderr,omitempty"`
-	Truncated bool   `json:"truncated,omitempty"`
-	LogError  string `json:"logError,omitempty"`
+	PID        int        `json:"pid,omitempty"`
+	Over       bool       `json:"over,omitempty"`
+	Error      string     `json:"error,omitempty"` // the command could not be started
+	Shortage   string     `json:"short,omitempty"` // why; see [park.ShortageError]
+	ExitCode   int        `json:"exitCode,omitempty"`
+	Signal     string     `json:"signal,omitempty"`
+	StopReason stopReason `json:"why,omitempty"`
+	Stdout     []byte     `json:"stdout,omitempty"` // the end of the stream
+	Stderr     []byte     `json:"stderr,omitempty"`
+	Truncated  bool       `json:"truncated,omitempty"`
+	LogError   string     `json:"logError,omitempty"`
 }
 
 func (r *report) done() bool { return r.Over && r.Error == "" }
 
-// maxNoise bounds what is kept of text that is no report, such as the trace of a shim that broke.
-const maxNoise = 4 << 10
+// maxOutput bounds how much is kept of text that is no report, such as a stack trace of the shim.
+const maxOutput = 4 << 10
 
-// readReports reads until the run is over. started is called with the command's process id. Where the shim
-// died early the report is nil, and noise is what it wrote besides.
-func readReports(r io.Reader, started func(pid int)) (last *report, noise string) {
-	var other bytes.Buffer
+// readReports reads until the run has ended. It calls started with the command's process id. If the shim died without a last
+// report, last is nil and output is the other text it wrote.
+func readReports(r io.Reader, started func(pid int)) (last *report, output string) {
+	var stray bytes.Buffer
 	for lines := bufio.NewReader(r); ; {
 		line, err := lines.ReadBytes('\n')
 		rep := new(report)
 		switch {
 		case json.Unmarshal(line, rep) != nil:
-			other.Write(line[:min(len(line), maxNoise-other.Len())])
+			stray.Write(line[:min(len(line), maxOutput-stray.Len())])
 		case rep.Over:
 			return rep, ""
 		case rep.PID > 0:
 			started(rep.PID)
 		}
 		if err != nil {
-			return nil, text(bytes.TrimSpace(other.Bytes()))
+			return nil, text(bytes.TrimSpace(stray.Bytes()))
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestJobKeepsBytes: arguments, variables and folders reach the shim as they are, UTF-8 or not.
+// TestJobKeepsBytes: arguments, variables and paths reach the shim unchanged, UTF-8 or not.
 func TestJobKeepsBytes(t *testing.T) {
 	sent := &job{
 		Command: []string{"touch", "a\xffb", "", "ü"}, WorkDir: "/tmp/\xfe", Env: []string{"RAW=\xe4"}, Run: "r", Attempt: 2,

@@ -1,5 +1,5 @@
-// Package httpcall does a task's work by one HTTP request: it posts the payload to the address that the
-// operator configured, and the reply is the result. A task cannot choose where the request goes.
+// Package httpcall runs a task as one HTTP request: it posts the payload to the configured address, and the reply is the
+// result. A task cannot choose the address.
 package httpcall
 
 import (
@@ -23,7 +23,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// The reasons for which a call fails, beside those of [park].
+// The reasons of failed calls, in addition to those of [park].
 const (
 	ReasonStatus   = "http_status"     // the reply is not a 2xx
 	ReasonTooLarge = "reply_too_large" // the reply is longer than allowed
@@ -40,22 +40,22 @@ type Config struct {
 const (
 	defaultMaxReply = 4 << 20
 	maxExcerpt      = 500
-	dialWithin      = 10 * time.Second
+	dialTimeout     = 10 * time.Second
 )
 
 // Executor posts payloads. It implements [park.Executor].
 //
 // Each request carries Parkd-Task-Id, Parkd-Pool, Parkd-Tenant, Parkd-Attempt and Parkd-Units, and an
-// Idempotency-Key that is the same for all attempts of a task. Redirects are not followed, for they would lead
-// to where the operator did not say; proxies are taken from the environment as usual. Beside the task's timeout
-// there is no limit on how long a reply may take.
+// Idempotency-Key that is the same for all attempts of a task. Redirects are not followed, because they lead to an address
+// that the operator did not choose. Proxies are taken from the environment as usual. Only the task's timeout limits how
+// long a reply may take.
 //
-// One attempt is one POST on a connection of its own, never two: a connection kept from an earlier task may be closed by
-// the other side at the moment it is used, and then nobody could tell whether the request was taken. What is tried again
-// is tried as the task's next attempt. The Retry-After of a 429 or 503 is the least rest before that.
+// One attempt is one POST on a new connection, never two: the server may close a kept connection at the moment it is used,
+// and then it is not known whether it has processed the request. A retry is the task's next attempt. The Retry-After of a
+// 429 or 503 is the shortest wait before it.
 //
-// A reply that is JSON is the result as it is, text is a string, and what is neither is {"mediaType","base64"}, as are
-// images, sound, films and application/octet-stream whatever they hold.
+// A JSON reply is the result as it is; text becomes a string. Anything else becomes {"mediaType","base64"}, and so do
+// images, audio, video and application/octet-stream, whatever their bytes.
 type Executor struct {
 	cfg  Config
 	http *http.Client
@@ -73,12 +73,12 @@ func New(c Config) (*Executor, error) {
 		c.MaxReply = defaultMaxReply
 	}
 	if u.Scheme == "https" {
-		// They are read once, at the first need; were that while descriptors lack, no certificate would be trusted ever after.
+		// The certificates are read once, at first use. If that failed for want of descriptors, none would be trusted ever after.
 		_, _ = x509.SystemCertPool()
 	}
 	transport := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: dialWithin}).DialContext,
-		TLSHandshakeTimeout: dialWithin, ForceAttemptHTTP2: true,
+		Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		TLSHandshakeTimeout: dialTimeout, ForceAttemptHTTP2: true,
 		DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10,
 	}
 	return &Executor{cfg: c, http: &http.Client{
@@ -95,12 +95,12 @@ func (e *Executor) Run(ctx context.Context, a park.Assignment) park.Outcome {
 	}
 	resp, err := e.http.Do(req)
 	if err != nil {
-		return broken(ctx, err)
+		return failedRequest(ctx, err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, e.cfg.MaxReply+1))
 	if err != nil {
-		return broken(ctx, err)
+		return failedRequest(ctx, err)
 	}
 	switch {
 	case resp.StatusCode/100 == 3:
@@ -128,7 +128,7 @@ func (e *Executor) request(ctx context.Context, a park.Assignment) (*http.Reques
 	if err != nil {
 		return nil, errors.New("cannot build the request")
 	}
-	req.GetBody = nil // net/http sends nothing again that it cannot read again
+	req.GetBody = nil // net/http does not repeat a request whose body it cannot read again
 	h := req.Header
 	h.Set("Content-Type", "application/json")
 	h.Set("User-Agent", "parkd")
@@ -147,8 +147,8 @@ func (e *Executor) request(ctx context.Context, a park.Assignment) (*http.Reques
 	return req, nil
 }
 
-// broken is the outcome where there was no whole reply. The address is left out of it: it may hold a secret.
-func broken(ctx context.Context, err error) park.Outcome {
+// failedRequest is the outcome if there was no complete reply. It does not name the address, which may hold a secret.
+func failedRequest(ctx context.Context, err error) park.Outcome {
 	cause := context.Cause(ctx)
 	if errors.Is(cause, park.ErrTimeout) {
 		return park.Failure(park.ReasonTimeout, cause.Error())
@@ -159,15 +159,16 @@ func broken(ctx context.Context, err error) park.Outcome {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
-	if s := undialled(err); s != nil {
+	if s := dialShortage(err); s != nil {
 		return park.PutOff(s)
 	}
 	return park.Failure(park.ReasonExecutorError, "the request failed: "+err.Error())
 }
 
-// undialled returns what this machine lacks for a connection, nil where that is not the fault. Nothing was sent then.
-func undialled(err error) *park.ShortageError {
-	// The resolver keeps only the text of what it met, and finds no host where it cannot open its files.
+// dialShortage returns what this machine lacks to open a connection, or nil if the error has another cause. If it is not
+// nil, nothing was sent.
+func dialShortage(err error) *park.ShortageError {
+	// The resolver keeps only the text of an error, and reports an unknown host if it cannot open its files.
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		if s := park.TextShortage(dns.Err); s != nil {
 			return s
@@ -184,7 +185,7 @@ func undialled(err error) *park.ShortageError {
 	return nil
 }
 
-// retryAfter returns how long the other side asks to be left alone: a number of seconds, or a time.
+// retryAfter returns how long the server asks to wait: it gives a number of seconds or a time.
 func retryAfter(resp *http.Response, now time.Time) time.Duration {
 	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable {
 		return 0
@@ -220,7 +221,7 @@ func resultOf(contentType string, body []byte) (json.RawMessage, error) {
 	if mediaType == "" {
 		mediaType = http.DetectContentType(body)
 	}
-	if mediaType == "text/plain; charset=utf-8" { // which it is not
+	if mediaType == "text/plain; charset=utf-8" { // it is not valid UTF-8
 		mediaType = "application/octet-stream"
 	}
 	return json.Marshal(struct {
@@ -229,7 +230,7 @@ func resultOf(contentType string, body []byte) (json.RawMessage, error) {
 	}{mediaType, body})
 }
 
-// isBinary reports whether what has a media type is told by its bytes, even where they happen to be text.
+// isBinary reports whether content of a media type counts as binary even if its bytes are valid text.
 func isBinary(mediaType string) bool {
 	kind, _, _ := strings.Cut(mediaType, "/")
 	switch kind {

@@ -79,8 +79,8 @@ func TestRequest(t *testing.T) {
 	}
 }
 
-// TestStoredID: a model is told the id that a task's tenant gave, and tells calls apart by the one that the task is kept
-// under.
+// TestStoredID: the model gets the id that the tenant gave, and an idempotency key from the id under which the task is
+// stored.
 func TestStoredID(t *testing.T) {
 	x, err := New(Config{URL: "http://127.0.0.1:1"})
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// TestOneAttemptIsOnePost: an upstream that takes a request and goes away without a reply has it once, whatever headers
-// the operator adds, and however many connections earlier tasks have left.
+// TestOneAttemptIsOnePost: an upstream that reads a request and closes the connection without a reply gets it once, whatever
+// headers the operator adds, and however many connections earlier tasks have left.
 func TestOneAttemptIsOnePost(t *testing.T) {
 	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key", "X-Other"} {
 		t.Run(name, func(t *testing.T) {

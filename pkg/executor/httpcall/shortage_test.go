@@ -19,7 +19,7 @@ func TestNoDescriptors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		release := hoard(t)
+		release := exhaustDescriptors(t)
 		o := x.Run(t.Context(), park.Assignment{PoolID: "llm", TaskID: "a", Attempt: 1})
 		release()
 		if o.Shortage == nil || o.Shortage.Reason != park.ShortFiles || o.Reason != park.ReasonStartDeferred {
@@ -39,8 +39,8 @@ func TestNoDescriptors(t *testing.T) {
 	}
 }
 
-// hoard takes all descriptors that the process may have.
-func hoard(t *testing.T) (release func()) {
+// exhaustDescriptors takes all file descriptors that the process may have.
+func exhaustDescriptors(t *testing.T) (release func()) {
 	t.Helper()
 	var before syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
@@ -50,7 +50,7 @@ func hoard(t *testing.T) (release func()) {
 		t.Fatal(err)
 	}
 	var held []int
-	// Connections of earlier tests may still be on their way out: what they free is taken too.
+	// Connections of earlier tests may still be closing: the descriptors that they free are taken too.
 	for quiet := 0; quiet < 10; quiet++ {
 		for fd, err := syscall.Dup(0); err == nil; fd, err = syscall.Dup(0) {
 			held, quiet = append(held, fd), 0

@@ -1,5 +1,5 @@
-// Package lease works for a pool whose tasks are leased: it takes tasks from a daemon elsewhere, runs them with
-// an executor of this machine, and reports how they ended.
+// Package lease is a worker for a pool whose tasks are leased: it takes tasks from a daemon on another machine, runs
+// them with a local executor, and reports their outcomes.
 package lease
 
 import (
@@ -23,40 +23,41 @@ type Config struct {
 	Pool     string
 	Name     string // for people
 	Executor park.Executor
-	// Slots is how many tasks run at once; what fits into the pool's units bounds it too. Default 1.
+	// Slots is how many tasks run at once; the pool's units limit it too. Default 1.
 	Slots int
-	// TTL is how long a lease lives without being kept: so long after this worker is gone others get its
-	// tasks. Default 30s.
+	// TTL is how long a lease lives without a renewal. After a worker is lost its tasks go to others once the TTL is
+	// over. Default 30s.
 	TTL time.Duration
-	// Hurry, once closed, stops what runs; its tasks are requeued when their leases have run out. What has come to its
-	// end is reported all the same.
-	Hurry <-chan struct{}
-	// Slept returns for how long this machine has been suspended, from any zero. Default: what the system tells.
-	Slept func() time.Duration
-	Log   *slog.Logger // default: none
+	// Abort, once closed, stops all runs; their tasks are requeued when the leases expire. Outcomes of runs that have
+	// ended by then are still reported.
+	Abort <-chan struct{}
+	// Suspended returns the total time this machine has been suspended, counted from any fixed point. By default it
+	// asks the system.
+	Suspended func() time.Duration
+	Log       *slog.Logger // default: none
 }
 
 const (
 	defaultTTL = 30 * time.Second
-	// longPoll is how long the daemon is asked to wait for a task.
+	// longPoll is how long the daemon may wait for a task before it answers.
 	longPoll = 30 * time.Second
-	// A lease is kept after a quarter of its life. A request that is lost is given up, and made again, after an eighth:
-	// so after two that were lost the third is made in the middle of the lease's life. What runs is told to stop after
-	// three quarters of it, which are counted from before the daemon last said yes.
-	keepShare = 4
-	lostShare = 8
-	lastShare = 4 // the last so-many-th is not used
-	// freshShare is the part of the TTL within which a lease that was asked for is begun without keeping it first.
-	freshShare  = 6
-	longestRest = 10 * time.Second
+	// A lease is renewed after a quarter of its TTL. A request without an answer is repeated after an eighth, so a third
+	// request is made in the middle of the TTL if two are lost. A run is told to stop after three quarters of the TTL,
+	// counted from when the last successful renewal was requested.
+	renewFraction  = 4
+	retryFraction  = 8
+	marginFraction = 4
+	// A lease that was requested less than this fraction of the TTL ago is started without a renewal.
+	freshFraction = 6
+	maxBackoff    = 10 * time.Second
 )
 
 // Worker takes tasks and runs them.
 type Worker struct {
-	cfg    Config
-	began  time.Time
-	slots  chan struct{} // holds one element for each task that runs
-	pauses pauses
+	cfg      Config
+	began    time.Time
+	slots    chan struct{} // one element for each running task
+	shortage shortageBackoff
 }
 
 // New returns a Worker.
@@ -73,8 +74,8 @@ func New(c Config) (*Worker, error) {
 	if c.TTL == 0 {
 		c.TTL = defaultTTL
 	}
-	if c.Slept == nil {
-		c.Slept = suspend.New().Total
+	if c.Suspended == nil {
+		c.Suspended = suspend.New().Total
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -82,36 +83,35 @@ func New(c Config) (*Worker, error) {
 	return &Worker{cfg: c, began: time.Now(), slots: make(chan struct{}, c.Slots)}, nil
 }
 
-// now reads a clock that nobody sets and that goes on while the machine is suspended.
-func (w *Worker) now() time.Duration { return time.Since(w.began) + w.cfg.Slept() }
+// now reads a monotonic clock that also counts the time the machine is suspended.
+func (w *Worker) now() time.Duration { return time.Since(w.began) + w.cfg.Suspended() }
 
-// Run works until ctx ends; then it takes nothing more and returns nil when what runs has come to its end. An
-// error is one that waiting does not mend, such as a pool that is not there. A daemon that cannot be reached
-// is waited for.
+// Run takes and runs tasks until ctx ends; then it takes no more and returns nil once all runs have ended. It returns an
+// error only if waiting cannot help, such as for an unknown pool. It waits for a daemon that cannot be reached.
 func (w *Worker) Run(ctx context.Context) error {
-	// Tasks outlive ctx; only a hurry ends them.
-	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	// Tasks outlive ctx; only Abort ends them.
+	workCtx, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
-	over := make(chan struct{})
-	defer close(over)
+	done := make(chan struct{})
+	defer close(done)
 	go func() {
 		select {
-		case <-w.cfg.Hurry:
+		case <-w.cfg.Abort:
 			end(park.ErrShutdown)
-		case <-over:
+		case <-done:
 		}
 	}()
 	var running sync.WaitGroup
 	defer running.Wait()
 	for {
-		free, ok := w.await(ctx)
+		free, ok := w.waitForSlot(ctx)
 		if !ok {
 			return nil
 		}
-		if free, ok = w.pause(ctx, free); !ok {
+		if free, ok = w.waitOutShortage(ctx, free); !ok {
 			return nil
 		}
-		leases, asked, err := w.take(ctx, free)
+		leases, requested, err := w.takeTasks(ctx, free)
 		if ctx.Err() != nil && len(leases) == 0 {
 			return nil
 		}
@@ -122,17 +122,17 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.slots <- struct{}{}
 			running.Go(func() {
 				defer func() { <-w.slots }()
-				w.work(life, l, asked)
+				w.runTask(workCtx, l, requested)
 			})
 		}
 	}
 }
 
-// await waits for a free slot and returns how many there are.
-func (w *Worker) await(ctx context.Context) (free int, ok bool) {
+// waitForSlot waits for a free slot and returns how many are free.
+func (w *Worker) waitForSlot(ctx context.Context) (free int, ok bool) {
 	select {
 	case w.slots <- struct{}{}:
-		// Only this goroutine fills slots, so they stay free.
+		// Only this goroutine fills slots, so it stays free.
 		<-w.slots
 	case <-ctx.Done():
 		return 0, false
@@ -140,37 +140,37 @@ func (w *Worker) await(ctx context.Context) (free int, ok bool) {
 	return cap(w.slots) - len(w.slots), ctx.Err() == nil
 }
 
-// take leases up to n tasks, and returns when it asked for them: they were granted after that.
-func (w *Worker) take(ctx context.Context, n int) (leases []park.Lease, asked time.Duration, err error) {
+// takeTasks leases up to n tasks. It also returns when the request was made: the leases were granted after that.
+func (w *Worker) takeTasks(ctx context.Context, n int) (leases []park.Lease, requested time.Duration, err error) {
 	r := park.LeaseRequest{Worker: w.cfg.Name, Max: n, TTL: park.Duration(w.cfg.TTL), Wait: park.Duration(longPoll)}
-	err = w.insist(ctx, "ask for tasks", func() error {
-		asked = w.now()
+	err = w.retry(ctx, "ask for tasks", func() error {
+		requested = w.now()
 		leases, err = w.cfg.Service.Lease(ctx, w.cfg.Pool, r)
 		return err
 	})
-	return leases, asked, err
+	return leases, requested, err
 }
 
-// insist repeats f while waiting may mend its error.
-func (w *Worker) insist(ctx context.Context, what string, f func() error) error {
-	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval = 100*time.Millisecond, longestRest
+// retry repeats f until it succeeds or fails with a permanent error.
+func (w *Worker) retry(ctx context.Context, action string, f func() error) error {
+	policy := backoff.NewExponentialBackOff()
+	policy.InitialInterval, policy.MaxInterval = 100*time.Millisecond, maxBackoff
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := f()
-		if err != nil && final(err) {
+		if err != nil && permanent(err) {
 			return struct{}{}, backoff.Permanent(err)
 		}
 		return struct{}{}, err
-	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, rest time.Duration) {
+	}, backoff.WithBackOff(policy), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, delay time.Duration) {
 		if ctx.Err() == nil {
-			w.cfg.Log.Warn("no answer", "to", what, "error", err, "rest", rest.String())
+			w.cfg.Log.Warn("no answer", "to", action, "error", err, "rest", delay.String())
 		}
 	}))
 	return err
 }
 
-// final reports whether an error is an answer that stays the same.
-func final(err error) bool {
+// permanent reports whether a repeated request would get the same error.
+func permanent(err error) bool {
 	code := park.CodeOf(err)
 	if code == park.Internal {
 		return false

@@ -15,20 +15,20 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// yard is a daemon with one leased pool of 4 units, in fake time. Its network can be cut.
-type yard struct {
+// harness is a daemon with one leased pool of 4 units, in fake time. Its network can be cut.
+type harness struct {
 	*testing.T
 	*engine.Engine
 
-	mu   sync.Mutex
-	cut  bool
-	late time.Duration // how long the next answer to a lease call is on its way
-	drop int           // so many of the keeps that come next are lost
+	mu           sync.Mutex
+	cut          bool
+	delay        time.Duration // of the next answer to a lease request
+	dropRenewals int           // how many of the next renewals get no answer
 }
 
 var errCut = errors.New("the network is cut")
 
-func (y *yard) reach() error {
+func (y *harness) checkNetwork() error {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	if y.cut {
@@ -37,57 +37,57 @@ func (y *yard) reach() error {
 	return nil
 }
 
-func (y *yard) setCut(cut bool) {
+func (y *harness) setCut(cut bool) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	y.cut = cut
 }
 
 // Lease implements [park.LeaseService], as the methods after it do.
-func (y *yard) Lease(ctx context.Context, pool string, r park.LeaseRequest) ([]park.Lease, error) {
-	if err := y.reach(); err != nil {
+func (y *harness) Lease(ctx context.Context, pool string, r park.LeaseRequest) ([]park.Lease, error) {
+	if err := y.checkNetwork(); err != nil {
 		return nil, err
 	}
 	leases, err := y.Engine.Lease(ctx, pool, r)
 	y.mu.Lock()
-	late := y.late
-	y.late = 0
+	delay := y.delay
+	y.delay = 0
 	y.mu.Unlock()
-	time.Sleep(late)
+	time.Sleep(delay)
 	return leases, err
 }
 
-func (y *yard) KeepLease(ctx context.Context, id string, r park.KeepRequest) (park.Kept, error) {
-	if err := y.reach(); err != nil {
+func (y *harness) KeepLease(ctx context.Context, id string, r park.KeepRequest) (park.Kept, error) {
+	if err := y.checkNetwork(); err != nil {
 		return park.Kept{}, err
 	}
 	y.mu.Lock()
-	lost := y.drop > 0
-	y.drop = max(y.drop-1, 0)
+	drop := y.dropRenewals > 0
+	y.dropRenewals = max(y.dropRenewals-1, 0)
 	y.mu.Unlock()
-	if lost {
+	if drop {
 		<-ctx.Done() // there is never an answer
 		return park.Kept{}, ctx.Err()
 	}
 	return y.Engine.KeepLease(ctx, id, r)
 }
 
-func (y *yard) EndLease(ctx context.Context, id string, r park.LeaseResult) error {
-	if err := y.reach(); err != nil {
+func (y *harness) EndLease(ctx context.Context, id string, r park.LeaseResult) error {
+	if err := y.checkNetwork(); err != nil {
 		return err
 	}
 	return y.Engine.EndLease(ctx, id, r)
 }
 
-func (y *yard) ReleaseLease(ctx context.Context, id string, r park.LeaseRelease) error {
-	if err := y.reach(); err != nil {
+func (y *harness) ReleaseLease(ctx context.Context, id string, r park.LeaseRelease) error {
+	if err := y.checkNetwork(); err != nil {
 		return err
 	}
 	return y.Engine.ReleaseLease(ctx, id, r)
 }
 
-// inYard runs a test with a daemon and leaves nothing running.
-func inYard(t *testing.T, test func(y *yard)) {
+// withHarness runs a test with a daemon and closes it afterwards.
+func withHarness(t *testing.T, test func(y *harness)) {
 	synctest.Test(t, func(t *testing.T) {
 		e, err := engine.Open(t.Context(), engine.Config{
 			Stores: map[park.Backend]store.Store{park.InMemory: memory.New()},
@@ -99,7 +99,7 @@ func inYard(t *testing.T, test func(y *yard)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		test(&yard{T: t, Engine: e})
+		test(&harness{T: t, Engine: e})
 		over, cancel := context.WithCancel(context.Background())
 		cancel()
 		if err := e.Close(over); err != nil {
@@ -108,8 +108,8 @@ func inYard(t *testing.T, test func(y *yard)) {
 	})
 }
 
-// work starts a worker; stop ends its context and returns what Run returned.
-func (y *yard) work(c Config) (stop func() error) {
+// startWorker starts a worker; stop ends its context and returns the result of Run.
+func (y *harness) startWorker(c Config) (stop func() error) {
 	y.Helper()
 	c.Service, c.Pool = y, "gpu"
 	w, err := New(c)
@@ -125,7 +125,7 @@ func (y *yard) work(c Config) (stop func() error) {
 	}
 }
 
-func (y *yard) submit(s park.Submission) {
+func (y *harness) submit(s park.Submission) {
 	y.Helper()
 	r, err := y.Submit(y.Context(), "gpu", []park.Submission{s})
 	if err != nil || r[0].Err != nil {
@@ -133,7 +133,7 @@ func (y *yard) submit(s park.Submission) {
 	}
 }
 
-func (y *yard) ended(id string) park.Task {
+func (y *harness) waitEnded(id string) park.Task {
 	y.Helper()
 	t, err := y.Task(y.Context(), "gpu", id, time.Hour)
 	if err != nil || !t.Status.Ended() {
@@ -142,8 +142,8 @@ func (y *yard) ended(id string) park.Task {
 	return t
 }
 
-// lasting works for so long, or until it is stopped; it notes the cause.
-func lasting(d time.Duration, causes chan<- error) park.ExecutorFunc {
+// sleeper returns an executor that sleeps for d, or until it is stopped; then it sends the cause to causes.
+func sleeper(d time.Duration, causes chan<- error) park.ExecutorFunc {
 	return func(ctx context.Context, a park.Assignment) (any, error) {
 		select {
 		case <-time.After(d):
@@ -158,20 +158,20 @@ func lasting(d time.Duration, causes chan<- error) park.ExecutorFunc {
 }
 
 func TestWorks(t *testing.T) {
-	inYard(t, func(y *yard) {
-		stop := y.work(Config{Executor: lasting(2*time.Minute, nil), Slots: 2})
+	withHarness(t, func(y *harness) {
+		stop := y.startWorker(Config{Executor: sleeper(2*time.Minute, nil), Slots: 2})
 		began := time.Now()
 		for i := range 4 {
 			y.submit(park.Submission{TaskID: strconv.Itoa(i)})
 		}
 		for i := range 4 {
-			task := y.ended(strconv.Itoa(i))
+			task := y.waitEnded(strconv.Itoa(i))
 			// Leases of 30 seconds are kept for minutes; two slots take four tasks in two rounds.
 			if want := began.Add(time.Duration(i/2+1) * 2 * time.Minute); task.Status != park.Completed || !task.CompletedAt.Equal(want) || task.Attempt != 1 {
 				t.Errorf("task %d: %s, run %d, at %s, want %s", i, task.Status, task.Attempt, task.CompletedAt, want)
 			}
 		}
-		if task := y.ended("3"); string(task.Result) != `"3 by run 1"` {
+		if task := y.waitEnded("3"); string(task.Result) != `"3 by run 1"` {
 			t.Errorf("result %s", task.Result)
 		}
 		if err := stop(); err != nil {
@@ -181,12 +181,12 @@ func TestWorks(t *testing.T) {
 }
 
 func TestTakesAtOnce(t *testing.T) {
-	inYard(t, func(y *yard) {
-		stop := y.work(Config{Executor: lasting(time.Second, nil)})
+	withHarness(t, func(y *harness) {
+		stop := y.startWorker(Config{Executor: sleeper(time.Second, nil)})
 		time.Sleep(5 * time.Minute)
 		began := time.Now()
 		y.submit(park.Submission{TaskID: "a"})
-		if at := y.ended("a").CompletedAt; !at.Equal(began.Add(time.Second)) {
+		if at := y.waitEnded("a").CompletedAt; !at.Equal(began.Add(time.Second)) {
 			t.Errorf("ended %s after its submission", at.Sub(began))
 		}
 		if err := stop(); err != nil {
@@ -196,19 +196,19 @@ func TestTakesAtOnce(t *testing.T) {
 }
 
 func TestFailureAndTimeout(t *testing.T) {
-	inYard(t, func(y *yard) {
-		stop := y.work(Config{Executor: park.ExecutorFunc(func(ctx context.Context, a park.Assignment) (any, error) {
+	withHarness(t, func(y *harness) {
+		stop := y.startWorker(Config{Executor: park.ExecutorFunc(func(ctx context.Context, a park.Assignment) (any, error) {
 			if a.TaskID == "slow" {
-				return lasting(time.Hour, nil)(ctx, a)
+				return sleeper(time.Hour, nil)(ctx, a)
 			}
 			return nil, errors.New("no\x00 luck\xff")
 		})})
 		y.submit(park.Submission{TaskID: "slow", TimeoutSecs: 5})
 		y.submit(park.Submission{TaskID: "bad"})
-		if task := y.ended("slow"); task.Status != park.Failed || task.Reason != park.ReasonTimeout {
+		if task := y.waitEnded("slow"); task.Status != park.Failed || task.Reason != park.ReasonTimeout {
 			t.Errorf("%+v", task)
 		}
-		if task := y.ended("bad"); task.Status != park.Failed || task.Reason != park.ReasonExecutorError || task.Message != "no\uFFFD luck\uFFFD" {
+		if task := y.waitEnded("bad"); task.Status != park.Failed || task.Reason != park.ReasonExecutorError || task.Message != "no\uFFFD luck\uFFFD" {
 			t.Errorf("%+v", task)
 		}
 		if err := stop(); err != nil {
@@ -218,9 +218,9 @@ func TestFailureAndTimeout(t *testing.T) {
 }
 
 func TestCancelled(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withHarness(t, func(y *harness) {
 		causes := make(chan error, 1)
-		stop := y.work(Config{Executor: lasting(time.Hour, causes), TTL: 30 * time.Second})
+		stop := y.startWorker(Config{Executor: sleeper(time.Hour, causes), TTL: 30 * time.Second})
 		y.submit(park.Submission{TaskID: "a"})
 		synctest.Wait()
 		if _, err := y.Cancel(y.Context(), "gpu", "a"); err != nil {
@@ -236,12 +236,12 @@ func TestCancelled(t *testing.T) {
 	})
 }
 
-// TestCutOff: a worker that cannot keep its lease has stopped its work before the task is another's, reports
-// nothing, and works on once it reaches the daemon again.
+// TestCutOff: a worker that cannot renew its lease stops the run before another worker gets the task, reports nothing, and
+// goes on once it reaches the daemon again.
 func TestCutOff(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withHarness(t, func(y *harness) {
 		causes := make(chan error, 1)
-		stop := y.work(Config{Executor: lasting(10*time.Minute, causes), TTL: 30 * time.Second})
+		stop := y.startWorker(Config{Executor: sleeper(10*time.Minute, causes), TTL: 30 * time.Second})
 		y.submit(park.Submission{TaskID: "a"})
 		time.Sleep(time.Minute)
 		y.setCut(true)
@@ -253,7 +253,7 @@ func TestCutOff(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		y.setCut(false)
-		task = y.ended("a")
+		task = y.waitEnded("a")
 		if task.Status != park.Completed || task.Attempt != 2 || !task.StartedAt.After(stopped) {
 			t.Errorf("%+v", task)
 		}
@@ -263,17 +263,17 @@ func TestCutOff(t *testing.T) {
 	})
 }
 
-// TestStaleGrant: an answer that was on its way for longer than the lease lives begins nothing.
+// TestStaleGrant: a lease whose answer took longer than its TTL starts no run.
 func TestStaleGrant(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withHarness(t, func(y *harness) {
 		runs := make(chan int, 4)
-		y.late = time.Minute
+		y.delay = time.Minute
 		y.submit(park.Submission{TaskID: "a"})
-		stop := y.work(Config{TTL: 30 * time.Second, Executor: park.ExecutorFunc(func(_ context.Context, a park.Assignment) (any, error) {
+		stop := y.startWorker(Config{TTL: 30 * time.Second, Executor: park.ExecutorFunc(func(_ context.Context, a park.Assignment) (any, error) {
 			runs <- a.Attempt
 			return nil, nil
 		})})
-		if task := y.ended("a"); task.Status != park.Completed || task.Attempt != 2 {
+		if task := y.waitEnded("a"); task.Status != park.Completed || task.Attempt != 2 {
 			t.Errorf("%+v", task)
 		}
 		if err := stop(); err != nil {
@@ -285,12 +285,12 @@ func TestStaleGrant(t *testing.T) {
 	})
 }
 
-// TestProof: work can see how old the proof is that its lease lives, for where it has to end by itself.
+// TestProof: an executor can ask how long ago the lease was confirmed, so that it can stop by itself.
 func TestProof(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withHarness(t, func(y *harness) {
 		var kept, alone time.Duration
 		y.submit(park.Submission{TaskID: "a"})
-		stop := y.work(Config{TTL: 30 * time.Second, Executor: park.ExecutorFunc(func(_ context.Context, a park.Assignment) (any, error) {
+		stop := y.startWorker(Config{TTL: 30 * time.Second, Executor: park.ExecutorFunc(func(_ context.Context, a park.Assignment) (any, error) {
 			time.Sleep(5 * time.Minute)
 			kept = a.Proved()
 			y.setCut(true)
@@ -299,7 +299,7 @@ func TestProof(t *testing.T) {
 			y.setCut(false)
 			return nil, nil
 		})})
-		y.ended("a")
+		y.waitEnded("a")
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
@@ -309,16 +309,16 @@ func TestProof(t *testing.T) {
 	})
 }
 
-// TestReportsLate: the end of a task is reported as soon as the daemon can be reached, if the lease still lives.
+// TestReportsLate: an outcome is reported as soon as the daemon can be reached, if the lease has not expired.
 func TestReportsLate(t *testing.T) {
-	inYard(t, func(y *yard) {
-		stop := y.work(Config{Executor: lasting(10*time.Second, nil), TTL: 30 * time.Second})
+	withHarness(t, func(y *harness) {
+		stop := y.startWorker(Config{Executor: sleeper(10*time.Second, nil), TTL: 30 * time.Second})
 		y.submit(park.Submission{TaskID: "a"})
 		time.Sleep(9 * time.Second)
 		y.setCut(true)
 		time.Sleep(5 * time.Second)
 		y.setCut(false)
-		if task := y.ended("a"); task.Status != park.Completed || task.Attempt != 1 {
+		if task := y.waitEnded("a"); task.Status != park.Completed || task.Attempt != 1 {
 			t.Errorf("%+v", task)
 		}
 		if err := stop(); err != nil {
@@ -328,15 +328,15 @@ func TestReportsLate(t *testing.T) {
 }
 
 func TestDrains(t *testing.T) {
-	inYard(t, func(y *yard) {
-		stop := y.work(Config{Executor: lasting(time.Minute, nil)})
+	withHarness(t, func(y *harness) {
+		stop := y.startWorker(Config{Executor: sleeper(time.Minute, nil)})
 		y.submit(park.Submission{TaskID: "a"})
 		y.submit(park.Submission{TaskID: "b"})
 		synctest.Wait()
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
-		if task := y.ended("a"); task.Status != park.Completed {
+		if task := y.waitEnded("a"); task.Status != park.Completed {
 			t.Errorf("%+v", task)
 		}
 		if task, err := y.Task(y.Context(), "gpu", "b", 0); err != nil || task.Status != park.Queued {
@@ -346,9 +346,9 @@ func TestDrains(t *testing.T) {
 }
 
 func TestHurries(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withHarness(t, func(y *harness) {
 		causes, hurry := make(chan error, 1), make(chan struct{})
-		stop := y.work(Config{Executor: lasting(time.Hour, causes), Hurry: hurry})
+		stop := y.startWorker(Config{Executor: sleeper(time.Hour, causes), Abort: hurry})
 		y.submit(park.Submission{TaskID: "a"})
 		synctest.Wait()
 		time.AfterFunc(time.Minute, func() { close(hurry) })
@@ -366,8 +366,8 @@ func TestHurries(t *testing.T) {
 }
 
 func TestFinalErrors(t *testing.T) {
-	inYard(t, func(y *yard) {
-		w, err := New(Config{Service: y, Pool: "nowhere", Executor: lasting(0, nil)})
+	withHarness(t, func(y *harness) {
+		w, err := New(Config{Service: y, Pool: "nowhere", Executor: sleeper(0, nil)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -375,7 +375,7 @@ func TestFinalErrors(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
-	for _, c := range []Config{{}, {Service: &yard{}, Pool: "gpu"}, {Service: &yard{}, Pool: "gpu", Executor: lasting(0, nil), Slots: -1}} {
+	for _, c := range []Config{{}, {Service: &harness{}, Pool: "gpu"}, {Service: &harness{}, Pool: "gpu", Executor: sleeper(0, nil), Slots: -1}} {
 		if _, err := New(c); err == nil {
 			t.Errorf("%+v is taken", c)
 		}

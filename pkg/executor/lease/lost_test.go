@@ -12,12 +12,12 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// TestLostKeepsCostNothing: a request or two that get no answer leave the task where it is, and leave the command its
-// proof: a shim kills what has none for 7/8 of the lease's life.
+// TestLostKeepsCostNothing: if one or two renewals get no answer, the task keeps its run, and the time since the last renewal
+// stays below 7/8 of the TTL, after which a shim kills its command.
 func TestLostKeepsCostNothing(t *testing.T) {
 	for lost := range 3 {
 		t.Run(strconv.Itoa(lost), func(t *testing.T) {
-			inYard(t, func(y *yard) {
+			withHarness(t, func(y *harness) {
 				const ttl = 4 * time.Second
 				var oldest time.Duration
 				x := park.ExecutorFunc(func(ctx context.Context, a park.Assignment) (any, error) {
@@ -31,15 +31,15 @@ func TestLostKeepsCostNothing(t *testing.T) {
 					}
 					return "done", nil
 				})
-				stop := y.work(Config{Executor: x, TTL: ttl})
+				stop := y.startWorker(Config{Executor: x, TTL: ttl})
 				y.submit(park.Submission{TaskID: "a"})
 				for range 5 {
 					time.Sleep(7 * time.Second)
 					y.mu.Lock()
-					y.drop = lost
+					y.dropRenewals = lost
 					y.mu.Unlock()
 				}
-				if task := y.ended("a"); task.Status != park.Completed || task.Attempt != 1 {
+				if task := y.waitEnded("a"); task.Status != park.Completed || task.Attempt != 1 {
 					t.Errorf("%s %s in run %d", task.Status, task.Reason, task.Attempt)
 				}
 				if oldest > ttl*3/4 {
@@ -53,20 +53,21 @@ func TestLostKeepsCostNothing(t *testing.T) {
 	}
 }
 
-// TestFencedIsNotReported: what the fence ended, or the end of the worker, has not failed. The task is another's.
+// TestFencedIsNotReported: a run that was ended by the fence, or by the end of the worker, has not failed. Another worker
+// gets the task.
 func TestFencedIsNotReported(t *testing.T) {
 	for _, reason := range []string{park.ReasonNodeLost, park.ReasonShutdown} {
 		t.Run(reason, func(t *testing.T) {
-			inYard(t, func(y *yard) {
+			withHarness(t, func(y *harness) {
 				runs := 0
-				stop := y.work(Config{TTL: 4 * time.Second, Executor: executor(func(context.Context, park.Assignment) park.Outcome {
+				stop := y.startWorker(Config{TTL: 4 * time.Second, Executor: executor(func(context.Context, park.Assignment) park.Outcome {
 					if runs++; runs == 1 {
 						return park.Failure(reason, "not the task's fault")
 					}
 					return park.Outcome{Status: park.Completed}
 				})})
 				y.submit(park.Submission{TaskID: "a"})
-				if task := y.ended("a"); task.Status != park.Completed || task.Attempt != 2 {
+				if task := y.waitEnded("a"); task.Status != park.Completed || task.Attempt != 2 {
 					t.Errorf("%s %s in run %d", task.Status, task.Reason, task.Attempt)
 				}
 				if err := stop(); err != nil {
@@ -81,12 +82,12 @@ type executor func(context.Context, park.Assignment) park.Outcome
 
 func (f executor) Run(ctx context.Context, a park.Assignment) park.Outcome { return f(ctx, a) }
 
-// TestHurryKeepsWhatIsDone: a result that is there when the second Ctrl-C comes is reported, also where the daemon cannot
-// be reached at that moment.
-func TestHurryKeepsWhatIsDone(t *testing.T) {
-	inYard(t, func(y *yard) {
+// TestAbortReportsFinishedRuns: a result that exists at the second Ctrl-C is reported, even if the daemon cannot be reached
+// at that moment.
+func TestAbortReportsFinishedRuns(t *testing.T) {
+	withHarness(t, func(y *harness) {
 		hurry := make(chan struct{})
-		stop := y.work(Config{TTL: 30 * time.Second, Hurry: hurry, Executor: lasting(time.Minute, nil)})
+		stop := y.startWorker(Config{TTL: 30 * time.Second, Abort: hurry, Executor: sleeper(time.Minute, nil)})
 		y.submit(park.Submission{TaskID: "a"})
 		time.Sleep(59 * time.Second)
 		y.setCut(true)
@@ -96,24 +97,24 @@ func TestHurryKeepsWhatIsDone(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
-		if task := y.ended("a"); task.Status != park.Completed || task.Attempt != 1 {
+		if task := y.waitEnded("a"); task.Status != park.Completed || task.Attempt != 1 {
 			t.Errorf("%s %s in run %d", task.Status, task.Reason, task.Attempt)
 		}
 	})
 }
 
-// TestEndedOfItselfInTheHurry: a run that comes to its own end while it is told to stop has a result like any other.
-func TestEndedOfItselfInTheHurry(t *testing.T) {
-	inYard(t, func(y *yard) {
+// TestEndedDuringAbort: a run that ends by itself while it is told to stop has a result like any other.
+func TestEndedDuringAbort(t *testing.T) {
+	withHarness(t, func(y *harness) {
 		hurry := make(chan struct{})
-		stop := y.work(Config{Hurry: hurry, Executor: executor(func(ctx context.Context, _ park.Assignment) park.Outcome {
+		stop := y.startWorker(Config{Abort: hurry, Executor: executor(func(ctx context.Context, _ park.Assignment) park.Outcome {
 			<-ctx.Done()
 			return park.Outcome{Status: park.Completed, Result: []byte(`"saved"`)}
 		})})
 		y.submit(park.Submission{TaskID: "a"})
 		synctest.Wait()
 		close(hurry)
-		if task := y.ended("a"); task.Status != park.Completed || string(task.Result) != `"saved"` {
+		if task := y.waitEnded("a"); task.Status != park.Completed || string(task.Result) != `"saved"` {
 			t.Errorf("%s %s %s in run %d", task.Status, task.Reason, task.Result, task.Attempt)
 		}
 		if err := stop(); err != nil {
@@ -122,15 +123,15 @@ func TestEndedOfItselfInTheHurry(t *testing.T) {
 	})
 }
 
-// TestSuspendedWorker: while the machine is suspended the daemon's clock goes on, and the task is another's by the time it
-// wakes. What the machine slept counts.
+// TestSuspendedWorker: the daemon's clock goes on while the worker's machine is suspended, and another worker has the task
+// when it wakes up. The worker counts the suspended time.
 func TestSuspendedWorker(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withHarness(t, func(y *harness) {
 		var slept atomic.Int64
 		causes := make(chan error, 1)
 		woken := make(chan struct{})
-		stop := y.work(Config{
-			TTL: 30 * time.Second, Slept: func() time.Duration { return time.Duration(slept.Load()) },
+		stop := y.startWorker(Config{
+			TTL: 30 * time.Second, Suspended: func() time.Duration { return time.Duration(slept.Load()) },
 			Executor: executor(func(ctx context.Context, a park.Assignment) park.Outcome {
 				if a.Attempt > 1 {
 					return park.Outcome{Status: park.Completed}
@@ -154,7 +155,7 @@ func TestSuspendedWorker(t *testing.T) {
 			t.Errorf("stopped for %v after %s", cause, time.Since(began))
 		}
 		y.setCut(false)
-		if task := y.ended("a"); task.Status != park.Completed || task.Attempt != 2 {
+		if task := y.waitEnded("a"); task.Status != park.Completed || task.Attempt != 2 {
 			t.Errorf("%s %s in run %d", task.Status, task.Reason, task.Attempt)
 		}
 		if err := stop(); err != nil {

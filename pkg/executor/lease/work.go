@@ -14,84 +14,86 @@ import (
 
 var errLost = errors.New("the lease was lost")
 
-// tenure is one lease and its proof: when the request began that the daemon has last said yes to.
-type tenure struct {
+// heldLease is a lease and the time at which its latest successful renewal was requested.
+type heldLease struct {
 	park.Lease
-	worker *Worker
-	proved atomic.Int64 // by the worker's clock
+	worker  *Worker
+	renewed atomic.Int64 // when, by the worker's clock
 }
 
-// proof returns how old the proof is.
-func (t *tenure) proof() time.Duration { return t.worker.now() - time.Duration(t.proved.Load()) }
+// sinceRenewal returns how long ago the latest successful renewal was requested.
+func (t *heldLease) sinceRenewal() time.Duration {
+	return t.worker.now() - time.Duration(t.renewed.Load())
+}
 
-// work runs one leased task and reports its end. The lease was asked for at the given time.
-func (w *Worker) work(life context.Context, l park.Lease, asked time.Duration) {
+// runTask runs one leased task and reports its outcome. The lease was requested at the given time.
+func (w *Worker) runTask(workCtx context.Context, l park.Lease, requested time.Duration) {
 	log := w.cfg.Log.With("task", l.TaskID, "attempt", l.Attempt)
-	t := &tenure{Lease: l, worker: w}
-	t.proved.Store(int64(asked))
-	// An answer that was long on its way, or in a long poll, may be of a lease that has run out since.
-	if t.proof() > w.cfg.TTL/freshShare {
-		if err := w.keepOnce(life, t, w.cfg.TTL/lostShare); err != nil {
-			log.Warn("not started: the lease could not be kept", "error", err)
+	t := &heldLease{Lease: l, worker: w}
+	t.renewed.Store(int64(requested))
+	// After a long poll or a slow answer the lease may have expired already.
+	if t.sinceRenewal() > w.cfg.TTL/freshFraction {
+		if err := w.renew(workCtx, t, w.cfg.TTL/retryFraction); err != nil {
+			log.Warn("not started: the lease could not be renewed", "error", err)
 			return
 		}
 	}
 	log.Info("started", "units", l.Units)
-	// The lease outlives a hurry: what has come to its end by then is still to be reported.
-	held, lose := context.WithCancelCause(context.WithoutCancel(life))
-	kept := w.hold(held, t, lose)
-	ctx, stop := context.WithCancelCause(held)
+	// The lease outlives an abort: a run that has ended by then is still reported.
+	leaseCtx, lose := context.WithCancelCause(context.WithoutCancel(workCtx))
+	loops := w.holdLease(leaseCtx, t, lose)
+	ctx, stop := context.WithCancelCause(leaseCtx)
 	defer stop(nil)
-	defer context.AfterFunc(life, func() { stop(context.Cause(life)) })()
-	outcome := w.run(ctx, t)
+	defer context.AfterFunc(workCtx, func() { stop(context.Cause(workCtx)) })()
+	outcome := w.execute(ctx, t)
 	if outcome.Shortage == nil {
-		w.pauses.end(w.cfg.Log)
+		w.shortage.end(w.cfg.Log)
 	}
 	if outcome.Shortage != nil && ctx.Err() == nil {
-		w.giveBack(t, outcome.Shortage, log)
-	} else if ofTheTask(ctx, outcome) {
+		w.releaseLease(t, outcome.Shortage, log)
+	} else if isTaskOutcome(ctx, outcome) {
 		w.report(t, outcome, log)
 	} else {
 		log.Warn("stopped, not reported", "cause", context.Cause(ctx), "reason", outcome.Reason)
 	}
 	lose(nil)
-	kept.Wait()
+	loops.Wait()
 }
 
-// ofTheTask reports whether an outcome is the task's own, and not what became of a run that had to end because the lease,
-// the worker or its machine did. Such a task is another's once the lease has run out.
-func ofTheTask(ctx context.Context, o park.Outcome) bool {
+// isTaskOutcome reports whether the task itself caused the outcome, and not the loss of its lease, its worker or its machine.
+// In the latter case another worker gets the task once the lease expires.
+func isTaskOutcome(ctx context.Context, o park.Outcome) bool {
 	if o.Status == park.Completed {
 		return true
 	}
 	return ctx.Err() == nil && o.Reason != park.ReasonNodeLost && o.Reason != park.ReasonShutdown
 }
 
-// report tells the daemon how a task ended, for as long as the lease may live. The lease is kept meanwhile.
-func (w *Worker) report(t *tenure, o park.Outcome, log *slog.Logger) {
-	// Only the daemon can say for certain that the lease has run out.
+// report sends the outcome of a task. It tries until the lease may have expired; the lease is renewed meanwhile.
+func (w *Worker) report(t *heldLease, o park.Outcome, log *slog.Logger) {
+	// Only the daemon knows for certain whether the lease has expired.
 	ctx, cancel := context.WithTimeoutCause(context.Background(), w.cfg.TTL, errLost)
 	defer cancel()
-	o = o.Tidy() // a daemon refuses what it could not keep
+	o = o.Tidy() // the daemon rejects what it cannot store
 	end := func() error {
 		return w.cfg.Service.EndLease(ctx, t.LeaseID, park.LeaseResult{
 			Status: o.Status, Payload: o.Result, Reason: o.Reason, Message: o.Message,
 		})
 	}
-	err := w.insist(ctx, "report the end", end)
+	err := w.retry(ctx, "report an outcome", end)
 	if park.CodeOf(err) == park.PayloadTooLarge {
 		o = park.Failure(park.ReasonResultTooLarge, fmt.Sprintf("the result has %d bytes, which is more than the daemon takes: %v", len(o.Result), err))
-		err = w.insist(ctx, "report the end", end)
+		err = w.retry(ctx, "report an outcome", end)
 	}
 	if err != nil {
-		log.Warn("end not reported", "error", err)
+		log.Warn("outcome not reported", "error", err)
 		return
 	}
 	log.Info("ended", "status", o.Status, "reason", o.Reason)
 }
 
-// run runs the task within its timeout.
-func (w *Worker) run(ctx context.Context, t *tenure) park.Outcome {
+// execute runs the task within its timeout.
+func (w *Worker) execute(ctx context.Context, t *heldLease) park.Outcome {
 	l := &t.Lease
 	timeout := time.Duration(l.TimeoutSecs) * time.Second
 	if timeout > 0 {
@@ -101,52 +103,52 @@ func (w *Worker) run(ctx context.Context, t *tenure) park.Outcome {
 	}
 	return w.cfg.Executor.Run(ctx, park.Assignment{
 		PoolID: l.PoolID, TaskID: l.TaskID, Tenant: l.Tenant, Units: l.Units, Attempt: l.Attempt,
-		Payload: l.Payload, Command: l.Command, WorkDir: l.WorkDir, Timeout: timeout, Proved: t.proof,
+		Payload: l.Payload, Command: l.Command, WorkDir: l.WorkDir, Timeout: timeout, Proved: t.sinceRenewal,
 	})
 }
 
-// hold keeps the lease until held ends, and calls lose if it is lost: to a cancel, or to the clock. It judges by this
-// machine's clock from before the daemon last said yes, and gives up a part of the TTL early: so the work has stopped
-// before anybody else is given the task.
-func (w *Worker) hold(held context.Context, t *tenure, lose context.CancelCauseFunc) *sync.WaitGroup {
-	var both sync.WaitGroup
-	both.Go(func() { w.keep(held, t, lose) })
-	both.Go(func() {
+// holdLease renews the lease until leaseCtx ends, and calls lose if the lease is lost: because the daemon says so, or
+// because too much time has passed since the last renewal. That time is counted from the request, on this machine's clock,
+// and a part of the TTL is left unused: the run has stopped before another worker gets the task.
+func (w *Worker) holdLease(leaseCtx context.Context, t *heldLease, lose context.CancelCauseFunc) *sync.WaitGroup {
+	var loops sync.WaitGroup
+	loops.Go(func() { w.renewLoop(leaseCtx, t, lose) })
+	loops.Go(func() {
 		for {
-			left := w.cfg.TTL - w.cfg.TTL/lastShare - t.proof()
-			if left <= 0 {
+			remaining := w.cfg.TTL - w.cfg.TTL/marginFraction - t.sinceRenewal()
+			if remaining <= 0 {
 				lose(errLost)
 				return
 			}
 			// Timers stand still while the machine is suspended.
-			if !rest(held, min(left, w.cfg.TTL/lostShare)) {
+			if !sleep(leaseCtx, min(remaining, w.cfg.TTL/retryFraction)) {
 				return
 			}
 		}
 	})
-	return &both
+	return &loops
 }
 
-func (w *Worker) keep(held context.Context, t *tenure, lose context.CancelCauseFunc) {
-	retry := w.cfg.TTL / lostShare
-	for pause := w.cfg.TTL/keepShare - t.proof(); rest(held, pause); {
+func (w *Worker) renewLoop(leaseCtx context.Context, t *heldLease, lose context.CancelCauseFunc) {
+	retryAfter := w.cfg.TTL / retryFraction
+	for delay := w.cfg.TTL/renewFraction - t.sinceRenewal(); sleep(leaseCtx, delay); {
 		began := time.Now()
-		err := w.keepOnce(held, t, retry)
+		err := w.renew(leaseCtx, t, retryAfter)
 		switch {
 		case err == nil:
-			pause = w.cfg.TTL/keepShare - time.Since(began)
-		case final(err):
+			delay = w.cfg.TTL/renewFraction - time.Since(began)
+		case permanent(err):
 			lose(errLost)
 			return
-		case held.Err() == nil:
-			w.cfg.Log.Warn("lease not kept", "task", t.TaskID, "error", err)
-			pause = retry - time.Since(began)
+		case leaseCtx.Err() == nil:
+			w.cfg.Log.Warn("lease not renewed", "task", t.TaskID, "error", err)
+			delay = retryAfter - time.Since(began)
 		}
 	}
 }
 
-// rest waits, and reports false if ctx ends first.
-func rest(ctx context.Context, d time.Duration) bool {
+// sleep waits, and returns false if ctx ends first.
+func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -157,13 +159,13 @@ func rest(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func (w *Worker) keepOnce(ctx context.Context, t *tenure, within time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, within)
+func (w *Worker) renew(ctx context.Context, t *heldLease, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	asked := w.now()
+	requested := w.now()
 	_, err := w.cfg.Service.KeepLease(ctx, t.LeaseID, park.KeepRequest{TTL: park.Duration(w.cfg.TTL)})
 	if err == nil {
-		t.proved.Store(int64(asked))
+		t.renewed.Store(int64(requested))
 	}
 	return err
 }

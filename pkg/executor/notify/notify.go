@@ -1,10 +1,10 @@
-// Package notify tells an HTTP address of messages.
+// Package notify sends messages to an HTTP address (webhooks).
 //
-// A request holds one message and is signed as Standard Webhooks says
-// (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md), so that a receiver
-// can check with any of its libraries that it comes from here. It may come more than once; webhook-id is then the
-// same, and it is that of no other message. A redirect is not followed and counts as not delivered. One call is one POST on
-// a connection of its own: nothing is sent again beneath it.
+// A request holds one message and is signed as Standard Webhooks specifies
+// (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md), so that a receiver can
+// verify it with any library for that. A message may be sent more than once, always with the same webhook-id; no other
+// message has that id. A redirect is not followed and counts as not delivered. Each call is one POST on a connection of its
+// own; the HTTP client repeats nothing.
 package notify
 
 import (
@@ -40,7 +40,7 @@ type Config struct {
 
 const defaultTimeout = 10 * time.Second
 
-// MinSecret is how many bytes a secret has at least, after decoding: one that can be guessed signs nothing.
+// MinSecret is the least number of bytes of a secret, after decoding.
 const MinSecret = 24
 
 // Notifier sends messages.
@@ -74,15 +74,15 @@ func New(c Config) (*Notifier, error) {
 	}}, nil
 }
 
-// Notification is the body of a request: the message, and the mailbox that it lies in.
+// Notification is the body of a request: a message and its mailbox.
 type Notification struct {
 	Tenant     string `json:"tenant"`
 	MailboxKey string `json:"mailboxKey"`
 	park.Message
 }
 
-// Notify sends a message. It returns nil once the receiver has answered with a 2xx; after any error, whether
-// the receiver has it is not known.
+// Notify sends a message. It returns nil if the receiver answered with a 2xx. After an error it is not known whether the
+// receiver has the message.
 func (n *Notifier) Notify(ctx context.Context, pool string, m park.Message) error {
 	m.PoolID = pool
 	body, err := json.Marshal(Notification{Tenant: m.Tenant, MailboxKey: m.Key, Message: m})
@@ -93,9 +93,9 @@ func (n *Notifier) Notify(ctx context.Context, pool string, m park.Message) erro
 	if err != nil {
 		return errors.New("cannot build the request")
 	}
-	req.GetBody = nil // what is sent again, and when, is the caller's business
-	// A task's id may be used again once it is forgotten: its end tells the lives apart.
-	n.head(req.Header, fmt.Sprintf("%s/%s/%d/%d", pool, m.TaskID, m.Attempt, m.CreatedAt.Micro()), body)
+	req.GetBody = nil // the caller repeats, not the HTTP client
+	// A task id may be reused once the task is removed: the time tells the messages apart.
+	n.setHeaders(req.Header, fmt.Sprintf("%s/%s/%d/%d", pool, m.TaskID, m.Attempt, m.CreatedAt.Micro()), body)
 	resp, err := n.http.Do(req)
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err // the address may hold a secret
@@ -104,7 +104,7 @@ func (n *Notifier) Notify(ctx context.Context, pool string, m park.Message) erro
 		return fmt.Errorf("notify: %w", err)
 	}
 	defer resp.Body.Close()
-	// Read to the end, so that the receiver sees its answer taken.
+	// Read to the end, so that the receiver sees that its answer was read.
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
 	if resp.StatusCode/100 != 2 {
 		return fmt.Errorf("notify: the receiver answered %s", resp.Status)
@@ -119,42 +119,42 @@ const (
 	headerSignature = "Webhook-Signature"
 )
 
-func (n *Notifier) head(h http.Header, id string, body []byte) {
-	at := strconv.FormatInt(n.cfg.Now().Unix(), 10)
+func (n *Notifier) setHeaders(h http.Header, id string, body []byte) {
+	timestamp := strconv.FormatInt(n.cfg.Now().Unix(), 10)
 	h.Set("Content-Type", "application/json")
 	h.Set("User-Agent", "parkd")
 	h.Set(headerID, id)
-	h.Set(headerTimestamp, at)
+	h.Set(headerTimestamp, timestamp)
 	if n.cfg.AuthHeader != "" {
 		h.Set("Authorization", n.cfg.AuthHeader)
 	}
 	if n.cfg.Secret != "" {
-		h.Set(headerSignature, sign(n.cfg.Secret, id, at, body))
+		h.Set(headerSignature, sign(n.cfg.Secret, id, timestamp, body))
 	}
 }
 
 // sign returns the signature of a request: HMAC-SHA256 over id.timestamp.body.
-func sign(secret, id, at string, body []byte) string {
-	k, _ := key(secret) // New and Verify have looked at it
-	mac := hmac.New(sha256.New, k)
-	fmt.Fprintf(mac, "%s.%s.", id, at)
+func sign(secret, id, timestamp string, body []byte) string {
+	key, _ := decodeSecret(secret) // New and Verify have checked it
+	mac := hmac.New(sha256.New, key)
+	fmt.Fprintf(mac, "%s.%s.", id, timestamp)
 	mac.Write(body)
 	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// CheckSecret returns an error where a secret cannot sign. "" can, for no signature.
+// CheckSecret returns an error if a secret cannot be used to sign. "" is valid and means no signature.
 func CheckSecret(secret string) error {
 	if secret == "" {
 		return nil
 	}
-	k, err := key(secret)
+	k, err := decodeSecret(secret)
 	if err == nil && len(k) < MinSecret {
 		err = fmt.Errorf("a secret must have at least %d bytes; base64 counts after decoding", MinSecret)
 	}
 	return err
 }
 
-func key(secret string) ([]byte, error) {
+func decodeSecret(secret string) ([]byte, error) {
 	encoded, ok := strings.CutPrefix(secret, "whsec_")
 	if !ok {
 		return []byte(secret), nil
@@ -166,8 +166,8 @@ func key(secret string) ([]byte, error) {
 	return k, nil
 }
 
-// Verify returns an error unless a request was signed with secret, and that no longer ago than tolerance. It is
-// for receivers; one that was notified twice finds the same webhook-id.
+// Verify returns an error unless a request was signed with secret within tolerance of now. It is for receivers; a message
+// that is sent twice has the same webhook-id.
 func Verify(secret string, h http.Header, body []byte, now time.Time, tolerance time.Duration) error {
 	if secret == "" {
 		return errors.New("a secret is needed to check a signature")
@@ -175,15 +175,15 @@ func Verify(secret string, h http.Header, body []byte, now time.Time, tolerance 
 	if err := CheckSecret(secret); err != nil {
 		return err
 	}
-	at := h.Get(headerTimestamp)
-	secs, err := strconv.ParseInt(at, 10, 64)
+	timestamp := h.Get(headerTimestamp)
+	secs, err := strconv.ParseInt(timestamp, 10, 64)
 	if err != nil {
 		return errors.New("the request has no webhook-timestamp")
 	}
 	if age := now.Sub(time.Unix(secs, 0)); age > tolerance || age < -tolerance {
 		return fmt.Errorf("the request was signed at %s, which is more than %s away from now", time.Unix(secs, 0).UTC().Format(time.RFC3339), tolerance)
 	}
-	want := sign(secret, h.Get(headerID), at, body)
+	want := sign(secret, h.Get(headerID), timestamp, body)
 	for given := range strings.FieldsSeq(h.Get(headerSignature)) {
 		if hmac.Equal([]byte(given), []byte(want)) {
 			return nil

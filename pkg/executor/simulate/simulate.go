@@ -1,4 +1,4 @@
-// Package simulate pretends to work: it lets time pass. It is what load tests and trials of a pool run.
+// Package simulate is an executor that only waits. Load tests and trials of a pool use it.
 package simulate
 
 import (
@@ -12,11 +12,11 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// ReasonTold is why a run fails that was told to.
-const ReasonTold = "simulated_failure"
+// ReasonRequested is the reason of a run that fails because its payload asks for it.
+const ReasonRequested = "simulated_failure"
 
-// Executor does what a payload says: {"durationMs":50,"fail":false,"result":…}, every part of it optional. It
-// implements [park.Executor].
+// Executor does what the payload says: {"durationMs":50,"fail":false,"result":…}; all members are optional. It implements
+// [park.Executor].
 type Executor struct{}
 
 // New returns an Executor.
@@ -24,7 +24,7 @@ func New() Executor { return Executor{} }
 
 const maxDurationMs = 365 * 24 * 3600 * 1000
 
-type order struct {
+type instructions struct {
 	DurationMs float64         `json:"durationMs"`
 	Fail       bool            `json:"fail"`
 	Result     json.RawMessage `json:"result"`
@@ -32,24 +32,24 @@ type order struct {
 
 // Run implements [park.Executor].
 func (Executor) Run(ctx context.Context, a park.Assignment) park.Outcome {
-	o, err := read(a.Payload)
+	o, err := decode(a.Payload)
 	if err != nil {
 		return park.Failure(park.ReasonExecutorError, err.Error())
 	}
-	if err := pass(ctx, time.Duration(o.DurationMs*float64(time.Millisecond))); err != nil {
+	if err := sleep(ctx, time.Duration(o.DurationMs*float64(time.Millisecond))); err != nil {
 		if errors.Is(err, park.ErrTimeout) {
 			return park.Failure(park.ReasonTimeout, err.Error())
 		}
 		return park.Failure(park.ReasonExecutorError, err.Error())
 	}
 	if o.Fail {
-		return park.Failure(ReasonTold, "the payload says so")
+		return park.Failure(ReasonRequested, "the payload says so")
 	}
 	return park.Outcome{Status: park.Completed, Result: o.Result}
 }
 
-func read(payload json.RawMessage) (order, error) {
-	var o order
+func decode(payload json.RawMessage) (instructions, error) {
+	var o instructions
 	if len(payload) == 0 {
 		return o, nil
 	}
@@ -64,8 +64,8 @@ func read(payload json.RawMessage) (order, error) {
 	return o, nil
 }
 
-// pass returns after d, or with the cause when ctx ends before.
-func pass(ctx context.Context, d time.Duration) error {
+// sleep returns after d, or earlier, with the cause, if ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
 	if d == 0 {
 		return context.Cause(ctx)
 	}

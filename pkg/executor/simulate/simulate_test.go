@@ -26,7 +26,7 @@ func TestRun(t *testing.T) {
 		"time":          {`{"durationMs":50}`, 50 * time.Millisecond, park.Completed, "", "", ""},
 		"part of a ms":  {`{"durationMs":0.5}`, 500 * time.Microsecond, park.Completed, "", "", ""},
 		"result":        {`{"result":{"a":[1]}}`, 0, park.Completed, "", "", `{"a":[1]}`},
-		"failure":       {`{"durationMs":7,"fail":true,"result":1}`, 7 * time.Millisecond, park.Failed, ReasonTold, "says so", ""},
+		"failure":       {`{"durationMs":7,"fail":true,"result":1}`, 7 * time.Millisecond, park.Failed, ReasonRequested, "says so", ""},
 		"unknown field": {`{"duration":50}`, 0, park.Failed, park.ReasonExecutorError, `"duration"`, ""},
 		"wrong type":    {`{"durationMs":"50"}`, 0, park.Failed, park.ReasonExecutorError, "durationMs", ""},
 		"negative":      {`{"durationMs":-1}`, 0, park.Failed, park.ReasonExecutorError, "durationMs", ""},

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// look finds the program to run, on the PATH that the command itself gets.
-func (s *shim) look() (string, error) {
+// findProgram finds the program to run on the PATH of the command.
+func (s *shim) findProgram() (string, error) {
 	if dir := s.job.WorkDir; dir != "" {
 		info, err := os.Stat(dir)
 		if err != nil {

@@ -11,15 +11,15 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// TestShortageIsNoFailure is a worker that cannot begin a task for ten minutes. It fails none, asks seldom, and does them all
+// TestShortageIsNoFailure: a worker that cannot start a task for ten minutes fails none, tries seldom, and runs all of them
 // once it can.
 func TestShortageIsNoFailure(t *testing.T) {
-	inYard(t, func(y *yard) {
+	withHarness(t, func(y *harness) {
 		var short atomic.Bool
 		var tried atomic.Int64
 		const slots = 3
 		short.Store(true)
-		stop := y.work(Config{Slots: slots, Executor: park.ExecutorFunc(func(_ context.Context, a park.Assignment) (any, error) {
+		stop := y.startWorker(Config{Slots: slots, Executor: park.ExecutorFunc(func(_ context.Context, a park.Assignment) (any, error) {
 			if short.Load() {
 				tried.Add(1)
 				return nil, park.OwnShortage(syscall.ENOSPC)
@@ -30,13 +30,13 @@ func TestShortageIsNoFailure(t *testing.T) {
 			y.submit(park.Submission{TaskID: strconv.Itoa(i), Retry: park.Retry{MaxAttempts: 1}})
 		}
 		time.Sleep(10 * time.Minute)
-		// Pauses of 0.1 s to 25.6 s make 51 s, and then there are 18 of 30 s. After each, no more tasks are tried than there are slots.
+		// Delays of 0.1 s to 25.6 s make 51 s, followed by 18 of 30 s. After each, at most as many tasks are tried as there are slots.
 		if n := tried.Load(); n < 10 || n > slots*(1+9+19) {
 			t.Errorf("tried %d times in 10 minutes", n)
 		}
 		short.Store(false)
 		for i := range 6 {
-			if task := y.ended(strconv.Itoa(i)); task.Status != park.Completed {
+			if task := y.waitEnded(strconv.Itoa(i)); task.Status != park.Completed {
 				t.Errorf("task %d: %s %s", i, task.Status, task.Reason)
 			}
 		}
