@@ -16,27 +16,27 @@ func noArgs(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-// exactlyOne takes one argument, which the usage calls what.
-func exactlyOne(what string) cobra.PositionalArgs {
+// exactlyOne takes one argument; name is its name in the usage.
+func exactlyOne(name string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			return usagef("%s is required: %s", what, c.UseLine())
+			return usagef("%s is required: %s", name, c.UseLine())
 		}
 		return noArgs(c, args[1:])
 	}
 }
 
 // atLeastOne takes one argument or more.
-func atLeastOne(what string) cobra.PositionalArgs {
+func atLeastOne(name string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			return usagef("at least one %s is required: %s", what, c.UseLine())
+			return usagef("at least one %s is required: %s", name, c.UseLine())
 		}
 		return nil
 	}
 }
 
-// atMostOne takes one argument or none.
+// atMostOne takes no argument or one.
 func atMostOne(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -44,7 +44,7 @@ func atMostOne(c *cobra.Command, args []string) error {
 	return noArgs(c, args[1:])
 }
 
-// onlyAfterDash refuses arguments before --, so that the command's flags are never taken for parkd's own.
+// onlyAfterDash refuses arguments before --, so that flags of the command are not taken for parkd's.
 func onlyAfterDash(c *cobra.Command, args []string) error {
 	at := c.ArgsLenAtDash()
 	switch {
@@ -90,6 +90,6 @@ func newHelpCommand(g *globals) *cobra.Command {
 		return of.Help()
 	})
 	c.RunE = run
-	exits(c, exitDone, exitUsage)
+	setExitCodes(c, exitDone, exitUsage)
 	return c
 }

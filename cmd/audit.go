@@ -21,13 +21,13 @@ type auditOptions struct {
 	cursor string
 	limit  int
 	follow bool
-	// changes also shows what happened to pools
+	// changes includes changes of pools
 	changes bool
 	given   func(flag string) bool
 }
 
 func newAuditCommand(g *globals) *cobra.Command {
-	o := auditOptions{action: choice{words: words(park.Actions())}}
+	o := auditOptions{action: choice{words: toStrings(park.Actions())}}
 	c := &cobra.Command{
 		Use:   "audit [flags]",
 		Short: "Print and verify the audit log",
@@ -51,7 +51,7 @@ With --follow it keeps printing new events. Without --since, it then starts with
 	}
 	o.flags(g, c)
 	c.AddCommand(newAuditVerifyCommand(g))
-	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon, exitInterrupted)
+	setExitCodes(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon, exitInterrupted)
 	return c
 }
 
@@ -68,12 +68,12 @@ func (o *auditOptions) flags(g *globals, c *cobra.Command) {
 	fs.StringVar(&o.cursor, "cursor", "", "only events after the one with this id, such as gpu:17:2")
 	fs.IntVar(&o.limit, "limit", 0, "maximum number of events to print (default all)")
 	fs.BoolVarP(&o.follow, "follow", "f", false, "keep printing new events")
-	fixed(c, "action", words(park.Actions()))
+	completeWords(c, "action", toStrings(park.Actions()))
 	_ = c.RegisterFlagCompletionFunc("task", g.completeTasks(&o.pool, false))
 }
 
-// auditByDefault is how far back the log is shown where nothing says how far.
-const auditByDefault = 24 * time.Hour
+// defaultAuditWindow is how far back the log is shown by default.
+const defaultAuditWindow = 24 * time.Hour
 
 func (o *auditOptions) query(now time.Time) (park.AuditQuery, error) {
 	q := park.AuditQuery{TaskID: o.task, PoolID: o.pool, Tenant: o.tenant, Action: park.Action(o.action.value), Cursor: o.cursor, Changes: o.changes}
@@ -86,7 +86,7 @@ func (o *auditOptions) query(now time.Time) (park.AuditQuery, error) {
 			return q, err
 		}
 	} else if o.task == "" && o.cursor == "" && !o.follow {
-		q.Since = park.At(now.Add(-auditByDefault))
+		q.Since = park.At(now.Add(-defaultAuditWindow))
 	}
 	if o.until != "" {
 		q.Until, err = parsePast("until", o.until, now)
@@ -123,19 +123,19 @@ func runAudit(ctx context.Context, g *globals, svc park.Service, o auditOptions)
 	return nil
 }
 
-// mostEvents is how many events a daemon returns at once.
-const mostEvents = 1000
+// eventPageSize is the maximum number of events in one response.
+const eventPageSize = 1000
 
-// eachEvent calls f for the events that q selects, up to limit of them; 0 is all.
+// eachEvent calls f for the events that q selects, up to limit of them; 0 means all.
 func eachEvent(ctx context.Context, svc park.Service, q park.AuditQuery, limit int, f func(park.Event) error) error {
-	most := mostEvents
+	pageSize := eventPageSize
 	for seen := 0; limit == 0 || seen < limit; {
-		q.Limit = most
+		q.Limit = pageSize
 		if limit > 0 {
-			q.Limit = min(most, limit-seen)
+			q.Limit = min(pageSize, limit-seen)
 		}
 		page, err := svc.Audit(ctx, q)
-		if fewer(&most, q.Limit, err) {
+		if reducePageSize(&pageSize, q.Limit, err) {
 			continue
 		}
 		if err != nil {
@@ -155,32 +155,33 @@ func eachEvent(ctx context.Context, svc park.Service, q park.AuditQuery, limit i
 	return nil
 }
 
-// fewer reports whether an answer was too large for so many items, and then has fewer be asked for at once.
-func fewer(most *int, asked int, err error) bool {
-	if !errors.Is(err, client.ErrTooLarge) || asked < 2 {
+// reducePageSize reports whether a response was too large for the requested number of items, and then halves the page
+// size.
+func reducePageSize(pageSize *int, requested int, err error) bool {
+	if !errors.Is(err, client.ErrTooLarge) || requested < 2 {
 		return false
 	}
-	*most = asked / 2
+	*pageSize = requested / 2
 	return true
 }
 
-// followAudit prints events as they come. The watch goes on by itself where its connection breaks: it alone knows where
-// it began, so none is missed or shown twice.
+// followAudit prints new events. The watch reconnects by itself, because only it knows where it was, so no event is
+// missed or shown twice.
 func followAudit(ctx context.Context, g *globals, svc park.Service, q park.AuditQuery, limit int) error {
 	out := newStream(g.printer(), eventList())
-	asker, told, printed := g.patient(), false, 0
+	policy, reported, printed := g.retryForever(), false, 0
 	for e, err := range svc.Watch(ctx, q) {
 		if err != nil {
-			if !asker.retries(ctx, err) {
+			if !policy.retries(ctx, err) {
 				return err
 			}
-			if !told {
-				asker.lost()
+			if !reported {
+				policy.onLost()
 			}
-			told = true
+			reported = true
 			continue
 		}
-		told = false
+		reported = false
 		if err := out.print(e); err != nil {
 			return err
 		}

@@ -47,17 +47,17 @@ tenant is refused.`,
 	}
 	g.poolFlag(c, &o.pool, "only this pool (default all)")
 	c.Flags().StringVar(&o.since, "since", "", "only events since: a duration ago (24h, 7d) or an RFC 3339 time")
-	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon)
+	setExitCodes(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon)
 	return c
 }
 
-// verdict is what the replay of one pool found.
+// verdict is the result of the replay of one pool.
 type verdict struct {
 	verify.Report
 	OK      bool        `json:"ok"`
 	Offence string      `json:"offence,omitempty"`
-	Rule    verify.Rule `json:"rule,omitempty"` // that was broken first
-	Rev     int64       `json:"rev,omitempty"`  // at which it was
+	Rule    verify.Rule `json:"rule,omitempty"` // the first broken one
+	Rev     int64       `json:"rev,omitempty"`  // where it was broken
 	TaskID  string      `json:"taskId,omitempty"`
 }
 
@@ -66,10 +66,10 @@ type verdictPage struct {
 }
 
 func runAuditVerify(ctx context.Context, g *globals, svc park.Service, o verifyOptions) error {
-	look := verify.Options{Now: g.now}
+	options := verify.Options{Now: g.now}
 	var err error
 	if o.since != "" {
-		if look.Since, err = parsePast("since", o.since, g.now()); err != nil {
+		if options.Since, err = parsePast("since", o.since, g.now()); err != nil {
 			return err
 		}
 	}
@@ -80,7 +80,7 @@ func runAuditVerify(ctx context.Context, g *globals, svc park.Service, o verifyO
 	page := verdictPage{Pools: []verdict{}}
 	var first error
 	for _, p := range pools {
-		v, err := verifyPool(ctx, svc, p.PoolID, look)
+		v, err := verifyPool(ctx, svc, p.PoolID, options)
 		if _, found := errors.AsType[*verify.Offence](err); err != nil && !found {
 			return err
 		}

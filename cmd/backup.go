@@ -35,11 +35,11 @@ Logs of commands are not included. Use pg_dump to back up a Postgres database.`,
 		return nil
 	})
 	fileFlags(c, &o)
-	exits(c, exitDone, exitFailed, exitUsage)
+	setExitCodes(c, exitDone, exitFailed, exitUsage)
 	return c
 }
 
-// fileFlags declares which SQLite file is meant.
+// fileFlags declares the flags that select the SQLite file.
 func fileFlags(c *cobra.Command, o *migrateOptions) {
 	fs := c.Flags()
 	fs.StringVarP(&o.file, "config", "c", "", "configuration file that names the SQLite file")

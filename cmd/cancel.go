@@ -33,37 +33,37 @@ dropped; the command waits for that. If a task has already ended, its cancellati
 		}),
 	}
 	g.poolFlag(c, &o.pool, "pool of the tasks (default search all pools)")
-	exits(c, exitDone, exitFailed, exitUsage, exitRejected, exitDenied, exitNoDaemon, exitInterrupted)
+	setExitCodes(c, exitDone, exitFailed, exitUsage, exitRejected, exitDenied, exitNoDaemon, exitInterrupted)
 	return c
 }
 
-// atOnce bounds how many tasks are cancelled side by side: stopping a running one takes a while.
-const atOnce = 8
+// maxConcurrentCancels bounds how many tasks are cancelled at once: stopping a running task takes time.
+const maxConcurrentCancels = 8
 
 func runCancel(ctx context.Context, g *globals, svc park.Service, o cancelOptions, ids []string) error {
 	tasks := make([]park.Task, len(ids))
-	faults := make([]error, len(ids))
+	errs := make([]error, len(ids))
 	var work errgroup.Group
-	work.SetLimit(atOnce)
+	work.SetLimit(maxConcurrentCancels)
 	for i, id := range ids {
 		work.Go(func() error {
 			t, err := findTask(ctx, svc, o.pool, id)
 			if err == nil {
 				tasks[i], err = svc.Cancel(ctx, t.PoolID, t.TaskID)
 			}
-			faults[i] = err
+			errs[i] = err
 			return nil
 		})
 	}
 	_ = work.Wait()
-	return printDone(g, tasks, faults)
+	return printCancelled(g, tasks, errs)
 }
 
-// printDone prints what was done and then what was not: one task's fault does not hide the others' success.
-func printDone(g *globals, tasks []park.Task, faults []error) error {
+// printCancelled prints the cancelled tasks and then the errors: the error of one task does not hide the others.
+func printCancelled(g *globals, tasks []park.Task, errs []error) error {
 	var done []park.Task
 	var first error
-	for i, err := range faults {
+	for i, err := range errs {
 		switch {
 		case err == nil:
 			done = append(done, tasks[i])

@@ -7,14 +7,14 @@ import (
 	"unicode/utf8"
 )
 
-// Text that came from a task, a tenant or another machine must not be able to speak to the terminal: it could
-// move the cursor, rewrite what was printed before, or set the clipboard. A cleaner takes out escape sequences,
-// control characters, and the invisible ones that reorder or hide text; newlines and tabs stay.
+// cleaner makes text of a task, a tenant or another machine safe for a terminal. Control sequences could move the
+// cursor, overwrite earlier output, or set the clipboard. It removes escape sequences, control characters, and
+// invisible characters that reorder or hide text; newlines and tabs stay.
 type cleaner struct {
-	out   []byte
-	part  []byte // the beginning of a rune whose end has not come yet
-	state cleanState
-	cr    bool // a carriage return came, and it is not known yet whether a newline follows
+	out     []byte
+	partial []byte // an incomplete rune at the end of the input
+	state   cleanState
+	cr      bool // after a carriage return, until the next rune tells whether a newline follows
 }
 
 type cleanState int
@@ -26,9 +26,9 @@ const (
 	inString             // after OSC, DCS, SOS, PM or APC, until BEL or ST
 )
 
-// clean returns s without anything that a terminal would obey.
+// clean returns s without control sequences.
 func clean(s string) string {
-	if plain(s) {
+	if isPlain(s) {
 		return s
 	}
 	var c cleaner
@@ -36,7 +36,7 @@ func clean(s string) string {
 	return string(c.end())
 }
 
-// cleanLine is clean for what has to stay on one line.
+// cleanLine is clean for text that must stay on one line.
 func cleanLine(s string) string {
 	s = clean(s)
 	if !strings.ContainsAny(s, "\n\t") {
@@ -45,8 +45,8 @@ func cleanLine(s string) string {
 	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\t' }), " ")
 }
 
-// plain is the quick answer for what is almost always so.
-func plain(s string) bool {
+// isPlain reports whether s needs no cleaning; it is fast.
+func isPlain(s string) bool {
 	for i := range len(s) {
 		if b := s[i]; b >= 0x7f || b < ' ' && b != '\n' && b != '\t' {
 			return false
@@ -55,20 +55,20 @@ func plain(s string) bool {
 	return true
 }
 
-// hidden reports whether r shows nothing but acts on a terminal or on the order of text.
-func hidden(r rune) bool {
+// isHidden reports whether r is invisible but affects a terminal or the order of text.
+func isHidden(r rune) bool {
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) && r != '\n' && r != '\t'
 }
 
-// add cleans b, which goes on where the last one ended.
+// add cleans b, the next part of the input.
 func (c *cleaner) add(b []byte) {
-	if len(c.part) > 0 {
-		b = append(c.part, b...)
-		c.part = nil
+	if len(c.partial) > 0 {
+		b = append(c.partial, b...)
+		c.partial = nil
 	}
 	for len(b) > 0 {
 		if !utf8.FullRune(b) {
-			c.part = append([]byte(nil), b...)
+			c.partial = append([]byte(nil), b...)
 			return
 		}
 		r, n := utf8.DecodeRune(b)
@@ -77,9 +77,9 @@ func (c *cleaner) add(b []byte) {
 	}
 }
 
-// end returns what is left and makes the cleaner new.
+// end returns the rest and resets the cleaner.
 func (c *cleaner) end() []byte {
-	if len(c.part) > 0 {
+	if len(c.partial) > 0 {
 		c.rune(utf8.RuneError)
 	}
 	out := c.out
@@ -91,7 +91,7 @@ func (c *cleaner) rune(r rune) {
 	if c.cr {
 		c.cr = false
 		if r != '\n' {
-			// A lone return would write over the line: it becomes a new one.
+			// A lone carriage return would overwrite the line: it becomes a newline.
 			c.out = append(c.out, '\n')
 		}
 	}
@@ -103,7 +103,7 @@ func (c *cleaner) rune(r rune) {
 	case inControl:
 		c.control(r)
 	case inString:
-		c.inside(r)
+		c.skipString(r)
 	}
 }
 
@@ -117,7 +117,7 @@ func (c *cleaner) text(r rune) {
 		c.state = inString
 	case r == '\r':
 		c.cr = true
-	case !hidden(r):
+	case !isHidden(r):
 		c.out = utf8.AppendRune(c.out, r)
 	}
 }
@@ -128,11 +128,11 @@ func (c *cleaner) escape(r rune) {
 		c.state = inControl
 	case r == ']' || r == 'P' || r == 'X' || r == '^' || r == '_':
 		c.state = inString
-	case r >= 0x20 && r <= 0x2f: // intermediate bytes; the final one is still to come
+	case r >= 0x20 && r <= 0x2f: // an intermediate byte; the final one follows
 	case r >= 0x30 && r <= 0x7e:
 		c.state = inText
 	default:
-		c.again(r)
+		c.restart(r)
 	}
 }
 
@@ -142,28 +142,28 @@ func (c *cleaner) control(r rune) {
 	case r >= 0x40 && r <= 0x7e:
 		c.state = inText
 	default:
-		c.again(r)
+		c.restart(r)
 	}
 }
 
-// inside drops the text of a string sequence. A newline ends it, so that one that is never closed cannot
+// skipString drops the text of a string sequence. A newline ends the sequence, so that an unterminated one cannot
 // swallow the rest of a log.
-func (c *cleaner) inside(r rune) {
+func (c *cleaner) skipString(r rune) {
 	switch r {
 	case 0x07, 0x9c:
 		c.state = inText
 	case 0x1b, 0x18, 0x1a, '\n', '\r':
-		c.again(r)
+		c.restart(r)
 	}
 }
 
-// again breaks a sequence off and reads r as text.
-func (c *cleaner) again(r rune) {
+// restart ends a sequence and reads r as text.
+func (c *cleaner) restart(r rune) {
 	c.state = inText
 	c.text(r)
 }
 
-// cleanWriter cleans a stream on its way to w.
+// cleanWriter cleans a stream and writes it to w.
 type cleanWriter struct {
 	w io.Writer
 	c cleaner
@@ -181,7 +181,7 @@ func (w *cleanWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Close writes what was held back.
+// Close writes the rest.
 func (w *cleanWriter) Close() error {
 	rest := w.c.end()
 	if len(rest) == 0 {
@@ -191,10 +191,9 @@ func (w *cleanWriter) Close() error {
 	return err
 }
 
-// cleanJSON writes the characters of a JSON text that clean would take out as \u escapes: it says the same and
-// shows no trick.
+// cleanJSON replaces the characters in a JSON text that clean would remove by \u escapes, which keeps its meaning.
 func cleanJSON(b []byte) []byte {
-	if plain(string(b)) {
+	if isPlain(string(b)) {
 		return b
 	}
 	out := make([]byte, 0, len(b)+32)
@@ -203,7 +202,7 @@ func cleanJSON(b []byte) []byte {
 		switch {
 		case r == utf8.RuneError && n == 1:
 			out = append(out, `\ufffd`...)
-		case hidden(r):
+		case isHidden(r):
 			out = appendEscaped(out, r)
 		default:
 			out = append(out, b[:n]...)

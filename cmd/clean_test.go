@@ -58,7 +58,7 @@ func TestCleanLineStaysOnOneLine(t *testing.T) {
 	}
 }
 
-// TestErrorsAreClean: an error of a daemon's shows no tricks, in any part of it and in any format.
+// TestErrorsAreClean: the error of a daemon contains no control sequences, in any part and any format.
 func TestErrorsAreClean(t *testing.T) {
 	const trick = "\x1b]0;title\x07\x9b2J\u202e"
 	e := &park.Error{Code: "queue_full" + trick + "\n", Detail: "full" + trick}
@@ -66,13 +66,13 @@ func TestErrorsAreClean(t *testing.T) {
 		var b bytes.Buffer
 		g := &globals{err: &b, output: f}
 		g.report(e)
-		if i := strings.IndexFunc(b.String(), hidden); i >= 0 || !strings.Contains(b.String(), "queue_full") || !utf8.Valid(b.Bytes()) {
+		if i := strings.IndexFunc(b.String(), isHidden); i >= 0 || !strings.Contains(b.String(), "queue_full") || !utf8.Valid(b.Bytes()) {
 			t.Errorf("%s: %q", f, b.String())
 		}
 	}
 }
 
-// pages answers with as many events as fit.
+// pages returns as many events as fit into a response.
 type pages struct {
 	park.Service
 	fit int
@@ -94,7 +94,7 @@ func (p pages) Audit(_ context.Context, q park.AuditQuery) (park.EventPage, erro
 	return page, nil
 }
 
-// TestFewerAtOnce: where answers are too large, less is asked for, down to one.
+// TestFewerAtOnce: if responses are too large, the page size is reduced, down to one.
 func TestFewerAtOnce(t *testing.T) {
 	for fit, want := range map[int]int{1: 10, 3: 10, 5000: 10, 0: 0} {
 		seen := 0
@@ -145,7 +145,7 @@ func FuzzCleanJSON(f *testing.F) {
 			t.Skip()
 		}
 		safe := cleanJSON(raw)
-		if i := strings.IndexFunc(string(safe), hidden); i >= 0 {
+		if i := strings.IndexFunc(string(safe), isHidden); i >= 0 {
 			t.Fatalf("something hidden is left at %d of %q", i, safe)
 		}
 		var a, b map[string]string

@@ -1,5 +1,5 @@
-// Package cmd is the command line: one cobra command a file, its flags and its printing. What is decided here
-// is only how to ask and how to show; a daemon is reached through [park.Service] alone.
+// Package cmd is the command line. Each file has one cobra command with its flags and output. It decides only how to ask
+// and what to show, and reaches a daemon only through [park.Service].
 package cmd
 
 import (
@@ -14,11 +14,11 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	// What is started to supervise a command ends in there, before the other packages are initialised.
+	// A shim ends in there, before the other packages are initialised.
 	_ "github.com/parkd-dev/parkd/cmd/shim"
 )
 
-// globals is what every command shares: the outer world and the flags of the root.
+// globals is shared by all commands: the streams, the environment, and the flags of the root command.
 type globals struct {
 	in      io.Reader
 	out     io.Writer
@@ -31,18 +31,17 @@ type globals struct {
 	token  string
 	output format
 
-	// inherited names the flags that the environment gave and not the command line.
-	inherited map[string]bool
-	// started is set when a command runs: errors before that are wrong usage.
+	// fromEnvironment names the flags that were set by the environment and not by the command line.
+	fromEnvironment map[string]bool
+	// started is set when a command runs: earlier errors are usage errors.
 	started bool
 }
 
-// Main runs the program with os.Args and returns its exit code. A program that is started as a shim does not come here: see
-// package cmd/shim.
+// Main runs the program with os.Args and returns its exit code. A shim never gets here: see package cmd/shim.
 func Main(version string) int {
 	g := &globals{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
-		getenv: os.Getenv, now: time.Now, version: version, output: asTable, inherited: map[string]bool{},
+		getenv: os.Getenv, now: time.Now, version: version, output: asTable, fromEnvironment: map[string]bool{},
 	}
 	ctx, stop := interruptible(context.Background())
 	defer stop()
@@ -59,13 +58,13 @@ func (g *globals) execute(ctx context.Context, args []string) int {
 	}
 	if !g.started {
 		g.guessOutput(args)
-		err = g.usageOf(c, err)
+		err = g.withUsageHint(c, err)
 	}
 	return g.report(err)
 }
 
-// usageOf turns what cobra says of a wrong command line into an error with a way on.
-func (g *globals) usageOf(c *cobra.Command, err error) error {
+// withUsageHint adds a hint to cobra's error about a command line.
+func (g *globals) withUsageHint(c *cobra.Command, err error) error {
 	if e, ok := errors.AsType[*cliError](err); ok && e.Code != exitUsage {
 		return err
 	}
@@ -79,7 +78,7 @@ func (g *globals) usageOf(c *cobra.Command, err error) error {
 	return e
 }
 
-// guessOutput finds the format where the flags could not all be read.
+// guessOutput finds the output format if not all flags could be parsed.
 func (g *globals) guessOutput(args []string) {
 	if v := g.getenv("PARKD_OUTPUT"); v != "" && g.output == asTable {
 		_ = g.output.Set(v)
@@ -100,19 +99,19 @@ func (g *globals) guessOutput(args []string) {
 	}
 }
 
-// run makes the RunE of a command.
+// run returns the RunE of a command.
 func (g *globals) run(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
 		g.started = true
 		err := f(c.Context(), args)
 		if e, ok := errors.AsType[*cliError](err); ok && e.Code == exitUsage && e.Name == "usage" {
-			return g.usageOf(c, err)
+			return g.withUsageHint(c, err)
 		}
 		return err
 	}
 }
 
-// printer prints data as the flags say.
+// printer returns a printer for the selected output format.
 func (g *globals) printer() *printer {
 	return &printer{w: g.out, format: g.output, now: g.now}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// What the tables show of each kind of thing.
+// The columns of the tables.
 
 func taskList() listing[park.Task] {
 	return listing[park.Task]{
@@ -36,26 +36,26 @@ func taskList() listing[park.Task] {
 	}
 }
 
-// took is how long a task has run.
+// took returns how long a task has run.
 func (p *printer) took(t park.Task) string {
 	switch {
 	case t.StartedAt.IsZero():
 		return ""
 	case t.CompletedAt.IsZero():
-		return short(max(0, p.now().Sub(t.StartedAt.Time)))
+		return formatDuration(max(0, p.now().Sub(t.StartedAt.Time)))
 	}
-	return short(max(0, t.CompletedAt.Sub(t.StartedAt.Time)))
+	return formatDuration(max(0, t.CompletedAt.Sub(t.StartedAt.Time)))
 }
 
-// note is what else there is to say: why a task ended as it did, or what it was to do.
+// note returns the reason why a task ended, or else its command or result.
 func (p *printer) note(t park.Task) string {
 	switch {
 	case t.Reason != "" && t.Message != "":
-		return p.cut(t.Reason+": "+t.Message, 60)
+		return p.truncate(t.Reason+": "+t.Message, 60)
 	case t.Reason != "":
 		return t.Reason
 	case len(t.Command) > 0:
-		return p.cut(strings.Join(t.Command, " "), 60)
+		return p.truncate(strings.Join(t.Command, " "), 60)
 	}
 	return p.compact(t.Result, 60)
 }
@@ -93,7 +93,7 @@ func poolList() listing[park.Pool] {
 	}
 }
 
-// deferral says why the daemon starts the pool's tasks only now and then, if it does.
+// deferral returns why the daemon defers the pool's starts, if it does.
 func deferral(p park.Pool) string {
 	if d := p.StartsDeferred; d != nil {
 		return d.Reason + ": " + d.Message
@@ -138,12 +138,12 @@ func eventList() listing[park.Event] {
 			{name: "attempt", right: true, cell: func(_ *printer, e park.Event) string { return count(int64(e.Attempt)) }},
 			{name: "tenant", width: 10, wide: true, cell: func(_ *printer, e park.Event) string { return e.Tenant }},
 			{name: "node", width: 10, wide: true, cell: func(_ *printer, e park.Event) string { return e.Node }},
-			{name: "detail", cell: func(p *printer, e park.Event) string { return p.cut(detail(e.Detail), 80) }},
+			{name: "detail", cell: func(p *printer, e park.Event) string { return p.truncate(detail(e.Detail), 80) }},
 		},
 	}
 }
 
-// detail shows an object of single values as name=value, and anything else as it is.
+// detail prints an object as name=value pairs, and anything else unchanged.
 func detail(raw json.RawMessage) string {
 	if len(raw) == 0 {
 		return ""
@@ -164,7 +164,7 @@ func detail(raw json.RawMessage) string {
 	return strings.Join(parts, " ")
 }
 
-// count prints a number and leaves 0, which means "none" in every column that uses it, blank.
+// count prints a number; 0, which means "none" in these columns, is blank.
 func count(n int64) string {
 	if n == 0 {
 		return ""

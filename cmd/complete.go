@@ -11,28 +11,28 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// What the shell offers when the user presses tab. A daemon that does not answer quickly has nothing to offer.
+// Shell completion. If the daemon does not answer quickly, nothing is offered.
 
 const (
-	completeWithin = 500 * time.Millisecond
-	completeMost   = 50 // tasks of each pool
+	completionTimeout = 500 * time.Millisecond
+	completionLimit   = 50 // tasks of each pool
 )
 
 type completion = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective)
 
-// fixed offers the words of a flag that takes one of a few.
-func fixed(c *cobra.Command, flag string, all []string) {
+// completeWords completes a flag with a fixed set of words.
+func completeWords(c *cobra.Command, flag string, all []string) {
 	_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(all, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// poolFlag declares --pool and offers the daemon's pools for it.
+// poolFlag declares --pool and completes it with the daemon's pools.
 func (g *globals) poolFlag(c *cobra.Command, pool *string, text string) {
 	c.Flags().StringVarP(pool, "pool", "p", "", text)
 	_ = c.RegisterFlagCompletionFunc("pool", g.completePools)
 }
 
 func (g *globals) completePools(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return g.offer(c, func(ctx context.Context, svc *client.Client) (out []string, err error) {
+	return g.completeFrom(c, func(ctx context.Context, svc *client.Client) (out []string, err error) {
 		pools, err := svc.Pools(ctx)
 		for _, p := range pools {
 			out = append(out, cobra.CompletionWithDesc(p.PoolID, poolState(p)))
@@ -41,21 +41,22 @@ func (g *globals) completePools(c *cobra.Command, _ []string, _ string) ([]strin
 	})
 }
 
-// completeTasks offers the ids of tasks that are not on the line yet; with live only those that have not ended.
+// completeTasks completes ids of tasks that are not on the command line yet; if live is set, only of tasks that have
+// not ended.
 func (g *globals) completeTasks(pool *string, live bool) completion {
 	return func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		return g.offer(c, func(ctx context.Context, svc *client.Client) ([]string, error) {
+		return g.completeFrom(c, func(ctx context.Context, svc *client.Client) ([]string, error) {
 			return offerTasks(ctx, svc, *pool, live, args)
 		})
 	}
 }
 
-func offerTasks(ctx context.Context, svc park.Service, pool string, live bool, taken []string) ([]string, error) {
-	tasks, err := listTasks(ctx, svc, pool, park.TaskQuery{Limit: completeMost})
-	on := strings.Join(taken, " ") + " "
+func offerTasks(ctx context.Context, svc park.Service, pool string, live bool, args []string) ([]string, error) {
+	tasks, err := listTasks(ctx, svc, pool, park.TaskQuery{Limit: completionLimit})
+	given := strings.Join(args, " ") + " "
 	var out []string
 	for _, t := range tasks {
-		if (live && t.Status.Ended()) || strings.Contains(" "+on, " "+t.TaskID+" ") {
+		if (live && t.Status.Ended()) || strings.Contains(" "+given, " "+t.TaskID+" ") {
 			continue
 		}
 		out = append(out, cobra.CompletionWithDesc(t.TaskID, t.PoolID+", "+string(t.Status)))
@@ -63,10 +64,10 @@ func offerTasks(ctx context.Context, svc park.Service, pool string, live bool, t
 	return out, err
 }
 
-func (g *globals) offer(c *cobra.Command, words func(context.Context, *client.Client) ([]string, error)) ([]string, cobra.ShellCompDirective) {
-	ctx, cancel := context.WithTimeout(c.Context(), completeWithin)
+func (g *globals) completeFrom(c *cobra.Command, words func(context.Context, *client.Client) ([]string, error)) ([]string, cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(c.Context(), completionTimeout)
 	defer cancel()
-	// Completion runs no command, so nothing has read the environment yet.
+	// Completion runs no command, so the environment has not been applied yet.
 	if g.applyEnv(c) != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -79,13 +80,13 @@ func (g *globals) offer(c *cobra.Command, words func(context.Context, *client.Cl
 		cobra.CompDebugln(clean(err.Error()), false)
 	}
 	for i := range found {
-		// The tab stands between a word and its description.
+		// A tab separates a word from its description.
 		found[i] = strings.ReplaceAll(clean(found[i]), "\n", " ")
 	}
 	return found, cobra.ShellCompDirectiveNoFileComp
 }
 
-// commandAfterDash offers files once the command begins.
+// commandAfterDash completes file names after --.
 func commandAfterDash(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if c.ArgsLenAtDash() >= 0 {
 		return nil, cobra.ShellCompDirectiveDefault

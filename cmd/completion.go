@@ -29,11 +29,11 @@ func newCompletionCommand(g *globals) *cobra.Command {
 	c.RunE = g.run(func(_ context.Context, args []string) error {
 		return writeCompletion(c.Root(), g.out, args[0])
 	})
-	exits(c, exitDone, exitUsage)
+	setExitCodes(c, exitDone, exitUsage)
 	return c
 }
 
-// writeCompletion writes a script that says in its second line that it is generated: zsh needs the first.
+// writeCompletion writes a script whose second line says that it is generated; zsh needs its own first line.
 func writeCompletion(root *cobra.Command, w io.Writer, shell string) error {
 	var script bytes.Buffer
 	if err := cobraCompletion(root, &script, shell); err != nil {

@@ -25,7 +25,7 @@ func newConfigCommand(g *globals) *cobra.Command {
 		RunE:    runGroup,
 	}
 	c.AddCommand(newConfigCheckCommand(g), newConfigInitCommand(g), newConfigShowCommand(g), newConfigSchemaCommand(g))
-	exits(c, exitDone, exitUsage)
+	setExitCodes(c, exitDone, exitUsage)
 	return c
 }
 
@@ -43,7 +43,7 @@ would be valid there (exit code 2). The command starts nothing and opens no data
 		}),
 	}
 	o.flags(c)
-	exits(c, exitDone, exitUsage)
+	setExitCodes(c, exitDone, exitUsage)
 	return c
 }
 
@@ -128,9 +128,9 @@ existing file is not overwritten unless --force is given.`,
 	fs.Var(&o.kind, "kind", "which sample: "+strings.Join(config.SampleNames(), ", "))
 	fs.Var(&o.format, "format", "json, yaml or toml")
 	fs.BoolVar(&o.force, "force", false, "overwrite an existing file")
-	fixed(c, "kind", o.kind.words)
-	fixed(c, "format", o.format.words)
-	exits(c, exitDone, exitFailed, exitUsage)
+	completeWords(c, "kind", o.kind.words)
+	completeWords(c, "format", o.format.words)
+	setExitCodes(c, exitDone, exitFailed, exitUsage)
 	return c
 }
 
@@ -167,7 +167,7 @@ func writeNew(g *globals, file string, b []byte, force bool) error {
 	if force {
 		how = os.O_CREATE | os.O_WRONLY | os.O_TRUNC
 	}
-	// The file may come to hold tokens.
+	// The file may get tokens.
 	f, err := os.OpenFile(file, how, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return &cliError{Code: exitFailed, Name: "file_exists", Err: fmt.Errorf("%s already exists", file), Hint: "Use --force to overwrite it."}
@@ -202,7 +202,7 @@ flag. Values that may be secret are masked.`,
 		}),
 	}
 	o.flags(c)
-	exits(c, exitDone, exitUsage)
+	setExitCodes(c, exitDone, exitUsage)
 	return c
 }
 
@@ -237,6 +237,6 @@ func newConfigSchemaCommand(g *globals) *cobra.Command {
 			return err
 		}),
 	}
-	exits(c, exitDone, exitFailed, exitUsage)
+	setExitCodes(c, exitDone, exitFailed, exitUsage)
 	return c
 }

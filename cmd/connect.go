@@ -9,13 +9,13 @@ import (
 	"github.com/parkd-dev/parkd/pkg/daemon"
 )
 
-// endpoint is where the daemon is expected.
+// endpoint is the address of the daemon.
 type endpoint struct {
 	url    string
 	socket string
 }
 
-// local reports whether the daemon is on this machine for certain: it then sees the same files.
+// local reports whether the daemon certainly is on this machine, and so sees the same files.
 func (p endpoint) local() bool { return p.socket != "" }
 
 // endpoint returns the address or socket that was given, else the socket of the user's own daemon. It tries no other
@@ -51,7 +51,7 @@ func noSocket(why string) error {
 	}
 }
 
-// connect returns a client of the daemon. It does not speak to it yet.
+// connect returns a client of the daemon. It sends no request.
 func (g *globals) connect() (*client.Client, endpoint, error) {
 	at, err := g.endpoint()
 	if err != nil {

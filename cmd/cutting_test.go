@@ -17,8 +17,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// cutting PATH BYTES CUT GO stands between a client and the daemon, at the address $CUTTING. It breaks off the first answer
-// to a path that ends in PATH, after so many bytes, or where BYTES is first after what came first. Before the client sees that, the file CUT is made, and GO waited for.
+// cutting PATH BYTES CUT GO is a proxy in front of the daemon, at the address $CUTTING. It cuts off the first response
+// to a path that ends in PATH after BYTES bytes, or, if BYTES is first, after the first part. Before the client sees
+// that, it creates the file CUT and waits for the file GO.
 func cutting(ts *testscript.TestScript, _ bool, args []string) {
 	at, err := url.Parse(ts.Getenv("URL"))
 	ts.Check(err)
@@ -44,7 +45,7 @@ func cutting(ts *testscript.TestScript, _ bool, args []string) {
 type cutBody struct {
 	io.ReadCloser
 	left      int
-	first     bool // nothing more after the first bytes
+	first     bool // cut after the first part
 	cut, goOn string
 }
 

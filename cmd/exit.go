@@ -13,7 +13,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// The exit codes, which scripts rely on.
+// The exit codes are part of the interface for scripts.
 const (
 	exitDone        = 0
 	exitFailed      = 1
@@ -53,10 +53,10 @@ func exitMeaning(code int) string {
 	return "the exit code of the task's command"
 }
 
-// cliError ends the program with an exit code. Without Err nothing is printed any more.
+// cliError ends the program with an exit code. If Err is nil, nothing more is printed.
 type cliError struct {
 	Code int
-	Name string // of the kind of fault, for programs; "" where Err has a code of its own
+	Name string // kind of error, for programs; "" if Err has a code of its own
 	Hint string
 	Err  error
 }
@@ -85,7 +85,7 @@ func timedOutf(format string, args ...any) error {
 	return &cliError{Code: exitTimedOut, Name: "wait_timed_out", Err: fmt.Errorf(format, args...)}
 }
 
-// toCLIError gives any error its exit code.
+// toCLIError assigns an exit code to any error.
 func toCLIError(err error) *cliError {
 	if e, ok := errors.AsType[*cliError](err); ok {
 		return e
@@ -127,18 +127,18 @@ func hintFor(e *park.Error) string {
 	case e.Code == park.OutcomeUnknown && e.TaskID != "":
 		return fmt.Sprintf("Check with 'parkd status %[1]s', or submit the same task again with --id %[1]s: it is accepted only once.", e.TaskID)
 	case e.RetryAfter > 0:
-		return "Try again in " + short(e.RetryAfter.Round(time.Second)) + "."
+		return "Try again in " + formatDuration(e.RetryAfter.Round(time.Second)) + "."
 	}
 	return ""
 }
 
-// unreachable reports whether err says that no daemon answers, or that its answer broke off. The faults of files and
-// of listening are others, though they come from the same system calls.
+// unreachable reports whether err means that no daemon answered, or that the answer was cut off. Errors of files and of
+// listening come from the same system calls but are not meant.
 func unreachable(err error) bool {
 	return errors.Is(err, client.ErrUnreachable) && !errors.Is(err, context.Canceled)
 }
 
-// problem is an error under -o json: the daemon's own form, and the exit code.
+// problem is the JSON form of an error: the daemon's own form, and the exit code.
 type problem struct {
 	Title      string `json:"title"`
 	Status     int    `json:"status,omitempty"`
@@ -159,7 +159,7 @@ func problemOf(e *cliError) problem {
 	return p
 }
 
-// report prints on standard error why the program ends, and returns its exit code.
+// report prints an error on standard error, and returns the exit code.
 func (g *globals) report(err error) int {
 	if err == nil {
 		return exitDone
@@ -186,7 +186,7 @@ func (g *globals) report(err error) int {
 	return e.Code
 }
 
-// taskExit is the exit code for a task that has ended: that of its command, where it had one that failed.
+// taskExit returns the exit code for an ended task: that of its command if the command failed.
 func taskExit(t park.Task) int {
 	switch t.Status {
 	case park.Completed:
@@ -206,8 +206,8 @@ func taskExit(t park.Task) int {
 	return exitFailed
 }
 
-// ended is the silent exit for tasks that have ended and been printed: the first that did not go well decides.
-func ended(tasks ...park.Task) error {
+// exitForTasks returns the exit code of the first task that did not complete, as an error that prints nothing.
+func exitForTasks(tasks ...park.Task) error {
 	for _, t := range tasks {
 		if code := taskExit(t); code != exitDone {
 			return &cliError{Code: code}

@@ -16,7 +16,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// duration is a flag whose value carries a unit.
+// duration is a flag with a duration.
 type duration time.Duration
 
 // Set implements [pflag.Value].
@@ -37,7 +37,7 @@ func (d *duration) String() string {
 // Type implements [pflag.Value].
 func (d *duration) Type() string { return "duration" }
 
-// choice is a flag that takes one of a few words.
+// choice is a flag with a fixed set of values.
 type choice struct {
 	value string
 	words []string
@@ -58,7 +58,7 @@ func (c *choice) String() string { return c.value }
 // Type implements [pflag.Value].
 func (c *choice) Type() string { return "word" }
 
-func words[T ~string](all []T) []string {
+func toStrings[T ~string](all []T) []string {
 	out := make([]string, len(all))
 	for i, v := range all {
 		out[i] = string(v)
@@ -77,7 +77,7 @@ func priorities() []string {
 // envKey marks a flag that an environment variable can set.
 const envKey = "parkd_env"
 
-// fromEnv lets the variable give a flag's value where the command line does not, and says so in its help.
+// fromEnv lets an environment variable set a flag that the command line does not, and adds the variable to the help.
 func fromEnv(fs *pflag.FlagSet, flag, variable string) {
 	f := fs.Lookup(flag)
 	f.Usage += " [$" + variable + "]"
@@ -87,7 +87,7 @@ func fromEnv(fs *pflag.FlagSet, flag, variable string) {
 	f.Annotations[envKey] = []string{variable}
 }
 
-// describeDefault shows text as a flag's default. The default itself is a fact about the machine: it must not be part of
+// describeDefault sets the text for a flag's default, if the default itself depends on the machine and must not be in
 // generated pages.
 func describeDefault(fs *pflag.FlagSet, flag, text string) {
 	f := fs.Lookup(flag)
@@ -95,7 +95,7 @@ func describeDefault(fs *pflag.FlagSet, flag, text string) {
 	f.DefValue = ""
 }
 
-// applyEnv sets the flags that the command line left to the environment.
+// applyEnv sets flags from the environment that the command line does not set.
 func (g *globals) applyEnv(c *cobra.Command) error {
 	var failed error
 	c.Flags().VisitAll(func(f *pflag.Flag) {
@@ -110,12 +110,12 @@ func (g *globals) applyEnv(c *cobra.Command) error {
 		if err := c.Flags().Set(f.Name, value); err != nil {
 			failed = usagef("%s %w", names[0], valueError(err))
 		}
-		g.inherited[f.Name] = true
+		g.fromEnvironment[f.Name] = true
 	})
 	return failed
 }
 
-// flagError says of a flag's wrong value what would be right.
+// flagError explains the error of a flag's value.
 func flagError(_ *cobra.Command, err error) error {
 	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 		return usagef("--%s %w", invalid.GetFlag().Name, valueError(err))
@@ -126,7 +126,7 @@ func flagError(_ *cobra.Command, err error) error {
 	return err
 }
 
-// valueError says what a flag takes. The errors of numbers and switches come from Go's own parsers, which name themselves.
+// valueError says which values a flag takes. The errors of Go's own parsers name their functions instead.
 func valueError(err error) error {
 	invalid, ok := errors.AsType[*pflag.InvalidValueError](err)
 	if !ok {
@@ -151,14 +151,14 @@ func valueError(err error) error {
 	return fmt.Errorf("must be %s, not %q", want, invalid.GetValue())
 }
 
-// address is where outcomes go and where they are read: the same for submit and mailbox, so that one finds
-// what the other sent without a flag.
-type address struct {
+// mailboxFlags are the flags of a mailbox: the same for submit and mailbox, so that one reads what the other sent
+// without flags.
+type mailboxFlags struct {
 	tenant  string
 	mailbox string
 }
 
-func (a *address) flags(fs *pflag.FlagSet, mailbox string) {
+func (a *mailboxFlags) flags(fs *pflag.FlagSet, mailbox string) {
 	fs.StringVar(&a.tenant, "tenant", park.DefaultTenant, "tenant")
 	fromEnv(fs, "tenant", "PARKD_TENANT")
 	fs.StringVar(&a.mailbox, "mailbox", loginName(), mailbox)
@@ -166,7 +166,7 @@ func (a *address) flags(fs *pflag.FlagSet, mailbox string) {
 	fromEnv(fs, "mailbox", "PARKD_MAILBOX")
 }
 
-// loginName is the user's name, or a fixed word where the system has none.
+// loginName returns the user's name, or a fixed name if the system has none.
 func loginName() string {
 	if u, err := user.Current(); err == nil && park.CheckName("mailbox", u.Username) == nil {
 		return u.Username
@@ -179,7 +179,7 @@ func loginName() string {
 	return park.DefaultTenant
 }
 
-// parsePast reads a time, or a duration that counts back from now. A number without a unit is neither.
+// parsePast reads a time, or a duration before now. A number without a unit is an error.
 func parsePast(flag, s string, now time.Time) (park.Time, error) {
 	if d, err := park.ParseDuration(s); err == nil && !isNumber(s) {
 		return park.At(now.Add(-time.Duration(d))), nil
@@ -195,7 +195,7 @@ func isNumber(s string) bool {
 	return err == nil
 }
 
-// parseFuture reads a time, or a duration that counts on from now.
+// parseFuture reads a time, or a duration from now.
 func parseFuture(flag, s string, now time.Time) (park.Time, error) {
 	if s == "" {
 		return park.Time{}, nil
@@ -203,14 +203,14 @@ func parseFuture(flag, s string, now time.Time) (park.Time, error) {
 	if d, err := park.ParseDuration(s); err == nil && !isNumber(s) {
 		return park.At(now.Add(time.Duration(d))), nil
 	}
-	// The first instant of all stands for none elsewhere.
+	// The zero time means none elsewhere.
 	if t, err := park.ParseTime(s); err == nil && !t.IsZero() {
 		return t, nil
 	}
 	return park.Time{}, usagef("--%s must be a duration with a unit (10m, 2h) or an RFC 3339 time, not %q", flag, s)
 }
 
-// seconds refuses what does not count in whole seconds, because it would be cut off silently.
+// seconds refuses fractions of a second, because they would be cut off silently.
 func seconds(flag string, d duration) (park.Seconds, error) {
 	v := time.Duration(d)
 	if v%time.Second != 0 {

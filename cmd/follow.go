@@ -8,25 +8,25 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// follower reads a task's log to its end, attempt by attempt, and over broken connections.
+// follower reads a task's log to its end, through all attempts and broken connections.
 type follower struct {
 	notice  func(format string, args ...any)
 	rotated func(attempt int, from, to int64)
 	svc     park.Service
-	task    park.Task // as it was seen last
+	task    park.Task // as last seen
 	out     io.Writer
-	attempt int   // whose log is being read
-	read    int64 // place in it up to which it was read
-	idle    bool  // the last round brought nothing, and the attempt goes on
+	attempt int   // the attempt whose log is being read
+	read    int64 // how many bytes of it have been read
+	idle    bool  // the last round read nothing, and the attempt goes on
 }
 
-// followLog prints a task's log, from the attempt that it is at, until the task has ended. A pool that keeps no logs has
-// none to print.
+// followLog prints a task's log from the current attempt until the task has ended. If the pool keeps no logs, it prints
+// nothing.
 func followLog(ctx context.Context, g *globals, svc park.Service, t park.Task, out io.WriteCloser) error {
 	f := &follower{notice: g.notice, rotated: g.noticeRotated, svc: svc, task: t, out: out, attempt: max(t.Attempt, 1)}
 	for {
 		done := false
-		err := g.patient().ask(ctx, func(ctx context.Context) (err error) {
+		err := g.retryForever().do(ctx, func(ctx context.Context) (err error) {
 			done, err = f.round(ctx)
 			return err
 		})
@@ -36,7 +36,7 @@ func followLog(ctx context.Context, g *globals, svc park.Service, t park.Task, o
 		case done:
 			return out.Close()
 		case f.idle:
-			err = pause(ctx, time.Second)
+			err = sleep(ctx, time.Second)
 		}
 		if err != nil {
 			return err
@@ -44,15 +44,15 @@ func followLog(ctx context.Context, g *globals, svc park.Service, t park.Task, o
 	}
 }
 
-// round reads the attempt's log once, as far as it goes, and reports whether there is no more to read. A log also ends
-// where its daemon cannot tell how the task goes on, and where bytes are missing: it is then opened again at that place.
-// Only one that was opened after the attempt was over is read to its end.
+// round reads the rest of the attempt's log once, and reports whether there is no more to read. A log also ends if its
+// daemon cannot tell how the task goes on, and before missing bytes: it is then opened again at that offset. The log is
+// complete only if it was opened after the attempt had ended.
 func (f *follower) round(ctx context.Context) (done bool, err error) {
-	over := f.over()
+	over := f.attemptEnded()
 	q := park.LogQuery{Attempt: f.attempt, Offset: f.read, Follow: true}
 	log, err := f.svc.Log(ctx, f.task.PoolID, f.task.TaskID, q)
 	if park.CodeOf(err) == park.LogNotFound {
-		return f.missing(ctx, err)
+		return f.skipMissing(ctx, err)
 	}
 	if err != nil {
 		return false, err
@@ -68,15 +68,15 @@ func (f *follower) round(ctx context.Context) (done bool, err error) {
 	if over {
 		return f.next(), nil
 	}
-	err = f.look(ctx)
-	f.idle = n == 0 && !f.over()
+	err = f.refresh(ctx)
+	f.idle = n == 0 && !f.attemptEnded()
 	return false, err
 }
 
-// over reports whether the attempt that is being read was over when the task was seen last.
-func (f *follower) over() bool { return f.task.Status.Ended() || f.task.Attempt > f.attempt }
+// attemptEnded reports whether the attempt had ended when the task was last seen.
+func (f *follower) attemptEnded() bool { return f.task.Status.Ended() || f.task.Attempt > f.attempt }
 
-// next goes to the next attempt, and reports whether there can be none.
+// next goes to the next attempt, and reports whether there is none.
 func (f *follower) next() (done bool) {
 	if f.task.Attempt <= f.attempt {
 		return true
@@ -85,7 +85,7 @@ func (f *follower) next() (done bool) {
 	return false
 }
 
-func (f *follower) look(ctx context.Context) error {
+func (f *follower) refresh(ctx context.Context) error {
 	now, err := f.svc.Task(ctx, f.task.PoolID, f.task.TaskID, 0)
 	if err == nil {
 		f.task = now
@@ -93,9 +93,9 @@ func (f *follower) look(ctx context.Context) error {
 	return err
 }
 
-// missing goes on where an attempt has no log here.
-func (f *follower) missing(ctx context.Context, why error) (done bool, err error) {
-	if err := f.look(ctx); err != nil {
+// skipMissing skips an attempt without a log.
+func (f *follower) skipMissing(ctx context.Context, why error) (done bool, err error) {
+	if err := f.refresh(ctx); err != nil {
 		return false, err
 	}
 	f.notice("No log: %v.", why)

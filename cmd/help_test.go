@@ -15,11 +15,11 @@ func testGlobals() (*globals, *bytes.Buffer, *bytes.Buffer) {
 	var out, err bytes.Buffer
 	return &globals{
 		in: strings.NewReader(""), out: &out, err: &err, getenv: func(string) string { return "" },
-		now: time.Now, output: asTable, inherited: map[string]bool{},
+		now: time.Now, output: asTable, fromEnvironment: map[string]bool{},
 	}, &out, &err
 }
 
-// TestHelp: every command says what it does, shows how, and with which codes it exits.
+// TestHelp: the help of every command has a description, examples and exit codes.
 func TestHelp(t *testing.T) {
 	g, _, _ := testGlobals()
 	var walk func(c *cobra.Command)

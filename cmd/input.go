@@ -7,14 +7,14 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// The annotations of flags that may have a value which others may not.
+// Annotations of flags that allow values which are otherwise refused.
 const (
 	mayBeEmpty = "parkd_may_be_empty"
 	isPath     = "parkd_is_path" // of this machine, where names are bytes
 )
 
-// checkInput refuses what would be taken for something else than was meant: a value that is empty, mostly because a variable
-// of a script was not set, would be taken for one that was left out; and what is not UTF-8 cannot be sent as it is.
+// checkInput refuses values that would be misunderstood. An empty value would be taken for a missing one; mostly a
+// script's variable was not set. And text that is not UTF-8 cannot be sent unchanged.
 func checkInput(c *cobra.Command, args []string) error {
 	for i, a := range args {
 		switch {
@@ -54,7 +54,7 @@ func checkFlag(f *pflag.Flag) error {
 	return nil
 }
 
-// mark annotates a flag. It may be called for flags that have annotations.
+// mark adds an annotation to flags.
 func mark(fs *pflag.FlagSet, annotation string, names ...string) {
 	for _, name := range names {
 		f := fs.Lookup(name)

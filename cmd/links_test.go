@@ -10,7 +10,7 @@ import (
 
 // TestLinks: the links between the documents lead to files and headings that exist.
 func TestLinks(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)#:\s]*)(?:#([^)\s]+))?\)`) // none with a scheme
+	link := regexp.MustCompile(`\]\(([^)#:\s]*)(?:#([^)\s]+))?\)`) // links without a scheme
 	var pages []string
 	for _, pattern := range []string{"../*.md", "../docs/*.md", "../.github/*.md"} {
 		found, err := filepath.Glob(pattern)
@@ -38,7 +38,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// anchors are the names that a page's headings have in links.
+// anchors returns the anchors of a page's headings.
 func anchors(t *testing.T, page string) map[string]bool {
 	text, err := os.ReadFile(page)
 	if err != nil {

@@ -48,7 +48,7 @@ The exit code is 1 if a guarantee was broken.`,
 		return runLoadtest(ctx, g, o)
 	})
 	o.flags(c)
-	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon, exitInterrupted)
+	setExitCodes(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon, exitInterrupted)
 	return c
 }
 
@@ -72,11 +72,11 @@ func (o *loadtestOptions) flags(c *cobra.Command) {
 	fs.Float64Var(&o.Speed, "speed", 0, "replay the trace this many times faster (default 1)")
 	fs.BoolVar(&o.Restart, "restart", false, "kill and restart the daemon that it starts, midway")
 	fs.StringVar(&o.Report, "report", "", "write an HTML report with plots to this file")
-	fixed(c, "backend", []string{"memory", "file", "postgres"})
+	completeWords(c, "backend", []string{"memory", "file", "postgres"})
 }
 
-// check refuses what only the command line can tell from what was left out, and a report that could not be written
-// at the end of a long run.
+// check refuses zero and negative values that were given, because Options takes them for missing ones, and a report
+// that could not be written after a long run.
 func (o *loadtestOptions) check(fs *pflag.FlagSet) error {
 	for _, name := range []string{"tasks", "speed", "duration", "work", "units", "concurrency", "batch", "nodes"} {
 		f := fs.Lookup(name)
@@ -95,8 +95,8 @@ func (o *loadtestOptions) check(fs *pflag.FlagSet) error {
 
 func runLoadtest(ctx context.Context, g *globals, o loadtestOptions) error {
 	o.Duration, o.Work = time.Duration(o.duration), time.Duration(o.work)
-	// A server that the environment names is where one works, and not to be put under load by the way.
-	if g.server != "" && !g.inherited["server"] {
+	// A server in the environment is one for daily work, and must not be load-tested by accident.
+	if g.server != "" && !g.fromEnvironment["server"] {
 		o.Server, o.Token = g.server, g.token
 	}
 	show := g.newLoadBar()
@@ -155,7 +155,7 @@ cpu    %s
 	return err
 }
 
-// shares says how much of the processor's time was the load's own.
+// shares prints how the processor time was shared between daemon and load generator.
 func shares(r *loadtest.Report) string {
 	if r.DaemonCPUSecs == 0 {
 		return fmt.Sprintf("load generator %.1f s", r.GeneratorCPUSecs)
@@ -194,7 +194,7 @@ func verdictRows() listing[loadtest.Verdict] {
 	}
 }
 
-// loadBar shows how far a load test is; without a terminal it shows nothing.
+// loadBar shows the progress of a load test; without a terminal it shows nothing.
 type loadBar struct {
 	g     *globals
 	bar   *progressbar.ProgressBar

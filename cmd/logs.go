@@ -43,7 +43,7 @@ message on standard error says so.`,
 	g.poolFlag(c, &o.pool, "pool of the task (default search all pools)")
 	c.Flags().BoolVarP(&o.follow, "follow", "f", false, "keep printing until the task has ended")
 	c.Flags().BoolVar(&o.raw, "raw", false, "print control sequences unfiltered (progress bars, colours)")
-	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon, exitInterrupted)
+	setExitCodes(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon, exitInterrupted)
 	return c
 }
 
@@ -71,7 +71,7 @@ func runLogs(ctx context.Context, g *globals, svc park.Service, o logsOptions, i
 	return w.Close()
 }
 
-// noticeRotated tells that a log does not have all bytes of an attempt.
+// noticeRotated says that bytes of an attempt are missing in its log.
 func (g *globals) noticeRotated(attempt int, from, to int64) {
 	switch {
 	case to <= from:
@@ -82,7 +82,7 @@ func (g *globals) noticeRotated(attempt int, from, to int64) {
 	}
 }
 
-// logWriter returns where logs go. Programs that parse the output get them on standard error.
+// logWriter returns the writer for logs. If the output is for programs, that is standard error.
 func (g *globals) logWriter(raw bool) io.WriteCloser {
 	w := g.out
 	if !g.output.forPeople() {
@@ -98,8 +98,8 @@ type nopCloser struct{ io.Writer }
 
 func (nopCloser) Close() error { return nil }
 
-// pause waits, unless ctx ends first.
-func pause(ctx context.Context, d time.Duration) error {
+// sleep waits, unless ctx ends first.
+func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -19,12 +19,12 @@ Reading removes nothing.`,
 		RunE:    runGroup,
 	}
 	c.AddCommand(newMailboxPollCommand(g), newMailboxTrimCommand(g))
-	exits(c, exitDone, exitUsage)
+	setExitCodes(c, exitDone, exitUsage)
 	return c
 }
 
 type pollOptions struct {
-	address
+	mailboxFlags
 	since  string
 	wait   duration
 	follow bool
@@ -62,7 +62,7 @@ messages until it is interrupted.`,
 	fs.BoolVarP(&o.follow, "follow", "f", false, "keep printing new messages")
 	fs.IntVar(&o.limit, "limit", 0, "maximum number of messages to print (default all)")
 	o.flags(fs, "mailbox to read")
-	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon, exitTimedOut, exitInterrupted)
+	setExitCodes(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon, exitTimedOut, exitInterrupted)
 	return c
 }
 
@@ -84,20 +84,20 @@ func runMailboxPoll(ctx context.Context, g *globals, svc park.Service, o pollOpt
 		return err
 	}
 	if len(page.Messages) == 0 && g.output.forPeople() {
-		g.notice("Mailbox %s of tenant %s has no messages%s.", q.Key, q.Tenant, sinceThen(o.since))
+		g.notice("Mailbox %s of tenant %s has no messages%s.", q.Key, q.Tenant, sinceText(o.since))
 		return nil
 	}
 	return messageList().print(g.printer(), page, page.Messages)
 }
 
-func sinceThen(since string) string {
+func sinceText(since string) string {
 	if since == "" {
 		return ""
 	}
 	return " since " + since
 }
 
-// query reads --since: what is neither a duration nor a time is a message's id.
+// query parses --since: anything but a duration or a time is a message's id.
 func (o *pollOptions) query(now time.Time) (park.MailboxQuery, error) {
 	q := park.MailboxQuery{Tenant: o.tenant, Key: o.mailbox}
 	if err := park.CheckName("--tenant", o.tenant); err != nil {
@@ -121,20 +121,20 @@ func (o *pollOptions) query(now time.Time) (park.MailboxQuery, error) {
 	return q, nil
 }
 
-// mostMessages is how many messages a daemon returns at once.
-const mostMessages = 1000
+// messagePageSize is the maximum number of messages in one response.
+const messagePageSize = 1000
 
-// readMailbox reads page after page, up to limit messages; 0 is all.
+// readMailbox reads page after page, up to limit messages; 0 means all.
 func readMailbox(ctx context.Context, svc park.Service, q park.MailboxQuery, limit int) (park.MessagePage, error) {
 	all := park.MessagePage{Messages: []park.Message{}, Next: q.After}
-	most := mostMessages
+	pageSize := messagePageSize
 	for limit == 0 || len(all.Messages) < limit {
-		q.Limit = most
+		q.Limit = pageSize
 		if limit > 0 {
-			q.Limit = min(most, limit-len(all.Messages))
+			q.Limit = min(pageSize, limit-len(all.Messages))
 		}
 		page, err := svc.Mailbox(ctx, q)
-		if fewer(&most, q.Limit, err) {
+		if reducePageSize(&pageSize, q.Limit, err) {
 			continue
 		}
 		if err != nil {
@@ -142,7 +142,7 @@ func readMailbox(ctx context.Context, svc park.Service, q park.MailboxQuery, lim
 		}
 		all.Messages = append(all.Messages, page.Messages...)
 		all.Next = page.Next
-		// A page may have fewer messages than were asked for, where they are large.
+		// A page may have fewer messages than requested if they are large.
 		if len(page.Messages) == 0 {
 			break
 		}
@@ -153,7 +153,7 @@ func readMailbox(ctx context.Context, svc park.Service, q park.MailboxQuery, lim
 
 // awaitMessage returns when the mailbox has a message.
 func awaitMessage(ctx context.Context, g *globals, svc park.Service, q park.MailboxQuery, wait time.Duration) error {
-	whole := ctx
+	outer := ctx
 	q.Limit = 1
 	if wait == 0 {
 		found, err := svc.Mailbox(ctx, q)
@@ -167,8 +167,8 @@ func awaitMessage(ctx context.Context, g *globals, svc park.Service, q park.Mail
 	for {
 		found, err := pollMailbox(ctx, g, svc, q)
 		switch {
-		case whole.Err() != nil:
-			return whole.Err()
+		case outer.Err() != nil:
+			return outer.Err()
 		case ctx.Err() != nil && len(found.Messages) == 0:
 			return timedOutf("mailbox %s of tenant %s has no messages after %s", q.Key, q.Tenant, wait)
 		case err != nil || len(found.Messages) > 0:
@@ -177,14 +177,14 @@ func awaitMessage(ctx context.Context, g *globals, svc park.Service, q park.Mail
 	}
 }
 
-// pollMailbox asks once, for as long as one question may take.
+// pollMailbox sends one request, which waits for messages for a limited time.
 func pollMailbox(ctx context.Context, g *globals, svc park.Service, q park.MailboxQuery) (page park.MessagePage, err error) {
 	q.Wait = longPoll
 	if end, ok := ctx.Deadline(); ok {
 		q.Wait = min(longPoll, max(time.Until(end), 0))
 	}
-	err = g.patient().ask(ctx, func(ctx context.Context) (err error) {
-		ctx, cancel := context.WithTimeout(ctx, q.Wait+grace)
+	err = g.retryForever().do(ctx, func(ctx context.Context) (err error) {
+		ctx, cancel := context.WithTimeout(ctx, q.Wait+answerMargin)
 		defer cancel()
 		page, err = svc.Mailbox(ctx, q)
 		return err
@@ -192,7 +192,7 @@ func pollMailbox(ctx context.Context, g *globals, svc park.Service, q park.Mailb
 	return page, err
 }
 
-// followMailbox prints messages as they come until it is interrupted or has printed limit of them.
+// followMailbox prints new messages until it is interrupted or has printed limit of them.
 func followMailbox(ctx context.Context, g *globals, svc park.Service, q park.MailboxQuery, limit int) error {
 	out := newStream(g.printer(), messageList())
 	for printed := 0; limit == 0 || printed < limit; {
@@ -217,7 +217,7 @@ func followMailbox(ctx context.Context, g *globals, svc park.Service, q park.Mai
 }
 
 type trimOptions struct {
-	address
+	mailboxFlags
 	upTo string
 }
 
@@ -242,6 +242,6 @@ func newMailboxTrimCommand(g *globals) *cobra.Command {
 	}
 	c.Flags().StringVar(&o.upTo, "up-to", "", "id of the last message to remove")
 	o.flags(c.Flags(), "mailbox to trim")
-	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon)
+	setExitCodes(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon)
 	return c
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// WriteMan writes a manual page for each command into a folder, which it makes. The pages say what the help says.
-// The program itself does not call it: docs/man does.
+// WriteMan writes a manual page for each command into a folder, which it creates. The text is that of the help. Only
+// docs/man calls it.
 func WriteMan(dir, version string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -35,10 +35,10 @@ func writeManTree(dir, version string, c *cobra.Command) error {
 	return errors.Join(failed...)
 }
 
-// manName is the name of a command's page.
+// manName returns the name of a command's page.
 func manName(c *cobra.Command) string { return strings.ReplaceAll(c.CommandPath(), " ", "-") }
 
-// manCommands are the subcommands that have a page.
+// manCommands returns the subcommands that have a page.
 func manCommands(c *cobra.Command) []*cobra.Command {
 	return slices.DeleteFunc(slices.Clone(c.Commands()), func(sub *cobra.Command) bool {
 		return !sub.IsAvailableCommand() || sub.IsAdditionalHelpTopicCommand()
@@ -78,7 +78,7 @@ func manPage(c *cobra.Command, version string) string {
 	return m.b.String()
 }
 
-// man is a manual page as it grows, in the macros that troff knows as man.
+// man builds a manual page from the macros of man(7).
 type man struct{ b strings.Builder }
 
 func (m *man) line(s string) { m.b.WriteString(s + "\n") }
@@ -89,21 +89,21 @@ func (m *man) text(s string) { m.line(escapeMan(s)) }
 
 func (m *man) bold(s string) { m.line(`\fB` + escapeMan(s) + `\fR`) }
 
-// item is a term and what it means.
+// item writes a term and its meaning.
 func (m *man) item(term, meaning string) {
 	m.line(".TP")
 	m.bold(term)
 	m.text(meaning)
 }
 
-// literal keeps lines as they are.
+// literal keeps the line breaks.
 func (m *man) literal(s string) {
 	m.line(".nf")
 	m.text(s)
 	m.line(".fi")
 }
 
-// paragraphs fills what empty lines part, but for lines that are indented.
+// paragraphs writes paragraphs, which are separated by empty lines; those with indented lines keep their line breaks.
 func (m *man) paragraphs(s string) {
 	for p := range strings.SplitSeq(s, "\n\n") {
 		m.line(".PP")
@@ -159,8 +159,8 @@ func (m *man) seeAlso(c *cobra.Command, subs []*cobra.Command) {
 	m.text(strings.Join(pages, ", "))
 }
 
-// escapeMan hides from troff what it would take for its own (backslashes, quotes, a dot that begins a line) or print
-// as another character (dashes, hats, tildes), and writes the rest in ASCII.
+// escapeMan escapes the characters that troff would interpret (backslashes, quotes, a dot at the beginning of a line)
+// or print as others (dashes, hats, tildes), and writes the rest in ASCII.
 func escapeMan(s string) string {
 	s = strings.NewReplacer(`\`, `\e`, `-`, `\-`, "`", `\(ga`, `'`, `\(aq`, `"`, `\(dq`, `^`, `\(ha`, `~`, `\(ti`, `…`, `...`).Replace(s)
 	if strings.HasPrefix(s, ".") {

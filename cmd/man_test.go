@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// TestManPages: every command has a page, with all its flags, its exit codes and the pages beside it.
+// TestManPages: every command has a page with all flags, its exit codes and the related pages.
 func TestManPages(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "man")
 	if err := WriteMan(dir, "v1.2.3"); err != nil {

@@ -49,7 +49,7 @@ rolls back all the same. --dry-run reports the same, with the same exit code, an
 		newMigrateStep(g, daemon.Status, "Show the migrations",
 			"Lists the migrations of this parkd and of the database, and when each was applied. Changes nothing."),
 	)
-	exits(c, exitDone, exitUsage)
+	setExitCodes(c, exitDone, exitUsage)
 	return c
 }
 
@@ -73,11 +73,11 @@ func newMigrateStep(g *globals, to daemon.Direction, short, long string) *cobra.
 		fs.BoolVar(&o.force, "force", false, "roll back even if that deletes rows")
 	}
 	_ = c.MarkFlagFilename("config", "json", "yaml", "yml", "toml")
-	exits(c, exitDone, exitFailed, exitUsage)
+	setExitCodes(c, exitDone, exitFailed, exitUsage)
 	return c
 }
 
-// target is the configuration as far as it concerns databases.
+// target returns a configuration of the selected databases.
 func (o *migrateOptions) target(g *globals) (*config.Config, error) {
 	switch {
 	case o.dsn != "" && o.db != "":
@@ -92,7 +92,7 @@ func (o *migrateOptions) target(g *globals) (*config.Config, error) {
 	if err != nil || o.file != "" || dsn == "" || usesPostgres(c) {
 		return c, err
 	}
-	// Whoever sets the variable means a Postgres database: another one must not be changed in its place.
+	// The variable asks for a Postgres database: no other may be changed instead.
 	if c.Source != "" || g.getenv("PARKD_DB") != "" {
 		return nil, usagef("PARKD_POSTGRES_DSN names a Postgres database, but %s does not use Postgres: choose the database with --dsn, --db or --config",
 			cmp.Or(c.Source, "PARKD_DB"))
@@ -111,7 +111,7 @@ func runMigrate(ctx context.Context, g *globals, o migrateOptions, to daemon.Dir
 	}
 	all, err := daemon.Migrate(ctx, c, daemon.MigrateOptions{To: to, DryRun: o.dryRun, Force: o.force})
 	if err != nil {
-		return refusal(err)
+		return explainRefusal(err)
 	}
 	if len(all) == 0 && g.output.forPeople() {
 		g.notice("There is nothing to do.")
@@ -128,7 +128,7 @@ func runMigrate(ctx context.Context, g *globals, o migrateOptions, to daemon.Dir
 }
 
 // refusal explains why a migration is not rolled back.
-func refusal(err error) error {
+func explainRefusal(err error) error {
 	if _, ok := errors.AsType[*migrations.InUseError](err); ok {
 		return &cliError{Code: exitFailed, Name: "database_in_use", Err: err}
 	}
@@ -146,13 +146,13 @@ func rowsOf(gone []migrations.Gone) map[string]int64 {
 	return rows
 }
 
-// migration is a change of a schema as it is printed.
+// migration is the printed form of a migration.
 type migration struct {
 	Backend   park.Backend `json:"backend"`
 	Version   int64        `json:"version"`
 	Name      string       `json:"name"`
 	AppliedAt park.Time    `json:"appliedAt,omitzero"`
-	// Rows are those that go with it, by table.
+	// Rows counts the deleted rows by table.
 	Rows map[string]int64 `json:"rowsGone,omitempty"`
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// format is how data is printed.
+// format is an output format.
 type format string
 
 const (
@@ -43,17 +43,17 @@ func (f *format) String() string { return string(*f) }
 // Type implements [pflag.Value].
 func (f *format) Type() string { return "format" }
 
-// forPeople reports whether the output is meant to be read, and not to be parsed.
+// forPeople reports whether the output is for people and not for programs.
 func (f format) forPeople() bool { return f == asTable || f == asWide }
 
-// printer prints data in one format.
+// printer prints data in a format.
 type printer struct {
 	w      io.Writer
 	format format
 	now    func() time.Time
 }
 
-// json prints v on a line of its own, or over several where people might look.
+// json prints v as JSON: on one line for ndjson, else on several.
 func (p *printer) json(v any) error {
 	var b []byte
 	var err error
@@ -69,7 +69,7 @@ func (p *printer) json(v any) error {
 	return err
 }
 
-// line prints v as one line of JSON whatever the format: the way of a stream.
+// line prints v as one line of JSON in any format; streams use it.
 func (p *printer) line(v any) error {
 	lines := *p
 	lines.format = asNDJSON
@@ -84,22 +84,22 @@ func appendEscaped(out []byte, r rune) []byte {
 	return fmt.Appendf(out, `\u%04x`, r)
 }
 
-// column is one column of a table of Ts.
+// column is a column of a table of Ts.
 type column[T any] struct {
 	name  string
 	cell  func(p *printer, v T) string
 	wide  bool // only with -o wide
 	right bool
-	width int // of a stream's column, which cannot know what is still to come
+	width int // in a stream, whose later rows are not known yet
 }
 
-// listing is how a kind of thing is printed.
+// listing describes how Ts are printed.
 type listing[T any] struct {
 	columns []column[T]
 	id      func(T) string
 }
 
-// print prints items: page is what -o json shows of them.
+// print prints items; page is their form for -o json.
 func (l listing[T]) print(p *printer, page any, items []T) error {
 	switch p.format {
 	case asJSON:
@@ -123,15 +123,15 @@ func (l listing[T]) print(p *printer, page any, items []T) error {
 	return l.table(p, items)
 }
 
-// one prints a single thing: under -o json itself and not a list of it.
-func (l listing[T]) one(p *printer, v T) error { return l.print(p, v, []T{v}) }
+// printOne prints a single item; for -o json as itself and not as a list.
+func (l listing[T]) printOne(p *printer, v T) error { return l.print(p, v, []T{v}) }
 
-// shown returns the columns that the format shows.
-func (l listing[T]) shown(p *printer) []column[T] {
+// visible returns the columns of the format.
+func (l listing[T]) visible(p *printer) []column[T] {
 	return slices.DeleteFunc(slices.Clone(l.columns), func(c column[T]) bool { return c.wide && p.format != asWide })
 }
 
-// stream prints things one by one as they come.
+// stream prints items one by one.
 type stream[T any] struct {
 	p       *printer
 	list    listing[T]
@@ -147,12 +147,12 @@ func (s *stream[T]) print(v T) error {
 	case asJSON, asNDJSON:
 		return s.p.line(v)
 	case asID:
-		return s.list.one(s.p, v)
+		return s.list.printOne(s.p, v)
 	case asTable, asWide:
 	}
 	if s.columns == nil {
-		s.columns = s.list.shown(s.p)
-		// The first row knows best how wide the ones to come will be.
+		s.columns = s.list.visible(s.p)
+		// Later rows are likely as wide as the first.
 		for i, c := range s.columns {
 			s.columns[i].width = max(c.width, len(c.name), utf8.RuneCountInString(cleanLine(c.cell(s.p, v))))
 		}
@@ -179,7 +179,7 @@ func (s *stream[T]) row(cell func(column[T]) string) error {
 	return err
 }
 
-// when prints an instant: its distance from now in a table, else the instant itself.
+// when prints a time, in a table relative to now.
 func (p *printer) when(t park.Time) string {
 	switch {
 	case t.IsZero():
@@ -189,12 +189,12 @@ func (p *printer) when(t park.Time) string {
 	}
 	d := p.now().Sub(t.Time)
 	if d < 0 {
-		return "in " + short(-d)
+		return "in " + formatDuration(-d)
 	}
-	return short(d) + " ago"
+	return formatDuration(d) + " ago"
 }
 
-// clock prints the time of day, with the date where it is another day.
+// clock prints the time of day, with the date if it is not today.
 func (p *printer) clock(t park.Time) string {
 	if p.format != asTable {
 		return t.String()
@@ -206,8 +206,8 @@ func (p *printer) clock(t park.Time) string {
 	return at.Format("01-02 15:04:05")
 }
 
-// short prints a duration with the two units that matter.
-func short(d time.Duration) string {
+// formatDuration prints a duration with its two largest units.
+func formatDuration(d time.Duration) string {
 	switch {
 	case d < time.Second:
 		return fmt.Sprintf("%dms", d.Milliseconds())
@@ -223,16 +223,16 @@ func short(d time.Duration) string {
 	return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
 }
 
-// cut shortens a cell's text for a table.
-func (p *printer) cut(s string, most int) string {
+// truncate shortens a cell's text in a table.
+func (p *printer) truncate(s string, limit int) string {
 	r := []rune(cleanLine(s))
-	if p.format != asTable || len(r) <= most {
+	if p.format != asTable || len(r) <= limit {
 		return string(r)
 	}
-	return string(r[:most-1]) + "…"
+	return string(r[:limit-1]) + "…"
 }
 
 // compact prints JSON in a cell, on one line.
-func (p *printer) compact(raw json.RawMessage, most int) string {
-	return p.cut(string(raw), most)
+func (p *printer) compact(raw json.RawMessage, limit int) string {
+	return p.truncate(string(raw), limit)
 }

@@ -118,7 +118,7 @@ func TestShort(t *testing.T) {
 		0: "0ms", 20 * time.Millisecond: "20ms", 1500 * time.Millisecond: "1.5s", 42 * time.Second: "42s",
 		61 * time.Second: "1m01s", 90 * time.Minute: "1h30m", 50 * time.Hour: "2d02h",
 	} {
-		if got := short(d); got != want {
+		if got := formatDuration(d); got != want {
 			t.Errorf("short(%s) = %q, want %q", d, got, want)
 		}
 	}

@@ -13,10 +13,10 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// maxPayload bounds what is read into memory; daemons take far less.
+// maxPayload bounds the input that is read into memory; daemons accept far less.
 const maxPayload = 64 << 20
 
-// readPayload reads a task's payload: JSON as it stands, @file, or - for standard input.
+// readPayload reads a task's payload: JSON text, @file, or - for standard input.
 func readPayload(in io.Reader, s string) (json.RawMessage, error) {
 	from := "--payload"
 	b := []byte(s)
@@ -54,7 +54,8 @@ func readBounded(r io.Reader) ([]byte, error) {
 	return b, err
 }
 
-// checkJSON refuses what the daemon would, and what is not UTF-8, whose bytes would not arrive as they are.
+// checkJSON refuses JSON that the daemon would refuse, and bytes that are not UTF-8, because they would not arrive
+// unchanged.
 func checkJSON(from string, b []byte) (json.RawMessage, error) {
 	err := park.CheckJSON(b)
 	if err == nil {

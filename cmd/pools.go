@@ -23,7 +23,7 @@ func newPoolsCommand(g *globals) *cobra.Command {
 		}),
 	}
 	c.AddCommand(newPoolsListCommand(g), newPoolsSetCommand(g))
-	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon)
+	setExitCodes(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon)
 	return c
 }
 
@@ -43,7 +43,7 @@ pool parks tasks but starts none. A draining pool accepts no tasks and finishes 
 			return runPoolsList(ctx, g, svc, args)
 		}),
 	}
-	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon)
+	setExitCodes(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon)
 	return c
 }
 
@@ -69,7 +69,7 @@ type poolsSetOptions struct {
 }
 
 func newPoolsSetCommand(g *globals) *cobra.Command {
-	o := poolsSetOptions{state: choice{words: words(park.PoolStates())}}
+	o := poolsSetOptions{state: choice{words: toStrings(park.PoolStates())}}
 	c := &cobra.Command{
 		Use:   "set [flags] POOL",
 		Short: "Change a pool's state or limits",
@@ -86,7 +86,7 @@ the configuration file is changed.`,
 	fs.Var(&o.state, "state", "active, paused or draining")
 	fs.Int64VarP(&o.units, "units", "u", 0, "capacity of the pool in units")
 	fs.IntVar(&o.depth, "depth", 0, "maximum number of parked tasks")
-	fixed(c, "state", words(park.PoolStates()))
+	completeWords(c, "state", toStrings(park.PoolStates()))
 	c.RunE = g.run(func(ctx context.Context, args []string) error {
 		patch, err := o.patch(fs.Changed)
 		if err != nil {
@@ -98,11 +98,11 @@ the configuration file is changed.`,
 		}
 		return runPoolsSet(ctx, g, svc, args[0], patch)
 	})
-	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon)
+	setExitCodes(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon)
 	return c
 }
 
-// patch holds what was given; 0 is a limit like any other.
+// patch returns the changes that were given; 0 is a valid limit.
 func (o *poolsSetOptions) patch(given func(string) bool) (park.PoolPatch, error) {
 	var patch park.PoolPatch
 	if given("state") {
@@ -135,5 +135,5 @@ func runPoolsSet(ctx context.Context, g *globals, svc park.Service, id string, p
 	if p.Warning != "" {
 		g.notice("Warning: %s", p.Warning)
 	}
-	return poolList().one(g.printer(), p)
+	return poolList().printOne(g.printer(), p)
 }

@@ -11,14 +11,14 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// profileFlag declares where a daemon writes profiles of itself. It is for whoever works on parkd's speed and stands in
-// no help; profiles are never offered over the API.
+// profileFlag declares the flag for the folder of profiles. It is for developers and hidden from the help; profiles are
+// never offered over the API.
 func profileFlag(fs *pflag.FlagSet, folder *string) {
 	fs.StringVar(folder, "profile", "", "write profiles of the processor, memory, blocking and locks to this folder")
 	_ = fs.MarkHidden("profile")
 }
 
-// profile begins to profile the process into a folder, and returns what ends that and writes the profiles.
+// profile starts profiling the process; stop ends it and writes the profiles into the folder.
 func profile(folder string) (stop func() error, err error) {
 	if folder == "" {
 		return func() error { return nil }, nil

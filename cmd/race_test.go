@@ -2,5 +2,5 @@
 
 package cmd_test
 
-// raceEnabled says that the scripts run a program with the race detector too.
+// raceEnabled makes the scripts run a program with the race detector.
 const raceEnabled = true

@@ -37,6 +37,6 @@ the backup is lost.`,
 		return nil
 	})
 	fileFlags(c, &o)
-	exits(c, exitDone, exitFailed, exitUsage)
+	setExitCodes(c, exitDone, exitFailed, exitUsage)
 	return c
 }

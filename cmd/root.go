@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// The groups of the top help.
+// The groups of commands in the help.
 const (
 	groupDaemon   = "daemon"
 	groupTasks    = "tasks"
@@ -17,13 +17,13 @@ const (
 	groupOperate  = "operate"
 )
 
-// The annotations that the help reads.
+// The annotations that the help uses.
 const (
 	exitCodes    = "exit_codes"
-	takesCommand = "takes_command" // the command line goes on after --
+	takesCommand = "takes_command" // arguments after -- are a command
 )
 
-// newRootCommand makes the commands that args, a command line, may mean: the one that it begins with, or all of them.
+// newRootCommand makes the commands for a command line: the one that args begin with, or all of them.
 func newRootCommand(g *globals, args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "parkd",
@@ -59,11 +59,11 @@ each parked task as soon as enough units are free, and keeps every outcome until
 	g.flags(root)
 	addCommands(root, g, args)
 	strictHelp(root)
-	exits(root, exitDone, exitUsage)
+	setExitCodes(root, exitDone, exitUsage)
 	return root
 }
 
-// constructor makes one of the commands.
+// constructor makes a command.
 type constructor struct {
 	group, name string
 	make        func(*globals) *cobra.Command
@@ -92,9 +92,9 @@ func constructors() []constructor {
 	}
 }
 
-// addCommands makes the command that args begin with. The others would cost a short command several times what it does
-// itself. It makes all of them if args begin with something else, such as a flag or a request for help, and for the
-// completions, which are about all of them.
+// addCommands makes only the command that args begin with, because making all of them costs several times as much as a
+// short command itself. It makes all if args begin with anything else, such as a flag or a request for help, and for
+// shell completion.
 func addCommands(root *cobra.Command, g *globals, args []string) {
 	all := constructors()
 	chosen := slices.IndexFunc(all, func(c constructor) bool {
@@ -110,13 +110,13 @@ func addCommands(root *cobra.Command, g *globals, args []string) {
 	}
 }
 
-// strictHelp has the help command, which cobra brings, refuse what is no command.
+// strictHelp makes cobra's help command refuse unknown commands.
 func strictHelp(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	for _, c := range root.Commands() {
 		if c.Name() == "help" {
 			c.Example = "  parkd help audit verify"
-			exits(c, exitDone, exitUsage)
+			setExitCodes(c, exitDone, exitUsage)
 			c.Run, c.RunE = nil, func(_ *cobra.Command, args []string) error {
 				of, rest, _ := root.Find(args)
 				if len(rest) > 0 {
@@ -129,7 +129,7 @@ func strictHelp(root *cobra.Command) {
 	}
 }
 
-// flags declares what every command takes.
+// flags declares the flags of all commands.
 func (g *globals) flags(root *cobra.Command) {
 	fs := root.PersistentFlags()
 	fs.VarP(&g.output, "output", "o", "output format: "+strings.Join(formats(), ", "))
@@ -141,7 +141,7 @@ func (g *globals) flags(root *cobra.Command) {
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats(), cobra.ShellCompDirectiveNoFileComp))
 }
 
-// runGroup runs a command that is only there for its subcommands.
+// runGroup runs a command that only groups subcommands.
 func runGroup(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return c.Help()
@@ -158,7 +158,7 @@ func unknownCommand(c *cobra.Command, name string) error {
 	return usagef("%s", message)
 }
 
-// group makes the RunE of a command that does something by itself and has subcommands too.
+// group returns the RunE of a command that has an action of its own and subcommands.
 func (g *globals) group(f func(ctx context.Context) error) func(*cobra.Command, []string) error {
 	run := g.run(func(ctx context.Context, _ []string) error { return f(ctx) })
 	return func(c *cobra.Command, args []string) error {
@@ -169,8 +169,8 @@ func (g *globals) group(f func(ctx context.Context) error) func(*cobra.Command, 
 	}
 }
 
-// exits writes a command's exit codes into its help.
-func exits(c *cobra.Command, codes ...int) {
+// setExitCodes adds a command's exit codes to its help.
+func setExitCodes(c *cobra.Command, codes ...int) {
 	var b strings.Builder
 	for _, code := range codes {
 		fmt.Fprintf(&b, "  %3d  %s\n", code, exitMeaning(code))

@@ -26,20 +26,20 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres/server"
 )
 
-// TestScripts runs testdata/script/*.txtar with the real program. Each script has a home of its own, and beside
-// the usual commands of testscript these:
+// TestScripts runs testdata/script/*.txtar with the real program. Each script has a home of its own, and these commands
+// in addition to those of testscript:
 //
 //	daemon [flags]        starts a daemon and waits until it listens; its address is in $URL
-//	                      with LOG=gone nobody reads what it says then, with VIA=nohup it is started under nohup
-//	sigterm, sigkill      sends the daemon a signal, and waits until it is gone
+//	                      LOG=gone closes its output afterwards; VIA=nohup starts it under nohup
+//	sigterm, sigkill      sends the daemon a signal and waits until it has exited
 //	signal NAME           sends the daemon a signal
-//	ended                 waits until the daemon is gone
+//	ended                 waits until the daemon has exited
 //	exits CODE COMMAND…   runs a command that must end with this exit code
 //	until REGEXP COMMAND… runs a command until its standard output matches
 //	postgres              makes an empty database; its DSN is in $PARKD_POSTGRES_DSN
-//	gone FILE             waits until the process whose id is in the file is gone
-//	cutting PATH BYTES CUT GO  breaks a connection to the daemon, see there
-//	foreign               answers at the default address as somebody else's daemon would
+//	gone FILE             waits until the process with the id in the file has ended
+//	cutting PATH BYTES CUT GO  cuts off a response of the daemon; see there
+//	foreign               answers at the default address like another user's daemon
 func TestScripts(t *testing.T) {
 	dir := t.TempDir()
 	build := []string{"build", "-o", filepath.Join(dir, "parkd")}
@@ -62,7 +62,7 @@ func TestScripts(t *testing.T) {
 			return server.Installed() || os.Getenv(pgtest.Required) != "", nil
 		},
 		Setup: func(e *testscript.Env) error {
-			// A socket's path must be short, which a test's folder may not be.
+			// The path of a socket must be short; that of a test's folder may be too long.
 			run, err := os.MkdirTemp("", "parkd-run-") //nolint:usetesting // see above
 			if err != nil {
 				return err
@@ -78,7 +78,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"postgres": newDatabase, "daemon": startDaemon, "cutting": cutting, "foreign": foreign, "exits": exits, "until": until, "gone": gone,
+			"postgres": newDatabase, "daemon": startDaemon, "cutting": cutting, "foreign": foreign, "exits": setExitCodes, "until": until, "gone": gone,
 			"signal": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(ts.Value(daemonKey{}).(*daemon).process.Signal(unix.SignalNum("SIG" + args[0])))
 			},
@@ -90,7 +90,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// cluster is the server of the scripts that want a database.
+// cluster is the Postgres server of the scripts that need one.
 var cluster pgtest.Cluster
 
 func TestMain(m *testing.M) { os.Exit(cluster.Run(m)) }
@@ -140,7 +140,7 @@ func startDaemon(ts *testscript.TestScript, _ bool, flags []string) {
 	*ts.Value(daemonKey{}).(*daemon) = daemon{d.Process, exited}
 }
 
-// daemon is the one that a script started last.
+// daemon is the daemon that the script started last.
 type daemon struct {
 	process *os.Process
 	exited  <-chan struct{}
@@ -148,8 +148,7 @@ type daemon struct {
 
 type daemonKey struct{}
 
-// foreign answers at the address where daemons listen by default. If somebody else answers there already, that does as
-// well.
+// foreign answers at the default address of daemons. If another program already does, that serves as well.
 func foreign(ts *testscript.TestScript, _ bool, _ []string) {
 	ln, err := net.Listen("tcp", config.DefaultListen)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -163,7 +162,7 @@ func foreign(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Defer(func() { _ = s.Close() })
 }
 
-// openIdle opens connections to the daemon, as many as it takes of so many, and sends nothing by them.
+// openIdle opens up to the given number of connections to the daemon and sends nothing on them.
 func openIdle(ts *testscript.TestScript, _ bool, args []string) {
 	n, err := strconv.Atoi(args[0])
 	ts.Check(err)
@@ -192,7 +191,7 @@ func environ(ts *testscript.TestScript) []string {
 	return env
 }
 
-// end ends the daemon and returns when it is gone.
+// end ends the daemon and returns when it has exited.
 func end(ts *testscript.TestScript, how syscall.Signal) {
 	ts.Check(ts.Value(daemonKey{}).(*daemon).process.Signal(how))
 	awaitEnd(ts)
@@ -203,7 +202,7 @@ func awaitEnd(ts *testscript.TestScript) {
 	select {
 	case <-d.exited:
 	case <-time.After(patience):
-		// It says where it stands.
+		// It prints its stacks.
 		_ = d.process.Signal(syscall.SIGQUIT)
 		<-d.exited
 		ts.Fatalf("the daemon does not end\n%s", ts.ReadFile("daemon.log"))
@@ -226,7 +225,7 @@ func await(ts *testscript.TestScript, what string, met func() bool) {
 	}
 }
 
-func exits(ts *testscript.TestScript, _ bool, args []string) {
+func setExitCodes(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	got := 0

@@ -51,7 +51,7 @@ If the configuration has mistakes, each is reported with its place and the daemo
 	logFlags(c, &o.logLevel, &o.logFormat)
 	profileFlag(fs, &o.profile)
 	c.RunE = g.run(func(ctx context.Context, _ []string) error { return runServe(ctx, g, o) })
-	exits(c, exitDone, exitFailed, exitUsage)
+	setExitCodes(c, exitDone, exitFailed, exitUsage)
 	return c
 }
 
@@ -71,17 +71,17 @@ func runServe(ctx context.Context, g *globals, o serveOptions) (err error) {
 	}
 	ctx, done := longRunning(ctx)
 	defer done()
-	hurry, stop := secondSignal(ctx)
+	skipDrain, stop := secondSignal(ctx)
 	defer stop()
 	return daemon.Run(ctx, cfg, daemon.Options{
-		Log: logger(g.err, o.logLevel, o.logFormat), Version: g.build().Version, Hurry: hurry,
-		Ready: func(at daemon.Listening) {
+		Log: logger(g.err, o.logLevel, o.logFormat), Version: g.build().Version, SkipDrain: skipDrain,
+		Ready: func(at daemon.Addresses) {
 			o.announce(g, ready, at, cfg)
 		},
 	})
 }
 
-// logFlags declares how much a command that runs for long says of what it does, and how.
+// logFlags declares the flags for the logs of long-running commands.
 func logFlags(c *cobra.Command, level, format *choice) {
 	*level = choice{value: "info", words: []string{"debug", "info", "warn", "error"}}
 	*format = choice{value: "text", words: []string{"text", "json"}}
@@ -90,22 +90,22 @@ func logFlags(c *cobra.Command, level, format *choice) {
 	fromEnv(fs, "log-level", "PARKD_LOG_LEVEL")
 	fs.Var(format, "log-format", "text or json")
 	fromEnv(fs, "log-format", "PARKD_LOG_FORMAT")
-	fixed(c, "log-level", level.words)
-	fixed(c, "log-format", format.words)
+	completeWords(c, "log-level", level.words)
+	completeWords(c, "log-format", format.words)
 }
 
-func logger(w io.Writer, least, format choice) *slog.Logger {
-	var level slog.Level
+func logger(w io.Writer, level, format choice) *slog.Logger {
+	var threshold slog.Level
 	// The flag takes only words that slog knows.
-	_ = level.UnmarshalText([]byte(least.value))
-	options := &slog.HandlerOptions{Level: level}
+	_ = threshold.UnmarshalText([]byte(level.value))
+	options := &slog.HandlerOptions{Level: threshold}
 	if format.value == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// readyFile opens the descriptor that waits to be told. It is checked before anything is started.
+// readyFile opens the file descriptor of --ready-fd. It is checked before anything is started.
 func (o *serveOptions) readyFile() (*os.File, error) {
 	switch {
 	case o.readyFD == noFD:
@@ -123,35 +123,35 @@ func (o *serveOptions) readyFile() (*os.File, error) {
 	return f, nil
 }
 
-// announce tells the one who started the daemon, and people, where it listens.
-func (o *serveOptions) announce(g *globals, ready *os.File, at daemon.Listening, c *config.Config) {
+// announce writes the addresses to the ready file descriptor and, on a terminal, for people.
+func (o *serveOptions) announce(g *globals, ready *os.File, addrs daemon.Addresses, c *config.Config) {
 	if ready != nil {
 		line := struct {
 			URL    string `json:"url"`
 			Socket string `json:"socket,omitempty"`
-		}{at.URL, at.Socket}
-		// Whoever waits for the line may have gone away since; that does not concern the daemon.
+		}{addrs.URL, addrs.Socket}
+		// The reader may have closed it: that is no error of the daemon.
 		_ = json.NewEncoder(ready).Encode(line)
 		_ = ready.Close()
 	}
 	if isTerminal(g.err) {
-		greet(g.err, at, c)
+		printGreeting(g.err, addrs, c)
 	}
 }
 
-func greet(w io.Writer, at daemon.Listening, c *config.Config) {
+func printGreeting(w io.Writer, addrs daemon.Addresses, c *config.Config) {
 	source := c.Source
 	if source == "" {
 		source = "none, using the defaults ('parkd config show' prints them, 'parkd config init' writes a file)"
 	}
-	places := at.URL
-	if at.Socket != "" {
-		places = strings.TrimPrefix(places+" and "+at.Socket, " and ")
+	text := addrs.URL
+	if addrs.Socket != "" {
+		text = strings.TrimPrefix(text+" and "+addrs.Socket, " and ")
 	}
-	fmt.Fprintf(w, "parkd listens on %s\nConfiguration: %s\nNext, in another terminal: parkd submit -- echo hello, then parkd mailbox poll\n", places, source)
+	fmt.Fprintf(w, "parkd listens on %s\nConfiguration: %s\nNext, in another terminal: parkd submit -- echo hello, then parkd mailbox poll\n", text, source)
 }
 
-// settings is where the configuration comes from.
+// settings are the flags of the configuration.
 type settings struct {
 	file   string
 	listen string

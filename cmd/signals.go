@@ -7,16 +7,16 @@ import (
 	"syscall"
 )
 
-// interruptible returns a context that ends with the first SIGINT or SIGTERM. After it the signals have their
-// usual effect again, so that a second one ends the program at once.
+// interruptible returns a context that ends with the first SIGINT or SIGTERM. Then the signals have their default
+// effect again, so that a second one ends the program at once.
 func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	return ctx, stop
 }
 
-// secondSignal returns a channel that the second SIGINT or SIGTERM closes. The third ends the program.
-func secondSignal(ctx context.Context) (hurry <-chan struct{}, stop func()) {
+// secondSignal returns a channel that is closed by the second SIGINT or SIGTERM. The third ends the program.
+func secondSignal(ctx context.Context) (second <-chan struct{}, stop func()) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	closed := make(chan struct{})
@@ -35,14 +35,14 @@ func secondSignal(ctx context.Context) (hurry <-chan struct{}, stop func()) {
 	return closed, cancel
 }
 
-// longRunning makes a command orderly that runs until it is told to stop. A terminal that is closed (SIGHUP) ends the
-// returned context as SIGTERM does, once and for all: shells send it twice, which must not count as a second wish. Where
-// it was ignored at the start, as under nohup, it stays so. What the command says may be lost when its reader has gone
-// away (SIGPIPE): that is no reason to die. Neither signal is set to be ignored, for commands would inherit that.
+// longRunning sets up the signals of a command that runs until it is stopped. When its terminal is closed (SIGHUP), the
+// returned context ends as it does after SIGTERM. Shells send SIGHUP twice; the second must not count as a second
+// SIGTERM. If SIGHUP was ignored at the start, as under nohup, it stays ignored. A closed standard output (SIGPIPE)
+// does not end the program. Neither signal is set to be ignored here, because commands would inherit that.
 func longRunning(ctx context.Context) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	broken, hangup := make(chan os.Signal, 1), make(chan os.Signal, 1)
-	signal.Notify(broken, syscall.SIGPIPE)
+	pipe, hangup := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(pipe, syscall.SIGPIPE)
 	if !signal.Ignored(syscall.SIGHUP) {
 		signal.Notify(hangup, syscall.SIGHUP)
 	}
@@ -55,7 +55,7 @@ func longRunning(ctx context.Context) (_ context.Context, stop func()) {
 	}()
 	return ctx, func() {
 		cancel()
-		signal.Stop(broken)
+		signal.Stop(pipe)
 		signal.Stop(hangup)
 	}
 }

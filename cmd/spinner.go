@@ -9,7 +9,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// spinner shows how a task stands while somebody waits for it; without a terminal it shows nothing.
+// spinner shows the state of a task during a wait; without a terminal it shows nothing.
 type spinner struct {
 	bar *progressbar.ProgressBar
 	now func() time.Time
@@ -26,7 +26,7 @@ func (g *globals) newSpinner() *spinner {
 	return s
 }
 
-// poll returns how long to wait for news: briefly where somebody is looking.
+// poll returns how long a request may wait: on a terminal only briefly, so that the display stays current.
 func (s *spinner) poll(otherwise time.Duration) time.Duration {
 	if s.bar != nil {
 		return time.Second
@@ -41,9 +41,9 @@ func (s *spinner) task(t park.Task) {
 	text := string(t.Status)
 	switch {
 	case t.Status == park.Queued && t.Position > 0:
-		text = fmt.Sprintf("queued, position %d, for %s", t.Position, short(max(0, s.now().Sub(t.SubmittedAt.Time))))
+		text = fmt.Sprintf("queued, position %d, for %s", t.Position, formatDuration(max(0, s.now().Sub(t.SubmittedAt.Time))))
 	case t.Status == park.Running && !t.StartedAt.IsZero():
-		text = "running for " + short(max(0, s.now().Sub(t.StartedAt.Time)))
+		text = "running for " + formatDuration(max(0, s.now().Sub(t.StartedAt.Time)))
 	}
 	s.bar.Describe(clean(t.TaskID) + " " + text)
 	_ = s.bar.Add(1)

@@ -11,7 +11,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/executor/command"
 )
 
-// TestMadeAlone: a command that is made without the others says the same of itself.
+// TestMadeAlone: a command that is made without the others has the same help.
 func TestMadeAlone(t *testing.T) {
 	for _, c := range constructors() {
 		g, alone, _ := testGlobals()
@@ -33,7 +33,7 @@ func TestMadeAlone(t *testing.T) {
 	}
 }
 
-// initialised returns how many bytes each package takes that is initialised when this program starts with an argument.
+// initialised returns how many bytes each package allocates when this program starts with an argument.
 func initialised(t *testing.T, arg string) map[string]int {
 	t.Helper()
 	self, err := os.Executable()
@@ -57,7 +57,7 @@ func initialised(t *testing.T, arg string) map[string]int {
 	return packages
 }
 
-// TestShimStartsFirst: a shim does not pay for what the client and the daemon are made of.
+// TestShimStartsFirst: a shim does not initialise the packages of the client and the daemon.
 func TestShimStartsFirst(t *testing.T) {
 	packages := initialised(t, command.ShimArg)
 	for _, dear := range []string{
@@ -71,7 +71,7 @@ func TestShimStartsFirst(t *testing.T) {
 	}
 }
 
-// TestStartsLean: none of parkd's packages makes much before it is known which command runs.
+// TestStartsLean: parkd's packages allocate little before it is known which command runs.
 func TestStartsLean(t *testing.T) {
 	for name, bytes := range initialised(t, "-test.run=^$") {
 		if strings.HasPrefix(name, "github.com/parkd-dev/parkd/") && bytes > 8<<10 {
@@ -80,7 +80,7 @@ func TestStartsLean(t *testing.T) {
 	}
 }
 
-// BenchmarkCommand is what a command line costs before its command runs, in a process that is warm.
+// BenchmarkCommand measures what a command line costs before its command runs, in a warm process.
 func BenchmarkCommand(b *testing.B) {
 	for _, args := range [][]string{nil, {"status"}} {
 		b.Run(strings.Join(append([]string{"parkd"}, args...), " "), func(b *testing.B) {

@@ -12,17 +12,17 @@ import (
 )
 
 type statusOptions struct {
-	pool   string
-	tasks  bool
-	status choice
-	tenant string
-	limit  int
-	watch  bool
-	every  duration
+	pool     string
+	tasks    bool
+	status   choice
+	tenant   string
+	limit    int
+	watch    bool
+	interval duration
 }
 
 func newStatusCommand(g *globals) *cobra.Command {
-	o := statusOptions{status: choice{words: words(park.Statuses())}, every: duration(time.Second)}
+	o := statusOptions{status: choice{words: toStrings(park.Statuses())}, interval: duration(time.Second)}
 	c := &cobra.Command{
 		Use:   "status [flags] [TASK…]",
 		Short: "Show pools or tasks",
@@ -44,7 +44,7 @@ arguments, it exits once all of them have ended.`,
 		}),
 	}
 	o.flags(g, c)
-	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon, exitInterrupted)
+	setExitCodes(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon, exitInterrupted)
 	return c
 }
 
@@ -56,21 +56,21 @@ func (o *statusOptions) flags(g *globals, c *cobra.Command) {
 	fs.StringVar(&o.tenant, "tenant", "", "list the tasks of this tenant")
 	fs.IntVar(&o.limit, "limit", 50, "maximum number of tasks to list")
 	fs.BoolVarP(&o.watch, "watch", "w", false, "keep running and show changes")
-	fs.Var(&o.every, "every", "with --watch: refresh interval")
-	fixed(c, "status", words(park.Statuses()))
+	fs.Var(&o.interval, "every", "with --watch: refresh interval")
+	completeWords(c, "status", toStrings(park.Statuses()))
 }
 
 func runStatus(ctx context.Context, g *globals, svc park.Service, o statusOptions, ids []string) error {
 	if o.limit < 1 {
 		return usagef("--limit must be at least 1, not %d", o.limit)
 	}
-	if o.every <= 0 {
+	if o.interval <= 0 {
 		return usagef("--every must be above 0")
 	}
 	switch {
 	case len(ids) > 0:
 		return watchView(ctx, g, o, taskList(), func(ctx context.Context) ([]park.Task, bool, error) {
-			return o.named(ctx, svc, ids)
+			return o.byID(ctx, svc, ids)
 		}, func(tasks []park.Task) any {
 			if len(tasks) == 1 {
 				return tasks[0]
@@ -89,30 +89,30 @@ func runStatus(ctx context.Context, g *globals, svc park.Service, o statusOption
 	}, func(pools []park.Pool) any { return poolPage{pools} })
 }
 
-// named returns the tasks with the ids and whether all have ended.
-func (o *statusOptions) named(ctx context.Context, svc park.Service, ids []string) (tasks []park.Task, over bool, err error) {
-	over = true
+// byID returns the tasks with the ids and whether all have ended.
+func (o *statusOptions) byID(ctx context.Context, svc park.Service, ids []string) (tasks []park.Task, allEnded bool, err error) {
+	allEnded = true
 	for _, id := range ids {
 		found, err := findTasks(ctx, svc, o.pool, id)
 		if err != nil {
 			return nil, false, err
 		}
 		for _, t := range found {
-			over = over && t.Status.Ended()
+			allEnded = allEnded && t.Status.Ended()
 		}
 		tasks = append(tasks, found...)
 	}
-	return tasks, over, nil
+	return tasks, allEnded, nil
 }
 
 func (o *statusOptions) list(ctx context.Context, svc park.Service) ([]park.Task, error) {
 	return listTasks(ctx, svc, o.pool, park.TaskQuery{Status: park.Status(o.status.value), Tenant: o.tenant, Limit: o.limit})
 }
 
-// mostTasks is how many tasks a daemon lists at once.
-const mostTasks = 1000
+// taskPageSize is the maximum number of tasks in one response.
+const taskPageSize = 1000
 
-// listTasks lists the tasks of one pool, or of all, newest first, and no more than q.Limit.
+// listTasks lists up to q.Limit tasks of one pool, or of all, newest first.
 func listTasks(ctx context.Context, svc park.Service, pool string, q park.TaskQuery) ([]park.Task, error) {
 	pools, err := poolsOf(ctx, svc, pool)
 	if err != nil {
@@ -132,18 +132,18 @@ func listTasks(ctx context.Context, svc park.Service, pool string, q park.TaskQu
 
 func tasksOf(ctx context.Context, svc park.Service, pool string, q park.TaskQuery) ([]park.Task, error) {
 	var all []park.Task
-	most := mostTasks
-	for left := q.Limit; left > 0; {
-		q.Limit = min(left, most)
+	pageSize := taskPageSize
+	for remaining := q.Limit; remaining > 0; {
+		q.Limit = min(remaining, pageSize)
 		page, err := svc.Tasks(ctx, pool, q)
-		if fewer(&most, q.Limit, err) {
+		if reducePageSize(&pageSize, q.Limit, err) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, page.Tasks...)
-		left -= len(page.Tasks)
+		remaining -= len(page.Tasks)
 		if page.Next == "" || len(page.Tasks) == 0 {
 			break
 		}
@@ -152,7 +152,7 @@ func tasksOf(ctx context.Context, svc park.Service, pool string, q park.TaskQuer
 	return all, nil
 }
 
-// poolPage is how a list of pools looks in JSON.
+// poolPage is the JSON form of a list of pools.
 type poolPage struct {
 	Pools []park.Pool `json:"pools"`
 }

@@ -14,7 +14,7 @@ import (
 )
 
 type submitOptions struct {
-	address
+	mailboxFlags
 	pool     string
 	units    int64
 	priority choice
@@ -28,7 +28,7 @@ type submitOptions struct {
 	wait     bool
 	follow   bool
 	raw      bool
-	// given reports whether a flag was: 0 is a value like any other
+	// given reports whether a flag was given, because 0 may be a value
 	given func(flag string) bool
 }
 
@@ -60,7 +60,7 @@ it does not stop the task.`,
 	o.flags(g, c)
 	o.given = c.Flags().Changed
 	annotate(c, takesCommand, "yes")
-	exits(c, exitDone, exitFailed, exitUsage, exitCancelled, exitExpired, exitRejected, exitDenied, exitNoDaemon, exitInterrupted)
+	setExitCodes(c, exitDone, exitFailed, exitUsage, exitCancelled, exitExpired, exitRejected, exitDenied, exitNoDaemon, exitInterrupted)
 	return c
 }
 
@@ -82,9 +82,9 @@ func (o *submitOptions) flags(g *globals, c *cobra.Command) {
 	fs.BoolVar(&o.wait, "wait", false, "wait until the task has ended and print the outcome")
 	fs.BoolVarP(&o.follow, "follow", "f", false, "wait, and print the output of the command")
 	fs.BoolVar(&o.raw, "raw", false, "with --follow: print control sequences unfiltered (progress bars, colours)")
-	o.address.flags(fs, `mailbox for the outcome, "" for none`)
+	o.mailboxFlags.flags(fs, `mailbox for the outcome, "" for none`)
 	mark(fs, mayBeEmpty, "mailbox")
-	fixed(c, "priority", priorities())
+	completeWords(c, "priority", priorities())
 }
 
 func runSubmit(ctx context.Context, g *globals, o submitOptions, command []string) error {
@@ -102,7 +102,7 @@ func runSubmit(ctx context.Context, g *globals, o submitOptions, command []strin
 	if err := sub.Normalize(); err != nil {
 		return err
 	}
-	taken, err := submitOne(ctx, svc, o.pool, sub)
+	accepted, err := submitOne(ctx, svc, o.pool, sub)
 	if park.CodeOf(err) == park.DeadlinePast {
 		return park.Errorf(park.DeadlinePast, "--start-by %s is in the past", o.startBy)
 	}
@@ -110,12 +110,12 @@ func runSubmit(ctx context.Context, g *globals, o submitOptions, command []strin
 		return err
 	}
 	if !o.wait && !o.follow {
-		return g.accepted(taken)
+		return g.accepted(accepted)
 	}
-	return g.awaitOutcome(ctx, svc, o, taken)
+	return g.awaitOutcome(ctx, svc, o, accepted)
 }
 
-// submission turns the flags into a task.
+// submission makes a submission from the flags.
 func (o *submitOptions) submission(g *globals, command []string) (park.Submission, error) {
 	s := park.Submission{
 		TaskID: o.id, Tenant: o.tenant, MailboxKey: park.MailboxRef{Key: o.mailbox},
@@ -146,10 +146,10 @@ func (o *submitOptions) submission(g *globals, command []string) (park.Submissio
 	return withID(s)
 }
 
-// maxRetries is one less than the runs that a task may have.
+// maxRetries is one less than the maximum number of attempts of a task.
 const maxRetries = 999
 
-// retries is what the flags say of further runs; without them the pool does. No retry is an answer too.
+// retries returns the retry setting from the flags, or none to use the pool's. Zero retries is a setting too.
 func (o *submitOptions) retries() (park.Retry, error) {
 	switch {
 	case o.retry < 0 || o.retry > maxRetries:
@@ -162,8 +162,8 @@ func (o *submitOptions) retries() (park.Retry, error) {
 	return park.Retry{MaxAttempts: o.retry + 1, Backoff: park.Duration(o.backoff)}, nil
 }
 
-// withID gives the task its id here and not in the daemon, so that a submission whose answer was lost can be
-// sent again without making a second task.
+// withID chooses the task's id here and not in the daemon, so that the submission can be repeated if its answer is
+// lost.
 func withID(s park.Submission) (park.Submission, error) {
 	if s.TaskID == "" {
 		id, err := uuid.NewV7()
@@ -175,8 +175,8 @@ func withID(s park.Submission) (park.Submission, error) {
 	return s, s.Normalize()
 }
 
-// workDir is where the command runs. Another machine does not have this one's directories: the current one is sent only
-// where the daemon, and not a worker somewhere, runs the command.
+// workDir returns the directory for the command. Other machines do not have this machine's directories, so the current
+// one is sent only if a daemon on this machine runs the command itself.
 func (o *submitOptions) workDir(ctx context.Context, svc park.Service, at endpoint, command []string) (string, error) {
 	if o.dir != "" && len(command) == 0 {
 		return "", usagef("--dir needs a command")
@@ -198,37 +198,37 @@ func (o *submitOptions) workDir(ctx context.Context, svc park.Service, at endpoi
 	return dir, nil
 }
 
-// submitFor bounds how long a submission is repeated whose answer got lost.
-const submitFor = 10 * time.Second
+// submitTimeout bounds how long a submission without an answer is repeated.
+const submitTimeout = 10 * time.Second
 
-// submitOne submits a task, again where the answer was lost: its id makes that safe.
+// submitOne submits a task, and repeats it if the answer was lost; the id makes that safe.
 func submitOne(ctx context.Context, svc park.Service, pool string, s park.Submission) (park.Accepted, error) {
-	var taken park.Accepted
+	var accepted park.Accepted
 	sent := false
-	asker := retryPolicy{most: submitFor, unless: func(err error) bool { return !sent && neverReached(err) }}
-	err := asker.ask(ctx, func(ctx context.Context) error {
+	policy := retryPolicy{limit: submitTimeout, except: func(err error) bool { return !sent && dialFailed(err) }}
+	err := policy.do(ctx, func(ctx context.Context) error {
 		results, err := svc.Submit(ctx, pool, []park.Submission{s})
 		switch {
 		case err != nil:
-			sent = sent || !neverReached(err)
+			sent = sent || !dialFailed(err)
 			return err
 		case len(results) != 1:
 			return fmt.Errorf("submit: the daemon answered %d results for one task", len(results))
 		case results[0].Err != nil:
 			return results[0].Err
 		}
-		taken = results[0].Accepted
+		accepted = results[0].Accepted
 		return nil
 	})
 	if sent && unreachable(err) {
 		err = fmt.Errorf("it is unknown whether task %[1]s was accepted; to find out, submit the same task again with --id %[1]s: %[2]w", s.TaskID, err)
 	}
-	return taken, err
+	return accepted, err
 }
 
-// accepted prints that a task was taken.
+// accepted prints that a task was accepted.
 func (g *globals) accepted(a park.Accepted) error {
-	if err := acceptedList().one(g.printer(), a); err != nil {
+	if err := acceptedList().printOne(g.printer(), a); err != nil {
 		return err
 	}
 	if g.interactive() {
@@ -237,9 +237,9 @@ func (g *globals) accepted(a park.Accepted) error {
 	return nil
 }
 
-// awaitOutcome waits for the end of a task that was taken, and ends as its command did.
+// awaitOutcome waits for the end of an accepted task, and exits as its command did.
 func (g *globals) awaitOutcome(ctx context.Context, svc park.Service, o submitOptions, a park.Accepted) error {
-	g.notice("Task %s is %s.", a.TaskID, standing(a))
+	g.notice("Task %s is %s.", a.TaskID, statusText(a))
 	t := park.Task{TaskID: a.TaskID, PoolID: a.PoolID, Status: a.Status, Position: a.Position, SubmittedAt: a.SubmittedAt}
 	var err error
 	if o.follow {
@@ -249,20 +249,20 @@ func (g *globals) awaitOutcome(ctx context.Context, svc park.Service, o submitOp
 		t, err = g.awaitEnd(ctx, svc, t)
 	}
 	if err != nil {
-		return g.detached(ctx, err, a.TaskID)
+		return g.explainInterrupt(ctx, err, a.TaskID)
 	}
 	if o.follow && g.output.forPeople() {
-		// The log has standard output to itself.
+		// Standard output has only the log.
 		g.notice("Task %s %s.", t.TaskID, outcome(g.printer(), t))
-		return ended(t)
+		return exitForTasks(t)
 	}
-	if err := taskList().one(g.printer(), t); err != nil {
+	if err := taskList().printOne(g.printer(), t); err != nil {
 		return err
 	}
-	return ended(t)
+	return exitForTasks(t)
 }
 
-func standing(a park.Accepted) string {
+func statusText(a park.Accepted) string {
 	if a.Status == park.Queued && a.Position > 0 {
 		return fmt.Sprintf("parked at position %d of pool %s", a.Position, a.PoolID)
 	}

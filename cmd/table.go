@@ -8,9 +8,9 @@ import (
 	"github.com/olekukonko/tablewriter"
 )
 
-// table draws items without lines: two spaces between columns, as tools that are read by eye and by awk do.
+// table prints items without lines, with two spaces between columns, readable by eye and by awk.
 func (l listing[T]) table(p *printer, items []T) error {
-	columns := l.shown(p)
+	columns := l.visible(p)
 	header := make([]string, len(columns))
 	align := make([]int, len(columns))
 	for i, c := range columns {
@@ -49,7 +49,7 @@ func plainTable(w io.Writer) *tablewriter.Table {
 	return t
 }
 
-// writeTrimmed leaves out the blanks at the ends of lines.
+// writeTrimmed removes spaces at the ends of lines.
 func writeTrimmed(p *printer, s string) error {
 	var b strings.Builder
 	for l := range strings.Lines(s) {

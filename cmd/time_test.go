@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// FuzzMoment reads points in time as flags give them.
+// FuzzMoment parses times of flags.
 func FuzzMoment(f *testing.F) {
 	for _, seed := range []string{"24h", "7d", "2026-12-01T10:00:00Z", "", "-1h", "99999999d", "1e3h", "2070-01-01T0:00:00Z"} {
 		f.Add(seed)

@@ -17,13 +17,13 @@ import (
 )
 
 type topOptions struct {
-	pool  string
-	every duration
-	once  bool
+	pool     string
+	interval duration
+	once     bool
 }
 
 func newTopCommand(g *globals) *cobra.Command {
-	o := topOptions{every: duration(time.Second)}
+	o := topOptions{interval: duration(time.Second)}
 	c := &cobra.Command{
 		Use:   "top [flags]",
 		Short: "Watch pools and tasks live",
@@ -40,17 +40,17 @@ a terminal, or with --once, it prints once and exits.`,
 		}),
 	}
 	g.poolFlag(c, &o.pool, "only this pool (default all)")
-	c.Flags().Var(&o.every, "every", "refresh interval")
+	c.Flags().Var(&o.interval, "every", "refresh interval")
 	c.Flags().BoolVar(&o.once, "once", false, "print once and exit")
-	exits(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon)
+	setExitCodes(c, exitDone, exitFailed, exitUsage, exitDenied, exitNoDaemon)
 	return c
 }
 
 func runTop(ctx context.Context, g *globals, svc park.Service, o topOptions) error {
-	if o.every <= 0 {
+	if o.interval <= 0 {
 		return usagef("--every must be above 0")
 	}
-	v, err := look(ctx, svc, o.pool, topTasks)
+	v, err := fetchTop(ctx, svc, o.pool, topTasks)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func runTop(ctx context.Context, g *globals, svc park.Service, o topOptions) err
 	return g.liveTop(ctx, svc, o)
 }
 
-// topTasks bounds how many tasks of each status and pool are fetched for a picture.
+// topTasks bounds how many tasks of each status and pool are fetched for a view.
 const topTasks = 100
 
 // topView is what top shows.
@@ -73,7 +73,7 @@ type topView struct {
 	Queued  []park.Task `json:"queued"`
 }
 
-func look(ctx context.Context, svc park.Service, pool string, most int) (v topView, err error) {
+func fetchTop(ctx context.Context, svc park.Service, pool string, most int) (v topView, err error) {
 	if v.Pools, err = poolsOf(ctx, svc, pool); err != nil {
 		return v, err
 	}
@@ -84,7 +84,7 @@ func look(ctx context.Context, svc park.Service, pool string, most int) (v topVi
 	return v, err
 }
 
-// draw prints the picture, in no more than so many lines; 0 is without bound.
+// draw prints the view, with at most the given number of lines; 0 means all.
 func (v topView) draw(p *printer, lines int) error {
 	var b bytes.Buffer
 	inner := *p
@@ -129,7 +129,7 @@ func poolLine(p park.Pool) string {
 		cleanLine(p.PoolID), bar, p.UsedUnits, p.MaxUnits, p.Running, p.QueueDepth, p.MaxQueueDepth, cleanLine(poolState(p)))
 }
 
-// liveTop draws until a key says to stop. It leaves the terminal as it was, whatever ends it.
+// liveTop redraws until a key ends it. It always restores the terminal.
 func (g *globals) liveTop(ctx context.Context, svc park.Service, o topOptions) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -141,8 +141,8 @@ func (g *globals) liveTop(ctx context.Context, svc park.Service, o topOptions) e
 	defer restore()
 	for {
 		v, err := topView{}, error(nil)
-		err = retryPolicy{}.ask(ctx, func(ctx context.Context) (err error) {
-			v, err = look(ctx, svc, o.pool, topTasks)
+		err = retryPolicy{}.do(ctx, func(ctx context.Context) (err error) {
+			v, err = fetchTop(ctx, svc, o.pool, topTasks)
 			return err
 		})
 		if ctx.Err() != nil {
@@ -154,13 +154,13 @@ func (g *globals) liveTop(ctx context.Context, svc park.Service, o topOptions) e
 		if err := g.drawScreen(out, v); err != nil {
 			return err
 		}
-		if pause(ctx, time.Duration(o.every)) != nil {
+		if sleep(ctx, time.Duration(o.interval)) != nil {
 			return nil
 		}
 	}
 }
 
-// drawScreen draws v as far as the screen goes.
+// drawScreen draws as much of v as fits on the screen.
 func (g *globals) drawScreen(out *os.File, v topView) error {
 	_, height, err := term.GetSize(int(out.Fd()))
 	if err != nil || height < 3 {
@@ -173,10 +173,10 @@ func (g *globals) drawScreen(out *os.File, v topView) error {
 	if err := v.draw(p, height-3); err != nil {
 		return err
 	}
-	return frame(out, b.Bytes(), "\r\n")
+	return drawFrame(out, b.Bytes(), "\r\n")
 }
 
-// takeScreen switches to the terminal's second screen, hides the cursor, cuts long lines, and listens for q and Ctrl-C.
+// takeScreen switches to the alternate screen, hides the cursor, turns off line wrap, and waits for q and Ctrl-C.
 func (g *globals) takeScreen(quit func()) (restore func()) {
 	fmt.Fprint(g.out, "\x1b[?1049h\x1b[?25l\x1b[?7l")
 	back := func() { fmt.Fprint(g.out, "\x1b[?7h\x1b[?25h\x1b[?1049l") }
@@ -195,7 +195,7 @@ func (g *globals) takeScreen(quit func()) (restore func()) {
 	}
 }
 
-// waitForQuit reads keys until one ends the program. In raw mode Ctrl-C is a key like any other.
+// waitForQuit reads keys until q or Ctrl-C. In raw mode Ctrl-C is a key like any other.
 func waitForQuit(in io.Reader, quit func()) {
 	key := make([]byte, 1)
 	for {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestSubmitWithUnknownOutcome: who cannot know whether a task was taken is told its id and what to do.
+// TestSubmitWithUnknownOutcome: if it is unknown whether a task was accepted, the error has its id and says what to do.
 func TestSubmitWithUnknownOutcome(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/problem+json")

@@ -8,12 +8,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// build is what is known of this program.
+// build describes this program.
 type build struct {
 	Version  string `json:"version"`
 	Revision string `json:"revision,omitempty"`
 	Time     string `json:"time,omitempty"`
-	Modified bool   `json:"modified,omitempty"` // built from files that were not committed
+	Modified bool   `json:"modified,omitempty"` // built from uncommitted files
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
 }
@@ -30,7 +30,7 @@ func newVersionCommand(g *globals) *cobra.Command {
 			return runVersion(g)
 		},
 	}
-	exits(c, exitDone, exitUsage)
+	setExitCodes(c, exitDone, exitUsage)
 	return c
 }
 
@@ -61,7 +61,7 @@ func orUnknownRevision(b build) string {
 	return "revision " + b.Revision
 }
 
-// build returns what the linker and the Go command noted. A release sets the version itself.
+// build returns the version information of the linker and the Go command. A release sets the version itself.
 func (g *globals) build() build {
 	b := build{Version: g.version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()

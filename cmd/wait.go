@@ -14,7 +14,7 @@ import (
 type waitOptions struct {
 	pool    string
 	timeout duration
-	bounded bool // a timeout was given; one of 0 is a look and no wait
+	bounded bool // a timeout was given; 0 means one check without a wait
 }
 
 func newWaitCommand(g *globals) *cobra.Command {
@@ -41,12 +41,12 @@ it is the command's exit code. Interrupting the wait does not stop the tasks.`,
 	c.PreRun = func(*cobra.Command, []string) { o.bounded = c.Flags().Changed("timeout") }
 	g.poolFlag(c, &o.pool, "pool of the tasks (default search all pools)")
 	c.Flags().Var(&o.timeout, "timeout", "give up after this long; the tasks keep running")
-	exits(c, exitDone, exitFailed, exitCancelled, exitExpired, exitUsage, exitDenied, exitNoDaemon, exitTimedOut, exitInterrupted)
+	setExitCodes(c, exitDone, exitFailed, exitCancelled, exitExpired, exitUsage, exitDenied, exitNoDaemon, exitTimedOut, exitInterrupted)
 	return c
 }
 
 func runWait(ctx context.Context, g *globals, svc park.Service, o waitOptions, ids []string) error {
-	// All are looked up before any is waited for: a mistake in the last one is told now, and not in hours.
+	// All tasks are looked up before the wait, so that a mistake in the last id is reported now and not in hours.
 	tasks := make([]park.Task, len(ids))
 	for i, id := range ids {
 		t, err := findTask(ctx, svc, o.pool, id)
@@ -55,7 +55,7 @@ func runWait(ctx context.Context, g *globals, svc park.Service, o waitOptions, i
 		}
 		tasks[i] = t
 	}
-	whole := ctx
+	outer := ctx
 	if o.bounded {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(o.timeout), errWaitOver)
@@ -67,14 +67,14 @@ func runWait(ctx context.Context, g *globals, svc park.Service, o waitOptions, i
 		case errors.Is(context.Cause(ctx), errWaitOver) && err != nil:
 			return timedOutf("task %s is still %s after %s", ids[i], t.Status, time.Duration(o.timeout))
 		case err != nil:
-			return g.detached(whole, err, ids[i])
+			return g.explainInterrupt(outer, err, ids[i])
 		}
 		tasks[i] = t
 	}
 	if err := printTasks(g, tasks); err != nil {
 		return err
 	}
-	return ended(tasks...)
+	return exitForTasks(tasks...)
 }
 
 var errWaitOver = errors.New("the wait is over")
@@ -82,13 +82,13 @@ var errWaitOver = errors.New("the wait is over")
 // printTasks prints one task as itself and several as a list.
 func printTasks(g *globals, tasks []park.Task) error {
 	if len(tasks) == 1 {
-		return taskList().one(g.printer(), tasks[0])
+		return taskList().printOne(g.printer(), tasks[0])
 	}
 	return taskList().print(g.printer(), park.TaskPage{Tasks: tasks}, tasks)
 }
 
-// detached explains an error of a wait for a task; if it is an interruption, how to go on.
-func (g *globals) detached(ctx context.Context, err error, id string) error {
+// explainInterrupt returns the error of a wait for a task; after an interrupt, with a hint how to go on.
+func (g *globals) explainInterrupt(ctx context.Context, err error, id string) error {
 	if ctx.Err() == nil {
 		return err
 	}
@@ -98,22 +98,21 @@ func (g *globals) detached(ctx context.Context, err error, id string) error {
 	}
 }
 
-// How long one question waits for its answer, and how much longer the answer may be on its way.
+// longPoll is how long one request waits; answerMargin is how much longer its answer may take.
 const (
-	longPoll = 30 * time.Second
-	grace    = 15 * time.Second
+	longPoll     = 30 * time.Second
+	answerMargin = 15 * time.Second
 )
 
-// awaitEnd returns t when it has ended, and shows meanwhile how it stands. With an error it returns t as it
-// was seen last.
+// awaitEnd waits until t has ended, and shows its state meanwhile. With an error it returns t as last seen.
 func (g *globals) awaitEnd(ctx context.Context, svc park.Service, t park.Task) (park.Task, error) {
 	show := g.newSpinner()
 	defer show.close()
 	for !t.Status.Ended() {
 		show.task(t)
-		err := g.patient().ask(ctx, func(ctx context.Context) error {
+		err := g.retryForever().do(ctx, func(ctx context.Context) error {
 			poll := show.poll(longPoll)
-			ctx, cancel := context.WithTimeout(ctx, poll+grace)
+			ctx, cancel := context.WithTimeout(ctx, poll+answerMargin)
 			defer cancel()
 			now, err := svc.Task(ctx, t.PoolID, t.TaskID, poll)
 			if err == nil {

@@ -9,30 +9,30 @@ import (
 	"time"
 )
 
-// watchView shows what look returns: once, or with --watch as long as look does not say that it is over.
+// watchView shows the result of fetch: once, or with --watch until fetch says that it is done.
 func watchView[T any](ctx context.Context, g *globals, o statusOptions, l listing[T],
-	look func(context.Context) ([]T, bool, error), page func([]T) any,
+	fetch func(context.Context) ([]T, bool, error), page func([]T) any,
 ) error {
-	items, over, err := look(ctx)
+	items, done, err := fetch(ctx)
 	if err != nil {
 		return err
 	}
 	if !o.watch {
 		return l.print(g.printer(), page(items), items)
 	}
-	show := changes(g, l)
+	show := printChanges(g, l)
 	if isTerminal(g.out) && g.output.forPeople() {
-		show = redraw(g, l, page)
+		show = redrawTable(g, l, page)
 	}
 	for {
-		if err := show(items); err != nil || over {
+		if err := show(items); err != nil || done {
 			return err
 		}
-		if err := pause(ctx, time.Duration(o.every)); err != nil {
+		if err := sleep(ctx, time.Duration(o.interval)); err != nil {
 			return err
 		}
-		err := g.patient().ask(ctx, func(ctx context.Context) (err error) {
-			items, over, err = look(ctx)
+		err := g.retryForever().do(ctx, func(ctx context.Context) (err error) {
+			items, done, err = fetch(ctx)
 			return err
 		})
 		if err != nil {
@@ -41,8 +41,8 @@ func watchView[T any](ctx context.Context, g *globals, o statusOptions, l listin
 	}
 }
 
-// changes prints each item when it is new or has changed.
-func changes[T any](g *globals, l listing[T]) func([]T) error {
+// printChanges prints each item that is new or has changed.
+func printChanges[T any](g *globals, l listing[T]) func([]T) error {
 	seen := map[string]T{}
 	out := newStream(g.printer(), l)
 	return func(items []T) error {
@@ -60,8 +60,8 @@ func changes[T any](g *globals, l listing[T]) func([]T) error {
 	}
 }
 
-// redraw clears the terminal and draws the table again.
-func redraw[T any](g *globals, l listing[T], page func([]T) any) func([]T) error {
+// redrawTable draws the table over the last one.
+func redrawTable[T any](g *globals, l listing[T], page func([]T) any) func([]T) error {
 	return func(items []T) error {
 		var b bytes.Buffer
 		p := g.printer()
@@ -69,13 +69,13 @@ func redraw[T any](g *globals, l listing[T], page func([]T) any) func([]T) error
 		if err := l.print(p, page(items), items); err != nil {
 			return err
 		}
-		return frame(g.out, b.Bytes(), "\n")
+		return drawFrame(g.out, b.Bytes(), "\n")
 	}
 }
 
-// frame draws over what is there: home, each line with its rest erased, then everything below. That does not
-// flicker, as clearing first would.
-func frame(w io.Writer, text []byte, eol string) error {
+// drawFrame draws over the last frame: from the top, erasing the rest of each line and then everything below. Clearing
+// the screen first would flicker.
+func drawFrame(w io.Writer, text []byte, eol string) error {
 	text = bytes.ReplaceAll(text, []byte("\n"), []byte("\x1b[K"+eol))
 	_, err := fmt.Fprintf(w, "\x1b[H%s\x1b[J", text)
 	return err

@@ -60,7 +60,7 @@ taking tasks and lets the running ones finish. The second stops them.`,
 	fs.StringArrayVar(&o.env, "env", nil, "environment variable for commands: NAME or NAME=VALUE; may be repeated")
 	logFlags(c, &o.logLevel, &o.logFormat)
 	annotate(c, takesCommand, "yes")
-	exits(c, exitDone, exitFailed, exitUsage, exitRejected, exitDenied)
+	setExitCodes(c, exitDone, exitFailed, exitUsage, exitRejected, exitDenied)
 	return c
 }
 
@@ -81,29 +81,29 @@ func runWorker(ctx context.Context, g *globals, o workerOptions, argv []string) 
 		return err
 	}
 	log := logger(g.err, o.logLevel, o.logFormat)
-	x, done, err := o.executor(argv, command.Config{Log: log})
+	x, cleanup, err := o.executor(argv, command.Config{Log: log})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, done()) }()
+	defer func() { err = errors.Join(err, cleanup()) }()
 	ctx, stopped := longRunning(ctx)
 	defer stopped()
-	hurry, stop := secondSignal(ctx)
+	abort, stop := secondSignal(ctx)
 	defer stop()
 	w, err := lease.New(lease.Config{
-		Service: svc, Pool: o.pool, Name: o.name, Executor: x, Slots: o.slots, TTL: time.Duration(o.ttl), Abort: hurry, Log: log,
+		Service: svc, Pool: o.pool, Name: o.name, Executor: x, Slots: o.slots, TTL: time.Duration(o.ttl), Abort: abort, Log: log,
 	})
 	if err != nil {
 		return usage(err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go forget(ctx, x, log)
+	go pruneLogs(ctx, x, log)
 	log.Info("working", "pool", o.pool, "slots", o.slots, "name", o.name)
 	return w.Run(ctx)
 }
 
-// canRun refuses a directory or a program that is not there: the worker would take task after task, and fail each.
+// canRun refuses a missing directory or program: the worker would take task after task and fail each.
 func (o *workerOptions) canRun(argv []string) error {
 	if o.dir != "" {
 		if info, err := os.Stat(o.dir); err != nil {
@@ -114,7 +114,7 @@ func (o *workerOptions) canRun(argv []string) error {
 	}
 	ownPath := func(v string) bool { return strings.HasPrefix(v, "PATH=") }
 	if len(argv) == 0 || !strings.Contains(argv[0], "/") && slices.ContainsFunc(o.env, ownPath) {
-		return nil // what is run, or where it is looked for, is known only then
+		return nil // the program or its path is known only when a task runs
 	}
 	program := argv[0]
 	if strings.Contains(program, "/") && !filepath.IsAbs(program) {
@@ -129,11 +129,11 @@ func (o *workerOptions) canRun(argv []string) error {
 	return nil
 }
 
-// keptLogs is how long a worker keeps what a command wrote.
-const keptLogs = 24 * time.Hour
+// logRetention is how long a worker keeps the logs of commands.
+const logRetention = 24 * time.Hour
 
-// forget removes old logs until ctx ends: a worker may work for months.
-func forget(ctx context.Context, x *command.Executor, log *slog.Logger) {
+// pruneLogs removes old logs until ctx ends, because a worker may run for months.
+func pruneLogs(ctx context.Context, x *command.Executor, log *slog.Logger) {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
 	for {
@@ -142,14 +142,14 @@ func forget(ctx context.Context, x *command.Executor, log *slog.Logger) {
 			return
 		case <-tick.C:
 		}
-		if err := x.PruneLogs(ctx, time.Now().Add(-keptLogs)); err != nil && ctx.Err() == nil {
+		if err := x.PruneLogs(ctx, time.Now().Add(-logRetention)); err != nil && ctx.Err() == nil {
 			log.Warn("logs not pruned", "error", err)
 		}
 	}
 }
 
-// executor makes what runs the commands. Their logs are this worker's own and go with it: the task's result has
-// the ends of both streams.
+// executor returns the executor of the commands, and a function to remove it with its logs: task results have the ends
+// of both streams.
 func (o *workerOptions) executor(argv []string, c command.Config) (x *command.Executor, done func() error, err error) {
 	dir, err := os.MkdirTemp("", "parkd-worker-")
 	if err != nil {
@@ -158,9 +158,10 @@ func (o *workerOptions) executor(argv []string, c command.Config) (x *command.Ex
 	if c.WorkDir, err = filepath.Abs(o.dir); err != nil {
 		return nil, nil, fmt.Errorf("find the current directory: %w", err)
 	}
-	// To an executor, a grace of 0 is one that was not given.
+	// To an executor, 0 means the default.
 	c.Dir, c.Command, c.Env, c.KillGrace = dir, argv, o.env, max(time.Duration(o.grace), time.Nanosecond)
-	// A command ends with its lease even where this worker is frozen: after that worker would have told it to.
+	// A command ends with its lease even if this worker is frozen. The fence is later than when the worker itself would
+	// stop it.
 	c.Fence = time.Duration(o.ttl) / 8 * 7
 	if x, err = command.New(c); err != nil {
 		return nil, nil, errors.Join(usage(err), os.RemoveAll(dir))

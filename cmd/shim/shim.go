@@ -1,10 +1,10 @@
-// Package shim makes the program the supervisor of one command while its packages are still being initialised.
+// Package shim runs the shim, the supervisor of one command, before the other packages of the program are initialised.
 //
-// A shim is started for every task that runs a command, and what it does needs a third of the program's packages. The
-// others would cost it several times as much processor as its own work: databases, metrics and the command line fill
-// their tables when a program starts. Go initialises packages in an order that its specification fixes: always the first
-// by path of those whose imports are ready. This package imports little, so its turn comes before theirs. That is why
-// it must not import more, and why it acts in an init function.
+// A shim is started for every task that runs a command, and needs only a third of the program's packages. Initialising
+// the others (databases, metrics, the command line) would cost several times as much processor time as its own work. Go
+// initialises packages in a specified order: always the first by path of those whose imports are initialised. This
+// package has few imports, so it comes before the large ones. So it must not import more, and it acts in an init
+// function.
 package shim
 
 import (

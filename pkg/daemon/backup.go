@@ -10,11 +10,11 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
 )
 
-// errNoFile says that there is no file to back up or to restore.
+// errNoFile means that there is no file to back up or to restore.
 var errNoFile = errors.New("the configuration does not use a SQLite file; use pg_dump and pg_restore for a Postgres database")
 
-// Backup writes what the configuration's SQLite file holds to a new file, while a daemon may be running. It reports
-// whether something else is kept in Postgres, which is not in the backup.
+// Backup copies the configuration's SQLite file to a new file; a daemon may be running. elsewhere is true if other data
+// is kept in Postgres, which is not in the backup.
 func Backup(ctx context.Context, c *config.Config, to string) (elsewhere bool, err error) {
 	if elsewhere, err = usesFile(c); err != nil {
 		return false, err
@@ -22,8 +22,8 @@ func Backup(ctx context.Context, c *config.Config, to string) (elsewhere bool, e
 	return elsewhere, sqlite.Backup(ctx, c.File.Path, to)
 }
 
-// Restore puts a backup in the place of the configuration's SQLite file, while no daemon has that open. What was there is
-// kept under the name that is returned; "" where there was nothing.
+// Restore replaces the configuration's SQLite file with a backup; no daemon may have it open. kept is the new name of
+// the old file, or "" if there was none.
 func Restore(ctx context.Context, c *config.Config, from string) (kept string, err error) {
 	if _, err := usesFile(c); err != nil {
 		return "", err

@@ -15,9 +15,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
 )
 
-// Check makes the checks that the parts of a daemon make when they are opened, without opening any: what is wrong is
-// returned as [config.Faults], each with its place. What depends on the moment, such as a port that is taken, is not among
-// them.
+// Check checks the configuration as the parts of a daemon do when they are opened, without opening any. Mistakes are
+// returned as [config.Faults], each with its place. It does not find transient problems, such as a port in use.
 func Check(c *config.Config) error {
 	var faults config.Faults
 	fault := func(path string, err error) {
@@ -49,7 +48,7 @@ func Check(c *config.Config) error {
 	return nil
 }
 
-// engineConfig returns what an engine is made from as far as the configuration says it, without stores and executors.
+// engineConfig returns the engine's configuration without stores and executors.
 func engineConfig(c *config.Config) *engine.Config {
 	e := &engine.Config{
 		Audit: c.Audit, Retention: c.Retention, Shared: shared(c), NodeTTL: c.NodeTTL, NodeGrace: nodeGrace(c), Quiet: !c.Postgres.Notify,
@@ -60,7 +59,7 @@ func engineConfig(c *config.Config) *engine.Config {
 	return e
 }
 
-// settingOf returns the path of the setting that a field of an engine was made from.
+// settingOf returns the path of the setting from which a field of the engine's configuration was made.
 func settingOf(c *config.Config, e engine.FieldError) string {
 	key := map[string]string{
 		"Pools:": "pools", "Retention": "retention", "NodeTTL": "node_ttl", "MaxUnits": "max_units", "MaxQueueDepth": "max_queue_depth",
@@ -76,10 +75,10 @@ func settingOf(c *config.Config, e engine.FieldError) string {
 	return "pools." + c.Pools[e.Pool].Name + "." + key
 }
 
-// DescribeDSN shows where a DSN leads, and masks what may be a secret.
+// DescribeDSN returns a DSN with secrets masked.
 func DescribeDSN(dsn string) string { return postgres.DescribeDSN(dsn) }
 
-// checkDatabase refuses a path where no SQLite file can be.
+// checkDatabase returns an error if path cannot be a SQLite file.
 func checkDatabase(path string) error {
 	if path == "" || strings.ContainsRune(path, 0) {
 		return fmt.Errorf("must be the path of a file, not %q", path)

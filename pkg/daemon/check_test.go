@@ -13,7 +13,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-func loaded(t *testing.T, text string) *config.Config {
+func loadConfig(t *testing.T, text string) *config.Config {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "c.json")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -32,8 +32,8 @@ func loaded(t *testing.T, text string) *config.Config {
 	return c
 }
 
-// TestCheckSeesWhatTheParts see: what would stop a daemon at its start is found before anything is opened, with its place,
-// and without what may be a secret.
+// TestCheckSeesWhatThePartsSee: every mistake that would stop a daemon at its start is found before anything is opened,
+// with its place, and without secrets.
 func TestCheckSeesWhatThePartsSee(t *testing.T) {
 	pool := func(body string) string {
 		return `"pools":{"a":{"max_units":1,"max_queue_depth":1,"default_timeout_secs":1,` + body + `}}`
@@ -49,7 +49,7 @@ func TestCheckSeesWhatThePartsSee(t *testing.T) {
 		"pools.a.executor.env[0]":         pool(`"executor":{"env":["GIT_DIR=hunter2"]}`),
 		"pools.a.mailbox.notifier.secret": pool(`"mailbox":{"notifier":{"base_url":"http://h","secret":"whsec_"}}`),
 	} {
-		c := loaded(t, "{"+text+"}")
+		c := loadConfig(t, "{"+text+"}")
 		for name, err := range map[string]error{"check": Check(c), "run": Run(t.Context(), c, Options{})} {
 			faults, _ := errors.AsType[config.Faults](err)
 			if len(faults) != 1 || faults[0].Path != place || strings.Contains(err.Error(), "hunter2") {
@@ -57,12 +57,12 @@ func TestCheckSeesWhatThePartsSee(t *testing.T) {
 			}
 		}
 	}
-	if err := Check(loaded(t, "{"+pool(`"executor":{"env":["LD_LIBRARY_PATH=/opt"]}`)+"}")); err != nil {
+	if err := Check(loadConfig(t, "{"+pool(`"executor":{"env":["LD_LIBRARY_PATH=/opt"]}`)+"}")); err != nil {
 		t.Errorf("libraries of the operator's own: %v", err)
 	}
 }
 
-// TestCheckAsksTheEngine: what the engine would refuse at the start is found with the rest, by its place in the file.
+// TestCheckAsksTheEngine: mistakes that the engine would find are reported with the others, by their place in the file.
 func TestCheckAsksTheEngine(t *testing.T) {
 	for place, change := range map[string]func(*config.Config){
 		"pools.sim.max_units":            func(c *config.Config) { c.Pools[0].MaxUnits = -1 },
@@ -75,7 +75,7 @@ func TestCheckAsksTheEngine(t *testing.T) {
 		"retention":                      func(c *config.Config) { c.Retention = -1 },
 		"pools":                          func(c *config.Config) { c.Pools = nil },
 	} {
-		c := inMemory("127.0.0.1:0", filepath.Join(t.TempDir(), "s"))
+		c := memoryConfig("127.0.0.1:0", filepath.Join(t.TempDir(), "s"))
 		change(c)
 		for name, err := range map[string]error{"check": Check(c), "run": Run(t.Context(), c, Options{})} {
 			faults, _ := errors.AsType[config.Faults](err)
@@ -86,7 +86,7 @@ func TestCheckAsksTheEngine(t *testing.T) {
 	}
 }
 
-// TestUnusedPostgresIsSaid: whoever gives the address of a Postgres that no pool uses is told that it stays empty.
+// TestUnusedPostgresIsSaid: a Postgres address that no pool uses is warned about.
 func TestUnusedPostgresIsSaid(t *testing.T) {
 	home := t.TempDir()
 	for name, o := range map[string]config.Options{

@@ -1,5 +1,4 @@
-// Package daemon puts the parts of parkd together and runs them: configuration, stores, executors, engine,
-// API, listeners.
+// Package daemon assembles the parts of parkd and runs them: configuration, stores, executors, engine, API, listeners.
 //
 // The Go package is no API: it may change with any release.
 package daemon
@@ -15,28 +14,28 @@ import (
 	"github.com/parkd-dev/parkd/pkg/engine"
 )
 
-// Options is what a daemon needs beside its configuration.
+// Options are the settings of a daemon that are not in its configuration.
 type Options struct {
 	Log     *slog.Logger // default: none
 	Version string
 	// Ready is called once the daemon listens and all its parts are open.
-	Ready func(Listening)
-	// Hurry ends the drain: what still runs is stopped and requeued.
-	Hurry <-chan struct{}
+	Ready func(Addresses)
+	// SkipDrain, once closed, ends the drain: runs are stopped and their tasks requeued.
+	SkipDrain <-chan struct{}
 }
 
-// Listening is where a daemon can be reached.
-type Listening struct {
-	URL    string // "" where it listens on its socket alone
-	Socket string // "" where there is none
+// Addresses are where a daemon can be reached.
+type Addresses struct {
+	URL    string // "" if it listens only on its socket
+	Socket string // "" if there is none
 }
 
-// settleWithin bounds the wait of a start for what an earlier daemon, killed, left running. Its shims need two seconds.
-const settleWithin = 5 * time.Second
+// orphanTimeout bounds how long a start waits for commands of an earlier, killed daemon. Its shims need two seconds.
+const orphanTimeout = 5 * time.Second
 
-// Run runs a daemon until ctx ends; then it starts nothing more, lets what runs come to its end for the
-// configured drain timeout, requeues the rest and returns nil. It also returns nil where ctx ends before all is open. An
-// error says why it could not start, or had to stop.
+// Run runs a daemon until ctx ends. Then it starts nothing more, waits for running tasks up to the configured drain
+// timeout, requeues the rest and returns nil. It also returns nil if ctx ends before all parts are open. An error says
+// why it could not start or had to stop.
 func Run(ctx context.Context, c *config.Config, o Options) error {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -48,52 +47,52 @@ func run(ctx context.Context, c *config.Config, o Options, open func(context.Con
 	if err := Check(c); err != nil {
 		return err
 	}
-	// Beyond the end of ctx, so that the drain is served like any other time.
-	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	// This context outlives ctx, so that requests are served during the drain.
+	serveCtx, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	defer paceCollector()()
 
-	// The port and the socket come first: a daemon that nobody could reach must not run anything.
+	// The port and the socket come first: a daemon that cannot be reached must not run anything.
 	l, err := listen(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer l.close()
-	f, err := newFront(c, o, l)
+	s, err := newServer(c, o, l)
 	if err != nil {
 		return err
 	}
-	f.serve(life)
-	defer f.shutdown(life)
+	s.serve(serveCtx)
+	defer s.shutdown(serveCtx)
 	warnUnused(c, o.Log)
 	p, err := open(ctx, c, o.Log)
 	if err != nil {
-		return stopped(ctx, err, o.Log)
+		return openError(ctx, err, o.Log)
 	}
-	// Answers that are under way end before what they read from is closed.
+	// Requests in progress end before the stores that they read from are closed.
 	defer func() { err = errors.Join(err, p.close()) }()
-	defer f.shutdown(life)
-	if err := f.offer(p); err != nil {
-		return errors.Join(err, p.engine.Close(ended()))
+	defer s.shutdown(serveCtx)
+	if err := s.attach(p); err != nil {
+		return errors.Join(err, p.engine.Close(cancelledContext()))
 	}
 	announce(c, o, l, p)
 
 	select {
 	case <-ctx.Done():
 		o.Log.Info("stopping: nothing more is started", "drain_timeout", c.DrainTimeout.String())
-	case err = <-f.broken:
+	case err = <-s.failed:
 		o.Log.Error("stopping: cannot be reached any more", "error", err)
 	}
-	tellSystemd(o.Log, "STOPPING=1")
-	f.draining.Store(true)
-	err = errors.Join(err, drain(life, p.engine, c.DrainTimeout, o.Hurry))
-	f.shutdown(life)
+	notifySystemd(o.Log, "STOPPING=1")
+	s.draining.Store(true)
+	err = errors.Join(err, drain(serveCtx, p.engine, c.DrainTimeout, o.SkipDrain))
+	s.shutdown(serveCtx)
 	o.Log.Info("stopped")
 	return err
 }
 
-// stopped returns why the parts of a daemon were not opened; nil where it was told to stop meanwhile.
-func stopped(ctx context.Context, err error, log *slog.Logger) error {
+// openError returns why the parts of a daemon could not be opened; nil if ctx ended meanwhile.
+func openError(ctx context.Context, err error, log *slog.Logger) error {
 	if ctx.Err() == nil {
 		return err
 	}
@@ -101,37 +100,37 @@ func stopped(ctx context.Context, err error, log *slog.Logger) error {
 	return nil
 }
 
-// announce says that the daemon takes work, and where.
+// announce tells that the daemon is ready, and its addresses.
 func announce(c *config.Config, o Options, l *listeners, p *parts) {
-	if err := leaveNote(c, l); err != nil {
+	if err := writeNote(c, l); err != nil {
 		o.Log.Warn("the command line may not find this daemon by itself", "error", err)
 	}
 	o.Log.Info("listening", "url", l.url(), "socket", l.socket, "config", c.Source, "pools", len(c.Pools), "node", p.engine.Node(), "version", o.Version)
-	tellSystemd(o.Log, "READY=1")
+	notifySystemd(o.Log, "READY=1")
 	if o.Ready != nil {
-		o.Ready(Listening{URL: l.url(), Socket: l.socket})
+		o.Ready(Addresses{URL: l.url(), Socket: l.socket})
 	}
 }
 
-// nodeGrace is how long the others wait for a node that is silent to have stopped what it runs: as long as commands are
-// given to end by themselves, and some more.
+// nodeGrace is how long other nodes wait until a silent node must have stopped its runs: the longest kill grace and a
+// margin.
 func nodeGrace(c *config.Config) time.Duration {
 	var longest time.Duration
 	for _, p := range c.Pools {
 		longest = max(longest, p.Executor.KillGrace)
 	}
-	return longest + graceSpare
+	return longest + graceMargin
 }
 
-const graceSpare = 2 * time.Second
+const graceMargin = 2 * time.Second
 
-// drain closes the engine, in a hurry once hurry is closed.
-func drain(ctx context.Context, eng *engine.Engine, timeout time.Duration, hurry <-chan struct{}) error {
+// drain closes the engine, at once when skip is closed.
+func drain(ctx context.Context, eng *engine.Engine, timeout time.Duration, skip <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	go func() {
 		select {
-		case <-hurry:
+		case <-skip:
 			cancel()
 		case <-ctx.Done():
 		}
@@ -142,8 +141,8 @@ func drain(ctx context.Context, eng *engine.Engine, timeout time.Duration, hurry
 	return nil
 }
 
-// ended returns a context that is over.
-func ended() context.Context {
+// cancelledContext returns a context that has ended.
+func cancelledContext() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx

@@ -10,8 +10,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// inMemory returns a configuration with one pool of simulated work that nothing outlives.
-func inMemory(listen, socket string) *config.Config {
+// memoryConfig returns a configuration with one pool of simulated work and all data in memory.
+func memoryConfig(listen, socket string) *config.Config {
 	return &config.Config{
 		Listen: listen, Socket: socket, Audit: park.InMemory, NodeTTL: 10 * time.Second,
 		Pools: []config.Pool{{
@@ -22,7 +22,7 @@ func inMemory(listen, socket string) *config.Config {
 }
 
 // runDaemon runs a daemon with one pool of simulated work until the end of the test.
-func runDaemon(t *testing.T, c *config.Config) Listening {
+func runDaemon(t *testing.T, c *config.Config) Addresses {
 	t.Helper()
 	if c.Listen == "" {
 		c.Listen = "127.0.0.1:0"
@@ -32,11 +32,11 @@ func runDaemon(t *testing.T, c *config.Config) Listening {
 	}
 	c.Audit, c.NodeTTL = park.InMemory, 10*time.Second
 	if len(c.Pools) == 0 {
-		c.Pools = inMemory("", "").Pools
+		c.Pools = memoryConfig("", "").Pools
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	ready, ended := make(chan Listening, 1), make(chan error, 1)
-	go func() { ended <- Run(ctx, c, Options{Ready: func(l Listening) { ready <- l }}) }()
+	ready, ended := make(chan Addresses, 1), make(chan error, 1)
+	go func() { ended <- Run(ctx, c, Options{Ready: func(l Addresses) { ready <- l }}) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {
@@ -50,5 +50,5 @@ func runDaemon(t *testing.T, c *config.Config) Listening {
 		ended <- err
 		t.Fatal(err)
 	}
-	return Listening{}
+	return Addresses{}
 }

@@ -15,7 +15,7 @@ import (
 // family counts one metric, with a series for each combination of label values.
 type family struct {
 	metric  metric
-	buckets []float64 // upper bounds, of a histogram alone
+	buckets []float64 // upper bounds of a histogram
 	series  *metrics.Set
 }
 
@@ -36,9 +36,9 @@ func (f *family) observe(v float64, labels ...string) {
 	f.series.GetOrCreatePrometheusHistogramExt(f.metric.with(labels), f.buckets).Update(v)
 }
 
-// with names a series by the values of its labels, in the order in which [metric.about] names these.
+// with names a series by the values of its labels, in the order in which [metric.describe] lists them.
 func (m metric) with(values []string) string {
-	_, names := m.about()
+	_, names := m.describe()
 	b := append(make([]byte, 0, 128), m...)
 	for i, name := range names {
 		b = append(b, "{,"[min(i, 1)])
@@ -50,7 +50,7 @@ func (m metric) with(values []string) string {
 	return string(append(b, '}'))
 }
 
-// labelEscapes writes a label's value as the text format wants it.
+// labelEscapes returns a label's value with the escapes of the text format.
 func labelEscapes(value string) string {
 	if !strings.ContainsAny(value, "\\\"\n") {
 		return value
@@ -89,7 +89,7 @@ func (e *exposition) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 		if series[m].Len() == 0 {
 			continue
 		}
-		help, _ := m.about()
+		help, _ := m.describe()
 		fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", m, help, m, m.kind())
 		_, _ = series[m].WriteTo(w)
 	}

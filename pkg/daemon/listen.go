@@ -16,38 +16,38 @@ import (
 	"github.com/parkd-dev/parkd/pkg/config"
 )
 
-// listeners are the ways in.
+// listeners are the daemon's TCP port and unix socket.
 type listeners struct {
-	tcp    net.Listener // nil for none
+	tcp    net.Listener // nil: none
 	unix   *net.UnixListener
 	socket string
-	inode  os.FileInfo // of the socket: another daemon's, by the same name, is not ours to remove
+	inode  os.FileInfo // of the socket, so that another daemon's socket of the same name is not removed
 	lock   *os.File    // beside the socket, held by the daemon that listens there
 }
 
 const (
-	// listenPatience is how long a taken port or socket is waited for. A daemon that was killed while it started a
-	// command leaves them to that child for the moment until the child is a program of its own.
-	listenPatience = time.Second
-	listenRest     = 20 * time.Millisecond
+	// listenTimeout is how long to wait for a port or socket in use. A daemon that is killed while it starts a command
+	// leaves them open in the child for the moment until the child executes its own program.
+	listenTimeout       = time.Second
+	listenRetryInterval = 20 * time.Millisecond
 )
 
-// takenError says that another daemon seems to be there.
-type takenError string
+// inUseError means that another daemon seems to be running.
+type inUseError string
 
-func (e takenError) Error() string { return string(e) }
+func (e inUseError) Error() string { return string(e) }
 
-// listen opens the ways in.
+// listen opens the port and the socket.
 func listen(ctx context.Context, c *config.Config) (*listeners, error) {
-	for giveUp := time.Now().Add(listenPatience); ; {
+	for deadline := time.Now().Add(listenTimeout); ; {
 		l, err := listenOnce(ctx, c)
-		if _, taken := errors.AsType[takenError](err); !taken || time.Now().After(giveUp) {
+		if _, taken := errors.AsType[inUseError](err); !taken || time.Now().After(deadline) {
 			return l, err
 		}
 		select {
 		case <-ctx.Done():
 			return nil, err
-		case <-time.After(listenRest):
+		case <-time.After(listenRetryInterval):
 		}
 	}
 }
@@ -69,11 +69,11 @@ func listenOnce(ctx context.Context, c *config.Config) (*listeners, error) {
 	return l, nil
 }
 
-func (l *listeners) listenTCP(ctx context.Context, at string) error {
+func (l *listeners) listenTCP(ctx context.Context, addr string) error {
 	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", at)
+	ln, err := lc.Listen(ctx, "tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return takenError(fmt.Sprintf("listen: %s is already in use, perhaps by another parkd: stop it, or choose another address with --listen (port 0 takes a free port)", at))
+		return inUseError(fmt.Sprintf("listen: %s is already in use, perhaps by another parkd: stop it, or choose another address with --listen (port 0 takes a free port)", addr))
 	}
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -83,22 +83,22 @@ func (l *listeners) listenTCP(ctx context.Context, at string) error {
 }
 
 const (
-	// maxSocketPath is what fits into a sockaddr_un on every system.
+	// maxSocketPath is the maximum length that fits into a sockaddr_un on every system.
 	maxSocketPath = 103
-	// temporarySocket is how much longer than its folder the socket's first name is.
+	// temporarySocket is how much longer the temporary path of the socket is than its folder.
 	temporarySocket = len("/.s4294967295/s")
 )
 
-// checkSocket refuses a path where no socket can be.
+// checkSocket returns an error if the path is too long for a socket.
 func checkSocket(path string) error {
-	if long := max(len(path), len(filepath.Dir(path))+temporarySocket) - maxSocketPath; long > 0 {
-		return fmt.Errorf("the path of the socket is %d characters too long: choose another with --socket PATH (or turn it off with --socket off): %s", long, path)
+	if excess := max(len(path), len(filepath.Dir(path))+temporarySocket) - maxSocketPath; excess > 0 {
+		return fmt.Errorf("the path of the socket is %d characters too long: choose another with --socket PATH (or turn it off with --socket off): %s", excess, path)
 	}
 	return nil
 }
 
-// listenUnix makes the socket in a folder that nobody else can enter and moves it to its place once its mode
-// is right, so that there is no instant at which others could connect.
+// listenUnix makes the socket in a private folder and moves it to its place once its mode is right, so that other users
+// cannot connect at any time.
 func (l *listeners) listenUnix(ctx context.Context, path string) error {
 	if err := checkSocket(path); err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -110,7 +110,7 @@ func (l *listeners) listenUnix(ctx context.Context, path string) error {
 	if l.lock, err = lockSocket(path); err != nil {
 		return err
 	}
-	if err := taken(ctx, path); err != nil {
+	if err := checkSocketFree(ctx, path); err != nil {
 		return err
 	}
 	private, err := os.MkdirTemp(filepath.Dir(path), ".s")
@@ -138,8 +138,8 @@ func (l *listeners) listenUnix(ctx context.Context, path string) error {
 	return nil
 }
 
-// lockSocket sees that of two daemons that start at once one alone gets to look whether somebody listens, and to put its
-// own socket in place: each would find that nobody does, and the later would take away the socket of the other.
+// lockSocket makes sure that only one of several starting daemons checks whether the socket is in use and puts its own
+// in place. Without it both would find the socket free, and the later one would replace that of the other.
 func lockSocket(path string) (*os.File, error) {
 	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -147,7 +147,7 @@ func lockSocket(path string) (*os.File, error) {
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		err = served(path)
+		err = socketInUse(path)
 	} else if err != nil {
 		err = fmt.Errorf("lock the socket: %w", err)
 	}
@@ -157,14 +157,14 @@ func lockSocket(path string) (*os.File, error) {
 	return f, nil
 }
 
-// served says that another daemon listens at a path.
-func served(path string) takenError {
-	return takenError(fmt.Sprintf("listen: another parkd already serves at %s: stop it, or give this one its own socket with --socket PATH (or turn it off with --socket off)", path))
+// socketInUse means that another daemon listens at a path.
+func socketInUse(path string) inUseError {
+	return inUseError(fmt.Sprintf("listen: another parkd already serves at %s: stop it, or give this one its own socket with --socket PATH (or turn it off with --socket off)", path))
 }
 
-// taken refuses a path where a daemon answers, or where something else than a socket is. What a killed
-// daemon left is replaced.
-func taken(ctx context.Context, path string) error {
+// checkSocketFree returns an error if a daemon answers at the path, or if something else than a socket is there. The
+// socket of a killed daemon may be replaced.
+func checkSocketFree(ctx context.Context, path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -184,22 +184,22 @@ func taken(ctx context.Context, path string) error {
 		return fmt.Errorf("check the socket: %w", err)
 	}
 	_ = conn.Close()
-	return served(path)
+	return socketInUse(path)
 }
 
-// url is where the daemon is reached over TCP.
+// url is the daemon's URL over TCP.
 func (l *listeners) url() string {
 	if l.tcp == nil {
 		return ""
 	}
-	at := l.tcp.Addr().(*net.TCPAddr)
-	if at.IP.IsUnspecified() {
-		return fmt.Sprintf("http://localhost:%d", at.Port)
+	addr := l.tcp.Addr().(*net.TCPAddr)
+	if addr.IP.IsUnspecified() {
+		return fmt.Sprintf("http://localhost:%d", addr.Port)
 	}
-	return "http://" + strings.ReplaceAll(at.String(), "%", "%25")
+	return "http://" + strings.ReplaceAll(addr.String(), "%", "%25")
 }
 
-// close closes what is open. It may be called again.
+// close closes both. It may be called again.
 func (l *listeners) close() {
 	if l.tcp != nil {
 		_ = l.tcp.Close()

@@ -11,8 +11,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/config"
 )
 
-// TestWaysInLeftForAMoment: what a killed daemon's child still holds is waited for, what a daemon holds is not
-// taken from it.
+// TestWaysInLeftForAMoment: a daemon waits for a port and socket that a child of a killed daemon holds for a moment,
+// and does not take them from a running daemon.
 func TestWaysInLeftForAMoment(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	first, err := listen(t.Context(), &config.Config{Listen: "127.0.0.1:0", Socket: socket})
@@ -24,11 +24,11 @@ func TestWaysInLeftForAMoment(t *testing.T) {
 		l.close()
 		t.Error("what a daemon holds is taken from it")
 	}
-	time.AfterFunc(listenPatience/4, func() {
+	time.AfterFunc(listenTimeout/4, func() {
 		_ = first.unix.Close()
 		_ = first.lock.Close()
 	})
-	time.AfterFunc(listenPatience/2, func() { _ = first.tcp.Close() })
+	time.AfterFunc(listenTimeout/2, func() { _ = first.tcp.Close() })
 	second, err := listen(t.Context(), c)
 	if err != nil {
 		t.Fatalf("what was given back is not taken: %v", err)
@@ -44,7 +44,7 @@ func TestWaysInLeftForAMoment(t *testing.T) {
 	}
 }
 
-// TestTwoAtOnce: of daemons that start at the same instant one has the socket, and keeps it.
+// TestTwoAtOnce: if several daemons start at once, one gets the socket and keeps it.
 func TestTwoAtOnce(t *testing.T) {
 	for range 100 {
 		c := &config.Config{Socket: filepath.Join(t.TempDir(), "s")}
@@ -60,7 +60,7 @@ func TestTwoAtOnce(t *testing.T) {
 			if errs[i] == nil {
 				n++
 				defer l.close()
-			} else if _, taken := errors.AsType[takenError](errs[i]); !taken {
+			} else if _, taken := errors.AsType[inUseError](errs[i]); !taken {
 				t.Errorf("refused with %v", errs[i])
 			}
 		}

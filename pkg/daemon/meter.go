@@ -10,7 +10,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// meter is the engine's meter in Prometheus terms.
+// meter implements [engine.Meter] with Prometheus metrics.
 type meter struct {
 	events, defers, ended, rejected, retried, failed *family // counters
 	commits, ops, waits, runs                        *family // histograms
@@ -77,7 +77,8 @@ func (m *meter) Failed(store park.Backend, what engine.Asked) {
 	m.failed.add(1, string(what), string(store))
 }
 
-// known returns a reason that is one of parkd's own. Workers may give any, and each would be a series of its own for ever.
+// known returns the reason if it is one of parkd's, else "other". Workers may give any reason, and each would be a series of its
+// own for ever.
 func known(reason string) string {
 	if reason == "" || slices.Contains([]string{
 		park.ReasonExitNonzero, park.ReasonTimeout, park.ReasonExecutorError, park.ReasonNodeLost, park.ReasonWorkerLost,

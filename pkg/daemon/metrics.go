@@ -2,8 +2,7 @@ package daemon
 
 import "strings"
 
-// metric is the name of something that is measured. All of them are here; docs/operations.md says which are of a node and
-// which of a pool.
+// metric is the name of a metric. All of them are here; docs/operations.md says which are per node and which per pool.
 type metric string
 
 const (
@@ -26,10 +25,10 @@ const (
 	poolReady        metric = "parkd_pool_ready"
 	runningHere      metric = "parkd_pool_running_here"
 	oldestParked     metric = "parkd_pool_oldest_parked_seconds"
-	deferring        metric = "parkd_pool_starts_deferred"
+	poolDeferring    metric = "parkd_pool_starts_deferred"
 	storeUp          metric = "parkd_store_up"
-	beatAge          metric = "parkd_beat_age_seconds"
-	livingNodes      metric = "parkd_nodes"
+	heartbeatAge     metric = "parkd_beat_age_seconds"
+	liveNodes        metric = "parkd_nodes"
 	storeConnections metric = "parkd_store_connections"
 	storeConnsMax    metric = "parkd_store_max_connections"
 	snapshotSeconds  metric = "parkd_store_oldest_snapshot_seconds"
@@ -44,8 +43,8 @@ const (
 	buildInfo        metric = "parkd_build_info"
 )
 
-// about returns the help text of a metric, and the names of its labels.
-func (m metric) about() (help string, labels []string) {
+// describe returns the help text of a metric, and the names of its labels.
+func (m metric) describe() (help string, labels []string) {
 	of := func(labels ...string) []string { return labels }
 	switch m {
 	case eventsTotal:
@@ -69,12 +68,12 @@ func (m metric) about() (help string, labels []string) {
 	case storeErrors:
 		return "Failed store operations: step, beat, outbox, delivery or read.", of("asked", "store")
 	default:
-		return m.aboutNow()
+		return m.describeState()
 	}
 }
 
-// aboutNow is about for what is read when it is asked for.
-func (m metric) aboutNow() (help string, labels []string) {
+// describeState is describe for metrics of pools, stores and nodes.
+func (m metric) describeState() (help string, labels []string) {
 	of := func(labels ...string) []string { return labels }
 	switch m {
 	case maxUnits:
@@ -95,21 +94,21 @@ func (m metric) aboutNow() (help string, labels []string) {
 		return "Running tasks on this node.", of("pool")
 	case oldestParked:
 		return "Age of the oldest task that is next in its priority class.", of("pool")
-	case deferring:
+	case poolDeferring:
 		return "1 while this node defers starts because it lacks resources.", of("pool")
 	case storeUp:
 		return "1 if the last operation and the last read of the store succeeded.", of("store")
-	case beatAge:
+	case heartbeatAge:
 		return "Time since the last heartbeat of this node.", of("store")
-	case livingNodes:
+	case liveNodes:
 		return "Live nodes, as of this node's last heartbeat.", of("store")
 	default:
-		return m.aboutOutside()
+		return m.describeConnections()
 	}
 }
 
-// aboutOutside is about for connections, other stores and requests.
-func (m metric) aboutOutside() (help string, labels []string) {
+// describeConnections is describe for connections, outboxes and requests.
+func (m metric) describeConnections() (help string, labels []string) {
 	of := func(labels ...string) []string { return labels }
 	switch m {
 	case storeConnections:
@@ -154,8 +153,8 @@ func (m metric) kind() string {
 	}
 }
 
-// flag is the value of a gauge that says yes or no.
-func flag(on bool) float64 {
+// boolValue is the value of a gauge that is 1 for yes and 0 for no.
+func boolValue(on bool) float64 {
 	if on {
 		return 1
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// TestMetricsAreDocumented holds the table of metrics in the operator's guide against what the daemon measures.
+// TestMetricsAreDocumented compares the table of metrics in docs/operations.md with the metrics of the daemon.
 func TestMetricsAreDocumented(t *testing.T) {
 	guide, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
@@ -54,7 +54,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	}
 }
 
-// TestMetricsOfWhatComesIn: requests are counted by route and status, and connections by way in.
+// TestMetricsOfWhatComesIn: requests are counted by route and status, and connections by way.
 func TestMetricsOfWhatComesIn(t *testing.T) {
 	l := runDaemon(t, &config.Config{})
 	get := func(path string) string {
@@ -86,8 +86,8 @@ func TestMetricsOfWhatComesIn(t *testing.T) {
 	}
 }
 
-// recorded is a meter that has counted something of each kind.
-func recorded() *meter {
+// filledMeter returns a meter with counts of each kind.
+func filledMeter() *meter {
 	m := newMeter()
 	m.Ended("cpu", park.Failed, park.ReasonTimeout)
 	m.Ended("cpu", park.Failed, "a worker's own words, 1")
@@ -105,9 +105,9 @@ func exposed(e *exposition) string {
 	return w.Body.String()
 }
 
-// TestReasonsAreFew: whatever reasons workers give, there is one series for all that parkd does not know.
+// TestReasonsAreFew: all reasons of workers that parkd does not know share one series.
 func TestReasonsAreFew(t *testing.T) {
-	out := exposed(&exposition{families: recorded().families()})
+	out := exposed(&exposition{families: filledMeter().families()})
 	for _, want := range []string{
 		`parkd_tasks_ended_total{pool="cpu",reason="other",status="failed"} 2`, `parkd_tasks_ended_total{pool="cpu",reason="timeout",status="failed"} 1`,
 		`parkd_run_duration_seconds_count{pool="cpu",status="failed"} 1`, `parkd_rejections_total{code="queue_full",pool="cpu"} 1`,
@@ -122,7 +122,7 @@ func TestReasonsAreFew(t *testing.T) {
 	}
 }
 
-// TestMetricsOfPoolsAndStores: a daemon shows how its pools and stores stand.
+// TestMetricsOfPoolsAndStores: a daemon exposes the state of its pools and stores.
 func TestMetricsOfPoolsAndStores(t *testing.T) {
 	l := runDaemon(t, &config.Config{})
 	resp, err := http.Get(l.URL + "/metrics")
@@ -147,7 +147,7 @@ func TestMetricsOfPoolsAndStores(t *testing.T) {
 // TestTextFormat: Prometheus' own parser reads what the daemon exposes, with the type and the help text of each metric.
 func TestTextFormat(t *testing.T) {
 	hostile := "a\\b\"c\nd"
-	e := &exposition{families: recorded().families(), gauges: []func(gauge){func(set gauge) { set(usedUnits, 1<<40, hostile) }}}
+	e := &exposition{families: filledMeter().families(), gauges: []func(gauge){func(set gauge) { set(usedUnits, 1<<40, hostile) }}}
 	text := exposed(e)
 	for _, want := range []string{
 		"# HELP parkd_pool_used_units Units in use by running tasks.\n# TYPE parkd_pool_used_units gauge\n" +

@@ -15,38 +15,38 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
 )
 
-// Direction says what is to become of a schema.
+// Direction says what to do with a schema.
 type Direction string
 
 // The directions.
 const (
-	Up     Direction = "up"     // to what this program needs
-	Down   Direction = "down"   // one change back, with the data that only it had room for
-	Status Direction = "status" // nothing
+	Up     Direction = "up"     // apply all pending migrations
+	Down   Direction = "down"   // roll back the last migration, with the data that only it can hold
+	Status Direction = "status" // change nothing
 )
 
-// Migration is a change of a backend's schema.
+// Migration is a migration of a backend's schema.
 type Migration struct {
 	Backend park.Backend
 	migrations.Migration
-	Gone []migrations.Gone // the rows that went with it, or would go
+	Gone []migrations.Gone // the rows that were deleted, or would be
 }
 
-// MigrateOptions say what is to become of the schema of all databases.
+// MigrateOptions say what to do with the schema of all databases.
 type MigrateOptions struct {
 	To     Direction
-	DryRun bool // only find out what would be done
-	Force  bool // go Down although rows go
+	DryRun bool // change nothing
+	Force  bool // roll back even if that deletes rows
 }
 
-// Migrate changes the schema of the backends that the configuration uses and returns the changes: those made,
-// with DryRun those that would be made, and for Status all that are known. No daemon may have the file open. A way Down that
-// one of the databases refuses is taken in none of them: see [migrations.InUseError] and [migrations.LossError].
+// Migrate migrates the backends that the configuration uses and returns the migrations: those applied or rolled back,
+// with DryRun those that would be, and for Status all known ones. No daemon may have the file open. If one of the
+// databases refuses a rollback, none is rolled back: see [migrations.InUseError] and [migrations.LossError].
 func Migrate(ctx context.Context, c *config.Config, o MigrateOptions) ([]Migration, error) {
 	if o.To == Down && !o.DryRun && len(c.Backends()) > 1 {
-		try := o
-		try.DryRun = true
-		if _, err := Migrate(ctx, c, try); err != nil {
+		trial := o
+		trial.DryRun = true
+		if _, err := Migrate(ctx, c, trial); err != nil {
 			return nil, err
 		}
 	}
@@ -54,7 +54,7 @@ func Migrate(ctx context.Context, c *config.Config, o MigrateOptions) ([]Migrati
 	for _, b := range c.Backends() {
 		changes, err := migrate(ctx, c, b, o)
 		if err != nil {
-			return nil, fmt.Errorf("migrate: %w", wayOut(err, c, b))
+			return nil, fmt.Errorf("migrate: %w", addMigrateFlags(err, c, b))
 		}
 		for _, m := range changes {
 			m.Backend = b
@@ -69,19 +69,19 @@ func migrate(ctx context.Context, c *config.Config, b park.Backend, o MigrateOpt
 	case park.InMemory:
 	case park.Postgres:
 		if o.To == Down {
-			return back(postgres.MigrateDown(ctx, c.DSN(b), migrations.Back{DryRun: o.DryRun, Force: o.Force}))
+			return downResult(postgres.MigrateDown(ctx, c.DSN(b), migrations.Back{DryRun: o.DryRun, Force: o.Force}))
 		}
 		return changes(migratePostgres(ctx, c.DSN(b), o))
 	case park.File:
 		if o.To == Down {
-			return back(sqlite.MigrateDown(ctx, c.File.Path, migrations.Back{DryRun: o.DryRun, Force: o.Force}))
+			return downResult(sqlite.MigrateDown(ctx, c.File.Path, migrations.Back{DryRun: o.DryRun, Force: o.Force}))
 		}
 		return changes(migrateFile(ctx, c.File.Path, o))
 	}
 	return nil, nil
 }
 
-func back(m *migrations.Taken, err error) ([]Migration, error) {
+func downResult(m *migrations.Taken, err error) ([]Migration, error) {
 	if err != nil || m == nil {
 		return nil, err
 	}
@@ -110,16 +110,17 @@ func migrateFile(ctx context.Context, path string, o MigrateOptions) ([]migratio
 	return sqlite.MigrationStatus(ctx, path)
 }
 
-// wayOut has an error that names parkd migrate name it so that it changes the database of a backend and no other.
-func wayOut(err error, c *config.Config, b park.Backend) error {
-	if wrong, ok := errors.AsType[*migrations.MismatchError](err); ok {
-		wrong.Flags = migrateFlags(c, b)
+// addMigrateFlags adds flags to an error that mentions parkd migrate, so that the command applies to this backend's
+// database only.
+func addMigrateFlags(err error, c *config.Config, b park.Backend) error {
+	if mismatch, ok := errors.AsType[*migrations.MismatchError](err); ok {
+		mismatch.Flags = migrateFlags(c, b)
 	}
 	return err
 }
 
-// migrateFlags returns the flags of parkd migrate that lead to the database of a backend, with a space before each. A
-// password is not among them.
+// migrateFlags returns the flags of parkd migrate for the database of a backend, each with a space before it, and
+// without a password.
 func migrateFlags(c *config.Config, b park.Backend) string {
 	const main = "backends.postgres.dsn"
 	place := c.DSNPlace(b)
@@ -141,7 +142,7 @@ func absolute(path string) string {
 	return path
 }
 
-// quoted returns text as a shell takes it for one word.
+// quoted returns text as one word of a shell.
 func quoted(text string) string {
 	if regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=-]+$`).MatchString(text) {
 		return text

@@ -20,15 +20,15 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres/pgtest"
 )
 
-// cluster is the server of the tests that want a database.
+// cluster is the Postgres server of the tests that need one.
 var cluster pgtest.Cluster
 
 func TestMain(m *testing.M) { os.Exit(cluster.Run(m)) }
 
-// patience bounds every wait.
-const patience = time.Minute
+// testTimeout bounds every wait.
+const testTimeout = time.Minute
 
-func ask(t *testing.T, c *http.Client, method, url string) (status int, body string, h http.Header) {
+func httpRequest(t *testing.T, c *http.Client, method, url string) (status int, body string, h http.Header) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(""))
 	if err != nil {
@@ -46,16 +46,16 @@ func ask(t *testing.T, c *http.Client, method, url string) (status int, body str
 	return answer.StatusCode, string(b), answer.Header
 }
 
-// bySocket returns a client that reaches a daemon by its socket.
-func bySocket(path string) *http.Client {
-	return &http.Client{Timeout: patience, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+// socketClient returns a client that connects to a daemon's socket.
+func socketClient(path string) *http.Client {
+	return &http.Client{Timeout: testTimeout, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", path)
 	}}}
 }
 
-// TestAnswersWhileOpening: a daemon that listens answers, also while its pools are still loaded, and goes on with the
-// connections that it has then.
+// TestAnswersWhileOpening: a daemon answers while it still loads its pools, and its connections stay open when it is
+// ready.
 func TestAnswersWhileOpening(t *testing.T) {
 	for name, tokens := range map[string][]config.Token{"open": nil, "with tokens": {{Name: "a"}}} {
 		t.Run(name, func(t *testing.T) { answersWhileOpening(t, tokens) })
@@ -64,13 +64,13 @@ func TestAnswersWhileOpening(t *testing.T) {
 
 func answersWhileOpening(t *testing.T, tokens []config.Token) {
 	socket := filepath.Join(t.TempDir(), "s")
-	c := inMemory("127.0.0.1:0", socket)
+	c := memoryConfig("127.0.0.1:0", socket)
 	c.Tokens = tokens
 	ctx, stop := context.WithCancel(context.Background())
 	opening, open := make(chan struct{}), make(chan struct{})
-	ready, ended := make(chan Listening, 1), make(chan error, 1)
+	ready, ended := make(chan Addresses, 1), make(chan error, 1)
 	go func() {
-		ended <- run(ctx, c, Options{Log: slog.New(slog.DiscardHandler), Ready: func(l Listening) { ready <- l }},
+		ended <- run(ctx, c, Options{Log: slog.New(slog.DiscardHandler), Ready: func(l Addresses) { ready <- l }},
 			func(ctx context.Context, c *config.Config, log *slog.Logger) (*parts, error) {
 				close(opening)
 				<-open
@@ -78,7 +78,7 @@ func answersWhileOpening(t *testing.T, tokens []config.Token) {
 			})
 	}()
 	<-opening
-	client := bySocket(socket)
+	client := socketClient(socket)
 	for _, q := range []struct {
 		method, path, want string
 		status             int
@@ -93,7 +93,7 @@ func answersWhileOpening(t *testing.T, tokens []config.Token) {
 		{"GET", "/metrics", `"code":"storage_unavailable"`, 503},
 		{"GET", "/nowhere", `"code":"storage_unavailable"`, 503},
 	} {
-		status, body, h := ask(t, client, q.method, "http://parkd"+q.path)
+		status, body, h := httpRequest(t, client, q.method, "http://parkd"+q.path)
 		if status != q.status || !strings.Contains(body, q.want) || q.status == 503 && h.Get("Retry-After") == "" {
 			t.Errorf("%s %s: %d %v %s", q.method, q.path, status, h, body)
 		}
@@ -119,7 +119,7 @@ func answersWhileOpening(t *testing.T, tokens []config.Token) {
 	if b, err := io.ReadAll(answer.Body); err != nil || answer.StatusCode != 200 || !kept || !bytes.Contains(b, []byte(`"sim"`)) {
 		t.Errorf("%v: %d %s, on the same connection: %v", err, answer.StatusCode, b, kept)
 	}
-	if status, body, _ := ask(t, http.DefaultClient, "GET", at.URL+"/readyz"); status != 200 {
+	if status, body, _ := httpRequest(t, http.DefaultClient, "GET", at.URL+"/readyz"); status != 200 {
 		t.Errorf("ready: %d %s", status, body)
 	}
 	stop()
@@ -128,27 +128,27 @@ func answersWhileOpening(t *testing.T, tokens []config.Token) {
 	}
 }
 
-// TestGuardedWhileOpening: nobody gets more of an answer before all is open than later.
+// TestGuardedWhileOpening: access is checked before all parts are open as it is later.
 func TestGuardedWhileOpening(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
-	c := inMemory("127.0.0.1:0", socket)
+	c := memoryConfig("127.0.0.1:0", socket)
 	c.Tokens = []config.Token{{Name: "a"}}
 	l, err := listen(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := newFront(c, Options{Log: slog.New(slog.DiscardHandler)}, l)
+	f, err := newServer(c, Options{Log: slog.New(slog.DiscardHandler)}, l)
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.serve(t.Context())
 	defer f.shutdown(t.Context())
 	for path, want := range map[string]int{"/livez": 200, "/readyz": 503, "/pools": 401, "/metrics": 401} {
-		if status, body, _ := ask(t, http.DefaultClient, "GET", l.url()+path); status != want {
+		if status, body, _ := httpRequest(t, http.DefaultClient, "GET", l.url()+path); status != want {
 			t.Errorf("%s: %d %s", path, status, body)
 		}
 	}
-	if status, body, _ := ask(t, http.DefaultClient, "GET", l.url()+"/readyz"); status != 503 || body != "not ready\n" {
+	if status, body, _ := httpRequest(t, http.DefaultClient, "GET", l.url()+"/readyz"); status != 503 || body != "not ready\n" {
 		t.Errorf("without a token: %d %q", status, body)
 	}
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, l.url()+"/livez", nil)
@@ -165,7 +165,7 @@ func TestGuardedWhileOpening(t *testing.T) {
 	}
 }
 
-// TestStopWhileOpening: who stops a daemon before all is open waits for no database, and hears of no fault.
+// TestStopWhileOpening: a daemon that is stopped before all parts are open waits for no database and returns no error.
 func TestStopWhileOpening(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	release, err := pgtest.Hold(t.Context(), dsn, "LOCK TABLE pl_pools")
@@ -173,12 +173,12 @@ func TestStopWhileOpening(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer release()
-	c := inMemory("127.0.0.1:0", filepath.Join(t.TempDir(), "s"))
+	c := memoryConfig("127.0.0.1:0", filepath.Join(t.TempDir(), "s"))
 	c.Pools[0].Queue, c.Pools[0].Mailbox.Storage, c.Audit, c.Postgres.DSN = park.Postgres, park.Postgres, park.Postgres, dsn
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- Run(ctx, c, Options{}) }()
-	for until := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	for until := time.Now().Add(testTimeout); ; time.Sleep(10 * time.Millisecond) {
 		n, err := pgtest.Number(t.Context(), dsn, "SELECT count(*) FROM pg_locks WHERE NOT granted")
 		if err != nil || time.Now().After(until) {
 			t.Fatalf("the daemon does not wait for the table: %v", err)
@@ -193,14 +193,14 @@ func TestStopWhileOpening(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Fatal("the daemon still waits for the table")
 	}
 }
 
-// TestCannotOpen: what keeps a daemon from its start is an error, and nothing listens afterwards.
+// TestCannotOpen: a part that cannot be opened is an error, and nothing listens afterwards.
 func TestCannotOpen(t *testing.T) {
-	c := inMemory("127.0.0.1:0", filepath.Join(t.TempDir(), "s"))
+	c := memoryConfig("127.0.0.1:0", filepath.Join(t.TempDir(), "s"))
 	broken := errors.New("broken")
 	err := run(t.Context(), c, Options{Log: slog.New(slog.DiscardHandler)}, func(context.Context, *config.Config, *slog.Logger) (*parts, error) { return nil, broken })
 	if !errors.Is(err, broken) {

@@ -9,15 +9,15 @@ import (
 	"github.com/parkd-dev/parkd/pkg/engine"
 )
 
-// parts are what a daemon opens once it listens. That may take a minute: a pool may hold a million tasks.
+// parts are opened once the daemon listens, because that may take a minute: a pool may hold a million tasks.
 type parts struct {
-	stores stores
-	crew   *crew
-	meter  *meter
-	engine *engine.Engine
+	stores    stores
+	executors *executors
+	meter     *meter
+	engine    *engine.Engine
 }
 
-// openParts opens them all, or none.
+// openParts opens all parts, or none.
 func openParts(ctx context.Context, c *config.Config, log *slog.Logger) (p *parts, err error) {
 	p = &parts{meter: newMeter()}
 	defer func() {
@@ -28,23 +28,23 @@ func openParts(ctx context.Context, c *config.Config, log *slog.Logger) (p *part
 	if p.stores, err = openStores(ctx, c, log); err != nil {
 		return p, err
 	}
-	if p.crew, err = hire(c, log); err != nil {
+	if p.executors, err = newExecutors(c, log); err != nil {
 		return p, err
 	}
-	if err := p.crew.settle(ctx); err != nil {
+	if err := p.executors.waitForOrphans(ctx); err != nil {
 		return p, err
 	}
 	ec := engineConfig(c)
-	ec.Pools, ec.Stores, ec.Meter, ec.Log = p.crew.pools, p.stores, p.meter, log
+	ec.Pools, ec.Stores, ec.Meter, ec.Log = p.executors.pools, p.stores, p.meter, log
 	p.engine, err = engine.Open(ctx, *ec)
 	return p, err
 }
 
-// close closes what is open. The engine is closed before.
+// close closes all open parts but the engine, which is closed before.
 func (p *parts) close() error {
 	var err error
-	if p.crew != nil {
-		err = p.crew.close()
+	if p.executors != nil {
+		err = p.executors.close()
 	}
 	return errors.Join(err, p.stores.close())
 }

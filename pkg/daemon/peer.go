@@ -11,24 +11,24 @@ import (
 	"time"
 )
 
-// A finder returns the user that owns the other end of a TCP connection within this machine. ok is false where there is
-// nobody: who has closed its end already is not known any more.
-type finder func(local, remote *net.TCPAddr) (uid int, ok bool, err error)
+// An ownerFinder returns the user that owns the other end of a TCP connection within this machine. ok is false if there
+// is no such connection, also if the other end has been closed.
+type ownerFinder func(local, remote *net.TCPAddr) (uid int, ok bool, err error)
 
-// peers tells whose connections over loopback are. Loopback is open to every user of a machine, and the daemon without
-// tokens is not.
-type peers struct {
-	find finder
-	own  int
+// ownerChecker finds the owners of loopback connections. Every user of a machine can connect to loopback, but only the
+// daemon's own user may use a daemon without tokens.
+type ownerChecker struct {
+	find ownerFinder
+	uid  int
 	log  *slog.Logger
 }
 
-// newPeers returns nil, and says so in the log, where the system does not tell whose a connection is.
-func newPeers(log *slog.Logger) *peers {
-	p := &peers{own: os.Geteuid(), log: log}
+// newOwnerChecker returns nil, and logs a warning, if the system does not tell the owner of a connection.
+func newOwnerChecker(log *slog.Logger) *ownerChecker {
+	p := &ownerChecker{uid: os.Geteuid(), log: log}
 	var errs []error
 	for _, find := range finders() {
-		err := tried(find, p.own)
+		err := checkFinder(find, p.uid)
 		if err == nil {
 			p.find = find
 			return p
@@ -40,12 +40,12 @@ func newPeers(log *slog.Logger) *peers {
 	return nil
 }
 
-// triedWithin bounds the trial of a finder.
-const triedWithin = 2 * time.Second
+// finderTimeout bounds the test of a finder.
+const finderTimeout = 2 * time.Second
 
-// tried connects to itself, and returns why find does not see that this is the process's own user.
-func tried(find finder, own int) error {
-	ctx, cancel := context.WithTimeout(context.Background(), triedWithin)
+// checkFinder connects to itself, and returns an error if find does not return the process's own user.
+func checkFinder(find ownerFinder, own int) error {
+	ctx, cancel := context.WithTimeout(context.Background(), finderTimeout)
 	defer cancel()
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
@@ -69,7 +69,7 @@ func tried(find finder, own int) error {
 	return nil
 }
 
-// peer is one connection, looked at when its first request comes.
+// peer is one connection; its owner is looked up at the first request.
 type peer struct {
 	local, remote net.Addr
 	once          sync.Once
@@ -78,22 +78,22 @@ type peer struct {
 
 type peerKey struct{}
 
-// connContext puts a peer beside a connection's requests. The server offers no other place.
+// connContext attaches a peer to the requests of a connection. The server offers no other place for it.
 func connContext(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, peerKey{}, &peer{local: c.LocalAddr(), remote: c.RemoteAddr()})
 }
 
-// owner reports whether a request comes from the daemon's user, or from root.
-func (p *peers) owner(r *http.Request) bool {
+// isOwner reports whether a request comes from the daemon's user, or from root.
+func (p *ownerChecker) isOwner(r *http.Request) bool {
 	c, ok := r.Context().Value(peerKey{}).(*peer)
 	if !ok {
 		return false
 	}
-	c.once.Do(func() { c.owned = p.owns(c) })
+	c.once.Do(func() { c.owned = p.ownsPeer(c) })
 	return c.owned
 }
 
-func (p *peers) owns(c *peer) bool {
+func (p *ownerChecker) ownsPeer(c *peer) bool {
 	local, ok1 := c.local.(*net.TCPAddr)
 	remote, ok2 := c.remote.(*net.TCPAddr)
 	if !ok1 || !ok2 {
@@ -103,5 +103,5 @@ func (p *peers) owns(c *peer) bool {
 	if err != nil {
 		p.log.Warn("connection refused: its owner is unknown", "remote", remote.String(), "error", err)
 	}
-	return err == nil && ok && (uid == p.own || uid == 0)
+	return err == nil && ok && (uid == p.uid || uid == 0)
 }

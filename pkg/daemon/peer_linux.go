@@ -16,10 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// finders in the order of what they cost: the kernel is asked for one socket, or lists all.
-func finders() []finder { return []finder{findByDiag, findByProc} }
+// finders are ordered by cost: the first asks the kernel for one socket, the second reads the list of all.
+func finders() []ownerFinder { return []ownerFinder{findByDiag, findByProc} }
 
-// The message that asks for a socket (sock_diag(7), struct inet_diag_req_v2) and the one that answers (inet_diag_msg).
+// The request for a socket (sock_diag(7), struct inet_diag_req_v2) and the reply (inet_diag_msg).
 const (
 	diagHeader  = 16 // struct nlmsghdr
 	diagSocket  = diagHeader + 8
@@ -32,7 +32,7 @@ const (
 
 	tcpListen = 10 // enum in net/tcp_states.h
 
-	diagWithin = time.Second
+	diagTimeout = time.Second
 )
 
 // findByDiag asks the kernel for the socket at the other end.
@@ -42,11 +42,11 @@ func findByDiag(local, remote *net.TCPAddr) (uid int, ok bool, err error) {
 		return 0, false, fmt.Errorf("open sock_diag: %w", err)
 	}
 	defer func() { _ = unix.Close(fd) }()
-	limit := unix.NsecToTimeval(int64(diagWithin))
+	limit := unix.NsecToTimeval(int64(diagTimeout))
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
 		return 0, false, fmt.Errorf("open sock_diag: %w", err)
 	}
-	if err := unix.Sendto(fd, diagAsk(remote, local), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	if err := unix.Sendto(fd, newDiagRequest(remote, local), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return 0, false, fmt.Errorf("ask sock_diag: %w", err)
 	}
 	b := make([]byte, 4<<10)
@@ -54,11 +54,11 @@ func findByDiag(local, remote *net.TCPAddr) (uid int, ok bool, err error) {
 	if err != nil {
 		return 0, false, fmt.Errorf("hear sock_diag: %w", err)
 	}
-	return diagHear(b[:n], local.Port)
+	return parseDiagReply(b[:n], local.Port)
 }
 
-// diagAsk asks for the socket that is at one address and connected to another.
-func diagAsk(at, to *net.TCPAddr) []byte {
+// newDiagRequest asks for the socket at one address that is connected to another.
+func newDiagRequest(at, to *net.TCPAddr) []byte {
 	b := make([]byte, diagRequest)
 	binary.NativeEndian.PutUint32(b, diagRequest)
 	binary.NativeEndian.PutUint16(b[4:], unix.SOCK_DIAG_BY_FAMILY)
@@ -78,9 +78,9 @@ func diagAsk(at, to *net.TCPAddr) []byte {
 	return b
 }
 
-// diagHear reads the answer. Where there is no such connection the kernel may name a socket that listens at the address;
-// and a socket that its process has closed has no inode, nor a user that could be trusted.
-func diagHear(b []byte, port int) (uid int, ok bool, err error) {
+// parseDiagReply reads the reply. If there is no such connection, the kernel may return a socket that listens at the
+// address. A socket that its process has closed has no inode, and its user cannot be trusted.
+func parseDiagReply(b []byte, port int) (uid int, ok bool, err error) {
 	if len(b) < diagHeader+4 {
 		return 0, false, errors.New("hear sock_diag: the answer is cut short")
 	}
@@ -100,7 +100,7 @@ func diagHear(b []byte, port int) (uid int, ok bool, err error) {
 	return int(binary.NativeEndian.Uint32(b[diagUID:])), true, nil
 }
 
-// findByProc looks through the kernel's lists of all sockets (proc_net_tcp.txt), for where it cannot be asked for one.
+// findByProc searches the kernel's lists of all sockets (proc_net_tcp.txt), if sock_diag is not available.
 func findByProc(local, remote *net.TCPAddr) (uid int, ok bool, err error) {
 	for _, list := range []struct {
 		path string
@@ -127,7 +127,7 @@ func findInList(path, at, to string) (uid int, ok bool, err error) {
 	return findLine(f, at, to)
 }
 
-// findLine finds a socket in a list; see diagHear.
+// findLine finds a socket in a list; see parseDiagReply.
 func findLine(list io.Reader, at, to string) (uid int, ok bool, err error) {
 	lines := bufio.NewScanner(list)
 	for lines.Scan() {
@@ -141,7 +141,8 @@ func findLine(list io.Reader, at, to string) (uid int, ok bool, err error) {
 	return 0, false, lines.Err()
 }
 
-// procAddress returns an address as the lists have it: words in the machine's order, in hex; "" where it has none there.
+// procAddress returns an address in the format of the lists: words in the machine's byte order, in hex; "" if it has
+// none there.
 func procAddress(a *net.TCPAddr, size int) string {
 	ip := a.IP.To4()
 	if size == net.IPv6len {

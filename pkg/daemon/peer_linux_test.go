@@ -17,9 +17,10 @@ import (
 	"github.com/parkd-dev/parkd/pkg/config"
 )
 
-const nobody = 65534
+const otherUID = 65534
 
-// dialAs connects as another user, which takes root: a socket belongs to the user that its thread makes files as.
+// dialAs connects as another user, which requires root: a socket belongs to the file system user of the thread that
+// creates it.
 func dialAs(t *testing.T, uid int, at string) net.Conn {
 	t.Helper()
 	if uid != os.Geteuid() && os.Geteuid() != 0 {
@@ -31,13 +32,13 @@ func dialAs(t *testing.T, uid int, at string) net.Conn {
 	}
 	done := make(chan result)
 	go func() {
-		// Never unlocked: the thread ends with the goroutine, and nobody else gets its user.
+		// Never unlocked: the thread ends with the goroutine, and nothing else runs as that user.
 		runtime.LockOSThread()
 		if _, err := unix.SetfsuidRetUid(uid); err != nil {
 			done <- result{err: err}
 			return
 		}
-		conn, err := dialHere(at)
+		conn, err := dialOnThread(at)
 		done <- result{conn, err}
 	}()
 	r := <-done
@@ -48,8 +49,8 @@ func dialAs(t *testing.T, uid int, at string) net.Conn {
 	return r.conn
 }
 
-// dialHere connects on this thread: net's own dialer may go to another.
-func dialHere(at string) (net.Conn, error) {
+// dialOnThread connects on the current thread; net's own dialer may use another.
+func dialOnThread(at string) (net.Conn, error) {
 	a, err := net.ResolveTCPAddr("tcp", at)
 	if err != nil {
 		return nil, err
@@ -67,7 +68,7 @@ func dialHere(at string) (net.Conn, error) {
 }
 
 // accepted returns both ends of a connection.
-func accepted(t *testing.T, network, at string, dial func(at string) net.Conn) (server, client net.Conn) {
+func connPair(t *testing.T, network, at string, dial func(at string) net.Conn) (server, client net.Conn) {
 	t.Helper()
 	ln, err := net.Listen(network, at)
 	if err != nil {
@@ -83,7 +84,7 @@ func accepted(t *testing.T, network, at string, dial func(at string) net.Conn) (
 	return server, client
 }
 
-// TestFindersTellUsers: each finds whose the other end is, and of an end that is closed that there is nobody.
+// TestFindersTellUsers: each finder returns the user of the other end, and none for a closed end.
 func TestFindersTellUsers(t *testing.T) {
 	plain := func(network string) func(string) net.Conn {
 		return func(at string) net.Conn {
@@ -103,10 +104,10 @@ func TestFindersTellUsers(t *testing.T) {
 		}{
 			"own":         {"tcp4", "127.0.0.1:0", os.Geteuid(), plain("tcp4")},
 			"own by IPv6": {"tcp6", "[::1]:0", os.Geteuid(), plain("tcp6")},
-			"other":       {"tcp4", "127.0.0.1:0", nobody, func(at string) net.Conn { return dialAs(t, nobody, at) }},
+			"other":       {"tcp4", "127.0.0.1:0", otherUID, func(at string) net.Conn { return dialAs(t, otherUID, at) }},
 		} {
 			t.Run(fmt.Sprint(i, " ", name), func(t *testing.T) {
-				server, client := accepted(t, c.network, c.at, c.dial)
+				server, client := connPair(t, c.network, c.at, c.dial)
 				local, remote := server.LocalAddr().(*net.TCPAddr), server.RemoteAddr().(*net.TCPAddr)
 				if uid, ok, err := find(local, remote); err != nil || !ok || uid != c.uid {
 					t.Fatalf("user %d (%t), %v, want %d", uid, ok, err, c.uid)
@@ -124,9 +125,9 @@ func TestFindersTellUsers(t *testing.T) {
 	}
 }
 
-// TestListenerIsNoPeer: the kernel names who listens where nobody is connected.
+// TestListenerIsNoPeer: if nothing is connected, the kernel returns a listening socket.
 func TestListenerIsNoPeer(t *testing.T) {
-	server, client := accepted(t, "tcp4", "127.0.0.1:0", func(at string) net.Conn { return dialAs(t, os.Geteuid(), at) })
+	server, client := connPair(t, "tcp4", "127.0.0.1:0", func(at string) net.Conn { return dialAs(t, os.Geteuid(), at) })
 	local, remote := server.LocalAddr().(*net.TCPAddr), server.RemoteAddr().(*net.TCPAddr)
 	linger := client.(*net.TCPConn).SetLinger(0)
 	client.Close()
@@ -144,18 +145,18 @@ func TestListenerIsNoPeer(t *testing.T) {
 }
 
 func TestPeersAreToldHere(t *testing.T) {
-	if newPeers(slog.New(slog.DiscardHandler)) == nil {
+	if newOwnerChecker(slog.New(slog.DiscardHandler)) == nil {
 		t.Error("no finder works")
 	}
 }
 
-// TestOtherUsersAreKeptOut runs a daemon without tokens: a request over loopback from another user is refused, whatever it
-// asks, and the same of its own user is answered.
+// TestOtherUsersAreKeptOut: a daemon without tokens refuses every request over loopback from another user, and answers
+// its own.
 func TestOtherUsersAreKeptOut(t *testing.T) {
 	at := runDaemon(t, &config.Config{}).URL
-	for uid, want := range map[int]int{os.Geteuid(): http.StatusOK, nobody: http.StatusForbidden} {
+	for uid, want := range map[int]int{os.Geteuid(): http.StatusOK, otherUID: http.StatusForbidden} {
 		conn := dialAs(t, uid, strings.TrimPrefix(at, "http://"))
-		for range 2 { // the answer is the connection's
+		for range 2 { // the check applies to the whole connection
 			_, _ = io.WriteString(conn, "GET /pools HTTP/1.1\r\nHost: localhost\r\n\r\n")
 			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 			if err != nil {

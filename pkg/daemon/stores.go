@@ -39,7 +39,7 @@ func openStore(ctx context.Context, b park.Backend, c *config.Config, log *slog.
 	case park.File:
 		s, err := sqlite.Open(ctx, sqlite.Config{Path: c.File.Path, Log: log})
 		if err != nil {
-			return nil, wayOut(err, c, b)
+			return nil, addMigrateFlags(err, c, b)
 		}
 		return s, nil
 	case park.Postgres:
@@ -47,13 +47,13 @@ func openStore(ctx context.Context, b park.Backend, c *config.Config, log *slog.
 		if err != nil {
 			return nil, config.Faults{{Path: c.DSNPlace(b), Problem: err.Error()}}
 		}
-		return s, awaitPostgres(ctx, s, log)
+		return s, checkPostgres(ctx, s, log)
 	}
 	return nil, errors.New("unknown kind of backend")
 }
 
-// warnUnused says that a Postgres was given by a flag or the environment and nothing is kept there. In a file it may stand
-// ready for later.
+// warnUnused warns if a flag or the environment names a Postgres database that nothing uses. A configuration file may
+// name one for later.
 func warnUnused(c *config.Config, log *slog.Logger) {
 	place := c.DSNPlace(park.Postgres)
 	if c.Postgres.DSN == "" || place == "backends.postgres.dsn" || slices.Contains(c.Backends(), park.Postgres) {
@@ -67,15 +67,15 @@ func warnUnused(c *config.Config, log *slog.Logger) {
 		"given_by", place, "config", file, "kept_in", c.Backends())
 }
 
-// awaitPostgres looks at a database, which may be away for now: the daemon waits for it. Only a schema that is not the
-// right one is refused.
-func awaitPostgres(ctx context.Context, s *postgres.Store, log *slog.Logger) error {
-	ctx, cancel := context.WithTimeout(ctx, checkWithin)
+// checkPostgres checks a database. The daemon waits for one that is unavailable; it refuses only one with a wrong
+// schema or settings.
+func checkPostgres(ctx context.Context, s *postgres.Store, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, postgresCheckTimeout)
 	defer cancel()
 	err := s.Check(ctx)
-	_, wrong := errors.AsType[*migrations.MismatchError](err)
+	_, mismatched := errors.AsType[*migrations.MismatchError](err)
 	_, unfit := errors.AsType[*postgres.UnfitError](err)
-	if wrong || unfit {
+	if mismatched || unfit {
 		return errors.Join(err, s.Close())
 	}
 	if err != nil {
@@ -84,10 +84,10 @@ func awaitPostgres(ctx context.Context, s *postgres.Store, log *slog.Logger) err
 	return nil
 }
 
-// checkWithin bounds how long a start waits for a database.
-const checkWithin = 5 * time.Second
+// postgresCheckTimeout bounds how long a start waits for a database.
+const postgresCheckTimeout = 5 * time.Second
 
-// shared lists the queue backends that other daemons may work on too.
+// shared lists the queue backends that other daemons may use too.
 func shared(c *config.Config) (all []park.Backend) {
 	for _, p := range c.Pools {
 		if p.Queue.Kind() == park.Postgres && !slices.Contains(all, p.Queue) {

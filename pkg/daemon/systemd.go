@@ -6,9 +6,9 @@ import (
 	"os"
 )
 
-// tellSystemd says in what state the service is, where systemd has asked for it (Type=notify). A name that begins with @
-// is one of the abstract sockets, which package net knows by the same sign.
-func tellSystemd(log *slog.Logger, state string) {
+// notifySystemd tells systemd the state of the service, if it has asked for it (Type=notify). A name that begins with @
+// is an abstract socket; package net uses the same notation.
+func notifySystemd(log *slog.Logger, state string) {
 	socket := os.Getenv("NOTIFY_SOCKET")
 	if socket == "" {
 		return

@@ -22,7 +22,7 @@ func TestSystemdIsTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Setenv("NOTIFY_SOCKET", socket)
-		tellSystemd(slog.New(slog.DiscardHandler), "READY=1")
+		notifySystemd(slog.New(slog.DiscardHandler), "READY=1")
 		b := make([]byte, 100)
 		n, err := c.Read(b)
 		if err != nil || string(b[:n]) != "READY=1" {
@@ -32,7 +32,7 @@ func TestSystemdIsTold(t *testing.T) {
 	}
 }
 
-// TestUnitOfTheDocs has systemd look at the unit that the documentation shows.
+// TestUnitOfTheDocs verifies the unit in the documentation with systemd.
 func TestUnitOfTheDocs(t *testing.T) {
 	text, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
@@ -46,7 +46,7 @@ func TestUnitOfTheDocs(t *testing.T) {
 	verifyUnit(t, strings.Replace(unit, "%h/go/bin/parkd", "/usr/bin/parkd", 1))
 }
 
-// TestUnitOfThePackages: the unit that packages install says the same as the one of the documentation.
+// TestUnitOfThePackages: the unit in packages is the same as the one in the documentation.
 func TestUnitOfThePackages(t *testing.T) {
 	packaged, err := os.ReadFile("../../configs/parkd.service")
 	if err != nil {
@@ -66,14 +66,14 @@ func TestUnitOfThePackages(t *testing.T) {
 	verifyUnit(t, string(packaged))
 }
 
-// verifyUnit has systemd look at a unit of /usr/bin/parkd.
+// verifyUnit verifies a unit of /usr/bin/parkd with systemd.
 func verifyUnit(t *testing.T, unit string) {
 	t.Helper()
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		t.Skip("no systemd-analyze here: the unit was not verified")
 	}
-	self, err := os.Executable() // a program that is there
+	self, err := os.Executable() // a program that exists
 	if err != nil {
 		t.Fatal(err)
 	}

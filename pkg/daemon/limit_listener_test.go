@@ -15,16 +15,16 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// guests dials a door and speaks HTTP by hand.
-type guests struct {
+// rawClient dials a listener and sends HTTP requests without a client library.
+type rawClient struct {
 	*testing.T
-	network, at string
+	network, addr string
 }
 
-func (g guests) dial() (net.Conn, *bufio.Reader) {
+func (g rawClient) dial() (net.Conn, *bufio.Reader) {
 	g.Helper()
 	var d net.Dialer
-	conn, err := d.DialContext(g.Context(), g.network, g.at)
+	conn, err := d.DialContext(g.Context(), g.network, g.addr)
 	if err != nil {
 		g.Fatal(err)
 	}
@@ -32,8 +32,8 @@ func (g guests) dial() (net.Conn, *bufio.Reader) {
 	return conn, bufio.NewReader(conn)
 }
 
-// ask sends a request on a connection of its own.
-func (g guests) ask(path string) *bufio.Reader {
+// send sends a request on a new connection.
+func (g rawClient) send(path string) *bufio.Reader {
 	g.Helper()
 	conn, back := g.dial()
 	if _, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
@@ -42,8 +42,8 @@ func (g guests) ask(path string) *bufio.Reader {
 	return back
 }
 
-// answered returns the status of an answer and, of a problem, its code.
-func (g guests) answered(back *bufio.Reader) (status int, code park.Code, header http.Header) {
+// readResponse returns the status of a response and, for a problem, its code.
+func (g rawClient) readResponse(back *bufio.Reader) (status int, code park.Code, header http.Header) {
 	g.Helper()
 	resp, err := http.ReadResponse(back, nil)
 	if err != nil {
@@ -67,16 +67,16 @@ func (g guests) answered(back *bufio.Reader) (status int, code park.Code, header
 	return resp.StatusCode, p.Code, resp.Header
 }
 
-// opened serves h behind a door for so many.
-func opened(t *testing.T, most int, h http.HandlerFunc) (*door, guests) {
+// serveLimited serves h behind a limitListener.
+func serveLimited(t *testing.T, limit int, h http.HandlerFunc) (*limitListener, rawClient) {
 	t.Helper()
 	var lc net.ListenConfig
 	ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := newDoor(ln, most)
-	s := &http.Server{Handler: h, ConnState: changed}
+	d := newLimitListener(ln, limit)
+	s := &http.Server{Handler: h, ConnState: connStateChanged}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -86,19 +86,19 @@ func opened(t *testing.T, most int, h http.HandlerFunc) (*door, guests) {
 		_ = s.Close()
 		<-done
 	})
-	return d, guests{t, "tcp", ln.Addr().String()}
+	return d, rawClient{t, "tcp", ln.Addr().String()}
 }
 
-// TestIdleConnectionsMakeRoom: however many connections do nothing, the next request is answered, and those that had
-// rested for the longest are closed.
+// TestIdleConnectionsMakeRoom: idle connections never keep a request from being answered; the longest idle ones are
+// closed.
 func TestIdleConnectionsMakeRoom(t *testing.T) {
 	const most = 5
-	d, g := opened(t, most, func(http.ResponseWriter, *http.Request) {})
+	d, g := serveLimited(t, most, func(http.ResponseWriter, *http.Request) {})
 	first, back := g.dial()
 	for range 4 * most {
 		g.dial()
 	}
-	if status, _, _ := g.answered(g.ask("/")); status != 200 {
+	if status, _, _ := g.readResponse(g.send("/")); status != 200 {
 		t.Errorf("a request beside connections that never sent one: %d", status)
 	}
 	if _, err := back.ReadByte(); err == nil {
@@ -106,7 +106,7 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 	}
 	_ = first
 	for range 4 * most { // each stays open after its answer
-		if status, _, _ := g.answered(g.ask("/")); status != 200 {
+		if status, _, _ := g.readResponse(g.send("/")); status != 200 {
 			t.Errorf("a request beside connections that rest: %d", status)
 		}
 	}
@@ -115,11 +115,11 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 	}
 }
 
-// TestBusyConnectionsStay: where all are at work the next one is told so, and to come back.
+// TestBusyConnectionsStay: if all connections are active, a new one is answered that the daemon is overloaded.
 func TestBusyConnectionsStay(t *testing.T) {
 	const most = 5
 	began, end := make(chan struct{}), make(chan struct{})
-	d, g := opened(t, most, func(_ http.ResponseWriter, r *http.Request) {
+	d, g := serveLimited(t, most, func(_ http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/wait" {
 			began <- struct{}{}
 			<-end
@@ -127,22 +127,22 @@ func TestBusyConnectionsStay(t *testing.T) {
 	})
 	var waiting []*bufio.Reader
 	for range most {
-		waiting = append(waiting, g.ask("/wait"))
+		waiting = append(waiting, g.send("/wait"))
 		<-began
 	}
 	for range 3 {
-		status, code, header := g.answered(g.ask("/"))
+		status, code, header := g.readResponse(g.send("/"))
 		if status != 503 || code != park.Overloaded || header.Get("Retry-After") == "" {
 			t.Errorf("%d %s %v", status, code, header)
 		}
 	}
 	close(end)
 	for _, back := range waiting {
-		if status, _, _ := g.answered(back); status != 200 {
+		if status, _, _ := g.readResponse(back); status != 200 {
 			t.Errorf("who was there before: %d", status)
 		}
 	}
-	if status, _, _ := g.answered(g.ask("/")); status != 200 {
+	if status, _, _ := g.readResponse(g.send("/")); status != 200 {
 		t.Errorf("afterwards: %d", status)
 	}
 	if _, refused := d.counts(); refused != 3 {
@@ -151,17 +151,17 @@ func TestBusyConnectionsStay(t *testing.T) {
 }
 
 func TestShareOut(t *testing.T) {
-	for descriptors, want := range map[uint64]room{
-		64: {minRoom, minRoom}, 256: {52, 12}, 1024: {512, 128}, 4096: {2356, 588}, 1 << 20: {maxTCP, maxUnix}, 1 << 63: {maxTCP, maxUnix},
+	for descriptors, want := range map[uint64]connLimits{
+		64: {minConns, minConns}, 256: {52, 12}, 1024: {512, 128}, 4096: {2356, 588}, 1 << 20: {maxTCP, maxUnix}, 1 << 63: {maxTCP, maxUnix},
 	} {
-		if got := shareOut(descriptors); got.unix != want.unix || got.tcp < want.tcp-1 || got.tcp > want.tcp+1 {
+		if got := connLimitsFor(descriptors); got.unix != want.unix || got.tcp < want.tcp-1 || got.tcp > want.tcp+1 {
 			t.Errorf("of %d descriptors %+v, want %+v", descriptors, got, want)
 		}
 	}
 }
 
-// TestSocketServesWhileTCPIsFull: a flood of connections that wait and that do nothing costs a few descriptors, and the
-// daemon's owner gets in by the socket.
+// TestSocketServesWhileTCPIsFull: a flood of waiting and idle TCP connections uses a limited number of descriptors, and
+// the daemon's owner can still connect through the socket.
 func TestSocketServesWhileTCPIsFull(t *testing.T) {
 	var was unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
@@ -173,29 +173,29 @@ func TestSocketServesWhileTCPIsFull(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
 		t.Fatal(err)
 	}
-	share := shareOut(512)
+	share := connLimitsFor(512)
 	l := runDaemon(t, &config.Config{})
-	tcp := guests{t, "tcp", strings.TrimPrefix(l.URL, "http://")}
-	waits := crowd(share.tcp).Waits
+	tcp := rawClient{t, "tcp", strings.TrimPrefix(l.URL, "http://")}
+	waits := heldLimits(share.tcp).Waits
 	answers := make(chan *bufio.Reader, waits+1)
 	for range waits + 1 { // one too many, whichever comes last
-		back := tcp.ask("/mailbox/t/k?wait=10m")
+		back := tcp.send("/mailbox/t/k?wait=10m")
 		go func() {
 			if _, err := back.Peek(1); err == nil {
 				answers <- back
 			}
 		}()
 	}
-	if _, code, header := tcp.answered(<-answers); code != park.Overloaded || header.Get("Retry-After") == "" {
+	if _, code, header := tcp.readResponse(<-answers); code != park.Overloaded || header.Get("Retry-After") == "" {
 		t.Errorf("one wait too many: %s %v", code, header)
 	}
 	for range share.tcp - waits + 10 {
 		tcp.dial()
 	}
-	if status, _, _ := tcp.answered(tcp.ask("/pools")); status != 200 {
+	if status, _, _ := tcp.readResponse(tcp.send("/pools")); status != 200 {
 		t.Errorf("over TCP: %d", status)
 	}
-	if status, _, _ := (guests{t, "unix", l.Socket}).answered((guests{t, "unix", l.Socket}).ask("/pools")); status != 200 {
+	if status, _, _ := (rawClient{t, "unix", l.Socket}).readResponse((rawClient{t, "unix", l.Socket}).send("/pools")); status != 200 {
 		t.Errorf("by the socket: %d", status)
 	}
 }

@@ -14,25 +14,25 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// A daemon leaves a note in the user's state folder that says where its socket is. By it the command line finds a daemon
-// whose socket is not at the place where it would look first: because of its configuration, or because one of the two
-// was started without XDG_RUNTIME_DIR. The note outlives the daemon: one that has stopped is still the user's own, and
-// who answers elsewhere is not.
+// A daemon writes a note with the path of its socket into the user's state folder. The command line uses it if the
+// socket is not at its default path: because of the configuration, or because one of the two was started without
+// XDG_RUNTIME_DIR. The note stays when the daemon stops: its path still belongs to the user, while a daemon elsewhere
+// may be another user's.
 
 const noteName = "daemon.json"
 
-// maxNote bounds how much of a note is read.
+// maxNote bounds the size of a note.
 const maxNote = 64 << 10
 
-// note is what a daemon leaves.
+// note is the content of the file.
 type note struct {
 	Socket string `json:"socket"`
-	// Store tells daemons of one user apart: they may be as many as there are databases.
+	// Store identifies the daemon's database, because one user may run several daemons.
 	Store string `json:"store"`
 }
 
-// FindSocket returns the path of the socket where the user's own daemon is, or would be; "" where there is no folder for
-// one. env returns an environment variable.
+// FindSocket returns the path of the socket of the user's own daemon, running or not; "" if there is no folder for it.
+// env returns an environment variable.
 func FindSocket(env func(string) string) string {
 	first := config.DefaultSocket(env)
 	if _, err := os.Lstat(first); err == nil {
@@ -56,10 +56,10 @@ func readNote(dir string) (n note, err error) {
 	return n, json.NewDecoder(io.LimitReader(f, maxNote)).Decode(&n)
 }
 
-// leaveNote notes where the daemon's socket is. A note of a daemon with another database is left alone, for a second
-// daemon must not take the place of the first, which may be away for a moment only; but the daemon at the place where
-// everybody looks first is always the user's own.
-func leaveNote(c *config.Config, l *listeners) error {
+// writeNote writes the path of the daemon's socket. It keeps the note of a daemon with another database, because a
+// second daemon must not replace the first, which may be stopped for a moment only. A daemon at the default path always
+// writes its note.
+func writeNote(c *config.Config, l *listeners) error {
 	if c.StateDir == "" || l.unix == nil {
 		return nil
 	}
@@ -67,7 +67,7 @@ func leaveNote(c *config.Config, l *listeners) error {
 	if err != nil {
 		return fmt.Errorf("find the current directory: %w", err)
 	}
-	own := note{Socket: socket, Store: storeOf(c)}
+	own := note{Socket: socket, Store: storeID(c)}
 	if old, err := readNote(c.StateDir); err == nil && old.Store != own.Store && !c.DefaultSocket {
 		return nil
 	}
@@ -81,7 +81,7 @@ func leaveNote(c *config.Config, l *listeners) error {
 	return replaceFile(filepath.Join(c.StateDir, noteName), append(b, '\n'))
 }
 
-// replaceFile puts a file in the place of another at once, so that nobody reads half of it.
+// replaceFile replaces a file atomically.
 func replaceFile(path string, b []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".note")
 	if err != nil {
@@ -101,8 +101,8 @@ func replaceFile(path string, b []byte) error {
 	return nil
 }
 
-// storeOf names the databases of a configuration without giving away what is in their addresses.
-func storeOf(c *config.Config) string {
+// storeID identifies the databases of a configuration without revealing their addresses.
+func storeID(c *config.Config) string {
 	var names []string
 	for _, b := range c.Backends() {
 		switch b.Kind() {
