@@ -77,7 +77,7 @@ const RoleMetrics Role = "metrics"
 type API struct {
 	cfg         Config
 	routes      []*route
-	submission  *shape // of each task of a batch
+	fields      fields // of bodies
 	hosts       map[string]bool
 	open        map[string]bool // paths that anybody may get
 	closing     context.Context
@@ -113,7 +113,7 @@ func New(c Config) (*API, error) {
 	}
 	c.Limits = c.Limits.orDefault()
 	a := &API{
-		cfg: c, routes: routes(c.Limits), submission: shapeOf(typeOf[park.Submission]()),
+		cfg: c, routes: routes(c.Limits), fields: make(fields),
 		hosts: make(map[string]bool), open: make(map[string]bool), closing: closing(c.Closing),
 		tcp: newCounters(c.TCP), socket: newCounters(c.Socket),
 		nosniff: []string{"nosniff"}, noStore: []string{"no-store"}, isJSON: []string{"application/json"},
@@ -123,7 +123,11 @@ func New(c Config) (*API, error) {
 	for _, h := range c.Hosts {
 		a.hosts[hostOf(h)] = true
 	}
+	a.fields.add(typeOf[mailboxObject]())
 	for _, rt := range a.routes {
+		if rt.body != nil {
+			a.fields.add(rt.body)
+		}
 		if rt.open {
 			a.open[rt.path] = true
 		}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -74,7 +76,10 @@ func (c *call) decodeIn(buf *bytes.Buffer, v any) error {
 	if buf.Len() == 0 { // of a body whose length was not told
 		return nil
 	}
-	return decode(buf.Bytes(), c.route.shape, v)
+	if bad := c.api.fields.read(buf.Bytes(), v, ""); bad != nil {
+		return bad
+	}
+	return nil
 }
 
 func (c *call) readBody(buf *bytes.Buffer) error {
@@ -132,5 +137,5 @@ func (c *call) drainBody() {
 
 // batch is the body of a batch. Its tasks are decoded one by one, for each is answered for itself.
 type batch struct {
-	Tasks []verbatim `json:"tasks"`
+	Tasks []jsontext.Value `json:"tasks"`
 }

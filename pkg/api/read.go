@@ -1,275 +1,248 @@
 package api
 
 import (
+	"bytes"
 	"encoding"
 	"encoding/json"
+	"errors"
+	"io"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// read is decode for what is known to be JSON. The value stands at the path root.
-func read(b []byte, sh *shape, v any, root string) *park.Error {
-	r := reader{b: b, faults: faults{root: root, path: make([]step, 0, 8)}}
-	r.space()
-	if r.null() {
-		r.typeMismatch(sh, r.skip())
-	} else {
-		r.value(sh, reflect.ValueOf(v).Elem())
-	}
-	return r.err()
+// fields has the fields of all structs that bodies are read into.
+type fields map[reflect.Type][]field
+
+type field struct {
+	name   string
+	index  int
+	filled bool // may be left out, but not be empty
 }
 
-// reader walks once over JSON that is known to be valid.
-type reader struct {
-	b       []byte
-	i       int
-	deepest int // level of what skip has passed over
-	faults
+// mailboxObject is a mailbox reference in its long form.
+type mailboxObject struct {
+	Tenant    string `json:"tenant"`
+	UserID    string `json:"userId"`
+	SessionID string `json:"sessionId"`
 }
 
-func (r *reader) space() {
-	for r.i < len(r.b) && (r.b[r.i] == ' ' || r.b[r.i] == '\n' || r.b[r.i] == '\t' || r.b[r.i] == '\r') {
-		r.i++
-	}
-}
-
-func (r *reader) null() bool { return r.b[r.i] == 'n' }
-
-// empty reports whether the value that begins here is an empty text.
-func (r *reader) empty() bool { return r.b[r.i] == '"' && r.b[r.i+1] == '"' }
-
-// skip passes over the value that begins here and returns it as it stands.
-func (r *reader) skip() []byte {
-	from, depth := r.i, 0
-	for {
-		switch r.b[r.i] {
-		case '{', '[':
-			depth++
-			r.deepest = max(r.deepest, depth)
-			r.i++
-		case '}', ']':
-			depth--
-			r.i++
-		case '"':
-			r.quoted()
-		case ',', ':', ' ', '\t', '\r', '\n':
-			r.i++
-			continue // the only bytes that end nothing
-		default:
-			r.literal()
-		}
-		if depth == 0 {
-			return r.b[from:r.i]
-		}
-	}
-}
-
-// quoted passes over a string.
-func (r *reader) quoted() {
-	for r.i++; r.b[r.i] != '"'; r.i++ {
-		if r.b[r.i] == '\\' {
-			r.i++
-		}
-	}
-	r.i++
-}
-
-// literal passes over a number, true, false or null.
-func (r *reader) literal() {
-	for r.i < len(r.b) {
-		switch r.b[r.i] {
-		case ',', ']', '}', ' ', '\t', '\r', '\n':
+func (f fields) add(t reflect.Type) {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice:
+		f.add(t.Elem())
+	case reflect.Struct:
+		if f[t] != nil {
 			return
 		}
-		r.i++
+		f[t] = []field{}
+		for i := range t.NumField() {
+			name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+			if name == "" || name == "-" {
+				continue
+			}
+			// An empty id or tenant is a variable that somebody forgot to set.
+			filled := t == typeOf[park.Submission]() && (name == "taskId" || name == "tenant")
+			f[t] = append(f[t], field{name, i, filled})
+			f.add(t.Field(i).Type)
+		}
+	default:
 	}
 }
 
-// value reads the value that begins here.
-func (r *reader) value(sh *shape, v reflect.Value) {
+// read decodes one JSON value into v, strictly: every name is one of the type's fields, spelt as it is, and stands there
+// once. A field that is null counts as left out. The error names all that is wrong, by its path below root.
+//
+// The walk over objects and lists is our own, because [jsonv2.Unmarshal] stops at the first fault, takes null as an entry of
+// a list, and is as strict within a payload, which parkd keeps as it is, as outside.
+func (f fields) read(b []byte, v any, root string) *park.Error {
+	if !utf8.Valid(b) {
+		return park.Errorf(park.InvalidRequest, "the body is not UTF-8")
+	}
+	r := reader{fields: f, root: root}
+	r.Reset(bytes.NewBuffer(b), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	err := r.entry(reflect.ValueOf(v).Elem())
+	if err == nil {
+		if _, err = r.ReadToken(); errors.Is(err, io.EOF) {
+			return r.err()
+		}
+	}
+	if bad, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		return park.Errorf(park.InvalidRequest, "the body is not JSON: %v (at byte %d)", bad.Err, bad.ByteOffset)
+	}
+	if err == nil {
+		err = errors.New("more than one value")
+	}
+	return park.Errorf(park.InvalidRequest, "the body is not JSON: %v", err)
+}
+
+// reader walks once over a body. Its methods return an error only if the body is not JSON.
+type reader struct {
+	jsontext.Decoder
+	fields  fields
+	root    string // the path of the body's value
+	scratch []byte
+	told    []string // what is wrong
+	more    int      // faults that are only counted
+}
+
+// entry reads a value that cannot be left out.
+func (r *reader) entry(v reflect.Value) error {
+	if _, verbatim := v.Addr().Interface().(*jsontext.Value); r.PeekKind() != 'n' || verbatim {
+		return r.value(v)
+	}
+	raw, err := r.ReadValue()
+	r.mismatch(v.Type(), raw)
+	return err
+}
+
+func (r *reader) value(v reflect.Value) error {
 	if v.Kind() == reflect.Pointer {
-		v.Set(reflect.New(sh.typ))
+		v.Set(reflect.New(v.Type().Elem()))
 		v = v.Elem()
 	}
-	switch c := r.b[r.i]; {
-	case sh.form == asObject && c == '{':
-		r.object(sh, v)
-	case sh.form == asList && c == '[':
-		r.list(sh, v)
-	case sh.form == asText && c == '"':
-		v.SetString(r.text())
-	case sh.form == asAnything:
-		r.deepest = 0
-		v.SetBytes(slices.Clone(r.skip()))
-		if r.deepest > park.MaxDepth {
-			r.add("is nested deeper than " + strconv.Itoa(park.MaxDepth) + " levels")
-		}
-	case sh.form == asVerbatim:
-		v.SetBytes(r.skip())
-	case sh.form == asOwnJSON:
-		r.ownJSON(sh, v)
-	case sh.form == asOwnText:
-		r.ownText(v)
-	default:
-		if raw := r.skip(); !scalar(raw, sh.form, v) {
-			r.typeMismatch(sh, raw)
-		}
+	to := v.Addr().Interface()
+	_, reads := to.(json.Unmarshaler)
+	switch kind := r.PeekKind(); {
+	case kind == '{' && v.Kind() == reflect.Struct && !reads:
+		return r.object(v)
+	case kind == '[' && v.Kind() == reflect.Slice && !reads:
+		return r.list(v)
 	}
+	raw, err := r.ReadValue()
+	if err != nil {
+		return err
+	}
+	switch to := to.(type) {
+	case *jsontext.Value: // in the memory of the body
+		*to = raw
+	case *park.MailboxRef:
+		r.mailbox(raw, to)
+	case json.Unmarshaler:
+		r.refused(to.UnmarshalJSON(raw))
+	case encoding.TextUnmarshaler: // also told what is no text: it knows what would be right
+		text := string(raw)
+		if raw.Kind() == '"' {
+			text, _ = r.unquote(raw)
+		}
+		r.refused(to.UnmarshalText([]byte(short(text))))
+	default:
+		r.scalar(v, raw)
+	}
+	return nil
 }
 
-// scalar sets v to a number, true or false. It returns false where raw is none.
-func scalar(raw []byte, f form, v reflect.Value) bool {
-	switch f {
-	case asWhole:
-		n, err := strconv.ParseInt(string(raw), 10, v.Type().Bits())
-		v.SetInt(n)
-		return err == nil
-	case asFraction:
-		n, err := strconv.ParseFloat(string(raw), 64)
-		v.SetFloat(n)
-		return err == nil
-	case asTruth:
-		v.SetBool(raw[0] == 't')
-		return raw[0] == 't' || raw[0] == 'f'
-	default:
-		return false
-	}
-}
-
-func (r *reader) object(sh *shape, v reflect.Value) {
+func (r *reader) object(v reflect.Value) error {
+	known := r.fields[v.Type()]
 	var seen uint64
-	r.i++
-	for r.space(); r.b[r.i] != '}'; r.space() {
-		key := r.skip()
-		r.space()
-		r.i++ // the colon
-		r.space()
-		r.path = append(r.path, step{name: key})
-		at := sh.find(key)
+	_, _ = r.ReadToken() // the brace
+	for r.PeekKind() != '}' {
+		raw, err := r.ReadValue()
+		if err != nil {
+			return err
+		}
+		r.scratch, _ = jsontext.AppendUnquote(r.scratch[:0], raw)
+		at := slices.IndexFunc(known, func(f field) bool { return f.name == string(r.scratch) })
 		switch {
 		case at < 0:
-			r.unknown(key, sh)
-			r.skip()
+			r.unknown(string(r.scratch), known)
+			err = r.SkipValue()
 		case seen&(1<<at) != 0:
 			r.add("is given twice")
-			r.skip()
-		case r.null() && sh.fields[at].form != asAnything:
-			r.skip()
-		case r.empty() && sh.fields[at].filled:
-			r.skip()
-			r.add("must not be empty; leave it out instead")
+			err = r.SkipValue()
 		default:
-			r.value(sh.fields[at].shape, v.Field(sh.fields[at].index))
-		}
-		if at >= 0 {
 			seen |= 1 << at
+			err = r.member(known[at], v.Field(known[at].index))
 		}
-		r.next()
+		if err != nil {
+			return err
+		}
 	}
-	r.i++
+	_, err := r.ReadToken()
+	return err
 }
 
-func (r *reader) list(sh *shape, v reflect.Value) {
-	r.i++
-	n := 0
-	for r.space(); r.b[r.i] != ']'; r.space() {
-		r.path = append(r.path, step{index: n})
-		switch {
-		case n >= park.MaxBatch:
-			r.skip()
-		case r.null() && sh.item.form != asVerbatim:
-			r.typeMismatch(sh.item, r.skip())
-		default:
-			v.Grow(1)
-			v.SetLen(v.Len() + 1)
-			r.value(sh.item, v.Index(v.Len()-1))
-		}
-		n++
-		r.next()
+func (r *reader) member(f field, v reflect.Value) error {
+	kind := r.PeekKind()
+	if _, anything := v.Addr().Interface().(*json.RawMessage); kind == 'n' && !anything {
+		return r.SkipValue()
 	}
-	r.i++
+	err := r.value(v)
+	if f.filled && kind == '"' && v.Len() == 0 {
+		r.add("must not be empty; leave it out instead")
+	}
+	return err
+}
+
+func (r *reader) list(v reflect.Value) error {
+	_, _ = r.ReadToken() // the bracket
+	n := 0
+	for ; r.PeekKind() != ']'; n++ {
+		var err error
+		if n < park.MaxBatch {
+			v.Grow(1)
+			v.SetLen(n + 1)
+			err = r.entry(v.Index(n))
+		} else {
+			err = r.SkipValue()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err := r.ReadToken()
 	if n > park.MaxBatch {
 		r.add("must not have more than " + strconv.Itoa(park.MaxBatch) + " entries, but has " + strconv.Itoa(n))
 	}
+	return err
 }
 
-// next leaves the value that has been read, and the comma behind it.
-func (r *reader) next() {
-	r.path = r.path[:len(r.path)-1]
-	r.space()
-	if r.b[r.i] == ',' {
-		r.i++
+// scalar reads what has no reader of its own.
+func (r *reader) scalar(v reflect.Value, raw jsontext.Value) {
+	switch {
+	case v.Kind() == reflect.String && raw.Kind() == '"':
+		v.SetString(r.text(raw))
+	case v.Kind() == reflect.String, jsonv2.Unmarshal(raw, v.Addr().Interface()) != nil:
+		r.mismatch(v.Type(), raw)
 	}
 }
 
-// text reads a string into what is text for parkd too: no half of a surrogate pair, which would be replaced
-// and make two texts one, and no NUL, which no command line and no database takes.
-func (r *reader) text() string {
-	raw := r.skip()
-	s := unquote(raw)
-	if len(raw) == len(s)+2 {
-		return s
+// mailbox reads a reference, whose long form has fields of its own.
+func (r *reader) mailbox(raw jsontext.Value, to *park.MailboxRef) {
+	before := len(r.told)
+	switch raw.Kind() {
+	case '"':
+		_ = r.text(raw)
+	case '{':
+		if bad := r.fields.read(raw, new(mailboxObject), r.here()); bad != nil {
+			r.told = append(r.told, bad.Detail)
+		}
+	default:
 	}
-	if strings.ContainsRune(s, 0) || strings.Count(s, "\uFFFD") != replacements(raw) {
+	if len(r.told) == before {
+		r.refused(to.UnmarshalJSON(raw))
+	}
+}
+
+// text reads a string into what is text for parkd too: no half of a surrogate pair, which would be replaced and make two
+// texts one, and no NUL, which no command line and no database takes.
+func (r *reader) text(raw jsontext.Value) string {
+	s, err := r.unquote(raw)
+	if err != nil || strings.IndexByte(s, 0) >= 0 {
 		r.add("contains an invalid character: NUL, or half of a surrogate pair")
 	}
 	return s
 }
 
-// replacements counts the replacement characters that were sent as such.
-func replacements(raw []byte) int {
-	s := string(raw)
-	n := strings.Count(s, "\uFFFD")
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' {
-			continue
-		}
-		if i++; s[i] == 'u' && strings.EqualFold(s[i:i+5], "ufffd") {
-			n++
-		}
-	}
-	return n
-}
-
-// ownJSON reads a value by its type's own UnmarshalJSON.
-func (r *reader) ownJSON(sh *shape, v reflect.Value) {
-	from, before := r.i, len(r.told)
-	switch c := r.b[r.i]; {
-	case c == '"':
-		r.text()
-	case c == '{' && sh.inside != nil:
-		r.value(sh.inside, reflect.New(sh.inside.typ).Elem())
-	default:
-		r.skip()
-	}
-	if len(r.told) > before {
-		return
-	}
-	r.refused(v.Addr().Interface().(json.Unmarshaler).UnmarshalJSON(r.b[from:r.i]))
-}
-
-// ownText reads a value by its type's own UnmarshalText, which is also asked about what is no text: it knows
-// what would be right.
-func (r *reader) ownText(v reflect.Value) {
-	raw := r.skip()
-	if raw[0] == '"' {
-		raw = []byte(unquote(raw))
-	}
-	r.refused(v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(short(string(raw)))))
-}
-
-// refused notes what a type says of a value. At times that begins with the field's name.
-func (r *reader) refused(err error) {
-	if err == nil {
-		return
-	}
-	what := err.Error()
-	if n := len(r.path); n > 0 && r.path[n-1].name != nil {
-		what = strings.TrimPrefix(what, unquote(r.path[n-1].name)+" ")
-	}
-	r.add(what)
+func (r *reader) unquote(raw jsontext.Value) (string, error) {
+	var err error
+	r.scratch, err = jsontext.AppendUnquote(r.scratch[:0], raw)
+	return string(r.scratch), err
 }

@@ -24,7 +24,6 @@ type route struct {
 	content  string
 	headers  []header // of a good answer
 	handle   func(*call) error
-	shape    *shape // of the body
 }
 
 const metricsPath = "/metrics"
@@ -40,9 +39,6 @@ func routes(l Limits) []*route {
 		}
 		if rt.most == 0 {
 			rt.most = l.MaxBody
-		}
-		if rt.body != nil {
-			rt.shape = shapeOf(rt.body)
 		}
 	}
 	return all

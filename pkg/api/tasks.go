@@ -86,12 +86,12 @@ func (c *call) submitBatch() error {
 	return c.ok(answer)
 }
 
-func (c *call) decodeOne(raw verbatim, s *park.Submission, i int) *park.Error {
+func (c *call) decodeOne(raw []byte, s *park.Submission, i int) *park.Error {
 	at := "tasks[" + strconv.Itoa(i) + "]"
 	if most := c.api.cfg.Limits.MaxBody; int64(len(raw)) > most {
 		return park.Errorf(park.PayloadTooLarge, "%s must not be larger than %d bytes", at, most)
 	}
-	if err := read(raw, c.api.submission, s, at); err != nil {
+	if err := c.api.fields.read(raw, s, at); err != nil {
 		return err
 	}
 	return c.mayRun(s, at+".")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/parkd-dev/parkd/pkg/internal/cluster"
+	"github.com/parkd-dev/parkd/pkg/internal/keptjson"
 	"github.com/parkd-dev/parkd/pkg/internal/lot"
 	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -144,7 +145,7 @@ func (p *pool) execute(ctx context.Context, s start) (o park.Outcome, ended bool
 	}
 	o = p.fit(o) // before its bytes are looked at: many large results that end together would keep the processors busy
 	if len(o.Result) > 0 {
-		if err := park.CheckJSON(o.Result); err != nil {
+		if err := keptjson.Check(o.Result); err != nil {
 			o = park.Failure(park.ReasonExecutorError, "the executor's result "+err.Error())
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/keptjson"
 	"github.com/parkd-dev/parkd/pkg/internal/lot"
 	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
@@ -170,7 +171,7 @@ func (p *pool) check(s *park.Submission) *park.Error {
 	case len(s.Payload) == 0:
 		return nil
 	}
-	if err := park.CheckJSON(s.Payload); err != nil {
+	if err := keptjson.Check(s.Payload); err != nil {
 		return park.Errorf(park.InvalidRequest, "payload %v", err)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/parkd-dev/parkd/pkg/internal/keptjson"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -109,7 +110,7 @@ func (p *Pool) check(wrong func(field, format string, args ...any)) {
 // checkResult refuses what a worker reports and nobody could read again.
 func checkResult(r *park.LeaseResult) error {
 	if len(r.Payload) > 0 {
-		if err := park.CheckJSON(r.Payload); err != nil {
+		if err := keptjson.Check(r.Payload); err != nil {
 			return park.Errorf(park.InvalidRequest, "payload %v", err)
 		}
 	}

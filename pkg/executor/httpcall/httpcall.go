@@ -20,6 +20,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/parkd-dev/parkd/pkg/internal/keptjson"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -212,7 +213,7 @@ func resultOf(contentType string, body []byte) (json.RawMessage, error) {
 	case len(trimmed) == 0:
 		return nil, nil
 	case isBinary(mediaType):
-	case park.ValidJSON(trimmed):
+	case keptjson.Check(trimmed) == nil:
 		return trimmed, nil
 	case utf8.Valid(body):
 		return json.Marshal(string(body))
