@@ -220,7 +220,7 @@ func TestFaults(t *testing.T) {
 		"a key twice":   {`{"listen":"127.0.0.1:1","pools":{"a":{` + good + `,"max_units":2}}}`, []string{"c.json: pools.a.max_units is given twice"}},
 		"not an object": {`[]`, []string{"c.json: object"}},
 		"cut off":       {"{\n\"pools\":", []string{"c.json: line 2"}},
-		"trailing":      {`{} {}`, []string{"c.json: after the end"}},
+		"trailing":      {`{} {}`, []string{"c.json: after top-level value"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := load(t, "c.json", c.text)

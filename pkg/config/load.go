@@ -95,29 +95,16 @@ func (o Options) file() (string, error) {
 	return "", nil
 }
 
-// scalars are the settings that flags and the environment can give too.
-func (o Options) scalars() []scalar {
-	return []scalar{
-		{path: "listen", flag: "--listen", given: o.Listen, env: "PARKD_LISTEN", byDefault: DefaultListen},
-		{path: "socket", flag: "--socket", given: o.Socket, env: "PARKD_SOCKET", byDefault: DefaultSocket(o.Env)},
-		{path: "backends.file.path", flag: "--db", given: o.DB, env: "PARKD_DB", byDefault: defaultDB(o.Env)},
-		{path: "backends.postgres.dsn", flag: "--postgres-dsn", given: o.DSN, env: "PARKD_POSTGRES_DSN"},
-	}
-}
-
-type scalar struct {
-	path      string
-	flag      string
-	given     string
-	env       string
-	byDefault string
-}
-
-// settle returns the value of each scalar and where it came from: flag, environment, file, default.
-func (o Options) settle(file map[string]string) (values, from map[string]string) {
-	v := viper.New()
-	values, from = map[string]string{}, map[string]string{}
-	for _, s := range o.scalars() {
+// settle returns the settings that flags and the environment can give too, and where each came from. Of viper, which folds
+// the case of keys and does not tell whence a value came, it takes the order: what is set goes before what is a default.
+func (o Options) settle(file map[string]string) (v *viper.Viper, from map[string]string) {
+	v, from = viper.New(), map[string]string{}
+	for _, s := range []struct{ path, byDefault, env, flag, given string }{
+		{"listen", DefaultListen, "PARKD_LISTEN", "--listen", o.Listen},
+		{"socket", DefaultSocket(o.Env), "PARKD_SOCKET", "--socket", o.Socket},
+		{"backends.file.path", defaultDB(o.Env), "PARKD_DB", "--db", o.DB},
+		{"backends.postgres.dsn", "", "PARKD_POSTGRES_DSN", "--postgres-dsn", o.DSN},
+	} {
 		v.SetDefault(s.path, s.byDefault)
 		from[s.path] = "default"
 		if text, ok := file[s.path]; ok {
@@ -132,9 +119,8 @@ func (o Options) settle(file map[string]string) (values, from map[string]string)
 			v.Set(s.path, s.given)
 			from[s.path] = "flag " + s.flag
 		}
-		values[s.path] = v.GetString(s.path)
 	}
-	return values, from
+	return v, from
 }
 
 func (c *Config) read(s section, o Options) {
@@ -158,11 +144,11 @@ func (c *Config) read(s section, o Options) {
 	if p := inFile["backends.file.path"]; p != "" && !filepath.IsAbs(p) {
 		inFile["backends.file.path"] = filepath.Join(filepath.Dir(c.Source), p)
 	}
-	values, from := o.settle(inFile)
-	c.from = from
-	c.Listen, c.Socket = unlessOff(values["listen"]), unlessOff(values["socket"])
+	var v *viper.Viper
+	v, c.from = o.settle(inFile)
+	c.Listen, c.Socket = unlessOff(v.GetString("listen")), unlessOff(v.GetString("socket"))
 	c.DefaultSocket = c.Socket != "" && c.Socket == DefaultSocket(o.Env)
-	c.File.Path, c.Postgres.DSN = values["backends.file.path"], values["backends.postgres.dsn"]
+	c.File.Path, c.Postgres.DSN = v.GetString("backends.file.path"), v.GetString("backends.postgres.dsn")
 
 	c.Postgres.Others, c.Postgres.places = make(map[park.Backend]string), make(map[park.Backend]string)
 	c.Retention = s.duration("retention", defaultRetention, park.MaxDuration)

@@ -9,11 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 	"unicode/utf8"
 
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/pelletier/go-toml/v2"
 	"go.yaml.in/yaml/v3"
 )
@@ -188,25 +191,22 @@ func plain(v any) (any, error) {
 	return v, nil
 }
 
-// jsonTree reads JSON, and refuses what encoding/json lets pass: a key that stands twice, and text after the end.
+// jsonTree reads JSON, in which a key stands once.
 func jsonTree(b []byte) (map[string]any, error) {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return nil, errors.New("is empty")
 	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	v, err := jsonValue(d, "")
-	if err == nil {
-		if _, more := d.Token(); !errors.Is(more, io.EOF) {
-			err = errors.New("unexpected text after the end")
+	var v any
+	err := jsonv2.Unmarshal(b, &v, jsonv2.WithUnmarshalers(jsonv2.UnmarshalFromFunc(asWritten)))
+	if bad, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		line, why := 1+bytes.Count(b[:min(int(bad.ByteOffset), len(b))], []byte("\n")), bad.Err
+		if errors.Is(why, jsontext.ErrDuplicateName) { // which quotes the name alone
+			why = fmt.Errorf("%s is given twice", strings.Join(slices.Collect(bad.JSONPointer.Tokens()), "."))
 		}
+		return nil, fmt.Errorf("is not valid JSON: line %d: %w", line, why)
 	}
 	if err != nil {
-		line := 1 + bytes.Count(b[:min(int(d.InputOffset()), len(b))], []byte("\n"))
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			err = errors.New("unexpected end of file")
-		}
-		return nil, fmt.Errorf("is not valid JSON: line %d: %w", line, err)
+		return nil, fmt.Errorf("is not valid JSON: %w", err)
 	}
 	tree, ok := v.(map[string]any)
 	if !ok {
@@ -215,45 +215,12 @@ func jsonTree(b []byte) (map[string]any, error) {
 	return tree, nil
 }
 
-func jsonValue(d *json.Decoder, path string) (any, error) {
-	t, err := d.Token()
-	if err != nil {
-		return nil, err
+// asWritten keeps a number as it is written.
+func asWritten(d *jsontext.Decoder, v *any) error {
+	if d.PeekKind() != '0' {
+		return errors.ErrUnsupported
 	}
-	switch t {
-	case json.Delim('{'):
-		return jsonObject(d, path)
-	case json.Delim('['):
-		list := []any{}
-		for d.More() {
-			v, err := jsonValue(d, path)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, v)
-		}
-		_, err := d.Token()
-		return list, err
-	}
-	return t, nil
-}
-
-func jsonObject(d *json.Decoder, path string) (any, error) {
-	tree := map[string]any{}
-	for d.More() {
-		t, err := d.Token()
-		if err != nil {
-			return nil, err
-		}
-		key, _ := t.(string)
-		at := strings.TrimPrefix(path+"."+key, ".")
-		if _, twice := tree[key]; twice {
-			return nil, fmt.Errorf("%s is given twice", at)
-		}
-		if tree[key], err = jsonValue(d, at); err != nil {
-			return nil, err
-		}
-	}
-	_, err := d.Token()
-	return tree, err
+	raw, err := d.ReadValue()
+	*v = json.Number(raw)
+	return err
 }
