@@ -95,7 +95,7 @@ type reader struct {
 
 // entry reads a value that cannot be left out.
 func (r *reader) entry(v reflect.Value) error {
-	if _, verbatim := v.Addr().Interface().(*jsontext.Value); r.PeekKind() != 'n' || verbatim {
+	if r.PeekKind() != 'n' || v.Type() == typeOf[jsontext.Value]() {
 		return r.value(v)
 	}
 	raw, err := r.ReadValue()
@@ -171,7 +171,7 @@ func (r *reader) object(v reflect.Value) error {
 
 func (r *reader) member(f field, v reflect.Value) error {
 	kind := r.PeekKind()
-	if _, anything := v.Addr().Interface().(*json.RawMessage); kind == 'n' && !anything {
+	if kind == 'n' && v.Type() != typeOf[json.RawMessage]() {
 		return r.SkipValue()
 	}
 	err := r.value(v)
