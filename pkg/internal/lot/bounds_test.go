@@ -3,7 +3,6 @@ package lot
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -111,27 +110,6 @@ func TestTimers(t *testing.T) {
 		}
 		if len(h.heap) != len(live) {
 			t.Fatalf("%d timers of %d", len(h.heap), len(live))
-		}
-	}
-}
-
-// TestMinima compares the tree with a look at each place.
-func TestMinima(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(3, 4))
-	for _, size := range []int{1, 2, 8, 16} {
-		m, plain := newMinima(size), slices.Repeat([]int64{1 << 40}, size)
-		for range 300 {
-			at := rnd.IntN(size)
-			plain[at] = rnd.Int64N(10)
-			m.set(at, plain[at])
-			from, most := rnd.IntN(size), rnd.Int64N(10)
-			want := slices.IndexFunc(plain[from:], func(n int64) bool { return n <= most })
-			if want >= 0 {
-				want += from
-			}
-			if got := m.first(from, most); got != want {
-				t.Fatalf("of %v from %d the first up to %d is at %d, want %d", plain, from, most, got, want)
-			}
 		}
 	}
 }

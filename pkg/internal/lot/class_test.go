@@ -22,7 +22,7 @@ func TestHead(t *testing.T) {
 		join := func(rank int64) {
 			e := all.place()
 			e.rank, e.units = rank, 1+random.Int64N(1000)
-			c.insert(e.rank, e.ref, e.units)
+			c.insert(e)
 			waits = append(waits, e)
 			c.next = max(c.next, rank+1)
 		}
@@ -38,7 +38,7 @@ func TestHead(t *testing.T) {
 				join(c.next + random.Int64N(3000))
 			case n < 9:
 				i := random.IntN(len(waits))
-				c.remove(waits[i].rank)
+				c.remove(waits[i])
 				waits = slices.Delete(waits, i, i+1)
 			default:
 				most = random.Int64N(1000)
@@ -48,7 +48,7 @@ func TestHead(t *testing.T) {
 			}
 			if step%1500 == 1499 {
 				for _, e := range waits {
-					c.remove(e.rank)
+					c.remove(e)
 				}
 				waits = waits[:0]
 			}
@@ -58,9 +58,8 @@ func TestHead(t *testing.T) {
 					want = e
 				}
 			}
-			got := c.head(&all, most)
-			if want == nil && got != 0 || want != nil && got != want.ref {
-				t.Fatalf("seed %d, step %d: the first of at most %d units is %d, want %v", seed, step, most, got, want)
+			if got := c.head(&all, most); got != want {
+				t.Fatalf("seed %d, step %d: the first of at most %d units is %v, want %v", seed, step, most, got, want)
 			}
 			if step%64 == 0 {
 				wantPlaces(t, &c, waits)
@@ -76,23 +75,23 @@ func wantPlaces(t *testing.T, c *class, waits []*entry) {
 	waits = slices.Clone(waits)
 	slices.SortFunc(waits, func(a, b *entry) int { return cmp.Compare(a.rank, b.rank) })
 	i := 0
-	for r := range c.all {
-		if i >= len(waits) || r != waits[i].ref {
-			t.Fatalf("task %d is in place %d of %d", r, i, len(waits))
+	for _, r := range c.waits.All {
+		if i >= len(waits) || *r != waits[i].ref {
+			t.Fatalf("task %d is in place %d of %d", *r, i, len(waits))
 		}
-		if n := c.ahead(waits[i].rank); n != int64(i) {
+		if n := c.waits.Before(waits[i].rank); n != int64(i) {
 			t.Fatalf("%d are ahead of the task in place %d", n, i)
 		}
 		i++
 	}
-	if i != len(waits) || c.live != i {
-		t.Fatalf("there are %d of %d, and it counts %d", i, len(waits), c.live)
+	if i != len(waits) || c.waits.Len() != i {
+		t.Fatalf("there are %d of %d, and it counts %d", i, len(waits), c.waits.Len())
 	}
 	if i == 0 {
 		return
 	}
-	if front, last := c.front(), waits[i-1].rank; front != waits[0].rank-1 || c.next <= last || c.ahead(last+1) != int64(i) {
-		t.Fatalf("ranks are from %d to %d, but the front is %d, the next %d, and %d are ahead of that", waits[0].rank, last, front, c.next, c.ahead(last+1))
+	if front, last := c.front(), waits[i-1].rank; front != waits[0].rank-1 || c.next <= last || c.waits.Before(last+1) != int64(i) {
+		t.Fatalf("ranks are from %d to %d, but the front is %d, the next %d, and %d are ahead of that", waits[0].rank, last, front, c.next, c.waits.Before(last+1))
 	}
 }
 

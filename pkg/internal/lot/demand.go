@@ -70,8 +70,8 @@ func (l *Lot) Unsized(most int) (next int, ids []string) {
 	}
 	free, passed := l.row.MaxUnits-l.used, 0
 	for i := len(l.classes) - 1; i >= 0; i-- {
-		for r := range l.classes[i].all {
-			e := l.tasks.at(r)
+		for _, r := range l.classes[i].waits.All {
+			e := l.tasks.at(*r)
 			if e.units > l.row.MaxUnits {
 				if passed++; passed > maxPassed {
 					return next, ids

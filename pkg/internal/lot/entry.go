@@ -31,9 +31,8 @@ type entry struct {
 	digest    uint64
 	retry     *retry
 	run       *run
-	ref       ref    // of the entry itself
-	hash      uint32 // of its id, in the index
-	timeout   int32  // seconds; 0: none
+	ref       ref   // of the entry itself
+	timeout   int32 // seconds; 0: none
 	attempt   int32
 	timer     int32 // index in a timers heap, from 1; 0: in none
 	size      int32 // see sizeOf; 0: not known
@@ -72,10 +71,10 @@ func (l *Lot) ownerOf(s *ledger.Spec) unique.Handle[owner] {
 	return l.owner
 }
 
-// admit gives a task its entry, which is in no structure yet. hash is that of its id.
-func (l *Lot) admit(s *ledger.Spec, hash uint32) *entry {
+// admit gives a task its entry, which is in no structure yet.
+func (l *Lot) admit(s *ledger.Spec) *entry {
 	e := l.tasks.place()
-	e.id, e.hash, e.owner = s.TaskID, hash, l.ownerOf(s)
+	e.id, e.owner = s.TaskID, l.ownerOf(s)
 	e.units, e.deadline, e.submitted, e.digest = s.Units, s.Deadline.Micro(), s.SubmittedAt.Micro(), s.Digest
 	e.timeout, e.priority, e.where = int32(s.Timeout/time.Second), s.Priority, waiting
 	if s.Retry != (park.Retry{}) {
@@ -87,7 +86,7 @@ func (l *Lot) admit(s *ledger.Spec, hash uint32) *entry {
 
 // restore adds a task as a store has it. known holds the time limits of leased runs that this lot knew already, by lease.
 func (l *Lot) restore(r *ledger.Record, now Instant, known map[string]time.Duration) {
-	e := l.admit(&r.Spec, l.tasks.index.hash(r.TaskID))
+	e := l.admit(&r.Spec)
 	e.rank, e.attempt, e.strikes = r.Rank, int32(r.Attempt), int16(r.Strikes)
 	if !r.NotBefore.IsZero() {
 		e.retry = &retry{Retry: r.Spec.Retry, notBefore: r.NotBefore.Micro()}
@@ -189,7 +188,7 @@ func (l *Lot) add(e *entry) {
 		}
 		return
 	case waiting:
-		c.insert(e.rank, e.ref, e.units)
+		c.insert(e)
 	case resting:
 		c.rest(e.rank)
 		l.rests.add(e, int64(e.retry.due))
@@ -213,7 +212,7 @@ func (l *Lot) remove(e *entry) {
 		l.running--
 		l.leases.remove(e)
 	case waiting:
-		l.class(e.priority).remove(e.rank)
+		l.class(e.priority).remove(e)
 		l.parked.remove(e)
 		l.queued--
 	case resting:

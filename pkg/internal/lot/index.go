@@ -3,15 +3,14 @@ package lot
 import "hash/maphash"
 
 // index finds numbers by hashes, of which several numbers may have one. It is a table in which a number lies in the first
-// free slot from its hash's home on: of a million tasks a look takes one line of the processor's cache, where a map of ids
-// takes three and the ids themselves, and it holds nothing for the collector to follow.
+// free slot from its hash's home on. Together with the blocks of tasks it saves 29 of 203 bytes a parked task, and so some
+// 35 of 330 MB of a daemon with a million of them, against a map from ids to pointers: BenchmarkMemory of this package.
 type index struct {
 	// seed makes ids that are meant to collide costly to find. It differs from process to process, and nothing that a lot
 	// does hangs on it.
-	seed    maphash.Seed
-	slots   []slot // a power of two of them
-	taken   int
-	fetched ref // see fetch
+	seed  maphash.Seed
+	slots []slot // a power of two of them
+	taken int
 }
 
 // slot is free where ref is 0.
@@ -35,40 +34,6 @@ func (x *index) hash(id string) uint32 { return uint32(maphash.String(x.seed, id
 func (x *index) home(hash uint32) uint32 { return hash & uint32(len(x.slots)-1) }
 
 func (x *index) after(i uint32) uint32 { return (i + 1) & uint32(len(x.slots)-1) }
-
-// largeIndex is more slots than the processor's cache holds for sure.
-const largeIndex = 1 << 15
-
-// fetch looks at where the tasks of ops will be looked for. None of these looks waits for another, so the processor has
-// all of them fetched from memory in the time of one, which each would take by itself later.
-func (x *index) fetch(ops []Op) {
-	if len(x.slots) < largeIndex {
-		return
-	}
-	var sum ref
-	for _, op := range ops {
-		sum += x.slots[x.home(x.hash(taskOf(op)))].ref
-	}
-	x.fetched = sum // which keeps the compiler from leaving it all out
-}
-
-// taskOf returns the id of the task that op is about, "" for none.
-func taskOf(op Op) string {
-	switch o := op.(type) {
-	case Submit:
-		return o.Spec.TaskID
-	case Finish:
-		return o.TaskID
-	case Cancel:
-		return o.TaskID
-	case Keep:
-		return o.TaskID
-	case Requeue:
-		return o.TaskID
-	default:
-		return ""
-	}
-}
 
 func (x *index) add(hash uint32, r ref) {
 	if x.taken++; 4*x.taken > 3*len(x.slots) {

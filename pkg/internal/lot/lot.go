@@ -106,7 +106,6 @@ func (l *Lot) Apply(now Instant, ops []Op, demand []Demand) (*Step, []Result) {
 		l.event(park.ActUpdate, "", "", 0, 0, l.resumption())
 		l.resume = ""
 	}
-	l.tasks.index.fetch(ops)
 	l.fire()
 	results := l.results
 	for range ops {

@@ -82,8 +82,7 @@ func (o Submit) apply(l *Lot) Result {
 	s := o.kept(l)
 	// Who offers tasks looks for their ids among the ended ones, and cannot have seen what ends only now: that is found
 	// here too.
-	hash := l.tasks.index.hash(s.TaskID)
-	if e := l.tasks.look(s.TaskID, hash); e != nil {
+	if e := l.tasks.find(s.TaskID); e != nil {
 		return l.again(e, s)
 	}
 	if o.Ended != nil {
@@ -94,7 +93,7 @@ func (o Submit) apply(l *Lot) Result {
 		return Result{Err: err}
 	}
 	s.SubmittedAt = l.now.Wall
-	e := l.admit(s, hash)
+	e := l.admit(s)
 	e.rank, e.size = l.class(s.Priority).next, l.sizeOf(s)
 	now := l.canStart(e.priority, e.units, e.size)
 	l.create(e, s)
@@ -158,7 +157,7 @@ func (l *Lot) refuse(s *ledger.Spec) *park.Error {
 func (l *Lot) last(p park.Priority) int64 {
 	var n int64
 	for i := int(p - lowest); i < len(l.classes); i++ {
-		n += int64(l.classes[i].live)
+		n += int64(l.classes[i].waits.Len())
 	}
 	return n
 }

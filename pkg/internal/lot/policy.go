@@ -15,8 +15,8 @@ const lowest = park.Low
 // another task that fits. Everything else in this package holds for any choice.
 func (l *Lot) next() *entry {
 	for i := len(l.classes) - 1; i >= 0; i-- {
-		if r := l.classes[i].head(&l.tasks, l.row.MaxUnits); r != 0 {
-			return l.tasks.at(r)
+		if e := l.classes[i].head(&l.tasks, l.row.MaxUnits); e != nil {
+			return e
 		}
 	}
 	return nil
@@ -39,7 +39,7 @@ func (l *Lot) served(size int32) bool {
 // class is waiting who ever could.
 func (l *Lot) canStart(p park.Priority, units int64, size int32) bool {
 	for i := int(p - lowest); i < len(l.classes); i++ {
-		if l.classes[i].head(&l.tasks, l.row.MaxUnits) != 0 {
+		if l.classes[i].head(&l.tasks, l.row.MaxUnits) != nil {
 			return false
 		}
 	}

@@ -19,11 +19,11 @@ func BenchmarkQueue(b *testing.B) {
 	for b.Loop() {
 		l := Lot{tasks: all, row: ledger.Pool{MaxUnits: 1}}
 		for _, e := range refs {
-			l.class(e.priority).insert(e.rank, e.ref, e.units)
+			l.class(e.priority).insert(e)
 		}
 		for range n {
 			e := l.next()
-			l.class(e.priority).remove(e.rank)
+			l.class(e.priority).remove(e)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package lot
 import (
 	"errors"
 	"fmt"
-	"math"
 )
 
 // Sound works out all that the lot keeps about its tasks again from the tasks alone, and returns an error where it is not
@@ -95,7 +94,7 @@ func (l *Lot) soundIndex() error {
 		}
 		taken++
 		e := l.tasks.at(s.ref)
-		if e.where == gone || e.hash != s.hash || x.hash(e.id) != s.hash || l.tasks.find(e.id) != e {
+		if e.where == gone || x.hash(e.id) != s.hash || l.tasks.find(e.id) != e {
 			return fmt.Errorf("the index leads to task %q, which is in place %d, by a hash that is not its own or not alone", e.id, e.where)
 		}
 	}
@@ -115,7 +114,11 @@ func (l *Lot) soundIndex() error {
 func (l *Lot) soundEntries() error {
 	for e := range l.tasks.all {
 		c := l.class(e.priority)
-		at, kept := c.at(e.rank), false
+		var at ref
+		if r := c.waits.Get(e.rank); r != nil {
+			at = *r
+		}
+		kept := false
 		_, rests := c.resting[e.rank]
 		switch e.where {
 		case waiting:
@@ -135,16 +138,6 @@ func (l *Lot) soundEntries() error {
 		}
 	}
 	return nil
-}
-
-// at returns the number of the task that waits at a rank.
-func (c *class) at(rank int64) ref {
-	number, slot := split(rank)
-	i := number - c.first
-	if i < 0 || i >= int64(len(c.chunks)) || c.chunks[i] == nil {
-		return 0
-	}
-	return c.chunks[i].slots[slot]
 }
 
 // soundTimers sees that each heap holds the tasks that it should, in order and with their keys.
@@ -188,69 +181,28 @@ func (l *Lot) soundClass(i int) error {
 			waits, rests = waits+boolToInt(e.where == waiting), rests+boolToInt(e.where == resting)
 		}
 	}
-	if c.live != waits || len(c.resting) != rests {
-		return fmt.Errorf("it says %d wait and %d rest, but %d and %d do", c.live, len(c.resting), waits, rests)
+	if c.waits.Len() != waits || len(c.resting) != rests {
+		return fmt.Errorf("it says %d wait and %d rest, but %d and %d do", c.waits.Len(), len(c.resting), waits, rests)
 	}
-	if len(c.chunks) > 0 && c.chunks[0] == nil || len(c.base) < len(c.chunks) {
-		return fmt.Errorf("its ring of %d chunks in %d places begins with none", len(c.chunks), len(c.base))
-	}
-	live := 0
-	for n, k := range c.chunks {
-		if k == nil {
-			continue
-		}
-		live += k.live
-		if err := l.soundChunk(k); err != nil {
-			return fmt.Errorf("chunk %d: %w", n, err)
-		}
-	}
-	if live != waits {
-		return fmt.Errorf("its chunks hold %d of %d", live, waits)
-	}
-	return c.soundCosts()
+	return c.soundHead(&l.tasks)
 }
 
-func (l *Lot) soundChunk(k *chunk) error {
-	live := 0
-	for slot, r := range k.slots {
-		if r == 0 {
-			continue
+// soundHead sees that what a class knows of its tasks' costs is true.
+func (c *class) soundHead(all *tasks) error {
+	early := 0
+	for rank, r := range c.waits.All {
+		e := all.at(*r)
+		if e.rank != rank {
+			return fmt.Errorf("task %q is at rank %d, not at its own, %d", e.id, rank, e.rank)
 		}
-		live++
-		units := l.tasks.at(r).units
-		if slot < k.low || units < k.least || slot < k.pass && units <= k.most {
-			return fmt.Errorf("slot %d costs %d: first %d, least %d, none of up to %d before %d", slot, units, k.low, k.least, k.most, k.pass)
-		}
-	}
-	if live != k.live || live == 0 {
-		return fmt.Errorf("it says %d wait, but %d do", k.live, live)
-	}
-	return nil
-}
-
-// soundCosts sees that the tree says no more of a chunk than it costs, nothing of a chunk that is not there, and that
-// each node is the least of its children.
-func (c *class) soundCosts() error {
-	if c.costs == nil {
-		return nil
-	}
-	m := c.costs
-	if c.live == 0 || m.size() < len(c.chunks) {
-		return fmt.Errorf("its tree has %d places for %d chunks with %d tasks", m.size(), len(c.chunks), c.live)
-	}
-	for i := 1; i < m.size(); i++ {
-		if m.nodes[i] != min(m.nodes[2*i], m.nodes[2*i+1]) {
-			return fmt.Errorf("node %d of its tree is not the least of its children", i)
+		if e.units <= c.most && rank < c.pass {
+			if early++; rank < c.firstEarly {
+				return fmt.Errorf("task %q, of %d units, is at %d, before the first early one at %d", e.id, e.units, rank, c.firstEarly)
+			}
 		}
 	}
-	for i := range m.size() {
-		least := int64(math.MaxInt64)
-		if at := (int64(i) - c.first) & int64(m.size()-1); at < int64(len(c.chunks)) && c.chunks[at] != nil {
-			least = c.chunks[at].least
-		}
-		if got := m.nodes[m.size()+i]; got > least || least == math.MaxInt64 && got != least {
-			return fmt.Errorf("place %d of its tree says %d, the chunk costs %d", i, got, least)
-		}
+	if early != c.early {
+		return fmt.Errorf("it says %d early ones, but there are %d", c.early, early)
 	}
 	return nil
 }
@@ -259,11 +211,6 @@ func (c *class) soundCosts() error {
 func (l *Lot) soundSpares() error {
 	if s := l.tasks.spare; s != nil && *s != [blockSize]entry{} {
 		return errors.New("the spare block is not empty")
-	}
-	for i := range l.classes {
-		if s := l.classes[i].spare; s != nil && (s.live != 0 || s.slots != [chunkSize]ref{}) {
-			return fmt.Errorf("the spare chunk of class %d is not empty", i)
-		}
 	}
 	return nil
 }

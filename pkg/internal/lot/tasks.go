@@ -1,7 +1,8 @@
 package lot
 
 // tasks holds the live tasks and finds them by their ids. They lie side by side in blocks and are known by number, so a
-// million of them are a few thousand objects, and what refers to them holds nothing for the collector to follow.
+// million of them are a few thousand objects, and what refers to them holds nothing for the collector to follow. What that
+// gives is said at [index].
 type tasks struct {
 	index  index
 	blocks []block
@@ -34,11 +35,8 @@ func (t *tasks) at(r ref) *entry {
 }
 
 // find returns the entry with the id, nil where there is none.
-func (t *tasks) find(id string) *entry { return t.look(id, t.index.hash(id)) }
-
-// look is find for who knows the hash of the id.
-func (t *tasks) look(id string, hash uint32) *entry {
-	x := &t.index
+func (t *tasks) find(id string) *entry {
+	x, hash := &t.index, t.index.hash(id)
 	for i := x.home(hash); x.slots[i].ref != 0; i = x.after(i) {
 		if x.slots[i].hash == hash {
 			if e := t.at(x.slots[i].ref); e.id == id {
@@ -50,10 +48,10 @@ func (t *tasks) look(id string, hash uint32) *entry {
 }
 
 // enter lets e be found by its id, which no other has.
-func (t *tasks) enter(e *entry) { t.index.add(e.hash, e.ref) }
+func (t *tasks) enter(e *entry) { t.index.add(t.index.hash(e.id), e.ref) }
 
 // leave is the reverse of enter.
-func (t *tasks) leave(e *entry) { t.index.remove(e.hash, e.ref) }
+func (t *tasks) leave(e *entry) { t.index.remove(t.index.hash(e.id), e.ref) }
 
 // place returns an empty entry.
 func (t *tasks) place() *entry {

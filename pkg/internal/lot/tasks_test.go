@@ -24,7 +24,6 @@ func TestTasksAgainstMap(t *testing.T) {
 						t.Fatalf("the place holds %+v", *e)
 					}
 					e.id, e.where, e.timer = fmt.Sprint("task-", ids), waiting, 7
-					e.hash = all.index.hash(e.id)
 					ids++
 					all.enter(e)
 					want[e.id] = e.ref

@@ -97,14 +97,14 @@ func (a *audit) place(pool *list, rev int64, ord int) int {
 }
 
 func (a *audit) compare(n, rev int64, ord int) int {
-	l := a.all.get(n)
+	l := a.all.Get(n)
 	return cmp.Or(cmp.Compare(l.rev, rev), cmp.Compare(int(l.ord), ord))
 }
 
 // ofTask returns the numbers of the events of a task.
 func (a *audit) ofTask(id string) (found []int64) {
 	for n := a.tasks.last(id); n != 0; {
-		l := a.all.get(n)
+		l := a.all.Get(n)
 		if l == nil {
 			break // it was pruned, as all before it
 		}
@@ -120,7 +120,7 @@ func (a *audit) ofTask(id string) (found []int64) {
 func (a *audit) newest() string {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	if _, l := a.all.upTo(a.all.last); l != nil {
+	if _, l := a.all.UpTo(a.all.last); l != nil {
 		return park.EventID(l.pool.name, l.rev, int(l.ord))
 	}
 	return ""
@@ -134,7 +134,7 @@ func (a *audit) newestOf(pool string) (int64, park.Time) {
 	if p == nil || len(p.ids) == 0 {
 		return 0, park.Time{}
 	}
-	l := a.all.get(p.ids[len(p.ids)-1])
+	l := a.all.Get(p.ids[len(p.ids)-1])
 	return l.rev, park.FromMicro(l.at)
 }
 
@@ -151,7 +151,7 @@ func (a *audit) prune(before park.Time, limit int) int {
 	defer a.mu.Unlock()
 	end := before.Micro() + a.late
 	removed := 0
-	for n, l := a.all.from(0); l != nil && removed < limit && l.written < end; n, l = a.all.from(n + 1) {
+	for n, l := a.all.From(0); l != nil && removed < limit && l.written < end; n, l = a.all.From(n + 1) {
 		if l.at >= before.Micro() {
 			continue
 		}
@@ -162,7 +162,7 @@ func (a *audit) prune(before park.Time, limit int) int {
 		if l.taskID != "" {
 			unlink(&a.tasks, &a.all, l.taskID, n, func(l *line) *int64 { return &l.before })
 		}
-		a.all.remove(n)
+		a.all.Remove(n)
 		removed++
 	}
 	return removed

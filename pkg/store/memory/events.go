@@ -94,7 +94,7 @@ func (r *reading) more() bool {
 	}
 	at, _ := slices.BinarySearch(list, r.next)
 	for range look {
-		if at >= len(list) || !r.take(list[at], r.all.get(list[at])) {
+		if at >= len(list) || !r.take(list[at], r.all.Get(list[at])) {
 			return false
 		}
 		at++
@@ -105,7 +105,7 @@ func (r *reading) more() bool {
 // along reads the log itself.
 func (r *reading) along() bool {
 	for range look {
-		n, l := r.all.from(r.next)
+		n, l := r.all.From(r.next)
 		if l == nil || !r.take(n, l) {
 			return false
 		}
@@ -122,14 +122,14 @@ func (r *reading) alongPool() bool {
 	list := p.ids
 	at := r.place(p, r.rev, r.ord)
 	if r.rev == 0 && r.since != 0 {
-		at = sort.Search(len(list), func(i int) bool { return r.all.get(list[i]).at >= r.since })
+		at = sort.Search(len(list), func(i int) bool { return r.all.Get(list[i]).at >= r.since })
 	}
 	start := r.next
 	for range look {
 		if at >= len(list) {
 			return false
 		}
-		l := r.all.get(list[at])
+		l := r.all.Get(list[at])
 		if list[at] >= start && !r.take(list[at], l) {
 			return false
 		}

@@ -43,8 +43,8 @@ func (s *Store) KeptMessages(ctx context.Context, id, after string, limit int) (
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	var kept []park.KeptMessage
-	n, l := m.all.from(min(n, math.MaxInt64-1) + 1)
-	for ; l != nil && len(kept) < limit; n, l = m.all.from(n + 1) {
+	n, l := m.all.From(min(n, math.MaxInt64-1) + 1)
+	for ; l != nil && len(kept) < limit; n, l = m.all.From(n + 1) {
 		if l.pool.name != id {
 			continue
 		}

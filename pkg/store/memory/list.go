@@ -65,7 +65,7 @@ func (l *listing) more() bool {
 		return false
 	}
 	for range look {
-		n, t := l.order.upTo(l.below - 1)
+		n, t := l.order.UpTo(l.below - 1)
 		if t == nil || !l.take(*t) {
 			return false
 		}

@@ -88,17 +88,17 @@ func (c *chains) add(text string, n int64) (before int64) {
 // unlink takes item n of s out of the chain of text. before says where an item has the number of the one before it. Those
 // of items that are no longer there end a chain, so the oldest one is left out by going.
 func unlink[T any](c *chains, s *shelf[T], text string, n int64, before func(*T) *int64) {
-	older := *before(s.get(n))
+	older := *before(s.Get(n))
 	h := c.hash(text)
 	switch last := c.ends[h]; {
-	case s.get(older) == nil && last == n:
+	case s.Get(older) == nil && last == n:
 		delete(c.ends, h)
-	case s.get(older) == nil:
+	case s.Get(older) == nil:
 	case last == n:
 		c.ends[h] = older
 	default:
 		for {
-			at := before(s.get(last))
+			at := before(s.Get(last))
 			if *at == n {
 				*at = older
 				return

@@ -17,7 +17,7 @@ func TestChainsAgainstMap(t *testing.T) {
 		first := map[string]string{"a": "a", "b": "a", "c": "c", "d": "c"}
 		of := func(text string) (found []int64) {
 			for n := a.tasks.last(first[text]); ; {
-				l := a.all.get(n)
+				l := a.all.Get(n)
 				if l == nil {
 					slices.Reverse(found)
 					return found
@@ -44,7 +44,7 @@ func TestChainsAgainstMap(t *testing.T) {
 				i := rapid.IntRange(0, len(want[text])-1).Draw(t, "i")
 				n := want[text][i]
 				unlink(&a.tasks, &a.all, first[text], n, func(l *line) *int64 { return &l.before })
-				a.all.remove(n)
+				a.all.Remove(n)
 				want[text] = slices.Delete(want[text], i, i+1)
 			},
 			"": func(t *rapid.T) {
@@ -58,7 +58,7 @@ func TestChainsAgainstMap(t *testing.T) {
 		for _, text := range texts {
 			for _, n := range slices.Clone(want[text]) {
 				unlink(&a.tasks, &a.all, first[text], n, func(l *line) *int64 { return &l.before })
-				a.all.remove(n)
+				a.all.Remove(n)
 			}
 		}
 		if len(a.tasks.ends) != 0 {

@@ -97,7 +97,7 @@ func (m *mail) add(messages []park.Message) {
 
 // knows reports whether the message of a task that ended at a time is there already.
 func (m *mail) knows(task string, pool *list, at int64) bool {
-	for l := m.all.get(m.seen.last(task)); l != nil; l = m.all.get(l.before) {
+	for l := m.all.Get(m.seen.last(task)); l != nil; l = m.all.Get(l.before) {
 		if l.taskID == task && l.pool == pool && l.created == at {
 			return true
 		}
@@ -153,7 +153,7 @@ func (m *mail) read(q park.MailboxQuery, after int64) []park.Message {
 	at, _ := slices.BinarySearch(box.ids, start)
 	var found []park.Message
 	for ; at < len(box.ids) && len(found) < q.Limit; at++ {
-		l := m.all.get(box.ids[at])
+		l := m.all.Get(box.ids[at])
 		if l.created < q.Since.Micro() {
 			continue
 		}
@@ -194,7 +194,7 @@ func (m *mail) trim(key boxKey, last int64) {
 		return
 	}
 	for len(box.ids) > 0 && box.ids[0] <= last {
-		l := m.all.get(box.ids[0])
+		l := m.all.Get(box.ids[0])
 		l.trimmed, l.payload, l.said = true, nil, nil
 		box.ids = box.ids[1:]
 	}
@@ -214,7 +214,7 @@ func (m *mail) prune(before park.Time, limit int) int {
 	defer m.mu.Unlock()
 	end := before.Micro() + m.late
 	removed := 0
-	for n, l := m.all.from(0); l != nil && removed < limit && l.written < end; n, l = m.all.from(n + 1) {
+	for n, l := m.all.From(0); l != nil && removed < limit && l.written < end; n, l = m.all.From(n + 1) {
 		if l.created >= before.Micro() {
 			continue
 		}
@@ -224,7 +224,7 @@ func (m *mail) prune(before park.Time, limit int) int {
 			m.forget(l.box)
 		}
 		unlink(&m.seen, &m.all, l.taskID, n, func(l *letter) *int64 { return &l.before })
-		m.all.remove(n)
+		m.all.Remove(n)
 		removed++
 	}
 	return removed

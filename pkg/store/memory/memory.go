@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/parkd-dev/parkd/pkg/internal/sparse"
 	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
@@ -31,7 +32,7 @@ func New() *Store {
 	s := &Store{pools: make(map[string]*pool)}
 	s.mail.init()
 	s.audit.init()
-	s.outbox.dests = make(map[string]*shelf[parcel])
+	s.outbox.dests = make(map[string]*sparse.List[parcel])
 	return s
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/parkd-dev/parkd/pkg/internal/sparse"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 )
@@ -11,7 +12,7 @@ import (
 // outbox holds the parcels that wait for delivery, those of each destination by themselves.
 type outbox struct {
 	mu    sync.Mutex
-	dests map[string]*shelf[parcel]
+	dests map[string]*sparse.List[parcel]
 	last  int64 // the id given last, over all destinations
 }
 
@@ -38,10 +39,10 @@ func (o *outbox) add(parcels []store.Parcel) {
 		p.ID = o.last
 		d := o.dests[p.Dest]
 		if d == nil {
-			d = &shelf[parcel]{}
+			d = &sparse.List[parcel]{}
 			o.dests[p.Dest] = d
 		}
-		*d.at(p.ID) = p
+		*d.Add(p.ID) = p
 	}
 }
 
@@ -61,7 +62,7 @@ func (o *outbox) due(dest string, now int64, limit int) []store.Parcel {
 		return nil
 	}
 	var found []store.Parcel
-	for n, p := d.from(0); p != nil && len(found) < limit; n, p = d.from(n + 1) {
+	for n, p := d.From(0); p != nil && len(found) < limit; n, p = d.From(n + 1) {
 		if p.until <= now {
 			found = append(found, p.Parcel)
 		}
@@ -83,14 +84,14 @@ func (o *outbox) settle(done []int64, later []store.Postponed) {
 	defer o.mu.Unlock()
 	for _, id := range done {
 		for _, d := range o.dests {
-			if d.remove(id) {
+			if d.Remove(id) {
 				break
 			}
 		}
 	}
 	for _, l := range later {
 		for _, d := range o.dests {
-			if p := d.get(l.ID); p != nil {
+			if p := d.Get(l.ID); p != nil {
 				p.Attempts, p.until = l.Attempts, l.Until.Micro()
 				break
 			}

@@ -80,7 +80,7 @@ func (p *pool) live(s park.Status) *ring {
 
 // find returns the task with the id, nil where there is none.
 func (p *pool) find(id string) *task {
-	for at := p.order.get(p.byID.last(id)); at != nil; at = p.order.get((*at).before) {
+	for at := p.order.Get(p.byID.last(id)); at != nil; at = p.order.Get((*at).before) {
 		if (*at).TaskID == id {
 			return *at
 		}
@@ -120,7 +120,7 @@ func (p *pool) commit(step *store.Step, dead bool) (done bool, err error) {
 	p.row.LastStep = step.ID
 	p.since.begin(p.row.Rev, step.ID)
 	for i := range step.Inserts {
-		p.enter(*p.order.get(p.order.last - int64(len(step.Inserts)-1-i)))
+		p.enter(*p.order.Get(p.order.last - int64(len(step.Inserts)-1-i)))
 	}
 	for i, t := range changed {
 		if live := p.live(t.Status); live != nil {
@@ -167,7 +167,7 @@ func (p *pool) insert(records []ledger.Record) error {
 // takeBack makes the last n tasks unknown again.
 func (p *pool) takeBack(n int) {
 	for range n {
-		_, at := p.order.upTo(p.order.last)
+		_, at := p.order.UpTo(p.order.last)
 		p.remove(*at)
 	}
 }
@@ -175,7 +175,7 @@ func (p *pool) takeBack(n int) {
 // remove makes a task unknown.
 func (p *pool) remove(t *task) {
 	unlink(&p.byID, &p.order, t.TaskID, t.number, func(t **task) *int64 { return &(*t).before })
-	p.order.remove(t.number)
+	p.order.Remove(t.number)
 }
 
 // enter puts a task where its status belongs and notes that it was touched.
@@ -248,7 +248,7 @@ func (p *pool) prune(before park.Time, limit int, mark func()) int {
 		t := p.ended[0]
 		p.ended[0] = nil
 		p.ended = p.ended[1:]
-		if at := p.order.get(t.number); t.Status.Ended() && at != nil && *at == t {
+		if at := p.order.Get(t.number); t.Status.Ended() && at != nil && *at == t {
 			if n == 0 {
 				mark()
 			}
