@@ -1,8 +1,8 @@
 package sim
 
-// What histories are made of. A kind that never occurs in many of them tests nothing, so each is counted.
+// Statistics of histories. A kind that hardly ever occurs tests nothing, so all are counted.
 
-// operations are what clients, workers and operators do, and what comes of that.
+// operations are what clients, workers and operators do, and its effects.
 func operations() []string {
 	return []string{
 		"submit", "cancel", "task", "list", "mailbox", "trim", "audit", "set", "lease", "keep", "end", "release", "batch",
@@ -13,8 +13,8 @@ func operations() []string {
 	}
 }
 
-// afflictions are the faults as they are counted, some of which come with a kind of [Kinds] under names of their own.
-func afflictions() []string {
+// faultCounts are the names under which faults are counted; some kinds of [Kinds] have several.
+func faultCounts() []string {
 	return []string{
 		"crash", "stop", "freeze", "long freeze", "suspend", "partition", "lost request", "lost reply", "repeated request",
 		"repeated reply", "late message", "late burial", "late result", "slow read", "lost hint", "clock step", "clock rate", "outage",
@@ -22,7 +22,7 @@ func afflictions() []string {
 	}
 }
 
-// settings are what deployments have.
+// settings are the settings of deployments.
 func settings() []string {
 	return []string{
 		"one node on a file", "one node of many", "several nodes", "workers", "quiet", "work without shims", "large units", "retention", "huge results",
@@ -30,12 +30,12 @@ func settings() []string {
 	}
 }
 
-// census counts the settings of a history.
-func (h *history) census() map[string]int {
+// countSettings counts the settings of a history.
+func (h *history) countSettings() map[string]int {
 	p := &h.plan
 	all := map[string]bool{
-		"one node on a file": h.alone, "one node of many": !h.alone && p.nodes == 1, "several nodes": p.nodes > 1, "workers": p.hands > 0,
-		"quiet": p.quiet, "work without shims": p.inner, "large units": p.unit > 1, "retention": p.retention > 0, "huge results": p.huge,
+		"one node on a file": h.singleNode, "one node of many": !h.singleNode && p.nodes == 1, "several nodes": p.nodes > 1, "workers": p.workers > 0,
+		"quiet": p.quiet, "work without shims": p.inProcess, "large units": p.unit > 1, "retention": p.retention > 0, "huge results": p.huge,
 		"operators": p.operators > 0, "ample patience": p.patience > nodeTTL,
 	}
 	for _, s := range p.pools {

@@ -9,7 +9,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// Violation is a promise that was broken.
+// Violation is a broken guarantee.
 type Violation struct {
 	Promise string
 	At      time.Duration // since the beginning of the history
@@ -21,34 +21,34 @@ func (v *Violation) Error() string {
 	return fmt.Sprintf("promise %q broken after %s: %s", v.Promise, v.At.Round(time.Microsecond), v.Detail)
 }
 
-// checker holds every step of the database and every process against the promises. It shares no code with the
-// scheduler: what it knows of tasks is what their clients sent, what it knows of pools is their logs.
+// checker checks every step of the database and every process against the guarantees. It shares no code with the
+// scheduler: it knows tasks from their clients' submissions, and pools from their logs.
 type checker struct {
 	*history
 	judge *judge
-	known map[string]*job   // by task, whose it is in its present life
-	live  map[string]*crowd // processes, by pool
+	known map[string]*job       // by the id of their current task
+	pools map[string]*poolShims // processes, by pool
 
-	begun     map[run]int64         // the revs of the steps that began runs
-	cancelled map[run]time.Duration // when runs were cancelled
-	stillborn map[run]bool          // those that were cancelled by the step that began them
-	granted   map[run]time.Duration // when runs were given their units
-	revoked   map[run]bool          // those that were ended while their worker could not know
+	startRevs        map[run]int64         // revs of the steps that started runs
+	cancelled        map[run]time.Duration // when runs were cancelled
+	cancelledAtStart map[run]bool          // runs cancelled by the step that started them
+	granted          map[run]time.Duration // when runs got their units
+	revoked          map[run]bool          // runs that were ended before their worker could know
 
-	restored int // how often the database was put back
+	restored int // how often the database was restored
 }
 
-// run is one attempt at a job's task.
+// run is one attempt of a job's task.
 type run struct {
 	job     int
 	attempt int
 }
 
-// crowd is the processes that are alive for a pool.
-type crowd struct {
+// poolShims are the live processes of a pool.
+type poolShims struct {
 	shims []*shim
 	units int64
-	// limits are the capacities of late: what began under a larger one runs on under a smaller.
+	// limits are the recent capacities: a process that started under a larger one goes on under a smaller one.
 	limits []limit
 }
 
@@ -58,38 +58,38 @@ type limit struct {
 }
 
 func newChecker(h *history) *checker {
-	c := &checker{history: h, live: make(map[string]*crowd), judge: newJudge(scene{
-		pools: h.plan.pools, alone: h.alone, steps: h.faults.has("clock step"), rated: h.faults.has("clock rate"),
+	c := &checker{history: h, pools: make(map[string]*poolShims), judge: newJudge(setup{
+		pools: h.plan.pools, singleNode: h.singleNode, clockSteps: h.faults.has("clock step"), clockRates: h.faults.has("clock rate"),
 	})}
 	for _, s := range h.plan.pools {
-		c.live[s.ID] = &crowd{limits: []limit{{0, s.MaxUnits}}}
+		c.pools[s.ID] = &poolShims{limits: []limit{{0, s.MaxUnits}}}
 	}
 	c.clear()
 	return c
 }
 
-// forget begins anew, for a database that went back.
-func (c *checker) forget() {
-	c.see(putBack{})
+// reset starts anew after the database was restored.
+func (c *checker) reset() {
+	c.record(restored{})
 	c.clear()
 }
 
 func (c *checker) clear() {
 	c.granted, c.revoked = make(map[run]time.Duration), make(map[run]bool)
-	c.begun, c.cancelled, c.stillborn = make(map[run]int64), make(map[run]time.Duration), make(map[run]bool)
+	c.startRevs, c.cancelled, c.cancelledAtStart = make(map[run]int64), make(map[run]time.Duration), make(map[run]bool)
 	c.known = make(map[string]*job)
 	for _, j := range c.jobs {
-		j.fate = fate{}
+		j.state = taskState{}
 	}
 }
 
-// logged plays events.
+// logged handles events.
 func (c *checker) logged(events []park.Event) {
 	for i := range events {
 		e := &events[i]
 		j := c.known[e.TaskID]
 		if c.opt.timeline {
-			c.note("event", "%s rev %d %s %s run %d node %s %s", e.PoolID, e.Rev, e.Action, e.TaskID, e.Attempt, e.Node, e.Detail)
+			c.trace("event", "%s rev %d %s %s run %d node %s %s", e.PoolID, e.Rev, e.Action, e.TaskID, e.Attempt, e.Node, e.Detail)
 		}
 		if j != nil {
 			c.follow(e, j)
@@ -101,8 +101,8 @@ func (c *checker) logged(events []park.Event) {
 	}
 }
 
-// excuse lets the process of a leased task be that was cancelled or timed out: its worker hears of it when it next keeps
-// the lease, and the units are given away at once.
+// excuse excuses the process of a leased task that was cancelled or timed out: its units are reused at once, and its
+// worker learns of it at the next renewal.
 func (c *checker) excuse(e *park.Event) {
 	switch {
 	case e.Action == park.ActCancel, e.Action == park.ActFail:
@@ -116,17 +116,17 @@ func (c *checker) excuse(e *park.Event) {
 	}
 	r := run{j.number, e.Attempt}
 	c.revoked[r] = true
-	for _, s := range c.live[e.PoolID].shims {
+	for _, s := range c.pools[e.PoolID].shims {
 		s.excused = s.excused || s.leased && r == s.run()
 	}
 }
 
-// forgive takes note that what the database had since its last backup is gone.
-func (c *checker) forgive() {
+// databaseRestored accounts for a restore: data since the backup is lost.
+func (c *checker) databaseRestored() {
 	for _, j := range c.jobs {
-		j.acked = j.acked && j.fate.born > 0
+		j.acked = j.acked && j.state.lives > 0
 	}
-	for _, w := range c.live {
+	for _, w := range c.pools {
 		for _, s := range w.shims {
 			s.excused = true
 		}
@@ -134,9 +134,9 @@ func (c *checker) forgive() {
 	c.restored++
 }
 
-// committed takes note of a step, and shows it to the judge.
-func (c *checker) committed(s done) {
-	crowd := c.live[s.PoolID]
+// committed handles a step, and passes it to the judge.
+func (c *checker) committed(s committedStep) {
+	crowd := c.pools[s.PoolID]
 	if last := &crowd.limits[len(crowd.limits)-1]; last.units != s.Row.MaxUnits {
 		crowd.limits = append(crowd.limits, limit{c.now, s.Row.MaxUnits})
 	}
@@ -146,20 +146,20 @@ func (c *checker) committed(s done) {
 	for i := range s.Updates {
 		c.noteCancel(s.Step, s.Updates[i].TaskID, &s.Updates[i].State)
 	}
-	c.seeAt(s.at, s.step)
+	c.recordAt(s.at, s.step)
 }
 
-// began checks the processes that are alive with a new one.
+// began checks the live processes together with a new one.
 func (c *checker) began(s *shim) {
 	if c.opt.timeline {
-		c.note("process", "%s begins %s run %d, %d units", s.machine.name, s.task, s.attempt, s.units)
+		c.trace("process", "%s begins %s run %d, %d units", s.machine.name, s.task, s.attempt, s.units)
 	}
 	r := s.run()
-	// A worker may have been given what a restored database never gave.
+	// A worker may have a lease that the restored database never granted.
 	_, known := c.granted[r]
 	s.granted, s.excused = c.granted[r], s.leased && (c.revoked[r] || !known && c.restored > 0)
-	c.mayBegin(s)
-	w := c.live[s.pool]
+	c.checkStart(s)
+	w := c.pools[s.pool]
 	for _, o := range w.shims {
 		if o.task == s.task && c.inUse(o) && c.inUse(s) {
 			c.fail("one run", "task %s runs on %s (run %d) and on %s (run %d) at once", s.task, o.machine.name, o.attempt, s.machine.name, s.attempt)
@@ -167,13 +167,13 @@ func (c *checker) began(s *shim) {
 	}
 	w.shims = append(w.shims, s)
 	w.units += s.units
-	c.measure(s.pool)
-	c.limits(s)
+	c.checkCapacity(s.pool)
+	c.watchTimeout(s)
 }
 
-// measure compares what runs with the most that was allowed since the oldest of it was given its units.
-func (c *checker) measure(pool string) {
-	w := c.live[pool]
+// checkCapacity compares the units of live processes with the largest capacity since the oldest of them got its units.
+func (c *checker) checkCapacity(pool string) {
+	w := c.pools[pool]
 	var used int64
 	oldest := c.now
 	for _, o := range w.shims {
@@ -193,21 +193,22 @@ func (c *checker) measure(pool string) {
 	}
 }
 
-// lookAround is how long a daemon needs after it was stopped to find out that others took its tasks over, and to end them.
-const lookAround = longestTTL/10 + callTimeout/2 + killGrace + 50*time.Millisecond
+// takeoverDelay is how long a daemon that was frozen needs to find out that others took its tasks over, and to end
+// them.
+const takeoverDelay = longestTTL/10 + callTimeout/2 + killGrace + 50*time.Millisecond
 
-// inUse reports whether a process uses its units, by the fault model: one on a machine that is suspended does not, and
-// one on a machine that woke has the time until its daemon has looked around.
+// inUse reports whether a process uses its units, by the fault model: not if its machine is suspended, nor for
+// takeoverDelay after it woke up.
 func (c *checker) inUse(s *shim) bool {
 	m := s.machine
-	if s.inner && (s.life.frozen || s.life.thawed != 0 && c.now-s.life.thawed < lookAround) {
+	if s.inProcess && (s.daemon.frozen || s.daemon.unfrozenAt != 0 && c.now-s.daemon.unfrozenAt < takeoverDelay) {
 		return false
 	}
-	return !s.excused && !m.suspended && (m.woke == 0 || m.boot()-m.woke > lookAround)
+	return !s.excused && !m.suspended && (m.resumedAt == 0 || m.boot()-m.resumedAt > takeoverDelay)
 }
 
 func (c *checker) ended(s *shim) {
-	w := c.live[s.pool]
+	w := c.pools[s.pool]
 	for i, o := range w.shims {
 		if o == s {
 			w.shims = append(w.shims[:i], w.shims[i+1:]...)
@@ -216,37 +217,37 @@ func (c *checker) ended(s *shim) {
 		}
 	}
 	if c.opt.timeline {
-		c.note("process", "%s ends %s run %d, by itself %t", s.machine.name, s.task, s.attempt, s.done)
+		c.trace("process", "%s ends %s run %d, by itself %t", s.machine.name, s.task, s.attempt, s.endedItself)
 	}
 }
 
-// settled reports whether every accepted task has ended.
-func (c *checker) settled() bool {
+// allEnded reports whether every accepted task has ended.
+func (c *checker) allEnded() bool {
 	if c.waiting > 0 {
 		return false
 	}
 	for _, j := range c.jobs {
-		if j.lives() || j.acked && j.fate.born == 0 {
+		if j.isLive() || j.acked && j.state.lives == 0 {
 			return false
 		}
 	}
 	return true
 }
 
-// last checks what must hold when all is over.
-func (c *checker) last() {
+// checkEnd checks the final state.
+func (c *checker) checkEnd() {
 	for _, s := range c.plan.pools {
-		t := c.base.table(s.ID)
-		w := shown{pool: s.ID, row: t.row}
+		t := c.db.table(s.ID)
+		w := finalPool{pool: s.ID, row: t.row}
 		for _, r := range t.order {
 			w.tasks = append(w.tasks, *r)
 		}
-		c.see(w)
+		c.record(w)
 	}
 	c.judge.finish(c.now)
-	c.heed()
+	c.checkVerdict()
 	for _, j := range c.jobs {
-		c.lastOf(j)
+		c.checkJob(j)
 	}
 	for _, n := range c.nodes {
 		if n.eng == nil {
@@ -255,7 +256,7 @@ func (c *checker) last() {
 		}
 		pools, _ := n.eng.Pools(context.Background())
 		for _, p := range pools {
-			row := c.base.table(p.PoolID).row
+			row := c.db.table(p.PoolID).row
 			switch {
 			case p.Halted != "":
 				c.fail("halted", "%s, pool %s: %s", n.name, p.PoolID, p.Halted)
@@ -267,9 +268,9 @@ func (c *checker) last() {
 	}
 }
 
-// lastOf checks that a task that was accepted has an end.
-func (c *checker) lastOf(j *job) {
-	id, f := j.sub.TaskID, &j.fate
+// checkJob checks that an accepted task has ended.
+func (c *checker) checkJob(j *job) {
+	id, f := j.sub.TaskID, &j.state
 	if j.acked && f.end == "" {
 		c.fail("durable", "task %s was accepted and has no end", id)
 	}

@@ -13,44 +13,44 @@ import (
 
 // job is a task as its client knows it.
 type job struct {
-	sub     park.Submission
-	pool    string
-	work    work
-	at      time.Duration // when it is submitted
-	cancel  time.Duration // after its acceptance; 0: never
-	again   bool          // it is submitted once more after its acceptance
-	other   bool          // something else is submitted under its id then
-	abrupt  bool          // its cancellation is sent together with its submission
-	unnamed bool          // it is submitted without an id
-	heir    bool          // once it is pruned another job is submitted under its id
-	number  int           // it has this in its payload
-	first   *node         // where it is submitted first, if that matters
-	fate    fate
-	bad     bool // nobody can take it
-	id      string
-	copied  bool // another tenant uses its id
-	shy     bool // its client waits long for an answer, and gives up where it hears that nothing was accepted
-	acked   bool
-	refused bool
+	sub          park.Submission
+	pool         string
+	work         work
+	at           time.Duration // when it is submitted
+	cancel       time.Duration // after its acceptance; 0: never
+	resubmits    bool          // it is submitted again after its acceptance
+	conflicts    bool          // then another task is submitted under its id
+	cancelsEarly bool          // its cancellation is sent together with its submission
+	unnamed      bool          // it is submitted without an id
+	reusesID     bool          // once it is pruned another job is submitted under its id
+	number       int           // in its payload
+	first        *node         // where it is submitted first; nil: anywhere
+	state        taskState
+	invalid      bool // every pool must refuse it
+	id           string
+	idShared     bool // another tenant uses its id
+	givesUp      bool // its client waits long for an answer, and gives up if the answer is that nothing was accepted
+	acked        bool
+	refused      bool
 }
 
-// reply is an engine's to a submission, and whose that was.
-type reply struct {
+// submitReply is an engine's answer to a submission, and the submitted job.
+type submitReply struct {
 	park.SubmitResult
-	of *job
+	job *job
 }
 
-// offer hands a job in at an engine. Without an id each offer is a job of its own.
-func (h *history) offer(j *job) func(context.Context, *engine.Engine) (reply, error) {
-	return func(ctx context.Context, e *engine.Engine) (reply, error) {
+// submitTo submits a job to an engine. Without an id, each submission is a new job.
+func (h *history) submitTo(j *job) func(context.Context, *engine.Engine) (submitReply, error) {
+	return func(ctx context.Context, e *engine.Engine) (submitReply, error) {
 		j := j
 		if j.sub.TaskID == "" {
 			h.count("submission without an id")
 			j = h.child(j)
 		}
-		h.note("offer", "job %d %s to %s", j.number, j.sub.TaskID, e.Node())
-		h.see(offered{j.number, j.pool, j.sub, j.work, j.bad})
-		r, err := told(h, question{what: "submit", pool: j.pool, id: j.sub.TaskID, job: j.number}, func() (park.SubmitResult, error) {
+		h.trace("offer", "job %d %s to %s", j.number, j.sub.TaskID, e.Node())
+		h.record(submitted{j.number, j.pool, j.sub, j.work, j.invalid})
+		r, err := recordAnswer(h, request{op: "submit", pool: j.pool, id: j.sub.TaskID, job: j.number}, func() (park.SubmitResult, error) {
 			r, err := e.Submit(ctx, j.pool, []park.Submission{j.sub})
 			if err == nil && r[0].Err != nil {
 				err = r[0].Err
@@ -61,15 +61,15 @@ func (h *history) offer(j *job) func(context.Context, *engine.Engine) (reply, er
 			return r[0], nil
 		})
 		if err != nil {
-			h.note("refused", "job %d %s : %v", j.number, j.sub.TaskID, err)
+			h.trace("refused", "job %d %s : %v", j.number, j.sub.TaskID, err)
 		}
-		return reply{r, j}, err
+		return submitReply{r, j}, err
 	}
 }
 
-// clients makes the machines and programs that submit the jobs and read the mailboxes.
+// clients starts the programs that submit jobs and read mailboxes.
 func (h *history) clients() {
-	f := h.newLife(&machine{loop: h.loop, name: "clients", rate: 1})
+	f := h.newProcess(&machine{loop: h.loop, name: "clients", rate: 1})
 	h.outside = f
 	for _, j := range h.jobs {
 		h.waiting++
@@ -78,19 +78,19 @@ func (h *history) clients() {
 			h.waiting--
 		})
 	}
-	for i := range h.plan.boxes {
-		h.spawn(f, func() { h.reader(f, box{park.DefaultTenant, boxName(i)}) })
+	for i := range h.plan.mailboxes {
+		h.spawn(f, func() { h.mailboxLoop(f, mailbox{park.DefaultTenant, mailboxName(i)}) })
 	}
-	h.spawn(f, func() { h.reader(f, box{tenant, boxName(0)}) })
-	h.spawn(f, func() { h.visitor(f) })
-	h.spawn(f, func() { h.batches(f) })
+	h.spawn(f, func() { h.mailboxLoop(f, mailbox{tenant, mailboxName(0)}) })
+	h.spawn(f, func() { h.queryLoop(f) })
+	h.spawn(f, func() { h.batchLoop(f) })
 	for range h.plan.operators {
-		h.spawn(f, func() { h.operator(f) })
+		h.spawn(f, func() { h.operatorLoop(f) })
 	}
 }
 
-// pester sends a node that was taken for dead what clients could not tell it before.
-func (h *history) pester(n *node) {
+// sendStale sends a node that was declared dead the requests that clients could not send before.
+func (h *history) sendStale(n *node) {
 	f := h.outside
 	for range 6 {
 		h.waiting++
@@ -98,26 +98,26 @@ func (h *history) pester(n *node) {
 		h.after(h.between(0, nodeTTL/4), f, func() {
 			h.spawn(f, func() {
 				defer func() { h.waiting-- }()
-				_, _ = rpc(h, f, n, time.Second, h.offer(j))
+				_, _ = rpc(h, f, n, time.Second, h.submitTo(j))
 			})
 		})
 	}
 }
 
-func boxName(i int) string { return "box" + strconv.Itoa(i) }
+func mailboxName(i int) string { return "box" + strconv.Itoa(i) }
 
-// client is one job's client: it submits until it knows, with the same id each time.
-func (h *history) client(f *life, j *job) {
+// client is the client of one job: it submits until it knows the outcome, always with the same id.
+func (h *history) client(f *process, j *job) {
 	f.sleep(j.at)
-	if j.abrupt {
+	if j.cancelsEarly {
 		h.count("cancel with its submission")
-		j.first = h.any()
+		j.first = h.randomNode()
 		h.after(h.between(0, time.Millisecond), f, func() {
-			h.spawn(f, func() { h.cancel(f, j.first, j.pool, j.keptAs()) })
+			h.spawn(f, func() { h.cancel(f, j.first, j.pool, j.storedID()) })
 		})
 	}
 	cancel := j.cancel
-	other, again, heir := j.other, j.again, j.heir
+	other, again, heir := j.conflicts, j.resubmits, j.reusesID
 	if j = h.submit(f, j); j == nil || !j.acked {
 		return
 	}
@@ -126,54 +126,53 @@ func (h *history) client(f *life, j *job) {
 		h.submit(f, j)
 	}
 	if other {
-		h.usurp(f, j)
+		h.submitConflicting(f, j)
 	}
 	if cancel > 0 {
 		f.sleep(cancel)
-		h.withdraw(f, j)
+		h.cancelUntilEnded(f, j)
 	}
 	if heir {
-		h.inherit(f, j)
+		h.reuseID(f, j)
 	}
 }
 
-// submit tries until there is an answer that stays, or nobody would try any longer. It returns the job that was last
-// tried, which is another one where the job has no id.
-func (h *history) submit(f *life, j *job) *job {
+// submit tries until the answer is final or a client would give up. It returns the job that was last submitted, which
+// is another one if the job has no id.
+func (h *history) submit(f *process, j *job) *job {
 	patience := 2 * time.Second
-	if j.shy {
-		patience = 8 * time.Second // as long as a step is in doubt, but for the longest
+	if j.givesUp {
+		patience = 8 * time.Second // longer than most steps are in doubt
 	}
 	for try := range 12 {
-		n := h.any()
+		n := h.randomNode()
 		if try == 0 && j.first != nil {
 			n = j.first
 		}
-		a, err := rpc(h, f, n, patience, h.offer(j))
+		a, err := rpc(h, f, n, patience, h.submitTo(j))
 		switch {
 		case err == nil:
-			h.accepted(a.of)
-			return a.of
+			h.accepted(a.job)
+			return a.job
 		case final(err):
-			h.rejected(a.of, err)
-			return a.of
+			h.rejected(a.job, err)
+			return a.job
 		case park.CodeOf(err) == park.OutcomeUnknown:
-			j = h.named(j, a.of, err)
-		case j.shy && park.CodeOf(err) == park.StorageUnavailable:
-			return a.of
+			j = h.withAnswerID(j, a.job, err)
+		case j.givesUp && park.CodeOf(err) == park.StorageUnavailable:
+			return a.job
 		}
-		if h.calm && h.chance(0.5) {
-			return j // gone
+		if h.faultsOver && h.chance(0.5) {
+			return j // the client is gone
 		}
 		f.sleep(h.between(20*time.Millisecond, 600*time.Millisecond))
 	}
 	return j
 }
 
-// named returns the job that is to be sent again after an answer that says that its outcome is unknown: with the id that
-// the answer gives.
-func (h *history) named(j, of *job, err error) *job {
-	id := h.unknown(err, of.sub.TaskID)
+// withAnswerID returns the job to submit after an answer that its outcome is unknown: with the id of the answer.
+func (h *history) withAnswerID(j, of *job, err error) *job {
+	id := h.unknownID(err, of.sub.TaskID)
 	if j.sub.TaskID != "" {
 		return j
 	}
@@ -182,8 +181,8 @@ func (h *history) named(j, of *job, err error) *job {
 	return of
 }
 
-// unknown checks what is said of a task whose outcome is unknown, and returns its id.
-func (h *history) unknown(err error, id string) string {
+// unknownID returns the id in an answer that the outcome is unknown, or id.
+func (h *history) unknownID(err error, id string) string {
 	if park.CodeOf(err) != park.OutcomeUnknown {
 		return id
 	}
@@ -192,27 +191,27 @@ func (h *history) unknown(err error, id string) string {
 	return e.TaskID
 }
 
-// usurp submits something else under the id of a job that was accepted. Nobody may take the one for the other.
-func (h *history) usurp(f *life, j *job) {
+// submitConflicting submits another task under the id of an accepted job. It must not be accepted.
+func (h *history) submitConflicting(f *process, j *job) {
 	other := h.child(j)
 	f.sleep(h.between(0, 3*time.Second))
-	_, err := rpc(h, f, h.any(), 2*time.Second, h.offer(other))
-	if err == nil && other.fate.born == 0 && h.check.restored == 0 {
+	_, err := rpc(h, f, h.randomNode(), 2*time.Second, h.submitTo(other))
+	if err == nil && other.state.lives == 0 && h.check.restored == 0 {
 		h.fail("idempotent", "something else was taken for task %s", j.sub.TaskID)
 	}
 }
 
-// inherit waits until a job's task is pruned, and submits another under its id.
-func (h *history) inherit(f *life, j *job) {
-	f.pause(h.plan.longest+h.plan.retention+3*time.Second, func() bool { return j.fate.gone || h.calm })
-	if j.fate.gone {
+// reuseID waits until a job's task is pruned, and submits another under its id.
+func (h *history) reuseID(f *process, j *job) {
+	f.wait(h.plan.maxRun+h.plan.retention+3*time.Second, func() bool { return j.state.pruned || h.faultsOver })
+	if j.state.pruned {
 		heir := h.child(j)
 		heir.sub.Deadline = park.Time{}
 		h.submit(f, heir)
 	}
 }
 
-// final reports whether an answer stays what it is.
+// final reports whether the same request would get the same error.
 func final(err error) bool {
 	switch park.CodeOf(err) {
 	case park.InvalidRequest, park.DeadlinePast, park.CostExceedsPool, park.TaskExists:
@@ -223,7 +222,7 @@ func final(err error) bool {
 }
 
 func (h *history) accepted(j *job) {
-	if j.fate.born == 0 {
+	if j.state.lives == 0 {
 		if h.check.restored == 0 {
 			h.fail("durable", "task %s was accepted, but the database does not have it", j.sub.TaskID)
 		}
@@ -234,25 +233,25 @@ func (h *history) accepted(j *job) {
 
 func (h *history) rejected(j *job, err error) {
 	j.refused = true
-	switch known := h.check.known[j.keptAs()]; {
-	case j.fate.gone || j.fate.born > 1 || known != nil && known != j:
-		// Its id was free again, and may be another's.
+	switch known := h.check.known[j.storedID()]; {
+	case j.state.pruned || j.state.lives > 1 || known != nil && known != j:
+		// Its id was free again, and may be another job's.
 	case j.acked || park.CodeOf(err) == park.TaskExists:
 		h.fail("idempotent", "task %s was accepted before and is now refused: %v", j.sub.TaskID, err)
 	}
 }
 
-// withdraw cancels a task, until it is known to have ended.
-func (h *history) withdraw(f *life, j *job) {
+// cancelUntilEnded cancels a task until it is known to have ended.
+func (h *history) cancelUntilEnded(f *process, j *job) {
 	for range 6 {
-		_, err := rpc(h, f, h.any(), 3*time.Second, func(ctx context.Context, e *engine.Engine) (park.Task, error) {
-			return h.drop(ctx, e, j.pool, j.keptAs())
+		_, err := rpc(h, f, h.randomNode(), 3*time.Second, func(ctx context.Context, e *engine.Engine) (park.Task, error) {
+			return h.cancelAt(ctx, e, j.pool, j.storedID())
 		})
-		h.unknown(err, j.keptAs())
+		h.unknownID(err, j.storedID())
 		switch {
 		case err == nil || park.CodeOf(err) == park.TaskFinished:
 			return
-		case park.CodeOf(err) == park.TaskNotFound && (!j.acked || j.fate.gone || j.fate.born > 1):
+		case park.CodeOf(err) == park.TaskNotFound && (!j.acked || j.state.pruned || j.state.lives > 1):
 			return
 		case park.CodeOf(err) == park.TaskNotFound:
 			h.fail("durable", "task %s was accepted and is not found", j.sub.TaskID)
@@ -262,18 +261,18 @@ func (h *history) withdraw(f *life, j *job) {
 	}
 }
 
-// reader reads a mailbox along, as a client does that comes back.
-func (h *history) reader(f *life, b box) {
-	seen := make(map[mail]bool)
+// mailboxLoop reads a mailbox repeatedly, from where it was.
+func (h *history) mailboxLoop(f *process, b mailbox) {
+	seen := make(map[messageKey]bool)
 	after := ""
 	for restored := 0; ; {
 		if restored != h.check.restored {
 			restored = h.check.restored
 			clear(seen)
 		}
-		page, err := rpc(h, f, h.any(), 2*time.Second, func(ctx context.Context, e *engine.Engine) (park.MessagePage, error) {
+		page, err := rpc(h, f, h.randomNode(), 2*time.Second, func(ctx context.Context, e *engine.Engine) (park.MessagePage, error) {
 			q := park.MailboxQuery{Tenant: b.tenant, Key: b.key, After: after, Wait: time.Second}
-			return told(h, question{what: "mailbox", query: q}, func() (park.MessagePage, error) { return e.Mailbox(ctx, q) })
+			return recordAnswer(h, request{op: "mailbox", query: q}, func() (park.MessagePage, error) { return e.Mailbox(ctx, q) })
 		})
 		if err != nil {
 			page.Messages = nil
@@ -282,7 +281,7 @@ func (h *history) reader(f *life, b box) {
 			continue
 		}
 		for _, m := range page.Messages {
-			known := mail{m.PoolID, m.TaskID, m.CreatedAt.Micro()}
+			known := messageKey{m.PoolID, m.TaskID, m.CreatedAt.Micro()}
 			if seen[known] {
 				h.fail("one message", "the message of task %s came twice", m.TaskID)
 			}
@@ -290,41 +289,41 @@ func (h *history) reader(f *life, b box) {
 			after = m.ID
 		}
 		if after != "" && h.chance(0.1) {
-			_, _ = rpc(h, f, h.any(), 2*time.Second, func(ctx context.Context, e *engine.Engine) (struct{}, error) {
-				return told(h, question{what: "trim"}, func() (struct{}, error) { return struct{}{}, e.TrimMailbox(ctx, b.tenant, b.key, after) })
+			_, _ = rpc(h, f, h.randomNode(), 2*time.Second, func(ctx context.Context, e *engine.Engine) (struct{}, error) {
+				return recordAnswer(h, request{op: "trim"}, func() (struct{}, error) { return struct{}{}, e.TrimMailbox(ctx, b.tenant, b.key, after) })
 			})
 		}
 		f.sleep(h.between(20*time.Millisecond, 800*time.Millisecond))
 	}
 }
 
-// operator changes limits and states of pools now and then.
-func (h *history) operator(f *life) {
+// operatorLoop changes limits and states of pools from time to time.
+func (h *history) operatorLoop(f *process) {
 	for {
 		f.sleep(h.between(500*time.Millisecond, 5*time.Second))
-		if h.calm {
+		if h.faultsOver {
 			return
 		}
 		spec := h.plan.pools[h.rng.IntN(len(h.plan.pools))]
 		patch, what := h.patch(spec)
 		h.count(what)
-		h.note("operator", "%s of %s", what, spec.ID)
-		_, _ = rpc(h, f, h.any(), 2*time.Second, func(ctx context.Context, e *engine.Engine) (park.Pool, error) {
-			return h.set(ctx, e, spec.ID, patch)
+		h.trace("operator", "%s of %s", what, spec.ID)
+		_, _ = rpc(h, f, h.randomNode(), 2*time.Second, func(ctx context.Context, e *engine.Engine) (park.Pool, error) {
+			return h.patchPool(ctx, e, spec.ID, patch)
 		})
 	}
 }
 
-// set changes a pool at a node.
-func (h *history) set(ctx context.Context, e *engine.Engine, pool string, p park.PoolPatch) (park.Pool, error) {
-	h.see(patched{pool, p})
-	return told(h, question{what: "set", pool: pool, query: p}, func() (park.Pool, error) { return e.SetPool(ctx, pool, p) })
+// patchPool changes a pool at a node.
+func (h *history) patchPool(ctx context.Context, e *engine.Engine, pool string, p park.PoolPatch) (park.Pool, error) {
+	h.record(poolPatch{pool, p})
+	return recordAnswer(h, request{op: "set", pool: pool, query: p}, func() (park.Pool, error) { return e.SetPool(ctx, pool, p) })
 }
 
-// drop cancels a task at a node.
-func (h *history) drop(ctx context.Context, e *engine.Engine, pool, id string) (park.Task, error) {
-	h.see(cancels{pool, id})
-	return told(h, question{what: "cancel", pool: pool, id: id}, func() (park.Task, error) { return e.Cancel(ctx, pool, id) })
+// cancelAt cancels a task at a node.
+func (h *history) cancelAt(ctx context.Context, e *engine.Engine, pool, id string) (park.Task, error) {
+	h.record(cancelRequest{pool, id})
+	return recordAnswer(h, request{op: "cancel", pool: pool, id: id}, func() (park.Task, error) { return e.Cancel(ctx, pool, id) })
 }
 
 func (h *history) patch(spec park.PoolSpec) (p park.PoolPatch, what string) {
@@ -349,17 +348,17 @@ func (h *history) patch(spec park.PoolSpec) (p park.PoolPatch, what string) {
 // newJob draws a job.
 func (h *history) newJob(i int) {
 	spec := h.plan.pools[h.rng.IntN(len(h.plan.pools))]
-	w := work{Lasts: h.between(5*time.Millisecond, h.plan.longest), Stubborn: h.chance(0.4)}
-	j := &job{pool: spec.ID, at: h.between(0, h.plan.busy), again: h.chance(0.2), other: h.chance(0.1), shy: h.chance(0.2)}
+	w := work{Lasts: h.between(5*time.Millisecond, h.plan.maxRun), Stubborn: h.chance(0.4)}
+	j := &job{pool: spec.ID, at: h.between(0, h.plan.activeTime), resubmits: h.chance(0.2), conflicts: h.chance(0.1), givesUp: h.chance(0.2)}
 	if n := len(h.jobs); n > 0 && h.chance(0.4) {
-		j.at = h.jobs[n-1].at // many come at once
+		j.at = h.jobs[n-1].at // several jobs at once
 	}
 	s := &j.sub
 	s.TaskID = fmt.Sprintf("t%d", i)
 	s.ResourceCost.Units = park.Units(h.plan.unit * (1 + h.rng.Int64N(spec.MaxUnits/h.plan.unit)))
 	s.Priority = park.Priority(h.rng.IntN(4) - 1)
 	if h.chance(0.7) {
-		s.MailboxKey.Key = boxName(h.rng.IntN(h.plan.boxes))
+		s.MailboxKey.Key = mailboxName(h.rng.IntN(h.plan.mailboxes))
 	}
 	if h.chance(0.3) {
 		s.Deadline = park.At(epoch.Add(j.at + h.between(200*time.Millisecond, 6*time.Second)))
@@ -374,11 +373,11 @@ func (h *history) newJob(i int) {
 	if h.chance(0.2) {
 		j.cancel = h.between(time.Millisecond, 4*time.Second)
 	}
-	h.vary(j)
-	j.abrupt, j.unnamed, j.heir = h.chance(0.05), h.chance(0.15), h.chance(0.3) && h.plan.retention > 0
+	h.addVariations(j)
+	j.cancelsEarly, j.unnamed, j.reusesID = h.chance(0.05), h.chance(0.15), h.chance(0.3) && h.plan.retention > 0
 	if j.unnamed {
-		s.TaskID, j.abrupt, s.OwnIDs = "", false, false
+		s.TaskID, j.cancelsEarly, s.OwnIDs = "", false, false
 	}
 	j.work.Lasts, j.work.Fails, j.work.Stubborn = w.Lasts, w.Fails, w.Stubborn
-	h.enlist(j)
+	h.addJob(j)
 }

@@ -7,11 +7,11 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// answerTo alters the first answer of a kind that has a value and lets itself be altered.
+// answerTo alters the first answer of a kind that has a value and can be altered.
 func answerTo[T any](name, promise, what string, alter func(a *answer, v *T) bool) doctored {
 	return doctored{name, promise, each(func(a *answer) bool {
 		v, ok := a.value.(T)
-		if a.what != what || a.err != nil || !ok || !alter(a, &v) {
+		if a.op != what || a.err != nil || !ok || !alter(a, &v) {
 			return false
 		}
 		a.value = v
@@ -19,10 +19,10 @@ func answerTo[T any](name, promise, what string, alter func(a *answer, v *T) boo
 	})}
 }
 
-// refusedBy has an answer to a call say no.
+// refusedBy replaces an answer by a refusal.
 func refusedBy(name, promise, what string, err *park.Error, such func(*answer) bool) doctored {
 	return doctored{name, promise, each(func(a *answer) bool {
-		if a.what != what || a.err != nil || !such(a) {
+		if a.op != what || a.err != nil || !such(a) {
 			return false
 		}
 		a.err = err
@@ -51,26 +51,26 @@ func doctoredAnswers() []doctored {
 		{"what was told not to be accepted", "denied", func(r *record) bool {
 			job, changed := -1, false
 			for i := range r.pieces {
-				if a, ok := r.pieces[i].what.(answer); ok && a.what == "submit" && a.err == nil && job < 0 {
+				if a, ok := r.pieces[i].what.(answer); ok && a.op == "submit" && a.err == nil && job < 0 {
 					job = a.job
 				}
 			}
 			offers := 0
 			for i := range r.pieces {
-				if o, ok := r.pieces[i].what.(offered); ok && o.job == job {
+				if o, ok := r.pieces[i].what.(submitted); ok && o.job == job {
 					if offers++; offers > 1 {
-						o.job = 1_000_000 // as if nobody had
+						o.job = 1_000_000 // a job that does not exist
 						r.pieces[i].what = o
 					}
 				}
-				if a, ok := r.pieces[i].what.(answer); ok && a.what == "submit" && a.job == job {
+				if a, ok := r.pieces[i].what.(answer); ok && a.op == "submit" && a.job == job {
 					if changed {
 						a.job = 1_000_000
 					}
 					a.err, changed = park.Errorf(park.StorageUnavailable, ""), true
 					r.pieces[i].what = a
 				}
-				if _, ok := r.pieces[i].what.(putBack); ok {
+				if _, ok := r.pieces[i].what.(restored); ok {
 					return false
 				}
 			}
@@ -89,12 +89,12 @@ func doctoredAnswers() []doctored {
 		answerTo("a cancelled task of other units", "answer", "cancel", func(_ *answer, v *park.Task) bool { v.ResourceCost.Units++; return true }),
 		answerTo("another task is cancelled", "answer", "cancel", func(_ *answer, v *park.Task) bool { v.TaskID += "x"; return true }),
 		{"a task that is told to have ended, and has not", "answer", atEvent(park.ActStart, func(c *cut) bool {
-			q := question{what: "cancel", pool: c.event.PoolID, id: c.event.TaskID, asked: c.pieces[c.at].at}
+			q := request{op: "cancel", pool: c.event.PoolID, id: c.event.TaskID, asked: c.pieces[c.at].at}
 			c.pieces = slices.Insert(c.pieces, c.at+1, evidence{q.asked, answer{q, park.Errorf(park.TaskFinished, ""), park.Task{}}})
 			return c.row.Status == park.Running && c.row.Attempt == 1 && c.first()
 		})},
 		{"a task that is told not to be there", "durable", atEvent(park.ActStart, func(c *cut) bool {
-			q := question{what: "cancel", pool: c.event.PoolID, id: c.event.TaskID, asked: c.pieces[c.at].at}
+			q := request{op: "cancel", pool: c.event.PoolID, id: c.event.TaskID, asked: c.pieces[c.at].at}
 			c.pieces = slices.Insert(c.pieces, c.at+1, evidence{q.asked, answer{q, park.Errorf(park.TaskNotFound, ""), park.Task{}}})
 			return true
 		})},
@@ -107,7 +107,7 @@ func doctoredAnswers() []doctored {
 	}, doctoredReads(), doctoredLeases())
 }
 
-// first reports whether nothing of the task is known from before the event's step but its submission.
+// first reports whether only the task's submission precedes the event's step.
 func (c *cut) first() bool {
 	for _, e := range c.pieces[:c.at] {
 		if s, ok := e.what.(step); ok {
@@ -190,7 +190,7 @@ func doctoredReads() []doctored {
 		}),
 		answerTo("a mailbox that looks empty", "mailbox", "mailbox", func(a *answer, v *park.MessagePage) bool {
 			long := len(v.Messages) > 0 && a.query.(park.MailboxQuery).After != ""
-			a.asked += time.Hour // who asks so late sees all of them
+			a.asked += time.Hour // at that time all of them exist
 			v.Messages, v.Next = nil, a.query.(park.MailboxQuery).After
 			return long
 		}),
@@ -225,6 +225,6 @@ func doctoredLeases() []doctored {
 			return v.Status == park.Completed
 		}),
 		answerTo("a lease that never was is kept", "answer", "keep", func(a *answer, _ *park.Kept) bool { a.query = "edge.1.x.y"; return true }),
-		answerTo("a lease that is given back and held", "answer", "keep", func(a *answer, _ *park.Kept) bool { a.what = "release"; return true }),
+		answerTo("a lease that is given back and held", "answer", "keep", func(a *answer, _ *park.Kept) bool { a.op = "release"; return true }),
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// rowOf alters the row of a task as the first step of an action leaves it.
+// rowOf alters the row of a task after the first step with an action.
 func rowOf(name string, a park.Action, alter func(*ledger.State)) doctored {
 	return doctored{name, "rows|result|reason|order", atEvent(a, func(c *cut) bool {
 		if c.row == nil {
@@ -20,7 +20,7 @@ func rowOf(name string, a park.Action, alter func(*ledger.State)) doctored {
 	})}
 }
 
-// specOf alters a task as it is put in.
+// specOf alters a new task.
 func specOf(name string, alter func(*ledger.Spec)) doctored {
 	return doctored{name, "one task|payload|order|event", atEvent(park.ActSubmit, func(c *cut) bool { alter(c.spec); return true })}
 }
@@ -79,36 +79,36 @@ func doctoredRows() []doctored {
 		poolOf("another state", func(r *ledger.Pool) { r.State = park.Draining }),
 		poolOf("another rev", func(r *ledger.Pool) { r.Rev++ }),
 		poolOf("another step", func(r *ledger.Pool) { r.LastStep = "another" }),
-		{"a row that is gone in the end", "rows", each(func(w *shown) bool { w.tasks = w.tasks[:max(len(w.tasks)-1, 0)]; return len(w.tasks) > 0 })},
-		{"a row that nobody put in", "rows", each(func(w *shown) bool {
+		{"a row that is gone in the end", "rows", each(func(w *finalPool) bool { w.tasks = w.tasks[:max(len(w.tasks)-1, 0)]; return len(w.tasks) > 0 })},
+		{"a row that nobody put in", "rows", each(func(w *finalPool) bool {
 			w.tasks = append(slices.Clone(w.tasks), ledger.Record{Spec: ledger.Spec{PoolID: w.pool, TaskID: "nobody"}})
 			return true
 		})},
-		{"a row twice in the end", "rows", each(func(w *shown) bool {
+		{"a row twice in the end", "rows", each(func(w *finalPool) bool {
 			w.tasks = append(slices.Clone(w.tasks), w.tasks[:min(len(w.tasks), 1)]...)
 			return len(w.tasks) > 0
 		})},
-		{"a row with another result in the end", "rows", each(func(w *shown) bool {
+		{"a row with another result in the end", "rows", each(func(w *finalPool) bool {
 			w.tasks = slices.Clone(w.tasks)
 			for i := range w.tasks {
 				w.tasks[i].Result = []byte(`1`)
 			}
 			return len(w.tasks) > 0
 		})},
-		{"a row of another submission in the end", "rows", each(func(w *shown) bool {
+		{"a row of another submission in the end", "rows", each(func(w *finalPool) bool {
 			w.tasks = slices.Clone(w.tasks)
 			for i := range w.tasks {
 				w.tasks[i].Units++
 			}
 			return len(w.tasks) > 0
 		})},
-		{"another pool in the end", "rows", each(func(w *shown) bool { w.row.Used++; return w.row.Rev > 0 })},
+		{"another pool in the end", "rows", each(func(w *finalPool) bool { w.row.Used++; return w.row.Rev > 0 })},
 	}
 }
 
 // mailOf alters a message.
 func mailOf(name string, alter func(*park.Message)) doctored {
-	return doctored{name, "one message", each(func(m *posted) bool { alter(&m.Message); return true })}
+	return doctored{name, "one message", each(func(m *messageStored) bool { alter(&m.Message); return true })}
 }
 
 func doctoredMail() []doctored {
@@ -123,9 +123,9 @@ func doctoredMail() []doctored {
 		mailOf("a message with another reason", func(m *park.Message) { m.Reason += "x" }),
 		mailOf("a message with another text", func(m *park.Message) { m.Message += "x" }),
 		mailOf("a message of another task", func(m *park.Message) { m.TaskID += "x" }),
-		{"no message", "one message", find(func(r *record, at int, _ *posted) bool { return r.drop(at) })},
-		{"a message twice", "one message", find(func(r *record, at int, m *posted) bool { return r.insert(at, *m) })},
-		{"a message before the end", "one message", find(func(r *record, at int, m *posted) bool {
+		{"no message", "one message", find(func(r *record, at int, _ *messageStored) bool { return r.drop(at) })},
+		{"a message twice", "one message", find(func(r *record, at int, m *messageStored) bool { return r.insert(at, *m) })},
+		{"a message before the end", "one message", find(func(r *record, at int, m *messageStored) bool {
 			for i := at - 1; i > 0; i-- {
 				if s, ok := r.pieces[i].what.(step); ok && s.PoolID == m.PoolID {
 					r.drop(at)
@@ -141,7 +141,7 @@ func doctoredMail() []doctored {
 func doctoredLives() []doctored {
 	return []doctored{
 		{"a node that is buried alive", "node loss", find(func(r *record, at int, w *buried) bool {
-			return r.insert(at, counted{w.node, store.Terms{TTL: 2 * time.Second, Grace: time.Second}})
+			return r.insert(at, heartbeatStored{w.node, store.Terms{TTL: 2 * time.Second, Grace: time.Second}})
 		})},
 		{"a worker that is lost although it has kept its lease", "reason", atEvent(park.ActRequeue, func(c *cut) bool {
 			if reasonOf(c.event) != park.ReasonWorkerLost || c.n > 0 {
@@ -157,7 +157,7 @@ func doctoredLives() []doctored {
 					return false
 				}
 				at := c.pieces[i].at
-				q := question{what: "keep", pool: c.event.PoolID, id: c.event.TaskID, asked: at, query: lease}
+				q := request{op: "keep", pool: c.event.PoolID, id: c.event.TaskID, asked: at, query: lease}
 				return c.pieces[c.at].at-at < time.Second && at > 0 && c.insert(i, answer{q, nil, park.Kept{}})
 			}
 			return false

@@ -25,7 +25,7 @@ func doctoredEvents() []doctored {
 		})},
 		{"an event of another pool", "event", atEvent(park.ActComplete, func(c *cut) bool { c.event.PoolID = "another"; return true })},
 		{"a step that is dated ahead", "time", find(func(r *record, at int, s *step) bool {
-			if r.scene.steps || len(s.Inserts) > 0 {
+			if r.scene.clockSteps || len(s.Inserts) > 0 {
 				return false
 			}
 			s.Row.LastAt = park.At(s.Row.LastAt.Add(time.Hour))
@@ -36,7 +36,7 @@ func doctoredEvents() []doctored {
 			return true
 		})},
 		{"a submission from before it was offered", "time", find(func(r *record, at int, s *step) bool {
-			if r.scene.steps || s.Row.Rev != 1 || len(s.Inserts) == 0 {
+			if r.scene.clockSteps || s.Row.Rev != 1 || len(s.Inserts) == 0 {
 				return false
 			}
 			s.Row.LastAt = park.At(epoch.Add(-time.Hour))
@@ -82,7 +82,7 @@ func doctoredEvents() []doctored {
 		{"a change of the limits that nobody has asked for", "limits", atEvent(park.ActUpdate, func(c *cut) bool {
 			found := false
 			for i := range c.pieces {
-				if p, ok := c.pieces[i].what.(patched); ok && changesOf(c.event).MaxUnits != nil {
+				if p, ok := c.pieces[i].what.(poolPatch); ok && changesOf(c.event).MaxUnits != nil {
 					p.patch.MaxUnits, found = nil, true
 					c.pieces[i].what = p
 				}
@@ -92,7 +92,7 @@ func doctoredEvents() []doctored {
 		{"a change of the state that nobody has asked for", "limits", atEvent(park.ActUpdate, func(c *cut) bool {
 			found := false
 			for i := range c.pieces {
-				if p, ok := c.pieces[i].what.(patched); ok && changesOf(c.event).State != nil {
+				if p, ok := c.pieces[i].what.(poolPatch); ok && changesOf(c.event).State != nil {
 					p.patch.State, found = nil, true
 					c.pieces[i].what = p
 				}
@@ -146,8 +146,8 @@ func doctoredEnds() []doctored {
 		{"a cancellation that nobody has asked for", "cancel", atEvent(park.ActCancel, func(c *cut) bool {
 			id, found := c.event.TaskID, false
 			for i := range c.pieces {
-				if w, ok := c.pieces[i].what.(cancels); ok && w.id == id {
-					c.pieces[i].what = cancels{w.pool, "another"}
+				if w, ok := c.pieces[i].what.(cancelRequest); ok && w.id == id {
+					c.pieces[i].what = cancelRequest{w.pool, "another"}
 					found = true
 				}
 			}
@@ -185,7 +185,7 @@ func doctoredEnds() []doctored {
 			return c.event.PoolID == "gpu" && reasonOf(c.event) == park.ReasonExitNonzero && c.becomesRequeue(park.ReasonWorkerLost)
 		})},
 		{"a timeout before its time", "reason", atEvent(park.ActSubmit, func(c *cut) bool {
-			if c.spec.Timeout == 0 || c.spec.PoolID != "gpu" || !c.ends(park.ReasonTimeout) || c.scene.steps {
+			if c.spec.Timeout == 0 || c.spec.PoolID != "gpu" || !c.ends(park.ReasonTimeout) || c.scene.clockSteps {
 				return false
 			}
 			c.spec.Timeout += 1000 * time.Second
@@ -200,7 +200,7 @@ func doctoredEnds() []doctored {
 			return c.row.Reason == park.ReasonExitNonzero && c.row.Strikes > 1
 		})},
 		{"a second run before its rest is over", "backoff|replay", atEvent(park.ActSubmit, func(c *cut) bool {
-			if c.spec.Retry.Backoff == 0 || c.scene.steps || !c.retried() {
+			if c.spec.Retry.Backoff == 0 || c.scene.clockSteps || !c.retried() {
 				return false
 			}
 			c.spec.Retry.Backoff += park.Duration(time.Minute)
@@ -228,15 +228,15 @@ func doctoredEnds() []doctored {
 	}
 }
 
-// becomesRequeue makes a requeue one for another reason, which does not count.
+// becomesRequeue gives a requeue another reason, which does not count as an attempt.
 func (c *cut) becomesRequeue(reason string) bool {
 	c.event.Detail = []byte(`{"reason":"` + reason + `"}`)
 	return true
 }
 
-// spared has the node of a run show that it lives all the time, and nobody bury it.
+// spared has the node of a run send heartbeats all the time, and removes its burial.
 func (c *cut) spared() bool {
-	if c.scene.alone || c.row == nil {
+	if c.scene.singleNode || c.row == nil {
 		return false
 	}
 	name := c.runner()
@@ -247,18 +247,18 @@ func (c *cut) spared() bool {
 			if w.node == name {
 				continue
 			}
-		case left:
+		case nodeLeft:
 			if w.node == name {
 				continue
 			}
 		}
-		kept = append(kept, e, evidence{e.at, beat{name, e.at}})
+		kept = append(kept, e, evidence{e.at, heartbeatAcked{name, e.at}})
 	}
 	c.pieces = kept
 	return name != ""
 }
 
-// runner is the node that began the run of the event.
+// runner returns the node that started the event's run.
 func (c *cut) runner() (name string) {
 	for _, e := range c.pieces[:c.at] {
 		if s, ok := e.what.(step); ok {
@@ -272,21 +272,21 @@ func (c *cut) runner() (name string) {
 	return name
 }
 
-// unstopped has nobody stop a daemon, and reports whether the run was of a pool that does its own work.
+// unstopped removes all stops of daemons, and reports whether the run's pool is not leased.
 func (c *cut) unstopped() bool {
 	for i, p := range slices.Backward(c.pieces) {
-		if _, ok := p.what.(stops); ok {
+		if _, ok := p.what.(daemonStopped); ok {
 			c.drop(i)
 		}
 	}
 	return true
 }
 
-// unanswered has nobody say anything of tasks and their positions.
+// unanswered removes all answers about tasks and their positions.
 func (c *cut) unanswered() {
 	c.pieces = slices.DeleteFunc(slices.Clone(c.pieces), func(e evidence) bool {
 		a, ok := e.what.(answer)
-		return ok && (a.what == "submit" || a.id == c.event.TaskID)
+		return ok && (a.op == "submit" || a.id == c.event.TaskID)
 	})
 }
 
@@ -295,11 +295,11 @@ func (c *cut) ends(reason string) bool {
 	return c.later(func(e *park.Event) bool { return e.Attempt == 1 && e.Action == park.ActFail && reasonOf(e) == reason })
 }
 
-// retried reports whether the task runs for a second time after a failure.
+// retried reports whether the task is run again after a failure.
 func (c *cut) retried() bool {
 	struck := false
 	return c.later(func(e *park.Event) bool {
-		struck = struck || e.Action == park.ActRequeue && toldBy(e).Strike > 0
+		struck = struck || e.Action == park.ActRequeue && detailOf(e).Strike > 0
 		if struck && e.Action == park.ActRequeue {
 			return false
 		}
@@ -307,7 +307,7 @@ func (c *cut) retried() bool {
 	}) && c.rested()
 }
 
-// rested puts into the log how long a task that is retried should have rested.
+// rested adds to the log how long a retried task should have waited.
 func (c *cut) rested() bool {
 	for k := c.at + 1; k < len(c.pieces); k++ {
 		s, ok := c.pieces[k].what.(step)
@@ -316,7 +316,7 @@ func (c *cut) rested() bool {
 		}
 		for i := range s.Events {
 			e := &s.Events[i]
-			if d := toldBy(e); e.TaskID == c.event.TaskID && e.Action == park.ActRequeue && d.Strike == 1 {
+			if d := detailOf(e); e.TaskID == c.event.TaskID && e.Action == park.ActRequeue && d.Strike == 1 {
 				until := park.At(d.NotBefore.Add(time.Minute))
 				e.Detail, _ = json.Marshal(map[string]any{"reason": d.Reason, "strike": 1, "notBefore": until})
 				for u := range s.Updates {
@@ -331,7 +331,7 @@ func (c *cut) rested() bool {
 	return false
 }
 
-// overtaken reports whether another task starts while the one that was submitted is parked.
+// overtaken reports whether another task starts while the submitted one is parked.
 func (c *cut) overtaken() bool {
 	for _, e := range c.pieces {
 		s, ok := e.what.(step)
@@ -350,7 +350,7 @@ func (c *cut) overtaken() bool {
 	return false
 }
 
-// later reports whether an event of the task that comes later is such.
+// later reports whether a later event of the task matches.
 func (c *cut) later(such func(*park.Event) bool) bool {
 	for k := c.at; k < len(c.pieces); k++ {
 		s, ok := c.pieces[k].what.(step)

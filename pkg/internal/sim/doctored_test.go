@@ -11,13 +11,13 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// A judge is worth what it objects to. So the evidence of histories that are right is altered in one thing, and the judge
-// has to say which promise that breaks.
+// These tests check the judge: they alter one thing in the evidence of a correct history, and the judge must name the
+// broken guarantee.
 
 // record is the evidence of a history.
 type record struct {
 	seed   uint64
-	scene  scene
+	scene  setup
 	pieces []evidence
 	end    time.Duration
 }
@@ -25,25 +25,25 @@ type record struct {
 func recorded(t *testing.T, seed uint64) record {
 	t.Helper()
 	var r record
-	result, j := observe(Options{Seed: seed}, func(e evidence) { r.pieces = append(r.pieces, e) })
+	result, j := runHistory(Options{Seed: seed}, func(e evidence) { r.pieces = append(r.pieces, e) })
 	if result.Err != nil {
 		t.Fatalf("seed %d: %v", seed, result.Err)
 	}
-	r.seed, r.scene, r.end = seed, j.scene, result.Lasted
+	r.seed, r.scene, r.end = seed, j.setup, result.Lasted
 	return r
 }
 
-// judged shows a judge the evidence.
+// judged runs a judge on the evidence.
 func (r record) judged() *Violation {
 	j := newJudge(r.scene)
 	for _, e := range r.pieces {
-		j.take(e)
+		j.consider(e)
 	}
 	j.finish(r.end)
 	return j.broken
 }
 
-// copied returns the evidence with steps that share no slice with r's.
+// copied returns a copy of the evidence whose steps share no slice with r's.
 func (r record) copied() record {
 	r.pieces = slices.Clone(r.pieces)
 	for i := range r.pieces {
@@ -55,19 +55,19 @@ func (r record) copied() record {
 	return r
 }
 
-// insert adds a piece before the one at a place, at its time.
+// insert adds an item before the one at an index, at its time.
 func (r *record) insert(at int, what any) bool {
 	r.pieces = slices.Insert(slices.Clone(r.pieces), at, evidence{r.pieces[at].at, what})
 	return true
 }
 
-// drop takes a piece out.
+// drop removes an item.
 func (r *record) drop(at int) bool {
 	r.pieces = slices.Delete(slices.Clone(r.pieces), at, at+1)
 	return true
 }
 
-// find alters the first piece of a kind that lets itself be altered.
+// find alters the first item of a kind that can be altered.
 func find[T any](alter func(r *record, at int, what *T) bool) func(*record) bool {
 	return func(r *record) bool {
 		for i := range r.pieces {
@@ -79,7 +79,7 @@ func find[T any](alter func(r *record, at int, what *T) bool) func(*record) bool
 	}
 }
 
-// each is find for what changes nothing but the piece.
+// each is find for alterations of the item alone.
 func each[T any](alter func(what *T) bool) func(*record) bool {
 	return find(func(r *record, at int, what *T) bool {
 		ok := alter(what)
@@ -90,7 +90,7 @@ func each[T any](alter func(what *T) bool) func(*record) bool {
 	})
 }
 
-// atEvent alters the first event of an action, with its step.
+// atEvent alters the first event with an action, and its step.
 func atEvent(a park.Action, alter func(c *cut) bool) func(*record) bool {
 	return find(func(r *record, at int, s *step) bool {
 		whole, pieces := s.Step, r.pieces
@@ -122,7 +122,7 @@ func atEvent(a park.Action, alter func(c *cut) bool) func(*record) bool {
 	})
 }
 
-// cut is where a step is altered.
+// cut is the place at which a step is altered.
 type cut struct {
 	*record
 	at    int
@@ -133,10 +133,10 @@ type cut struct {
 	spec  *ledger.Spec // of a submission
 }
 
-// mail is the place of the message that tells of the event's end; -1 where there is none.
+// mail returns the index of the message about the event; -1 if there is none.
 func (c *cut) mail() int {
 	for i := c.at - 1; i >= 0; i-- {
-		if m, ok := c.pieces[i].what.(posted); ok && m.TaskID == c.event.TaskID {
+		if m, ok := c.pieces[i].what.(messageStored); ok && m.TaskID == c.event.TaskID {
 			return i
 		}
 		if _, ok := c.pieces[i].what.(step); ok {
@@ -146,7 +146,7 @@ func (c *cut) mail() int {
 	return -1
 }
 
-// becomes makes the event tell of another end, with its row and its message.
+// becomes changes the event, its row and its message to another end.
 func (c *cut) becomes(a park.Action, reason string) bool {
 	c.event.Action, c.event.Detail = a, nil
 	if reason != "" {
@@ -154,17 +154,17 @@ func (c *cut) becomes(a park.Action, reason string) bool {
 	}
 	c.row.Status, c.row.Reason = replay.StatusOf(a), reason
 	if i := c.mail(); i >= 0 {
-		m := c.pieces[i].what.(posted)
+		m := c.pieces[i].what.(messageStored)
 		m.Status, m.Reason = c.row.Status, reason
 		c.pieces[i].what = m
 	}
 	return true
 }
 
-// ask changes what the client has asked for, as if it had always been that.
+// ask changes the client's submission throughout the history.
 func (c *cut) ask(change func(*park.Submission)) {
 	for i := range c.pieces {
-		o, ok := c.pieces[i].what.(offered)
+		o, ok := c.pieces[i].what.(submitted)
 		if ok && (o.sub.TaskID == c.event.TaskID || string(o.sub.Payload) == string(c.spec.Payload)) {
 			change(&o.sub)
 			c.pieces[i].what = o
@@ -172,14 +172,14 @@ func (c *cut) ask(change func(*park.Submission)) {
 	}
 }
 
-// doctored is evidence that is altered: the promise that is broken by it, of which there may be several to name.
+// doctored is an alteration of evidence, with the guarantees that it breaks, one of which must be named.
 type doctored struct {
 	name    string
 	promise string
-	alter   func(*record) bool // false where the history has nothing to alter
+	alter   func(*record) bool // false if the history has nothing to alter
 }
 
-// someHistories are enough to alter any of them as is asked for.
+// someHistories are enough for every alteration.
 const someHistories = 40
 
 func TestDoctored(t *testing.T) {

@@ -8,8 +8,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// evidence is a piece of what a [judge] gets to see of a history, one after another: what was asked for, what was done, and what
-// parkd made of it. A test may keep them, alter one, and hear what a judge says then.
+// evidence is one item of what a [judge] is told about a history: requests, actual events, and what parkd did. A test
+// may record them, change one, and run a judge on the result.
 type evidence struct {
 	at   time.Duration // true time
 	what any           // one of the following
@@ -17,86 +17,86 @@ type evidence struct {
 
 // What was asked for.
 type (
-	// offered is a submission as its client hands it in, TaskID "" where the daemon is to make one.
-	offered struct {
+	// submitted is a submission as its client sends it; TaskID is "" if the daemon is to choose one.
+	submitted struct {
 		job  int
 		pool string
 		sub  park.Submission
 		work work
-		bad  bool // nobody can take it
+		bad  bool // every pool must refuse it
 	}
-	// cancels is somebody's wish that a task ends.
-	cancels struct{ pool, id string }
-	// patched is an operator's change of a pool, or that of a configuration file.
-	patched struct {
+	// cancelRequest is a request to cancel a task.
+	cancelRequest struct{ pool, id string }
+	// poolPatch is a change of a pool by an operator, or by a configuration file.
+	poolPatch struct {
 		pool  string
 		patch park.PoolPatch
 	}
 )
 
-// What was done.
+// Actual events.
 type (
-	// outcome is how a run ended, as its executor or worker tells it, or that it has not begun for want of means.
+	// outcome is the outcome of a run from its executor or worker, or that it was not started for lack of resources.
 	outcome struct {
 		job, attempt int
 		park.Outcome
-		mended bool // what it says is for parkd to find words for
+		normalized bool // parkd chooses the message
 	}
-	// givenBack is a lease whose worker could not begin the task.
-	givenBack struct {
+	// leaseReleased is a lease that a worker released because it could not start the task.
+	leaseReleased struct {
 		pool, task string
 		attempt    int
 	}
-	// beat is a sign of life of which its node has heard that it counted.
-	beat struct {
+	// heartbeatAcked is a heartbeat whose node knows that it was stored.
+	heartbeatAcked struct {
 		node string
 		sent time.Duration
 	}
-	// counted is a sign of life as it came to the database.
-	counted struct {
+	// heartbeatStored is a heartbeat when it reached the database.
+	heartbeatStored struct {
 		node string
 		store.Terms
 	}
-	buried struct{ node string } // another node has taken it for dead
-	left   struct{ node string } // a node has said that it goes
-	// stops is a daemon that was told to stop, or died.
-	stops struct {
-		life   uint64
+	buried   struct{ node string } // another node has declared it dead
+	nodeLeft struct{ node string } // the node has left
+	// daemonStopped is a daemon that was told to stop, or died.
+	daemonStopped struct {
+		daemon uint64
 		killed bool
 	}
 )
 
-// What parkd made of it.
+// What parkd did.
 type (
-	// step is one that the database took. wall is the clock of the machine that sent it, when it did; sent is when that was.
+	// step is a committed step. wall is the wall clock of the machine that sent it, at the time sent.
 	step struct {
 		*store.Step
 		sent time.Duration
 		wall park.Time
 	}
-	// posted is a message as it came to its mailbox.
-	posted struct{ park.Message }
-	// stray is something that came to the database by itself, and not with the step that it belongs to.
-	stray   struct{ text string }
-	pruned  struct{ pool, id string }
-	putBack struct{} // the database was put back: its steps follow anew
-	// answer is what an engine has answered.
+	// messageStored is a message when it reached its mailbox.
+	messageStored struct{ park.Message }
+	// stray is something that reached the database outside of the step to which it belongs.
+	stray    struct{ text string }
+	pruned   struct{ pool, id string }
+	restored struct{} // the database was restored: its steps follow again
+	// answer is an engine's answer.
 	answer struct {
-		question
+		request
 		err   error
 		value any
 	}
-	// shown is a pool as the database has it in the end.
-	shown struct {
+	// finalPool is a pool in the database at the end.
+	finalPool struct {
 		pool  string
 		row   ledger.Pool
 		tasks []ledger.Record
 	}
 )
 
-// question is a request to an engine.
-type question struct {
-	what  string // such as submit
+// request is a request to an engine.
+type request struct {
+	op    string // such as submit
 	pool  string
 	id    string // of the task
 	job   int    // of a submission
@@ -104,31 +104,31 @@ type question struct {
 	query any
 }
 
-// see shows the judge something.
-func (h *history) see(what any) { h.seeAt(h.now, what) }
+// record tells the judge something.
+func (h *history) record(what any) { h.recordAt(h.now, what) }
 
-// seeAt is see for what happened at a time.
-func (h *history) seeAt(at time.Duration, what any) {
+// recordAt is record for an earlier time.
+func (h *history) recordAt(at time.Duration, what any) {
 	e := evidence{at, what}
-	if h.opt.keep != nil {
-		h.opt.keep(e)
+	if h.opt.record != nil {
+		h.opt.record(e)
 	}
-	h.check.judge.take(e)
-	h.heed()
+	h.check.judge.consider(e)
+	h.checkVerdict()
 }
 
-// heed ends the history if the judge has found a promise broken.
-func (h *history) heed() {
+// checkVerdict ends the history if the judge has found a broken guarantee.
+func (h *history) checkVerdict() {
 	if v := h.check.judge.broken; v != nil && h.broken == nil {
 		h.broken = v
 	}
 }
 
-// told has the judge hear what an engine answers to a call.
-func told[T any](h *history, c question, f func() (T, error)) (T, error) {
+// recordAnswer records an engine's answer for the judge.
+func recordAnswer[T any](h *history, c request, f func() (T, error)) (T, error) {
 	c.asked = h.now
-	h.count(c.what)
+	h.count(c.op)
 	v, err := f()
-	h.see(answer{c, err, v})
+	h.record(answer{c, err, v})
 	return v, err
 }

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// tail is how many lines of a timeline are told.
+// tail is how many lines of a timeline are printed.
 const tail = 60
 
-// Explain runs a history that broke a promise again and again, with ever fewer kinds of faults, and tells of the
-// smallest one that still breaks one: how to run it, what was broken, and what came before.
+// Explain runs a history that broke a guarantee again, with fewer and fewer kinds of faults, and describes the smallest
+// one that still breaks it: how to run it, what was broken, and what happened before.
 func Explain(o Options) string {
 	o.Timeline = false
 	r := Run(o)
@@ -43,14 +43,14 @@ func Explain(o Options) string {
 	return b.String()
 }
 
-// same reports whether two histories broke the same promise.
+// same reports whether two histories broke the same guarantee.
 func same(a, b error) bool {
 	v, ok := errors.AsType[*Violation](a)
 	w, also := errors.AsType[*Violation](b)
 	return ok && also && v.Promise == w.Promise
 }
 
-// taskOf finds the first task that a violation names.
+// taskOf returns the first task that a violation names.
 func taskOf(text string) string {
 	_, rest, found := strings.Cut(text, "task ")
 	if !found {
@@ -60,7 +60,7 @@ func taskOf(text string) string {
 	return strings.TrimRight(id, ":;,")
 }
 
-// about keeps the lines on a task, and those on faults.
+// about returns the lines about a task, and those about faults.
 func about(lines []string, task string) (kept []string) {
 	for _, l := range lines {
 		fields := strings.Fields(l)

@@ -14,64 +14,64 @@ import (
 // history is one simulated run of a whole deployment.
 type history struct {
 	*loop
-	plan   plan
-	base   *base
-	nodes  []*node
-	hands  []*hand // remote workers
-	jobs   []*job
-	check  *checker
-	counts map[string]int // injected faults by kind
-	lives  uint64
-	alone  bool // one node, on a file; else nodes share a database
-	// flushing is the step that is on its way to the disk of the only node.
-	flushing *done
-	down     bool          // the database does not answer
-	mended   time.Duration // true time of the end of its last fault
-	faults   faults
+	plan       plan
+	db         *database
+	nodes      []*node
+	workers    []*worker // remote workers
+	jobs       []*job
+	check      *checker
+	counts     map[string]int // injected faults by kind
+	processes  uint64
+	singleNode bool // one node on a file; else several nodes share a database
+	// flushing is the step that the only node is writing to disk.
+	flushing   *committedStep
+	down       bool          // the database does not answer
+	faultEnded time.Duration // true time of the end of its last fault
+	faults     faults
 	// unreadable is until when no pool can be loaded.
 	unreadable time.Duration
-	// fullUntil is when the disk has room again.
-	fullUntil time.Duration
-	calm      bool  // the faults are over
-	outside   *life // the clients
-	waiting   int   // clients that still want something
-	opt       options
-	alive     []*life // all that were ever begun and may not have ended
-	lines     []string
+	// fullUntil is when the disk has free space again.
+	fullUntil  time.Duration
+	faultsOver bool     // the faults are over
+	outside    *process // the clients
+	waiting    int      // clients that are not finished
+	opt        options
+	started    []*process // processes that may not have ended
+	lines      []string
 }
 
 // node is a machine with a daemon.
 type node struct {
 	machine
-	life     *life          // the daemon; nil while there is none
-	eng      *engine.Engine // nil until it is open
-	deaf     struct{ in, out bool }
-	mended   time.Duration // true time of the end of its last fault
-	listener *listener
+	process     *process       // the daemon; nil while there is none
+	eng         *engine.Engine // nil until it is open
+	partitioned struct{ in, out bool }
+	faultEnded  time.Duration // true time of the end of its last fault
+	listener    *listener
 }
 
-func (h *history) newLife(m *machine) *life {
-	h.lives++
-	f := &life{loop: h.loop, machine: m, number: h.lives, slow: h.faults.slow}
-	h.alive = append(h.alive, f)
+func (h *history) newProcess(m *machine) *process {
+	h.processes++
+	f := &process{loop: h.loop, machine: m, number: h.processes, slow: h.faults.slow}
+	h.started = append(h.started, f)
 	return f
 }
 
-// start starts a node's daemon, as the service manager does.
+// start starts a node's daemon, as a service manager does.
 func (h *history) start(n *node) {
-	f := h.newLife(&n.machine)
-	n.life, n.eng, n.listener = f, nil, nil
-	h.note("start", "%s begins life %d", n.name, f.number)
+	f := h.newProcess(&n.machine)
+	n.process, n.eng, n.listener = f, nil, nil
+	h.trace("start", "%s begins life %d", n.name, f.number)
 	h.spawn(f, func() {
 		for settled := false; !settled; f.sleep(5 * time.Millisecond) {
 			settled = true
 			for _, s := range n.shims {
-				settled = settled && s.life == f
+				settled = settled && s.daemon == f
 			}
 		}
 		e, err := engine.Open(context.Background(), h.config(n, f))
 		if err != nil {
-			h.note("start", "%s does not start: %v", n.name, err)
+			h.trace("start", "%s does not start: %v", n.name, err)
 			h.crash(n, 500*time.Millisecond)
 			return
 		}
@@ -79,16 +79,16 @@ func (h *history) start(n *node) {
 	})
 }
 
-func (h *history) config(n *node, f *life) engine.Config {
+func (h *history) config(n *node, f *process) engine.Config {
 	c := engine.Config{
-		Machine: f, Stores: map[park.Backend]store.Store{park.Postgres: &link{history: h, life: f, node: n}},
+		Machine: f, Stores: map[park.Backend]store.Store{park.Postgres: &link{history: h, process: f, node: n}},
 		NodeTTL: h.terms(nodeTTL), NodeGrace: h.terms(nodeGrace), Patience: h.plan.patience, Retention: h.plan.retention, Quiet: h.plan.quiet, Log: slog.New(logs{h, n.name}),
 	}
-	x := &executor{history: h, life: f}
-	if !h.alone {
+	x := &executor{history: h, process: f}
+	if !h.singleNode {
 		c.Shared = []park.Backend{park.Postgres}
 	}
-	if !h.alone && !h.plan.inner {
+	if !h.singleNode && !h.plan.inProcess {
 		x.fence = fenceOf(c.NodeTTL)
 	}
 	for _, spec := range h.plan.pools {
@@ -101,7 +101,7 @@ func (h *history) config(n *node, f *life) engine.Config {
 	return c
 }
 
-// terms returns a time that a node lives by, which may be another at each start.
+// terms returns a node's TTL or grace, which may differ at each start.
 func (h *history) terms(t time.Duration) time.Duration {
 	if f := h.rng.IntN(6); h.faults.has("terms") && f < 3 {
 		h.count("terms")
@@ -110,51 +110,51 @@ func (h *history) terms(t time.Duration) time.Duration {
 	return t
 }
 
-// configured returns a pool as a node's file has it, which may say something else at each start.
+// configured returns a pool as in the node's configuration file, which may differ at each start.
 func (h *history) configured(s park.PoolSpec) park.PoolSpec {
 	units, depth, other := s.MaxUnits+h.plan.unit*(h.rng.Int64N(5)-2), s.MaxQueueDepth+h.rng.IntN(5)-2, h.chance(0.3)
 	if other && h.faults.has("files") && units > 0 && depth >= 0 {
 		h.count("files")
 		s.MaxUnits, s.MaxQueueDepth = units, depth
 	}
-	h.see(patched{s.ID, park.PoolPatch{MaxUnits: &s.MaxUnits, MaxQueueDepth: &s.MaxQueueDepth}})
+	h.record(poolPatch{s.ID, park.PoolPatch{MaxUnits: &s.MaxUnits, MaxQueueDepth: &s.MaxQueueDepth}})
 	return s
 }
 
-// crash kills a node's daemon, and has it started again.
+// crash kills a node's daemon, and starts it again later.
 func (h *history) crash(n *node, rest time.Duration) {
-	f := n.life
+	f := n.process
 	if f == nil {
 		return
 	}
-	n.life, n.eng, n.listener = nil, nil, nil
-	h.see(stops{f.number, true})
-	// A coroutine cannot end its own life.
+	n.process, n.eng, n.listener = nil, nil, nil
+	h.record(daemonStopped{f.number, true})
+	// A coroutine cannot end its own process.
 	h.after(0, nil, func() {
 		f.end()
-		h.orphan(f)
+		h.killOrphans(f)
 	})
 	h.after(rest, nil, func() {
-		if n.life == nil {
+		if n.process == nil {
 			h.start(n)
 		}
 	})
 }
 
-// close has a daemon stop as it does on SIGTERM, and then start again.
+// close stops a daemon as SIGTERM does, and starts it again later.
 func (h *history) close(n *node) {
-	f, e := n.life, n.eng
+	f, e := n.process, n.eng
 	if e == nil {
 		return
 	}
 	n.eng = nil
-	h.see(stops{f.number, false})
+	h.record(daemonStopped{f.number, false})
 	h.spawn(f, func() {
 		ctx, stop := context.WithCancel(context.Background())
 		defer stop()
 		f.AfterFunc(h.between(0, time.Second), stop)
 		_ = e.Close(ctx)
-		if n.life == f {
+		if n.process == f {
 			h.crash(n, h.between(10*time.Millisecond, time.Second))
 		}
 	})
@@ -165,14 +165,14 @@ var (
 	errRefused = errors.New("nobody listens there")
 )
 
-// rpc calls a node over the network and waits for its answer for so long. The request may be lost, or come twice, and
-// so may the reply.
-func rpc[T any](h *history, from *life, n *node, patience time.Duration, f func(context.Context, *engine.Engine) (T, error)) (v T, err error) {
+// rpc calls a node over the network and waits for its answer for up to timeout. Request and reply may each be lost or
+// repeated.
+func rpc[T any](h *history, from *process, n *node, patience time.Duration, f func(context.Context, *engine.Engine) (T, error)) (v T, err error) {
 	answered := false
 	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel() // who asked hangs up
+	defer cancel() // when the caller gives up
 	serve := func() {
-		to, e := n.life, n.eng
+		to, e := n.process, n.eng
 		if e == nil {
 			h.after(h.latency(), from, func() {
 				if !answered {
@@ -184,7 +184,7 @@ func rpc[T any](h *history, from *life, n *node, patience time.Duration, f func(
 		h.after(0, to, func() {
 			h.spawn(to, func() {
 				got, failed := f(ctx, e)
-				for range h.copies("reply") {
+				for range h.deliveries("reply") {
 					h.after(h.latency(), from, func() {
 						if !answered {
 							v, err, answered = got, failed, true
@@ -194,30 +194,30 @@ func rpc[T any](h *history, from *life, n *node, patience time.Duration, f func(
 			})
 		})
 	}
-	for range h.copies("request") {
+	for range h.deliveries("request") {
 		h.after(h.latency(), nil, serve)
 	}
-	from.pause(patience, func() bool { return answered })
+	from.wait(patience, func() bool { return answered })
 	if !answered {
 		return v, errLost
 	}
 	return v, err
 }
 
-// any returns a node that a balancer would choose.
-func (h *history) any() *node { return h.nodes[h.rng.IntN(len(h.nodes))] }
+// randomNode returns a node as a load balancer would.
+func (h *history) randomNode() *node { return h.nodes[h.rng.IntN(len(h.nodes))] }
 
-// latency is how long a message is on its way.
+// latency is how long a message takes.
 func (h *history) latency() time.Duration {
 	if h.chance(h.faults.late) {
 		h.count("late message")
-		return h.between(0, h.faults.latest)
+		return h.between(0, h.faults.maxDelay)
 	}
 	return time.Duration(50_000 + h.rng.Uint32()&(1<<20-1))
 }
 
-// copies is how often a message arrives.
-func (h *history) copies(what string) int {
+// deliveries returns how often a message arrives.
+func (h *history) deliveries(what string) int {
 	switch {
 	case h.chance(h.faults.loss):
 		h.count("lost " + what)
@@ -230,7 +230,7 @@ func (h *history) copies(what string) int {
 }
 
 func (h *history) count(kind string) {
-	if !h.calm {
+	if !h.faultsOver {
 		h.counts[kind]++
 	}
 }

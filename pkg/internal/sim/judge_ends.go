@@ -10,13 +10,13 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// What may be said of the end of a run.
+// Checks of the outcomes of runs.
 
-// mostBackoff is the longest rest before a task is tried again.
-const mostBackoff = time.Hour
+// maxBackoff is the longest wait before a retry.
+const maxBackoff = time.Hour
 
-// requeue judges that a run is taken back, and takes that into the life.
-func (j *judge) requeue(l *account, e *park.Event, t *tale, row *ledger.State) {
+// checkRequeue judges the requeue of a task, and updates its state.
+func (j *judge) checkRequeue(l *poolRecord, e *park.Event, t *taskLife, row *ledger.State) {
 	s := &t.state
 	reason := reasonOf(e)
 	counted := true
@@ -24,19 +24,19 @@ func (j *judge) requeue(l *account, e *park.Event, t *tale, row *ledger.State) {
 	case park.ReasonNodeLost, park.ReasonShutdown, park.ReasonStartDeferred:
 		counted = false
 	case park.ReasonWorkerLost:
-		// One that a worker never got was not lost by it.
+		// A lease that no worker got is not lost by a worker.
 		counted = row.Strikes > s.Strikes
 		if counted && t.spec.Retry.MaxAttempts == 0 {
 			j.fail("attempts", "task %s has no bound of attempts, and the loss of a worker counts", t.id)
 		}
 	}
-	j.because(l, t, reason, park.ActRequeue)
+	j.checkReason(l, t, reason, park.ActRequeue)
 	if s.Cancelled {
 		j.fail("cancel", "task %s was cancelled in run %d, and is parked again", t.id, s.Attempt)
 	}
 	s.Status, s.Node, s.Lease, s.LeaseTTL, s.StartedAt = park.Queued, "", "", 0, park.Time{}
-	s.NotBefore, t.rested = park.Time{}, park.Time{}
-	d := toldBy(e)
+	s.NotBefore, t.notBefore = park.Time{}, park.Time{}
+	d := detailOf(e)
 	if !counted {
 		if d.Strike != 0 || !d.NotBefore.IsZero() {
 			j.fail("event", "the requeue of task %s tells of %s, and is not its fault", t.id, e.Detail)
@@ -49,31 +49,31 @@ func (j *judge) requeue(l *account, e *park.Event, t *tale, row *ledger.State) {
 	}
 	rest := time.Duration(t.spec.Retry.Backoff)
 	for range s.Strikes - 1 {
-		rest = min(2*rest, mostBackoff)
+		rest = min(2*rest, maxBackoff)
 	}
-	if rest = max(min(rest, mostBackoff), j.asksToRest(t, reason)); rest > 0 {
+	if rest = max(min(rest, maxBackoff), j.asksToRest(t, reason)); rest > 0 {
 		s.NotBefore = park.At(e.At.Add(rest))
 	}
-	t.rested = s.NotBefore
+	t.notBefore = s.NotBefore
 	if d.Strike != s.Strikes || !d.NotBefore.Equal(s.NotBefore.Time) {
 		j.fail("event", "the requeue of task %s tells of %s, and is the %d. that counts, to rest until %s", t.id, e.Detail, s.Strikes, s.NotBefore)
 	}
 }
 
-// asksToRest returns for how long a failed run has asked its task to rest.
-func (j *judge) asksToRest(t *tale, reason string) (rest time.Duration) {
+// asksToRest returns the wait that a failed run has asked for.
+func (j *judge) asksToRest(t *taskLife, reason string) (rest time.Duration) {
 	for _, o := range j.outcomes[t.run()] {
 		if o.Reason == reason || reason == park.ReasonTimeout {
-			rest = max(rest, min(o.RetryAfter, mostBackoff))
+			rest = max(rest, min(o.RetryAfter, maxBackoff))
 		}
 	}
 	return rest
 }
 
-func (t *tale) run() run { return run{t.job, t.state.Attempt} }
+func (t *taskLife) run() run { return run{t.job, t.state.Attempt} }
 
-// ended judges an end.
-func (j *judge) ended(l *account, e *park.Event, t *tale) {
+// checkEnding judges the end of a task.
+func (j *judge) checkEnding(l *poolRecord, e *park.Event, t *taskLife) {
 	s := &t.state
 	if e.Action == park.ActFail {
 		s.Strikes++
@@ -83,14 +83,14 @@ func (j *judge) ended(l *account, e *park.Event, t *tale) {
 	}
 	switch e.Action {
 	case park.ActComplete:
-		j.completed(l, t)
+		j.checkCompleted(l, t)
 	case park.ActFail:
-		j.because(l, t, s.Reason, park.ActFail)
-		j.failure(t)
+		j.checkReason(l, t, s.Reason, park.ActFail)
+		j.checkFailure(t)
 	case park.ActExpire:
-		j.expired(e, t)
+		j.checkExpired(e, t)
 	case park.ActCancel:
-		j.dropped(l, e, t)
+		j.checkDropped(l, e, t)
 	default: // no end
 	}
 	if s.Cancelled && e.Action != park.ActCancel {
@@ -101,8 +101,8 @@ func (j *judge) ended(l *account, e *park.Event, t *tale) {
 	}
 }
 
-// completed judges that a task is said to have done its work.
-func (j *judge) completed(l *account, t *tale) {
+// checkCompleted judges a completed task.
+func (j *judge) checkCompleted(l *poolRecord, t *taskLife) {
 	s := &t.state
 	for _, o := range j.outcomes[t.run()] {
 		if o.Status == park.Completed && string(o.Result) == string(s.Result) && o.Message == s.Message && s.Reason == o.Reason && len(s.Result) <= l.mostResult() && !poisoned(s.Result) {
@@ -115,29 +115,29 @@ func (j *judge) completed(l *account, t *tale) {
 // poisoned reports whether the database refuses a result.
 func poisoned(r []byte) bool { return bytes.Contains(r, []byte(`"poison"`)) }
 
-func (l *account) mostResult() int {
+func (l *poolRecord) mostResult() int {
 	if l.spec.MaxResultBytes > 0 {
 		return int(l.spec.MaxResultBytes)
 	}
 	return park.DefaultMaxResult
 }
 
-// failure judges what is kept of a run that failed for good: its text and its result are its own, unless parkd has ended it.
-func (j *judge) failure(t *tale) {
+// checkFailure judges a failed task: its message and result are those of the run, unless parkd has ended it.
+func (j *judge) checkFailure(t *taskLife) {
 	s := &t.state
 	if len(s.Result) == 0 && (s.Reason == park.ReasonTimeout || s.Reason == park.ReasonWorkerLost || s.Reason == park.ReasonResultTooLarge) {
 		return
 	}
 	for _, o := range j.outcomes[t.run()] {
-		if o.mended && (s.Reason == park.ReasonTimeout || len(s.Result) == 0) || o.Message == s.Message && string(o.Result) == string(s.Result) {
+		if o.normalized && (s.Reason == park.ReasonTimeout || len(s.Result) == 0) || o.Message == s.Message && string(o.Result) == string(s.Result) {
 			return
 		}
 	}
 	j.fail("reason", "task %s failed in run %d with the message %q and the result %q, which no run has left", t.id, s.Attempt, s.Message, s.Result)
 }
 
-// expired judges that a task was not started in time.
-func (j *judge) expired(e *park.Event, t *tale) {
+// checkExpired judges an expired task.
+func (j *judge) checkExpired(e *park.Event, t *taskLife) {
 	s := &t.state
 	d := t.spec.Deadline
 	if d.IsZero() || e.At.Before(d.Time) || s.Attempt > 0 || s.Reason != park.ReasonDeadlinePassed || len(s.Result) > 0 {
@@ -145,10 +145,10 @@ func (j *judge) expired(e *park.Event, t *tale) {
 	}
 }
 
-// dropped judges that a task was cancelled.
-func (j *judge) dropped(l *account, e *park.Event, t *tale) {
+// checkDropped judges a cancelled task.
+func (j *judge) checkDropped(l *poolRecord, e *park.Event, t *taskLife) {
 	s := &t.state
-	j.wished(l, t)
+	j.checkCancelWanted(l, t)
 	if s.Reason != park.ReasonCancelled {
 		j.fail("reason", "task %s was cancelled for the reason %q", t.id, s.Reason)
 	}
@@ -162,41 +162,41 @@ func (j *judge) dropped(l *account, e *park.Event, t *tale) {
 	_ = e
 }
 
-// wished judges that somebody wanted the end of a task.
-func (j *judge) wished(l *account, t *tale) {
-	if len(j.wanted[place{l.spec.ID, t.id, 0}]) == 0 {
+// checkCancelWanted judges whether anybody has asked to cancel a task.
+func (j *judge) checkCancelWanted(l *poolRecord, t *taskLife) {
+	if len(j.cancelRequests[attemptKey{l.spec.ID, t.id, 0}]) == 0 {
 		j.fail("cancel", "task %s was cancelled, and nobody has asked for it", t.id)
 	}
 }
 
-// because judges the reason for which a run failed or was taken back: it has to be what happened.
-func (j *judge) because(l *account, t *tale, reason string, what park.Action) {
+// checkReason judges the reason of a failure or requeue: it must have happened.
+func (j *judge) checkReason(l *poolRecord, t *taskLife, reason string, what park.Action) {
 	s := &t.state
 	leased, took := l.spec.Runtime.Leased(), j.now-t.started
 	ok := false
 	switch reason {
 	case park.ReasonNodeLost:
-		ok = what == park.ActRequeue && !leased && j.lost(t)
+		ok = what == park.ActRequeue && !leased && j.nodeLost(t)
 	case park.ReasonShutdown:
-		_, told := j.stopped[lifeOf(s.Node)]
+		_, told := j.stoppedDaemons[lifeOf(s.Node)]
 		ok = what == park.ActRequeue && !leased && told
 	case park.ReasonStartDeferred:
-		back := j.returns[place{l.spec.ID, t.id, s.Attempt}]
-		ok = what == park.ActRequeue && (leased && back || !leased && j.came(t, func(o outcome) bool { return o.Shortage != nil }))
+		back := j.releases[attemptKey{l.spec.ID, t.id, s.Attempt}]
+		ok = what == park.ActRequeue && (leased && back || !leased && j.hadOutcome(t, func(o outcome) bool { return o.Shortage != nil }))
 	case park.ReasonWorkerLost:
-		ok = leased && j.unkept(l, t)
+		ok = leased && j.leaseExpired(l, t)
 	case park.ReasonTimeout:
 		most := t.spec.Timeout
 		if leased {
-			took += j.drift() // for which other nodes go by the date
+			took += j.drift() // other nodes go by the date
 		}
-		ok = most > 0 && (took >= j.short(most) || t.started < 0 || leased && j.steps) && !(!leased && j.back < 0 && t.tales == 1 && j.came(t, func(o outcome) bool { return o.Status == park.Completed }))
+		ok = most > 0 && (took >= j.shortest(most) || t.started < 0 || leased && j.clockSteps) && !(!leased && j.restoredAt < 0 && t.lives == 1 && j.hadOutcome(t, func(o outcome) bool { return o.Status == park.Completed }))
 	case park.ReasonResultTooLarge:
-		ok = j.came(t, func(o outcome) bool {
+		ok = j.hadOutcome(t, func(o outcome) bool {
 			return o.Status == park.Completed && (len(o.Result) > l.mostResult() || poisoned(o.Result))
 		})
 	default:
-		ok = reason != "" && j.came(t, func(o outcome) bool { return o.Status == park.Failed && o.Shortage == nil && o.Reason == reason })
+		ok = reason != "" && j.hadOutcome(t, func(o outcome) bool { return o.Status == park.Failed && o.Shortage == nil && o.Reason == reason })
 	}
 	if !ok {
 		j.fail("reason", "%s of run %d of task %s for the reason %q, which did not happen: it ran %s on %s and came to %+v",
@@ -204,38 +204,38 @@ func (j *judge) because(l *account, t *tale, reason string, what park.Action) {
 	}
 }
 
-// came reports whether the present run of a task has come to such an outcome.
-func (j *judge) came(t *tale, such func(outcome) bool) bool {
+// hadOutcome reports whether the task's current run has an outcome that matches.
+func (j *judge) hadOutcome(t *taskLife, such func(outcome) bool) bool {
 	return slices.ContainsFunc(j.outcomes[t.run()], such)
 }
 
-// lost reports whether the node of a run is gone, or could not show that it was not.
-func (j *judge) lost(t *tale) bool {
+// nodeLost reports whether a run's node is gone, or may have seemed so.
+func (j *judge) nodeLost(t *taskLife) bool {
 	node := t.state.Node
-	if j.alone {
-		_, gone := j.stopped[lifeOf(node)]
+	if j.singleNode {
+		_, gone := j.stoppedDaemons[lifeOf(node)]
 		return gone
 	}
-	return j.silent(node, t.started)
+	return j.wasSilent(node, t.started)
 }
 
-// unkept reports whether nobody has kept a run's lease for its time, as far as the node that decided the step had to know.
-func (j *judge) unkept(l *account, t *tale) bool {
+// leaseExpired reports whether a run's lease was not renewed in time, as far as the deciding node had to know.
+func (j *judge) leaseExpired(l *poolRecord, t *taskLife) bool {
 	heard := l.before.at
-	if j.alone {
+	if j.singleNode {
 		heard = l.sent
 	}
-	return t.kept.answered == 0 || t.kept.answered > heard || j.now-t.kept.asked >= j.short(t.state.LeaseTTL)
+	return t.renewed.answered == 0 || t.renewed.answered > heard || j.now-t.renewed.requested >= j.shortest(t.state.LeaseTTL)
 }
 
-// refusal is a submission that was refused.
+// refusal is a refused submission.
 type refusal struct {
 	at   time.Duration
 	id   string
 	code park.Code
 }
 
-// refusedFor is what the log says of why a submission was refused.
+// refusedFor returns the reason of a refusal in the log.
 func refusedFor(e *park.Event) (d struct {
 	Code   park.Code
 	TaskID string
@@ -245,8 +245,8 @@ func refusedFor(e *park.Event) (d struct {
 	return d
 }
 
-// reject judges that a submission was refused, by what the pool was like: the first reason that there was is the one given.
-func (j *judge) reject(l *account, e *park.Event) {
+// checkReject judges a refusal by the state of the pool: the first applicable reason must be given.
+func (j *judge) checkReject(l *poolRecord, e *park.Event) {
 	d := refusedFor(e)
 	if d.Code == park.TaskExists {
 		own := park.TenantTaskID(d.TaskID, e.Tenant)
@@ -256,21 +256,21 @@ func (j *judge) reject(l *account, e *park.Event) {
 		l.refused = append(l.refused, refusal{j.now, d.TaskID, d.Code})
 		return
 	}
-	if t := l.tales[e.TaskID]; t != nil && len(t.statuses) > 0 || e.Attempt != 0 {
+	if t := l.tasks[e.TaskID]; t != nil && len(t.statuses) > 0 || e.Attempt != 0 {
 		j.fail("refusal", "task %s was refused as %s, and is there", e.TaskID, d.Code)
 	}
 	l.refused = append(l.refused, refusal{j.now, e.TaskID, d.Code})
-	if asks := l.asked[e.TaskID]; len(asks) > 0 {
-		of := slices.IndexFunc(asks, func(a *ask) bool {
+	if asks := l.jobs[e.TaskID]; len(asks) > 0 {
+		of := slices.IndexFunc(asks, func(a *jobRecord) bool {
 			return e.Tenant == tenantOf(&a.sub) && e.Units == max(1, int64(a.sub.ResourceCost.Units))
 		})
 		if of < 0 {
 			j.fail("event", "the refusal of task %s is of %d units of %s", e.TaskID, e.Units, e.Tenant)
 		}
-		if slices.ContainsFunc(asks, func(a *ask) bool { return d.Code == whyNot(l, e, a.sub.Deadline) }) {
+		if slices.ContainsFunc(asks, func(a *jobRecord) bool { return d.Code == refusalCode(l, e, a.sub.Deadline) }) {
 			return
 		}
-	} else if d.Code == whyNot(l, e, park.Time{}) || d.Code == park.DeadlinePast {
+	} else if d.Code == refusalCode(l, e, park.Time{}) || d.Code == park.DeadlinePast {
 		return // the daemon made its id
 	}
 	s := l.log.State()
@@ -278,8 +278,8 @@ func (j *judge) reject(l *account, e *park.Event) {
 		s.Queued, s.Limits.MaxQueueDepth, s.Used, s.Limits.MaxUnits, s.Limits.State)
 }
 
-// whyNot returns why a pool as it is refuses a task, "" where it does not unless the task can start at once.
-func whyNot(l *account, e *park.Event, deadline park.Time) park.Code {
+// refusalCode returns why a pool refuses a task; "" if it does not, or only if the task cannot start at once.
+func refusalCode(l *poolRecord, e *park.Event, deadline park.Time) park.Code {
 	switch s := l.log.State(); {
 	case s.Limits.State == park.Draining:
 		return park.PoolDraining

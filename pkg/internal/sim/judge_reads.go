@@ -11,22 +11,22 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// mailed is a message as the database has it.
-type mailed struct {
+// judgedMessage is a message in the database.
+type judgedMessage struct {
 	park.Message
-	number   int64
-	at, gone time.Duration // negative while it is there
+	number        int64
+	at, removedAt time.Duration // removedAt is negative while it exists
 }
 
 // trimmed is a message that was removed.
 type trimmed struct {
-	box
+	mailbox
 	number int64
 }
 
-// read judges a page of a mailbox: the next messages, each as it was posted, and none left out.
-func (j *judge) read(a answer) {
-	if j.passing(a) {
+// checkMailbox judges a page of a mailbox: the next messages, unchanged and without gaps.
+func (j *judge) checkMailbox(a answer) {
+	if j.isTemporary(a) {
 		return
 	}
 	if a.err != nil {
@@ -37,7 +37,7 @@ func (j *judge) read(a answer) {
 	after, _ := strconv.ParseInt(q.After, 10, 64)
 	given := page.Messages
 	next := q.After
-	for _, m := range j.boxes[box{q.Tenant, q.Key}] {
+	for _, m := range j.mailboxes[mailbox{q.Tenant, q.Key}] {
 		switch {
 		case m.number <= after:
 		case len(given) > 0 && given[0].ID == strconv.FormatInt(m.number, 10):
@@ -47,7 +47,7 @@ func (j *judge) read(a answer) {
 				j.fail("mailbox", "the message of task %s is read as %+v, and was posted as %+v", m.TaskID, given[0], m.Message)
 			}
 			given, next = given[1:], given[0].ID
-		case m.gone < 0 && m.at < a.asked && (len(given) > 0 || len(page.Messages) == 0):
+		case m.removedAt < 0 && m.at < a.asked && (len(given) > 0 || len(page.Messages) == 0):
 			j.fail("mailbox", "reading %s of %s after %q leaves out the message of task %s", q.Key, q.Tenant, q.After, m.TaskID)
 		}
 	}
@@ -72,9 +72,9 @@ func sameSpec(a, b *ledger.Spec) bool {
 		slices.Equal(a.Command, b.Command) && a.WorkDir == b.WorkDir && a.SubmittedAt.Equal(b.SubmittedAt.Time) && a.Digest == b.Digest
 }
 
-// audited judges a page of the log: the next events that are asked for, each as it was, and none left out.
-func (j *judge) audited(a answer) {
-	if j.passing(a) {
+// checkAudit judges a page of the log: the next selected events, unchanged and without gaps.
+func (j *judge) checkAudit(a answer) {
+	if j.isTemporary(a) {
 		return
 	}
 	page, q := a.value.(park.EventPage), a.query.(park.AuditQuery)
@@ -108,19 +108,19 @@ func (j *judge) audited(a answer) {
 	}
 }
 
-// leasing judges what is said to workers.
-func (j *judge) leasing(l *account, a answer) {
-	if j.passing(a) {
+// checkLeaseCall judges the answers to workers.
+func (j *judge) checkLeaseCall(l *poolRecord, a answer) {
+	if j.isTemporary(a) {
 		return
 	}
 	code := park.CodeOf(a.err)
-	if a.what == "lease" {
+	if a.op == "lease" {
 		if code != "" {
-			j.wrong(a, "%v", a.err)
+			j.failAnswer(a, "%v", a.err)
 			return
 		}
 		for _, lease := range a.value.([]park.Lease) {
-			j.leased(l, a, &lease)
+			j.checkLease(l, a, &lease)
 		}
 		return
 	}
@@ -129,30 +129,30 @@ func (j *judge) leasing(l *account, a answer) {
 	switch {
 	case code == park.LeaseLost || code == park.LeaseNotFound:
 		if t != nil && t.state.Status == park.Running && t.state.Lease == id && m < a.asked {
-			j.wrong(a, "the lease is told to be lost, and is not: %v", a.err)
+			j.failAnswer(a, "the lease is told to be lost, and is not: %v", a.err)
 		}
 	case code != "":
-		j.wrong(a, "%v", a.err)
+		j.failAnswer(a, "%v", a.err)
 	case t == nil:
-		j.wrong(a, "there was never a lease %q", id)
-	case a.what == "keep":
-		if j.alone && !t.holds(id, a.asked) {
-			j.wrong(a, "the lease is told to be kept, and was over")
+		j.failAnswer(a, "there was never a lease %q", id)
+	case a.op == "keep":
+		if j.singleNode && !t.holds(id, a.asked) {
+			j.failAnswer(a, "the lease is told to be kept, and was over")
 		}
 		if t.state.Lease == id {
-			t.kept = keep{a.asked, j.now}
+			t.renewed = renewal{a.asked, j.now}
 		}
-	case a.what == "end":
-		j.reported(l, t, a, id)
+	case a.op == "end":
+		j.checkReport(l, t, a, id)
 	case t.state.Status == park.Running && t.state.Lease == id:
-		j.wrong(a, "the lease was given back, and is still held")
+		j.failAnswer(a, "the lease was given back, and is still held")
 	}
 }
 
-// leased returns the life in which a task had a lease, and since when.
-func (l *account) leased(task, lease string) (*tale, time.Duration) {
+// leased returns the task that had a lease, and since when.
+func (l *poolRecord) leased(task, lease string) (*taskLife, time.Duration) {
 	for _, t := range l.past[task] {
-		for _, m := range t.moments {
+		for _, m := range t.states {
 			if m.state.Lease == lease {
 				return t, m.at
 			}
@@ -162,7 +162,7 @@ func (l *account) leased(task, lease string) (*tale, time.Duration) {
 }
 
 // holds reports whether a task has run under a lease since a time.
-func (t *tale) holds(lease string, since time.Duration) bool {
+func (t *taskLife) holds(lease string, since time.Duration) bool {
 	for _, m := range t.between(since) {
 		if m.state.Lease == lease && m.state.Status == park.Running {
 			return true
@@ -171,16 +171,16 @@ func (t *tale) holds(lease string, since time.Duration) bool {
 	return false
 }
 
-// leased judges a lease as a worker is handed it.
-func (j *judge) leased(l *account, a answer, g *park.Lease) {
+// checkLease judges a lease that a worker got.
+func (j *judge) checkLease(l *poolRecord, a answer, g *park.Lease) {
 	t, at := l.leased(g.TaskID, g.LeaseID)
 	if t == nil || at < a.asked || j.granted[g.LeaseID] {
-		j.wrong(a, "lease %s of task %s was not given out for this, or is given out twice", g.LeaseID, g.TaskID)
+		j.failAnswer(a, "lease %s of task %s was not given out for this, or is given out twice", g.LeaseID, g.TaskID)
 		return
 	}
 	j.granted[g.LeaseID] = true
 	attempt := 0
-	for _, m := range t.moments {
+	for _, m := range t.states {
 		if m.state.Lease == g.LeaseID {
 			attempt = m.state.Attempt
 		}
@@ -188,21 +188,21 @@ func (j *judge) leased(l *account, a answer, g *park.Lease) {
 	r := &t.spec
 	if g.PoolID != r.PoolID || g.Tenant != r.Tenant || g.Attempt != attempt || g.Units != r.Units || string(g.Payload) != string(r.Payload) ||
 		time.Duration(g.TimeoutSecs)*time.Second != r.Timeout || strings.Join(g.Command, " ") != strings.Join(r.Command, " ") {
-		j.wrong(a, "task %s is leased as %+v, and was submitted as %+v; it is in run %d", g.TaskID, *g, *r, attempt)
+		j.failAnswer(a, "task %s is leased as %+v, and was submitted as %+v; it is in run %d", g.TaskID, *g, *r, attempt)
 	}
 }
 
-// reported judges that a worker is told that its outcome was taken.
-func (j *judge) reported(l *account, t *tale, a answer, id string) {
+// checkReport judges the answer that a worker's outcome was stored.
+func (j *judge) checkReport(l *poolRecord, t *taskLife, a answer, id string) {
 	r := a.value.(park.LeaseResult)
 	attempt, strikes := 0, 0
-	for _, m := range t.moments {
+	for _, m := range t.states {
 		if m.state.Lease == id && m.state.Status == park.Running {
 			attempt, strikes = m.state.Attempt, m.state.Strikes
 		}
 	}
 	struck := false
-	for _, m := range t.moments {
+	for _, m := range t.states {
 		s := &m.state
 		struck = struck || s.Strikes > strikes
 		if s.Status == park.Completed && s.Attempt == attempt && r.Status == park.Completed && string(s.Result) == string(r.Payload) {
@@ -210,20 +210,20 @@ func (j *judge) reported(l *account, t *tale, a answer, id string) {
 		}
 	}
 	if !struck || r.Status == park.Completed && len(r.Payload) <= l.mostResult() && !poisoned(r.Payload) {
-		j.wrong(a, "the end of run %d as %s was taken, and the task is %+v", attempt, r.Status, t.state)
+		j.failAnswer(a, "the end of run %d as %s was taken, and the task is %+v", attempt, r.Status, t.state)
 	}
 }
 
-// show holds a pool's rows as they are in the end against its log, in both directions.
-func (j *judge) show(w shown) {
-	l := j.ledgers[w.pool]
+// checkFinal compares a pool's final rows with its log, in both directions.
+func (j *judge) checkFinal(w finalPool) {
+	l := j.records[w.pool]
 	if r := l.row().row; w.row != r && len(l.rows) > 0 {
 		j.fail("rows", "pool %s is %+v, and its last step left %+v", w.pool, w.row, r)
 	}
 	has := make(map[string]bool)
 	for i := range w.tasks {
 		r := &w.tasks[i]
-		t := l.tales[r.TaskID]
+		t := l.tasks[r.TaskID]
 		switch {
 		case t == nil:
 			j.fail("rows", "there is a row of task %s, of which the log does not tell", r.TaskID)
@@ -236,7 +236,7 @@ func (j *judge) show(w shown) {
 		}
 		has[r.TaskID] = true
 	}
-	for id := range l.tales {
+	for id := range l.tasks {
 		if !has[id] {
 			j.fail("rows", "there is no row of task %s, of which the log tells", id)
 		}

@@ -7,8 +7,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/ledger"
 )
 
-// rowsOf holds the rows of a step against its events, in both directions.
-func (j *judge) rowsOf(w *step, touched map[string]*tale) {
+// checkRows compares the rows of a step with its events, in both directions.
+func (j *judge) checkRows(w *step, touched map[string]*taskLife) {
 	told := 0
 	look := func(id string, row *ledger.State) {
 		t := touched[id]
@@ -17,12 +17,12 @@ func (j *judge) rowsOf(w *step, touched map[string]*tale) {
 			return
 		}
 		told++
-		if t.rowed {
+		if t.hasRow {
 			j.fail("rows", "rev %d has two rows of task %s", w.Row.Rev, id)
 		}
-		t.rowed = true
+		t.hasRow = true
 		j.compareRow(t, row)
-		t.moments = append(t.moments, moment{j.now, *row})
+		t.states = append(t.states, stateAt{j.now, *row})
 	}
 	for i := range w.Inserts {
 		look(w.Inserts[i].TaskID, &w.Inserts[i].State)
@@ -32,15 +32,15 @@ func (j *judge) rowsOf(w *step, touched map[string]*tale) {
 	}
 	for _, id := range slices.Sorted(maps.Keys(touched)) {
 		t := touched[id]
-		if !t.rowed {
+		if !t.hasRow {
 			j.fail("rows", "rev %d tells of task %s, and has no row of it", w.Row.Rev, id)
 		}
-		t.rowed, t.touched = false, false
+		t.hasRow, t.touched = false, false
 	}
 }
 
-// compareRow holds a task's row against what the log has led to.
-func (j *judge) compareRow(t *tale, row *ledger.State) {
+// compareRow compares a task's row with its state by the log.
+func (j *judge) compareRow(t *taskLife, row *ledger.State) {
 	want, got := t.state, *row
 	want.Rank = got.Rank
 	if !sameState(&want, &got) {
@@ -55,8 +55,8 @@ func sameState(a, b *ledger.State) bool {
 		a.Cancelled == b.Cancelled && a.Node == b.Node && a.Lease == b.Lease && a.LeaseTTL == b.LeaseTTL && a.Reason == b.Reason && a.Message == b.Message
 }
 
-// poolRow holds the pool's row after a step against its log.
-func (j *judge) poolRow(l *account, w *step) {
+// checkPoolRow compares the pool's row after a step with its log.
+func (j *judge) checkPoolRow(l *poolRecord, w *step) {
 	s, r := l.log.State(), &w.Row
 	if s.Used != r.Used || s.Queued != r.Queued || s.Rev != r.Rev || s.Limits.MaxUnits != r.MaxUnits || s.Limits.MaxQueueDepth != r.MaxQueueDepth || s.Limits.State != r.State {
 		j.fail("accounting", "pool %s says rev %d, %d of %d units, %d of %d parked, %s; its log says %d, %d of %d, %d of %d, %s", w.PoolID,

@@ -11,50 +11,50 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// tale is one life of a task, as its pool's log has told it so far.
-type tale struct {
-	*ask
-	id, label  string // the label is that of this life alone
-	spec       ledger.Spec
-	state      ledger.State // as the log leads to
-	moments    []moment     // what the rows were
-	began      time.Duration
-	started    time.Duration // the present run did not get its units before
-	low, high  int64         // between which its first place was
-	end        park.Action
-	over, gone time.Duration // its end, and when it was forgotten; negative before
-	mailed     bool
-	touched    bool // by the step that is being taken
-	rowed      bool
-	statuses   []status
-	kept       keep      // its lease
-	rested     park.Time // when its rest is over
+// taskLife is a task, as its pool's log describes it so far. An id may be used by several tasks, one after another.
+type taskLife struct {
+	*jobRecord
+	id, label          string // label is unique among the tasks with this id
+	spec               ledger.Spec
+	state              ledger.State // by the log
+	states             []stateAt    // of its row
+	began              time.Duration
+	started            time.Duration // the current run did not get its units before
+	low, high          int64         // range of its first position
+	end                park.Action
+	endedAt, removedAt time.Duration // when it ended, and when it was removed; negative before
+	hasMessage         bool
+	touched            bool // by the current step
+	hasRow             bool
+	statuses           []statusAt
+	renewed            renewal   // of its lease
+	notBefore          park.Time // it must not start before
 }
 
-// keep is the last time that a lease was kept: when that was asked, and when it was answered.
-type keep struct{ asked, answered time.Duration }
+// renewal is the last renewal of a lease: when it was requested and when it was answered.
+type renewal struct{ requested, answered time.Duration }
 
-// moment is how a task's row was from a time on.
-type moment struct {
+// stateAt is a task's row from a time on.
+type stateAt struct {
 	at    time.Duration
 	state ledger.State
 }
 
-// row returns the pool's row, and when it became that.
-func (l *account) row() rowSince {
+// row returns the pool's current row, and since when.
+func (l *poolRecord) row() rowAt {
 	if n := len(l.rows); n > 0 {
 		return l.rows[n-1]
 	}
-	return rowSince{-1, l.first()}
+	return rowAt{-1, l.first()}
 }
 
-// first is the pool's row before its first step.
-func (l *account) first() ledger.Pool {
+// first returns the pool's row before its first step.
+func (l *poolRecord) first() ledger.Pool {
 	return ledger.Pool{MaxUnits: l.began.MaxUnits, MaxQueueDepth: l.began.MaxQueueDepth, State: l.began.State}
 }
 
-// first judges what a pool begins with, which nothing tells of but its configuration: that of the node whose step is the first.
-func (j *judge) first(l *account, w *step) {
+// checkInitialLimits judges a pool's initial limits, which must be from the configuration of a node.
+func (j *judge) checkInitialLimits(l *poolRecord, w *step) {
 	l.began = replay.Initial(replay.Limits{MaxUnits: w.Row.MaxUnits, MaxQueueDepth: w.Row.MaxQueueDepth, State: w.Row.State}, w.Events)
 	l.log = replay.New(l.began)
 	so := func(p park.PoolPatch) bool {
@@ -65,17 +65,17 @@ func (j *judge) first(l *account, w *step) {
 	}
 }
 
-// step judges what a step holds: all of it belongs together.
+// step judges a step as a whole.
 func (j *judge) step(w step) {
-	l := j.ledgers[w.PoolID]
+	l := j.records[w.PoolID]
 	l.before, l.sent = l.row(), w.sent
 	if w.Row.Rev == 1 {
-		j.first(l, &w)
+		j.checkInitialLimits(l, &w)
 	}
 	states := make(map[string]*ledger.State, len(w.Inserts)+len(w.Updates))
 	for i := range w.Inserts {
 		r := &w.Inserts[i]
-		j.enter(l, r)
+		j.addTask(l, r)
 		states[r.TaskID] = &r.State
 	}
 	for i := range w.Updates {
@@ -84,24 +84,24 @@ func (j *judge) step(w step) {
 	if len(w.Events) == 0 {
 		j.fail("one step", "rev %d of pool %s has no events", w.Row.Rev, w.PoolID)
 	}
-	touched := make(map[string]*tale)
+	touched := make(map[string]*taskLife)
 	for i := range w.Events {
 		e := &w.Events[i]
 		if t := j.event(l, &w, e, states); t != nil {
 			touched[t.id] = t
 		}
 	}
-	j.rowsOf(&w, touched)
-	j.messages(l, touched)
-	j.poolRow(l, &w)
-	l.rows = append(l.rows, rowSince{j.now, w.Row})
+	j.checkRows(&w, touched)
+	j.checkMessages(l, touched)
+	j.checkPoolRow(l, &w)
+	l.rows = append(l.rows, rowAt{j.now, w.Row})
 }
 
-// enter begins a life, with what its client asked for.
-func (j *judge) enter(l *account, r *ledger.Record) {
+// addTask adds a new task, which must be as its client submitted it.
+func (j *judge) addTask(l *poolRecord, r *ledger.Record) {
 	var w work
 	err := json.Unmarshal(r.Payload, &w)
-	a := j.asks[w.Job]
+	a := j.jobs[w.Job]
 	if err != nil || a == nil {
 		j.fail("payload", "task %s is of no job: %s", r.TaskID, r.Payload)
 		return
@@ -114,15 +114,15 @@ func (j *judge) enter(l *account, r *ledger.Record) {
 		j.fail("one task", "the task %s of job %d is in pool %s as %s", a.sub.TaskID, w.Job, r.PoolID, r.TaskID)
 		return
 	}
-	if l.tales[r.TaskID] != nil {
+	if l.tasks[r.TaskID] != nil {
 		j.fail("one task", "the task %s is put in a second time", r.TaskID)
 		return
 	}
-	a.tales++
-	t := &tale{
-		ask: a, id: r.TaskID, label: r.TaskID + "/" + strconv.Itoa(len(l.past[r.TaskID])), spec: r.Spec, began: j.now, over: -1, gone: -1,
+	a.lives++
+	t := &taskLife{
+		jobRecord: a, id: r.TaskID, label: r.TaskID + "/" + strconv.Itoa(len(l.past[r.TaskID])), spec: r.Spec, began: j.now, endedAt: -1, removedAt: -1,
 	}
-	l.tales[t.id] = t
+	l.tasks[t.id] = t
 	l.past[t.id] = append(l.past[t.id], t)
 	j.checkSpec(l, t)
 }
@@ -137,8 +137,8 @@ func tenantOf(s *park.Submission) string {
 	return park.DefaultTenant
 }
 
-// checkSpec holds a task as it was put in against its submission.
-func (j *judge) checkSpec(l *account, t *tale) {
+// checkSpec compares a task's row with its submission.
+func (j *judge) checkSpec(l *poolRecord, t *taskLife) {
 	s, r := &t.sub, &t.spec
 	timeout := time.Duration(s.TimeoutSecs) * time.Second
 	if timeout == 0 {
@@ -154,14 +154,14 @@ func (j *judge) checkSpec(l *account, t *tale) {
 	if !same {
 		j.fail("one task", "task %s was submitted as %+v, and is kept as %+v", t.id, *s, *r)
 	}
-	if !j.steps && r.SubmittedAt.Before(epoch.Add(t.since-j.drift())) {
+	if !j.clockSteps && r.SubmittedAt.Before(epoch.Add(t.since-j.drift())) {
 		j.fail("time", "task %s is said to have been submitted at %s, before anybody did it", t.id, r.SubmittedAt)
 	}
 }
 
-// event judges an event, and returns the life that it is of.
-func (j *judge) event(l *account, w *step, e *park.Event, states map[string]*ledger.State) *tale {
-	t := l.tales[e.TaskID]
+// event judges an event, and returns its task.
+func (j *judge) event(l *poolRecord, w *step, e *park.Event, states map[string]*ledger.State) *taskLife {
+	t := l.tasks[e.TaskID]
 	limits := l.log.State()
 	j.events, j.eventsAt = append(j.events, *e), append(j.eventsAt, j.now)
 	j.events[len(j.events)-1].EventID = park.EventID(e.PoolID, e.Rev, e.Ord)
@@ -169,14 +169,14 @@ func (j *judge) event(l *account, w *step, e *park.Event, states map[string]*led
 		j.fail("event", "%s of task %s is of pool %s, rev %d, at %s, in the step to rev %d of pool %s at %s",
 			e.Action, e.TaskID, e.PoolID, e.Rev, e.At, w.Row.Rev, w.PoolID, w.Row.LastAt)
 	}
-	if !j.steps && e.At.After(w.wall.Time) && e.At.After(l.before.row.LastAt.Time) {
+	if !j.clockSteps && e.At.After(w.wall.Time) && e.At.After(l.before.row.LastAt.Time) {
 		j.fail("time", "%s of task %s is dated %s, and was stored at %s", e.Action, e.TaskID, e.At, w.wall)
 	}
 	if e.Action == park.ActUpdate {
-		return j.update(l, e)
+		return j.checkUpdate(l, e)
 	}
 	if e.Action == park.ActReject {
-		j.reject(l, e)
+		j.checkReject(l, e)
 	}
 	if err := l.log.Apply(l.labelled(e, t)); err != nil {
 		j.fail("replay", "%v", err)
@@ -194,38 +194,38 @@ func (j *judge) event(l *account, w *step, e *park.Event, states map[string]*led
 		j.fail("rows", "rev %d tells of %s of task %s, and has no row of it", e.Rev, e.Action, t.id)
 		return nil
 	}
-	at := turn{Event: e, row: state, counted: state.Strikes > t.state.Strikes, units: limits.Limits.MaxUnits, sure: j.sure(e.At)}
+	at := queueEvent{Event: e, row: state, counted: state.Strikes > t.state.Strikes, units: limits.Limits.MaxUnits, certain: j.certainlyPast(e.At)}
 	t.touched = true
 	j.follow(l, e, t, state)
 	if e.Action == park.ActRequeue && at.counted {
-		at.rest = t.state.NotBefore
+		at.notBefore = t.state.NotBefore
 	}
-	if why := l.line.play(at, t); why != "" {
+	if why := l.queue.apply(at, t); why != "" {
 		j.fail("order", "rev %d: %s", e.Rev, why)
 	}
 	if e.Action == park.ActEnqueue {
-		t.low, t.high = l.line.position(t, at.sure)
+		t.low, t.high = l.queue.position(t, at.certain)
 	}
 	return t
 }
 
-// sure returns the time before which a rest that ends by its date is over, on every node's clock; zero where nobody knows.
-func (j *judge) sure(at park.Time) park.Time {
-	if j.steps {
+// certainlyPast returns a time that is past on every node's clock; zero if that is unknown.
+func (j *judge) certainlyPast(at park.Time) park.Time {
+	if j.clockSteps {
 		return park.Time{}
 	}
 	return park.At(at.Add(-j.drift()))
 }
 
-// labelled returns an event with an id that no other life of its task has.
-func (l *account) labelled(e *park.Event, t *tale) park.Event {
+// labelled returns an event with the task's label in place of its id.
+func (l *poolRecord) labelled(e *park.Event, t *taskLife) park.Event {
 	told := *e
 	told.EventID = ""
 	if t != nil {
 		told.TaskID = t.label
 	}
 	if d := refusedFor(e); e.Action == park.ActReject && d.Code == park.TaskExists {
-		for _, lives := range [][]*tale{l.past[d.TaskID], l.past[park.TenantTaskID(d.TaskID, e.Tenant)]} {
+		for _, lives := range [][]*taskLife{l.past[d.TaskID], l.past[park.TenantTaskID(d.TaskID, e.Tenant)]} {
 			if len(lives) > 0 {
 				told.Detail = json.RawMessage(`{"code":"task_exists","taskId":` + strconv.Quote(lives[0].label) + `}`)
 			}
@@ -234,8 +234,8 @@ func (l *account) labelled(e *park.Event, t *tale) park.Event {
 	return told
 }
 
-// aboutEvent checks what each event says of its task.
-func (j *judge) aboutEvent(w *step, e *park.Event, t *tale) {
+// aboutEvent checks the fields that each event of a task has.
+func (j *judge) aboutEvent(w *step, e *park.Event, t *taskLife) {
 	if e.Tenant != t.spec.Tenant || e.Units != t.spec.Units {
 		j.fail("event", "%s of task %s is of %d units of %s, which was submitted with %d by %s", e.Action, t.id, e.Units, e.Tenant, t.spec.Units, t.spec.Tenant)
 	}
@@ -244,41 +244,41 @@ func (j *judge) aboutEvent(w *step, e *park.Event, t *tale) {
 	}
 }
 
-// follow takes an event into the life.
-func (j *judge) follow(l *account, e *park.Event, t *tale, row *ledger.State) {
+// follow applies an event to its task.
+func (j *judge) follow(l *poolRecord, e *park.Event, t *taskLife, row *ledger.State) {
 	s := &t.state
 	switch e.Action {
 	case park.ActSubmit:
-		j.taken(l, e, t)
+		j.checkAccepted(l, e, t)
 	case park.ActEnqueue:
 		s.Status = park.Queued
 	case park.ActStart:
-		j.start(l, e, t, row)
-		// The clock was read after this node had heard of the step before.
+		j.checkStarted(l, e, t, row)
+		// The clock was read after this node had learned of the step before.
 		t.started = l.before.at
 		if !l.spec.Runtime.Leased() {
 			t.started = j.now
 		}
 	case park.ActRequeue:
-		j.requeue(l, e, t, row)
+		j.checkRequeue(l, e, t, row)
 	case park.ActComplete, park.ActFail, park.ActExpire, park.ActCancel:
 		s.EndedAt = e.At
 		s.Reason = reasonOf(e)
-		s.Message, s.Result = row.Message, row.Result // which are judged with the end
-		t.end, t.over = e.Action, j.now
+		s.Message, s.Result = row.Message, row.Result // judged with the end
+		t.end, t.endedAt = e.Action, j.now
 		s.Status = replay.StatusOf(e.Action)
-		j.ended(l, e, t)
+		j.checkEnding(l, e, t)
 	default:
 		j.fail("event", "%s is no event of task %s", e.Action, t.id)
 	}
 	if e.Action != park.ActSubmit {
-		t.statuses = append(t.statuses, status{j.now, s.Status})
+		t.statuses = append(t.statuses, statusAt{j.now, s.Status})
 	}
 	l.mostParked = max(l.mostParked, l.log.State().Queued)
 }
 
-// taken judges that a submission was accepted.
-func (j *judge) taken(l *account, e *park.Event, t *tale) {
+// checkAccepted judges an accepted submission.
+func (j *judge) checkAccepted(l *poolRecord, e *park.Event, t *taskLife) {
 	limits := l.log.State().Limits
 	switch {
 	case !e.At.Equal(t.spec.SubmittedAt.Time):
@@ -288,33 +288,33 @@ func (j *judge) taken(l *account, e *park.Event, t *tale) {
 	case t.spec.Units > limits.MaxUnits:
 		j.fail("limits", "task %s of %d units was accepted by a pool that has %d", t.id, t.spec.Units, limits.MaxUnits)
 	}
-	d := toldBy(e)
+	d := detailOf(e)
 	if d.Priority != t.spec.Priority || d.Mailbox != t.spec.MailboxKey || !d.Deadline.Equal(t.spec.Deadline.Time) || d.MaxAttempts != t.spec.Retry.MaxAttempts {
 		j.fail("event", "the submission of task %s tells of %s, and is %+v", t.id, e.Detail, t.spec)
 	}
 }
 
-// start judges that a run gets its units.
-func (j *judge) start(l *account, e *park.Event, t *tale, row *ledger.State) {
+// checkStarted judges a start.
+func (j *judge) checkStarted(l *poolRecord, e *park.Event, t *taskLife, row *ledger.State) {
 	s := &t.state
 	if d := t.spec.Deadline; s.Attempt == 0 && !d.IsZero() && !e.At.Before(d.Time) {
 		j.fail("deadline", "task %s started at %s, its deadline was %s", t.id, e.At, d)
 	}
-	if s.Attempt > 0 && !j.steps && e.At.Before(t.rested.Add(-j.drift())) {
+	if s.Attempt > 0 && !j.clockSteps && e.At.Before(t.notBefore.Add(-j.drift())) {
 		j.fail("backoff", "task %s starts again at %s, and was to rest until %s", t.id, e.At, s.NotBefore)
 	}
-	if d := toldBy(e); (d.Worker != "") != l.spec.Runtime.Leased() || d.Early != "" && !j.steps && !e.At.Before(s.NotBefore.Time) {
+	if d := detailOf(e); (d.Worker != "") != l.spec.Runtime.Leased() || d.Early != "" && !j.clockSteps && !e.At.Before(s.NotBefore.Time) {
 		j.fail("event", "the start of run %d of task %s tells of %s", s.Attempt+1, t.id, e.Detail)
 	}
 	s.Status, s.Attempt, s.Node, s.StartedAt = park.Running, s.Attempt+1, e.Node, e.At
 	if (row.Lease != "") != l.spec.Runtime.Leased() && row.Status == park.Running {
 		j.fail("rows", "run %d of task %s has the lease %q in a pool whose runtime is %s", s.Attempt, t.id, row.Lease, l.spec.Runtime)
 	}
-	s.Lease, s.LeaseTTL, t.kept = row.Lease, row.LeaseTTL, keep{}
+	s.Lease, s.LeaseTTL, t.renewed = row.Lease, row.LeaseTTL, renewal{}
 }
 
-// toldBy returns what an event of a task tells of in its detail.
-func toldBy(e *park.Event) (d struct {
+// detailOf returns the detail of an event.
+func detailOf(e *park.Event) (d struct {
 	Priority      park.Priority
 	Mailbox       string
 	Deadline      park.Time
@@ -329,14 +329,14 @@ func toldBy(e *park.Event) (d struct {
 	return d
 }
 
-// update judges a change of the pool, or that a running task is asked to stop. It returns the task.
-func (j *judge) update(l *account, e *park.Event) *tale {
+// checkUpdate judges a change of the pool, or a request to stop a running task. It returns the task.
+func (j *judge) checkUpdate(l *poolRecord, e *park.Event) *taskLife {
 	c := changesOf(e)
 	told := *e
 	told.EventID = ""
-	var t *tale
+	var t *taskLife
 	if c.Cancel != "" {
-		if t = l.tales[c.Cancel]; t == nil {
+		if t = l.tasks[c.Cancel]; t == nil {
 			j.fail("cancel", "rev %d asks task %s to stop, which is not there", e.Rev, c.Cancel)
 			return nil
 		}
@@ -345,9 +345,9 @@ func (j *judge) update(l *account, e *park.Event) *tale {
 	if err := l.log.Apply(told); err != nil {
 		j.fail("replay", "%v", err)
 	}
-	l.limits = append(l.limits, limitsSince{j.now, l.log.State().Limits})
+	l.limits = append(l.limits, limitsAt{j.now, l.log.State().Limits})
 	if t != nil {
-		j.wished(l, t)
+		j.checkCancelWanted(l, t)
 		if t.state.Cancelled || l.spec.Runtime.Leased() {
 			j.fail("cancel", "task %s is asked to stop a second time, or runs elsewhere", t.id)
 		}
@@ -372,7 +372,7 @@ func (j *judge) update(l *account, e *park.Event) *tale {
 
 type change[T any] struct{ From, To T }
 
-// changes is what an update may tell of.
+// changes are the possible contents of an update.
 type changes struct {
 	Cancel        string
 	MaxUnits      *change[int64]

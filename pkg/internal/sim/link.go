@@ -12,8 +12,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// callTimeout is how long a store waits for its database before it asks again, in the ratio to a node's TTL that the
-// real one has; tries is how often it asks.
+// callTimeout is how long a store waits for an answer of its database before it repeats a request, in the ratio to a
+// node's TTL that the real one has; tries is how often it sends it.
 const (
 	callTimeout = time.Second
 	tries       = 3
@@ -22,16 +22,16 @@ const (
 var (
 	errNoReply = errors.New("the database does not answer")
 	errFull    = errors.New("the disk is full")
-	// errUnreadable is what a daemon meets that cannot open its database.
+	// errUnreadable is the error of a daemon that cannot open its database.
 	errUnreadable = errors.New("the database cannot be read")
 )
 
-// link is a node's way to the database: a [store.Store] whose calls are messages, which chance may lose, repeat, delay
-// and let overtake each other, in each direction for itself.
+// link is a node's connection to the database: a [store.Store] whose calls are messages. Each direction may lose,
+// repeat, delay and reorder them.
 type link struct {
 	*history
-	life *life
-	node *node
+	process *process
+	node    *node
 }
 
 var _ interface {
@@ -39,20 +39,20 @@ var _ interface {
 	store.Shared
 } = (*link)(nil)
 
-// call asks the database once or more often, and waits for its answer.
+// call sends a request to the database, once or more often, and waits for the answer.
 func call[T any](ctx context.Context, l *link, write bool, op func() (T, error)) (v T, err error) {
-	return callLate(ctx, l, 0, write, op)
+	return callDelayed(ctx, l, 0, write, op)
 }
 
-// callLate is call with requests that are on their way for longer.
-func callLate[T any](ctx context.Context, l *link, extra time.Duration, write bool, op func() (T, error)) (v T, err error) {
+// callDelayed is call with an extra delay of the request.
+func callDelayed[T any](ctx context.Context, l *link, extra time.Duration, write bool, op func() (T, error)) (v T, err error) {
 	for try := range tries {
 		if ctx.Err() != nil {
 			return v, ctx.Err()
 		}
 		var answered bool
 		ask := func() {
-			if write && l.full() {
+			if write && l.diskFull() {
 				l.reply(func() { err, answered = errFull, true })
 				return
 			}
@@ -62,12 +62,12 @@ func callLate[T any](ctx context.Context, l *link, extra time.Duration, write bo
 			}
 			l.reply(func() { v, err, answered = got, failed, true })
 		}
-		l.ask(extra, ask)
-		l.life.pause(callTimeout, func() bool { return answered || ctx.Err() != nil })
+		l.request(extra, ask)
+		l.process.wait(callTimeout, func() bool { return answered || ctx.Err() != nil })
 		switch {
 		case answered:
 			if try > 0 && errors.Is(err, errFull) {
-				err = errors.Join(err, errNoReply) // which says nothing of the first time
+				err = errors.Join(err, errNoReply) // the outcome of the first request is unknown
 			}
 			return v, err
 		case ctx.Err() != nil:
@@ -77,8 +77,8 @@ func callLate[T any](ctx context.Context, l *link, extra time.Duration, write bo
 	return v, errNoReply
 }
 
-// full reports whether the database cannot write now.
-func (l *link) full() bool {
+// diskFull reports whether the database cannot write now.
+func (l *link) diskFull() bool {
 	if l.faults.full && l.now < l.fullUntil {
 		l.count("disk full")
 		return true
@@ -86,16 +86,16 @@ func (l *link) full() bool {
 	return false
 }
 
-// ask sends a request: it arrives later, perhaps never, perhaps twice.
-func (l *link) ask(extra time.Duration, arrive func()) {
-	if l.node.deaf.out {
+// request sends a request, which may arrive late, never, or twice.
+func (l *link) request(extra time.Duration, arrive func()) {
+	if l.node.partitioned.out {
 		l.count("partition")
 		return
 	}
-	n, returns := l.copies("request"), l.base.returns
+	n, returns := l.deliveries("request"), l.db.restores
 	for range n {
 		l.after(l.latency()+extra, nil, func() {
-			if !l.down && l.base.returns == returns {
+			if !l.down && l.db.restores == returns {
 				arrive()
 			}
 		})
@@ -104,12 +104,12 @@ func (l *link) ask(extra time.Duration, arrive func()) {
 
 // reply sends an answer back.
 func (l *link) reply(arrive func()) {
-	if l.node.deaf.in {
+	if l.node.partitioned.in {
 		l.count("partition")
 		return
 	}
-	for range l.copies("reply") {
-		l.after(l.latency(), l.life, arrive)
+	for range l.deliveries("reply") {
+		l.after(l.latency(), l.process, arrive)
 	}
 }
 
@@ -118,24 +118,24 @@ func (l *link) Load(ctx context.Context, pool string) (store.Snapshot, error) {
 	if l.now < l.unreadable {
 		return store.Snapshot{}, errUnreadable
 	}
-	return call(ctx, l, false, func() (store.Snapshot, error) { return l.base.load(pool), nil })
+	return call(ctx, l, false, func() (store.Snapshot, error) { return l.db.load(pool), nil })
 }
 
-// Commit asks the database to do a step.
+// Commit asks the database to commit a step.
 func (l *link) Commit(ctx context.Context, s *store.Step) error {
-	sent := done{step: step{copyOf(s), l.now, park.At(l.life.machine.wall())}} // may be on its way still, or be kept, when the node uses the step's slices again
-	if l.alone {
-		// A file has a step once it is flushed. What comes before that, a power cut may leave or take away.
+	sent := committedStep{step: step{copyOf(s), l.now, park.At(l.process.machine.wall())}} // a copy, because the node may reuse the step's slices while this request is on its way
+	if l.singleNode {
+		// A step in a file is durable once it is flushed. Before that a power cut may keep or remove it.
 		l.flushing = &sent
-		l.life.sleep(l.between(50*time.Microsecond, 5*time.Millisecond))
+		l.process.sleep(l.between(50*time.Microsecond, 5*time.Millisecond))
 		l.flushing = nil
 	}
 	_, err := call(ctx, l, true, func() (struct{}, error) {
 		sent.at = l.now
-		return struct{}{}, l.base.commit(sent, false)
+		return struct{}{}, l.db.commit(sent, false)
 	})
-	if errors.Is(err, errNoReply) || errors.Is(err, errFull) && !l.alone || err != nil && ctx.Err() != nil {
-		s.InDoubt = true // a request may still be on its way, or may have been answered in vain
+	if errors.Is(err, errNoReply) || errors.Is(err, errFull) && !l.singleNode || err != nil && ctx.Err() != nil {
+		s.InDoubt = true // a request may still arrive, or its answer may have been lost
 	} else if !errors.Is(err, errFull) {
 		s.InDoubt = false
 	}
@@ -159,13 +159,13 @@ func (l *link) Records(ctx context.Context, pool string, ids []string) ([]ledger
 		l.count("slow read")
 		extra = l.between(0, 200*time.Millisecond)
 	}
-	return callLate(ctx, l, extra, false, func() ([]ledger.Record, error) { return l.base.records(pool, ids), nil })
+	return callDelayed(ctx, l, extra, false, func() ([]ledger.Record, error) { return l.db.records(pool, ids), nil })
 }
 
 func (l *link) Sizes(ctx context.Context, pool string, ids []string) (map[string]int, error) {
 	return call(ctx, l, false, func() (map[string]int, error) {
 		sizes := make(map[string]int)
-		for _, r := range l.base.records(pool, ids) {
+		for _, r := range l.db.records(pool, ids) {
 			sizes[r.TaskID] = r.Size()
 		}
 		return sizes, nil
@@ -174,7 +174,7 @@ func (l *link) Sizes(ctx context.Context, pool string, ids []string) (map[string
 
 func (l *link) List(ctx context.Context, pool string, q park.TaskQuery) (found []ledger.Record, next string, err error) {
 	_, err = call(ctx, l, false, func() (struct{}, error) {
-		found, next = l.base.list(pool, q)
+		found, next = l.db.list(pool, q)
 		return struct{}{}, nil
 	})
 	return found, next, err
@@ -191,40 +191,40 @@ func (l *link) Settle(context.Context, []int64, []store.Postponed) error {
 func (l *link) Deliver(ctx context.Context, messages []park.Message) error {
 	messages = slices.Clone(messages)
 	_, err := call(ctx, l, true, func() (struct{}, error) {
-		l.base.deliver(messages)
-		l.see(stray{fmt.Sprintf("%d messages came by themselves", len(messages))})
+		l.db.deliver(messages)
+		l.record(stray{fmt.Sprintf("%d messages came by themselves", len(messages))})
 		return struct{}{}, nil
 	})
 	return err
 }
 
 func (l *link) Messages(ctx context.Context, q park.MailboxQuery) ([]park.Message, error) {
-	return call(ctx, l, false, func() ([]park.Message, error) { return l.base.messages(q) })
+	return call(ctx, l, false, func() ([]park.Message, error) { return l.db.messages(q) })
 }
 
 func (l *link) Trim(ctx context.Context, tenant, key, upTo string) error {
-	_, err := call(ctx, l, true, func() (struct{}, error) { return struct{}{}, l.base.trim(tenant, key, upTo) })
+	_, err := call(ctx, l, true, func() (struct{}, error) { return struct{}{}, l.db.trim(tenant, key, upTo) })
 	return err
 }
 
 func (l *link) Append(ctx context.Context, events []park.Event) error {
 	events = slices.Clone(events)
 	_, err := call(ctx, l, true, func() (struct{}, error) {
-		l.base.append(events)
-		l.see(stray{fmt.Sprintf("%d events came by themselves", len(events))})
+		l.db.append(events)
+		l.record(stray{fmt.Sprintf("%d events came by themselves", len(events))})
 		return struct{}{}, nil
 	})
 	return err
 }
 
 func (l *link) Events(ctx context.Context, q park.AuditQuery) ([]park.Event, error) {
-	return call(ctx, l, false, func() ([]park.Event, error) { return l.base.read(q), nil })
+	return call(ctx, l, false, func() ([]park.Event, error) { return l.db.read(q), nil })
 }
 
 func (l *link) LastEvent(ctx context.Context) (string, error) {
 	return call(ctx, l, false, func() (string, error) {
-		if n := len(l.base.events); n > 0 {
-			return l.base.events[n-1].EventID, nil
+		if n := len(l.db.events); n > 0 {
+			return l.db.events[n-1].EventID, nil
 		}
 		return "", nil
 	})
@@ -232,7 +232,7 @@ func (l *link) LastEvent(ctx context.Context) (string, error) {
 
 func (l *link) LastRev(ctx context.Context, pool string) (rev int64, at park.Time, err error) {
 	_, err = call(ctx, l, false, func() (struct{}, error) {
-		for _, e := range l.base.events {
+		for _, e := range l.db.events {
 			if e.PoolID == pool && e.Rev >= rev {
 				rev, at = e.Rev, e.At
 			}
@@ -247,21 +247,21 @@ func (l *link) Lift(context.Context, string, ledger.Pool) error {
 }
 
 func (l *link) PruneTasks(ctx context.Context, before park.Time, limit int) (int, error) {
-	return call(ctx, l, true, func() (int, error) { return l.base.prune(before, limit), nil })
+	return call(ctx, l, true, func() (int, error) { return l.db.prune(before, limit), nil })
 }
 
 func (l *link) PruneMessages(ctx context.Context, before park.Time, limit int) (int, error) {
-	return call(ctx, l, true, func() (int, error) { return l.base.pruneMessages(before, limit), nil })
+	return call(ctx, l, true, func() (int, error) { return l.db.pruneMessages(before, limit), nil })
 }
 
-// PruneEvents leaves the log whole: nobody reads it but the checker, which has had its events.
+// PruneEvents removes nothing: only the checker reads the log, and it has had the events.
 func (l *link) PruneEvents(context.Context, park.Time, int) (int, error) { return 0, nil }
 
 func (l *link) Close() error { return nil }
 
 func (l *link) Since(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
 	return call(ctx, l, false, func() (*store.Conflict, error) {
-		if t := l.base.table(pool); t.row.Rev != rev {
+		if t := l.db.table(pool); t.row.Rev != rev {
 			return t.since(rev), nil
 		}
 		return nil, nil
@@ -272,7 +272,7 @@ func (l *link) Revs(ctx context.Context, pools []string) (map[string]int64, erro
 	return call(ctx, l, false, func() (map[string]int64, error) {
 		revs := make(map[string]int64)
 		for _, id := range pools {
-			if t := l.base.pools[id]; t != nil {
+			if t := l.db.pools[id]; t != nil {
 				revs[id] = t.row.Rev
 			}
 		}
@@ -287,37 +287,37 @@ func (l *link) Secure(ctx context.Context) error {
 
 func (l *link) Turn(ctx context.Context, pool, node string, h store.Hand) (store.Place, error) {
 	h.Note = slices.Clone(h.Note)
-	return call(ctx, l, true, func() (store.Place, error) { return l.base.table(pool).line.Stand(node, h), nil })
+	return call(ctx, l, true, func() (store.Place, error) { return l.db.table(pool).line.Stand(node, h), nil })
 }
 
 func (l *link) Beat(ctx context.Context, node string, own store.Terms) (map[string]store.Pulse, error) {
 	sent := l.now
 	live, err := call(ctx, l, true, func() (map[string]store.Pulse, error) {
-		live, err := l.base.beat(node, own)
+		live, err := l.db.beat(node, own)
 		if errors.Is(err, store.ErrDead) {
-			l.pester(l.node)
+			l.sendStale(l.node)
 		} else {
-			l.see(counted{node, own})
+			l.record(heartbeatStored{node, own})
 		}
 		return live, err
 	})
 	if err == nil {
-		l.see(beat{node, sent})
+		l.record(heartbeatAcked{node, sent})
 	}
 	return live, err
 }
 
 func (l *link) Bury(ctx context.Context, node string, counter int64) (bool, error) {
-	// Who was taken for dead may be back before this arrives.
+	// The node may be alive again when this arrives.
 	var extra time.Duration
 	if l.faults.late > 0 && l.chance(0.5) {
 		l.count("late burial")
-		extra = l.between(0, l.faults.latest)
+		extra = l.between(0, l.faults.maxDelay)
 	}
-	return callLate(ctx, l, extra, true, func() (bool, error) {
-		dead := l.base.bury(node, counter)
+	return callDelayed(ctx, l, extra, true, func() (bool, error) {
+		dead := l.db.bury(node, counter)
 		if dead {
-			l.see(buried{node})
+			l.record(buried{node})
 		}
 		return dead, nil
 	})
@@ -325,32 +325,32 @@ func (l *link) Bury(ctx context.Context, node string, counter int64) (bool, erro
 
 func (l *link) Leave(ctx context.Context, node string) error {
 	_, err := call(ctx, l, true, func() (struct{}, error) {
-		l.base.leave(node)
-		l.see(left{node})
+		l.db.leave(node)
+		l.record(nodeLeft{node})
 		return struct{}{}, nil
 	})
 	return err
 }
 
 func (l *link) KeepLease(ctx context.Context, k store.Kept) (int64, error) {
-	return call(ctx, l, true, func() (int64, error) { return l.base.keep(k), nil })
+	return call(ctx, l, true, func() (int64, error) { return l.db.keep(k), nil })
 }
 
 func (l *link) Leases(ctx context.Context, pool string, tasks []string) ([]store.Kept, error) {
-	return call(ctx, l, false, func() ([]store.Kept, error) { return l.base.kept(pool, tasks), nil })
+	return call(ctx, l, false, func() ([]store.Kept, error) { return l.db.kept(pool, tasks), nil })
 }
 
-// Announce sends a hint to every node that listens. A hint may be lost.
+// Announce sends a hint to every listening node. Hints may be lost.
 func (l *link) Announce(ctx context.Context, pool string, rev int64) error {
 	_, err := call(ctx, l, false, func() (struct{}, error) {
 		for _, n := range l.nodes {
 			to := n.listener
 			switch {
-			case to == nil || n.deaf.in:
+			case to == nil || n.partitioned.in:
 			case l.chance(l.faults.hintLoss):
 				l.count("lost hint")
 			default:
-				l.after(l.latency(), to.life, func() {
+				l.after(l.latency(), to.process, func() {
 					if n.listener == to {
 						to.heard(pool, rev)
 					}
@@ -363,14 +363,14 @@ func (l *link) Announce(ctx context.Context, pool string, rev int64) error {
 }
 
 type listener struct {
-	life  *life
-	heard func(string, int64)
+	process *process
+	heard   func(string, int64)
 }
 
-// Listen hears hints until the connection breaks.
+// Listen passes on hints until the connection breaks.
 func (l *link) Listen(ctx context.Context, heard func(pool string, rev int64)) error {
-	l.node.listener = &listener{l.life, heard}
-	l.life.pause(l.between(time.Second, 30*time.Second), func() bool { return ctx.Err() != nil })
+	l.node.listener = &listener{l.process, heard}
+	l.process.wait(l.between(time.Second, 30*time.Second), func() bool { return ctx.Err() != nil })
 	l.node.listener = nil
 	return errNoReply
 }

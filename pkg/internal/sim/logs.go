@@ -5,7 +5,7 @@ import (
 	"log/slog"
 )
 
-// logs puts what an engine logs into the timeline.
+// logs writes the log of an engine into the timeline.
 type logs struct {
 	*history
 	node string
@@ -20,7 +20,7 @@ func (l logs) Handle(_ context.Context, r slog.Record) error {
 		text += " " + a.String()
 		return true
 	})
-	l.note("log", "%s: %s%s", l.node, r.Message, text)
+	l.trace("log", "%s: %s%s", l.node, r.Message, text)
 	return nil
 }
 

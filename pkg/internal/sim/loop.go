@@ -9,18 +9,18 @@ import (
 	"time"
 )
 
-// loop is the simulation's only thread: a queue of events in true time, and coroutines of which one at a time runs
-// until it waits. Everything that chance decides it draws from one seeded source, in an order that follows from the
-// events alone, and so the seed makes the run.
+// loop is the simulation's only thread: a queue of events in true time, and coroutines, of which one runs at a time
+// until it waits. All random decisions are drawn from one seeded source, in an order that depends on the events alone,
+// so the seed determines the run.
 type loop struct {
-	rng    *rand.Rand
-	now    time.Duration // true time since the beginning
-	queue  eventQueue
-	placed uint64 // events so far
-	cur    *proc
-	hash   uint64 // of all that happened
-	events int
-	broken error // the first promise that was broken
+	rng      *rand.Rand
+	now      time.Duration // true time since the beginning
+	queue    eventQueue
+	sequence uint64 // events so far
+	current  *proc
+	hash     uint64 // of all that happened
+	events   int
+	broken   error // the first broken guarantee
 }
 
 func newLoop(seed uint64) *loop {
@@ -28,10 +28,10 @@ func newLoop(seed uint64) *loop {
 }
 
 type event struct {
-	at   time.Duration
-	seq  uint64
-	life *life // of whom it is; nil: the world's
-	f    func()
+	at      time.Duration
+	seq     uint64
+	process *process // nil: not part of a process
+	f       func()
 }
 
 type eventQueue []event
@@ -50,28 +50,28 @@ func (q *eventQueue) Pop() any {
 	return e
 }
 
-// after has f happen to a life (nil: to the world) in d of true time.
-func (l *loop) after(d time.Duration, of *life, f func()) {
-	l.placed++
-	heap.Push(&l.queue, event{at: l.now + max(d, 0), seq: l.placed, life: of, f: f})
+// after calls f in a process (nil: outside of any) after d of true time.
+func (l *loop) after(d time.Duration, of *process, f func()) {
+	l.sequence++
+	heap.Push(&l.queue, event{at: l.now + max(d, 0), seq: l.sequence, process: of, f: f})
 }
 
-// run lets things happen until true time has come to until, a promise is broken, or done reports true.
+// run handles events until true time reaches until, a guarantee is broken, or done returns true.
 func (l *loop) run(until time.Duration, done func() bool) {
 	for len(l.queue) > 0 && l.broken == nil && l.queue[0].at <= until {
 		e := heap.Pop(&l.queue).(event)
 		l.now = e.at
-		if e.life != nil && !e.life.takes(e) {
+		if e.process != nil && !e.process.accepts(e) {
 			continue
 		}
-		if l.events++; l.events > mostEvents {
+		if l.events++; l.events > maxEvents {
 			l.fail("livelock", "%d events and no end", l.events)
 		}
 		l.mix(uint64(e.at))
 		l.mix(e.seq)
 		e.f()
-		if e.life != nil {
-			e.life.poll()
+		if e.process != nil {
+			e.process.wakeReady()
 		}
 		if done != nil && done() {
 			return
@@ -82,8 +82,8 @@ func (l *loop) run(until time.Duration, done func() bool) {
 	}
 }
 
-// mostEvents is many times what the longest history needs.
-const mostEvents = 500_000
+// maxEvents is many times what the longest history needs.
+const maxEvents = 500_000
 
 // mix adds to the hash of the run.
 func (l *loop) mix(v uint64) {
@@ -97,14 +97,14 @@ func (l *loop) mixText(s string) {
 	}
 }
 
-// fail notes a broken promise.
+// fail records a broken guarantee.
 func (l *loop) fail(promise, format string, args ...any) {
 	if l.broken == nil {
 		l.broken = &Violation{Promise: promise, At: l.now, Detail: fmt.Sprintf(format, args...)}
 	}
 }
 
-// chance is true once in so many times on average.
+// chance returns true with probability p.
 func (l *loop) chance(p float64) bool { return p > 0 && l.rng.Float64() < p }
 
 // between draws a duration.
@@ -115,35 +115,35 @@ func (l *loop) between(low, high time.Duration) time.Duration {
 	return low + time.Duration(l.rng.Int64N(int64(high-low)))
 }
 
-// proc is a coroutine of a life.
+// proc is a coroutine of a process.
 type proc struct {
-	life     *life
-	next     func() (struct{}, bool)
-	stop     func()
-	yield    func(struct{}) bool
-	ready    func() bool // while it waits
-	wait     uint64      // which of its waits this is
-	over     bool        // the time of its wait is over
-	woken    bool        // it is about to go on
-	finished bool
+	process   *process
+	next      func() (struct{}, bool)
+	stop      func()
+	yield     func(struct{}) bool
+	ready     func() bool // while it waits
+	wait      uint64      // number of its current wait
+	timedOut  bool        // its wait timed out
+	scheduled bool        // it is about to resume
+	finished  bool
 }
 
-// killed unwinds a coroutine of a life that has ended.
+// killed unwinds a coroutine of a process that has ended.
 type killed struct{}
 
-// spawn begins a coroutine, a moment from now.
-func (l *loop) spawn(of *life, f func()) {
-	p := &proc{life: of, woken: true}
+// spawn starts a coroutine, a moment from now.
+func (l *loop) spawn(of *process, f func()) {
+	p := &proc{process: of, scheduled: true}
 	p.next, p.stop = iter.Pull(func(yield func(struct{}) bool) {
 		p.yield = yield
-		defer l.leave(p)
+		defer l.exited(p)
 		f()
 	})
 	of.procs = append(of.procs, p)
 	l.after(of.jitter(), of, func() { l.resume(p) })
 }
 
-func (l *loop) leave(p *proc) {
+func (l *loop) exited(p *proc) {
 	p.finished = true
 	switch v := recover().(type) {
 	case nil, killed:
@@ -156,35 +156,35 @@ func (l *loop) resume(p *proc) {
 	if p.finished {
 		return
 	}
-	p.woken = false
-	before := l.cur
-	l.cur = p
+	p.scheduled = false
+	before := l.current
+	l.current = p
 	p.next()
-	l.cur = before
+	l.current = before
 	if p.finished {
-		p.life.forget(p)
+		p.process.removeProc(p)
 	}
 }
 
-// pause gives the thread back until ready reports true or d has passed; a negative d is for ever.
-func (l *loop) pause(d time.Duration, ready func() bool) {
-	p := l.cur
+// wait suspends the coroutine until ready returns true or d has passed; a negative d means for ever.
+func (l *loop) wait(d time.Duration, ready func() bool) {
+	p := l.current
 	if p == nil {
 		panic("sim: a wait outside of any coroutine")
 	}
-	if p.life.ended {
+	if p.process.ended {
 		panic(killed{})
 	}
 	if ready() && !l.chance(1.0/16) {
 		return
 	}
 	p.wait++
-	p.over, p.ready = false, ready
+	p.timedOut, p.ready = false, ready
 	if d >= 0 {
 		wait := p.wait
-		p.life.machine.after(d, p.life, func() {
+		p.process.machine.after(d, p.process, func() {
 			if p.wait == wait && !p.finished {
-				p.over = true
+				p.timedOut = true
 				l.resume(p)
 			}
 		})
@@ -193,7 +193,7 @@ func (l *loop) pause(d time.Duration, ready func() bool) {
 		if !p.yield(struct{}{}) {
 			panic(killed{})
 		}
-		if p.over || ready() {
+		if p.timedOut || ready() {
 			p.wait++
 			p.ready = nil
 			return

@@ -11,36 +11,36 @@ import (
 // epoch is the true wall-clock time at which every history begins.
 var epoch = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// machine is a computer: its clocks, which may be wrong, and what runs on it beside its daemon.
+// machine is a computer with its clocks, which may be wrong, and the commands that run on it.
 type machine struct {
 	*loop
-	name string
-	rate float64       // of its clocks
-	off  time.Duration // of its wall clock
-	// slept is how long the machine was suspended so far: timers sleep with it, clocks do not.
-	slept     time.Duration
-	suspended bool
-	since     time.Duration // true time of the suspension
-	woke      time.Duration // boot time at the end of the last one
-	shims     []*shim
-	short     bool // no process can be started
+	name       string
+	rate       float64       // of its clocks
+	wallOffset time.Duration // of its wall clock
+	// how long the machine was suspended in total: timers stand still meanwhile, clocks do not
+	suspendedFor time.Duration
+	suspended    bool
+	suspendedAt  time.Duration // true time of the suspension
+	resumedAt    time.Duration // boot time at the end of the last one
+	shims        []*shim
+	starved      bool // no process can be started
 }
 
 // boot reads the monotonic clock, which goes on while the machine is suspended.
 func (m *machine) boot() time.Duration { return time.Duration(float64(m.now) * m.rate) }
 
-func (m *machine) wall() time.Time { return epoch.Add(m.boot() + m.off) }
+func (m *machine) wall() time.Time { return epoch.Add(m.boot() + m.wallOffset) }
 
 func (m *machine) awake() time.Duration {
-	slept := m.slept
+	slept := m.suspendedFor
 	if m.suspended {
-		slept += m.boot() - m.since
+		slept += m.boot() - m.suspendedAt
 	}
 	return m.boot() - slept
 }
 
-// after has f happen once d has passed by the machine's timers.
-func (m *machine) after(d time.Duration, of *life, f func()) {
+// after calls f once d has passed by the machine's timers.
+func (m *machine) after(d time.Duration, of *process, f func()) {
 	due := m.awake() + d
 	var look func()
 	look = func() {
@@ -62,88 +62,88 @@ func (m *machine) suspend(on bool) {
 		return
 	}
 	if on {
-		m.since = m.boot()
+		m.suspendedAt = m.boot()
 	} else {
-		m.slept += m.boot() - m.since
-		m.woke = m.boot()
+		m.suspendedFor += m.boot() - m.suspendedAt
+		m.resumedAt = m.boot()
 	}
 	m.suspended = on
 }
 
-// life is one run of a program on a machine, from its start to its death.
-type life struct {
+// process is one run of a program on a machine, from its start to its end.
+type process struct {
 	*loop
-	machine *machine
-	number  uint64 // no other life has it
-	procs   []*proc
-	frozen  bool // it was stopped, and does nothing until it is continued
-	ended   bool
-	held    []event       // what could not happen while it was frozen
-	thawed  time.Duration // true time of the end of its last freeze
-	slow    bool          // it gets the processor late
-	ids     uint64
+	machine    *machine
+	number     uint64 // unique
+	procs      []*proc
+	frozen     bool // stopped until it is continued
+	ended      bool
+	delayed    []event       // events that could not happen while it was frozen
+	unfrozenAt time.Duration // true time of the end of its last freeze
+	slow       bool          // its coroutines wait longer for the processor
+	ids        uint64
 }
 
-// jitter is how long a coroutine that could go on waits for the processor.
-func (f *life) jitter() time.Duration {
+// jitter is how long a coroutine waits for the processor.
+func (f *process) jitter() time.Duration {
 	if f.slow && f.chance(1.0/32) {
 		return f.between(0, 20*time.Millisecond)
 	}
 	return time.Duration(f.rng.Uint32() & (1<<17 - 1))
 }
 
-// takes reports whether an event of this life may happen now. One that may not is lost with the life, or waits.
-func (f *life) takes(e event) bool {
+// accepts reports whether an event of this process may happen now. If not, it is lost with the process, or delayed.
+func (f *process) accepts(e event) bool {
 	if f.ended {
 		return false
 	}
 	if f.frozen || f.machine.suspended {
-		f.held = append(f.held, e)
+		f.delayed = append(f.delayed, e)
 		return false
 	}
 	return true
 }
 
-// freeze stops the life, or continues it.
-func (f *life) freeze(on bool) {
+// setFrozen stops the process, or continues it.
+func (f *process) setFrozen(on bool) {
 	f.frozen = on
 	if !on {
-		f.thawed = f.now
-		f.thaw()
+		f.unfrozenAt = f.now
+		f.releaseDelayed()
 	}
 }
 
-// thaw has happen what was held up.
-func (f *life) thaw() {
+// releaseDelayed handles the delayed events.
+func (f *process) releaseDelayed() {
 	if f.frozen || f.machine.suspended || f.ended {
 		return
 	}
-	held := f.held
-	f.held = nil
+	held := f.delayed
+	f.delayed = nil
 	for _, e := range held {
 		f.after(f.jitter(), f, e.f)
 	}
 }
 
-// end kills the life with everything in it.
-func (f *life) end() {
+// end kills the process and its coroutines.
+func (f *process) end() {
 	if f.ended {
 		return
 	}
 	f.ended = true
 	for _, p := range f.procs {
 		if !p.finished {
-			before := f.cur
-			f.cur = p
+			before := f.current
+			f.current = p
 			p.stop()
-			f.cur = before
+			f.current = before
 			p.finished = true
 		}
 	}
-	f.procs, f.held = nil, nil
+	f.procs, f.delayed = nil, nil
 }
 
-func (f *life) forget(p *proc) {
+func (f *process) removeProc(p *proc) {
 	for i, q := range f.procs {
 		if q == p {
 			f.procs = append(f.procs[:i], f.procs[i+1:]...)
@@ -152,33 +152,33 @@ func (f *life) forget(p *proc) {
 	}
 }
 
-// poll finds the coroutines that can go on.
-func (f *life) poll() {
+// wakeReady schedules the coroutines that can resume.
+func (f *process) wakeReady() {
 	if f.ended {
 		return
 	}
 	for _, p := range f.procs {
-		if !p.woken && p.ready != nil && p.ready() {
-			p.woken = true
+		if !p.scheduled && p.ready != nil && p.ready() {
+			p.scheduled = true
 			f.after(f.jitter(), f, func() { f.resume(p) })
 		}
 	}
 }
 
-var _ env.Simulator = (*life)(nil)
+var _ env.Simulator = (*process)(nil)
 
 // Now implements [env.Simulator], as the methods after it do.
-func (f *life) Now() (time.Time, time.Duration) { return f.machine.wall(), f.machine.boot() }
+func (f *process) Now() (time.Time, time.Duration) { return f.machine.wall(), f.machine.boot() }
 
-// Go begins a coroutine.
-func (f *life) Go(fn func()) {
+// Go starts a coroutine.
+func (f *process) Go(fn func()) {
 	if !f.ended {
 		f.spawn(f, fn)
 	}
 }
 
-// AfterFunc calls fn once the machine's timers say so.
-func (f *life) AfterFunc(d time.Duration, fn func()) (stop func()) {
+// AfterFunc calls fn after d by the machine's timers.
+func (f *process) AfterFunc(d time.Duration, fn func()) (stop func()) {
 	stopped := false
 	f.machine.after(d, f, func() {
 		if !stopped {
@@ -188,17 +188,17 @@ func (f *life) AfterFunc(d time.Duration, fn func()) (stop func()) {
 	return func() { stopped = true }
 }
 
-// Wait lets others run.
-func (f *life) Wait(d time.Duration, ready func() bool) { f.pause(d, ready) }
+// Wait lets other coroutines run.
+func (f *process) Wait(d time.Duration, ready func() bool) { f.wait(d, ready) }
 
-// ID returns a name that no other life gives.
-func (f *life) ID() string {
+// ID returns a name that no other process returns.
+func (f *process) ID() string {
 	f.ids++
 	return fmt.Sprintf("%d-%d", f.number, f.ids)
 }
 
 // Read fills b from the seed.
-func (f *life) Read(b []byte) {
+func (f *process) Read(b []byte) {
 	for len(b) > 0 {
 		var word [8]byte
 		binary.LittleEndian.PutUint64(word[:], f.rng.Uint64())
@@ -206,5 +206,5 @@ func (f *life) Read(b []byte) {
 	}
 }
 
-// sleep waits, for programs that are written for the simulation.
-func (f *life) sleep(d time.Duration) { f.pause(d, func() bool { return false }) }
+// sleep waits, for code that is written for the simulation.
+func (f *process) sleep(d time.Duration) { f.wait(d, func() bool { return false }) }

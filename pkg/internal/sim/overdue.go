@@ -7,62 +7,64 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// timeLimit is how long a job's runs may take; 0: for ever.
+// timeLimit is how long a run of the job may take; 0: for ever.
 func (j *job) timeLimit() time.Duration { return time.Duration(j.sub.TimeoutSecs) * time.Second }
 
-// limits sees to it that a run which has begun is told to stop when its time is over.
-func (c *checker) limits(s *shim) {
+// watchTimeout checks later that a run was told to stop at its timeout.
+func (c *checker) watchTimeout(s *shim) {
 	if j := c.known[s.task]; j != nil && !s.leased && j.timeLimit() > 0 {
-		slept := s.machine.slept // a timer sleeps with its machine, as the run does
+		slept := s.machine.suspendedFor // timers stand still while the machine is suspended
 		due := c.now + j.timeLimit()
-		c.after(j.timeLimit()+obedience, nil, func() { c.stops(s, due, slept) })
+		c.after(j.timeLimit()+stopDelay, nil, func() { c.checkTimeout(s, due, slept) })
 	}
 }
 
-// stops checks that a run which was to end at a time has been told to, and looks again later where its daemon was frozen.
-func (c *checker) stops(s *shim, due, slept time.Duration) {
+// checkTimeout checks that a run that was to end at a time has been told so. It checks again later if its daemon was
+// frozen.
+func (c *checker) checkTimeout(s *shim, due, slept time.Duration) {
 	m := s.machine
 	switch {
-	case s.asked || s.over || s.excused || s.life.ended || m.suspended || m.slept != slept:
-	case !s.life.frozen && c.now-max(due, s.life.thawed) >= obedience:
+	case s.stopRequested || s.ended || s.excused || s.daemon.ended || m.suspended || m.suspendedFor != slept:
+	case !s.daemon.frozen && c.now-max(due, s.daemon.unfrozenAt) >= stopDelay:
 		c.fail("timeout", "run %d of task %s was to end %s ago, and has not been told to stop on %s", s.attempt, s.task, c.now-due, m.name)
 	default:
-		c.after(obedience/2, nil, func() { c.stops(s, due, slept) })
+		c.after(stopDelay/2, nil, func() { c.checkTimeout(s, due, slept) })
 	}
 }
 
-// looks is how often in a row, and lookRest apart, a node has to be well that must have seen what became due.
+// minHealthyChecks is how often in a row, checkInterval apart, a node must be healthy before it must have seen an
+// expired time limit.
 const (
-	looks    = 8
-	lookRest = 400 * time.Millisecond
+	minHealthyChecks = 8
+	checkInterval    = 400 * time.Millisecond
 )
 
-// limitsLease sees to it that a leased run which has started is ended when its time is over. Where clocks are set nobody
-// can say when that is: a pool that is loaded again goes by the date of the start.
-func (c *checker) limitsLease(e *park.Event, j *job) {
+// watchLeaseTimeout checks later that a leased run was ended at its timeout. If clocks are stepped, that time is
+// unknown: a pool that is loaded again goes by the date of the start.
+func (c *checker) watchLeaseTimeout(e *park.Event, j *job) {
 	leased := slices.ContainsFunc(c.plan.pools, func(s park.PoolSpec) bool { return s.ID == e.PoolID && s.Runtime.Leased() })
 	if j.timeLimit() == 0 || !leased || c.faults.has("clock step") {
 		return
 	}
 	r := run{j.number, e.Attempt}
 	began := c.now
-	c.after(j.timeLimit(), nil, func() { c.takenBack(j, r, began, make(map[*life]int)) })
+	c.after(j.timeLimit(), nil, func() { c.checkLeaseTimeout(j, r, began, make(map[*process]int)) })
 }
 
-// takenBack looks again and again whether a run is over, until that is so or some node has been well for long enough.
-func (c *checker) takenBack(j *job, r run, began time.Duration, well map[*life]int) {
-	if row := c.base.row(j); row == nil || row.Status != park.Running || row.Attempt != r.attempt || c.granted[r] != began {
+// checkLeaseTimeout checks repeatedly whether a run has ended, until it has or a node has been healthy for long enough.
+func (c *checker) checkLeaseTimeout(j *job, r run, began time.Duration, well map[*process]int) {
+	if row := c.db.row(j); row == nil || row.Status != park.Running || row.Attempt != r.attempt || c.granted[r] != began {
 		return
 	}
 	for _, n := range c.nodes {
-		if n.eng == nil || !c.fine(n) {
-			delete(well, n.life)
+		if n.eng == nil || !c.nodeHealthy(n) {
+			delete(well, n.process)
 			continue
 		}
-		if well[n.life]++; well[n.life] > looks {
+		if well[n.process]++; well[n.process] > minHealthyChecks {
 			c.fail("timeout", "run %d of task %s was to end after %s, and its worker has the lease after %s", r.attempt, j.sub.TaskID, j.timeLimit(), c.now-began)
 			return
 		}
 	}
-	c.after(lookRest, nil, func() { c.takenBack(j, r, began, well) })
+	c.after(checkInterval, nil, func() { c.checkLeaseTimeout(j, r, began, well) })
 }

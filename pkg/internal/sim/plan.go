@@ -7,38 +7,38 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// plan is what a seed draws for its history before it begins.
+// plan is drawn from the seed before a history begins.
 type plan struct {
-	nodes     int
-	hands     int
-	boxes     int
-	operators int
-	quiet     bool
-	inner     bool // the work is done in the daemon's own process, and so without a shim
-	pools     []park.PoolSpec
-	busy      time.Duration // how long tasks are submitted and faults injected
-	longest   time.Duration // of a task
-	unit      int64         // what costs and capacities are multiples of
-	patience  time.Duration // of a call, for the store
-	retention time.Duration // of what has ended; 0: for ever
-	huge      bool          // some results are of megabytes
+	nodes      int
+	workers    int
+	mailboxes  int
+	operators  int
+	quiet      bool
+	inProcess  bool // executors run in the daemon's own process, without shims
+	pools      []park.PoolSpec
+	activeTime time.Duration // how long tasks are submitted and faults injected
+	maxRun     time.Duration // of a task
+	unit       int64         // costs and capacities are multiples of it
+	patience   time.Duration // Patience of the engine: how long a call waits for the store
+	retention  time.Duration // of what has ended; 0: for ever
+	huge       bool          // some results have megabytes
 }
 
-// faults are how often which goes wrong.
+// faults are the rates of faults.
 type faults struct {
-	kinds    []string
-	loss     float64 // of a message
-	repeat   float64
-	late     float64
-	latest   time.Duration
-	hintLoss float64
-	slow     bool
-	full     bool
-	sudden   bool          // tasks are cancelled as a place becomes free for them
-	rest     time.Duration // between two blows of the nemesis
+	kinds        []string
+	loss         float64 // of a message
+	repeat       float64
+	late         float64
+	maxDelay     time.Duration
+	hintLoss     float64
+	slow         bool
+	full         bool
+	cancelStarts bool          // tasks are cancelled just as they start
+	interval     time.Duration // between two faults
 }
 
-// Kinds lists the kinds of faults, each of which a seed may switch on.
+// Kinds lists the kinds of faults. Each seed switches on some of them.
 func Kinds() []string {
 	return []string{
 		"crash", "stop", "freeze", "long freeze", "suspend", "partition", "long partition", "loss", "repeat", "late", "hints",
@@ -47,15 +47,15 @@ func Kinds() []string {
 	}
 }
 
-// draw makes the plan and the faults of a history. Kinds in without are left out, and nothing else changes.
-func (h *history) draw(without []string) {
+// drawPlan draws the plan and the faults of a history. Kinds in without are left out; nothing else changes.
+func (h *history) drawPlan(without []string) {
 	single := h.chance(0.3)
-	p := plan{nodes: 1 + h.rng.IntN(5), boxes: 3, quiet: h.chance(0.4), busy: h.between(5*time.Second, 12*time.Second)}
-	p.longest = h.between(100*time.Millisecond, 2*time.Second)
+	p := plan{nodes: 1 + h.rng.IntN(5), mailboxes: 3, quiet: h.chance(0.4), activeTime: h.between(5*time.Second, 12*time.Second)}
+	p.maxRun = h.between(100*time.Millisecond, 2*time.Second)
 	if h.chance(0.4) {
-		p.longest *= 4
+		p.maxRun *= 4
 	}
-	p.inner = h.chance(0.3)
+	p.inProcess = h.chance(0.3)
 	p.patience = h.between(time.Second, 3*time.Second).Truncate(time.Millisecond)
 	if single {
 		p.nodes = 1
@@ -64,13 +64,13 @@ func (h *history) draw(without []string) {
 		p.unit = park.MaxUnits / 64
 	}
 	p.huge = h.chance(0.04)
-	h.plan = p // the pools are measured by it
+	h.plan = p // used to size the pools
 	p.pools = append(p.pools, h.pool("gpu", park.Native))
 	if h.chance(0.5) {
 		p.pools = append(p.pools, h.pool("edge", park.CloudWorker))
-		p.hands = 1 + h.rng.IntN(3)
+		p.workers = 1 + h.rng.IntN(3)
 	}
-	h.plan, h.alone = p, single
+	h.plan, h.singleNode = p, single
 	density := 0.2 + 0.5*h.rng.Float64()
 	on := make(map[string]bool)
 	for _, k := range Kinds() {
@@ -78,7 +78,7 @@ func (h *history) draw(without []string) {
 			h.faults.kinds = append(h.faults.kinds, k)
 		}
 	}
-	h.tune()
+	h.drawRates()
 }
 
 func (h *history) pool(id string, r park.Runtime) park.PoolSpec {
@@ -98,15 +98,15 @@ func (h *history) pool(id string, r park.Runtime) park.PoolSpec {
 	return s
 }
 
-// tune draws the rates. All are drawn in any case, so that leaving out a kind changes nothing else.
-func (h *history) tune() {
+// drawRates draws the rates. It draws all of them in any case, so that leaving out a kind changes nothing else.
+func (h *history) drawRates() {
 	f := &h.faults
 	loss, repeat, late := h.rng.Float64()*0.05, h.rng.Float64()*0.05, h.rng.Float64()*0.05
 	latest := h.between(20*time.Millisecond, 3*time.Second)
 	retention := h.between(longestTTL+longestGrace+300*time.Millisecond, longestTTL+longestGrace+time.Second).Truncate(time.Millisecond)
-	f.rest = h.between(50*time.Millisecond, 600*time.Millisecond)
+	f.interval = h.between(50*time.Millisecond, 600*time.Millisecond)
 	if h.chance(0.3) {
-		f.rest *= 4 // one blow at a time
+		f.interval *= 4 // one fault at a time
 	}
 	f.hintLoss = 0
 	for _, k := range f.kinds {
@@ -116,7 +116,7 @@ func (h *history) tune() {
 		case "repeat":
 			f.repeat = repeat
 		case "late":
-			f.late, f.latest = late, latest
+			f.late, f.maxDelay = late, latest
 		case "hints":
 			f.hintLoss = 0.9
 		case "slow":
@@ -126,16 +126,16 @@ func (h *history) tune() {
 		case "operators":
 			h.plan.operators = 1
 		case "cancels":
-			f.sudden = true
+			f.cancelStarts = true
 		case "pruning":
-			// Clocks that differ by an hour would make what has just ended old.
+			// If clocks differed by an hour, a task that has just ended would be old.
 			if !slices.Contains(f.kinds, "clock step") {
 				h.plan.retention = retention
-				h.plan.busy += retention
+				h.plan.activeTime += retention
 			}
 		}
 	}
-	if h.alone {
+	if h.singleNode {
 		f.loss, f.repeat, f.late = 0, 0, 0
 	}
 }

@@ -1,15 +1,15 @@
-// Package sim proves parkd by simulation: whole deployments, of one to five nodes over one database, with clients,
-// remote workers and operators, in one thread and from one seed. The lot and the engine are the real ones; the database,
-// the network, the machines with their clocks, and the commands under their shims are models of what parkd is promised
-// by them, and of all that may go wrong with them.
+// Package sim tests parkd by simulation: whole deployments of one to five nodes over one database, with clients, remote
+// workers and operators, in one thread and from one seed. The lot and the engine are the real ones. The database, the
+// network, the machines with their clocks, and the commands under their shims are models; they behave as parkd may
+// expect, and fail in every way that parkd must survive.
 //
 // Each seed draws a deployment, a load, and a subset of the faults with rates of its own (swarm testing). While faults
-// come and go, every step that the database takes and every process that begins is held against the promises: capacity
-// by a replay of the log and by the processes that are alive, order, deadlines, fences, durability. Then the faults end,
-// and everything has to come to its end in time. The same seed gives the same run, bit for bit.
+// occur, every step of the database and every process that starts is checked against the guarantees: capacity by a
+// replay of the log and by the live processes, order, deadlines, fences, durability. Then the faults end, and every
+// task must end in time. The same seed gives the same run, bit for bit.
 //
-// What is promised, and under which faults, is said in docs/design.md. The models are this side of it: commands die
-// with their shim's daemon, monotonic clocks drift by at most 1 %, a database loses nothing that it has acknowledged.
+// docs/design.md says what is guaranteed under which faults. The models stay within it: commands die with their shim's
+// daemon, monotonic clocks drift by at most 1 %, and the database loses nothing that it has acknowledged.
 package sim
 
 import (
@@ -23,16 +23,16 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// Options says which history to run.
+// Options select a history to run.
 type Options struct {
 	Seed uint64
 	// Without leaves out kinds of faults; see [Kinds].
 	Without []string
-	// Timeline has the result tell what happened.
+	// Timeline adds a timeline to the result.
 	Timeline bool
 }
 
-// Result is what became of a history.
+// Result is the result of a history.
 type Result struct {
 	Seed   uint64
 	Err    error // a *[Violation], or nil
@@ -42,7 +42,7 @@ type Result struct {
 	Tasks  int           // accepted
 	Lasted time.Duration // in simulated time
 	Faults map[string]int
-	// Operations is what was done beside the faults, and Settings what the deployment had.
+	// Operations counts everything but faults; Settings lists the settings of the deployment.
 	Operations map[string]int
 	Settings   map[string]int
 	Timeline   []string
@@ -50,23 +50,23 @@ type Result struct {
 
 // Run runs one history.
 func Run(o Options) Result {
-	r, _ := observe(o, nil)
+	r, _ := runHistory(o, nil)
 	return r
 }
 
-// observe runs a history and keeps what the judge sees of it, if keep is given.
-func observe(o Options, keep func(evidence)) (Result, *judge) {
-	h := &history{loop: newLoop(o.Seed), counts: make(map[string]int), opt: options{timeline: o.Timeline, keep: keep}}
-	h.draw(o.Without)
+// runHistory runs a history, and passes everything the judge gets to keep as well, if it is given.
+func runHistory(o Options, keep func(evidence)) (Result, *judge) {
+	h := &history{loop: newLoop(o.Seed), counts: make(map[string]int), opt: options{timeline: o.Timeline, record: keep}}
+	h.drawPlan(o.Without)
 	h.build()
-	h.loop.run(h.plan.busy, nil)
+	h.loop.run(h.plan.activeTime, nil)
 	if h.broken == nil {
 		h.finish()
 	}
 	h.end()
 	r := Result{
-		Seed: o.Seed, Err: h.broken, Hash: h.hash, Events: h.events, Steps: len(h.base.steps), Lasted: h.now,
-		Faults: h.counts, Operations: make(map[string]int), Settings: h.census(), Timeline: h.lines,
+		Seed: o.Seed, Err: h.broken, Hash: h.hash, Events: h.events, Steps: len(h.db.steps), Lasted: h.now,
+		Faults: h.counts, Operations: make(map[string]int), Settings: h.countSettings(), Timeline: h.lines,
 	}
 	for _, k := range operations() {
 		if n := h.counts[k]; n > 0 {
@@ -84,12 +84,12 @@ func observe(o Options, keep func(evidence)) (Result, *judge) {
 
 type options struct {
 	timeline bool
-	keep     func(evidence) // what the judge sees, for who wants to show it to another
+	record   func(evidence) // gets everything that the judge gets
 }
 
-// build sets the scene.
+// build creates the deployment.
 func (h *history) build() {
-	h.base = newBase()
+	h.db = newBase()
 	rated := h.faults.has("clock rate")
 	rate := func() float64 {
 		r := 1 + (h.rng.Float64()*2-1)*0.01
@@ -103,92 +103,92 @@ func (h *history) build() {
 		h.newJob(i)
 	}
 	h.check = newChecker(h)
-	h.base.entered, h.base.logged, h.base.posted = h.check.entered, h.check.logged, h.check.posted
-	h.base.committed, h.base.removed, h.base.returned = h.check.committed, h.check.removed, h.check.forget
-	h.base.trimmed = func(t trimmed) { h.see(t) }
+	h.db.entered, h.db.logged, h.db.posted = h.check.entered, h.check.logged, h.check.posted
+	h.db.committed, h.db.removed, h.db.returned = h.check.committed, h.check.removed, h.check.reset
+	h.db.trimmed = func(t trimmed) { h.record(t) }
 	for i := range h.plan.nodes {
 		n := &node{machine: machine{loop: h.loop, name: fmt.Sprintf("node%d", i), rate: rate()}}
 		h.nodes = append(h.nodes, n)
 		h.start(n)
 	}
-	for i := range h.plan.hands {
-		w := &hand{machine: machine{loop: h.loop, name: fmt.Sprintf("worker%d", i), rate: rate()}}
-		h.hands = append(h.hands, w)
-		h.employ(w)
+	for i := range h.plan.workers {
+		w := &worker{machine: machine{loop: h.loop, name: fmt.Sprintf("worker%d", i), rate: rate()}}
+		h.workers = append(h.workers, w)
+		h.startWorker(w)
 	}
 	h.clients()
-	h.nemesis()
+	h.faultLoop()
 }
 
-// finish ends the faults and waits until all tasks have come to their end, or the time for that is over.
+// finish ends the faults and waits until all tasks have ended, or for the time in which they must.
 func (h *history) finish() {
 	h.heal()
-	h.reopen()
+	h.resetPools()
 	work := time.Duration(0)
 	for _, j := range h.jobs {
 		runs := time.Duration(1 + j.work.Fails)
 		work += runs*(j.work.Lasts+50*time.Millisecond) + 4*time.Duration(j.sub.Retry.Backoff)
 	}
-	bound := h.now + max(longestTTL+longestGrace, leaseTTL) + 2*time.Second + patience + work
+	bound := h.now + max(longestTTL+longestGrace, leaseTTL) + 2*time.Second + clientTimeout + work
 	done := false
-	h.loop.run(h.now+h.faults.latest, nil) // what clients said may still be on its way, whether or not they wait
+	h.loop.run(h.now+h.faults.maxDelay, nil) // requests of clients may still arrive, whether or not the clients wait
 	h.loop.run(bound, func() bool {
-		done = h.events%64 == 0 && h.opened() && h.check.settled()
+		done = h.events%64 == 0 && h.allOpen() && h.check.allEnded()
 		return done
 	})
 	if h.broken == nil && !done {
-		h.fail("liveness", "%s after the faults ended: %s", (h.now - h.plan.busy).Round(time.Millisecond), h.unsettled())
+		h.fail("liveness", "%s after the faults ended: %s", (h.now - h.plan.activeTime).Round(time.Millisecond), h.describeUnfinished())
 	}
 	if h.broken == nil {
-		// Who was asked before the faults ended, and did not answer, is asked again only after a while.
-		h.loop.run(max(h.now, h.plan.busy+callTimeout)+hearing, nil)
-		h.check.last()
+		// A node that did not answer before the faults ended is asked again only after a while.
+		h.loop.run(max(h.now, h.plan.activeTime+callTimeout)+propagationDelay, nil)
+		h.check.checkEnd()
 	}
 }
 
-// patience is how long clients may still have something to say after the faults have ended.
-const patience = 10 * time.Second
+// clientTimeout is how long clients may still send requests after the faults have ended.
+const clientTimeout = 10 * time.Second
 
-// hearing is how long a node that is well may know nothing of what another did.
-const hearing = 600 * time.Millisecond
+// propagationDelay is how long a healthy node may not know of a change by another.
+const propagationDelay = 600 * time.Millisecond
 
-// end lets go of everything.
+// end ends all processes.
 func (h *history) end() {
-	for _, f := range h.alive {
+	for _, f := range h.started {
 		f.end()
 	}
 }
 
 func (f *faults) has(kind string) bool { return slices.Contains(f.kinds, kind) }
 
-// note adds a line to the timeline.
-func (h *history) note(kind, format string, args ...any) {
+// trace adds a line to the timeline.
+func (h *history) trace(kind, format string, args ...any) {
 	if h.opt.timeline {
 		h.lines = append(h.lines, fmt.Sprintf("%12.6f  %-12s %s", h.now.Seconds(), kind, fmt.Sprintf(format, args...)))
 	}
 }
 
-// reopen has an operator set the pools to what they were.
-func (h *history) reopen() {
-	f := h.newLife(&machine{loop: h.loop, name: "operator", rate: 1})
+// resetPools has an operator set the pools back to their original limits.
+func (h *history) resetPools() {
+	f := h.newProcess(&machine{loop: h.loop, name: "operator", rate: 1})
 	for _, spec := range h.plan.pools {
 		h.spawn(f, func() {
 			active, units := park.Active, spec.MaxUnits
-			// A change that somebody asked for before may still be on its way.
+			// An earlier change may still be on its way.
 			for ; ; f.sleep(200 * time.Millisecond) {
-				if t := h.base.table(spec.ID); t.row.State == active && t.row.MaxUnits == units {
+				if t := h.db.table(spec.ID); t.row.State == active && t.row.MaxUnits == units {
 					continue
 				}
-				_, _ = rpc(h, f, h.any(), 2*time.Second, func(ctx context.Context, e *engine.Engine) (park.Pool, error) {
-					return h.set(ctx, e, spec.ID, park.PoolPatch{State: &active, MaxUnits: &units})
+				_, _ = rpc(h, f, h.randomNode(), 2*time.Second, func(ctx context.Context, e *engine.Engine) (park.Pool, error) {
+					return h.patchPool(ctx, e, spec.ID, park.PoolPatch{State: &active, MaxUnits: &units})
 				})
 			}
 		})
 	}
 }
 
-// opened reports whether every node is up.
-func (h *history) opened() bool {
+// allOpen reports whether every node is open.
+func (h *history) allOpen() bool {
 	for _, n := range h.nodes {
 		if n.eng == nil {
 			return false
@@ -197,19 +197,19 @@ func (h *history) opened() bool {
 	return true
 }
 
-// unsettled tells of the tasks that have not ended.
-func (h *history) unsettled() string {
+// describeUnfinished describes the tasks that have not ended.
+func (h *history) describeUnfinished() string {
 	var text strings.Builder
 	for _, j := range h.jobs {
-		if r := h.base.row(j); j.lives() && r == nil {
+		if r := h.db.row(j); j.isLive() && r == nil {
 			fmt.Fprintf(&text, "task %s of pool %s has gone, and no end was logged; ", j.sub.TaskID, j.pool)
-		} else if j.lives() {
+		} else if j.isLive() {
 			fmt.Fprintf(&text, "task %s of pool %s is %s in run %d; ", r.TaskID, r.PoolID, r.Status, r.Attempt)
-		} else if j.acked && j.fate.born == 0 {
+		} else if j.acked && j.state.lives == 0 {
 			fmt.Fprintf(&text, "task %s is lost; ", j.sub.TaskID)
 		}
 	}
-	if !h.opened() {
+	if !h.allOpen() {
 		text.WriteString("a node is not up; ")
 	}
 	return strings.TrimSuffix(text.String(), "; ")

@@ -21,7 +21,7 @@ import (
 //
 //	PARKD_SIM_SEEDS=10000   how many histories TestSimulate runs
 //	PARKD_SIM_SEED=1        the first seed; with PARKD_SIM_SEEDS=1 the only one
-//	PARKD_SIM_TIMELINE=1    tell what happened in that one
+//	PARKD_SIM_TIMELINE=1    print the timeline of that one
 func setting(t *testing.T, name string, unset uint64) uint64 {
 	t.Helper()
 	s := os.Getenv(name)
@@ -35,7 +35,7 @@ func setting(t *testing.T, name string, unset uint64) uint64 {
 	return n
 }
 
-// summary is what a number of histories amounts to. TestSimulate prints it as a line of JSON.
+// summary sums up several histories. TestSimulate prints it as a line of JSON.
 type summary struct {
 	Histories        int            `json:"histories"`
 	FirstSeed        uint64         `json:"firstSeed"`
@@ -60,12 +60,12 @@ func newSummary(first uint64) *summary {
 	}
 }
 
-// missing returns what never occurred, and what nobody knows of.
+// missing returns the kinds that never occurred, and those that are unknown.
 func (s *summary) missing() (all []string) {
 	for _, of := range []struct {
 		known []string
 		seen  map[string]int
-	}{{operations(), s.Operations}, {afflictions(), s.FaultsByKind}, {settings(), s.Settings}} {
+	}{{operations(), s.Operations}, {faultCounts(), s.FaultsByKind}, {settings(), s.Settings}} {
 		for _, k := range of.known {
 			if of.seen[k] == 0 {
 				all = append(all, k)
@@ -80,7 +80,7 @@ func (s *summary) missing() (all []string) {
 	return all
 }
 
-// tally tells how often each kind occurred.
+// tally prints how often each kind occurred.
 func tally(counts map[string]int) string {
 	var parts []string
 	for _, k := range slices.Sorted(maps.Keys(counts)) {
@@ -109,7 +109,7 @@ func (s *summary) add(r *Result) {
 	}
 }
 
-// simulate runs n histories, on all processors, and calls saw with each; fewer where over says so.
+// simulate runs n histories, on all processors, and calls saw with each; it ends early if over returns true.
 func simulate(first, n uint64, over func() bool, saw func(Result)) {
 	var next atomic.Uint64
 	var all sync.WaitGroup
@@ -123,7 +123,7 @@ func simulate(first, n uint64, over func() bool, saw func(Result)) {
 	all.Wait()
 }
 
-// mostTold is how many broken promises are told in full.
+// mostTold is how many violations are printed in full.
 const mostTold = 3
 
 func TestSimulate(t *testing.T) {
@@ -171,22 +171,22 @@ func TestSimulate(t *testing.T) {
 	}
 }
 
-// TestPinned runs seeds that have found something. What a seed makes changes with the models; the bugs are in package
-// planted, too.
+// TestPinned runs seeds that once found a bug. What a seed does changes with the models, so package planted has the
+// bugs too.
 func TestPinned(t *testing.T) {
 	for _, seed := range []uint64{
-		21,     // signs of life while the node could not beat
-		259,    // a merge that put a task in before another was out
-		2819,   // a beat that came late hid that runs had ended
-		5575,   // a fence that fell late because a beat hung
-		5801,   // a fence's timer that came just before the beat had lost its worth
-		4293,   // a shim whose timer had slept with its machine
-		83530,  // a command that was begun behind its fence
-		161028, // a step under a name that the database did not know yet, refused and then taken
-		8531,   // a request that was on its way to a database from before it was put back
-		92,     // a submission that came while its pool stood in line, given up and stored nonetheless
-		290,    // a node that stood in line for seconds after a step in doubt, and heard of nothing
-		320,    // a task that was pruned before a node had heard of its end
+		21,     // alive messages while the node could not send heartbeats
+		259,    // a merge that inserted a task before another was removed
+		2819,   // a late heartbeat that hid that runs had ended
+		5575,   // a fence that was late because a heartbeat hung
+		5801,   // a fence's timer that fired just before the heartbeat was outdated
+		4293,   // a shim whose timer stood still while its machine was suspended
+		83530,  // a command that was started after its fence
+		161028, // a step under a name that was new to the database, refused and then accepted
+		8531,   // a request that was sent to a database before it was restored
+		92,     // a submission that was given up while its pool waited for its turn, and stored nonetheless
+		290,    // a node that waited seconds for its turn after a step in doubt, and learned of nothing
+		320,    // a task that was pruned before a node had learned of its end
 	} {
 		if r := Run(Options{Seed: seed}); r.Err != nil {
 			t.Errorf("seed %d: %v", seed, r.Err)
@@ -194,7 +194,7 @@ func TestPinned(t *testing.T) {
 	}
 }
 
-// TestEveryKind: what never happens tests nothing.
+// TestEveryKind: every kind of fault and operation must occur.
 func TestEveryKind(t *testing.T) {
 	s := newSummary(1)
 	var mu sync.Mutex
@@ -208,7 +208,7 @@ func TestEveryKind(t *testing.T) {
 	}
 }
 
-// TestSameSeed: a seed makes one history, whatever else runs and whether or not it is told.
+// TestSameSeed: a seed gives the same history, with or without a timeline.
 func TestSameSeed(t *testing.T) {
 	for seed := range uint64(40) {
 		a, b := Run(Options{Seed: seed}), Run(Options{Seed: seed, Timeline: true})

@@ -19,8 +19,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/internal/proof"
 )
 
-// TestPlanted plants one bug after another and demands that its judge sees it. It is a campaign of package proof, and
-// else tries none but those that PARKD_PLANTED names. If it is one alone, it tells all that is known of it.
+// TestPlanted plants one bug after another; its judge must find each. It is a campaign of package proof, and otherwise
+// tests only the bugs in PARKD_PLANTED. A single one is described in full.
 func TestPlanted(t *testing.T) {
 	all := bugs(t)
 	if proof.Form() == proof.Short && os.Getenv("PARKD_PLANTED") == "" {
@@ -55,7 +55,7 @@ func TestPlanted(t *testing.T) {
 	_ = g.Wait()
 }
 
-// court builds the judges: most of them once, with all bugs, of which each trial then chooses one.
+// court builds the judges: most of them once, with all bugs, of which each trial selects one.
 type court struct {
 	scratch  string
 	together string          // the overlay
@@ -76,7 +76,7 @@ func newCourt(all []Bug, scratch string) (*court, error) {
 	return c, err
 }
 
-// try returns what the judge of a bug says of it, or an error if it says nothing.
+// try returns how the judge of a bug finds it, or an error if it does not.
 func (c *court) try(ctx context.Context, b *Bug, explain bool) (string, error) {
 	judge, err := c.judge(ctx, b)
 	if err != nil {
@@ -87,14 +87,14 @@ func (c *court) try(ctx context.Context, b *Bug, explain bool) (string, error) {
 	if !b.Judge.Simulation {
 		cmd, fault = exec.CommandContext(ctx, judge, "-test.run", b.Judge.Run, "-test.timeout", "5m"), failed
 		cmd.Dir = filepath.Join(root, b.Judge.Package)
-		// Some tests build the program themselves, and run it in a clean environment.
+		// Some tests build the program themselves and run it in a clean environment.
 		overlay, err := b.Overlay(root, c.scratch)
 		if err != nil {
 			return "", err
 		}
 		flags += " -overlay=" + overlay
 	}
-	// The judge is no campaign of its own, and takes no program that was built without the bug.
+	// The judge must not count as a campaign, nor use programs that were built without the bug.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "PARKD_") && !strings.HasPrefix(s, "PARKD_REQUIRE") })
 	cmd.Env = append(cmd.Env, EnvBug+"="+b.Name, "GOFLAGS="+flags)
 	return noticed(cmd, fault)
@@ -146,7 +146,7 @@ var (
 	failed = regexp.MustCompile(`(?ms)^\s*--- FAIL: .*`)
 )
 
-// noticed runs a judge and returns what it says from where it tells of a fault. One that falls over has noticed nothing.
+// noticed runs a judge and returns its output from the first failure on; nothing if it crashed.
 func noticed(c *exec.Cmd, fault *regexp.Regexp) (string, error) {
 	out, err := c.CombinedOutput()
 	if err == nil {

@@ -1,6 +1,6 @@
-// Package planted holds bugs that are planted in parkd to see whether they are found. It is no part of the product, and no
-// API: no bug stands in the product's code. Each is a text in the folder bugs, that says what it does, who has to find it,
-// and which lines of the code it replaces:
+// Package planted holds bugs that tests plant in parkd to see whether they are found. It is no part of the product, and
+// no API; the product's code has no bug for tests. Each bug is a text file in the folder bugs, with a description, its
+// judge, and the lines of code that it replaces:
 //
 //	A result of an older run ends the present one.
 //	judge: simulation
@@ -10,18 +10,18 @@
 //	== becomes
 //		if e == nil {
 //
-// The old lines must stand exactly once in the file as it is, or as the replacements before have left it: else the bug no
-// longer applies, and a test fails. New lines may be none, which takes the old ones out. The judge is "simulation", for
-// which promises of package sim must be seen broken, or a call such as "go test ./pkg/api -run ^TestGuard$" of one package,
-// in which a test must fail. A further line "alone: ..." says why [Together] leaves the bug out.
+// The old lines must occur exactly once in the file, after the replacements before: otherwise the bug no longer
+// applies, and a test fails. Without new lines the old ones are removed. The judge is "simulation", in which a
+// guarantee of package sim must be broken, or a command such as "go test ./pkg/api -run ^TestGuard$" for one package,
+// in which a test must fail. A line "alone: ..." says why [Together] leaves the bug out.
 //
-// To build a program that has a bug, and then to see what it does:
+// To build a program with a bug, and a description of the bug:
 //
 //	bugs, err := planted.Load()
 //	overlay, err := bugs[0].Overlay(root, scratch)  // a file for go build -overlay, in the folder scratch
 //	exec.Command("go", "build", "-overlay", overlay, "-o", "parkd", root)
 //
-// A program that is built once for many bugs ([Together]) has the one that the environment variable PARKD_PLANTED_BUG names.
+// In a program that is built once for many bugs ([Together]), the environment variable PARKD_PLANTED_BUG selects one.
 package planted
 
 import (
@@ -37,7 +37,7 @@ import (
 //go:embed bugs
 var texts embed.FS
 
-// Simulation is the judge of bugs that break promises of simulated deployments.
+// Simulation is the judge of bugs that break guarantees in simulated deployments.
 const Simulation = "simulation"
 
 // Bug is a bug that can be planted.
@@ -49,7 +49,7 @@ type Bug struct {
 	Edits []Edit
 }
 
-// Judge is who has to find a bug: some tests of a package, or [Simulation].
+// Judge must find a bug: some tests of a package, or [Simulation].
 type Judge struct {
 	Simulation bool
 	Package    string // such as ./pkg/api
@@ -127,7 +127,7 @@ func parse(name, text string) (Bug, error) {
 	return b, b.check()
 }
 
-// lines ends what is not empty with one line break.
+// lines ends a text that is not empty with one line break.
 func lines(s string) string {
 	if s = strings.TrimRight(s, "\n"); s == "" {
 		return ""
@@ -163,7 +163,7 @@ func (b *Bug) check() error {
 	return nil
 }
 
-// Patched returns what the files that the bug changes hold with it, by their paths from the root of the repository.
+// Patched returns the contents of the files that the bug changes, by their paths from the root of the repository.
 func (b Bug) Patched(root string) (map[string]string, error) {
 	files := make(map[string]string)
 	for _, e := range b.Edits {
@@ -184,8 +184,8 @@ func (b Bug) Patched(root string) (map[string]string, error) {
 	return files, nil
 }
 
-// Overlay writes what the go command needs to build parkd with the bug, and returns the path of the file for its option
-// -overlay. All that it writes is in the folder scratch, which must be there and be kept until the build is done.
+// Overlay writes the files that the go command needs to build parkd with the bug, and returns the path for its option
+// -overlay. The files are in the folder scratch, which must exist and be kept until the build is done.
 func (b Bug) Overlay(root, scratch string) (string, error) {
 	files, err := b.Patched(root)
 	if err != nil {
@@ -194,7 +194,7 @@ func (b Bug) Overlay(root, scratch string) (string, error) {
 	return overlay(root, filepath.Join(scratch, b.Name), files)
 }
 
-// overlay writes files and the list of them into a folder of its own.
+// overlay writes files and the list of them into a folder.
 func overlay(root, dir string, files map[string]string) (string, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {

@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// root is that of the repository.
+// root is the root of the repository.
 const root = "../../../.."
 
-// bugs returns the bugs that are asked for: PARKD_PLANTED=no_fence,barging names two, and no others.
+// bugs returns the selected bugs: PARKD_PLANTED=no_fence,barging selects two.
 func bugs(t *testing.T) []Bug {
 	t.Helper()
 	all, err := Load()
@@ -32,7 +32,7 @@ func bugs(t *testing.T) []Bug {
 	return all
 }
 
-// TestBugsApply: a bug whose lines have changed is planted no more.
+// TestBugsApply: the lines that a bug replaces must exist.
 func TestBugsApply(t *testing.T) {
 	for _, b := range bugs(t) {
 		files, err := b.Patched(root)
@@ -55,7 +55,7 @@ func TestBugsApply(t *testing.T) {
 	}
 }
 
-// TestBugsBuild: a bug that does not build is found by nobody. What is built here a campaign need not build again.
+// TestBugsBuild: every bug must build. Campaigns use the same builds.
 func TestBugsBuild(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it compiles much of parkd")
@@ -71,14 +71,14 @@ func TestBugsBuild(t *testing.T) {
 			packages["./"+path.Dir(e.File)] = true
 		}
 	}
-	delete(packages, "./migrations/postgres") // which has no Go in it
+	delete(packages, "./migrations/postgres") // it has no Go files
 	args := append([]string{"build", "-overlay", overlay}, slices.Sorted(maps.Keys(packages))...)
 	if out, err := goTool(t.Context(), args...); err != nil {
 		t.Errorf("some of the bugs do not build, which they are named after here: %v\n%s", err, out)
 	}
 }
 
-// unused returns the imports of a file that nothing in it names.
+// unused returns the imports that a file does not use.
 func unused(f *ast.File) (left []string) {
 	named := make(map[string]bool)
 	ast.Inspect(f, func(n ast.Node) bool {
@@ -101,7 +101,7 @@ func unused(f *ast.File) (left []string) {
 	return left
 }
 
-// TestFormat: what is written wrongly is not taken for a bug that does nothing.
+// TestFormat: a malformed file is an error, not a bug without edits.
 func TestFormat(t *testing.T) {
 	const head, edit = "It does.\njudge: simulation\n", "\n== a.go\nold\n== becomes\nnew\n"
 	good, err := parse("x", head+edit+"\n== b.go\nold\n== becomes\n")

@@ -14,14 +14,14 @@ import (
 	"strings"
 )
 
-// EnvBug names the bug that a program has which was built with an overlay of [Together].
+// EnvBug is the environment variable that selects the bug in a program that was built with an overlay of [Together].
 const EnvBug = "PARKD_PLANTED_BUG"
 
-// Together is [Bug.Overlay] for many bugs at once, so that a program is built once for all of them: it has none until
-// the environment variable [EnvBug] names one. Each function that a bug changes is there once more for it. Those that
-// change something else than functions are returned: they must be built alone.
+// Together is [Bug.Overlay] for many bugs at once, so that one program is built for all of them: it has no bug until
+// the environment variable [EnvBug] names one. Each function that a bug changes exists once more for that bug. Bugs
+// that change anything but functions are returned and must be built alone.
 func Together(bugs []Bug, root, scratch string) (overlayPath string, alone []Bug, err error) {
-	files := make(map[string]*choice)
+	files := make(map[string]*switchedFile)
 	for _, b := range bugs {
 		patched, err := b.Patched(root)
 		if err != nil {
@@ -34,7 +34,7 @@ func Together(bugs []Bug, root, scratch string) (overlayPath string, alone []Bug
 					return "", nil, err
 				}
 			}
-			fits = fits && files[name] != nil && files[name].takes(patched[name])
+			fits = fits && files[name] != nil && files[name].canSwitch(patched[name])
 		}
 		if !fits {
 			alone = append(alone, b)
@@ -48,19 +48,19 @@ func Together(bugs []Bug, root, scratch string) (overlayPath string, alone []Bug
 	for name, c := range files {
 		texts[name] = c.text()
 		texts[path.Join(path.Dir(name), "planted_switch.go")] = fmt.Sprintf(
-			"package %s\n\nimport \"os\"\n\nvar plantedBug = os.Getenv(%q)\n", c.was.ast.Name, EnvBug)
+			"package %s\n\nimport \"os\"\n\nvar plantedBug = os.Getenv(%q)\n", c.original.ast.Name, EnvBug)
 	}
 	overlayPath, err = overlay(root, filepath.Join(scratch, "together"), texts)
 	return overlayPath, alone, err
 }
 
-// source is a file of Go.
+// source is a Go file.
 type source struct {
 	text  string
 	fset  *token.FileSet
 	ast   *ast.File
 	funcs map[string]*ast.FuncDecl // by receiver and name
-	other map[string]bool          // the texts of what is neither function nor import
+	other map[string]bool          // the texts of declarations other than functions and imports
 }
 
 func parseSource(name, text string) (*source, error) {
@@ -92,72 +92,72 @@ func (s *source) between(from, to token.Pos) string { return s.text[s.at(from):s
 
 func (s *source) body(f *ast.FuncDecl) string { return s.between(f.Body.Lbrace, f.Body.End()) }
 
-// head is what a function is called by.
-func (s *source) head(f *ast.FuncDecl) string { return s.between(f.Pos(), f.Body.Lbrace) }
+// signature returns the text of a function before its body.
+func (s *source) signature(f *ast.FuncDecl) string { return s.between(f.Pos(), f.Body.Lbrace) }
 
-// choice is a file in which functions choose what they do by the bug that is named.
-type choice struct {
-	was     *source
-	changed map[string][]string // the bugs that change a function, by its key
-	more    bytes.Buffer        // what is added at the end
-	imports map[string]bool     // beside those that are there
+// switchedFile is a file whose functions choose their behaviour by the selected bug.
+type switchedFile struct {
+	original *source
+	changed  map[string][]string // the bugs that change a function, by its key
+	added    bytes.Buffer        // appended at the end
+	imports  map[string]bool     // in addition to the file's own
 }
 
-func newChoice(root, name string) (*choice, error) {
+func newChoice(root, name string) (*switchedFile, error) {
 	text, err := os.ReadFile(filepath.Join(root, name))
 	if err != nil {
 		return nil, err
 	}
 	was, err := parseSource(name, string(text))
-	return &choice{was: was, changed: make(map[string][]string), imports: make(map[string]bool)}, err
+	return &switchedFile{original: was, changed: make(map[string][]string), imports: make(map[string]bool)}, err
 }
 
-// takes reports whether a patched file differs in the bodies of plain functions alone, and in functions that are new.
-func (c *choice) takes(text string) bool {
+// canSwitch reports whether a patched file differs only in the bodies of plain functions, and in new functions.
+func (c *switchedFile) canSwitch(text string) bool {
 	is, err := parseSource("", text)
-	if err != nil || !maps.Equal(is.other, c.was.other) {
+	if err != nil || !maps.Equal(is.other, c.original.other) {
 		return false
 	}
-	for key, was := range c.was.funcs {
+	for key, was := range c.original.funcs {
 		f := is.funcs[key]
-		if f == nil || is.head(f) != c.was.head(was) || was.Type.TypeParams != nil && is.body(f) != c.was.body(was) {
+		if f == nil || is.signature(f) != c.original.signature(was) || was.Type.TypeParams != nil && is.body(f) != c.original.body(was) {
 			return false
 		}
 	}
 	return true
 }
 
-func (c *choice) add(bug, text string) {
+func (c *switchedFile) add(bug, text string) {
 	is, err := parseSource("", text)
 	if err != nil {
-		return // takes has said so
+		return // canSwitch has checked it
 	}
 	for _, i := range is.ast.Imports {
 		c.imports[is.between(i.Pos(), i.End())] = true
 	}
 	for _, key := range slices.Sorted(maps.Keys(is.funcs)) {
 		f := is.funcs[key]
-		was := c.was.funcs[key]
+		was := c.original.funcs[key]
 		switch {
 		case was == nil:
-			fmt.Fprintf(&c.more, "\n%s\n", is.between(f.Pos(), f.End()))
-		case is.body(f) != c.was.body(was):
+			fmt.Fprintf(&c.added, "\n%s\n", is.between(f.Pos(), f.End()))
+		case is.body(f) != c.original.body(was):
 			c.changed[key] = append(c.changed[key], bug)
-			fmt.Fprintf(&c.more, "\n%s%s\n", renamed(is, f, bug), is.body(f))
+			fmt.Fprintf(&c.added, "\n%s%s\n", renamedHead(is, f, bug), is.body(f))
 		}
 	}
 }
 
-func renamed(s *source, f *ast.FuncDecl, bug string) string {
+func renamedHead(s *source, f *ast.FuncDecl, bug string) string {
 	return s.between(f.Pos(), f.Name.Pos()) + variant(f, bug) + s.between(f.Name.End(), f.Body.Lbrace)
 }
 
-// variant is the name of a function with a bug; "" stands for none.
+// variant returns the name of a function with a bug; "" means none.
 func variant(f *ast.FuncDecl, bug string) string { return f.Name.Name + "_planted_" + bug }
 
 // text returns the file.
-func (c *choice) text() string {
-	s := c.was
+func (c *switchedFile) text() string {
+	s := c.original
 	var b strings.Builder
 	done := s.at(s.ast.Name.End())
 	b.WriteString(s.text[:done])
@@ -173,15 +173,15 @@ func (c *choice) text() string {
 			continue
 		}
 		b.WriteString(s.text[done:s.at(f.Pos())])
-		b.WriteString(c.chooser(f) + "\n\n" + renamed(s, f, "") + s.body(f))
+		b.WriteString(c.switchFunc(f) + "\n\n" + renamedHead(s, f, "") + s.body(f))
 		done = s.at(f.End())
 	}
-	return b.String() + s.text[done:] + c.more.String()
+	return b.String() + s.text[done:] + c.added.String()
 }
 
-// chooser returns the function that has the old name, and calls one of those that do the work.
-func (c *choice) chooser(f *ast.FuncDecl) string {
-	s := c.was
+// switchFunc returns the function with the original name, which calls the variant of the selected bug.
+func (c *switchedFile) switchFunc(f *ast.FuncDecl) string {
+	s := c.original
 	var head, args []string
 	for _, p := range f.Type.Params.List {
 		t := s.between(p.Type.Pos(), p.Type.End())

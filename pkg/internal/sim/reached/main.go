@@ -1,14 +1,14 @@
-// Command reached compares a coverage profile of the simulation with a list of what its histories do not reach, and why.
-// What is not reached and not listed, or listed and reached or gone, is told, and the exit status is 1. It is not an API.
+// Command reached compares a coverage profile of the simulation with a list of the blocks that its histories do not
+// reach, with reasons. It prints the differences and exits with 1 if there are any. It is not an API.
 //
-// The list has a line for each block of code, under a line that begins with # and gives the reason:
+// The list has a line for each block, below a line that begins with # and gives the reason:
 //
 //	# The real world waits in its own way.
 //	pkg/engine/wait.go | (*loop).next | select { | 2
 //
-// A block is named by its file, its function, the text of the line on which it begins, and which of the function's blocks
-// that begin with this text it is, if it is not the first: so an edit elsewhere changes nothing. A * instead of a text stands
-// for all blocks of a function.
+// A block is identified by its file, its function, the text of its first line, and, if several blocks of the function
+// begin with that text, its number among them; so edits elsewhere do not matter. A * instead of a text means all blocks
+// of a function.
 package main
 
 import (
@@ -57,7 +57,7 @@ func main() {
 	}
 }
 
-// parse reads a list: the reason of each line.
+// parse reads a list and returns the reason of each line.
 func parse(text string) map[string]string {
 	reasons, reason := make(map[string]string), ""
 	for line := range strings.Lines(text) {
@@ -71,8 +71,8 @@ func parse(text string) map[string]string {
 	return reasons
 }
 
-// compare says in what the list differs from what was found.
-func (f *findings) compare(reasons map[string]string) (wrong []string) {
+// compare returns the differences between the list and the profile.
+func (f *report) compare(reasons map[string]string) (wrong []string) {
 	used := make(map[string]bool)
 	for _, b := range f.blocks {
 		whole := b.function() + " | *"
@@ -99,9 +99,9 @@ func (f *findings) compare(reasons map[string]string) (wrong []string) {
 	return wrong
 }
 
-// list returns the list as it has to be.
-func (f *findings) list(reasons map[string]string) string {
-	left := make(map[string]bool) // functions of which something is reached
+// list returns the list for the profile.
+func (f *report) list(reasons map[string]string) string {
+	left := make(map[string]bool) // functions that are partly reached
 	for _, b := range f.blocks {
 		left[b.function()] = left[b.function()] || b.reached
 	}

@@ -13,17 +13,17 @@ import (
 	"strings"
 )
 
-// block is a block of code, as a coverage profile has it.
+// block is a block of code in a coverage profile.
 type block struct {
 	file, name string // of its function
-	text       string // of the line on which it begins
-	nth        int    // of those in the function that begin so
+	text       string // of its first line
+	nth        int    // among the blocks of the function with this text
 	reached    bool
 }
 
 func (b block) function() string { return b.file + " | " + b.name }
 
-// String names the block as the list does.
+// String returns the block's line in the list.
 func (b block) String() string {
 	s := b.function() + " | " + b.text
 	if b.nth > 1 {
@@ -32,14 +32,14 @@ func (b block) String() string {
 	return s
 }
 
-// findings is what a profile tells.
-type findings struct {
+// report is the content of a profile.
+type report struct {
 	blocks   []block
-	packages map[string]*share
+	packages map[string]*coverage
 }
 
-// share is how many statements of a package were reached.
-type share struct{ reached, all int }
+// coverage counts the statements of a package.
+type coverage struct{ reached, all int }
 
 // span is a block in a profile.
 type span struct {
@@ -49,12 +49,12 @@ type span struct {
 }
 
 // read reads a profile of packages of the module in the folder root.
-func read(profile, root string) (*findings, error) {
+func read(profile, root string) (*report, error) {
 	spans, err := readSpans(profile)
 	if err != nil {
 		return nil, err
 	}
-	f := &findings{packages: make(map[string]*share)}
+	f := &report{packages: make(map[string]*coverage)}
 	var of *source
 	for _, s := range spans {
 		if of == nil || of.path != s.file {
@@ -66,7 +66,7 @@ func read(profile, root string) (*findings, error) {
 		f.blocks = append(f.blocks, b)
 		pkg := filepath.Dir(b.file)
 		if f.packages[pkg] == nil {
-			f.packages[pkg] = &share{}
+			f.packages[pkg] = &coverage{}
 		}
 		f.packages[pkg].all += s.statements
 		if b.reached {
@@ -76,7 +76,7 @@ func read(profile, root string) (*findings, error) {
 	return f, nil
 }
 
-// readSpans returns the blocks of a profile, each once, in the order in which they stand in their files.
+// readSpans returns the blocks of a profile, each once, in the order of their files.
 func readSpans(profile string) ([]span, error) {
 	text, err := os.Open(profile)
 	if err != nil {
@@ -130,7 +130,7 @@ func readSource(path, root string) (*source, error) {
 	return s, err
 }
 
-// block names a block of the file. They have to come in order.
+// block returns a block of the file. They must be asked for in order.
 func (s *source) block(p span) block {
 	b := block{file: s.name, name: s.function(p.line), text: strings.TrimSpace(s.lines[p.line-1]), reached: p.count > 0}
 	s.seen[b.name+"\n"+b.text]++
@@ -138,7 +138,7 @@ func (s *source) block(p span) block {
 	return b
 }
 
-// function returns the name of the function that a line is in.
+// function returns the name of the function with a line.
 func (s *source) function(line int) string {
 	for _, d := range s.tree.Decls {
 		f, ok := d.(*ast.FuncDecl)

@@ -1,5 +1,5 @@
-// Command judge runs simulated histories, seed after seed, until one breaks a promise: that is told, and the exit status
-// is 1. It is built with a bug that is planted.
+// Command judge runs simulated histories, seed after seed, until one breaks a guarantee; it then prints it and exits
+// with 1. It is built with a planted bug.
 package main
 
 import (

@@ -15,92 +15,92 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// base is a model of the database: what the stores of parkd promise, in the simplest form, with the same answers to
-// the same questions. Its steps are kept, so that it can be put back to an earlier one.
-type base struct {
-	pools  map[string]*table
-	steps  []done // in the order of their commits, over all pools
-	boxes  map[box][]*letter
-	mailed map[mail]bool
-	letter int64
-	events []park.Event
-	known  map[string]bool        // events by id
-	nodes  map[string]store.Pulse // of the living
-	dead   map[string]bool
-	leases map[string]store.Kept
-	pruned []pruning
-	// returns is how often the database was put back: what was sent to it before never arrives after that.
-	returns int
-	// entered is told of a step's new tasks, logged of its events, posted of messages, committed of the step, and removed of
-	// tasks that were pruned, in order; and again from the beginning after a return to an earlier step, which returned is
-	// told of.
+// database is a model of the database: it does what the stores of parkd guarantee, in the simplest way. It keeps its
+// steps, so that it can be restored to an earlier one.
+type database struct {
+	pools       map[string]*table
+	steps       []committedStep // in commit order, over all pools
+	mailboxes   map[mailbox][]*storedMessage
+	delivered   map[messageKey]bool
+	lastMessage int64
+	events      []park.Event
+	known       map[string]bool        // events by id
+	nodes       map[string]store.Pulse // the live ones
+	dead        map[string]bool
+	leases      map[string]store.Kept
+	pruned      []prunedTask
+	// restores counts how often the database was restored: requests that were sent before never arrive.
+	restores int
+	// Callbacks, in order: entered for each new task of a step, logged for its events, posted for its messages,
+	// committed for the step, removed for pruned tasks. After a restore, which calls returned, they are called again
+	// from the first step on.
 	entered   func(*ledger.Record)
 	logged    func([]park.Event)
 	posted    func(*park.Message)
-	committed func(done)
+	committed func(committedStep)
 	removed   func(pool, id string)
 	trimmed   func(trimmed)
 	returned  func()
 }
 
-// done is a step that was committed, and when.
-type done struct {
+// committedStep is a committed step with its time.
+type committedStep struct {
 	step
 	at time.Duration
 }
 
-type box struct{ tenant, key string }
+type mailbox struct{ tenant, key string }
 
-// mail is what a mailbox knows a message by: an id may have had several lives.
-type mail struct {
+// messageKey identifies a message: an id may have been used by several tasks.
+type messageKey struct {
 	pool, task string
 	at         int64
 }
 
-// pruning is a task that was removed after so many steps.
-type pruning struct {
+// prunedTask is a task that was removed, and after how many steps.
+type prunedTask struct {
 	steps    int
 	pool, id string
 }
 
-type letter struct {
+type storedMessage struct {
 	park.Message
 	number  int64
 	trimmed bool
 }
 
-// table is one pool's rows.
+// table has the rows of one pool.
 type table struct {
 	row   ledger.Pool
 	tasks map[string]*ledger.Record
-	order []*ledger.Record // by submission
-	// numbers are those of submissions.
+	order []*ledger.Record // in the order of submission
+	// numbers counts submissions.
 	numbers map[string]int64
 	last    int64
-	noted   []note // of the step that led to each rev, from rev 1 on
+	steps   []stepNote // the step of each rev, from rev 1 on
 	line    store.Line
 }
 
-type note struct {
+type stepNote struct {
 	id      string
 	touched []string
 }
 
-func newBase() *base {
-	b := &base{}
+func newBase() *database {
+	b := &database{}
 	b.reset()
 	b.nodes, b.dead, b.leases = make(map[string]store.Pulse), make(map[string]bool), make(map[string]store.Kept)
 	return b
 }
 
-func (b *base) reset() {
-	b.pools, b.boxes, b.mailed = make(map[string]*table), make(map[box][]*letter), make(map[mail]bool)
+func (b *database) reset() {
+	b.pools, b.mailboxes, b.delivered = make(map[string]*table), make(map[mailbox][]*storedMessage), make(map[messageKey]bool)
 	b.steps, b.events, b.known, b.pruned = nil, nil, make(map[string]bool), nil
 }
 
-// back returns to the state after the first n steps.
-func (b *base) back(n int) {
-	b.returns++
+// restore returns to the state after the first n steps.
+func (b *database) restore(n int) {
+	b.restores++
 	steps, pruned := b.steps[:n:n], b.pruned
 	b.reset()
 	b.returned()
@@ -114,7 +114,7 @@ func (b *base) back(n int) {
 	}
 }
 
-func (b *base) table(pool string) *table {
+func (b *database) table(pool string) *table {
 	t := b.pools[pool]
 	if t == nil {
 		t = &table{tasks: make(map[string]*ledger.Record), numbers: make(map[string]int64)}
@@ -123,11 +123,11 @@ func (b *base) table(pool string) *table {
 	return t
 }
 
-// commit does a step, or says why not. again is for one that is done for the second time, after a return.
-func (b *base) commit(s done, again bool) error {
+// commit commits a step, or returns why it cannot. again is set for a step that is committed again after a restore.
+func (b *database) commit(s committedStep, again bool) error {
 	t := b.table(s.PoolID)
 	done := s.Row.Rev - 1
-	known := done >= 0 && done < int64(len(t.noted)) && t.noted[done].id == s.ID
+	known := done >= 0 && done < int64(len(t.steps)) && t.steps[done].id == s.ID
 	switch dead := s.Node != "" && !again && b.nodes[s.Node].Counter == 0; {
 	case dead && known, t.row.Rev != done && known:
 		return nil
@@ -175,10 +175,10 @@ func (t *table) check(s *store.Step) error {
 	return nil
 }
 
-func (b *base) apply(t *table, s *store.Step) {
+func (b *database) apply(t *table, s *store.Step) {
 	t.row = s.Row
 	t.row.LastStep = s.ID
-	n := note{id: s.ID}
+	n := stepNote{id: s.ID}
 	for i := range s.Inserts {
 		r := s.Inserts[i]
 		t.tasks[r.TaskID] = &r
@@ -192,12 +192,12 @@ func (b *base) apply(t *table, s *store.Step) {
 		t.tasks[s.Updates[i].TaskID].State = s.Updates[i].State
 		n.touched = append(n.touched, s.Updates[i].TaskID)
 	}
-	t.noted = append(t.noted, n)
+	t.steps = append(t.steps, n)
 	b.deliver(s.Messages)
 	b.append(s.Events)
 }
 
-func (b *base) append(events []park.Event) {
+func (b *database) append(events []park.Event) {
 	for _, e := range events {
 		e.EventID = park.EventID(e.PoolID, e.Rev, e.Ord)
 		if b.known[e.EventID] {
@@ -209,7 +209,7 @@ func (b *base) append(events []park.Event) {
 	}
 }
 
-// since tells what came after a rev.
+// since returns the changes after a rev.
 func (t *table) since(rev int64) *store.Conflict {
 	c := &store.Conflict{Row: t.row}
 	if rev > t.row.Rev || rev < 0 || t.row.Rev-rev > 64 {
@@ -217,26 +217,26 @@ func (t *table) since(rev int64) *store.Conflict {
 		return c
 	}
 	var touched []string
-	for _, n := range t.noted[rev:] {
+	for _, n := range t.steps[rev:] {
 		touched = append(touched, n.touched...)
 	}
-	slices.Sort(touched) // their order is not that of the steps
+	slices.Sort(touched) // the order of steps is not guaranteed
 	for _, id := range slices.Compact(touched) {
 		if r := t.tasks[id]; r != nil { // else it was pruned since
-			c.Changed = append(c.Changed, light(r))
+			c.Changed = append(c.Changed, withoutPayload(r))
 		}
 	}
 	return c
 }
 
-// light returns a record without what scheduling does not need.
-func light(r *ledger.Record) ledger.Record {
+// withoutPayload returns a record with only the fields that scheduling needs.
+func withoutPayload(r *ledger.Record) ledger.Record {
 	l := *r
 	l.Payload, l.Command, l.WorkDir, l.Result = nil, nil, "", nil
 	return l
 }
 
-func (b *base) load(pool string) store.Snapshot {
+func (b *database) load(pool string) store.Snapshot {
 	t := b.pools[pool]
 	if t == nil {
 		return store.Snapshot{}
@@ -244,13 +244,13 @@ func (b *base) load(pool string) store.Snapshot {
 	s := store.Snapshot{Row: t.row}
 	for _, r := range t.order {
 		if !r.Status.Ended() {
-			s.Tasks = append(s.Tasks, light(r))
+			s.Tasks = append(s.Tasks, withoutPayload(r))
 		}
 	}
 	return s
 }
 
-func (b *base) records(pool string, ids []string) (found []ledger.Record) {
+func (b *database) records(pool string, ids []string) (found []ledger.Record) {
 	t := b.pools[pool]
 	if t == nil {
 		return nil
@@ -263,29 +263,29 @@ func (b *base) records(pool string, ids []string) (found []ledger.Record) {
 	return found
 }
 
-func (b *base) deliver(messages []park.Message) {
+func (b *database) deliver(messages []park.Message) {
 	for i := range messages {
 		m := &messages[i]
-		known := mail{m.PoolID, m.TaskID, m.CreatedAt.Micro()}
-		if b.mailed[known] {
+		known := messageKey{m.PoolID, m.TaskID, m.CreatedAt.Micro()}
+		if b.delivered[known] {
 			continue
 		}
-		b.mailed[known] = true
-		b.letter++
-		l := &letter{Message: *m, number: b.letter}
-		l.ID = strconv.FormatInt(b.letter, 10)
-		k := box{m.Tenant, m.Key}
-		b.boxes[k] = append(b.boxes[k], l)
+		b.delivered[known] = true
+		b.lastMessage++
+		l := &storedMessage{Message: *m, number: b.lastMessage}
+		l.ID = strconv.FormatInt(b.lastMessage, 10)
+		k := mailbox{m.Tenant, m.Key}
+		b.mailboxes[k] = append(b.mailboxes[k], l)
 		b.posted(&l.Message)
 	}
 }
 
-func (b *base) messages(q park.MailboxQuery) (found []park.Message, err error) {
+func (b *database) messages(q park.MailboxQuery) (found []park.Message, err error) {
 	after, err := number(q.After)
 	if err != nil {
 		return nil, err
 	}
-	for _, l := range b.boxes[box{q.Tenant, q.Key}] {
+	for _, l := range b.mailboxes[mailbox{q.Tenant, q.Key}] {
 		if l.number > after && !l.trimmed && !l.CreatedAt.Before(q.Since.Time) && len(found) < q.Limit {
 			found = append(found, l.Message)
 		}
@@ -293,22 +293,22 @@ func (b *base) messages(q park.MailboxQuery) (found []park.Message, err error) {
 	return found, nil
 }
 
-func (b *base) trim(tenant, key, upTo string) error {
+func (b *database) trim(tenant, key, upTo string) error {
 	last, err := number(upTo)
 	if err != nil {
 		return err
 	}
-	for _, l := range b.boxes[box{tenant, key}] {
+	for _, l := range b.mailboxes[mailbox{tenant, key}] {
 		if l.number <= last && !l.trimmed {
 			l.trimmed = true
-			b.trimmed(trimmed{box{tenant, key}, l.number})
+			b.trimmed(trimmed{mailbox{tenant, key}, l.number})
 		}
 	}
 	return nil
 }
 
 // prune removes up to limit tasks that ended before the given time.
-func (b *base) prune(before park.Time, limit int) (n int) {
+func (b *database) prune(before park.Time, limit int) (n int) {
 	for _, pool := range slices.Sorted(maps.Keys(b.pools)) {
 		var old []string
 		for _, r := range b.pools[pool].order {
@@ -324,23 +324,23 @@ func (b *base) prune(before park.Time, limit int) (n int) {
 	return n
 }
 
-func (b *base) remove(pool, id string) {
+func (b *database) remove(pool, id string) {
 	t := b.pools[pool]
-	b.pruned = append(b.pruned, pruning{len(b.steps), pool, id})
+	b.pruned = append(b.pruned, prunedTask{len(b.steps), pool, id})
 	r := t.tasks[id]
 	delete(t.tasks, id)
 	t.order = slices.DeleteFunc(t.order, func(o *ledger.Record) bool { return o == r })
 	b.removed(pool, id)
 }
 
-// pruneMessages removes up to limit messages that are older than the given time.
-func (b *base) pruneMessages(before park.Time, limit int) (n int) {
-	for _, k := range slices.SortedFunc(maps.Keys(b.boxes), func(x, y box) int { return cmp.Or(cmp.Compare(x.tenant, y.tenant), cmp.Compare(x.key, y.key)) }) {
-		for _, l := range b.boxes[k] {
+// pruneMessages removes up to limit messages older than the given time.
+func (b *database) pruneMessages(before park.Time, limit int) (n int) {
+	for _, k := range slices.SortedFunc(maps.Keys(b.mailboxes), func(x, y mailbox) int { return cmp.Or(cmp.Compare(x.tenant, y.tenant), cmp.Compare(x.key, y.key)) }) {
+		for _, l := range b.mailboxes[k] {
 			if !l.trimmed && l.CreatedAt.Before(before.Time) && n < limit {
 				l.trimmed = true
 				b.trimmed(trimmed{k, l.number})
-				delete(b.mailed, mail{l.PoolID, l.TaskID, l.CreatedAt.Micro()})
+				delete(b.delivered, messageKey{l.PoolID, l.TaskID, l.CreatedAt.Micro()})
 				n++
 			}
 		}

@@ -11,9 +11,9 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// What the simulated database answers to those who read: log, mailboxes and lists.
+// Reads of the simulated database: log, mailboxes and lists.
 
-func (b *base) read(q park.AuditQuery) (found []park.Event) {
+func (b *database) read(q park.AuditQuery) (found []park.Event) {
 	past := q.Cursor == ""
 	for i := range b.events {
 		e := &b.events[i]
@@ -25,8 +25,8 @@ func (b *base) read(q park.AuditQuery) (found []park.Event) {
 	return found
 }
 
-// list returns a page of a pool's tasks, the newest first. Its cursor is how many of the oldest are left.
-func (b *base) list(pool string, q park.TaskQuery) (found []ledger.Record, next string) {
+// list returns a page of a pool's tasks, newest first. The cursor is the number of the last one.
+func (b *database) list(pool string, q park.TaskQuery) (found []ledger.Record, next string) {
 	t := b.table(pool)
 	below := int64(1) << 62
 	if n, err := number(q.Cursor); err == nil && n > 0 {
@@ -46,7 +46,7 @@ func (b *base) list(pool string, q park.TaskQuery) (found []ledger.Record, next 
 	return found, ""
 }
 
-func (b *base) beat(node string, own store.Terms) (map[string]store.Pulse, error) {
+func (b *database) beat(node string, own store.Terms) (map[string]store.Pulse, error) {
 	if b.dead[node] {
 		return nil, store.ErrDead
 	}
@@ -54,7 +54,7 @@ func (b *base) beat(node string, own store.Terms) (map[string]store.Pulse, error
 	return maps.Clone(b.nodes), nil
 }
 
-func (b *base) bury(node string, counter int64) bool {
+func (b *database) bury(node string, counter int64) bool {
 	if c := b.nodes[node].Counter; c == 0 || c != counter {
 		return false
 	}
@@ -63,19 +63,19 @@ func (b *base) bury(node string, counter int64) bool {
 	return true
 }
 
-func (b *base) leave(node string) {
+func (b *database) leave(node string) {
 	delete(b.nodes, node)
 	delete(b.dead, node)
 }
 
-func (b *base) keep(k store.Kept) int64 {
+func (b *database) keep(k store.Kept) int64 {
 	key := k.PoolID + "/" + k.TaskID
 	k.Counter = b.leases[key].Counter + 1
 	b.leases[key] = k
 	return k.Counter
 }
 
-func (b *base) kept(pool string, tasks []string) (found []store.Kept) {
+func (b *database) kept(pool string, tasks []string) (found []store.Kept) {
 	for _, id := range tasks {
 		if k, ok := b.leases[pool+"/"+id]; ok {
 			found = append(found, k)
