@@ -3,12 +3,12 @@ package memory
 import (
 	"context"
 	"encoding/json"
-	"math"
 	"slices"
 	"strconv"
 	"sync"
 
 	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
 )
 
 // mail holds every mailbox.
@@ -132,7 +132,7 @@ func (m *mail) forget(b *box) {
 
 // Messages implements [store.Mailbox].
 func (s *Store) Messages(ctx context.Context, q park.MailboxQuery) ([]park.Message, error) {
-	after, err := parseMessageID(q.After)
+	after, err := store.ParseMessageID(q.After)
 	if err != nil {
 		return nil, err
 	}
@@ -162,20 +162,9 @@ func (m *mail) read(q park.MailboxQuery, after int64) []park.Message {
 	return found
 }
 
-func parseMessageID(id string) (int64, error) {
-	if id == "" {
-		return 0, nil
-	}
-	n, err := strconv.ParseInt(id, 10, 64)
-	if err != nil || n < 0 {
-		return 0, park.Errorf(park.InvalidRequest, "a message's id must be a number, not %q", id)
-	}
-	return min(n, math.MaxInt64-1), nil // there is one behind it, which nobody has
-}
-
 // Trim implements [store.Mailbox].
 func (s *Store) Trim(ctx context.Context, tenant, key, upTo string) error {
-	last, err := parseMessageID(upTo)
+	last, err := store.ParseMessageID(upTo)
 	if err != nil {
 		return err
 	}

@@ -3,12 +3,12 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"math"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
 )
 
 const (
@@ -36,7 +36,7 @@ func (s *Store) Deliver(ctx context.Context, messages []park.Message) error {
 
 // Messages implements [store.Mailbox].
 func (s *Store) Messages(ctx context.Context, q park.MailboxQuery) ([]park.Message, error) {
-	after, err := parseMessageID(q.After)
+	after, err := store.ParseMessageID(q.After)
 	if err != nil {
 		return nil, err
 	}
@@ -73,20 +73,9 @@ func messages(rows pgx.Rows, q park.MailboxQuery) (found []park.Message, seqs []
 	return found, seqs, final, rows.Err()
 }
 
-func parseMessageID(id string) (int64, error) {
-	if id == "" {
-		return 0, nil
-	}
-	n, err := strconv.ParseInt(id, 10, 64)
-	if err != nil || n < 0 {
-		return 0, park.Errorf(park.InvalidRequest, "a message's id must be a number, not %q", id)
-	}
-	return min(n, math.MaxInt64-1), nil // there is one behind it, which nobody has
-}
-
 // Trim implements [store.Mailbox].
 func (s *Store) Trim(ctx context.Context, tenant, key, upTo string) error {
-	last, err := parseMessageID(upTo)
+	last, err := store.ParseMessageID(upTo)
 	if err != nil {
 		return err
 	}

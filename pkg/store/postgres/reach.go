@@ -159,21 +159,12 @@ func (s *Store) firstStep(ctx context.Context, pool string, reached func(at, las
 	if err := s.pool.QueryRow(ctx, lastStep, pool).Scan(&last); err != nil || last == 0 {
 		return 0, err
 	}
-	low, high := int64(1), last+1
-	for low < high {
-		mid := low + (high-low)/2
-		var rev, at, seq int64
-		err := s.pool.QueryRow(ctx, probeStep, pool, mid).Scan(&rev, &at, &seq)
-		switch {
-		case errors.Is(err, pgx.ErrNoRows): // pruned just now
-			high = mid
-		case err != nil:
-			return 0, err
-		case reached(at, seq):
-			high = mid
-		default:
-			low = rev + 1
+	return store.FirstStep(ctx, last, func(ctx context.Context, rev int64) (found int64, holds bool, err error) {
+		var at, seq int64
+		err = s.pool.QueryRow(ctx, probeStep, pool, rev).Scan(&found, &at, &seq)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return 0, false, nil
 		}
-	}
-	return low, nil
+		return found, err == nil && reached(at, seq), err
+	})
 }

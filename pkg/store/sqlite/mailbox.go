@@ -4,10 +4,10 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
-	"math"
 	"strconv"
 
 	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/store"
 )
 
 const (
@@ -66,7 +66,7 @@ func (w *writer) deliverAlike(messages []park.Message) error {
 
 // Messages implements [store.Mailbox].
 func (s *Store) Messages(ctx context.Context, q park.MailboxQuery) ([]park.Message, error) {
-	after, err := parseMessageID(q.After)
+	after, err := store.ParseMessageID(q.After)
 	if err != nil {
 		return nil, err
 	}
@@ -108,20 +108,9 @@ func (s *Store) messages(ctx context.Context, q park.MailboxQuery, start, since 
 	return found, rows.Err()
 }
 
-func parseMessageID(id string) (int64, error) {
-	if id == "" {
-		return 0, nil
-	}
-	n, err := strconv.ParseInt(id, 10, 64)
-	if err != nil || n < 0 {
-		return 0, park.Errorf(park.InvalidRequest, "a message's id must be a number, not %q", id)
-	}
-	return min(n, math.MaxInt64-1), nil // there is one behind it, which nobody has
-}
-
 // Trim implements [store.Mailbox].
 func (s *Store) Trim(ctx context.Context, tenant, key, upTo string) error {
-	last, err := parseMessageID(upTo)
+	last, err := store.ParseMessageID(upTo)
 	if err != nil {
 		return err
 	}

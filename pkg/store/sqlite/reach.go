@@ -128,21 +128,12 @@ func (s *Store) firstStep(ctx context.Context, pool string, us int64) (int64, er
 	if err != nil {
 		return 0, err
 	}
-	low, high := int64(1), last+1
-	for low < high {
-		mid := low + (high-low)/2
-		var rev, at int64
-		err := s.db.QueryRowContext(ctx, probeSteps, pool, mid).Scan(&rev, &at)
-		switch {
-		case errors.Is(err, sql.ErrNoRows): // pruned just now
-			high = mid
-		case err != nil:
-			return 0, err
-		case at >= us:
-			high = mid
-		default:
-			low = rev + 1
+	return store.FirstStep(ctx, last, func(ctx context.Context, rev int64) (found int64, holds bool, err error) {
+		var at int64
+		err = s.db.QueryRowContext(ctx, probeSteps, pool, rev).Scan(&found, &at)
+		if errors.Is(err, sql.ErrNoRows) {
+			return 0, false, nil
 		}
-	}
-	return low, nil
+		return found, at >= us, err
+	})
 }

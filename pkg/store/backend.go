@@ -1,0 +1,42 @@
+package store
+
+import (
+	"context"
+	"math"
+	"strconv"
+
+	"github.com/parkd-dev/parkd/pkg/park"
+)
+
+// What backends have in common.
+
+// ParseMessageID returns the number that a message's id is in all backends, 0 for "".
+func ParseMessageID(id string) (int64, error) {
+	if id == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(id, 10, 64)
+	if err != nil || n < 0 {
+		return 0, park.Errorf(park.InvalidRequest, "a message's id must be a number, not %q", id)
+	}
+	return min(n, math.MaxInt64-1), nil // there is one behind it, which nobody has
+}
+
+// FirstStep returns the first rev of a pool's log for which a condition holds, or else last+1, which is after the last. The
+// condition must hold for all steps after one for which it holds. probe looks at the first step with a rev of at least rev: it
+// returns that step's own rev, 0 if there is none, and whether the condition holds for it.
+func FirstStep(ctx context.Context, last int64, probe func(ctx context.Context, rev int64) (found int64, holds bool, err error)) (int64, error) {
+	low, high := int64(1), last+1
+	for low < high {
+		mid := low + (high-low)/2
+		switch found, holds, err := probe(ctx, mid); {
+		case err != nil:
+			return 0, err
+		case holds || found == 0: // without one, it was pruned just now
+			high = mid
+		default:
+			low = found + 1
+		}
+	}
+	return low, nil
+}
