@@ -32,33 +32,33 @@ func (m *meter) families() []*family {
 }
 
 // Stepped implements [engine.Meter].
-func (m *meter) Stepped(pool string, ops int, commit time.Duration) {
+func (m *meter) StepCommitted(pool string, ops int, commit time.Duration) {
 	m.commits.observe(commit.Seconds(), pool)
 	m.ops.observe(float64(ops), pool)
 }
 
 // Happened implements [engine.Meter].
-func (m *meter) Happened(pool string, action park.Action, n int) {
+func (m *meter) Events(pool string, action park.Action, n int) {
 	m.events.add(n, string(action), pool)
 }
 
 // Waited implements [engine.Meter].
-func (m *meter) Waited(pool string, wait time.Duration) {
+func (m *meter) QueueWait(pool string, wait time.Duration) {
 	m.waits.observe(wait.Seconds(), pool)
 }
 
 // Deferred implements [engine.Meter].
-func (m *meter) Deferred(pool, reason string) {
+func (m *meter) StartDeferred(pool, reason string) {
 	m.defers.add(1, pool, reason)
 }
 
 // Ran implements [engine.Meter].
-func (m *meter) Ran(pool string, status park.Status, took time.Duration) {
+func (m *meter) RunTime(pool string, status park.Status, took time.Duration) {
 	m.runs.observe(took.Seconds(), pool, string(status))
 }
 
 // Ended implements [engine.Meter].
-func (m *meter) Ended(pool string, status park.Status, reason string) {
+func (m *meter) TaskEnded(pool string, status park.Status, reason string) {
 	m.ended.add(1, pool, known(reason), string(status))
 }
 
@@ -68,12 +68,12 @@ func (m *meter) Rejected(pool string, code park.Code) {
 }
 
 // Retried implements [engine.Meter].
-func (m *meter) Retried(store park.Backend, why engine.Retry) {
+func (m *meter) StepRetried(store park.Backend, why engine.RetryReason) {
 	m.retried.add(1, string(why), string(store))
 }
 
 // Failed implements [engine.Meter].
-func (m *meter) Failed(store park.Backend, what engine.Asked) {
+func (m *meter) StoreFailed(store park.Backend, what engine.StoreRequest) {
 	m.failed.add(1, string(what), string(store))
 }
 

@@ -89,13 +89,13 @@ func TestMetricsOfWhatComesIn(t *testing.T) {
 // filledMeter returns a meter with counts of each kind.
 func filledMeter() *meter {
 	m := newMeter()
-	m.Ended("cpu", park.Failed, park.ReasonTimeout)
-	m.Ended("cpu", park.Failed, "a worker's own words, 1")
-	m.Ended("cpu", park.Failed, "a worker's own words, 2")
-	m.Ran("cpu", park.Failed, time.Second)
+	m.TaskEnded("cpu", park.Failed, park.ReasonTimeout)
+	m.TaskEnded("cpu", park.Failed, "a worker's own words, 1")
+	m.TaskEnded("cpu", park.Failed, "a worker's own words, 2")
+	m.RunTime("cpu", park.Failed, time.Second)
 	m.Rejected("cpu", park.QueueFull)
-	m.Retried(park.File, engine.RetryInDoubt)
-	m.Failed(park.File, engine.AskedStep)
+	m.StepRetried(park.File, engine.RetryInDoubt)
+	m.StoreFailed(park.File, engine.RequestStep)
 	return m
 }
 

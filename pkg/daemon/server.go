@@ -98,9 +98,9 @@ func (s *server) setAPI(c api.Config) error {
 
 // attach connects the API with the opened parts of the daemon.
 func (s *server) attach(p *parts) error {
-	s.metrics.poolErrors = p.engine.Troubles
+	s.metrics.poolErrors = p.engine.PoolErrors
 	c := s.base
-	c.Service, c.Pools, c.LastEvent = p.engine, p.engine.Troubles, p.engine.LastEvent
+	c.Service, c.Pools, c.LastEvent = p.engine, p.engine.PoolErrors, p.engine.LastEvent
 	c.Metrics = &exposition{
 		families: slices.Concat(p.meter.families(), s.metrics.families()),
 		gauges:   []func(gauge){newStateMetrics(p.engine, p.stores).read, s.metrics.gauges},

@@ -48,7 +48,7 @@ func (m *stateMetrics) read(set gauge) {
 }
 
 func (m *stateMetrics) collectMeasures(set gauge) {
-	measures := m.engine.Measures()
+	measures := m.engine.Stats()
 	for _, p := range measures.Pools {
 		set(runningHere, float64(p.RunningHere), p.PoolID)
 		set(oldestParked, p.OldestAge.Seconds(), p.PoolID)
@@ -57,11 +57,11 @@ func (m *stateMetrics) collectMeasures(set gauge) {
 	for _, s := range measures.Stores {
 		set(storeUp, boolValue(s.Up), string(s.Backend))
 		if s.Shared {
-			set(heartbeatAge, s.BeatAge.Seconds(), string(s.Backend))
+			set(heartbeatAge, s.HeartbeatAge.Seconds(), string(s.Backend))
 			set(liveNodes, float64(s.Nodes), string(s.Backend))
 		}
 	}
-	for _, o := range measures.Owed {
+	for _, o := range measures.Backlogs {
 		set(outboxParcels, float64(o.Parcels), o.Dest, string(o.From))
 		set(outboxSeconds, o.Age.Seconds(), o.Dest, string(o.From))
 	}

@@ -16,8 +16,8 @@ import (
 
 // telling returns a pool whose tasks have as their result what their payload says, after as long as it says; before, if
 // given, is called first.
-func telling(before func(a park.Assignment)) engine.Pool {
-	return pool("cpu", 1, park.ExecutorFunc(func(ctx context.Context, a park.Assignment) (any, error) {
+func echoPool(before func(a park.Assignment)) engine.Pool {
+	return poolConfig("cpu", 1, park.ExecutorFunc(func(ctx context.Context, a park.Assignment) (any, error) {
 		var p struct {
 			DurationMs int
 			What       string
@@ -37,12 +37,12 @@ func telling(before func(a park.Assignment)) engine.Pool {
 	}))
 }
 
-func what(id, text string) park.Submission {
+func echoTask(id, text string) park.Submission {
 	return park.Submission{TaskID: id, Payload: json.RawMessage(fmt.Sprintf(`{"durationMs":1000,"what":%q}`, text))}
 }
 
 // forget removes all ended tasks of a store, of which there should be n.
-func forget(t *testing.T, s *memory.Store, n int) {
+func pruneTasks(t *testing.T, s *memory.Store, n int) {
 	t.Helper()
 	if got, err := s.PruneTasks(t.Context(), park.At(time.Now().Add(time.Hour)), 1000); err != nil || got != n {
 		t.Fatalf("%d tasks removed, not %d: %v", got, n, err)
@@ -64,32 +64,32 @@ func TestIDUsedAgainRunsItsOwnPayload(t *testing.T) {
 func testIDUsedAgain(t *testing.T, steps int, cancelled bool) {
 	shared := memory.New()
 	c := engine.Config{
-		Pools: []engine.Pool{telling(nil)}, Shared: []park.Backend{park.InMemory},
+		Pools: []engine.Pool{echoPool(nil)}, Shared: []park.Backend{park.InMemory},
 		Stores: map[park.Backend]store.Store{park.InMemory: shared},
 	}
-	a := open(t, c)
-	defer a.stop()
-	b := open(t, c)
-	defer b.stop()
-	b.submit("cpu", what("blocker", "1"))
-	a.submit("cpu", what("x", "old"))
+	a := openEngine(t, c)
+	defer a.closeNow()
+	b := openEngine(t, c)
+	defer b.closeNow()
+	b.submit("cpu", echoTask("blocker", "1"))
+	a.submit("cpu", echoTask("x", "old"))
 	time.Sleep(500 * time.Millisecond)
 	if cancelled {
-		b.dropped("cpu", "x")
+		b.checkCancel("cpu", "x")
 	}
 	for i := range steps {
 		if _, err := b.SetPool(t.Context(), "cpu", park.PoolPatch{MaxQueueDepth: new(1000 + i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	b.ended("cpu", "blocker")
-	b.ended("cpu", "x")
+	b.awaitTask("cpu", "blocker")
+	b.awaitTask("cpu", "x")
 	time.Sleep(time.Second)
-	forget(t, shared, 2)
-	a.submit("cpu", what("blocker", "2")) // it is the first node that starts what is parked behind
+	pruneTasks(t, shared, 2)
+	a.submit("cpu", echoTask("blocker", "2")) // it is the first node that starts what is parked behind
 	time.Sleep(500 * time.Millisecond)
-	b.submit("cpu", what("x", "new"))
-	if task := a.ended("cpu", "x"); string(task.Result) != `"new"` || task.Node != a.Node() {
+	b.submit("cpu", echoTask("x", "new"))
+	if task := a.awaitTask("cpu", "x"); string(task.Result) != `"new"` || task.Node != a.Node() {
 		t.Errorf("the new task's result is %s; it ran on %s", task.Result, task.Node)
 	}
 }
@@ -99,35 +99,35 @@ func testIDUsedAgain(t *testing.T, steps int, cancelled bool) {
 func TestIDUsedAgainIsNotEndedByAnOldRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shared := memory.New()
-		d := &deaf{Store: shared}
+		d := &flakyStore{Store: shared}
 		release := make(chan struct{})
 		c := engine.Config{Shared: []park.Backend{park.InMemory}, NodeTTL: 2 * time.Second, NodeGrace: 2 * time.Second}
-		c.Pools = []engine.Pool{pool("cpu", 1, park.ExecutorFunc(func(context.Context, park.Assignment) (any, error) {
+		c.Pools = []engine.Pool{poolConfig("cpu", 1, park.ExecutorFunc(func(context.Context, park.Assignment) (any, error) {
 			<-release // whatever it is told
 			return "old", nil
 		}))}
 		c.Node, c.Stores = "node-0", map[park.Backend]store.Store{park.InMemory: d}
-		a := open(t, c)
-		defer a.stop()
+		a := openEngine(t, c)
+		defer a.closeNow()
 		c.Node, c.Stores = "node-1", map[park.Backend]store.Store{park.InMemory: shared}
-		c.Pools = []engine.Pool{telling(nil)}
-		b := open(t, c)
-		defer b.stop()
-		a.submit("cpu", what("x", "first"))
+		c.Pools = []engine.Pool{echoPool(nil)}
+		b := openEngine(t, c)
+		defer b.closeNow()
+		a.submit("cpu", echoTask("x", "first"))
 		d.mu.Lock()
 		d.until = time.Now().Add(10 * time.Second)
 		d.mu.Unlock()
-		if task := b.ended("cpu", "x"); task.Attempt != 2 {
+		if task := b.awaitTask("cpu", "x"); task.Attempt != 2 {
 			t.Fatalf("it ended as %+v", task)
 		}
 		time.Sleep(time.Minute)
-		forget(t, shared, 1)
-		next := what("x", "new")
+		pruneTasks(t, shared, 1)
+		next := echoTask("x", "new")
 		next.Payload = json.RawMessage(`{"durationMs":60000,"what":"new"}`)
 		b.submit("cpu", next)
 		time.Sleep(time.Second) // the first node hears of it
 		close(release)
-		if task := b.ended("cpu", "x"); string(task.Result) != `"new"` || task.Attempt != 1 {
+		if task := b.awaitTask("cpu", "x"); string(task.Result) != `"new"` || task.Attempt != 1 {
 			t.Errorf("the new task ended as %+v, with the result %s", task, task.Result)
 		}
 	})

@@ -10,21 +10,21 @@ import (
 
 // fail answers a batch whose step did not come about. Outcomes of runs are kept to be stored later.
 func (l *loop) fail(batch []message, err error) {
-	told, foreign := l.told(err)
-	if foreign {
-		l.troubled(err)
+	callerErr, fromStore := l.callerError(err)
+	if fromStore {
+		l.recordFailure(err)
 		if l.eng.ctx.Err() == nil {
-			l.eng.meter.Retried(l.QueueBackend, RetryRefused)
+			l.eng.meter.StepRetried(l.QueueBackend, RetryRefused)
 			l.eng.health.Failed(l.QueueBackend, health.Step)
 		}
-		err = told
+		err = callerErr
 	}
-	l.trouble.Store(&err)
+	l.stepErr.Store(&err)
 	l.failed = true
 	for _, m := range batch {
 		if r, ok := m.(*report); ok {
 			l.retries = append(l.retries, r)
-		} else if c := m.base().reply; c != nil && !looks(m) {
+		} else if c := m.base().reply; c != nil && !answeredLast(m) {
 			c <- reply{err: err}
 		}
 	}
@@ -46,9 +46,9 @@ func (l *loop) answer(batch []message, results []lot.Result) {
 		r := m.base()
 		n := len(r.ops)
 		if ended, ok := m.(*report); ok {
-			l.forget(ended.run)
+			l.forgetRun(ended.run)
 		}
-		if r.reply != nil && !looks(m) {
+		if r.reply != nil && !answeredLast(m) {
 			r.reply <- reply{results: append(r.results[:0], results[:n]...)}
 		}
 		results = results[n:]
@@ -56,10 +56,10 @@ func (l *loop) answer(batch []message, results []lot.Result) {
 }
 
 // answerLook answers a message that looks.
-func (l *loop) answerLook(m message) {
+func (l *loop) answerLast(m message) {
 	switch m := m.(type) {
-	case *look:
-		m.at(l)
+	case *loopFunc:
+		m.fn(l)
 	case *workerLeaves:
 		m.granted = m.worker.granted
 	default:

@@ -13,9 +13,9 @@ import (
 // TestParkedTasksAreShownWhileACommitHangs reads what is parked while the pool's loop waits for its store: without
 // positions if need be, but within the patience of a call.
 func TestParkedTasksAreShownWhileACommitHangs(t *testing.T) {
-	for name, read := range map[string]func(b *bench) (park.Task, error){
-		"one": func(b *bench) (park.Task, error) { return b.Task(context.Background(), "cpu", "a", 0) },
-		"all": func(b *bench) (park.Task, error) {
+	for name, read := range map[string]func(b *harness) (park.Task, error){
+		"one": func(b *harness) (park.Task, error) { return b.Task(context.Background(), "cpu", "a", 0) },
+		"all": func(b *harness) (park.Task, error) {
 			page, err := b.Tasks(context.Background(), "cpu", park.TaskQuery{Status: park.Queued})
 			if err != nil || len(page.Tasks) == 0 {
 				return park.Task{}, err
@@ -24,13 +24,13 @@ func TestParkedTasksAreShownWhileACommitHangs(t *testing.T) {
 		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			b, d := lone(t, pool("cpu", 1, simulated()))
-			defer b.stop()
-			b.submit("cpu", named("long", sim(36_000_000)))
-			b.submit("cpu", named("a", sim(1)))
+			b, d := openFlaky(t, poolConfig("cpu", 1, sleepExecutor()))
+			defer b.closeNow()
+			b.submit("cpu", withID("long", sleepFor(36_000_000)))
+			b.submit("cpu", withID("a", sleepFor(1)))
 			var over atomic.Bool
-			d.hang(10*time.Minute, &over)
-			go b.offer("cpu", named("b", sim(1)))
+			d.hangCommits(10*time.Minute, &over)
+			go b.trySubmit("cpu", withID("b", sleepFor(1)))
 			time.Sleep(time.Second)
 			began := time.Now()
 			got, err := read(b)

@@ -19,7 +19,9 @@ import (
 // TestPoolSetAtANodeThatIsBehind pauses a pool at one node and has it go on at another, which believes that it does.
 func TestPoolSetAtANodeThatIsBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tm := newTeam(t, 2, func(_ int, c *engine.Config) { c.Pools, c.Quiet = []engine.Pool{pool("cpu", 1, simulated())}, true })
+		tm := openCluster(t, 2, func(_ int, c *engine.Config) {
+			c.Pools, c.Quiet = []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}, true
+		})
 		defer tm.stop()
 		time.Sleep(time.Second)
 		paused, active := park.Paused, park.Active
@@ -42,28 +44,30 @@ func TestPoolSetAtANodeThatIsBehind(t *testing.T) {
 // heard of the task. The answer has its position all the same.
 func TestSentAgainAtANodeThatIsBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tm := newTeam(t, 2, func(_ int, c *engine.Config) { c.Pools, c.Quiet = []engine.Pool{pool("cpu", 1, simulated())}, true })
+		tm := openCluster(t, 2, func(_ int, c *engine.Config) {
+			c.Pools, c.Quiet = []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}, true
+		})
 		defer tm.stop()
 		a, b := tm.nodes[0], tm.nodes[1]
-		a.submit("cpu", named("done", sim(1)))
-		a.ended("cpu", "done")
-		a.submit("cpu", named("long", sim(60_000)))
+		a.submit("cpu", withID("done", sleepFor(1)))
+		a.awaitTask("cpu", "done")
+		a.submit("cpu", withID("long", sleepFor(60_000)))
 		time.Sleep(time.Second)
-		b.submit("cpu", named("done", sim(1))) // from now on it looks
-		a.submit("cpu", named("parked", sim(1)))
-		if got := b.submit("cpu", named("parked", sim(1))); got.Status != park.Queued || got.Position != 1 {
+		b.submit("cpu", withID("done", sleepFor(1))) // from now on it looks
+		a.submit("cpu", withID("parked", sleepFor(1)))
+		if got := b.submit("cpu", withID("parked", sleepFor(1))); got.Status != park.Queued || got.Position != 1 {
 			t.Errorf("the parked task is %s at position %d", got.Status, got.Position)
 		}
 	})
 }
 
 // early is a store in which something happens before tasks are read for the first time.
-type early struct {
+type hookedRecords struct {
 	*memory.Store
 	before func()
 }
 
-func (s *early) Records(ctx context.Context, pool string, ids []string) ([]ledger.Record, error) {
+func (s *hookedRecords) Records(ctx context.Context, pool string, ids []string) ([]ledger.Record, error) {
 	if f := s.before; f != nil {
 		s.before = nil
 		f()
@@ -74,12 +78,12 @@ func (s *early) Records(ctx context.Context, pool string, ids []string) ([]ledge
 // TestCancelMeetsItsSubmission cancels a task that comes between two looks of the cancellation.
 func TestCancelMeetsItsSubmission(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &early{Store: memory.New()}
-		b := open(t, engine.Config{
-			Pools: []engine.Pool{pool("cpu", 1, simulated())}, Stores: map[park.Backend]store.Store{park.InMemory: s},
+		s := &hookedRecords{Store: memory.New()}
+		b := openEngine(t, engine.Config{
+			Pools: []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}, Stores: map[park.Backend]store.Store{park.InMemory: s},
 		})
-		defer b.stop()
-		s.before = func() { b.submit("cpu", named("a", sim(60_000))) }
+		defer b.closeNow()
+		s.before = func() { b.submit("cpu", withID("a", sleepFor(60_000))) }
 		if got, err := b.Cancel(t.Context(), "cpu", "a"); err != nil || got.Status != park.Dropped {
 			t.Errorf("the task is %q: %v", got.Status, err)
 		}
@@ -89,12 +93,12 @@ func TestCancelMeetsItsSubmission(t *testing.T) {
 // slowLeases is a store that takes its time to tell of leases, once.
 type slowLeases struct {
 	*memory.Store
-	by time.Duration
+	delay time.Duration
 }
 
 func (s *slowLeases) Leases(ctx context.Context, pool string, tasks []string) ([]store.Kept, error) {
-	time.Sleep(s.by)
-	s.by = 0
+	time.Sleep(s.delay)
+	s.delay = 0
 	return s.Store.Leases(ctx, pool, tasks)
 }
 
@@ -105,15 +109,15 @@ func TestLeaseKeptWhileItIsAskedFor(t *testing.T) {
 		shared := memory.New()
 		config := func(node string, s store.Store) engine.Config {
 			return engine.Config{
-				Node: node, Pools: []engine.Pool{remote(1)}, Shared: []park.Backend{park.InMemory},
+				Node: node, Pools: []engine.Pool{leasedPool(1)}, Shared: []park.Backend{park.InMemory},
 				Stores: map[park.Backend]store.Store{park.InMemory: s},
 			}
 		}
-		a := open(t, config("slow", &slowLeases{shared, 6 * time.Second}))
-		defer a.stop()
-		b := open(t, config("swift", shared))
-		defer b.stop()
-		a.submit("remote", named("a", park.Submission{}))
+		a := openEngine(t, config("slow", &slowLeases{shared, 6 * time.Second}))
+		defer a.closeNow()
+		b := openEngine(t, config("swift", shared))
+		defer b.closeNow()
+		a.submit("remote", withID("a", park.Submission{}))
 		lease := a.lease(park.LeaseRequest{TTL: park.Duration(ttl)})[0]
 		for _, at := range []time.Duration{8 * time.Second, 7 * time.Second} { // after 8 s and after 15 s, of which it asks from 10 s to 16 s
 			time.Sleep(at)
@@ -123,7 +127,7 @@ func TestLeaseKeptWhileItIsAskedFor(t *testing.T) {
 		}
 		time.Sleep(8 * time.Second)
 		if err := b.EndLease(t.Context(), lease.LeaseID, park.LeaseResult{Status: park.Completed}); err != nil {
-			t.Errorf("%v:%s", err, b.life("a"))
+			t.Errorf("%v:%s", err, b.actions("a"))
 		}
 	})
 }
@@ -131,11 +135,11 @@ func TestLeaseKeptWhileItIsAskedFor(t *testing.T) {
 // slowCommit is a store that takes its time for a step, once it is told to.
 type slowCommit struct {
 	*memory.Store
-	by atomic.Int64
+	delay atomic.Int64
 }
 
 func (s *slowCommit) Commit(ctx context.Context, st *store.Step) error {
-	time.Sleep(time.Duration(s.by.Swap(0)))
+	time.Sleep(time.Duration(s.delay.Swap(0)))
 	return s.Store.Commit(ctx, st)
 }
 
@@ -147,103 +151,103 @@ func TestUnknownAndSentElsewhere(t *testing.T) {
 		slow := &slowCommit{Store: shared}
 		config := func(node string, s store.Store) engine.Config {
 			return engine.Config{
-				Node: node, Pools: []engine.Pool{pool("cpu", 1, simulated())}, Shared: []park.Backend{park.InMemory},
+				Node: node, Pools: []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}, Shared: []park.Backend{park.InMemory},
 				Stores: map[park.Backend]store.Store{park.InMemory: s}, Patience: time.Second, Quiet: true,
 			}
 		}
-		a := open(t, config("slow", slow))
-		defer a.stop()
-		b := open(t, config("swift", shared))
-		defer b.stop()
-		b.submit("cpu", named("long", sim(60_000)))
+		a := openEngine(t, config("slow", slow))
+		defer a.closeNow()
+		b := openEngine(t, config("swift", shared))
+		defer b.closeNow()
+		b.submit("cpu", withID("long", sleepFor(60_000)))
 		time.Sleep(time.Second)
-		slow.by.Store(int64(8 * time.Second))
-		s := sim(1)
+		slow.delay.Store(int64(8 * time.Second))
+		s := sleepFor(1)
 		s.Deadline = park.At(time.Now().Add(4 * time.Second))
-		r := a.offer("cpu", s)
+		r := a.trySubmit("cpu", s)
 		if r.Err == nil || r.Err.Code != park.OutcomeUnknown {
 			t.Fatalf("%+v", r)
 		}
-		b.submit("cpu", named(r.Err.TaskID, s))
+		b.submit("cpu", withID(r.Err.TaskID, s))
 		time.Sleep(10 * time.Second)
-		if got := b.life(r.Err.TaskID); got != " submit enqueue expire" {
+		if got := b.actions(r.Err.TaskID); got != " submit enqueue expire" {
 			t.Errorf("the task's life reads%s", got)
 		}
 	})
 }
 
 // gone is a store that fails at once while it is told to, and counts how often it is asked to load a pool.
-type gone struct {
+type failingLoads struct {
 	*memory.Store
-	away  atomic.Bool
+	down  atomic.Bool
 	loads atomic.Int64
 }
 
 // enoughLoads ends a test in which a pool is loaded without a rest: no time would pass.
 const enoughLoads = 5000
 
-func (s *gone) Load(ctx context.Context, pool string) (store.Snapshot, error) {
-	if s.away.Load() && s.loads.Add(1) < enoughLoads {
+func (s *failingLoads) Load(ctx context.Context, pool string) (store.Snapshot, error) {
+	if s.down.Load() && s.loads.Add(1) < enoughLoads {
 		return store.Snapshot{}, errGone
 	}
 	return s.Store.Load(ctx, pool)
 }
 
-func (s *gone) Commit(ctx context.Context, st *store.Step) error {
-	if s.away.Load() && s.loads.Load() < enoughLoads {
+func (s *failingLoads) Commit(ctx context.Context, st *store.Step) error {
+	if s.down.Load() && s.loads.Load() < enoughLoads {
 		return errGone
 	}
 	return s.Store.Commit(ctx, st)
 }
 
 // slowToStart is an executor that needs two seconds to find that it cannot begin.
-type slowToStart struct{ starving }
+type slowShortExecutor struct{ shortExecutor }
 
-func (x *slowToStart) Run(ctx context.Context, a park.Assignment) park.Outcome {
+func (x *slowShortExecutor) Run(ctx context.Context, a park.Assignment) park.Outcome {
 	time.Sleep(2 * time.Second)
-	return x.starving.Run(ctx, a)
+	return x.shortExecutor.Run(ctx, a)
 }
 
 // TestStoreGoneWhileStartsArePutOff takes the store away from a pool that then has to put starts off. The pool rests between
 // two tries.
 func TestStoreGoneWhileStartsArePutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := &slowToStart{starving{work: simulated()}}
+		x := &slowShortExecutor{shortExecutor{work: sleepExecutor()}}
 		x.short.Store(true)
-		s := &gone{Store: memory.New()}
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, x)}, Stores: map[park.Backend]store.Store{park.InMemory: s}})
-		defer b.stop()
-		b.submit("cpu", named("a", sim(1)))
-		b.submit("cpu", named("b", sim(1)))
+		s := &failingLoads{Store: memory.New()}
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 1, x)}, Stores: map[park.Backend]store.Store{park.InMemory: s}})
+		defer b.closeNow()
+		b.submit("cpu", withID("a", sleepFor(1)))
+		b.submit("cpu", withID("b", sleepFor(1)))
 		time.Sleep(time.Second)
-		s.away.Store(true)
+		s.down.Store(true)
 		time.Sleep(10 * time.Second)
-		s.away.Store(false)
+		s.down.Store(false)
 		if n := s.loads.Load(); n < 10 || n > 100 {
 			t.Errorf("the pool was loaded %d times in 10 s", n)
 		}
 		x.short.Store(false)
-		b.ended("cpu", "a")
+		b.awaitTask("cpu", "a")
 	})
 }
 
 // picky is a store that refuses what is toxic for good, and is away once it has taken a step after that.
-type picky struct {
+type toxicStore struct {
 	*memory.Store
-	refused, away bool
+	hasRefused, down bool
 }
 
-func (s *picky) Commit(ctx context.Context, st *store.Step) error {
-	if s.away {
+func (s *toxicStore) Commit(ctx context.Context, st *store.Step) error {
+	if s.down {
 		return errGone
 	}
 	for i := range st.Inserts {
 		if st.Inserts[i].TaskID == "toxic" {
-			s.refused = true
+			s.hasRefused = true
 			return &store.RefusedError{Err: errGone}
 		}
 	}
-	s.away = s.refused && len(st.Inserts) > 0
+	s.down = s.hasRefused && len(st.Inserts) > 0
 	return s.Store.Commit(ctx, st)
 }
 
@@ -251,12 +255,12 @@ func (s *picky) Commit(ctx context.Context, st *store.Step) error {
 // may say that nothing was accepted.
 func TestBatchThatIsTakenInPart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &picky{Store: memory.New()}
-		b := open(t, engine.Config{
-			Pools: []engine.Pool{pool("cpu", 1, simulated())}, Stores: map[park.Backend]store.Store{park.InMemory: s},
+		s := &toxicStore{Store: memory.New()}
+		b := openEngine(t, engine.Config{
+			Pools: []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}, Stores: map[park.Backend]store.Store{park.InMemory: s},
 		})
-		defer b.stop()
-		results, err := b.Submit(t.Context(), "cpu", []park.Submission{sim(1), named("toxic", sim(1)), named("c", sim(1))})
+		defer b.closeNow()
+		results, err := b.Submit(t.Context(), "cpu", []park.Submission{sleepFor(1), withID("toxic", sleepFor(1)), withID("c", sleepFor(1))})
 		if err != nil || results[0].Err != nil {
 			t.Fatalf("%v, %+v", err, results)
 		}

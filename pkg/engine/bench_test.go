@@ -45,7 +45,7 @@ func benchmarkWake(b *testing.B, s store.Store) {
 	const parked = 64
 	var free time.Time // written by one run and read by the next
 	wakes, runs := make([]time.Duration, 0, b.N), make(chan struct{}, parked)
-	p := pool("cpu", 1, park.ExecutorFunc(func(context.Context, park.Assignment) (any, error) {
+	p := poolConfig("cpu", 1, park.ExecutorFunc(func(context.Context, park.Assignment) (any, error) {
 		if !free.IsZero() {
 			wakes = append(wakes, time.Since(free))
 		}
@@ -53,7 +53,7 @@ func benchmarkWake(b *testing.B, s store.Store) {
 		free = time.Now()
 		return nil, nil
 	}))
-	e := open(b, engine.Config{Pools: []engine.Pool{p}, Stores: map[park.Backend]store.Store{park.InMemory: s}})
+	e := openEngine(b, engine.Config{Pools: []engine.Pool{p}, Stores: map[park.Backend]store.Store{park.InMemory: s}})
 	submit := func() {
 		if r, err := e.Submit(b.Context(), "cpu", []park.Submission{{}}); err != nil || r[0].Err != nil {
 			b.Fatal(err, r)
@@ -76,8 +76,8 @@ func benchmarkWake(b *testing.B, s store.Store) {
 }
 
 func benchmarkTask(b *testing.B, s store.Store) {
-	p := pool("cpu", 1<<20, park.ExecutorFunc(func(context.Context, park.Assignment) (any, error) { return 1, nil }))
-	e := open(b, engine.Config{Pools: []engine.Pool{p}, Stores: map[park.Backend]store.Store{park.InMemory: s}})
+	p := poolConfig("cpu", 1<<20, park.ExecutorFunc(func(context.Context, park.Assignment) (any, error) { return 1, nil }))
+	e := openEngine(b, engine.Config{Pools: []engine.Pool{p}, Stores: map[park.Backend]store.Store{park.InMemory: s}})
 	b.SetParallelism(128)
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {

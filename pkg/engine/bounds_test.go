@@ -83,7 +83,7 @@ func TestQuotedLength(t *testing.T) {
 	}
 }
 
-type deaf struct{ Notifier }
+type otherNotifier struct{ Notifier }
 
 // TestWeights weighs operations.
 func TestWeights(t *testing.T) {
@@ -100,12 +100,12 @@ func TestWeights(t *testing.T) {
 		{[]lot.Op{finish}, portion.RowBytes + 2*110},
 		{[]lot.Op{lot.Cancel{}, finish, lot.Submit{Spec: spec}}, 2*portion.RowBytes + 2*110 + submit},
 	} {
-		if got := p.weightOf(c.ops); got != c.want {
+		if got := p.bytesOf(c.ops); got != c.want {
 			t.Errorf("%+v weighs %d, want %d", c.ops, got, c.want)
 		}
 	}
-	p.Notifier = deaf{}
-	if got := p.weightOf([]lot.Op{finish}); got != portion.RowBytes+3*110 {
+	p.Notifier = otherNotifier{}
+	if got := p.bytesOf([]lot.Op{finish}); got != portion.RowBytes+3*110 {
 		t.Errorf("with a notification %d", got)
 	}
 	if got := p.sizeOf(&operations{request: request{ops: []lot.Op{lot.Cancel{}}}}, &operations{request: request{ops: []lot.Op{lot.Cancel{}, lot.Cancel{}}}}); got != (size{3, 3 * portion.RowBytes}) {
@@ -133,16 +133,16 @@ func TestFitOfResults(t *testing.T) {
 		if c.status == park.Failed {
 			o.Reason = "r"
 		}
-		got := p.fit(o)
+		got := p.fitOutcome(o)
 		if len(got.Result) != c.left || got.Reason != c.reason || !strings.HasPrefix(got.Message, c.start) || c.start == "" && got.Message != "" {
 			t.Errorf("%+v: %+v", c, got)
 		}
 	}
-	long := p.fit(park.Outcome{Status: park.Failed, Result: make([]byte, 11), Message: strings.Repeat("m", park.MaxMessage)})
+	long := p.fitOutcome(park.Outcome{Status: park.Failed, Result: make([]byte, 11), Message: strings.Repeat("m", park.MaxMessage)})
 	if n := strings.Count(long.Message, "m"); n < park.MaxMessage/2 || len(long.Message) > park.MaxMessage {
 		t.Errorf("of a long message %d bytes are left, in all %d", n, len(long.Message))
 	}
-	if got := p.fit(park.Outcome{Status: park.Failed, Message: "a\x00b"}); got.Message != "a\uFFFDb" {
+	if got := p.fitOutcome(park.Outcome{Status: park.Failed, Message: "a\x00b"}); got.Message != "a\uFFFDb" {
 		t.Errorf("a message that no store keeps is left as %q", got.Message)
 	}
 	if got := (&pool{}).maxResult(); got != park.DefaultMaxResult {

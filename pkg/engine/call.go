@@ -1,6 +1,6 @@
 package engine
 
-// Calls of the pool's loop by other goroutines, and how long they wait.
+// Calls of a pool's loop from other goroutines, and their deadlines.
 
 import (
 	"context"
@@ -10,52 +10,54 @@ import (
 	"github.com/parkd-dev/parkd/pkg/internal/lot"
 )
 
-// do has the loop carry out an operation and returns its result, alone.
+// do has the loop carry out one operation and returns its result.
 func (p *pool) do(ctx context.Context, op lot.Op) ([]lot.Result, error) {
-	return p.doBy(ctx, op, false, p.eng.due())
+	return p.doBy(ctx, op, false, p.eng.newDeadline())
 }
 
-// due returns when a call that begins now is to be answered, whatever has become of it.
-func (e *Engine) due() time.Duration { return e.env.Mono() + e.cfg.Patience }
+// newDeadline returns the deadline of a call that starts now.
+func (e *Engine) newDeadline() time.Duration { return e.env.Mono() + e.cfg.Patience }
 
-// doBy is do for a call that is due at a time. If fresh is set, the loop looks first at what other nodes did.
-func (p *pool) doBy(ctx context.Context, op lot.Op, fresh bool, due time.Duration) ([]lot.Result, error) {
-	m := &operations{fresh: fresh}
-	m.single(op)
-	return p.callBy(ctx, m, due)
+// doBy is do with a deadline. If catchUp is set, the loop first reads what other nodes did.
+func (p *pool) doBy(ctx context.Context, op lot.Op, catchUp bool, deadline time.Duration) ([]lot.Result, error) {
+	m := &operations{catchUp: catchUp}
+	m.setOp(op)
+	return p.callBy(ctx, m, deadline)
 }
 
-// doFresh is do for an operation on a task that another node may have started: what is stale here is tried once more,
-// after a look at what the others did.
-func (p *pool) doFresh(ctx context.Context, op lot.Op) ([]lot.Result, error) {
-	due := p.eng.due()
-	results, err := p.doBy(ctx, op, false, due)
+// doRetryStale is do for an operation on a task that another node may have started. If the operation is stale here, it
+// is tried once more after the loop has read what the other nodes did.
+func (p *pool) doRetryStale(ctx context.Context, op lot.Op) ([]lot.Result, error) {
+	deadline := p.eng.newDeadline()
+	results, err := p.doBy(ctx, op, false, deadline)
 	if err != nil || p.node == nil || !results[0].Stale {
 		return results, err
 	}
-	return p.doBy(ctx, op, true, due)
+	return p.doBy(ctx, op, true, deadline)
 }
 
-// ask has the loop call at.
-func (p *pool) ask(ctx context.Context, at func(l *loop)) error { return p.askBy(ctx, at, never) }
+// inLoop has the loop call fn.
+func (p *pool) inLoop(ctx context.Context, fn func(l *loop)) error {
+	return p.inLoopBy(ctx, fn, noDeadline)
+}
 
-// askBy is ask for a call that is due. After an error the loop may still be about to call at: what at writes to is then
-// not the caller's.
-func (p *pool) askBy(ctx context.Context, at func(l *loop), due time.Duration) error {
-	_, err := p.callBy(ctx, &look{at: at}, due)
+// inLoopBy is inLoop with a deadline. After an error the loop may still call fn, so the caller must not read what fn
+// writes.
+func (p *pool) inLoopBy(ctx context.Context, fn func(l *loop), deadline time.Duration) error {
+	_, err := p.callBy(ctx, &loopFunc{fn: fn}, deadline)
 	return err
 }
 
 // callBy sends a message and waits for its answer.
-func (p *pool) callBy(ctx context.Context, m message, due time.Duration) ([]lot.Result, error) {
+func (p *pool) callBy(ctx context.Context, m message, deadline time.Duration) ([]lot.Result, error) {
 	m.base().reply = make(chan reply, 1)
-	if err := p.sendBy(ctx, m, due); err != nil {
+	if err := p.sendBy(ctx, m, deadline); err != nil {
 		return nil, err
 	}
-	return p.waitBy(ctx, m.base(), due)
+	return p.waitBy(ctx, m.base(), deadline)
 }
 
-// post sends a message that nobody waits for, without waiting for room.
+// post sends a message whose answer nobody awaits. It does not block if the channel is full.
 func (p *pool) post(m message) {
 	m.base().reply = make(chan reply, 1)
 	select {
@@ -66,19 +68,19 @@ func (p *pool) post(m message) {
 }
 
 func (p *pool) wait(ctx context.Context, r *request) ([]lot.Result, error) {
-	return p.waitBy(ctx, r, never)
+	return p.waitBy(ctx, r, noDeadline)
 }
 
-// waitBy waits for the answer to a request that was sent. If the call is due while the request is part of a step, it is
-// not known what will become of it; otherwise nothing will.
-func (p *pool) waitBy(ctx context.Context, r *request, due time.Duration) ([]lot.Result, error) {
-	a, err := receiveBy(ctx, p, r.reply, due)
+// waitBy waits for the answer to a request. If the deadline passes while the request is part of a step, the outcome is
+// unknown. If it passes earlier, the request is never carried out.
+func (p *pool) waitBy(ctx context.Context, r *request, deadline time.Duration) ([]lot.Result, error) {
+	a, err := receiveBy(ctx, p, r.reply, deadline)
 	switch {
-	case !errors.Is(err, errDue):
+	case !errors.Is(err, errDeadline):
 	case r.abandon():
-		err = errAway(p.ID)
+		err = errNotAccepted(p.ID)
 	default:
-		err = errUnknown("pool " + p.ID)
+		err = errOutcomeUnknown("pool " + p.ID)
 	}
 	if err != nil {
 		return nil, err

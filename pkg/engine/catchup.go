@@ -14,7 +14,7 @@ import (
 )
 
 // recheck bounds how late a call that waits hears of what another node delivered to a store that both share.
-const recheck = time.Second
+const hubPollInterval = time.Second
 
 // catchUp takes over what other nodes did since this node's last look.
 func (l *loop) catchUp() error {
@@ -29,7 +29,7 @@ func (l *loop) catchUp() error {
 }
 
 // tell wakes those here who wait for what another node did.
-func (l *loop) tell(c *store.Conflict) {
+func (l *loop) wakeWaiters(c *store.Conflict) {
 	if c.Reload {
 		l.eng.hub.WakeAll()
 		return
@@ -48,7 +48,7 @@ func (l *loop) tell(c *store.Conflict) {
 }
 
 // extendKept lets leases live on that are due here, but were kept at another node.
-func (l *loop) extendKept(ctx context.Context, now lot.Instant) error {
+func (l *loop) extendRenewed(ctx context.Context, now lot.Instant) error {
 	due := l.lot.LeasesDue(now)
 	if len(due) == 0 {
 		return nil
@@ -63,36 +63,36 @@ func (l *loop) extendKept(ctx context.Context, now lot.Instant) error {
 	}
 	now = l.eng.env.Instant() // what was kept while the store was asked must have its whole time
 	for _, k := range kept {
-		if k.Lease == due[k.TaskID] && l.kept[k.Lease] < k.Counter {
+		if k.Lease == due[k.TaskID] && l.renewals[k.Lease] < k.Counter {
 			l.lot.Extend(k.TaskID, k.Lease, k.TTL, now)
-			l.kept[k.Lease] = k.Counter
+			l.renewals[k.Lease] = k.Counter
 		}
 	}
-	if len(l.kept) > 1000+2*l.lot.Running() {
-		clear(l.kept) // most of them are over; the others live once longer
+	if len(l.renewals) > 1000+2*l.lot.Running() {
+		clear(l.renewals) // most of them are over; the others live once longer
 	}
 	return nil
 }
 
 // refresh makes sure that the lot is what the store holds.
 func (l *loop) refresh(batch []message) error {
-	fresh := l.mustCatchUp
+	catchUp := l.mustCatchUp
 	for _, m := range batch {
 		switch m := m.(type) {
 		case *operations:
-			fresh = fresh || m.fresh
-		case *followUp:
-			fresh, l.stale = true, l.stale || m.reload
+			catchUp = catchUp || m.catchUp
+		case *refreshRequest:
+			catchUp, l.mustReload = true, l.mustReload || m.reload
 		}
 	}
-	if fresh {
-		l.following.Store(false) // whichever way it is answered below: else nothing would be heard of any more
+	if catchUp {
+		l.refreshPending.Store(false) // whichever way it is answered below: else nothing would be heard of any more
 	}
 	if l.halted != nil {
 		return l.halted
 	}
-	if !l.stale {
-		if fresh && l.node != nil {
+	if !l.mustReload {
+		if catchUp && l.node != nil {
 			return l.catchUp()
 		}
 		return nil
@@ -100,9 +100,9 @@ func (l *loop) refresh(batch []message) error {
 	if err := l.load(l.ctx); err != nil {
 		return err
 	}
-	l.stale = false
+	l.mustReload = false
 	l.specs.clear()
-	l.tell(&store.Conflict{Reload: true})
+	l.wakeWaiters(&store.Conflict{Reload: true})
 	l.reconcile()
 	return l.halted
 }
@@ -110,34 +110,34 @@ func (l *loop) refresh(batch []message) error {
 // merge takes over what another node did.
 func (l *loop) merge(c *store.Conflict) error {
 	if c.Reload {
-		l.stale = true
+		l.mustReload = true
 		return l.refresh(nil)
 	}
 	l.lot.Merge(c.Row, c.Changed, l.eng.env.Instant())
 	if !l.lot.Agrees() {
 		// A task that ended and was pruned since is in no store any more, and so nobody tells of its end.
-		l.stale = true
+		l.mustReload = true
 		return l.refresh(nil)
 	}
 	for i := range c.Changed {
-		l.specs.changed(&c.Changed[i])
+		l.specs.invalidate(&c.Changed[i])
 	}
-	l.unsure = true
-	l.tell(c)
-	l.compare()
+	l.unsecured = true
+	l.wakeWaiters(c)
+	l.compareLimits()
 	l.reconcile()
-	l.show()
+	l.publish()
 	return nil
 }
 
 // secure sees that what is answered without a step of its own, by what other nodes have done, is as durable as a step.
-func (l *loop) secure(ops []lot.Op) error {
-	if !l.unsure || len(ops) == 0 {
+func (l *loop) ensureDurable(ops []lot.Op) error {
+	if !l.unsecured || len(ops) == 0 {
 		return nil
 	}
 	if err := l.node.Store.Secure(l.ctx); err != nil {
 		return fmt.Errorf("%w: %w", store.ErrInDoubt, err) // of a task that is there nobody may say that it was not accepted
 	}
-	l.unsure = false
+	l.unsecured = false
 	return nil
 }

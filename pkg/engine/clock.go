@@ -6,7 +6,7 @@ import "time"
 const maxTimer = 5 * time.Second
 
 // untilDue returns how long to wait before the lot has something to do, and false if it has nothing.
-func (l *loop) untilDue() (time.Duration, bool) {
+func (l *loop) untilNextTimer() (time.Duration, bool) {
 	wall, mono := l.lot.Next()
 	if wall.IsZero() && mono == 0 {
 		return 0, false

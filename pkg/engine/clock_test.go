@@ -16,7 +16,7 @@ import (
 func TestUntilTheNextInstant(t *testing.T) {
 	began := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	hand := &envtest.Machine{Wall: began, Mono: time.Hour}
-	p := heldPool()
+	p := stoppedLoop()
 	p.eng.env = env.New(hand)
 	of := func(records ...ledger.Record) *lot.Lot {
 		l := lot.New(lot.Config{Pool: "remote", Leased: true}, p.eng.env.Instant())
@@ -44,12 +44,12 @@ func TestUntilTheNextInstant(t *testing.T) {
 		hand.Pass(at.after)
 		for i, want := range at.want {
 			p.lot = both[i]
-			if d, ok := p.untilDue(); d != want || !ok {
+			if d, ok := p.untilNextTimer(); d != want || !ok {
 				t.Errorf("%s later: lot %d waits for %s, %t; not for %s", at.after, i, d, ok, want)
 			}
 		}
 		p.lot = both[3]
-		if d, ok := p.untilDue(); ok {
+		if d, ok := p.untilNextTimer(); ok {
 			t.Errorf("a lot without tasks waits for %s", d)
 		}
 	}

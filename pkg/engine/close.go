@@ -8,33 +8,33 @@ import (
 )
 
 const (
-	// stopWait bounds how long a closing pool waits for executors that were told to stop, where NodeGrace gives them no
-	// more. What does not return by then is requeued when the pool is loaded again.
-	stopWait = 20 * time.Second
-	// storeWait is how long a closing pool waits for the outcomes of runs to be stored, once all executors have returned. What is
-	// not stored by then is requeued when the pool is loaded again, and done once more.
-	storeWait = 3 * time.Second
-	// lastStep is how long the step that is being stored may then take.
-	lastStep = time.Second
+	// executorTimeout bounds how long a closing pool waits for executors that were told to stop, unless NodeGrace is
+	// longer. Tasks whose executors have not returned by then are requeued when the pool is next loaded.
+	executorTimeout = 20 * time.Second
+	// outcomeTimeout is how long a closing pool waits for outcomes to be stored after all executors have returned.
+	// Tasks whose outcomes are not stored by then are requeued when the pool is next loaded, and run again.
+	outcomeTimeout = 3 * time.Second
+	// lastStepTimeout is how long the step that is being stored may still take after that.
+	lastStepTimeout = time.Second
 )
 
-// drain stops starting, lets what runs here end until ctx does, stops the rest and ends the loop. It waits for nothing that
-// the loop has to do first, for that may be busy with a store that is slow or away.
+// drain starts no more tasks, lets the runs of this node end until ctx ends, stops the rest and ends the loop. It does
+// not wait for other work of the loop, which may be blocked by a slow or unavailable store.
 func (p *pool) drain(ctx context.Context) {
 	idle := make(chan struct{})
-	m := &look{at: func(l *loop) {
+	m := &loopFunc{fn: func(l *loop) {
 		l.drained = idle
 		l.lot.Hold(true)
-		l.noteIdle()
+		l.runsChanged()
 	}}
 	m.reply = make(chan reply, 1)
 	p.urgent <- m
-	if p.eng.env.Await(forever, idle, ctx.Done()) == 1 {
-		returned := p.work.close(park.ErrShutdown)
-		// Commands have their grace here too: what is still there when this process ends is killed.
-		switch p.eng.env.Await(max(stopWait, p.eng.cfg.NodeGrace), idle, returned) {
+	if p.eng.env.Await(noTimeout, idle, ctx.Done()) == 1 {
+		returned := p.activeRuns.stop(park.ErrShutdown)
+		// Commands have their grace period here too: what is left when this process ends is killed.
+		switch p.eng.env.Await(max(executorTimeout, p.eng.cfg.NodeGrace), idle, returned) {
 		case 1:
-			if p.eng.env.Await(storeWait, idle) < 0 {
+			if p.eng.env.Await(outcomeTimeout, idle) < 0 {
 				p.eng.log.Error("outcomes not stored: their tasks are done once more", "pool", p.ID)
 			}
 		case -1:
@@ -42,9 +42,9 @@ func (p *pool) drain(ctx context.Context) {
 		}
 	}
 	close(p.quit)
-	if p.eng.env.Await(lastStep, p.done) < 0 {
-		p.cut()
-		p.eng.env.Await(forever, p.done)
+	if p.eng.env.Await(lastStepTimeout, p.done) < 0 {
+		p.cancel()
+		p.eng.env.Await(noTimeout, p.done)
 	}
-	p.cut() // runs may wait for their submissions
+	p.cancel() // runs may still wait for their submissions
 }

@@ -18,8 +18,8 @@ import (
 )
 
 // poolWith returns a pool with tasks that nobody serves.
-func poolWith(t *testing.T, row ledger.Pool, tasks ...ledger.Record) *loop {
-	p := idlePool(t, true)
+func testLoop(t *testing.T, row ledger.Pool, tasks ...ledger.Record) *loop {
+	p := idleLoop(t, true)
 	p.eng.meter, p.eng.log = noMeter{}, slog.New(slog.DiscardHandler)
 	p.runs = make(map[string]*run)
 	l := lot.New(lot.Config{Pool: "cpu"}, p.eng.env.Instant())
@@ -32,7 +32,7 @@ func poolWith(t *testing.T, row ledger.Pool, tasks ...ledger.Record) *loop {
 }
 
 // taskOf returns one that runs, or is parked.
-func taskOf(id string, units int64, running bool) ledger.Record {
+func testRecord(id string, units int64, running bool) ledger.Record {
 	r := ledger.Record{Spec: ledger.Spec{TaskID: id, Tenant: "t", Priority: park.Normal, Units: units, SubmittedAt: park.At(time.Unix(1, 0))}}
 	if r.Status = park.Queued; running {
 		r.Status, r.Attempt = park.Running, 1
@@ -82,17 +82,17 @@ func TestPortionOfSubmissions(t *testing.T) {
 		{of(0, 2*maxStepBytes), 1},
 		{of(2 * maxStepBytes), 1},
 	} {
-		if got := p.portion(c.ops); got != c.want {
+		if got := p.opsForStep(c.ops); got != c.want {
 			t.Errorf("%d: %d of %d, want %d", i, got, len(c.ops), c.want)
 		}
 	}
-	failure := errAway("cpu")
-	for _, r := range failed(2, failure) {
+	failure := errNotAccepted("cpu")
+	for _, r := range failedResults(2, failure) {
 		if r.Err != failure {
 			t.Errorf("%v", r.Err)
 		}
 	}
-	if n := len(failed(2, failure)); n != 2 {
+	if n := len(failedResults(2, failure)); n != 2 {
 		t.Errorf("%d results", n)
 	}
 	if e := asError(errors.New("x")); e.Code != park.OutcomeUnknown || e.Detail != "x" {
@@ -133,39 +133,39 @@ func TestWhatSuitsAPool(t *testing.T) {
 
 // TestResolveFillsIn what the submission leaves to its pool.
 func TestResolveFillsIn(t *testing.T) {
-	p := idlePool(t, true)
-	p.eng.env = env.New(oneID{p.eng.env.Machine})
+	p := idleLoop(t, true)
+	p.eng.env = env.New(fixedIDs{p.eng.env.Machine})
 	p.DefaultTimeout, p.Retry = time.Minute, park.Retry{MaxAttempts: 7}
-	op, err := p.resolve(park.Submission{OwnIDs: true})
+	op, err := p.submitOp(park.Submission{OwnIDs: true})
 	if err != nil || !op.NewID || op.OwnID != "" || op.Spec.TaskID != "new" || op.Spec.Units != 1 || op.Spec.Timeout != time.Minute || op.Spec.Retry != p.Retry {
 		t.Errorf("of an empty one: %+v %+v %v", op, op.Spec, err)
 	}
 	s := park.Submission{TaskID: "a", OwnIDs: true, TimeoutSecs: 5, Retry: park.Retry{MaxAttempts: 2}, ResourceCost: park.Cost{Units: 3}}
-	op, err = p.resolve(s)
+	op, err = p.submitOp(s)
 	if err != nil || op.NewID || op.OwnID == "" || op.Spec.TaskID != "a" || op.Spec.Units != 3 || op.Spec.Timeout != 5*time.Second || op.Spec.Retry.MaxAttempts != 2 {
 		t.Errorf("of a full one: %+v %+v %v", op, op.Spec, err)
 	}
 	s.OwnIDs = false
-	if op, err = p.resolve(s); err != nil || op.OwnID != "" {
+	if op, err = p.submitOp(s); err != nil || op.OwnID != "" {
 		t.Errorf("without ids of its own: %+v %v", op, err)
 	}
 	s.Command = []string{"x"}
-	if _, err = p.resolve(s); err == nil {
+	if _, err = p.submitOp(s); err == nil {
 		t.Error("a command is taken")
 	}
 }
 
 // oneID is a machine that always returns the same id.
-type oneID struct{ env.Machine }
+type fixedIDs struct{ env.Machine }
 
-func (oneID) ID() string { return "new" }
+func (fixedIDs) ID() string { return "new" }
 
 // TestIDsThatTheStoreKnows: a submission whose id is that of an ended task is that task come again, unless it has ids of its
 // own and the other is another tenant's.
 func TestIDsThatTheStoreKnows(t *testing.T) {
-	mine, other := taskOf("a", 1, false), taskOf("a", 1, false)
+	mine, other := testRecord("a", 1, false), testRecord("a", 1, false)
 	other.Tenant = "u"
-	own := taskOf("own", 1, false)
+	own := testRecord("own", 1, false)
 	spec := &mine.Spec
 	for i, c := range []struct {
 		own     string
@@ -182,7 +182,7 @@ func TestIDsThatTheStoreKnows(t *testing.T) {
 		{"own", map[string]*ledger.Record{"a": &other, "own": &own}, false, true, &own},
 		{"own", map[string]*ledger.Record{"own": &own}, false, false, &own},
 	} {
-		op := seen(lot.Submit{Spec: spec, OwnID: c.own}, c.byID)
+		op := asDuplicate(lot.Submit{Spec: spec, OwnID: c.own}, c.byID)
 		s, submit := op.(lot.Submit)
 		if submit == c.seen || submit && (s.Foreign != c.foreign || s.Ended != c.ended) {
 			t.Errorf("%d: %+v", i, op)
@@ -216,20 +216,20 @@ func TestTurnedAway(t *testing.T) {
 
 // TestSpecsAtHand are kept up to a bound in bytes, each once, and forgotten once they are another task's.
 func TestSpecsAtHand(t *testing.T) {
-	var c specs
+	var c specCache
 	spec := func(id string, bytes int) *ledger.Spec {
 		return &ledger.Spec{TaskID: id, Payload: make(json.RawMessage, bytes), SubmittedAt: park.At(time.Unix(1, 0))}
 	}
-	c.put(spec("a", maxSpecs-2*portion.RowBytes))
+	c.put(spec("a", maxSpecBytes-2*portion.RowBytes))
 	c.put(spec("b", 0))
-	if len(c.byID) != 2 || c.size != maxSpecs {
+	if len(c.byID) != 2 || c.size != maxSpecBytes {
 		t.Errorf("%d at hand, %d bytes", len(c.byID), c.size)
 	}
 	c.put(spec("c", 0))
-	if c.take("c") != nil || c.size != maxSpecs {
+	if c.take("c") != nil || c.size != maxSpecBytes {
 		t.Errorf("one more is at hand; %d bytes", c.size)
 	}
-	c.put(spec("a", maxSpecs-2*portion.RowBytes+1))
+	c.put(spec("a", maxSpecBytes-2*portion.RowBytes+1))
 	if c.take("a") != nil || c.size != portion.RowBytes {
 		t.Errorf("one that is a byte too large is at hand; %d bytes", c.size)
 	}
@@ -245,7 +245,7 @@ func TestSpecsAtHand(t *testing.T) {
 	}{{"a", park.Queued, 1, true}, {"a", park.Queued, 2, false}, {"a", park.Running, 1, false}, {"b", park.Running, 2, true}} {
 		c.clear()
 		c.put(spec("a", 0))
-		c.changed(&ledger.Record{Spec: ledger.Spec{TaskID: r.id, SubmittedAt: park.At(time.Unix(r.seconds, 0))}, State: ledger.State{Status: r.status}})
+		c.invalidate(&ledger.Record{Spec: ledger.Spec{TaskID: r.id, SubmittedAt: park.At(time.Unix(r.seconds, 0))}, State: ledger.State{Status: r.status}})
 		if kept := c.take("a") != nil; kept != r.kept {
 			t.Errorf("%+v: kept %t", r, kept)
 		}
@@ -256,7 +256,7 @@ func TestSpecsAtHand(t *testing.T) {
 func TestRetryAfter(t *testing.T) {
 	var tasks []ledger.Record
 	for _, id := range []string{"a", "b", "c", "d"} {
-		tasks = append(tasks, taskOf(id, 1, true))
+		tasks = append(tasks, testRecord(id, 1, true))
 	}
 	for _, c := range []struct {
 		mean, timeout time.Duration
@@ -275,13 +275,13 @@ func TestRetryAfter(t *testing.T) {
 		{time.Hour, 0, 1, park.Active, 10 * time.Minute},
 		{8 * time.Second, 0, 4, park.Paused, time.Minute},
 	} {
-		p := poolWith(t, ledger.Pool{MaxUnits: 4, Used: int64(c.running), State: c.state}, tasks[:c.running]...)
+		p := testLoop(t, ledger.Pool{MaxUnits: 4, Used: int64(c.running), State: c.state}, tasks[:c.running]...)
 		p.runTime.mean, p.DefaultTimeout = c.mean, c.timeout
 		if got := p.retryAfter(); got != c.want {
 			t.Errorf("%+v: %s", c, got)
 		}
 	}
-	var a pace
+	var a durationEWMA
 	for i, want := range []time.Duration{16 * time.Second, 16 * time.Second, 17 * time.Second} {
 		if a.add([]time.Duration{16 * time.Second, 16 * time.Second, 32 * time.Second}[i]); a.mean != want {
 			t.Errorf("the mean is %s, want %s", a.mean, want)
@@ -292,16 +292,16 @@ func TestRetryAfter(t *testing.T) {
 // TestWarnsOfLargeTasks that cost more than their pool has.
 func TestWarnsOfLargeTasks(t *testing.T) {
 	for want, tasks := range map[string][]ledger.Record{
-		"":                         {taskOf("a", 2, false)},
-		"1 parked task costs more": {taskOf("a", 2, false), taskOf("b", 3, false)},
-		"2 parked tasks cost more than the 2 units of pool cpu (the largest costs 4)": {taskOf("a", 4, false), taskOf("b", 3, false)},
+		"":                         {testRecord("a", 2, false)},
+		"1 parked task costs more": {testRecord("a", 2, false), testRecord("b", 3, false)},
+		"2 parked tasks cost more than the 2 units of pool cpu (the largest costs 4)": {testRecord("a", 4, false), testRecord("b", 3, false)},
 	} {
-		p := poolWith(t, ledger.Pool{MaxUnits: 2, Queued: len(tasks), State: park.Active}, tasks...)
-		if got := p.tooLarge(); !strings.HasPrefix(got, want) || (got == "") != (want == "") {
+		p := testLoop(t, ledger.Pool{MaxUnits: 2, Queued: len(tasks), State: park.Active}, tasks...)
+		if got := p.tooLargeWarning(); !strings.HasPrefix(got, want) || (got == "") != (want == "") {
 			t.Errorf("%q, want %q", got, want)
 		}
 		for i := range tasks {
-			w := p.waiting(&tasks[i])
+			w := p.waitingReason(&tasks[i])
 			if large := tasks[i].Units > 2; large != (w != nil) || large && w.Code != park.WaitsLarger {
 				t.Errorf("a task of %d units waits for %+v", tasks[i].Units, w)
 			}
@@ -332,15 +332,15 @@ func TestExecutorsAndWhatTheySay(t *testing.T) {
 		"cancelled":              {park.Failure("r", "m"), park.ErrCancelled, true, park.Failure("r", "")},
 		"shutdown":               {park.Failure("r", "m"), park.ErrShutdown, false, park.Outcome{}},
 	} {
-		p := idlePool(t, true)
+		p := idleLoop(t, true)
 		ctx, cancel := context.WithCancelCause(t.Context())
-		p.Executor = saying(func() park.Outcome {
+		p.Executor = outcomeFunc(func() park.Outcome {
 			if c.cause != nil {
 				cancel(c.cause)
 			}
 			return c.o
 		})
-		o, ended := p.execute(ctx, start{run: &run{}, ctx: ctx})
+		o, ended := p.execute(ctx, runStart{run: &run{}, ctx: ctx})
 		if ended != c.ended {
 			t.Errorf("%s: ended %t", name, ended)
 		}
@@ -354,14 +354,14 @@ func TestExecutorsAndWhatTheySay(t *testing.T) {
 }
 
 // saying is an executor that ends at once.
-type saying func() park.Outcome
+type outcomeFunc func() park.Outcome
 
-func (s saying) Run(context.Context, park.Assignment) park.Outcome { return s() }
+func (s outcomeFunc) Run(context.Context, park.Assignment) park.Outcome { return s() }
 
 // TestTimeLimits: a run has its whole time from its start, of which reading its submission takes some.
 func TestTimeLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := idlePool(t, false)
+		p := idleLoop(t, false)
 		now := p.eng.env.Mono()
 		for read, want := range map[time.Duration]time.Duration{0: 5 * time.Second, 2 * time.Second: 3 * time.Second, 5 * time.Second: 0, time.Minute: 0} {
 			ctx, cancel := context.WithCancelCause(t.Context())
@@ -370,14 +370,14 @@ func TestTimeLimits(t *testing.T) {
 				<-ctx.Done()
 				return nil, context.Cause(ctx)
 			})
-			o, ended := p.execute(ctx, start{run: &run{cancel: cancel}, ctx: ctx, spec: &ledger.Spec{Timeout: 5 * time.Second}, at: now - read})
+			o, ended := p.execute(ctx, runStart{run: &run{cancel: cancel}, ctx: ctx, spec: &ledger.Spec{Timeout: 5 * time.Second}, startedAt: now - read})
 			if took := time.Since(began); took != want || !ended || o.Reason != park.ReasonTimeout || o.Message == "" {
 				t.Errorf("after %s of reading it has %s: %+v", read, took, o)
 			}
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
-		p.Executor = saying(func() park.Outcome { return park.Outcome{Status: park.Completed} })
-		if _, ended := p.execute(ctx, start{run: &run{cancel: cancel}, ctx: ctx, spec: &ledger.Spec{Timeout: 5 * time.Second}, at: now}); !ended {
+		p.Executor = outcomeFunc(func() park.Outcome { return park.Outcome{Status: park.Completed} })
+		if _, ended := p.execute(ctx, runStart{run: &run{cancel: cancel}, ctx: ctx, spec: &ledger.Spec{Timeout: 5 * time.Second}, startedAt: now}); !ended {
 			t.Error("it has not ended")
 		}
 		time.Sleep(time.Minute)
@@ -390,7 +390,7 @@ func TestTimeLimits(t *testing.T) {
 // TestSubmissionOfAnotherTask is not taken for that of a start.
 func TestSubmissionOfAnotherTask(t *testing.T) {
 	one := park.At(time.Unix(1, 0))
-	s := start{Started: lot.Started{TaskID: "a"}, submitted: one}
+	s := runStart{Started: lot.Started{TaskID: "a"}, submitted: one}
 	for i, c := range []struct {
 		byID map[string]*ledger.Spec
 		want bool
@@ -400,7 +400,7 @@ func TestSubmissionOfAnotherTask(t *testing.T) {
 		{map[string]*ledger.Spec{"a": {SubmittedAt: park.At(time.Unix(2, 0))}}, false},
 		{map[string]*ledger.Spec{"b": {SubmittedAt: one}}, false},
 	} {
-		if got := s.among(c.byID); (got != nil) != c.want {
+		if got := s.specFrom(c.byID); (got != nil) != c.want {
 			t.Errorf("%d: %+v", i, got)
 		}
 	}
@@ -416,30 +416,30 @@ func TestRunsAreForgotten(t *testing.T) {
 		attempt int
 		gone    bool
 	}{{1, false}, {2, true}, {3, true}} {
-		p := poolWith(t, ledger.Pool{State: park.Active})
+		p := testLoop(t, ledger.Pool{State: park.Active})
 		p.drained = make(chan struct{})
 		r, ctx := newRun(2)
 		p.runs["a"] = r
 		old, _ := newRun(1)
-		p.forget(old)
+		p.forgetRun(old)
 		p.stopRun("b", park.ErrCancelled)
-		if p.executing() != 1 || ctx.Err() != nil {
+		if p.countExecuting() != 1 || ctx.Err() != nil {
 			t.Errorf("%d: an older run takes it along", i)
 		}
 		p.endRun(&ledger.Update{TaskID: "a", State: ledger.State{Status: park.Queued, Attempt: c.attempt}})
 		if gone := len(p.runs) == 0; gone != c.gone || gone != env.Ready(p.drained) || gone != (ctx.Err() != nil) {
 			t.Errorf("%d: gone %t, drained %t", i, gone, env.Ready(p.drained))
 		}
-		if p.here.Load() != int64(len(p.runs)) && c.gone {
-			t.Errorf("%d: %d are here", i, p.here.Load())
+		if p.runningHere.Load() != int64(len(p.runs)) && c.gone {
+			t.Errorf("%d: %d are here", i, p.runningHere.Load())
 		}
-		p.noteIdle() // twice
-		r.over = true
-		if p.executing() != 0 {
+		p.runsChanged() // twice
+		r.returned = true
+		if p.countExecuting() != 0 {
 			t.Errorf("%d: it executes what is over", i)
 		}
 	}
-	p := poolWith(t, ledger.Pool{State: park.Active})
+	p := testLoop(t, ledger.Pool{State: park.Active})
 	r, ctx := newRun(1)
 	p.runs["a"] = r
 	p.stopRun("a", park.ErrTimeout)
@@ -450,7 +450,7 @@ func TestRunsAreForgotten(t *testing.T) {
 		status park.Status
 		mean   time.Duration
 	}{{park.Expired, 0}, {park.Dropped, 0}, {park.Queued, 0}, {park.Completed, time.Second}, {park.Failed, time.Second}} {
-		p := poolWith(t, ledger.Pool{State: park.Active})
+		p := testLoop(t, ledger.Pool{State: park.Active})
 		p.specs.put(&ledger.Spec{TaskID: "a"})
 		p.endRun(&ledger.Update{TaskID: "a", State: ledger.State{Status: c.status, StartedAt: park.At(time.Unix(1, 0)), EndedAt: park.At(time.Unix(2, 0))}})
 		if p.runTime.mean != c.mean || (len(p.specs.byID) == 0) != c.status.Ended() {

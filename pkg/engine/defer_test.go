@@ -17,13 +17,13 @@ import (
 )
 
 // starving is an executor that lacks descriptors while it is told to.
-type starving struct {
+type shortExecutor struct {
 	short  atomic.Bool
 	failed atomic.Int64
 	work   park.Executor
 }
 
-func (x *starving) Run(ctx context.Context, a park.Assignment) park.Outcome {
+func (x *shortExecutor) Run(ctx context.Context, a park.Assignment) park.Outcome {
 	if x.short.Load() {
 		x.failed.Add(1)
 		return park.PutOff(park.OwnShortage(fmt.Errorf("make a pipe to the shim: %w", syscall.EMFILE)))
@@ -33,14 +33,14 @@ func (x *starving) Run(ctx context.Context, a park.Assignment) park.Outcome {
 
 func TestShortageFailsNoTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := &starving{work: simulated()}
+		x := &shortExecutor{work: sleepExecutor()}
 		x.short.Store(true)
 		var log strings.Builder
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 4, x)}, Log: slog.New(slog.NewTextHandler(&log, nil))})
-		defer b.stop()
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 4, x)}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		defer b.closeNow()
 		var want []string
 		for i := range 12 {
-			s := named(fmt.Sprintf("t%02d", i), sim(1000))
+			s := withID(fmt.Sprintf("t%02d", i), sleepFor(1000))
 			s.Retry.MaxAttempts = 1
 			b.submit("cpu", s)
 			want = append(want, s.TaskID)
@@ -61,7 +61,7 @@ func TestShortageFailsNoTask(t *testing.T) {
 		}
 		x.short.Store(false)
 		for _, id := range want {
-			if got := b.ended("cpu", id); got.Status != park.Completed {
+			if got := b.awaitTask("cpu", id); got.Status != park.Completed {
 				t.Errorf("task %s: %s %s", id, got.Status, got.Reason)
 			}
 		}
@@ -74,28 +74,28 @@ func TestShortageFailsNoTask(t *testing.T) {
 		if !slices.Equal(last, want) {
 			t.Errorf("begun in the order %v", last)
 		}
-		b.submit("cpu", named("later", sim(1)))
-		b.ended("cpu", "later")
+		b.submit("cpu", withID("later", sleepFor(1)))
+		b.awaitTask("cpu", "later")
 		time.Sleep(time.Minute)
 		for i := range 8 { // as many as show that starts go on
-			b.submit("cpu", named(fmt.Sprint("later", i), sim(1)))
-			b.ended("cpu", fmt.Sprint("later", i))
+			b.submit("cpu", withID(fmt.Sprint("later", i), sleepFor(1)))
+			b.awaitTask("cpu", fmt.Sprint("later", i))
 			time.Sleep(time.Second)
 		}
 		if p, _ := b.Pool(t.Context(), "cpu"); p.StartsDeferred != nil {
 			t.Errorf("starts go on, but the pool says %+v", p.StartsDeferred)
 		}
-		check(t, b.events(park.AuditQuery{PoolID: "cpu", Changes: true}), 4)
+		checkLog(t, b.events(park.AuditQuery{PoolID: "cpu", Changes: true}), 4)
 	})
 }
 
 // cramped is an executor that has what few runs need.
-type cramped struct {
+type limitedExecutor struct {
 	left atomic.Int64
 	work park.Executor
 }
 
-func (x *cramped) Run(ctx context.Context, a park.Assignment) park.Outcome {
+func (x *limitedExecutor) Run(ctx context.Context, a park.Assignment) park.Outcome {
 	defer x.left.Add(1)
 	if x.left.Add(-1) < 0 {
 		return park.PutOff(park.OwnShortage(fmt.Errorf("make a pipe to the shim: %w", syscall.EMFILE)))
@@ -106,16 +106,16 @@ func (x *cramped) Run(ctx context.Context, a park.Assignment) park.Outcome {
 // TestShortageThatLasts: what a machine has goes on being used where it has it for fewer tasks than the pool's units allow.
 func TestShortageThatLasts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := &cramped{work: simulated()}
+		x := &limitedExecutor{work: sleepExecutor()}
 		x.left.Store(5)
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 40, x)}})
-		defer b.stop()
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 40, x)}})
+		defer b.closeNow()
 		began := time.Now()
 		for i := range 200 {
-			b.submit("cpu", named(fmt.Sprint(i), sim(1000)))
+			b.submit("cpu", withID(fmt.Sprint(i), sleepFor(1000)))
 		}
 		for i := range 200 {
-			if got := b.ended("cpu", fmt.Sprint(i)); got.Status != park.Completed {
+			if got := b.awaitTask("cpu", fmt.Sprint(i)); got.Status != park.Completed {
 				t.Errorf("task %d: %s %s", i, got.Status, got.Reason)
 			}
 		}
@@ -129,17 +129,17 @@ func TestShortageThatLasts(t *testing.T) {
 // TestShortageOfOneNode has the other nodes start what one cannot.
 func TestShortageOfOneNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		poor, rich := &starving{work: simulated()}, &starving{work: simulated()}
+		poor, rich := &shortExecutor{work: sleepExecutor()}, &shortExecutor{work: sleepExecutor()}
 		poor.short.Store(true)
-		tm := newTeam(t, 2, func(i int, c *engine.Config) {
-			c.Pools = []engine.Pool{pool("cpu", 2, []park.Executor{poor, rich}[i])}
+		tm := openCluster(t, 2, func(i int, c *engine.Config) {
+			c.Pools = []engine.Pool{poolConfig("cpu", 2, []park.Executor{poor, rich}[i])}
 		})
 		defer tm.stop()
 		for i := range 6 {
-			tm.nodes[0].submit("cpu", named(fmt.Sprint(i), sim(1000)))
+			tm.nodes[0].submit("cpu", withID(fmt.Sprint(i), sleepFor(1000)))
 		}
 		for i := range 6 {
-			if got := tm.nodes[0].ended("cpu", fmt.Sprint(i)); got.Status != park.Completed || got.Node != "node-1" {
+			if got := tm.nodes[0].awaitTask("cpu", fmt.Sprint(i)); got.Status != park.Completed || got.Node != "node-1" {
 				t.Errorf("task %d: %s on %s", i, got.Status, got.Node)
 			}
 		}
@@ -149,18 +149,18 @@ func TestShortageOfOneNode(t *testing.T) {
 // TestCancelOfADeferredTask cancels what was put off, and what is about to be.
 func TestCancelOfADeferredTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := &starving{work: simulated()}
+		x := &shortExecutor{work: sleepExecutor()}
 		x.short.Store(true)
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 4, x)}})
-		defer b.stop()
-		s := named("a", sim(1))
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 4, x)}})
+		defer b.closeNow()
+		s := withID("a", sleepFor(1))
 		s.Deadline = park.At(time.Now().Add(time.Second))
 		b.submit("cpu", s)
-		b.submit("cpu", named("b", sim(1)))
+		b.submit("cpu", withID("b", sleepFor(1)))
 		if _, err := b.Cancel(t.Context(), "cpu", "b"); err != nil {
 			t.Error(err)
 		}
-		if got := b.ended("cpu", "b"); got.Status != park.Dropped {
+		if got := b.awaitTask("cpu", "b"); got.Status != park.Dropped {
 			t.Errorf("cancelled: %s", got.Status)
 		}
 	})
@@ -169,12 +169,12 @@ func TestCancelOfADeferredTask(t *testing.T) {
 // TestReleasedLease gives a lease back whose task was not begun.
 func TestReleasedLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, engine.Config{Pools: []engine.Pool{remote(2)}})
-		defer b.stop()
-		first := named("first", sim(1))
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{leasedPool(2)}})
+		defer b.closeNow()
+		first := withID("first", sleepFor(1))
 		first.Retry.MaxAttempts = 1
 		b.submit("remote", first)
-		b.submit("remote", named("second", sim(1)))
+		b.submit("remote", withID("second", sleepFor(1)))
 		for range 3 {
 			l := b.lease(park.LeaseRequest{})
 			if len(l) != 1 || l[0].TaskID != "first" {
@@ -191,7 +191,7 @@ func TestReleasedLease(t *testing.T) {
 		if err := b.EndLease(t.Context(), l[0].LeaseID, park.LeaseResult{Status: park.Completed}); err != nil {
 			t.Fatal(err)
 		}
-		if got := b.ended("remote", "first"); got.Status != park.Completed || got.Attempt != 4 {
+		if got := b.awaitTask("remote", "first"); got.Status != park.Completed || got.Attempt != 4 {
 			t.Errorf("%+v", got)
 		}
 	})

@@ -17,7 +17,7 @@ import (
 
 // deaf is a way to a store that goes away in the middle of a commit: its reply is lost, or the step is, and for some
 // time nothing else gets through.
-type deaf struct {
+type flakyStore struct {
 	*memory.Store
 	mu      sync.Mutex
 	next    func(step *store.Step) error // what becomes of the next commit; nil: nothing unusual
@@ -25,7 +25,7 @@ type deaf struct {
 	commits int
 }
 
-func (d *deaf) gone() error {
+func (d *flakyStore) unavailable() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if time.Now().Before(d.until) {
@@ -34,8 +34,8 @@ func (d *deaf) gone() error {
 	return nil
 }
 
-func (d *deaf) Commit(ctx context.Context, st *store.Step) error {
-	if d.gone() != nil {
+func (d *flakyStore) Commit(ctx context.Context, st *store.Step) error {
+	if d.unavailable() != nil {
 		if st.InDoubt {
 			return store.ErrInDoubt
 		}
@@ -53,22 +53,22 @@ func (d *deaf) Commit(ctx context.Context, st *store.Step) error {
 	return d.Store.Commit(ctx, st)
 }
 
-func (d *deaf) Load(ctx context.Context, pool string) (store.Snapshot, error) {
-	if err := d.gone(); err != nil {
+func (d *flakyStore) Load(ctx context.Context, pool string) (store.Snapshot, error) {
+	if err := d.unavailable(); err != nil {
 		return store.Snapshot{}, err
 	}
 	return d.Store.Load(ctx, pool)
 }
 
-func (d *deaf) Records(ctx context.Context, pool string, ids []string) ([]ledger.Record, error) {
-	if err := d.gone(); err != nil {
+func (d *flakyStore) Records(ctx context.Context, pool string, ids []string) ([]ledger.Record, error) {
+	if err := d.unavailable(); err != nil {
 		return nil, err
 	}
 	return d.Store.Records(ctx, pool, ids)
 }
 
-func (d *deaf) Beat(ctx context.Context, node string, own store.Terms) (map[string]store.Pulse, error) {
-	if err := d.gone(); err != nil {
+func (d *flakyStore) Beat(ctx context.Context, node string, own store.Terms) (map[string]store.Pulse, error) {
+	if err := d.unavailable(); err != nil {
 		return nil, err
 	}
 	return d.Store.Beat(ctx, node, own)
@@ -76,7 +76,7 @@ func (d *deaf) Beat(ctx context.Context, node string, own store.Terms) (map[stri
 
 // fall has the store go away during the next commit, which is taken or not, for a time. before is called when it has
 // been.
-func (d *deaf) fall(taken bool, away time.Duration, before func()) {
+func (d *flakyStore) failNextCommit(taken bool, away time.Duration, before func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.next = func(st *store.Step) error {
@@ -103,22 +103,22 @@ func TestLostReplyIsResolved(t *testing.T) {
 		for _, shared := range []bool{true, false} {
 			t.Run(fmt.Sprintf("taken %t shared %t", taken, shared), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					var w witness
-					d := &deaf{Store: memory.New()}
-					c := engine.Config{Pools: []engine.Pool{w.pool(2)}, Stores: map[park.Backend]store.Store{park.InMemory: d}}
+					var w unitCounter
+					d := &flakyStore{Store: memory.New()}
+					c := engine.Config{Pools: []engine.Pool{w.newPool(2)}, Stores: map[park.Backend]store.Store{park.InMemory: d}}
 					if shared {
 						c.Shared = []park.Backend{park.InMemory}
 					}
-					b := open(t, c)
-					defer b.stop()
-					running := b.submit("cpu", sim(500))
+					b := openEngine(t, c)
+					defer b.closeNow()
+					running := b.submit("cpu", sleepFor(500))
 					time.Sleep(100 * time.Millisecond)
-					d.fall(taken, 3*time.Second, nil)
+					d.failNextCommit(taken, 3*time.Second, nil)
 					began := time.Now()
 					answer := make(chan park.SubmitResult, 1)
-					go func() { answer <- b.offer("cpu", sim(10)) }() // under an id of the node's: to send it again would be another task
+					go func() { answer <- b.trySubmit("cpu", sleepFor(10)) }() // under an id of the node's: to send it again would be another task
 					time.Sleep(time.Second)
-					if r := b.offer("cpu", named("meanwhile", sim(10))); park.CodeOf(r.Err) != park.StorageUnavailable {
+					if r := b.trySubmit("cpu", withID("meanwhile", sleepFor(10))); park.CodeOf(r.Err) != park.StorageUnavailable {
 						t.Errorf("while the store is away: %+v", r)
 					}
 					if d := time.Since(began); d > 1100*time.Millisecond {
@@ -134,10 +134,10 @@ func TestLostReplyIsResolved(t *testing.T) {
 					if d := time.Since(began); d < 3*time.Second || d > 4*time.Second {
 						t.Errorf("answered after %s", d)
 					}
-					if task := b.ended("cpu", got.Accepted.TaskID); task.Status != park.Completed || task.Attempt != 1 {
+					if task := b.awaitTask("cpu", got.Accepted.TaskID); task.Status != park.Completed || task.Attempt != 1 {
 						t.Errorf("it ended as %+v", task)
 					}
-					if task := b.ended("cpu", running.TaskID); task.Status != park.Completed || task.Attempt != 1 {
+					if task := b.awaitTask("cpu", running.TaskID); task.Status != park.Completed || task.Attempt != 1 {
 						t.Errorf("the one that ran ended as %+v", task)
 					}
 					if page, err := b.Tasks(t.Context(), "cpu", park.TaskQuery{}); err != nil || len(page.Tasks) != 2 {
@@ -147,7 +147,7 @@ func TestLostReplyIsResolved(t *testing.T) {
 					if err := b.Ready(); err != nil {
 						t.Error(err)
 					}
-					check(t, b.events(park.AuditQuery{PoolID: "cpu"}), 2)
+					checkLog(t, b.events(park.AuditQuery{PoolID: "cpu"}), 2)
 				})
 			})
 		}
@@ -155,39 +155,39 @@ func TestLostReplyIsResolved(t *testing.T) {
 }
 
 // deafPair opens two nodes on one store in memory, which the first reaches through d.
-func deafPair(t *testing.T, c engine.Config) (d *deaf, a, b *bench) {
+func openFlakyPair(t *testing.T, c engine.Config) (d *flakyStore, a, b *harness) {
 	t.Helper()
 	shared := memory.New()
-	d = &deaf{Store: shared}
+	d = &flakyStore{Store: shared}
 	c.Shared = []park.Backend{park.InMemory}
 	c.Node, c.Stores = "node-0", map[park.Backend]store.Store{park.InMemory: d}
-	a = open(t, c)
+	a = openEngine(t, c)
 	c.Node, c.Stores = "node-1", map[park.Backend]store.Store{park.InMemory: shared}
-	return d, a, open(t, c)
+	return d, a, openEngine(t, c)
 }
 
 // TestLostReplyAmongOthers has another node go on while one does not know what became of its step.
 func TestLostReplyAmongOthers(t *testing.T) {
 	for _, taken := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			var w witness
-			d, a, b := deafPair(t, engine.Config{Pools: []engine.Pool{w.pool(1)}})
-			defer a.stop()
-			defer b.stop()
-			d.fall(taken, 2*time.Second, func() { b.submit("cpu", named("other", sim(10))) })
-			got := a.offer("cpu", sim(10))
+			var w unitCounter
+			d, a, b := openFlakyPair(t, engine.Config{Pools: []engine.Pool{w.newPool(1)}})
+			defer a.closeNow()
+			defer b.closeNow()
+			d.failNextCommit(taken, 2*time.Second, func() { b.submit("cpu", withID("other", sleepFor(10))) })
+			got := a.trySubmit("cpu", sleepFor(10))
 			if got.Err != nil {
 				t.Fatalf("taken %t: %v", taken, got.Err)
 			}
 			for _, id := range []string{got.Accepted.TaskID, "other"} {
-				if task := b.ended("cpu", id); task.Status != park.Completed || task.Attempt != 1 {
+				if task := b.awaitTask("cpu", id); task.Status != park.Completed || task.Attempt != 1 {
 					t.Errorf("%s ended as %+v", id, task)
 				}
 			}
 			if w.most > 1 {
 				t.Errorf("%d units in use at once, of 1", w.most)
 			}
-			check(t, b.events(park.AuditQuery{PoolID: "cpu"}), 1)
+			checkLog(t, b.events(park.AuditQuery{PoolID: "cpu"}), 1)
 		})
 	}
 }
@@ -196,16 +196,16 @@ func TestLostReplyAmongOthers(t *testing.T) {
 // begin the run afterwards under another name: the others have it.
 func TestLostReplyOutlivesTheNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w witness
-		d, a, b := deafPair(t, engine.Config{Pools: []engine.Pool{w.pool(1)}, NodeTTL: 2 * time.Second, NodeGrace: 2 * time.Second})
-		defer a.stop()
-		defer b.stop()
-		d.fall(true, 9*time.Second, nil)
-		got := a.offer("cpu", named("a", sim(100_000)))
+		var w unitCounter
+		d, a, b := openFlakyPair(t, engine.Config{Pools: []engine.Pool{w.newPool(1)}, NodeTTL: 2 * time.Second, NodeGrace: 2 * time.Second})
+		defer a.closeNow()
+		defer b.closeNow()
+		d.failNextCommit(true, 9*time.Second, nil)
+		got := a.trySubmit("cpu", withID("a", sleepFor(100_000)))
 		if got.Err != nil || got.Accepted.Status != park.Running {
 			t.Fatalf("the answer is %+v", got)
 		}
-		if task := a.ended("cpu", "a"); task.Status != park.Completed || task.Node != "node-1" || task.Attempt != 2 {
+		if task := a.awaitTask("cpu", "a"); task.Status != park.Completed || task.Node != "node-1" || task.Attempt != 2 {
 			t.Errorf("it ended as %+v", task)
 		}
 		if w.most > 1 || w.runs("a") != 1 {
@@ -217,21 +217,21 @@ func TestLostReplyOutlivesTheNode(t *testing.T) {
 // TestLostReplyOfAnOutcome loses the reply to the commit of an outcome: it counts once.
 func TestLostReplyOfAnOutcome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w witness
-		d := &deaf{Store: memory.New()}
-		b := open(t, engine.Config{
-			Pools: []engine.Pool{w.pool(1)}, Shared: []park.Backend{park.InMemory},
+		var w unitCounter
+		d := &flakyStore{Store: memory.New()}
+		b := openEngine(t, engine.Config{
+			Pools: []engine.Pool{w.newPool(1)}, Shared: []park.Backend{park.InMemory},
 			Stores: map[park.Backend]store.Store{park.InMemory: d},
 		})
-		defer b.stop()
-		b.submit("cpu", named("a", sim(1000)))
-		d.fall(true, 3*time.Second, nil)
-		b.ended("cpu", "a")
-		if got := b.life("a"); got != " submit start complete" {
+		defer b.closeNow()
+		b.submit("cpu", withID("a", sleepFor(1000)))
+		d.failNextCommit(true, 3*time.Second, nil)
+		b.awaitTask("cpu", "a")
+		if got := b.actions("a"); got != " submit start complete" {
 			t.Errorf("life of the task:%s", got)
 		}
-		b.submit("cpu", named("b", sim(10)))
-		b.ended("cpu", "b")
+		b.submit("cpu", withID("b", sleepFor(10)))
+		b.awaitTask("cpu", "b")
 	})
 }
 
@@ -239,19 +239,19 @@ func TestLostReplyOfAnOutcome(t *testing.T) {
 // its patience ends meanwhile.
 func TestLeaseInDoubtReachesItsWorker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &deaf{Store: memory.New()}
-		b := open(t, engine.Config{
-			Pools: []engine.Pool{remote(1)}, Shared: []park.Backend{park.InMemory},
+		d := &flakyStore{Store: memory.New()}
+		b := openEngine(t, engine.Config{
+			Pools: []engine.Pool{leasedPool(1)}, Shared: []park.Backend{park.InMemory},
 			Stores: map[park.Backend]store.Store{park.InMemory: d},
 		})
-		defer b.stop()
+		defer b.closeNow()
 		got := make(chan []park.Lease)
 		go func() {
 			got <- b.lease(park.LeaseRequest{TTL: park.Duration(time.Minute), Wait: park.Duration(time.Second)})
 		}()
 		synctest.Wait()
-		d.fall(true, 3*time.Second, nil)
-		if r := b.offer("remote", named("a", park.Submission{})); r.Err != nil || r.Accepted.Status != park.Running {
+		d.failNextCommit(true, 3*time.Second, nil)
+		if r := b.trySubmit("remote", withID("a", park.Submission{})); r.Err != nil || r.Accepted.Status != park.Running {
 			t.Fatalf("the answer is %+v", r)
 		}
 		if leases := <-got; len(leases) != 1 || leases[0].TaskID != "a" {
@@ -263,13 +263,13 @@ func TestLeaseInDoubtReachesItsWorker(t *testing.T) {
 // TestLostReplyAtTheEnd closes the engine before it is known what became of a step.
 func TestLostReplyAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &deaf{Store: memory.New()}
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, simulated())}, Stores: map[park.Backend]store.Store{park.InMemory: d}})
-		d.fall(true, time.Hour, nil)
+		d := &flakyStore{Store: memory.New()}
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}, Stores: map[park.Backend]store.Store{park.InMemory: d}})
+		d.failNextCommit(true, time.Hour, nil)
 		answer := make(chan park.SubmitResult, 1)
-		go func() { answer <- b.offer("cpu", named("a", sim(1))) }()
+		go func() { answer <- b.trySubmit("cpu", withID("a", sleepFor(1))) }()
 		time.Sleep(time.Second)
-		b.stop()
+		b.closeNow()
 		if r := <-answer; r.Err == nil || r.Err.Code != park.OutcomeUnknown || r.Err.TaskID != "a" {
 			t.Errorf("answered %+v", r)
 		}

@@ -25,10 +25,10 @@ func TestClosingLeavesTheGrace(t *testing.T) {
 			saved = true
 			return nil, context.Cause(ctx)
 		})
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, x)}, NodeGrace: grace + 2*time.Second})
-		b.submit("cpu", named("a", park.Submission{}))
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 1, x)}, NodeGrace: grace + 2*time.Second})
+		b.submit("cpu", withID("a", park.Submission{}))
 		synctest.Wait()
-		b.stop()
+		b.closeNow()
 		if !saved {
 			t.Error("the engine did not wait")
 		}
@@ -36,21 +36,21 @@ func TestClosingLeavesTheGrace(t *testing.T) {
 }
 
 // burdened is a store whose commits take a while, or until they are given up.
-type burdened struct {
+type slowStore struct {
 	*memory.Store
 	mu    sync.Mutex
-	takes time.Duration
+	delay time.Duration
 }
 
-func (s *burdened) burden(d time.Duration) {
+func (s *slowStore) setDelay(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.takes = d
+	s.delay = d
 }
 
-func (s *burdened) Commit(ctx context.Context, step *store.Step) error {
+func (s *slowStore) Commit(ctx context.Context, step *store.Step) error {
 	s.mu.Lock()
-	d := s.takes
+	d := s.delay
 	s.mu.Unlock()
 	select {
 	case <-time.After(d):
@@ -67,18 +67,18 @@ func TestClosingLeavesWhatIsOnlyToBeStored(t *testing.T) {
 	for name, takes := range map[string]time.Duration{"slow": 2 * time.Second, "away": 1000 * time.Hour} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &burdened{Store: memory.New()}
+				s := &slowStore{Store: memory.New()}
 				gate := make(chan struct{})
-				p := pool("cpu", tasks, park.ExecutorFunc(func(context.Context, park.Assignment) (any, error) {
+				p := poolConfig("cpu", tasks, park.ExecutorFunc(func(context.Context, park.Assignment) (any, error) {
 					<-gate
-					return text(1 << 20), nil
+					return jsonText(1 << 20), nil
 				}))
 				c := engine.Config{Pools: []engine.Pool{p}, Stores: map[park.Backend]store.Store{park.InMemory: s}, NodeGrace: grace}
-				b := open(t, c)
+				b := openEngine(t, c)
 				for i := range tasks {
-					b.submit("cpu", named(fmt.Sprint(i), park.Submission{}))
+					b.submit("cpu", withID(fmt.Sprint(i), park.Submission{}))
 				}
-				s.burden(takes)
+				s.setDelay(takes)
 				close(gate)
 				synctest.Wait()
 				ctx, cancel := context.WithTimeout(t.Context(), drain)
@@ -90,15 +90,15 @@ func TestClosingLeavesWhatIsOnlyToBeStored(t *testing.T) {
 				if took := time.Since(began); took > drain+5*time.Second {
 					t.Errorf("closed after %s", took)
 				}
-				s.burden(0)
-				again := open(t, c)
-				defer again.stop()
+				s.setDelay(0)
+				again := openEngine(t, c)
+				defer again.closeNow()
 				for i := range tasks {
-					if got := again.ended("cpu", fmt.Sprint(i)); got.Status != park.Completed {
+					if got := again.awaitTask("cpu", fmt.Sprint(i)); got.Status != park.Completed {
 						t.Errorf("task %s: %s %s", got.TaskID, got.Status, got.Reason)
 					}
 				}
-				again.idle("cpu")
+				again.checkIdle("cpu")
 			})
 		})
 	}

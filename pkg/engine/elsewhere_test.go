@@ -27,66 +27,66 @@ import (
 var errAsked = errors.New("not now")
 
 // library is a shared store that holds records and leases, and fails where it is told to.
-type library struct {
+type fakeShared struct {
 	store.Shared
-	bytes  int // of each payload
-	result int // and of each result
-	reads  []int
-	fails  error
-	kept   []store.Kept
-	asked  []string
-	before func() // an answer
-	rev    int64
-	since  *store.Conflict
-	holds  []ledger.Record // instead
-	aheads []int           // what the line says, look by look, the last for ever
-	hands  []store.Hand
+	bytes       int // of each payload
+	result      int // and of each result
+	reads       []int
+	err         error
+	kept        []store.Kept
+	asked       []string
+	before      func() // an answer
+	rev         int64
+	since       *store.Conflict
+	records     []ledger.Record // instead
+	placesAhead []int           // what the line says, look by look, the last for ever
+	hands       []store.Hand
 }
 
 // queue is the part of a library that a pool asks for its tasks.
-type queue struct {
+type fakeQueue struct {
 	store.Queue
-	*library
+	*fakeShared
 }
 
-func (l queue) Records(_ context.Context, _ string, ids []string) (all []ledger.Record, err error) {
+func (l fakeQueue) Records(_ context.Context, _ string, ids []string) (all []ledger.Record, err error) {
 	l.reads = append(l.reads, len(ids))
-	if l.holds != nil {
-		return l.holds, l.fails
+	if l.records != nil {
+		return l.records, l.err
 	}
 	for _, id := range ids {
 		all = append(all, ledger.Record{Spec: ledger.Spec{TaskID: id, Payload: make([]byte, l.bytes)}, State: ledger.State{Result: make([]byte, l.result)}})
 	}
-	return all, l.fails
+	return all, l.err
 }
 
-func (l *library) Leases(_ context.Context, _ string, ids []string) ([]store.Kept, error) {
+func (l *fakeShared) Leases(_ context.Context, _ string, ids []string) ([]store.Kept, error) {
 	l.asked = slices.Sorted(slices.Values(ids))
 	if l.before != nil {
 		l.before()
 	}
-	return l.kept, l.fails
+	return l.kept, l.err
 }
 
-func (l *library) Turn(_ context.Context, _, _ string, h store.Hand) (store.Place, error) {
+func (l *fakeShared) Turn(_ context.Context, _, _ string, h store.Hand) (store.Place, error) {
 	l.hands = append(l.hands, h)
-	if len(l.aheads) == 0 {
+	if len(l.placesAhead) == 0 {
 		return store.Place{Ahead: 1}, errAsked
 	}
-	return store.Place{Ahead: l.aheads[min(len(l.hands), len(l.aheads))-1]}, nil
+	return store.Place{Ahead: l.placesAhead[min(len(l.hands), len(l.placesAhead))-1]}, nil
 }
 
-func (l *library) Since(_ context.Context, _ string, rev int64) (*store.Conflict, error) {
+func (l *fakeShared) Since(_ context.Context, _ string, rev int64) (*store.Conflict, error) {
 	l.rev = rev
-	return l.since, l.fails
+	return l.since, l.err
 }
 
 // shared returns a pool whose loop does not run, of a store that nodes share.
-func (l *library) pool(c *envtest.Machine) *loop {
-	p := heldPool()
+func (l *fakeShared) newLoop(c *envtest.Machine) *loop {
+	p := stoppedLoop()
 	e := p.eng
 	e.env, e.log, e.meter, e.ctx, e.node = env.New(c), slog.New(slog.DiscardHandler), noMeter{}, context.Background(), "me"
-	p.node, p.queue, p.ctx, p.kept = cluster.New(e.ctx, nodeConfig(e, l)), queue{library: l}, e.ctx, map[string]int64{}
+	p.node, p.queue, p.ctx, p.renewals = cluster.New(e.ctx, nodeConfig(e, l)), fakeQueue{fakeShared: l}, e.ctx, map[string]int64{}
 	p.ID = "remote"
 	e.pools = map[string]*pool{"remote": p.pool}
 	return p
@@ -105,21 +105,21 @@ func TestReadsInPortions(t *testing.T) {
 		{1 << 10, 0, 64 << 20, []int{1, 4, 16, 64, 15}},
 		{0, 0, 1, []int{64, 36}},
 	} {
-		l := &library{bytes: c.bytes, result: c.result}
-		p := l.pool(&envtest.Machine{})
+		l := &fakeShared{bytes: c.bytes, result: c.result}
+		p := l.newLoop(&envtest.Machine{})
 		p.MaxResultBytes = c.most
 		var ids, got []string
 		for i := range 100 {
 			ids = append(ids, fmt.Sprint(i))
 		}
-		if err := p.records(ids, func(r *ledger.Record) { got = append(got, r.TaskID) }); err != nil || !slices.Equal(got, ids) {
+		if err := p.readRecords(ids, func(r *ledger.Record) { got = append(got, r.TaskID) }); err != nil || !slices.Equal(got, ids) {
 			t.Errorf("%+v: %d records, %v", c, len(got), err)
 		}
 		if !slices.Equal(l.reads, c.reads) {
 			t.Errorf("%+v: read in portions of %v", c, l.reads)
 		}
-		l.fails = errAsked
-		if _, err := p.submissions(ids); !errors.Is(err, errAsked) {
+		l.err = errAsked
+		if _, err := p.readSpecs(ids); !errors.Is(err, errAsked) {
 			t.Errorf("a store that fails: %v", err)
 		}
 	}
@@ -127,23 +127,23 @@ func TestReadsInPortions(t *testing.T) {
 
 // TestSubmissionsAreFilledIn: from what was read, unless that is of another task with the id.
 func TestSubmissionsAreFilledIn(t *testing.T) {
-	p := (&library{}).pool(&envtest.Machine{})
+	p := (&fakeShared{}).newLoop(&envtest.Machine{})
 	own, other := &ledger.Spec{TaskID: "a", SubmittedAt: park.FromMicro(1)}, &ledger.Spec{TaskID: "b", SubmittedAt: park.FromMicro(2)}
-	begin := func(ids string) (all []start) {
+	begin := func(ids string) (all []runStart) {
 		for id := range strings.FieldsSeq(ids) {
-			all = append(all, start{Started: lot.Started{TaskID: id}, submitted: park.FromMicro(1)})
+			all = append(all, runStart{Started: lot.Started{TaskID: id}, submitted: park.FromMicro(1)})
 		}
 		return all
 	}
 	done := make(chan struct{})
 	close(done)
-	f := &fetch{done: done, specs: map[string]*ledger.Spec{"a": own, "b": other}}
-	if starts := begin("a"); p.fill(starts, nil) || starts[0].spec != nil {
+	f := &prefetch{done: done, specs: map[string]*ledger.Spec{"a": own, "b": other}}
+	if starts := begin("a"); p.fillFrom(starts, nil) || starts[0].spec != nil {
 		t.Error("filled in from nothing")
 	}
 	for ids, want := range map[string]bool{"a": true, "a a": true, "a b": false, "b a": false, "c": false, "a c": false} {
 		starts := begin(ids)
-		if got := p.fill(starts, f); got != want {
+		if got := p.fillFrom(starts, f); got != want {
 			t.Errorf("%s: all there %t", ids, got)
 		}
 		for _, s := range starts {
@@ -154,20 +154,20 @@ func TestSubmissionsAreFilledIn(t *testing.T) {
 	}
 	starts := begin("c")
 	starts[0].spec = own
-	if !p.fill(starts, f) || starts[0].spec != own {
+	if !p.fillFrom(starts, f) || starts[0].spec != own {
 		t.Error("what was at hand is lost")
 	}
 	p.specs.put(&ledger.Spec{TaskID: "at hand"})
 	s := &lot.Step{Started: []lot.Started{{TaskID: "at hand"}, {TaskID: "new", Spec: own}, {TaskID: "a"}}}
-	if got := p.unread(s); !slices.Equal(got, []string{"a"}) {
+	if got := p.missingSpecs(s); !slices.Equal(got, []string{"a"}) {
 		t.Errorf("%v are read", got)
 	}
 	p.prefetch = f
-	if p.fetch(&lot.Step{}); p.prefetch != nil {
+	if p.startPrefetch(&lot.Step{}); p.prefetch != nil {
 		t.Error("what was read for another step is taken for this one")
 	}
 	p.prefetch, p.node = f, nil
-	if p.fetch(s); p.prefetch != nil {
+	if p.startPrefetch(s); p.prefetch != nil {
 		t.Error("a store of one node is read while it takes a step")
 	}
 }
@@ -175,8 +175,8 @@ func TestSubmissionsAreFilledIn(t *testing.T) {
 // TestLeasesKeptElsewhere live on from when the store has answered, each sign of life once.
 func TestLeasesKeptElsewhere(t *testing.T) {
 	c := &envtest.Machine{Mono: time.Hour}
-	l := &library{before: func() { c.Pass(time.Second) }}
-	p := l.pool(c)
+	l := &fakeShared{before: func() { c.Pass(time.Second) }}
+	p := l.newLoop(c)
 	p.lot = lot.New(lot.Config{Pool: "remote", Leased: true}, p.eng.env.Instant())
 	for _, id := range []string{"a", "b", "c"} {
 		r := ledger.Record{Spec: ledger.Spec{TaskID: id, Units: 1}, State: ledger.State{Status: park.Running, Attempt: 1, Lease: "lease-" + id, LeaseTTL: 10 * time.Second}}
@@ -188,7 +188,7 @@ func TestLeasesKeptElsewhere(t *testing.T) {
 	look := func(err error) {
 		t.Helper()
 		l.asked = nil
-		if got := p.extendKept(t.Context(), p.eng.env.Instant()); !errors.Is(got, err) {
+		if got := p.extendRenewed(t.Context(), p.eng.env.Instant()); !errors.Is(got, err) {
 			t.Errorf("a look: %v, not %v", got, err)
 		}
 	}
@@ -197,9 +197,9 @@ func TestLeasesKeptElsewhere(t *testing.T) {
 		t.Errorf("asks for %v, of which none is due", l.asked)
 	}
 	c.Pass(10 * time.Second)
-	l.fails = errAsked
+	l.err = errAsked
 	look(errAsked)
-	l.fails = nil
+	l.err = nil
 	l.kept = []store.Kept{
 		{TaskID: "a", Lease: "lease-a", Counter: 1, TTL: 20 * time.Second}, {TaskID: "b", Lease: "of before", Counter: 5, TTL: time.Hour},
 	}
@@ -218,25 +218,25 @@ func TestLeasesKeptElsewhere(t *testing.T) {
 	}
 	l.kept[0].Counter++
 	look(nil)
-	if got := due(); got != "b c" || p.kept["lease-a"] != 2 {
+	if got := due(); got != "b c" || p.renewals["lease-a"] != 2 {
 		t.Errorf("with another sign of life %q are due", got)
 	}
 	for i := range 1000 + 2*3 - 1 {
-		p.kept[fmt.Sprint(i)] = 1
+		p.renewals[fmt.Sprint(i)] = 1
 	}
-	if look(nil); len(p.kept) != 1006 {
-		t.Errorf("%d leases are remembered", len(p.kept))
+	if look(nil); len(p.renewals) != 1006 {
+		t.Errorf("%d leases are remembered", len(p.renewals))
 	}
-	p.kept["more"] = 1
-	if look(nil); len(p.kept) != 0 {
-		t.Errorf("%d leases are remembered for ever", len(p.kept))
+	p.renewals["more"] = 1
+	if look(nil); len(p.renewals) != 0 {
+		t.Errorf("%d leases are remembered for ever", len(p.renewals))
 	}
 }
 
 // TestHearingOfSteps: a pool is called once, and only where there is news.
 func TestHearingOfSteps(t *testing.T) {
-	l := &library{}
-	p := l.pool(&envtest.Machine{})
+	l := &fakeShared{}
+	p := l.newLoop(&envtest.Machine{})
 	p.rev.Store(5)
 	for _, h := range []struct {
 		rev   int64
@@ -246,16 +246,16 @@ func TestHearingOfSteps(t *testing.T) {
 			t.Errorf("after rev %d was heard of, %d calls", h.rev, len(p.messages))
 		}
 	}
-	r, ok := (<-p.messages).(*followUp)
-	if !ok || r.reload || r.make != nil || cap(r.reply) != 1 {
+	r, ok := (<-p.messages).(*refreshRequest)
+	if !ok || r.reload || r.derive != nil || cap(r.reply) != 1 {
 		t.Errorf("called by %+v", r)
 	}
 	p.lot = lot.New(lot.Config{Pool: "remote"}, p.eng.env.Instant())
-	p.mustCatchUp, l.fails = true, errAsked
+	p.mustCatchUp, l.err = true, errAsked
 	if err := p.catchUp(); !errors.Is(err, errAsked) || !p.mustCatchUp {
 		t.Errorf("a store that fails: %v, behind %t", err, p.mustCatchUp)
 	}
-	l.fails = nil
+	l.err = nil
 	if err := p.catchUp(); err != nil || p.mustCatchUp {
 		t.Errorf("no news: %v, behind %t", err, p.mustCatchUp)
 	}
@@ -263,7 +263,7 @@ func TestHearingOfSteps(t *testing.T) {
 
 // TestWhoIsTold: those who wait for what another node did, and after a reload everyone.
 func TestWhoIsTold(t *testing.T) {
-	p := (&library{}).pool(&envtest.Machine{})
+	p := (&fakeShared{}).newLoop(&envtest.Machine{})
 	p.QueueBackend = park.File
 	topics := map[string]topic.Topic{
 		"log": topic.Audit(), "outbox": topic.Outbox(park.File), "start": topic.Started("remote", "a"), "end": topic.Ended("remote", "a"),
@@ -284,7 +284,7 @@ func TestWhoIsTold(t *testing.T) {
 			bells[name], _ = p.eng.hub.Join(of)
 		}
 		r := ledger.Record{Spec: ledger.Spec{TaskID: "a", Tenant: "acme", MailboxKey: "box"}, State: ledger.State{Status: c.status}}
-		p.tell(&store.Conflict{Changed: []ledger.Record{r}, Reload: c.reload})
+		p.wakeWaiters(&store.Conflict{Changed: []ledger.Record{r}, Reload: c.reload})
 		var rung []string
 		for name, bell := range bells {
 			if env.Ready(bell) {
@@ -301,7 +301,7 @@ func TestWhoIsTold(t *testing.T) {
 
 // TestBacklogIsMeasured by the last look of a relay at its outbox.
 func TestBacklogIsMeasured(t *testing.T) {
-	q := &stocked{}
+	q := &fullOutbox{}
 	e := &Engine{env: env.New(&envtest.Machine{Wall: time.Unix(100, 0)}), health: health.New(nil, nil)}
 	m := envtest.NewSimulator(t)
 	r := relay.ToMailbox(relay.Source{
@@ -319,9 +319,9 @@ func TestBacklogIsMeasured(t *testing.T) {
 		{nil, 0, 0},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
-		q.parcels, q.read = c.found, cancel
+		q.parcels, q.onRead = c.found, cancel
 		r.Run(ctx)
-		got := e.Measures().Owed
+		got := e.Stats().Backlogs
 		if len(got) != 1 || got[0].Parcels != c.n || got[0].Age != c.age || got[0].From != park.File || got[0].Dest != "mailbox/in_memory" {
 			t.Errorf("owed: %+v, not %d for %s", got, c.n, c.age)
 		}
@@ -329,15 +329,15 @@ func TestBacklogIsMeasured(t *testing.T) {
 }
 
 // stocked is a queue with parcels.
-type stocked struct {
+type fullOutbox struct {
 	store.Queue
 	parcels []store.Parcel
-	read    func() // as they are read
+	onRead  func() // as they are read
 }
 
-func (s *stocked) Outbox(context.Context, string, park.Time, int) ([]store.Parcel, error) {
-	s.read()
+func (s *fullOutbox) Outbox(context.Context, string, park.Time, int) ([]store.Parcel, error) {
+	s.onRead()
 	return s.parcels, nil
 }
 
-func (*stocked) Settle(context.Context, []int64, []store.Postponed) error { return nil }
+func (*fullOutbox) Settle(context.Context, []int64, []store.Postponed) error { return nil }

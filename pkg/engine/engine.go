@@ -1,17 +1,17 @@
-// Package engine runs lots: it is the [park.Service] in process.
+// Package engine runs the scheduler of each pool. It implements [park.Service] in process.
 //
-// Each pool has one goroutine that owns its lot. Requests of all kinds become operations for it; it takes all
-// that wait, lets the lot decide, commits the step, and only then answers the callers and starts what is to
-// start. So many operations share one commit the moment there are many, and one waits for nobody. There is
-// no other lock on a pool's state, no wake-up between pools, and no poll where an event exists.
+// Each pool has one goroutine, its loop, which owns the pool's lot. Every request becomes an operation for the loop.
+// The loop takes all operations that wait, has the lot decide a step, commits the step, and only then answers the
+// callers and starts tasks. Under load many operations share one commit; a single operation does not wait for others. A
+// pool's state has no other lock, pools do not wake each other, and nothing is polled if an event exists.
 //
 //	request ─┐
-//	request ─┼─▶ lot.Apply ─▶ store.Commit ─▶ answer, start, wake those who wait
+//	request ─┼─▶ lot.Apply ─▶ store.Commit ─▶ answer, start, wake waiters
 //	timer  ──┘        ▲             │
 //	                  └─ rollback ──┘ conflict: merge what another node did, decide again
 //
-// Where the mailbox or the audit log is in another store than the queue, the step carries a parcel, and a
-// relay delivers it until the other store has it.
+// If the mailbox or the audit log is in another store than the queue, the step carries a parcel, and a relay delivers
+// the parcel until the other store has it.
 package engine
 
 import (
@@ -34,50 +34,51 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// Config is what an engine is made from. Pools is needed, and either Store or Stores.
+// Config configures an engine. Pools is required, and either Store or Stores.
 type Config struct {
-	// Node names this run of the engine; by default a random id. It must never be used twice.
+	// Node names this run of the engine; the default is a random id. A name must never be used twice.
 	Node  string
 	Pools []Pool
-	// Store keeps everything, if there is one store for all; pools then name no backends. The engine does not close it.
+	// Store keeps everything, if there is one store; the pools then name no backends. The engine does not close it.
 	Store store.Store
 	// Stores holds every backend that a pool or Audit names, if there are several. The engine does not close them.
 	Stores map[park.Backend]store.Store
 	Audit  park.Backend // default: the queue backend of the first pool
-	// Retention is how long ended tasks, messages and events are kept; 0: for ever.
+	// Retention is how long ended tasks, messages and events are kept. 0 means forever.
 	Retention time.Duration
-	// Shared lists the queue backends that other engines may work on too, each of which must be a [store.Shared].
-	// What is found running in any other was lost with its node, and is requeued at once.
+	// Shared lists the queue backends that other engines may use too; each must be a [store.Shared]. A task found
+	// running in any other backend was lost with its node, and is requeued at once.
 	Shared []park.Backend
-	// NodeTTL is how long a node may fail to show the others that it is alive before it stops what it runs, and
-	// NodeGrace how much longer they wait before they take that over. Where nodes differ they wait for the longest. An engine that
-	// closes waits for what it has stopped for so long too, and for 20 s at least.
+	// NodeTTL is how long a node may fail to renew its heartbeat before it stops its runs. NodeGrace is how much longer
+	// the other nodes wait before they take its tasks over. If nodes have different values, they wait for the longest.
+	// An engine that closes also waits NodeGrace for the runs that it has stopped, and at least 20 s.
 	NodeTTL   time.Duration // default 10 s
 	NodeGrace time.Duration // default 7 s
-	// Patience is how long a call waits for a store to take what it asks for. Then the answer is
-	// [park.OutcomeUnknown], unless it is known that nothing was accepted.
+	// Patience is how long a call waits for the store. Then the answer is [park.OutcomeUnknown], unless it is known
+	// that nothing was accepted.
 	Patience time.Duration // default 10 s
-	// Quiet has nodes neither give each other hints nor listen to them: they hear of each other within 200 ms.
+	// Quiet disables hints between nodes: a node neither sends nor receives them, and sees changes of others within 200
+	// ms.
 	Quiet bool
 	Meter Meter        // default: none
 	Log   *slog.Logger // default: none
-	// Machine is for parkd's own simulator; nil is the real machine.
+	// Machine is for parkd's own simulator; nil means the real machine.
 	Machine env.Machine
 }
 
-// Pool is a pool and the work it does.
+// Pool is a pool with its executor.
 type Pool struct {
 	park.PoolSpec
 	// Executor runs the tasks; nil for a pool whose tasks are leased.
 	Executor park.Executor
-	// Notifier is told of every message of the pool, at least once; nil for none.
+	// Notifier gets every message of the pool, at least once; nil for none.
 	Notifier Notifier
-	// Logs opens what a run wrote; nil where runs write nothing.
+	// Logs opens the output of a run; nil if runs have no output.
 	Logs Logs
-	// Idle has this node start none of the pool's tasks: others do.
+	// Idle prevents this node from starting tasks of the pool; other nodes start them.
 	Idle bool
-	// Settings are the further ones of the pool that nodes which share it should have in common, as JSON can tell them. Nodes
-	// compare a hash of them and say where they differ.
+	// Settings are further settings of the pool, as a value that JSON can encode. Nodes that share the pool should have
+	// the same. They compare a hash and report a difference.
 	Settings any
 }
 
@@ -89,30 +90,30 @@ const (
 
 // Engine runs pools. It implements [park.Service].
 type Engine struct {
-	node   string
-	order  []string
-	pools  map[string]*pool
-	audit  store.Audit
-	stores map[park.Backend]store.Store
-	nodes  map[park.Backend]*cluster.Node // this engine among others, for each shared store
-	env    *env.Env
-	hub    topic.Hub
-	log    *slog.Logger
-	meter  Meter
-	cfg    Config
+	node    string
+	poolIDs []string
+	pools   map[string]*pool
+	audit   store.Audit
+	stores  map[park.Backend]store.Store
+	nodes   map[park.Backend]*cluster.Node // this engine in the cluster of each shared store
+	env     *env.Env
+	hub     topic.Hub
+	log     *slog.Logger
+	meter   Meter
+	cfg     Config
 
-	ctx    context.Context // ends when the engine is closed: background work stops
-	stop   context.CancelFunc
-	work   env.Group
-	closed sync.Once
-	relays []*relay.Relay
-	health *health.Stores
+	ctx        context.Context // ends when the engine closes; stops the background work
+	stop       context.CancelFunc
+	background env.Group
+	closeOnce  sync.Once
+	relays     []*relay.Relay
+	health     *health.Stores
 }
 
 var _ park.Service = (*Engine)(nil)
 
-// Open loads the pools and starts them. Parked tasks resume in their order; what ran on a lost node is
-// requeued ahead of its class.
+// Open loads the pools and starts them. Parked tasks resume in their order. Tasks of a lost node are requeued at the
+// front of their class.
 func Open(ctx context.Context, c Config) (*Engine, error) {
 	c = c.withBackends()
 	if err := c.check(); err != nil {
@@ -144,23 +145,23 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 		node: c.Node, pools: make(map[string]*pool), stores: c.Stores, env: machine, log: c.Log,
 		meter: c.Meter, cfg: c, nodes: make(map[park.Backend]*cluster.Node),
 	}
-	e.work.Env = e.env
-	e.health = health.New(slices.Collect(maps.Keys(c.Stores)), func(b park.Backend, asked string) { e.meter.Failed(b, Asked(asked)) })
+	e.background.Env = e.env
+	e.health = health.New(slices.Collect(maps.Keys(c.Stores)), func(b park.Backend, asked string) { e.meter.StoreFailed(b, StoreRequest(asked)) })
 	if e.audit = c.Stores[c.Audit]; e.audit == nil {
 		return nil, fmt.Errorf("no store for the audit log's backend %q", c.Audit)
 	}
 	e.ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := e.open(ctx); err != nil {
-		e.giveUp()
+		e.abortOpen()
 		return nil, err
 	}
 	return e, nil
 }
 
-// soleBackend is what the backend of a sole store is called.
+// soleBackend is the backend name of Config.Store.
 const soleBackend park.Backend = "store"
 
-// withBackends returns c with the backends filled in that a sole Store stands for.
+// withBackends returns c with the backends filled in if there is only Config.Store.
 func (c Config) withBackends() Config {
 	if c.Store == nil || len(c.Stores) > 0 {
 		return c
@@ -175,10 +176,10 @@ func (c Config) withBackends() Config {
 	return c
 }
 
-// giveUp ends what an engine has begun that cannot be opened. A store that hangs holds it up for a time only.
-func (e *Engine) giveUp() {
-	defer e.env.AfterFunc(stopWait, e.stop)()
-	e.order = slices.DeleteFunc(e.order, func(id string) bool { return !e.pools[id].started })
+// abortOpen stops what a failed Open has started. A store that hangs delays it for a limited time only.
+func (e *Engine) abortOpen() {
+	defer e.env.AfterFunc(executorTimeout, e.stop)()
+	e.poolIDs = slices.DeleteFunc(e.poolIDs, func(id string) bool { return !e.pools[id].loopStarted })
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	_ = e.Close(ctx)
@@ -202,18 +203,18 @@ func (e *Engine) open(ctx context.Context) error {
 			return err
 		}
 		l := newLoop(p)
-		if err := l.begin(ctx); err != nil {
+		if err := l.initialLoad(ctx); err != nil {
 			return fmt.Errorf("load pool %s: %w", pc.ID, err)
 		}
 		e.pools[pc.ID], loops[pc.ID] = p, l
-		e.order = append(e.order, pc.ID)
+		e.poolIDs = append(e.poolIDs, pc.ID)
 	}
-	slices.Sort(e.order)
+	slices.Sort(e.poolIDs)
 	for _, n := range e.nodes {
-		n.Start(&e.work)
+		n.Start(&e.background)
 	}
-	for _, id := range e.order {
-		if err := loops[id].adopt(ctx); err != nil {
+	for _, id := range e.poolIDs {
+		if err := loops[id].start(ctx); err != nil {
 			return fmt.Errorf("take over pool %s: %w", id, err)
 		}
 	}
@@ -222,39 +223,39 @@ func (e *Engine) open(ctx context.Context) error {
 	return nil
 }
 
-// Close stops starting tasks, waits for those that run until ctx ends, stops the rest and requeues them.
-// Once all executors have returned, it goes within 5 s: tasks whose ends a store has not taken by then are done once more,
-// when the pool is loaded again. Leased tasks live on with their workers. The engine must not be used afterwards, except that
-// Close may be called again: it returns when the first call has ended.
+// Close starts no more tasks, waits until ctx ends for those that run, stops the rest and requeues them. After all
+// executors have returned it takes at most 5 s more: a task whose end the store has not taken by then is run again when
+// the pool is next loaded. Leased tasks stay with their workers. The engine must not be used afterwards. A second call
+// of Close returns when the first has returned.
 func (e *Engine) Close(ctx context.Context) error {
-	e.closed.Do(func() { e.close(ctx) })
+	e.closeOnce.Do(func() { e.close(ctx) })
 	return nil
 }
 
 func (e *Engine) close(ctx context.Context) {
 	drained := env.Group{Env: e.env}
-	for _, id := range e.order {
+	for _, id := range e.poolIDs {
 		drained.Go(func() { e.pools[id].drain(ctx) })
 	}
 	drained.Wait()
 	for _, n := range e.nodes {
 		n.Leave()
 	}
-	e.handOver()
+	e.flushOutboxes()
 	e.stop()
-	e.work.Wait()
+	e.background.Wait()
 }
 
 // Node returns the name of this run of the engine.
 func (e *Engine) Node() string { return e.node }
 
-// Ready returns nil while at least one pool takes tasks, else an error that says why none does. A database that is away
-// is no reason to send nothing to the pools that are in another: see [Engine.Troubles].
+// Ready returns nil if at least one pool takes tasks, else an error with the reason of each pool. If one database is
+// unavailable, pools in another still take tasks; see [Engine.PoolErrors].
 func (e *Engine) Ready() error {
-	troubles := e.Troubles()
-	errs := make([]error, 0, len(e.order))
-	for _, id := range e.order {
-		err := troubles[id]
+	poolErrs := e.PoolErrors()
+	errs := make([]error, 0, len(e.poolIDs))
+	for _, id := range e.poolIDs {
+		err := poolErrs[id]
 		if err == nil {
 			return nil
 		}
@@ -263,11 +264,11 @@ func (e *Engine) Ready() error {
 	return errors.Join(errs...)
 }
 
-// Troubles returns, for each pool, why it cannot take tasks just now, or nil.
-func (e *Engine) Troubles() map[string]error {
-	all := make(map[string]error, len(e.order))
-	for _, id := range e.order {
-		all[id] = e.pools[id].ill()
+// PoolErrors returns, for each pool, why it cannot take tasks now; nil if it can.
+func (e *Engine) PoolErrors() map[string]error {
+	all := make(map[string]error, len(e.poolIDs))
+	for _, id := range e.poolIDs {
+		all[id] = e.pools[id].notReady()
 	}
 	return all
 }

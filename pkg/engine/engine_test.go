@@ -21,13 +21,13 @@ import (
 )
 
 // bench is one engine over one memory store, or over what a test puts there.
-type bench struct {
+type harness struct {
 	testing.TB
 	*engine.Engine
 	stores map[park.Backend]store.Store
 }
 
-func pool(id string, units int64, x park.Executor) engine.Pool {
+func poolConfig(id string, units int64, x park.Executor) engine.Pool {
 	return engine.Pool{
 		PoolSpec: park.PoolSpec{
 			ID: id, Kind: park.CPU, MaxUnits: units, MaxQueueDepth: 100_000, Runtime: park.Native, Executor: "simulate",
@@ -37,7 +37,7 @@ func pool(id string, units int64, x park.Executor) engine.Pool {
 	}
 }
 
-func open(t testing.TB, c engine.Config) *bench {
+func openEngine(t testing.TB, c engine.Config) *harness {
 	t.Helper()
 	if c.Stores == nil {
 		c.Stores = map[park.Backend]store.Store{park.InMemory: memory.New()}
@@ -46,11 +46,11 @@ func open(t testing.TB, c engine.Config) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bench{t, e, c.Stores}
+	return &harness{t, e, c.Stores}
 }
 
 // stop closes the engine at once: what runs is requeued.
-func (b *bench) stop() {
+func (b *harness) closeNow() {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := b.Close(ctx); err != nil {
@@ -58,16 +58,16 @@ func (b *bench) stop() {
 	}
 }
 
-func (b *bench) submit(pool string, s park.Submission) park.Accepted {
+func (b *harness) submit(pool string, s park.Submission) park.Accepted {
 	b.Helper()
-	r := b.offer(pool, s)
+	r := b.trySubmit(pool, s)
 	if r.Err != nil {
 		b.Fatalf("submit %s: %v", s.TaskID, r.Err)
 	}
 	return r.Accepted
 }
 
-func (b *bench) offer(pool string, s park.Submission) park.SubmitResult {
+func (b *harness) trySubmit(pool string, s park.Submission) park.SubmitResult {
 	b.Helper()
 	results, err := b.Submit(context.Background(), pool, []park.Submission{s})
 	if err != nil {
@@ -77,7 +77,7 @@ func (b *bench) offer(pool string, s park.Submission) park.SubmitResult {
 }
 
 // ended waits until the task has ended and returns it.
-func (b *bench) ended(pool, id string) park.Task {
+func (b *harness) awaitTask(pool, id string) park.Task {
 	b.Helper()
 	t, err := b.Task(context.Background(), pool, id, time.Hour)
 	if err != nil || !t.Status.Ended() {
@@ -86,7 +86,7 @@ func (b *bench) ended(pool, id string) park.Task {
 	return t
 }
 
-func (b *bench) events(q park.AuditQuery) []park.Event {
+func (b *harness) events(q park.AuditQuery) []park.Event {
 	b.Helper()
 	var all []park.Event
 	for q.Limit = 1000; ; {
@@ -101,7 +101,7 @@ func (b *bench) events(q park.AuditQuery) []park.Event {
 	}
 }
 
-func (b *bench) life(task string) string {
+func (b *harness) actions(task string) string {
 	b.Helper()
 	s := ""
 	for _, e := range b.events(park.AuditQuery{TaskID: task}) {
@@ -111,7 +111,7 @@ func (b *bench) life(task string) string {
 }
 
 // simulated takes as long as its payload says.
-func simulated() park.Executor {
+func sleepExecutor() park.Executor {
 	return park.ExecutorFunc(func(ctx context.Context, a park.Assignment) (any, error) {
 		var p struct{ DurationMs int }
 		if err := json.Unmarshal(a.Payload, &p); err != nil {
@@ -126,11 +126,11 @@ func simulated() park.Executor {
 	})
 }
 
-func sim(ms int) park.Submission {
+func sleepFor(ms int) park.Submission {
 	return park.Submission{Payload: json.RawMessage(fmt.Sprintf(`{"durationMs":%d}`, ms))}
 }
 
-func named(id string, s park.Submission) park.Submission {
+func withID(id string, s park.Submission) park.Submission {
 	s.TaskID = id
 	s.MailboxKey.Key = "box"
 	return s
@@ -138,12 +138,12 @@ func named(id string, s park.Submission) park.Submission {
 
 func TestOutcomeReachesMailbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, simulated())}})
-		defer b.stop()
-		if got := b.submit("cpu", named("a", sim(50))); got.Status != park.Running || got.Position != 0 {
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}})
+		defer b.closeNow()
+		if got := b.submit("cpu", withID("a", sleepFor(50))); got.Status != park.Running || got.Position != 0 {
 			t.Errorf("first task: %+v", got)
 		}
-		if got := b.submit("cpu", named("b", sim(50))); got.Status != park.Queued || got.Position != 1 {
+		if got := b.submit("cpu", withID("b", sleepFor(50))); got.Status != park.Queued || got.Position != 1 {
 			t.Errorf("second task: %+v", got)
 		}
 		page, err := b.Mailbox(t.Context(), park.MailboxQuery{Tenant: "default", Key: "box", Wait: time.Minute})
@@ -154,7 +154,7 @@ func TestOutcomeReachesMailbox(t *testing.T) {
 		if err != nil || len(page.Messages) != 1 || page.Messages[0].TaskID != "b" {
 			t.Fatalf("mailbox: %+v %v", page, err)
 		}
-		if got, want := b.life("b"), " submit enqueue start complete"; got != want {
+		if got, want := b.actions("b"), " submit enqueue start complete"; got != want {
 			t.Errorf("life of b is%s, not%s", got, want)
 		}
 	})
@@ -163,16 +163,16 @@ func TestOutcomeReachesMailbox(t *testing.T) {
 func TestWakesByPriorityThenArrival(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var order []string
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, park.ExecutorFunc(func(_ context.Context, a park.Assignment) (any, error) {
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 1, park.ExecutorFunc(func(_ context.Context, a park.Assignment) (any, error) {
 			order = append(order, a.TaskID)
 			time.Sleep(time.Second)
 			return nil, nil
 		}))}})
-		defer b.stop()
+		defer b.closeNow()
 		for i, p := range []park.Priority{park.Normal, park.Low, park.Normal, park.Critical, park.High, park.Critical} {
 			b.submit("cpu", park.Submission{TaskID: fmt.Sprint(i), Priority: p})
 		}
-		b.ended("cpu", "1")
+		b.awaitTask("cpu", "1")
 		if want := []string{"0", "3", "5", "4", "2", "1"}; !slices.Equal(order, want) {
 			t.Errorf("ran in the order %v, not %v", order, want)
 		}
@@ -181,22 +181,22 @@ func TestWakesByPriorityThenArrival(t *testing.T) {
 
 func TestSameSubmissionTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, simulated())}})
-		defer b.stop()
-		s := named("a", sim(10))
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}})
+		defer b.closeNow()
+		s := withID("a", sleepFor(10))
 		first := b.submit("cpu", s)
 		if again := b.submit("cpu", s); again != first {
 			t.Errorf("while it runs: %+v, not %+v", again, first)
 		}
-		b.ended("cpu", "a")
+		b.awaitTask("cpu", "a")
 		again := b.submit("cpu", s)
 		if again.Status != park.Completed || again.SubmittedAt != first.SubmittedAt {
 			t.Errorf("after its end: %+v", again)
 		}
-		if r := b.offer("cpu", named("a", sim(11))); park.CodeOf(r.Err) != park.TaskExists {
+		if r := b.trySubmit("cpu", withID("a", sleepFor(11))); park.CodeOf(r.Err) != park.TaskExists {
 			t.Errorf("other content: %+v", r)
 		}
-		if got, want := b.life("a"), " submit start complete"; got != want {
+		if got, want := b.actions("a"), " submit start complete"; got != want {
 			t.Errorf("life is%s, not%s", got, want)
 		}
 	})
@@ -204,14 +204,14 @@ func TestSameSubmissionTwice(t *testing.T) {
 
 func TestDeadlineExpiresParkedTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, simulated())}})
-		defer b.stop()
-		b.submit("cpu", sim(60_000))
-		late := named("late", sim(1))
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}})
+		defer b.closeNow()
+		b.submit("cpu", sleepFor(60_000))
+		late := withID("late", sleepFor(1))
 		late.Deadline = park.At(time.Now().Add(10 * time.Second))
 		b.submit("cpu", late)
 		began := time.Now()
-		if got := b.ended("cpu", "late"); got.Status != park.Expired || got.Reason != park.ReasonDeadlinePassed {
+		if got := b.awaitTask("cpu", "late"); got.Status != park.Expired || got.Reason != park.ReasonDeadlinePassed {
 			t.Errorf("got %+v", got)
 		}
 		if took := time.Since(began); took != 10*time.Second {
@@ -222,16 +222,16 @@ func TestDeadlineExpiresParkedTask(t *testing.T) {
 
 func TestTimeoutAndCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 2, simulated())}})
-		defer b.stop()
-		slow := named("slow", sim(60_000))
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 2, sleepExecutor())}})
+		defer b.closeNow()
+		slow := withID("slow", sleepFor(60_000))
 		slow.TimeoutSecs = 5
 		b.submit("cpu", slow)
-		b.submit("cpu", named("unwanted", sim(60_000)))
+		b.submit("cpu", withID("unwanted", sleepFor(60_000)))
 		if got, err := b.Cancel(t.Context(), "cpu", "unwanted"); err != nil || got.Status != park.Dropped || got.Reason != park.ReasonCancelled {
 			t.Errorf("cancelled: %+v %v", got, err)
 		}
-		if got := b.ended("cpu", "slow"); got.Status != park.Failed || got.Reason != park.ReasonTimeout {
+		if got := b.awaitTask("cpu", "slow"); got.Status != park.Failed || got.Reason != park.ReasonTimeout {
 			t.Errorf("timed out: %+v", got)
 		}
 		if _, err := b.Cancel(t.Context(), "cpu", "slow"); park.CodeOf(err) != park.TaskFinished {
@@ -245,15 +245,15 @@ func TestTimeoutAndCancel(t *testing.T) {
 
 // TestEndedTaskSubmittedAgain sends a submission again whose task has ended, and which would be refused as a new one.
 func TestEndedTaskSubmittedAgain(t *testing.T) {
-	for name, why := range map[string]func(*bench){
-		"the deadline has passed": func(*bench) { time.Sleep(time.Hour) },
-		"the pool drains": func(b *bench) {
+	for name, why := range map[string]func(*harness){
+		"the deadline has passed": func(*harness) { time.Sleep(time.Hour) },
+		"the pool drains": func(b *harness) {
 			draining := park.Draining
 			if _, err := b.SetPool(b.Context(), "cpu", park.PoolPatch{State: &draining}); err != nil {
 				b.Fatal(err)
 			}
 		},
-		"it costs too much now": func(b *bench) {
+		"it costs too much now": func(b *harness) {
 			units := int64(1)
 			if _, err := b.SetPool(b.Context(), "cpu", park.PoolPatch{MaxUnits: &units}); err != nil {
 				b.Fatal(err)
@@ -262,17 +262,17 @@ func TestEndedTaskSubmittedAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 2, simulated())}})
-				defer b.stop()
-				s := named("a", sim(1))
+				b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 2, sleepExecutor())}})
+				defer b.closeNow()
+				s := withID("a", sleepFor(1))
 				s.ResourceCost.Units, s.Deadline = 2, park.At(time.Now().Add(time.Minute))
 				b.submit("cpu", s)
-				b.ended("cpu", "a")
+				b.awaitTask("cpu", "a")
 				why(b)
-				if got := b.offer("cpu", s); got.Err != nil || got.Status != park.Completed {
+				if got := b.trySubmit("cpu", s); got.Err != nil || got.Status != park.Completed {
 					t.Errorf("the same again: %+v", got)
 				}
-				if life := b.life("a"); life != " submit start complete" {
+				if life := b.actions("a"); life != " submit start complete" {
 					t.Errorf("its life: %s", life)
 				}
 			})
@@ -282,12 +282,12 @@ func TestEndedTaskSubmittedAgain(t *testing.T) {
 
 func TestPanicIsAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, park.ExecutorFunc(func(context.Context, park.Assignment) (any, error) {
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 1, park.ExecutorFunc(func(context.Context, park.Assignment) (any, error) {
 			panic("boom")
 		}))}})
-		defer b.stop()
-		b.submit("cpu", named("a", park.Submission{}))
-		if got := b.ended("cpu", "a"); got.Status != park.Failed || got.Reason != park.ReasonExecutorError {
+		defer b.closeNow()
+		b.submit("cpu", withID("a", park.Submission{}))
+		if got := b.awaitTask("cpu", "a"); got.Status != park.Failed || got.Reason != park.ReasonExecutorError {
 			t.Errorf("got %+v", got)
 		}
 		synctest.Wait() // the store knows of an end before the pool's view does
@@ -301,15 +301,15 @@ func TestRetriesWithBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var at []time.Duration
 		began := time.Now()
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, park.ExecutorFunc(func(context.Context, park.Assignment) (any, error) {
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 1, park.ExecutorFunc(func(context.Context, park.Assignment) (any, error) {
 			at = append(at, time.Since(began))
 			return nil, errors.New("no")
 		}))}})
-		defer b.stop()
-		s := named("a", park.Submission{})
+		defer b.closeNow()
+		s := withID("a", park.Submission{})
 		s.Retry = park.Retry{MaxAttempts: 3, Backoff: park.Duration(10 * time.Second)}
 		b.submit("cpu", s)
-		if got := b.ended("cpu", "a"); got.Status != park.Failed || got.Attempt != 3 {
+		if got := b.awaitTask("cpu", "a"); got.Status != park.Failed || got.Attempt != 3 {
 			t.Errorf("got %+v", got)
 		}
 		if want := []time.Duration{0, 10 * time.Second, 30 * time.Second}; !slices.Equal(at, want) {
@@ -321,41 +321,41 @@ func TestRetriesWithBackoff(t *testing.T) {
 func TestCloseDrainsThenRequeues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stores := map[park.Backend]store.Store{park.InMemory: memory.New()}
-		c := engine.Config{Pools: []engine.Pool{pool("cpu", 2, simulated())}, Stores: stores}
-		b := open(t, c)
-		b.submit("cpu", named("short", sim(1_000)))
-		b.submit("cpu", named("long", sim(100_000)))
-		b.submit("cpu", named("parked", sim(50_000))) // so that it would not be over in time, were it started
+		c := engine.Config{Pools: []engine.Pool{poolConfig("cpu", 2, sleepExecutor())}, Stores: stores}
+		b := openEngine(t, c)
+		b.submit("cpu", withID("short", sleepFor(1_000)))
+		b.submit("cpu", withID("long", sleepFor(100_000)))
+		b.submit("cpu", withID("parked", sleepFor(50_000))) // so that it would not be over in time, were it started
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		if err := b.Close(ctx); err != nil {
 			t.Fatal(err)
 		}
-		b = open(t, c)
-		defer b.stop()
-		if got, want := b.life("short"), " submit start complete"; got != want {
+		b = openEngine(t, c)
+		defer b.closeNow()
+		if got, want := b.actions("short"), " submit start complete"; got != want {
 			t.Errorf("short:%s, not%s", got, want)
 		}
-		b.ended("cpu", "long")
-		b.ended("cpu", "parked")
-		if got, want := b.life("long"), " submit start requeue start complete"; got != want {
+		b.awaitTask("cpu", "long")
+		b.awaitTask("cpu", "parked")
+		if got, want := b.actions("long"), " submit start requeue start complete"; got != want {
 			t.Errorf("long:%s, not%s", got, want)
 		}
-		if got, want := b.life("parked"), " submit enqueue start complete"; got != want {
+		if got, want := b.actions("parked"), " submit enqueue start complete"; got != want {
 			t.Errorf("parked:%s, not%s", got, want)
 		}
 	})
 }
 
 // abandon makes an engine vanish as a crash would: nothing that it does from now on reaches the store.
-type abandoned struct {
+type disconnectable struct {
 	store.Store
 	gone atomic.Bool
 }
 
 var errGone = errors.New("gone")
 
-func (s *abandoned) Commit(ctx context.Context, st *store.Step) error {
+func (s *disconnectable) Commit(ctx context.Context, st *store.Step) error {
 	if s.gone.Load() {
 		return errGone
 	}
@@ -365,19 +365,19 @@ func (s *abandoned) Commit(ctx context.Context, st *store.Step) error {
 func TestRestartRequeuesAheadOfClass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		kept := memory.New()
-		first := &abandoned{Store: kept}
-		c := engine.Config{Pools: []engine.Pool{pool("cpu", 2, simulated())}, Stores: map[park.Backend]store.Store{park.InMemory: first}}
-		b := open(t, c)
+		first := &disconnectable{Store: kept}
+		c := engine.Config{Pools: []engine.Pool{poolConfig("cpu", 2, sleepExecutor())}, Stores: map[park.Backend]store.Store{park.InMemory: first}}
+		b := openEngine(t, c)
 		for i := range 6 {
-			b.submit("cpu", named(fmt.Sprint(i), sim(60_000)))
+			b.submit("cpu", withID(fmt.Sprint(i), sleepFor(60_000)))
 		}
 		first.gone.Store(true)
 		crashed := b
 
 		c.Stores = map[park.Backend]store.Store{park.InMemory: kept}
-		b = open(t, c)
+		b = openEngine(t, c)
 		for i := range 6 {
-			b.ended("cpu", fmt.Sprint(i))
+			b.awaitTask("cpu", fmt.Sprint(i))
 		}
 		starts := []string{}
 		for _, e := range b.events(park.AuditQuery{Action: park.ActStart}) {
@@ -390,19 +390,19 @@ func TestRestartRequeuesAheadOfClass(t *testing.T) {
 		if len(page.Messages) != 6 {
 			t.Errorf("%d messages, not 6", len(page.Messages))
 		}
-		b.stop()
-		crashed.stop()
+		b.closeNow()
+		crashed.closeNow()
 	})
 }
 
 func TestOutcomeSurvivesOutageOfTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &abandoned{Store: memory.New()}
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, simulated())}, Stores: map[park.Backend]store.Store{park.InMemory: s}})
-		defer b.stop()
-		b.submit("cpu", named("a", sim(1_000)))
+		s := &disconnectable{Store: memory.New()}
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}, Stores: map[park.Backend]store.Store{park.InMemory: s}})
+		defer b.closeNow()
+		b.submit("cpu", withID("a", sleepFor(1_000)))
 		s.gone.Store(true)
-		if r := b.offer("cpu", named("b", sim(1_000))); park.CodeOf(r.Err) != park.StorageUnavailable {
+		if r := b.trySubmit("cpu", withID("b", sleepFor(1_000))); park.CodeOf(r.Err) != park.StorageUnavailable {
 			t.Errorf("during the outage: %+v", r)
 		}
 		if b.Ready() == nil {
@@ -410,7 +410,7 @@ func TestOutcomeSurvivesOutageOfTheStore(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		s.gone.Store(false)
-		if got := b.ended("cpu", "a"); got.Status != park.Completed || got.Attempt != 1 {
+		if got := b.awaitTask("cpu", "a"); got.Status != park.Completed || got.Attempt != 1 {
 			t.Errorf("after the outage: %+v", got)
 		}
 		synctest.Wait() // what the store has may be read before the pool has heard of it
@@ -440,25 +440,25 @@ func TestTwoEnginesShareOneCapacity(t *testing.T) {
 			return nil, nil
 		})
 		c := engine.Config{
-			Pools: []engine.Pool{pool("cpu", units, work)}, Shared: []park.Backend{park.InMemory},
+			Pools: []engine.Pool{poolConfig("cpu", units, work)}, Shared: []park.Backend{park.InMemory},
 			Stores: map[park.Backend]store.Store{park.InMemory: memory.New()},
 		}
-		nodes := []*bench{open(t, c), open(t, c)}
+		nodes := []*harness{openEngine(t, c), openEngine(t, c)}
 		var wg sync.WaitGroup
 		for i := range tasks {
 			wg.Go(func() {
-				s := named(fmt.Sprint(i), park.Submission{ResourceCost: park.Cost{Units: park.Units(1 + i%3)}})
+				s := withID(fmt.Sprint(i), park.Submission{ResourceCost: park.Cost{Units: park.Units(1 + i%3)}})
 				nodes[i%2].submit("cpu", s)
 			})
 		}
 		wg.Wait()
 		for i := range tasks {
-			nodes[(i+1)%2].awaitEnd("cpu", fmt.Sprint(i))
+			nodes[(i+1)%2].pollTask("cpu", fmt.Sprint(i))
 		}
 		if most > units {
 			t.Errorf("%d units were in use at once, of %d", most, units)
 		}
-		check(t, nodes[0].events(park.AuditQuery{PoolID: "cpu", Changes: true}), units)
+		checkLog(t, nodes[0].events(park.AuditQuery{PoolID: "cpu", Changes: true}), units)
 		boxed := map[string]int{}
 		for after := ""; ; {
 			page, err := nodes[0].Mailbox(t.Context(), park.MailboxQuery{Tenant: "default", Key: "box", After: after, Limit: 1000})
@@ -477,13 +477,13 @@ func TestTwoEnginesShareOneCapacity(t *testing.T) {
 			t.Errorf("%d tasks have messages", len(boxed))
 		}
 		for _, n := range nodes {
-			n.stop()
+			n.closeNow()
 		}
 	})
 }
 
 // awaitEnd waits for a task that may end on another node, of which this one hears nothing by itself.
-func (b *bench) awaitEnd(pool, id string) {
+func (b *harness) pollTask(pool, id string) {
 	b.Helper()
 	for range 10_000 {
 		t, err := b.Task(context.Background(), pool, id, 50*time.Millisecond)
@@ -498,7 +498,7 @@ func (b *bench) awaitEnd(pool, id string) {
 }
 
 // check replays a pool's whole log.
-func check(t testing.TB, events []park.Event, units int64) {
+func checkLog(t testing.TB, events []park.Event, units int64) {
 	t.Helper()
 	r := replay.New(replay.Limits{MaxUnits: units, MaxQueueDepth: 100_000})
 	for _, e := range events {

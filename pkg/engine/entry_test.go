@@ -23,13 +23,13 @@ const (
 )
 
 // slow is a store whose steps take their time, one after the other.
-type slow struct {
+type serialStore struct {
 	*memory.Store
-	lock    chan struct{}
-	forgets bool // it loses what nodes leave to each other
+	lock       chan struct{}
+	dropsNotes bool // it loses what nodes leave to each other
 }
 
-func (s slow) Commit(ctx context.Context, step *store.Step) error {
+func (s serialStore) Commit(ctx context.Context, step *store.Step) error {
 	time.Sleep(tripTime)
 	s.lock <- struct{}{}
 	defer func() { <-s.lock }()
@@ -40,12 +40,12 @@ func (s slow) Commit(ctx context.Context, step *store.Step) error {
 	return err
 }
 
-func (s slow) Since(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
+func (s serialStore) Since(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
 	time.Sleep(tripTime)
 	return s.Store.Since(ctx, pool, rev)
 }
 
-func (s slow) Turn(ctx context.Context, pool, node string, h store.Hand) (store.Place, error) {
+func (s serialStore) Turn(ctx context.Context, pool, node string, h store.Hand) (store.Place, error) {
 	time.Sleep(tripTime)
 	p, err := s.Store.Turn(ctx, pool, node, h)
 	if p.Ahead <= 1 && !h.Whole { // who is next waits for the step that is under way
@@ -55,7 +55,7 @@ func (s slow) Turn(ctx context.Context, pool, node string, h store.Hand) (store.
 		p, err = s.Store.Turn(ctx, pool, node, store.Hand{})
 		p.Notes = append(notes, p.Notes...)
 	}
-	if s.forgets {
+	if s.dropsNotes {
 		p.Notes = nil
 	}
 	return p, err
@@ -71,8 +71,8 @@ func TestUnitsDoNotWaitForATurn(t *testing.T) {
 	for _, nodes := range []int{1, 3, 12} {
 		for _, quiet := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
-				s := slow{Store: memory.New(), lock: make(chan struct{}, 1)}
-				parked := throughNodes(t, s, nodes, 24, 600, 2*time.Second, func(c *engine.Config) { c.Quiet = quiet })
+				s := serialStore{Store: memory.New(), lock: make(chan struct{}, 1)}
+				parked := runOnNodes(t, s, nodes, 24, 600, 2*time.Second, func(c *engine.Config) { c.Quiet = quiet })
 				if half, most := parked[len(parked)/2], parked[len(parked)*99/100]; half > 0 || most > 50*time.Millisecond {
 					t.Errorf("through %d nodes, quiet %t, half of the tasks are parked for up to %s, and most for %s", nodes, quiet, half, most)
 				}
@@ -84,23 +84,23 @@ func TestUnitsDoNotWaitForATurn(t *testing.T) {
 // TestOutcomesLeftToNobodyAreStored has nodes leave outcomes to others that never get them.
 func TestOutcomesLeftToNobodyAreStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := slow{Store: memory.New(), lock: make(chan struct{}, 1), forgets: true}
-		throughNodes(t, s, 6, 24, 300, time.Second, func(*engine.Config) {})
+		s := serialStore{Store: memory.New(), lock: make(chan struct{}, 1), dropsNotes: true}
+		runOnNodes(t, s, 6, 24, 300, time.Second, func(*engine.Config) {})
 	})
 }
 
 // throughNodes submits tasks of 20 ms through nodes in turn, at random distances, so many a second for some time. It
 // returns how long each was parked, in order, and sees that each ended once, with its result, and left one message.
-func throughNodes(t *testing.T, s slow, nodes int, units int64, rate float64, d time.Duration, edit func(*engine.Config)) []time.Duration {
+func runOnNodes(t *testing.T, s serialStore, nodes int, units int64, rate float64, d time.Duration, edit func(*engine.Config)) []time.Duration {
 	t.Helper()
-	engines := make([]*bench, nodes)
+	engines := make([]*harness, nodes)
 	for i := range engines {
 		c := engine.Config{
-			Pools: []engine.Pool{pool("cpu", units, oddly{})}, Shared: []park.Backend{park.InMemory},
+			Pools: []engine.Pool{poolConfig("cpu", units, oddExecutor{})}, Shared: []park.Backend{park.InMemory},
 			Stores: map[park.Backend]store.Store{park.InMemory: s},
 		}
 		edit(&c)
-		engines[i] = open(t, c)
+		engines[i] = openEngine(t, c)
 	}
 	time.Sleep(time.Second) // until all know each other
 	chance := rand.New(rand.NewPCG(1, 2))
@@ -120,27 +120,27 @@ func throughNodes(t *testing.T, s slow, nodes int, units int64, rate float64, d 
 	all.Wait()
 	parked := make([]time.Duration, n)
 	for i := range parked {
-		got := engines[i%nodes].ended("cpu", fmt.Sprint(i))
+		got := engines[i%nodes].awaitTask("cpu", fmt.Sprint(i))
 		if got.Status != park.Completed || got.Attempt != 1 || string(got.Result) != odd {
 			t.Errorf("task %d: %s in attempt %d, with %s", i, got.Status, got.Attempt, got.Result)
 		}
 		parked[i] = got.StartedAt.Sub(got.SubmittedAt.Time)
 	}
-	if box := engines[0].read(park.MailboxQuery{Tenant: "default", Key: "box", Limit: 100}); len(box) != n {
+	if box := engines[0].readMailbox(park.MailboxQuery{Tenant: "default", Key: "box", Limit: 100}); len(box) != n {
 		t.Errorf("%d messages of %d tasks", len(box), n)
 	}
-	check(t, engines[0].events(park.AuditQuery{PoolID: "cpu"}), units)
+	checkLog(t, engines[0].events(park.AuditQuery{PoolID: "cpu"}), units)
 	for _, b := range engines {
-		b.stop()
+		b.closeNow()
 	}
 	slices.Sort(parked)
 	return parked
 }
 
 // oddly completes tasks after 20 ms with an odd result.
-type oddly struct{}
+type oddExecutor struct{}
 
-func (oddly) Run(context.Context, park.Assignment) park.Outcome {
+func (oddExecutor) Run(context.Context, park.Assignment) park.Outcome {
 	time.Sleep(20 * time.Millisecond)
 	return park.Outcome{Status: park.Completed, Result: []byte(odd)}
 }

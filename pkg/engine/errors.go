@@ -13,7 +13,7 @@ import (
 )
 
 // unread logs why a store failed and returns what the caller may know.
-func (e *Engine) unread(ctx context.Context, what string, err error) error {
+func (e *Engine) readError(ctx context.Context, what string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -21,11 +21,11 @@ func (e *Engine) unread(ctx context.Context, what string, err error) error {
 		return err
 	}
 	e.log.Error("store not read", "what", what, "error", err)
-	return &park.Error{Code: park.StorageUnavailable, Detail: unanswered("the "+what, err), RetryAfter: time.Second}
+	return &park.Error{Code: park.StorageUnavailable, Detail: unavailableDetail("the "+what, err), RetryAfter: time.Second}
 }
 
 // unanswered says why nothing could be read: in the words of the store's server, where it has said anything.
-func unanswered(what string, err error) string {
+func unavailableDetail(what string, err error) string {
 	if s, ok := errors.AsType[store.Said](err); ok {
 		return "the store of " + what + " cannot be used: " + s.Said()
 	}
@@ -33,29 +33,29 @@ func unanswered(what string, err error) string {
 }
 
 // unsure is unread for who has asked the store to change something, which may have come about.
-func (e *Engine) unsure(ctx context.Context, what string, err error) error {
-	err = e.unread(ctx, what, err)
+func (e *Engine) writeError(ctx context.Context, what string, err error) error {
+	err = e.readError(ctx, what, err)
 	if park.CodeOf(err) == park.StorageUnavailable {
-		return errUnknown(what)
+		return errOutcomeUnknown(what)
 	}
 	return err
 }
 
 // errDue says that a call has waited for as long as it may.
-var errDue = errors.New("the call is due")
+var errDeadline = errors.New("the call is due")
 
 // errAway is the answer to a call that was not heard: nothing was accepted, and nothing will be.
-func errAway(pool string) *park.Error {
+func errNotAccepted(pool string) *park.Error {
 	return &park.Error{Code: park.StorageUnavailable, Detail: "the store of pool " + pool + " did not take the step; nothing was accepted", RetryAfter: time.Second}
 }
 
 // errUnknown is the answer to a call of which it is not known whether it was carried out, or will be.
-func errUnknown(what string) *park.Error {
+func errOutcomeUnknown(what string) *park.Error {
 	return park.Errorf(park.OutcomeUnknown, "the store of %s did not answer in time: it is not known whether the request was carried out", what)
 }
 
 // about returns err; if it says that the outcome is unknown, it also says of which task and how to find out.
-func about(task string, err error) error {
+func withTaskID(task string, err error) error {
 	e, ok := errors.AsType[*park.Error](err)
 	if !ok || e.Code != park.OutcomeUnknown {
 		return err
@@ -67,18 +67,18 @@ func about(task string, err error) error {
 }
 
 // errNodeStopped is the answer to a call that reads from an engine that is closing.
-var errNodeStopped = &park.Error{Code: park.StorageUnavailable, Detail: "this node has stopped", RetryAfter: time.Second}
+var errEngineStopped = &park.Error{Code: park.StorageUnavailable, Detail: "this node has stopped", RetryAfter: time.Second}
 
-func errStopped(pool string) error {
+func errPoolStopped(pool string) error {
 	return &park.Error{Code: park.StorageUnavailable, Detail: "pool " + pool + " has stopped on this node", RetryAfter: time.Second}
 }
 
-func errStorage(pool string, err error) error {
-	return &park.Error{Code: park.StorageUnavailable, Detail: unanswered("pool "+pool, err), RetryAfter: time.Second}
+func errPoolStore(pool string, err error) error {
+	return &park.Error{Code: park.StorageUnavailable, Detail: unavailableDetail("pool "+pool, err), RetryAfter: time.Second}
 }
 
 // errStorageBecause logs why a store failed and returns what the caller may know.
-func errStorageBecause(ctx context.Context, p *pool, err error) error {
+func poolReadError(ctx context.Context, p *pool, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -86,11 +86,11 @@ func errStorageBecause(ctx context.Context, p *pool, err error) error {
 		return err
 	}
 	p.eng.log.Error("store not read", "pool", p.ID, "error", err)
-	return errStorage(p.ID, err)
+	return errPoolStore(p.ID, err)
 }
 
 // failed returns the results of n operations whose step failed.
-func failed(n int, err error) []lot.Result {
+func failedResults(n int, err error) []lot.Result {
 	all := make([]lot.Result, n)
 	for i := range all {
 		all[i].Err = asError(err)

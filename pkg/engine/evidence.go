@@ -10,13 +10,13 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// What is kept of a pool, read from its stores and from nowhere else.
+// What the stores of a pool keep, read from the stores alone.
 
-// maxKept is how many items a page of what is kept has at most.
-const maxKept = 20_000
+// maxEvidencePage is the maximum number of items of a page.
+const maxEvidencePage = 20_000
 
-// kept returns a store as evidence.
-func (e *Engine) kept(b park.Backend) (store.Evidence, error) {
+// evidenceStore returns a store as [store.Evidence].
+func (e *Engine) evidenceStore(b park.Backend) (store.Evidence, error) {
 	if s, ok := e.stores[b].(store.Evidence); ok {
 		return s, nil
 	}
@@ -29,33 +29,33 @@ func (e *Engine) Evidence(ctx context.Context, pool string) (park.Evidence, erro
 	if err != nil {
 		return park.Evidence{}, err
 	}
-	queue, err := e.kept(p.QueueBackend)
+	queue, err := e.evidenceStore(p.QueueBackend)
 	if err != nil {
 		return park.Evidence{}, err
 	}
 	row, err := queue.Row(ctx, p.ID)
 	if err = e.health.Read(ctx, p.QueueBackend, err); err != nil {
-		return park.Evidence{}, e.unread(ctx, "pool", err)
+		return park.Evidence{}, e.readError(ctx, "pool", err)
 	}
 	if row == (ledger.Pool{}) {
-		row = p.firstRow()
+		row = p.initialRow()
 	}
 	ev := park.Evidence{
 		PoolID: p.ID, Rev: row.Rev, LastAt: row.LastAt, MaxUnits: row.MaxUnits, MaxQueueDepth: row.MaxQueueDepth, State: row.State,
 		UsedUnits: row.Used, QueueDepth: row.Queued, QueueBackend: p.QueueBackend.Kind(), MailboxBackend: p.MailboxBackend.Kind(),
 		AuditBackend: e.cfg.Audit.Kind(), EventsApart: !p.localAudit, MessagesApart: !p.localMail, Retention: park.Duration(e.cfg.Retention),
 	}
-	if err := p.owing(ctx, &ev); err != nil {
-		return park.Evidence{}, e.unread(ctx, "outbox", err)
+	if err := p.readOwed(ctx, &ev); err != nil {
+		return park.Evidence{}, e.readError(ctx, "outbox", err)
 	}
-	if err := e.marks(ctx, p, &ev); err != nil {
+	if err := e.readMarks(ctx, p, &ev); err != nil {
 		return park.Evidence{}, err
 	}
-	if began := p.began.Load(); began != nil {
-		// What does not outlive the daemon has nothing of what the queue has of before.
-		at := park.FromMicro(began.LastAt.Micro() + 1)
-		if e.cfg.Audit.Kind() == park.InMemory && !p.localAudit && ev.Log.Rev <= began.Rev {
-			ev.Log = park.Mark{Rev: began.Rev, Before: at, Memory: true}
+	if first := p.firstLoaded.Load(); first != nil {
+		// A store in memory has nothing from before the daemon started, while the queue has.
+		at := park.FromMicro(first.LastAt.Micro() + 1)
+		if e.cfg.Audit.Kind() == park.InMemory && !p.localAudit && ev.Log.Rev <= first.Rev {
+			ev.Log = park.Mark{Rev: first.Rev, Before: at, Memory: true}
 		}
 		if p.MailboxBackend.Kind() == park.InMemory && !p.localMail && ev.Messages.Before.Before(at.Time) {
 			ev.Messages = park.Mark{Before: at, Memory: true}
@@ -64,27 +64,27 @@ func (e *Engine) Evidence(ctx context.Context, pool string) (park.Evidence, erro
 	return ev, nil
 }
 
-// marks notes what was removed of each place.
-func (e *Engine) marks(ctx context.Context, p *pool, ev *park.Evidence) error {
-	of := make(map[park.Backend]store.Marks)
+// readMarks reads what was removed from each store.
+func (e *Engine) readMarks(ctx context.Context, p *pool, ev *park.Evidence) error {
+	marks := make(map[park.Backend]store.Marks)
 	for _, b := range []park.Backend{p.QueueBackend, p.MailboxBackend, e.cfg.Audit} {
-		s, err := e.kept(b)
+		s, err := e.evidenceStore(b)
 		if err != nil {
 			return err
 		}
 		m, err := s.Marks(ctx, p.ID)
 		if err = e.health.Read(ctx, b, err); err != nil {
-			return e.unread(ctx, "marks", err)
+			return e.readError(ctx, "marks", err)
 		}
-		of[b] = m
+		marks[b] = m
 	}
-	ev.ToldSince = of[p.QueueBackend].ToldSince
-	ev.Tasks, ev.Messages, ev.Log = of[p.QueueBackend].Tasks, of[p.MailboxBackend].Messages, of[e.cfg.Audit].Log
+	ev.ToldSince = marks[p.QueueBackend].ToldSince
+	ev.Tasks, ev.Messages, ev.Log = marks[p.QueueBackend].Tasks, marks[p.MailboxBackend].Messages, marks[e.cfg.Audit].Log
 	return nil
 }
 
-// owing notes what is on its way to other stores.
-func (p *pool) owing(ctx context.Context, ev *park.Evidence) error {
+// readOwed reads which parcels have not been delivered to other stores yet.
+func (p *pool) readOwed(ctx context.Context, ev *park.Evidence) error {
 	for _, o := range []struct {
 		dest  string
 		local bool
@@ -96,7 +96,7 @@ func (p *pool) owing(ctx context.Context, ev *park.Evidence) error {
 		if o.local {
 			continue
 		}
-		// Also what was put off.
+		// Include postponed parcels.
 		parcels, err := p.queue.Outbox(ctx, o.dest, park.At(p.eng.env.Wall().Add(10*relay.LastRetry)), 1)
 		if err = p.eng.health.Read(ctx, p.QueueBackend, err); err != nil {
 			return fmt.Errorf("read what is owed: %w", err)
@@ -123,16 +123,16 @@ func (e *Engine) KeptEvents(ctx context.Context, pool string, q park.KeptQuery) 
 	if _, err := e.pool(pool); err != nil {
 		return page, err
 	}
-	query := park.AuditQuery{PoolID: pool, Changes: true, Since: q.Since, Cursor: q.Cursor, Limit: keptLimit(q.Limit)}
+	query := park.AuditQuery{PoolID: pool, Changes: true, Since: q.Since, Cursor: q.Cursor, Limit: evidenceLimit(q.Limit)}
 	if err := checkCursor(q.Cursor); err != nil {
 		return page, err
 	}
 	if of, _, _, _ := park.ParseEventID(q.Cursor); q.Cursor != "" && of != pool {
-		// The log goes on after it, but some of this pool's events lie before it, and would be taken for read.
+		// The log would continue after that event, and skip earlier events of this pool as if they had been read.
 		return page, park.Errorf(park.InvalidRequest, "cursor must be an event of pool %s, not %q", pool, q.Cursor)
 	}
-	if page.Items, err = e.logged(ctx, &query); err != nil {
-		return page, e.unread(ctx, "audit log", err)
+	if page.Items, err = e.readEvents(ctx, &query); err != nil {
+		return page, e.readError(ctx, "audit log", err)
 	}
 	if n := len(page.Items); n == query.Limit {
 		last := &page.Items[n-1]
@@ -147,7 +147,7 @@ func (e *Engine) KeptTasks(ctx context.Context, pool string, q park.KeptQuery) (
 	if err != nil {
 		return page, err
 	}
-	return keptPage(ctx, e, p.QueueBackend, "queue", pool, q, store.Evidence.KeptTasks)
+	return evidencePage(ctx, e, p.QueueBackend, "queue", pool, q, store.Evidence.KeptTasks)
 }
 
 // KeptMessages implements [park.EvidenceService].
@@ -156,28 +156,28 @@ func (e *Engine) KeptMessages(ctx context.Context, pool string, q park.KeptQuery
 	if err != nil {
 		return page, err
 	}
-	return keptPage(ctx, e, p.MailboxBackend, "mailbox", pool, q, store.Evidence.KeptMessages)
+	return evidencePage(ctx, e, p.MailboxBackend, "mailbox", pool, q, store.Evidence.KeptMessages)
 }
 
-// keptPage reads a page of what a store keeps.
-func keptPage[T any](
-	ctx context.Context, e *Engine, of park.Backend, what, pool string, q park.KeptQuery,
+// evidencePage reads a page of what a store keeps.
+func evidencePage[T any](
+	ctx context.Context, e *Engine, backend park.Backend, what, pool string, q park.KeptQuery,
 	read func(store.Evidence, context.Context, string, string, int) ([]T, string, error),
 ) (page park.KeptPage[T], err error) {
-	s, err := e.kept(of)
+	s, err := e.evidenceStore(backend)
 	if err != nil {
 		return page, err
 	}
-	page.Items, page.Next, err = read(s, ctx, pool, q.Cursor, keptLimit(q.Limit))
-	if err = e.health.Read(ctx, of, err); err != nil {
-		return park.KeptPage[T]{}, e.unread(ctx, what, err)
+	page.Items, page.Next, err = read(s, ctx, pool, q.Cursor, evidenceLimit(q.Limit))
+	if err = e.health.Read(ctx, backend, err); err != nil {
+		return park.KeptPage[T]{}, e.readError(ctx, what, err)
 	}
 	return page, nil
 }
 
-func keptLimit(n int) int {
+func evidenceLimit(n int) int {
 	if n <= 0 {
-		return maxKept
+		return maxEvidencePage
 	}
-	return min(n, maxKept)
+	return min(n, maxEvidencePage)
 }

@@ -16,16 +16,16 @@ import (
 )
 
 // swamp is a way to a store that may get slow, or lead nowhere without saying so.
-type swamp struct {
+type stallingStore struct {
 	*memory.Store
-	keeps  chan struct{}                                                // what is to be kept waits for its end
-	stuck  atomic.Bool                                                  // what is asked is never answered
-	beats  atomic.Pointer[func(ctx context.Context, node string) error] // called before a beat
-	answer atomic.Pointer[func()]                                       // called after a commit, before its reply
+	keepLeases  chan struct{}                                                // what is to be kept waits for its end
+	stalled     atomic.Bool                                                  // what is asked is never answered
+	onBeat      atomic.Pointer[func(ctx context.Context, node string) error] // called before a beat
+	afterCommit atomic.Pointer[func()]                                       // called after a commit, before its reply
 }
 
-func (s *swamp) wade(ctx context.Context) error {
-	if !s.stuck.Load() {
+func (s *stallingStore) stall(ctx context.Context) error {
+	if !s.stalled.Load() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -34,36 +34,36 @@ func (s *swamp) wade(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (s *swamp) Load(ctx context.Context, pool string) (store.Snapshot, error) {
-	if err := s.wade(ctx); err != nil {
+func (s *stallingStore) Load(ctx context.Context, pool string) (store.Snapshot, error) {
+	if err := s.stall(ctx); err != nil {
 		return store.Snapshot{}, err
 	}
 	return s.Store.Load(ctx, pool)
 }
 
-func (s *swamp) Commit(ctx context.Context, st *store.Step) error {
-	if err := s.wade(ctx); err != nil {
+func (s *stallingStore) Commit(ctx context.Context, st *store.Step) error {
+	if err := s.stall(ctx); err != nil {
 		return err
 	}
 	err := s.Store.Commit(ctx, st)
-	if f := s.answer.Load(); f != nil {
+	if f := s.afterCommit.Load(); f != nil {
 		(*f)()
 	}
 	return err
 }
 
-func (s *swamp) Revs(ctx context.Context, pools []string) (map[string]int64, error) {
-	if err := s.wade(ctx); err != nil {
+func (s *stallingStore) Revs(ctx context.Context, pools []string) (map[string]int64, error) {
+	if err := s.stall(ctx); err != nil {
 		return nil, err
 	}
 	return s.Store.Revs(ctx, pools)
 }
 
-func (s *swamp) Beat(ctx context.Context, node string, own store.Terms) (map[string]store.Pulse, error) {
-	if err := s.wade(ctx); err != nil {
+func (s *stallingStore) Beat(ctx context.Context, node string, own store.Terms) (map[string]store.Pulse, error) {
+	if err := s.stall(ctx); err != nil {
 		return nil, err
 	}
-	if f := s.beats.Load(); f != nil {
+	if f := s.onBeat.Load(); f != nil {
 		if err := (*f)(ctx, node); err != nil {
 			return nil, err
 		}
@@ -72,13 +72,13 @@ func (s *swamp) Beat(ctx context.Context, node string, own store.Terms) (map[str
 }
 
 // marsh opens engines that share a store, each with a swamp before it.
-func marsh(t *testing.T, n int, c engine.Config) (nodes []*bench, ways []*swamp) {
+func openStalling(t *testing.T, n int, c engine.Config) (nodes []*harness, ways []*stallingStore) {
 	shared := memory.New()
 	for i := range n {
-		way := &swamp{Store: shared}
+		way := &stallingStore{Store: shared}
 		c.Node, c.Shared = fmt.Sprintf("node-%d", i), []park.Backend{park.InMemory}
 		c.Stores = map[park.Backend]store.Store{park.InMemory: way}
-		nodes, ways = append(nodes, open(t, c)), append(ways, way)
+		nodes, ways = append(nodes, openEngine(t, c)), append(ways, way)
 	}
 	return nodes, ways
 }
@@ -88,21 +88,21 @@ func marsh(t *testing.T, n int, c engine.Config) (nodes []*bench, ways []*swamp)
 func TestFenceFallsWhileABeatHangs(t *testing.T) {
 	for late := range 10 {
 		synctest.Test(t, func(t *testing.T) {
-			var w witness
-			c := engine.Config{Pools: []engine.Pool{w.pool(1)}, NodeTTL: 10 * time.Second, NodeGrace: 1500 * time.Millisecond}
-			nodes, ways := marsh(t, 2, c)
-			nodes[0].submit("cpu", named("a", sim(120_000)))
+			var w unitCounter
+			c := engine.Config{Pools: []engine.Pool{w.newPool(1)}, NodeTTL: 10 * time.Second, NodeGrace: 1500 * time.Millisecond}
+			nodes, ways := openStalling(t, 2, c)
+			nodes[0].submit("cpu", withID("a", sleepFor(120_000)))
 			time.Sleep(time.Second + time.Duration(late)*100*time.Millisecond)
-			ways[0].stuck.Store(true)
-			if got := nodes[1].ended("cpu", "a"); got.Status != park.Completed || got.Attempt != 2 {
+			ways[0].stalled.Store(true)
+			if got := nodes[1].awaitTask("cpu", "a"); got.Status != park.Completed || got.Attempt != 2 {
 				t.Errorf("%s in attempt %d", got.Status, got.Attempt)
 			}
 			if w.most > 1 {
 				t.Errorf("%d units in use at once, of 1", w.most)
 			}
-			ways[0].stuck.Store(false)
-			nodes[0].stop()
-			nodes[1].stop()
+			ways[0].stalled.Store(false)
+			nodes[0].closeNow()
+			nodes[1].closeNow()
 		})
 	}
 }
@@ -111,9 +111,9 @@ func TestFenceFallsWhileABeatHangs(t *testing.T) {
 // begin what it had started. That must not be left lying.
 func TestLateBeatHidesNoLapse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w witness
-		nodes, ways := marsh(t, 1, engine.Config{Pools: []engine.Pool{w.pool(1)}, NodeTTL: 10 * time.Second})
-		defer nodes[0].stop()
+		var w unitCounter
+		nodes, ways := openStalling(t, 1, engine.Config{Pools: []engine.Pool{w.newPool(1)}, NodeTTL: 10 * time.Second})
+		defer nodes[0].closeNow()
 		time.Sleep(500 * time.Millisecond)
 		began := time.Now()
 		beat := func(ctx context.Context, _ string) error {
@@ -125,13 +125,13 @@ func TestLateBeatHidesNoLapse(t *testing.T) {
 			}
 			return ctx.Err()
 		}
-		ways[0].beats.Store(&beat)
+		ways[0].onBeat.Store(&beat)
 		time.Sleep(9 * time.Second)
 		slow := func() { time.Sleep(2 * time.Second) }
-		ways[0].answer.Store(&slow)
-		nodes[0].submit("cpu", named("a", sim(10)))
-		ways[0].answer.Store(nil)
-		if got := nodes[0].ended("cpu", "a"); got.Status != park.Completed {
+		ways[0].afterCommit.Store(&slow)
+		nodes[0].submit("cpu", withID("a", sleepFor(10)))
+		ways[0].afterCommit.Store(nil)
+		if got := nodes[0].awaitTask("cpu", "a"); got.Status != park.Completed {
 			t.Errorf("%s in attempt %d", got.Status, got.Attempt)
 		}
 	})
@@ -140,12 +140,12 @@ func TestLateBeatHidesNoLapse(t *testing.T) {
 // TestBuriedAloneGoesOn buries the only node there is, by whoever it was: it must come back by itself.
 func TestBuriedAloneGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w witness
-		nodes, ways := marsh(t, 1, engine.Config{Pools: []engine.Pool{w.pool(1)}})
-		defer nodes[0].stop()
-		nodes[0].submit("cpu", named("a", sim(5_000)))
+		var w unitCounter
+		nodes, ways := openStalling(t, 1, engine.Config{Pools: []engine.Pool{w.newPool(1)}})
+		defer nodes[0].closeNow()
+		nodes[0].submit("cpu", withID("a", sleepFor(5_000)))
 		time.Sleep(time.Second)
-		bury(t, ways[0], "node-0")
+		buryNode(t, ways[0], "node-0")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		got, err := nodes[0].Task(ctx, "cpu", "a", time.Hour)
@@ -158,7 +158,7 @@ func TestBuriedAloneGoesOn(t *testing.T) {
 	})
 }
 
-func bury(t *testing.T, s *swamp, node string) {
+func buryNode(t *testing.T, s *stallingStore, node string) {
 	t.Helper()
 	counters, err := s.Store.Beat(t.Context(), "undertaker", store.Terms{})
 	if err != nil {
@@ -176,9 +176,9 @@ func bury(t *testing.T, s *swamp, node string) {
 // what it starts under the name of the dead others would take over.
 func TestRebornStartsNothingUnderItsOldName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w witness
-		nodes, ways := marsh(t, 1, engine.Config{Pools: []engine.Pool{w.pool(1000)}})
-		defer nodes[0].stop()
+		var w unitCounter
+		nodes, ways := openStalling(t, 1, engine.Config{Pools: []engine.Pool{w.newPool(1000)}})
+		defer nodes[0].closeNow()
 		time.Sleep(time.Second)
 		done := make(chan error, 1)
 		var born atomic.Bool
@@ -187,14 +187,14 @@ func TestRebornStartsNothingUnderItsOldName(t *testing.T) {
 				return nil
 			}
 			slow := func() { time.Sleep(20 * time.Millisecond) }
-			ways[0].answer.Store(&slow)
+			ways[0].afterCommit.Store(&slow)
 			if _, err := ways[0].Store.Beat(t.Context(), node, store.Terms{}); err != nil {
 				return err
 			}
 			go func() {
 				many := make([]park.Submission, 2000)
 				for i := range many {
-					many[i] = sim(10_000)
+					many[i] = sleepFor(10_000)
 				}
 				_, err := nodes[0].Submit(t.Context(), "cpu", many)
 				for park.CodeOf(err) == park.StorageUnavailable { // nothing was taken
@@ -206,8 +206,8 @@ func TestRebornStartsNothingUnderItsOldName(t *testing.T) {
 			time.Sleep(time.Millisecond) // for the first of them to be under way
 			return nil
 		}
-		ways[0].beats.Store(&beat)
-		bury(t, ways[0], "node-0")
+		ways[0].onBeat.Store(&beat)
+		buryNode(t, ways[0], "node-0")
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
@@ -222,20 +222,20 @@ func TestRebornStartsNothingUnderItsOldName(t *testing.T) {
 // TestFollowsAgainAfterAnOutage has a node hear of another's step while its store is away.
 func TestFollowsAgainAfterAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tm := newTeam(t, 2, func(_ int, c *engine.Config) {
-			c.Pools = []engine.Pool{pool("cpu", 1, simulated())}
+		tm := openCluster(t, 2, func(_ int, c *engine.Config) {
+			c.Pools = []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}
 		})
 		defer tm.stop()
 		time.Sleep(time.Second)
-		tm.lines[0].cut.Store(true)
-		if r := tm.nodes[0].offer("cpu", sim(1)); park.CodeOf(r.Err) != park.StorageUnavailable {
+		tm.stores[0].cut.Store(true)
+		if r := tm.nodes[0].trySubmit("cpu", sleepFor(1)); park.CodeOf(r.Err) != park.StorageUnavailable {
 			t.Errorf("during the outage: %+v", r)
 		}
-		tm.nodes[1].submit("cpu", named("a", sim(10_000))) // of which the first gets a hint
+		tm.nodes[1].submit("cpu", withID("a", sleepFor(10_000))) // of which the first gets a hint
 		time.Sleep(time.Second)
-		tm.lines[0].cut.Store(false)
+		tm.stores[0].cut.Store(false)
 		time.Sleep(time.Second)
-		tm.nodes[1].submit("cpu", named("b", sim(10_000)))
+		tm.nodes[1].submit("cpu", withID("b", sleepFor(10_000)))
 		time.Sleep(time.Second)
 		if p, err := tm.nodes[0].Pool(t.Context(), "cpu"); err != nil || p.Running != 1 || p.QueueDepth != 1 {
 			t.Errorf("a second later the other node sees %d running and %d parked, %v", p.Running, p.QueueDepth, err)
@@ -247,14 +247,14 @@ func TestFollowsAgainAfterAnOutage(t *testing.T) {
 // long as it was told to.
 func TestLeaseHasItsTimeWhereAPoolIsLoaded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		nodes, ways := marsh(t, 1, engine.Config{Pools: []engine.Pool{remote(1)}})
+		nodes, ways := openStalling(t, 1, engine.Config{Pools: []engine.Pool{leasedPool(1)}})
 		a := nodes[0]
-		a.submit("remote", named("a", park.Submission{}))
-		slow := &sluggish{Store: ways[0].Store}
-		opened := make(chan *bench)
+		a.submit("remote", withID("a", park.Submission{}))
+		slow := &slowLoad{Store: ways[0].Store}
+		opened := make(chan *harness)
 		go func() {
-			opened <- open(t, engine.Config{
-				Node: "node-1", Pools: []engine.Pool{remote(1)}, Shared: []park.Backend{park.InMemory},
+			opened <- openEngine(t, engine.Config{
+				Node: "node-1", Pools: []engine.Pool{leasedPool(1)}, Shared: []park.Backend{park.InMemory},
 				Stores: map[park.Backend]store.Store{park.InMemory: slow},
 			})
 		}()
@@ -262,23 +262,23 @@ func TestLeaseHasItsTimeWhereAPoolIsLoaded(t *testing.T) {
 		a.lease(park.LeaseRequest{TTL: park.Duration(10 * time.Second)})
 		began := time.Now()
 		b := <-opened
-		defer b.stop()
-		ways[0].stuck.Store(true) // the other must see to it
-		for b.life("a") != " submit enqueue start requeue" {
+		defer b.closeNow()
+		ways[0].stalled.Store(true) // the other must see to it
+		for b.actions("a") != " submit enqueue start requeue" {
 			time.Sleep(50 * time.Millisecond)
 		}
 		if d := time.Since(began); d < 10*time.Second || d > 12*time.Second {
 			t.Errorf("ended after %s", d)
 		}
-		ways[0].stuck.Store(false)
-		a.stop()
+		ways[0].stalled.Store(false)
+		a.closeNow()
 	})
 }
 
 // sluggish takes long to begin with a load.
-type sluggish struct{ *memory.Store }
+type slowLoad struct{ *memory.Store }
 
-func (s *sluggish) Load(ctx context.Context, pool string) (store.Snapshot, error) {
+func (s *slowLoad) Load(ctx context.Context, pool string) (store.Snapshot, error) {
 	time.Sleep(5 * time.Second)
 	return s.Store.Load(ctx, pool)
 }
@@ -286,15 +286,15 @@ func (s *sluggish) Load(ctx context.Context, pool string) (store.Snapshot, error
 // TestLeaseLivesThatAnotherKept keeps a lease at one node and then at another, which must not take both for its own.
 func TestLeaseLivesThatAnotherKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		nodes, ways := marsh(t, 2, engine.Config{Pools: []engine.Pool{remote(1)}})
+		nodes, ways := openStalling(t, 2, engine.Config{Pools: []engine.Pool{leasedPool(1)}})
 		a, b := nodes[0], nodes[1]
-		defer b.stop()
-		a.submit("remote", named("a", park.Submission{}))
+		defer b.closeNow()
+		a.submit("remote", withID("a", park.Submission{}))
 		l := a.lease(park.LeaseRequest{TTL: park.Duration(10 * time.Second)})[0]
 		time.Sleep(2 * time.Second)
 		// What a node decides at one time and another later may reach the store the other way round.
 		hold := make(chan struct{})
-		ways[0].keeps = hold
+		ways[0].keepLeases = hold
 		kept := make(chan error)
 		go func() {
 			_, err := a.KeepLease(t.Context(), l.LeaseID, park.KeepRequest{})
@@ -309,21 +309,21 @@ func TestLeaseLivesThatAnotherKept(t *testing.T) {
 		if err := <-kept; err != nil {
 			t.Fatal(err)
 		}
-		ways[1].stuck.Store(true)
-		for a.life("a") != " submit enqueue start requeue" {
+		ways[1].stalled.Store(true)
+		for a.actions("a") != " submit enqueue start requeue" {
 			time.Sleep(50 * time.Millisecond)
 		}
 		if d := time.Since(began); d < 10*time.Second {
 			t.Errorf("ended after %s, but it was kept for 10 s", d)
 		}
-		ways[1].stuck.Store(false)
-		a.stop()
+		ways[1].stalled.Store(false)
+		a.closeNow()
 	})
 }
 
-func (s *swamp) KeepLease(ctx context.Context, k store.Kept) (int64, error) {
-	if s.keeps != nil {
-		<-s.keeps
+func (s *stallingStore) KeepLease(ctx context.Context, k store.Kept) (int64, error) {
+	if s.keepLeases != nil {
+		<-s.keepLeases
 	}
 	return s.Store.KeepLease(ctx, k)
 }
@@ -332,26 +332,26 @@ func (s *swamp) KeepLease(ctx context.Context, k store.Kept) (int64, error) {
 // may take them if they come late, when it does. So what such a node says it did not take it does not ask for either.
 func TestNothingStoredBeforeTheFirstBeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		way := &swamp{Store: memory.New()}
+		way := &stallingStore{Store: memory.New()}
 		unheard := func(context.Context, string) error { return errGone }
-		way.beats.Store(&unheard)
+		way.onBeat.Store(&unheard)
 		var commits atomic.Int32
 		count := func() { commits.Add(1) }
-		way.answer.Store(&count)
-		b := open(t, engine.Config{
-			Pools: []engine.Pool{pool("cpu", 1, simulated())}, Shared: []park.Backend{park.InMemory}, Node: "node-0",
+		way.afterCommit.Store(&count)
+		b := openEngine(t, engine.Config{
+			Pools: []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}, Shared: []park.Backend{park.InMemory}, Node: "node-0",
 			Stores: map[park.Backend]store.Store{park.InMemory: way},
 		})
-		defer b.stop()
-		if r := b.offer("cpu", named("a", sim(1))); r.Err == nil || r.Err.Code != park.StorageUnavailable {
+		defer b.closeNow()
+		if r := b.trySubmit("cpu", withID("a", sleepFor(1))); r.Err == nil || r.Err.Code != park.StorageUnavailable {
 			t.Errorf("before the first beat: %+v", r)
 		}
 		if n := commits.Load(); n != 0 {
 			t.Errorf("the store was asked for %d steps", n)
 		}
-		way.beats.Store(nil)
+		way.onBeat.Store(nil)
 		time.Sleep(5 * time.Second)
-		if r := b.offer("cpu", named("a", sim(1))); r.Err != nil {
+		if r := b.trySubmit("cpu", withID("a", sleepFor(1))); r.Err != nil {
 			t.Errorf("after it: %v", r.Err)
 		}
 	})

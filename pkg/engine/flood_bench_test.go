@@ -16,14 +16,14 @@ import (
 // it takes until all large ones have ended.
 func BenchmarkFlood(b *testing.B) {
 	for name, open := range map[string]func(testing.TB) store.Store{
-		"sqlite": onSQLite, "postgres": func(tb testing.TB) store.Store { return onServer(tb) },
+		"sqlite": openSQLite, "postgres": func(tb testing.TB) store.Store { return openServer(tb) },
 	} {
 		for how, most := range map[string]int64{"refused": 1 << 20, "stored": 4 << 20} {
 			b.Run(name+"/"+how, func(b *testing.B) {
 				s := open(b)
 				var rest, took time.Duration
 				for i := range b.N {
-					longest, all := deluge(b, s, fmt.Sprint(how, i), most)
+					longest, all := measureFlood(b, s, fmt.Sprint(how, i), most)
 					rest, took = max(rest, longest), took+all
 				}
 				b.ReportMetric(rest.Seconds(), "rest-s")
@@ -35,23 +35,23 @@ func BenchmarkFlood(b *testing.B) {
 }
 
 // deluge is one flood, in a pool of its own.
-func deluge(tb testing.TB, s store.Store, id string, most int64) (rest, took time.Duration) {
+func measureFlood(tb testing.TB, s store.Store, id string, most int64) (rest, took time.Duration) {
 	const tasks, size = 140, 4 << 20
 	gate := make(chan struct{})
-	large := awaited{gate, park.Outcome{Status: park.Completed, Result: text(size)}}
-	p := pool(id, tasks+1, runs(func(ctx context.Context, a park.Assignment) park.Outcome {
+	large := gatedExecutor{gate, park.Outcome{Status: park.Completed, Result: jsonText(size)}}
+	p := poolConfig(id, tasks+1, executorFunc(func(ctx context.Context, a park.Assignment) park.Outcome {
 		if a.Payload != nil {
 			return park.Outcome{Status: park.Completed}
 		}
 		return large.Run(ctx, a)
 	}))
 	p.MaxResultBytes, p.QueueBackend, p.MailboxBackend = most, park.Postgres, park.Postgres
-	b := open(tb, engine.Config{
+	b := openEngine(tb, engine.Config{
 		Stores: map[park.Backend]store.Store{park.Postgres: s}, Pools: []engine.Pool{p}, Patience: time.Minute,
 	})
-	defer b.stop()
+	defer b.closeNow()
 	for i := range tasks {
-		b.submit(id, named(fmt.Sprint(i), park.Submission{}))
+		b.submit(id, withID(fmt.Sprint(i), park.Submission{}))
 	}
 	over := make(chan struct{})
 	began := time.Now()
@@ -71,9 +71,9 @@ func deluge(tb testing.TB, s store.Store, id string, most int64) (rest, took tim
 	}
 	for i := 0; ; i++ {
 		small := fmt.Sprint("small", i)
-		b.submit(id, named(small, park.Submission{Payload: []byte("1")}))
+		b.submit(id, withID(small, park.Submission{Payload: []byte("1")}))
 		moved()
-		b.ended(id, small)
+		b.awaitTask(id, small)
 		moved()
 		select {
 		case <-over:

@@ -18,13 +18,13 @@ import (
 )
 
 // balance weighs the steps of a database.
-type balance struct {
+type stepSizes struct {
 	store.Store
 	mu    sync.Mutex
 	heavy int // the most bytes of a step that ends more than one task
 }
 
-func (s *balance) Commit(ctx context.Context, step *store.Step) error {
+func (s *stepSizes) Commit(ctx context.Context, step *store.Step) error {
 	ends, size := 0, 0
 	for i := range step.Updates {
 		if u := &step.Updates[i]; u.State.Status.Ended() {
@@ -46,11 +46,11 @@ func (s *balance) Commit(ctx context.Context, step *store.Step) error {
 // TestFloodOfResults ends many runs with large results together, over the databases. Each is stored, or fails its task where
 // the pool takes no such results; the steps stay small, and a task beside them ends too.
 func TestFloodOfResults(t *testing.T) {
-	for name, open := range map[string]func(testing.TB) store.Store{"sqlite": onSQLite, "postgres": onPostgres} {
+	for name, open := range map[string]func(testing.TB) store.Store{"sqlite": openSQLite, "postgres": openPostgres} {
 		t.Run(name, func(t *testing.T) {
-			s := &balance{Store: open(t)}
-			flood(t, s, "refused", 1<<20, park.Failed, park.ReasonResultTooLarge)
-			flood(t, s, "stored", 4<<20, park.Completed, "")
+			s := &stepSizes{Store: open(t)}
+			runFlood(t, s, "refused", 1<<20, park.Failed, park.ReasonResultTooLarge)
+			runFlood(t, s, "stored", 4<<20, park.Completed, "")
 			if s.heavy > 8<<20+64<<10 {
 				t.Errorf("a step of several tasks has %d bytes", s.heavy)
 			}
@@ -58,27 +58,27 @@ func TestFloodOfResults(t *testing.T) {
 	}
 }
 
-func flood(t *testing.T, s store.Store, id string, most int64, want park.Status, why string) {
+func runFlood(t *testing.T, s store.Store, id string, most int64, want park.Status, why string) {
 	t.Helper()
 	const tasks, size = 40, 2 << 20
 	gate := make(chan struct{})
-	p := pool(id, tasks+1, awaited{gate, park.Outcome{Status: park.Completed, Result: text(size)}})
+	p := poolConfig(id, tasks+1, gatedExecutor{gate, park.Outcome{Status: park.Completed, Result: jsonText(size)}})
 	p.MaxResultBytes, p.QueueBackend, p.MailboxBackend = most, park.Postgres, park.Postgres
-	b := open(t, engine.Config{
+	b := openEngine(t, engine.Config{
 		Stores: map[park.Backend]store.Store{park.Postgres: s}, Pools: []engine.Pool{p}, Patience: time.Minute,
 	})
-	defer b.stop()
+	defer b.closeNow()
 	for i := range tasks {
-		b.submit(id, named(fmt.Sprint(i), park.Submission{}))
+		b.submit(id, withID(fmt.Sprint(i), park.Submission{}))
 	}
 	close(gate)
-	b.submit(id, named("beside", park.Submission{}))
+	b.submit(id, withID("beside", park.Submission{}))
 	for i := range tasks {
-		if got := b.ended(id, fmt.Sprint(i)); got.Status != want || got.Reason != why || want == park.Completed && len(got.Result) != size {
+		if got := b.awaitTask(id, fmt.Sprint(i)); got.Status != want || got.Reason != why || want == park.Completed && len(got.Result) != size {
 			t.Errorf("%s, task %s: %s %s, %d bytes", id, got.TaskID, got.Status, got.Reason, len(got.Result))
 		}
 	}
-	b.ended(id, "beside")
+	b.awaitTask(id, "beside")
 	// The store shows the end of a task a moment before the pool does.
 	for range 10_000 {
 		if p, err := b.Pool(t.Context(), id); err != nil || p.Running == 0 {
@@ -86,16 +86,16 @@ func flood(t *testing.T, s store.Store, id string, most int64, want park.Status,
 		}
 		time.Sleep(time.Millisecond)
 	}
-	b.idle(id)
+	b.checkIdle(id)
 }
 
 // awaited ends each run so, once the gate is open.
-type awaited struct {
+type gatedExecutor struct {
 	gate chan struct{}
 	park.Outcome
 }
 
-func (x awaited) Run(ctx context.Context, _ park.Assignment) park.Outcome {
+func (x gatedExecutor) Run(ctx context.Context, _ park.Assignment) park.Outcome {
 	select {
 	case <-x.gate:
 		return x.Outcome
@@ -104,7 +104,7 @@ func (x awaited) Run(ctx context.Context, _ park.Assignment) park.Outcome {
 	}
 }
 
-func onSQLite(t testing.TB) store.Store {
+func openSQLite(t testing.TB) store.Store {
 	s, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "parkd.db")})
 	if err != nil {
 		t.Fatal(err)
@@ -113,9 +113,9 @@ func onSQLite(t testing.TB) store.Store {
 	return s
 }
 
-func onPostgres(t testing.TB) store.Store { return onServer(t, "fsync=off") }
+func openPostgres(t testing.TB) store.Store { return openServer(t, "fsync=off") }
 
-func onServer(t testing.TB, settings ...string) store.Store {
+func openServer(t testing.TB, settings ...string) store.Store {
 	srv, err := server.Start(t.Context(), settings...)
 	if errors.Is(err, server.ErrNotInstalled) {
 		t.Skip(err)

@@ -13,11 +13,11 @@ func FuzzLease(f *testing.F) {
 	for _, seed := range []string{"", "cpu.1.secret.task", "cpu.-1..", "gpu.1.a.b", "cpu.99999999999999999999.s.t", lot.LeaseID("cpu", 1, "s", "a.b.c")} {
 		f.Add(seed)
 	}
-	p := pool("cpu", 4, nil)
+	p := poolConfig("cpu", 4, nil)
 	p.Runtime = park.WebWorker
-	b := open(f, engine.Config{Pools: []engine.Pool{p}})
-	f.Cleanup(b.stop)
-	b.submit("cpu", named("task", park.Submission{}))
+	b := openEngine(f, engine.Config{Pools: []engine.Pool{p}})
+	f.Cleanup(b.closeNow)
+	b.submit("cpu", withID("task", park.Submission{}))
 	leases, err := b.Lease(f.Context(), "cpu", park.LeaseRequest{})
 	if err != nil || len(leases) != 1 {
 		f.Fatal(leases, err)
@@ -26,16 +26,16 @@ func FuzzLease(f *testing.F) {
 		if id == leases[0].LeaseID {
 			return
 		}
-		if _, err := b.KeepLease(t.Context(), id, park.KeepRequest{}); !refusesLease(err) {
+		if _, err := b.KeepLease(t.Context(), id, park.KeepRequest{}); !isLeaseRefusal(err) {
 			t.Errorf("kept %q: %v", id, err)
 		}
-		if err := b.EndLease(t.Context(), id, park.LeaseResult{Status: park.Completed}); !refusesLease(err) {
+		if err := b.EndLease(t.Context(), id, park.LeaseResult{Status: park.Completed}); !isLeaseRefusal(err) {
 			t.Errorf("ended %q: %v", id, err)
 		}
 	})
 }
 
-func refusesLease(err error) bool {
+func isLeaseRefusal(err error) bool {
 	code := park.CodeOf(err)
 	return code == park.LeaseNotFound || code == park.LeaseLost
 }

@@ -15,22 +15,22 @@ import (
 // in any order, so what is small goes between them: every other step, if there is any.
 
 // first returns the request that a step begins with: one that was put off, or else what next does.
-func (l *loop) first(timer *time.Timer, d time.Duration) (m message, ok bool) {
+func (l *loop) firstMessage(timer *time.Timer, d time.Duration) (m message, ok bool) {
 	switch {
-	case len(l.urgent) > 0 || len(l.putAside)+len(l.large) == 0:
-		return l.next(timer, d)
+	case len(l.urgent) > 0 || len(l.postponed)+len(l.largeOutcomes) == 0:
+		return l.nextMessage(timer, d)
 	case env.Ready(l.quit):
 		return nil, false
-	case len(l.large) > 0 && (l.largeTurn || len(l.putAside)+len(l.messages) == 0):
-		l.largeTurn = false
-		m, l.large = l.large[0], l.large[1:]
+	case len(l.largeOutcomes) > 0 && (l.largeNext || len(l.postponed)+len(l.messages) == 0):
+		l.largeNext = false
+		m, l.largeOutcomes = l.largeOutcomes[0], l.largeOutcomes[1:]
 		return m, true
 	}
-	l.largeTurn = true
-	if len(l.putAside) == 0 {
+	l.largeNext = true
+	if len(l.postponed) == 0 {
 		return <-l.messages, true // of which only this loop takes any
 	}
-	m, l.putAside = l.putAside[0], l.putAside[1:]
+	m, l.postponed = l.postponed[0], l.postponed[1:]
 	return m, true
 }
 
@@ -41,14 +41,14 @@ func (l *loop) gather(batch []message) []message {
 	size := l.sizeOf(batch...)
 	// One without operations counts too, so that it ends.
 	for n := max(1, size.ops); n < maxOps; {
-		m := l.nextAtHand()
+		m := l.nextQueued()
 		if m == nil {
 			return l.gatherLarge(batch, size)
 		}
 		more := l.sizeOf(m)
 		with := size.plus(more)
 		if size.bytes > 0 && more.bytes > 0 && with.bytes > maxStepBytes {
-			if l.putOff(m) {
+			if l.postpone(m) {
 				continue
 			}
 			return batch
@@ -60,9 +60,9 @@ func (l *loop) gather(batch []message) []message {
 }
 
 // nextAtHand returns the next request that is there already, nil where there is none.
-func (l *loop) nextAtHand() (m message) {
-	if len(l.putAside) > 0 {
-		m, l.putAside = l.putAside[0], l.putAside[1:]
+func (l *loop) nextQueued() (m message) {
+	if len(l.postponed) > 0 {
+		m, l.postponed = l.postponed[0], l.postponed[1:]
 		return m
 	}
 	select {
@@ -74,27 +74,27 @@ func (l *loop) nextAtHand() (m message) {
 
 // gatherLarge adds to a batch the next of the outcomes that were put off that there is room for, unless it goes between them.
 func (l *loop) gatherLarge(batch []message, size size) []message {
-	for !l.largeTurn && len(l.large) > 0 {
-		if size = size.plus(l.sizeOf(l.large[0])); size.ops > maxOps || size.bytes > maxStepBytes {
+	for !l.largeNext && len(l.largeOutcomes) > 0 {
+		if size = size.plus(l.sizeOf(l.largeOutcomes[0])); size.ops > maxOps || size.bytes > maxStepBytes {
 			break
 		}
-		batch, l.large = append(batch, l.large[0]), l.large[1:]
+		batch, l.largeOutcomes = append(batch, l.largeOutcomes[0]), l.largeOutcomes[1:]
 	}
 	return batch
 }
 
 // manyBytes is the size of an outcome that may be overtaken. Of smaller ones a step has as many as it may have.
-const manyBytes = maxStepBytes / maxOps
+const largeOutcomeBytes = maxStepBytes / maxOps
 
 // putOff keeps a request that this step has no room for. It is the first of the next one, unless it is a large outcome of a
 // run: that may be overtaken, which putOff returns.
-func (l *loop) putOff(m message) (overtaken bool) {
-	if r, ok := m.(*report); ok && simple(r) && l.sizeOf(r).bytes > manyBytes {
-		r.run.over = true
-		l.large = append(l.large, r)
+func (l *loop) postpone(m message) (mayBeOvertaken bool) {
+	if r, ok := m.(*report); ok && onlyOperations(r) && l.sizeOf(r).bytes > largeOutcomeBytes {
+		r.run.returned = true
+		l.largeOutcomes = append(l.largeOutcomes, r)
 		return true
 	}
-	l.putAside = slices.Insert(l.putAside, 0, m)
+	l.postponed = slices.Insert(l.postponed, 0, m)
 	return false
 }
 
@@ -115,7 +115,7 @@ func (l *loop) withRetries(batch []message) []message {
 }
 
 // asked returns how many operations a batch asks for.
-func asked(batch []message) int {
+func countOps(batch []message) int {
 	n := 0
 	for _, m := range batch {
 		n += len(m.base().ops)

@@ -19,24 +19,24 @@ func TestSmallTasksGoBetweenLargeResults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const tasks, size = 40, 4 << 20
 		gate := make(chan struct{})
-		large := awaited{gate, park.Outcome{Status: park.Completed, Result: text(size)}}
-		p := pool("cpu", tasks+1, runs(func(ctx context.Context, a park.Assignment) park.Outcome {
+		large := gatedExecutor{gate, park.Outcome{Status: park.Completed, Result: jsonText(size)}}
+		p := poolConfig("cpu", tasks+1, executorFunc(func(ctx context.Context, a park.Assignment) park.Outcome {
 			if a.Payload != nil {
 				return park.Outcome{Status: park.Completed}
 			}
 			return large.Run(ctx, a)
 		}))
 		p.MaxResultBytes = size
-		m := &met{}
+		m := &contendedStore{}
 		m.Store = memory.New()
-		b := open(t, engine.Config{
+		b := openEngine(t, engine.Config{
 			Pools: []engine.Pool{p}, Stores: map[park.Backend]store.Store{park.InMemory: m}, Patience: time.Hour,
 		})
-		defer b.stop()
+		defer b.closeNow()
 		for i := range tasks {
-			b.submit("cpu", named(fmt.Sprint(i), park.Submission{}))
+			b.submit("cpu", withID(fmt.Sprint(i), park.Submission{}))
 		}
-		m.meet(nil, func(*store.Step, int) error {
+		m.startContention(nil, func(*store.Step, int) error {
 			time.Sleep(time.Second)
 			return nil
 		})
@@ -52,8 +52,8 @@ func TestSmallTasksGoBetweenLargeResults(t *testing.T) {
 		before := left()
 		for i := range tasks {
 			id := fmt.Sprint("small", i)
-			b.submit("cpu", named(id, park.Submission{Payload: []byte("1")}))
-			b.ended("cpu", id)
+			b.submit("cpu", withID(id, park.Submission{Payload: []byte("1")}))
+			b.awaitTask("cpu", id)
 			synctest.Wait()
 			after := left()
 			if before > 0 && (before-after > 8 || after >= before) {
@@ -62,7 +62,7 @@ func TestSmallTasksGoBetweenLargeResults(t *testing.T) {
 			before = after
 		}
 		for i := range tasks {
-			if got := b.ended("cpu", fmt.Sprint(i)); got.Status != park.Completed || len(got.Result) != size {
+			if got := b.awaitTask("cpu", fmt.Sprint(i)); got.Status != park.Completed || len(got.Result) != size {
 				t.Errorf("task %s: %s, %d bytes", got.TaskID, got.Status, len(got.Result))
 			}
 		}

@@ -21,22 +21,22 @@ import (
 // found by a beat, nor the task by the look that comes where hints are lost.
 func TestHintsReachANodeThatHasJustCome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w witness
+		var w unitCounter
 		shared := memory.New()
-		var nodes []*bench
+		var nodes []*harness
 		for i := range 2 {
-			p := w.pool(2)
+			p := w.newPool(2)
 			p.Idle = i == 0
-			nodes = append(nodes, open(t, engine.Config{
+			nodes = append(nodes, openEngine(t, engine.Config{
 				Pools: []engine.Pool{p}, Shared: []park.Backend{park.InMemory},
-				Stores: map[park.Backend]store.Store{park.InMemory: &line{Store: shared}},
+				Stores: map[park.Backend]store.Store{park.InMemory: &cuttableStore{Store: shared}},
 			}))
-			defer nodes[i].stop()
+			defer nodes[i].closeNow()
 			synctest.Wait()
 		}
 		began := time.Now()
-		nodes[0].submit("cpu", named("a", sim(0)))
-		nodes[1].ended("cpu", "a")
+		nodes[0].submit("cpu", withID("a", sleepFor(0)))
+		nodes[1].awaitTask("cpu", "a")
 		if d := time.Since(began); d > 20*time.Millisecond {
 			t.Errorf("it took the other node %s", d)
 		}
@@ -44,12 +44,12 @@ func TestHintsReachANodeThatHasJustCome(t *testing.T) {
 }
 
 // ahead is a store whose step that starts a task is not stored before the task's submission has been read.
-type ahead struct {
+type readFirst struct {
 	*memory.Store
 	read chan struct{}
 }
 
-func (a *ahead) Records(ctx context.Context, pool string, ids []string) ([]ledger.Record, error) {
+func (a *readFirst) Records(ctx context.Context, pool string, ids []string) ([]ledger.Record, error) {
 	select {
 	case a.read <- struct{}{}:
 	default:
@@ -57,7 +57,7 @@ func (a *ahead) Records(ctx context.Context, pool string, ids []string) ([]ledge
 	return a.Store.Records(ctx, pool, ids)
 }
 
-func (a *ahead) Commit(ctx context.Context, s *store.Step) error {
+func (a *readFirst) Commit(ctx context.Context, s *store.Step) error {
 	if len(s.Updates) == 1 && s.Updates[0].State.Status == park.Running {
 		select {
 		case <-a.read:
@@ -70,20 +70,20 @@ func (a *ahead) Commit(ctx context.Context, s *store.Step) error {
 // TestSubmissionOfAnotherNodeIsReadAhead sees that a node reads what it starts while it stores that it does.
 func TestSubmissionOfAnotherNodeIsReadAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w witness
+		var w unitCounter
 		shared := memory.New()
-		tm := newTeam(t, 2, func(i int, c *engine.Config) {
-			c.Pools = []engine.Pool{w.pool(1)}
+		tm := openCluster(t, 2, func(i int, c *engine.Config) {
+			c.Pools = []engine.Pool{w.newPool(1)}
 			c.Stores = map[park.Backend]store.Store{park.InMemory: shared}
 			if c.Pools[0].Idle = i == 0; i == 1 {
-				c.Stores[park.InMemory] = &ahead{shared, make(chan struct{}, 1)}
+				c.Stores[park.InMemory] = &readFirst{shared, make(chan struct{}, 1)}
 			}
 		})
 		defer tm.stop()
 		synctest.Wait()
 		began := time.Now()
-		tm.nodes[0].submit("cpu", named("a", sim(10)))
-		if got := tm.nodes[0].ended("cpu", "a"); got.Status != park.Completed || got.Attempt != 1 {
+		tm.nodes[0].submit("cpu", withID("a", sleepFor(10)))
+		if got := tm.nodes[0].awaitTask("cpu", "a"); got.Status != park.Completed || got.Attempt != 1 {
 			t.Errorf("%s in attempt %d", got.Status, got.Attempt)
 		}
 		if d := time.Since(began); d > time.Second {
@@ -93,22 +93,22 @@ func TestSubmissionOfAnotherNodeIsReadAhead(t *testing.T) {
 }
 
 // queued is a store before which a node always has others ahead of it, or has so often.
-type queued struct {
+type busyTurns struct {
 	*memory.Store
-	ahead atomic.Int64 // looks until it is the node's turn; negative: never
-	asked atomic.Int64
+	looksAhead atomic.Int64 // looks until it is the node's turn; negative: never
+	asked      atomic.Int64
 }
 
-func (q *queued) Turn(context.Context, string, string, store.Hand) (store.Place, error) {
+func (q *busyTurns) Turn(context.Context, string, string, store.Hand) (store.Place, error) {
 	q.asked.Add(1)
-	if q.ahead.Add(-1) == -1 {
-		q.ahead.Add(1)
+	if q.looksAhead.Add(-1) == -1 {
+		q.looksAhead.Add(1)
 		return store.Place{}, nil
 	}
 	return store.Place{Ahead: 1}, nil
 }
 
-func (q *queued) Commit(ctx context.Context, s *store.Step) error {
+func (q *busyTurns) Commit(ctx context.Context, s *store.Step) error {
 	err := q.Store.Commit(ctx, s)
 	s.Waiting = 1
 	return err
@@ -118,26 +118,26 @@ func (q *queued) Commit(ctx context.Context, s *store.Step) error {
 func TestANodeWaitsForItsTurnButNotForEver(t *testing.T) {
 	for _, looks := range []int64{3, -1} {
 		synctest.Test(t, func(t *testing.T) {
-			var w witness
-			q := &queued{Store: memory.New()}
-			b := open(t, engine.Config{
-				Pools: []engine.Pool{w.pool(1)}, Shared: []park.Backend{park.InMemory},
+			var w unitCounter
+			q := &busyTurns{Store: memory.New()}
+			b := openEngine(t, engine.Config{
+				Pools: []engine.Pool{w.newPool(1)}, Shared: []park.Backend{park.InMemory},
 				Stores: map[park.Backend]store.Store{park.InMemory: q},
 			})
-			defer b.stop()
-			b.submit("cpu", named("a", sim(1000)))
+			defer b.closeNow()
+			b.submit("cpu", withID("a", sleepFor(1000)))
 			synctest.Wait()
-			q.ahead.Store(looks)
+			q.looksAhead.Store(looks)
 			began := time.Now()
-			b.submit("cpu", named("b", sim(1000)))
+			b.submit("cpu", withID("b", sleepFor(1000)))
 			took := time.Since(began)
-			if looks > 0 && (q.ahead.Load() != 0 || took == 0) {
-				t.Errorf("stored after %s, %d looks before its turn", took, q.ahead.Load())
+			if looks > 0 && (q.looksAhead.Load() != 0 || took == 0) {
+				t.Errorf("stored after %s, %d looks before its turn", took, q.looksAhead.Load())
 			}
 			if took > 200*time.Millisecond {
 				t.Errorf("waited %s for a turn", took)
 			}
-			b.ended("cpu", "b")
+			b.awaitTask("cpu", "b")
 		})
 	}
 }
@@ -145,27 +145,27 @@ func TestANodeWaitsForItsTurnButNotForEver(t *testing.T) {
 // TestWhoHasNothingToStoreStandsInNoLine tells a node that others wait, and then asks it for what needs no step.
 func TestWhoHasNothingToStoreStandsInNoLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w witness
+		var w unitCounter
 		shared := memory.New()
-		q := &queued{Store: shared}
-		tm := newTeam(t, 2, func(i int, c *engine.Config) {
-			c.Pools = []engine.Pool{w.pool(1)}
+		q := &busyTurns{Store: shared}
+		tm := openCluster(t, 2, func(i int, c *engine.Config) {
+			c.Pools = []engine.Pool{w.newPool(1)}
 			c.Stores = map[park.Backend]store.Store{park.InMemory: shared}
 			if i == 0 {
 				c.Stores[park.InMemory] = q
 			}
 		})
 		defer tm.stop()
-		tm.nodes[0].submit("cpu", named("a", sim(600_000)))
+		tm.nodes[0].submit("cpu", withID("a", sleepFor(600_000)))
 		for i := range 20 { // at times the first node's own step comes in one batch with a look at the other's
 			time.Sleep(time.Second)
 			asked := q.asked.Load()
-			tm.nodes[1].submit("cpu", named(fmt.Sprint("b", i), sim(600_000)))
+			tm.nodes[1].submit("cpu", withID(fmt.Sprint("b", i), sleepFor(600_000)))
 			time.Sleep(time.Second) // the first node follows
 			if n := q.asked.Load() - asked; n > 0 {
 				t.Errorf("it asked %d times for a turn that it had no use for", n)
 			}
-			tm.nodes[0].submit("cpu", named(fmt.Sprint("c", i), sim(600_000)))
+			tm.nodes[0].submit("cpu", withID(fmt.Sprint("c", i), sleepFor(600_000)))
 			if q.asked.Load() == asked {
 				t.Error("it asked for no turn with a step to store")
 			}

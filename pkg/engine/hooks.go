@@ -17,36 +17,36 @@ type Notifier interface {
 // Meter counts what the engine does. Its methods are called from many goroutines and must not block.
 type Meter interface {
 	// Stepped tells of a committed step of ops operations and how long its commit took.
-	Stepped(pool string, ops int, commit time.Duration)
+	StepCommitted(pool string, ops int, commit time.Duration)
 	// Happened tells of n events.
-	Happened(pool string, action park.Action, n int)
+	Events(pool string, action park.Action, n int)
 	// Waited tells how long a task was parked before it started.
-	Waited(pool string, wait time.Duration)
+	QueueWait(pool string, wait time.Duration)
 	// Deferred tells of a start that was put off because this machine lacks what it needs; see [park.ShortageError].
-	Deferred(pool, reason string)
+	StartDeferred(pool, reason string)
 	// Ran tells how long a run took that ended its task, and Ended of each task that has ended. The reason may be anything
 	// that an executor or a worker came up with; "" is none.
-	Ran(pool string, status park.Status, took time.Duration)
-	Ended(pool string, status park.Status, reason string)
+	RunTime(pool string, status park.Status, took time.Duration)
+	TaskEnded(pool string, status park.Status, reason string)
 	// Rejected tells of a submission that a pool has refused.
 	Rejected(pool string, code park.Code)
 	// Retried tells of a step that is decided or sent again.
-	Retried(store park.Backend, why Retry)
+	StepRetried(store park.Backend, why RetryReason)
 	// Failed tells of something that a store did not do.
-	Failed(store park.Backend, what Asked)
+	StoreFailed(store park.Backend, what StoreRequest)
 }
 
 type noMeter struct{}
 
-func (noMeter) Stepped(string, int, time.Duration)     {}
-func (noMeter) Happened(string, park.Action, int)      {}
-func (noMeter) Waited(string, time.Duration)           {}
-func (noMeter) Deferred(string, string)                {}
-func (noMeter) Ran(string, park.Status, time.Duration) {}
-func (noMeter) Ended(string, park.Status, string)      {}
-func (noMeter) Rejected(string, park.Code)             {}
-func (noMeter) Retried(park.Backend, Retry)            {}
-func (noMeter) Failed(park.Backend, Asked)             {}
+func (noMeter) StepCommitted(string, int, time.Duration)   {}
+func (noMeter) Events(string, park.Action, int)            {}
+func (noMeter) QueueWait(string, time.Duration)            {}
+func (noMeter) StartDeferred(string, string)               {}
+func (noMeter) RunTime(string, park.Status, time.Duration) {}
+func (noMeter) TaskEnded(string, park.Status, string)      {}
+func (noMeter) Rejected(string, park.Code)                 {}
+func (noMeter) StepRetried(park.Backend, RetryReason)      {}
+func (noMeter) StoreFailed(park.Backend, StoreRequest)     {}
 
 // Logs opens what a run of a task wrote.
 type Logs interface {

@@ -30,8 +30,8 @@ func TestMarks(t *testing.T) {
 		{"other=1", several, "-"},
 		{"file=17,4", several, "-"},
 	} {
-		marks, err := parseMarks(c.id, c.of)
-		got := formatMarks(marks)
+		marks, err := parseCursors(c.id, c.of)
+		got := formatCursors(marks)
 		if err != nil {
 			got = "-"
 			if park.CodeOf(err) != park.InvalidRequest {
@@ -43,13 +43,13 @@ func TestMarks(t *testing.T) {
 		}
 	}
 	q := park.MailboxQuery{After: "9", Since: park.FromMicro(3)}
-	if got := mark("17").apply(q); got.After != "17" || got.Since != q.Since {
+	if got := storeCursor("17").apply(q); got.After != "17" || got.Since != q.Since {
 		t.Errorf("after a message: %+v", got)
 	}
-	if got := markAt(park.FromMicro(5)).apply(q); got.After != "" || got.Since != park.FromMicro(5) {
+	if got := cursorAt(park.FromMicro(5)).apply(q); got.After != "" || got.Since != park.FromMicro(5) {
 		t.Errorf("from a time on: %+v", got)
 	}
-	for m, want := range map[mark]bool{"": false, "5": false, "@x": false, "@5": true} {
+	for m, want := range map[storeCursor]bool{"": false, "5": false, "@x": false, "@5": true} {
 		if at, ok := m.time(); ok != want || ok && at != park.FromMicro(5) {
 			t.Errorf("%q is the time %s, %t", m, at, ok)
 		}

@@ -16,8 +16,8 @@ import (
 func TestLeasesHavePatience(t *testing.T) {
 	for _, c := range []struct{ commit, away time.Duration }{{time.Hour, 0}, {4 * time.Second, 0}, {0, time.Minute}} {
 		synctest.Test(t, func(t *testing.T) {
-			b, d := lone(t, remote(1))
-			defer b.stop()
+			b, d := openFlaky(t, leasedPool(1))
+			defer b.closeNow()
 			var over atomic.Bool
 			time.AfterFunc(time.Hour, func() { over.Store(true) })
 			ask := func() {
@@ -29,13 +29,13 @@ func TestLeasesHavePatience(t *testing.T) {
 			}
 			submit := func() {
 				if c.away > 0 {
-					d.fall(true, c.away, nil)
+					d.failNextCommit(true, c.away, nil)
 				} else {
-					d.hang(c.commit, &over)
+					d.hangCommits(c.commit, &over)
 				}
-				unknown(t, b.offer("remote", named("a", park.Submission{})))
+				checkUnknown(t, b.trySubmit("remote", withID("a", park.Submission{})))
 			}
-			apart(ask, submit)
+			inParallel(ask, submit)
 			time.Sleep(2 * time.Hour)
 			l := b.lease(park.LeaseRequest{Wait: park.Duration(time.Minute)})
 			if len(l) != 1 || l[0].TaskID != "a" {
@@ -44,10 +44,10 @@ func TestLeasesHavePatience(t *testing.T) {
 			if err := b.EndLease(t.Context(), l[0].LeaseID, park.LeaseResult{Status: park.Completed}); err != nil {
 				t.Errorf("%+v: %v", c, err)
 			}
-			if got := b.ended("remote", "a"); got.Status != park.Completed {
+			if got := b.awaitTask("remote", "a"); got.Status != park.Completed {
 				t.Errorf("%+v: ended as %+v", c, got)
 			}
-			check(t, b.events(park.AuditQuery{PoolID: "remote", Changes: true}), 1)
+			checkLog(t, b.events(park.AuditQuery{PoolID: "remote", Changes: true}), 1)
 		})
 	}
 }
@@ -55,14 +55,14 @@ func TestLeasesHavePatience(t *testing.T) {
 // TestLeaseThatNobodyHeard: where the pool was at another step all the time, it is known that nothing was leased.
 func TestLeaseThatNobodyHeard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, d := lone(t, remote(1))
-		defer b.stop()
-		b.submit("remote", named("a", park.Submission{}))
+		b, d := openFlaky(t, leasedPool(1))
+		defer b.closeNow()
+		b.submit("remote", withID("a", park.Submission{}))
 		d.next = func(st *store.Step) error {
 			time.Sleep(time.Minute)
 			return d.Store.Commit(context.Background(), st)
 		}
-		apart(
+		inParallel(
 			func() { b.SetPool(context.Background(), "remote", park.PoolPatch{MaxQueueDepth: new(7)}) },
 			func() {
 				began := time.Now()

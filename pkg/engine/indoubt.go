@@ -15,24 +15,24 @@ const defaultPatience = 10 * time.Second
 // nothing else is decided, and who comes meanwhile is told that the store is away. Those who asked for the step wait,
 // for to tell them that nothing was accepted might not be true; once their patience is over they are told that it is not
 // known, see [pool.waitBy]. What they asked for stays in the step.
-func (l *loop) settle(st *store.Step, err error) error {
+func (l *loop) resolveInDoubt(st *store.Step, err error) error {
 	l.eng.log.Error("step in doubt: asking until the store answers", "pool", l.ID, "rev", st.Row.Rev, "error", err)
-	away := l.away(nil)
-	l.trouble.Store(&away)
+	rejection := l.notAccepted(nil)
+	l.stepErr.Store(&rejection)
 	timer := time.NewTimer(maxTimer)
 	defer timer.Stop()
 	for errors.Is(err, store.ErrInDoubt) {
-		due := l.eng.env.Mono() + troubleRest
-		for d := troubleRest; d > 0; d = due - l.eng.env.Mono() {
-			m, ok := l.first(timer, d)
+		retryAt := l.eng.env.Mono() + retryInterval
+		for d := retryInterval; d > 0; d = retryAt - l.eng.env.Mono() {
+			m, ok := l.firstMessage(timer, d)
 			if !ok {
 				return err
 			}
 			if m != nil {
-				l.rejectInDoubt(m, away)
+				l.rejectInDoubt(m, rejection)
 			}
 		}
-		l.eng.meter.Retried(l.QueueBackend, RetryInDoubt)
+		l.eng.meter.StepRetried(l.QueueBackend, RetryInDoubt)
 		l.eng.health.Failed(l.QueueBackend, health.Step)
 		err = l.queue.Commit(l.ctx, st)
 	}
@@ -40,20 +40,20 @@ func (l *loop) settle(st *store.Step, err error) error {
 }
 
 // rejectInDoubt answers a message that comes while a step is in doubt. What must not be lost is kept for later.
-func (l *loop) rejectInDoubt(m message, away error) {
+func (l *loop) rejectInDoubt(m message, rejection error) {
 	switch m := m.(type) {
 	case *report:
-		m.run.over = true
+		m.run.returned = true
 		l.retries = append(l.retries, m)
 	case *workerLeaves: // the step may hold leases for it
 		l.retries = append(l.retries, m)
-	case *look:
-		l.answerLook(m)
-	case *followUp:
-		l.stale = l.stale || m.reload
-		l.following.Store(false)
-		m.reply <- reply{err: away}
+	case *loopFunc:
+		l.answerLast(m)
+	case *refreshRequest:
+		l.mustReload = l.mustReload || m.reload
+		l.refreshPending.Store(false)
+		m.reply <- reply{err: rejection}
 	default:
-		m.base().reply <- reply{err: away}
+		m.base().reply <- reply{err: rejection}
 	}
 }

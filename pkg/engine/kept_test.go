@@ -8,8 +8,8 @@ import (
 )
 
 func TestKeptLimit(t *testing.T) {
-	for n, want := range map[int]int{-1: maxKept, 0: maxKept, 1: 1, maxKept: maxKept, maxKept + 1: maxKept} {
-		if got := keptLimit(n); got != want {
+	for n, want := range map[int]int{-1: maxEvidencePage, 0: maxEvidencePage, 1: 1, maxEvidencePage: maxEvidencePage, maxEvidencePage + 1: maxEvidencePage} {
+		if got := evidenceLimit(n); got != want {
 			t.Errorf("of %d: %d", n, got)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // resize gives a pool so many units.
-func (b *bench) resize(pool string, units int64) park.Pool {
+func (b *harness) setUnits(pool string, units int64) park.Pool {
 	b.Helper()
 	p, err := b.SetPool(context.Background(), pool, park.PoolPatch{MaxUnits: &units})
 	if err != nil {
@@ -22,14 +22,14 @@ func (b *bench) resize(pool string, units int64) park.Pool {
 	return p
 }
 
-func costs(id string, units int64, ms int) park.Submission {
-	s := named(id, sim(ms))
+func withUnits(id string, units int64, ms int) park.Submission {
+	s := withID(id, sleepFor(ms))
 	s.ResourceCost.Units = park.Units(units)
 	return s
 }
 
 // wantLarger checks what is said of a parked task that costs more than its pool has.
-func (b *bench) wantLarger(id string) {
+func (b *harness) checkTooLarge(id string) {
 	b.Helper()
 	got, err := b.Task(context.Background(), "cpu", id, 0)
 	if err != nil || got.Status != park.Queued || got.Waiting == nil || got.Waiting.Code != park.WaitsLarger || got.Waiting.Message == "" {
@@ -48,84 +48,84 @@ func (b *bench) wantLarger(id string) {
 
 func TestLargerThanPoolBlocksNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 8, simulated())}})
-		b.submit("cpu", costs("first", 8, 1000))
-		large := costs("large", 6, 10)
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 8, sleepExecutor())}})
+		b.submit("cpu", withUnits("first", 8, 1000))
+		large := withUnits("large", 6, 10)
 		large.Priority = park.Critical
 		b.submit("cpu", large)
-		late := costs("late", 6, 10)
+		late := withUnits("late", 6, 10)
 		late.Deadline = park.At(time.Now().Add(time.Minute))
 		b.submit("cpu", late)
-		b.submit("cpu", costs("gone", 5, 10))
-		b.submit("cpu", costs("small", 2, 10))
-		if p := b.resize("cpu", 7); p.Warning != "" {
+		b.submit("cpu", withUnits("gone", 5, 10))
+		b.submit("cpu", withUnits("small", 2, 10))
+		if p := b.setUnits("cpu", 7); p.Warning != "" {
 			t.Errorf("nothing is too large, but: %s", p.Warning)
 		}
-		if p := b.resize("cpu", 4); !strings.Contains(p.Warning, "3 parked tasks") || !strings.Contains(p.Warning, "largest costs 6") {
+		if p := b.setUnits("cpu", 4); !strings.Contains(p.Warning, "3 parked tasks") || !strings.Contains(p.Warning, "largest costs 6") {
 			t.Errorf("the warning: %q", p.Warning)
 		}
-		b.wantLarger("large")
-		if got := b.ended("cpu", "small"); got.Status != park.Completed {
+		b.checkTooLarge("large")
+		if got := b.awaitTask("cpu", "small"); got.Status != park.Completed {
 			t.Errorf("the small one behind them: %+v", got)
 		}
 		if _, err := b.Cancel(context.Background(), "cpu", "gone"); err != nil {
 			t.Error(err)
 		}
-		if got := b.ended("cpu", "late"); got.Status != park.Expired {
+		if got := b.awaitTask("cpu", "late"); got.Status != park.Expired {
 			t.Errorf("the one with a deadline is %s", got.Status)
 		}
-		b.resize("cpu", 6)
-		if got := b.ended("cpu", "large"); got.Status != park.Completed || got.Waiting != nil {
+		b.setUnits("cpu", 6)
+		if got := b.awaitTask("cpu", "large"); got.Status != park.Completed || got.Waiting != nil {
 			t.Errorf("after the capacity came back: %+v", got)
 		}
-		b.stop()
-		check(t, b.events(park.AuditQuery{PoolID: "cpu", Changes: true}), 8)
+		b.closeNow()
+		checkLog(t, b.events(park.AuditQuery{PoolID: "cpu", Changes: true}), 8)
 	})
 }
 
 // TestLargerThanPoolAfterRestart starts with a smaller pool than the tasks were submitted to.
 func TestLargerThanPoolAfterRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 8, simulated())}})
-		b.submit("cpu", costs("first", 8, 1000))
-		b.submit("cpu", costs("large", 6, 10))
-		b.submit("cpu", costs("small", 2, 10))
-		b.stop()
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 8, sleepExecutor())}})
+		b.submit("cpu", withUnits("first", 8, 1000))
+		b.submit("cpu", withUnits("large", 6, 10))
+		b.submit("cpu", withUnits("small", 2, 10))
+		b.closeNow()
 		var log strings.Builder
-		c := engine.Config{Stores: b.stores, Pools: []engine.Pool{pool("cpu", 4, simulated())}, Log: slog.New(slog.NewTextHandler(&log, nil))}
-		b = open(t, c)
+		c := engine.Config{Stores: b.stores, Pools: []engine.Pool{poolConfig("cpu", 4, sleepExecutor())}, Log: slog.New(slog.NewTextHandler(&log, nil))}
+		b = openEngine(t, c)
 		if !strings.Contains(log.String(), "2 parked tasks cost more than the 4 units of pool cpu (the largest costs 8)") {
 			t.Errorf("the log says: %s", &log)
 		}
-		b.ended("cpu", "small")
-		b.wantLarger("first")
-		b.wantLarger("large")
-		b.stop()
+		b.awaitTask("cpu", "small")
+		b.checkTooLarge("first")
+		b.checkTooLarge("large")
+		b.closeNow()
 		c.Pools[0].MaxUnits = 8
-		b = open(t, c)
-		b.ended("cpu", "first")
-		b.ended("cpu", "large")
-		b.stop()
+		b = openEngine(t, c)
+		b.awaitTask("cpu", "first")
+		b.awaitTask("cpu", "large")
+		b.closeNow()
 	})
 }
 
 func TestLargerThanPoolOnSeveralNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w witness
-		tm := newTeam(t, 2, func(_ int, c *engine.Config) { c.Pools = []engine.Pool{w.pool(8)} })
+		var w unitCounter
+		tm := openCluster(t, 2, func(_ int, c *engine.Config) { c.Pools = []engine.Pool{w.newPool(8)} })
 		defer tm.stop()
 		a, b := tm.nodes[0], tm.nodes[1]
-		a.submit("cpu", costs("first", 8, 1000))
-		a.submit("cpu", costs("large", 6, 10))
-		b.resize("cpu", 4)
-		a.submit("cpu", costs("small", 2, 10))
-		b.submit("cpu", costs("other", 2, 10))
-		a.ended("cpu", "small")
-		a.ended("cpu", "other")
-		a.wantLarger("large")
-		b.wantLarger("large")
-		a.resize("cpu", 8)
-		b.ended("cpu", "large")
-		check(t, a.events(park.AuditQuery{PoolID: "cpu", Changes: true}), 8)
+		a.submit("cpu", withUnits("first", 8, 1000))
+		a.submit("cpu", withUnits("large", 6, 10))
+		b.setUnits("cpu", 4)
+		a.submit("cpu", withUnits("small", 2, 10))
+		b.submit("cpu", withUnits("other", 2, 10))
+		a.awaitTask("cpu", "small")
+		a.awaitTask("cpu", "other")
+		a.checkTooLarge("large")
+		b.checkTooLarge("large")
+		a.setUnits("cpu", 8)
+		b.awaitTask("cpu", "large")
+		checkLog(t, a.events(park.AuditQuery{PoolID: "cpu", Changes: true}), 8)
 	})
 }

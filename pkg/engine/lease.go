@@ -35,17 +35,17 @@ func (e *Engine) Lease(ctx context.Context, id string, r park.LeaseRequest) ([]p
 	if err != nil {
 		return nil, err
 	}
-	if err := p.join(ctx, w); err != nil {
+	if err := p.startWaiting(ctx, w); err != nil {
 		return nil, err
 	}
-	patience, stop := e.env.WithTimeout(ctx, time.Duration(r.Wait), context.DeadlineExceeded)
+	waitCtx, stop := e.env.WithTimeout(ctx, time.Duration(r.Wait), context.DeadlineExceeded)
 	defer stop()
-	leases, err := receive(patience, p, w.leases)
-	if err == nil || patience.Err() == nil {
+	leases, err := receive(waitCtx, p, w.leases)
+	if err == nil || waitCtx.Err() == nil {
 		return leases, err
 	}
 	if err = ctx.Err(); err == nil {
-		leases, err = p.leave(ctx, w, e.due())
+		leases, err = p.stopWaiting(ctx, w, e.newDeadline())
 	}
 	if err != nil {
 		p.returnLeases(w)
@@ -90,71 +90,71 @@ func checkTTL(ttl park.Duration, unset time.Duration) (time.Duration, error) {
 	return d, nil
 }
 
-func (p *pool) join(ctx context.Context, w *waiter) error {
-	due := p.eng.due()
+func (p *pool) startWaiting(ctx context.Context, w *waiter) error {
+	deadline := p.eng.newDeadline()
 	m := &workerJoins{worker: w}
 	m.reply = make(chan reply, 1)
-	if err := p.sendBy(ctx, m, due); err != nil {
+	if err := p.sendBy(ctx, m, deadline); err != nil {
 		return err
 	}
-	_, err := p.waitBy(ctx, &m.request, due)
+	_, err := p.waitBy(ctx, &m.request, deadline)
 	if err != nil {
 		p.returnLeases(w)
 	}
 	return err
 }
 
-// leave ends a wait. What was leased in the last moment is returned. The step that is under way when the call is due may
-// hold leases for the worker, so nobody may say that nothing was leased.
-func (p *pool) leave(ctx context.Context, w *waiter, due time.Duration) ([]park.Lease, error) {
+// stopWaiting ends a wait. If tasks were leased at the last moment, it returns them. If the deadline passes during a
+// step, the step may hold leases for the worker, so the answer is that the outcome is unknown.
+func (p *pool) stopWaiting(ctx context.Context, w *waiter, deadline time.Duration) ([]park.Lease, error) {
 	m := &workerLeaves{worker: w}
-	_, err := p.callBy(ctx, m, due)
+	_, err := p.callBy(ctx, m, deadline)
 	switch {
 	case err != nil && ctx.Err() == nil && !env.Ready(p.done):
-		return nil, errUnknown("pool " + p.ID)
+		return nil, errOutcomeUnknown("pool " + p.ID)
 	case err != nil:
 		return nil, err
 	case !m.granted:
 		return []park.Lease{}, nil
 	}
-	leases, err := receiveBy(ctx, p, w.leases, due)
-	if errors.Is(err, errDue) {
-		err = errUnknown("pool " + p.ID)
+	leases, err := receiveBy(ctx, p, w.leases, deadline)
+	if errors.Is(err, errDeadline) {
+		err = errOutcomeUnknown("pool " + p.ID)
 	}
 	return leases, err
 }
 
-// returnLeases ends the wait of a worker that has gone, and requeues what it was given in the last moment.
+// returnLeases ends the wait of a worker that has gone, and requeues the tasks that it was leased at the last moment.
 func (p *pool) returnLeases(w *waiter) {
 	p.eng.env.Go(func() {
-		leases, err := p.leave(context.Background(), w, never)
+		leases, err := p.stopWaiting(context.Background(), w, noDeadline)
 		if err != nil {
 			return
 		}
 		for _, l := range slices.Backward(leases) {
 			m := &report{run: &run{task: l.TaskID, attempt: l.Attempt}}
-			m.single(lot.Requeue{TaskID: l.TaskID, Attempt: l.Attempt, Reason: park.ReasonWorkerLost})
+			m.setOp(lot.Requeue{TaskID: l.TaskID, Attempt: l.Attempt, Reason: park.ReasonWorkerLost})
 			_ = p.send(context.Background(), m)
 		}
 	})
 }
 
-// leased is a lease id taken apart.
-type leased struct {
+// leaseRef is a parsed lease id.
+type leaseRef struct {
 	pool    *pool
 	attempt int
 	task    string
 }
 
-func (e *Engine) parseLease(id string) (leased, error) {
+func (e *Engine) parseLease(id string) (leaseRef, error) {
 	parts := strings.SplitN(id, ".", 4)
 	if len(parts) == 4 {
 		attempt, err := strconv.Atoi(parts[1])
 		if p := e.pools[parts[0]]; p != nil && err == nil {
-			return leased{pool: p, attempt: attempt, task: parts[3]}, nil
+			return leaseRef{pool: p, attempt: attempt, task: parts[3]}, nil
 		}
 	}
-	return leased{}, errNoLease(id)
+	return leaseRef{}, errNoLease(id)
 }
 
 func errNoLease(id string) error { return park.Errorf(park.LeaseNotFound, "no such lease: %q", id) }
@@ -172,23 +172,24 @@ func (e *Engine) KeepLease(ctx context.Context, id string, r park.KeepRequest) (
 	if r.Progress != nil && (*r.Progress < 0 || *r.Progress > 1) {
 		return park.Kept{}, park.Errorf(park.InvalidRequest, "progress must be from 0 to 1, not %g", *r.Progress)
 	}
-	res, err := l.pool.doFresh(ctx, lot.Keep{TaskID: l.task, Lease: id, TTL: ttl})
+	res, err := l.pool.doRetryStale(ctx, lot.Keep{TaskID: l.task, Lease: id, TTL: ttl})
 	if err != nil {
-		return park.Kept{}, about(l.task, err)
+		return park.Kept{}, withTaskID(l.task, err)
 	}
 	if res[0].Stale {
-		return park.Kept{}, l.pool.whyLost(ctx, id, l, "")
+		return park.Kept{}, l.pool.leaseLostError(ctx, id, l, "")
 	}
 	if n := l.pool.node; n != nil {
 		kept := store.Kept{PoolID: l.pool.ID, TaskID: l.task, Lease: id, TTL: res[0].TTL}
 		counter, err := n.Store.KeepLease(ctx, kept)
 		if err != nil {
-			return park.Kept{}, about(l.task, e.unsure(ctx, "the leases", err))
+			return park.Kept{}, withTaskID(l.task, e.writeError(ctx, "the leases", err))
 		}
-		// This node must not take the counter for a sign of another, unless it has counted for another too.
-		l.pool.post(&look{at: func(l *loop) {
-			if counter == l.kept[id]+1 {
-				l.kept[id] = counter
+		// This node must not take the new counter for a renewal at another node, unless another node has renewed the
+		// lease too.
+		l.pool.post(&loopFunc{fn: func(l *loop) {
+			if counter == l.renewals[id]+1 {
+				l.renewals[id] = counter
 			}
 		}})
 	}
@@ -216,13 +217,13 @@ func (e *Engine) EndLease(ctx context.Context, id string, r park.LeaseResult) er
 	if len(r.Message) > park.MaxMessage {
 		return park.Errorf(park.InvalidRequest, "message must have %d bytes at most, not %d", park.MaxMessage, len(r.Message))
 	}
-	o := l.pool.fit(park.Outcome{Status: r.Status, Reason: r.Reason, Message: r.Message, Result: r.Payload})
-	res, err := l.pool.doFresh(ctx, lot.Finish{TaskID: l.task, Attempt: l.attempt, Lease: id, Outcome: o})
+	o := l.pool.fitOutcome(park.Outcome{Status: r.Status, Reason: r.Reason, Message: r.Message, Result: r.Payload})
+	res, err := l.pool.doRetryStale(ctx, lot.Finish{TaskID: l.task, Attempt: l.attempt, Lease: id, Outcome: o})
 	if err != nil {
-		return about(l.task, err)
+		return withTaskID(l.task, err)
 	}
 	if res[0].Stale {
-		return l.pool.whyLost(ctx, id, l, o.Status)
+		return l.pool.leaseLostError(ctx, id, l, o.Status)
 	}
 	return nil
 }
@@ -233,30 +234,30 @@ func (e *Engine) ReleaseLease(ctx context.Context, id string, r park.LeaseReleas
 	if err != nil {
 		return err
 	}
-	if len(r.Message) > maxRelease {
-		return park.Errorf(park.InvalidRequest, "message must have %d bytes at most, not %d", maxRelease, len(r.Message))
+	if len(r.Message) > maxReleaseMessage {
+		return park.Errorf(park.InvalidRequest, "message must have %d bytes at most, not %d", maxReleaseMessage, len(r.Message))
 	}
 	op := lot.Requeue{TaskID: l.task, Attempt: l.attempt, Lease: id, Reason: park.ReasonStartDeferred}
-	res, err := l.pool.doFresh(ctx, op)
+	res, err := l.pool.doRetryStale(ctx, op)
 	if err != nil {
-		return about(l.task, err)
+		return withTaskID(l.task, err)
 	}
 	if res[0].Stale {
-		return l.pool.whyLost(ctx, id, l, "")
+		return l.pool.leaseLostError(ctx, id, l, "")
 	}
 	e.log.Info("lease given back: its task was not begun", "pool", l.pool.ID, "task", l.task, "message", r.Message)
 	return nil
 }
 
-// maxRelease bounds what a worker may say about a lease that it gives back.
-const maxRelease = 4 << 10
+// maxReleaseMessage bounds the message of a worker that gives a lease back.
+const maxReleaseMessage = 4 << 10
 
-// whyLost tells a worker why its lease is of no use any more. A task that this very lease has ended with
-// the status counts as success: the first reply was lost.
-func (p *pool) whyLost(ctx context.Context, id string, l leased, status park.Status) error {
+// leaseLostError returns why a lease is no longer valid. If this lease has already ended the task with the status, it
+// returns nil: the first reply was lost.
+func (p *pool) leaseLostError(ctx context.Context, id string, l leaseRef, status park.Status) error {
 	records, err := p.queue.Records(ctx, p.ID, []string{l.task})
 	if p.eng.health.Read(ctx, p.QueueBackend, err) != nil {
-		return errors.Join(errStorage(p.ID, err), err)
+		return errors.Join(errPoolStore(p.ID, err), err)
 	}
 	if len(records) == 0 {
 		return errNoLease(id)

@@ -16,13 +16,13 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-func remote(units int64) engine.Pool {
-	p := pool("remote", units, nil)
+func leasedPool(units int64) engine.Pool {
+	p := poolConfig("remote", units, nil)
 	p.Runtime, p.TakesCommands = park.WebWorker, true
 	return p
 }
 
-func (b *bench) lease(r park.LeaseRequest) []park.Lease {
+func (b *harness) lease(r park.LeaseRequest) []park.Lease {
 	b.Helper()
 	leases, err := b.Lease(context.Background(), "remote", r)
 	if err != nil {
@@ -33,9 +33,9 @@ func (b *bench) lease(r park.LeaseRequest) []park.Lease {
 
 func TestLeaseStartsTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, engine.Config{Pools: []engine.Pool{remote(2)}})
-		defer b.stop()
-		s := named("a", park.Submission{Payload: json.RawMessage(`{"x":1}`)})
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{leasedPool(2)}})
+		defer b.closeNow()
+		s := withID("a", park.Submission{Payload: json.RawMessage(`{"x":1}`)})
 		if got := b.submit("remote", s); got.Status != park.Queued {
 			t.Errorf("without a worker: %+v", got)
 		}
@@ -49,7 +49,7 @@ func TestLeaseStartsTask(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if got := b.ended("remote", "a"); got.Status != park.Completed || string(got.Result) != `"done"` {
+		if got := b.awaitTask("remote", "a"); got.Status != park.Completed || string(got.Result) != `"done"` {
 			t.Errorf("ended: %+v", got)
 		}
 		if got := b.lease(park.LeaseRequest{}); len(got) != 0 {
@@ -60,12 +60,12 @@ func TestLeaseStartsTask(t *testing.T) {
 
 func TestWaitingWorkerTakesTaskAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, engine.Config{Pools: []engine.Pool{remote(2)}})
-		defer b.stop()
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{leasedPool(2)}})
+		defer b.closeNow()
 		got := make(chan []park.Lease)
 		go func() { got <- b.lease(park.LeaseRequest{Wait: park.Duration(20 * time.Second)}) }()
 		synctest.Wait()
-		if a := b.submit("remote", named("a", park.Submission{})); a.Status != park.Running {
+		if a := b.submit("remote", withID("a", park.Submission{})); a.Status != park.Running {
 			t.Errorf("with a waiting worker: %+v", a)
 		}
 		if l := <-got; len(l) != 1 || l[0].TaskID != "a" {
@@ -80,9 +80,9 @@ func TestWaitingWorkerTakesTaskAtOnce(t *testing.T) {
 
 func TestLostLeaseIsRequeuedAndFenced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, engine.Config{Pools: []engine.Pool{remote(1)}})
-		defer b.stop()
-		b.submit("remote", named("a", park.Submission{}))
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{leasedPool(1)}})
+		defer b.closeNow()
+		b.submit("remote", withID("a", park.Submission{}))
 		late := b.lease(park.LeaseRequest{TTL: park.Duration(5 * time.Second)})[0]
 		for range 3 {
 			time.Sleep(4 * time.Second)
@@ -107,7 +107,7 @@ func TestLostLeaseIsRequeuedAndFenced(t *testing.T) {
 		if err := b.EndLease(t.Context(), l[0].LeaseID, done); err != nil {
 			t.Error(err)
 		}
-		if got, want := b.life("a"), " submit enqueue start requeue start complete"; got != want {
+		if got, want := b.actions("a"), " submit enqueue start requeue start complete"; got != want {
 			t.Errorf("life is%s, not%s", got, want)
 		}
 	})
@@ -115,9 +115,9 @@ func TestLostLeaseIsRequeuedAndFenced(t *testing.T) {
 
 func TestLostLeasesExhaustAttempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, engine.Config{Pools: []engine.Pool{remote(1)}})
-		defer b.stop()
-		s := named("a", park.Submission{})
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{leasedPool(1)}})
+		defer b.closeNow()
+		s := withID("a", park.Submission{})
 		s.Retry.MaxAttempts = 2
 		b.submit("remote", s)
 		for range 2 {
@@ -125,7 +125,7 @@ func TestLostLeasesExhaustAttempts(t *testing.T) {
 				t.Fatalf("leases: %+v", l)
 			}
 		}
-		if got := b.ended("remote", "a"); got.Status != park.Failed || got.Reason != park.ReasonWorkerLost || got.Attempt != 2 {
+		if got := b.awaitTask("remote", "a"); got.Status != park.Failed || got.Reason != park.ReasonWorkerLost || got.Attempt != 2 {
 			t.Errorf("ended: %+v", got)
 		}
 	})
@@ -133,12 +133,12 @@ func TestLostLeasesExhaustAttempts(t *testing.T) {
 
 func TestLeasedTaskTimesOutAndIsCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, engine.Config{Pools: []engine.Pool{remote(2)}})
-		defer b.stop()
-		slow := named("slow", park.Submission{})
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{leasedPool(2)}})
+		defer b.closeNow()
+		slow := withID("slow", park.Submission{})
 		slow.TimeoutSecs = 7
 		b.submit("remote", slow)
-		b.submit("remote", named("unwanted", park.Submission{}))
+		b.submit("remote", withID("unwanted", park.Submission{}))
 		l := b.lease(park.LeaseRequest{Max: 2})
 		if len(l) != 2 {
 			t.Fatalf("leases: %+v", l)
@@ -149,7 +149,7 @@ func TestLeasedTaskTimesOutAndIsCancelled(t *testing.T) {
 		if err := b.EndLease(t.Context(), l[1].LeaseID, park.LeaseResult{Status: park.Completed}); park.CodeOf(err) != park.LeaseLost {
 			t.Errorf("result of a cancelled task: %v", err)
 		}
-		if got := b.ended("remote", "slow"); got.Status != park.Failed || got.Reason != park.ReasonTimeout {
+		if got := b.awaitTask("remote", "slow"); got.Status != park.Failed || got.Reason != park.ReasonTimeout {
 			t.Errorf("timed out: %+v", got)
 		}
 	})
@@ -157,20 +157,20 @@ func TestLeasedTaskTimesOutAndIsCancelled(t *testing.T) {
 
 func TestLeaseLivesThroughRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := engine.Config{Pools: []engine.Pool{remote(1)}, Stores: map[park.Backend]store.Store{park.InMemory: memory.New()}}
-		b := open(t, c)
-		b.submit("remote", named("a", park.Submission{}))
+		c := engine.Config{Pools: []engine.Pool{leasedPool(1)}, Stores: map[park.Backend]store.Store{park.InMemory: memory.New()}}
+		b := openEngine(t, c)
+		b.submit("remote", withID("a", park.Submission{}))
 		l := b.lease(park.LeaseRequest{})[0]
-		b.stop()
-		b = open(t, c)
-		defer b.stop()
+		b.closeNow()
+		b = openEngine(t, c)
+		defer b.closeNow()
 		if _, err := b.KeepLease(t.Context(), l.LeaseID, park.KeepRequest{}); err != nil {
 			t.Error(err)
 		}
 		if err := b.EndLease(t.Context(), l.LeaseID, park.LeaseResult{Status: park.Completed}); err != nil {
 			t.Error(err)
 		}
-		if got := b.ended("remote", "a"); got.Attempt != 1 {
+		if got := b.awaitTask("remote", "a"); got.Attempt != 1 {
 			t.Errorf("ended: %+v", got)
 		}
 	})
@@ -178,8 +178,8 @@ func TestLeaseLivesThroughRestart(t *testing.T) {
 
 func TestWorkerThatGoesGivesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, engine.Config{Pools: []engine.Pool{remote(1)}})
-		defer b.stop()
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{leasedPool(1)}})
+		defer b.closeNow()
 		ctx, hangUp := context.WithCancel(t.Context())
 		gone := make(chan error)
 		go func() {
@@ -192,7 +192,7 @@ func TestWorkerThatGoesGivesBack(t *testing.T) {
 			t.Error("a lease call whose client has gone succeeded")
 		}
 		synctest.Wait()
-		if a := b.submit("remote", named("a", park.Submission{})); a.Status != park.Queued {
+		if a := b.submit("remote", withID("a", park.Submission{})); a.Status != park.Queued {
 			t.Errorf("after the worker has gone: %+v", a)
 		}
 	})
@@ -202,35 +202,35 @@ func TestWorkerThatGoesGivesBack(t *testing.T) {
 // after it, and from another. Of what does not fit into an answer nothing is leased, and it comes with the next.
 func TestLeasesFitIntoAnAnswer(t *testing.T) {
 	const tasks, size = 20, 1 << 20
-	submit := func(b *bench) {
+	submit := func(b *harness) {
 		var all []park.Submission
 		for i := range tasks {
-			all = append(all, named(fmt.Sprintf("t%02d", i), park.Submission{Payload: text(size)}))
+			all = append(all, withID(fmt.Sprintf("t%02d", i), park.Submission{Payload: jsonText(size)}))
 		}
-		all = append(all, named("vast", park.Submission{Payload: text(12 << 20)}), named("small", park.Submission{}))
+		all = append(all, withID("vast", park.Submission{Payload: jsonText(12 << 20)}), withID("small", park.Submission{}))
 		if _, err := b.Submit(context.Background(), "remote", all); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for name, takes := range map[string]func(b *bench, again func() *bench) *bench{
-		"the same node":    func(b *bench, _ func() *bench) *bench { return b },
-		"after a restart":  func(b *bench, again func() *bench) *bench { b.stop(); return again() },
-		"from another one": func(_ *bench, again func() *bench) *bench { return again() },
+	for name, takes := range map[string]func(b *harness, again func() *harness) *harness{
+		"the same node":    func(b *harness, _ func() *harness) *harness { return b },
+		"after a restart":  func(b *harness, again func() *harness) *harness { b.closeNow(); return again() },
+		"from another one": func(_ *harness, again func() *harness) *harness { return again() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				shared := memory.New()
-				again := func() *bench {
-					return open(t, engine.Config{
-						Pools: []engine.Pool{remote(100)}, Stores: map[park.Backend]store.Store{park.InMemory: shared}, Shared: []park.Backend{park.InMemory},
+				again := func() *harness {
+					return openEngine(t, engine.Config{
+						Pools: []engine.Pool{leasedPool(100)}, Stores: map[park.Backend]store.Store{park.InMemory: shared}, Shared: []park.Backend{park.InMemory},
 					})
 				}
 				b := again()
 				submit(b)
 				other := takes(b, again)
-				defer other.stop()
+				defer other.closeNow()
 				if other != b && name == "from another one" {
-					defer b.stop()
+					defer b.closeNow()
 				}
 				var got []string
 				for len(got) < tasks+2 {
@@ -257,17 +257,17 @@ func TestLeasesFitIntoAnAnswer(t *testing.T) {
 func TestSizesAreAskedForOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shared := memory.New()
-		asked := &sizer{Store: shared}
-		var nodes []*bench
+		asked := &sizeCounter{Store: shared}
+		var nodes []*harness
 		for i, s := range []store.Store{shared, asked} {
-			nodes = append(nodes, open(t, engine.Config{
-				Node: fmt.Sprint("node-", i), Pools: []engine.Pool{remote(100)}, Shared: []park.Backend{park.InMemory},
+			nodes = append(nodes, openEngine(t, engine.Config{
+				Node: fmt.Sprint("node-", i), Pools: []engine.Pool{leasedPool(100)}, Shared: []park.Backend{park.InMemory},
 				Stores: map[park.Backend]store.Store{park.InMemory: s},
 			}))
-			defer nodes[i].stop()
+			defer nodes[i].closeNow()
 		}
 		for i := range 6 {
-			nodes[0].submit("remote", named(fmt.Sprint(i), park.Submission{}))
+			nodes[0].submit("remote", withID(fmt.Sprint(i), park.Submission{}))
 		}
 		time.Sleep(time.Second)
 		for _, want := range []struct{ max, leases, asked int }{{1, 1, 0}, {3, 3, 3}, {10, 2, 5}, {10, 0, 5}} {
@@ -280,12 +280,12 @@ func TestSizesAreAskedForOnce(t *testing.T) {
 }
 
 // sizer counts the tasks whose sizes are asked for.
-type sizer struct {
+type sizeCounter struct {
 	*memory.Store
 	ids atomic.Int64
 }
 
-func (s *sizer) Sizes(ctx context.Context, pool string, ids []string) (map[string]int, error) {
+func (s *sizeCounter) Sizes(ctx context.Context, pool string, ids []string) (map[string]int, error) {
 	s.ids.Add(int64(len(ids)))
 	return s.Store.Sizes(ctx, pool, ids)
 }

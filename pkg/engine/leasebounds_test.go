@@ -18,11 +18,11 @@ import (
 func TestBoundsOfLeases(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := &unreadable{Store: memory.New()}
-		b := open(t, engine.Config{
-			Pools:  []engine.Pool{remote(100), pool("cpu", 1, simulated())},
+		b := openEngine(t, engine.Config{
+			Pools:  []engine.Pool{leasedPool(100), poolConfig("cpu", 1, sleepExecutor())},
 			Stores: map[park.Backend]store.Store{park.InMemory: u},
 		})
-		defer b.stop()
+		defer b.closeNow()
 		ctx := t.Context()
 		is := func(what string, err error, code park.Code) {
 			t.Helper()
@@ -31,7 +31,7 @@ func TestBoundsOfLeases(t *testing.T) {
 			}
 		}
 		for i := range 8 {
-			b.submit("remote", named(fmt.Sprint(i), park.Submission{TimeoutSecs: 90}))
+			b.submit("remote", withID(fmt.Sprint(i), park.Submission{TimeoutSecs: 90}))
 		}
 		second := park.Duration(time.Second)
 		leases := make([]park.Lease, 0, 8)
@@ -90,9 +90,9 @@ func TestBoundsOfLeases(t *testing.T) {
 		is("say too much", b.ReleaseLease(ctx, id(0), park.LeaseRelease{Message: strings.Repeat("m", 4<<10+1)}), park.InvalidRequest)
 		is("release", b.ReleaseLease(ctx, id(0), park.LeaseRelease{Message: strings.Repeat("m", 4<<10)}), "")
 		is("release twice", b.ReleaseLease(ctx, id(0), park.LeaseRelease{}), park.LeaseLost)
-		u.shut.Store(true)
+		u.failing.Store(true)
 		is("release, with a store that cannot be read", b.ReleaseLease(ctx, id(0), park.LeaseRelease{}), park.StorageUnavailable)
-		u.shut.Store(false)
+		u.failing.Store(false)
 		reason, message := strings.Repeat("r", park.MaxNameLength), strings.Repeat("m", park.MaxMessage)
 		for i, c := range []struct {
 			r    park.LeaseResult
@@ -113,7 +113,7 @@ func TestBoundsOfLeases(t *testing.T) {
 			if c.code != "" {
 				continue
 			}
-			if got := b.ended("remote", leases[at].TaskID); got.Status != c.r.Status || got.Reason != c.want || got.Message != c.r.Message {
+			if got := b.awaitTask("remote", leases[at].TaskID); got.Status != c.r.Status || got.Reason != c.want || got.Message != c.r.Message {
 				t.Errorf("end %d: %+v", i, got)
 			}
 			is("end as another", b.EndLease(ctx, id(at), park.LeaseResult{Status: park.Completed}), map[park.Status]park.Code{park.Failed: park.LeaseLost}[c.r.Status])
@@ -125,8 +125,8 @@ func TestBoundsOfLeases(t *testing.T) {
 // TestLeasesOfEndedCalls: what is leased for a call whose client goes is given back, and a call that waits in vain says so.
 func TestLeasesOfEndedCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, engine.Config{Pools: []engine.Pool{remote(5)}})
-		defer b.stop()
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{leasedPool(5)}})
+		defer b.closeNow()
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
 		for range 3 {
@@ -135,7 +135,7 @@ func TestLeasesOfEndedCalls(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if a := b.submit("remote", named("a", park.Submission{})); a.Status != park.Queued {
+		if a := b.submit("remote", withID("a", park.Submission{})); a.Status != park.Queued {
 			t.Errorf("when all have gone: %+v", a)
 		}
 		// Those who wait are served in their order, and each once.
@@ -156,12 +156,12 @@ func TestLeasesOfEndedCalls(t *testing.T) {
 			synctest.Wait()
 		}
 		if _, err := b.Submit(t.Context(), "remote", []park.Submission{
-			named("b", park.Submission{}), named("c", park.Submission{}), named("d", park.Submission{}),
+			withID("b", park.Submission{}), withID("c", park.Submission{}), withID("d", park.Submission{}),
 		}); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		b.submit("remote", named("e", park.Submission{}))
+		b.submit("remote", withID("e", park.Submission{}))
 		served := map[string]bool{<-got: true, <-got: true, <-got: true}
 		if !served["0 b c"] || !served["1 d"] || !served["2 e"] {
 			t.Errorf("served %v", served)
@@ -183,9 +183,9 @@ func TestLeaseOfTheLastMoment(t *testing.T) {
 		"one that hangs":  {slow: time.Minute, code: park.OutcomeUnknown},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			m := &met{}
-			b := openMet(t, m, remote(2))
-			defer b.stop()
+			m := &contendedStore{}
+			b := openContended(t, m, leasedPool(2))
+			defer b.closeNow()
 			ctx, hangUp := context.WithCancel(t.Context())
 			defer hangUp()
 			type answer struct {
@@ -198,11 +198,11 @@ func TestLeaseOfTheLastMoment(t *testing.T) {
 				got <- answer{l, err}
 			}()
 			synctest.Wait()
-			m.meet(nil, func(*store.Step, int) error {
+			m.startContention(nil, func(*store.Step, int) error {
 				time.Sleep(c.slow)
 				return nil
 			})
-			go b.offer("remote", named("a", park.Submission{}))
+			go b.trySubmit("remote", withID("a", park.Submission{}))
 			synctest.Wait()
 			if c.goes {
 				hangUp()
@@ -211,13 +211,13 @@ func TestLeaseOfTheLastMoment(t *testing.T) {
 			if len(a.leases) != c.n || c.code == "" && a.err != nil || c.code != "" && park.CodeOf(a.err) != c.code {
 				t.Errorf("%s: %d leases, %v", name, len(a.leases), a.err)
 			}
-			m.meet(nil, nil)
+			m.startContention(nil, nil)
 			time.Sleep(c.slow + time.Second)
 			want := " submit start requeue"
 			if c.n > 0 {
 				want = " submit start"
 			}
-			if life := b.life("a"); life != want {
+			if life := b.actions("a"); life != want {
 				t.Errorf("%s: life is%s, not%s", name, life, want)
 			}
 		})

@@ -23,20 +23,20 @@ func TestLeavingAPool(t *testing.T) {
 			code   park.Code // of the error
 			cancel bool      // it is that of the call
 		}{
-			"the worker goes":       {edit: func(_ *loop, cancel func()) { cancel() }, full: true, due: never, cancel: true},
-			"the worker goes later": {edit: func(_ *loop, cancel func()) { cancel() }, due: never, cancel: true},
-			"the engine goes":       {edit: func(p *loop, _ func()) { close(p.done) }, full: true, due: never, code: park.CodeOf(errStopped("cpu"))},
-			"the engine goes later": {edit: func(p *loop, _ func()) { close(p.done) }, due: never, code: park.CodeOf(errStopped("cpu"))},
+			"the worker goes":       {edit: func(_ *loop, cancel func()) { cancel() }, full: true, due: noDeadline, cancel: true},
+			"the worker goes later": {edit: func(_ *loop, cancel func()) { cancel() }, due: noDeadline, cancel: true},
+			"the engine goes":       {edit: func(p *loop, _ func()) { close(p.done) }, full: true, due: noDeadline, code: park.CodeOf(errPoolStopped("cpu"))},
+			"the engine goes later": {edit: func(p *loop, _ func()) { close(p.done) }, due: noDeadline, code: park.CodeOf(errPoolStopped("cpu"))},
 			"time goes":             {edit: func(*loop, func()) {}, full: true, due: time.Hour + 1, code: park.OutcomeUnknown},
 			"time goes later":       {edit: func(*loop, func()) {}, due: time.Hour + 1, code: park.OutcomeUnknown},
 		} {
-			p := idlePool(t, false)
+			p := idleLoop(t, false)
 			if c.full {
 				p.messages <- &operations{}
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			c.edit(p, cancel)
-			leases, err := p.leave(ctx, &waiter{leases: make(chan []park.Lease, 1)}, c.due)
+			leases, err := p.stopWaiting(ctx, &waiter{leases: make(chan []park.Lease, 1)}, c.due)
 			if leases != nil || errors.Is(err, context.Canceled) != c.cancel || !c.cancel && park.CodeOf(err) != c.code {
 				t.Errorf("%s: %v, %v", name, leases, err)
 			}
@@ -46,15 +46,15 @@ func TestLeavingAPool(t *testing.T) {
 }
 
 // sized is a queue that is asked for sizes, and fails or not.
-type sized struct {
+type sizesFake struct {
 	store.Queue
-	fails error
+	err   error
 	asked [][]string
 }
 
-func (s *sized) Sizes(_ context.Context, _ string, ids []string) (map[string]int, error) {
+func (s *sizesFake) Sizes(_ context.Context, _ string, ids []string) (map[string]int, error) {
 	s.asked = append(s.asked, ids)
-	return map[string]int{"a": 1, "b": 1}, s.fails
+	return map[string]int{"a": 1, "b": 1}, s.err
 }
 
 // TestWhenSizesAreLearned: where two tasks at least may go to waiting workers, which are there and of which one's size is not known.
@@ -79,11 +79,11 @@ func TestWhenSizesAreLearned(t *testing.T) {
 	} {
 		var tasks []ledger.Record
 		for i, id := range c.tasks {
-			tasks = append(tasks, taskOf(id, 1, false))
+			tasks = append(tasks, testRecord(id, 1, false))
 			tasks[i].Rank = int64(i + 1)
 		}
-		p := poolWith(t, ledger.Pool{MaxUnits: 9, Queued: len(tasks), State: park.Active}, tasks...)
-		q := &sized{fails: c.fails}
+		p := testLoop(t, ledger.Pool{MaxUnits: 9, Queued: len(tasks), State: park.Active}, tasks...)
+		q := &sizesFake{err: c.fails}
 		p.queue, p.ctx, p.Idle = q, t.Context(), c.held
 		for _, n := range c.max {
 			p.waiters = append(p.waiters, &waiter{demand: lot.Demand{Max: n}})
@@ -92,7 +92,7 @@ func TestWhenSizesAreLearned(t *testing.T) {
 			p.lot.Size("a", 1)
 			p.lot.Size("b", 1)
 		}
-		if err := p.learnSizes(); !errors.Is(err, c.learned) || len(q.asked) != c.looks {
+		if err := p.loadSizes(); !errors.Is(err, c.learned) || len(q.asked) != c.looks {
 			t.Errorf("%s: asked for %v, %v", name, q.asked, err)
 		}
 		if c.looks > 0 && c.fails == nil {

@@ -74,12 +74,12 @@ func TestOvertakenByItsLog(t *testing.T) {
 	} {
 		l := &fakeLog{rev: c.logged, fails: c.fails}
 		p := newLoop(&pool{localAudit: c.local, eng: &Engine{audit: l, log: slog.New(slog.DiscardHandler)}})
-		p.numbered = c.numbered
-		end, behind, err := p.overtaken(t.Context(), ledger.Pool{Rev: c.rev}, logged{rev: c.elsewhere}, c.unread)
-		if behind != c.behind || p.numbered != c.then || (len(l.asked) > 0) != c.asked || (err != nil) != c.err {
-			t.Errorf("%s: behind %t, numbered %t, asked %t, %v", name, behind, p.numbered, len(l.asked) > 0, err)
+		p.pastLogEnd = c.numbered
+		end, behind, err := p.logIsAhead(t.Context(), ledger.Pool{Rev: c.rev}, logEnd{rev: c.elsewhere}, c.unread)
+		if behind != c.behind || p.pastLogEnd != c.then || (len(l.asked) > 0) != c.asked || (err != nil) != c.err {
+			t.Errorf("%s: behind %t, numbered %t, asked %t, %v", name, behind, p.pastLogEnd, len(l.asked) > 0, err)
 		}
-		if c.fails != nil && (!errors.Is(err, errLogUnread) || !errors.Is(err, c.fails)) {
+		if c.fails != nil && (!errors.Is(err, errLogUnreadable) || !errors.Is(err, c.fails)) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if want := max(c.elsewhere, c.logged); c.behind && name != "lost, with a log apart" && end.rev != want {
@@ -90,13 +90,13 @@ func TestOvertakenByItsLog(t *testing.T) {
 		row  ledger.Pool
 		want ledger.Pool
 	}{
-		"lost": {want: ledger.Pool{MaxUnits: 4, MaxQueueDepth: 5, ConfiguredUnits: 4, ConfiguredDepth: 5, State: park.Active, LastStep: liftedEmpty}},
-		"old":  {row: ledger.Pool{Rev: 2, MaxUnits: 3, LastStep: "x"}, want: ledger.Pool{MaxUnits: 3, LastStep: liftedOlder}},
+		"lost": {want: ledger.Pool{MaxUnits: 4, MaxQueueDepth: 5, ConfiguredUnits: 4, ConfiguredDepth: 5, State: park.Active, LastStep: skippedTasksLost}},
+		"old":  {row: ledger.Pool{Rev: 2, MaxUnits: 3, LastStep: "x"}, want: ledger.Pool{MaxUnits: 3, LastStep: skippedTasksOlder}},
 	} {
 		l := &fakeLog{}
 		p := newLoop(&pool{queue: l, eng: &Engine{log: slog.New(slog.DiscardHandler)}})
 		p.MaxUnits, p.MaxQueueDepth = 4, 5
-		if err := p.lift(t.Context(), c.row, logged{7, park.FromMicro(9)}); err != nil {
+		if err := p.skipToLogEnd(t.Context(), c.row, logEnd{7, park.FromMicro(9)}); err != nil {
 			t.Error(err)
 		}
 		if c.want.Rev, c.want.LastAt = 7, park.FromMicro(9); l.lifted != c.want {
@@ -131,12 +131,12 @@ func TestLastParcels(t *testing.T) {
 			if c.closed {
 				cancel()
 			}
-			e := &Engine{ctx: ctx, cfg: Config{Audit: c.log}, order: []string{"cpu"}, env: env.New(nil)}
+			e := &Engine{ctx: ctx, cfg: Config{Audit: c.log}, poolIDs: []string{"cpu"}, env: env.New(nil)}
 			p := &pool{queue: l, localMail: c.mail == c.queue, localAudit: c.log == c.queue}
 			p.QueueBackend, p.MailboxBackend = c.queue, c.mail
 			e.pools = map[string]*pool{"cpu": p}
 			began := time.Now()
-			e.handOver()
+			e.flushOutboxes()
 			if took := time.Since(began); took != c.took || c.took < time.Second && !slices.Equal(l.asked, c.asked) {
 				t.Errorf("%s: took %s, asked for %v", name, took, l.asked)
 			}
@@ -153,13 +153,13 @@ func TestResumesOnce(t *testing.T) {
 		adopted bool
 		last    string
 		events  int
-	}{{false, liftedEmpty, 1}, {false, liftedOlder, 1}, {false, "submit", 0}, {true, liftedEmpty, 0}} {
-		p := heldPool()
+	}{{false, skippedTasksLost, 1}, {false, skippedTasksOlder, 1}, {false, "submit", 0}, {true, skippedTasksLost, 0}} {
+		p := stoppedLoop()
 		now := p.eng.env.Instant()
 		p.lot = lot.New(lot.Config{Pool: "cpu"}, now)
 		p.lot.Merge(ledger.Pool{Rev: 7, MaxUnits: 1, MaxQueueDepth: 1, State: park.Active, LastStep: c.last}, nil, now)
-		p.adopted = c.adopted
-		p.resumes()
+		p.initialized = c.adopted
+		p.announceSkip()
 		if step, _ := p.lot.Apply(now, nil, nil); len(step.Events) != c.events {
 			t.Errorf("after the step %q, adopted %t, %d events tell of it", c.last, c.adopted, len(step.Events))
 		}

@@ -19,19 +19,19 @@ import (
 // What comes for a step while its node stands in line.
 
 // met is a store on which a node meets another one: a step of it comes too late, and then the other goes first for a while.
-type met struct {
-	scale
-	waits  bool                              // another node waits after each step
-	turn   func(h store.Hand) store.Place    // what the line says
-	commit func(st *store.Step, n int) error // the answer to the n-th step since meet; nil: it is stored
-	mu     sync.Mutex
-	steps  int
-	ends   int // the most tasks that a step ends
+type contendedStore struct {
+	sizeRecorder
+	hasWaiting bool                              // another node waits after each step
+	onTurn     func(h store.Hand) store.Place    // what the line says
+	onCommit   func(st *store.Step, n int) error // the answer to the n-th step since meet; nil: it is stored
+	mu         sync.Mutex
+	steps      int
+	ends       int // the most tasks that a step ends
 }
 
-func (m *met) Turn(_ context.Context, _, _ string, h store.Hand) (store.Place, error) {
+func (m *contendedStore) Turn(_ context.Context, _, _ string, h store.Hand) (store.Place, error) {
 	m.mu.Lock()
-	turn := m.turn
+	turn := m.onTurn
 	m.mu.Unlock()
 	if turn == nil {
 		return store.Place{}, nil
@@ -39,9 +39,9 @@ func (m *met) Turn(_ context.Context, _, _ string, h store.Hand) (store.Place, e
 	return turn(h), nil
 }
 
-func (m *met) Commit(ctx context.Context, st *store.Step) error {
+func (m *contendedStore) Commit(ctx context.Context, st *store.Step) error {
 	m.mu.Lock()
-	commit := m.commit
+	commit := m.onCommit
 	m.steps++
 	n := m.steps
 	m.ends = max(m.ends, len(st.Messages))
@@ -51,22 +51,22 @@ func (m *met) Commit(ctx context.Context, st *store.Step) error {
 			return err
 		}
 	}
-	err := m.scale.Commit(ctx, st)
-	if m.waits {
+	err := m.sizeRecorder.Commit(ctx, st)
+	if m.hasWaiting {
 		st.Waiting = 1
 	}
 	return err
 }
 
 // meet has the node meet another one from now on.
-func (m *met) meet(turn func(h store.Hand) store.Place, commit func(st *store.Step, n int) error) {
+func (m *contendedStore) startContention(turn func(h store.Hand) store.Place, commit func(st *store.Step, n int) error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.turn, m.commit, m.steps = turn, commit, 0
+	m.onTurn, m.onCommit, m.steps = turn, commit, 0
 }
 
 // late is the answer to a step that came too late, where another node is to go first.
-func (m *met) late(pool string) error {
+func (m *contendedStore) conflict(pool string) error {
 	s, err := m.Store.Load(context.Background(), pool)
 	if err != nil {
 		return err
@@ -75,7 +75,7 @@ func (m *met) late(pool string) error {
 }
 
 // firstLook has another node go first by one look at the line, at which it calls f.
-func firstLook(f func()) func(store.Hand) store.Place {
+func aheadOnce(f func()) func(store.Hand) store.Place {
 	var looks atomic.Int64
 	return func(store.Hand) store.Place {
 		if looks.Add(1) > 1 {
@@ -86,9 +86,9 @@ func firstLook(f func()) func(store.Hand) store.Place {
 	}
 }
 
-func openMet(t *testing.T, m *met, p engine.Pool) *bench {
+func openContended(t *testing.T, m *contendedStore, p engine.Pool) *harness {
 	m.Store = memory.New()
-	return open(t, engine.Config{
+	return openEngine(t, engine.Config{
 		Pools: []engine.Pool{p}, Shared: []park.Backend{park.InMemory},
 		Stores: map[park.Backend]store.Store{park.InMemory: m},
 	})
@@ -98,24 +98,24 @@ func openMet(t *testing.T, m *met, p engine.Pool) *bench {
 // a call waits. Of a task that is in the step nobody may say that nothing was accepted.
 func TestWhoJoinsAStepIsPartOfIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w witness
-		var m met
-		b := openMet(t, &m, w.pool(2))
-		defer b.stop()
-		b.submit("cpu", named("before", sim(1)))
+		var w unitCounter
+		var m contendedStore
+		b := openContended(t, &m, w.newPool(2))
+		defer b.closeNow()
+		b.submit("cpu", withID("before", sleepFor(1)))
 		joined := make(chan park.SubmitResult, 1)
-		m.meet(firstLook(func() {
-			go func() { joined <- b.offer("cpu", named("b", sim(1))) }()
+		m.startContention(aheadOnce(func() {
+			go func() { joined <- b.trySubmit("cpu", withID("b", sleepFor(1))) }()
 		}), func(_ *store.Step, n int) error {
 			switch n {
 			case 1:
-				return m.late("cpu")
+				return m.conflict("cpu")
 			case 2:
 				time.Sleep(15 * time.Second)
 			}
 			return nil
 		})
-		b.offer("cpu", named("a", sim(1)))
+		b.trySubmit("cpu", withID("a", sleepFor(1)))
 		r := <-joined
 		time.Sleep(time.Minute)
 		_, err := b.Task(t.Context(), "cpu", "b", 0)
@@ -130,20 +130,20 @@ func TestWhoJoinsAStepIsPartOfIt(t *testing.T) {
 func TestStepsHaveTheirBoundInLine(t *testing.T) {
 	for _, conflict := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			p := pool("cpu", 1, outcome{park.Outcome{Status: park.Completed}})
-			m := met{waits: !conflict}
-			b := openMet(t, &m, p)
-			defer b.stop()
+			p := poolConfig("cpu", 1, fixedOutcome{park.Outcome{Status: park.Completed}})
+			m := contendedStore{hasWaiting: !conflict}
+			b := openContended(t, &m, p)
+			defer b.closeNow()
 			paused := park.Paused
 			if _, err := b.SetPool(t.Context(), "cpu", park.PoolPatch{State: &paused}); err != nil {
 				t.Fatal(err)
 			}
 			var all []park.Submission
 			for i := range 30 {
-				all = append(all, named(fmt.Sprintf("t%02d", i), park.Submission{Payload: text(1 << 20)}))
+				all = append(all, withID(fmt.Sprintf("t%02d", i), park.Submission{Payload: jsonText(1 << 20)}))
 			}
 			done := make(chan struct{})
-			m.meet(firstLook(func() {
+			m.startContention(aheadOnce(func() {
 				go func() {
 					defer close(done)
 					if _, err := b.Submit(context.Background(), "cpu", all); err != nil {
@@ -152,14 +152,14 @@ func TestStepsHaveTheirBoundInLine(t *testing.T) {
 				}()
 			}), func(_ *store.Step, n int) error {
 				if conflict && n == 1 {
-					return m.late("cpu")
+					return m.conflict("cpu")
 				}
 				return nil
 			})
-			b.submit("cpu", named("first", park.Submission{Payload: text(1 << 20)}))
+			b.submit("cpu", withID("first", park.Submission{Payload: jsonText(1 << 20)}))
 			<-done
-			if m.heavy > 8<<20 {
-				t.Errorf("with a conflict: %t: a step has %d bytes", conflict, m.heavy)
+			if m.maxStep > 8<<20 {
+				t.Errorf("with a conflict: %t: a step has %d bytes", conflict, m.maxStep)
 			}
 			for i := range all {
 				if got, err := b.Task(t.Context(), "cpu", all[i].TaskID, 0); err != nil || got.Position != int64(i)+2 {
@@ -174,7 +174,7 @@ func TestStepsHaveTheirBoundInLine(t *testing.T) {
 // time that the other side asked for.
 func TestLeftOutcomeRestsAsLongAsAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := runs(func(_ context.Context, a park.Assignment) park.Outcome {
+		x := executorFunc(func(_ context.Context, a park.Assignment) park.Outcome {
 			if a.TaskID != "a" || a.Attempt > 1 {
 				return park.Outcome{Status: park.Completed}
 			}
@@ -185,17 +185,17 @@ func TestLeftOutcomeRestsAsLongAsAsked(t *testing.T) {
 		})
 		shared := memory.New()
 		left := make(chan []byte, 1)
-		var nodes []*bench
-		stores := []*met{{waits: true}, {waits: true}}
+		var nodes []*harness
+		stores := []*contendedStore{{hasWaiting: true}, {hasWaiting: true}}
 		for i, m := range stores {
 			m.Store = shared
-			nodes = append(nodes, open(t, engine.Config{
-				Node: fmt.Sprint("node-", i), Pools: []engine.Pool{pool("cpu", 2, x)}, Shared: []park.Backend{park.InMemory},
+			nodes = append(nodes, openEngine(t, engine.Config{
+				Node: fmt.Sprint("node-", i), Pools: []engine.Pool{poolConfig("cpu", 2, x)}, Shared: []park.Backend{park.InMemory},
 				Stores: map[park.Backend]store.Store{park.InMemory: m},
 			}))
-			defer nodes[i].stop()
+			defer nodes[i].closeNow()
 		}
-		stores[0].meet(func(h store.Hand) store.Place {
+		stores[0].startContention(func(h store.Hand) store.Place {
 			if len(h.Note) > 0 {
 				left <- h.Note
 			}
@@ -209,11 +209,11 @@ func TestLeftOutcomeRestsAsLongAsAsked(t *testing.T) {
 			return nil
 		})
 		began := time.Now()
-		nodes[0].submit("cpu", named("a", park.Submission{Retry: park.Retry{MaxAttempts: 2}}))
+		nodes[0].submit("cpu", withID("a", park.Submission{Retry: park.Retry{MaxAttempts: 2}}))
 		note := <-left
-		stores[1].meet(func(store.Hand) store.Place { return store.Place{Notes: [][]byte{note}} }, nil)
-		nodes[1].submit("cpu", named("b", sim(1)))
-		if got := nodes[1].ended("cpu", "a"); got.Attempt != 2 || got.StartedAt.Sub(began) < 10*time.Minute {
+		stores[1].startContention(func(store.Hand) store.Place { return store.Place{Notes: [][]byte{note}} }, nil)
+		nodes[1].submit("cpu", withID("b", sleepFor(1)))
+		if got := nodes[1].awaitTask("cpu", "a"); got.Attempt != 2 || got.StartedAt.Sub(began) < 10*time.Minute {
 			t.Errorf("attempt %d began after %s", got.Attempt, got.StartedAt.Sub(began))
 		}
 	})
@@ -222,11 +222,11 @@ func TestLeftOutcomeRestsAsLongAsAsked(t *testing.T) {
 // TestStartsPutOffInLineCount has a start be put off while the node stands in line.
 func TestStartsPutOffInLineCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := &starving{}
+		x := &shortExecutor{}
 		x.short.Store(true)
 		go1 := make(chan struct{}, 1)
-		var m met
-		b := openMet(t, &m, pool("cpu", 1, runs(func(ctx context.Context, a park.Assignment) park.Outcome {
+		var m contendedStore
+		b := openContended(t, &m, poolConfig("cpu", 1, executorFunc(func(ctx context.Context, a park.Assignment) park.Outcome {
 			select {
 			case <-go1:
 			case <-time.After(time.Hour):
@@ -235,15 +235,15 @@ func TestStartsPutOffInLineCount(t *testing.T) {
 			go1 <- struct{}{} // once it has begun to fail it does so at once
 			return x.Run(ctx, a)
 		})))
-		defer b.stop()
-		b.submit("cpu", named("a", park.Submission{}))
-		m.meet(firstLook(func() { go1 <- struct{}{} }), func(_ *store.Step, n int) error {
+		defer b.closeNow()
+		b.submit("cpu", withID("a", park.Submission{}))
+		m.startContention(aheadOnce(func() { go1 <- struct{}{} }), func(_ *store.Step, n int) error {
 			if n == 1 {
-				return m.late("cpu")
+				return m.conflict("cpu")
 			}
 			return nil
 		})
-		b.submit("cpu", named("b", park.Submission{}))
+		b.submit("cpu", withID("b", park.Submission{}))
 		time.Sleep(50 * time.Millisecond)
 		p, err := b.Pool(t.Context(), "cpu")
 		if n := x.failed.Load(); err != nil || n != 1 || p.StartsDeferred == nil {
@@ -257,22 +257,22 @@ func TestStartsPutOffInLineCount(t *testing.T) {
 func TestOutcomeThatJoinsARefusedStepIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ends := map[string]chan struct{}{"a": make(chan struct{}), "b": make(chan struct{})}
-		var m met
-		b := openMet(t, &m, pool("cpu", 2, park.ExecutorFunc(func(_ context.Context, a park.Assignment) (any, error) {
+		var m contendedStore
+		b := openContended(t, &m, poolConfig("cpu", 2, park.ExecutorFunc(func(_ context.Context, a park.Assignment) (any, error) {
 			<-ends[a.TaskID]
 			return map[string]string{"a": "poison", "b": "food"}[a.TaskID], nil
 		})))
-		defer b.stop()
-		b.submit("cpu", named("a", park.Submission{}))
-		b.submit("cpu", named("b", park.Submission{}))
+		defer b.closeNow()
+		b.submit("cpu", withID("a", park.Submission{}))
+		b.submit("cpu", withID("b", park.Submission{}))
 		refused := 0
-		m.meet(firstLook(func() { close(ends["b"]) }), func(st *store.Step, n int) error {
+		m.startContention(aheadOnce(func() { close(ends["b"]) }), func(st *store.Step, n int) error {
 			if m.refused > 0 {
 				refused++
 			}
 			switch refused {
 			case 1:
-				return m.late("cpu")
+				return m.conflict("cpu")
 			case 2:
 				return errGone
 			}
@@ -293,42 +293,42 @@ func TestWhatWasLeftFitsIntoSteps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const tasks, size = 1200, 3 << 10
 		shared := memory.New()
-		m := &met{waits: true}
+		m := &contendedStore{hasWaiting: true}
 		m.Store = shared
-		var nodes []*bench
+		var nodes []*harness
 		for i, s := range []store.Store{shared, m} {
-			nodes = append(nodes, open(t, engine.Config{
-				Node: fmt.Sprint("node-", i), Pools: []engine.Pool{pool("cpu", tasks+1, awaited{gate: make(chan struct{})})},
+			nodes = append(nodes, openEngine(t, engine.Config{
+				Node: fmt.Sprint("node-", i), Pools: []engine.Pool{poolConfig("cpu", tasks+1, gatedExecutor{gate: make(chan struct{})})},
 				Shared: []park.Backend{park.InMemory}, Stores: map[park.Backend]store.Store{park.InMemory: s},
 			}))
-			defer nodes[i].stop()
+			defer nodes[i].closeNow()
 		}
 		var all []park.Submission
 		var notes [][]byte
 		for i := range tasks {
-			all = append(all, named(fmt.Sprint(i), park.Submission{MailboxKey: park.MailboxRef{Key: "k"}}))
-			notes = append(notes, fmt.Appendf(nil, `[{"t":"%d","a":1,"s":"completed","o":%q}]`, i, base64.StdEncoding.EncodeToString(text(size))))
+			all = append(all, withID(fmt.Sprint(i), park.Submission{MailboxKey: park.MailboxRef{Key: "k"}}))
+			notes = append(notes, fmt.Appendf(nil, `[{"t":"%d","a":1,"s":"completed","o":%q}]`, i, base64.StdEncoding.EncodeToString(jsonText(size))))
 		}
 		if _, err := nodes[0].Submit(context.Background(), "cpu", all); err != nil {
 			t.Fatal(err)
 		}
 		var given atomic.Bool
-		m.meet(func(store.Hand) store.Place {
+		m.startContention(func(store.Hand) store.Place {
 			if given.Swap(true) {
 				return store.Place{}
 			}
 			return store.Place{Notes: notes}
 		}, nil)
 		for i := range 2 { // after the first another node waits
-			nodes[1].submit("cpu", named(fmt.Sprint("own", i), park.Submission{Priority: park.Low}))
+			nodes[1].submit("cpu", withID(fmt.Sprint("own", i), park.Submission{Priority: park.Low}))
 		}
 		for i := range all {
-			if got := nodes[1].ended("cpu", fmt.Sprint(i)); got.Status != park.Completed || len(got.Result) != size {
+			if got := nodes[1].awaitTask("cpu", fmt.Sprint(i)); got.Status != park.Completed || len(got.Result) != size {
 				t.Errorf("task %s: %s, %d bytes", got.TaskID, got.Status, len(got.Result))
 			}
 		}
-		if m.heavy > 1<<20 || m.ends > 512+1 {
-			t.Errorf("a step has %d bytes, and ends %d tasks", m.heavy, m.ends)
+		if m.maxStep > 1<<20 || m.ends > 512+1 {
+			t.Errorf("a step has %d bytes, and ends %d tasks", m.maxStep, m.ends)
 		}
 	})
 }
@@ -338,20 +338,20 @@ func TestWhatIsLeftHasABound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const tasks, size = 60, 5 << 10
 		one, all := make(chan struct{}), make(chan struct{})
-		m := &met{waits: true}
-		b := openMet(t, m, pool("cpu", tasks, runs(func(context.Context, park.Assignment) park.Outcome {
+		m := &contendedStore{hasWaiting: true}
+		b := openContended(t, m, poolConfig("cpu", tasks, executorFunc(func(context.Context, park.Assignment) park.Outcome {
 			select {
 			case <-one:
 			case <-all:
 			}
-			return park.Outcome{Status: park.Completed, Result: text(size)}
+			return park.Outcome{Status: park.Completed, Result: jsonText(size)}
 		})))
-		defer b.stop()
+		defer b.closeNow()
 		for i := range tasks {
-			b.submit("cpu", named(fmt.Sprint(i), park.Submission{}))
+			b.submit("cpu", withID(fmt.Sprint(i), park.Submission{}))
 		}
 		looks, bytes := 0, 0
-		m.meet(func(h store.Hand) store.Place {
+		m.startContention(func(h store.Hand) store.Place {
 			bytes += len(h.Note)
 			if looks++; looks > 5 {
 				return store.Place{}
@@ -370,7 +370,7 @@ func TestWhatIsLeftHasABound(t *testing.T) {
 		})
 		one <- struct{}{}
 		for i := range tasks {
-			b.ended("cpu", fmt.Sprint(i))
+			b.awaitTask("cpu", fmt.Sprint(i))
 		}
 	})
 }
@@ -380,14 +380,14 @@ func TestWhatIsLeftHasABound(t *testing.T) {
 func TestWorkersThatComeInLineShareAStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const workers = 30
-		m := met{waits: true}
-		b := openMet(t, &m, remote(workers))
-		defer b.stop()
+		m := contendedStore{hasWaiting: true}
+		b := openContended(t, &m, leasedPool(workers))
+		defer b.closeNow()
 		for i := range workers {
-			b.submit("remote", named(fmt.Sprint(i), park.Submission{}))
+			b.submit("remote", withID(fmt.Sprint(i), park.Submission{}))
 		}
 		var all sync.WaitGroup
-		m.meet(firstLook(func() {
+		m.startContention(aheadOnce(func() {
 			for range workers {
 				all.Go(func() {
 					if got := b.lease(park.LeaseRequest{Wait: park.Duration(time.Hour)}); len(got) != 1 {
@@ -396,7 +396,7 @@ func TestWorkersThatComeInLineShareAStep(t *testing.T) {
 				})
 			}
 		}), nil)
-		b.submit("remote", named("more", park.Submission{}))
+		b.submit("remote", withID("more", park.Submission{}))
 		synctest.Wait()
 		all.Wait()
 		if m.steps > 2 {

@@ -18,21 +18,21 @@ import (
 )
 
 // severed is a store that a daemon which was killed reaches no more.
-type severed struct {
+type cuttable struct {
 	store.Store
 	cut atomic.Bool
 }
 
 var errCut = errors.New("cut off")
 
-func (s *severed) Deliver(ctx context.Context, m []park.Message) error {
+func (s *cuttable) Deliver(ctx context.Context, m []park.Message) error {
 	if s.cut.Load() {
 		return errCut
 	}
 	return s.Store.Deliver(ctx, m)
 }
 
-func (s *severed) Append(ctx context.Context, e []park.Event) error {
+func (s *cuttable) Append(ctx context.Context, e []park.Event) error {
 	if s.cut.Load() {
 		return errCut
 	}
@@ -40,17 +40,17 @@ func (s *severed) Append(ctx context.Context, e []park.Event) error {
 }
 
 // another opens an engine of a pool of units with a queue of its own, and its mailbox and log in a store that lives on.
-func another(t testing.TB, queue store.Store, kept store.Store, units int64) *bench {
-	p := pool("cpu", units, simulated())
+func openSuccessor(t testing.TB, queue store.Store, kept store.Store, units int64) *harness {
+	p := poolConfig("cpu", units, sleepExecutor())
 	p.MailboxBackend = park.File
-	return open(t, engine.Config{
+	return openEngine(t, engine.Config{
 		Pools: []engine.Pool{p}, Audit: park.File,
 		Stores: map[park.Backend]store.Store{park.InMemory: queue, park.File: kept},
 	})
 }
 
 // verified replays the whole log as the command line does, and returns how often it says that a queue was lost.
-func (b *bench) verified(units int64) int {
+func (b *harness) checkReplay(units int64) int {
 	b.Helper()
 	events := b.events(park.AuditQuery{PoolID: "cpu", Changes: true})
 	p, err := replay.Run(replay.Initial(replay.Limits{MaxUnits: units, MaxQueueDepth: 100_000}, events), events)
@@ -68,7 +68,7 @@ func (b *bench) verified(units int64) int {
 }
 
 // payloads are the results of a task that lie in the mailbox, oldest first.
-func (b *bench) payloads(task string) string {
+func (b *harness) results(task string) string {
 	b.Helper()
 	page, err := b.Mailbox(context.Background(), park.MailboxQuery{Tenant: "default", Key: "box", Limit: 1000})
 	if err != nil {
@@ -90,43 +90,43 @@ func TestQueueIsOutlived(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				kept := memory.New()
-				first := &severed{Store: kept}
-				b := another(t, memory.New(), first, 3)
+				first := &cuttable{Store: kept}
+				b := openSuccessor(t, memory.New(), first, 3)
 				for _, id := range []string{"a", "b", "c", "d", "e"} {
-					b.submit("cpu", named(id, sim(10)))
+					b.submit("cpu", withID(id, sleepFor(10)))
 				}
-				b.submit("cpu", named("long", sim(1_000_000)))
-				b.ended("cpu", "e")
+				b.submit("cpu", withID("long", sleepFor(1_000_000)))
+				b.awaitTask("cpu", "e")
 				time.Sleep(time.Second)
 				if kill {
 					first.cut.Store(true)
-					b.submit("cpu", named("unheard", sim(10)))
-					b.ended("cpu", "unheard")
+					b.submit("cpu", withID("unheard", sleepFor(10)))
+					b.awaitTask("cpu", "unheard")
 				}
 				before := b
 				if !kill {
-					b.stop()
+					b.closeNow()
 				}
 
 				// With fewer units than the first one used: nothing of that is held against it.
-				b = another(t, memory.New(), kept, 2)
-				b.submit("cpu", named("a", sim(20)))
-				if got := b.ended("cpu", "a"); string(got.Result) != "20" {
+				b = openSuccessor(t, memory.New(), kept, 2)
+				b.submit("cpu", withID("a", sleepFor(20)))
+				if got := b.awaitTask("cpu", "a"); string(got.Result) != "20" {
 					t.Errorf("the second life of a task ended with %s", got.Result)
 				}
 				time.Sleep(time.Second)
-				if got := b.payloads("a"); got != "10 20" {
+				if got := b.results("a"); got != "10 20" {
 					t.Errorf("two lives of a task left the messages %q", got)
 				}
-				if got := b.life("a"); got != " submit start complete submit start complete" {
+				if got := b.actions("a"); got != " submit start complete submit start complete" {
 					t.Errorf("the log tells of two lives:%s", got)
 				}
-				if got := b.verified(2); got != 1 {
+				if got := b.checkReplay(2); got != 1 {
 					t.Errorf("the log tells of %d lost queues", got)
 				}
-				b.stop()
+				b.closeNow()
 				if kill {
-					before.stop()
+					before.closeNow()
 				}
 			})
 		})
@@ -137,32 +137,32 @@ func TestQueueIsOutlived(t *testing.T) {
 func TestLastWordsOfAQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		kept := memory.New()
-		slow := &slowly{Store: kept}
-		b := another(t, memory.New(), slow, 1)
-		b.submit("cpu", named("a", sim(10)))
-		b.submit("cpu", named("b", sim(1_000_000)))
-		b.ended("cpu", "a")
-		b.stop()
-		b = another(t, memory.New(), kept, 1)
-		defer b.stop()
-		if got := b.payloads("a"); got != "10" {
+		slow := &slowDelivery{Store: kept}
+		b := openSuccessor(t, memory.New(), slow, 1)
+		b.submit("cpu", withID("a", sleepFor(10)))
+		b.submit("cpu", withID("b", sleepFor(1_000_000)))
+		b.awaitTask("cpu", "a")
+		b.closeNow()
+		b = openSuccessor(t, memory.New(), kept, 1)
+		defer b.closeNow()
+		if got := b.results("a"); got != "10" {
 			t.Errorf("left the messages %q", got)
 		}
-		if got := b.life("b"); got != " submit enqueue start requeue" {
+		if got := b.actions("b"); got != " submit enqueue start requeue" {
 			t.Errorf("left the events%s", got)
 		}
 	})
 }
 
 // slowly is a store that takes its time.
-type slowly struct{ store.Store }
+type slowDelivery struct{ store.Store }
 
-func (s *slowly) Deliver(ctx context.Context, m []park.Message) error {
+func (s *slowDelivery) Deliver(ctx context.Context, m []park.Message) error {
 	time.Sleep(200 * time.Millisecond)
 	return s.Store.Deliver(ctx, m)
 }
 
-func (s *slowly) Append(ctx context.Context, e []park.Event) error {
+func (s *slowDelivery) Append(ctx context.Context, e []park.Event) error {
 	time.Sleep(200 * time.Millisecond)
 	return s.Store.Append(ctx, e)
 }
@@ -171,29 +171,29 @@ func (s *slowly) Append(ctx context.Context, e []park.Event) error {
 func TestQueuePutBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		kept, queue := memory.New(), memory.New()
-		b := another(t, queue, kept, 2)
-		b.submit("cpu", named("a", sim(10)))
-		b.ended("cpu", "a")
+		b := openSuccessor(t, queue, kept, 2)
+		b.submit("cpu", withID("a", sleepFor(10)))
+		b.awaitTask("cpu", "a")
 		time.Sleep(time.Second)
-		b.stop()
+		b.closeNow()
 		// The backup is of the pool's first step; the queue has nothing of its tasks any more.
 		old := memory.New()
 		row := ledger.Pool{Rev: 1, MaxUnits: 2, MaxQueueDepth: 100_000, State: park.Active, ConfiguredUnits: 2, ConfiguredDepth: 100_000}
 		if err := old.Lift(t.Context(), "cpu", row); err != nil {
 			t.Fatal(err)
 		}
-		b = another(t, old, kept, 2)
-		defer b.stop()
-		b.submit("cpu", named("b", sim(10)))
-		b.ended("cpu", "b")
+		b = openSuccessor(t, old, kept, 2)
+		defer b.closeNow()
+		b.submit("cpu", withID("b", sleepFor(10)))
+		b.awaitTask("cpu", "b")
 		time.Sleep(time.Second)
-		if got := b.life("b"); got != " submit start complete" {
+		if got := b.actions("b"); got != " submit start complete" {
 			t.Errorf("the log tells of what came after the backup:%s", got)
 		}
-		if got := b.payloads("b"); got != "10" {
+		if got := b.results("b"); got != "10" {
 			t.Errorf("left the messages %q", got)
 		}
-		if got := b.verified(2); got != 1 {
+		if got := b.checkReplay(2); got != 1 {
 			t.Errorf("the log tells of %d lost queues", got)
 		}
 	})
@@ -203,30 +203,30 @@ func TestQueuePutBack(t *testing.T) {
 func TestIDAfterRetention(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		kept, queue := memory.New(), memory.New()
-		b := another(t, queue, kept, 2)
-		defer b.stop()
+		b := openSuccessor(t, queue, kept, 2)
+		defer b.closeNow()
 		for range 3 {
-			b.submit("cpu", named("a", sim(10)))
-			b.ended("cpu", "a")
+			b.submit("cpu", withID("a", sleepFor(10)))
+			b.awaitTask("cpu", "a")
 			time.Sleep(time.Hour)
 			if n, err := queue.PruneTasks(t.Context(), park.At(time.Now()), 10); n != 1 || err != nil {
 				t.Fatalf("pruned %d tasks, %v", n, err)
 			}
 		}
-		if got := b.payloads("a"); got != "10 10 10" {
+		if got := b.results("a"); got != "10 10 10" {
 			t.Errorf("three lives of a task left the messages %q", got)
 		}
 	})
 }
 
 // unread is a store whose log cannot be asked.
-type unread struct {
+type unreadableLog struct {
 	store.Store
-	away atomic.Bool
+	down atomic.Bool
 }
 
-func (s *unread) LastRev(ctx context.Context, pool string) (int64, park.Time, error) {
-	if s.away.Load() {
+func (s *unreadableLog) LastRev(ctx context.Context, pool string) (int64, park.Time, error) {
+	if s.down.Load() {
 		return 0, park.Time{}, errCut
 	}
 	return s.Store.LastRev(ctx, pool)
@@ -235,20 +235,20 @@ func (s *unread) LastRev(ctx context.Context, pool string) (int64, park.Time, er
 // TestLogAwayAtTheStart: where it is not known how far the log goes, a new queue takes nothing yet.
 func TestLogAwayAtTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		kept := &unread{Store: memory.New()}
-		kept.away.Store(true)
-		b := another(t, memory.New(), kept, 2)
-		defer b.stop()
-		_, err := b.Submit(t.Context(), "cpu", []park.Submission{named("a", sim(10))})
+		kept := &unreadableLog{Store: memory.New()}
+		kept.down.Store(true)
+		b := openSuccessor(t, memory.New(), kept, 2)
+		defer b.closeNow()
+		_, err := b.Submit(t.Context(), "cpu", []park.Submission{withID("a", sleepFor(10))})
 		if code := park.CodeOf(err); code != park.StorageUnavailable {
 			t.Errorf("got %v, want %s", err, park.StorageUnavailable)
 		}
 		if b.Ready() == nil {
 			t.Error("the engine is ready")
 		}
-		kept.away.Store(false)
+		kept.down.Store(false)
 		time.Sleep(time.Second)
-		b.submit("cpu", named("a", sim(10)))
-		b.ended("cpu", "a")
+		b.submit("cpu", withID("a", sleepFor(10)))
+		b.awaitTask("cpu", "a")
 	})
 }

@@ -15,29 +15,29 @@ import (
 
 // load takes the pool's state from its store. A million tasks should not be in memory in more forms than one.
 func (l *loop) load(ctx context.Context) error {
-	again, err := l.loadOnce(ctx)
-	if again && err == nil {
+	reload, err := l.loadOnce(ctx)
+	if reload && err == nil {
 		_, err = l.loadOnce(ctx)
 	}
 	return err
 }
 
 // loadOnce does that, unless the pool had to be moved past the end of its log: then it is to be loaded again.
-func (l *loop) loadOnce(ctx context.Context) (again bool, err error) {
-	as := l.nodeName()
-	fresh := l.empty(as)
-	var end logged
-	var unread error
-	if !l.numbered && !l.localAudit {
-		end, unread = l.lastLogged(ctx)
+func (l *loop) loadOnce(ctx context.Context) (reload bool, err error) {
+	node := l.nodeName()
+	fresh := l.newLot(node)
+	var end logEnd
+	var logErr error
+	if !l.pastLogEnd && !l.localAudit {
+		end, logErr = l.readLogEnd(ctx)
 	}
 	// After the store has looked: what was leased while it was asked must have its whole time.
 	now := sync.OnceValue(l.eng.env.Instant)
 	var row ledger.Pool
-	var timed []ledger.Record // which need the row
+	var needRow []ledger.Record // which need the row
 	restore := func(r *ledger.Record) {
 		if lot.NeedsRow(r) {
-			timed = append(timed, *r)
+			needRow = append(needRow, *r)
 			return
 		}
 		fresh.Restore(r, now())
@@ -55,40 +55,40 @@ func (l *loop) loadOnce(ctx context.Context) (again bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	end, behind, err := l.overtaken(ctx, row, end, unread)
+	end, logAhead, err := l.logIsAhead(ctx, row, end, logErr)
 	switch {
 	case err != nil:
 		return false, err
-	case behind:
-		return true, l.lift(ctx, row, end)
+	case logAhead:
+		return true, l.skipToLogEnd(ctx, row, end)
 	}
-	l.take(fresh, row, timed, as)
+	l.install(fresh, row, needRow, node)
 	first := l.lot.Row()
-	l.began.CompareAndSwap(nil, &first)
+	l.firstLoaded.CompareAndSwap(nil, &first)
 	return false, nil
 }
 
 // empty returns a lot without tasks, to be filled.
-func (l *loop) empty(as string) *lot.Lot {
-	return lot.New(lot.Config{Pool: l.ID, Node: as, Leased: l.Runtime.Leased()}, l.eng.env.Instant())
+func (l *loop) newLot(node string) *lot.Lot {
+	return lot.New(lot.Config{Pool: l.ID, Node: node, Leased: l.Runtime.Leased()}, l.eng.env.Instant())
 }
 
 // take has the pool go on with a lot that was made under a name of the node, and lacks its row and the tasks that need it.
-func (l *loop) take(fresh *lot.Lot, row ledger.Pool, timed []ledger.Record, as string) {
+func (l *loop) install(fresh *lot.Lot, row ledger.Pool, needRow []ledger.Record, node string) {
 	if row == (ledger.Pool{}) {
-		row = l.firstRow()
+		row = l.initialRow()
 	}
-	fresh.Merge(row, timed, l.eng.env.Instant())
-	l.lot, l.as, l.unsure = fresh, as, l.node != nil
+	fresh.Merge(row, needRow, l.eng.env.Instant())
+	l.lot, l.lotNode, l.unsecured = fresh, node, l.node != nil
 	if err := l.lot.Check(); err != nil {
 		_ = l.halt(err)
 	}
-	l.show()
+	l.publish()
 }
 
 // adoption returns what has to be done once with a pool that was loaded: what ran on a node that is gone is requeued,
 // and limits that the configuration has changed are taken over.
-func (l *loop) adoption() (ops []lot.Op) {
+func (l *loop) initialOps() (ops []lot.Op) {
 	if row := l.lot.Row(); row.ConfiguredUnits != l.MaxUnits || row.ConfiguredDepth != l.MaxQueueDepth {
 		l.eng.log.Info("the configuration says something new of a pool", "pool", l.ID, "max_units", l.MaxUnits, "max_queue_depth", l.MaxQueueDepth,
 			"before_max_units", row.ConfiguredUnits, "before_max_queue_depth", row.ConfiguredDepth)
@@ -106,13 +106,13 @@ func (l *loop) adoption() (ops []lot.Op) {
 
 // compare tells of a node that has come with another configuration of the pool than this one's: its limits are those that
 // count now, and with the next node that starts they change again.
-func (l *loop) compare() {
+func (l *loop) compareLimits() {
 	row := l.lot.Row()
-	differs := row.ConfiguredUnits != l.MaxUnits || row.ConfiguredDepth != l.MaxQueueDepth
-	if differs == l.differs {
+	differ := row.ConfiguredUnits != l.MaxUnits || row.ConfiguredDepth != l.MaxQueueDepth
+	if differ == l.limitsDiffer {
 		return
 	}
-	if l.differs = differs; !differs {
+	if l.limitsDiffer = differ; !differ {
 		l.eng.log.Info("the nodes' configurations of a pool agree again", "pool", l.ID)
 		return
 	}
@@ -122,12 +122,12 @@ func (l *loop) compare() {
 }
 
 // settled notes that the pool is under this engine, and says once what its operator may not expect of it.
-func (l *loop) settled() {
-	if l.adopted {
+func (l *loop) markInitialized() {
+	if l.initialized {
 		return
 	}
-	l.adopted = true
-	if large := l.tooLarge(); large != "" {
+	l.initialized = true
+	if large := l.tooLargeWarning(); large != "" {
 		l.eng.log.Warn("parked tasks are larger than their pool", "pool", l.ID, "detail", large)
 	}
 }

@@ -1,6 +1,6 @@
 package engine
 
-// What runs wrote, for those who read it.
+// The output of runs, for readers.
 
 import (
 	"context"
@@ -21,7 +21,7 @@ func (e *Engine) Log(ctx context.Context, pool, id string, q park.LogQuery) (*pa
 		return nil, err
 	}
 	ended, leave := e.hub.Join(topic.Ended(p.ID, id))
-	t, err := p.begun(ctx, id, q)
+	t, err := p.awaitRun(ctx, id, q)
 	latest := q.Attempt == 0 || q.Attempt == t.Attempt
 	switch {
 	case err != nil:
@@ -42,7 +42,7 @@ func (e *Engine) Log(ctx context.Context, pool, id string, q park.LogQuery) (*pa
 		attempt = t.Attempt
 	}
 	q.Follow = q.Follow && latest && !elsewhere && !t.Status.Ended()
-	// What ran here before this daemon was started may have its log here all the same.
+	// A run from before this daemon started may have its log on this machine too.
 	log, err := p.Logs.Log(ctx, p.ID, id, attempt, q, ended)
 	if err != nil {
 		leave()
@@ -51,17 +51,17 @@ func (e *Engine) Log(ctx context.Context, pool, id string, q park.LogQuery) (*pa
 		}
 		return nil, err
 	}
-	log.ReadCloser = &leaving{ReadCloser: log.ReadCloser, leave: leave}
+	log.ReadCloser = &followedLog{ReadCloser: log.ReadCloser, leave: leave}
 	return log, nil
 }
 
-// begun returns a task; with Follow it waits until the run that is asked for has started, or the task has ended without it.
-func (p *pool) begun(ctx context.Context, id string, q park.LogQuery) (park.Task, error) {
+// awaitRun returns a task. With Follow it waits until the requested run has started or the task has ended without it.
+func (p *pool) awaitRun(ctx context.Context, id string, q park.LogQuery) (park.Task, error) {
 	for {
 		started, leave := p.eng.hub.Join(topic.Started(p.ID, id))
 		t, err := p.task(ctx, id)
 		if err == nil && q.Follow && t.Attempt < max(q.Attempt, 1) && !t.Status.Ended() {
-			err = sleep(ctx, p, started, time.Hour)
+			err = waitOn(ctx, p, started, time.Hour)
 			leave()
 			if err != nil {
 				return t, err
@@ -73,13 +73,13 @@ func (p *pool) begun(ctx context.Context, id string, q park.LogQuery) (park.Task
 	}
 }
 
-// leaving is a log that no longer waits for its task once it is closed.
-type leaving struct {
+// followedLog is a log that stops waiting for the end of its task once it is closed.
+type followedLog struct {
 	io.ReadCloser
 	leave func()
 }
 
-func (l *leaving) Close() error {
+func (l *followedLog) Close() error {
 	l.leave()
 	return l.ReadCloser.Close()
 }

@@ -16,14 +16,14 @@ import (
 )
 
 // shelf holds the logs of all attempts but some, and notes what it is asked for.
-type shelf struct {
-	lacks int // an attempt
-	asked string
+type fakeLogs struct {
+	missing int // an attempt
+	asked   string
 }
 
-func (s *shelf) Log(_ context.Context, pool, task string, attempt int, q park.LogQuery, _ <-chan struct{}) (*park.Log, error) {
+func (s *fakeLogs) Log(_ context.Context, pool, task string, attempt int, q park.LogQuery, _ <-chan struct{}) (*park.Log, error) {
 	s.asked = fmt.Sprintf("%s/%s %d follow %t", pool, task, attempt, q.Follow)
-	if attempt == s.lacks {
+	if attempt == s.missing {
 		return nil, park.Errorf(park.LogNotFound, "there is none")
 	}
 	return &park.Log{ReadCloser: io.NopCloser(strings.NewReader("text")), Attempt: attempt}, nil
@@ -44,7 +44,7 @@ func TestLogs(t *testing.T) {
 			}
 			return nil, nil
 		})
-		logs := &shelf{lacks: -1}
+		logs := &fakeLogs{missing: -1}
 		spec := func(id string, logs Logs) Pool {
 			return Pool{
 				PoolSpec: park.PoolSpec{
@@ -99,9 +99,9 @@ func TestLogs(t *testing.T) {
 		look("the latest, followed", "cpu", "twice", follow, "cpu/twice 2 follow true", "")
 		look("the last, followed", "cpu", "twice", park.LogQuery{Attempt: 2, Follow: true}, "cpu/twice 2 follow true", "")
 		look("the first, followed", "cpu", "twice", park.LogQuery{Attempt: 1, Follow: true}, "cpu/twice 1 follow false", "")
-		logs.lacks = 1
+		logs.missing = 1
 		look("what is not there", "cpu", "once", park.LogQuery{}, "cpu/once 1 follow false", park.LogNotFound)
-		logs.lacks = -1
+		logs.missing = -1
 
 		// Who follows waits for the run that is asked for.
 		got := make(chan string, 3)

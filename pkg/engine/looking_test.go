@@ -19,16 +19,16 @@ import (
 
 // glimpses is a queue that says of its one task, look by look, whether it runs (r), has ended (e), is parked (p) or is not
 // there (n), or fails (f); the last for ever.
-type glimpses struct {
+type scriptedTask struct {
 	store.Queue
-	says string
-	n    int
+	script string
+	n      int
 }
 
-func (g *glimpses) Records(_ context.Context, _ string, ids []string) ([]ledger.Record, error) {
-	says := g.says[min(g.n, len(g.says)-1)]
+func (g *scriptedTask) Records(_ context.Context, _ string, ids []string) ([]ledger.Record, error) {
+	says := g.script[min(g.n, len(g.script)-1)]
 	g.n++
-	r := taskOf(ids[0], 1, says == 'r')
+	r := testRecord(ids[0], 1, says == 'r')
 	switch says {
 	case 'f':
 		return nil, errors.New("away")
@@ -42,9 +42,9 @@ func (g *glimpses) Records(_ context.Context, _ string, ids []string) ([]ledger.
 
 // glimpsed returns a pool with such a queue, and what its waits were. Some time passes in each, and its loop does what
 // it is asked to.
-func glimpsed(t *testing.T, says string, passes time.Duration, serve func(l *loop, m message)) (p *loop, g *glimpses, waits func() []time.Duration) {
-	p = poolWith(t, ledger.Pool{State: park.Active, Queued: 1}, taskOf("a", 1, false))
-	g = &glimpses{says: says}
+func scriptedLoop(t *testing.T, says string, passes time.Duration, serve func(l *loop, m message)) (p *loop, g *scriptedTask, waits func() []time.Duration) {
+	p = testLoop(t, ledger.Pool{State: park.Active, Queued: 1}, testRecord("a", 1, false))
+	g = &scriptedTask{script: says}
 	p.queue = g
 	p.eng.pools, p.eng.cfg.Patience = map[string]*pool{"cpu": p.pool}, 10*time.Second
 	w := p.eng.env.Machine.(*envtest.Simulator)
@@ -62,7 +62,7 @@ func glimpsed(t *testing.T, says string, passes time.Duration, serve func(l *loo
 	}
 	return p, g, func() (all []time.Duration) {
 		for _, one := range w.Waited {
-			if !one.Ready || one.For == recheck {
+			if !one.Ready || one.For == hubPollInterval {
 				all = append(all, one.For)
 			}
 		}
@@ -71,7 +71,7 @@ func glimpsed(t *testing.T, says string, passes time.Duration, serve func(l *loo
 }
 
 // answerLooks is a loop that is asked for looks alone.
-func answerLooks(l *loop, m message) { l.answerLook(m) }
+func serveLoopFuncs(l *loop, m message) { l.answerLast(m) }
 
 // TestWaitingForATask ends with it, or with the wait, or where nothing can be said of it.
 func TestWaitingForATask(t *testing.T) {
@@ -94,10 +94,10 @@ func TestWaitingForATask(t *testing.T) {
 		"not read":      {says: "f", wait: time.Minute, code: park.StorageUnavailable, reads: 1},
 		"nobody waits":  {says: "r", wait: time.Minute, gone: true, reads: 1},
 	} {
-		p, g, waits := glimpsed(t, c.says, 30*time.Second, answerLooks)
+		p, g, waits := scriptedLoop(t, c.says, 30*time.Second, serveLoopFuncs)
 		ctx := t.Context()
 		if c.gone {
-			ctx = gone()
+			ctx = cancelledContext()
 		}
 		task, err := p.eng.Task(ctx, "cpu", "a", c.wait)
 		if task.Status != c.status || g.n != c.reads || !slices.Equal(waits(), c.waits) || p.eng.hub.Joined() {
@@ -107,7 +107,7 @@ func TestWaitingForATask(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	p, g, _ := glimpsed(t, "e", 0, answerLooks)
+	p, g, _ := scriptedLoop(t, "e", 0, serveLoopFuncs)
 	if _, err := p.eng.Task(t.Context(), "other", "a", 0); park.CodeOf(err) != park.PoolNotFound || g.n != 0 {
 		t.Errorf("of another pool: %v", err)
 	}
@@ -116,11 +116,11 @@ func TestWaitingForATask(t *testing.T) {
 // TestPlaces of tasks are asked for where one is parked, and left out where nobody says them in time.
 func TestPlaces(t *testing.T) {
 	asked := 0
-	p, _, _ := glimpsed(t, "p", 0, func(l *loop, m message) {
+	p, _, _ := scriptedLoop(t, "p", 0, func(l *loop, m message) {
 		asked++
-		l.answerLook(m)
+		l.answerLast(m)
 	})
-	parked, large, runs := taskOf("a", 1, false), taskOf("b", 9, false), taskOf("c", 9, true)
+	parked, large, runs := testRecord("a", 1, false), testRecord("b", 9, false), testRecord("c", 9, true)
 	if tasks := p.tasksOf(t.Context(), []ledger.Record{runs}); len(tasks) != 1 || asked != 0 || tasks[0].Position != 0 || tasks[0].Waiting != nil {
 		t.Errorf("%+v, asked %d times", tasks, asked)
 	}
@@ -150,22 +150,22 @@ func TestCancelledTasks(t *testing.T) {
 	}{
 		"has ended":         {says: "e", status: park.Completed},
 		"ends":              {says: "rre", status: park.Completed, waits: []time.Duration{long, long}},
-		"not read at first": {says: "ffe", passes: time.Second, status: park.Completed, waits: []time.Duration{troubleRest, troubleRest}},
-		"not read":          {says: "f", passes: 5 * time.Second, code: park.OutcomeUnknown, waits: []time.Duration{troubleRest, troubleRest}},
-		"read in between":   {says: "frfe", passes: 9 * time.Second, status: park.Completed, waits: []time.Duration{troubleRest, long, troubleRest}},
+		"not read at first": {says: "ffe", passes: time.Second, status: park.Completed, waits: []time.Duration{retryInterval, retryInterval}},
+		"not read":          {says: "f", passes: 5 * time.Second, code: park.OutcomeUnknown, waits: []time.Duration{retryInterval, retryInterval}},
+		"read in between":   {says: "frfe", passes: 9 * time.Second, status: park.Completed, waits: []time.Duration{retryInterval, long, retryInterval}},
 		"is not there":      {says: "rn", code: park.TaskNotFound, waits: []time.Duration{long}},
 		"nobody waits":      {says: "r", gone: true},
 		"the pool stops":    {says: "r", stopped: true, code: park.OutcomeUnknown},
 	} {
-		p, _, waits := glimpsed(t, c.says, c.passes, answerLooks)
+		p, _, waits := scriptedLoop(t, c.says, c.passes, serveLoopFuncs)
 		ctx := t.Context()
 		if c.gone {
-			ctx = gone()
+			ctx = cancelledContext()
 		}
 		if c.stopped {
 			close(p.done)
 		}
-		task, err := p.ended(ctx, "a")
+		task, err := p.awaitEnd(ctx, "a")
 		if err == nil && task.Status != c.status || !slices.Equal(waits(), c.waits) || p.eng.hub.Joined() {
 			t.Errorf("%s: %+v, waited %v", name, task, waits())
 		}
@@ -176,16 +176,16 @@ func TestCancelledTasks(t *testing.T) {
 			t.Errorf("%s: it is of task %q", name, e.TaskID)
 		}
 	}
-	p, _, _ := glimpsed(t, "re", 0, answerLooks)
+	p, _, _ := scriptedLoop(t, "re", 0, serveLoopFuncs)
 	w := p.eng.env.Machine.(*envtest.Simulator)
 	w.OnWait = func() { p.eng.hub.Wake(topic.Ended("cpu", "a")) }
-	if _, err := p.ended(t.Context(), "a"); err != nil || len(w.Waited) != 1 || !w.Waited[0].Ready {
+	if _, err := p.awaitEnd(t.Context(), "a"); err != nil || len(w.Waited) != 1 || !w.Waited[0].Ready {
 		t.Errorf("who is told waits %v: %v", w.Waited, err)
 	}
-	p, _, _ = glimpsed(t, "fe", 0, answerLooks)
+	p, _, _ = scriptedLoop(t, "fe", 0, serveLoopFuncs)
 	w = p.eng.env.Machine.(*envtest.Simulator)
 	w.OnWait = func() { p.eng.hub.Wake(topic.Ended("cpu", "a")) }
-	if _, err := p.ended(t.Context(), "a"); err != nil || len(w.Waited) != 1 || w.Waited[0].Ready {
+	if _, err := p.awaitEnd(t.Context(), "a"); err != nil || len(w.Waited) != 1 || w.Waited[0].Ready {
 		t.Errorf("a store that is away is asked at once, %v: %v", w.Waited, err)
 	}
 }
@@ -212,9 +212,9 @@ func TestCancelling(t *testing.T) {
 	} {
 		asked := 0
 		var w *envtest.Simulator
-		p, _, _ := glimpsed(t, c.says, 0, func(l *loop, m message) {
-			if looks(m) {
-				l.answerLook(m)
+		p, _, _ := scriptedLoop(t, c.says, 0, func(l *loop, m message) {
+			if answeredLast(m) {
+				l.answerLast(m)
 				return
 			}
 			r := m.base()
@@ -227,7 +227,7 @@ func TestCancelling(t *testing.T) {
 				t.Errorf("%s: it asks for %+v", name, r.ops)
 			}
 			if answer == 'u' {
-				r.reply <- reply{err: errUnknown("pool cpu")}
+				r.reply <- reply{err: errOutcomeUnknown("pool cpu")}
 				return
 			}
 			r.reply <- reply{results: []lot.Result{{Stale: answer == 's'}}}
@@ -248,8 +248,8 @@ func TestCancelling(t *testing.T) {
 
 // TestListing asks the store for as many as may be had.
 func TestListing(t *testing.T) {
-	p := poolWith(t, ledger.Pool{State: park.Active})
-	s := &cupboard{rows: 2000}
+	p := testLoop(t, ledger.Pool{State: park.Active})
+	s := &fakeRows{rows: 2000}
 	p.queue = s
 	p.eng.pools = map[string]*pool{"cpu": p.pool}
 	for limit, want := range map[int]int{0: defaultLimit, 7: 7, 5000: maxLimit} {
@@ -264,7 +264,7 @@ func TestListing(t *testing.T) {
 	if _, err := p.eng.Tasks(t.Context(), "cpu", park.TaskQuery{Limit: -1}); park.CodeOf(err) != park.InvalidRequest {
 		t.Errorf("below nothing: %v", err)
 	}
-	s.fails = errors.New("away")
+	s.err = errors.New("away")
 	if page, err := p.eng.Tasks(t.Context(), "cpu", park.TaskQuery{}); park.CodeOf(err) != park.StorageUnavailable || len(page.Tasks) != 0 {
 		t.Errorf("away: %v", err)
 	}
@@ -287,15 +287,15 @@ func TestSubmitting(t *testing.T) {
 		"one is bad": {pool: "cpu", tasks: []park.Submission{bad}, want: "invalid_request"},
 		"three":      {pool: "cpu", tasks: []park.Submission{at("a"), bad, at("b")}, want: "1 invalid_request 2", steps: 1},
 		"all bad":    {pool: "cpu", tasks: []park.Submission{bad, bad}, want: "invalid_request invalid_request"},
-		"unknown":    {pool: "cpu", tasks: []park.Submission{at("a")}, fails: errUnknown("cpu"), want: "outcome_unknown", steps: 1},
-		"away":       {pool: "cpu", tasks: []park.Submission{at("a")}, fails: errAway("cpu"), code: park.StorageUnavailable, steps: 1},
-		"two away":   {pool: "cpu", tasks: []park.Submission{at("a"), at("b")}, fails: errAway("cpu"), code: park.StorageUnavailable, steps: 1},
+		"unknown":    {pool: "cpu", tasks: []park.Submission{at("a")}, fails: errOutcomeUnknown("cpu"), want: "outcome_unknown", steps: 1},
+		"away":       {pool: "cpu", tasks: []park.Submission{at("a")}, fails: errNotAccepted("cpu"), code: park.StorageUnavailable, steps: 1},
+		"two away":   {pool: "cpu", tasks: []park.Submission{at("a"), at("b")}, fails: errNotAccepted("cpu"), code: park.StorageUnavailable, steps: 1},
 		"no pool":    {pool: "other", tasks: []park.Submission{at("a")}, code: park.PoolNotFound},
 		"too many":   {pool: "cpu", tasks: make([]park.Submission, park.MaxBatch+1), code: park.InvalidRequest},
 		"the most":   {pool: "cpu", tasks: slices.Repeat([]park.Submission{bad}, park.MaxBatch), want: strings.TrimSpace(strings.Repeat("invalid_request ", park.MaxBatch))},
 	} {
 		steps := 0
-		p, _, _ := glimpsed(t, "n", 0, func(_ *loop, m message) {
+		p, _, _ := scriptedLoop(t, "n", 0, func(_ *loop, m message) {
 			r := m.base()
 			steps++
 			a := reply{err: c.fails}

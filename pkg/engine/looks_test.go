@@ -20,24 +20,24 @@ import (
 )
 
 // cupboard is a store with so many tasks, messages and events of so many bytes, of which some reads fail.
-type cupboard struct {
+type fakeRows struct {
 	store.Store
 	rows, bytes int
-	fails       error
+	err         error
 	asked       []int // how many rows each read asked for
 }
 
-func (s *cupboard) take(from, limit int) (int, error) {
+func (s *fakeRows) page(from, limit int) (int, error) {
 	if s.asked = append(s.asked, limit); len(s.asked) > 50 {
 		return 0, errors.New("asked for ever")
 	}
-	return min(limit, s.rows-from), s.fails
+	return min(limit, s.rows-from), s.err
 }
 
-func (s *cupboard) List(_ context.Context, _ string, q park.TaskQuery) (records []ledger.Record, next string, err error) {
+func (s *fakeRows) List(_ context.Context, _ string, q park.TaskQuery) (records []ledger.Record, next string, err error) {
 	from := 0
 	_, _ = fmt.Sscan(q.Cursor, &from)
-	n, err := s.take(from, q.Limit)
+	n, err := s.page(from, q.Limit)
 	for range n {
 		records = append(records, ledger.Record{State: ledger.State{Status: park.Completed, Result: make([]byte, s.bytes)}})
 	}
@@ -63,15 +63,15 @@ func TestPagesOfTasks(t *testing.T) {
 		{200, 256 << 10, 200, []int{64}, 64, "64"},
 		{200, 64 << 10, 200, []int{64, 127}, 191, "191"}, // the second is as many as a read is meant to hold
 	} {
-		p := poolWith(t, ledger.Pool{State: park.Active})
-		s := &cupboard{rows: c.rows, bytes: c.bytes}
+		p := testLoop(t, ledger.Pool{State: park.Active})
+		s := &fakeRows{rows: c.rows, bytes: c.bytes}
 		p.queue = s
 		records, next, err := p.list(t.Context(), park.TaskQuery{Limit: c.limit})
 		if err != nil || len(records) != c.got || next != c.next || !slices.Equal(s.asked, c.asked) {
 			t.Errorf("%d: %d tasks, next %q, asked for %v, %v", i, len(records), next, s.asked, err)
 		}
-		s.fails = errors.New("away")
-		if _, _, err := p.list(t.Context(), park.TaskQuery{Limit: 1}); !errors.Is(err, s.fails) {
+		s.err = errors.New("away")
+		if _, _, err := p.list(t.Context(), park.TaskQuery{Limit: 1}); !errors.Is(err, s.err) {
 			t.Errorf("%d: %v", i, err)
 		}
 	}
@@ -79,11 +79,11 @@ func TestPagesOfTasks(t *testing.T) {
 
 // TestErrorsOfReads: callers are told what they may know, and hear of their own end as such.
 func TestErrorsOfReads(t *testing.T) {
-	p := poolWith(t, ledger.Pool{State: park.Active})
+	p := testLoop(t, ledger.Pool{State: park.Active})
 	secret, own := errors.New("secret"), park.Errorf(park.InvalidRequest, "cursor")
 	for name, tell := range map[string]func(ctx context.Context, err error) error{
-		"pool": func(ctx context.Context, err error) error { return errStorageBecause(ctx, p.pool, err) },
-		"log":  func(ctx context.Context, err error) error { return p.eng.unread(ctx, "audit log", err) },
+		"pool": func(ctx context.Context, err error) error { return poolReadError(ctx, p.pool, err) },
+		"log":  func(ctx context.Context, err error) error { return p.eng.readError(ctx, "audit log", err) },
 	} {
 		if err := tell(t.Context(), secret); park.CodeOf(err) != park.StorageUnavailable || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "does not answer") {
 			t.Errorf("%s: %v", name, err)
@@ -91,35 +91,35 @@ func TestErrorsOfReads(t *testing.T) {
 		if err := tell(t.Context(), own); !errors.Is(err, error(own)) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if err := tell(gone(), secret); !errors.Is(err, context.Canceled) {
+		if err := tell(cancelledContext(), secret); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if err := tell(t.Context(), spoken{secret}); !strings.HasSuffix(err.Error(), "cannot be used: disk full") {
+		if err := tell(t.Context(), saidError{secret}); !strings.HasSuffix(err.Error(), "cannot be used: disk full") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := p.eng.unsure(t.Context(), "mailbox", secret); park.CodeOf(err) != park.OutcomeUnknown {
+	if err := p.eng.writeError(t.Context(), "mailbox", secret); park.CodeOf(err) != park.OutcomeUnknown {
 		t.Error(err)
 	}
-	if err := p.eng.unsure(t.Context(), "mailbox", own); !errors.Is(err, error(own)) {
+	if err := p.eng.writeError(t.Context(), "mailbox", own); !errors.Is(err, error(own)) {
 		t.Error(err)
 	}
 }
 
 // spoken is an error that the store's server gave a reason for.
-type spoken struct{ error }
+type saidError struct{ error }
 
-func (spoken) Said() string { return "disk full" }
+func (saidError) Said() string { return "disk full" }
 
 // TestPatienceAmongOthers: who waits among other nodes looks again from time to time.
 func TestPatienceAmongOthers(t *testing.T) {
 	e := &Engine{}
-	if got := e.patience(time.Hour); got != time.Hour {
+	if got := e.hubWait(time.Hour); got != time.Hour {
 		t.Errorf("alone it waits for %s", got)
 	}
 	e.nodes = map[park.Backend]*cluster.Node{park.InMemory: nil}
-	for d, want := range map[time.Duration]time.Duration{time.Hour: recheck, recheck / 2: recheck / 2} {
-		if got := e.patience(d); got != want {
+	for d, want := range map[time.Duration]time.Duration{time.Hour: hubPollInterval, hubPollInterval / 2: hubPollInterval / 2} {
+		if got := e.hubWait(d); got != want {
 			t.Errorf("of %s it waits for %s", d, got)
 		}
 	}
@@ -127,7 +127,7 @@ func TestPatienceAmongOthers(t *testing.T) {
 
 // TestManySubmissions: what a step fails with is the result of what was in it, and true of all where nothing was taken.
 func TestManySubmissions(t *testing.T) {
-	away, unknown := errAway("cpu"), errUnknown("cpu")
+	away, unknown := errNotAccepted("cpu"), errOutcomeUnknown("cpu")
 	ops := make([]lot.Op, 2*maxOps+3)
 	for i, c := range []struct {
 		answers []error // by step
@@ -143,7 +143,7 @@ func TestManySubmissions(t *testing.T) {
 		{[]error{away}, 1, nil, park.StorageUnavailable},
 		{nil, 0, nil, park.StorageUnavailable},
 	} {
-		p := idlePool(t, true)
+		p := idleLoop(t, true)
 		p.eng.cfg.Patience = time.Minute
 		p.messages = make(chan message, c.room)
 		m := envtest.NewSimulator(t)
@@ -178,8 +178,8 @@ func TestManySubmissions(t *testing.T) {
 			}
 		}
 	}
-	p := idlePool(t, true)
-	if _, err := p.doMany(gone(), make([]lot.Op, 1)); !errors.Is(err, context.Canceled) {
+	p := idleLoop(t, true)
+	if _, err := p.doMany(cancelledContext(), make([]lot.Op, 1)); !errors.Is(err, context.Canceled) {
 		t.Errorf("whose caller is gone: %v", err)
 	}
 }
@@ -193,13 +193,13 @@ func codeOf(e *park.Error) park.Code {
 
 // TestSubmitted tells what became of a task.
 func TestSubmitted(t *testing.T) {
-	p := idlePool(t, true)
+	p := idleLoop(t, true)
 	at := park.At(time.Unix(1, 0))
-	got := p.submitted(&ledger.Spec{TaskID: "a"}, &lot.Result{Status: park.Queued, Position: 3, SubmittedAt: at})
+	got := p.submitResult(&ledger.Spec{TaskID: "a"}, &lot.Result{Status: park.Queued, Position: 3, SubmittedAt: at})
 	if got.Err != nil || got.Accepted != (park.Accepted{TaskID: "a", PoolID: "cpu", Status: park.Queued, Position: 3, SubmittedAt: at}) {
 		t.Errorf("%+v", got)
 	}
-	if got = p.submitted(&ledger.Spec{TaskID: "a"}, &lot.Result{Err: errUnknown("x")}); codeOf(got.Err) != park.OutcomeUnknown || got.Err.TaskID != "a" {
+	if got = p.submitResult(&ledger.Spec{TaskID: "a"}, &lot.Result{Err: errOutcomeUnknown("x")}); codeOf(got.Err) != park.OutcomeUnknown || got.Err.TaskID != "a" {
 		t.Errorf("%+v", got)
 	}
 	p.messages <- &operations{}

@@ -11,22 +11,22 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// The ids of messages are those of the mailbox's store. Where pools keep their mailboxes in several stores, a
-// reader sees one mailbox all the same: its ids are then one per store, joined, as in "file=17,in_memory=4". A store
-// of which nothing was read yet may have the time instead that reading began at, as in "file=17,in_memory=@1795510329".
-// An id outlives a change of the configuration from one store to several, or back.
+// Message ids are those of the mailbox's store. If pools keep their mailboxes in several stores, a reader still sees
+// one mailbox: an id then joins one id per store, as in "file=17,in_memory=4". For a store of which nothing was read
+// yet, the id may have the start time of the read instead, as in "file=17,in_memory=@1795510329". An id stays valid if
+// the configuration changes from one store to several, or back.
 
 func (e *Engine) readMailbox(ctx context.Context, q park.MailboxQuery) (park.MessagePage, error) {
 	backends := e.mailboxes()
 	if len(backends) == 1 {
 		b := backends[0]
-		at, err := parseMarks(q.After, backends)
+		cursors, err := parseCursors(q.After, backends)
 		if err != nil {
 			return park.MessagePage{}, err
 		}
-		messages, err := e.stores[b].Messages(ctx, at[b].apply(q))
+		messages, err := e.stores[b].Messages(ctx, cursors[b].apply(q))
 		if e.health.Read(ctx, b, err) != nil {
-			return park.MessagePage{}, e.unread(ctx, "mailbox", err)
+			return park.MessagePage{}, e.readError(ctx, "mailbox", err)
 		}
 		page := park.MessagePage{Messages: messages, Next: q.After}
 		if n := len(messages); n > 0 {
@@ -37,15 +37,15 @@ func (e *Engine) readMailbox(ctx context.Context, q park.MailboxQuery) (park.Mes
 	return e.readMailboxes(ctx, backends, q)
 }
 
-// readMailboxes merges what several stores hold of a mailbox, by time.
+// readMailboxes merges the parts of a mailbox that several stores hold, by time.
 func (e *Engine) readMailboxes(ctx context.Context, backends []park.Backend, q park.MailboxQuery) (park.MessagePage, error) {
-	at, err := parseMarks(q.After, backends)
+	cursors, err := parseCursors(q.After, backends)
 	if err != nil {
 		return park.MessagePage{}, err
 	}
 	if q.After == "" && !q.Since.IsZero() {
 		for _, b := range backends {
-			at[b] = markAt(q.Since)
+			cursors[b] = cursorAt(q.Since)
 		}
 	}
 	type found struct {
@@ -54,36 +54,38 @@ func (e *Engine) readMailboxes(ctx context.Context, backends []park.Backend, q p
 	}
 	var all []found
 	for _, b := range backends {
-		messages, err := e.stores[b].Messages(ctx, at[b].apply(q))
+		messages, err := e.stores[b].Messages(ctx, cursors[b].apply(q))
 		if e.health.Read(ctx, b, err) != nil {
-			return park.MessagePage{}, e.unread(ctx, "mailbox", err)
+			return park.MessagePage{}, e.readError(ctx, "mailbox", err)
 		}
 		for _, m := range messages {
 			all = append(all, found{m, b})
 		}
 	}
-	// Stable: messages of one store keep their order whatever their times are.
+	// Stable: messages of one store keep their order, whatever their times.
 	slices.SortStableFunc(all, func(a, b found) int { return cmp.Compare(a.CreatedAt.Micro(), b.CreatedAt.Micro()) })
 	all = all[:min(len(all), q.Limit)]
 	page := park.MessagePage{Messages: make([]park.Message, len(all)), Next: q.After}
 	for i, m := range all {
-		at[m.from] = mark(m.ID)
-		m.Message.ID = formatMarks(at)
+		cursors[m.from] = storeCursor(m.ID)
+		m.Message.ID = formatCursors(cursors)
 		page.Messages[i], page.Next = m.Message, m.Message.ID
 	}
 	return page, nil
 }
 
-// mark is where a reader stands in one store: behind a message, or at a time; "" is the beginning.
-type mark string
+// storeCursor is the position of a reader in one store: after a message, or at a time. "" is the beginning.
+type storeCursor string
 
-const timeMark = "@"
+const timePrefix = "@"
 
-func markAt(t park.Time) mark { return timeMark + mark(strconv.FormatInt(t.Micro(), 10)) }
+func cursorAt(t park.Time) storeCursor {
+	return timePrefix + storeCursor(strconv.FormatInt(t.Micro(), 10))
+}
 
-// time returns the time that m stands for.
-func (m mark) time() (park.Time, bool) {
-	text, ok := strings.CutPrefix(string(m), timeMark)
+// time returns the time of a cursor that is one.
+func (m storeCursor) time() (park.Time, bool) {
+	text, ok := strings.CutPrefix(string(m), timePrefix)
 	if !ok {
 		return park.Time{}, false
 	}
@@ -91,8 +93,8 @@ func (m mark) time() (park.Time, bool) {
 	return park.FromMicro(micro), err == nil
 }
 
-// apply returns q for a store in which the reader stands at m.
-func (m mark) apply(q park.MailboxQuery) park.MailboxQuery {
+// apply returns q for a store in which the reader is at m.
+func (m storeCursor) apply(q park.MailboxQuery) park.MailboxQuery {
 	q.After = string(m)
 	if since, ok := m.time(); ok {
 		q.After, q.Since = "", since
@@ -100,18 +102,18 @@ func (m mark) apply(q park.MailboxQuery) park.MailboxQuery {
 	return q
 }
 
-// parseMarks takes an id apart. One without a store's name was given when there was only one store, which lived on if
-// it is durable.
-func parseMarks(id string, backends []park.Backend) (map[park.Backend]mark, error) {
-	marks := make(map[park.Backend]mark)
+// parseCursors parses an id. An id without a store's name dates from a configuration with one store, which still exists
+// if it is durable.
+func parseCursors(id string, backends []park.Backend) (map[park.Backend]storeCursor, error) {
+	cursors := make(map[park.Backend]storeCursor)
 	if id == "" {
-		return marks, nil
+		return cursors, nil
 	}
 	if !strings.Contains(id, "=") {
 		for _, b := range backends {
 			if len(backends) == 1 || b != park.InMemory && isNumber(id) {
-				marks[b] = mark(id)
-				return marks, nil
+				cursors[b] = storeCursor(id)
+				return cursors, nil
 			}
 		}
 	}
@@ -120,9 +122,9 @@ func parseMarks(id string, backends []park.Backend) (map[park.Backend]mark, erro
 		if !ok || !slices.Contains(backends, park.Backend(b)) && !slices.Contains(park.Backends(), park.Backend(b).Kind()) {
 			return nil, park.Errorf(park.InvalidRequest, "must be a time or the id of a message of this mailbox, not %q", id)
 		}
-		marks[park.Backend(b)] = mark(at)
+		cursors[park.Backend(b)] = storeCursor(at)
 	}
-	return marks, nil
+	return cursors, nil
 }
 
 func isNumber(s string) bool {
@@ -130,10 +132,10 @@ func isNumber(s string) bool {
 	return err == nil
 }
 
-func formatMarks(marks map[park.Backend]mark) string {
+func formatCursors(cursors map[park.Backend]storeCursor) string {
 	var parts []string
-	for _, b := range slices.Sorted(maps.Keys(marks)) {
-		if at := marks[b]; at != "" {
+	for _, b := range slices.Sorted(maps.Keys(cursors)) {
+		if at := cursors[b]; at != "" {
 			parts = append(parts, string(b)+"="+string(at))
 		}
 	}
@@ -143,26 +145,26 @@ func formatMarks(marks map[park.Backend]mark) string {
 // TrimMailbox implements [park.MailboxService].
 func (e *Engine) TrimMailbox(ctx context.Context, tenant, key, upTo string) error {
 	backends := e.mailboxes()
-	marks, err := parseMarks(upTo, backends)
+	cursors, err := parseCursors(upTo, backends)
 	if err != nil {
 		return err
 	}
 	for _, b := range backends {
-		if _, untouched := marks[b].time(); untouched || marks[b] == "" {
+		if _, untouched := cursors[b].time(); untouched || cursors[b] == "" {
 			continue
 		}
-		if err := e.stores[b].Trim(ctx, tenant, key, string(marks[b])); err != nil {
-			return e.unsure(ctx, "the mailbox", err)
+		if err := e.stores[b].Trim(ctx, tenant, key, string(cursors[b])); err != nil {
+			return e.writeError(ctx, "the mailbox", err)
 		}
 	}
 	return nil
 }
 
-// mailboxes returns the mailbox stores in use, each once.
+// mailboxes returns the stores that hold mailboxes, each once.
 func (e *Engine) mailboxes() []park.Backend {
 	var all []park.Backend
 	seen := make(map[park.Backend]bool)
-	for _, id := range e.order {
+	for _, id := range e.poolIDs {
 		if b := e.pools[id].MailboxBackend; !seen[b] {
 			seen[b] = true
 			all = append(all, b)

@@ -16,19 +16,19 @@ import (
 )
 
 // untrimmed is a store that may fail to trim, or be full.
-type untrimmed struct {
+type trimFailure struct {
 	unreadable
-	stuck, full atomic.Bool
+	failing, full atomic.Bool
 }
 
-func (u *untrimmed) Trim(ctx context.Context, tenant, key, upTo string) error {
-	if u.stuck.Load() {
+func (u *trimFailure) Trim(ctx context.Context, tenant, key, upTo string) error {
+	if u.failing.Load() {
 		return errGone
 	}
 	return u.Store.Trim(ctx, tenant, key, upTo)
 }
 
-func (u *untrimmed) Trouble() error {
+func (u *trimFailure) Trouble() error {
 	if u.full.Load() {
 		return errGone
 	}
@@ -39,16 +39,16 @@ func (u *untrimmed) Trouble() error {
 // told so, and gets nothing that would hide what that one holds.
 func TestMailboxInTwoStores(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, z := pool("a", 1, simulated()), pool("z", 1, simulated())
+		a, z := poolConfig("a", 1, sleepExecutor()), poolConfig("z", 1, sleepExecutor())
 		z.QueueBackend, z.MailboxBackend = park.File, park.File
-		one, two := &untrimmed{unreadable: unreadable{Store: memory.New()}}, &untrimmed{unreadable: unreadable{Store: memory.New()}}
-		b := open(t, engine.Config{Pools: []engine.Pool{a, z}, Stores: map[park.Backend]store.Store{park.InMemory: one, park.File: two}})
-		defer b.stop()
+		one, two := &trimFailure{unreadable: unreadable{Store: memory.New()}}, &trimFailure{unreadable: unreadable{Store: memory.New()}}
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{a, z}, Stores: map[park.Backend]store.Store{park.InMemory: one, park.File: two}})
+		defer b.closeNow()
 		var times []park.Time
 		for i := range 6 {
 			in := []string{"a", "a", "z", "z", "a", "z"}[i]
-			b.submit(in, named(fmt.Sprint(i), sim(1_000)))
-			b.ended(in, fmt.Sprint(i))
+			b.submit(in, withID(fmt.Sprint(i), sleepFor(1_000)))
+			b.awaitTask(in, fmt.Sprint(i))
 			times = append(times, park.At(time.Now()))
 			time.Sleep(time.Second)
 		}
@@ -59,30 +59,30 @@ func TestMailboxInTwoStores(t *testing.T) {
 			}
 			return strings.Join(all, " ")
 		}
-		all := b.read(park.MailboxQuery{Limit: 2})
+		all := b.readMailbox(park.MailboxQuery{Limit: 2})
 		if got := order(all); got != "0 1 2 3 4 5" {
 			t.Errorf("read %s", got)
 		}
 		for i, m := range all {
-			if got, want := order(b.read(park.MailboxQuery{After: m.ID, Limit: 1})), order(all[i+1:]); got != want {
+			if got, want := order(b.readMailbox(park.MailboxQuery{After: m.ID, Limit: 1})), order(all[i+1:]); got != want {
 				t.Errorf("after %s comes %q, not %q", m.ID, got, want)
 			}
 		}
 		for i, at := range times {
-			if got, want := order(b.read(park.MailboxQuery{Since: at, Limit: 1})), order(all[i:]); got != want {
+			if got, want := order(b.readMailbox(park.MailboxQuery{Since: at, Limit: 1})), order(all[i:]); got != want {
 				t.Errorf("since %s comes %q, not %q", at, got, want)
 			}
 		}
-		if got := order(b.read(park.MailboxQuery{After: all[4].ID, Since: times[2], Limit: 9})); got != "5" {
+		if got := order(b.readMailbox(park.MailboxQuery{After: all[4].ID, Since: times[2], Limit: 9})); got != "5" {
 			t.Errorf("after the last but one, since earlier, comes %q", got)
 		}
 		q := park.MailboxQuery{Tenant: park.DefaultTenant, Key: "box", Limit: 9}
-		for _, u := range []*untrimmed{one, two} {
-			u.shut.Store(true)
+		for _, u := range []*trimFailure{one, two} {
+			u.failing.Store(true)
 			if page, err := b.Mailbox(t.Context(), q); park.CodeOf(err) != park.StorageUnavailable || page.Messages != nil {
 				t.Errorf("with one of two stores: %+v, %v", page, err)
 			}
-			u.shut.Store(false)
+			u.failing.Store(false)
 		}
 		q.After = all[5].ID
 		if page, err := b.Mailbox(t.Context(), q); err != nil || len(page.Messages) != 0 || page.Next != q.After {
@@ -97,14 +97,14 @@ func TestMailboxInTwoStores(t *testing.T) {
 			if err := b.TrimMailbox(t.Context(), park.DefaultTenant, "box", to); code == "" && err != nil || code != "" && park.CodeOf(err) != code {
 				t.Errorf("trim to %q: %v, not %q", to, err, code)
 			}
-			if got := order(b.read(park.MailboxQuery{Limit: 9})); got != left {
+			if got := order(b.readMailbox(park.MailboxQuery{Limit: 9})); got != left {
 				t.Errorf("trimmed to %q: %q is left, not %q", to, got, left)
 			}
 		}
 		trim("what", park.InvalidRequest, "0 1 2 3 4 5")
-		one.stuck.Store(true)
+		one.failing.Store(true)
 		trim(all[0].ID, park.OutcomeUnknown, "0 1 2 3 4 5")
-		one.stuck.Store(false)
+		one.failing.Store(false)
 		trim("in_memory=@5,file=@5", "", "0 1 2 3 4 5")
 		trim(all[0].ID, "", "1 2 3 4 5")
 		trim(all[2].ID, "", "3 4 5")
@@ -115,15 +115,15 @@ func TestMailboxInTwoStores(t *testing.T) {
 // TestMailboxInOneStore: an empty page goes on where it began.
 func TestMailboxInOneStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		u := &untrimmed{unreadable: unreadable{Store: memory.New()}}
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, simulated())}, Stores: map[park.Backend]store.Store{park.InMemory: u}})
-		defer b.stop()
+		u := &trimFailure{unreadable: unreadable{Store: memory.New()}}
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}, Stores: map[park.Backend]store.Store{park.InMemory: u}})
+		defer b.closeNow()
 		q := park.MailboxQuery{Tenant: park.DefaultTenant, Key: "box", Limit: 9}
 		if page, err := b.Mailbox(t.Context(), q); err != nil || page.Next != "" {
 			t.Errorf("an empty mailbox: %+v, %v", page, err)
 		}
-		b.submit("cpu", named("a", sim(1)))
-		b.ended("cpu", "a")
+		b.submit("cpu", withID("a", sleepFor(1)))
+		b.awaitTask("cpu", "a")
 		page, err := b.Mailbox(t.Context(), q)
 		if err != nil || len(page.Messages) != 1 || page.Next != page.Messages[0].ID {
 			t.Fatalf("one message: %+v, %v", page, err)
@@ -132,15 +132,15 @@ func TestMailboxInOneStore(t *testing.T) {
 		if page, err := b.Mailbox(t.Context(), q); err != nil || page.Next != q.After || len(page.Messages) != 0 {
 			t.Errorf("at the end: %+v, %v", page, err)
 		}
-		if s := b.Measures().Stores[0]; !s.Up || s.Shared {
+		if s := b.Stats().Stores[0]; !s.Up || s.Shared {
 			t.Errorf("%+v", s)
 		}
 		u.full.Store(true)
-		if s := b.Measures().Stores[0]; s.Up {
+		if s := b.Stats().Stores[0]; s.Up {
 			t.Error("a store is up that can store no more")
 		}
 		u.full.Store(false)
-		u.shut.Store(true)
+		u.failing.Store(true)
 		if page, err := b.Mailbox(t.Context(), q); park.CodeOf(err) != park.StorageUnavailable || page.Next != "" {
 			t.Errorf("with a store that cannot be read: %+v, %v", page, err)
 		}

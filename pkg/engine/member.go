@@ -10,7 +10,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// member is a pool as its node among others sees it. It implements [cluster.Pool].
+// member is a pool as its node in the cluster sees it. It implements [cluster.Pool].
 type member struct{ *pool }
 
 var _ cluster.Pool = member{}
@@ -18,24 +18,24 @@ var _ cluster.Pool = member{}
 func (m member) Name() string        { return m.ID }
 func (m member) Rev() int64          { return m.rev.Load() }
 func (m member) Fingerprint() string { return m.Pool.fingerprint() }
-func (m member) Abandoned() bool     { return m.left > 0 }
+func (m member) Abandoned() bool     { return m.abandonedRuns > 0 }
 
-// Follow has the pool catch up to rev, unless it is there already or about to.
+// Follow has the pool catch up to rev, unless it is there already or a message for that is on its way.
 func (m member) Follow(rev int64) {
-	if m.rev.Load() < rev && m.following.CompareAndSwap(false, true) {
-		m.post(&followUp{})
+	if m.rev.Load() < rev && m.refreshPending.CompareAndSwap(false, true) {
+		m.post(&refreshRequest{})
 	}
 }
 
-func (m member) Resume(reload bool) { m.post(&followUp{reload: reload}) }
+func (m member) Resume(reload bool) { m.post(&refreshRequest{reload: reload}) }
 
-// TakeOver requeues the tasks of a dead node, the last of them first, so that they come to stand in their order. Leased
-// tasks live on with their workers.
+// TakeOver requeues the tasks of a dead node, the last first, so that they end up in their order. Leased tasks stay
+// with their workers.
 func (m member) TakeOver(dead string) {
 	if m.Runtime.Leased() {
 		return
 	}
-	m.post(&followUp{make: func(l *loop) (ops []lot.Op) {
+	m.post(&refreshRequest{derive: func(l *loop) (ops []lot.Op) {
 		for _, id := range slices.Backward(l.lot.Nodes()[dead]) {
 			s, _, _ := l.lot.State(id)
 			ops = append(ops, lot.Requeue{TaskID: id, Attempt: s.Attempt, Reason: park.ReasonNodeLost})
@@ -49,7 +49,7 @@ func (m member) Nodes(ctx context.Context) (names []string, err error) {
 		return nil, nil
 	}
 	var found map[string][]string
-	if err := m.ask(ctx, func(l *loop) { found = l.lot.Nodes() }); err != nil {
+	if err := m.inLoop(ctx, func(l *loop) { found = l.lot.Nodes() }); err != nil {
 		return nil, err
 	}
 	return slices.Collect(maps.Keys(found)), nil
@@ -57,12 +57,12 @@ func (m member) Nodes(ctx context.Context) (names []string, err error) {
 
 func (m member) Executing(ctx context.Context) (n int, err error) {
 	var executing int
-	if err := m.ask(ctx, func(l *loop) { executing = l.executing() }); err != nil {
+	if err := m.inLoop(ctx, func(l *loop) { executing = l.countExecuting() }); err != nil {
 		return 0, err
 	}
 	return executing, nil
 }
 
 func (m member) Renamed(ctx context.Context) error {
-	return m.ask(ctx, func(l *loop) { l.stale = true })
+	return m.inLoop(ctx, func(l *loop) { l.mustReload = true })
 }

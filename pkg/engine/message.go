@@ -16,27 +16,27 @@ type (
 	// operations are decided and committed, and their results are the answer.
 	operations struct {
 		request
-		fresh bool // first look at what other nodes did
+		catchUp bool // first look at what other nodes did
 	}
 
 	// report says how a run of this node ended. It is tried until it is stored.
 	report struct {
 		request
-		run   *run
-		short *park.ShortageError // why the run was not begun
+		run      *run
+		shortage *park.ShortageError // why the run was not begun
 	}
 
 	// followUp has the pool look at what other nodes did, or load the pool again.
-	followUp struct {
+	refreshRequest struct {
 		request
 		reload bool
-		make   func(l *loop) []lot.Op // operations that depend on what was found; nil: none
+		derive func(l *loop) []lot.Op // operations that depend on what was found; nil: none
 	}
 
 	// derived are operations that the loop itself makes, at the time when they are decided.
 	derived struct {
 		request
-		make func(l *loop) []lot.Op
+		derive func(l *loop) []lot.Op
 	}
 
 	// workerJoins is a worker that begins to wait for tasks.
@@ -53,9 +53,9 @@ type (
 	}
 
 	// look has the loop call a function that reads or writes what is the loop's. It needs no store.
-	look struct {
+	loopFunc struct {
 		request
-		at func(l *loop)
+		fn func(l *loop)
 	}
 )
 
@@ -76,32 +76,32 @@ type reply struct {
 
 func (r *request) base() *request { return r }
 
-func (r *request) single(op lot.Op) {
+func (r *request) setOp(op lot.Op) {
 	r.op[0] = op
 	r.ops = r.op[:]
 }
 
 // States of a request.
 const (
-	waiting int32 = iota
-	taken
-	abandoned
+	requestWaiting int32 = iota
+	requestClaimed
+	requestAbandoned
 )
 
 // take claims the request for a step, which the loop may do again. It reports false if the sender was told that nothing
 // came of it.
-func (r *request) take() bool {
-	return r.state.CompareAndSwap(waiting, taken) || r.state.Load() == taken
+func (r *request) claim() bool {
+	return r.state.CompareAndSwap(requestWaiting, requestClaimed) || r.state.Load() == requestClaimed
 }
 
 // abandon sees to it that nothing comes of the request, and reports whether that was still possible.
-func (r *request) abandon() bool { return r.state.CompareAndSwap(waiting, abandoned) }
+func (r *request) abandon() bool { return r.state.CompareAndSwap(requestWaiting, requestAbandoned) }
 
 // simple reports whether a message is for operations and nothing else.
-func simple(m message) bool {
+func onlyOperations(m message) bool {
 	switch m := m.(type) {
 	case *operations:
-		return len(m.ops) > 0 && !m.fresh
+		return len(m.ops) > 0 && !m.catchUp
 	case *report:
 		return len(m.ops) > 0
 	default:
@@ -110,21 +110,21 @@ func simple(m message) bool {
 }
 
 // deriving returns what makes a message's operations when they are decided, nil if it has no such operations.
-func deriving(m message) func(l *loop) []lot.Op {
+func deriveFunc(m message) func(l *loop) []lot.Op {
 	switch m := m.(type) {
 	case *derived:
-		return m.make
-	case *followUp:
-		return m.make
+		return m.derive
+	case *refreshRequest:
+		return m.derive
 	default:
 		return nil
 	}
 }
 
 // looks reports whether a message is answered when its turn is over, whatever has become of the step.
-func looks(m message) bool {
+func answeredLast(m message) bool {
 	switch m.(type) {
-	case *look, *workerLeaves:
+	case *loopFunc, *workerLeaves:
 		return true
 	default:
 		return false
@@ -133,11 +133,11 @@ func looks(m message) bool {
 
 // claim returns the messages of a batch that are to be carried out: the senders of the others were told that they never
 // will be.
-func claim(batch []message) []message {
-	batch = slices.DeleteFunc(batch, func(m message) bool { return !m.base().take() })
+func claimAll(batch []message) []message {
+	batch = slices.DeleteFunc(batch, func(m message) bool { return !m.base().claim() })
 	for _, m := range batch {
 		if r, ok := m.(*report); ok {
-			r.run.over = true
+			r.run.returned = true
 		}
 	}
 	return batch

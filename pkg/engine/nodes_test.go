@@ -19,54 +19,54 @@ import (
 )
 
 // line is one node's way to a store that nodes share. It can be cut.
-type line struct {
+type cuttableStore struct {
 	*memory.Store
 	cut atomic.Bool
 }
 
-func (l *line) Load(ctx context.Context, pool string) (store.Snapshot, error) {
+func (l *cuttableStore) Load(ctx context.Context, pool string) (store.Snapshot, error) {
 	if l.cut.Load() {
 		return store.Snapshot{}, errGone
 	}
 	return l.Store.Load(ctx, pool)
 }
 
-func (l *line) Commit(ctx context.Context, s *store.Step) error {
+func (l *cuttableStore) Commit(ctx context.Context, s *store.Step) error {
 	if l.cut.Load() {
 		return errGone
 	}
 	return l.Store.Commit(ctx, s)
 }
 
-func (l *line) Since(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
+func (l *cuttableStore) Since(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
 	if l.cut.Load() {
 		return nil, errGone
 	}
 	return l.Store.Since(ctx, pool, rev)
 }
 
-func (l *line) Revs(ctx context.Context, pools []string) (map[string]int64, error) {
+func (l *cuttableStore) Revs(ctx context.Context, pools []string) (map[string]int64, error) {
 	if l.cut.Load() {
 		return nil, errGone
 	}
 	return l.Store.Revs(ctx, pools)
 }
 
-func (l *line) Beat(ctx context.Context, node string, own store.Terms) (map[string]store.Pulse, error) {
+func (l *cuttableStore) Beat(ctx context.Context, node string, own store.Terms) (map[string]store.Pulse, error) {
 	if l.cut.Load() {
 		return nil, errGone
 	}
 	return l.Store.Beat(ctx, node, own)
 }
 
-func (l *line) Bury(ctx context.Context, node string, counter int64) (bool, error) {
+func (l *cuttableStore) Bury(ctx context.Context, node string, counter int64) (bool, error) {
 	if l.cut.Load() {
 		return false, errGone
 	}
 	return l.Store.Bury(ctx, node, counter)
 }
 
-func (l *line) Leave(ctx context.Context, node string) error {
+func (l *cuttableStore) Leave(ctx context.Context, node string) error {
 	if l.cut.Load() {
 		return errGone
 	}
@@ -74,17 +74,17 @@ func (l *line) Leave(ctx context.Context, node string) error {
 }
 
 // witness counts the units that are really in use.
-type witness struct {
-	mu        sync.Mutex
-	now, most int64
-	ran       map[string]int
+type unitCounter struct {
+	mu          sync.Mutex
+	inUse, most int64
+	ran         map[string]int
 }
 
-func (w *witness) pool(units int64) engine.Pool {
+func (w *unitCounter) newPool(units int64) engine.Pool {
 	w.ran = make(map[string]int)
-	return pool("cpu", units, park.ExecutorFunc(func(ctx context.Context, a park.Assignment) (any, error) {
-		w.use(a, a.Units)
-		defer w.use(a, -a.Units)
+	return poolConfig("cpu", units, park.ExecutorFunc(func(ctx context.Context, a park.Assignment) (any, error) {
+		w.add(a, a.Units)
+		defer w.add(a, -a.Units)
 		var p struct{ DurationMs int }
 		_ = json.Unmarshal(a.Payload, &p)
 		select {
@@ -97,66 +97,66 @@ func (w *witness) pool(units int64) engine.Pool {
 	}))
 }
 
-func (w *witness) use(a park.Assignment, units int64) {
+func (w *unitCounter) add(a park.Assignment, units int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.now += units
-	w.most = max(w.most, w.now)
+	w.inUse += units
+	w.most = max(w.most, w.inUse)
 	if units > 0 {
 		w.ran[a.TaskID]++
 	}
 }
 
 // runs returns how often a task's work was begun.
-func (w *witness) runs(task string) int {
+func (w *unitCounter) runs(task string) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.ran[task]
 }
 
 // team is a few engines on one store.
-type team struct {
+type testCluster struct {
 	*testing.T
-	lines []*line
-	nodes []*bench
+	stores []*cuttableStore
+	nodes  []*harness
 }
 
-func newTeam(t *testing.T, n int, edit func(i int, c *engine.Config)) *team {
+func openCluster(t *testing.T, n int, edit func(i int, c *engine.Config)) *testCluster {
 	shared := memory.New()
-	tm := &team{T: t}
+	tm := &testCluster{T: t}
 	for i := range n {
-		l := &line{Store: shared}
+		l := &cuttableStore{Store: shared}
 		c := engine.Config{
 			Node: fmt.Sprintf("node-%d", i), Shared: []park.Backend{park.InMemory},
 			Stores: map[park.Backend]store.Store{park.InMemory: l},
 		}
 		edit(i, &c)
-		tm.lines = append(tm.lines, l)
-		tm.nodes = append(tm.nodes, open(t, c))
+		tm.stores = append(tm.stores, l)
+		tm.nodes = append(tm.nodes, openEngine(t, c))
 	}
 	return tm
 }
 
-func (tm *team) stop() {
+func (tm *testCluster) stop() {
 	for _, n := range tm.nodes {
-		n.stop()
+		n.closeNow()
 	}
 }
 
 func TestDeadNodeIsTakenOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w witness
-		tm := newTeam(t, 2, func(_ int, c *engine.Config) { c.Pools = []engine.Pool{w.pool(2)} })
+		var w unitCounter
+		tm := openCluster(t, 2, func(_ int, c *engine.Config) { c.Pools = []engine.Pool{w.newPool(2)} })
 		defer tm.stop()
 		a, b := tm.nodes[0], tm.nodes[1]
 		for i := range 4 {
-			a.submit("cpu", named(fmt.Sprint(i), sim(60_000)))
+			a.submit("cpu", withID(fmt.Sprint(i), sleepFor(60_000)))
 		}
 		time.Sleep(time.Second)
 		cut := time.Now()
-		tm.lines[0].cut.Store(true)
+		tm.stores[0].cut.Store(true)
 		for i := range 4 {
-			got := b.ended("cpu", fmt.Sprint(i))
+			got := b.awaitTask("cpu", fmt.Sprint(i))
 			if want := 1 + (3-i)/2; got.Status != park.Completed || got.Attempt != want {
 				t.Errorf("task %d: %s in attempt %d, want %d", i, got.Status, got.Attempt, want)
 			}
@@ -171,16 +171,16 @@ func TestDeadNodeIsTakenOver(t *testing.T) {
 		if w.most > 2 {
 			t.Errorf("%d units in use at once, of 2", w.most)
 		}
-		check(t, b.events(park.AuditQuery{PoolID: "cpu", Changes: true}), 2)
+		checkLog(t, b.events(park.AuditQuery{PoolID: "cpu", Changes: true}), 2)
 
 		// The node comes back under another name, and works again.
-		tm.lines[0].cut.Store(false)
+		tm.stores[0].cut.Store(false)
 		time.Sleep(5 * time.Second)
 		if err := a.Ready(); err != nil {
 			t.Error(err)
 		}
-		a.submit("cpu", named("again", sim(10)))
-		if got := b.ended("cpu", "again"); got.Status != park.Completed || got.Node == "node-0" {
+		a.submit("cpu", withID("again", sleepFor(10)))
+		if got := b.awaitTask("cpu", "again"); got.Status != park.Completed || got.Node == "node-0" {
 			t.Errorf("after the node came back: %+v", got)
 		}
 	})
@@ -188,25 +188,25 @@ func TestDeadNodeIsTakenOver(t *testing.T) {
 
 func TestShortOutageHarmsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w witness
-		tm := newTeam(t, 3, func(_ int, c *engine.Config) { c.Pools = []engine.Pool{w.pool(3)} })
+		var w unitCounter
+		tm := openCluster(t, 3, func(_ int, c *engine.Config) { c.Pools = []engine.Pool{w.newPool(3)} })
 		defer tm.stop()
 		for i := range 9 {
-			tm.nodes[i%3].submit("cpu", named(fmt.Sprint(i), sim(5_000)))
+			tm.nodes[i%3].submit("cpu", withID(fmt.Sprint(i), sleepFor(5_000)))
 		}
 		time.Sleep(time.Second)
-		for _, l := range tm.lines {
+		for _, l := range tm.stores {
 			l.cut.Store(true)
 		}
-		if r := tm.nodes[0].offer("cpu", sim(1)); park.CodeOf(r.Err) != park.StorageUnavailable {
+		if r := tm.nodes[0].trySubmit("cpu", sleepFor(1)); park.CodeOf(r.Err) != park.StorageUnavailable {
 			t.Errorf("during the outage: %+v", r)
 		}
 		time.Sleep(7 * time.Second)
-		for _, l := range tm.lines {
+		for _, l := range tm.stores {
 			l.cut.Store(false)
 		}
 		for i := range 9 {
-			if got := tm.nodes[(i+1)%3].ended("cpu", fmt.Sprint(i)); got.Status != park.Completed || got.Attempt != 1 {
+			if got := tm.nodes[(i+1)%3].awaitTask("cpu", fmt.Sprint(i)); got.Status != park.Completed || got.Attempt != 1 {
 				t.Errorf("task %d: %s in attempt %d", i, got.Status, got.Attempt)
 			}
 		}
@@ -218,18 +218,18 @@ func TestShortOutageHarmsNothing(t *testing.T) {
 
 func TestNodeStartsWhileTheStoreIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w witness
-		l := &line{Store: memory.New()}
+		var w unitCounter
+		l := &cuttableStore{Store: memory.New()}
 		l.cut.Store(true)
-		b := open(t, engine.Config{
-			Pools: []engine.Pool{w.pool(1)}, Shared: []park.Backend{park.InMemory},
+		b := openEngine(t, engine.Config{
+			Pools: []engine.Pool{w.newPool(1)}, Shared: []park.Backend{park.InMemory},
 			Stores: map[park.Backend]store.Store{park.InMemory: l},
 		})
-		defer b.stop()
+		defer b.closeNow()
 		if b.Ready() == nil {
 			t.Error("ready without a store")
 		}
-		if r := b.offer("cpu", sim(1)); park.CodeOf(r.Err) != park.StorageUnavailable {
+		if r := b.trySubmit("cpu", sleepFor(1)); park.CodeOf(r.Err) != park.StorageUnavailable {
 			t.Errorf("without a store: %+v", r)
 		}
 		l.cut.Store(false)
@@ -237,23 +237,23 @@ func TestNodeStartsWhileTheStoreIsAway(t *testing.T) {
 		if err := b.Ready(); err != nil {
 			t.Error(err)
 		}
-		b.submit("cpu", named("a", sim(10)))
-		b.ended("cpu", "a")
+		b.submit("cpu", withID("a", sleepFor(10)))
+		b.awaitTask("cpu", "a")
 	})
 }
 
 func TestCancelReachesAnotherNode(t *testing.T) {
 	for _, quiet := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			var w witness
-			tm := newTeam(t, 2, func(_ int, c *engine.Config) { c.Pools, c.Quiet = []engine.Pool{w.pool(1)}, quiet })
+			var w unitCounter
+			tm := openCluster(t, 2, func(_ int, c *engine.Config) { c.Pools, c.Quiet = []engine.Pool{w.newPool(1)}, quiet })
 			defer tm.stop()
-			tm.nodes[0].submit("cpu", named("a", sim(60_000)))
+			tm.nodes[0].submit("cpu", withID("a", sleepFor(60_000)))
 			began := time.Now()
 			if _, err := tm.nodes[1].Cancel(t.Context(), "cpu", "a"); err != nil {
 				t.Fatal(err)
 			}
-			if got := tm.nodes[1].ended("cpu", "a"); got.Status != park.Dropped {
+			if got := tm.nodes[1].awaitTask("cpu", "a"); got.Status != park.Dropped {
 				t.Errorf("cancelled task is %s", got.Status)
 			}
 			if d := time.Since(began); d > 1500*time.Millisecond {
@@ -266,15 +266,15 @@ func TestCancelReachesAnotherNode(t *testing.T) {
 func TestIdleNodeLeavesTheWorkToOthers(t *testing.T) {
 	for _, quiet := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			var w witness
-			tm := newTeam(t, 2, func(i int, c *engine.Config) {
-				c.Pools, c.Quiet = []engine.Pool{w.pool(2)}, quiet
+			var w unitCounter
+			tm := openCluster(t, 2, func(i int, c *engine.Config) {
+				c.Pools, c.Quiet = []engine.Pool{w.newPool(2)}, quiet
 				c.Pools[0].Idle = i == 0
 			})
 			defer tm.stop()
 			time.Sleep(2 * time.Second)
 			began := time.Now()
-			if got := tm.nodes[0].submit("cpu", named("a", sim(10))); got.Status != park.Queued {
+			if got := tm.nodes[0].submit("cpu", withID("a", sleepFor(10))); got.Status != park.Queued {
 				t.Errorf("at the idle node: %s", got.Status)
 			}
 			page, err := tm.nodes[0].Mailbox(t.Context(), park.MailboxQuery{Tenant: "default", Key: "box", Wait: time.Minute})
@@ -284,7 +284,7 @@ func TestIdleNodeLeavesTheWorkToOthers(t *testing.T) {
 			if d := time.Since(began); d > 450*time.Millisecond {
 				t.Errorf("its outcome came after %s", d)
 			}
-			if got := tm.nodes[0].ended("cpu", "a"); got.Node != "node-1" {
+			if got := tm.nodes[0].awaitTask("cpu", "a"); got.Node != "node-1" {
 				t.Errorf("ran on %s", got.Node)
 			}
 		})
@@ -293,7 +293,7 @@ func TestIdleNodeLeavesTheWorkToOthers(t *testing.T) {
 
 func TestLeasesAreKeptAtAnyNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tm := newTeam(t, 2, func(_ int, c *engine.Config) { c.Pools = []engine.Pool{remote(2)} })
+		tm := openCluster(t, 2, func(_ int, c *engine.Config) { c.Pools = []engine.Pool{leasedPool(2)} })
 		defer tm.stop()
 		a, b := tm.nodes[0], tm.nodes[1]
 		taken := make(chan []park.Lease)
@@ -301,9 +301,9 @@ func TestLeasesAreKeptAtAnyNode(t *testing.T) {
 			taken <- b.lease(park.LeaseRequest{Max: 2, TTL: park.Duration(10 * time.Second), Wait: park.Duration(time.Minute)})
 		}()
 		synctest.Wait()
-		a.submit("remote", named("kept", park.Submission{}))
+		a.submit("remote", withID("kept", park.Submission{}))
 		kept := (<-taken)[0]
-		a.submit("remote", named("lost", park.Submission{}))
+		a.submit("remote", withID("lost", park.Submission{}))
 		lost := b.lease(park.LeaseRequest{TTL: park.Duration(10 * time.Second), Wait: park.Duration(time.Minute)})[0]
 		for i := range 12 {
 			time.Sleep(5 * time.Second)
@@ -314,13 +314,13 @@ func TestLeasesAreKeptAtAnyNode(t *testing.T) {
 		if err := a.EndLease(t.Context(), kept.LeaseID, park.LeaseResult{Status: park.Completed}); err != nil {
 			t.Error(err)
 		}
-		if got := b.ended("remote", "kept"); got.Status != park.Completed || got.Attempt != 1 {
+		if got := b.awaitTask("remote", "kept"); got.Status != park.Completed || got.Attempt != 1 {
 			t.Errorf("the lease that was kept: %+v", got)
 		}
 		if err := a.EndLease(t.Context(), lost.LeaseID, park.LeaseResult{Status: park.Completed}); park.CodeOf(err) != park.LeaseLost {
 			t.Errorf("the lease that was not kept: %v", err)
 		}
-		if got := a.life("lost"); !slices.Contains([]string{" submit enqueue start requeue"}, got) {
+		if got := a.actions("lost"); !slices.Contains([]string{" submit enqueue start requeue"}, got) {
 			t.Errorf("life of the other:%s", got)
 		}
 	})
@@ -331,9 +331,9 @@ func TestLeasesAreKeptAtAnyNode(t *testing.T) {
 func TestKeptLeaseRunsOutInTime(t *testing.T) {
 	for _, gone := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			tm := newTeam(t, 2, func(_ int, c *engine.Config) { c.Pools = []engine.Pool{remote(1)} })
+			tm := openCluster(t, 2, func(_ int, c *engine.Config) { c.Pools = []engine.Pool{leasedPool(1)} })
 			a, b := tm.nodes[0], tm.nodes[1]
-			a.submit("remote", named("a", park.Submission{}))
+			a.submit("remote", withID("a", park.Submission{}))
 			lease := a.lease(park.LeaseRequest{TTL: park.Duration(10 * time.Second)})[0]
 			began := time.Now()
 			time.Sleep(5 * time.Second)
@@ -342,10 +342,10 @@ func TestKeptLeaseRunsOutInTime(t *testing.T) {
 			}
 			want := 15 * time.Second
 			if gone {
-				tm.lines[0].cut.Store(true)
+				tm.stores[0].cut.Store(true)
 				want = 20 * time.Second
 			}
-			for b.life("a") != " submit enqueue start requeue" {
+			for b.actions("a") != " submit enqueue start requeue" {
 				time.Sleep(100 * time.Millisecond)
 				if time.Since(began) > time.Minute {
 					t.Fatal("never")
@@ -354,7 +354,7 @@ func TestKeptLeaseRunsOutInTime(t *testing.T) {
 			if late := time.Since(began) - want; late < -500*time.Millisecond || late > 500*time.Millisecond {
 				t.Errorf("gone %t: ended after %s, want %s", gone, time.Since(began), want)
 			}
-			tm.lines[0].cut.Store(false)
+			tm.stores[0].cut.Store(false)
 			tm.stop()
 		})
 	}
@@ -371,14 +371,14 @@ func (n *noLogs) Log(_ context.Context, _, task string, _ int, q park.LogQuery, 
 // TestLogOfAnotherNodeIsNamed asks a node for the log of a task that another has.
 func TestLogOfAnotherNodeIsNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w witness
+		var w unitCounter
 		var logs noLogs
-		tm := newTeam(t, 2, func(_ int, c *engine.Config) {
-			c.Pools = []engine.Pool{w.pool(1)}
+		tm := openCluster(t, 2, func(_ int, c *engine.Config) {
+			c.Pools = []engine.Pool{w.newPool(1)}
 			c.Pools[0].Logs = &logs
 		})
 		defer tm.stop()
-		tm.nodes[0].submit("cpu", named("a", sim(60_000)))
+		tm.nodes[0].submit("cpu", withID("a", sleepFor(60_000)))
 		_, err := tm.nodes[1].Engine.Log(t.Context(), "cpu", "a", park.LogQuery{Follow: true})
 		if park.CodeOf(err) != park.LogNotFound || !strings.Contains(err.Error(), "node-0") {
 			t.Errorf("at the other node: %v", err)

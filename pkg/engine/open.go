@@ -1,6 +1,6 @@
 package engine
 
-// How a pool begins.
+// How a pool starts.
 
 import (
 	"context"
@@ -10,35 +10,35 @@ import (
 	"github.com/parkd-dev/parkd/pkg/ledger"
 )
 
-// begin loads the pool for the first time. The store of several nodes may be away for now.
-func (l *loop) begin(ctx context.Context) error {
+// initialLoad loads the pool for the first time. If nodes share the store, it may be unavailable for now.
+func (l *loop) initialLoad(ctx context.Context) error {
 	err := l.load(ctx)
-	l.patient = l.node != nil || errors.Is(err, errLogUnread)
+	l.retryLoad = l.node != nil || errors.Is(err, errLogUnreadable)
 	if err == nil {
 		l.loadedAt = l.lot.Row().LastAt
 	}
-	if err == nil || !l.patient || ctx.Err() != nil {
+	if err == nil || !l.retryLoad || ctx.Err() != nil {
 		return err
 	}
 	l.eng.log.Error("pool not loaded yet", "pool", l.ID, "error", err)
-	l.trouble.Store(&err)
-	l.stale = true
-	as := l.nodeName()
-	l.take(l.empty(as), ledger.Pool{}, nil, as)
+	l.stepErr.Store(&err)
+	l.mustReload = true
+	node := l.nodeName()
+	l.install(l.newLot(node), ledger.Pool{}, nil, node)
 	return nil
 }
 
-// adopt starts the loop, and brings the pool under this engine.
-func (l *loop) adopt(ctx context.Context) error {
-	p, patient := l.pool, l.patient
+// start starts the loop and waits until the pool is initialized.
+func (l *loop) start(ctx context.Context) error {
+	p, retryLoad := l.pool, l.retryLoad
 	m := &operations{}
 	m.reply = make(chan reply, 1)
 	p.messages <- m
-	p.started = true
-	p.eng.work.Go(l.run)
+	p.loopStarted = true
+	p.eng.background.Go(l.run)
 	_, err := p.wait(ctx, &m.request)
-	if patient && ctx.Err() == nil {
-		return nil // it is tried again until it is done
+	if retryLoad && ctx.Err() == nil {
+		return nil // the loop tries again until it succeeds
 	}
 	return err
 }
@@ -49,7 +49,7 @@ func (e *Engine) newPool(c Pool) (*pool, error) {
 		messages: make(chan message, 2*maxOps), urgent: make(chan message, 1), quit: make(chan struct{}), done: make(chan struct{}),
 		localMail: c.MailboxBackend == c.QueueBackend, localAudit: e.cfg.Audit == c.QueueBackend,
 	}
-	p.ctx, p.cut = context.WithCancel(e.ctx)
+	p.ctx, p.cancel = context.WithCancel(e.ctx)
 	switch {
 	case p.queue == nil:
 		return nil, fmt.Errorf("no store for pool %s's queue backend %q", c.ID, c.QueueBackend)
@@ -65,5 +65,5 @@ func (e *Engine) newPool(c Pool) (*pool, error) {
 }
 
 func newLoop(p *pool) *loop {
-	return &loop{pool: p, runs: make(map[string]*run), kept: make(map[string]int64)}
+	return &loop{pool: p, runs: make(map[string]*run), renewals: make(map[string]int64)}
 }

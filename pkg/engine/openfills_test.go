@@ -29,7 +29,7 @@ func (ownSimulator) Wait(d time.Duration, ready func() bool) {
 }
 
 // countingMeter is another meter than none.
-type countingMeter struct{ noMeter }
+type otherMeter struct{ noMeter }
 
 // TestOpenFillsIn what its configuration leaves out, and nothing else.
 func TestOpenFillsIn(t *testing.T) {
@@ -39,7 +39,7 @@ func TestOpenFillsIn(t *testing.T) {
 			c := Config{
 				Pools: []Pool{{
 					PoolSpec: park.PoolSpec{ID: "cpu", MaxUnits: 1, QueueBackend: park.InMemory, MailboxBackend: park.InMemory},
-					Executor: saying(func() park.Outcome { return park.Outcome{Status: park.Completed} }),
+					Executor: outcomeFunc(func() park.Outcome { return park.Outcome{Status: park.Completed} }),
 				}},
 				Stores: map[park.Backend]store.Store{park.InMemory: memory.New(), park.File: memory.New()},
 			}
@@ -63,11 +63,11 @@ func TestOpenFillsIn(t *testing.T) {
 		}
 		log, machine := slog.New(slog.DiscardHandler), ownSimulator{ownMachine{env.Real()}}
 		e = begin(func(c *Config) {
-			c.Machine, c.Log, c.Meter, c.Audit = machine, log, countingMeter{}, park.File
+			c.Machine, c.Log, c.Meter, c.Audit = machine, log, otherMeter{}, park.File
 			c.NodeTTL, c.NodeGrace, c.Patience = 1, 2, 3
 		})
 		c = &e.cfg
-		if e.Node() != "its own" || e.log != log || e.meter != (countingMeter{}) || e.env.Machine != env.Machine(machine) || e.env.Sim != env.Simulator(machine) {
+		if e.Node() != "its own" || e.log != log || e.meter != (otherMeter{}) || e.env.Machine != env.Machine(machine) || e.env.Sim != env.Simulator(machine) {
 			t.Errorf("node %q, log %v, meter %v, simulator %v", e.node, e.log, e.meter, e.env.Sim)
 		}
 		if c.NodeTTL != 1 || c.NodeGrace != 2 || c.Patience != 3 || c.Audit != park.File || e.audit != c.Stores[park.File] {
@@ -103,7 +103,7 @@ func TestOpenNeedsItsStores(t *testing.T) {
 			c := Config{
 				Pools: []Pool{{
 					PoolSpec: park.PoolSpec{ID: "cpu", MaxUnits: 1, QueueBackend: park.InMemory, MailboxBackend: park.InMemory},
-					Executor: saying(func() park.Outcome { return park.Outcome{Status: park.Completed} }),
+					Executor: outcomeFunc(func() park.Outcome { return park.Outcome{Status: park.Completed} }),
 				}},
 				Stores: map[park.Backend]store.Store{park.InMemory: memory.New()},
 			}

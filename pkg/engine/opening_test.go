@@ -15,44 +15,44 @@ import (
 )
 
 // lingering is a shared store that may take its time whoever gives it up, and counts the nodes that leave it.
-type lingering struct {
+type slowShared struct {
 	*memory.Store
-	revs   time.Duration // how long a look at the revs takes
-	hangs  bool          // asked what is owed, until it is given up
-	deaf   atomic.Bool   // hears no beats
-	full   atomic.Bool
-	inside atomic.Int64
-	left   atomic.Int64
+	revsDelay   time.Duration // how long a look at the revs takes
+	outboxHangs bool          // asked what is owed, until it is given up
+	dropsBeats  atomic.Bool   // hears no beats
+	full        atomic.Bool
+	inside      atomic.Int64
+	leaves      atomic.Int64
 }
 
-func (l *lingering) Revs(ctx context.Context, pools []string) (map[string]int64, error) {
+func (l *slowShared) Revs(ctx context.Context, pools []string) (map[string]int64, error) {
 	l.inside.Add(1)
 	defer l.inside.Add(-1)
-	time.Sleep(l.revs)
+	time.Sleep(l.revsDelay)
 	return l.Store.Revs(ctx, pools)
 }
 
-func (l *lingering) Outbox(ctx context.Context, dest string, now park.Time, limit int) ([]store.Parcel, error) {
-	if l.hangs {
+func (l *slowShared) Outbox(ctx context.Context, dest string, now park.Time, limit int) ([]store.Parcel, error) {
+	if l.outboxHangs {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
 	return l.Store.Outbox(ctx, dest, now, limit)
 }
 
-func (l *lingering) Beat(ctx context.Context, node string, own store.Terms) (map[string]store.Pulse, error) {
-	if l.deaf.Load() {
+func (l *slowShared) Beat(ctx context.Context, node string, own store.Terms) (map[string]store.Pulse, error) {
+	if l.dropsBeats.Load() {
 		return nil, errGone
 	}
 	return l.Store.Beat(ctx, node, own)
 }
 
-func (l *lingering) Leave(ctx context.Context, node string) error {
-	l.left.Add(1)
+func (l *slowShared) Leave(ctx context.Context, node string) error {
+	l.leaves.Add(1)
 	return l.Store.Leave(ctx, node)
 }
 
-func (l *lingering) Trouble() error {
+func (l *slowShared) Trouble() error {
 	if l.full.Load() {
 		return errGone
 	}
@@ -64,20 +64,20 @@ func (l *lingering) Trouble() error {
 func TestCloseLeavesNothing(t *testing.T) {
 	for _, deaf := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			l := &lingering{Store: memory.New(), revs: 3 * time.Second}
-			l.deaf.Store(deaf)
-			b := open(t, engine.Config{
-				Pools: []engine.Pool{pool("cpu", 1, simulated())}, Shared: []park.Backend{park.InMemory}, Stores: map[park.Backend]store.Store{park.InMemory: l},
+			l := &slowShared{Store: memory.New(), revsDelay: 3 * time.Second}
+			l.dropsBeats.Store(deaf)
+			b := openEngine(t, engine.Config{
+				Pools: []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}, Shared: []park.Backend{park.InMemory}, Stores: map[park.Backend]store.Store{park.InMemory: l},
 			})
 			time.Sleep(time.Second)
 			if l.inside.Load() != 1 {
 				t.Fatal("nobody looks at the revs")
 			}
-			b.stop()
+			b.closeNow()
 			if l.inside.Load() != 0 {
 				t.Error("closed, and yet a store is asked")
 			}
-			if left := l.left.Load(); deaf && left != 0 || !deaf && left != 1 {
+			if left := l.leaves.Load(); deaf && left != 0 || !deaf && left != 1 {
 				t.Errorf("deaf %t: it has left %d times", deaf, left)
 			}
 		})
@@ -88,11 +88,11 @@ func TestCloseLeavesNothing(t *testing.T) {
 // takes no tasks.
 func TestReadyAsksTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &lingering{Store: memory.New()}
-		b := open(t, engine.Config{
-			Pools: []engine.Pool{pool("cpu", 1, simulated())}, Shared: []park.Backend{park.InMemory}, Stores: map[park.Backend]store.Store{park.InMemory: l},
+		l := &slowShared{Store: memory.New()}
+		b := openEngine(t, engine.Config{
+			Pools: []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}, Shared: []park.Backend{park.InMemory}, Stores: map[park.Backend]store.Store{park.InMemory: l},
 		})
-		defer b.stop()
+		defer b.closeNow()
 		if err := b.Ready(); err != nil {
 			t.Error(err)
 		}
@@ -101,12 +101,12 @@ func TestReadyAsksTheStore(t *testing.T) {
 			t.Errorf("a store that can keep no more: %v", err)
 		}
 		l.full.Store(false)
-		l.deaf.Store(true)
+		l.dropsBeats.Store(true)
 		time.Sleep(5 * time.Second)
 		if err := b.Ready(); !errors.Is(err, errGone) {
 			t.Errorf("a store that hears no beats: %v", err)
 		}
-		l.deaf.Store(false)
+		l.dropsBeats.Store(false)
 		time.Sleep(5 * time.Second)
 		if err := b.Ready(); err != nil {
 			t.Errorf("after that: %v", err)
@@ -117,17 +117,17 @@ func TestReadyAsksTheStore(t *testing.T) {
 // TestOpenIsGivenUpInTime: a store that hangs holds up for a time only the engine that cannot be opened.
 func TestOpenIsGivenUpInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, s := &lingering{Store: memory.New()}, &refusing{Store: memory.New()}
-		a, z := pool("a", 1, simulated()), pool("z", 2, simulated())
+		l, s := &slowShared{Store: memory.New()}, &refusingPool{Store: memory.New()}
+		a, z := poolConfig("a", 1, sleepExecutor()), poolConfig("z", 2, sleepExecutor())
 		a.MailboxBackend, z.QueueBackend, z.MailboxBackend = park.File, park.File, park.File
 		c := engine.Config{
 			Pools: []engine.Pool{a, z}, Audit: park.InMemory, Stores: map[park.Backend]store.Store{park.InMemory: l, park.File: s},
 		}
-		b := open(t, c)
-		b.submit("z", named("t", sim(1)))
-		b.ended("z", "t")
-		b.stop()
-		l.hangs, s.pool, c.Pools[1].MaxUnits = true, "z", 1 // which the store will not take
+		b := openEngine(t, c)
+		b.submit("z", withID("t", sleepFor(1)))
+		b.awaitTask("z", "t")
+		b.closeNow()
+		l.outboxHangs, s.pool, c.Pools[1].MaxUnits = true, "z", 1 // which the store will not take
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		began := time.Now()

@@ -16,11 +16,11 @@ import (
 )
 
 // choosy refuses what is poison, and is away for what asks it to be.
-type choosy struct {
-	deaf
+type poisonable struct {
+	flakyStore
 }
 
-func (s *choosy) Commit(ctx context.Context, st *store.Step) error {
+func (s *poisonable) Commit(ctx context.Context, st *store.Step) error {
 	var err error
 	for i := range st.Inserts {
 		switch string(st.Inserts[i].Payload) {
@@ -33,27 +33,27 @@ func (s *choosy) Commit(ctx context.Context, st *store.Step) error {
 	if err != nil {
 		return err
 	}
-	return s.deaf.Commit(ctx, st)
+	return s.flakyStore.Commit(ctx, st)
 }
 
 // TestPartsOfARefusedStep: of a step that is refused each request has an answer of its own: the poison, one that the store
 // fails at, a worker that begins to wait and what is good.
 func TestPartsOfARefusedStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &choosy{deaf: deaf{Store: memory.New()}}
-		b := open(t, engine.Config{Pools: []engine.Pool{remote(1)}, Stores: map[park.Backend]store.Store{park.InMemory: s}})
-		defer b.stop()
+		s := &poisonable{flakyStore: flakyStore{Store: memory.New()}}
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{leasedPool(1)}, Stores: map[park.Backend]store.Store{park.InMemory: s}})
+		defer b.closeNow()
 		offer := func(payload string, code park.Code) func() {
 			return func() {
 				began := time.Now()
-				r := b.offer("remote", named(payload, park.Submission{Payload: json.RawMessage(`"` + payload + `"`)}))
+				r := b.trySubmit("remote", withID(payload, park.Submission{Payload: json.RawMessage(`"` + payload + `"`)}))
 				if code == "" && r.Err != nil || code != "" && (r.Err == nil || r.Err.Code != code) || time.Since(began) > 5*time.Second {
 					t.Errorf("%s: after %s %+v", payload, time.Since(began), r.Err)
 				}
 			}
 		}
-		s.slow()
-		apart(
+		s.slowNextCommit()
+		inParallel(
 			func() { b.SetPool(context.Background(), "remote", park.PoolPatch{MaxQueueDepth: new(7)}) },
 			offer("poison", park.InvalidRequest),
 			offer("away", park.StorageUnavailable),
@@ -72,29 +72,29 @@ func TestPartsOfARefusedStep(t *testing.T) {
 // when that does not come about.
 func TestWhoJoinsAPartIsAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var m met
-		b := openMet(t, &m, pool("cpu", 1, simulated()))
-		defer b.stop()
-		b.submit("cpu", named("runs", sim(3_600_000)))
-		late := named("late", sim(1))
+		var m contendedStore
+		b := openContended(t, &m, poolConfig("cpu", 1, sleepExecutor()))
+		defer b.closeNow()
+		b.submit("cpu", withID("runs", sleepFor(3_600_000)))
+		late := withID("late", sleepFor(1))
 		late.Deadline = park.At(time.Now().Add(time.Second))
 		b.submit("cpu", late)
 		joined := make(chan park.SubmitResult, 1)
-		m.meet(firstLook(func() {
-			go func() { joined <- b.offer("cpu", named("b", sim(1))) }()
+		m.startContention(aheadOnce(func() {
+			go func() { joined <- b.trySubmit("cpu", withID("b", sleepFor(1))) }()
 		}), func(_ *store.Step, n int) error {
 			switch n {
 			case 1:
 				time.Sleep(2 * time.Second) // the other is late by then
 				return &store.RefusedError{Err: errPoison}
 			case 2:
-				return m.late("cpu")
+				return m.conflict("cpu")
 			case 3:
 				return errGone
 			}
 			return nil
 		})
-		go b.offer("cpu", named("a", sim(1)))
+		go b.trySubmit("cpu", withID("a", sleepFor(1)))
 		if r := <-joined; r.Err == nil || r.Err.Code != park.StorageUnavailable {
 			t.Errorf("answered %+v", r.Err)
 		}
@@ -106,9 +106,9 @@ func TestWhoJoinsAPartIsAnswered(t *testing.T) {
 func TestCloseTellsNoTrouble(t *testing.T) {
 	for _, stops := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			var out journal
-			b := open(t, engine.Config{
-				Pools: []engine.Pool{pool("cpu", 1, park.ExecutorFunc(func(ctx context.Context, _ park.Assignment) (any, error) {
+			var out syncBuffer
+			b := openEngine(t, engine.Config{
+				Pools: []engine.Pool{poolConfig("cpu", 1, park.ExecutorFunc(func(ctx context.Context, _ park.Assignment) (any, error) {
 					<-ctx.Done()
 					if !stops {
 						time.Sleep(time.Hour)
@@ -117,9 +117,9 @@ func TestCloseTellsNoTrouble(t *testing.T) {
 				}))},
 				Log: slog.New(slog.NewTextHandler(&out, nil)),
 			})
-			b.submit("cpu", named("a", sim(1)))
+			b.submit("cpu", withID("a", sleepFor(1)))
 			synctest.Wait()
-			b.stop()
+			b.closeNow()
 			if text := out.String(); strings.Contains(text, "level=ERROR") == stops || strings.Contains(text, "outcomes not stored") {
 				t.Errorf("stops %t: %s", stops, text)
 			}
@@ -132,18 +132,18 @@ func TestCloseTellsNoTrouble(t *testing.T) {
 // of a node tells of no hint that was not given.
 func TestHintsAreGivenAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w witness
-		var out journal
-		tm := newTeam(t, 2, func(i int, c *engine.Config) {
-			p := w.pool(2)
+		var w unitCounter
+		var out syncBuffer
+		tm := openCluster(t, 2, func(i int, c *engine.Config) {
+			p := w.newPool(2)
 			p.Idle = i == 0
 			c.Pools, c.Log = []engine.Pool{p}, slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		})
 		time.Sleep(5 * time.Second) // they know of each other
 		for _, id := range []string{"a", "b", "c"} {
 			began := time.Now()
-			tm.nodes[0].submit("cpu", named(id, sim(0)))
-			tm.nodes[1].ended("cpu", id)
+			tm.nodes[0].submit("cpu", withID(id, sleepFor(0)))
+			tm.nodes[1].awaitTask("cpu", id)
 			if d := time.Since(began); d > 30*time.Millisecond {
 				t.Errorf("task %s took the other node %s", id, d)
 			}
@@ -158,16 +158,16 @@ func TestHintsAreGivenAgain(t *testing.T) {
 }
 
 // atOnce is an executor that ends at once.
-type atOnce func() park.Outcome
+type outcomeFunc func() park.Outcome
 
-func (s atOnce) Run(context.Context, park.Assignment) park.Outcome { return s() }
+func (s outcomeFunc) Run(context.Context, park.Assignment) park.Outcome { return s() }
 
 // TestStartsPutOffAreCounted, each with its reason.
 func TestStartsPutOffAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, short := &tally{}, true
-		b := open(t, engine.Config{
-			Pools: []engine.Pool{pool("cpu", 1, atOnce(func() park.Outcome {
+		m, short := &countingMeter{}, true
+		b := openEngine(t, engine.Config{
+			Pools: []engine.Pool{poolConfig("cpu", 1, outcomeFunc(func() park.Outcome {
 				if short {
 					short = false
 					return park.PutOff(&park.ShortageError{Reason: park.ShortFiles, Err: errGone})
@@ -176,9 +176,9 @@ func TestStartsPutOffAreCounted(t *testing.T) {
 			}))},
 			Meter: m,
 		})
-		defer b.stop()
-		b.submit("cpu", named("a", sim(1)))
-		b.ended("cpu", "a")
+		defer b.closeNow()
+		b.submit("cpu", withID("a", sleepFor(1)))
+		b.awaitTask("cpu", "a")
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		if n := m.n["deferred cpu "+park.ShortFiles]; n != 1 {

@@ -9,8 +9,8 @@ import (
 
 // Pools implements [park.PoolService].
 func (e *Engine) Pools(context.Context) ([]park.Pool, error) {
-	pools := make([]park.Pool, len(e.order))
-	for i, id := range e.order {
+	pools := make([]park.Pool, len(e.poolIDs))
+	for i, id := range e.poolIDs {
 		pools[i] = *e.pools[id].view.Load()
 	}
 	return pools, nil
@@ -34,16 +34,16 @@ func (e *Engine) SetPool(ctx context.Context, id string, patch park.PoolPatch) (
 	if err := patch.Check(); err != nil {
 		return park.Pool{}, err
 	}
-	due := p.eng.due()
-	// What is so already by what this node knows, another may have changed a moment before.
-	if _, err := p.doBy(ctx, lot.Configure{Patch: patch}, true, due); err != nil {
+	deadline := p.eng.newDeadline()
+	// What this node holds for current may have been changed by another node a moment ago.
+	if _, err := p.doBy(ctx, lot.Configure{Patch: patch}, true, deadline); err != nil {
 		return park.Pool{}, err
 	}
 	view := *p.view.Load()
 	if patch.MaxUnits != nil {
-		// The change is made: who cannot be told of this is told all the same what the pool is like now.
+		// The change is made. If the warning cannot be computed in time, the caller still gets the current state.
 		var warning string
-		if p.askBy(ctx, func(l *loop) { warning = l.tooLarge() }, due) == nil {
+		if p.inLoopBy(ctx, func(l *loop) { warning = l.tooLargeWarning() }, deadline) == nil {
 			view.Warning = warning
 		}
 	}

@@ -12,8 +12,8 @@ import (
 // that are too large comes with a change of the units alone.
 func TestPoolsAreAskedAndChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("io", 2, simulated()), pool("cpu", 4, simulated())}})
-		defer b.stop()
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("io", 2, sleepExecutor()), poolConfig("cpu", 4, sleepExecutor())}})
+		defer b.closeNow()
 		all, err := b.Pools(t.Context())
 		if err != nil || len(all) != 2 || all[0].PoolID != "cpu" || all[1].PoolID != "io" {
 			t.Errorf("%+v %v", all, err)
@@ -31,7 +31,7 @@ func TestPoolsAreAskedAndChanged(t *testing.T) {
 		if _, err := b.SetPool(t.Context(), "cpu", park.PoolPatch{State: &paused}); err != nil {
 			t.Fatal(err)
 		}
-		large := named("large", sim(1))
+		large := withID("large", sleepFor(1))
 		large.ResourceCost.Units = 3
 		b.submit("cpu", large)
 		for _, c := range []struct {

@@ -19,13 +19,13 @@ import (
 )
 
 // forgetful is a store that has pruned what ended before anybody asks for it.
-type forgetful struct {
-	line
+type pruningStore struct {
+	cuttableStore
 	prunes atomic.Bool
 }
 
-func (f *forgetful) Since(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
-	c, err := f.line.Since(ctx, pool, rev)
+func (f *pruningStore) Since(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
+	c, err := f.cuttableStore.Since(ctx, pool, rev)
 	if c != nil && f.prunes.Load() {
 		c.Changed = slices.DeleteFunc(c.Changed, func(r ledger.Record) bool { return r.Status.Ended() })
 	}
@@ -36,29 +36,29 @@ func (f *forgetful) Since(ctx context.Context, pool string, rev int64) (*store.C
 // does not go on counting its units.
 func TestPrunedBeforeItsEndIsHeardOf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w witness
-		f := &forgetful{}
-		tm := newTeam(t, 2, func(i int, c *engine.Config) {
-			c.Pools = []engine.Pool{w.pool(1)}
+		var w unitCounter
+		f := &pruningStore{}
+		tm := openCluster(t, 2, func(i int, c *engine.Config) {
+			c.Pools = []engine.Pool{w.newPool(1)}
 			if i == 1 {
-				f.Store = c.Stores[park.InMemory].(*line).Store
+				f.Store = c.Stores[park.InMemory].(*cuttableStore).Store
 				c.Stores[park.InMemory] = f
 			}
 		})
 		defer tm.stop()
-		tm.nodes[0].submit("cpu", named("a", sim(5000)))
+		tm.nodes[0].submit("cpu", withID("a", sleepFor(5000)))
 		time.Sleep(time.Second) // the other knows of it
 		f.prunes.Store(true)
-		tm.nodes[0].ended("cpu", "a")
+		tm.nodes[0].awaitTask("cpu", "a")
 		time.Sleep(time.Second)
 		p, err := tm.nodes[1].Pool(t.Context(), "cpu")
 		if err != nil || p.UsedUnits != 0 || p.Halted != "" {
 			t.Errorf("the other node has %d units in use (%s, %v)", p.UsedUnits, p.Halted, err)
 		}
-		if got := tm.nodes[1].submit("cpu", named("b", sim(10))); got.Status != park.Running {
+		if got := tm.nodes[1].submit("cpu", withID("b", sleepFor(10))); got.Status != park.Running {
 			t.Errorf("the next task is %s", got.Status)
 		}
-		tm.nodes[1].ended("cpu", "b")
+		tm.nodes[1].awaitTask("cpu", "b")
 	})
 }
 
@@ -72,31 +72,31 @@ func (unprunable) PruneEvents(context.Context, park.Time, int) (int, error) { re
 func TestPrunedApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var told bytes.Buffer
-		p := pool("cpu", 1, simulated())
+		p := poolConfig("cpu", 1, sleepExecutor())
 		p.MailboxBackend = park.File
-		b := open(t, engine.Config{
+		b := openEngine(t, engine.Config{
 			Pools: []engine.Pool{p}, Audit: park.Postgres, Retention: time.Hour, Log: slog.New(slog.NewTextHandler(&told, nil)),
 			Stores: map[park.Backend]store.Store{
 				park.InMemory: memory.New(), park.File: memory.New(), park.Postgres: unprunable{memory.New()},
 			},
 		})
-		b.submit("cpu", named("a", sim(10)))
-		b.ended("cpu", "a")
+		b.submit("cpu", withID("a", sleepFor(10)))
+		b.awaitTask("cpu", "a")
 		time.Sleep(30 * time.Minute)
-		if got := b.mail("box"); len(got) != 1 {
+		if got := b.readPages("box"); len(got) != 1 {
 			t.Errorf("after half an hour %d messages are left", len(got))
 		}
 		time.Sleep(time.Hour)
 		if page, err := b.Tasks(t.Context(), "cpu", park.TaskQuery{Limit: 10}); err != nil || len(page.Tasks) != 0 {
 			t.Errorf("after the retention %d tasks are left (%v)", len(page.Tasks), err)
 		}
-		if got := b.mail("box"); len(got) != 0 {
+		if got := b.readPages("box"); len(got) != 0 {
 			t.Errorf("after the retention %d messages are left", len(got))
 		}
 		if got := b.events(park.AuditQuery{}); len(got) == 0 {
 			t.Error("a log that cannot be pruned is empty")
 		}
-		b.stop()
+		b.closeNow()
 		// The passes are a minute apart.
 		if n := strings.Count(told.String(), "not pruned"); n == 0 || n > 91 {
 			t.Errorf("it was told %d times in 90 passes", n)

@@ -12,7 +12,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// defaultMessages is how many messages a read of a mailbox returns where it does not say.
+// defaultMessages is the default number of messages of a page of a mailbox.
 const defaultMessages = 50
 
 // Mailbox implements [park.MailboxService].
@@ -27,14 +27,14 @@ func (e *Engine) Mailbox(ctx context.Context, q park.MailboxQuery) (park.Message
 	q.Limit = limit
 	deadline := e.env.Mono() + q.Wait
 	for {
-		rung, leave := e.hub.Join(topic.Mailbox(q.Tenant, q.Key))
-		page, err := e.mailPage(ctx, q)
+		woken, leave := e.hub.Join(topic.Mailbox(q.Tenant, q.Key))
+		page, err := e.mailboxPage(ctx, q)
 		left := deadline - e.env.Mono()
 		if err != nil || len(page.Messages) > 0 || left <= 0 {
 			leave()
 			return page, err
 		}
-		err = e.linger(ctx, rung, e.patience(left))
+		err = e.waitOn(ctx, woken, e.hubWait(left))
 		leave()
 		if err != nil {
 			return page, err
@@ -42,16 +42,16 @@ func (e *Engine) Mailbox(ctx context.Context, q park.MailboxQuery) (park.Message
 	}
 }
 
-// mailPage reads a page of messages, which ends early where their payloads are large.
-func (e *Engine) mailPage(ctx context.Context, q park.MailboxQuery) (park.MessagePage, error) {
+// mailboxPage reads a page of messages, which ends early if their payloads are large.
+func (e *Engine) mailboxPage(ctx context.Context, q park.MailboxQuery) (park.MessagePage, error) {
 	largest := park.DefaultMaxResult
 	for _, p := range e.pools {
 		largest = max(largest, p.maxResult())
 	}
 	page := park.MessagePage{Next: q.After}
 	part := portion.Of(largest)
-	for most := q.Limit; ; {
-		q.Limit = min(part.Next(), most-len(page.Messages))
+	for limit := q.Limit; ; {
+		q.Limit = min(part.Next(), limit-len(page.Messages))
 		more, err := e.readMailbox(ctx, q)
 		if err != nil {
 			return park.MessagePage{}, err
@@ -62,7 +62,7 @@ func (e *Engine) mailPage(ctx context.Context, q park.MailboxQuery) (park.Messag
 		}
 		page.Messages = append(page.Messages, more.Messages...)
 		page.Next, q.After = more.Next, more.Next
-		if part.Read(len(more.Messages), size); len(more.Messages) < q.Limit || len(page.Messages) >= most || part.Full() {
+		if part.Read(len(more.Messages), size); len(more.Messages) < q.Limit || len(page.Messages) >= limit || part.Full() {
 			return page, nil
 		}
 	}
@@ -79,9 +79,9 @@ func (e *Engine) Audit(ctx context.Context, q park.AuditQuery) (park.EventPage, 
 	}
 	var page park.EventPage
 	for {
-		events, err := e.logged(ctx, &q)
+		events, err := e.readEvents(ctx, &q)
 		if err != nil {
-			return park.EventPage{}, e.unread(ctx, "audit log", err)
+			return park.EventPage{}, e.readError(ctx, "audit log", err)
 		}
 		for _, ev := range events {
 			if len(page.Events) < q.Limit && q.Selects(ev.Action) {
@@ -99,9 +99,10 @@ func (e *Engine) Audit(ctx context.Context, q park.AuditQuery) (park.EventPage, 
 	}
 }
 
-// logged reads the log. A cursor that is no event of it is refused: to begin again from the oldest would be taken for what
-// came after it. Only where all events of its pool are pruned, and it may have been one of them, that is what is left.
-func (e *Engine) logged(ctx context.Context, q *park.AuditQuery) ([]park.Event, error) {
+// readEvents reads the log. A cursor that is no event of the log is rejected: a read from the oldest event on would
+// look like events after the cursor. The exception: if all events of the cursor's pool are pruned, the cursor may have
+// been one of them, and the read starts with what is left.
+func (e *Engine) readEvents(ctx context.Context, q *park.AuditQuery) ([]park.Event, error) {
 	events, err := e.audit.Events(ctx, *q)
 	_ = e.health.Read(ctx, e.cfg.Audit, err)
 	if !errors.Is(err, store.ErrNoEvent) {
@@ -109,11 +110,11 @@ func (e *Engine) logged(ctx context.Context, q *park.AuditQuery) ([]park.Event, 
 	}
 	pool, rev, _, _ := park.ParseEventID(q.Cursor)
 	if p := e.pools[pool]; p != nil && rev <= p.rev.Load() {
-		left, err := e.audit.Events(ctx, park.AuditQuery{PoolID: pool, Limit: 1})
+		oldest, err := e.audit.Events(ctx, park.AuditQuery{PoolID: pool, Limit: 1})
 		if err != nil {
 			return nil, err
 		}
-		if len(left) == 0 {
+		if len(oldest) == 0 {
 			q.Cursor = ""
 			return e.audit.Events(ctx, *q)
 		}
@@ -121,30 +122,30 @@ func (e *Engine) logged(ctx context.Context, q *park.AuditQuery) ([]park.Event, 
 	return nil, park.Errorf(park.InvalidRequest, "cursor must be an event of this log, and there is none with the id %q", q.Cursor)
 }
 
-// watchPage is how many events a watcher reads at once.
+// watchPage is how many events a watch reads at once.
 const watchPage = 500
 
-// Watch implements [park.AuditService]. A watch that begins now begins with the call, not with the first event
-// that is asked for.
+// Watch implements [park.AuditService]. A watch without a start begins with the call, not with the first read of an
+// event.
 func (e *Engine) Watch(ctx context.Context, q park.AuditQuery) iter.Seq2[park.Event, error] {
-	var began error
+	var startErr error
 	if q.Cursor == "" && q.Since.IsZero() {
-		q.Cursor, began = e.audit.LastEvent(ctx)
+		q.Cursor, startErr = e.audit.LastEvent(ctx)
 	} else {
-		began = checkCursor(q.Cursor)
+		startErr = checkCursor(q.Cursor)
 	}
 	q.Limit = watchPage
 	return func(yield func(park.Event, error) bool) {
-		q, err := q, began
+		q, err := q, startErr
 		for err == nil {
-			rung, leave := e.hub.Join(topic.Audit())
+			woken, leave := e.hub.Join(topic.Audit())
 			var events []park.Event
 			var end string
-			if events, end, err = e.watched(ctx, q); err == nil && len(events) == 0 {
+			if events, end, err = e.readNewEvents(ctx, q); err == nil && len(events) == 0 {
 				if end != "" {
-					q.Cursor = end // nothing up to there is asked for, and it need not be looked at again
+					q.Cursor = end // no event up to there matches, so it need not be read again
 				}
-				err = e.linger(ctx, rung, e.patience(time.Hour))
+				err = e.waitOn(ctx, woken, e.hubWait(time.Hour))
 			}
 			leave()
 			for i := range events {
@@ -161,13 +162,13 @@ func (e *Engine) Watch(ctx context.Context, q park.AuditQuery) iter.Seq2[park.Ev
 // LastEvent returns the id of the newest event of the audit log, "" for an empty log.
 func (e *Engine) LastEvent(ctx context.Context) (string, error) { return e.audit.LastEvent(ctx) }
 
-// watched reads on, and returns what was the end of the log before it did.
-func (e *Engine) watched(ctx context.Context, q park.AuditQuery) (events []park.Event, end string, err error) {
+// readNewEvents reads on. It also returns where the log ended before the read.
+func (e *Engine) readNewEvents(ctx context.Context, q park.AuditQuery) (events []park.Event, end string, err error) {
 	if q.TaskID != "" || q.PoolID != "" || q.Tenant != "" || q.Action != "" {
 		if end, err = e.audit.LastEvent(ctx); err != nil {
 			return nil, "", err
 		}
 	}
-	events, err = e.logged(ctx, &q)
+	events, err = e.readEvents(ctx, &q)
 	return events, end, err
 }

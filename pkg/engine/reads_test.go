@@ -16,10 +16,10 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-func (s *cupboard) Messages(_ context.Context, q park.MailboxQuery) (all []park.Message, err error) {
+func (s *fakeRows) Messages(_ context.Context, q park.MailboxQuery) (all []park.Message, err error) {
 	from := 0
 	_, _ = fmt.Sscan(q.After, &from)
-	n, err := s.take(from, q.Limit)
+	n, err := s.page(from, q.Limit)
 	for i := range n {
 		all = append(all, park.Message{ID: fmt.Sprint(from + i + 1), Payload: make([]byte, s.bytes)})
 	}
@@ -27,12 +27,12 @@ func (s *cupboard) Messages(_ context.Context, q park.MailboxQuery) (all []park.
 }
 
 // mailroom is an engine with two pools and one store of mailboxes.
-func mailroom(t *testing.T, s *cupboard, largest int64) *Engine {
-	p := poolWith(t, ledger.Pool{State: park.Active})
-	small := poolWith(t, ledger.Pool{State: park.Active})
+func mailboxEngine(t *testing.T, s *fakeRows, largest int64) *Engine {
+	p := testLoop(t, ledger.Pool{State: park.Active})
+	small := testLoop(t, ledger.Pool{State: park.Active})
 	p.MailboxBackend, small.MailboxBackend, p.MaxResultBytes, small.MaxResultBytes = park.InMemory, park.InMemory, largest, 1
 	e := p.eng
-	e.order, e.pools, e.stores = []string{"cpu", "small"}, map[string]*pool{"cpu": p.pool, "small": small.pool}, map[park.Backend]store.Store{park.InMemory: s}
+	e.poolIDs, e.pools, e.stores = []string{"cpu", "small"}, map[string]*pool{"cpu": p.pool, "small": small.pool}, map[park.Backend]store.Store{park.InMemory: s}
 	return e
 }
 
@@ -54,18 +54,18 @@ func TestPagesOfMailboxes(t *testing.T) {
 		{200, even - 1, 200, 0, []int{64, 64}, "128"},
 		{200, 1, 20, 16 << 20, []int{4, 16}, "20"},
 	} {
-		s := &cupboard{rows: c.rows, bytes: c.bytes}
-		e := mailroom(t, s, c.largest)
+		s := &fakeRows{rows: c.rows, bytes: c.bytes}
+		e := mailboxEngine(t, s, c.largest)
 		page, err := e.Mailbox(t.Context(), park.MailboxQuery{Limit: c.limit})
 		if err != nil || page.Next != c.next || fmt.Sprint(len(page.Messages)) != c.next || !slices.Equal(s.asked, c.asked) || e.hub.Joined() {
 			t.Errorf("%d: %d messages, next %q, asked for %v, %v", i, len(page.Messages), page.Next, s.asked, err)
 		}
 	}
-	s := &cupboard{rows: 1, fails: errors.New("away")}
-	if page, err := mailroom(t, s, 0).Mailbox(t.Context(), park.MailboxQuery{Limit: -1}); park.CodeOf(err) != park.InvalidRequest || len(page.Messages)+len(s.asked) != 0 {
+	s := &fakeRows{rows: 1, err: errors.New("away")}
+	if page, err := mailboxEngine(t, s, 0).Mailbox(t.Context(), park.MailboxQuery{Limit: -1}); park.CodeOf(err) != park.InvalidRequest || len(page.Messages)+len(s.asked) != 0 {
 		t.Errorf("a limit below nothing: %v", err)
 	}
-	if page, err := mailroom(t, s, 0).Mailbox(t.Context(), park.MailboxQuery{}); park.CodeOf(err) != park.StorageUnavailable || len(page.Messages) != 0 {
+	if page, err := mailboxEngine(t, s, 0).Mailbox(t.Context(), park.MailboxQuery{}); park.CodeOf(err) != park.StorageUnavailable || len(page.Messages) != 0 {
 		t.Errorf("away: %v", err)
 	}
 }
@@ -87,8 +87,8 @@ func TestWaitingForMail(t *testing.T) {
 		"the store fails":   {wait: time.Minute, passes: time.Minute, away: true, code: park.StorageUnavailable},
 		"the caller leaves": {wait: time.Minute, passes: time.Minute, gone: true, waits: []time.Duration{time.Minute}},
 	} {
-		s := &cupboard{}
-		e := mailroom(t, s, 0)
+		s := &fakeRows{}
+		e := mailboxEngine(t, s, 0)
 		w := e.env.Machine.(*envtest.Simulator)
 		w.OnWait = func() {
 			w.Pass(c.passes)
@@ -98,10 +98,10 @@ func TestWaitingForMail(t *testing.T) {
 		}
 		ctx := t.Context()
 		if c.gone {
-			ctx = gone()
+			ctx = cancelledContext()
 		}
 		if c.away {
-			s.fails = errors.New("away")
+			s.err = errors.New("away")
 		}
 		page, err := e.Mailbox(ctx, park.MailboxQuery{Tenant: "t", Key: "box", Wait: c.wait})
 		var waits []time.Duration
@@ -118,23 +118,23 @@ func TestWaitingForMail(t *testing.T) {
 }
 
 // logbook is an audit log with events of the pool cpu.
-type logbook struct {
+type fakeAudit struct {
 	store.Store
-	events []park.Event
-	asked  []park.AuditQuery
-	ends   int   // how often its end was asked for
-	fails  error // of reads
-	lost   error // of its end
+	events  []park.Event
+	asked   []park.AuditQuery
+	ends    int   // how often its end was asked for
+	readErr error // of reads
+	lastErr error // of its end
 }
 
 // logOf returns a log with one event for each letter: u for an update, any other for a start.
-func logOf(actions string) *logbook {
-	l := &logbook{}
-	l.write(actions)
+func auditOf(actions string) *fakeAudit {
+	l := &fakeAudit{}
+	l.append(actions)
 	return l
 }
 
-func (l *logbook) write(actions string) {
+func (l *fakeAudit) append(actions string) {
 	for _, a := range actions {
 		ev := park.Event{EventID: fmt.Sprintf("cpu:%d:0", len(l.events)+1), Action: park.ActStart}
 		if a == 'u' {
@@ -144,7 +144,7 @@ func (l *logbook) write(actions string) {
 	}
 }
 
-func (l *logbook) Events(_ context.Context, q park.AuditQuery) ([]park.Event, error) {
+func (l *fakeAudit) Events(_ context.Context, q park.AuditQuery) ([]park.Event, error) {
 	if l.asked = append(l.asked, q); len(l.asked) > 20 {
 		return nil, errors.New("asked for ever")
 	}
@@ -152,19 +152,19 @@ func (l *logbook) Events(_ context.Context, q park.AuditQuery) ([]park.Event, er
 	if from < 0 && q.Cursor != "" {
 		return nil, store.ErrNoEvent
 	}
-	return l.events[from+1 : min(from+1+q.Limit, len(l.events))], l.fails
+	return l.events[from+1 : min(from+1+q.Limit, len(l.events))], l.readErr
 }
 
-func (l *logbook) LastEvent(context.Context) (string, error) {
-	if l.ends++; len(l.events) == 0 || l.lost != nil {
-		return "", l.lost
+func (l *fakeAudit) LastEvent(context.Context) (string, error) {
+	if l.ends++; len(l.events) == 0 || l.lastErr != nil {
+		return "", l.lastErr
 	}
 	return l.events[len(l.events)-1].EventID, nil
 }
 
 // reader returns an engine that has the log.
-func (l *logbook) reader(t *testing.T) *Engine {
-	p := poolWith(t, ledger.Pool{State: park.Active})
+func (l *fakeAudit) engine(t *testing.T) *Engine {
+	p := testLoop(t, ledger.Pool{State: park.Active})
 	p.rev.Store(50)
 	p.eng.audit, p.eng.pools = l, map[string]*pool{"cpu": p.pool}
 	return p.eng
@@ -190,8 +190,8 @@ func TestPagesOfTheLog(t *testing.T) {
 		{"uuuuuus", park.AuditQuery{Limit: 2}, "7", "", 4},
 		{"su", park.AuditQuery{Limit: 2, Changes: true}, "12", "cpu:2:0", 1},
 	} {
-		l := logOf(c.log)
-		page, err := l.reader(t).Audit(t.Context(), c.q)
+		l := auditOf(c.log)
+		page, err := l.engine(t).Audit(t.Context(), c.q)
 		got := ""
 		for _, ev := range page.Events {
 			got += strings.Split(ev.EventID, ":")[1]
@@ -201,20 +201,20 @@ func TestPagesOfTheLog(t *testing.T) {
 		}
 	}
 	for limit, want := range map[int]int{0: defaultLimit, maxEvents: maxEvents, maxEvents + 1: maxEvents} {
-		l := logOf("s")
-		if _, err := l.reader(t).Audit(t.Context(), park.AuditQuery{Limit: limit}); err != nil || l.asked[0].Limit != want {
+		l := auditOf("s")
+		if _, err := l.engine(t).Audit(t.Context(), park.AuditQuery{Limit: limit}); err != nil || l.asked[0].Limit != want {
 			t.Errorf("of %d it reads %d: %v", limit, l.asked[0].Limit, err)
 		}
 	}
 	for _, q := range []park.AuditQuery{{Limit: -1}, {Cursor: "x"}} {
-		l := logOf("s")
-		if _, err := l.reader(t).Audit(t.Context(), q); park.CodeOf(err) != park.InvalidRequest || len(l.asked) != 0 {
+		l := auditOf("s")
+		if _, err := l.engine(t).Audit(t.Context(), q); park.CodeOf(err) != park.InvalidRequest || len(l.asked) != 0 {
 			t.Errorf("%+v: %v", q, err)
 		}
 	}
-	l := logOf("s")
-	l.fails = errors.New("away")
-	if page, err := l.reader(t).Audit(t.Context(), park.AuditQuery{}); park.CodeOf(err) != park.StorageUnavailable || len(page.Events) != 0 {
+	l := auditOf("s")
+	l.readErr = errors.New("away")
+	if page, err := l.engine(t).Audit(t.Context(), park.AuditQuery{}); park.CodeOf(err) != park.StorageUnavailable || len(page.Events) != 0 {
 		t.Errorf("away: %v", err)
 	}
 }
@@ -233,10 +233,10 @@ func TestCursorsOfPrunedEvents(t *testing.T) {
 		"cpu:48:0":  {"s", nil, park.InvalidRequest},
 		"cpu:47:00": {"s", errors.New("away"), park.Internal},
 	} {
-		l := logOf(c.left)
-		l.fails = c.fails
+		l := auditOf(c.left)
+		l.readErr = c.fails
 		q := park.AuditQuery{Cursor: cursor, Limit: 7, Tenant: "t"}
-		_, err := l.reader(t).logged(t.Context(), &q)
+		_, err := l.engine(t).readEvents(t.Context(), &q)
 		if err == nil && (c.code != "" || q.Cursor != "") || err != nil && park.CodeOf(err) != c.code {
 			t.Errorf("%s: %v", cursor, err)
 		}
@@ -266,15 +266,15 @@ func TestWatching(t *testing.T) {
 		"of a tenant":     {"s", park.AuditQuery{Tenant: "t"}, []string{"s"}, "2", []string{"1", "1", "2"}, 4},
 		"of one kind":     {"u", park.AuditQuery{Action: park.ActStart}, []string{"us"}, "3", []string{"1", "1", "3"}, 4},
 	} {
-		l := logOf(c.log)
-		e := l.reader(t)
+		l := auditOf(c.log)
+		e := l.engine(t)
 		ctx, leave := context.WithCancel(t.Context())
 		e.env.Machine.(*envtest.Simulator).OnWait = func() {
 			if len(c.comes) == 0 {
 				leave()
 				return
 			}
-			l.write(c.comes[0])
+			l.append(c.comes[0])
 			c.comes = c.comes[1:]
 		}
 		got := ""
@@ -304,9 +304,9 @@ func TestWatching(t *testing.T) {
 
 // TestWatchingEnds where nobody listens any more, and where the log cannot be read.
 func TestWatchingEnds(t *testing.T) {
-	l := logOf("ssss")
+	l := auditOf("ssss")
 	n := 0
-	for range l.reader(t).Watch(t.Context(), park.AuditQuery{Cursor: "cpu:1:0"}) {
+	for range l.engine(t).Watch(t.Context(), park.AuditQuery{Cursor: "cpu:1:0"}) {
 		if n++; n == 2 {
 			break
 		}
@@ -317,20 +317,20 @@ func TestWatchingEnds(t *testing.T) {
 	away := errors.New("away")
 	for name, c := range map[string]struct {
 		q     park.AuditQuery
-		fails func(l *logbook)
+		fails func(l *fakeAudit)
 		want  string
 		reads int
 	}{
-		"no cursor":      {park.AuditQuery{Cursor: "x"}, func(*logbook) {}, "must be an event's id", 0},
-		"no end":         {park.AuditQuery{}, func(l *logbook) { l.lost = away }, "away", 0},
-		"no end later":   {park.AuditQuery{Cursor: "cpu:1:0", PoolID: "cpu"}, func(l *logbook) { l.lost = away }, "away", 0},
-		"no events":      {park.AuditQuery{Cursor: "cpu:1:0"}, func(l *logbook) { l.fails = away }, "away", 1},
-		"no such event":  {park.AuditQuery{Cursor: "cpu:7:0"}, func(*logbook) {}, "must be an event of this log", 2},
-		"none of a pool": {park.AuditQuery{Cursor: "cpu:7:0", PoolID: "cpu"}, func(*logbook) {}, "must be an event of this log", 2},
+		"no cursor":      {park.AuditQuery{Cursor: "x"}, func(*fakeAudit) {}, "must be an event's id", 0},
+		"no end":         {park.AuditQuery{}, func(l *fakeAudit) { l.lastErr = away }, "away", 0},
+		"no end later":   {park.AuditQuery{Cursor: "cpu:1:0", PoolID: "cpu"}, func(l *fakeAudit) { l.lastErr = away }, "away", 0},
+		"no events":      {park.AuditQuery{Cursor: "cpu:1:0"}, func(l *fakeAudit) { l.readErr = away }, "away", 1},
+		"no such event":  {park.AuditQuery{Cursor: "cpu:7:0"}, func(*fakeAudit) {}, "must be an event of this log", 2},
+		"none of a pool": {park.AuditQuery{Cursor: "cpu:7:0", PoolID: "cpu"}, func(*fakeAudit) {}, "must be an event of this log", 2},
 	} {
-		l := logOf("s")
+		l := auditOf("s")
 		c.fails(l)
-		e := l.reader(t)
+		e := l.engine(t)
 		e.env.Machine.(*envtest.Simulator).OnWait = e.stop
 		var errs []error
 		for ev, err := range e.Watch(t.Context(), c.q) {

@@ -22,26 +22,26 @@ import (
 // TestReadyWhileAPoolWorks: of several stores one that is away takes its own pools out, and no others.
 func TestReadyWhileAPoolWorks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		away := &abandoned{Store: memory.New()}
-		far := pool("far", 1, simulated())
+		away := &disconnectable{Store: memory.New()}
+		far := poolConfig("far", 1, sleepExecutor())
 		far.QueueBackend = park.File
-		b := open(t, engine.Config{
-			Pools: []engine.Pool{pool("near", 1, simulated()), far}, Audit: park.InMemory,
+		b := openEngine(t, engine.Config{
+			Pools: []engine.Pool{poolConfig("near", 1, sleepExecutor()), far}, Audit: park.InMemory,
 			Stores: map[park.Backend]store.Store{park.InMemory: memory.New(), park.File: away},
 		})
-		defer b.stop()
+		defer b.closeNow()
 		away.gone.Store(true)
-		b.offer("far", named("a", sim(1)))
-		b.submit("near", named("b", sim(1)))
+		b.trySubmit("far", withID("a", sleepFor(1)))
+		b.submit("near", withID("b", sleepFor(1)))
 		if err := b.Ready(); err != nil {
 			t.Errorf("not ready though a pool works: %v", err)
 		}
-		if all := b.Troubles(); all["far"] == nil || all["near"] != nil {
+		if all := b.PoolErrors(); all["far"] == nil || all["near"] != nil {
 			t.Errorf("troubles %v", all)
 		}
 		away.gone.Store(false)
 		time.Sleep(time.Minute)
-		if all := b.Troubles(); all["far"] != nil {
+		if all := b.PoolErrors(); all["far"] != nil {
 			t.Errorf("after the outage: %v", all)
 		}
 	})
@@ -50,15 +50,15 @@ func TestReadyWhileAPoolWorks(t *testing.T) {
 // TestOutageIsToldOnce: a node that cannot beat says so when that begins and when it ends.
 func TestOutageIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out journal
-		tm := newTeam(t, 1, func(_ int, c *engine.Config) {
-			c.Pools, c.Log = []engine.Pool{pool("cpu", 1, simulated())}, slog.New(slog.NewTextHandler(&out, nil))
+		var out syncBuffer
+		tm := openCluster(t, 1, func(_ int, c *engine.Config) {
+			c.Pools, c.Log = []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}, slog.New(slog.NewTextHandler(&out, nil))
 		})
 		defer tm.stop()
 		time.Sleep(time.Second)
-		tm.lines[0].cut.Store(true)
+		tm.stores[0].cut.Store(true)
 		time.Sleep(5 * time.Minute)
-		tm.lines[0].cut.Store(false)
+		tm.stores[0].cut.Store(false)
 		time.Sleep(time.Minute)
 		text := out.String()
 		if n := strings.Count(text, "not known to be alive"); n != 1 {
@@ -71,32 +71,32 @@ func TestOutageIsToldOnce(t *testing.T) {
 }
 
 // journal is a log that may be read while it is written.
-type journal struct {
+type syncBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-func (j *journal) Write(p []byte) (int, error) {
+func (j *syncBuffer) Write(p []byte) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.b.Write(p)
 }
 
-func (j *journal) String() string {
+func (j *syncBuffer) String() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.b.String()
 }
 
 // cursors notes where the log was read from.
-type cursors struct {
+type cursorRecorder struct {
 	store.Store
 	mu   sync.Mutex
 	seen map[string]bool
 	last string
 }
 
-func (c *cursors) Events(ctx context.Context, q park.AuditQuery) ([]park.Event, error) {
+func (c *cursorRecorder) Events(ctx context.Context, q park.AuditQuery) ([]park.Event, error) {
 	c.mu.Lock()
 	c.seen[q.Cursor], c.last = true, q.Cursor
 	c.mu.Unlock()
@@ -106,9 +106,9 @@ func (c *cursors) Events(ctx context.Context, q park.AuditQuery) ([]park.Event, 
 // TestWatchMovesOn: a watch for what does not happen does not read the log again from where it began.
 func TestWatchMovesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := &cursors{Store: memory.New(), seen: make(map[string]bool)}
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, simulated())}, Stores: map[park.Backend]store.Store{park.InMemory: c}})
-		defer b.stop()
+		c := &cursorRecorder{Store: memory.New(), seen: make(map[string]bool)}
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}, Stores: map[park.Backend]store.Store{park.InMemory: c}})
+		defer b.closeNow()
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go func() {
@@ -116,8 +116,8 @@ func TestWatchMovesOn(t *testing.T) {
 			}
 		}()
 		for i := range 5 {
-			b.submit("cpu", named(string(rune('a'+i)), sim(1)))
-			b.ended("cpu", string(rune('a'+i)))
+			b.submit("cpu", withID(string(rune('a'+i)), sleepFor(1)))
+			b.awaitTask("cpu", string(rune('a'+i)))
 			synctest.Wait()
 		}
 		end, err := c.LastEvent(t.Context())
@@ -136,8 +136,8 @@ func TestWatchMovesOn(t *testing.T) {
 // TestUnknownCursor: an event that never was in the log is refused as a place to go on from.
 func TestUnknownCursor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, simulated())}, Retention: time.Hour})
-		defer b.stop()
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}, Retention: time.Hour})
+		defer b.closeNow()
 		unknown := func(cursor string) {
 			t.Helper()
 			if page, err := b.Audit(t.Context(), park.AuditQuery{Cursor: cursor}); park.CodeOf(err) != park.InvalidRequest {
@@ -151,8 +151,8 @@ func TestUnknownCursor(t *testing.T) {
 			}
 		}
 		unknown("cpu:1:0")
-		b.submit("cpu", named("a", sim(1)))
-		b.ended("cpu", "a")
+		b.submit("cpu", withID("a", sleepFor(1)))
+		b.awaitTask("cpu", "a")
 		all := b.events(park.AuditQuery{})
 		for _, cursor := range []string{"none:1:0", "cpu:1:99", "cpu:1000:0"} {
 			unknown(cursor)
@@ -167,26 +167,26 @@ func TestUnknownCursor(t *testing.T) {
 }
 
 // locked is a store whose server lets nobody in.
-type locked struct {
+type loginFailure struct {
 	store.Store
-	shut atomic.Bool
+	failing atomic.Bool
 }
 
-type turnedDown struct{}
+type loginError struct{}
 
-func (turnedDown) Error() string { return "connect: " + turnedDown{}.Said() }
-func (turnedDown) Said() string  { return `password authentication failed for user "parkd"` }
+func (loginError) Error() string { return "connect: " + loginError{}.Said() }
+func (loginError) Said() string  { return `password authentication failed for user "parkd"` }
 
-func (s *locked) Records(ctx context.Context, pool string, ids []string) ([]ledger.Record, error) {
-	if s.shut.Load() {
-		return nil, fmt.Errorf("read tasks: %w", turnedDown{})
+func (s *loginFailure) Records(ctx context.Context, pool string, ids []string) ([]ledger.Record, error) {
+	if s.failing.Load() {
+		return nil, fmt.Errorf("read tasks: %w", loginError{})
 	}
 	return s.Store.Records(ctx, pool, ids)
 }
 
-func (s *locked) Messages(ctx context.Context, q park.MailboxQuery) ([]park.Message, error) {
-	if s.shut.Load() {
-		return nil, fmt.Errorf("read messages: %w", turnedDown{})
+func (s *loginFailure) Messages(ctx context.Context, q park.MailboxQuery) ([]park.Message, error) {
+	if s.failing.Load() {
+		return nil, fmt.Errorf("read messages: %w", loginError{})
 	}
 	return s.Store.Messages(ctx, q)
 }
@@ -194,16 +194,16 @@ func (s *locked) Messages(ctx context.Context, q park.MailboxQuery) ([]park.Mess
 // TestServerIsQuoted: who asks for what cannot be read is told what the store's server has said, and not that it was silent.
 func TestServerIsQuoted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &locked{Store: memory.New()}
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, simulated())}, Stores: map[park.Backend]store.Store{park.InMemory: s}})
-		defer b.stop()
-		b.submit("cpu", named("a", sim(1)))
-		b.ended("cpu", "a")
-		s.shut.Store(true)
+		s := &loginFailure{Store: memory.New()}
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}, Stores: map[park.Backend]store.Store{park.InMemory: s}})
+		defer b.closeNow()
+		b.submit("cpu", withID("a", sleepFor(1)))
+		b.awaitTask("cpu", "a")
+		s.failing.Store(true)
 		_, task := b.Task(t.Context(), "cpu", "a", 0)
 		_, mail := b.Mailbox(t.Context(), park.MailboxQuery{Tenant: "acme", Key: "box"})
 		for _, err := range []error{task, mail} {
-			if park.CodeOf(err) != park.StorageUnavailable || !strings.Contains(err.Error(), turnedDown{}.Said()) || strings.Contains(err.Error(), "does not answer") {
+			if park.CodeOf(err) != park.StorageUnavailable || !strings.Contains(err.Error(), loginError{}.Said()) || strings.Contains(err.Error(), "does not answer") {
 				t.Errorf("%v", err)
 			}
 		}

@@ -18,24 +18,24 @@ import (
 )
 
 // stubborn refuses, while it is shut, every step that brings a task to one of some states.
-type stubborn struct {
+type refusingStore struct {
 	*memory.Store
-	states  []park.Status
-	mu      sync.Mutex
-	shut    bool
-	refused int
-	loads   int
+	states   []park.Status
+	mu       sync.Mutex
+	refusing bool
+	refused  int
+	loads    int
 }
 
-func (s *stubborn) set(shut bool) {
+func (s *refusingStore) setRefusing(shut bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.shut = shut
+	s.refusing = shut
 }
 
-func (s *stubborn) Commit(ctx context.Context, step *store.Step) error {
+func (s *refusingStore) Commit(ctx context.Context, step *store.Step) error {
 	s.mu.Lock()
-	refuse := s.shut && slices.ContainsFunc(step.Updates, func(u store.Update) bool { return slices.Contains(s.states, u.State.Status) })
+	refuse := s.refusing && slices.ContainsFunc(step.Updates, func(u store.Update) bool { return slices.Contains(s.states, u.State.Status) })
 	if refuse {
 		s.refused++
 	}
@@ -46,7 +46,7 @@ func (s *stubborn) Commit(ctx context.Context, step *store.Step) error {
 	return s.Store.Commit(ctx, step)
 }
 
-func (s *stubborn) Load(ctx context.Context, pool string) (store.Snapshot, error) {
+func (s *refusingStore) Load(ctx context.Context, pool string) (store.Snapshot, error) {
 	s.mu.Lock()
 	s.loads++
 	s.mu.Unlock()
@@ -54,7 +54,7 @@ func (s *stubborn) Load(ctx context.Context, pool string) (store.Snapshot, error
 }
 
 // counts returns how many steps were refused and how often a pool was loaded.
-func (s *stubborn) counts() (refused, loads int) {
+func (s *refusingStore) counts() (refused, loads int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.refused, s.loads
@@ -64,18 +64,18 @@ func (s *stubborn) counts() (refused, loads int) {
 // trouble is told once, and no client is told that its own request is to blame.
 func TestRefusedByTimeAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out journal
-		s := &stubborn{Store: memory.New(), states: []park.Status{park.Expired}}
-		b := open(t, engine.Config{
-			Pools: []engine.Pool{pool("cpu", 1, simulated())}, Stores: map[park.Backend]store.Store{park.InMemory: s},
+		var out syncBuffer
+		s := &refusingStore{Store: memory.New(), states: []park.Status{park.Expired}}
+		b := openEngine(t, engine.Config{
+			Pools: []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}, Stores: map[park.Backend]store.Store{park.InMemory: s},
 			Log: slog.New(slog.NewTextHandler(&out, nil)),
 		})
-		defer b.stop()
-		b.submit("cpu", named("runs", sim(3_600_000)))
-		late := named("late", sim(1))
+		defer b.closeNow()
+		b.submit("cpu", withID("runs", sleepFor(3_600_000)))
+		late := withID("late", sleepFor(1))
 		late.Deadline = park.At(time.Now().Add(time.Second))
 		b.submit("cpu", late)
-		s.set(true)
+		s.setRefusing(true)
 		time.Sleep(30 * time.Minute)
 		if refused, loads := s.counts(); refused == 0 || refused > 100 || loads > 1 {
 			t.Errorf("refused %d times, loaded %d times", refused, loads)
@@ -89,9 +89,9 @@ func TestRefusedByTimeAlone(t *testing.T) {
 		if err := b.Ready(); err == nil || !strings.Contains(err.Error(), errPoison.Error()) {
 			t.Errorf("ready: %v", err)
 		}
-		s.set(false)
+		s.setRefusing(false)
 		time.Sleep(time.Minute)
-		if got := b.ended("cpu", "late"); got.Status != park.Expired {
+		if got := b.awaitTask("cpu", "late"); got.Status != park.Expired {
 			t.Errorf("it ended as %+v", got)
 		}
 		if err := b.Ready(); err != nil {
@@ -108,19 +108,19 @@ func TestRefusedByTimeAlone(t *testing.T) {
 // and the log does not tell of it again and again, nor that it is over.
 func TestRefusedOutcomeIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out journal
-		s := &stubborn{Store: memory.New(), states: []park.Status{park.Completed, park.Failed}}
-		b := open(t, engine.Config{
-			Pools: []engine.Pool{pool("cpu", 1, simulated())}, Stores: map[park.Backend]store.Store{park.InMemory: s},
+		var out syncBuffer
+		s := &refusingStore{Store: memory.New(), states: []park.Status{park.Completed, park.Failed}}
+		b := openEngine(t, engine.Config{
+			Pools: []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}, Stores: map[park.Backend]store.Store{park.InMemory: s},
 			Log: slog.New(slog.NewTextHandler(&out, nil)),
 		})
-		defer b.stop()
-		s.set(true)
-		b.submit("cpu", named("ends", sim(1)))
-		late := named("late", sim(1))
+		defer b.closeNow()
+		s.setRefusing(true)
+		b.submit("cpu", withID("ends", sleepFor(1)))
+		late := withID("late", sleepFor(1))
 		late.Deadline = park.At(time.Now().Add(time.Second))
 		b.submit("cpu", late)
-		if got := b.ended("cpu", "late"); got.Status != park.Expired {
+		if got := b.awaitTask("cpu", "late"); got.Status != park.Expired {
 			t.Errorf("it ended as %+v", got)
 		}
 		for range 60 {
@@ -129,8 +129,8 @@ func TestRefusedOutcomeIsToldOnce(t *testing.T) {
 				t.Fatal("ready, while an outcome cannot be stored")
 			}
 		}
-		s.set(false)
-		if got := b.ended("cpu", "ends"); got.Status != park.Failed || got.Reason != park.ReasonResultTooLarge {
+		s.setRefusing(false)
+		if got := b.awaitTask("cpu", "ends"); got.Status != park.Failed || got.Reason != park.ReasonResultTooLarge {
 			t.Errorf("it ended as %+v", got)
 		}
 		synctest.Wait()

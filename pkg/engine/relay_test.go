@@ -16,12 +16,12 @@ import (
 )
 
 // flaky is a store whose mailboxes and audit log fail while broken, and which delivers everything twice.
-type flaky struct {
+type doubleDelivery struct {
 	store.Store
 	broken atomic.Bool
 }
 
-func (s *flaky) Deliver(ctx context.Context, m []park.Message) error {
+func (s *doubleDelivery) Deliver(ctx context.Context, m []park.Message) error {
 	if s.broken.Load() {
 		return errors.New("broken")
 	}
@@ -29,7 +29,7 @@ func (s *flaky) Deliver(ctx context.Context, m []park.Message) error {
 	return s.Store.Deliver(ctx, m)
 }
 
-func (s *flaky) Append(ctx context.Context, e []park.Event) error {
+func (s *doubleDelivery) Append(ctx context.Context, e []park.Event) error {
 	if s.broken.Load() {
 		return errors.New("broken")
 	}
@@ -39,25 +39,25 @@ func (s *flaky) Append(ctx context.Context, e []park.Event) error {
 
 func TestRelayDeliversOnceThroughOutageAndRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		far := &flaky{Store: memory.New()}
+		far := &doubleDelivery{Store: memory.New()}
 		far.broken.Store(true)
-		p := pool("cpu", 3, simulated())
+		p := poolConfig("cpu", 3, sleepExecutor())
 		p.MailboxBackend = park.File
 		c := engine.Config{
 			Pools: []engine.Pool{p}, Audit: park.File,
 			Stores: map[park.Backend]store.Store{park.InMemory: memory.New(), park.File: far},
 		}
-		b := open(t, c)
+		b := openEngine(t, c)
 		for i := range 20 {
-			b.submit("cpu", named(fmt.Sprint(i), sim(10)))
+			b.submit("cpu", withID(fmt.Sprint(i), sleepFor(10)))
 		}
 		for i := range 20 {
-			b.ended("cpu", fmt.Sprint(i))
+			b.awaitTask("cpu", fmt.Sprint(i))
 		}
 		time.Sleep(time.Minute)
-		b.stop()
-		b = open(t, c)
-		defer b.stop()
+		b.closeNow()
+		b = openEngine(t, c)
+		defer b.closeNow()
 		far.broken.Store(false)
 		time.Sleep(10 * time.Second)
 		page, err := b.Mailbox(t.Context(), park.MailboxQuery{Tenant: "default", Key: "box", Limit: 1000})
@@ -68,20 +68,20 @@ func TestRelayDeliversOnceThroughOutageAndRestart(t *testing.T) {
 		if len(events) < 20*3 {
 			t.Errorf("only %d events", len(events))
 		}
-		check(t, events, 3)
+		checkLog(t, events, 3)
 	})
 }
 
 func TestLongPollHearsOfRelayedMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := pool("cpu", 1, simulated())
+		p := poolConfig("cpu", 1, sleepExecutor())
 		p.MailboxBackend = park.File
-		b := open(t, engine.Config{
+		b := openEngine(t, engine.Config{
 			Pools: []engine.Pool{p}, Audit: park.InMemory,
 			Stores: map[park.Backend]store.Store{park.InMemory: memory.New(), park.File: memory.New()},
 		})
-		defer b.stop()
-		b.submit("cpu", named("a", sim(5_000)))
+		defer b.closeNow()
+		b.submit("cpu", withID("a", sleepFor(5_000)))
 		began := time.Now()
 		page, err := b.Mailbox(t.Context(), park.MailboxQuery{Tenant: "default", Key: "box", Wait: time.Hour})
 		if err != nil || len(page.Messages) != 1 || time.Since(began) != 5*time.Second {
@@ -98,20 +98,20 @@ func TestMailboxOverTwoStores(t *testing.T) {
 
 func mailboxOverTwoStores(t *testing.T, other park.Backend) {
 	synctest.Test(t, func(t *testing.T) {
-		near, far := pool("near", 1, simulated()), pool("far", 1, simulated())
+		near, far := poolConfig("near", 1, sleepExecutor()), poolConfig("far", 1, sleepExecutor())
 		far.MailboxBackend = other
-		b := open(t, engine.Config{
+		b := openEngine(t, engine.Config{
 			Pools: []engine.Pool{near, far}, Audit: park.InMemory,
 			Stores: map[park.Backend]store.Store{park.InMemory: memory.New(), other: memory.New()},
 		})
-		defer b.stop()
+		defer b.closeNow()
 		for i := range 6 {
 			id := []string{"near", "far"}[i%2]
-			b.submit(id, named(fmt.Sprint(i), sim(1_000)))
-			b.ended(id, fmt.Sprint(i))
+			b.submit(id, withID(fmt.Sprint(i), sleepFor(1_000)))
+			b.awaitTask(id, fmt.Sprint(i))
 			synctest.Wait()
 		}
-		whole := b.read(park.MailboxQuery{Limit: 6})
+		whole := b.readMailbox(park.MailboxQuery{Limit: 6})
 		third := park.MailboxQuery{Since: whole[3].CreatedAt, Limit: 1}
 		for name, c := range map[string]struct {
 			q    park.MailboxQuery
@@ -124,17 +124,17 @@ func mailboxOverTwoStores(t *testing.T, other park.Backend) {
 			"after one of the old ids": {park.MailboxQuery{After: "1", Limit: 6}, "02345"},
 		} {
 			var got string
-			for _, m := range b.read(c.q) {
+			for _, m := range b.readMailbox(c.q) {
 				got += m.TaskID
 			}
 			if got != c.want {
 				t.Errorf("%s: read %s, not %s", name, got, c.want)
 			}
 		}
-		if err := b.TrimMailbox(t.Context(), "default", "box", b.read(third)[0].ID); err != nil {
+		if err := b.TrimMailbox(t.Context(), "default", "box", b.readMailbox(third)[0].ID); err != nil {
 			t.Fatal(err)
 		}
-		if left := b.read(park.MailboxQuery{Limit: 6}); len(left) != 4 || left[0].TaskID != "0" {
+		if left := b.readMailbox(park.MailboxQuery{Limit: 6}); len(left) != 4 || left[0].TaskID != "0" {
 			t.Errorf("trimmed up to the second of one store: %+v", left)
 		}
 	})
@@ -143,13 +143,13 @@ func mailboxOverTwoStores(t *testing.T, other park.Backend) {
 // TestMailboxIDsOutliveStores: where a reader stood stays known when pools give a store up.
 func TestMailboxIDsOutliveStores(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, simulated())}})
-		defer b.stop()
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}})
+		defer b.closeNow()
 		for i := range 3 {
-			b.submit("cpu", named(fmt.Sprint(i), sim(1_000)))
-			b.ended("cpu", fmt.Sprint(i))
+			b.submit("cpu", withID(fmt.Sprint(i), sleepFor(1_000)))
+			b.awaitTask("cpu", fmt.Sprint(i))
 		}
-		if got := b.read(park.MailboxQuery{After: "in_memory=2,file=7", Limit: 5}); len(got) != 1 || got[0].TaskID != "2" {
+		if got := b.readMailbox(park.MailboxQuery{After: "in_memory=2,file=7", Limit: 5}); len(got) != 1 || got[0].TaskID != "2" {
 			t.Errorf("read %+v", got)
 		}
 		if _, err := b.Mailbox(t.Context(), park.MailboxQuery{Tenant: "default", Key: "box", After: "nonsense"}); park.CodeOf(err) != park.InvalidRequest {
@@ -159,7 +159,7 @@ func TestMailboxIDsOutliveStores(t *testing.T) {
 }
 
 // read reads the mailbox on from q to its end.
-func (b *bench) read(q park.MailboxQuery) (all []park.Message) {
+func (b *harness) readMailbox(q park.MailboxQuery) (all []park.Message) {
 	b.Helper()
 	for q.Tenant, q.Key = park.DefaultTenant, "box"; ; {
 		page, err := b.Mailbox(context.Background(), q)
@@ -175,30 +175,30 @@ func (b *bench) read(q park.MailboxQuery) (all []park.Message) {
 }
 
 // phone is a notifier that is engaged at first.
-type phone struct {
-	calls atomic.Int64
-	busy  int64
-	heard chan string
+type busyNotifier struct {
+	calls     atomic.Int64
+	busy      int64
+	delivered chan string
 }
 
-func (n *phone) Notify(_ context.Context, _ string, m park.Message) error {
+func (n *busyNotifier) Notify(_ context.Context, _ string, m park.Message) error {
 	if n.calls.Add(1) <= n.busy {
 		return errors.New("busy")
 	}
-	n.heard <- m.TaskID
+	n.delivered <- m.TaskID
 	return nil
 }
 
 func TestNotifierIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := &phone{busy: 5, heard: make(chan string, 1)}
-		p := pool("cpu", 1, simulated())
+		n := &busyNotifier{busy: 5, delivered: make(chan string, 1)}
+		p := poolConfig("cpu", 1, sleepExecutor())
 		p.Notifier = n
-		b := open(t, engine.Config{Pools: []engine.Pool{p}})
-		defer b.stop()
-		b.submit("cpu", named("a", sim(1)))
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{p}})
+		defer b.closeNow()
+		b.submit("cpu", withID("a", sleepFor(1)))
 		began := time.Now()
-		if got := <-n.heard; got != "a" {
+		if got := <-n.delivered; got != "a" {
 			t.Errorf("heard of %s", got)
 		}
 		if took := time.Since(began); took < 10*time.Second || took > 5*time.Minute {
@@ -209,12 +209,12 @@ func TestNotifierIsTriedAgain(t *testing.T) {
 
 func TestNotificationIsGivenUpAfterDays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := &phone{busy: 1 << 40}
-		p := pool("cpu", 1, simulated())
+		n := &busyNotifier{busy: 1 << 40}
+		p := poolConfig("cpu", 1, sleepExecutor())
 		p.Notifier = n
-		b := open(t, engine.Config{Pools: []engine.Pool{p}})
-		defer b.stop()
-		b.submit("cpu", named("a", sim(1)))
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{p}})
+		defer b.closeNow()
+		b.submit("cpu", withID("a", sleepFor(1)))
 		time.Sleep(4 * 24 * time.Hour)
 		calls := n.calls.Load()
 		time.Sleep(4 * 24 * time.Hour)
@@ -226,11 +226,11 @@ func TestNotificationIsGivenUpAfterDays(t *testing.T) {
 
 func TestRetentionForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, simulated())}, Retention: time.Hour})
-		defer b.stop()
-		b.submit("cpu", named("long", sim(5*3_600_000)))
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}, Retention: time.Hour})
+		defer b.closeNow()
+		b.submit("cpu", withID("long", sleepFor(5*3_600_000)))
 		for i := range 500 {
-			s := named(fmt.Sprint(i), sim(0))
+			s := withID(fmt.Sprint(i), sleepFor(0))
 			s.Deadline = park.At(time.Now().Add(time.Second))
 			b.submit("cpu", s)
 		}

@@ -20,22 +20,22 @@ func nodesWith(other string) map[park.Backend]*cluster.Node {
 	return map[park.Backend]*cluster.Node{park.InMemory: nodeAmong(e, nil, other)}
 }
 
-type deafNotifier struct{}
+type nopNotifier struct{}
 
-func (deafNotifier) Notify(context.Context, string, park.Message) error { return nil }
+func (nopNotifier) Notify(context.Context, string, park.Message) error { return nil }
 
 // TestTurns: of several nodes that share a store the first does what one node is enough for.
 func TestTurns(t *testing.T) {
 	e := &Engine{}
-	if e.turn(park.InMemory) != nil {
+	if e.isFirst(park.InMemory) != nil {
 		t.Error("a node that is alone takes turns")
 	}
 	for other, want := range map[string]bool{"a": false, "z": true} {
 		e.nodes = nodesWith(other)
-		if turn := e.turn(park.InMemory); turn == nil || turn() != want {
+		if turn := e.isFirst(park.InMemory); turn == nil || turn() != want {
 			t.Errorf("me beside %s: not %t", other, want)
 		}
-		if e.turn(park.File) != nil {
+		if e.isFirst(park.File) != nil {
 			t.Error("a store that is not shared has turns")
 		}
 	}
@@ -56,7 +56,7 @@ func TestRelaysAreStarted(t *testing.T) {
 		{both, []park.Backend{park.File, park.File}, park.Postgres, false, "in_memory>mailbox/file in_memory>audit/postgres file>audit/postgres"},
 		{both, both, park.File, true, "in_memory>audit/file in_memory>notify/a file>notify/b"},
 	} {
-		p := poolWith(t, ledger.Pool{State: park.Active})
+		p := testLoop(t, ledger.Pool{State: park.Active})
 		e := p.eng
 		w := simulatorOf(p)
 		e.cfg.Audit, e.pools = c.audit, map[string]*pool{}
@@ -64,9 +64,9 @@ func TestRelaysAreStarted(t *testing.T) {
 			one := &pool{Pool: Pool{PoolSpec: park.PoolSpec{ID: id, QueueBackend: c.queues[i], MailboxBackend: c.mails[i]}}, eng: e}
 			one.localMail, one.localAudit = c.queues[i] == c.mails[i], c.queues[i] == c.audit
 			if c.notify {
-				one.Notifier = deafNotifier{}
+				one.Notifier = nopNotifier{}
 			}
-			e.pools[id], e.order = one, append(e.order, id)
+			e.pools[id], e.poolIDs = one, append(e.poolIDs, id)
 		}
 		e.startRelays()
 		var got []string

@@ -19,70 +19,70 @@ import (
 
 // The last step of a pool that was moved past the log's last rev and has not said so yet.
 const (
-	liftedEmpty = "lifted: tasks lost"
-	liftedOlder = "lifted: tasks older"
+	skippedTasksLost  = "lifted: tasks lost"
+	skippedTasksOlder = "lifted: tasks older"
 )
 
 // errLogUnread says that it is not known where a pool goes on.
-var errLogUnread = errors.New("the audit log cannot be read")
+var errLogUnreadable = errors.New("the audit log cannot be read")
 
 // logged is the end of a pool's log.
-type logged struct {
+type logEnd struct {
 	rev int64
 	at  park.Time
 }
 
 // lastLogged asks the log how far it goes, once in the pool's life here. Where the log is in another store that comes
 // before the queue is looked at: what the log has the queue had before.
-func (l *loop) lastLogged(ctx context.Context) (end logged, err error) {
+func (l *loop) readLogEnd(ctx context.Context) (end logEnd, err error) {
 	if end.rev, end.at, err = l.eng.audit.LastRev(ctx, l.ID); err != nil {
-		return end, fmt.Errorf("%w: %w", errLogUnread, err)
+		return end, fmt.Errorf("%w: %w", errLogUnreadable, err)
 	}
 	return end, nil
 }
 
 // overtaken reports how far the log goes, and whether that is further than the queue: that was lost, or put back. A log
 // in the queue's store is put back with it, but may be of a time when the pool's queue was elsewhere.
-func (l *loop) overtaken(ctx context.Context, row ledger.Pool, end logged, unread error) (logged, bool, error) {
-	if l.numbered {
+func (l *loop) logIsAhead(ctx context.Context, row ledger.Pool, end logEnd, logErr error) (logEnd, bool, error) {
+	if l.pastLogEnd {
 		return end, false, nil
 	}
 	if l.localAudit && row.Rev == 0 {
-		end, unread = l.lastLogged(ctx)
+		end, logErr = l.readLogEnd(ctx)
 	}
 	switch {
-	case unread != nil && row.Rev == 0:
-		return end, false, unread
-	case unread != nil:
+	case logErr != nil && row.Rev == 0:
+		return end, false, logErr
+	case logErr != nil:
 		// Only a queue that was put back would have to know, and whoever does that is told to stop all daemons.
-		l.eng.log.Warn("audit log not compared with the queue", "pool", l.ID, "error", unread)
+		l.eng.log.Warn("audit log not compared with the queue", "pool", l.ID, "error", logErr)
 		return end, false, nil
 	}
-	l.numbered = row.Rev >= end.rev
-	return end, !l.numbered, nil
+	l.pastLogEnd = row.Rev >= end.rev
+	return end, !l.pastLogEnd, nil
 }
 
 // lift moves the pool in its store past the log's end.
-func (l *loop) lift(ctx context.Context, row ledger.Pool, end logged) error {
-	how := liftedOlder
+func (l *loop) skipToLogEnd(ctx context.Context, row ledger.Pool, end logEnd) error {
+	reason := skippedTasksOlder
 	if row == (ledger.Pool{}) {
-		row, how = l.firstRow(), liftedEmpty
+		row, reason = l.initialRow(), skippedTasksLost
 	}
 	l.eng.log.Warn("the queue knows less than the audit log: its tasks of before are gone, and its steps go on after those of the log",
 		"pool", l.ID, "rev", row.Rev, "logged", end.rev)
-	row.Rev, row.LastAt, row.LastStep = end.rev, end.at, how
+	row.Rev, row.LastAt, row.LastStep = end.rev, end.at, reason
 	return l.queue.Lift(ctx, l.ID, row)
 }
 
 // resumes has the lot's next step tell that the pool was lifted, where that was not told yet.
-func (l *loop) resumes() {
-	if l.adopted {
+func (l *loop) announceSkip() {
+	if l.initialized {
 		return
 	}
 	switch l.lot.Row().LastStep {
-	case liftedEmpty:
+	case skippedTasksLost:
 		l.lot.Resume(lot.TasksLost)
-	case liftedOlder:
+	case skippedTasksOlder:
 		l.lot.Resume(lot.TasksOlder)
 	}
 }

@@ -18,12 +18,12 @@ const week = 7 * 24 * time.Hour
 // prunable is a store that notes before which time it is to forget tasks, or events if all else is kept for ever.
 type prunable struct {
 	store.Store
-	name string
-	did  *[]string
+	name  string
+	calls *[]string
 }
 
 func (s *prunable) note(kind string, before park.Time) (int, error) {
-	*s.did = append(*s.did, fmt.Sprintf("%s %s %s", s.name, kind, before))
+	*s.calls = append(*s.calls, fmt.Sprintf("%s %s %s", s.name, kind, before))
 	return 0, nil
 }
 
@@ -41,14 +41,14 @@ func (s *prunable) PruneTasks(_ context.Context, before park.Time, _ int) (int, 
 }
 
 // prunableLogs are an executor's logs that can be pruned.
-type prunableLogs struct{ did *[]string }
+type prunableLogs struct{ calls *[]string }
 
 func (*prunableLogs) Log(context.Context, string, string, int, park.LogQuery, <-chan struct{}) (*park.Log, error) {
 	return nil, errors.New("none")
 }
 
 func (l *prunableLogs) PruneLogs(_ context.Context, before time.Time) error {
-	*l.did = append(*l.did, fmt.Sprintf("logs %s", park.At(before)))
+	*l.calls = append(*l.calls, fmt.Sprintf("logs %s", park.At(before)))
 	return nil
 }
 
@@ -68,18 +68,18 @@ func TestRetentionIsStarted(t *testing.T) {
 		"for ever":  {0, "", []string{fmt.Sprint("file events ", park.Time{}), fmt.Sprint("memory events ", park.Time{})}},
 	} {
 		var did []string
-		p := poolWith(t, ledger.Pool{State: park.Active})
+		p := testLoop(t, ledger.Pool{State: park.Active})
 		e, m := p.eng, simulatorOf(p)
 		m.Wall = now
 		e.cfg.Retention = c.keep
 		e.stores = map[park.Backend]store.Store{
-			park.InMemory: &prunable{name: "memory", did: &did}, park.File: &prunable{name: "file", did: &did},
+			park.InMemory: &prunable{name: "memory", calls: &did}, park.File: &prunable{name: "file", calls: &did},
 		}
 		if c.other != "" {
 			e.nodes = nodesWith(c.other)
 		}
 		logs := &prunableLogs{&did}
-		e.order, e.pools = []string{"a", "b", "c"}, map[string]*pool{
+		e.poolIDs, e.pools = []string{"a", "b", "c"}, map[string]*pool{
 			"a": {Pool: Pool{Logs: logs}, loadedAt: park.At(now.Add(-time.Hour))},
 			"b": {Pool: Pool{Logs: logs}, loadedAt: park.At(now.Add(-24 * time.Hour))},
 			"c": {},

@@ -12,9 +12,9 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-type runs func(context.Context, park.Assignment) park.Outcome
+type executorFunc func(context.Context, park.Assignment) park.Outcome
 
-func (f runs) Run(ctx context.Context, a park.Assignment) park.Outcome { return f(ctx, a) }
+func (f executorFunc) Run(ctx context.Context, a park.Assignment) park.Outcome { return f(ctx, a) }
 
 // TestRetryAfterIsTheLeastRest: a task that may run again rests for as long as the other side asked, or for its own
 // backoff where that is longer.
@@ -27,7 +27,7 @@ func TestRetryAfterIsTheLeastRest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				x := runs(func(_ context.Context, a park.Assignment) park.Outcome {
+				x := executorFunc(func(_ context.Context, a park.Assignment) park.Outcome {
 					if a.Attempt > 1 {
 						return park.Outcome{Status: park.Completed}
 					}
@@ -35,12 +35,12 @@ func TestRetryAfterIsTheLeastRest(t *testing.T) {
 					o.RetryAfter = c.asked
 					return o
 				})
-				b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, x)}})
-				defer b.stop()
+				b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 1, x)}})
+				defer b.closeNow()
 				began := time.Now()
-				b.submit("cpu", named("a", park.Submission{Retry: park.Retry{MaxAttempts: 2, Backoff: park.Duration(c.backoff)}}))
+				b.submit("cpu", withID("a", park.Submission{Retry: park.Retry{MaxAttempts: 2, Backoff: park.Duration(c.backoff)}}))
 				time.Sleep(2 * time.Hour)
-				if task := b.ended("cpu", "a"); task.Status != park.Completed || task.StartedAt.Sub(began) != c.want {
+				if task := b.awaitTask("cpu", "a"); task.Status != park.Completed || task.StartedAt.Sub(began) != c.want {
 					t.Errorf("%s, started again after %s", task.Status, task.StartedAt.Sub(began))
 				}
 			})
@@ -51,7 +51,7 @@ func TestRetryAfterIsTheLeastRest(t *testing.T) {
 // TestRetryAfterOutlastsARestart: what a task was asked to rest it rests also if the daemon is started anew meanwhile.
 func TestRetryAfterOutlastsARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := runs(func(_ context.Context, a park.Assignment) park.Outcome {
+		x := executorFunc(func(_ context.Context, a park.Assignment) park.Outcome {
 			if a.Attempt > 1 {
 				return park.Outcome{Status: park.Completed}
 			}
@@ -60,17 +60,17 @@ func TestRetryAfterOutlastsARestart(t *testing.T) {
 			return o
 		})
 		c := engine.Config{
-			Pools:  []engine.Pool{pool("cpu", 1, x)},
+			Pools:  []engine.Pool{poolConfig("cpu", 1, x)},
 			Stores: map[park.Backend]store.Store{park.InMemory: memory.New()},
 		}
-		b := open(t, c)
+		b := openEngine(t, c)
 		began := time.Now()
-		b.submit("cpu", named("a", park.Submission{Retry: park.Retry{MaxAttempts: 2}}))
+		b.submit("cpu", withID("a", park.Submission{Retry: park.Retry{MaxAttempts: 2}}))
 		time.Sleep(10 * time.Second)
-		b.stop()
-		b = open(t, c)
-		defer b.stop()
-		if task := b.ended("cpu", "a"); task.Status != park.Completed || task.StartedAt.Sub(began) < time.Minute {
+		b.closeNow()
+		b = openEngine(t, c)
+		defer b.closeNow()
+		if task := b.awaitTask("cpu", "a"); task.Status != park.Completed || task.StartedAt.Sub(began) < time.Minute {
 			t.Errorf("%s, started again after %s", task.Status, task.StartedAt.Sub(began))
 		}
 	})

@@ -18,62 +18,62 @@ type run struct {
 	attempt   int
 	submitted park.Time // of the task: its id may be used again while something of the run is left
 	cancel    context.CancelCauseFunc
-	over      bool // its executor has returned; its outcome is to be stored
+	returned  bool // its executor has returned; its outcome is to be stored
 	report    report
 }
 
 // launch begins runs. It must not block the loop, so what has to be read is read elsewhere. A run that somebody has
 // asked to stop already ends without having begun its work.
-func (l *loop) launch(started []start) {
+func (l *loop) launch(started []runStart) {
 	if l.Runtime.Leased() {
-		l.handOver(started)
+		l.grantLeases(started)
 		return
 	}
-	if l.node != nil && (!l.node.Alive() || l.as != l.nodeName()) {
+	if l.node != nil && (!l.node.Alive() || l.lotNode != l.nodeName()) {
 		return // others may have taken them over already; if not, they are found once this node is alive again
 	}
 	p, now := l.pool, l.eng.env.Mono()
-	var unread []start
+	var missing []runStart
 	for _, s := range started {
 		var cancel context.CancelCauseFunc
-		s.at = now
-		s.ctx, cancel = context.WithCancelCause(l.life())
+		s.startedAt = now
+		s.ctx, cancel = context.WithCancelCause(l.runContext())
 		s.run = &run{task: s.TaskID, attempt: s.Attempt, submitted: s.submitted, cancel: cancel}
 		if old := l.runs[s.TaskID]; old != nil {
 			old.cancel(park.ErrCancelled)
 		}
 		l.runs[s.TaskID] = s.run
-		if why := l.stopped(s.TaskID); why != nil {
-			cancel(why)
+		if cause := l.stopCause(s.TaskID); cause != nil {
+			cancel(cause)
 		} else if s.spec == nil {
-			unread = append(unread, s)
+			missing = append(missing, s)
 			continue
 		}
-		p.eng.env.Go(func() { p.perform(s) })
+		p.eng.env.Go(func() { p.runTask(s) })
 	}
-	if len(unread) == 0 {
+	if len(missing) == 0 {
 		return
 	}
-	ahead := l.prefetch
+	prefetched := l.prefetch
 	p.eng.env.Go(func() {
-		p.read(unread, ahead)
-		for _, s := range unread {
-			p.eng.env.Go(func() { p.perform(s) })
+		p.readStarts(missing, prefetched)
+		for _, s := range missing {
+			p.eng.env.Go(func() { p.runTask(s) })
 		}
 	})
 }
 
 // stopped says why a run that begins now has to stop at once, or nil: its task was cancelled by the step that started it,
 // or after that by another node; or the engine closes, and has told its other runs.
-func (l *loop) stopped(id string) error {
+func (l *loop) stopCause(id string) error {
 	if s, _, _ := l.lot.State(id); s.Cancelled {
 		return park.ErrCancelled
 	}
-	return l.work.closed()
+	return l.activeRuns.stopCause()
 }
 
 // life is the context that runs live under.
-func (p *pool) life() context.Context {
+func (p *pool) runContext() context.Context {
 	if p.node != nil {
 		return p.node.Life()
 	}
@@ -81,9 +81,9 @@ func (p *pool) life() context.Context {
 }
 
 // perform does one task's work and reports its outcome.
-func (p *pool) perform(s start) {
-	if why := p.work.add(s.run); why != nil {
-		s.run.cancel(why)
+func (p *pool) runTask(s runStart) {
+	if cause := p.activeRuns.add(s.run); cause != nil {
+		s.run.cancel(cause)
 	}
 	back := lot.Requeue{TaskID: s.TaskID, Attempt: s.Attempt, Submitted: s.submitted, Reason: park.ReasonShutdown}
 	end := lot.Finish{TaskID: s.TaskID, Attempt: s.Attempt, Submitted: s.submitted}
@@ -96,20 +96,20 @@ func (p *pool) perform(s start) {
 		op = end
 	} else if o.Shortage != nil && context.Cause(s.ctx) == nil {
 		back.Reason = park.ReasonStartDeferred
-		s.run.report.short = o.Shortage
+		s.run.report.shortage = o.Shortage
 		op = back
 	} else if o.Reason == park.ReasonNodeLost || errors.Is(context.Cause(s.ctx), cluster.ErrNodeLost) {
 		back.Reason = park.ReasonNodeLost
 		op = back
 	}
-	p.work.remove(s.run)
+	p.activeRuns.remove(s.run)
 	s.run.report.run = s.run
-	s.run.report.single(op)
+	s.run.report.setOp(op)
 	_ = p.send(context.Background(), &s.run.report)
 }
 
 // execute runs the executor. ended is false where the work was given up because the node is closing.
-func (p *pool) execute(ctx context.Context, s start) (o park.Outcome, ended bool) {
+func (p *pool) execute(ctx context.Context, s runStart) (o park.Outcome, ended bool) {
 	a := park.Assignment{PoolID: p.ID, TaskID: s.TaskID, Attempt: s.Attempt}
 	if s.spec != nil { // else it is not begun
 		a.Tenant, a.Units, a.Timeout = s.spec.Tenant, s.spec.Units, s.spec.Timeout
@@ -119,7 +119,7 @@ func (p *pool) execute(ctx context.Context, s start) (o park.Outcome, ended bool
 		a.Proved = p.node.SinceHeartbeat
 	}
 	if a.Timeout > 0 {
-		left := a.Timeout - (p.eng.env.Mono() - s.at) // to read the submission may have taken long
+		left := a.Timeout - (p.eng.env.Mono() - s.startedAt) // to read the submission may have taken long
 		if left <= 0 {
 			s.run.cancel(park.ErrTimeout)
 		}
@@ -143,7 +143,7 @@ func (p *pool) execute(ctx context.Context, s start) (o park.Outcome, ended bool
 	case o.Status != park.Failed:
 		o = park.Failure(park.ReasonExecutorError, fmt.Sprintf("the executor ended the task as %q", o.Status))
 	}
-	o = p.fit(o) // before its bytes are looked at: many large results that end together would keep the processors busy
+	o = p.fitOutcome(o) // before its bytes are looked at: many large results that end together would keep the processors busy
 	if len(o.Result) > 0 {
 		if err := keptjson.Check(o.Result); err != nil {
 			o = park.Failure(park.ReasonExecutorError, "the executor's result "+err.Error())
@@ -167,11 +167,11 @@ func (p *pool) runRecovered(ctx context.Context, a park.Assignment) (o park.Outc
 }
 
 // forget lets go of a run whose outcome was stored, or came too late to be.
-func (l *loop) forget(r *run) {
+func (l *loop) forgetRun(r *run) {
 	if l.runs[r.task] == r {
 		r.cancel(nil)
 		delete(l.runs, r.task)
-		l.noteIdle()
+		l.runsChanged()
 	}
 }
 
@@ -192,12 +192,12 @@ func (l *loop) endRun(c *ledger.Update) {
 	if r := l.runs[c.TaskID]; r != nil && r.attempt <= c.State.Attempt {
 		r.cancel(nil)
 		delete(l.runs, c.TaskID)
-		l.noteIdle()
+		l.runsChanged()
 	}
 }
 
-func (l *loop) noteIdle() {
-	l.here.Store(int64(len(l.runs)))
+func (l *loop) runsChanged() {
+	l.runningHere.Store(int64(len(l.runs)))
 	if l.drained != nil && len(l.runs) == 0 {
 		select {
 		case <-l.drained:
@@ -211,18 +211,18 @@ func (l *loop) noteIdle() {
 // failure of the store has changed it.
 func (l *loop) reconcile() {
 	for id, r := range l.runs {
-		if s, _, ok := l.lot.State(id); !ok || s.Status != park.Running || !l.isOf(r, &s) || s.Cancelled {
+		if s, _, ok := l.lot.State(id); !ok || s.Status != park.Running || !l.sameRun(r, &s) || s.Cancelled {
 			r.cancel(park.ErrCancelled)
 		}
 	}
 	if l.Runtime.Leased() {
 		return
 	}
-	var started []start
+	var started []runStart
 	for _, id := range l.lot.RunningTasks() {
 		s, _, _ := l.lot.State(id)
-		if r := l.runs[id]; s.Node == l.as && (r == nil || !l.isOf(r, &s)) {
-			started = append(started, start{Started: lot.Started{TaskID: id, Attempt: s.Attempt}, submitted: l.lot.Submitted(id)})
+		if r := l.runs[id]; s.Node == l.lotNode && (r == nil || !l.sameRun(r, &s)) {
+			started = append(started, runStart{Started: lot.Started{TaskID: id, Attempt: s.Attempt}, submitted: l.lot.Submitted(id)})
 		}
 	}
 	l.prefetch = nil
@@ -230,6 +230,6 @@ func (l *loop) reconcile() {
 }
 
 // isOf reports whether a run here is the one that a live task is in, by its state.
-func (l *loop) isOf(r *run, s *ledger.State) bool {
+func (l *loop) sameRun(r *run, s *ledger.State) bool {
 	return r.attempt == s.Attempt && r.submitted.Micro() == l.lot.Submitted(r.task).Micro()
 }

@@ -17,16 +17,16 @@ import (
 )
 
 // crewed returns a pool and its machine, which begins goroutines once the test says so, that runs tasks which all succeed, and reads them from a library.
-func crewed(t *testing.T, tasks ...ledger.Record) (*loop, *envtest.Simulator, *library) {
-	p := poolWith(t, ledger.Pool{Used: int64(len(tasks)), State: park.Active}, tasks...)
-	l := &library{}
-	p.ctx, p.queue, p.messages = t.Context(), queue{library: l}, make(chan message, 10)
-	p.Executor = saying(func() park.Outcome { return park.Outcome{Status: park.Completed} })
+func loopWithRuns(t *testing.T, tasks ...ledger.Record) (*loop, *envtest.Simulator, *fakeShared) {
+	p := testLoop(t, ledger.Pool{Used: int64(len(tasks)), State: park.Active}, tasks...)
+	l := &fakeShared{}
+	p.ctx, p.queue, p.messages = t.Context(), fakeQueue{fakeShared: l}, make(chan message, 10)
+	p.Executor = outcomeFunc(func() park.Outcome { return park.Outcome{Status: park.Completed} })
 	return p, simulatorOf(p), l
 }
 
 // reported returns what runs have told the loop: what each asks for.
-func reported(p *loop) (all []lot.Op) {
+func takeReports(p *loop) (all []lot.Op) {
 	for len(p.messages) > 0 {
 		r := (<-p.messages).base()
 		all = append(all, r.ops...)
@@ -45,10 +45,10 @@ func TestRunsBegin(t *testing.T) {
 		"alone":     {func(p *loop) { p.node = nil }, true},
 		"alive":     {func(*loop) {}, true},
 		"not alive": {func(p *loop) { p.node = cluster.New(t.Context(), nodeConfig(p.eng, nil)) }, false},
-		"renamed":   {func(p *loop) { p.as = "before" }, false},
+		"renamed":   {func(p *loop) { p.lotNode = "before" }, false},
 	} {
-		p, w, _ := crewed(t, taskOf("a", 1, true))
-		p.node, p.as = nodeAmong(p.eng, nil, "z"), "me"
+		p, w, _ := loopWithRuns(t, testRecord("a", 1, true))
+		p.node, p.lotNode = nodeAmong(p.eng, nil, "z"), "me"
 		c.before(p)
 		old, stopped := context.WithCancelCause(t.Context())
 		p.runs["a"] = &run{task: "a", cancel: stopped}
@@ -58,12 +58,12 @@ func TestRunsBegin(t *testing.T) {
 			return nil, nil
 		})
 		spec := &ledger.Spec{Tenant: "t", Units: 3, Timeout: time.Second, Payload: []byte(`1`), Command: []string{"x"}, WorkDir: "/"}
-		p.launch([]start{{Started: lot.Started{TaskID: "a", Attempt: 1}, submitted: runsFrom, spec: spec}})
+		p.launch([]runStart{{Started: lot.Started{TaskID: "a", Attempt: 1}, submitted: runsFrom, spec: spec}})
 		if begun := len(w.Begun) == 1; begun != c.begun || begun != (old.Err() != nil) || begun && !errors.Is(context.Cause(old), park.ErrCancelled) {
 			t.Errorf("%s: begun %t, the one before stopped by %v", name, begun, context.Cause(old))
 		}
 		w.Finish()
-		ops := reported(p)
+		ops := takeReports(p)
 		if !c.begun {
 			if len(ops) != 0 || len(p.runs) != 1 || p.runs["a"].attempt != 0 {
 				t.Errorf("%s: %+v", name, ops)
@@ -91,28 +91,28 @@ func TestRunsBegin(t *testing.T) {
 
 // TestLivesOfRuns: those of a node among others end when it is fenced, and any other with the engine.
 func TestLivesOfRuns(t *testing.T) {
-	p, _, _ := crewed(t)
-	if p.life() != p.eng.ctx {
+	p, _, _ := loopWithRuns(t)
+	if p.runContext() != p.eng.ctx {
 		t.Error("alone a run does not live as long as the engine")
 	}
 	p.node = nodeAmong(p.eng, nil, "z")
-	if p.life() != p.node.Life() {
+	if p.runContext() != p.node.Life() {
 		t.Error("among others it does not live until the next fence")
 	}
 }
 
 // TestRunsThatAreToStop do not begin their work, and nothing is read for them.
 func TestRunsThatAreToStop(t *testing.T) {
-	cancelled := taskOf("cancelled", 1, true)
+	cancelled := testRecord("cancelled", 1, true)
 	cancelled.Cancelled = true
-	p, w, l := crewed(t, cancelled, taskOf("runs", 1, true))
+	p, w, l := loopWithRuns(t, cancelled, testRecord("runs", 1, true))
 	ran := 0
-	p.Executor = saying(func() park.Outcome {
+	p.Executor = outcomeFunc(func() park.Outcome {
 		ran++
 		return park.Outcome{Status: park.Completed}
 	})
 	begin := func(id string, spec *ledger.Spec) {
-		p.launch([]start{{Started: lot.Started{TaskID: id, Attempt: 1}, spec: spec}})
+		p.launch([]runStart{{Started: lot.Started{TaskID: id, Attempt: 1}, spec: spec}})
 	}
 	begin("cancelled", nil)
 	begin("cancelled", &ledger.Spec{})
@@ -120,17 +120,17 @@ func TestRunsThatAreToStop(t *testing.T) {
 		t.Errorf("%d are begun", len(w.Begun))
 	}
 	w.Finish()
-	for i, op := range reported(p) {
+	for i, op := range takeReports(p) {
 		if f, ok := op.(lot.Finish); !ok || f.Outcome.Reason != park.ReasonCancelled {
 			t.Errorf("%d: %+v", i, op)
 		}
 	}
 	begin("runs", &ledger.Spec{})
-	none := p.work.close(park.ErrShutdown) // before it has begun
+	none := p.activeRuns.stop(park.ErrShutdown) // before it has begun
 	w.Finish()
 	begin("runs", &ledger.Spec{}) // and after
 	w.Finish()
-	for i, op := range reported(p) {
+	for i, op := range takeReports(p) {
 		if b, ok := op.(lot.Requeue); !ok || b.Reason != park.ReasonShutdown || b.Attempt != 1 || b.TaskID != "runs" {
 			t.Errorf("%d: %+v", i, op)
 		}
@@ -143,20 +143,20 @@ func TestRunsThatAreToStop(t *testing.T) {
 // TestSubmissionsAreReadForRuns all at once, until they are there or nobody needs them any more.
 func TestSubmissionsAreReadForRuns(t *testing.T) {
 	begin := func(p *loop) {
-		p.launch([]start{
+		p.launch([]runStart{
 			{Started: lot.Started{TaskID: "a", Attempt: 1}, submitted: runsFrom},
 			{Started: lot.Started{TaskID: "b", Attempt: 1}, submitted: runsFrom},
 			{Started: lot.Started{TaskID: "c", Attempt: 1}, submitted: runsFrom, spec: &ledger.Spec{}},
 		})
 	}
-	a, b := taskOf("a", 1, true), taskOf("b", 1, true)
+	a, b := testRecord("a", 1, true), testRecord("b", 1, true)
 	other := b
 	other.SubmittedAt = park.At(time.Unix(2, 0))
 	done := make(chan struct{})
 	close(done)
 	for name, c := range map[string]struct {
 		holds  []ledger.Record
-		ahead  *fetch
+		ahead  *prefetch
 		fails  int // reads
 		stops  func(p *loop)
 		reads  int
@@ -165,8 +165,8 @@ func TestSubmissionsAreReadForRuns(t *testing.T) {
 		waits  int
 	}{
 		"read":            {holds: []ledger.Record{a, b}, reads: 1, ends: 3},
-		"read ahead":      {ahead: &fetch{done: done, specs: map[string]*ledger.Spec{"a": &a.Spec, "b": &b.Spec}}, ends: 3, waits: 1},
-		"partly ahead":    {holds: []ledger.Record{a, b}, ahead: &fetch{done: done, specs: map[string]*ledger.Spec{"a": &a.Spec}}, reads: 1, ends: 3, waits: 1},
+		"read ahead":      {ahead: &prefetch{done: done, specs: map[string]*ledger.Spec{"a": &a.Spec, "b": &b.Spec}}, ends: 3, waits: 1},
+		"partly ahead":    {holds: []ledger.Record{a, b}, ahead: &prefetch{done: done, specs: map[string]*ledger.Spec{"a": &a.Spec}}, reads: 1, ends: 3, waits: 1},
 		"of another task": {holds: []ledger.Record{a, other}, reads: 1, ends: 3, failed: 1},
 		"later":           {holds: []ledger.Record{a, b}, fails: 2, reads: 3, ends: 3, waits: 2},
 		"one is stopped":  {holds: []ledger.Record{a, b}, fails: 2, stops: func(p *loop) { p.runs["a"].cancel(park.ErrCancelled) }, reads: 3, ends: 3, failed: 1, waits: 2},
@@ -174,20 +174,20 @@ func TestSubmissionsAreReadForRuns(t *testing.T) {
 			p.runs["a"].cancel(park.ErrCancelled)
 			p.runs["b"].cancel(park.ErrCancelled)
 		}, reads: 1, ends: 3, failed: 2, waits: 1},
-		"the pool ends": {holds: []ledger.Record{a, b}, fails: 2, stops: func(p *loop) { p.cut() }, reads: 1, ends: 3, failed: 2, waits: 1},
+		"the pool ends": {holds: []ledger.Record{a, b}, fails: 2, stops: func(p *loop) { p.cancel() }, reads: 1, ends: 3, failed: 2, waits: 1},
 	} {
-		p, w, l := crewed(t, a, b, taskOf("c", 1, true))
-		p.ctx, p.cut = context.WithCancel(t.Context())
-		l.holds, p.prefetch = c.holds, c.ahead
+		p, w, l := loopWithRuns(t, a, b, testRecord("c", 1, true))
+		p.ctx, p.cancel = context.WithCancel(t.Context())
+		l.records, p.prefetch = c.holds, c.ahead
 		if c.fails > 0 {
-			l.fails = errAsked
+			l.err = errAsked
 		}
 		p.eng.env.Machine.(*envtest.Simulator).OnWait = func() {
 			if c.stops != nil && len(l.reads) == 1 {
 				c.stops(p)
 			}
 			if len(l.reads) >= c.fails {
-				l.fails = nil
+				l.err = nil
 			}
 		}
 		begin(p)
@@ -196,7 +196,7 @@ func TestSubmissionsAreReadForRuns(t *testing.T) {
 		}
 		w.Finish()
 		failed := 0
-		ops := reported(p)
+		ops := takeReports(p)
 		for _, op := range ops {
 			if f, ok := op.(lot.Finish); !ok || f.Outcome.Status != park.Completed {
 				failed++
@@ -204,14 +204,14 @@ func TestSubmissionsAreReadForRuns(t *testing.T) {
 		}
 		var waits []time.Duration
 		for _, one := range p.eng.env.Machine.(*envtest.Simulator).Waited {
-			if one.For == readRest || c.ahead != nil && !slices.Contains(waits, forever) && one.For == forever && len(waits) == 0 {
+			if one.For == readRetryInterval || c.ahead != nil && !slices.Contains(waits, noTimeout) && one.For == noTimeout && len(waits) == 0 {
 				waits = append(waits, one.For)
 			}
 		}
 		if len(l.reads) != c.reads || len(ops) != c.ends || failed != c.failed || len(waits) != c.waits {
 			t.Errorf("%s: read %v, %d have ended, of which %d failed, waits %v", name, l.reads, len(ops), failed, waits)
 		}
-		p.cut()
+		p.cancel()
 	}
 }
 
@@ -238,23 +238,23 @@ func TestReports(t *testing.T) {
 		"missing at the end":  {missing: true, before: park.ErrShutdown, reason: park.ReasonShutdown, back: true},
 		"cancelled before it": {before: park.ErrCancelled, reason: park.ReasonCancelled},
 	} {
-		p, _, _ := crewed(t, taskOf("a", 1, true))
+		p, _, _ := loopWithRuns(t, testRecord("a", 1, true))
 		ctx, cancel := context.WithCancelCause(t.Context())
 		if c.before != nil {
 			cancel(c.before)
 		}
 		ran := false
-		p.Executor = saying(func() park.Outcome {
+		p.Executor = outcomeFunc(func() park.Outcome {
 			if ran = true; c.cause != nil {
 				cancel(c.cause)
 			}
 			return c.o
 		})
-		s := start{Started: lot.Started{TaskID: "a", Attempt: 3}, submitted: runsFrom, ctx: ctx, run: &run{task: "a", cancel: cancel}, spec: &ledger.Spec{}}
+		s := runStart{Started: lot.Started{TaskID: "a", Attempt: 3}, submitted: runsFrom, ctx: ctx, run: &run{task: "a", cancel: cancel}, spec: &ledger.Spec{}}
 		if c.missing {
 			s.spec = nil
 		}
-		p.perform(s)
+		p.runTask(s)
 		r := (<-p.messages).(*report)
 		var reason string
 		switch op := r.ops[0].(type) {
@@ -267,10 +267,10 @@ func TestReports(t *testing.T) {
 				t.Errorf("%s: %+v", name, op)
 			}
 		}
-		if reason != c.reason || r.run != s.run || (r.short != nil) != (reason == park.ReasonStartDeferred) || ran != (!c.missing && c.before == nil) {
-			t.Errorf("%s: %q, ran %t, short of %v", name, reason, ran, r.short)
+		if reason != c.reason || r.run != s.run || (r.shortage != nil) != (reason == park.ReasonStartDeferred) || ran != (!c.missing && c.before == nil) {
+			t.Errorf("%s: %q, ran %t, short of %v", name, reason, ran, r.shortage)
 		}
-		if !env.Ready(p.work.close(nil)) {
+		if !env.Ready(p.activeRuns.stop(nil)) {
 			t.Errorf("%s: it counts as one that runs", name)
 		}
 	}

@@ -15,15 +15,15 @@ import (
 )
 
 // loose is a store that shows more than it has made durable, as one does whose standby is away.
-type loose struct {
+type standbyStore struct {
 	*memory.Store
-	away atomic.Bool
+	down atomic.Bool
 	asks atomic.Int64
 }
 
-func (l *loose) Secure(context.Context) error {
+func (l *standbyStore) Secure(context.Context) error {
 	l.asks.Add(1)
-	if l.away.Load() {
+	if l.down.Load() {
 		return errors.New("the standby is away")
 	}
 	return nil
@@ -33,34 +33,34 @@ func (l *loose) Secure(context.Context) error {
 // answer that the task is there is given when it is as durable as a commit; until then it is not known.
 func TestAnswerFromAnotherNodesStepIsAsDurableAsAStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w witness
-		s := &loose{Store: memory.New()}
-		one := func(name string) *bench {
-			return open(t, engine.Config{
-				Node: name, Pools: []engine.Pool{w.pool(1)}, Shared: []park.Backend{park.InMemory},
+		var w unitCounter
+		s := &standbyStore{Store: memory.New()}
+		one := func(name string) *harness {
+			return openEngine(t, engine.Config{
+				Node: name, Pools: []engine.Pool{w.newPool(1)}, Shared: []park.Backend{park.InMemory},
 				Stores: map[park.Backend]store.Store{park.InMemory: s},
 			})
 		}
 		a, b := one("a"), one("b")
-		defer a.stop()
-		defer b.stop()
-		a.submit("cpu", named("x", sim(60_000)))
+		defer a.closeNow()
+		defer b.closeNow()
+		a.submit("cpu", withID("x", sleepFor(60_000)))
 		time.Sleep(time.Second) // b follows
-		s.away.Store(true)
-		results, err := b.Submit(t.Context(), "cpu", []park.Submission{named("x", sim(60_000))})
+		s.down.Store(true)
+		results, err := b.Submit(t.Context(), "cpu", []park.Submission{withID("x", sleepFor(60_000))})
 		if err == nil && results[0].Err != nil {
 			err = results[0].Err
 		}
 		if park.CodeOf(err) != park.OutcomeUnknown {
 			t.Errorf("the task is there and may be lost, and the answer is: %v", err)
 		}
-		s.away.Store(false)
-		if got := b.offer("cpu", named("x", sim(60_000))); got.Err != nil || got.Accepted.Status != park.Running {
+		s.down.Store(false)
+		if got := b.trySubmit("cpu", withID("x", sleepFor(60_000))); got.Err != nil || got.Accepted.Status != park.Running {
 			t.Errorf("when it is durable: %+v", got)
 		}
 		asked := s.asks.Load()
-		b.submit("cpu", named("y", sim(10)))
-		if got := b.offer("cpu", named("y", sim(10))); got.Err != nil {
+		b.submit("cpu", withID("y", sleepFor(10)))
+		if got := b.trySubmit("cpu", withID("y", sleepFor(10))); got.Err != nil {
 			t.Errorf("a task of this node's own: %v", got.Err)
 		}
 		if n := s.asks.Load() - asked; n != 0 {

@@ -18,8 +18,8 @@ func TestService(t *testing.T) {
 			}
 			c.Pools = append(c.Pools, p)
 		}
-		b := open(t, c)
-		t.Cleanup(b.stop)
+		b := openEngine(t, c)
+		t.Cleanup(b.closeNow)
 		return b.Engine
 	})
 }

@@ -16,18 +16,18 @@ import (
 )
 
 // logText is a log that several goroutines may write and read.
-type logText struct {
+type logBuffer struct {
 	mu   sync.Mutex
 	text strings.Builder
 }
 
-func (l *logText) Write(b []byte) (int, error) {
+func (l *logBuffer) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(b)
 }
 
-func (l *logText) count(what string) int {
+func (l *logBuffer) count(what string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Count(l.text.String(), what)
@@ -36,20 +36,20 @@ func (l *logText) count(what string) int {
 // TestNodesDifferInAPool: the limits of the node that starts last count, and both nodes say that they differ.
 func TestNodesDifferInAPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var logs [2]logText
+		var logs [2]logBuffer
 		shared := memory.New()
-		node := func(i int, units int64) *bench {
-			return open(t, engine.Config{
+		node := func(i int, units int64) *harness {
+			return openEngine(t, engine.Config{
 				Node: fmt.Sprintf("node-%d", i), Shared: []park.Backend{park.InMemory},
 				Stores: map[park.Backend]store.Store{park.InMemory: shared},
-				Pools:  []engine.Pool{pool("cpu", units, simulated())}, Log: slog.New(slog.NewTextHandler(&logs[i], nil)),
+				Pools:  []engine.Pool{poolConfig("cpu", units, sleepExecutor())}, Log: slog.New(slog.NewTextHandler(&logs[i], nil)),
 			})
 		}
 		first := node(0, 8)
-		defer first.stop()
-		first.submit("cpu", named("a", sim(10)))
+		defer first.closeNow()
+		first.submit("cpu", withID("a", sleepFor(10)))
 		second := node(1, 4)
-		defer second.stop()
+		defer second.closeNow()
 		time.Sleep(5 * time.Second)
 		if p, err := first.Pool(t.Context(), "cpu"); err != nil || p.MaxUnits != 4 {
 			t.Fatalf("%+v %v", p, err)
@@ -66,16 +66,16 @@ func TestNodesDifferInAPool(t *testing.T) {
 // TestNodesDifferInSettings: nodes say which others have other settings of a pool, once for as long as these are the same.
 func TestNodesDifferInSettings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var logs [4]logText
+		var logs [4]logBuffer
 		shared := memory.New()
-		node := func(i int, change func(*engine.Pool)) *bench {
-			p := pool("cpu", 8, simulated())
+		node := func(i int, change func(*engine.Pool)) *harness {
+			p := poolConfig("cpu", 8, sleepExecutor())
 			p.Settings = map[string]any{"command": []string{"true"}}
 			change(&p)
-			return open(t, engine.Config{
+			return openEngine(t, engine.Config{
 				Node: fmt.Sprintf("node-%d", i), Shared: []park.Backend{park.InMemory},
 				Stores: map[park.Backend]store.Store{park.InMemory: shared},
-				Pools:  []engine.Pool{p, pool("io", 8, simulated())}, Log: slog.New(slog.NewTextHandler(&logs[i], nil)),
+				Pools:  []engine.Pool{p, poolConfig("io", 8, sleepExecutor())}, Log: slog.New(slog.NewTextHandler(&logs[i], nil)),
 			})
 		}
 		said := func(i int, what string, times int) {
@@ -86,13 +86,13 @@ func TestNodesDifferInSettings(t *testing.T) {
 			}
 		}
 		first := node(0, func(*engine.Pool) {})
-		defer first.stop()
+		defer first.closeNow()
 		// One of a version that does not tell its settings, and one with the same but for what is each node's own affair.
 		if _, err := shared.Beat(t.Context(), "old", store.Terms{}); err != nil {
 			t.Fatal(err)
 		}
 		same := node(1, func(p *engine.Pool) { p.Idle = true })
-		defer same.stop()
+		defer same.closeNow()
 		said(0, "level=WARN msg=\"nodes differ in their settings", 0)
 		said(1, "level=WARN msg=\"nodes differ in their settings", 0)
 		for i, change := range []func(*engine.Pool){
@@ -104,7 +104,7 @@ func TestNodesDifferInSettings(t *testing.T) {
 				" pool=cpu node=node-0 unlike_nodes=node-%d", 2+i), 1)
 			said(2+i, fmt.Sprintf("pool=cpu node=node-%d unlike_nodes=\"node-0 node-1\"", 2+i), 1)
 			said(0, "pool=io", 0)
-			other.stop()
+			other.closeNow()
 			said(0, "nodes have the same settings of a pool again\" pool=cpu", 1+i)
 		}
 	})

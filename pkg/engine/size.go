@@ -24,27 +24,27 @@ func (s size) plus(t size) size { return size{s.ops + t.ops, s.bytes + t.bytes} 
 func (p *pool) sizeOf(messages ...message) (s size) {
 	for _, m := range messages {
 		ops := m.base().ops
-		s = s.plus(size{len(ops), p.weightOf(ops)})
+		s = s.plus(size{len(ops), p.bytesOf(ops)})
 	}
 	return s
 }
 
 // weightOf returns how many bytes the operations of a request store, roughly.
-func (p *pool) weightOf(ops []lot.Op) (n int) {
+func (p *pool) bytesOf(ops []lot.Op) (n int) {
 	for _, op := range ops {
 		n += portion.RowBytes
 		switch op := op.(type) {
 		case lot.Submit:
-			n += weigh(op.Spec)
+			n += specSize(op.Spec)
 		case lot.Finish:
-			n += p.copies() * (len(op.Outcome.Result) + len(op.Outcome.Message))
+			n += p.resultCopies() * (len(op.Outcome.Result) + len(op.Outcome.Message))
 		}
 	}
 	return n
 }
 
 // copies is how often a result is stored: in the task, in its message, and in the notification.
-func (p *pool) copies() int {
+func (p *pool) resultCopies() int {
 	if p.Notifier != nil {
 		return 3
 	}
@@ -52,7 +52,7 @@ func (p *pool) copies() int {
 }
 
 // weigh returns what a submission takes in a store, roughly.
-func weigh(s *ledger.Spec) int {
+func specSize(s *ledger.Spec) int {
 	n := portion.RowBytes + len(s.Payload) + len(s.WorkDir)
 	for _, arg := range s.Command {
 		n += quotedLen(arg)
@@ -86,18 +86,18 @@ func (p *pool) maxResult() int {
 
 // fit returns an outcome that can be stored. A result that is too large is the failure of a run that was otherwise a success;
 // of one that failed it is left out, and the reason stays.
-func (p *pool) fit(o park.Outcome) park.Outcome {
+func (p *pool) fitOutcome(o park.Outcome) park.Outcome {
 	o = o.Tidy()
-	if n, most := len(o.Result), p.maxResult(); n > most {
-		why := fmt.Sprintf("the result has %d bytes, but those of pool %s may have %d (max_result_bytes): it was not kept", n, p.ID, most)
+	if n, limit := len(o.Result), p.maxResult(); n > limit {
+		problem := fmt.Sprintf("the result has %d bytes, but those of pool %s may have %d (max_result_bytes): it was not kept", n, p.ID, limit)
 		if o.Status == park.Completed {
-			return park.Failure(park.ReasonResultTooLarge, why)
+			return park.Failure(park.ReasonResultTooLarge, problem)
 		}
 		o.Result = nil
 		if o.Message != "" {
 			o.Message = park.Cut(o.Message, park.MaxMessage/2) + "; "
 		}
-		o.Message += why
+		o.Message += problem
 	}
 	return o
 }

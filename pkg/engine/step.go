@@ -21,26 +21,26 @@ const lookUpSteps = 64
 // after a look at the ids, where the store refuses it for one of them, or the lot refuses a task that may have been taken
 // before. A submission that may be kept under either of two ids needs the look at once: of the other id the store says
 // nothing.
-func (l *loop) collect(batch []message) ([]lot.Op, error) {
+func (l *loop) buildOps(batch []message) ([]lot.Op, error) {
 	ops := make([]lot.Op, 0, len(batch))
 	for _, m := range batch {
 		r := m.base()
-		if derive := deriving(m); derive != nil {
+		if derive := deriveFunc(m); derive != nil {
 			r.ops = derive(l)
 		}
 		ops = append(ops, r.ops...)
 	}
-	l.lookedUp = l.lookUps > 0 || slices.ContainsFunc(ops, func(op lot.Op) bool {
+	l.lookedUp = l.lookUpsLeft > 0 || slices.ContainsFunc(ops, func(op lot.Op) bool {
 		s, ok := op.(lot.Submit)
 		return ok && s.OwnID != ""
 	})
-	l.lookUps = max(l.lookUps-1, 0)
+	l.lookUpsLeft = max(l.lookUpsLeft-1, 0)
 	if !l.lookedUp {
 		return ops, nil
 	}
-	again, err := l.lookUp(ops, false)
-	if err == nil && again {
-		_, err = l.lookUp(ops, true)
+	retry, err := l.lookUpIDs(ops, false)
+	if err == nil && retry {
+		_, err = l.lookUpIDs(ops, true)
 	}
 	return ops, err
 }
@@ -48,22 +48,22 @@ func (l *loop) collect(batch []message) ([]lot.Op, error) {
 // lookUp tells the submissions among ops which of their ids the store knows, but for those of tasks that the lot has. Unless it
 // is for the last time, it is to be called again where the lot lacked a task that another node has just taken in: what the lot
 // has is another now.
-func (l *loop) lookUp(ops []lot.Op, last bool) (again bool, err error) {
-	var named []string
+func (l *loop) lookUpIDs(ops []lot.Op, last bool) (retry bool, err error) {
+	var ids []string
 	for _, op := range ops {
 		s, ok := op.(lot.Submit)
 		if ok && !l.lot.Live(s.Spec.TaskID) {
-			named = append(named, s.Spec.TaskID)
+			ids = append(ids, s.Spec.TaskID)
 		}
 		if ok && s.OwnID != "" && !l.lot.Live(s.OwnID) {
-			named = append(named, s.OwnID)
+			ids = append(ids, s.OwnID)
 		}
 	}
-	if len(named) == 0 {
+	if len(ids) == 0 {
 		return false, nil
 	}
 	byID, behind := make(map[string]*ledger.Record), false
-	err = l.records(named, func(r *ledger.Record) {
+	err = l.readRecords(ids, func(r *ledger.Record) {
 		r.Payload, r.Command, r.Result = nil, nil, nil
 		byID[r.TaskID] = r
 		behind = behind || !r.Status.Ended()
@@ -78,14 +78,14 @@ func (l *loop) lookUp(ops []lot.Op, last bool) (again bool, err error) {
 	}
 	for i, op := range ops {
 		if s, ok := op.(lot.Submit); ok {
-			ops[i] = seen(s, byID)
+			ops[i] = asDuplicate(s, byID)
 		}
 	}
 	return false, nil
 }
 
 // seen returns what a submission comes to where the store has tasks with the given ids.
-func seen(s lot.Submit, byID map[string]*ledger.Record) lot.Op {
+func asDuplicate(s lot.Submit, byID map[string]*ledger.Record) lot.Op {
 	r := byID[s.Spec.TaskID]
 	if r != nil && (s.OwnID == "" || r.Tenant == s.Spec.Tenant) {
 		return lot.Seen{Spec: s.Spec, Ended: r}
@@ -109,30 +109,30 @@ func (l *loop) maybeDuplicates(ops []lot.Op, results []lot.Result) bool {
 }
 
 // commit makes a step durable.
-func (l *loop) commit(s *lot.Step, ops int) error {
+func (l *loop) commitStep(s *lot.Step, ops int) error {
 	st := &store.Step{PoolID: l.ID, ID: l.eng.env.ID(), Row: s.Row, Inserts: s.Inserts, Updates: s.Updates}
 	if l.node != nil {
-		if l.node.Unregistered(l.as) {
+		if l.node.Unregistered(l.lotNode) {
 			return cluster.ErrNodeLost
 		}
-		st.Node = l.as // not a name that it has got since: that one may be alive, and what the lot starts would not be
+		st.Node = l.lotNode // not a name that it has got since: that one may be alive, and what the lot starts would not be
 	}
 	st.Row.LastStep = st.ID
 	l.pack(st, s)
 	began := l.eng.env.Mono()
 	err := l.queue.Commit(l.ctx, st)
 	if errors.Is(err, store.ErrInDoubt) {
-		err = l.settle(st, err)
+		err = l.resolveInDoubt(st, err)
 	}
 	if err != nil {
 		return err
 	}
-	l.unsure = false // the store has this step with all that came before
+	l.unsecured = false // the store has this step with all that came before
 	took := l.eng.env.Mono() - began
 	// A step that was in doubt for a minute says nothing of the next one, for which others stand in line.
-	l.commitTime += (min(took, maxPatience) - l.commitTime) / 8
+	l.commitTime += (min(took, maxTurnWait) - l.commitTime) / 8
 	l.contenders = st.Waiting
-	l.eng.meter.Stepped(l.ID, ops, took)
+	l.eng.meter.StepCommitted(l.ID, ops, took)
 	l.eng.health.Works(l.QueueBackend)
 	return nil
 }
@@ -174,12 +174,12 @@ func (l *loop) apply(s *lot.Step) {
 		if u := &s.Updates[i]; u.State.Status != park.Running {
 			l.endRun(u)
 		}
-		l.measure(&s.Updates[i].State)
+		l.recordEnd(&s.Updates[i].State)
 	}
 	for i := range s.Inserts {
-		l.measure(&s.Inserts[i].State)
+		l.recordEnd(&s.Inserts[i].State)
 	}
-	if started := l.starts(s); len(started) > 0 {
+	if started := l.startsHere(s); len(started) > 0 {
 		l.launch(started)
 	}
 	// After the launch: a step may cancel what it has started.
@@ -188,22 +188,22 @@ func (l *loop) apply(s *lot.Step) {
 			l.stopRun(u.TaskID, park.ErrCancelled)
 		}
 	}
-	l.show()
+	l.publish()
 }
 
 // starts returns the runs that a step has begun and not ended.
-func (l *loop) starts(s *lot.Step) []start {
-	started := make([]start, 0, len(s.Started))
+func (l *loop) startsHere(s *lot.Step) []runStart {
+	started := make([]runStart, 0, len(s.Started))
 	for _, t := range s.Started {
 		spec := t.Spec
 		if spec == nil {
 			spec = l.specs.take(t.TaskID)
 		}
 		if spec != nil && t.Attempt == 1 {
-			l.eng.meter.Waited(l.ID, s.Row.LastAt.Sub(spec.SubmittedAt.Time))
+			l.eng.meter.QueueWait(l.ID, s.Row.LastAt.Sub(spec.SubmittedAt.Time))
 		}
 		if now, _, _ := l.lot.State(t.TaskID); now.Status == park.Running && now.Attempt == t.Attempt {
-			started = append(started, start{Started: t, submitted: l.lot.Submitted(t.TaskID), spec: spec})
+			started = append(started, runStart{Started: t, submitted: l.lot.Submitted(t.TaskID), spec: spec})
 		}
 	}
 	return started
@@ -214,7 +214,7 @@ func (l *loop) announce(s *lot.Step) {
 	if len(s.Events) == 0 {
 		return
 	}
-	l.count(s)
+	l.countEvents(s)
 	if l.node != nil {
 		l.node.Announce()
 	}
@@ -247,7 +247,7 @@ func (l *loop) announce(s *lot.Step) {
 }
 
 // count tells the meter of a step's events.
-func (l *loop) count(s *lot.Step) {
+func (l *loop) countEvents(s *lot.Step) {
 	for _, a := range park.Actions() {
 		n := 0
 		for i := range s.Events {
@@ -256,18 +256,18 @@ func (l *loop) count(s *lot.Step) {
 			}
 		}
 		if n > 0 {
-			l.eng.meter.Happened(l.ID, a, n)
+			l.eng.meter.Events(l.ID, a, n)
 		}
 	}
 }
 
 // measure tells the meter of a task that a step has ended.
-func (l *loop) measure(s *ledger.State) {
+func (l *loop) recordEnd(s *ledger.State) {
 	if !s.Status.Ended() {
 		return
 	}
-	l.eng.meter.Ended(l.ID, s.Status, s.Reason)
+	l.eng.meter.TaskEnded(l.ID, s.Status, s.Reason)
 	if !s.StartedAt.IsZero() {
-		l.eng.meter.Ran(l.ID, s.Status, s.EndedAt.Sub(s.StartedAt.Time))
+		l.eng.meter.RunTime(l.ID, s.Status, s.EndedAt.Sub(s.StartedAt.Time))
 	}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // slow has the next commit take a second, so that what comes meanwhile shares the step after it.
-func (d *deaf) slow() {
+func (d *flakyStore) slowNextCommit() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.next = func(st *store.Step) error {
@@ -23,7 +23,7 @@ func (d *deaf) slow() {
 }
 
 // apart calls each function in a goroutine of its own, in order, and waits until all have returned.
-func apart(fs ...func()) {
+func inParallel(fs ...func()) {
 	done := make(chan struct{}, len(fs))
 	for _, f := range fs {
 		go func() {
@@ -38,7 +38,7 @@ func apart(fs ...func()) {
 }
 
 // dropped cancels a task and demands that it ends so.
-func (b *bench) dropped(pool, id string) {
+func (b *harness) checkCancel(pool, id string) {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
@@ -49,7 +49,7 @@ func (b *bench) dropped(pool, id string) {
 }
 
 // idle demands that a pool has nothing left.
-func (b *bench) idle(pool string) {
+func (b *harness) checkIdle(pool string) {
 	b.Helper()
 	if p, err := b.Pool(context.Background(), pool); err != nil || p.UsedUnits != 0 || p.QueueDepth != 0 || p.Running != 0 {
 		b.Errorf("pool %s at the end: %+v %v", pool, p, err)
@@ -61,40 +61,40 @@ func TestCancelInTheStepThatStarts(t *testing.T) {
 	for _, shared := range []bool{false, true} {
 		for _, parked := range []bool{true, false} {
 			synctest.Test(t, func(t *testing.T) {
-				var w witness
-				d := &deaf{Store: memory.New()}
-				c := engine.Config{Pools: []engine.Pool{w.pool(1)}, Stores: map[park.Backend]store.Store{park.InMemory: d}}
+				var w unitCounter
+				d := &flakyStore{Store: memory.New()}
+				c := engine.Config{Pools: []engine.Pool{w.newPool(1)}, Stores: map[park.Backend]store.Store{park.InMemory: d}}
 				if shared {
 					c.Shared = []park.Backend{park.InMemory}
 				}
-				b := open(t, c)
-				defer b.stop()
+				b := openEngine(t, c)
+				defer b.closeNow()
 				if parked {
-					b.submit("cpu", named("a", sim(500)))
-					b.submit("cpu", named("b", sim(1e9)))
+					b.submit("cpu", withID("a", sleepFor(500)))
+					b.submit("cpu", withID("b", sleepFor(1e9)))
 				}
-				d.slow()
-				apart(
+				d.slowNextCommit()
+				inParallel(
 					func() { b.SetPool(context.Background(), "cpu", park.PoolPatch{MaxQueueDepth: new(7)}) },
 					func() {
 						if !parked {
-							b.submit("cpu", named("b", sim(1e9)))
+							b.submit("cpu", withID("b", sleepFor(1e9)))
 						}
 					},
 					func() {
 						time.Sleep(600 * time.Millisecond) // a has ended
-						b.dropped("cpu", "b")
+						b.checkCancel("cpu", "b")
 					},
 				)
 				want := " submit start cancel"
 				if parked {
 					want = " submit enqueue start cancel"
 				}
-				if got := b.life("b"); got != want || w.runs("b") != 0 {
+				if got := b.actions("b"); got != want || w.runs("b") != 0 {
 					t.Errorf("shared %t, parked %t: life%s, and it ran %d times", shared, parked, got, w.runs("b"))
 				}
-				b.idle("cpu")
-				check(t, b.events(park.AuditQuery{PoolID: "cpu", Changes: true}), 1)
+				b.checkIdle("cpu")
+				checkLog(t, b.events(park.AuditQuery{PoolID: "cpu", Changes: true}), 1)
 			})
 		}
 	}
@@ -103,17 +103,17 @@ func TestCancelInTheStepThatStarts(t *testing.T) {
 // TestCancelInTheStepThatLeases: no worker gets a task that the step which leased it has dropped.
 func TestCancelInTheStepThatLeases(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &deaf{Store: memory.New()}
-		b := open(t, engine.Config{Pools: []engine.Pool{remote(1)}, Stores: map[park.Backend]store.Store{park.InMemory: d}})
-		defer b.stop()
+		d := &flakyStore{Store: memory.New()}
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{leasedPool(1)}, Stores: map[park.Backend]store.Store{park.InMemory: d}})
+		defer b.closeNow()
 		leases := make(chan []park.Lease, 1)
 		go func() { leases <- b.lease(park.LeaseRequest{Wait: park.Duration(time.Minute)}) }()
 		synctest.Wait()
-		d.slow()
-		apart(
+		d.slowNextCommit()
+		inParallel(
 			func() { b.SetPool(context.Background(), "remote", park.PoolPatch{MaxQueueDepth: new(7)}) },
-			func() { b.submit("remote", named("b", park.Submission{})) },
-			func() { b.dropped("remote", "b") },
+			func() { b.submit("remote", withID("b", park.Submission{})) },
+			func() { b.checkCancel("remote", "b") },
 		)
 		synctest.Wait()
 		select {
@@ -121,7 +121,7 @@ func TestCancelInTheStepThatLeases(t *testing.T) {
 			t.Fatalf("the worker gets %+v", l)
 		default:
 		}
-		b.submit("remote", named("c", park.Submission{}))
+		b.submit("remote", withID("c", park.Submission{}))
 		if l := <-leases; len(l) != 1 || l[0].TaskID != "c" {
 			t.Errorf("then the worker gets %+v", l)
 		}
@@ -132,13 +132,13 @@ func TestCancelInTheStepThatLeases(t *testing.T) {
 // became of the step. So much happens meanwhile that it has to load the pool again: it must not begin what was cancelled.
 func TestCancelledBeforeItIsKnownToHaveStarted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w witness
-		d, a, b := deafPair(t, engine.Config{Pools: []engine.Pool{w.pool(1)}, NodeTTL: time.Minute})
-		defer a.stop()
-		defer b.stop()
-		d.fall(true, 2*time.Second, nil)
-		apart(
-			func() { a.submit("cpu", named("x", sim(1e9))) },
+		var w unitCounter
+		d, a, b := openFlakyPair(t, engine.Config{Pools: []engine.Pool{w.newPool(1)}, NodeTTL: time.Minute})
+		defer a.closeNow()
+		defer b.closeNow()
+		d.failNextCommit(true, 2*time.Second, nil)
+		inParallel(
+			func() { a.submit("cpu", withID("x", sleepFor(1e9))) },
 			func() {
 				for i := range 2000 {
 					if _, err := b.SetPool(context.Background(), "cpu", park.PoolPatch{MaxQueueDepth: new(1000 + i)}); err != nil {
@@ -146,12 +146,12 @@ func TestCancelledBeforeItIsKnownToHaveStarted(t *testing.T) {
 					}
 				}
 			},
-			func() { b.dropped("cpu", "x") },
+			func() { b.checkCancel("cpu", "x") },
 		)
 		if w.runs("x") != 0 {
 			t.Errorf("it ran %d times", w.runs("x"))
 		}
-		a.idle("cpu")
+		a.checkIdle("cpu")
 	})
 }
 
@@ -159,15 +159,15 @@ func TestCancelledBeforeItIsKnownToHaveStarted(t *testing.T) {
 // task is stopped as the others were.
 func TestCloseWhileAStartIsInDoubt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w witness
-		d := &deaf{Store: memory.New()}
-		b := open(t, engine.Config{Pools: []engine.Pool{w.pool(2)}, Stores: map[park.Backend]store.Store{park.InMemory: d}})
-		b.submit("cpu", named("a", sim(1e9)))
-		d.fall(true, 3*time.Second, nil)
+		var w unitCounter
+		d := &flakyStore{Store: memory.New()}
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{w.newPool(2)}, Stores: map[park.Backend]store.Store{park.InMemory: d}})
+		b.submit("cpu", withID("a", sleepFor(1e9)))
+		d.failNextCommit(true, 3*time.Second, nil)
 		began := time.Now()
-		apart(
-			func() { b.submit("cpu", named("b", sim(1e9))) },
-			b.stop,
+		inParallel(
+			func() { b.submit("cpu", withID("b", sleepFor(1e9))) },
+			b.closeNow,
 		)
 		if took := time.Since(began); took > 10*time.Second {
 			t.Errorf("closed after %s", took)
@@ -184,9 +184,9 @@ func TestCloseWhileAStartIsInDoubt(t *testing.T) {
 // TestCloseTwice: an engine that is closed is left as it is by whoever closes it again.
 func TestCloseTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, simulated())}})
-		b.submit("cpu", named("a", sim(1_000)))
-		b.stop()
-		b.stop()
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}})
+		b.submit("cpu", withID("a", sleepFor(1_000)))
+		b.closeNow()
+		b.closeNow()
 	})
 }

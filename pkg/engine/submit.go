@@ -1,6 +1,6 @@
 package engine
 
-// What becomes of submissions before and after the loop has them.
+// What happens to submissions before and after the loop.
 
 import (
 	"context"
@@ -33,7 +33,7 @@ func (e *Engine) Submit(ctx context.Context, id string, tasks []park.Submission)
 	ops := make([]lot.Op, 0, len(tasks))
 	index := make([]int, 0, len(tasks))
 	for i := range tasks {
-		op, err := p.resolve(tasks[i])
+		op, err := p.submitOp(tasks[i])
 		if err != nil {
 			out[i].Err = err
 			continue
@@ -45,90 +45,90 @@ func (e *Engine) Submit(ctx context.Context, id string, tasks []park.Submission)
 		return nil, err
 	}
 	for k := range results {
-		out[index[k]] = p.submitted(ops[k].(lot.Submit).Spec, &results[k])
+		out[index[k]] = p.submitResult(ops[k].(lot.Submit).Spec, &results[k])
 	}
 	return out, nil
 }
 
 // submit is Submit for a single task.
 func (p *pool) submit(ctx context.Context, s park.Submission) (r park.SubmitResult, err error) {
-	op, refused := p.resolve(s)
-	if refused != nil {
-		return park.SubmitResult{Err: refused}, nil //nolint:nilerr // a refusal is the task's result, not the call's error
+	op, rejected := p.submitOp(s)
+	if rejected != nil {
+		return park.SubmitResult{Err: rejected}, nil //nolint:nilerr // a refusal is the task's result, not the call's error
 	}
 	results, err := p.do(ctx, op)
 	switch {
 	case err == nil:
-		return p.submitted(op.Spec, &results[0]), nil
+		return p.submitResult(op.Spec, &results[0]), nil
 	case park.CodeOf(err) == park.OutcomeUnknown:
-		return p.submitted(op.Spec, &lot.Result{Err: asError(err)}), nil
+		return p.submitResult(op.Spec, &lot.Result{Err: asError(err)}), nil
 	default:
 		return park.SubmitResult{}, err
 	}
 }
 
-func (p *pool) submitted(s *ledger.Spec, r *lot.Result) park.SubmitResult {
+func (p *pool) submitResult(s *ledger.Spec, r *lot.Result) park.SubmitResult {
 	if r.Err != nil {
-		return park.SubmitResult{Err: asError(about(s.TaskID, r.Err))}
+		return park.SubmitResult{Err: asError(withTaskID(s.TaskID, r.Err))}
 	}
 	return park.SubmitResult{Accepted: park.Accepted{
 		TaskID: s.TaskID, PoolID: p.ID, Status: r.Status, Position: r.Position, SubmittedAt: r.SubmittedAt,
 	}}
 }
 
-// doMany is do for more operations than may fit into one step: they are put into several, in order. What one step fails
-// with is the result of its operations, unless it is true of all: then the call fails.
+// doMany is do for more operations than may fit into one step: they are split into several steps, in order. An error of
+// one step becomes the result of its operations. If no operation was accepted, the call fails.
 func (p *pool) doMany(ctx context.Context, ops []lot.Op) ([]lot.Result, error) {
-	due := p.eng.due()
+	deadline := p.eng.newDeadline()
 	var sent []*operations
-	var unsent error
-	for rest := ops; len(rest) > 0 && unsent == nil; {
-		n := p.portion(rest)
+	var sendErr error
+	for remaining := ops; len(remaining) > 0 && sendErr == nil; {
+		n := p.opsForStep(remaining)
 		m := &operations{}
-		m.ops, m.reply = rest[:n:n], make(chan reply, 1)
-		if unsent = p.sendBy(ctx, m, due); unsent == nil {
-			sent, rest = append(sent, m), rest[n:]
+		m.ops, m.reply = remaining[:n:n], make(chan reply, 1)
+		if sendErr = p.sendBy(ctx, m, deadline); sendErr == nil {
+			sent, remaining = append(sent, m), remaining[n:]
 		}
 	}
 	results := make([]lot.Result, 0, len(ops))
-	failure, nothing := unsent, true // nothing: it is known that none was taken
+	firstErr, noneTaken := sendErr, true // noneTaken: it is known that no operation was accepted
 	for _, m := range sent {
-		res, err := p.waitBy(ctx, &m.request, due)
+		res, err := p.waitBy(ctx, &m.request, deadline)
 		if err != nil && errors.Is(err, ctx.Err()) {
 			return nil, err
 		}
 		if err != nil {
-			res, failure = failed(len(m.ops), err), err
+			res, firstErr = failedResults(len(m.ops), err), err
 		}
-		nothing = nothing && err != nil && park.CodeOf(err) != park.OutcomeUnknown
+		noneTaken = noneTaken && err != nil && park.CodeOf(err) != park.OutcomeUnknown
 		results = append(results, res...)
 	}
-	if failure != nil && nothing {
-		return nil, failure
+	if firstErr != nil && noneTaken {
+		return nil, firstErr
 	}
-	return append(results, failed(len(ops)-len(results), unsent)...), nil
+	return append(results, failedResults(len(ops)-len(results), sendErr)...), nil
 }
 
-// portion returns how many of the operations, from the first on, belong into one step.
-func (p *pool) portion(ops []lot.Op) int {
+// opsForStep returns how many of the operations, from the first on, fit into one step.
+func (p *pool) opsForStep(ops []lot.Op) int {
 	size := 0
 	for i := range ops {
-		if size += p.weightOf(ops[i : i+1]); i == maxOps || i > 0 && size > maxStepBytes {
+		if size += p.bytesOf(ops[i : i+1]); i == maxOps || i > 0 && size > maxStepBytes {
 			return i
 		}
 	}
 	return len(ops)
 }
 
-// resolve turns a submission into a task of the pool, or says what is wrong with it.
-func (p *pool) resolve(s park.Submission) (op lot.Submit, refused *park.Error) {
+// submitOp turns a submission into an operation, or returns what is wrong with the submission.
+func (p *pool) submitOp(s park.Submission) (op lot.Submit, rejected *park.Error) {
 	if err := s.Normalize(); err != nil {
 		return op, asError(err)
 	}
 	if err := p.check(&s); err != nil {
 		return op, err
 	}
-	// The digest of a task whose id is made here is that of its submission with that id, for so it is sent again.
+	// If the id is made here, the digest includes it, because a client that sends the task again sends that id.
 	if op.NewID = s.TaskID == ""; op.NewID {
 		s.TaskID = p.eng.env.ID()
 	}
@@ -151,7 +151,7 @@ func (p *pool) resolve(s park.Submission) (op lot.Submit, refused *park.Error) {
 	return op, nil
 }
 
-// check says what in a submission does not suit the pool.
+// check returns why the pool does not accept a submission, or nil.
 func (p *pool) check(s *park.Submission) *park.Error {
 	for i, arg := range s.Command {
 		if !storable(arg) {

@@ -1,6 +1,6 @@
 package engine
 
-// Tasks as clients see them, and their cancellation.
+// Tasks as clients see them, and cancellation.
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 
 const (
 	defaultLimit = 100
-	maxLimit     = 1000   // of what may carry a result
+	maxLimit     = 1000   // of items that may carry a result
 	maxEvents    = 10_000 // of a page of the audit log
 )
 
@@ -35,7 +35,7 @@ func (e *Engine) Task(ctx context.Context, pool, id string, wait time.Duration) 
 			leave()
 			return t, err
 		}
-		err = sleep(ctx, p, ended, left)
+		err = waitOn(ctx, p, ended, left)
 		leave()
 		if err != nil {
 			return park.Task{}, err
@@ -46,7 +46,7 @@ func (e *Engine) Task(ctx context.Context, pool, id string, wait time.Duration) 
 func (p *pool) task(ctx context.Context, id string) (park.Task, error) {
 	records, err := p.queue.Records(ctx, p.ID, []string{id})
 	if p.eng.health.Read(ctx, p.QueueBackend, err) != nil {
-		return park.Task{}, errStorageBecause(ctx, p, err)
+		return park.Task{}, poolReadError(ctx, p, err)
 	}
 	if len(records) == 0 {
 		return park.Task{}, park.Errorf(park.TaskNotFound, "pool %s has no task %q", p.ID, id)
@@ -55,42 +55,42 @@ func (p *pool) task(ctx context.Context, id string) (park.Task, error) {
 	return tasks[0], nil
 }
 
-// tasksOf returns records as clients see them, with the positions of those that are parked.
+// tasksOf returns records as clients see them, with the positions of parked tasks.
 func (p *pool) tasksOf(ctx context.Context, records []ledger.Record) []park.Task {
-	places := p.placesOf(ctx, records)
+	infos := p.parkedInfoOf(ctx, records)
 	tasks := make([]park.Task, len(records))
 	for i := range records {
-		tasks[i] = records[i].View(p.Kind, places[i].position)
-		tasks[i].Waiting = places[i].waiting
+		tasks[i] = records[i].View(p.Kind, infos[i].position)
+		tasks[i].Waiting = infos[i].waiting
 	}
 	return tasks
 }
 
-// place is what only the lot knows of a parked task.
-type place struct {
+// parkedInfo is what only the lot knows about a parked task.
+type parkedInfo struct {
 	position int64
 	waiting  *park.Waiting
 }
 
-// placesOf returns the places of those records that are parked. A pool that does not answer in time still shows its tasks,
-// without them.
-func (p *pool) placesOf(ctx context.Context, records []ledger.Record) []place {
-	places := make([]place, len(records))
+// parkedInfoOf returns that for the parked tasks among the records. If the pool does not answer in time, its tasks are
+// shown without it.
+func (p *pool) parkedInfoOf(ctx context.Context, records []ledger.Record) []parkedInfo {
+	infos := make([]parkedInfo, len(records))
 	if !slices.ContainsFunc(records, func(r ledger.Record) bool { return r.Status == park.Queued }) {
-		return places
+		return infos
 	}
-	err := p.askBy(ctx, func(l *loop) {
+	err := p.inLoopBy(ctx, func(l *loop) {
 		for i := range records {
 			if records[i].Status == park.Queued {
-				_, places[i].position, _ = l.lot.State(records[i].TaskID)
-				places[i].waiting = l.waiting(&records[i])
+				_, infos[i].position, _ = l.lot.State(records[i].TaskID)
+				infos[i].waiting = l.waitingReason(&records[i])
 			}
 		}
-	}, p.eng.due())
+	}, p.eng.newDeadline())
 	if err != nil {
-		return make([]place, len(records))
+		return make([]parkedInfo, len(records))
 	}
-	return places
+	return infos
 }
 
 // Tasks implements [park.TaskService].
@@ -104,26 +104,26 @@ func (e *Engine) Tasks(ctx context.Context, pool string, q park.TaskQuery) (park
 	}
 	records, next, err := p.list(ctx, q)
 	if err != nil {
-		return park.TaskPage{}, errStorageBecause(ctx, p, err)
+		return park.TaskPage{}, poolReadError(ctx, p, err)
 	}
 	return park.TaskPage{Tasks: p.tasksOf(ctx, records), Next: next}, nil
 }
 
-// list reads a page of tasks, which ends early where its results are large.
+// list reads a page of tasks, which ends early if their results are large.
 func (p *pool) list(ctx context.Context, q park.TaskQuery) (records []ledger.Record, next string, err error) {
 	part := portion.Of(p.maxResult())
-	for most := q.Limit; ; {
-		q.Limit = min(part.Next(), most-len(records))
+	for limit := q.Limit; ; {
+		q.Limit = min(part.Next(), limit-len(records))
 		found, cursor, err := p.queue.List(ctx, p.ID, q)
 		if p.eng.health.Read(ctx, p.QueueBackend, err) != nil {
 			return nil, "", err
 		}
 		size := 0
 		for i := range found {
-			size += weigh(&found[i].Spec) + len(found[i].Result)
+			size += specSize(&found[i].Spec) + len(found[i].Result)
 		}
 		records, q.Cursor = append(records, found...), cursor
-		if part.Read(len(found), size); cursor == "" || len(records) >= most || part.Full() {
+		if part.Read(len(found), size); cursor == "" || len(records) >= limit || part.Full() {
 			return records, cursor, nil
 		}
 	}
@@ -135,13 +135,13 @@ func (e *Engine) Cancel(ctx context.Context, pool, id string) (park.Task, error)
 	if err != nil {
 		return park.Task{}, err
 	}
-	for due := p.eng.due(); ; {
-		res, err := p.doFresh(ctx, lot.Cancel{TaskID: id})
+	for deadline := p.eng.newDeadline(); ; {
+		res, err := p.doRetryStale(ctx, lot.Cancel{TaskID: id})
 		if err != nil {
-			return park.Task{}, about(id, err)
+			return park.Task{}, withTaskID(id, err)
 		}
 		if !res[0].Stale {
-			return p.ended(ctx, id)
+			return p.awaitEnd(ctx, id)
 		}
 		t, err := p.task(ctx, id)
 		switch {
@@ -149,36 +149,36 @@ func (e *Engine) Cancel(ctx context.Context, pool, id string) (park.Task, error)
 			return park.Task{}, err
 		case t.Status.Ended():
 			return park.Task{}, park.Errorf(park.TaskFinished, "task %s has already ended (%s)", id, t.Status)
-		case p.eng.left(due) == 0:
-			return park.Task{}, errAway(p.ID)
+		case p.eng.remaining(deadline) == 0:
+			return park.Task{}, errNotAccepted(p.ID)
 		}
-		// It came between the two looks.
+		// The task appeared between the operation and the read.
 	}
 }
 
-// ended returns a task that was cancelled once it has ended. A store that cannot be read has taken the cancellation
-// nonetheless, so it is asked again, and who has waited for too long is not told that nothing was accepted.
-func (p *pool) ended(ctx context.Context, id string) (park.Task, error) {
-	for due := p.eng.due(); ; {
-		rung, leave := p.eng.hub.Join(topic.Ended(p.ID, id))
+// awaitEnd waits for the end of a cancelled task and returns the task. If the store cannot be read, it has accepted the
+// cancellation nonetheless, so the read is tried again. After the deadline the answer is that the outcome is unknown.
+func (p *pool) awaitEnd(ctx context.Context, id string) (park.Task, error) {
+	for deadline := p.eng.newDeadline(); ; {
+		woken, leave := p.eng.hub.Join(topic.Ended(p.ID, id))
 		t, err := p.task(ctx, id)
-		wait := p.eng.patience(time.Hour)
+		maxWait := p.eng.hubWait(time.Hour)
 		switch {
 		case err == nil && t.Status.Ended():
 			leave()
 			return t, nil
 		case err == nil:
-			due = p.eng.due()
-		case park.CodeOf(err) == park.StorageUnavailable && p.eng.left(due) > 0:
-			rung, wait = nil, troubleRest
+			deadline = p.eng.newDeadline()
+		case park.CodeOf(err) == park.StorageUnavailable && p.eng.remaining(deadline) > 0:
+			woken, maxWait = nil, retryInterval
 			err = nil
 		}
 		if err == nil {
-			err = sleep(ctx, p, rung, wait)
+			err = waitOn(ctx, p, woken, maxWait)
 		}
 		leave()
 		if park.CodeOf(err) == park.StorageUnavailable {
-			err = about(id, errUnknown("pool "+p.ID))
+			err = withTaskID(id, errOutcomeUnknown("pool "+p.ID))
 		}
 		if err != nil {
 			return t, err

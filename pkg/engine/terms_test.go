@@ -25,22 +25,22 @@ func TestNodesThatDifferNeverShareAUnit(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var w witness
-				var said logText
-				tm := newTeam(t, 2, func(i int, e *engine.Config) {
-					e.Pools, e.NodeTTL, e.NodeGrace = []engine.Pool{w.pool(1)}, c.ttl[i], c.grace[i]
+				var w unitCounter
+				var said logBuffer
+				tm := openCluster(t, 2, func(i int, e *engine.Config) {
+					e.Pools, e.NodeTTL, e.NodeGrace = []engine.Pool{w.newPool(1)}, c.ttl[i], c.grace[i]
 					e.Log = slog.New(slog.NewTextHandler(&said, nil))
 				})
 				defer tm.stop()
 				a, b := tm.nodes[0], tm.nodes[1]
-				a.submit("cpu", named("x", sim(300_000)))
+				a.submit("cpu", withID("x", sleepFor(300_000)))
 				time.Sleep(5 * time.Second)
 				if n := said.count("nodes differ in node_ttl or kill_grace"); n != 2 {
 					t.Errorf("%d nodes say that they differ, want each once", n)
 				}
 				cut := time.Now()
-				tm.lines[0].cut.Store(true)
-				got := b.ended("cpu", "x")
+				tm.stores[0].cut.Store(true)
+				got := b.awaitTask("cpu", "x")
 				if got.Status != park.Completed || got.Attempt != 2 || w.most > 1 {
 					t.Errorf("%s in attempt %d, and at most %d processes at once on one unit", got.Status, got.Attempt, w.most)
 				}
@@ -56,20 +56,20 @@ func TestNodesThatDifferNeverShareAUnit(t *testing.T) {
 // TestOneNodeAfterTheOtherIsGivenOtherTerms restarts nodes one by one with a longer node_ttl, as a rolling change does.
 func TestOneNodeAfterTheOtherIsGivenOtherTerms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w witness
+		var w unitCounter
 		terms := []time.Duration{3 * time.Second, 3 * time.Second, 30 * time.Second, 30 * time.Second}
-		tm := newTeam(t, len(terms), func(i int, e *engine.Config) {
-			e.Pools, e.NodeTTL, e.NodeGrace = []engine.Pool{w.pool(1)}, terms[i], 3*time.Second
+		tm := openCluster(t, len(terms), func(i int, e *engine.Config) {
+			e.Pools, e.NodeTTL, e.NodeGrace = []engine.Pool{w.newPool(1)}, terms[i], 3*time.Second
 		})
 		defer tm.stop()
 		for i := range 2 {
-			tm.nodes[i].submit("cpu", named(fmt.Sprint(i), sim(20_000)))
+			tm.nodes[i].submit("cpu", withID(fmt.Sprint(i), sleepFor(20_000)))
 			time.Sleep(2 * time.Second)
-			tm.lines[i].cut.Store(true) // killed, or replaced while it was cut off
+			tm.stores[i].cut.Store(true) // killed, or replaced while it was cut off
 			time.Sleep(10 * time.Second)
 		}
 		for i := range 2 {
-			if got := tm.nodes[3].ended("cpu", fmt.Sprint(i)); got.Status != park.Completed {
+			if got := tm.nodes[3].awaitTask("cpu", fmt.Sprint(i)); got.Status != park.Completed {
 				t.Errorf("task %d is %s", i, got.Status)
 			}
 		}

@@ -14,17 +14,17 @@ import (
 // TestTextOfAnyBytes: what an executor says that is no text is the same text wherever it is kept, and harms no other task.
 func TestTextOfAnyBytes(t *testing.T) {
 	inMemory := func(testing.TB) store.Store { return memory.New() }
-	for name, on := range map[string]func(testing.TB) store.Store{"memory": inMemory, "sqlite": onSQLite, "postgres": onPostgres} {
+	for name, on := range map[string]func(testing.TB) store.Store{"memory": inMemory, "sqlite": openSQLite, "postgres": openPostgres} {
 		t.Run(name, func(t *testing.T) {
-			cpu := pool("cpu", 3, says{
+			cpu := poolConfig("cpu", 3, outcomeByTask{
 				"bytes": park.Failure("out_of\xff\x00memory", "a\xffb\x00c"),
 				"long":  park.Failure(strings.Repeat("ü", 200), "\xff"+strings.Repeat("ü", 5000)),
 				"plain": park.Failure("why", "text"),
 			})
 			cpu.QueueBackend, cpu.MailboxBackend = park.Postgres, park.Postgres
-			b := open(t, engine.Config{Stores: map[park.Backend]store.Store{park.Postgres: on(t)}, Pools: []engine.Pool{cpu}})
-			defer b.stop()
-			if _, err := b.Submit(t.Context(), "cpu", []park.Submission{named("bytes", sim(1)), named("long", sim(1)), named("plain", sim(1))}); err != nil {
+			b := openEngine(t, engine.Config{Stores: map[park.Backend]store.Store{park.Postgres: on(t)}, Pools: []engine.Pool{cpu}})
+			defer b.closeNow()
+			if _, err := b.Submit(t.Context(), "cpu", []park.Submission{withID("bytes", sleepFor(1)), withID("long", sleepFor(1)), withID("plain", sleepFor(1))}); err != nil {
 				t.Fatal(err)
 			}
 			want := map[string]park.Outcome{
@@ -33,11 +33,11 @@ func TestTextOfAnyBytes(t *testing.T) {
 				"plain": park.Failure("why", "text"),
 			}
 			for id, o := range want {
-				if got := b.ended("cpu", id); got.Reason != o.Reason || got.Message != o.Message {
+				if got := b.awaitTask("cpu", id); got.Reason != o.Reason || got.Message != o.Message {
 					t.Errorf("task %s: %.60q %.60q", id, got.Reason, got.Message)
 				}
 			}
-			for _, m := range b.mail("box") {
+			for _, m := range b.readPages("box") {
 				if o := want[m.TaskID]; m.Reason != o.Reason || m.Message != o.Message {
 					t.Errorf("message of task %s: %.60q %.60q", m.TaskID, m.Reason, m.Message)
 				}
@@ -47,6 +47,6 @@ func TestTextOfAnyBytes(t *testing.T) {
 }
 
 // says is an executor whose runs end as the task's id says.
-type says map[string]park.Outcome
+type outcomeByTask map[string]park.Outcome
 
-func (x says) Run(_ context.Context, a park.Assignment) park.Outcome { return x[a.TaskID] }
+func (x outcomeByTask) Run(_ context.Context, a park.Assignment) park.Outcome { return x[a.TaskID] }

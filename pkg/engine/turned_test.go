@@ -22,17 +22,17 @@ import (
 // TestTurnedAwayInDoubt: of what comes while a step is in doubt nothing is lost that must not be.
 func TestTurnedAwayInDoubt(t *testing.T) {
 	away := errors.New("away")
-	p := heldPool()
-	p.following.Store(true)
+	p := stoppedLoop()
+	p.refreshPending.Store(true)
 	looked := false
-	owed, leaves := endOf("x", 1000), &workerLeaves{worker: &waiter{}}
-	look, other, reload, fresh := &look{at: func(*loop) { looked = true }}, &operations{}, &followUp{reload: true}, &followUp{}
+	owed, leaves := outcomeReport("x", 1000), &workerLeaves{worker: &waiter{}}
+	look, other, reload, fresh := &loopFunc{fn: func(*loop) { looked = true }}, &operations{}, &refreshRequest{reload: true}, &refreshRequest{}
 	for _, m := range []message{owed, leaves, look, other, reload, fresh} {
 		m.base().reply = make(chan reply, 1)
 	}
 	p.rejectInDoubt(owed, away)
 	p.rejectInDoubt(leaves, away)
-	if !slices.Equal(p.retries, []message{owed, leaves}) || !owed.run.over || len(owed.reply)+len(leaves.reply) > 0 {
+	if !slices.Equal(p.retries, []message{owed, leaves}) || !owed.run.returned || len(owed.reply)+len(leaves.reply) > 0 {
 		t.Errorf("%d requests are kept for later", len(p.retries))
 	}
 	p.rejectInDoubt(look, away)
@@ -40,41 +40,41 @@ func TestTurnedAwayInDoubt(t *testing.T) {
 		t.Errorf("a look: %v", a.err)
 	}
 	p.rejectInDoubt(other, away)
-	if a := <-other.reply; !errors.Is(a.err, away) || p.stale || !p.following.Load() {
-		t.Errorf("a request: %v, stale %t", a.err, p.stale)
+	if a := <-other.reply; !errors.Is(a.err, away) || p.mustReload || !p.refreshPending.Load() {
+		t.Errorf("a request: %v, stale %t", a.err, p.mustReload)
 	}
 	p.rejectInDoubt(fresh, away)
-	if a := <-fresh.reply; !errors.Is(a.err, away) || p.following.Load() {
+	if a := <-fresh.reply; !errors.Is(a.err, away) || p.refreshPending.Load() {
 		t.Error("nothing would be heard of other nodes any more")
 	}
 	p.rejectInDoubt(reload, away)
-	if a := <-reload.reply; !errors.Is(a.err, away) || !p.stale {
+	if a := <-reload.reply; !errors.Is(a.err, away) || !p.mustReload {
 		t.Error("the pool is not to be loaded again")
 	}
 	p.rejectInDoubt(&operations{request: request{reply: make(chan reply, 1)}}, away)
-	if !p.stale {
+	if !p.mustReload {
 		t.Error("the pool is not to be loaded again any more")
 	}
 }
 
 // TestRefusalsDouble: up to a bound, and they are told once.
 func TestRefusalsDouble(t *testing.T) {
-	told := &lines{}
-	p := heldPool()
+	told := &logLines{}
+	p := stoppedLoop()
 	p.eng.log = slog.New(slog.NewTextHandler(told, nil))
 	var rests []time.Duration
 	for range 10 {
-		p.refused(errors.New("no"))
-		rests = append(rests, p.refusal/time.Millisecond)
+		p.recordRefusal(errors.New("no"))
+		rests = append(rests, p.refusalDelay/time.Millisecond)
 	}
 	if want := []time.Duration{200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000}; !slices.Equal(rests, want) || told.n != 1 {
 		t.Errorf("rests for %v ms, told %d times", rests, told.n)
 	}
 	said := errors.New("said")
-	if got := cause(fmt.Errorf("commit: %w", &store.RefusedError{Err: said})); !errors.Is(got, said) {
+	if got := refusalCause(fmt.Errorf("commit: %w", &store.RefusedError{Err: said})); !errors.Is(got, said) {
 		t.Errorf("the store has said %v", got)
 	}
-	if got := cause(said); !errors.Is(got, said) {
+	if got := refusalCause(said); !errors.Is(got, said) {
 		t.Errorf("the store has said %v", got)
 	}
 }
@@ -82,18 +82,18 @@ func TestRefusalsDouble(t *testing.T) {
 // TestWorkThatIsToStop: each run is told why, also one that comes later, and the end of the last one is told once.
 func TestWorkThatIsToStop(t *testing.T) {
 	why := errors.New("why")
-	var w work
+	var w runSet
 	var stopped []string
 	run := func(name string) *run {
 		return &run{task: name, cancel: func(err error) { stopped = append(stopped, name+" "+fmt.Sprint(err)) }}
 	}
 	a, b, c := run("a"), run("b"), run("c")
-	if w.add(a) != nil || w.add(b) != nil || w.closed() != nil {
+	if w.add(a) != nil || w.add(b) != nil || w.stopCause() != nil {
 		t.Error("runs are to stop from the start")
 	}
 	w.remove(a)
-	none := w.close(why)
-	if !errors.Is(w.closed(), why) || !errors.Is(w.add(c), why) || !slices.Equal(stopped, []string{"b why"}) {
+	none := w.stop(why)
+	if !errors.Is(w.stopCause(), why) || !errors.Is(w.add(c), why) || !slices.Equal(stopped, []string{"b why"}) {
 		t.Errorf("stopped %v", stopped)
 	}
 	w.remove(b)
@@ -105,8 +105,8 @@ func TestWorkThatIsToStop(t *testing.T) {
 		t.Error("none is left")
 	}
 	w.remove(c)
-	var idle work
-	if !env.Ready(idle.close(why)) {
+	var idle runSet
+	if !env.Ready(idle.stop(why)) {
 		t.Error("there was none")
 	}
 }
@@ -115,7 +115,7 @@ func TestWorkThatIsToStop(t *testing.T) {
 func TestLeaseIDs(t *testing.T) {
 	p := &pool{}
 	e := &Engine{pools: map[string]*pool{"remote": p}}
-	for id, want := range map[string]leased{
+	for id, want := range map[string]leaseRef{
 		lot.LeaseID("remote", 3, "secret", "a.b"): {p, 3, "a.b"},
 		lot.LeaseID("nowhere", 3, "secret", "a"):  {},
 		"remote.x.secret.a":                       {},
@@ -123,7 +123,7 @@ func TestLeaseIDs(t *testing.T) {
 		"":                                        {},
 	} {
 		got, err := e.parseLease(id)
-		if got != want || (err == nil) != (want != leased{}) || err != nil && park.CodeOf(err) != park.LeaseNotFound {
+		if got != want || (err == nil) != (want != leaseRef{}) || err != nil && park.CodeOf(err) != park.LeaseNotFound {
 			t.Errorf("%q: %+v, %v", id, got, err)
 		}
 	}
@@ -137,7 +137,7 @@ func TestLeaseIDs(t *testing.T) {
 
 // TestLingering: who stands in line takes along what comes meanwhile, and leaves alone what does not belong to the step.
 func TestLingering(t *testing.T) {
-	plain := func(bytes int) message { return &operations{request: request{ops: endOf("x", bytes).ops}} }
+	plain := func(bytes int) message { return &operations{request: request{ops: outcomeReport("x", bytes).ops}} }
 	for name, c := range map[string]struct {
 		batch  []message
 		comes  []message
@@ -152,21 +152,21 @@ func TestLingering(t *testing.T) {
 		"nobody comes":      {d: time.Second, took: time.Second},
 		"no time":           {comes: []message{plain(1000)}, left: 1},
 		"some come":         {comes: []message{plain(1000), plain(1000)}, d: time.Second, took: time.Second, want: "c0 c1"},
-		"others come":       {comes: []message{&look{at: func(*loop) {}}, plain(1000)}, d: time.Second, took: time.Second, want: "c1", put: 1},
+		"others come":       {comes: []message{&loopFunc{fn: func(*loop) {}}, plain(1000)}, d: time.Second, took: time.Second, want: "c1", put: 1},
 		"as large as it is": {batch: []message{plain(maxStepBytes / 2)}, comes: []message{plain(maxStepBytes / 2), plain(1000)}, d: time.Second, took: time.Second, want: "c0", left: 1},
 		"too large":         {batch: []message{plain(maxStepBytes / 2)}, comes: []message{plain(maxStepBytes/2 + 2), plain(1000)}, d: time.Second, took: time.Second, put: 1, left: 1},
 		"full":              {batch: []message{plain(maxStepBytes)}, comes: []message{plain(1000)}, d: time.Second, took: time.Second, left: 1},
 		"behind others":     {aside: []message{plain(1000)}, comes: []message{plain(1000)}, d: time.Second, took: time.Second, put: 1, left: 1},
-		"an outcome comes":  {comes: []message{endOf("x", 1000)}, d: time.Second, took: 10 * time.Millisecond, want: "c0"},
-		"two come":          {comes: []message{endOf("x", 1000), endOf("y", 1000)}, d: time.Second, took: 10 * time.Millisecond, want: "c0 c1"},
-		"just in time":      {comes: []message{endOf("x", 1000)}, d: 5 * time.Millisecond, took: 5 * time.Millisecond, want: "c0"},
+		"an outcome comes":  {comes: []message{outcomeReport("x", 1000)}, d: time.Second, took: 10 * time.Millisecond, want: "c0"},
+		"two come":          {comes: []message{outcomeReport("x", 1000), outcomeReport("y", 1000)}, d: time.Second, took: 10 * time.Millisecond, want: "c0 c1"},
+		"just in time":      {comes: []message{outcomeReport("x", 1000)}, d: 5 * time.Millisecond, took: 5 * time.Millisecond, want: "c0"},
 		"the end":           {d: time.Second, closed: true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			p := heldPool()
+			p := stoppedLoop()
 			p.eng.env = env.New(nil)
 			p.eng.ctx = t.Context()
-			p.commitTime, p.putAside = 40*time.Millisecond, c.aside
+			p.commitTime, p.postponed = 40*time.Millisecond, c.aside
 			names := map[message]string{}
 			for i, r := range c.comes {
 				names[r] = fmt.Sprint("c", i)
@@ -177,15 +177,15 @@ func TestLingering(t *testing.T) {
 			}
 			began := time.Now()
 			timer := time.NewTimer(time.Hour)
-			batch, ok := p.linger(timer, c.batch, c.d)
+			batch, ok := p.collectFor(timer, c.batch, c.d)
 			if took := time.Since(began); took != c.took || ok == c.closed {
 				t.Errorf("%s: took %s, not %s; ok %t", name, took, c.took, ok)
 			}
-			if got := takenFrom(names, batch[len(c.batch):]...); got != c.want || len(p.putAside) != c.put || len(p.messages) != c.left {
-				t.Errorf("%s: took %q, put %d aside, left %d", name, got, len(p.putAside), len(p.messages))
+			if got := batchNames(names, batch[len(c.batch):]...); got != c.want || len(p.postponed) != c.put || len(p.messages) != c.left {
+				t.Errorf("%s: took %q, put %d aside, left %d", name, got, len(p.postponed), len(p.messages))
 			}
 			for _, r := range batch {
-				if r, ok := r.(*report); ok && !r.run.over {
+				if r, ok := r.(*report); ok && !r.run.returned {
 					t.Errorf("%s: a run of which the outcome is there goes on", name)
 				}
 			}
@@ -194,9 +194,9 @@ func TestLingering(t *testing.T) {
 }
 
 // lines counts the lines of a log.
-type lines struct{ n int }
+type logLines struct{ n int }
 
-func (l *lines) Write(b []byte) (int, error) {
+func (l *logLines) Write(b []byte) (int, error) {
 	l.n++
 	return len(b), nil
 }
@@ -204,16 +204,16 @@ func (l *lines) Write(b []byte) (int, error) {
 // nodeConfig is that of the node me on an engine's machine.
 func nodeConfig(e *Engine, s store.Shared) cluster.Config {
 	return cluster.Config{
-		Env: env.New(quietMachine{e.env.Machine}), Log: slog.New(slog.DiscardHandler), Health: e.health, Backend: park.InMemory, Store: s,
+		Env: env.New(inertMachine{e.env.Machine}), Log: slog.New(slog.DiscardHandler), Health: e.health, Backend: park.InMemory, Store: s,
 		Name: "me", TTL: time.Minute, Grace: 5 * time.Second, Quiet: true,
 	}
 }
 
 // quietMachine has the clocks of another machine, and begins no goroutines.
-type quietMachine struct{ env.Machine }
+type inertMachine struct{ env.Machine }
 
-func (quietMachine) Go(func())                              {}
-func (quietMachine) AfterFunc(time.Duration, func()) func() { return func() {} }
+func (inertMachine) Go(func())                              {}
+func (inertMachine) AfterFunc(time.Duration, func()) func() { return func() {} }
 
 // nodeAmong returns the node me of a store. It has sent one heartbeat, sends no others, and found other nodes alive.
 func nodeAmong(e *Engine, s store.Shared, others ...string) *cluster.Node {
@@ -221,25 +221,25 @@ func nodeAmong(e *Engine, s store.Shared, others ...string) *cluster.Node {
 	for _, name := range others {
 		live[name] = store.Pulse{}
 	}
-	n := cluster.New(context.Background(), nodeConfig(e, beating{s, live}))
+	n := cluster.New(context.Background(), nodeConfig(e, beatStore{s, live}))
 	n.Start(&env.Group{Env: n.Env})
 	n.Store = s
 	return n
 }
 
 // beating is a shared store that takes heartbeats.
-type beating struct {
+type beatStore struct {
 	store.Shared
 	live map[string]store.Pulse
 }
 
-func (s beating) Beat(context.Context, string, store.Terms) (map[string]store.Pulse, error) {
+func (s beatStore) Beat(context.Context, string, store.Terms) (map[string]store.Pulse, error) {
 	return s.live, nil
 }
 
 // TestTakeover requeues what ran on a dead node, the last of it first, as the attempt that it was.
 func TestTakeover(t *testing.T) {
-	p := heldPool()
+	p := stoppedLoop()
 	now := p.eng.env.Instant()
 	p.lot = lot.New(lot.Config{Pool: "cpu"}, now)
 	for i, on := range []string{"dead", "dead", "me"} {
@@ -247,16 +247,16 @@ func TestTakeover(t *testing.T) {
 		p.lot.Restore(&r, now)
 	}
 	(member{p.pool}).TakeOver("dead")
-	leased := heldPool()
+	leased := stoppedLoop()
 	leased.Runtime = park.WebWorker
 	if (member{leased.pool}).TakeOver("dead"); len(p.messages) != 1 || len(leased.messages) != 0 {
 		t.Errorf("%d and %d takeovers", len(p.messages), len(leased.messages))
 	}
-	r := (<-p.messages).(*followUp)
+	r := (<-p.messages).(*refreshRequest)
 	want := []lot.Op{
 		lot.Requeue{TaskID: "1", Attempt: 3, Reason: park.ReasonNodeLost}, lot.Requeue{TaskID: "0", Attempt: 2, Reason: park.ReasonNodeLost},
 	}
-	if ops := r.make(p); r.reload || !reflect.DeepEqual(ops, want) {
+	if ops := r.derive(p); r.reload || !reflect.DeepEqual(ops, want) {
 		t.Errorf("reload %t, %+v", r.reload, ops)
 	}
 }

@@ -49,18 +49,18 @@ func TestWhatIsOwedComesFirst(t *testing.T) {
 			t.Errorf("%d: %d in the step, %d owed", i, len(got), len(p.retries))
 		}
 	}
-	if asked([]message{ops(2), ops(0), ops(3)}) != 5 {
+	if countOps([]message{ops(2), ops(0), ops(3)}) != 5 {
 		t.Error("five are not asked for")
 	}
 }
 
 // TestPauses: how long the loop may sleep, by what there is to do.
 func TestPauses(t *testing.T) {
-	trouble := error(errAway("cpu"))
+	trouble := error(errNotAccepted("cpu"))
 	short := &park.ShortageError{Reason: "memory", Err: errors.New("little")}
-	braked := func(p *loop, d time.Duration) { p.brake = brake{short: short, until: p.eng.env.Mono() + d} }
+	braked := func(p *loop, d time.Duration) { p.limiter = startLimiter{shortage: short, until: p.eng.env.Mono() + d} }
 	dies := func(d time.Duration) ledger.Record {
-		r := taskOf("a", 1, false)
+		r := testRecord("a", 1, false)
 		r.Deadline = park.At(time.Time{}.Add(time.Hour + d))
 		return r
 	}
@@ -74,24 +74,24 @@ func TestPauses(t *testing.T) {
 		"a far deadline":             {[]ledger.Record{dies(time.Hour)}, func(*loop) {}, maxTimer},
 		"a deadline that has passed": {[]ledger.Record{dies(-time.Second)}, func(*loop) {}, 0},
 		"halted":                     {[]ledger.Record{dies(time.Second)}, func(p *loop) { p.halted = trouble }, time.Hour},
-		"refused":                    {nil, func(p *loop) { p.refusal, p.stale, p.retries = 5*time.Second, true, make([]message, 1) }, 5 * time.Second},
-		"stale":                      {nil, func(p *loop) { p.stale = true }, troubleRest},
-		"trouble":                    {nil, func(p *loop) { p.trouble.Store(&trouble) }, time.Hour},
-		"trouble and owed":           {nil, func(p *loop) { p.trouble.Store(&trouble); p.retries = make([]message, 1) }, troubleRest},
+		"refused":                    {nil, func(p *loop) { p.refusalDelay, p.mustReload, p.retries = 5*time.Second, true, make([]message, 1) }, 5 * time.Second},
+		"stale":                      {nil, func(p *loop) { p.mustReload = true }, retryInterval},
+		"trouble":                    {nil, func(p *loop) { p.stepErr.Store(&trouble) }, time.Hour},
+		"trouble and owed":           {nil, func(p *loop) { p.stepErr.Store(&trouble); p.retries = make([]message, 1) }, retryInterval},
 		"owed":                       {nil, func(p *loop) { p.retries = make([]message, 1) }, 0},
-		"brought":                    {nil, func(p *loop) { p.delegated = make([]outcome, 1) }, 0},
+		"brought":                    {nil, func(p *loop) { p.delegated = make([]delegatedOutcome, 1) }, 0},
 		"braked, nothing parked":     {nil, func(p *loop) { braked(p, time.Second) }, time.Hour},
-		"braked":                     {[]ledger.Record{taskOf("a", 1, false)}, func(p *loop) { braked(p, time.Second) }, time.Second},
-		"braked until now":           {[]ledger.Record{taskOf("a", 1, false)}, func(p *loop) { braked(p, -time.Second) }, 0},
+		"braked":                     {[]ledger.Record{testRecord("a", 1, false)}, func(p *loop) { braked(p, time.Second) }, time.Second},
+		"braked until now":           {[]ledger.Record{testRecord("a", 1, false)}, func(p *loop) { braked(p, -time.Second) }, 0},
 		"braked, with a deadline":    {[]ledger.Record{dies(time.Second)}, func(p *loop) { braked(p, time.Minute) }, time.Second},
 		"a deadline, braked":         {[]ledger.Record{dies(4 * time.Second)}, func(p *loop) { braked(p, time.Second) }, time.Second},
-		"braked and refused":         {[]ledger.Record{taskOf("a", 1, false)}, func(p *loop) { braked(p, time.Second); p.refusal = time.Minute }, time.Minute},
-		"braked and stale":           {[]ledger.Record{taskOf("a", 1, false)}, func(p *loop) { braked(p, time.Millisecond); p.stale = true }, troubleRest},
-		"braked, and nothing tried":  {[]ledger.Record{taskOf("a", 1, false)}, func(p *loop) { braked(p, time.Second); p.brake.most, p.brake.left = 1, 1 }, time.Hour},
+		"braked and refused":         {[]ledger.Record{testRecord("a", 1, false)}, func(p *loop) { braked(p, time.Second); p.refusalDelay = time.Minute }, time.Minute},
+		"braked and stale":           {[]ledger.Record{testRecord("a", 1, false)}, func(p *loop) { braked(p, time.Millisecond); p.mustReload = true }, retryInterval},
+		"braked, and nothing tried":  {[]ledger.Record{testRecord("a", 1, false)}, func(p *loop) { braked(p, time.Second); p.limiter.window, p.limiter.windowLeft = 1, 1 }, time.Hour},
 	} {
-		p := poolWith(t, ledger.Pool{MaxUnits: 1, Queued: len(c.tasks), State: park.Active}, c.tasks...)
+		p := testLoop(t, ledger.Pool{MaxUnits: 1, Queued: len(c.tasks), State: park.Active}, c.tasks...)
 		c.edit(p)
-		if got := p.pause(); got != c.want {
+		if got := p.waitTime(); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
 	}
@@ -110,7 +110,7 @@ func TestWhoMustNotStart(t *testing.T) {
 	}{
 		"plain":                 {func(*loop) {}, false},
 		"draining":              {func(p *loop) { p.drained = make(chan struct{}) }, true},
-		"closed":                {func(p *loop) { p.work.close(park.ErrShutdown) }, true},
+		"closed":                {func(p *loop) { p.activeRuns.stop(park.ErrShutdown) }, true},
 		"idle":                  {func(p *loop) { p.Idle = true }, true},
 		"among others, dead":    {dead, true},
 		"dead, leased":          {func(p *loop) { dead(p); p.Runtime = park.CloudWorker }, false},
@@ -118,16 +118,16 @@ func TestWhoMustNotStart(t *testing.T) {
 		"among others, alive":   {func(p *loop) { since(p, 0) }, false},
 		"among others, just so": {func(p *loop) { since(p, time.Minute+1) }, true},
 	} {
-		p := poolWith(t, ledger.Pool{State: park.Active})
-		if c.edit(p); p.held() != c.held {
-			t.Errorf("%s: held %t", name, p.held())
+		p := testLoop(t, ledger.Pool{State: park.Active})
+		if c.edit(p); p.startsHeld() != c.held {
+			t.Errorf("%s: held %t", name, p.startsHeld())
 		}
 	}
 }
 
 // TestAdoption takes over limits that the configuration has changed, and requeues what ran, unless it runs on elsewhere.
 func TestAdoption(t *testing.T) {
-	tasks := []ledger.Record{taskOf("a", 1, true), taskOf("b", 1, true), taskOf("c", 1, false)}
+	tasks := []ledger.Record{testRecord("a", 1, true), testRecord("b", 1, true), testRecord("c", 1, false)}
 	for name, c := range map[string]struct {
 		edit func(p *loop)
 		want string
@@ -138,11 +138,11 @@ func TestAdoption(t *testing.T) {
 		"leased":    {func(p *loop) { p.Runtime = park.WebWorker; p.MaxUnits++ }, "configure 6 10"},
 		"shared":    {func(p *loop) { p.node = &cluster.Node{} }, ""},
 	} {
-		p := poolWith(t, ledger.Pool{MaxUnits: 5, MaxQueueDepth: 10, ConfiguredUnits: 5, ConfiguredDepth: 10, Used: 2, Queued: 1, State: park.Active}, tasks...)
+		p := testLoop(t, ledger.Pool{MaxUnits: 5, MaxQueueDepth: 10, ConfiguredUnits: 5, ConfiguredDepth: 10, Used: 2, Queued: 1, State: park.Active}, tasks...)
 		p.MaxUnits, p.MaxQueueDepth = 5, 10
 		c.edit(p)
 		var got []string
-		for _, op := range p.adoption() {
+		for _, op := range p.initialOps() {
 			switch op := op.(type) {
 			case lot.Configure:
 				got = append(got, fmt.Sprintf("configure %d %d", *op.Patch.MaxUnits, *op.Patch.MaxQueueDepth))
@@ -162,7 +162,7 @@ func TestAdoption(t *testing.T) {
 // TestOtherConfiguration of another node is told of once, and once more when it agrees again.
 func TestOtherConfiguration(t *testing.T) {
 	var said strings.Builder
-	p := poolWith(t, ledger.Pool{ConfiguredUnits: 5, ConfiguredDepth: 10, State: park.Active})
+	p := testLoop(t, ledger.Pool{ConfiguredUnits: 5, ConfiguredDepth: 10, State: park.Active})
 	p.eng.log = slog.New(slog.NewTextHandler(&said, nil))
 	for i, c := range []struct {
 		units        int64
@@ -170,8 +170,8 @@ func TestOtherConfiguration(t *testing.T) {
 		warns, infos int
 	}{{5, 10, 0, 0}, {6, 10, 1, 0}, {6, 11, 1, 0}, {5, 10, 1, 1}, {5, 10, 1, 1}, {5, 11, 2, 1}, {5, 10, 2, 2}} {
 		p.MaxUnits, p.MaxQueueDepth = c.units, c.depth
-		p.compare()
-		if w, n := strings.Count(said.String(), "WARN"), strings.Count(said.String(), "INFO"); w != c.warns || n != c.infos || p.differs != (c.units != 5 || c.depth != 10) {
+		p.compareLimits()
+		if w, n := strings.Count(said.String(), "WARN"), strings.Count(said.String(), "INFO"); w != c.warns || n != c.infos || p.limitsDiffer != (c.units != 5 || c.depth != 10) {
 			t.Errorf("%d: %d warnings, %d that they agree", i, w, n)
 		}
 	}
@@ -189,9 +189,9 @@ func TestPoolNeedsItsStores(t *testing.T) {
 		"no executor": {func(c *Pool) { c.Executor = nil }, "needs an executor"},
 		"leased":      {func(c *Pool) { c.Executor, c.Runtime = nil, park.CloudWorker }, ""},
 	} {
-		one := Pool{PoolSpec: park.PoolSpec{ID: "cpu", QueueBackend: park.InMemory, MailboxBackend: park.InMemory}, Executor: saying(nil)}
+		one := Pool{PoolSpec: park.PoolSpec{ID: "cpu", QueueBackend: park.InMemory, MailboxBackend: park.InMemory}, Executor: outcomeFunc(nil)}
 		c.edit(&one)
-		e := idlePool(t, true).eng
+		e := idleLoop(t, true).eng
 		e.stores = map[park.Backend]store.Store{park.InMemory: memory.New()}
 		if p, err := e.newPool(one); (err == nil) != (c.want == "") || err == nil && (!p.localMail || p.localAudit) || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
@@ -200,24 +200,24 @@ func TestPoolNeedsItsStores(t *testing.T) {
 }
 
 // unloaded is a store that cannot be read.
-type unloaded struct {
+type loadFailure struct {
 	store.Store
 	err error
 }
 
-func (s *unloaded) Load(context.Context, string) (store.Snapshot, error) {
+func (s *loadFailure) Load(context.Context, string) (store.Snapshot, error) {
 	return store.Snapshot{}, s.err
 }
 
 // walked is a store that tells its tasks one by one.
-type walked struct {
+type walkStore struct {
 	*memory.Store
 	tasks []ledger.Record
 	row   ledger.Pool
 	err   error
 }
 
-func (s *walked) Walk(_ context.Context, _ string, each func(*ledger.Record)) (ledger.Pool, error) {
+func (s *walkStore) Walk(_ context.Context, _ string, each func(*ledger.Record)) (ledger.Pool, error) {
 	for i := range s.tasks {
 		each(&s.tasks[i])
 	}
@@ -227,41 +227,41 @@ func (s *walked) Walk(_ context.Context, _ string, each func(*ledger.Record)) (l
 // TestPoolsBegin: one that others share waits for its store, any other does not begin without it.
 func TestPoolsBegin(t *testing.T) {
 	away := errors.New("away")
-	p := poolWith(t, ledger.Pool{})
-	p.numbered, p.queue = true, &unloaded{err: away}
-	if err := p.begin(t.Context()); !errors.Is(err, away) || p.trouble.Load() != nil {
+	p := testLoop(t, ledger.Pool{})
+	p.pastLogEnd, p.queue = true, &loadFailure{err: away}
+	if err := p.initialLoad(t.Context()); !errors.Is(err, away) || p.stepErr.Load() != nil {
 		t.Errorf("alone: %v", err)
 	}
 	c := nodeConfig(p.eng, nil)
 	c.Name = "own"
 	p.node = cluster.New(t.Context(), c)
-	if err := p.begin(gone()); !errors.Is(err, away) {
+	if err := p.initialLoad(cancelledContext()); !errors.Is(err, away) {
 		t.Errorf("once nobody waits: %v", err)
 	}
 	p.lot = nil
-	if err := p.begin(t.Context()); err != nil || !p.stale || p.as != "own" || p.lot == nil {
-		t.Errorf("among others: %v, stale %t, as %q", err, p.stale, p.as)
+	if err := p.initialLoad(t.Context()); err != nil || !p.mustReload || p.lotNode != "own" || p.lot == nil {
+		t.Errorf("among others: %v, stale %t, as %q", err, p.mustReload, p.lotNode)
 	}
-	if err := p.ill(); !errors.Is(err, away) {
+	if err := p.notReady(); !errors.Is(err, away) {
 		t.Errorf("its trouble is %v", err)
 	}
-	p = poolWith(t, ledger.Pool{})
+	p = testLoop(t, ledger.Pool{})
 	p.eng.node = "alone"
-	p.numbered = true
-	w := &walked{tasks: []ledger.Record{taskOf("a", 1, true)}, row: ledger.Pool{Rev: 7, Used: 1, LastAt: park.At(time.Unix(5, 0)), State: park.Active}}
+	p.pastLogEnd = true
+	w := &walkStore{tasks: []ledger.Record{testRecord("a", 1, true)}, row: ledger.Pool{Rev: 7, Used: 1, LastAt: park.At(time.Unix(5, 0)), State: park.Active}}
 	p.queue = w
-	if err := p.begin(t.Context()); err != nil || p.lot.Running() != 1 || p.rev.Load() != 7 || p.loadedAt != w.row.LastAt || p.unsure || p.as != "alone" {
+	if err := p.initialLoad(t.Context()); err != nil || p.lot.Running() != 1 || p.rev.Load() != 7 || p.loadedAt != w.row.LastAt || p.unsecured || p.lotNode != "alone" {
 		t.Errorf("%v, %d running, at %d, %v", err, p.lot.Running(), p.rev.Load(), p.loadedAt)
 	}
-	if began := p.began.Load(); began == nil || began.Rev != 7 {
+	if began := p.firstLoaded.Load(); began == nil || began.Rev != 7 {
 		t.Errorf("it began as %+v", began)
 	}
 	w.err = away
-	if err := p.begin(t.Context()); !errors.Is(err, away) {
+	if err := p.initialLoad(t.Context()); !errors.Is(err, away) {
 		t.Errorf("cut off: %v", err)
 	}
 	w.err, w.row.Used = nil, 2
-	if err := p.begin(t.Context()); err != nil || park.CodeOf(p.halted) != park.PoolHalted || p.view.Load().Halted == "" {
+	if err := p.initialLoad(t.Context()); err != nil || park.CodeOf(p.halted) != park.PoolHalted || p.view.Load().Halted == "" {
 		t.Errorf("one that contradicts itself: %v, %v", err, p.halted)
 	}
 }
@@ -280,7 +280,7 @@ func TestWhereThingsGo(t *testing.T) {
 	} {
 		p := newLoop(&pool{Pool: Pool{PoolSpec: park.PoolSpec{ID: "cpu", MailboxBackend: park.File}}, localMail: c.mail, localAudit: c.audit, eng: &Engine{cfg: Config{Audit: park.File}}})
 		if c.notify {
-			p.Notifier = deaf{}
+			p.Notifier = otherNotifier{}
 		}
 		s := &lot.Step{Messages: make([]park.Message, 2), Events: make([]park.Event, 1)}
 		s.Row.LastAt = park.At(time.Unix(9, 0))
@@ -300,29 +300,29 @@ func TestWhereThingsGo(t *testing.T) {
 }
 
 // counting is a meter that counts.
-type counting struct {
+type listMeter struct {
 	noMeter
 	all []string
 }
 
-func (m *counting) Happened(_ string, a park.Action, n int) {
+func (m *listMeter) Events(_ string, a park.Action, n int) {
 	m.all = append(m.all, fmt.Sprint(a, " ", n))
 }
 
-func (m *counting) Waited(_ string, d time.Duration)  { m.all = append(m.all, "waited "+d.String()) }
-func (m *counting) Rejected(_ string, code park.Code) { m.all = append(m.all, string(code)) }
-func (m *counting) Ended(_ string, s park.Status, _ string) {
+func (m *listMeter) QueueWait(_ string, d time.Duration) { m.all = append(m.all, "waited "+d.String()) }
+func (m *listMeter) Rejected(_ string, code park.Code)   { m.all = append(m.all, string(code)) }
+func (m *listMeter) TaskEnded(_ string, s park.Status, _ string) {
 	m.all = append(m.all, "ended "+string(s))
 }
 
 // announced is a shared store that keeps what it is to tell other nodes. cancel is called once that is of a pool.
-type announced struct {
+type announceRecorder struct {
 	store.Shared
 	told   []string
 	cancel func()
 }
 
-func (s *announced) Announce(_ context.Context, pool string, rev int64) error {
+func (s *announceRecorder) Announce(_ context.Context, pool string, rev int64) error {
 	s.told = append(s.told, fmt.Sprint(pool, " ", rev))
 	if pool == "cpu" {
 		s.cancel()
@@ -333,11 +333,11 @@ func (s *announced) Announce(_ context.Context, pool string, rev int64) error {
 // TestWhoHearsOfAStep: those who wait for what it brought, and nobody else.
 func TestWhoHearsOfAStep(t *testing.T) {
 	for _, local := range []bool{true, false} {
-		m := &counting{}
-		p := poolWith(t, ledger.Pool{State: park.Active})
+		m := &listMeter{}
+		p := testLoop(t, ledger.Pool{State: park.Active})
 		p.eng.meter, p.localMail, p.localAudit = m, local, local
 		s := &lot.Step{
-			Inserts:  []ledger.Record{taskOf("parked", 1, false), taskOf("started", 1, true)},
+			Inserts:  []ledger.Record{testRecord("parked", 1, false), testRecord("started", 1, true)},
 			Updates:  []ledger.Update{{TaskID: "back", State: ledger.State{Status: park.Queued}}, {TaskID: "ended", State: ledger.State{Status: park.Failed}}},
 			Messages: []park.Message{{Tenant: "t", Key: "box"}},
 		}
@@ -361,8 +361,8 @@ func TestWhoHearsOfAStep(t *testing.T) {
 		}
 		s.Events = []park.Event{{Action: park.ActStart}, {Action: park.ActFail}, {Action: park.ActStart}}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		others := &announced{cancel: cancel}
-		config, machine := nodeConfig(p.eng, beating{others, map[string]store.Pulse{"me": {}, "you": {}}}), &envtest.Machine{Mono: time.Hour}
+		others := &announceRecorder{cancel: cancel}
+		config, machine := nodeConfig(p.eng, beatStore{others, map[string]store.Pulse{"me": {}, "you": {}}}), &envtest.Machine{Mono: time.Hour}
 		config.Env, config.Quiet = env.New(machine), false
 		p.node = cluster.New(ctx, config)
 		p.node.Add(member{p.pool})
@@ -399,23 +399,23 @@ func TestWhatCallersAreTold(t *testing.T) {
 		"refused":  {&store.RefusedError{Err: errors.New("too large")}, park.StorageUnavailable, true, "for good: too large"},
 		"any else": {errors.New("secret"), park.StorageUnavailable, true, "nothing was accepted"},
 	} {
-		p := poolWith(t, ledger.Pool{State: park.Active})
-		told, foreign := p.told(c.err)
+		p := testLoop(t, ledger.Pool{State: park.Active})
+		told, foreign := p.callerError(c.err)
 		if park.CodeOf(told) != c.code || foreign != c.foreign || !strings.Contains(told.Error(), c.detail) || strings.Contains(told.Error(), "secret") {
 			t.Errorf("%s: %v, %t", name, told, foreign)
 		}
 		asks := &operations{request: request{ops: make([]lot.Op, 1), reply: make(chan reply, 1)}}
-		looks := &look{at: func(*loop) {}, request: request{reply: make(chan reply, 1)}}
+		looks := &loopFunc{fn: func(*loop) {}, request: request{reply: make(chan reply, 1)}}
 		owed := &report{run: &run{}}
 		p.fail([]message{asks, looks, owed, &operations{}}, c.err)
 		if a := <-asks.reply; park.CodeOf(a.err) != c.code || len(looks.reply) != 0 || !slices.Equal(p.retries, []message{owed}) || !p.failed {
 			t.Errorf("%s: answered %v, %d looks, %d owed", name, a.err, len(looks.reply), len(p.retries))
 		}
-		if p.trouble.Load() == nil || p.stale != (foreign && name != "refused") || (p.refusal > 0) != (name == "refused") {
-			t.Errorf("%s: stale %t, rests for %s", name, p.stale, p.refusal)
+		if p.stepErr.Load() == nil || p.mustReload != (foreign && name != "refused") || (p.refusalDelay > 0) != (name == "refused") {
+			t.Errorf("%s: stale %t, rests for %s", name, p.mustReload, p.refusalDelay)
 		}
 		p.refusalLogged = true
-		if p.recovered(); p.trouble.Load() != nil || p.refusalLogged {
+		if p.recordRecovery(); p.stepErr.Load() != nil || p.refusalLogged {
 			t.Errorf("%s: it has not recovered", name)
 		}
 	}
@@ -423,15 +423,15 @@ func TestWhatCallersAreTold(t *testing.T) {
 
 // TestAnswers go to who asked, with what each is to be told.
 func TestAnswers(t *testing.T) {
-	m := &counting{}
-	p := poolWith(t, ledger.Pool{State: park.Active})
+	m := &listMeter{}
+	p := testLoop(t, ledger.Pool{State: park.Active})
 	p.eng.meter = m
 	p.runTime.mean = 8 * time.Second
 	over := &run{task: "a", cancel: func(error) {}}
 	p.runs["a"] = over
 	two := &operations{request: request{ops: make([]lot.Op, 2), reply: make(chan reply, 1)}}
 	owed := &report{run: over, request: request{ops: make([]lot.Op, 1)}}
-	looks := &look{at: func(*loop) {}, request: request{reply: make(chan reply, 1)}}
+	looks := &loopFunc{fn: func(*loop) {}, request: request{reply: make(chan reply, 1)}}
 	one := &operations{request: request{ops: make([]lot.Op, 1), reply: make(chan reply, 1)}}
 	full, exists := park.Errorf(park.QueueFull, "full"), park.Errorf(park.TaskExists, "exists")
 	p.answer([]message{two, owed, looks, one, &operations{}}, []lot.Result{{Err: full}, {Position: 2}, {Position: 3}, {Err: exists}})
@@ -455,39 +455,39 @@ func TestClaims(t *testing.T) {
 	if !given.abandon() {
 		t.Fatal("not given up")
 	}
-	if got := claim([]message{given, plain, owed}); !slices.Equal(got, []message{plain, owed}) || !owed.run.over {
-		t.Errorf("%d are claimed, over %t", len(got), owed.run.over)
+	if got := claimAll([]message{given, plain, owed}); !slices.Equal(got, []message{plain, owed}) || !owed.run.returned {
+		t.Errorf("%d are claimed, over %t", len(got), owed.run.returned)
 	}
 }
 
 // TestThoroughLooks come after so many steps, and rarely where much is parked.
 func TestThoroughLooks(t *testing.T) {
-	p := poolWith(t, ledger.Pool{State: park.Active})
+	p := testLoop(t, ledger.Pool{State: park.Active})
 	for i := range 600 {
-		if err := p.sane(); err != nil || p.steps != (i+1)%257 {
-			t.Fatalf("after %d steps it has counted %d: %v", i+1, p.steps, err)
+		if err := p.checkInvariants(); err != nil || p.stepsSinceCheck != (i+1)%257 {
+			t.Fatalf("after %d steps it has counted %d: %v", i+1, p.stepsSinceCheck, err)
 		}
 	}
 	tasks := make([]ledger.Record, 2000)
 	for i := range tasks {
-		tasks[i] = taskOf(fmt.Sprint(i), 1, false)
+		tasks[i] = testRecord(fmt.Sprint(i), 1, false)
 	}
-	p = poolWith(t, ledger.Pool{Queued: len(tasks), State: park.Active}, tasks...)
-	for p.steps = 256; p.steps != 0; {
-		if before := p.steps; p.sane() != nil || p.steps == 0 && before != 500 {
+	p = testLoop(t, ledger.Pool{Queued: len(tasks), State: park.Active}, tasks...)
+	for p.stepsSinceCheck = 256; p.stepsSinceCheck != 0; {
+		if before := p.stepsSinceCheck; p.checkInvariants() != nil || p.stepsSinceCheck == 0 && before != 500 {
 			t.Errorf("it looks after %d steps", before)
 		}
 	}
-	p = poolWith(t, ledger.Pool{Queued: 2, State: park.Active}, taskOf("a", 1, false))
-	if err := p.sane(); err == nil {
+	p = testLoop(t, ledger.Pool{Queued: 2, State: park.Active}, testRecord("a", 1, false))
+	if err := p.checkInvariants(); err == nil {
 		t.Error("a task that is missing is not missed")
 	}
 }
 
 // TestStartsOfAStep are those that it has not ended again.
 func TestStartsOfAStep(t *testing.T) {
-	m := &counting{}
-	p := poolWith(t, ledger.Pool{Used: 2, Queued: 1, State: park.Active}, taskOf("a", 1, true), taskOf("b", 1, true), taskOf("c", 1, false))
+	m := &listMeter{}
+	p := testLoop(t, ledger.Pool{Used: 2, Queued: 1, State: park.Active}, testRecord("a", 1, true), testRecord("b", 1, true), testRecord("c", 1, false))
 	p.eng.meter = m
 	at := park.At(time.Unix(1, 0))
 	spec := &ledger.Spec{TaskID: "a", SubmittedAt: at}
@@ -495,7 +495,7 @@ func TestStartsOfAStep(t *testing.T) {
 	own := &ledger.Spec{TaskID: "b", SubmittedAt: at}
 	s := &lot.Step{Started: []lot.Started{{TaskID: "a", Attempt: 1}, {TaskID: "b", Attempt: 2, Spec: own}, {TaskID: "b", Attempt: 1}, {TaskID: "c", Attempt: 1}, {TaskID: "gone", Attempt: 1}}}
 	s.Row.LastAt = park.At(time.Unix(4, 0))
-	got := p.starts(s)
+	got := p.startsHere(s)
 	if len(got) != 2 || got[0].spec != spec || got[0].submitted != at || got[1].TaskID != "b" || got[1].Attempt != 1 || got[1].spec != nil {
 		t.Errorf("%+v", got)
 	}
@@ -506,12 +506,12 @@ func TestStartsOfAStep(t *testing.T) {
 
 // TestRunsAreThoseOfTheLot: after another node's step the runs here are those that run here.
 func TestRunsAreThoseOfTheLot(t *testing.T) {
-	again, cancelled, elsewhere := taskOf("again", 1, true), taskOf("cancelled", 1, true), taskOf("elsewhere", 1, true)
+	again, cancelled, elsewhere := testRecord("again", 1, true), testRecord("cancelled", 1, true), testRecord("elsewhere", 1, true)
 	again.Attempt, cancelled.Cancelled, elsewhere.Node = 2, true, "other"
-	later := taskOf("later", 1, true)
+	later := testRecord("later", 1, true)
 	later.SubmittedAt = park.At(time.Unix(2, 0))
-	tasks := []ledger.Record{taskOf("same", 1, true), again, cancelled, elsewhere, later, taskOf("new", 1, true), taskOf("parked", 1, false)}
-	p := poolWith(t, ledger.Pool{Used: 6, Queued: 1, State: park.Active}, tasks...)
+	tasks := []ledger.Record{testRecord("same", 1, true), again, cancelled, elsewhere, later, testRecord("new", 1, true), testRecord("parked", 1, false)}
+	p := testLoop(t, ledger.Pool{Used: 6, Queued: 1, State: park.Active}, tasks...)
 	w := simulatorOf(p)
 	ctxs := make(map[string]context.Context)
 	for _, id := range []string{"same", "again", "cancelled", "later", "parked", "gone"} {

@@ -18,10 +18,10 @@ import (
 // need not stand there any more.
 func TestTakingTurns(t *testing.T) {
 	const ms = time.Millisecond
-	outcome := func() message { return endOf("x", 1000) }
+	outcome := func() message { return outcomeReport("x", 1000) }
 	submit := func() message {
 		r := &operations{}
-		r.single(lot.Submit{Spec: &ledger.Spec{}})
+		r.setOp(lot.Submit{Spec: &ledger.Spec{}})
 		return r
 	}
 	for name, c := range map[string]struct {
@@ -57,8 +57,8 @@ func TestTakingTurns(t *testing.T) {
 		"something comes":     {aheads: []int{1, 1, 0}, stepped: 10 * ms, batch: []message{outcome()}, comes: []message{submit()}, looks: 3, took: 10 * ms, hands: "w--"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			l := &library{aheads: c.aheads}
-			p := l.pool(&envtest.Machine{})
+			l := &fakeShared{placesAhead: c.aheads}
+			p := l.newLoop(&envtest.Machine{})
 			p.eng.env = env.New(nil)
 			p.lot = lot.New(lot.Config{Pool: "remote"}, p.eng.env.Instant())
 			status := park.Running
@@ -66,18 +66,18 @@ func TestTakingTurns(t *testing.T) {
 				status = park.Queued
 			}
 			p.lot.Restore(&ledger.Record{Spec: ledger.Spec{TaskID: "x", Units: 1}, State: ledger.State{Status: status, Attempt: 1}}, p.eng.env.Instant())
-			p.commitTime, p.ignored, p.contenders = c.stepped, c.unheeded, 3
+			p.commitTime, p.delegationIgnored, p.contenders = c.stepped, c.unheeded, 3
 			for _, r := range c.comes {
 				p.messages <- r
 			}
 			if c.fails {
-				l.fails = errAsked
+				l.err = errAsked
 			}
 			if c.ends {
 				close(p.quit)
 			}
 			began := time.Now()
-			batch := p.takeTurn(c.batch)
+			batch := p.awaitTurn(c.batch)
 			hands := ""
 			for _, h := range l.hands {
 				if h.Whole {
@@ -86,8 +86,8 @@ func TestTakingTurns(t *testing.T) {
 					hands += "-"
 				}
 			}
-			if took := time.Since(began); took != c.took || len(l.hands) != c.looks || hands != c.hands || p.ignored != c.leaves {
-				t.Errorf("%s: %d looks in %s, not %d in %s; hands over %s, not %s; unheeded %t", name, len(l.hands), took, c.looks, c.took, hands, c.hands, p.ignored)
+			if took := time.Since(began); took != c.took || len(l.hands) != c.looks || hands != c.hands || p.delegationIgnored != c.leaves {
+				t.Errorf("%s: %d looks in %s, not %d in %s; hands over %s, not %s; unheeded %t", name, len(l.hands), took, c.looks, c.took, hands, c.hands, p.delegationIgnored)
 			}
 			for i, h := range l.hands[1:] {
 				if h.Note != nil {
@@ -104,8 +104,8 @@ func TestTakingTurns(t *testing.T) {
 
 // TestWhyALeaseIsLost: what a worker is told, who may have ended the task itself.
 func TestWhyALeaseIsLost(t *testing.T) {
-	l := &library{}
-	p := l.pool(&envtest.Machine{})
+	l := &fakeShared{}
+	p := l.newLoop(&envtest.Machine{})
 	for name, c := range map[string]struct {
 		holds  []ledger.Record
 		fails  error
@@ -122,8 +122,8 @@ func TestWhyALeaseIsLost(t *testing.T) {
 		"another start": {holds: []ledger.Record{{State: ledger.State{Status: park.Running, Attempt: 3}}}, code: park.LeaseLost, says: "is running in attempt 3"},
 		"parked":        {holds: []ledger.Record{{State: ledger.State{Status: park.Queued}}}, code: park.LeaseLost, says: "is queued in attempt 1"},
 	} {
-		l.holds, l.fails = c.holds, c.fails
-		err := p.whyLost(t.Context(), "id", leased{pool: p.pool, task: "a"}, c.status)
+		l.records, l.err = c.holds, c.fails
+		err := p.leaseLostError(t.Context(), "id", leaseRef{pool: p.pool, task: "a"}, c.status)
 		if c.code == "" && err != nil || c.code != "" && park.CodeOf(err) != c.code || c.says != "" && !strings.HasSuffix(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -133,7 +133,7 @@ func TestWhyALeaseIsLost(t *testing.T) {
 	}
 	w := &waiter{}
 	spec := &ledger.Spec{}
-	if got := p.leasesOf([]start{{}, {spec: spec}, {}}, w, park.Time{}); len(got) != 1 {
+	if got := p.leasesOf([]runStart{{}, {spec: spec}, {}}, w, park.Time{}); len(got) != 1 {
 		t.Errorf("%d leases of one task that could be read", len(got))
 	}
 }

@@ -16,16 +16,16 @@ import (
 )
 
 // lone opens an engine over a store that can fall away, for longer than the others would bear.
-func lone(t *testing.T, p engine.Pool) (*bench, *deaf) {
-	d := &deaf{Store: memory.New()}
-	return open(t, engine.Config{
+func openFlaky(t *testing.T, p engine.Pool) (*harness, *flakyStore) {
+	d := &flakyStore{Store: memory.New()}
+	return openEngine(t, engine.Config{
 		Pools: []engine.Pool{p}, Shared: []park.Backend{park.InMemory}, NodeTTL: 5 * time.Minute,
 		Stores: map[park.Backend]store.Store{park.InMemory: d},
 	}), d
 }
 
 // unknown demands the answer of a submission of which nothing is known, and returns the id that it names.
-func unknown(t *testing.T, r park.SubmitResult) string {
+func checkUnknown(t *testing.T, r park.SubmitResult) string {
 	t.Helper()
 	if r.Err == nil || r.Err.Code != park.OutcomeUnknown || r.Err.TaskID == "" || r.Err.Code.HTTPStatus() != 500 {
 		t.Fatalf("the answer is %+v", r)
@@ -39,7 +39,7 @@ func unknown(t *testing.T, r park.SubmitResult) string {
 func TestOutcomeUnknown(t *testing.T) {
 	for _, taken := range []bool{true, false} {
 		for _, parked := range []bool{true, false} {
-			for _, s := range []park.Submission{sim(10), named("known", sim(10))} {
+			for _, s := range []park.Submission{sleepFor(10), withID("known", sleepFor(10))} {
 				t.Run(fmt.Sprintf("taken %t parked %t id %q", taken, parked, s.TaskID), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) { testOutcomeUnknown(t, taken, parked, s) })
 				})
@@ -49,15 +49,15 @@ func TestOutcomeUnknown(t *testing.T) {
 }
 
 func testOutcomeUnknown(t *testing.T, taken, parked bool, s park.Submission) {
-	var w witness
-	b, d := lone(t, w.pool(1))
-	defer b.stop()
+	var w unitCounter
+	b, d := openFlaky(t, w.newPool(1))
+	defer b.closeNow()
 	if parked {
-		b.submit("cpu", named("before", sim(60_000)))
+		b.submit("cpu", withID("before", sleepFor(60_000)))
 	}
-	d.fall(taken, 30*time.Second, nil)
+	d.failNextCommit(taken, 30*time.Second, nil)
 	began := time.Now()
-	id := unknown(t, b.offer("cpu", s))
+	id := checkUnknown(t, b.trySubmit("cpu", s))
 	if took := time.Since(began); took != 10*time.Second {
 		t.Errorf("answered after %s", took)
 	}
@@ -66,7 +66,7 @@ func testOutcomeUnknown(t *testing.T, taken, parked bool, s park.Submission) {
 	}
 	again := s
 	again.TaskID = id
-	if r := b.offer("cpu", again); r.Err == nil || r.Err.Code != park.StorageUnavailable {
+	if r := b.trySubmit("cpu", again); r.Err == nil || r.Err.Code != park.StorageUnavailable {
 		t.Errorf("while the store is away, sent again: %+v", r)
 	}
 	time.Sleep(25 * time.Second)
@@ -74,21 +74,21 @@ func testOutcomeUnknown(t *testing.T, taken, parked bool, s park.Submission) {
 		t.Errorf("sent again: %+v", got)
 	}
 	other := again
-	other.Payload = sim(20).Payload
-	if r := b.offer("cpu", other); r.Err == nil || r.Err.Code != park.TaskExists {
+	other.Payload = sleepFor(20).Payload
+	if r := b.trySubmit("cpu", other); r.Err == nil || r.Err.Code != park.TaskExists {
 		t.Errorf("something else with that id: %+v", r)
 	}
-	if task := b.ended("cpu", id); task.Status != park.Completed || w.runs(id) != 1 {
+	if task := b.awaitTask("cpu", id); task.Status != park.Completed || w.runs(id) != 1 {
 		t.Errorf("it is %s and ran %d times", task.Status, w.runs(id))
 	}
 	if got := b.submit("cpu", again); got.Status != park.Completed {
 		t.Errorf("sent again at last: %+v", got)
 	}
 	if parked {
-		b.ended("cpu", "before")
+		b.awaitTask("cpu", "before")
 	}
-	b.idle("cpu")
-	check(t, b.events(park.AuditQuery{PoolID: "cpu", Changes: true}), 1)
+	b.checkIdle("cpu")
+	checkLog(t, b.events(park.AuditQuery{PoolID: "cpu", Changes: true}), 1)
 }
 
 // TestOutcomeUnknownOfABatch: each task of a batch in doubt has its own answer, however many steps the batch needs; those
@@ -96,16 +96,16 @@ func testOutcomeUnknown(t *testing.T, taken, parked bool, s park.Submission) {
 func TestOutcomeUnknownOfABatch(t *testing.T) {
 	for _, n := range []int{2, 500, 600, 1200} {
 		synctest.Test(t, func(t *testing.T) {
-			var w witness
-			b, d := lone(t, w.pool(10_000))
-			defer b.stop()
+			var w unitCounter
+			b, d := openFlaky(t, w.newPool(10_000))
+			defer b.closeNow()
 			tasks := make([]park.Submission, n)
 			for i := range tasks {
-				if tasks[i] = sim(10); i%2 == 0 {
+				if tasks[i] = sleepFor(10); i%2 == 0 {
 					tasks[i].TaskID = fmt.Sprintf("t%d", i)
 				}
 			}
-			d.fall(true, 30*time.Second, nil)
+			d.failNextCommit(true, 30*time.Second, nil)
 			results, err := b.Submit(context.Background(), "cpu", tasks)
 			if err != nil || len(results) != n {
 				t.Fatalf("%d tasks: %d results, %v", n, len(results), err)
@@ -116,7 +116,7 @@ func TestOutcomeUnknownOfABatch(t *testing.T) {
 				switch code := park.CodeOf(r.Err); {
 				case code == park.OutcomeUnknown && (tasks[i].TaskID == "" || tasks[i].TaskID == r.Err.TaskID):
 					inDoubt++
-					if task := b.ended("cpu", r.Err.TaskID); task.Status != park.Completed || w.runs(task.TaskID) != 1 {
+					if task := b.awaitTask("cpu", r.Err.TaskID); task.Status != park.Completed || w.runs(task.TaskID) != 1 {
 						t.Errorf("task %d is %s and ran %d times", i, task.Status, w.runs(task.TaskID))
 					}
 				case code == park.StorageUnavailable:
@@ -135,8 +135,8 @@ func TestOutcomeUnknownOfABatch(t *testing.T) {
 func TestNothingWasAccepted(t *testing.T) {
 	for _, n := range []int{1, 2, 600} {
 		synctest.Test(t, func(t *testing.T) {
-			b, d := lone(t, pool("cpu", 1, simulated()))
-			defer b.stop()
+			b, d := openFlaky(t, poolConfig("cpu", 1, sleepExecutor()))
+			defer b.closeNow()
 			d.mu.Lock()
 			d.until = time.Now().Add(time.Second)
 			d.mu.Unlock()
@@ -162,22 +162,22 @@ func TestOnePatienceForTheWholeCall(t *testing.T) {
 		{time.Hour, 0, park.StorageUnavailable}, // it was never part of a step
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			b, d := lone(t, pool("cpu", 3, simulated()))
-			defer b.stop()
+			b, d := openFlaky(t, poolConfig("cpu", 3, sleepExecutor()))
+			defer b.closeNow()
 			var over atomic.Bool
 			d.next = func(st *store.Step) error {
 				time.Sleep(c.before)
 				if c.commit > 0 {
-					d.hang(c.commit, &over)
+					d.hangCommits(c.commit, &over)
 				}
 				return d.Store.Commit(context.Background(), st)
 			}
 			var r park.SubmitResult
-			apart(
+			inParallel(
 				func() { b.SetPool(context.Background(), "cpu", park.PoolPatch{MaxQueueDepth: new(7)}) },
 				func() {
 					began := time.Now()
-					r = b.offer("cpu", named("a", sim(1)))
+					r = b.trySubmit("cpu", withID("a", sleepFor(1)))
 					if took := time.Since(began); took != 10*time.Second {
 						t.Errorf("%+v: answered after %s", c, took)
 					}
@@ -197,7 +197,7 @@ func TestOnePatienceForTheWholeCall(t *testing.T) {
 }
 
 // hang has each commit take so long and then be in doubt, unless that is over by then.
-func (d *deaf) hang(each time.Duration, over *atomic.Bool) {
+func (d *flakyStore) hangCommits(each time.Duration, over *atomic.Bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.next = func(st *store.Step) error {
@@ -205,7 +205,7 @@ func (d *deaf) hang(each time.Duration, over *atomic.Bool) {
 		if over.Load() {
 			return d.Store.Commit(context.Background(), st)
 		}
-		d.hang(each, over)
+		d.hangCommits(each, over)
 		st.InDoubt = true
 		return store.ErrInDoubt
 	}
@@ -213,29 +213,29 @@ func (d *deaf) hang(each time.Duration, over *atomic.Bool) {
 
 // TestOutcomeUnknownOfOtherCalls: what holds of submissions holds of all that changes something.
 func TestOutcomeUnknownOfOtherCalls(t *testing.T) {
-	lease := func(b *bench) string {
+	lease := func(b *harness) string {
 		l := b.lease(park.LeaseRequest{TTL: park.Duration(time.Hour)})
 		if len(l) != 1 {
 			b.Fatalf("leased %+v", l)
 		}
 		return l[0].LeaseID
 	}
-	for what, call := range map[string]func(b *bench) func() error{
-		"cancel": func(b *bench) func() error {
-			b.submit("remote", named("a", sim(1)))
+	for what, call := range map[string]func(b *harness) func() error{
+		"cancel": func(b *harness) func() error {
+			b.submit("remote", withID("a", sleepFor(1)))
 			return func() error { _, err := b.Cancel(context.Background(), "remote", "a"); return err }
 		},
-		"end": func(b *bench) func() error {
-			b.submit("remote", named("a", sim(1)))
+		"end": func(b *harness) func() error {
+			b.submit("remote", withID("a", sleepFor(1)))
 			id := lease(b)
 			return func() error { return b.EndLease(context.Background(), id, park.LeaseResult{Status: park.Completed}) }
 		},
-		"release": func(b *bench) func() error {
-			b.submit("remote", named("a", sim(1)))
+		"release": func(b *harness) func() error {
+			b.submit("remote", withID("a", sleepFor(1)))
 			id := lease(b)
 			return func() error { return b.ReleaseLease(context.Background(), id, park.LeaseRelease{}) }
 		},
-		"pool": func(b *bench) func() error {
+		"pool": func(b *harness) func() error {
 			return func() error {
 				_, err := b.SetPool(context.Background(), "remote", park.PoolPatch{MaxQueueDepth: new(7)})
 				return err
@@ -243,10 +243,10 @@ func TestOutcomeUnknownOfOtherCalls(t *testing.T) {
 		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			b, d := lone(t, remote(1))
-			defer b.stop()
+			b, d := openFlaky(t, leasedPool(1))
+			defer b.closeNow()
 			f := call(b)
-			d.fall(true, 30*time.Second, nil)
+			d.failNextCommit(true, 30*time.Second, nil)
 			err := f()
 			e, _ := errors.AsType[*park.Error](err)
 			if e == nil || e.Code != park.OutcomeUnknown || (e.TaskID == "a") != (what != "pool") {
@@ -262,10 +262,10 @@ func TestOutcomeUnknownOfOtherCalls(t *testing.T) {
 func TestCancelledButNotRead(t *testing.T) {
 	for _, away := range []time.Duration{5 * time.Second, time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
-			var w witness
-			b, d := lone(t, w.pool(1))
-			defer b.stop()
-			b.submit("cpu", named("a", sim(1e9)))
+			var w unitCounter
+			b, d := openFlaky(t, w.newPool(1))
+			defer b.closeNow()
+			b.submit("cpu", withID("a", sleepFor(1e9)))
 			d.next = func(st *store.Step) error {
 				d.mu.Lock()
 				d.until = time.Now().Add(away)
@@ -278,7 +278,7 @@ func TestCancelledButNotRead(t *testing.T) {
 				t.Errorf("away for %s: answered %+v, %v", away, task, err)
 			}
 			time.Sleep(away)
-			if task := b.ended("cpu", "a"); task.Status != park.Dropped {
+			if task := b.awaitTask("cpu", "a"); task.Status != park.Dropped {
 				t.Errorf("it ended as %+v", task)
 			}
 		})
@@ -290,26 +290,26 @@ func TestCancelledButNotRead(t *testing.T) {
 func TestOutcomeUnknownAmongOthers(t *testing.T) {
 	for _, parked := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			var w witness
-			d, a, b := deafPair(t, engine.Config{Pools: []engine.Pool{w.pool(1)}})
-			defer a.stop()
-			defer b.stop()
+			var w unitCounter
+			d, a, b := openFlakyPair(t, engine.Config{Pools: []engine.Pool{w.newPool(1)}})
+			defer a.closeNow()
+			defer b.closeNow()
 			if parked {
-				b.submit("cpu", named("before", sim(5_000)))
+				b.submit("cpu", withID("before", sleepFor(5_000)))
 				time.Sleep(time.Second) // the first node hears of it
 			}
-			d.fall(true, 30*time.Second, nil)
-			id := unknown(t, a.offer("cpu", sim(1_000)))
-			again := sim(1_000)
+			d.failNextCommit(true, 30*time.Second, nil)
+			id := checkUnknown(t, a.trySubmit("cpu", sleepFor(1_000)))
+			again := sleepFor(1_000)
 			again.TaskID = id
 			if got := b.submit("cpu", again); got.TaskID != id {
 				t.Errorf("sent again to the other node: %+v", got)
 			}
 			time.Sleep(2 * time.Minute)
-			if task := a.ended("cpu", id); task.Status != park.Completed || w.runs(id) != 1 || w.most > 1 {
+			if task := a.awaitTask("cpu", id); task.Status != park.Completed || w.runs(id) != 1 || w.most > 1 {
 				t.Errorf("parked %t: it is %s and ran %d times, with %d units in use", parked, task.Status, w.runs(id), w.most)
 			}
-			check(t, b.events(park.AuditQuery{PoolID: "cpu"}), 1)
+			checkLog(t, b.events(park.AuditQuery{PoolID: "cpu"}), 1)
 		})
 	}
 }
@@ -319,16 +319,16 @@ func TestOutcomeUnknownAmongOthers(t *testing.T) {
 // never both at a time.
 func TestLongDoubtMeetsAReload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w witness
-		b, d := lone(t, w.pool(1))
-		defer b.stop()
-		d.fall(true, 30*time.Second, nil)
-		id := unknown(t, b.offer("cpu", sim(10_000)))
+		var w unitCounter
+		b, d := openFlaky(t, w.newPool(1))
+		defer b.closeNow()
+		d.failNextCommit(true, 30*time.Second, nil)
+		id := checkUnknown(t, b.trySubmit("cpu", sleepFor(10_000)))
 		d.mu.Lock()
 		d.next = func(st *store.Step) error {
 			d.mu.Lock()
 			d.next = func(*store.Step) error {
-				d.slow()
+				d.slowNextCommit()
 				return errGone
 			}
 			d.mu.Unlock()
@@ -336,11 +336,11 @@ func TestLongDoubtMeetsAReload(t *testing.T) {
 		}
 		d.mu.Unlock()
 		var other park.SubmitResult
-		for other = b.offer("cpu", sim(10_000)); other.Err != nil; other = b.offer("cpu", sim(10_000)) {
+		for other = b.trySubmit("cpu", sleepFor(10_000)); other.Err != nil; other = b.trySubmit("cpu", sleepFor(10_000)) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		for _, id := range []string{id, other.Accepted.TaskID} {
-			if task := b.ended("cpu", id); task.Status != park.Completed || w.runs(id) != 1 {
+			if task := b.awaitTask("cpu", id); task.Status != park.Completed || w.runs(id) != 1 {
 				t.Errorf("%s is %s and ran %d times", id, task.Status, w.runs(id))
 			}
 		}
@@ -353,23 +353,23 @@ func TestLongDoubtMeetsAReload(t *testing.T) {
 // TestLongDoubtMeetsAnother is the same where another node goes on between the step and what comes of it.
 func TestLongDoubtMeetsAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w witness
-		d, a, b := deafPair(t, engine.Config{Pools: []engine.Pool{w.pool(1)}, NodeTTL: time.Minute})
-		defer a.stop()
-		defer b.stop()
-		d.fall(true, 30*time.Second, nil)
-		id := unknown(t, a.offer("cpu", sim(10_000)))
+		var w unitCounter
+		d, a, b := openFlakyPair(t, engine.Config{Pools: []engine.Pool{w.newPool(1)}, NodeTTL: time.Minute})
+		defer a.closeNow()
+		defer b.closeNow()
+		d.failNextCommit(true, 30*time.Second, nil)
+		id := checkUnknown(t, a.trySubmit("cpu", sleepFor(10_000)))
 		d.mu.Lock()
 		d.next = func(st *store.Step) error {
 			err := d.Store.Commit(context.Background(), st)
-			b.submit("cpu", named("other", sim(10_000)))
-			d.slow()
+			b.submit("cpu", withID("other", sleepFor(10_000)))
+			d.slowNextCommit()
 			return err
 		}
 		d.mu.Unlock()
 		for _, id := range []string{id, "other"} {
 			time.Sleep(time.Minute)
-			if task := b.ended("cpu", id); task.Status != park.Completed || w.runs(id) != 1 {
+			if task := b.awaitTask("cpu", id); task.Status != park.Completed || w.runs(id) != 1 {
 				t.Errorf("%s is %s and ran %d times", id, task.Status, w.runs(id))
 			}
 		}

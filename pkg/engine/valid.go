@@ -127,14 +127,14 @@ func storable(text string) bool { return utf8.ValidString(text) && strings.Index
 
 // checkLimit returns how many entries a page holds for whom n are asked. Who asks for more than one can hold
 // reads on after it, as ever.
-func checkLimit(n, most int) (int, error) {
+func checkLimit(n, limit int) (int, error) {
 	if n < 0 {
 		return 0, park.Errorf(park.InvalidRequest, "limit must be at least 1, not %d", n)
 	}
 	if n == 0 {
 		return defaultLimit, nil
 	}
-	return min(n, most), nil
+	return min(n, limit), nil
 }
 
 func checkCursor(cursor string) error {

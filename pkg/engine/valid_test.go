@@ -37,7 +37,7 @@ func TestOpenChecksItsConfiguration(t *testing.T) {
 		"Store must not":             func(c *engine.Config) { c.Store = memory.New() },
 	} {
 		c := engine.Config{
-			Pools: []engine.Pool{pool("a", 1, simulated())}, Stores: map[park.Backend]store.Store{park.InMemory: memory.New()},
+			Pools: []engine.Pool{poolConfig("a", 1, sleepExecutor())}, Stores: map[park.Backend]store.Store{park.InMemory: memory.New()},
 		}
 		edit(&c)
 		e, err := engine.Open(t.Context(), c)
@@ -53,7 +53,7 @@ func TestOpenChecksItsConfiguration(t *testing.T) {
 // TestSoleStore: with one store for all nothing names a backend, and the caller's configuration stays as it was.
 func TestSoleStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := pool("a", 1, simulated())
+		p := poolConfig("a", 1, sleepExecutor())
 		p.QueueBackend, p.MailboxBackend = "", ""
 		c := engine.Config{Pools: []engine.Pool{p}, Store: memory.New()}
 		e, err := engine.Open(t.Context(), c)
@@ -83,12 +83,12 @@ func TestSoleStore(t *testing.T) {
 }
 
 // refusing refuses every step of one pool.
-type refusing struct {
+type refusingPool struct {
 	*memory.Store
 	pool string
 }
 
-func (s *refusing) Commit(ctx context.Context, st *store.Step) error {
+func (s *refusingPool) Commit(ctx context.Context, st *store.Step) error {
 	if st.PoolID == s.pool {
 		return errors.New("no")
 	}
@@ -100,22 +100,22 @@ func (s *refusing) Commit(ctx context.Context, st *store.Step) error {
 func TestFailedOpenLeavesNothing(t *testing.T) {
 	for _, shared := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			s := &refusing{Store: memory.New()}
+			s := &refusingPool{Store: memory.New()}
 			c := engine.Config{
-				Pools:  []engine.Pool{pool("a", 1, simulated()), pool("b", 2, simulated())},
+				Pools:  []engine.Pool{poolConfig("a", 1, sleepExecutor()), poolConfig("b", 2, sleepExecutor())},
 				Stores: map[park.Backend]store.Store{park.InMemory: s},
 			}
-			b := open(t, c)
-			b.submit("a", named("t", sim(100_000)))
-			b.submit("b", named("u", sim(1)))
-			b.ended("b", "u")
-			b.stop()
+			b := openEngine(t, c)
+			b.submit("a", withID("t", sleepFor(100_000)))
+			b.submit("b", withID("u", sleepFor(1)))
+			b.awaitTask("b", "u")
+			b.closeNow()
 			s.pool, c.Pools[1].MaxUnits = "b", 1 // which the store will not take
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			if shared {
 				c.Shared = []park.Backend{park.InMemory}
-				c.Pools = append(c.Pools, pool("c", 1, nil))
+				c.Pools = append(c.Pools, poolConfig("c", 1, nil))
 			}
 			if _, err := engine.Open(ctx, c); err == nil {
 				t.Fatal("opened")
@@ -131,14 +131,14 @@ func TestFailedOpenLeavesNothing(t *testing.T) {
 
 // TestCommandThatNoStoreKeeps: an embedding program cannot submit what would hold up a step of many.
 func TestCommandThatNoStoreKeeps(t *testing.T) {
-	b := open(t, engine.Config{Pools: []engine.Pool{remote(1)}})
-	defer b.stop()
+	b := openEngine(t, engine.Config{Pools: []engine.Pool{leasedPool(1)}})
+	defer b.closeNow()
 	for field, s := range map[string]park.Submission{
 		"command[1]": {Command: []string{"echo", "\xff"}},
 		"command[0]": {Command: []string{"a\x00b"}},
 		"workDir":    {Command: []string{"echo"}, WorkDir: "/\xff"},
 	} {
-		if r := b.offer("remote", s); r.Err == nil || r.Err.Code != park.InvalidRequest || !strings.Contains(r.Err.Detail, field) {
+		if r := b.trySubmit("remote", s); r.Err == nil || r.Err.Code != park.InvalidRequest || !strings.Contains(r.Err.Detail, field) {
 			t.Errorf("%s: %+v", field, r)
 		}
 	}
@@ -146,9 +146,9 @@ func TestCommandThatNoStoreKeeps(t *testing.T) {
 
 // TestResultThatIsNotJSON: a worker in process cannot store what nobody could read again.
 func TestResultThatIsNotJSON(t *testing.T) {
-	b := open(t, engine.Config{Pools: []engine.Pool{remote(1)}})
-	defer b.stop()
-	b.submit("remote", named("x", park.Submission{}))
+	b := openEngine(t, engine.Config{Pools: []engine.Pool{leasedPool(1)}})
+	defer b.closeNow()
+	b.submit("remote", withID("x", park.Submission{}))
 	lease := b.lease(park.LeaseRequest{})[0].LeaseID
 	for field, r := range map[string]park.LeaseResult{
 		"payload": {Status: park.Completed, Payload: json.RawMessage(`{"half":`)},

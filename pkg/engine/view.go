@@ -11,23 +11,23 @@ import (
 )
 
 // held reports whether this node must not start tasks of the pool now.
-func (l *loop) held() bool {
-	return l.drained != nil || l.work.closed() != nil || l.Idle || l.node != nil && !l.Runtime.Leased() && !l.node.Alive()
+func (l *loop) startsHeld() bool {
+	return l.drained != nil || l.activeRuns.stopCause() != nil || l.Idle || l.node != nil && !l.Runtime.Leased() && !l.node.Alive()
 }
 
 // show publishes what clients may see of the pool.
-func (l *loop) show() {
+func (l *loop) publish() {
 	row := l.lot.Row()
 	l.rev.Store(row.Rev)
-	l.oldest.Store(l.lot.Oldest().Micro())
-	l.here.Store(int64(len(l.runs)))
+	l.oldestParked.Store(l.lot.Oldest().Micro())
+	l.runningHere.Store(int64(len(l.runs)))
 	v := &park.Pool{
 		PoolID: l.ID, Kind: l.Kind, MaxUnits: row.MaxUnits, UsedUnits: row.Used, MaxQueueDepth: row.MaxQueueDepth,
 		QueueDepth: row.Queued, Running: l.lot.Running(), State: row.State,
 		DefaultTimeoutSecs: int64(l.DefaultTimeout / time.Second), QueueBackend: l.QueueBackend.Kind(),
 		MailboxBackend: l.MailboxBackend.Kind(), Runtime: l.Runtime, Executor: l.Pool.PoolSpec.Executor,
 	}
-	v.StartsDeferred = l.brake.deferral()
+	v.StartsDeferred = l.limiter.deferral()
 	if l.halted != nil {
 		v.Halted = l.halted.Error()
 	}
@@ -35,8 +35,8 @@ func (l *loop) show() {
 }
 
 // tooLarge says that parked tasks cost more than the pool has, "" where none does.
-func (l *loop) tooLarge() string {
-	n, most := l.lot.TooLarge()
+func (l *loop) tooLargeWarning() string {
+	n, largest := l.lot.TooLarge()
 	if n == 0 {
 		return ""
 	}
@@ -45,11 +45,11 @@ func (l *loop) tooLarge() string {
 		tasks = fmt.Sprintf("%d parked tasks cost", n)
 	}
 	return fmt.Sprintf("%s more than the %d units of pool %s (the largest costs %d): they wait until the pool has more, and others start before them",
-		tasks, l.lot.Row().MaxUnits, l.ID, most)
+		tasks, l.lot.Row().MaxUnits, l.ID, largest)
 }
 
 // waiting says why a parked task cannot start; nil where there is nothing to say.
-func (l *loop) waiting(r *ledger.Record) *park.Waiting {
+func (l *loop) waitingReason(r *ledger.Record) *park.Waiting {
 	has := l.lot.Row().MaxUnits
 	if r.Units <= has {
 		return nil
@@ -59,9 +59,9 @@ func (l *loop) waiting(r *ledger.Record) *park.Waiting {
 }
 
 // executing counts the runs whose executors have not returned.
-func (l *loop) executing() (n int) {
+func (l *loop) countExecuting() (n int) {
 	for _, r := range l.runs {
-		if !r.over {
+		if !r.returned {
 			n++
 		}
 	}
@@ -81,9 +81,9 @@ func (l *loop) retryAfter() time.Duration {
 }
 
 // pace is a moving average of how long runs take.
-type pace struct{ mean time.Duration }
+type durationEWMA struct{ mean time.Duration }
 
-func (a *pace) add(d time.Duration) {
+func (a *durationEWMA) add(d time.Duration) {
 	if a.mean == 0 {
 		a.mean = d
 	}
@@ -91,9 +91,9 @@ func (a *pace) add(d time.Duration) {
 }
 
 // deferral is what clients may see of it.
-func (b *brake) deferral() *park.Deferral {
-	if b.short == nil {
+func (b *startLimiter) deferral() *park.Deferral {
+	if b.shortage == nil {
 		return nil
 	}
-	return &park.Deferral{Reason: b.short.Reason, Message: b.short.Error(), Since: b.since}
+	return &park.Deferral{Reason: b.shortage.Reason, Message: b.shortage.Error(), Since: b.since}
 }

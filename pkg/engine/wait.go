@@ -11,21 +11,21 @@ import (
 
 const (
 	// forever is how long a wait without an end lasts.
-	forever = env.Forever
+	noTimeout = env.Forever
 	// never is when a call is due that may wait for ever.
-	never time.Duration = -1
+	noDeadline time.Duration = -1
 )
 
 // left returns how long it is until a call is due, forever if it never is.
-func (e *Engine) left(due time.Duration) time.Duration {
-	if due == never {
-		return forever
+func (e *Engine) remaining(deadline time.Duration) time.Duration {
+	if deadline == noDeadline {
+		return noTimeout
 	}
-	return max(0, due-e.env.Mono())
+	return max(0, deadline-e.env.Mono())
 }
 
 // next waits for the loop's next message; it is nil if none has come within d. ok is false if the loop is to end.
-func (l *loop) next(timer *time.Timer, d time.Duration) (m message, ok bool) {
+func (l *loop) nextMessage(timer *time.Timer, d time.Duration) (m message, ok bool) {
 	if l.eng.env.Sim != nil {
 		d = l.eng.env.Until(d, func() bool { return len(l.urgent) > 0 || len(l.messages) > 0 || env.Ready(l.quit) })
 	}
@@ -53,17 +53,17 @@ func (l *loop) next(timer *time.Timer, d time.Duration) (m message, ok bool) {
 }
 
 // send hands the loop a message.
-func (p *pool) send(ctx context.Context, m message) error { return p.sendBy(ctx, m, never) }
+func (p *pool) send(ctx context.Context, m message) error { return p.sendBy(ctx, m, noDeadline) }
 
 // sendBy is send for a call that is due: if there is no room until then, the loop never hears of it.
-func (p *pool) sendBy(ctx context.Context, m message, due time.Duration) error {
-	d := p.eng.left(due)
+func (p *pool) sendBy(ctx context.Context, m message, deadline time.Duration) error {
+	d := p.eng.remaining(deadline)
 	if p.eng.env.Sim != nil {
 		d = p.eng.env.Until(d, func() bool {
 			return len(p.messages) < cap(p.messages) || ctx.Err() != nil || env.Ready(p.done)
 		})
 	}
-	if err := p.gone(ctx); err != nil {
+	if err := p.waitErr(ctx); err != nil {
 		return err
 	}
 	select {
@@ -71,7 +71,7 @@ func (p *pool) sendBy(ctx context.Context, m message, due time.Duration) error {
 		return nil
 	default: // a look at more than one channel costs more, and mostly there is room
 	}
-	over, stop := p.eng.env.After(d)
+	timedOut, stop := p.eng.env.After(d)
 	defer stop()
 	select {
 	case p.messages <- m:
@@ -79,31 +79,31 @@ func (p *pool) sendBy(ctx context.Context, m message, due time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-p.done:
-		return errStopped(p.ID)
-	case <-over:
-		return errAway(p.ID)
+		return errPoolStopped(p.ID)
+	case <-timedOut:
+		return errNotAccepted(p.ID)
 	}
 }
 
 // gone returns why nobody answers, or nobody waits for an answer, if that is so.
-func (p *pool) gone(ctx context.Context) error {
+func (p *pool) waitErr(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if env.Ready(p.done) {
-		return errStopped(p.ID)
+		return errPoolStopped(p.ID)
 	}
 	return nil
 }
 
 // receive waits for what the pool's loop sends to c.
 func receive[T any](ctx context.Context, p *pool, c <-chan T) (v T, err error) {
-	return receiveBy(ctx, p, c, never)
+	return receiveBy(ctx, p, c, noDeadline)
 }
 
 // receiveBy is receive for a call that is due: then its error is errDue.
-func receiveBy[T any](ctx context.Context, p *pool, c <-chan T, due time.Duration) (v T, err error) {
-	d := p.eng.left(due)
+func receiveBy[T any](ctx context.Context, p *pool, c <-chan T, deadline time.Duration) (v T, err error) {
+	d := p.eng.remaining(deadline)
 	if p.eng.env.Sim != nil {
 		d = p.eng.env.Until(d, func() bool { return env.Ready(c) || ctx.Err() != nil || env.Ready(p.done) })
 	}
@@ -112,20 +112,20 @@ func receiveBy[T any](ctx context.Context, p *pool, c <-chan T, due time.Duratio
 		return v, nil
 	default:
 	}
-	if err := p.gone(ctx); err != nil {
+	if err := p.waitErr(ctx); err != nil {
 		return v, err
 	}
-	over, stop := p.eng.env.After(d)
+	timedOut, stop := p.eng.env.After(d)
 	defer stop()
 	select {
 	case v = <-c:
 		return v, nil
 	case <-ctx.Done():
 		return v, ctx.Err()
-	case <-over:
-		err = errDue
+	case <-timedOut:
+		err = errDeadline
 	case <-p.done:
-		err = errStopped(p.ID)
+		err = errPoolStopped(p.ID)
 	}
 	select {
 	case v = <-c: // sent just before
@@ -136,13 +136,13 @@ func receiveBy[T any](ctx context.Context, p *pool, c <-chan T, due time.Duratio
 }
 
 // rest waits and returns false once the engine is closed.
-func (e *Engine) rest(d time.Duration) bool { return e.env.Await(d, e.ctx.Done()) < 0 }
+func (e *Engine) sleep(d time.Duration) bool { return e.env.Await(d, e.ctx.Done()) < 0 }
 
 // sleep waits for the channel, for the time, or for the end of ctx or pool, which alone are errors.
-func sleep(ctx context.Context, p *pool, rung <-chan struct{}, d time.Duration) error {
-	switch p.eng.env.Await(d, rung, p.done, ctx.Done()) {
+func waitOn(ctx context.Context, p *pool, woken <-chan struct{}, d time.Duration) error {
+	switch p.eng.env.Await(d, woken, p.done, ctx.Done()) {
 	case 1:
-		return errStopped(p.ID)
+		return errPoolStopped(p.ID)
 	case 2:
 		return ctx.Err()
 	default:
@@ -151,10 +151,10 @@ func sleep(ctx context.Context, p *pool, rung <-chan struct{}, d time.Duration) 
 }
 
 // linger waits for the channel, for the time, or for the end of ctx or the engine, which alone are errors.
-func (e *Engine) linger(ctx context.Context, rung <-chan struct{}, d time.Duration) error {
-	switch e.env.Await(d, rung, e.ctx.Done(), ctx.Done()) {
+func (e *Engine) waitOn(ctx context.Context, woken <-chan struct{}, d time.Duration) error {
+	switch e.env.Await(d, woken, e.ctx.Done(), ctx.Done()) {
 	case 1:
-		return errNodeStopped
+		return errEngineStopped
 	case 2:
 		return ctx.Err()
 	default:
@@ -164,9 +164,9 @@ func (e *Engine) linger(ctx context.Context, rung <-chan struct{}, d time.Durati
 
 // patience returns how long to wait for a hub that may not hear of everything: what another node's relay delivered
 // wakes nobody here.
-func (e *Engine) patience(d time.Duration) time.Duration {
+func (e *Engine) hubWait(d time.Duration) time.Duration {
 	if len(e.nodes) > 0 {
-		return min(d, recheck)
+		return min(d, hubPollInterval)
 	}
 	return d
 }

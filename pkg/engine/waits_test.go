@@ -17,13 +17,13 @@ import (
 )
 
 // idlePool returns a pool whose loop does not run, on a simulated machine or on the real one with a clock that stands still.
-func idlePool(t *testing.T, simulated bool) *loop {
+func idleLoop(t *testing.T, simulated bool) *loop {
 	m := envtest.NewSimulator(t)
 	e := &Engine{env: env.New(m), health: &health.Stores{}}
 	if !simulated {
 		e.env = env.New(envtest.WithClocks(&m.Machine))
 	}
-	e.work.Env = e.env
+	e.background.Env = e.env
 	e.ctx, e.stop = context.WithCancel(t.Context())
 	return newLoop(&pool{
 		Pool: Pool{PoolSpec: park.PoolSpec{ID: "cpu"}}, eng: e,
@@ -35,7 +35,7 @@ func idlePool(t *testing.T, simulated bool) *loop {
 func simulatorOf(p *loop) *envtest.Simulator { return p.eng.env.Machine.(*envtest.Simulator) }
 
 // takeWaited returns what the simulator was asked for since the last call; nil if the pool is not simulated.
-func takeWaited(p *loop) []envtest.Wait {
+func takeWaits(p *loop) []envtest.Wait {
 	if s, ok := p.eng.env.Machine.(*envtest.Simulator); ok {
 		return s.TakeWaited()
 	}
@@ -51,7 +51,7 @@ func onBoth(t *testing.T, f func(t *testing.T, simulated bool)) {
 	}
 }
 
-func gone() context.Context {
+func cancelledContext() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
@@ -69,14 +69,14 @@ func TestWaitsEndByWhatComes(t *testing.T) {
 			send   string // "" where it is sent
 			answer string
 		}{
-			"room":           {func(*loop) {}, t.Context(), soon, "", errDue.Error()},
-			"room, past due": {func(*loop) {}, t.Context(), time.Minute, "", errDue.Error()},
-			"full":           {full, t.Context(), soon, "did not take the step", errDue.Error()},
-			"full, gone":     {full, gone(), never, "canceled", "canceled"},
-			"full, gone too": {full, gone(), soon, "canceled", "canceled"},
-			"full, stopped":  {func(p *loop) { full(p); close(p.done) }, t.Context(), never, "has stopped on this node", "has stopped on this node"},
+			"room":           {func(*loop) {}, t.Context(), soon, "", errDeadline.Error()},
+			"room, past due": {func(*loop) {}, t.Context(), time.Minute, "", errDeadline.Error()},
+			"full":           {full, t.Context(), soon, "did not take the step", errDeadline.Error()},
+			"full, gone":     {full, cancelledContext(), noDeadline, "canceled", "canceled"},
+			"full, gone too": {full, cancelledContext(), soon, "canceled", "canceled"},
+			"full, stopped":  {func(p *loop) { full(p); close(p.done) }, t.Context(), noDeadline, "has stopped on this node", "has stopped on this node"},
 		} {
-			p := idlePool(t, simulated)
+			p := idleLoop(t, simulated)
 			c.before(p)
 			err := p.sendBy(c.ctx, &operations{}, c.due)
 			if (err == nil) != (c.send == "") || err != nil && !strings.Contains(err.Error(), c.send) {
@@ -86,27 +86,27 @@ func TestWaitsEndByWhatComes(t *testing.T) {
 				t.Errorf("%s: %d requests", name, len(p.messages))
 			}
 			here := c.ctx.Err() != nil || env.Ready(p.done)
-			if want := []envtest.Wait{{For: p.eng.left(c.due), Ready: here || c.send == ""}}; simulated && !slices.Equal(takeWaited(p), want) {
+			if want := []envtest.Wait{{For: p.eng.remaining(c.due), Ready: here || c.send == ""}}; simulated && !slices.Equal(takeWaits(p), want) {
 				t.Errorf("%s: to send it the simulator was not asked for %v", name, want)
 			}
 			r := make(chan reply, 1)
 			if _, err = receiveBy(c.ctx, p.pool, r, c.due); err == nil || !strings.Contains(err.Error(), c.answer) {
 				t.Errorf("%s: answered: %v", name, err)
 			}
-			if want := []envtest.Wait{{For: p.eng.left(c.due), Ready: here}}; simulated && !slices.Equal(takeWaited(p), want) {
+			if want := []envtest.Wait{{For: p.eng.remaining(c.due), Ready: here}}; simulated && !slices.Equal(takeWaits(p), want) {
 				t.Errorf("%s: for the answer the simulator was not asked for %v", name, want)
 			}
 			r <- reply{results: make([]lot.Result, 1)}
-			if got, err := receiveBy(t.Context(), p.pool, r, never); err != nil || len(got.results) != 1 {
+			if got, err := receiveBy(t.Context(), p.pool, r, noDeadline); err != nil || len(got.results) != 1 {
 				t.Errorf("%s: the answer is %+v, %v", name, got, err)
 			}
 		}
 		for range 20 { // what is answered at the last moment is answered, whichever is seen first
 			for _, end := range []func(p *loop) time.Duration{
-				func(p *loop) time.Duration { close(p.done); return never },
+				func(p *loop) time.Duration { close(p.done); return noDeadline },
 				func(*loop) time.Duration { return time.Minute },
 			} {
-				p, r := idlePool(t, simulated), make(chan reply, 1)
+				p, r := idleLoop(t, simulated), make(chan reply, 1)
 				r <- reply{}
 				if _, err := receiveBy(t.Context(), p.pool, r, end(p)); err != nil {
 					t.Fatal(err)
@@ -118,14 +118,14 @@ func TestWaitsEndByWhatComes(t *testing.T) {
 
 // TestLeftUntilDue tells how long it is.
 func TestLeftUntilDue(t *testing.T) {
-	p := idlePool(t, true)
-	for due, want := range map[time.Duration]time.Duration{never: forever, 0: 0, time.Minute: 0, time.Hour: 0, time.Hour + 5: 5} {
-		if got := p.eng.left(due); got != want {
+	p := idleLoop(t, true)
+	for due, want := range map[time.Duration]time.Duration{noDeadline: noTimeout, 0: 0, time.Minute: 0, time.Hour: 0, time.Hour + 5: 5} {
+		if got := p.eng.remaining(due); got != want {
 			t.Errorf("until %s it is %s, want %s", due, got, want)
 		}
 	}
 	p.eng.cfg.Patience = time.Minute
-	if got := p.eng.due(); got != time.Hour+time.Minute {
+	if got := p.eng.newDeadline(); got != time.Hour+time.Minute {
 		t.Errorf("a call is due at %s", got)
 	}
 }
@@ -133,15 +133,15 @@ func TestLeftUntilDue(t *testing.T) {
 // TestNextRequest: what is urgent comes first, the end before all, and time brings nothing but itself.
 func TestNextRequest(t *testing.T) {
 	onBoth(t, func(t *testing.T, simulated bool) {
-		p := idlePool(t, simulated)
+		p := idleLoop(t, simulated)
 		timer := time.NewTimer(time.Hour)
 		defer timer.Stop()
 		next := func(want message, wantOK bool) {
 			t.Helper()
-			if r, ok := p.next(timer, time.Second); r != want || ok != wantOK {
+			if r, ok := p.nextMessage(timer, time.Second); r != want || ok != wantOK {
 				t.Errorf("the next is %p, %t, want %p, %t", r, ok, want, wantOK)
 			}
-			if asks := []envtest.Wait{{For: time.Second, Ready: want != nil || !wantOK}}; simulated && !slices.Equal(takeWaited(p), asks) {
+			if asks := []envtest.Wait{{For: time.Second, Ready: want != nil || !wantOK}}; simulated && !slices.Equal(takeWaits(p), asks) {
 				t.Errorf("the simulator was not asked for %v", asks)
 			}
 		}
@@ -164,12 +164,12 @@ func TestNextRequest(t *testing.T) {
 // TestAwaitSaysWhich of several came, and what comes at once for each of those who wait in other words.
 func TestAwaitSaysWhich(t *testing.T) {
 	onBoth(t, func(t *testing.T, simulated bool) {
-		p := idlePool(t, simulated)
+		p := idleLoop(t, simulated)
 		open, closed := make(chan struct{}), make(chan struct{})
 		close(closed)
 		one := make(chan struct{}, 1)
 		for want, from := range [][]<-chan struct{}{{closed, open, open}, {open, closed}, {open, open, closed}} {
-			for _, d := range []time.Duration{forever, time.Hour} {
+			for _, d := range []time.Duration{noTimeout, time.Hour} {
 				if got := p.eng.env.Await(d, from...); got != want {
 					t.Errorf("%d came, want %d", got, want)
 				}
@@ -183,33 +183,33 @@ func TestAwaitSaysWhich(t *testing.T) {
 		if got := p.eng.env.Await(time.Second, one); got != 0 || len(one) != 0 {
 			t.Errorf("%d came, and %d are left", got, len(one))
 		}
-		takeWaited(p)
+		takeWaits(p)
 		began := time.Now()
 		if got := p.eng.env.Await(time.Minute, open, one); got != -1 || !simulated && time.Since(began) != time.Minute {
 			t.Errorf("%d came, after %s", got, time.Since(began))
 		}
-		if want := []envtest.Wait{{For: time.Minute, Ready: false}}; simulated && !slices.Equal(takeWaited(p), want) {
+		if want := []envtest.Wait{{For: time.Minute, Ready: false}}; simulated && !slices.Equal(takeWaits(p), want) {
 			t.Errorf("the simulator was not asked for %v", want)
 		}
-		if got := p.eng.env.Await(0, open); got != -1 || !p.eng.rest(time.Second) {
+		if got := p.eng.env.Await(0, open); got != -1 || !p.eng.sleep(time.Second) {
 			t.Errorf("%d came at once", got)
 		}
 		for _, rung := range []<-chan struct{}{open, closed} {
-			if err := errors.Join(sleep(t.Context(), p.pool, rung, time.Second), p.eng.linger(t.Context(), rung, time.Second)); err != nil {
+			if err := errors.Join(waitOn(t.Context(), p.pool, rung, time.Second), p.eng.waitOn(t.Context(), rung, time.Second)); err != nil {
 				t.Error(err)
 			}
 		}
-		for _, err := range []error{sleep(gone(), p.pool, open, time.Hour), p.eng.linger(gone(), open, time.Hour)} {
+		for _, err := range []error{waitOn(cancelledContext(), p.pool, open, time.Hour), p.eng.waitOn(cancelledContext(), open, time.Hour)} {
 			if !errors.Is(err, context.Canceled) {
 				t.Error(err)
 			}
 		}
 		p.eng.stop()
-		if err := p.eng.linger(t.Context(), open, time.Hour); !errors.Is(err, errNodeStopped) || p.eng.rest(time.Hour) {
+		if err := p.eng.waitOn(t.Context(), open, time.Hour); !errors.Is(err, errEngineStopped) || p.eng.sleep(time.Hour) {
 			t.Error(err)
 		}
 		close(p.done)
-		if err := sleep(t.Context(), p.pool, open, time.Hour); park.CodeOf(err) != park.StorageUnavailable {
+		if err := waitOn(t.Context(), p.pool, open, time.Hour); park.CodeOf(err) != park.StorageUnavailable {
 			t.Error(err)
 		}
 	})
@@ -218,20 +218,20 @@ func TestAwaitSaysWhich(t *testing.T) {
 // TestWhatBecomesOfRequests: a call that is due takes its request back, unless it is part of a step.
 func TestWhatBecomesOfRequests(t *testing.T) {
 	onBoth(t, func(t *testing.T, simulated bool) {
-		p := idlePool(t, simulated)
+		p := idleLoop(t, simulated)
 		r := &request{reply: make(chan reply, 1)}
-		if _, err := p.waitBy(t.Context(), r, time.Minute); park.CodeOf(err) != park.StorageUnavailable || r.take() {
+		if _, err := p.waitBy(t.Context(), r, time.Minute); park.CodeOf(err) != park.StorageUnavailable || r.claim() {
 			t.Errorf("one that waits: %v", err)
 		}
 		r = &request{reply: make(chan reply, 1)}
-		if first, again := r.take(), r.take(); !first || !again || r.abandon() {
+		if first, again := r.claim(), r.claim(); !first || !again || r.abandon() {
 			t.Error("what is taken is not taken for good")
 		}
 		if _, err := p.waitBy(t.Context(), r, time.Minute); park.CodeOf(err) != park.OutcomeUnknown {
 			t.Errorf("one that was taken: %v", err)
 		}
 		r = &request{reply: make(chan reply, 1)}
-		if _, err := p.waitBy(gone(), r, never); !errors.Is(err, context.Canceled) || !r.take() {
+		if _, err := p.waitBy(cancelledContext(), r, noDeadline); !errors.Is(err, context.Canceled) || !r.claim() {
 			t.Errorf("one whose caller is gone: %v", err)
 		}
 		said := errors.New("said")
@@ -244,24 +244,24 @@ func TestWhatBecomesOfRequests(t *testing.T) {
 		if _, err := p.do(t.Context(), lot.Cancel{}); park.CodeOf(err) != park.StorageUnavailable {
 			t.Errorf("one that finds no room: %v", err)
 		}
-		if _, err := p.doFresh(t.Context(), lot.Cancel{}); park.CodeOf(err) != park.StorageUnavailable {
+		if _, err := p.doRetryStale(t.Context(), lot.Cancel{}); park.CodeOf(err) != park.StorageUnavailable {
 			t.Errorf("one that may come after a look, and finds no room: %v", err)
 		}
-		if err := p.askBy(t.Context(), func(*loop) {}, time.Minute); park.CodeOf(err) != park.StorageUnavailable {
+		if err := p.inLoopBy(t.Context(), func(*loop) {}, time.Minute); park.CodeOf(err) != park.StorageUnavailable {
 			t.Errorf("a look that finds no room: %v", err)
 		}
 	})
-	away := errAway("cpu")
-	if err := about("t", away); !errors.Is(err, error(away)) || strings.Contains(err.Error(), "task t") {
+	away := errNotAccepted("cpu")
+	if err := withTaskID("t", away); !errors.Is(err, error(away)) || strings.Contains(err.Error(), "task t") {
 		t.Errorf("about what was not accepted: %v", err)
 	}
-	if err := about("t", context.Canceled); !errors.Is(err, context.Canceled) {
+	if err := withTaskID("t", context.Canceled); !errors.Is(err, context.Canceled) {
 		t.Errorf("about what is no error of ours: %v", err)
 	}
-	if err := about("t", errUnknown("pool cpu")); park.CodeOf(err) != park.OutcomeUnknown || !strings.Contains(err.Error(), "ask for task t,") {
+	if err := withTaskID("t", errOutcomeUnknown("pool cpu")); park.CodeOf(err) != park.OutcomeUnknown || !strings.Contains(err.Error(), "ask for task t,") {
 		t.Errorf("about what is unknown: %v", err)
 	}
-	for _, e := range []*park.Error{away, errNodeStopped} {
+	for _, e := range []*park.Error{away, errEngineStopped} {
 		if e.RetryAfter != time.Second {
 			t.Errorf("%v: again after %s", e, e.RetryAfter)
 		}

@@ -16,17 +16,17 @@ import (
 )
 
 // street is a notifier behind which the receivers of some mailboxes hang.
-type street struct {
-	mu    sync.Mutex
-	hangs map[string]bool // by mailbox
-	heard map[string]time.Time
-	calls map[string]int
+type hangingNotifier struct {
+	mu        sync.Mutex
+	hanging   map[string]bool // by mailbox
+	delivered map[string]time.Time
+	calls     map[string]int
 }
 
-func (s *street) Notify(ctx context.Context, _ string, m park.Message) error {
+func (s *hangingNotifier) Notify(ctx context.Context, _ string, m park.Message) error {
 	s.mu.Lock()
 	s.calls[m.Key]++
-	hangs := s.hangs[m.Key]
+	hangs := s.hanging[m.Key]
 	s.mu.Unlock()
 	if hangs {
 		time.Sleep(10 * time.Second)
@@ -34,49 +34,49 @@ func (s *street) Notify(ctx context.Context, _ string, m park.Message) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.heard[m.TaskID] = time.Now()
+	s.delivered[m.TaskID] = time.Now()
 	return ctx.Err()
 }
 
-func (s *street) mend(box string) {
+func (s *hangingNotifier) release(box string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.hangs, box)
+	delete(s.hanging, box)
 }
 
-func (s *street) callsOf(box string) int {
+func (s *hangingNotifier) callsOf(box string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.calls[box]
 }
 
 // told reports whether somebody has heard of a task.
-func (s *street) told(task string) bool {
+func (s *hangingNotifier) hasDelivered(task string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, ok := s.heard[task]
+	_, ok := s.delivered[task]
 	return ok
 }
 
 // lines counts what is logged, by level.
-type lines struct {
+type logLines struct {
 	slog.Handler
 	mu  sync.Mutex
 	all []string
 }
 
-func (l *lines) Enabled(context.Context, slog.Level) bool { return true }
+func (l *logLines) Enabled(context.Context, slog.Level) bool { return true }
 
-func (l *lines) Handle(_ context.Context, r slog.Record) error {
+func (l *logLines) Handle(_ context.Context, r slog.Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.all = append(l.all, r.Level.String()+" "+r.Message)
 	return nil
 }
 
-func (l *lines) WithAttrs([]slog.Attr) slog.Handler { return l }
+func (l *logLines) WithAttrs([]slog.Attr) slog.Handler { return l }
 
-func (l *lines) count(prefix string) (n int) {
+func (l *logLines) count(prefix string) (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range l.all {
@@ -87,8 +87,8 @@ func (l *lines) count(prefix string) (n int) {
 	return n
 }
 
-func boxed(id, key string) park.Submission {
-	s := named(id, sim(1))
+func withMailbox(id, key string) park.Submission {
+	s := withID(id, sleepFor(1))
 	s.MailboxKey.Key = key
 	return s
 }
@@ -97,23 +97,23 @@ func boxed(id, key string) park.Submission {
 // The log says once that it fails, and once that it does no longer.
 func TestHangingReceiverDelaysNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := &street{hangs: map[string]bool{"stuck": true}, heard: map[string]time.Time{}, calls: map[string]int{}}
-		p := pool("cpu", 1000, simulated())
+		n := &hangingNotifier{hanging: map[string]bool{"stuck": true}, delivered: map[string]time.Time{}, calls: map[string]int{}}
+		p := poolConfig("cpu", 1000, sleepExecutor())
 		p.Notifier = n
-		log := &lines{}
-		b := open(t, engine.Config{Pools: []engine.Pool{p}, Log: slog.New(log)})
-		defer b.stop()
+		log := &logLines{}
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{p}, Log: slog.New(log)})
+		defer b.closeNow()
 		for i := range 600 { // more than are looked at together
-			b.submit("cpu", boxed(fmt.Sprintf("stuck-%d", i), "stuck"))
+			b.submit("cpu", withMailbox(fmt.Sprintf("stuck-%d", i), "stuck"))
 		}
 		time.Sleep(time.Minute)
 		for i := range 100 {
 			id := fmt.Sprintf("other-%d", i)
 			began := time.Now()
-			b.submit("cpu", boxed(id, fmt.Sprintf("box-%d", i%20)))
+			b.submit("cpu", withMailbox(id, fmt.Sprintf("box-%d", i%20)))
 			time.Sleep(3 * time.Second)
 			n.mu.Lock()
-			at, ok := n.heard[id]
+			at, ok := n.delivered[id]
 			n.mu.Unlock()
 			if !ok || at.Sub(began) > 2*time.Second {
 				t.Fatalf("%s: notified %t, after %s", id, ok, at.Sub(began))
@@ -125,10 +125,10 @@ func TestHangingReceiverDelaysNobody(t *testing.T) {
 		if w := log.count("WARN notif"); w != 1 {
 			t.Errorf("%d warnings", w)
 		}
-		n.mend("stuck")
+		n.release("stuck")
 		time.Sleep(time.Hour)
 		for i := range 600 {
-			if !n.told(fmt.Sprintf("stuck-%d", i)) {
+			if !n.hasDelivered(fmt.Sprintf("stuck-%d", i)) {
 				t.Fatalf("stuck-%d was not notified once the receiver answered", i)
 			}
 		}
@@ -142,32 +142,32 @@ func TestHangingReceiverDelaysNobody(t *testing.T) {
 // on their way to the one receiver that hangs.
 func TestHangingReceiverOfLargeMessagesDelaysNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := &street{hangs: map[string]bool{"stuck": true}, heard: map[string]time.Time{}, calls: map[string]int{}}
-		p := pool("cpu", 1000, sized())
+		n := &hangingNotifier{hanging: map[string]bool{"stuck": true}, delivered: map[string]time.Time{}, calls: map[string]int{}}
+		p := poolConfig("cpu", 1000, resultExecutor())
 		p.Notifier = n
-		b := open(t, engine.Config{Pools: []engine.Pool{p}})
-		defer b.stop()
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{p}})
+		defer b.closeNow()
 		for i := range 40 {
-			s := wants(fmt.Sprint("stuck-", i), 1<<20)
+			s := withResultSize(fmt.Sprint("stuck-", i), 1<<20)
 			s.MailboxKey.Key = "stuck"
 			b.submit("cpu", s)
 		}
 		time.Sleep(3 * time.Second)
-		s := wants("other", 100)
+		s := withResultSize("other", 100)
 		s.MailboxKey.Key = "well"
 		b.submit("cpu", s)
-		began := b.ended("cpu", "other").CompletedAt
+		began := b.awaitTask("cpu", "other").CompletedAt
 		time.Sleep(time.Minute)
 		n.mu.Lock()
-		at, ok := n.heard["other"]
+		at, ok := n.delivered["other"]
 		n.mu.Unlock()
 		if !ok || at.Sub(began.Time) > 4*time.Second {
 			t.Errorf("notified %t, after %s", ok, at.Sub(began.Time))
 		}
-		n.mend("stuck")
+		n.release("stuck")
 		time.Sleep(time.Hour)
 		for i := range 40 {
-			if !n.told(fmt.Sprint("stuck-", i)) {
+			if !n.hasDelivered(fmt.Sprint("stuck-", i)) {
 				t.Errorf("stuck-%d was not notified once the receiver answered", i)
 			}
 		}
@@ -177,25 +177,25 @@ func TestHangingReceiverOfLargeMessagesDelaysNobody(t *testing.T) {
 // TestManyHangingReceivers leave room for those that answer.
 func TestManyHangingReceivers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := &street{hangs: map[string]bool{}, heard: map[string]time.Time{}, calls: map[string]int{}}
-		p := pool("cpu", 1000, simulated())
+		n := &hangingNotifier{hanging: map[string]bool{}, delivered: map[string]time.Time{}, calls: map[string]int{}}
+		p := poolConfig("cpu", 1000, sleepExecutor())
 		p.Notifier = n
-		log := &lines{}
-		b := open(t, engine.Config{Pools: []engine.Pool{p}, Log: slog.New(log)})
-		defer b.stop()
+		log := &logLines{}
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{p}, Log: slog.New(log)})
+		defer b.closeNow()
 		for i := range 300 {
 			key := fmt.Sprintf("stuck-%d", i)
-			n.hangs[key] = true
-			b.submit("cpu", boxed(key, key))
+			n.hanging[key] = true
+			b.submit("cpu", withMailbox(key, key))
 		}
 		time.Sleep(10 * time.Minute)
 		for i := range 100 {
 			id := fmt.Sprintf("other-%d", i)
 			began := time.Now()
-			b.submit("cpu", boxed(id, "well"))
+			b.submit("cpu", withMailbox(id, "well"))
 			time.Sleep(3 * time.Second)
 			n.mu.Lock()
-			at, ok := n.heard[id]
+			at, ok := n.delivered[id]
 			n.mu.Unlock()
 			if !ok || at.Sub(began) > 2*time.Second {
 				t.Fatalf("%s: notified %t, after %s", id, ok, at.Sub(began))

@@ -22,7 +22,7 @@ import (
 const windowUnits = 3
 
 // asked is a call of one of the three kinds that a window is made of.
-type asked struct {
+type windowCall struct {
 	kind  string // submit, lease or end
 	task  string
 	units int64
@@ -30,13 +30,13 @@ type asked struct {
 
 // lots is the sequential pool that answers must be explained by: what is parked, in order, and what runs, sorted, each
 // as "task=units". It is a text, so that states compare.
-type lots struct{ parked, running string }
+type windowState struct{ parked, running string }
 
-func put(list, task string, units int64) string {
+func addTask(list, task string, units int64) string {
 	return list + task + "=" + strconv.FormatInt(units, 10) + " "
 }
 
-func sumOf(list string) (sum int64) {
+func sumUnits(list string) (sum int64) {
 	for f := range strings.FieldsSeq(list) {
 		_, n, _ := strings.Cut(f, "=")
 		units, _ := strconv.ParseInt(n, 10, 64)
@@ -45,7 +45,7 @@ func sumOf(list string) (sum int64) {
 	return sum
 }
 
-func without(list, task string) (string, bool) {
+func removeTask(list, task string) (string, bool) {
 	fields := strings.Fields(list)
 	i := slices.IndexFunc(fields, func(f string) bool { return strings.HasPrefix(f, task+"=") })
 	if i < 0 {
@@ -57,36 +57,36 @@ func without(list, task string) (string, bool) {
 
 // taken is the answer to a submission that is parked at a position; 0 is that of a task which a waiting lease takes at
 // once. Of two submissions at once it tells which came first: without it there would be too many orders to judge them all.
-func taken(position int64) string { return "taken at " + strconv.FormatInt(position, 10) }
+func takenAnswer(position int64) string { return "taken at " + strconv.FormatInt(position, 10) }
 
 // step says whether a call may have had the answer, and what the pool is then.
-func (l lots) step(in asked, answer string) (bool, lots) {
+func (l windowState) step(in windowCall, answer string) (bool, windowState) {
 	switch in.kind {
 	case "submit":
-		l.parked = put(l.parked, in.task, in.units)
+		l.parked = addTask(l.parked, in.task, in.units)
 		last := int64(strings.Count(l.parked, " "))
-		return answer == taken(last) || last == 1 && answer == taken(0), l
+		return answer == takenAnswer(last) || last == 1 && answer == takenAnswer(0), l
 	case "lease":
 		head, rest, waits := strings.Cut(l.parked, " ")
 		task, _, _ := strings.Cut(head, "=")
-		if !waits || sumOf(head)+sumOf(l.running) > windowUnits {
+		if !waits || sumUnits(head)+sumUnits(l.running) > windowUnits {
 			return answer == "", l
 		}
 		runs := append(strings.Fields(l.running), head)
 		slices.Sort(runs)
-		return answer == task, lots{parked: rest, running: strings.Join(append(runs, ""), " ")}
+		return answer == task, windowState{parked: rest, running: strings.Join(append(runs, ""), " ")}
 	default:
 		var ran bool
-		l.running, ran = without(l.running, in.task)
+		l.running, ran = removeTask(l.running, in.task)
 		return ran && answer == "ended", l
 	}
 }
 
 func windowModel() porcupine.Model {
 	return porcupine.Model{
-		Init: func() any { return lots{} },
+		Init: func() any { return windowState{} },
 		Step: func(state, input, output any) (bool, any) {
-			ok, next := state.(lots).step(input.(asked), output.(string))
+			ok, next := state.(windowState).step(input.(windowCall), output.(string))
 			return ok, next
 		},
 	}
@@ -100,7 +100,7 @@ func TestLinearizable(t *testing.T) {
 	seed := proof.SeedOr(rand.Uint64())
 	c.Seed(strconv.FormatUint(seed, 10))
 	for n := uint64(0); c.More("windows") && !c.Failed(); n++ {
-		calls := window(t, rand.New(rand.NewPCG(seed, n)))
+		calls := runWindow(t, rand.New(rand.NewPCG(seed, n)))
 		switch porcupine.CheckOperationsTimeout(windowModel(), calls, time.Minute) {
 		case porcupine.Illegal:
 			c.Broken("window %d: no order of the calls explains the answers: %+v", n, calls)
@@ -114,21 +114,21 @@ func TestLinearizable(t *testing.T) {
 }
 
 // window returns the calls of three clients on a fresh pool.
-func window(t *testing.T, rng *rand.Rand) (calls []porcupine.Operation) {
-	p := pool("cpu", windowUnits, nil)
+func runWindow(t *testing.T, rng *rand.Rand) (calls []porcupine.Operation) {
+	p := poolConfig("cpu", windowUnits, nil)
 	p.Runtime = park.WebWorker
-	b := open(t, engine.Config{Pools: []engine.Pool{p}})
-	defer b.stop()
+	b := openEngine(t, engine.Config{Pools: []engine.Pool{p}})
+	defer b.closeNow()
 	var mu sync.Mutex
 	var clients sync.WaitGroup
 	began := time.Now()
 	for id := range 3 {
 		own := rand.New(rand.NewPCG(rng.Uint64(), 0))
 		clients.Go(func() {
-			w := worker{bench: b, id: id, rng: own}
+			w := windowClient{harness: b, id: id, rng: own}
 			for range 25 {
 				call := porcupine.Operation{ClientId: id, Call: int64(time.Since(began))}
-				call.Input, call.Output = w.act()
+				call.Input, call.Output = w.next()
 				call.Return = int64(time.Since(began))
 				mu.Lock()
 				calls = append(calls, call)
@@ -141,63 +141,63 @@ func window(t *testing.T, rng *rand.Rand) (calls []porcupine.Operation) {
 }
 
 // worker is a client that submits, leases and ends tasks.
-type worker struct {
-	*bench
+type windowClient struct {
+	*harness
 	id     int
 	rng    *rand.Rand
 	leases []park.Lease
 	tasks  int
 }
 
-func (w *worker) act() (in asked, answer string) {
+func (w *windowClient) next() (in windowCall, answer string) {
 	ctx := context.Background()
 	switch n := w.rng.IntN(5); {
 	case n < 2:
 		w.tasks++
-		in = asked{"submit", fmt.Sprintf("t%d-%d", w.id, w.tasks), 1 + w.rng.Int64N(windowUnits)}
-		r := w.offer("cpu", park.Submission{TaskID: in.task, ResourceCost: park.Cost{Units: park.Units(in.units)}})
+		in = windowCall{"submit", fmt.Sprintf("t%d-%d", w.id, w.tasks), 1 + w.rng.Int64N(windowUnits)}
+		r := w.trySubmit("cpu", park.Submission{TaskID: in.task, ResourceCost: park.Cost{Units: park.Units(in.units)}})
 		if r.Err != nil {
 			return in, r.Err.Error()
 		}
-		return in, taken(r.Accepted.Position)
+		return in, takenAnswer(r.Accepted.Position)
 	case n == 2 && len(w.leases) > 0:
 		l := w.leases[0]
 		w.leases = w.leases[1:]
 		if err := w.EndLease(ctx, l.LeaseID, park.LeaseResult{Status: park.Completed}); err != nil {
-			return asked{kind: "end", task: l.TaskID}, err.Error()
+			return windowCall{kind: "end", task: l.TaskID}, err.Error()
 		}
-		return asked{kind: "end", task: l.TaskID}, "ended"
+		return windowCall{kind: "end", task: l.TaskID}, "ended"
 	default:
 		leases, err := w.Lease(ctx, "cpu", park.LeaseRequest{})
 		if err != nil {
-			return asked{kind: "lease"}, err.Error()
+			return windowCall{kind: "lease"}, err.Error()
 		}
 		if len(leases) == 0 {
-			return asked{kind: "lease"}, ""
+			return windowCall{kind: "lease"}, ""
 		}
 		w.leases = append(w.leases, leases...)
-		return asked{kind: "lease"}, leases[0].TaskID
+		return windowCall{kind: "lease"}, leases[0].TaskID
 	}
 }
 
 // TestWindowsSeeWhatIsWrong plants answers that no pool with three units can give.
 func TestWindowsSeeWhatIsWrong(t *testing.T) {
-	submit := func(task string, units int64) asked { return asked{"submit", task, units} }
-	lease := asked{kind: "lease"}
+	submit := func(task string, units int64) windowCall { return windowCall{"submit", task, units} }
+	lease := windowCall{kind: "lease"}
 	type said struct {
-		in     asked
+		in     windowCall
 		answer string
 	}
 	for name, tt := range map[string]struct {
 		said []said
 		want porcupine.CheckResult
 	}{
-		"right":         {[]said{{submit("a", 2), taken(1)}, {submit("b", 2), taken(2)}, {lease, "a"}, {lease, ""}, {asked{kind: "end", task: "a"}, "ended"}, {lease, "b"}}, porcupine.Ok},
-		"over capacity": {[]said{{submit("a", 2), taken(1)}, {submit("b", 2), taken(2)}, {lease, "a"}, {lease, "b"}}, porcupine.Illegal},
-		"out of order":  {[]said{{submit("a", 1), taken(1)}, {submit("b", 1), taken(2)}, {lease, "b"}}, porcupine.Illegal},
-		"misplaced":     {[]said{{submit("a", 1), taken(1)}, {submit("b", 1), taken(1)}}, porcupine.Illegal},
-		"kept back":     {[]said{{submit("a", 1), taken(1)}, {lease, ""}}, porcupine.Illegal},
-		"ended twice":   {[]said{{submit("a", 1), taken(1)}, {lease, "a"}, {asked{kind: "end", task: "a"}, "ended"}, {asked{kind: "end", task: "a"}, "ended"}}, porcupine.Illegal},
+		"right":         {[]said{{submit("a", 2), takenAnswer(1)}, {submit("b", 2), takenAnswer(2)}, {lease, "a"}, {lease, ""}, {windowCall{kind: "end", task: "a"}, "ended"}, {lease, "b"}}, porcupine.Ok},
+		"over capacity": {[]said{{submit("a", 2), takenAnswer(1)}, {submit("b", 2), takenAnswer(2)}, {lease, "a"}, {lease, "b"}}, porcupine.Illegal},
+		"out of order":  {[]said{{submit("a", 1), takenAnswer(1)}, {submit("b", 1), takenAnswer(2)}, {lease, "b"}}, porcupine.Illegal},
+		"misplaced":     {[]said{{submit("a", 1), takenAnswer(1)}, {submit("b", 1), takenAnswer(1)}}, porcupine.Illegal},
+		"kept back":     {[]said{{submit("a", 1), takenAnswer(1)}, {lease, ""}}, porcupine.Illegal},
+		"ended twice":   {[]said{{submit("a", 1), takenAnswer(1)}, {lease, "a"}, {windowCall{kind: "end", task: "a"}, "ended"}, {windowCall{kind: "end", task: "a"}, "ended"}}, porcupine.Illegal},
 	} {
 		var calls []porcupine.Operation
 		for i, s := range tt.said {

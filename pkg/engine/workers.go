@@ -18,7 +18,7 @@ type waiter struct {
 }
 
 // seat takes note of the workers that begin or cease to wait.
-func (l *loop) seat(batch []message) {
+func (l *loop) registerWaiters(batch []message) {
 	for _, m := range batch {
 		switch m := m.(type) {
 		case *workerJoins:
@@ -44,15 +44,15 @@ func (l *loop) demand() []lot.Demand {
 // learnSizes asks the store what the submissions of those tasks hold that waiting workers are about to get, where this node
 // does not know: it took them in before it was started anew, or another did. What is leased must be handed out, and an
 // answer has a bound.
-func (l *loop) learnSizes() error {
-	most := 0
+func (l *loop) loadSizes() error {
+	demand := 0
 	for _, w := range l.waiters {
-		most += w.demand.Max
+		demand += w.demand.Max
 	}
-	if most < 2 || l.held() {
+	if demand < 2 || l.startsHeld() {
 		return nil
 	}
-	next, ids := l.lot.Unsized(min(most, maxLeases))
+	next, ids := l.lot.Unsized(min(demand, maxLeases))
 	if next < 2 || len(ids) == 0 {
 		return nil // one alone may be of any size
 	}
@@ -67,39 +67,39 @@ func (l *loop) learnSizes() error {
 }
 
 // handOver gives started tasks to the workers that they were leased for.
-func (l *loop) handOver(started []start) {
+func (l *loop) grantLeases(started []runStart) {
 	if len(started) == 0 {
 		return
 	}
-	given := make(map[*waiter][]start)
+	granted := make(map[*waiter][]runStart)
 	for _, s := range started {
 		w := l.waiters[s.Demand]
-		given[w] = append(given[w], s)
+		granted[w] = append(granted[w], s)
 	}
-	var left []*waiter
+	var waiting []*waiter
 	now := l.eng.env.Wall()
 	for _, w := range l.waiters {
-		starts := given[w]
+		starts := granted[w]
 		if starts == nil {
-			left = append(left, w)
+			waiting = append(waiting, w)
 			continue
 		}
 		w.granted = true
-		unread := slices.ContainsFunc(starts, func(s start) bool { return s.spec == nil })
-		if !unread {
+		missing := slices.ContainsFunc(starts, func(s runStart) bool { return s.spec == nil })
+		if !missing {
 			w.leases <- l.leasesOf(starts, w, now)
 			continue
 		}
-		p, ahead := l.pool, l.prefetch
+		p, prefetched := l.pool, l.prefetch
 		p.eng.env.Go(func() {
-			p.read(starts, ahead)
+			p.readStarts(starts, prefetched)
 			w.leases <- p.leasesOf(starts, w, now)
 		})
 	}
-	l.waiters = left
+	l.waiters = waiting
 }
 
-func (p *pool) leasesOf(starts []start, w *waiter, now park.Time) []park.Lease {
+func (p *pool) leasesOf(starts []runStart, w *waiter, now park.Time) []park.Lease {
 	leases := make([]park.Lease, 0, len(starts))
 	for _, s := range starts {
 		if s.spec == nil {

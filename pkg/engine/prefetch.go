@@ -14,33 +14,33 @@ import (
 // Submissions that a start needs and that another node took in are read while the step that starts them is stored.
 
 // fetch is such a read under way.
-type fetch struct {
+type prefetch struct {
 	done  chan struct{}
 	specs map[string]*ledger.Spec // once done; what could not be read is missing
 }
 
 // fetch begins to read what the runs of a step will need and is not at hand. A step that is stored was decided on the
 // last rev, so what was read before is still so; what comes of a step that is not stored is forgotten.
-func (l *loop) fetch(s *lot.Step) {
+func (l *loop) startPrefetch(s *lot.Step) {
 	l.prefetch = nil
 	if l.node == nil {
 		return // a store of one node has one connection, which the step needs
 	}
-	ids := l.unread(s)
+	ids := l.missingSpecs(s)
 	if len(ids) == 0 {
 		return
 	}
-	f := &fetch{done: make(chan struct{})}
+	f := &prefetch{done: make(chan struct{})}
 	l.prefetch = f
 	p := l.pool
 	p.eng.env.Go(func() {
 		defer close(f.done)
-		f.specs, _ = p.submissions(ids)
+		f.specs, _ = p.readSpecs(ids)
 	})
 }
 
 // unread returns the tasks that a step starts, did not create and that are not at hand.
-func (l *loop) unread(s *lot.Step) (ids []string) {
+func (l *loop) missingSpecs(s *lot.Step) (ids []string) {
 	for i := range s.Started {
 		if t := &s.Started[i]; t.Spec == nil && l.specs.byID[t.TaskID] == nil {
 			ids = append(ids, t.TaskID)
@@ -50,14 +50,14 @@ func (l *loop) unread(s *lot.Step) (ids []string) {
 }
 
 // submissions reads tasks as they were submitted.
-func (p *pool) submissions(ids []string) (map[string]*ledger.Spec, error) {
+func (p *pool) readSpecs(ids []string) (map[string]*ledger.Spec, error) {
 	byID := make(map[string]*ledger.Spec, len(ids))
-	err := p.records(ids, func(r *ledger.Record) { byID[r.TaskID] = &r.Spec })
+	err := p.readRecords(ids, func(r *ledger.Record) { byID[r.TaskID] = &r.Spec })
 	return byID, err
 }
 
 // records reads tasks by their ids, a few at a time: nobody knows what they weigh.
-func (p *pool) records(ids []string, each func(*ledger.Record)) error {
+func (p *pool) readRecords(ids []string, each func(*ledger.Record)) error {
 	for part := portion.Of(max(p.maxResult(), park.DefaultMaxResult)); len(ids) > 0; {
 		n := min(part.Next(), len(ids))
 		records, err := p.queue.Records(p.ctx, p.ID, ids[:n])
@@ -67,7 +67,7 @@ func (p *pool) records(ids []string, each func(*ledger.Record)) error {
 		ids = ids[n:]
 		size := 0
 		for i := range records {
-			size += weigh(&records[i].Spec) + len(records[i].Result)
+			size += specSize(&records[i].Spec) + len(records[i].Result)
 			each(&records[i])
 		}
 		part.Read(n, size)
@@ -76,15 +76,15 @@ func (p *pool) records(ids []string, each func(*ledger.Record)) error {
 }
 
 // fill gives starts their submissions from a read that may be none, and reports whether that was all of them.
-func (p *pool) fill(starts []start, f *fetch) bool {
+func (p *pool) fillFrom(starts []runStart, f *prefetch) bool {
 	if f == nil {
 		return false
 	}
-	p.eng.env.Await(forever, f.done)
+	p.eng.env.Await(noTimeout, f.done)
 	all := true
 	for i := range starts {
 		if starts[i].spec == nil {
-			starts[i].spec = starts[i].among(f.specs)
+			starts[i].spec = starts[i].specFrom(f.specs)
 			all = all && starts[i].spec != nil
 		}
 	}
@@ -92,17 +92,17 @@ func (p *pool) fill(starts []start, f *fetch) bool {
 }
 
 // start is a run to begin. spec is nil where it has to be read from the store.
-type start struct {
+type runStart struct {
 	lot.Started
 	submitted park.Time
 	spec      *ledger.Spec
 	ctx       context.Context // of the run; ends with the reason to stop
 	run       *run
-	at        time.Duration // monotonic
+	startedAt time.Duration // monotonic
 }
 
 // among returns the start's submission, unless what was read is that of another task with the id.
-func (s *start) among(byID map[string]*ledger.Spec) *ledger.Spec {
+func (s *runStart) specFrom(byID map[string]*ledger.Spec) *ledger.Spec {
 	spec := byID[s.TaskID]
 	if spec == nil || spec.SubmittedAt.Micro() != s.submitted.Micro() {
 		return nil
@@ -111,28 +111,28 @@ func (s *start) among(byID map[string]*ledger.Spec) *ledger.Spec {
 }
 
 // readRest is how long a start whose payload could not be read rests before it tries again.
-const readRest = 100 * time.Millisecond
+const readRetryInterval = 100 * time.Millisecond
 
 // read fills in the specs, from what was read ahead or from the store. It goes on until it has them, for the tasks have
 // their units already, or until none of the runs is to go on.
-func (p *pool) read(starts []start, ahead *fetch) {
-	if p.fill(starts, ahead) {
+func (p *pool) readStarts(starts []runStart, prefetched *prefetch) {
+	if p.fillFrom(starts, prefetched) {
 		return
 	}
 	ids := make([]string, len(starts))
 	for i := range starts {
 		ids[i] = starts[i].TaskID
 	}
-	goesOn := func(s start) bool { return s.ctx == nil || s.ctx.Err() == nil }
-	for p.ctx.Err() == nil && slices.ContainsFunc(starts, goesOn) {
-		byID, err := p.submissions(ids)
+	active := func(s runStart) bool { return s.ctx == nil || s.ctx.Err() == nil }
+	for p.ctx.Err() == nil && slices.ContainsFunc(starts, active) {
+		byID, err := p.readSpecs(ids)
 		if err == nil {
 			for i := range starts {
-				starts[i].spec = starts[i].among(byID)
+				starts[i].spec = starts[i].specFrom(byID)
 			}
 			return
 		}
 		p.eng.log.Error("payload not read", "pool", p.ID, "error", err)
-		p.eng.rest(readRest)
+		p.eng.sleep(readRetryInterval)
 	}
 }

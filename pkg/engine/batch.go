@@ -3,29 +3,29 @@ package engine
 // One turn of a pool: a batch of requests becomes a step, which is stored, and then they are answered.
 
 // turn carries out a batch of requests: in one step if the store allows it.
-func (l *loop) turn(batch []message) {
-	batch = claim(batch)
+func (l *loop) processBatch(batch []message) {
+	batch = claimAll(batch)
 	l.split, l.failed, l.redecided = false, false, false
-	if !l.adopted {
-		batch = append([]message{&derived{make: (*loop).adoption}}, batch...)
+	if !l.initialized {
+		batch = append([]message{&derived{derive: (*loop).initialOps}}, batch...)
 	}
 	if len(l.retries) > 0 {
 		batch = l.withRetries(batch)
 	}
-	batch = l.bring(batch)
-	l.brakeFor(batch)
-	l.seat(batch)
+	batch = l.addDelegated(batch)
+	l.recordShortages(batch)
+	l.registerWaiters(batch)
 	err := l.refresh(batch)
 	if err == nil {
-		batch, err = l.carry(batch)
+		batch, err = l.commitBatch(batch)
 	}
 	if err != nil {
 		l.fail(batch, err)
 	}
 	if l.split && !l.failed {
-		l.recovered()
+		l.recordRecovery()
 	}
 	for _, m := range batch {
-		l.answerLook(m)
+		l.answerLast(m)
 	}
 }

@@ -16,12 +16,12 @@ import (
 )
 
 // tally is a meter that counts.
-type tally struct {
+type countingMeter struct {
 	mu sync.Mutex
 	n  map[string]int
 }
 
-func (m *tally) add(what string) {
+func (m *countingMeter) add(what string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.n == nil {
@@ -30,44 +30,48 @@ func (m *tally) add(what string) {
 	m.n[what]++
 }
 
-func (m *tally) of(what string) int {
+func (m *countingMeter) of(what string) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.n[what]
 }
 
-func (m *tally) Stepped(string, int, time.Duration) {}
-func (m *tally) Happened(string, park.Action, int)  {}
-func (m *tally) Waited(string, time.Duration)       {}
-func (m *tally) Deferred(pool, reason string)       { m.add("deferred " + pool + " " + reason) }
-func (m *tally) Ran(_ string, s park.Status, d time.Duration) {
+func (m *countingMeter) StepCommitted(string, int, time.Duration) {}
+func (m *countingMeter) Events(string, park.Action, int)          {}
+func (m *countingMeter) QueueWait(string, time.Duration)          {}
+func (m *countingMeter) StartDeferred(pool, reason string)        { m.add("deferred " + pool + " " + reason) }
+func (m *countingMeter) RunTime(_ string, s park.Status, d time.Duration) {
 	m.add("ran " + string(s) + " " + d.String())
 }
 
-func (m *tally) Ended(_ string, s park.Status, reason string) {
+func (m *countingMeter) TaskEnded(_ string, s park.Status, reason string) {
 	m.add("ended " + string(s) + " " + reason)
 }
-func (m *tally) Rejected(_ string, c park.Code)           { m.add("rejected " + string(c)) }
-func (m *tally) Retried(_ park.Backend, why engine.Retry) { m.add("retried " + string(why)) }
-func (m *tally) Failed(_ park.Backend, what engine.Asked) { m.add("failed " + string(what)) }
+func (m *countingMeter) Rejected(_ string, c park.Code) { m.add("rejected " + string(c)) }
+func (m *countingMeter) StepRetried(_ park.Backend, why engine.RetryReason) {
+	m.add("retried " + string(why))
+}
+func (m *countingMeter) StoreFailed(_ park.Backend, what engine.StoreRequest) {
+	m.add("failed " + string(what))
+}
 
 // TestMeasures: what waits longest, what runs here, and what became of tasks and steps is told as it happens.
 func TestMeasures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, away := &tally{}, &abandoned{Store: memory.New()}
-		cpu := pool("cpu", 1, simulated())
+		m, away := &countingMeter{}, &disconnectable{Store: memory.New()}
+		cpu := poolConfig("cpu", 1, sleepExecutor())
 		cpu.MaxQueueDepth = 2
-		b := open(t, engine.Config{
+		b := openEngine(t, engine.Config{
 			Pools: []engine.Pool{cpu}, Meter: m, Stores: map[park.Backend]store.Store{park.InMemory: away},
 		})
-		defer b.stop()
-		b.submit("cpu", named("runs", sim(60_000)))
-		b.submit("cpu", named("first", sim(1_000)))
+		defer b.closeNow()
+		b.submit("cpu", withID("runs", sleepFor(60_000)))
+		b.submit("cpu", withID("first", sleepFor(1_000)))
 		time.Sleep(10 * time.Second)
-		b.submit("cpu", named("second", sim(1_000)))
-		b.offer("cpu", named("third", sim(1_000)))
+		b.submit("cpu", withID("second", sleepFor(1_000)))
+		b.trySubmit("cpu", withID("third", sleepFor(1_000)))
 		time.Sleep(10 * time.Second)
-		got := b.Measures()
+		got := b.Stats()
 		if p := got.Pools[0]; p.OldestAge != 20*time.Second || p.RunningHere != 1 || p.Deferred {
 			t.Errorf("%+v", p)
 		}
@@ -77,17 +81,17 @@ func TestMeasures(t *testing.T) {
 		if _, err := b.Cancel(t.Context(), "cpu", "first"); err != nil {
 			t.Fatal(err)
 		}
-		if p := b.Measures().Pools[0]; p.OldestAge != 10*time.Second {
+		if p := b.Stats().Pools[0]; p.OldestAge != 10*time.Second {
 			t.Errorf("without the first: %+v", p)
 		}
 		away.gone.Store(true)
-		b.offer("cpu", named("lost", sim(1_000)))
-		if s := b.Measures().Stores[0]; s.Up {
+		b.trySubmit("cpu", withID("lost", sleepFor(1_000)))
+		if s := b.Stats().Stores[0]; s.Up {
 			t.Error("up though it takes nothing")
 		}
 		away.gone.Store(false)
-		b.ended("cpu", "second")
-		if got := b.Measures(); !got.Stores[0].Up || got.Pools[0].OldestAge != 0 || got.Pools[0].RunningHere != 0 {
+		b.awaitTask("cpu", "second")
+		if got := b.Stats(); !got.Stores[0].Up || got.Pools[0].OldestAge != 0 || got.Pools[0].RunningHere != 0 {
 			t.Errorf("at the end %+v", got)
 		}
 		for _, what := range []string{
@@ -106,53 +110,53 @@ func TestMeasures(t *testing.T) {
 // TestNodesAreMeasured: of a shared store it is told who is alive, and since when this node could not say so.
 func TestNodesAreMeasured(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tm := newTeam(t, 2, func(_ int, c *engine.Config) { c.Pools = []engine.Pool{pool("cpu", 1, simulated())} })
+		tm := openCluster(t, 2, func(_ int, c *engine.Config) { c.Pools = []engine.Pool{poolConfig("cpu", 1, sleepExecutor())} })
 		defer tm.stop()
 		time.Sleep(5 * time.Second)
-		if s := tm.nodes[0].Measures().Stores[0]; !s.Up || !s.Shared || s.Nodes != 2 || s.BeatAge > 2*time.Second {
+		if s := tm.nodes[0].Stats().Stores[0]; !s.Up || !s.Shared || s.Nodes != 2 || s.HeartbeatAge > 2*time.Second {
 			t.Errorf("%+v", s)
 		}
-		tm.lines[0].cut.Store(true)
+		tm.stores[0].cut.Store(true)
 		time.Sleep(5 * time.Second)
-		if s := tm.nodes[0].Measures().Stores[0]; s.Up || s.BeatAge < 4*time.Second {
+		if s := tm.nodes[0].Stats().Stores[0]; s.Up || s.HeartbeatAge < 4*time.Second {
 			t.Errorf("cut off: %+v", s)
 		}
-		tm.lines[0].cut.Store(false)
+		tm.stores[0].cut.Store(false)
 	})
 }
 
 // unreadable is a store that can be written, and not read while it is shut.
 type unreadable struct {
 	*memory.Store
-	shut atomic.Bool
+	failing atomic.Bool
 }
 
-func (u *unreadable) told(ctx context.Context) error {
+func (u *unreadable) readErr(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if u.shut.Load() {
+	if u.failing.Load() {
 		return errGone
 	}
 	return nil
 }
 
 func (u *unreadable) Records(ctx context.Context, pool string, ids []string) ([]ledger.Record, error) {
-	if err := u.told(ctx); err != nil {
+	if err := u.readErr(ctx); err != nil {
 		return nil, err
 	}
 	return u.Store.Records(ctx, pool, ids)
 }
 
 func (u *unreadable) Messages(ctx context.Context, q park.MailboxQuery) ([]park.Message, error) {
-	if err := u.told(ctx); err != nil {
+	if err := u.readErr(ctx); err != nil {
 		return nil, err
 	}
 	return u.Store.Messages(ctx, q)
 }
 
 func (u *unreadable) Events(ctx context.Context, q park.AuditQuery) ([]park.Event, error) {
-	if err := u.told(ctx); err != nil {
+	if err := u.readErr(ctx); err != nil {
 		return nil, err
 	}
 	return u.Store.Events(ctx, q)
@@ -162,17 +166,17 @@ func (u *unreadable) Events(ctx context.Context, q park.AuditQuery) ([]park.Even
 // for what there cannot be, says nothing of the store.
 func TestReadsAreMeasured(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, u := &tally{}, &unreadable{Store: memory.New()}
-		b := open(t, engine.Config{Pools: []engine.Pool{pool("cpu", 1, simulated())}, Meter: m, Stores: map[park.Backend]store.Store{park.InMemory: u}})
-		defer b.stop()
+		m, u := &countingMeter{}, &unreadable{Store: memory.New()}
+		b := openEngine(t, engine.Config{Pools: []engine.Pool{poolConfig("cpu", 1, sleepExecutor())}, Meter: m, Stores: map[park.Backend]store.Store{park.InMemory: u}})
+		defer b.closeNow()
 		up := func(what string, want bool) {
 			t.Helper()
-			if got := b.Measures().Stores[0].Up; got != want {
+			if got := b.Stats().Stores[0].Up; got != want {
 				t.Errorf("%s: up %t", what, got)
 			}
 		}
-		b.submit("cpu", named("a", sim(1)))
-		b.ended("cpu", "a")
+		b.submit("cpu", withID("a", sleepFor(1)))
+		b.awaitTask("cpu", "a")
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
 		for what, read := range map[string]func(context.Context) error{
@@ -188,13 +192,13 @@ func TestReadsAreMeasured(t *testing.T) {
 				t.Errorf("%s: read by nobody", what)
 			}
 			up(what+" for who has gone", true)
-			u.shut.Store(true)
+			u.failing.Store(true)
 			if err := read(t.Context()); park.CodeOf(err) != park.StorageUnavailable {
 				t.Errorf("%s: %v", what, err)
 			}
-			b.submit("cpu", named("then-"+what, sim(3_600_000)))
+			b.submit("cpu", withID("then-"+what, sleepFor(3_600_000)))
 			up(what+" of a store that is shut", false)
-			u.shut.Store(false)
+			u.failing.Store(false)
 			if err := read(t.Context()); err != nil {
 				t.Errorf("%s: %v", what, err)
 			}

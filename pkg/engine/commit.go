@@ -17,20 +17,20 @@ var errLookUp = errors.New("the ids of submissions have to be looked up")
 
 // carry decides and commits the batch as often as it takes: until no other node's step comes first. If the store refuses
 // the step for what is in it, it is done in parts. It returns what is left of the batch: others may have done some of it.
-func (l *loop) carry(batch []message) (left []message, err error) {
+func (l *loop) commitBatch(batch []message) (remaining []message, err error) {
 	for {
-		err = l.attempt(batch)
+		err = l.tryStep(batch)
 		conflict, behind := errors.AsType[*store.Conflict](err)
 		switch {
 		case errors.Is(err, errLookUp):
-			l.lookUps = lookUpSteps
+			l.lookUpsLeft = lookUpSteps
 		case behind:
-			if batch, err = l.giveWay(batch, conflict); err != nil {
+			if batch, err = l.handleConflict(batch, conflict); err != nil {
 				return batch, err
 			}
 		case errors.Is(err, store.ErrRefused):
 			l.split = true
-			return batch, l.apart(batch, err)
+			return batch, l.commitInParts(batch, err)
 		default:
 			return batch, err
 		}
@@ -39,20 +39,20 @@ func (l *loop) carry(batch []message) (left []message, err error) {
 
 // giveWay takes over the step of another node that came first, and waits until the nodes have had their turns that wait
 // for them longer.
-func (l *loop) giveWay(batch []message, c *store.Conflict) ([]message, error) {
-	l.eng.meter.Retried(l.QueueBackend, RetryConflict)
+func (l *loop) handleConflict(batch []message, c *store.Conflict) ([]message, error) {
+	l.eng.meter.StepRetried(l.QueueBackend, RetryConflict)
 	l.redecided = true
 	if err := l.merge(c); err != nil || c.Ahead == 0 {
 		return batch, err
 	}
-	batch = l.bring(claim(l.takeTurn(batch)))
-	l.brakeFor(batch)
+	batch = l.addDelegated(claimAll(l.awaitTurn(batch)))
+	l.recordShortages(batch)
 	return batch, l.catchUp()
 }
 
 // attempt decides a step for the batch, commits it, carries it out and answers the batch.
-func (l *loop) attempt(batch []message) error {
-	ops, err := l.collect(batch)
+func (l *loop) tryStep(batch []message) error {
+	ops, err := l.buildOps(batch)
 	if err != nil {
 		return err
 	}
@@ -60,17 +60,17 @@ func (l *loop) attempt(batch []message) error {
 	if err != nil {
 		return err
 	}
-	if err := l.keep(step, ops); err != nil {
+	if err := l.storeStep(step, ops); err != nil {
 		l.lot.Rollback()
 		if errors.Is(err, store.ErrTaken) && !l.lookedUp {
 			return errLookUp
 		}
 		return err
 	}
-	l.settled()
-	l.refusal = 0
+	l.markInitialized()
+	l.refusalDelay = 0
 	if !l.split { // or else another part may be refused
-		l.recovered()
+		l.recordRecovery()
 	}
 	l.answer(batch, results)
 	l.announce(step)
@@ -82,15 +82,15 @@ func (l *loop) attempt(batch []message) error {
 func (l *loop) decide(ops []lot.Op) (*lot.Step, []lot.Result, error) {
 	now := l.eng.env.Instant()
 	if l.node != nil {
-		if err := l.extendKept(l.ctx, now); err != nil {
+		if err := l.extendRenewed(l.ctx, now); err != nil {
 			return nil, nil, err
 		}
 	}
-	if err := l.learnSizes(); err != nil {
+	if err := l.loadSizes(); err != nil {
 		return nil, nil, err
 	}
-	l.lot.Hold(l.held())
-	l.resumes()
+	l.lot.Hold(l.startsHeld())
+	l.announceSkip()
 	l.lot.Limit(l.quota(now.Mono))
 	step, results := l.lot.Apply(now, ops, l.demand())
 	if !l.lookedUp && l.maybeDuplicates(ops, results) {
@@ -98,7 +98,7 @@ func (l *loop) decide(ops []lot.Op) (*lot.Step, []lot.Result, error) {
 		return nil, nil, errLookUp
 	}
 	if len(step.Events) > 0 {
-		if err := l.sane(); err != nil {
+		if err := l.checkInvariants(); err != nil {
 			l.lot.Rollback()
 			return nil, nil, l.halt(err)
 		}
@@ -108,15 +108,15 @@ func (l *loop) decide(ops []lot.Op) (*lot.Step, []lot.Result, error) {
 
 // keep makes a step durable, and does what it asks of this node. A step without events only has to be as durable as what
 // it was decided on.
-func (l *loop) keep(step *lot.Step, ops []lot.Op) error {
+func (l *loop) storeStep(step *lot.Step, ops []lot.Op) error {
 	if len(step.Events) == 0 {
-		return l.secure(ops)
+		return l.ensureDurable(ops)
 	}
-	l.fetch(step)
-	if err := l.commit(step, len(ops)); err != nil {
+	l.startPrefetch(step)
+	if err := l.commitStep(step, len(ops)); err != nil {
 		return err
 	}
-	l.brake.left -= len(step.Started)
+	l.limiter.windowLeft -= len(step.Started)
 	l.apply(step)
 	return nil
 }
@@ -128,20 +128,20 @@ func (l *loop) keep(step *lot.Step, ops []lot.Op) error {
 // it again, ever more rarely.
 
 // apart does the requests of a refused step one by one, after what nobody has asked for.
-func (l *loop) apart(batch []message, refusal error) error {
-	if asked(batch) == 0 || !l.adopted { // the pool is not begun in parts
+func (l *loop) commitInParts(batch []message, refusal error) error {
+	if countOps(batch) == 0 || !l.initialized { // the pool is not begun in parts
 		return refusal
 	}
-	if joined, err := l.carry(nil); err != nil {
+	if joined, err := l.commitBatch(nil); err != nil {
 		l.fail(joined, err)
 		return err
 	}
 	if len(batch) > 1 {
 		for _, m := range batch {
-			if looks(m) {
+			if answeredLast(m) {
 				continue // it is answered when the turn is over
 			}
-			if alone, err := l.carry([]message{m}); err != nil {
+			if alone, err := l.commitBatch([]message{m}); err != nil {
 				l.fail(alone, err)
 			}
 		}
@@ -150,15 +150,15 @@ func (l *loop) apart(batch []message, refusal error) error {
 	m := batch[0]
 	r := m.base()
 	if len(r.ops) > 1 {
-		return l.opByOp(r)
+		return l.commitOpByOp(r)
 	}
 	if len(r.ops) == 1 {
 		switch op := r.ops[0].(type) {
 		case lot.Finish:
-			return l.withoutResult(m, op, refusal)
+			return l.failWithoutResult(m, op, refusal)
 		case lot.Submit:
 			if r.reply != nil {
-				r.reply <- reply{err: park.Errorf(park.InvalidRequest, "the store of pool %s cannot keep task %s: %v", l.ID, op.Spec.TaskID, cause(refusal))}
+				r.reply <- reply{err: park.Errorf(park.InvalidRequest, "the store of pool %s cannot keep task %s: %v", l.ID, op.Spec.TaskID, refusalCause(refusal))}
 			}
 			return nil
 		}
@@ -167,18 +167,18 @@ func (l *loop) apart(batch []message, refusal error) error {
 }
 
 // opByOp does the operations of one request in a step each.
-func (l *loop) opByOp(r *request) error {
+func (l *loop) commitOpByOp(r *request) error {
 	results := make([]lot.Result, 0, len(r.ops))
 	for _, op := range r.ops {
 		one := &operations{}
 		one.reply = make(chan reply, 1)
-		one.single(op)
-		if err := l.alone(one); err != nil {
+		one.setOp(op)
+		if err := l.commitPart(one); err != nil {
 			if len(results) == 0 || r.reply == nil {
 				return err
 			}
-			told, _ := l.told(err)
-			r.reply <- reply{results: append(results, failed(len(r.ops)-len(results), told)...)}
+			callerErr, _ := l.callerError(err)
+			r.reply <- reply{results: append(results, failedResults(len(r.ops)-len(results), callerErr)...)}
 			l.fail(nil, err)
 			return nil // what was taken before was taken
 		}
@@ -195,21 +195,21 @@ func (l *loop) opByOp(r *request) error {
 }
 
 // withoutResult ends a task whose result cannot be stored.
-func (l *loop) withoutResult(m message, op lot.Finish, refusal error) error {
+func (l *loop) failWithoutResult(m message, op lot.Finish, refusal error) error {
 	o := &op.Outcome
 	if len(o.Result) == 0 && o.Reason == park.ReasonResultTooLarge {
 		return refusal // it was not the result
 	}
 	l.eng.log.Error("result not stored: the store refuses it for good", "pool", l.ID, "task", op.TaskID, "bytes", len(o.Result), "error", refusal)
-	*o = park.Failure(park.ReasonResultTooLarge, fmt.Sprintf("the store of pool %s cannot keep the result of %d bytes: %v", l.ID, len(o.Result), cause(refusal))).Tidy()
-	m.base().single(op)
-	return l.alone(m)
+	*o = park.Failure(park.ReasonResultTooLarge, fmt.Sprintf("the store of pool %s cannot keep the result of %d bytes: %v", l.ID, len(o.Result), refusalCause(refusal))).Tidy()
+	m.base().setOp(op)
+	return l.commitPart(m)
 }
 
 // alone carries out a part of a step that was refused. What has joined it meanwhile and did not come about either is
 // answered here: only the part is known to who asked for it.
-func (l *loop) alone(part message) error {
-	batch, err := l.carry([]message{part})
+func (l *loop) commitPart(part message) error {
+	batch, err := l.commitBatch([]message{part})
 	if err != nil {
 		l.fail(slices.DeleteFunc(batch, func(m message) bool { return m == part }), err)
 	}

@@ -16,11 +16,11 @@ func TestBrake(t *testing.T) {
 	const ms = time.Millisecond
 	files := &park.ShortageError{Reason: park.ShortFiles, Err: errors.New("too many")}
 	memory := &park.ShortageError{Reason: park.ShortMemory, Err: errors.New("none left")}
-	var b brake
+	var b startLimiter
 	began := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	strike := func(at time.Duration, s *park.ShortageError, changed bool) {
 		t.Helper()
-		if got := b.struck(s, lot.Instant{Wall: park.At(began.Add(at)), Mono: at}); got != changed {
+		if got := b.recordShortage(s, lot.Instant{Wall: park.At(began.Add(at)), Mono: at}); got != changed {
 			t.Errorf("struck at %s: changed is %t", at, got)
 		}
 		if d := b.deferral(); d == nil || d.Reason != s.Reason || d.Message != s.Error() {
@@ -29,13 +29,13 @@ func TestBrake(t *testing.T) {
 	}
 	allow := func(at time.Duration, want int, over bool) {
 		t.Helper()
-		if n, now := b.allows(at); n != want || now != over {
+		if n, now := b.allowed(at); n != want || now != over {
 			t.Errorf("at %s: allows %d starts, over %t; not %d, %t", at, n, now, want, over)
 		}
 	}
 	next := func(want time.Duration, ok bool) {
 		t.Helper()
-		if at, by := b.next(); by != ok || ok && at != want {
+		if at, by := b.nextChange(); by != ok || ok && at != want {
 			t.Errorf("it may say something else at %s, %t; not %s, %t", at, by, want, ok)
 		}
 	}
@@ -50,7 +50,7 @@ func TestBrake(t *testing.T) {
 	allow(1100*ms, 1, false)
 	next(0, false) // nothing was tried yet
 	allow(5000*ms, 1, false)
-	b.left = 0
+	b.windowLeft = 0
 	next(1300*ms, true)
 	strike(1200*ms, memory, true) // that one came back too: the rest doubles
 	next(1400*ms, true)
@@ -60,7 +60,7 @@ func TestBrake(t *testing.T) {
 	at := 1400 * ms
 	for _, n := range []int{1, 4, 16, 64, 256} {
 		allow(at, n, false)
-		b.left--
+		b.windowLeft--
 		if at += probeWindow; n == 4 {
 			allow(at-1, 3, false)
 		}
@@ -72,67 +72,67 @@ func TestBrake(t *testing.T) {
 	}
 	// Where some could begin, the next shortage is a new one.
 	strike(at, files, true)
-	at += firstDeferral
+	at += minDeferral
 	allow(at, 1, false)
-	b.left--
+	b.windowLeft--
 	strike(at, files, false)
-	at += 2 * firstDeferral
+	at += 2 * minDeferral
 	next(at, true)
 	allow(at, 1, false)
-	b.left--
+	b.windowLeft--
 	at += probeWindow
 	allow(at, 4, false)
 	strike(at, files, false)
-	next(at+firstDeferral, true)
+	next(at+minDeferral, true)
 	for range 20 {
 		allow(b.until, 1, false)
-		b.left--
+		b.windowLeft--
 		strike(b.until, files, false)
 	}
-	if b.rest != lastDeferral {
-		t.Errorf("rests for %s at last", b.rest)
+	if b.delay != maxDeferral {
+		t.Errorf("rests for %s at last", b.delay)
 	}
 }
 
 // TestStartsPutOffGoLast: those that a batch puts off come after all else, the first of them in order at the very end, so
 // that each is the first again; and what comes together counts once.
 func TestStartsPutOffGoLast(t *testing.T) {
-	p := (&library{}).pool(&envtest.Machine{Mono: time.Hour})
+	p := (&fakeShared{}).newLoop(&envtest.Machine{Mono: time.Hour})
 	now := p.eng.env.Instant()
 	p.lot = lot.New(lot.Config{Pool: "remote"}, now)
 	names := map[message]string{}
 	var batch []message
 	for i, name := range []string{"b", "plain", "a", "other", "c"} {
-		r := endOf(name, 1000)
+		r := outcomeReport(name, 1000)
 		names[r] = name
 		if len(name) == 1 {
-			r.short = &park.ShortageError{Reason: park.ShortFiles, Err: errAsked}
+			r.shortage = &park.ShortageError{Reason: park.ShortFiles, Err: errAsked}
 			rank := map[string]int64{"a": 1, "b": 2, "c": 3}[name]
 			record := ledger.Record{Spec: ledger.Spec{TaskID: name, Units: 1}, State: ledger.State{Status: park.Running, Attempt: 1, Rank: rank}}
 			p.lot.Restore(&record, now)
 		}
 		batch = append(batch, r)
 		if i == 0 {
-			p.brakeFor([]message{endOf("x", 1000)})
-			if p.brake.short != nil {
+			p.recordShortages([]message{outcomeReport("x", 1000)})
+			if p.limiter.shortage != nil {
 				t.Error("starts are put off for nothing")
 			}
 		}
 	}
-	p.brakeFor(batch)
-	if got := takenFrom(names, batch...); got != "plain other c b a" {
+	p.recordShortages(batch)
+	if got := batchNames(names, batch...); got != "plain other c b a" {
 		t.Errorf("done in the order %s", got)
 	}
 	for _, r := range batch {
-		if r.(*report).short != nil {
+		if r.(*report).shortage != nil {
 			t.Errorf("%s counts once more when the step is tried again", names[r])
 		}
 	}
-	if p.brake.rest != firstDeferral || p.view.Load().StartsDeferred == nil {
-		t.Errorf("rests for %s; clients see %+v", p.brake.rest, p.view.Load().StartsDeferred)
+	if p.limiter.delay != minDeferral || p.view.Load().StartsDeferred == nil {
+		t.Errorf("rests for %s; clients see %+v", p.limiter.delay, p.view.Load().StartsDeferred)
 	}
-	p.brake.most, p.brake.left = enoughProbes, 0
-	p.brake.until = 0
+	p.limiter.window, p.limiter.windowLeft = maxProbes, 0
+	p.limiter.until = 0
 	if n := p.quota(time.Hour); n != -1 || p.view.Load().StartsDeferred != nil {
 		t.Errorf("when starts go on %d may; clients see %+v", n, p.view.Load().StartsDeferred)
 	}
