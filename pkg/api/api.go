@@ -86,7 +86,7 @@ type API struct {
 	openapi     []byte
 	buffers     sync.Pool
 	// Headers of every answer, shared by all of them: net/http only reads them.
-	nosniff, noStore, isJSON []string
+	nosniff, noStore []string
 }
 
 const defaultHeartbeat = 15 * time.Second
@@ -116,7 +116,7 @@ func New(c Config) (*API, error) {
 		cfg: c, routes: routes(c.Limits), fields: make(fields),
 		hosts: make(map[string]bool), open: make(map[string]bool), closing: closing(c.Closing),
 		tcp: newCounters(c.TCP), socket: newCounters(c.Socket),
-		nosniff: []string{"nosniff"}, noStore: []string{"no-store"}, isJSON: []string{"application/json"},
+		nosniff: []string{"nosniff"}, noStore: []string{"no-store"},
 	}
 	a.feed.api, a.feed.most = a, maxItems
 	a.buffers.New = func() any { return new(bytes.Buffer) }

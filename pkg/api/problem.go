@@ -65,19 +65,6 @@ func (c *call) internal(err error) *park.Error {
 	return park.Errorf(park.Internal, "see the daemon's log for the error with the id %s", id)
 }
 
-// accepted answers a submission. It is the answer that there are most of, and is written by hand for that.
-func (c *call) accepted(a *park.Accepted) error {
-	buf := c.api.buffer()
-	defer c.api.release(buf)
-	b := a.AppendJSON(buf.AvailableBuffer())
-	h := c.w.Header()
-	h["Content-Type"] = c.api.isJSON
-	h["Content-Length"] = []string{strconv.Itoa(len(b) + 1)}
-	c.begin(http.StatusAccepted)
-	_, _ = c.w.Write(append(b, '\n'))
-	return nil
-}
-
 // ok answers with JSON.
 func (c *call) ok(v any) error {
 	c.write(http.StatusOK, "application/json", v)

@@ -35,7 +35,8 @@ func (c *call) submit() error {
 	if results[0].Err != nil {
 		return results[0].Err
 	}
-	return c.accepted(&results[0].Accepted)
+	c.write(http.StatusAccepted, "application/json", &results[0].Accepted)
+	return nil
 }
 
 // mayRun refuses a command from someone who has not shown that the machine is theirs to use.

@@ -10,17 +10,23 @@ import (
 
 func TestAcceptedJSON(t *testing.T) {
 	at := park.At(time.Date(2026, 12, 1, 9, 0, 0, 123456789, time.UTC))
-	for _, a := range []park.Accepted{
-		{},
-		{TaskID: "a", PoolID: "gpu", Status: park.Running, SubmittedAt: at},
-		{TaskID: "b.c:d-1", PoolID: "p", Status: park.Queued, Position: 7, SubmittedAt: at},
-		{TaskID: "a\"b\\c\n", PoolID: "größe", Status: park.Queued, SubmittedAt: at},
+	for want, a := range map[string]park.Accepted{
+		`{"taskId":"","poolId":"","status":"","submittedAt":"0001-01-01T00:00:00.000000Z"}`: {},
+		`{"taskId":"a","poolId":"gpu","status":"running","submittedAt":"2026-12-01T09:00:00.123456Z"}`: {
+			TaskID: "a", PoolID: "gpu", Status: park.Running, SubmittedAt: at,
+		},
+		`{"taskId":"b.c:d-1","poolId":"p","status":"queued","position":7,"submittedAt":"2026-12-01T09:00:00.123456Z"}`: {
+			TaskID: "b.c:d-1", PoolID: "p", Status: park.Queued, Position: 7, SubmittedAt: at,
+		},
+		`{"taskId":"a\"b\\c\n","poolId":"größe","status":"queued","submittedAt":"2026-12-01T09:00:00.123456Z"}`: {
+			TaskID: "a\"b\\c\n", PoolID: "größe", Status: park.Queued, SubmittedAt: at,
+		},
 	} {
-		want, err := json.Marshal(&a)
+		got, err := json.Marshal(&a)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := a.AppendJSON(nil); string(got) != string(want) {
+		if string(got) != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}

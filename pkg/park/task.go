@@ -1,9 +1,6 @@
 package park
 
-import (
-	"encoding/json"
-	"strconv"
-)
+import "encoding/json"
 
 // Task is a task as clients see it.
 type Task struct {
@@ -46,29 +43,6 @@ type Accepted struct {
 	Status      Status `json:"status"`
 	Position    int64  `json:"position,omitempty"` // from 1; only while queued
 	SubmittedAt Time   `json:"submittedAt"`
-}
-
-// AppendJSON appends what [json.Marshal] makes of a, but for the escapes that text in HTML needs.
-func (a *Accepted) AppendJSON(b []byte) []byte {
-	b = appendText(append(b, `{"taskId":`...), a.TaskID)
-	b = appendText(append(b, `,"poolId":`...), a.PoolID)
-	b = appendText(append(b, `,"status":`...), string(a.Status))
-	if a.Position != 0 {
-		b = strconv.AppendInt(append(b, `,"position":`...), a.Position, 10)
-	}
-	b = append(b, `,"submittedAt":"`...)
-	return append(a.SubmittedAt.UTC().AppendFormat(b, timeLayout), '"', '}')
-}
-
-// appendText appends s as a JSON string.
-func appendText(b []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			quoted, _ := json.Marshal(s) // a string always can be
-			return append(b, quoted...)
-		}
-	}
-	return append(append(append(b, '"'), s...), '"')
 }
 
 // SubmitResult is the outcome of one submission of a batch: Accepted, or Err where it was refused.
