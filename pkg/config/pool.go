@@ -31,7 +31,10 @@ const (
 )
 
 // minResultBytes is room for what the result of any command has beside its output.
-const minResultBytes = 1 << 10
+const (
+	minResultBytes = 1 << 10
+	maxResultBytes = 16 << 20
+)
 
 func (c *Config) readPool(s section, name string) Pool {
 	if !poolName(name) {
@@ -43,7 +46,7 @@ func (c *Config) readPool(s section, name string) Pool {
 		MaxUnits:       s.integer("max_units", required, 0, park.MaxUnits),
 		MaxQueueDepth:  int(s.integer("max_queue_depth", required, 0, park.MaxQueueDepth)),
 		DefaultTimeout: time.Duration(s.integer("default_timeout_secs", required, 0, park.MaxTimeoutSecs)) * time.Second,
-		MaxResultBytes: s.integer("max_result_bytes", park.DefaultMaxResult, minResultBytes, park.MaxResultLimit),
+		MaxResultBytes: s.integer("max_result_bytes", park.DefaultMaxResult, minResultBytes, maxResultBytes),
 		Queue:          c.readBackend(s, "queue", park.File),
 		Retry:          readRetry(s.section("retry")),
 	}

@@ -58,7 +58,7 @@ func poolSchema() *jsonschema.Schema {
 		prop("max_units", number("Capacity: units that running tasks may use together", 0, park.MaxUnits)),
 		prop("max_queue_depth", number("Maximum number of parked tasks; 0: a task starts at once or is rejected", 0, park.MaxQueueDepth)),
 		prop("default_timeout_secs", number("Run time limit of tasks that have none of their own; 0: no limit", 0, park.MaxTimeoutSecs)),
-		prop("max_result_bytes", number("Maximum size of a task's result as JSON; a larger result fails the task. Default 1 MiB", minResultBytes, park.MaxResultLimit)),
+		prop("max_result_bytes", number("Maximum size of a task's result as JSON; a larger result fails the task. Default 1 MiB", minResultBytes, maxResultBytes)),
 		prop("queue", backendSchema("Backend of the queue. Default file")),
 		prop("mailbox", mailboxSchema()),
 		prop("runtime", oneWord("Who runs the tasks: this daemon (native) or workers. Default native", park.Native, park.WebWorker, park.CloudWorker)),

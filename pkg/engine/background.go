@@ -57,7 +57,7 @@ func (e *Engine) startRetention() {
 	}
 	for _, id := range e.poolIDs {
 		p := e.pools[id]
-		if l, ok := p.Logs.(Pruner); ok {
+		if l, ok := p.Logs.(retention.Pruner); ok {
 			j.Logs[id] = l
 		}
 		if p.loadedAt.After(j.LastStep.Time) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/engine"
+	"github.com/parkd-dev/parkd/pkg/internal/shortage"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -26,7 +27,7 @@ type shortExecutor struct {
 func (x *shortExecutor) Run(ctx context.Context, a park.Assignment) park.Outcome {
 	if x.short.Load() {
 		x.failed.Add(1)
-		return park.PutOff(park.OwnShortage(fmt.Errorf("make a pipe to the shim: %w", syscall.EMFILE)))
+		return park.PutOff(shortage.Own(fmt.Errorf("make a pipe to the shim: %w", syscall.EMFILE)))
 	}
 	return x.work.Run(ctx, a)
 }
@@ -98,7 +99,7 @@ type limitedExecutor struct {
 func (x *limitedExecutor) Run(ctx context.Context, a park.Assignment) park.Outcome {
 	defer x.left.Add(1)
 	if x.left.Add(-1) < 0 {
-		return park.PutOff(park.OwnShortage(fmt.Errorf("make a pipe to the shim: %w", syscall.EMFILE)))
+		return park.PutOff(shortage.Own(fmt.Errorf("make a pipe to the shim: %w", syscall.EMFILE)))
 	}
 	return x.work.Run(ctx, a)
 }

@@ -48,14 +48,13 @@ func (noMeter) Rejected(string, park.Code)                 {}
 func (noMeter) StepRetried(park.Backend, RetryReason)      {}
 func (noMeter) StoreFailed(park.Backend, StoreRequest)     {}
 
-// Logs opens what a run of a task wrote.
+// Logs opens what a run of a task wrote. Logs that also have the method
+//
+//	PruneLogs(ctx context.Context, before time.Time) error
+//
+// are told to forget what runs wrote before a time when old tasks are removed.
 type Logs interface {
 	// Log returns the output of a run. With Follow it goes on until ended is closed and all is read, and where q names
 	// an attempt until a later one has begun.
 	Log(ctx context.Context, pool, task string, attempt int, q park.LogQuery, ended <-chan struct{}) (*park.Log, error)
-}
-
-// Pruner forgets what runs wrote before a time; [Logs] that implement it are asked when old tasks are removed.
-type Pruner interface {
-	PruneLogs(ctx context.Context, before time.Time) error
 }

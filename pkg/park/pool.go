@@ -69,11 +69,8 @@ type Deferral struct {
 	Since   Time   `json:"since"`
 }
 
-// DefaultMaxResult is how many bytes a task's result may have as JSON, and MaxResultLimit the most that a pool may allow.
-const (
-	DefaultMaxResult = 1 << 20
-	MaxResultLimit   = 16 << 20
-)
+// DefaultMaxResult is how many bytes a task's result may have as JSON.
+const DefaultMaxResult = 1 << 20
 
 // PoolPatch changes a pool; nil fields stay as they are.
 type PoolPatch struct {

@@ -32,6 +32,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/shortage"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -174,7 +175,7 @@ func (e *Executor) Run(ctx context.Context, a park.Assignment) park.Outcome {
 		if ctx.Err() != nil {
 			return stopped(ctx, &report{})
 		}
-		return park.PutOff(park.OwnShortage(err)) // none of these errors is the task's fault
+		return park.PutOff(shortage.Own(err)) // none of these errors is the task's fault
 	}
 	rep, err := r.wait(ctx)
 	if s, ok := errors.AsType[*park.ShortageError](err); ok && ctx.Err() == nil {

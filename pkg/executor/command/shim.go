@@ -18,7 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/parkd-dev/parkd/pkg/park"
+	"github.com/parkd-dev/parkd/pkg/internal/shortage"
 )
 
 // ShimMain is the main function of the shim; it returns the exit code. It must be called before the program
@@ -80,13 +80,13 @@ func (s *shim) run(control io.Reader) *report {
 		return &report{StopReason: stoppedByFence} // the job came late: another node may have the task by now
 	}
 	if err := s.log.failure; err != nil { // no goroutine writes yet
-		return &report{Error: "begin the log: " + err.Error(), Shortage: park.OwnShortage(err).Reason}
+		return &report{Error: "begin the log: " + err.Error(), Shortage: shortage.Own(err).Reason}
 	}
 	var copying sync.WaitGroup
 	streams, err := s.start(&copying)
 	if err != nil {
 		r := &report{Error: err.Error()}
-		if short := park.ShortageOf(err); short != nil {
+		if short := shortage.Of(err); short != nil {
 			r.Shortage = short.Reason
 		}
 		return r

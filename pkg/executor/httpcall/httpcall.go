@@ -21,6 +21,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/parkd-dev/parkd/pkg/internal/keptjson"
+	"github.com/parkd-dev/parkd/pkg/internal/shortage"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -171,17 +172,17 @@ func failedRequest(ctx context.Context, err error) park.Outcome {
 func dialShortage(err error) *park.ShortageError {
 	// The resolver keeps only the text of an error, and reports an unknown host if it cannot open its files.
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		if s := park.TextShortage(dns.Err); s != nil {
+		if s := shortage.Text(dns.Err); s != nil {
 			return s
 		}
 		f, err := os.Open(os.DevNull)
 		if err != nil {
-			return park.ShortageOf(err)
+			return shortage.Of(err)
 		}
 		_ = f.Close()
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
-		return park.ShortageOf(err)
+		return shortage.Of(err)
 	}
 	return nil
 }

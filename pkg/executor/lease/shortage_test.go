@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/shortage"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -22,7 +23,7 @@ func TestShortageIsNoFailure(t *testing.T) {
 		stop := y.startWorker(Config{Slots: slots, Executor: park.ExecutorFunc(func(_ context.Context, a park.Assignment) (any, error) {
 			if short.Load() {
 				tried.Add(1)
-				return nil, park.OwnShortage(syscall.ENOSPC)
+				return nil, shortage.Own(syscall.ENOSPC)
 			}
 			return a.TaskID, nil
 		})})

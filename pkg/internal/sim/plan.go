@@ -87,7 +87,7 @@ func (h *history) pool(id string, r park.Runtime) park.PoolSpec {
 		QueueBackend: park.Postgres, MailboxBackend: park.Postgres, MaxResultBytes: 300,
 	}
 	if h.plan.huge {
-		s.MaxResultBytes = park.MaxResultLimit
+		s.MaxResultBytes = 16 << 20
 	}
 	if h.chance(0.2) {
 		s.DefaultTimeout = time.Duration(1+h.rng.IntN(2)) * time.Second

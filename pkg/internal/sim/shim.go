@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/parkd-dev/parkd/pkg/internal/shortage"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -234,7 +235,7 @@ func (x *executor) execute(ctx context.Context, a park.Assignment, w work) park.
 		return park.Failure(park.ReasonExecutorError, "not begun")
 	}
 	if x.process.machine.starved {
-		return park.PutOff(park.OwnShortage(syscall.EAGAIN))
+		return park.PutOff(shortage.Own(syscall.EAGAIN))
 	}
 	s := x.begin(x.process, a, w, x.fence, false)
 	s.inProcess = x.plan.inProcess
