@@ -36,6 +36,8 @@ func (l *loop) firstMessage(timer *time.Timer, d time.Duration) (m message, ok b
 
 // gather adds to batch what was put off and what else waits, up to a step's worth. It lets those go first who are ready to run:
 // under load they bring more requests for this step, and each step saves what a step costs; at rest there are none.
+// Without it a task costs the daemon 6 % more processor time, and a tenth fewer are done in a second: medians of 19 pairs of
+// runs in memory, of 64 clients (the load of docs/bench).
 func (l *loop) gather(batch []message) []message {
 	runtime.Gosched()
 	size := l.sizeOf(batch...)
