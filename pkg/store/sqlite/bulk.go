@@ -25,12 +25,8 @@ type insertion struct {
 	// shared are columns whose values are given once for all rows of a statement: to bind a value costs more than to copy it.
 	shared   []shared
 	columns  string // those with a value for each row
-	fixed    []fixed
 	conflict string
 }
-
-// fixed is a column with the same value in all rows that are ever inserted so.
-type fixed struct{ column, value string }
 
 // shared is a column whose value grows by step from each row to the next.
 type shared struct {
@@ -45,9 +41,6 @@ func (i insertion) of(rows int) string {
 		b.WriteString(c.column + ", ")
 	}
 	b.WriteString(i.columns)
-	for _, f := range i.fixed {
-		b.WriteString(", " + f.column)
-	}
 	b.WriteString(") VALUES ")
 	for row := range rows {
 		if row > 0 {
@@ -68,9 +61,6 @@ func (i insertion) values(b *strings.Builder, row int) {
 		b.WriteString(",")
 	}
 	b.WriteString("?" + strings.Repeat(",?", strings.Count(i.columns, ",")))
-	for _, f := range i.fixed {
-		b.WriteString("," + f.value)
-	}
 	b.WriteString(")")
 }
 

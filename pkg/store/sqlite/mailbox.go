@@ -22,9 +22,8 @@ const (
 func insertMessages() insertion {
 	return insertion{
 		into:     "pl_mailbox_messages",
-		shared:   []shared{{"pool_id", 0}, {"created_at", 0}, {"late", 0}},
+		shared:   []shared{{"pool_id", 0}, {"created_at", 0}, {"late", 0}, {"trimmed", 0}},
 		columns:  "tenant, mailbox_key, task_id, status, reason, message, attempt, payload",
-		fixed:    []fixed{{"trimmed", "0"}},
 		conflict: " ON CONFLICT (pool_id, task_id, created_at) DO NOTHING",
 	}
 }
@@ -56,7 +55,7 @@ func (w *writer) deliver(messages []park.Message) error {
 func (w *writer) deliverAlike(messages []park.Message) error {
 	created, late := w.clocks.messages.stamp(messages[0].CreatedAt)
 	return w.messageRows.insert(len(messages), func(args []driver.Value, _ int) []driver.Value {
-		return append(args, messages[0].PoolID, created, late)
+		return append(args, messages[0].PoolID, created, late, flag(false))
 	}, func(args []driver.Value, i int) []driver.Value {
 		m := &messages[i]
 		return append(args, m.Tenant, m.Key, m.TaskID, string(m.Status), m.Reason, m.Message, int64(m.Attempt),

@@ -22,7 +22,7 @@ func openHere(t testing.TB) *Store {
 // hot returns every statement that runs while the daemon serves, by name.
 func hot(t testing.TB) map[string]string {
 	all := map[string]string{
-		"readPool": readPool, "movePool": movePool, "updateJob": updateJob, "updatePlainJob": updatePlainJob, "deleteJob": deleteJob,
+		"readPool": readPool, "movePool": movePool, "updateJob": updateJob, "deleteJob": deleteJob,
 		"readMessages": readMessages, "trimMailbox": trimMailbox, "deleteMessage": deleteMessage,
 		"deleteEvent": deleteEvent, "findSpan": findSpan, "loosenSpan": loosenSpan, "lastEvent": lastEvent,
 		"probeSteps": probeSteps, "lastStep": lastStep,

@@ -13,12 +13,12 @@ type statements struct {
 	logState, fold, empty                 *stmt
 	freePages, allPages, vacuum           *stmt
 	readPool, makePool, movePool          *stmt
-	updateJob, updatePlainJob             *stmt
+	updateJob                             *stmt
 	trim, settle, postpone                *stmt
 	deleteJob, deleteMessage, deleteEvent *stmt
 	findSpan, lastStep, loosenSpan        *stmt
 	markPlace, markLog                    *stmt
-	jobRows, plainJobRows                 bulk
+	jobRows                               bulk
 	messageRows, parcelRows               bulk
 	events                                log
 }
@@ -42,7 +42,6 @@ func (s *statements) prepare(c *conn) error {
 		{&s.makePool, makePool},
 		{&s.movePool, movePool},
 		{&s.updateJob, updateJob},
-		{&s.updatePlainJob, updatePlainJob},
 		{&s.trim, trimMailbox},
 		{&s.settle, settleParcel},
 		{&s.postpone, postponeParcel},
@@ -61,7 +60,7 @@ func (s *statements) prepare(c *conn) error {
 	}
 	s.events = newLog()
 	return errors.Join(errs,
-		s.jobRows.prepare(c, insertJobs()), s.plainJobRows.prepare(c, insertPlainJobs()),
+		s.jobRows.prepare(c, insertJobs()),
 		s.messageRows.prepare(c, insertMessages()),
 		s.events.rows.prepare(c, insertEvents()), s.parcelRows.prepare(c, insertParcels()))
 }
@@ -69,12 +68,12 @@ func (s *statements) prepare(c *conn) error {
 // close is for statements that were all prepared.
 func (s *statements) close() {
 	for _, st := range []*stmt{
-		s.begin, s.end, s.rollback, s.logState, s.fold, s.empty, s.freePages, s.allPages, s.vacuum, s.readPool, s.makePool, s.movePool, s.updateJob, s.updatePlainJob, s.trim, s.settle, s.postpone,
+		s.begin, s.end, s.rollback, s.logState, s.fold, s.empty, s.freePages, s.allPages, s.vacuum, s.readPool, s.makePool, s.movePool, s.updateJob, s.trim, s.settle, s.postpone,
 		s.deleteJob, s.deleteMessage, s.deleteEvent, s.findSpan, s.lastStep, s.loosenSpan, s.markPlace, s.markLog,
 	} {
 		st.close()
 	}
-	for _, b := range []*bulk{&s.jobRows, &s.plainJobRows, &s.messageRows, &s.events.rows, &s.parcelRows} {
+	for _, b := range []*bulk{&s.jobRows, &s.messageRows, &s.events.rows, &s.parcelRows} {
 		b.close()
 	}
 }
