@@ -8,24 +8,24 @@ import (
 	"maps"
 )
 
-// Line is what one campaign did, as its line in the log says.
+// Line is the line of a campaign in the log.
 type Line struct {
 	Campaign string
 	Form     string
 	Counts   map[string]int64
-	Asked    map[string]int64
+	Targets  map[string]int64
 	Broken   int
 	Seconds  float64
 	Seeds    []string
 	Notes    []string
-	Skipped  string // why it could not run here; "" where it did
-	// Interrupted says that somebody had it end before it was done.
+	Skipped  string // why it could not run on this machine; "" if it ran
+	// Interrupted means that the campaign was ended early.
 	Interrupted bool
 	At          string // when it ended, in RFC 3339
 }
 
-// fixed are the fields of a line that are no counts.
-type fixed struct {
+// lineFields are the fields of a line that are not counts.
+type lineFields struct {
 	Campaign string           `json:"campaign"`
 	Form     string           `json:"form,omitempty"`
 	Asked    map[string]int64 `json:"asked,omitempty"`
@@ -39,9 +39,9 @@ type fixed struct {
 	At          string `json:"at,omitempty"`
 }
 
-// MarshalJSON puts the counts beside the other fields.
+// MarshalJSON writes the counts beside the other fields.
 func (l *Line) MarshalJSON() ([]byte, error) {
-	b, err := json.Marshal(fixed{l.Campaign, l.Form, l.Asked, l.Broken, l.Seconds, l.Seeds, l.Notes, l.Skipped, l.Interrupted, l.At})
+	b, err := json.Marshal(lineFields{l.Campaign, l.Form, l.Targets, l.Broken, l.Seconds, l.Seeds, l.Notes, l.Skipped, l.Interrupted, l.At})
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (l *Line) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON takes every other number for a count.
 func (l *Line) UnmarshalJSON(b []byte) error {
-	var f fixed
+	var f lineFields
 	if err := json.Unmarshal(b, &f); err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func (l *Line) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Read reads a log. A last line that was cut off is passed over.
+// Read reads a log. It skips a last line that was cut off.
 func Read(r io.Reader) ([]Line, error) {
 	var lines []Line
 	in := bufio.NewReader(r)

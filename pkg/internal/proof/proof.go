@@ -1,21 +1,19 @@
-// Package proof keeps count of what the proof programme did: the tests that kill, cut, freeze and starve parkd and see
-// whether it keeps its promises.
+// Package proof records what the proof programme has done: the tests that kill, cut, freeze and starve parkd and check that
+// it keeps its guarantees.
 //
-// A test that is a campaign says so with [Begin], asks how much it is to do with [Campaign.Target], and tells what it
-// did with [Campaign.Add] and [Campaign.Broken]. When it ends, however it ends, one line of JSON is added to the file
-// that PARKD_PROOF_LOG names; without that variable nothing is written and the test is a test as any other. Lines look
-// like this, and whoever writes such lines by other means is counted as well:
+// A test that is a campaign calls [Begin], asks with [Campaign.Target] how much to do, and reports with [Campaign.Add] and
+// [Campaign.Broken]. When it ends, however it ends, it adds one line of JSON to the file in PARKD_PROOF_LOG; without that
+// variable nothing is written and it is an ordinary test. Other programs may add such lines too:
 //
 //	{"campaign":"simulation","form":"long","histories":200000,"faults":10000000,"asked":{"histories":200000},
 //	 "broken":0,"seconds":812.4,"seeds":["1-200000"],"at":"2026-11-24T08:00:00Z"}
 //
-// campaign is needed; each number apart from broken and seconds is a count of what was done, and asked holds what was
-// asked for under the same names. skipped says why a campaign could not run here, interrupted that it was ended early,
-// notes what is worth a sentence.
-// The program in pkg/internal/proof/prove runs all campaigns and makes docs/reliability.md of the lines.
+// campaign is required. Each number except broken and seconds is a count, and asked has the targets under the same names.
+// skipped says why a campaign could not run on this machine, interrupted that it was ended early, and notes are sentences
+// for the report. The program in pkg/internal/proof/prove runs all campaigns and makes docs/reliability.md from the lines.
 //
-// PARKD_PROOF chooses how much is asked for: "ci" for what a change must pass, "long" for a night; without it a few
-// rounds are done. PARKD_PROOF_SECONDS bounds each campaign in time: it then ends with less done than was asked.
+// PARKD_PROOF selects how much is done: "ci" for every change, "long" for a night; without it, a few rounds.
+// PARKD_PROOF_SECONDS limits the time of each campaign, which may then miss its targets.
 package proof
 
 import (
@@ -29,13 +27,13 @@ import (
 	"time"
 )
 
-// The environment of a campaign.
+// The environment variables of a campaign.
 const (
 	EnvForm    = "PARKD_PROOF"
 	EnvLog     = "PARKD_PROOF_LOG"
 	EnvSeconds = "PARKD_PROOF_SECONDS"
 	EnvSeed    = "PARKD_PROOF_SEED"
-	// EnvBuilds names a folder in which campaigns leave for each other what they have built.
+	// EnvBuilds names a folder in which campaigns share what they have built.
 	EnvBuilds = "PARKD_PROOF_BUILDS"
 )
 
@@ -46,25 +44,25 @@ const (
 	Long  = "long"
 )
 
-// Form returns which form is asked for.
+// Form returns the selected form.
 func Form() string { return os.Getenv(EnvForm) }
 
-// Patience is how long a campaign waits for what takes a moment on a quiet machine. It ends a wait for what will never
-// come; it is no measure of speed, for the machine may be busy with anything.
+// Patience bounds the waits of a campaign for what takes a moment on a quiet machine. It does not measure speed: the
+// machine may be busy.
 const Patience = 3 * time.Minute
 
-// Campaign is a test under way. Its methods may be called from several goroutines.
+// Campaign is a running test. Its methods may be called from several goroutines.
 type Campaign struct {
 	testing.TB
-	began time.Time
-	until time.Time // zero: until all is done
+	began    time.Time
+	deadline time.Time // zero: no limit
 
 	mu   sync.Mutex
 	line Line
 }
 
-// mistaken returns what is wrong in the environment. Left alone it would be a campaign of another size, or of other choices.
-func mistaken() error {
+// checkEnv returns an error if the environment is invalid, which would silently run a different campaign.
+func checkEnv() error {
 	switch f := Form(); f {
 	case Short, CI, Long:
 	default:
@@ -80,23 +78,24 @@ func mistaken() error {
 	return nil
 }
 
-// Begin begins a campaign and has its line written when the test ends.
+// Begin begins a campaign, whose line is written when the test ends.
 func Begin(t testing.TB, name string) *Campaign {
 	t.Helper()
-	if err := mistaken(); err != nil {
+	if err := checkEnv(); err != nil {
 		t.Fatal(err)
 	}
 	c := &Campaign{TB: t, began: time.Now(), line: Line{Campaign: name, Form: Form()}}
 	if secs, err := strconv.Atoi(os.Getenv(EnvSeconds)); err == nil && secs > 0 {
-		c.until = c.began.Add(time.Duration(secs) * time.Second)
+		c.deadline = c.began.Add(time.Duration(secs) * time.Second)
 	}
 	t.Cleanup(c.end)
-	c.heed()
+	c.endOnInterrupt()
 	return c
 }
 
-// heed has an interrupt end the campaign early but in order: what it started is stopped, and what it did is written down.
-func (c *Campaign) heed() {
+// endOnInterrupt makes an interrupt end the campaign early but in order: everything it started is stopped, and its line
+// is written.
+func (c *Campaign) endOnInterrupt() {
 	signals, over := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(signals, os.Interrupt)
 	c.Cleanup(func() {
@@ -108,14 +107,14 @@ func (c *Campaign) heed() {
 		case <-signals:
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.until = c.began
+			c.deadline = c.began
 			c.line.Interrupted = true
 		case <-over:
 		}
 	}()
 }
 
-// Target returns how many of what are asked for: few in an ordinary test run, and so many in the two forms.
+// Target returns how many of what to do: few in an ordinary test run, ci and long in the two forms.
 func (c *Campaign) Target(what string, few, ci, long int) int {
 	n := few
 	switch c.line.Form {
@@ -126,19 +125,19 @@ func (c *Campaign) Target(what string, few, ci, long int) int {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.line.Asked == nil {
-		c.line.Asked = make(map[string]int64)
+	if c.line.Targets == nil {
+		c.line.Targets = make(map[string]int64)
 	}
-	c.line.Asked[what] = int64(n)
+	c.line.Targets[what] = int64(n)
 	c.add(what, 0)
 	return n
 }
 
-// More reports whether fewer of what were done than asked for, and there is time for more.
+// More reports whether fewer of what were done than the target, and there is time for more.
 func (c *Campaign) More(what string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.line.Counts[what] < c.line.Asked[what] && !c.spent()
+	return c.line.Counts[what] < c.line.Targets[what] && !c.spent()
 }
 
 // Spent reports whether the campaign's time is over.
@@ -148,7 +147,7 @@ func (c *Campaign) Spent() bool {
 	return c.spent()
 }
 
-func (c *Campaign) spent() bool { return !c.until.IsZero() && time.Now().After(c.until) }
+func (c *Campaign) spent() bool { return !c.deadline.IsZero() && time.Now().After(c.deadline) }
 
 // Add counts n more of what.
 func (c *Campaign) Add(what string, n int) {
@@ -171,7 +170,7 @@ func (c *Campaign) Count(what string) int {
 	return int(c.line.Counts[what])
 }
 
-// Broken says that a promise was broken, which fails the test.
+// Broken records a broken guarantee, which fails the test.
 func (c *Campaign) Broken(format string, args ...any) {
 	c.Helper()
 	c.mu.Lock()
@@ -180,7 +179,7 @@ func (c *Campaign) Broken(format string, args ...any) {
 	c.Errorf(format, args...)
 }
 
-// Seed notes a seed that has the campaign do the same again.
+// Seed records a seed with which the campaign can be repeated.
 func (c *Campaign) Seed(seed string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -194,7 +193,7 @@ func (c *Campaign) Note(format string, args ...any) {
 	c.line.Notes = append(c.line.Notes, fmt.Sprintf(format, args...))
 }
 
-// Absent says that the campaign cannot run on this machine, and why. The test returns then; it is not a failure.
+// Absent records that the campaign cannot run on this machine, and why. The test then returns; it has not failed.
 func (c *Campaign) Absent(format string, args ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -234,7 +233,7 @@ func appendLine(path string, b []byte) error {
 	return err
 }
 
-// SeedOr returns the seed that PARKD_PROOF_SEED names, or else the given one.
+// SeedOr returns the seed in PARKD_PROOF_SEED, or else the given one.
 func SeedOr(seed uint64) uint64 {
 	if n, err := strconv.ParseUint(os.Getenv(EnvSeed), 10, 64); err == nil {
 		return n

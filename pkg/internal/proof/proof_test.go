@@ -41,7 +41,7 @@ func TestCampaignWritesItsLine(t *testing.T) {
 	}
 	three := map[string]int64{"kills": 3}
 	want := []proof.Line{
-		{Campaign: "storm", Form: "ci", Counts: three, Asked: three, Seeds: []string{"7"}, Notes: []string{"calm 1"}},
+		{Campaign: "storm", Form: "ci", Counts: three, Targets: three, Seeds: []string{"7"}, Notes: []string{"calm 1"}},
 		{Campaign: "flood", Form: "ci", Skipped: "no water"},
 	}
 	if d := cmp.Diff(want, got, cmpopts.IgnoreFields(proof.Line{}, "Seconds", "At")); d != "" {

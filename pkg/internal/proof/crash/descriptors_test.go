@@ -21,9 +21,9 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// TestDescriptors has daemons do with few descriptors while others take what they can get: connections that do nothing,
-// streams of events, waits, and commands that may all run at once. A start for which there is none is put off; no task fails
-// of it, and all have ended once the others have gone.
+// TestDescriptors runs daemons with few file descriptors while clients use up as many as they can with idle
+// connections, event streams and waits, and with many commands at once. Starts without descriptors are deferred; no
+// task fails because of it, and all end once the clients have gone.
 func TestDescriptors(t *testing.T) {
 	c := proof.Begin(t, "descriptors")
 	c.Target("daemons", 1, 2, 60)
@@ -38,28 +38,28 @@ func TestDescriptors(t *testing.T) {
 	}
 }
 
-// fewDescriptors is one daemon with so many descriptors. A command takes more than two, so that there are none for as many
-// commands as may run at once.
+// fewDescriptors tests one daemon with a limit of descriptors. A command needs more than two, so there are not enough
+// for as many commands as units allow.
 func fewDescriptors(c *proof.Campaign, limit int, rng *rand.Rand) {
 	units := limit / 2
-	s := newSiteOf(c, units)
+	s := newHarnessWith(c, units)
 	n := fileNodeOf(c, c.TempDir(), units, 200*time.Millisecond, "")
-	n.via = []string{"sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$@"`, limit), "sh"}
+	n.wrapper = []string{"sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$@"`, limit), "sh"}
 	n.start()
-	crowd := newCrowd(n, limit)
-	defer crowd.leave()
+	crowd := newFlood(n, limit)
+	defer crowd.stopAll()
 	for i := range units + 8 {
-		s.insist(n, s.work(fmt.Sprintf("few-%d-%d", limit, i), 1, time.Duration(300+rng.IntN(300))*time.Millisecond))
+		s.submitUntilAccepted(n, s.lockTask(fmt.Sprintf("few-%d-%d", limit, i), 1, time.Duration(300+rng.IntN(300))*time.Millisecond))
 		if i%8 == 0 {
-			s.insist(n, s.sim(fmt.Sprintf("sim-%d-%d", limit, i), 1, "box-sim"))
+			s.submitUntilAccepted(n, s.simTask(fmt.Sprintf("sim-%d-%d", limit, i), 1, "box-sim"))
 		}
 	}
-	if rng.IntN(2) == 0 { // else they get on with it beside the crowd
-		crowd.leave()
+	if rng.IntN(2) == 0 { // else tasks run despite the flood
+		crowd.stopAll()
 	}
-	s.Add("starts put off", s.idleAndPutOff(n))
-	crowd.leave()
-	for id, t := range s.settle(n) {
+	s.Add("starts put off", s.waitIdle(n))
+	crowd.stopAll()
+	for id, t := range s.checkAll(n) {
 		if t.Status != park.Completed {
 			s.Broken("with %d descriptors task %s is %s: %s %s", limit, id, t.Status, t.Reason, t.Message)
 		}
@@ -67,63 +67,63 @@ func fewDescriptors(c *proof.Campaign, limit int, rng *rand.Rand) {
 	n.kill()
 }
 
-// insist offers a task until it is acknowledged. A daemon without room says so.
-func (s *site) insist(n *node, o offer) {
+// submitUntilAccepted submits a task until it is acknowledged; a daemon without free descriptors refuses it.
+func (s *harness) submitUntilAccepted(n *node, o submission) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), proof.Patience)
 	defer cancel()
 	for {
-		err := s.ledger.submit(ctx, n.reach(), o)
+		err := s.ledger.submit(ctx, n.apiClient(), o)
 		if err == nil {
 			return
 		}
 		if code := park.CodeOf(err); ctx.Err() != nil || code != park.Overloaded && !errors.Is(err, client.ErrUnreachable) {
 			s.Fatalf("task %s is not accepted: %v", o.TaskID, err)
 		}
-		pause(ctx, 20*time.Millisecond)
+		sleep(ctx, 20*time.Millisecond)
 	}
 }
 
-// idleAndPutOff waits until nothing is parked or runs, and returns how many starts were put off.
-func (s *site) idleAndPutOff(n *node) int {
+// waitIdle waits until nothing is parked or runs, and returns how many starts were deferred.
+func (s *harness) waitIdle(n *node) int {
 	s.Helper()
-	s.idle(context.Background(), n.reach())
+	s.waitUntilIdle(context.Background(), n.apiClient())
 	return int(metric(s, n, "parkd_starts_deferred_total"))
 }
 
-// crowd is what takes a daemon's descriptors.
-type crowd struct {
+// flood uses up a daemon's descriptors.
+type flood struct {
 	stop func()
 	all  sync.WaitGroup
 	once sync.Once
 }
 
-// newCrowd opens twice as many connections as the daemon has descriptors, and streams and waits beside them; what the
-// daemon closes is opened again.
-func newCrowd(n *node, limit int) *crowd {
+// newFlood opens twice as many connections as the daemon has descriptors, and event streams and waits; it reopens those
+// that the daemon closes.
+func newFlood(n *node, limit int) *flood {
 	ctx, stop := context.WithCancel(context.Background())
-	w := &crowd{stop: stop}
-	w.all.Go(func() { idlers(ctx, strings.TrimPrefix(n.url, "http://"), 2*limit) })
+	w := &flood{stop: stop}
+	w.all.Go(func() { holdIdle(ctx, strings.TrimPrefix(n.url, "http://"), 2*limit) })
 	for i := range 12 {
 		path := "/events"
 		if i%2 == 0 {
-			path = "/pools/" + played + "/tasks/sim-" + strconv.Itoa(limit) + "-0?wait=5m"
+			path = "/pools/" + simPool + "/tasks/sim-" + strconv.Itoa(limit) + "-0?wait=5m"
 		}
-		w.all.Go(func() { linger(ctx, n.url+path) })
+		w.all.Go(func() { holdRequests(ctx, n.url+path) })
 	}
 	return w
 }
 
-// leave closes all.
-func (w *crowd) leave() {
+// stopAll closes all of them.
+func (w *flood) stopAll() {
 	w.once.Do(func() {
 		w.stop()
 		w.all.Wait()
 	})
 }
 
-// idlers keeps connections open that say nothing: the oldest goes when there are enough.
-func idlers(ctx context.Context, address string, enough int) {
+// holdIdle keeps idle connections open and closes the oldest beyond the limit.
+func holdIdle(ctx context.Context, address string, enough int) {
 	var open []net.Conn
 	defer func() {
 		for _, c := range open {
@@ -140,13 +140,13 @@ func idlers(ctx context.Context, address string, enough int) {
 			open = open[1:]
 		}
 		if err != nil || len(open) == enough {
-			pause(ctx, 100*time.Millisecond)
+			sleep(ctx, 100*time.Millisecond)
 		}
 	}
 }
 
-// linger asks for what does not end, again and again.
-func linger(ctx context.Context, url string) {
+// holdRequests repeats a request that does not end.
+func holdRequests(ctx context.Context, url string) {
 	alone := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for ctx.Err() == nil {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -157,6 +157,6 @@ func linger(ctx context.Context, url string) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			_ = r.Body.Close()
 		}
-		pause(ctx, 300*time.Millisecond)
+		sleep(ctx, 300*time.Millisecond)
 	}
 }

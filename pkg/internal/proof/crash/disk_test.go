@@ -14,7 +14,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres/server"
 )
 
-// TestFullDisk fills the disk under a database server, which then refuses or ends, and makes room again.
+// TestFullDisk fills the disk of a database server, so that it refuses writes or ends, and frees space again.
 func TestFullDisk(t *testing.T) {
 	c := proof.Begin(t, "database-disk-full")
 	c.Target("disks filled", 1, 1, 40)
@@ -29,7 +29,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = unix.Unmount(mount, unix.MNT_DETACH) })
 	db, dsn := serverOn(t, mount, "fsync=off", "max_wal_size=32MB", "min_wal_size=32MB", "wal_recycle=off", "wal_init_zero=off", "checkpoint_timeout=30s")
-	s := newStreet(c, dsn, 2)
+	s := newCluster(c, dsn, 2)
 	for c.More("disks filled") && !c.Failed() {
 		time.Sleep(s.between(200*time.Millisecond, time.Second))
 		ballast := filepath.Join(mount, "ballast")
@@ -39,16 +39,16 @@ func TestFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !db.Alive() {
-			s.back(db)
+			s.restartServer(db)
 			c.Add("servers ended by it", 1)
 		}
 		c.Add("disks filled", 1)
 	}
-	s.heal()
+	s.endFaults()
 }
 
-// fill writes a file until there is no room left.
-func fill(s *street, path string) {
+// fill fills the disk with a file.
+func fill(s *nodeCluster, path string) {
 	f, err := os.Create(path)
 	if err != nil {
 		s.Fatal(err)

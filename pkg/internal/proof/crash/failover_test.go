@@ -15,12 +15,12 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres/server"
 )
 
-// standby is the name under which a server follows another.
+// standby is the application name of a standby server.
 const standby = "standby"
 
-// TestFailover loses the server that takes writes, again and again, and promotes the standby that its commits wait for.
-// Every other time the standby was away before, for longer than a node waits for a step, so that what the server has and
-// the standby has not is sent again. Whatever was acknowledged has to be there, and to end once.
+// TestFailover kills the primary server again and again, and promotes its synchronous standby. Every other time the
+// standby was stopped before, for longer than a node waits for a step, so that steps which only the primary has are
+// sent again. All acknowledged tasks must exist afterwards and end once.
 func TestFailover(t *testing.T) {
 	if !server.Installed() {
 		cluster.Migrated(t) // skips or fails
@@ -50,7 +50,7 @@ func TestFailover(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = follower.Stop() })
 
-	s := newPairStreet(c, leader, follower, 2)
+	s := newFailoverCluster(c, leader, follower, 2)
 	for (c.More(healthy) || c.More(away)) && !c.Failed() {
 		if err := leader.WaitForStandby(ctx, standby); err != nil {
 			t.Fatal(err)
@@ -69,17 +69,17 @@ func TestFailover(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.heal()
+	s.endFaults()
 }
 
-// newPairStreet starts nodes that know both servers, and clients.
-func newPairStreet(c *proof.Campaign, leader, follower *server.Server, nodes int) *street {
+// newFailoverCluster starts nodes that know both servers, and clients.
+func newFailoverCluster(c *proof.Campaign, leader, follower *server.Server, nodes int) *nodeCluster {
 	seed := proof.SeedOr(rand.Uint64())
 	c.Seed(strconv.FormatUint(seed, 10))
-	s := &street{site: newSite(c), rng: rand.New(rand.NewPCG(seed, 0))}
+	s := &nodeCluster{harness: newHarness(c), rng: rand.New(rand.NewPCG(seed, 0))}
 	s.dsn = fmt.Sprintf("host=%s,%s user=parkd dbname=parkd target_session_attrs=read-write", leader.Dir(), follower.Dir())
 	s.ctx, s.stop = context.WithCancel(context.Background())
-	c.Cleanup(s.rest)
+	c.Cleanup(s.stopClients)
 	for range nodes {
 		dir := s.TempDir()
 		n := newNode(s, dir, nodeConfig(dir, s.dsn))
@@ -87,24 +87,24 @@ func newPairStreet(c *proof.Campaign, leader, follower *server.Server, nodes int
 		s.nodes = append(s.nodes, n)
 	}
 	for who := range 4 {
-		s.clients.Go(func() { s.offer(who) })
+		s.clients.Go(func() { s.submitLoop(who) })
 	}
 	return s
 }
 
-// failOver loses the leader and promotes the follower. With away that is stopped before, for longer than a node waits
-// for an answer, and comes back when the leader is lost.
-func (s *street) failOver(leader, follower *server.Server, away bool) {
+// failOver kills the leader and promotes the follower. With away, the follower was stopped before, for longer than a
+// node waits for an answer, and comes back when the leader is killed.
+func (s *nodeCluster) failOver(leader, follower *server.Server, away bool) {
 	s.Helper()
-	before := s.ledger.acknowledged()
-	s.await("five more tasks that are acknowledged", func() bool { return s.ledger.acknowledged() >= before+5 })
+	before := s.ledger.count()
+	s.waitFor("five more tasks that are acknowledged", func() bool { return s.ledger.count() >= before+5 })
 	if away {
 		follower.Quit()
 		time.Sleep(s.between(5*time.Second, 12*time.Second))
 	}
 	leader.Kill()
 	if away {
-		s.back(follower)
+		s.restartServer(follower)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()

@@ -24,24 +24,24 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// holdings is what a daemon holds on to.
-type holdings struct {
+// resources are those that a daemon holds.
+type resources struct {
 	goroutines int
 	files      int
 	children   int // zombies among them
 	temporary  int
 }
 
-func (h holdings) within(most holdings) bool {
+func (h resources) atMost(most resources) bool {
 	return h.goroutines <= most.goroutines && h.files <= most.files && h.children <= most.children && h.temporary <= most.temporary
 }
 
-// TestLeaks does a thousand things to a daemon that go wrong. Afterwards it holds no more goroutines, files, processes
-// and temporary files than after the first hundred.
+// TestLeaks causes many faults in a daemon. Afterwards it must not hold more goroutines, files, processes and temporary
+// files than after the first hundred.
 func TestLeaks(t *testing.T) {
 	c := proof.Begin(t, "leaks")
 	n := c.Target("fault cycles", 200, 400, 20_000)
-	s := newSite(c)
+	s := newHarness(c)
 	node := fileNode(c, c.TempDir())
 	tmp := filepath.Join(node.dir, "tmp")
 	if err := os.Mkdir(tmp, 0o700); err != nil {
@@ -49,27 +49,27 @@ func TestLeaks(t *testing.T) {
 	}
 	node.tmp = tmp
 	node.start()
-	s.faults(node, 100)
+	s.causeFaults(node, 100)
 	s.readAll(node)
-	before := settled(s, node, nil)
-	s.faults(node, n)
-	after := settled(s, node, &before)
-	if !after.within(before) {
-		c.Broken("before %d faults the daemon held %+v, after them %+v: %v", n, before, after, targets(node))
+	before := stableResources(s, node, nil)
+	s.causeFaults(node, n)
+	after := stableResources(s, node, &before)
+	if !after.atMost(before) {
+		c.Broken("before %d faults the daemon held %+v, after them %+v: %v", n, before, after, openFiles(node))
 	}
 	c.Note("goroutines %d, then %d; files %d, then %d; processes %d, then %d", before.goroutines, after.goroutines, before.files, after.files, before.children, after.children)
-	s.settle(node)
+	s.checkAll(node)
 }
 
-// readAll has the daemon open as many connections to its file as it ever does.
-func (s *site) readAll(n *node) {
+// readAll makes the daemon open its maximum number of connections to its file.
+func (s *harness) readAll(n *node) {
 	ctx, cancel := context.WithTimeout(context.Background(), proof.Patience)
 	defer cancel()
 	var readers sync.WaitGroup
 	for range 32 {
 		readers.Go(func() {
 			for range 20 {
-				if _, err := n.reach().Tasks(ctx, witnessed, park.TaskQuery{Limit: 1000}); err != nil {
+				if _, err := n.apiClient().Tasks(ctx, workPool, park.TaskQuery{Limit: 1000}); err != nil {
 					s.Error(err)
 					return
 				}
@@ -79,8 +79,8 @@ func (s *site) readAll(n *node) {
 	readers.Wait()
 }
 
-// faults does n things that go wrong, several at once.
-func (s *site) faults(n *node, many int) {
+// causeFaults causes faults, several at once.
+func (s *harness) causeFaults(n *node, many int) {
 	var next atomic.Int64
 	var workers sync.WaitGroup
 	for range 8 {
@@ -92,7 +92,7 @@ func (s *site) faults(n *node, many int) {
 			}
 			defer reach.Close()
 			for i := next.Add(1); i <= int64(many) && !s.Spent(); i = next.Add(1) {
-				s.fault(n, reach, int(i), s.Count("fault cycles"))
+				s.causeFault(n, reach, int(i), s.Count("fault cycles"))
 				s.Add("fault cycles", 1)
 			}
 		})
@@ -100,13 +100,13 @@ func (s *site) faults(n *node, many int) {
 	workers.Wait()
 }
 
-func (s *site) fault(n *node, c *client.Client, i, serial int) {
+func (s *harness) causeFault(n *node, c *client.Client, i, serial int) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
 	defer cancel()
 	id := fmt.Sprintf("fault-%d-%d", serial, i)
-	o := s.work(id, 1, time.Minute)
+	o := s.lockTask(id, 1, time.Minute)
 	switch i % 8 {
-	case 0: // a task that is stopped
+	case 0: // a task that is cancelled
 		if s.ledger.submit(context.Background(), c, o) == nil {
 			s.cancel(c, o)
 		}
@@ -115,24 +115,24 @@ func (s *site) fault(n *node, c *client.Client, i, serial int) {
 		o.Command = []string{"sh", "-c", "kill -9 $$"}
 	case 2:
 		o.Command = []string{"/no/such/program"}
-	case 3: // a task that leaves something behind
+	case 3: // a task that leaves processes behind
 		o.Command = []string{"sh", "-c", "setsid sleep 600 & setsid sleep 600 & exit 3"}
 	case 4: // waits that are given up
-		_, _ = c.Task(ctx, played, "nobody", time.Minute)
+		_, _ = c.Task(ctx, simPool, "nobody", time.Minute)
 		_, _ = c.Mailbox(ctx, park.MailboxQuery{Tenant: "nobody", Key: "nothing", Wait: time.Minute})
 		return
-	case 5: // a stream that is left
+	case 5: // an abandoned stream
 		for range c.Watch(ctx, park.AuditQuery{}) {
 			break
 		}
 		return
-	case 6: // half a request
+	case 6: // an incomplete request
 		if raw, err := net.Dial("unix", n.dir+"/s"); err == nil {
 			_, _ = io.WriteString(raw, "POST /pools/sim/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 999\r\n\r\n{\"taskId\":")
 			_ = raw.Close()
 		}
 		return
-	case 7: // a log that is followed and left
+	case 7: // an abandoned log
 		o.Command = []string{"sh", "-c", "echo here; exit 1"}
 		if s.ledger.submit(context.Background(), c, o) == nil {
 			if log, err := c.Log(ctx, o.pool, id, park.LogQuery{Follow: true}); err == nil {
@@ -146,7 +146,7 @@ func (s *site) fault(n *node, c *client.Client, i, serial int) {
 }
 
 // cancel cancels a task, which may have ended.
-func (s *site) cancel(c *client.Client, o offer) {
+func (s *harness) cancel(c *client.Client, o submission) {
 	ctx, cancel := context.WithTimeout(context.Background(), proof.Patience)
 	defer cancel()
 	if _, err := c.Cancel(ctx, o.pool, o.TaskID); err != nil && park.CodeOf(err) != park.TaskFinished {
@@ -154,15 +154,16 @@ func (s *site) cancel(c *client.Client, o offer) {
 	}
 }
 
-// settled returns what the daemon holds once nothing runs, and that has become as little as most, or does not change.
-func settled(s *site, n *node, most *holdings) holdings {
+// stableResources returns the daemon's resources once nothing runs, and they are at most the given ones, or do not
+// change.
+func stableResources(s *harness, n *node, most *resources) resources {
 	s.Helper()
-	s.idle(context.Background(), n.reach())
-	n.reach().Close()
-	var held holdings
+	s.waitUntilIdle(context.Background(), n.apiClient())
+	n.apiClient().Close()
+	var held resources
 	for began := time.Now(); time.Since(began) < proof.Patience; time.Sleep(100 * time.Millisecond) {
-		now := hold(s, n)
-		if most != nil && now.within(*most) || most == nil && now == held && time.Since(began) > 3*time.Second {
+		now := readResources(s, n)
+		if most != nil && now.atMost(*most) || most == nil && now == held && time.Since(began) > 3*time.Second {
 			return now
 		}
 		held = now
@@ -170,7 +171,7 @@ func settled(s *site, n *node, most *holdings) holdings {
 	return held
 }
 
-func hold(s *site, n *node) (h holdings) {
+func readResources(s *harness, n *node) (h resources) {
 	pid := n.pid()
 	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	if err != nil {
@@ -183,7 +184,7 @@ func hold(s *site, n *node) (h holdings) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, f := range stats {
 		b, _ := os.ReadFile(f)
-		// The name, in brackets, may hold anything.
+		// The name, in brackets, may contain any character.
 		fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
 		if len(fields) > 1 && fields[1] == strconv.Itoa(pid) {
 			h.children++
@@ -197,8 +198,8 @@ func hold(s *site, n *node) (h holdings) {
 	return h
 }
 
-// targets returns what the daemon's descriptors are of.
-func targets(n *node) (all []string) {
+// openFiles returns the targets of the daemon's descriptors.
+func openFiles(n *node) (all []string) {
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", n.pid()))
 	for _, f := range files {
 		to, _ := os.Readlink(f)
@@ -207,8 +208,8 @@ func targets(n *node) (all []string) {
 	return all
 }
 
-// metric asks the daemon for a metric, the sum of all its labels, over a connection that is closed again.
-func metric(s *site, n *node, name string) (sum float64) {
+// metric returns the sum of a metric over all labels, over a connection that is closed again.
+func metric(s *harness, n *node, name string) (sum float64) {
 	s.Helper()
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", n.dir+"/s")

@@ -16,17 +16,17 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// ledger is what daemons have said, on disk before anyone acts on it.
+// ledger records the answers of daemons, on disk before anything else happens.
 type ledger struct {
-	mu      sync.Mutex
-	file    *os.File
-	acked   map[string]offer
-	refused map[string]offer // answered 503, which means that nothing was accepted, and not offered again
-	unsure  map[string]bool  // offered at least once without a whole answer
+	mu         sync.Mutex
+	file       *os.File
+	acked      map[string]submission
+	refused    map[string]submission // answered 503, so nothing was accepted, and not submitted again
+	unanswered map[string]bool       // submitted at least once without a complete answer
 }
 
-// offer is a submission and the pool that it went to.
-type offer struct {
+// submission is a submission and its pool.
+type submission struct {
 	pool string
 	park.Submission
 }
@@ -37,11 +37,11 @@ func newLedger(t testing.TB) *ledger {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	return &ledger{file: f, acked: make(map[string]offer), refused: make(map[string]offer), unsure: make(map[string]bool)}
+	return &ledger{file: f, acked: make(map[string]submission), refused: make(map[string]submission), unanswered: make(map[string]bool)}
 }
 
-// submit offers a task and notes the answer. It waits no longer than [proof.Patience] for that.
-func (l *ledger) submit(ctx context.Context, c *client.Client, o offer) error {
+// submit submits a task and records the answer. It waits up to [proof.Patience].
+func (l *ledger) submit(ctx context.Context, c *client.Client, o submission) error {
 	ctx, cancel := context.WithTimeout(ctx, proof.Patience)
 	defer cancel()
 	results, err := c.Submit(ctx, o.pool, []park.Submission{o.Submission})
@@ -56,11 +56,11 @@ func (l *ledger) submit(ctx context.Context, c *client.Client, o offer) error {
 	case err == nil:
 		l.acked[o.TaskID] = o
 		return l.write("202", o.TaskID)
-	case told && refusal.Code == park.StorageUnavailable && !l.unsure[o.TaskID]:
+	case told && refusal.Code == park.StorageUnavailable && !l.unanswered[o.TaskID]:
 		l.refused[o.TaskID] = o
 		return errors.Join(err, l.write("503", o.TaskID))
 	case !told, refusal.Code == park.OutcomeUnknown:
-		l.unsure[o.TaskID] = true
+		l.unanswered[o.TaskID] = true
 	}
 	return err
 }
@@ -72,8 +72,8 @@ func (l *ledger) write(what, id string) error {
 	return l.file.Sync()
 }
 
-// acknowledged returns how many tasks were.
-func (l *ledger) acknowledged() int {
+// count returns the number of acknowledged tasks.
+func (l *ledger) count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.acked)

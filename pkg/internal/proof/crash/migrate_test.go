@@ -20,37 +20,37 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres/pgtest"
 )
 
-// TestMigrate changes the schema of a database, or tries to, while nodes work on it, when they have gone, and while others
-// start. Nothing is taken back beneath a node that lives, no row goes that was not to go, a dry run says what would be, and
-// who starts beside it serves rightly or not at all.
+// TestMigrate changes the schema of a database, or tries to, while nodes use it, when none do, and while some start.
+// Nothing is rolled back while a node uses it, no row is deleted unintentionally, a dry run predicts the result, and a
+// node that starts meanwhile works correctly or not at all.
 func TestMigrate(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	c := proof.Begin(t, "migrate")
 	c.Target("migrations beside nodes", 7, 7, 280)
 	c.Target("migrations between nodes", 1, 1, 40)
-	s := newStreet(c, dsn, 2)
+	s := newCluster(c, dsn, 2)
 	known := s.migrations()
 	for c.More("migrations beside nodes") || c.More("migrations between nodes") {
-		for _, i := range s.rng.Perm(len(harmless())) {
-			s.besideNodes(harmless()[i], known)
+		for _, i := range s.rng.Perm(len(noopCommands())) {
+			s.migrateBesideNodes(noopCommands()[i], known)
 			c.Add("migrations beside nodes", 1)
 		}
 		for _, n := range s.nodes {
-			s.wantThrough(n)
+			s.wantServes(n)
 		}
-		s.betweenNodes(known)
+		s.migrateBetweenNodes(known)
 		c.Add("migrations between nodes", 1)
 		if c.Failed() {
 			return
 		}
 	}
-	s.heal()
+	s.endFaults()
 	if !c.Failed() {
-		s.byForce(known)
+		s.rollBackAll(known)
 	}
 }
 
-// change is a schema change as parkd migrate prints it.
+// change is a migration as parkd migrate prints it.
 type change struct {
 	Version   int64            `json:"version"`
 	Name      string           `json:"name"`
@@ -58,16 +58,16 @@ type change struct {
 	Rows      map[string]int64 `json:"rowsGone"`
 }
 
-// answer is what a call of parkd migrate came to.
-type answer struct {
+// migrateResult is the result of parkd migrate.
+type migrateResult struct {
 	Migrations []change `json:"migrations"`
 	Code       string   `json:"code"` // of an error
 	Detail     string   `json:"detail"`
 	exit       int
 }
 
-// migrate calls parkd migrate.
-func (s *street) migrate(args ...string) (a answer) {
+// migrate runs parkd migrate.
+func (s *nodeCluster) migrate(args ...string) (a migrateResult) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), proof.Patience)
 	defer cancel()
@@ -89,8 +89,8 @@ func (s *street) migrate(args ...string) (a answer) {
 	return a
 }
 
-// migrations returns all that are known, each of which has to be applied.
-func (s *street) migrations() []change {
+// migrations returns all known migrations, which must be applied.
+func (s *nodeCluster) migrations() []change {
 	s.Helper()
 	a := s.migrate("status")
 	if a.exit != 0 || len(a.Migrations) < 2 {
@@ -104,13 +104,13 @@ func (s *street) migrations() []change {
 	return a.Migrations
 }
 
-// harmless are the calls that have to change nothing while nodes live.
-func harmless() []string {
+// noopCommands must change nothing while nodes use the database.
+func noopCommands() []string {
 	return []string{"status", "up", "up --dry-run", "down", "down --dry-run", "down --force", "down --force --dry-run"}
 }
 
-// besideNodes calls one of them.
-func (s *street) besideNodes(call string, known []change) {
+// migrateBesideNodes runs one of them.
+func (s *nodeCluster) migrateBesideNodes(call string, known []change) {
 	s.Helper()
 	a := s.migrate(strings.Fields(call)...)
 	switch {
@@ -127,15 +127,15 @@ func (s *street) besideNodes(call string, known []change) {
 	}
 }
 
-// betweenNodes ends all nodes, one of them without a word, takes migrations back as far as no row goes, has nodes start
-// beside that, and brings the schema up to date again.
-func (s *street) betweenNodes(known []change) {
+// migrateBetweenNodes ends all nodes, one of them by SIGKILL, rolls back migrations as far as no row is deleted, starts
+// nodes meanwhile, and applies the migrations again.
+func (s *nodeCluster) migrateBetweenNodes(known []change) {
 	s.Helper()
 	s.nodes[0].kill()
 	s.nodes[1].signal(syscall.SIGTERM)
 	s.nodes[1].wait()
 	s.awaitUnused()
-	before := s.rows() // what the nodes sent at last has arrived by now
+	before := s.rows() // the nodes' last requests have arrived by now
 	taken := 0
 	for ; taken < len(known); taken++ {
 		would := s.migrate("down", "--dry-run")
@@ -165,31 +165,31 @@ func (s *street) betweenNodes(known []change) {
 	} else if b, err := os.ReadFile(s.nodes[0].output()); err != nil || !bytes.Contains(b[max(0, len(b)-2000):], []byte("parkd migrate up")) {
 		s.Broken("a node that needs another schema does not say what mends it: %v %s", err, b[max(0, len(b)-2000):])
 	}
-	s.together(func() { s.migrate("up") }, func() { s.migrate("up") }, s.mayStart(s.nodes[0]))
+	s.concurrently(func() { s.migrate("up") }, func() { s.migrate("up") }, s.mayStart(s.nodes[0]))
 	if now := s.migrations(); len(now) != len(known) {
 		s.Broken("after up there are %+v", now)
 	}
 	s.nodes[0].kill()
 	s.awaitUnused()
-	s.together(func() { s.migrate("down") }, s.mayStart(s.nodes[0]), s.mayStart(s.nodes[1]))
+	s.concurrently(func() { s.migrate("down") }, s.mayStart(s.nodes[0]), s.mayStart(s.nodes[1]))
 	at := applied(s.migrate("status").Migrations)
 	for i, n := range s.nodes {
-		if n.serves() && at < len(known) {
+		if n.isRunning() && at < len(known) {
 			s.Broken("node %d serves, and the last migration was taken back beneath it", i)
 		}
 	}
 	s.migrate("up")
 	for _, n := range s.nodes {
-		if !n.serves() {
+		if !n.isRunning() {
 			n.start()
 		}
-		s.wantThrough(n)
+		s.wantServes(n)
 	}
 }
 
-// awaitUnused waits until the database is not taken for used any more. The first schema does not say for how long nodes may be
-// silent, so that it would take a minute more.
-func (s *street) awaitUnused() {
+// awaitUnused waits until the database no longer counts as used. The first schema has no node TTL, so with it that
+// would take a minute more.
+func (s *nodeCluster) awaitUnused() {
 	s.Helper()
 	for began := time.Now(); s.migrate("down", "--dry-run").Code == "database_in_use"; time.Sleep(300 * time.Millisecond) {
 		if time.Since(began) > proof.Patience {
@@ -199,7 +199,7 @@ func (s *street) awaitUnused() {
 	s.admin("UPDATE pl_nodes SET beat_at = beat_at - interval '1 hour'")
 }
 
-// applied returns how many migrations are.
+// applied returns how many migrations are applied.
 func applied(all []change) (n int) {
 	for _, m := range all {
 		if m.AppliedAt != "" {
@@ -209,8 +209,8 @@ func applied(all []change) (n int) {
 	return n
 }
 
-// together does things at once, each a little later than the one before, or not.
-func (s *street) together(all ...func()) {
+// concurrently runs functions concurrently, with short random delays between their starts.
+func (s *nodeCluster) concurrently(all ...func()) {
 	var doing sync.WaitGroup
 	for _, do := range all {
 		doing.Go(do)
@@ -219,8 +219,8 @@ func (s *street) together(all ...func()) {
 	doing.Wait()
 }
 
-// mayStart returns what starts a node, which may refuse.
-func (s *street) mayStart(n *node) func() {
+// mayStart returns a function that starts a node, which may refuse.
+func (s *nodeCluster) mayStart(n *node) func() {
 	return func() {
 		if err := n.tryStart(); err != nil {
 			s.Add("nodes that refused", 1)
@@ -230,18 +230,18 @@ func (s *street) mayStart(n *node) func() {
 	}
 }
 
-// kept are the tables whose rows must not go.
-func kept() []string {
+// checkedTables are the tables whose rows must be kept.
+func checkedTables() []string {
 	return []string{"pl_queue_jobs", "pl_mailbox_messages", "pl_audit_events", "pl_outbox"}
 }
 
-// rows counts what the database holds.
-func (s *street) rows() map[string]int64 {
+// rows counts the rows of those tables.
+func (s *nodeCluster) rows() map[string]int64 {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), proof.Patience)
 	defer cancel()
 	rows := make(map[string]int64)
-	for _, table := range kept() {
+	for _, table := range checkedTables() {
 		n, err := pgtest.Number(ctx, s.dsn, "SELECT count(*) FROM "+table)
 		if err != nil {
 			s.Fatal(err)
@@ -251,15 +251,15 @@ func (s *street) rows() map[string]int64 {
 	return rows
 }
 
-// byForce ends the nodes and takes everything back by force. What goes has been said.
-func (s *street) byForce(known []change) {
+// rollBackAll ends the nodes and rolls back everything by force. The deleted rows were announced.
+func (s *nodeCluster) rollBackAll(known []change) {
 	s.Helper()
 	for _, n := range s.nodes {
 		n.signal(syscall.SIGTERM)
 		n.wait()
 	}
 	s.awaitUnused()
-	before := s.rows() // what the nodes sent at last has arrived by now
+	before := s.rows() // the nodes' last requests have arrived by now
 	gone := make(map[string]int64)
 	for range known {
 		would, is := s.migrate("down", "--force", "--dry-run"), s.migrate("down", "--force")

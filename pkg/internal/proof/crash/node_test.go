@@ -20,23 +20,23 @@ import (
 	"github.com/parkd-dev/parkd/pkg/internal/proof"
 )
 
-// node is a daemon's folder and the processes that live in it, one after the other.
+// node is a daemon's folder and the processes that run in it, one after another.
 type node struct {
 	testing.TB
-	dir    string // of the configuration, the socket and what the daemon prints
-	config string
-	tmp    string   // for the daemon's temporary files
-	via    []string // what the daemon is started by, if not directly
-	setup  setup    // nil: it prints into its folder, and no terminal or group is of account
+	dir     string // of the configuration, the socket and the output
+	config  string
+	tmp     string   // for the daemon's temporary files
+	wrapper []string // a command that starts the daemon, if any
+	setup   setup    // nil: it prints into its folder, without a terminal
 
 	mu      sync.Mutex
 	process *exec.Cmd
-	ended   chan struct{} // closed when the process has been waited for
+	ended   chan struct{} // closed when the process has ended
 	client  *client.Client
 	url     string
 }
 
-// setup changes how a daemon is started. What it returns is called when the daemon has started, or could not.
+// setup changes how a daemon is started. started is called after the start, or the attempt.
 type setup func(*exec.Cmd) (started func(), err error)
 
 func newNode(t testing.TB, dir, config string) *node {
@@ -78,11 +78,11 @@ func (n *node) tryStart() error {
 		return err
 	}
 	defer out.Close()
-	argv := append(slices.Clone(n.via), program(n, "parkd"), "serve", "--config", n.config, "--ready-fd", "3")
+	argv := append(slices.Clone(n.wrapper), program(n, "parkd"), "serve", "--config", n.config, "--ready-fd", "3")
 	c := exec.Command(argv[0], argv[1:]...)
 	c.Dir, c.Env = n.dir, n.env()
 	c.ExtraFiles, c.Stdout, c.Stderr = []*os.File{w}, out, out
-	// Who interrupts the campaign from a terminal means the campaign: it still asks the daemon what became of its tasks.
+	// An interrupt from a terminal is meant for the campaign, which still has to query the daemon.
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	started := func() {}
 	if n.setup != nil {
@@ -103,7 +103,7 @@ func (n *node) env() []string {
 	return append(os.Environ(), "HOME="+n.dir, "XDG_STATE_HOME="+n.dir, "XDG_RUNTIME_DIR="+n.dir, "TMPDIR="+n.tmp)
 }
 
-// awaitReady reads from r where the daemon listens.
+// awaitReady reads the daemon's address from r.
 func (n *node) awaitReady(c *exec.Cmd, r *os.File) error {
 	ended := make(chan struct{})
 	go func() {
@@ -139,8 +139,8 @@ func awaitEnd(ended <-chan struct{}) error {
 	}
 }
 
-// reach returns a client of the latest daemon.
-func (n *node) reach() *client.Client {
+// apiClient returns a client of the latest daemon.
+func (n *node) apiClient() *client.Client {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.client
@@ -154,7 +154,8 @@ func (n *node) signal(s syscall.Signal) {
 	}
 }
 
-// wait waits for the daemon's end and returns its exit code, -1 where a signal ended it. One that does not end is killed.
+// wait waits for the daemon's end and returns its exit code, or -1 if a signal ended it. A daemon that does not end is
+// killed.
 func (n *node) wait() int {
 	n.mu.Lock()
 	c, ended, reach := n.process, n.ended, n.client
@@ -185,8 +186,8 @@ func (n *node) kill() {
 	n.wait()
 }
 
-// serves reports whether a daemon was started and has not been waited for.
-func (n *node) serves() bool {
+// isRunning reports whether a daemon was started and has not been waited for.
+func (n *node) isRunning() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.process != nil
@@ -210,8 +211,8 @@ func processes(text string) int {
 	return n
 }
 
-// wantGone fails the test unless all processes with the text end, and counts those ends that took over two seconds: a
-// machine that is busy with other things may be slow, but it must not forget.
+// wantGone fails the test unless all processes with the text end, and counts those that took over two seconds, as they
+// may on a busy machine.
 func wantGone(c *proof.Campaign, text string) {
 	c.Helper()
 	began := time.Now()

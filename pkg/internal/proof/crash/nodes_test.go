@@ -14,14 +14,14 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres/server"
 )
 
-// TestNodes kills nodes that share a database and freezes others for longer than it takes to have their tasks taken
-// over, and lets those go on.
+// TestNodes kills nodes that share a database. It freezes others for long enough that their tasks are taken over, and
+// continues them.
 func TestNodes(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	c := proof.Begin(t, "nodes")
 	c.Target("node kills", 4, 16, 400)
 	c.Target("freezes", 2, 8, 400)
-	s := newStreet(c, dsn, 5)
+	s := newCluster(c, dsn, 5)
 	for c.More("node kills") || c.More("freezes") {
 		if c.Failed() {
 			return
@@ -40,43 +40,43 @@ func TestNodes(t *testing.T) {
 			}
 		}
 		if frozen > 0 {
-			time.Sleep(time.Until(began.Add(takeover + s.between(0, time.Second))))
+			time.Sleep(time.Until(began.Add(takeoverTime + s.between(0, time.Second))))
 			for _, n := range s.nodes[:2] {
 				n.signal(syscall.SIGCONT)
 			}
 			c.Add("freezes", frozen)
 		}
 	}
-	s.heal()
+	s.endFaults()
 }
 
-// killNode kills a node and starts another in its place: at once, or after the others took over.
-func (s *street) killNode(n *node) {
+// killNode kills a node and restarts it: at once, or after the takeover.
+func (s *nodeCluster) killNode(n *node) {
 	n.kill()
 	if s.rng.IntN(6) == 0 {
-		time.Sleep(s.between(takeover/2, takeover))
+		time.Sleep(s.between(takeoverTime/2, takeoverTime))
 	}
 	n.start()
 	time.Sleep(s.between(0, 300*time.Millisecond))
 	s.Add("node kills", 1)
 }
 
-// commit stands in the request of every commit and in no other.
+// commit is in the request of every commit and in no other.
 const commit = ".pl_commit("
 
-// TestLostReplies cuts the connection of a node when the server has committed and the node has not heard of it. At times
-// the server cannot be reached for a while then.
+// TestLostReplies cuts a node's connection after the server has committed and before the node knows it. Sometimes the
+// server then cannot be reached for a while.
 func TestLostReplies(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	c := proof.Begin(t, "lost-commit-replies")
 	c.Target("lost replies", 10, 25, 1000)
-	s := newStreet(c, dsn, 3)
+	s := newCluster(c, dsn, 3)
 	for c.More("lost replies") && !c.Failed() {
-		_, p := s.some()
+		_, p := s.randomNode()
 		before := p.Lost()
 		away := s.rng.IntN(3) == 0
 		p.LoseReply([]byte(commit))
-		s.await("a reply that is lost", func() bool { return p.Lost() > before })
+		s.waitFor("a reply that is lost", func() bool { return p.Lost() > before })
 		c.Add("lost replies", p.Lost()-before)
 		if away {
 			p.Refuse(true)
@@ -86,17 +86,17 @@ func TestLostReplies(t *testing.T) {
 			c.Add("servers out of reach", 1)
 		}
 	}
-	s.heal()
+	s.endFaults()
 }
 
-// TestPartitions cuts nodes off from the database: nothing gets through, or one way only, or every connection breaks.
+// TestPartitions cuts nodes off from the database: in both directions, in one, or by breaking every connection.
 func TestPartitions(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	c := proof.Begin(t, "partitions")
 	c.Target("partitions", 3, 10, 400)
-	s := newStreet(c, dsn, 3)
+	s := newCluster(c, dsn, 3)
 	for c.More("partitions") && !c.Failed() {
-		_, p := s.some()
+		_, p := s.randomNode()
 		for i := range 1 + s.rng.IntN(3) {
 			switch s.rng.IntN(4) {
 			case 0:
@@ -109,7 +109,7 @@ func TestPartitions(t *testing.T) {
 			case 3:
 				p.Cut()
 			}
-			time.Sleep(s.between(0, takeover/2))
+			time.Sleep(s.between(0, takeoverTime/2))
 			c.Add("partitions", 1)
 			if i == 0 && s.rng.IntN(2) == 0 {
 				continue
@@ -122,17 +122,17 @@ func TestPartitions(t *testing.T) {
 		p.Block(faultproxy.ToServer, false)
 		p.Block(faultproxy.ToClient, false)
 	}
-	s.heal()
+	s.endFaults()
 }
 
-// TestServer kills the server under the nodes: whole, or the processes that serve them.
+// TestServer kills the database server, or the processes that serve the nodes.
 func TestServer(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	c := proof.Begin(t, "server")
 	c.Target("postmaster kills", 1, 2, 100)
 	c.Target("immediate restarts", 1, 2, 100)
 	c.Target("backend kills", 6, 20, 1000)
-	s := newStreet(c, dsn, 3)
+	s := newCluster(c, dsn, 3)
 	for c.More("postmaster kills") || c.More("immediate restarts") || c.More("backend kills") {
 		if c.Failed() {
 			return
@@ -151,11 +151,11 @@ func TestServer(t *testing.T) {
 			s.restart("postmaster kills", cluster.Server().Kill)
 		}
 	}
-	s.heal()
+	s.endFaults()
 }
 
-// killBackends ends a few of the sessions of the nodes.
-func (s *street) killBackends() {
+// killBackends ends some of the nodes' sessions.
+func (s *nodeCluster) killBackends() {
 	time.Sleep(s.between(0, 60*time.Millisecond))
 	n := 1 + s.rng.IntN(4)
 	s.admin(fmt.Sprintf(`SELECT pg_terminate_backend(pid) FROM (SELECT pid FROM pg_stat_activity
@@ -163,16 +163,16 @@ func (s *street) killBackends() {
 	s.Add("backend kills", n)
 }
 
-func (s *street) restart(what string, end func()) {
+func (s *nodeCluster) restart(what string, end func()) {
 	end()
 	time.Sleep(s.between(0, 500*time.Millisecond))
-	s.back(cluster.Server())
+	s.restartServer(cluster.Server())
 	s.Add(what, 1)
 	time.Sleep(s.between(0, 500*time.Millisecond))
 }
 
-// back starts a server that has ended. Those of its processes that are still ending keep it out for a moment.
-func (s *street) back(db *server.Server) {
+// restartServer starts a server that has ended, once its old processes have exited.
+func (s *nodeCluster) restartServer(db *server.Server) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), proof.Patience)
 	defer cancel()
@@ -184,18 +184,17 @@ func (s *street) back(db *server.Server) {
 		if ctx.Err() != nil {
 			s.Fatal(err)
 		}
-		pause(ctx, 50*time.Millisecond)
+		sleep(ctx, 50*time.Millisecond)
 	}
 }
 
-// TestRefusals has the database refuse what it took before: with serialization failures and deadlocks, and as one that
-// takes no writes.
+// TestRefusals makes the database refuse writes: with serialization failures and deadlocks, and as read-only.
 func TestRefusals(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	c := proof.Begin(t, "database-refusals")
 	c.Target("spells of 40001 and 40P01", 2, 3, 100)
 	c.Target("read-only flips", 2, 3, 100)
-	s := newStreet(c, dsn, 3)
+	s := newCluster(c, dsn, 3)
 	s.admin(`CREATE SEQUENCE refusals`,
 		`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 			IF random() < 0.4 THEN
@@ -223,5 +222,5 @@ func TestRefusals(t *testing.T) {
 		time.Sleep(s.between(0, 300*time.Millisecond))
 	}
 	s.countRefusals()
-	s.heal()
+	s.endFaults()
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// TestPowerCut cuts the power of the disk that the daemon's file is on. What was acknowledged before is there
-// afterwards. That a disk of this kind loses what is not flushed is seen by the canary in pkg/store/sqlite.
+// TestPowerCut cuts the power of the disk with the daemon's file. All acknowledged tasks exist afterwards. The canary
+// in pkg/store/sqlite shows that such a disk loses data that was not flushed.
 func TestPowerCut(t *testing.T) {
 	c := proof.Begin(t, "power-cut")
 	c.Target("cuts", 3, 15, 1000)
@@ -27,14 +27,14 @@ func TestPowerCut(t *testing.T) {
 		if disk == nil {
 			return
 		}
-		s := newSite(c)
+		s := newHarness(c)
 		n := fileNode(c, disk.Path())
-		for round := 0; round < segment && c.More("cuts"); round++ {
+		for round := 0; round < roundsPerDatabase && c.More("cuts"); round++ {
 			s.cutPower(n, disk, round, rng)
 			c.Add("cuts", 1)
 		}
 		n.start()
-		s.settle(n)
+		s.checkAll(n)
 		n.kill()
 		if err := disk.Close(); err != nil {
 			t.Fatal(err)
@@ -42,7 +42,7 @@ func TestPowerCut(t *testing.T) {
 	}
 }
 
-// newDisk returns a disk that goes with the test; nil, and the campaign says so, where there can be none.
+// newDisk returns a disk for the test; if that is not possible it returns nil and marks the campaign as absent.
 func newDisk(c *proof.Campaign, size int64) *powercut.Disk {
 	disk, err := powercut.New(c.Context(), size)
 	if errors.Is(err, powercut.ErrAbsent) {
@@ -56,9 +56,9 @@ func newDisk(c *proof.Campaign, size int64) *powercut.Disk {
 	return disk
 }
 
-func (s *site) cutPower(n *node, disk *powercut.Disk, round int, rng *rand.Rand) {
+func (s *harness) cutPower(n *node, disk *powercut.Disk, round int, rng *rand.Rand) {
 	n.start()
-	stop := s.load(n, round, rng)
+	stop := s.submitLoad(n, round, rng)
 	time.Sleep(time.Duration(10+rng.IntN(200)) * time.Millisecond)
 	if err := powercut.Freeze(s.Context(), n.pid()); err != nil {
 		s.Fatal(err)
@@ -67,14 +67,14 @@ func (s *site) cutPower(n *node, disk *powercut.Disk, round int, rng *rand.Rand)
 		s.Fatal(err)
 	}
 	stop()
-	wantGone(s.Campaign, s.tag)
+	wantGone(s.Campaign, s.marker)
 	n.start()
 	defer n.kill()
 	s.wantAcknowledged(n, "r"+strconv.Itoa(round)+"-", "w"+strconv.Itoa(round)+"-")
 }
 
-// wantAcknowledged sees that of the tasks whose ids begin so none is missing that was acknowledged.
-func (s *site) wantAcknowledged(n *node, prefixes ...string) {
+// wantAcknowledged checks that no acknowledged task with one of the prefixes is missing.
+func (s *harness) wantAcknowledged(n *node, prefixes ...string) {
 	s.Helper()
 	s.ledger.mu.Lock()
 	defer s.ledger.mu.Unlock()
@@ -82,7 +82,7 @@ func (s *site) wantAcknowledged(n *node, prefixes ...string) {
 		if !hasPrefix(id, prefixes) {
 			continue
 		}
-		if _, err := n.reach().Task(s.Context(), o.pool, id, 0); park.CodeOf(err) == park.TaskNotFound {
+		if _, err := n.apiClient().Task(s.Context(), o.pool, id, 0); park.CodeOf(err) == park.TaskNotFound {
 			s.Broken("task %s was acknowledged and is gone", id)
 		} else if err != nil {
 			s.Fatal(err)

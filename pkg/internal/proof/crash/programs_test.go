@@ -17,17 +17,17 @@ import (
 	"github.com/parkd-dev/parkd/pkg/internal/proof"
 )
 
-// programs are built when the first test asks for them.
+// programs are built at their first use.
 type programs struct {
 	once sync.Once
 	dir  string
-	own  bool // the folder goes with these tests
+	own  bool // the folder is removed with these tests
 	err  error
 }
 
 var built programs
 
-// program returns the path of a program: parkd or witness.
+// program returns the path of a program: parkd or lockholder.
 func program(t testing.TB, name string) string {
 	t.Helper()
 	built.once.Do(func() { built.err = built.make() })
@@ -37,7 +37,7 @@ func program(t testing.TB, name string) string {
 	return filepath.Join(built.dir, name)
 }
 
-// make builds the programs in a folder of these tests, or finds them where other campaigns have built them.
+// make builds the programs in a folder of these tests, or uses those that other campaigns have built.
 func (p *programs) make() (err error) {
 	if p.dir = os.Getenv(proof.EnvBuilds); p.dir == "" {
 		if p.dir, err = os.MkdirTemp("", "parkd-proof-"); err != nil {
@@ -50,27 +50,27 @@ func (p *programs) make() (err error) {
 		return err
 	}
 	defer lock.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), buildWithin)
+	ctx, cancel := context.WithTimeout(context.Background(), buildTimeout)
 	defer cancel()
-	for unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil { // whoever holds it builds, and lets go of it even if killed
+	for unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil { // the holder builds; its death releases the lock
 		if ctx.Err() != nil {
-			return fmt.Errorf("others build for %s", buildWithin)
+			return fmt.Errorf("others build for %s", buildTimeout)
 		}
-		pause(ctx, 50*time.Millisecond)
+		sleep(ctx, 50*time.Millisecond)
 	}
-	for name, pkg := range map[string]string{"parkd": "../../../..", "witness": "../witness"} {
+	for name, pkg := range map[string]string{"parkd": "../../../..", "lockholder": "../lockholder"} {
 		if err := build(ctx, filepath.Join(p.dir, name), pkg); err != nil {
 			return fmt.Errorf("build %s: %w", name, err)
 		}
 	}
-	// A task's command may run as another user than the one that built it.
+	// The command of a task may run as another user.
 	return os.Chmod(p.dir, 0o755)
 }
 
-// buildWithin bounds the building of two programs, for which a busy machine with an empty cache takes minutes.
-const buildWithin = 20 * time.Minute
+// buildTimeout bounds a build, which may take minutes on a busy machine with an empty cache.
+const buildTimeout = 20 * time.Minute
 
-// build builds a program that is not there yet.
+// build builds a program if it does not exist.
 func build(ctx context.Context, path, pkg string) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil

@@ -18,11 +18,11 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres/server"
 )
 
-// serverDisk has room for a small database and its write-ahead log.
+// serverDisk is the size of a disk for a small database and its write-ahead log.
 const serverDisk = 256 << 20
 
-// TestServerPowerCut cuts the power of the disk that the database server is on, while nodes that keep theirs wait for
-// it to come back. What was acknowledged before is there afterwards, and what was in doubt is one or the other.
+// TestServerPowerCut cuts the power of the database server's disk, while nodes with their own power wait for it. All
+// acknowledged tasks exist afterwards; a step in doubt is stored or not.
 func TestServerPowerCut(t *testing.T) {
 	c := proof.Begin(t, "server-power-cut")
 	c.Target("cuts", 2, 4, 200)
@@ -35,25 +35,25 @@ func TestServerPowerCut(t *testing.T) {
 		return
 	}
 	db, dsn := serverOn(t, disk.Path(), "max_wal_size=64MB", "min_wal_size=32MB")
-	// A cluster is made without flushing what it is made of.
+	// A cluster is created without a flush.
 	if err := disk.Sync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s := newStreet(c, dsn, 3)
+	s := newCluster(c, dsn, 3)
 	for c.More("cuts") && !c.Failed() {
 		time.Sleep(s.between(100*time.Millisecond, time.Second))
 		all := freezeServer(s, db)
-		if err := disk.Cut(c.Context(), func() { end(db, all) }); err != nil {
+		if err := disk.Cut(c.Context(), func() { killServer(db, all) }); err != nil {
 			t.Fatal(err)
 		}
-		s.back(db)
+		s.restartServer(db)
 		c.Add("cuts", 1)
-		s.wantThrough(s.nodes[c.Count("cuts")%len(s.nodes)])
+		s.wantServes(s.nodes[c.Count("cuts")%len(s.nodes)])
 	}
-	s.heal()
+	s.endFaults()
 }
 
-// serverOn starts a database server whose data is below a folder.
+// serverOn starts a database server whose data is in a folder.
 func serverOn(t *testing.T, folder string, options ...string) (db *server.Server, dsn string) {
 	t.Helper()
 	usual := os.TempDir()
@@ -73,9 +73,9 @@ func serverOn(t *testing.T, folder string, options ...string) (db *server.Server
 	return db, dsn
 }
 
-// freezeServer stops all processes of a server and returns their ids. The first is the one that begets the others, so
-// none is added once it stands.
-func freezeServer(s *street, db *server.Server) []int {
+// freezeServer stops all processes of a server and returns their ids. The first is the parent of the others, so no new
+// ones start once it has stopped.
+func freezeServer(s *nodeCluster, db *server.Server) []int {
 	s.Helper()
 	if err := powercut.Freeze(s.Context(), db.Pid()); err != nil {
 		s.Fatal(err)
@@ -89,15 +89,15 @@ func freezeServer(s *street, db *server.Server) []int {
 	return all
 }
 
-// end kills a frozen server.
-func end(db *server.Server, all []int) {
+// killServer kills a frozen server.
+func killServer(db *server.Server, all []int) {
 	for _, pid := range all[1:] {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 	db.Kill()
 }
 
-// children returns the ids of a process's children. See Freeze in package powercut for the file's form.
+// children returns the ids of a process's children. See Freeze in package powercut for the format of the file.
 func children(pid int) (found []int) {
 	files, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, f := range files {

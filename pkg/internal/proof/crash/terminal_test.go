@@ -13,13 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal is a terminal of its own for a daemon, which is closed as a window is.
+// terminal is a daemon's own terminal, which can be closed like a window.
 type terminal struct{ master *os.File }
 
-// hangUp closes it: the kernel sends SIGHUP to the daemon, which can print no more.
+// hangUp closes the terminal: the kernel sends SIGHUP to the daemon, which cannot print any more.
 func (t *terminal) hangUp() { _ = t.master.Close() }
 
-// start is the setup of a daemon that is started in the terminal. What it prints there goes into its folder.
+// start returns the setup of a daemon in the terminal. Its output is written into its folder.
 func (t *terminal) start(n *node) setup {
 	return func(c *exec.Cmd) (func(), error) {
 		slave, err := t.open()
@@ -40,7 +40,7 @@ func (t *terminal) start(n *node) setup {
 	}
 }
 
-// open opens both ends, and returns that of the daemon.
+// open opens both ends and returns the daemon's.
 func (t *terminal) open() (slave *os.File, err error) {
 	if t.master, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
 		return nil, err
@@ -62,8 +62,8 @@ func (t *terminal) open() (slave *os.File, err error) {
 	return os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
 }
 
-// unread is the setup of a daemon whose log nobody reads any more once it has started.
-func unread(c *exec.Cmd) (func(), error) {
+// closeOutput is the setup of a daemon whose output is closed after its start.
+func closeOutput(c *exec.Cmd) (func(), error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err

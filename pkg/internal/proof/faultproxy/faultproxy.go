@@ -1,6 +1,6 @@
-// Package faultproxy stands between a client and a server on unix sockets and does to their connections what networks
-// do: it stalls them, passes bytes one way only, cuts them, and cuts them at the worst of moments, when the server has
-// done what it was asked and the client has not heard of it.
+// Package faultproxy is a proxy between clients and a server on unix sockets that simulates network faults: it stalls
+// connections, passes bytes in one direction only, cuts them, and cuts them at the worst moment, when the server has
+// processed a request and the client does not know it.
 package faultproxy
 
 import (
@@ -11,76 +11,76 @@ import (
 	"time"
 )
 
-// Way is a direction.
-type Way int
+// Direction is a direction of a connection.
+type Direction int
 
-// The two ways.
+// The two directions.
 const (
-	ToServer Way = iota
+	ToServer Direction = iota
 	ToClient
 )
 
-// Proxy passes connections on.
+// Proxy forwards connections.
 type Proxy struct {
-	target string
-	listen net.Listener
-	work   sync.WaitGroup
+	target     string
+	listen     net.Listener
+	goroutines sync.WaitGroup
 
-	mu     sync.Mutex
-	turned *sync.Cond // a fault began or ended
-	closed bool
-	refuse bool
-	block  [2]bool
-	match  []byte // of a request whose reply is to be lost; nil: of none
-	lost   int
-	conns  map[*conn]struct{}
+	mu      sync.Mutex
+	changed *sync.Cond // a fault began or ended
+	closed  bool
+	refuse  bool
+	block   [2]bool
+	match   []byte // part of the request whose reply is to be lost; nil: none
+	lost    int
+	conns   map[*conn]struct{}
 }
 
 type conn struct {
 	client, server net.Conn
-	losing         bool
-	tail           []byte // the end of what went to the server
+	loseReply      bool
+	tail           []byte // the last bytes that went to the server
 }
 
-// New listens on a unix socket and passes what comes on to another.
+// New listens on a unix socket and forwards connections to another.
 func New(listen, target string) (*Proxy, error) {
 	l, err := net.Listen("unix", listen) //nolint:noctx // it is closed by Close
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	p := &Proxy{target: target, listen: l, conns: make(map[*conn]struct{})}
-	p.turned = sync.NewCond(&p.mu)
-	p.work.Go(p.accept)
+	p.changed = sync.NewCond(&p.mu)
+	p.goroutines.Go(p.accept)
 	return p, nil
 }
 
-// Close cuts all connections and takes no more.
+// Close cuts all connections and accepts no more.
 func (p *Proxy) Close() {
 	p.mu.Lock()
 	p.closed = true
-	p.turned.Broadcast()
+	p.changed.Broadcast()
 	p.mu.Unlock()
 	_ = p.listen.Close()
 	p.Cut()
-	p.work.Wait()
+	p.goroutines.Wait()
 }
 
-// Refuse has new connections closed at once, or passed on again.
+// Refuse closes new connections at once, or forwards them again.
 func (p *Proxy) Refuse(refuse bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refuse = refuse
 }
 
-// Block stops one way, or lets it go on: what was sent meanwhile then arrives.
-func (p *Proxy) Block(w Way, blocked bool) {
+// Block blocks a direction, or unblocks it: bytes that were sent meanwhile then arrive.
+func (p *Proxy) Block(w Direction, blocked bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.block[w] = blocked
-	p.turned.Broadcast()
+	p.changed.Broadcast()
 }
 
-// Cut breaks all connections off.
+// Cut breaks all connections.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -89,8 +89,8 @@ func (p *Proxy) Cut() {
 	}
 }
 
-// LoseReply has the next request that holds match passed on, and the connection cut once the server replies. The reply
-// is lost. nil calls that off.
+// LoseReply forwards the next request that contains match, and cuts the connection once the server replies, so that the
+// reply is lost. nil cancels that.
 func (p *Proxy) LoseReply(match []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -122,7 +122,7 @@ func (p *Proxy) accept() {
 			_ = client.Close()
 			continue
 		}
-		p.work.Go(func() { p.serve(client) })
+		p.goroutines.Go(func() { p.serve(client) })
 	}
 }
 
@@ -140,21 +140,21 @@ func (p *Proxy) serve(client net.Conn) {
 	}
 	p.mu.Unlock()
 	var ways sync.WaitGroup
-	ways.Go(func() { p.pass(c, ToServer, client, server) })
-	ways.Go(func() { p.pass(c, ToClient, server, client) })
+	ways.Go(func() { p.copy(c, ToServer, client, server) })
+	ways.Go(func() { p.copy(c, ToClient, server, client) })
 	ways.Wait()
 	p.mu.Lock()
 	delete(p.conns, c)
 	p.mu.Unlock()
 }
 
-// pass copies one way until either end is gone.
-func (p *Proxy) pass(c *conn, w Way, from, to net.Conn) {
+// copy forwards one direction until either end is closed.
+func (p *Proxy) copy(c *conn, w Direction, from, to net.Conn) {
 	defer c.cut()
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)
-		if n > 0 && (!p.admit(c, w, buf[:n]) || !write(to, buf[:n])) {
+		if n > 0 && (!p.admit(c, w, buf[:n]) || !writeAll(to, buf[:n])) {
 			return
 		}
 		if err != nil {
@@ -163,27 +163,27 @@ func (p *Proxy) pass(c *conn, w Way, from, to net.Conn) {
 	}
 }
 
-func write(to net.Conn, b []byte) bool {
+func writeAll(to net.Conn, b []byte) bool {
 	_, err := to.Write(b)
 	return err == nil
 }
 
-// admit waits until the way is free and reports whether the bytes may pass.
-func (p *Proxy) admit(c *conn, w Way, b []byte) bool {
+// admit waits until the direction is not blocked and reports whether the bytes may pass.
+func (p *Proxy) admit(c *conn, w Direction, b []byte) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for p.block[w] && !p.closed {
-		p.turned.Wait()
+		p.changed.Wait()
 	}
 	if w == ToClient {
-		if c.losing {
+		if c.loseReply {
 			p.lost++
 		}
-		return !c.losing
+		return !c.loseReply
 	}
 	if p.match != nil {
 		seen := append(c.tail, b...)
-		if c.losing = bytes.Contains(seen, p.match); c.losing {
+		if c.loseReply = bytes.Contains(seen, p.match); c.loseReply {
 			p.match = nil
 		} else {
 			c.tail = append([]byte(nil), seen[max(0, len(seen)-len(p.match)+1):]...)

@@ -123,7 +123,7 @@ func TestLosesTheReplyOfWhatMatches(t *testing.T) {
 }
 
 func TestBlocksOneWay(t *testing.T) {
-	for way, arrives := range map[faultproxy.Way]int64{faultproxy.ToServer: 0, faultproxy.ToClient: 1} {
+	for way, arrives := range map[faultproxy.Direction]int64{faultproxy.ToServer: 0, faultproxy.ToClient: 1} {
 		b := newBench(t)
 		c := b.dial()
 		b.ask(c, "one")

@@ -1,4 +1,5 @@
-// Package judges has bad daemons judged by all that judge a daemon: each must be found wherever it can be.
+// Package judges tests daemons with planted bugs with everything that checks a daemon: each bug must be found wherever
+// possible.
 package judges
 
 import (
@@ -21,36 +22,36 @@ import (
 	"github.com/parkd-dev/parkd/pkg/loadtest"
 )
 
-// root is that of the repository.
+// root is the root of the repository.
 const root = "../../../.."
 
-// found says that a judge has to find a bug. Anything else in its place says why it cannot.
+// found means that a judge must find a bug. Any other text says why it cannot.
 const found = "found"
 
-// bad is a bug that is planted in a daemon, and what the judges must say of it: a load test of a few hundred tasks, the
-// simulation, and parkd audit verify after the load test.
-type bad struct {
+// badDaemon is a daemon with a planted bug, and whether each judge must find it: a load test of a few hundred tasks,
+// the simulation, and parkd audit verify after the load test.
+type badDaemon struct {
 	bug                    string
 	load, simulated, audit string
 }
 
 const (
-	asTheLogSays = "the tasks, the messages and the log agree with each other; what was asked for is not kept"
-	noSuchRun    = "no run is lost in so short a test"
+	consistentWithLog = "the tasks, the messages and the log agree with each other; what was asked for is not kept"
+	noSuchRun         = "no run is lost in so short a test"
 )
 
-func daemons() []bad {
-	return []bad{
-		{"half_of_all_fail", found, found, asTheLogSays},
+func badDaemons() []badDaemon {
+	return []badDaemon{
+		{"half_of_all_fail", found, found, consistentWithLog},
 		{"never_told_to_stop", found, found, "nothing says in the log how long a run that was told to stop would have taken"},
 		{"mailboxes_swapped", found, found, found},
 		{"log_without_the_last_hour", found, found, "it reads the log as the stores keep it, and not as the daemon tells it"},
 		{"log_ends", found, found, found},
 		{"results_swapped", found, found, found},
-		{"result_lost", found, found, asTheLogSays},
-		{"failure_is_a_completion", found, found, asTheLogSays},
-		{"more_units", found, found, asTheLogSays},
-		{"half_the_units", found, found, asTheLogSays},
+		{"result_lost", found, found, consistentWithLog},
+		{"failure_is_a_completion", found, found, consistentWithLog},
+		{"more_units", found, found, consistentWithLog},
+		{"half_the_units", found, found, consistentWithLog},
 		{"event_of_one_unit", found, found, found},
 		{"one_unit_too_many", found, found, found},
 		{"message_doubled", found, found, found},
@@ -67,20 +68,20 @@ func daemons() []bad {
 
 // TestBadDaemons is a campaign of package proof, and does nothing in an ordinary test run.
 func TestBadDaemons(t *testing.T) {
-	all := daemons()
+	all := badDaemons()
 	c := proof.Begin(t, "bad daemons")
 	all = all[:c.Target("judged", 0, 4, len(all))]
 	if len(all) == 0 {
 		return
 	}
-	b := newBench(t, all)
-	b.good(t)
+	b := newHarness(t, all)
+	b.checkGoodDaemon(t)
 	for _, d := range all {
 		if c.Spent() {
 			break
 		}
 		t.Run(d.bug, func(t *testing.T) {
-			load, audit := b.drive(t, d.bug)
+			load, audit := b.loadTest(t, d.bug)
 			check(t, "the load test", d.load, load)
 			check(t, "audit verify", d.audit, audit)
 			check(t, "the simulation", d.simulated, b.simulate(t, d))
@@ -89,7 +90,7 @@ func TestBadDaemons(t *testing.T) {
 	}
 }
 
-// check holds what a judge said, "" for nothing, against what it should.
+// check compares what a judge found, "" for nothing, with what it should find.
 func check(t *testing.T, judge, want, said string) {
 	t.Helper()
 	switch {
@@ -102,15 +103,15 @@ func check(t *testing.T, judge, want, said string) {
 	}
 }
 
-// bench has the programs: parkd and the simulation, with all bugs, of which they have the one that is named to them.
-type bench struct {
+// harness has the programs: parkd and the simulation, built with all bugs, of which the environment selects one.
+type harness struct {
 	parkd, judge string
 	scratch      string
 }
 
-func newBench(t *testing.T, all []bad) *bench {
+func newHarness(t *testing.T, all []badDaemon) *harness {
 	t.Helper()
-	b := &bench{scratch: t.TempDir()}
+	b := &harness{scratch: t.TempDir()}
 	b.parkd, b.judge = filepath.Join(b.scratch, "parkd"), filepath.Join(b.scratch, "judge")
 	bugs := make([]planted.Bug, len(all))
 	for i, d := range all {
@@ -128,7 +129,7 @@ func newBench(t *testing.T, all []bad) *bench {
 	return b
 }
 
-func (b *bench) build(t *testing.T, overlay, path, pkg string) {
+func (b *harness) build(t *testing.T, overlay, path, pkg string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w", "-overlay", overlay, "-o", path, pkg)
 	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
@@ -137,20 +138,20 @@ func (b *bench) build(t *testing.T, overlay, path, pkg string) {
 	}
 }
 
-// good sees that a daemon without a bug is found good.
-func (b *bench) good(t *testing.T) {
+// checkGoodDaemon checks that nothing is found in a daemon without a bug.
+func (b *harness) checkGoodDaemon(t *testing.T) {
 	t.Helper()
-	if load, audit := b.drive(t, ""); load != "" || audit != "" {
+	if load, audit := b.loadTest(t, ""); load != "" || audit != "" {
 		t.Fatalf("a good daemon is found bad: by the load test %q, by audit verify %q", load, audit)
 	}
 }
 
-// timed are the promises about time, which is also that of the machine.
-var timed = regexp.MustCompile(`within 1 s|slowest`)
+// timingGuarantees match the guarantees that depend on the speed of the machine.
+var timingGuarantees = regexp.MustCompile(`within 1 s|slowest`)
 
-// drive puts a daemon with a bug under load, and returns what the load test says and then audit verify; "" where they
-// find nothing.
-func (b *bench) drive(t *testing.T, bug string) (load, audit string) {
+// loadTest runs a load test on a daemon with a bug, and returns what the load test and then audit verify find; "" for
+// nothing.
+func (b *harness) loadTest(t *testing.T, bug string) (load, audit string) {
 	t.Helper()
 	url := b.serve(t, bug)
 	ctx, cancel := context.WithTimeout(t.Context(), proof.Patience)
@@ -160,7 +161,7 @@ func (b *bench) drive(t *testing.T, bug string) (load, audit string) {
 		load = err.Error()
 	} else {
 		for _, v := range r.Verdicts {
-			if !v.OK && !timed.MatchString(v.Promise) {
+			if !v.OK && !timingGuarantees.MatchString(v.Promise) {
 				load += v.Promise + "; "
 			}
 		}
@@ -176,7 +177,7 @@ func (b *bench) drive(t *testing.T, bug string) (load, audit string) {
 }
 
 // serve starts a daemon with a bug, which is stopped at the end of the test, and returns its address.
-func (b *bench) serve(t *testing.T, bug string) string {
+func (b *harness) serve(t *testing.T, bug string) string {
 	t.Helper()
 	dir := t.TempDir()
 	config := filepath.Join(dir, "scheduler-config.json")
@@ -201,7 +202,7 @@ func (b *bench) serve(t *testing.T, bug string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Wait() }) // the test's context has ended by then, which stops it
+	t.Cleanup(func() { _ = cmd.Wait() }) // the end of the test's context has stopped it
 	var line struct{ URL string }
 	_ = ready.SetReadDeadline(time.Now().Add(proof.Patience))
 	if err := json.NewDecoder(io.LimitReader(ready, 1<<16)).Decode(&line); err != nil {
@@ -210,17 +211,16 @@ func (b *bench) serve(t *testing.T, bug string) string {
 	return line.URL
 }
 
-// environment is that of a program with a bug, away from the user's own settings.
-func (b *bench) environment(bug string) []string {
+// environment returns the environment of a program with a bug, without the user's settings.
+func (b *harness) environment(bug string) []string {
 	env := slices.DeleteFunc(os.Environ(), func(s string) bool {
 		return strings.HasPrefix(s, "PARKD_") || strings.HasPrefix(s, "XDG_") || strings.HasPrefix(s, "HOME=")
 	})
 	return append(env, planted.EnvBug+"="+bug, "HOME="+b.scratch)
 }
 
-// simulate returns what the simulation says of a bug; "" where it finds nothing, for which a few histories do where it
-// cannot find any.
-func (b *bench) simulate(t *testing.T, d bad) string {
+// simulate returns what the simulation finds; "" for nothing. If it cannot find the bug, a few histories suffice.
+func (b *harness) simulate(t *testing.T, d badDaemon) string {
 	t.Helper()
 	seeds := "-seeds=500"
 	if d.simulated != found {

@@ -19,20 +19,20 @@ import (
 	"strings"
 )
 
-// change is one change of the program.
+// change is one mutation of the program.
 type change struct {
-	number int
-	name   string // file, function, kind and text; of several that are alike, the number too
-	fate   fate
+	number  int
+	name    string // file, function, kind and text; with a number if several are equal
+	outcome outcome
 }
 
-// fate is what became of a change.
-type fate struct {
+// outcome is the result of a change.
+type outcome struct {
 	reached bool
-	by      string // the test that noticed; "" if none did
+	by      string // the test that noticed it; "" if none did
 }
 
-// source is a package that is to be changed.
+// source is a package to be changed.
 type source struct {
 	path  string
 	dir   string
@@ -40,11 +40,11 @@ type source struct {
 	set   *token.FileSet
 	info  *types.Info
 
-	changes []*change
-	alike   map[string]int
+	changes    []*change
+	nameCounts map[string]int
 }
 
-// file is one of its files, with what is to be put into it.
+// file is a file of the package, with its edits.
 type file struct {
 	name  string
 	text  []byte
@@ -52,24 +52,24 @@ type file struct {
 	edits []edit
 }
 
-// edit puts text in at an offset, or in place of the bytes up to another.
+// edit inserts text at an offset, or replaces the bytes up to another.
 type edit struct {
 	at, to int
 	text   string
-	// Where several meet, what closes comes before what opens, and inner ones close first and open last.
+	// At the same offset, closing edits come before opening ones; inner ones close first and open last.
 	closes bool
 	other  int // the offset of the other end
 	seq    int
 }
 
-// load reads and checks a package.
+// load parses and type-checks a package.
 func load(ctx context.Context, path string) (*source, error) {
 	exports, err := exportsOf(ctx, path)
 	if err != nil {
 		return nil, err
 	}
 	p := &source{
-		path: path, dir: exports.dir, set: token.NewFileSet(), alike: map[string]int{},
+		path: path, dir: exports.dir, set: token.NewFileSet(), nameCounts: map[string]int{},
 		info: &types.Info{Types: map[ast.Expr]types.TypeAndValue{}, Uses: map[*ast.Ident]types.Object{}, Selections: map[*ast.SelectorExpr]*types.Selection{}},
 	}
 	var trees []*ast.File
@@ -92,7 +92,7 @@ func load(ctx context.Context, path string) (*source, error) {
 	return p, nil
 }
 
-// exports are the compiled packages that a package stands on.
+// exports are the compiled dependencies of a package.
 type exports struct {
 	path, dir string
 	files     []string
@@ -130,19 +130,19 @@ func exportsOf(ctx context.Context, path string) (*exports, error) {
 	}
 }
 
-// plant finds the changes and writes the files that hold them, and overlay.json, into a folder.
-func (p *source) plant(folder string) ([]*change, error) {
+// writeOverlay finds the changes and writes the files with them, and overlay.json, into a folder.
+func (p *source) writeOverlay(folder string) ([]*change, error) {
 	replace := map[string]string{}
 	for _, f := range p.files {
 		p.find(f)
 		to := filepath.Join(folder, f.name)
-		if err := os.WriteFile(to, f.changed(), 0o600); err != nil {
+		if err := os.WriteFile(to, f.patched(), 0o600); err != nil {
 			return nil, err
 		}
 		replace[filepath.Join(p.dir, f.name)] = to
 	}
 	to := filepath.Join(folder, "mutate_switch.go")
-	if err := os.WriteFile(to, []byte("package "+p.files[0].tree.Name.Name+"\n"+theSwitch), 0o600); err != nil {
+	if err := os.WriteFile(to, []byte("package "+p.files[0].tree.Name.Name+"\n"+switchSource), 0o600); err != nil {
 		return nil, err
 	}
 	replace[filepath.Join(p.dir, "mutate_switch.go")] = to
@@ -155,15 +155,15 @@ func (p *source) plant(folder string) ([]*change, error) {
 
 const overlayName = "overlay.json"
 
-// The names of the environment that the switch reads.
+// The environment variables that the switch reads.
 const (
 	envActive = "PARKD_MUTATE"
 	envSeen   = "PARKD_MUTATE_SEEN"
 )
 
-// theSwitch is put into the package: mutOn(n) is true where change n is in force. With a file given it notes there, one
-// byte for each change, which were reached.
-const theSwitch = `
+// switchSource is added to the package: mutOn(n) is true if change n is active. If a file is given, it records in it,
+// one byte per change, which changes were reached.
+const switchSource = `
 import (
 	"cmp"
 	"os"
@@ -234,11 +234,11 @@ func mutMax[T cmp.Ordered](n int, a, b T) T {
 }
 `
 
-// changed returns the file with all that was put in.
-func (f *file) changed() []byte {
+// patched returns the file with its edits.
+func (f *file) patched() []byte {
 	slices.SortFunc(f.edits, func(a, b edit) int {
 		if c := cmp.Compare(a.at, b.at); c != 0 || a.closes != b.closes {
-			return cmp.Or(c, boolean(b.closes)-boolean(a.closes))
+			return cmp.Or(c, toInt(b.closes)-toInt(a.closes))
 		}
 		if a.closes {
 			return cmp.Or(cmp.Compare(b.other, a.other), cmp.Compare(b.seq, a.seq))
@@ -254,7 +254,7 @@ func (f *file) changed() []byte {
 	return append(out, f.text[from:]...)
 }
 
-func boolean(b bool) int {
+func toInt(b bool) int {
 	if b {
 		return 1
 	}

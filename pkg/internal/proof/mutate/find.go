@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// finder finds the changes of a function.
+// finder finds the changes in a function.
 type finder struct {
 	*source
 	*file
 	function string
 }
 
-// find finds the changes of a file.
+// find finds the changes in a file.
 func (p *source) find(f *file) {
 	for _, d := range f.tree.Decls {
 		fn, ok := d.(*ast.FuncDecl)
@@ -57,7 +57,7 @@ func (f *finder) node(n ast.Node) {
 	case *ast.BinaryExpr:
 		f.binary(n)
 	case *ast.CallExpr:
-		f.extreme(n)
+		f.minMax(n)
 	}
 }
 
@@ -73,7 +73,7 @@ func (f *finder) cases(s *ast.SwitchStmt) {
 	}
 }
 
-// condition is true or false whatever it says. The operands of && and || are seen to where those are met.
+// condition makes a condition always true or false. The operands of && and || are handled as binary expressions.
 func (f *finder) condition(e ast.Expr) {
 	b, logic := ast.Unparen(e).(*ast.BinaryExpr)
 	logic = logic && isLogic(b)
@@ -131,8 +131,8 @@ func (f *finder) isNumber(e ast.Expr) bool {
 	return ok && t.Info()&types.IsNumeric != 0
 }
 
-// extreme takes the largest for the smallest, and the other way round.
-func (f *finder) extreme(c *ast.CallExpr) {
+// minMax swaps min and max.
+func (f *finder) minMax(c *ast.CallExpr) {
 	id, ok := c.Fun.(*ast.Ident)
 	if !ok || len(c.Args) != 2 || f.info.Types[c].Value != nil {
 		return
@@ -154,24 +154,24 @@ func (f *finder) replaceCall(c *ast.CallExpr, kind, call string) {
 	f.edits = append(f.edits, edit{at: at, to: to, text: fmt.Sprintf("%s(%d, ", call, n), other: f.offset(c.End()), seq: len(f.edits)})
 }
 
-// literal turns true and false over.
+// literal swaps true and false.
 func (f *finder) literal(e ast.Expr) {
 	if id, ok := e.(*ast.Ident); ok && (id.Name == "true" || id.Name == "false") {
 		f.wrap("the other", e, "(mutOn(%d) != ", ")")
 	}
 }
 
-// statements leaves statements out.
+// statements leaves out statements.
 func (f *finder) statements(list []ast.Stmt) {
 	for _, s := range list {
-		if f.canGo(s) {
+		if f.removable(s) {
 			f.wrap("left out", s, "if !mutOn(%d) { ", " }")
 		}
 	}
 }
 
-// canGo reports whether the program still compiles without a statement, and would do something else.
-func (f *finder) canGo(s ast.Stmt) bool {
+// removable reports whether the program compiles without a statement, and may behave differently.
+func (f *finder) removable(s ast.Stmt) bool {
 	switch s := s.(type) {
 	case *ast.ExprStmt:
 		c, ok := s.X.(*ast.CallExpr)
@@ -198,13 +198,13 @@ func (f *finder) isPanic(c *ast.CallExpr) bool {
 	return ok && id.Name == "panic"
 }
 
-// logs reports whether a call writes to the program's log, which tells and does nothing.
+// logs reports whether a call writes to the program's log, which does not change its behaviour.
 func (f *finder) logs(c *ast.CallExpr) bool {
 	s, ok := c.Fun.(*ast.SelectorExpr)
 	return ok && f.info.Selections[s] != nil && strings.HasSuffix(f.info.Selections[s].Recv().String(), "log/slog.Logger")
 }
 
-// wrap puts one text before a node and one after it; one of them has a place for the change's number.
+// wrap puts text before and after a node; one of them has a verb for the change's number.
 func (f *finder) wrap(kind string, n ast.Node, before, after string) {
 	c := f.change(kind, n)
 	if strings.Contains(before, "%d") {
@@ -228,18 +228,18 @@ func (f *finder) textOf(n ast.Node) string {
 	return string(f.text[f.offset(n.Pos()):f.offset(n.End())])
 }
 
-// mostText is how much of the text of what is changed is in a change's name.
-const mostText = 80
+// maxText is how much of the changed text is in a change's name.
+const maxText = 80
 
 // change adds a change and returns its number.
 func (f *finder) change(kind string, n ast.Node) int {
 	text := strings.Join(strings.Fields(f.textOf(n)), " ")
-	if r := []rune(text); len(r) > mostText {
-		text = string(r[:mostText]) + "…"
+	if r := []rune(text); len(r) > maxText {
+		text = string(r[:maxText]) + "…"
 	}
 	name := fmt.Sprintf("%s/%s %s: %s: %s", strings.TrimPrefix(f.path, "./"), f.name, f.function, kind, text)
-	f.alike[name]++
-	if k := f.alike[name]; k > 1 {
+	f.nameCounts[name]++
+	if k := f.nameCounts[name]; k > 1 {
 		name = fmt.Sprintf("%s (%d)", name, k)
 	}
 	c := &change{number: len(f.changes), name: name}

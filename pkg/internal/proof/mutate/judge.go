@@ -16,27 +16,27 @@ import (
 	"time"
 )
 
-// judge is a test with what it reaches.
+// judge is a test and the changes that it reaches.
 type judge struct {
-	binary  string
-	dir     string // where it runs
-	quiet   string // a flag that keeps it from writing down what failed; "" if it knows none
-	test    string
-	env     []string
-	takes   time.Duration
-	reaches []byte // by change, 1 if it does
+	binary     string
+	dir        string // where it runs
+	noFailFile string // flag against failure files; "" if unknown to the test
+	test       string
+	env        []string
+	duration   time.Duration
+	reaches    []byte // by change, 1 if reached
 }
 
-// bench is all judges, the quickest first.
-type bench struct {
+// testSet is all tests, the fastest first.
+type testSet struct {
 	scratch string
 	changes int
 	judges  []*judge
 }
 
-// build builds the test binaries and has each test run once.
-func build(ctx context.Context, o options, p *source, scratch string, changes int) (*bench, error) {
-	b := &bench{scratch: scratch, changes: changes}
+// build builds the test binaries and runs each test once.
+func build(ctx context.Context, o options, p *source, scratch string, changes int) (*testSet, error) {
+	b := &testSet{scratch: scratch, changes: changes}
 	for i, pkg := range o.judges {
 		binary := filepath.Join(scratch, fmt.Sprintf("judge%d.test", i))
 		c := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-overlay", filepath.Join(scratch, overlayName), "-o", binary, pkg)
@@ -50,20 +50,20 @@ func build(ctx context.Context, o options, p *source, scratch string, changes in
 		}
 		b.judges = append(b.judges, all...)
 	}
-	if err := b.reach(ctx, o.jobs); err != nil {
+	if err := b.findReached(ctx, o.jobs); err != nil {
 		return nil, err
 	}
 	b.judges = slices.DeleteFunc(b.judges, func(j *judge) bool { return j.reaches == nil })
-	slices.SortStableFunc(b.judges, func(a, b *judge) int { return int(a.takes - b.takes) })
+	slices.SortStableFunc(b.judges, func(a, b *judge) int { return int(a.duration - b.duration) })
 	fmt.Printf("%d changes to %s, %d tests that pass\n", changes, p.path, len(b.judges))
 	return b, nil
 }
 
-// testsOf lists a binary's tests. The simulation is tried with few histories, and then with many.
+// testsOf lists a binary's tests. The simulation is used with few histories, then with many.
 func testsOf(ctx context.Context, binary, dir string, sim bool, skip *regexp.Regexp) (all []*judge, err error) {
 	quiet := "-rapid.nofailfile"
 	out, err := exec.CommandContext(ctx, binary, quiet, "-test.list", ".").Output()
-	if err != nil { // it has no tests by rapid, and does not know the flag
+	if err != nil { // it has no tests with rapid, and does not know the flag
 		quiet = ""
 		out, err = exec.CommandContext(ctx, binary, "-test.list", ".").Output()
 	}
@@ -75,28 +75,28 @@ func testsOf(ctx context.Context, binary, dir string, sim bool, skip *regexp.Reg
 		case strings.HasPrefix(name, "Benchmark"), skip.MatchString(name):
 		case sim && name == "TestSimulate":
 			for _, n := range []string{"4", "40", "400"} {
-				all = append(all, &judge{binary: binary, dir: dir, quiet: quiet, test: name, env: []string{"PARKD_SIM_SEEDS=" + n}})
+				all = append(all, &judge{binary: binary, dir: dir, noFailFile: quiet, test: name, env: []string{"PARKD_SIM_SEEDS=" + n}})
 			}
 		default:
-			all = append(all, &judge{binary: binary, dir: dir, quiet: quiet, test: name})
+			all = append(all, &judge{binary: binary, dir: dir, noFailFile: quiet, test: name})
 		}
 	}
 	return all, nil
 }
 
-// longest is how long a test may take that is asked about each change.
-const longest = time.Minute
+// maxTestTime is the longest run time of a test that is used.
+const maxTestTime = time.Minute
 
-// reach has each test run once, without any change in force. One that fails, or takes long, is no judge.
-func (b *bench) reach(ctx context.Context, jobs int) error {
+// findReached runs each test once without an active change. Tests that fail, or take too long, are not used.
+func (b *testSet) findReached(ctx context.Context, jobs int) error {
 	return each(b.judges, jobs, func(i int, j *judge) error {
 		seen := filepath.Join(b.scratch, fmt.Sprintf("seen%d", i))
 		if err := os.WriteFile(seen, make([]byte, b.changes), 0o600); err != nil {
 			return err
 		}
 		began := time.Now()
-		out, err := j.run(ctx, longest, envSeen+"="+seen)
-		if j.takes = time.Since(began); err != nil {
+		out, err := j.run(ctx, maxTestTime, envSeen+"="+seen)
+		if j.duration = time.Since(began); err != nil {
 			fmt.Printf("%s does not pass, and is not asked: %v\n%.300s\n", j.test, err, out)
 			return ctx.Err()
 		}
@@ -112,7 +112,8 @@ func (j *judge) run(ctx context.Context, limit time.Duration, env ...string) ([]
 	return runTests(ctx, []*judge{j}, limit, env...)
 }
 
-// runTests runs tests of one binary and one environment in one process. One that does not end is killed, and has failed.
+// runTests runs tests of one binary and one environment in one process. If it does not end it is killed, and counts as
+// failed.
 func runTests(ctx context.Context, all []*judge, limit time.Duration, env ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -121,8 +122,8 @@ func runTests(ctx context.Context, all []*judge, limit time.Duration, env ...str
 		names[i] = j.test
 	}
 	args := []string{"-test.failfast", "-test.run", "^(" + strings.Join(names, "|") + ")$"}
-	if all[0].quiet != "" {
-		args = append(args, all[0].quiet)
+	if all[0].noFailFile != "" {
+		args = append(args, all[0].noFailFile)
 	}
 	c := exec.CommandContext(ctx, all[0].binary, args...)
 	c.Dir = all[0].dir
@@ -131,19 +132,19 @@ func runTests(ctx context.Context, all []*judge, limit time.Duration, env ...str
 	return c.CombinedOutput()
 }
 
-// try tries each change until a test notices.
-func (b *bench) try(ctx context.Context, chosen []*change, jobs int) error {
+// try tries each change until a test notices it.
+func (b *testSet) try(ctx context.Context, chosen []*change, jobs int) error {
 	var done atomic.Int64
 	return each(chosen, jobs, func(_ int, c *change) error {
-		c.fate = b.judge(ctx, c)
+		c.outcome = b.judge(ctx, c)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		word := "noticed by " + c.fate.by
+		word := "noticed by " + c.outcome.by
 		switch {
-		case !c.fate.reached:
+		case !c.outcome.reached:
 			word = "NOT REACHED"
-		case c.fate.by == "":
+		case c.outcome.by == "":
 			word = "NOT NOTICED"
 		}
 		fmt.Printf("%d/%d %s: %s\n", done.Add(1), len(chosen), word, c.name)
@@ -151,11 +152,11 @@ func (b *bench) try(ctx context.Context, chosen []*change, jobs int) error {
 	})
 }
 
-// together is how long tests may take that run in one process.
-const together = time.Second
+// groupLimit bounds the total time of tests that run in one process.
+const groupLimit = time.Second
 
-// judge asks the tests that reach a change, those that take no time together, the others one by one.
-func (b *bench) judge(ctx context.Context, c *change) (f fate) {
+// judge runs the tests that reach a change, fast ones together, the others one by one.
+func (b *testSet) judge(ctx context.Context, c *change) (f outcome) {
 	var asked []*judge
 	for _, j := range b.judges {
 		if j.reaches[c.number] != 0 {
@@ -164,9 +165,9 @@ func (b *bench) judge(ctx context.Context, c *change) (f fate) {
 	}
 	f.reached = len(asked) > 0
 	for len(asked) > 0 && ctx.Err() == nil {
-		n, takes := 1, asked[0].takes
-		for n < len(asked) && asked[n].binary == asked[0].binary && len(asked[n].env) == 0 && len(asked[0].env) == 0 && takes+asked[n].takes < together {
-			takes += asked[n].takes
+		n, takes := 1, asked[0].duration
+		for n < len(asked) && asked[n].binary == asked[0].binary && len(asked[n].env) == 0 && len(asked[0].env) == 0 && takes+asked[n].duration < groupLimit {
+			takes += asked[n].duration
 			n++
 		}
 		if _, err := runTests(ctx, asked[:n], 10*time.Second+8*takes, fmt.Sprintf("%s=%d", envActive, c.number)); err != nil && ctx.Err() == nil {
@@ -181,7 +182,7 @@ func (b *bench) judge(ctx context.Context, c *change) (f fate) {
 	return f
 }
 
-// each calls do with each of all, so many at once, until one fails.
+// each calls do for all elements, several at once, until one fails.
 func each[T any](all []T, jobs int, do func(int, T) error) error {
 	var next atomic.Int64
 	var wait sync.WaitGroup
@@ -200,17 +201,17 @@ func each[T any](all []T, jobs int, do func(int, T) error) error {
 	return errors.Join(failed...)
 }
 
-// tell tells what became of the changes.
-func tell(chosen []*change, off map[string]string, o options) error {
+// printReport prints the results of the changes.
+func printReport(chosen []*change, off map[string]string, o options) error {
 	var out bytes.Buffer
 	noticed, written, bad := 0, 0, 0
 	for _, c := range chosen {
 		reason, excused := off[c.name]
 		switch {
-		case c.fate.by != "" && excused:
+		case c.outcome.by != "" && excused:
 			bad++
-			fmt.Fprintf(&out, "written off, but noticed by %s: %s\n", c.fate.by, c.name)
-		case c.fate.by != "":
+			fmt.Fprintf(&out, "written off, but noticed by %s: %s\n", c.outcome.by, c.name)
+		case c.outcome.by != "":
 			noticed++
 		case excused:
 			written++

@@ -1,4 +1,4 @@
-// Command mutate changes the program by machine, one small change at a time, and lists the changes that no test notices.
+// Command mutate makes small changes to the program, one at a time, and lists those that no test notices.
 //
 //	go run ./pkg/internal/proof/mutate -pkg ./pkg/internal/lot
 //
@@ -7,9 +7,9 @@
 // has none of it. The switch is a number in the environment. Each test runs once to tell which changes it reaches, and
 // then a change is tried with the tests that reach it, the quickest first, until one fails.
 //
-// A change that nothing can notice (it only makes the program slower, say) is written off in written_off.txt, with the
-// reason. The exit code is 1 if a change was neither noticed nor written off, or if one was written off that is gone or
-// that a test notices.
+// A change that cannot be noticed (because it only makes the program slower, say) is written off in written_off.txt,
+// with the reason. The exit code is 1 if a change was neither noticed nor written off, or if one that is written off no
+// longer exists or is noticed.
 package main
 
 import (
@@ -29,11 +29,11 @@ type options struct {
 	pkg    string
 	judges []string
 	only   *regexp.Regexp
-	skip   *regexp.Regexp // tests that are not asked
+	skip   *regexp.Regexp // tests that are not used
 	jobs   int
 	every  int
 	list   bool
-	off    string // the file of what is written off
+	off    string // the file of changes that are written off
 }
 
 func main() {
@@ -112,7 +112,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	changes, err := p.plant(scratch)
+	changes, err := p.writeOverlay(scratch)
 	if err != nil {
 		return err
 	}
@@ -134,10 +134,10 @@ func run(ctx context.Context, o options) error {
 	if err := b.try(ctx, chosen, o.jobs); err != nil {
 		return err
 	}
-	return tell(chosen, off, o)
+	return printReport(chosen, off, o)
 }
 
-// choose returns the changes that are to be tried.
+// choose returns the changes to try.
 func choose(changes []*change, o options) (chosen []*change) {
 	for i, c := range changes {
 		if i%o.every == 0 && o.only.MatchString(c.name) {

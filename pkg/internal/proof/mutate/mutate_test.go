@@ -72,7 +72,7 @@ func TestChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	scratch := t.TempDir()
-	changes, err := p.plant(scratch)
+	changes, err := p.writeOverlay(scratch)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestChanges(t *testing.T) {
 	var noticed, not []string
 	for _, c := range changes {
 		_, name, _ := strings.Cut(c.name, "sums.go ")
-		if c.fate.by != "" {
+		if c.outcome.by != "" {
 			noticed = append(noticed, name)
 		} else {
 			not = append(not, name)
@@ -105,7 +105,7 @@ func TestChanges(t *testing.T) {
 			t.Errorf("noticed, though nothing can: %s", want)
 		}
 	}
-	if err := tell(changes, map[string]string{}, o); err == nil {
+	if err := printReport(changes, map[string]string{}, o); err == nil {
 		t.Error("changes that nothing noticed are no failure")
 	}
 }
@@ -153,7 +153,7 @@ func TestWrittenOff(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		changes, err := p.plant(t.TempDir())
+		changes, err := p.writeOverlay(t.TempDir())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,14 +10,13 @@ import (
 	"time"
 )
 
-// freezeWithin bounds the wait for a process to stop. A thread that waits for a disk stops when the disk has answered.
-const freezeWithin = 2 * time.Minute
+// freezeTimeout bounds the wait for a process to stop. A thread that waits for a disk stops when the disk has answered.
+const freezeTimeout = 2 * time.Minute
 
-// Freeze stops a process and returns once none of its threads can do anything more: each has stopped or has ended. SIGSTOP
-// alone is not enough: on a busy machine a thread may go on for milliseconds, and what it acknowledges then is not in a
-// copy that has begun.
+// Freeze stops a process and returns once all its threads have stopped or ended. SIGSTOP alone is not enough: on a busy
+// machine a thread may run on for milliseconds, and data that it acknowledges then is not in a copy that has begun.
 func Freeze(ctx context.Context, pid int) error {
-	ctx, cancel := context.WithTimeout(ctx, freezeWithin)
+	ctx, cancel := context.WithTimeout(ctx, freezeTimeout)
 	defer cancel()
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		return fmt.Errorf("stop process %d: %w", pid, err)
@@ -35,8 +34,8 @@ func Freeze(ctx context.Context, pid int) error {
 	}
 }
 
-// allStopped reads the states of a process's threads. In /proc/PID/task/TID/stat it follows the name, which is in
-// parentheses and may hold any character.
+// allStopped reports whether all threads of a process have stopped. In /proc/PID/task/TID/stat the state follows the
+// name, which is in parentheses and may contain any character.
 func allStopped(pid int) (bool, error) {
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*/stat", pid))
 	if err != nil || len(files) == 0 {
@@ -47,13 +46,14 @@ func allStopped(pid int) (bool, error) {
 		if err != nil {
 			return false, nil //nolint:nilerr // the thread ended just now; the next look tells
 		}
-		if fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:]); len(fields) == 0 || !idle(string(fields[0])) {
+		if fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:]); len(fields) == 0 || !isStopped(string(fields[0])) {
 			return false, nil
 		}
 	}
 	return true, nil
 }
 
-// idle reports whether a thread in this state does nothing until somebody else has it go on: it was stopped, or it has
-// ended and its parent has not asked for its exit code yet.
-func idle(state string) bool { return state == "T" || state == "t" || state == "Z" || state == "X" }
+// isStopped reports whether a thread in this state does nothing until it is continued, or has ended.
+func isStopped(state string) bool {
+	return state == "T" || state == "t" || state == "Z" || state == "X"
+}

@@ -1,8 +1,8 @@
-// Package powercut cuts the power of a disk.
+// Package powercut simulates a power cut of a disk.
 //
-// The disk is an ext4 file system in an image behind a loop device. What programs have written to it and not flushed is
-// in the kernel's memory and not in the image, so a copy of the image is what a disk holds whose machine has just lost
-// its power. Mounting the copy replays the file system's journal, as the next boot would.
+// The disk is an ext4 file system in an image behind a loop device. Data that was written and not flushed is in the
+// kernel's memory and not in the image, so a copy of the image is what a disk holds after a power cut. Mounting the
+// copy replays the file system's journal, as the next boot would.
 //
 // It needs root, loop devices and mkfs.ext4.
 package powercut
@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// ErrAbsent says that this machine cannot do it, and why.
+// ErrAbsent means that this machine cannot do it, and why.
 var ErrAbsent = errors.New("power cuts need root, loop devices and mkfs.ext4")
 
 // Disk is a disk whose power can be cut.
@@ -28,10 +28,10 @@ type Disk struct {
 	mounted bool
 }
 
-// Small is a size that is copied within milliseconds: 64 MiB.
+// Small is a size that can be copied within milliseconds: 64 MiB.
 const Small = 64 << 20
 
-// New makes an empty disk of so many bytes, or returns an [ErrAbsent].
+// New creates an empty disk of the given size, or returns an [ErrAbsent].
 func New(ctx context.Context, size int64) (*Disk, error) {
 	if os.Geteuid() != 0 {
 		return nil, fmt.Errorf("%w: this is not root", ErrAbsent)
@@ -51,13 +51,13 @@ func New(ctx context.Context, size int64) (*Disk, error) {
 	return d, nil
 }
 
-// Path returns the folder in which the disk is mounted. It stays the same over cuts.
+// Path returns the folder in which the disk is mounted. It does not change.
 func (d *Disk) Path() string { return filepath.Join(d.dir, "mount") }
 
 func (d *Disk) image() string { return filepath.Join(d.dir, fmt.Sprintf("image-%d", d.cuts)) }
 
 func (d *Disk) format(ctx context.Context, size int64) error {
-	// Who writes to the disk need not be root.
+	// Programs that use the disk need not be root.
 	if err := errors.Join(os.Chmod(d.dir, 0o711), os.Mkdir(d.Path(), 0o755)); err != nil {
 		return err
 	}
@@ -80,11 +80,11 @@ func (d *Disk) mount(ctx context.Context) error {
 	return err
 }
 
-// runWithin bounds what a command may take, on a disk that is slow or busy.
-const runWithin = 5 * time.Minute
+// runTimeout bounds a command, on a slow or busy disk.
+const runTimeout = 5 * time.Minute
 
 func run(ctx context.Context, name string, args ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, runWithin)
+	ctx, cancel := context.WithTimeout(ctx, runTimeout)
 	defer cancel()
 	c := exec.CommandContext(ctx, name, args...)
 	c.WaitDelay = time.Second
@@ -95,12 +95,12 @@ func run(ctx context.Context, name string, args ...string) error {
 	return nil
 }
 
-// Cut cuts the power. Who writes to the disk must be stopped (see Freeze) while it is copied, because a copy takes its
-// time and a cut does not; kill then ends them. Afterwards the disk is mounted again, with what it held at the cut.
+// Cut cuts the power. Programs that use the disk must be stopped (see Freeze) while it is copied, because the copy is
+// not instantaneous; kill then ends them. Afterwards the disk is mounted again, with its content at the cut.
 func (d *Disk) Cut(ctx context.Context, kill func()) error {
 	before := d.image()
 	d.cuts++
-	err := duplicate(before, d.image())
+	err := copySparse(before, d.image())
 	kill()
 	if err != nil {
 		return err
@@ -122,8 +122,8 @@ func (d *Disk) unmount(ctx context.Context) error {
 	return run(ctx, "umount", "--lazy", d.Path())
 }
 
-// duplicate copies a file without its holes, which are most of it.
-func duplicate(from, to string) error {
+// copySparse copies a file without its holes, which are most of it.
+func copySparse(from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {
 		return err
@@ -137,7 +137,7 @@ func duplicate(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-// Sync flushes all that was written to the disk until now.
+// Sync flushes everything that was written to the disk.
 func (d *Disk) Sync(ctx context.Context) error { return run(ctx, "sync", "--file-system", d.Path()) }
 
 // Close unmounts the disk and removes it.

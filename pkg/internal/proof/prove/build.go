@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// builder builds the tests of a package once, however many campaigns are in it, and keeps what campaigns build themselves.
+// builder builds the tests of a package once for all campaigns, and keeps what campaigns build themselves.
 type builder struct {
 	dir string
 
@@ -32,11 +32,11 @@ func newBuilder() (*builder, error) {
 
 func (b *builder) close() { _ = os.RemoveAll(b.dir) }
 
-// buildWithin bounds a build, for which a busy machine with an empty cache takes minutes.
-const buildWithin = 30 * time.Minute
+// buildTimeout bounds a build, which may take minutes on a busy machine with an empty cache.
+const buildTimeout = 30 * time.Minute
 
-// tests returns the path of a package's tests, which count what they reach of the packages in cover, if there are any. What the
-// go command says while it builds them goes to out.
+// tests returns the path of a package's test binary, with coverage of the packages in cover, if any. The output of the
+// go command goes to out.
 func (b *builder) tests(ctx context.Context, pkg, cover string, out io.Writer) (string, error) {
 	b.mu.Lock()
 	key := pkg + " " + cover
@@ -51,7 +51,7 @@ func (b *builder) tests(ctx context.Context, pkg, cover string, out io.Writer) (
 	if one.done {
 		return one.path, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, buildWithin)
+	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
 	defer cancel()
 	args := []string{"test", "-c", "-o", one.path}
 	if cover != "" {

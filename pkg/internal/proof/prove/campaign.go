@@ -17,32 +17,32 @@ import (
 	"github.com/parkd-dev/parkd/pkg/internal/proof"
 )
 
-// campaign is one call of go test, which may hold several campaigns of package proof.
+// campaign is one run of go test, which may contain several campaigns of package proof.
 type campaign struct {
 	name   string
 	pkg    string
 	tests  string
-	lines  []string // the campaigns of package proof that it holds: each has to leave a line in the log
+	lines  []string // the campaigns of package proof in it, each of which must leave a line in the log
 	weight float64  // share of the time
-	room   room     // what it needs of the machine
+	room   room     // the resources that it needs
 	fuzz   bool
-	// cover names packages of which the short form has to reach all but what a list says it does not; see pkg/internal/sim/reached.
+	// cover names packages that the ci form must reach, except for the blocks in a list; see pkg/internal/sim/reached.
 	cover string
 }
 
-// in reports whether the campaign is part of a form.
-func (c *campaign) in(form string) bool { return form == proof.Long || !c.fuzz }
+// inForm reports whether the campaign is part of a form.
+func (c *campaign) inForm(form string) bool { return form == proof.Long || !c.fuzz }
 
-// slack is how much longer than its time a campaign may take: to see that nothing was lost takes a while.
+// slack is how much longer than its time a campaign may take, for the final checks.
 const slack = 15 * time.Minute
 
-// result is what became of a campaign.
+// result is the result of a campaign.
 type result struct {
-	lines []proof.Line
-	wrong []string // why nothing is proven by it; none where it is
+	lines    []proof.Line
+	problems []string // why it proves nothing; empty if it does
 }
 
-// run runs a campaign whose lines go to the file log.
+// run runs a campaign, which writes its lines to the file log.
 func (c *campaign) run(ctx context.Context, p *programme, share float64, log string, out io.Writer) (r result) {
 	var err error
 	var said bytes.Buffer
@@ -53,33 +53,33 @@ func (c *campaign) run(ctx context.Context, p *programme, share float64, log str
 		err = c.test(ctx, p, share, log, out)
 	}
 	if err != nil {
-		r.wrong = append(r.wrong, err.Error())
+		r.problems = append(r.problems, err.Error())
 	}
 	for _, m := range skips.FindAllStringSubmatch(said.String(), -1) {
-		r.wrong = append(r.wrong, m[1]+" was skipped")
+		r.problems = append(r.problems, m[1]+" was skipped")
 	}
 	if r.lines, err = read(log); err != nil {
-		r.wrong = append(r.wrong, err.Error())
+		r.problems = append(r.problems, err.Error())
 	}
-	r.wrong = append(r.wrong, c.lacking(r.lines, p.options)...)
-	if len(r.wrong) == 0 && c.covered(p) {
+	r.problems = append(r.problems, c.findProblems(r.lines, p.options)...)
+	if len(r.problems) == 0 && c.covered(p) {
 		if err := goTool(ctx, out, "run", "./pkg/internal/sim/reached", "-profile", c.profile(p)); err != nil {
-			r.wrong = append(r.wrong, "what it reaches is not what the list says")
+			r.problems = append(r.problems, "what it reaches is not what the list says")
 		}
 	}
 	return r
 }
 
-// covered reports whether the campaign is to reach all that is not listed: what more histories than those of the short form
-// reach nobody has listed.
+// covered reports whether the campaign's coverage is compared with the list, which is for the histories of the ci form
+// only.
 func (c *campaign) covered(p *programme) bool { return c.cover != "" && p.form == proof.CI }
 
 func (c *campaign) profile(p *programme) string { return filepath.Join(p.builder.dir, c.name+".cover") }
 
 var skips = regexp.MustCompile(`(?m)^ *--- SKIP: (\S+)`)
 
-// gogc is what says how often the tests themselves collect garbage. Those that compute need little memory, and a third less
-// time if they do that rarely; those that start daemons run them as everybody does.
+// gogc sets how often the tests themselves collect garbage. Tests that compute need little memory, and a third less
+// time if they collect rarely; tests that start daemons use the default for them.
 const gogc = "GOGC"
 
 // test runs the campaign's tests as the go command would.
@@ -110,9 +110,9 @@ func (c *campaign) test(ctx context.Context, p *programme, share float64, log st
 	return nil
 }
 
-// lacking says what of the campaign was not done, or not kept, by the lines that it left. A test that was renamed, that
-// skipped itself or that died has left none.
-func (c *campaign) lacking(lines []proof.Line, o *options) (all []string) {
+// findProblems returns what the campaign has not done or has broken, by its lines. A test that was renamed, skipped
+// itself or died has left none.
+func (c *campaign) findProblems(lines []proof.Line, o *options) (all []string) {
 	for _, name := range c.lines {
 		if !slices.ContainsFunc(lines, func(l proof.Line) bool { return l.Campaign == name }) {
 			all = append(all, name+" did not run")
@@ -127,14 +127,14 @@ func (c *campaign) lacking(lines []proof.Line, o *options) (all []string) {
 		case l.Skipped != "" && !o.absent.MatchString(l.Campaign):
 			all = append(all, fmt.Sprintf("%s cannot run here: %s", l.Campaign, l.Skipped))
 		case l.Skipped == "":
-			all = append(all, shortOf(&l)...)
+			all = append(all, shortfall(&l)...)
 		}
 	}
 	return all
 }
 
-// shortOf says what a campaign that ran has done less of than was asked for, and what it has broken.
-func shortOf(l *proof.Line) (all []string) {
+// shortfall returns what a campaign that ran has not done of its targets, and what it has broken.
+func shortfall(l *proof.Line) (all []string) {
 	if l.Broken > 0 {
 		all = append(all, fmt.Sprintf("%s broke %d promises", l.Campaign, l.Broken))
 	}
@@ -142,10 +142,10 @@ func shortOf(l *proof.Line) (all []string) {
 		all = append(all, l.Campaign+" was interrupted")
 	}
 	asked := int64(0)
-	for _, what := range sorted(l.Asked) {
-		asked += l.Asked[what]
-		if l.Counts[what] < l.Asked[what] {
-			all = append(all, fmt.Sprintf("%s did %s of %s %s", l.Campaign, thousands(l.Counts[what]), thousands(l.Asked[what]), what))
+	for _, what := range sorted(l.Targets) {
+		asked += l.Targets[what]
+		if l.Counts[what] < l.Targets[what] {
+			all = append(all, fmt.Sprintf("%s did %s of %s %s", l.Campaign, thousands(l.Counts[what]), thousands(l.Targets[what]), what))
 		}
 	}
 	if asked == 0 {
@@ -165,8 +165,8 @@ func goTool(ctx context.Context, out io.Writer, args ...string) error {
 	return nil
 }
 
-// interruptible has a command run in a group of its own, which is interrupted when its context ends, so that the campaign
-// under way comes to its end early and tidies up.
+// interruptible runs a command in its own process group, which is interrupted when its context ends, so that the
+// running campaign ends early and cleans up.
 func interruptible(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }

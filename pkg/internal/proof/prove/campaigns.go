@@ -1,11 +1,11 @@
 package main
 
-// engine is the lot and the engine, with the packages that the engine is built on.
+// engine is the lot and the engine, with the packages on which the engine is built.
 const engine = "./pkg/internal/lot,./pkg/engine,./pkg/internal/cluster,./pkg/internal/env,./pkg/internal/health,./pkg/internal/portion," +
 	"./pkg/internal/relay,./pkg/internal/retention,./pkg/internal/topic"
 
-// campaigns returns all campaigns, in the order in which they run: those first that need the whole machine, then those that
-// take long.
+// campaigns returns all campaigns, in the order in which they run: first those that need the whole machine, then long
+// ones.
 func campaigns() []campaign {
 	const crash = "./pkg/internal/proof/crash"
 	return []campaign{

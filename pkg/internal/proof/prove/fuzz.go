@@ -36,8 +36,8 @@ func targets() (found []target, err error) {
 	return found, err
 }
 
-// fuzzEach is how long a target is fuzzed where nothing says how long. The CI form fuzzes nothing: to build for it takes
-// minutes, and the seeds are ordinary tests.
+// fuzzEach is the default time for each target. The ci form fuzzes nothing: building for it takes minutes, and the
+// seeds are ordinary tests.
 const fuzzEach = 2 * time.Minute
 
 // fuzzing is the name of the line of all fuzz tests.
@@ -54,7 +54,7 @@ func fuzzAll(ctx context.Context, form, log string, share float64, out io.Writer
 		each = max(time.Second, time.Duration(share/float64(len(all))*float64(time.Second)))
 	}
 	began := time.Now()
-	line := proof.Line{Campaign: fuzzing, Form: form, Counts: map[string]int64{}, Asked: map[string]int64{"targets": int64(len(all))}}
+	line := proof.Line{Campaign: fuzzing, Form: form, Counts: map[string]int64{}, Targets: map[string]int64{"targets": int64(len(all))}}
 	var errs []error
 	for _, t := range all {
 		if ctx.Err() != nil {
@@ -77,7 +77,7 @@ func fuzzAll(ctx context.Context, form, log string, share float64, out io.Writer
 	return errors.Join(append(errs, addLine(log, &line))...)
 }
 
-// errEndless says that the fuzzer took the end of its own time for a failure, as it does at times on a busy machine.
+// errEndless means that the fuzzer took the end of its own time for a failure, as it sometimes does on a busy machine.
 var errEndless = errors.New("the fuzzer did not end in time")
 
 func fuzzOne(ctx context.Context, out io.Writer, args []string) error {

@@ -1,12 +1,12 @@
-// Command prove runs the campaigns of the proof programme and writes what they did.
+// Command prove runs the campaigns of the proof programme and writes a report.
 //
 //	go run ./pkg/internal/proof/prove -form long -minutes 480 -o docs/reliability.md
 //
-// Each campaign is a test; see package proof. What campaigns have done stands in the log, one line each, and the report
-// is made of that however the run ends: an interrupt ends the campaign under way and skips the rest.
+// Each campaign is a test; see package proof. The log has one line for each campaign, and the report is made from it
+// however the run ends: an interrupt ends the running campaign and skips the rest.
 //
-// It ends with exit code 0 only if each campaign that was chosen ran, did all that it was asked for, and broke no promise.
-// Whoever bounds it by -minutes may get less than that: the report and the exit code then say so.
+// The exit code is 0 only if each selected campaign ran, reached its targets, and broke no guarantee. If -minutes
+// limits it, less may be done: the report and the exit code then say so.
 package main
 
 import (
@@ -92,8 +92,8 @@ func parse(args []string) (o options, err error) {
 	return o, nil
 }
 
-// choose returns the campaigns of a form whose names match. An expression that matches none is a mistake of whoever wrote
-// it, who would take the campaign that was meant for proven.
+// choose returns the campaigns of a form whose names match. An expression that matches none is an error, because the
+// intended campaign would not run.
 func choose(all []campaign, form, only string) (chosen []campaign, err error) {
 	taken := make(map[string]bool)
 	for expression := range strings.SplitSeq(only, ",") {
@@ -103,7 +103,7 @@ func choose(all []campaign, form, only string) (chosen []campaign, err error) {
 		}
 		found := false
 		for _, c := range all {
-			if c.in(form) && re.MatchString(c.name) {
+			if c.inForm(form) && re.MatchString(c.name) {
 				found, taken[c.name] = true, true
 			}
 		}
@@ -137,7 +137,7 @@ func run(ctx context.Context, o *options, all []campaign, out io.Writer) error {
 	}
 	var failed []string
 	if o.again {
-		_, err = os.Stat(o.log) // of a name that is mistaken the report would say that nothing ran
+		_, err = os.Stat(o.log) // if the name is wrong, the report would say that nothing ran
 	} else {
 		failed, err = runAll(ctx, o, chosen, out)
 	}

@@ -27,10 +27,10 @@ func weather() []campaign {
 
 func TestReport(t *testing.T) {
 	page, err := render([]proof.Line{
-		{Campaign: "storm", Form: "long", Counts: map[string]int64{"kills": 1999, "tasks": 7}, Asked: map[string]int64{"kills": 2000}, Seconds: 61, Seeds: []string{"7"}},
-		{Campaign: "flood", Form: "long", Asked: map[string]int64{"waves": 3}, Skipped: "no water"},
-		{Campaign: "rain", Form: "long", Asked: map[string]int64{"drops": 2}, Counts: map[string]int64{"drops": 2}},
-		{Campaign: "snow", Form: "long", Asked: map[string]int64{"flakes": 2, "inches": 1}, Counts: map[string]int64{"flakes": 1}, Interrupted: true, Notes: []string{"cold"}},
+		{Campaign: "storm", Form: "long", Counts: map[string]int64{"kills": 1999, "tasks": 7}, Targets: map[string]int64{"kills": 2000}, Seconds: 61, Seeds: []string{"7"}},
+		{Campaign: "flood", Form: "long", Targets: map[string]int64{"waves": 3}, Skipped: "no water"},
+		{Campaign: "rain", Form: "long", Targets: map[string]int64{"drops": 2}, Counts: map[string]int64{"drops": 2}},
+		{Campaign: "snow", Form: "long", Targets: map[string]int64{"flakes": 2, "inches": 1}, Counts: map[string]int64{"flakes": 1}, Interrupted: true, Notes: []string{"cold"}},
 		{Campaign: "storm", Form: "long", Counts: map[string]int64{"kills": 1}, Broken: 2},
 	}, "ci", weather())
 	if err != nil {
@@ -53,7 +53,7 @@ func TestReportOfAll(t *testing.T) {
 	one := map[string]int64{"waves": 1}
 	var lines []proof.Line
 	for _, name := range []string{"storm", "flood", "calm"} {
-		lines = append(lines, proof.Line{Campaign: name, Form: "ci", Asked: one, Counts: one})
+		lines = append(lines, proof.Line{Campaign: name, Form: "ci", Targets: one, Counts: one})
 	}
 	page, err := render(lines, "ci", weather())
 	if err != nil {
@@ -72,15 +72,15 @@ func TestLacking(t *testing.T) {
 	two, one := map[string]int64{"waves": 2}, map[string]int64{"waves": 1}
 	c := campaign{lines: []string{"storm"}}
 	for want, l := range map[string]proof.Line{
-		"":                                {Asked: two, Counts: two},
-		"storm did 1 of 2 waves":          {Asked: two, Counts: one},
-		"storm did 0 of 2 waves":          {Asked: two},
-		"storm broke 3 promises":          {Asked: two, Counts: two, Broken: 3},
-		"storm was interrupted":           {Asked: two, Counts: two, Interrupted: true},
+		"":                                {Targets: two, Counts: two},
+		"storm did 1 of 2 waves":          {Targets: two, Counts: one},
+		"storm did 0 of 2 waves":          {Targets: two},
+		"storm broke 3 promises":          {Targets: two, Counts: two, Broken: 3},
+		"storm was interrupted":           {Targets: two, Counts: two, Interrupted: true},
 		"storm was asked for nothing":     {Counts: two},
-		"storm cannot run here: no water": {Asked: two, Skipped: "no water"},
-		`storm ran in the form "long"`:    {Asked: two, Counts: two, Form: "long"},
-		"storm did not run, nobody knows of a campaign flood": {Campaign: "flood", Asked: two, Counts: two},
+		"storm cannot run here: no water": {Targets: two, Skipped: "no water"},
+		`storm ran in the form "long"`:    {Targets: two, Counts: two, Form: "long"},
+		"storm did not run, nobody knows of a campaign flood": {Campaign: "flood", Targets: two, Counts: two},
 	} {
 		if l.Campaign == "" {
 			l.Campaign = "storm"
@@ -89,15 +89,15 @@ func TestLacking(t *testing.T) {
 			l.Form = "ci"
 		}
 		o := &options{form: "ci", absent: regexp.MustCompile("^$")}
-		if got := strings.Join(c.lacking([]proof.Line{l}, o), ", "); got != want {
+		if got := strings.Join(c.findProblems([]proof.Line{l}, o), ", "); got != want {
 			t.Errorf("%+v: got %q, want %q", l, got, want)
 		}
 		o.absent = regexp.MustCompile("^storm$")
-		if got := c.lacking([]proof.Line{l}, o); l.Skipped != "" && len(got) > 0 {
+		if got := c.findProblems([]proof.Line{l}, o); l.Skipped != "" && len(got) > 0 {
 			t.Errorf("with -absent: got %q", got)
 		}
 	}
-	if got := c.lacking(nil, &options{form: "ci"}); !slices.Equal(got, []string{"storm did not run"}) {
+	if got := c.findProblems(nil, &options{form: "ci"}); !slices.Equal(got, []string{"storm did not run"}) {
 		t.Errorf("of no line: got %q", got)
 	}
 }

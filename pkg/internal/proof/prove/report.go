@@ -34,7 +34,7 @@ type facts struct {
 	Date    string
 	Form    string
 	Rows    []row
-	Also    []string // what the campaigns counted besides
+	Also    []string // further counts
 	Seeds   []string
 	Skipped []string
 	Notes   []string
@@ -43,7 +43,7 @@ type facts struct {
 	Minutes string
 }
 
-// report makes the page of the log.
+// report writes the page from the log.
 func report(o *options, all []campaign) error {
 	lines, err := read(o.log)
 	if err != nil {
@@ -56,7 +56,7 @@ func report(o *options, all []campaign) error {
 	return os.WriteFile(o.report, b, 0o644) //nolint:gosec // a page of the documentation
 }
 
-// read returns the lines of a log; none where there is none.
+// read returns the lines of a log; none if it does not exist.
 func read(log string) ([]proof.Line, error) {
 	f, err := os.Open(log)
 	if errors.Is(err, os.ErrNotExist) {
@@ -69,7 +69,7 @@ func read(log string) ([]proof.Line, error) {
 	return lines, errors.Join(err, f.Close())
 }
 
-// render makes the page of the lines, in which all campaigns of the form should be.
+// render makes the page from the lines; all campaigns of the form should be in it.
 func render(lines []proof.Line, form string, all []campaign) ([]byte, error) {
 	t, err := template.New("page").Parse(page)
 	if err != nil {
@@ -86,11 +86,11 @@ func render(lines []proof.Line, form string, all []campaign) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// addAbsent adds the campaigns that left no line.
+// addAbsent adds the campaigns without a line.
 func (fs *facts) addAbsent(lines []proof.Line, all []campaign) {
 	for _, c := range all {
 		for _, name := range c.lines {
-			if c.in(fs.Form) && !slices.ContainsFunc(lines, func(l proof.Line) bool { return l.Campaign == name }) {
+			if c.inForm(fs.Form) && !slices.ContainsFunc(lines, func(l proof.Line) bool { return l.Campaign == name }) {
 				fs.Rows = append(fs.Rows, row{Campaign: name, Proven: didNotRun})
 				fs.Lacking = append(fs.Lacking, name+" did not run")
 			}
@@ -108,7 +108,7 @@ func factsOf(lines []proof.Line) facts {
 		if l.Skipped != "" {
 			fs.Skipped = append(fs.Skipped, fmt.Sprintf("`%s`: %s", l.Campaign, l.Skipped))
 		} else {
-			fs.Lacking = append(fs.Lacking, shortOf(&l)...)
+			fs.Lacking = append(fs.Lacking, shortfall(&l)...)
 		}
 		if len(l.Seeds) > 0 {
 			fs.Seeds = append(fs.Seeds, fmt.Sprintf("`%s` %s", l.Campaign, strings.Join(l.Seeds, ", ")))
@@ -125,7 +125,7 @@ func factsOf(lines []proof.Line) facts {
 	return fs
 }
 
-// merge puts the lines of one campaign together, in the order in which campaigns come first.
+// merge adds up the lines of each campaign, in the order of their first lines.
 func merge(lines []proof.Line) (merged []proof.Line) {
 	for _, l := range lines {
 		i := slices.IndexFunc(merged, func(m proof.Line) bool { return m.Campaign == l.Campaign })
@@ -134,12 +134,12 @@ func merge(lines []proof.Line) (merged []proof.Line) {
 			continue
 		}
 		m := &merged[i]
-		m.Counts, m.Asked = sum(m.Counts, l.Counts), sum(m.Asked, l.Asked)
+		m.Counts, m.Targets = sum(m.Counts, l.Counts), sum(m.Targets, l.Targets)
 		m.Broken, m.Seconds, m.At, m.Form = m.Broken+l.Broken, m.Seconds+l.Seconds, max(m.At, l.At), l.Form
 		m.Seeds, m.Notes = append(m.Seeds, l.Seeds...), append(m.Notes, l.Notes...)
 		m.Interrupted = m.Interrupted || l.Interrupted
 		if m.Skipped == "" || l.Skipped == "" {
-			m.Skipped = "" // it ran once, and what it did less then is seen by its counts
+			m.Skipped = "" // it ran once, and its counts show what is missing
 		}
 	}
 	return merged
@@ -155,7 +155,7 @@ func sum(a, b map[string]int64) map[string]int64 {
 	return a
 }
 
-// What the report says of a campaign.
+// The verdicts in the report.
 const (
 	proven     = "yes"
 	lessDone   = "**less was done**"
@@ -170,16 +170,16 @@ func verdict(l *proof.Line) string {
 		return isBroken
 	case l.Skipped != "":
 		return impossible
-	case len(shortOf(l)) > 0:
+	case len(shortfall(l)) > 0:
 		return lessDone
 	}
 	return proven
 }
 
-// rows returns a row for each count that was asked for.
+// rows returns a row for each target.
 func rows(l *proof.Line) (all []row) {
-	for _, what := range sorted(l.Asked) {
-		r := row{What: what, Asked: thousands(l.Asked[what]), Done: thousands(l.Counts[what])}
+	for _, what := range sorted(l.Targets) {
+		r := row{What: what, Asked: thousands(l.Targets[what]), Done: thousands(l.Counts[what])}
 		if l.Skipped != "" {
 			r.Done = impossible
 		}
@@ -199,7 +199,7 @@ func rows(l *proof.Line) (all []row) {
 func besides(l *proof.Line) string {
 	var all []string
 	for _, what := range sorted(l.Counts) {
-		if _, asked := l.Asked[what]; !asked && l.Counts[what] != 0 {
+		if _, asked := l.Targets[what]; !asked && l.Counts[what] != 0 {
 			all = append(all, thousands(l.Counts[what])+" "+what)
 		}
 	}

@@ -15,16 +15,16 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// room is what a campaign needs of the machine. The zero value is that of one that mostly waits.
+// room is the share of the machine that a campaign needs. The zero value is for one that mostly waits.
 type room int
 
 const (
 	little room = iota // mostly waits: for processes, servers, limits
 	half               // computes, on one processor
-	whole              // computes on all processors, and would slow others down and be slowed down
+	whole              // computes on all processors; others would slow it down
 )
 
-// units returns how much of 2*jobs units a campaign takes.
+// units returns how many of 2*jobs units a campaign takes.
 func (r room) units(jobs int) int64 {
 	switch {
 	case r == whole || jobs == 1:
@@ -42,7 +42,7 @@ type programme struct {
 	builder *builder
 }
 
-// runAll runs the campaigns and returns why something is not proven.
+// runAll runs the campaigns and returns those that prove nothing, with reasons.
 func runAll(ctx context.Context, o *options, chosen []campaign, out io.Writer) (failed []string, err error) {
 	p := &programme{options: o}
 	if p.builder, err = newBuilder(); err != nil {
@@ -54,12 +54,12 @@ func runAll(ctx context.Context, o *options, chosen []campaign, out io.Writer) (
 		weight += c.weight
 	}
 	left := o.minutes * 60
-	var mu sync.Mutex // held for failed and to print
+	var mu sync.Mutex // guards failed and the output
 	var running sync.WaitGroup
 	space := semaphore.NewWeighted(int64(2 * o.jobs))
 	for _, c := range chosen {
 		units := c.room.units(o.jobs)
-		_ = space.Acquire(context.Background(), units) // it comes free when a campaign ends, which an interrupt has it do
+		_ = space.Acquire(context.Background(), units) // released when a campaign ends, also after an interrupt
 		share := left * c.weight / weight
 		began := time.Now()
 		running.Go(func() {
@@ -80,15 +80,14 @@ func runAll(ctx context.Context, o *options, chosen []campaign, out io.Writer) (
 		if o.jobs == 1 {
 			running.Wait()
 		}
-		// What one campaign has not used is for those after it.
+		// Unused time is shared among the later campaigns.
 		left, weight = max(left-time.Since(began).Seconds(), 0), weight-c.weight
 	}
 	running.Wait()
 	return failed, nil
 }
 
-// runOne runs a campaign with a log of its own, so that what it says is told from what others say at the same time, and
-// adds that to the log of all.
+// runOne runs a campaign with its own log, to separate its lines from those of others, and adds them to the common log.
 func (p *programme) runOne(ctx context.Context, c *campaign, share float64, out io.Writer) (wrong []string) {
 	if ctx.Err() != nil {
 		return []string{"did not run: interrupted"}
@@ -101,9 +100,9 @@ func (p *programme) runOne(ctx context.Context, c *campaign, share float64, out 
 	own := filepath.Join(dir, "log")
 	r := c.run(ctx, p, share, own, out)
 	if err := r.addTo(p.log); err != nil {
-		r.wrong = append(r.wrong, err.Error())
+		r.problems = append(r.problems, err.Error())
 	}
-	return r.wrong
+	return r.problems
 }
 
 // addTo adds the lines to a log.

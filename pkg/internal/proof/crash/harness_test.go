@@ -21,20 +21,20 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// site is what all daemons of a test share: the pools, the ledger and the witnesses.
-type site struct {
+// harness is shared by all daemons of a test: the pools, the ledger and the lock holders.
+type harness struct {
 	*proof.Campaign
 	ledger *ledger
 	pools  map[string]int64 // units
-	log    string           // of the witnesses
+	log    string           // of the lock holders
 	locks  string
-	tag    string // in the command line of every witness
+	marker string // in the command line of every lock holder
 }
 
-// witnessed is the pool whose tasks are witnesses, played the one whose tasks are simulated.
+// workPool runs lock holders; simPool runs simulated tasks.
 const (
-	witnessed = "work"
-	played    = "sim"
+	workPool = "work"
+	simPool  = "sim"
 )
 
 const (
@@ -42,14 +42,14 @@ const (
 	simUnits  = 8
 )
 
-func newSite(c *proof.Campaign) *site { return newSiteOf(c, workUnits) }
+func newHarness(c *proof.Campaign) *harness { return newHarnessWith(c, workUnits) }
 
-// newSiteOf returns a site whose witnesses have so many units.
-func newSiteOf(c *proof.Campaign, units int) *site {
+// newHarnessWith is newHarness with the given units for lock holders.
+func newHarnessWith(c *proof.Campaign, units int) *harness {
 	dir := c.TempDir()
-	s := &site{
-		Campaign: c, ledger: newLedger(c), pools: map[string]int64{witnessed: int64(units), played: simUnits},
-		log: dir + "/log", locks: dir + "/units", tag: dir,
+	s := &harness{
+		Campaign: c, ledger: newLedger(c), pools: map[string]int64{workPool: int64(units), simPool: simUnits},
+		log: dir + "/log", locks: dir + "/units", marker: dir,
 	}
 	if err := os.Mkdir(s.locks, 0o755); err != nil {
 		c.Fatal(err)
@@ -62,28 +62,29 @@ func newSiteOf(c *proof.Campaign, units int) *site {
 	return s
 }
 
-// work returns a task that is a witness for the given time, sim one that is only played.
-func (s *site) work(id string, units int, d time.Duration) offer {
-	return offer{witnessed, park.Submission{
+// lockTask returns a task that is a lock holder for the given time, simTask a simulated one.
+func (s *harness) lockTask(id string, units int, d time.Duration) submission {
+	return submission{workPool, park.Submission{
 		TaskID: id, MailboxKey: park.MailboxRef{Key: "box-work"}, ResourceCost: park.Cost{Units: park.Units(units)},
-		Command: []string{program(s, "witness"), s.log, s.locks, fmt.Sprint(units), id, d.String()},
+		Command: []string{program(s, "lockholder"), s.log, s.locks, fmt.Sprint(units), id, d.String()},
 	}}
 }
 
-func (s *site) sim(id string, units int, box string) offer {
-	return offer{played, park.Submission{
+func (s *harness) simTask(id string, units int, box string) submission {
+	return submission{simPool, park.Submission{
 		TaskID: id, MailboxKey: park.MailboxRef{Key: box}, ResourceCost: park.Cost{Units: park.Units(units)},
 		Payload: []byte(`{"durationMs":5}`),
 	}}
 }
 
-// settle lets everything end, checks what the daemon remembers against the ledger and the witnesses, and returns that.
-func (s *site) settle(n *node) map[string]park.Task {
+// checkAll waits until everything has ended, compares the daemon's data with the ledger and the lock holders, and
+// returns the tasks.
+func (s *harness) checkAll(n *node) map[string]park.Task {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	c := n.reach()
-	s.idle(ctx, c)
+	c := n.apiClient()
+	s.waitUntilIdle(ctx, c)
 	s.ledger.mu.Lock()
 	defer s.ledger.mu.Unlock()
 	tasks := make(map[string]park.Task)
@@ -95,16 +96,15 @@ func (s *site) settle(n *node) map[string]park.Task {
 	for pool, units := range s.pools {
 		s.checkLog(ctx, c, pool, units, tasks)
 	}
-	s.checkWitness(tasks)
+	s.checkLockHolders(tasks)
 	s.verify(n)
 	s.Add("acknowledged", len(s.ledger.acked))
 	s.Add("refused", len(s.ledger.refused))
 	return tasks
 }
 
-// idle waits until nothing is parked or runs. However much there is to do, it has to become less within
-// [proof.Patience].
-func (s *site) idle(ctx context.Context, c *client.Client) {
+// waitUntilIdle waits until nothing is parked or runs. The number of tasks must decrease within [proof.Patience].
+func (s *harness) waitUntilIdle(ctx context.Context, c *client.Client) {
 	s.Helper()
 	least, moved := int64(-1), time.Now()
 	for {
@@ -121,15 +121,15 @@ func (s *site) idle(ctx context.Context, c *client.Client) {
 		case err == nil && (least < 0 || left < least):
 			least, moved = left, time.Now()
 		case time.Since(moved) > proof.Patience:
-			s.unended(c)
+			s.logUnended(c)
 			s.Fatalf("not all tasks end: %+v %v", pools, err)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 }
 
-// unended logs the tasks that do not end.
-func (s *site) unended(c *client.Client) {
+// logUnended logs the tasks that have not ended.
+func (s *harness) logUnended(c *client.Client) {
 	ctx, cancel := context.WithTimeout(context.Background(), proof.Patience)
 	defer cancel()
 	for pool := range s.pools {
@@ -145,7 +145,7 @@ func (s *site) unended(c *client.Client) {
 	}
 }
 
-func (s *site) list(ctx context.Context, c *client.Client, pool string, into map[string]park.Task) {
+func (s *harness) list(ctx context.Context, c *client.Client, pool string, into map[string]park.Task) {
 	s.Helper()
 	q := park.TaskQuery{Limit: 1000}
 	for {
@@ -162,8 +162,8 @@ func (s *site) list(ctx context.Context, c *client.Client, pool string, into map
 	}
 }
 
-// checkTasks holds the tasks against the ledger and returns how many messages each mailbox has to hold.
-func (s *site) checkTasks(tasks map[string]park.Task) map[string]int {
+// checkTasks compares the tasks with the ledger and returns the expected number of messages per mailbox.
+func (s *harness) checkTasks(tasks map[string]park.Task) map[string]int {
 	for id, o := range s.ledger.acked {
 		if t, ok := tasks[id]; !ok || t.PoolID != o.pool {
 			s.Broken("task %s was acknowledged and is not there", id)
@@ -183,8 +183,8 @@ func (s *site) checkTasks(tasks map[string]park.Task) map[string]int {
 	return mail
 }
 
-// checkMail sees that each task has left one message that says how it ended.
-func (s *site) checkMail(ctx context.Context, c *client.Client, tasks map[string]park.Task, boxes map[string]int) {
+// checkMail checks that each task has exactly one message, with its outcome.
+func (s *harness) checkMail(ctx context.Context, c *client.Client, tasks map[string]park.Task, boxes map[string]int) {
 	s.Helper()
 	for key, want := range boxes {
 		seen := make(map[string]bool)
@@ -213,8 +213,8 @@ func (s *site) checkMail(ctx context.Context, c *client.Client, tasks map[string
 	}
 }
 
-// checkLog replays a pool's log, which has to tell of the same ends.
-func (s *site) checkLog(ctx context.Context, c *client.Client, pool string, units int64, tasks map[string]park.Task) {
+// checkLog replays a pool's log, which must have the same ends.
+func (s *harness) checkLog(ctx context.Context, c *client.Client, pool string, units int64, tasks map[string]park.Task) {
 	s.Helper()
 	r := replay.New(replay.Limits{MaxUnits: units, MaxQueueDepth: depth})
 	r.KeepEnds()
@@ -243,33 +243,33 @@ func (s *site) checkLog(ctx context.Context, c *client.Client, pool string, unit
 	s.Add("events", r.Summary().Events)
 }
 
-// depth is how many tasks may be parked.
+// depth is the maximum number of parked tasks.
 const depth = 1_000_000
 
-// spell is a time in which a witness lived.
-type spell struct {
+// holdSpan is the time during which a lock holder ran.
+type holdSpan struct {
 	from, to int64
 	units    int64
 }
 
-// checkWitness reads what the witnesses say: none of them started without room, and those whose task is said to be
-// completed lived to their end.
-func (s *site) checkWitness(tasks map[string]park.Task) {
-	spells, ends, killed := s.witnesses()
+// checkLockHolders reads the log of the lock holders: none started without capacity, and those of completed tasks ran
+// to their end.
+func (s *harness) checkLockHolders(tasks map[string]park.Task) {
+	spells, ends, killed := s.readLockHolders()
 	for id, t := range tasks {
-		if t.PoolID == witnessed && t.Status == park.Completed && ends[id] == 0 {
-			s.Broken("task %s is said to be completed, but its witness did not come to its end", id)
+		if t.PoolID == workPool && t.Status == park.Completed && ends[id] == 0 {
+			s.Broken("task %s is said to be completed, but its lock holder did not end by itself", id)
 		}
 	}
-	most := sweep(spells)
-	if most > s.pools[witnessed] {
-		s.Broken("witnesses of %d units lived at once, of %d", most, s.pools[witnessed])
+	most := maxInUse(spells)
+	if most > s.pools[workPool] {
+		s.Broken("lock holders used %d units at once, of %d", most, s.pools[workPool])
 	}
 	s.Add("witnesses", len(spells)+killed)
 	s.Add("witnesses killed", killed)
 }
 
-func (s *site) witnesses() (spells []spell, ends map[string]int, killed int) {
+func (s *harness) readLockHolders() (spells []holdSpan, ends map[string]int, killed int) {
 	f, err := os.Open(s.log)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil, 0
@@ -284,7 +284,7 @@ func (s *site) witnesses() (spells []spell, ends map[string]int, killed int) {
 		var what, task string
 		var units, pid, at int64
 		if _, err := fmt.Sscan(lines.Text(), &what, &task, &units, &pid, &at); err != nil {
-			s.Fatalf("witness says %q: %v", lines.Text(), err)
+			s.Fatalf("log of the lock holders: %q: %v", lines.Text(), err)
 		}
 		who := fmt.Sprint(pid, task)
 		switch what {
@@ -296,15 +296,15 @@ func (s *site) witnesses() (spells []spell, ends map[string]int, killed int) {
 			if what == "end" {
 				ends[task]++
 			}
-			spells = append(spells, spell{open[who], at, units})
+			spells = append(spells, holdSpan{open[who], at, units})
 			delete(open, who)
 		}
 	}
 	return spells, ends, len(open)
 }
 
-// sweep returns the most units that were in use at once.
-func sweep(spells []spell) (most int64) {
+// maxInUse returns the largest number of units in use at once.
+func maxInUse(spells []holdSpan) (most int64) {
 	type edge struct{ at, units int64 }
 	var edges []edge
 	for _, s := range spells {
@@ -319,8 +319,8 @@ func sweep(spells []spell) (most int64) {
 	return most
 }
 
-// verify has the program itself look at its log.
-func (s *site) verify(n *node) {
+// verify runs parkd audit verify.
+func (s *harness) verify(n *node) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
@@ -332,12 +332,12 @@ func (s *site) verify(n *node) {
 }
 
 func TestSweep(t *testing.T) {
-	if most := sweep([]spell{{1, 5, 2}, {5, 9, 2}, {2, 4, 1}, {3, 8, 1}}); most != 4 {
+	if most := maxInUse([]holdSpan{{1, 5, 2}, {5, 9, 2}, {2, 4, 1}, {3, 8, 1}}); most != 4 {
 		t.Errorf("got %d, want 4", most)
 	}
 }
 
-// quote puts a text into JSON.
+// quote returns a text as JSON.
 func quote(s string) string { return `"` + strings.ReplaceAll(s, `"`, `\"`) + `"` }
 
 func hasPrefix(s string, prefixes []string) bool {

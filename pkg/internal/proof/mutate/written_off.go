@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// readWrittenOff reads the changes that nothing can notice. A line that begins with # is a reason, and those after it,
-// up to the next, are the changes that it is the reason for.
+// readWrittenOff reads the changes that cannot be noticed. A line that begins with # is the reason for the changes
+// after it.
 func readWrittenOff(path string) (map[string]string, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -22,47 +22,47 @@ import (
 
 const (
 	nodeTTL = time.Second
-	// takeover is how long a node has to be silent before the others have its tasks: the TTL, the grace that goes with
-	// a kill_grace of 200 ms, and some more.
-	takeover = nodeTTL + 2200*time.Millisecond + 800*time.Millisecond
+	// takeoverTime is how long a node must be silent before the others have its tasks: the TTL, the grace for a
+	// kill_grace of 200 ms, and a margin.
+	takeoverTime = nodeTTL + 2200*time.Millisecond + 800*time.Millisecond
 )
 
-// street is a few nodes on one database, each with a proxy before it.
-type street struct {
-	*site
+// nodeCluster is several nodes on one database, each with a proxy in front of the database.
+type nodeCluster struct {
+	*harness
 	dsn     string
 	nodes   []*node
 	proxies []*faultproxy.Proxy
-	rng     *rand.Rand // of the harm; used by one goroutine
+	rng     *rand.Rand // of the faults; used by one goroutine
 
 	ctx     context.Context
 	stop    context.CancelFunc
 	clients sync.WaitGroup
 }
 
-// newStreet starts nodes on a database and clients that offer tasks to them.
-func newStreet(c *proof.Campaign, dsn string, nodes int) *street {
+// newCluster starts nodes on a database, and clients that submit tasks to them.
+func newCluster(c *proof.Campaign, dsn string, nodes int) *nodeCluster {
 	seed := proof.SeedOr(rand.Uint64())
 	c.Seed(strconv.FormatUint(seed, 10))
-	s := &street{site: newSite(c), dsn: dsn, rng: rand.New(rand.NewPCG(seed, 0))}
+	s := &nodeCluster{harness: newHarness(c), dsn: dsn, rng: rand.New(rand.NewPCG(seed, 0))}
 	s.ctx, s.stop = context.WithCancel(context.Background())
-	c.Cleanup(s.rest)
+	c.Cleanup(s.stopClients)
 	for range nodes {
-		s.add()
+		s.addNode()
 	}
 	for who := range 4 {
-		s.clients.Go(func() { s.offer(who) })
+		s.clients.Go(func() { s.submitLoop(who) })
 	}
 	return s
 }
 
-// rest has the clients stop.
-func (s *street) rest() {
+// stopClients stops the clients.
+func (s *nodeCluster) stopClients() {
 	s.stop()
 	s.clients.Wait()
 }
 
-func (s *street) add() {
+func (s *nodeCluster) addNode() {
 	dir, socket := s.TempDir(), shortDir(s)
 	host := regexp.MustCompile(`host=(\S+)`).FindStringSubmatch(s.dsn)[1]
 	p, err := faultproxy.New(pgtest.Socket(socket), pgtest.Socket(host))
@@ -75,7 +75,7 @@ func (s *street) add() {
 	s.nodes, s.proxies = append(s.nodes, n), append(s.proxies, p)
 }
 
-// nodeConfig is the configuration of a node whose socket is in dir.
+// nodeConfig returns the configuration of a node whose socket is in dir.
 func nodeConfig(dir, dsn string) string {
 	return fmt.Sprintf(`{"listen":"127.0.0.1:0","socket":%s,"node_ttl":%q,"audit":"postgres","drain_timeout":"300ms",
 		"backends":{"postgres":{"dsn":%s}},"pools":{
@@ -84,7 +84,7 @@ func nodeConfig(dir, dsn string) string {
 		quote(dir+"/s"), nodeTTL, quote(dsn), simUnits, depth, workUnits, depth)
 }
 
-// shortDir returns a folder whose path leaves room for the name of a socket.
+// shortDir returns a folder whose path is short enough for a socket.
 func shortDir(t testing.TB) string {
 	dir, err := os.MkdirTemp("", "pk-") //nolint:usetesting // that one's path is longer than a socket's may be
 	if err != nil {
@@ -94,51 +94,51 @@ func shortDir(t testing.TB) string {
 	return dir
 }
 
-// offer offers tasks at all nodes in turn until the street rests. One whose answer was lost is offered again,
-// elsewhere; of those that were refused because the store was away, every other one is not.
-func (s *street) offer(who int) {
+// submitLoop submits tasks to all nodes in turn until the clients are stopped. A task whose answer was lost is
+// submitted again, to another node; so is every other task that was refused because the store was unavailable.
+func (s *nodeCluster) submitLoop(who int) {
 	for i := 0; s.ctx.Err() == nil; i++ {
-		o := s.sim(fmt.Sprintf("t%d-%d", who, i), 1+i%3, "box-"+strconv.Itoa(who))
+		o := s.simTask(fmt.Sprintf("t%d-%d", who, i), 1+i%3, "box-"+strconv.Itoa(who))
 		if who == 0 {
-			o = s.work("w-"+strconv.Itoa(i), 1+i%2, time.Duration(10+i%7*40)*time.Millisecond)
+			o = s.lockTask("w-"+strconv.Itoa(i), 1+i%2, time.Duration(10+i%7*40)*time.Millisecond)
 		}
 		for at := i; s.ctx.Err() == nil; at++ {
 			call, cancel := context.WithTimeout(context.Background(), time.Second)
-			err := s.ledger.submit(call, s.nodes[at%len(s.nodes)].reach(), o)
+			err := s.ledger.submit(call, s.nodes[at%len(s.nodes)].apiClient(), o)
 			cancel()
 			if err == nil || i%2 == 0 && park.CodeOf(err) == park.StorageUnavailable {
 				break
 			}
-			pause(s.ctx, 20*time.Millisecond)
+			sleep(s.ctx, 20*time.Millisecond)
 		}
 		rest := 10 * time.Millisecond
 		if who == 0 {
-			rest = 80 * time.Millisecond // about as long as a witness keeps others out
+			rest = 80 * time.Millisecond // about as long as a lock holder runs
 		}
-		pause(s.ctx, rest)
+		sleep(s.ctx, rest)
 	}
 }
 
-func pause(ctx context.Context, d time.Duration) {
+func sleep(ctx context.Context, d time.Duration) {
 	select {
 	case <-time.After(d):
 	case <-ctx.Done():
 	}
 }
 
-// between returns a random time.
-func (s *street) between(from, to time.Duration) time.Duration {
+// between returns a random duration.
+func (s *nodeCluster) between(from, to time.Duration) time.Duration {
 	return from + time.Duration(s.rng.Int64N(int64(to-from)))
 }
 
-// live returns a node that is to be harmed, and its proxy.
-func (s *street) some() (*node, *faultproxy.Proxy) {
+// randomNode returns a node and its proxy.
+func (s *nodeCluster) randomNode() (*node, *faultproxy.Proxy) {
 	i := s.rng.IntN(len(s.nodes))
 	return s.nodes[i], s.proxies[i]
 }
 
-// heal ends all harm, waits until a task gets through at every node, and checks everything.
-func (s *street) heal() {
+// endFaults ends all faults, waits until every node completes a task, and checks everything.
+func (s *nodeCluster) endFaults() {
 	s.Helper()
 	for _, p := range s.proxies {
 		p.LoseReply(nil)
@@ -147,38 +147,38 @@ func (s *street) heal() {
 		p.Block(faultproxy.ToClient, false)
 	}
 	for _, n := range s.nodes {
-		s.wantThrough(n)
+		s.wantServes(n)
 	}
-	s.rest()
-	s.settle(s.nodes[s.rng.IntN(len(s.nodes))])
-	if n := s.ledger.acknowledged(); n < 20 {
+	s.stopClients()
+	s.checkAll(s.nodes[s.rng.IntN(len(s.nodes))])
+	if n := s.ledger.count(); n < 20 {
 		s.Errorf("only %d tasks were acknowledged: too few to prove anything", n)
 	}
 }
 
-// wantThrough fails the test unless the node takes a task, and that ends.
-func (s *street) wantThrough(n *node) {
+// wantServes fails the test unless the node accepts a task and the task ends.
+func (s *nodeCluster) wantServes(n *node) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), proof.Patience)
 	defer cancel()
-	o := s.sim(fmt.Sprintf("through-%d", rand.Uint64()), 1, "box-through")
+	o := s.simTask(fmt.Sprintf("through-%d", rand.Uint64()), 1, "box-through")
 	for {
-		err := s.ledger.submit(ctx, n.reach(), o)
+		err := s.ledger.submit(ctx, n.apiClient(), o)
 		if err == nil {
 			break
 		}
 		if ctx.Err() != nil {
 			s.Fatalf("a node takes no tasks %s after all harm has ended: %v", proof.Patience, err)
 		}
-		pause(ctx, 50*time.Millisecond)
+		sleep(ctx, 50*time.Millisecond)
 	}
-	if t, err := n.reach().Task(ctx, o.pool, o.TaskID, proof.Patience); err != nil || !t.Status.Ended() {
+	if t, err := n.apiClient().Task(ctx, o.pool, o.TaskID, proof.Patience); err != nil || !t.Status.Ended() {
 		s.Fatalf("a task does not end %s after all harm has ended: %s %v", proof.Patience, t.Status, err)
 	}
 }
 
-// admin runs statements on the database itself. A server that is away is waited for.
-func (s *street) admin(statements ...string) {
+// admin runs statements on the database itself, and waits for it if it is unavailable.
+func (s *nodeCluster) admin(statements ...string) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), proof.Patience)
 	defer cancel()
@@ -187,13 +187,13 @@ func (s *street) admin(statements ...string) {
 		if err = pgtest.Exec(ctx, s.dsn, statements...); err == nil {
 			return
 		}
-		pause(ctx, 50*time.Millisecond)
+		sleep(ctx, 50*time.Millisecond)
 	}
 	s.Fatal(errors.Join(err, ctx.Err()))
 }
 
-// countRefusals counts the statements that the trigger refused. A sequence does not roll back.
-func (s *street) countRefusals() {
+// countRefusals counts the statements that the trigger refused. A sequence is not rolled back.
+func (s *nodeCluster) countRefusals() {
 	ctx, cancel := context.WithTimeout(context.Background(), proof.Patience)
 	defer cancel()
 	n, err := pgtest.Number(ctx, s.dsn, `SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM refusals`)

@@ -1,17 +1,17 @@
 //go:build linux
 
-// Command witness is what test tasks run: it tells, by means that parkd has no part in, when it ran and whether there
-// was room for it.
+// Command lockholder is run by test tasks. It records, independently of parkd, when it ran and whether there was
+// capacity for it.
 //
-//	witness LOG LOCKS UNITS TASK DURATION [SAVE CHECKPOINT]
+//	lockholder LOG LOCKS UNITS TASK DURATION [SAVE CHECKPOINT]
 //
-// Before anything else it takes as many of the files in the folder LOCKS as it costs units, one for each unit that its
-// pool has. The kernel gives such a lock to one process at a time and takes it back the instant that process is dead,
-// so a witness that finds too few of them free has been started beyond the capacity: it appends "over". Then it appends
-// "start" and, unless it is killed, "end" after DURATION, each a line with the time of CLOCK_MONOTONIC in nanoseconds.
+// First it locks as many of the files in the folder LOCKS as it costs units; there is one file for each unit of its
+// pool. The kernel gives such a lock to one process at a time and releases it when that process dies. So if too few
+// files are free, the process was started beyond the capacity, and it appends "over". Then it appends "start" and,
+// unless it is killed, "end" after DURATION, each a line with the time of CLOCK_MONOTONIC in nanoseconds.
 //
-// With SAVE it is a program that takes that long to save its work: told to end by SIGTERM it writes the file CHECKPOINT and
-// appends "saved". If the file is there when it begins, little is left to do, and it comes to its end at once.
+// With SAVE it takes that long to save its work: on SIGTERM it writes the file CHECKPOINT and appends "saved". If the
+// file exists when it starts, it ends at once.
 package main
 
 import (
@@ -27,7 +27,7 @@ import (
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "witness:", err)
+		fmt.Fprintln(os.Stderr, "lockholder:", err)
 		os.Exit(1)
 	}
 }
@@ -80,7 +80,7 @@ func run(args []string) error {
 	}
 }
 
-// save takes a while to write a file.
+// save writes a file after a while.
 func save(takes, path string) error {
 	d, err := time.ParseDuration(takes)
 	if err != nil {
@@ -90,7 +90,7 @@ func save(takes, path string) error {
 	return os.WriteFile(path, nil, 0o600)
 }
 
-// take locks up to n of the files in dir, for as long as this process lives.
+// take locks up to n of the files in dir, until this process ends.
 func take(dir string, n int) (got int, err error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil {
@@ -111,7 +111,7 @@ func take(dir string, n int) (got int, err error) {
 	return got, nil
 }
 
-// tell appends one line in one write.
+// tell appends one line with one write.
 func tell(log *os.File, what, task string, units int) error {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
