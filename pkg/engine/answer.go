@@ -1,6 +1,6 @@
 package engine
 
-// What the senders of messages are told.
+// Answers to the senders of messages.
 
 import (
 	"github.com/parkd-dev/parkd/pkg/internal/health"
@@ -8,7 +8,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// fail answers a batch whose step did not come about. Outcomes of runs are kept to be stored later.
+// fail answers a batch whose step failed. Outcomes of runs are kept, to be stored later.
 func (l *loop) fail(batch []message, err error) {
 	callerErr, fromStore := l.callerError(err)
 	if fromStore {
@@ -30,7 +30,7 @@ func (l *loop) fail(batch []message, err error) {
 	}
 }
 
-// answer tells each request of a batch how its operations went.
+// answer sends each request of a batch the results of its operations.
 func (l *loop) answer(batch []message, results []lot.Result) {
 	for i := range results {
 		err := results[i].Err
@@ -55,7 +55,7 @@ func (l *loop) answer(batch []message, results []lot.Result) {
 	}
 }
 
-// answerLook answers a message that looks.
+// answerLast answers a message whose answer does not depend on the step.
 func (l *loop) answerLast(m message) {
 	switch m := m.(type) {
 	case *loopFunc:

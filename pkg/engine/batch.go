@@ -1,8 +1,8 @@
 package engine
 
-// One turn of a pool: a batch of requests becomes a step, which is stored, and then they are answered.
+// A batch of messages becomes a step, which is stored; then the messages are answered.
 
-// turn carries out a batch of requests: in one step if the store allows it.
+// processBatch carries out a batch: in one step if the store accepts it.
 func (l *loop) processBatch(batch []message) {
 	batch = claimAll(batch)
 	l.split, l.failed, l.redecided = false, false, false

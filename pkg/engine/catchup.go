@@ -1,6 +1,6 @@
 package engine
 
-// What other nodes did, on the side of a pool.
+// Changes that other nodes made, on the side of a pool.
 
 import (
 	"context"
@@ -13,10 +13,10 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// recheck bounds how late a call that waits hears of what another node delivered to a store that both share.
+// hubPollInterval bounds how late a waiting call learns of deliveries that another node made to a shared store.
 const hubPollInterval = time.Second
 
-// catchUp takes over what other nodes did since this node's last look.
+// catchUp merges what other nodes did since this node's last look.
 func (l *loop) catchUp() error {
 	c, err := l.node.Store.Since(l.ctx, l.ID, l.lot.Row().Rev)
 	if err != nil {
@@ -28,7 +28,7 @@ func (l *loop) catchUp() error {
 	return l.merge(c)
 }
 
-// tell wakes those here who wait for what another node did.
+// wakeWaiters wakes callers on this node that wait for changes of another node.
 func (l *loop) wakeWaiters(c *store.Conflict) {
 	if c.Reload {
 		l.eng.hub.WakeAll()
@@ -47,7 +47,7 @@ func (l *loop) wakeWaiters(c *store.Conflict) {
 	l.eng.hub.Wake(topics...)
 }
 
-// extendKept lets leases live on that are due here, but were kept at another node.
+// extendRenewed extends leases that are due here but were renewed at another node.
 func (l *loop) extendRenewed(ctx context.Context, now lot.Instant) error {
 	due := l.lot.LeasesDue(now)
 	if len(due) == 0 {
@@ -61,7 +61,7 @@ func (l *loop) extendRenewed(ctx context.Context, now lot.Instant) error {
 	if err != nil {
 		return err
 	}
-	now = l.eng.env.Instant() // what was kept while the store was asked must have its whole time
+	now = l.eng.env.Instant() // a lease that was renewed during the read must get its whole time
 	for _, k := range kept {
 		if k.Lease == due[k.TaskID] && l.renewals[k.Lease] < k.Counter {
 			l.lot.Extend(k.TaskID, k.Lease, k.TTL, now)
@@ -69,12 +69,12 @@ func (l *loop) extendRenewed(ctx context.Context, now lot.Instant) error {
 		}
 	}
 	if len(l.renewals) > 1000+2*l.lot.Running() {
-		clear(l.renewals) // most of them are over; the others live once longer
+		clear(l.renewals) // most of them are over; each of the others may be extended once too often
 	}
 	return nil
 }
 
-// refresh makes sure that the lot is what the store holds.
+// refresh brings the lot up to date with the store if the batch needs it.
 func (l *loop) refresh(batch []message) error {
 	catchUp := l.mustCatchUp
 	for _, m := range batch {
@@ -86,7 +86,7 @@ func (l *loop) refresh(batch []message) error {
 		}
 	}
 	if catchUp {
-		l.refreshPending.Store(false) // whichever way it is answered below: else nothing would be heard of any more
+		l.refreshPending.Store(false) // cleared in any case, else no further change would be followed
 	}
 	if l.halted != nil {
 		return l.halted
@@ -107,7 +107,7 @@ func (l *loop) refresh(batch []message) error {
 	return l.halted
 }
 
-// merge takes over what another node did.
+// merge applies what another node did to the lot.
 func (l *loop) merge(c *store.Conflict) error {
 	if c.Reload {
 		l.mustReload = true
@@ -115,7 +115,7 @@ func (l *loop) merge(c *store.Conflict) error {
 	}
 	l.lot.Merge(c.Row, c.Changed, l.eng.env.Instant())
 	if !l.lot.Agrees() {
-		// A task that ended and was pruned since is in no store any more, and so nobody tells of its end.
+		// A task that has ended and been pruned since is in no store, so the changes do not include its end.
 		l.mustReload = true
 		return l.refresh(nil)
 	}
@@ -130,13 +130,14 @@ func (l *loop) merge(c *store.Conflict) error {
 	return nil
 }
 
-// secure sees that what is answered without a step of its own, by what other nodes have done, is as durable as a step.
+// ensureDurable is for requests that are answered without a step of their own: it makes the changes of other nodes that
+// the answers depend on as durable as a step.
 func (l *loop) ensureDurable(ops []lot.Op) error {
 	if !l.unsecured || len(ops) == 0 {
 		return nil
 	}
 	if err := l.node.Store.Secure(l.ctx); err != nil {
-		return fmt.Errorf("%w: %w", store.ErrInDoubt, err) // of a task that is there nobody may say that it was not accepted
+		return fmt.Errorf("%w: %w", store.ErrInDoubt, err) // the task may be accepted, so the answer must not deny it
 	}
 	l.unsecured = false
 	return nil

@@ -2,10 +2,10 @@ package engine
 
 import "time"
 
-// maxTimer bounds how long a timer for a wall-clock instant sleeps, so that a step of that clock is noticed.
+// maxTimer bounds how long a timer for a wall-clock time sleeps, so that a step of that clock is noticed.
 const maxTimer = 5 * time.Second
 
-// untilDue returns how long to wait before the lot has something to do, and false if it has nothing.
+// untilNextTimer returns how long to wait until the lot has something to do, and false if it has nothing.
 func (l *loop) untilNextTimer() (time.Duration, bool) {
 	wall, mono := l.lot.Next()
 	if wall.IsZero() && mono == 0 {

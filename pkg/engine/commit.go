@@ -10,13 +10,14 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// A step is decided and committed as often as it takes, or in parts if the store refuses it for what is in it.
+// A step is decided and committed, again after each conflict, or in parts if the store refuses its content.
 
-// errLookUp says that the step has to be decided once more, after a look at the ids of its submissions.
+// errLookUp means that the step has to be decided again after a look-up of the ids of its submissions.
 var errLookUp = errors.New("the ids of submissions have to be looked up")
 
-// carry decides and commits the batch as often as it takes: until no other node's step comes first. If the store refuses
-// the step for what is in it, it is done in parts. It returns what is left of the batch: others may have done some of it.
+// commitBatch decides a step for the batch and commits it, until no other node's step comes first. If the store refuses
+// the content of the step, the batch is committed in parts. It returns the rest of the batch: others may have done some
+// of it.
 func (l *loop) commitBatch(batch []message) (remaining []message, err error) {
 	for {
 		err = l.tryStep(batch)
@@ -37,8 +38,7 @@ func (l *loop) commitBatch(batch []message) (remaining []message, err error) {
 	}
 }
 
-// giveWay takes over the step of another node that came first, and waits until the nodes have had their turns that wait
-// for them longer.
+// handleConflict merges the step of another node that came first, and lets the nodes that wait longer have their turns.
 func (l *loop) handleConflict(batch []message, c *store.Conflict) ([]message, error) {
 	l.eng.meter.StepRetried(l.QueueBackend, RetryConflict)
 	l.redecided = true
@@ -50,7 +50,7 @@ func (l *loop) handleConflict(batch []message, c *store.Conflict) ([]message, er
 	return batch, l.catchUp()
 }
 
-// attempt decides a step for the batch, commits it, carries it out and answers the batch.
+// tryStep decides a step for the batch, commits it, applies it and answers the batch.
 func (l *loop) tryStep(batch []message) error {
 	ops, err := l.buildOps(batch)
 	if err != nil {
@@ -69,7 +69,7 @@ func (l *loop) tryStep(batch []message) error {
 	}
 	l.markInitialized()
 	l.refusalDelay = 0
-	if !l.split { // or else another part may be refused
+	if !l.split { // unless another part may still be refused
 		l.recordRecovery()
 	}
 	l.answer(batch, results)
@@ -78,7 +78,7 @@ func (l *loop) tryStep(batch []message) error {
 	return nil
 }
 
-// decide has the lot decide a step. What the lot cannot know alone it is told first.
+// decide has the lot decide a step. It first gives the lot what the lot cannot know by itself.
 func (l *loop) decide(ops []lot.Op) (*lot.Step, []lot.Result, error) {
 	now := l.eng.env.Instant()
 	if l.node != nil {
@@ -106,7 +106,7 @@ func (l *loop) decide(ops []lot.Op) (*lot.Step, []lot.Result, error) {
 	return step, results, nil
 }
 
-// keep makes a step durable, and does what it asks of this node. A step without events only has to be as durable as what
+// storeStep makes a step durable and applies it to this node. A step without events only has to be as durable as what
 // it was decided on.
 func (l *loop) storeStep(step *lot.Step, ops []lot.Op) error {
 	if len(step.Events) == 0 {
@@ -121,15 +121,15 @@ func (l *loop) storeStep(step *lot.Step, ops []lot.Op) error {
 	return nil
 }
 
-// A step that the store refuses for what is in it (see [store.ErrRefused]) would be refused as often as it is sent, and the
-// pool would stand still. So its operations are tried one by one, and the one that is at fault fails alone: a submission
-// with an error for its client, a result by the failure of its task. What time alone asks for, such as the end of a task whose
-// deadline has passed, is part of each step. If that is refused, no request is at fault and none can be done: the pool tries
-// it again, ever more rarely.
+// If the store refuses the content of a step (see [store.ErrRefused]), it would refuse the step again each time, and
+// the pool would stand still. So the operations are tried one by one, and only the one at fault fails: a submission
+// with an error for its client, a result by the failure of its task. Changes that are due to time alone, such as the
+// expiry of a task, are part of every step. If they are refused, no request is at fault and none can be carried out:
+// the pool tries again, at growing intervals.
 
-// apart does the requests of a refused step one by one, after what nobody has asked for.
+// commitInParts carries out the requests of a refused step one by one, after the changes that nobody has asked for.
 func (l *loop) commitInParts(batch []message, refusal error) error {
-	if countOps(batch) == 0 || !l.initialized { // the pool is not begun in parts
+	if countOps(batch) == 0 || !l.initialized { // initialOps are not committed in parts
 		return refusal
 	}
 	if joined, err := l.commitBatch(nil); err != nil {
@@ -139,7 +139,7 @@ func (l *loop) commitInParts(batch []message, refusal error) error {
 	if len(batch) > 1 {
 		for _, m := range batch {
 			if answeredLast(m) {
-				continue // it is answered when the turn is over
+				continue // it is answered at the end of the batch
 			}
 			if alone, err := l.commitBatch([]message{m}); err != nil {
 				l.fail(alone, err)
@@ -166,7 +166,7 @@ func (l *loop) commitInParts(batch []message, refusal error) error {
 	return refusal
 }
 
-// opByOp does the operations of one request in a step each.
+// commitOpByOp commits the operations of one request in a step each.
 func (l *loop) commitOpByOp(r *request) error {
 	results := make([]lot.Result, 0, len(r.ops))
 	for _, op := range r.ops {
@@ -180,7 +180,7 @@ func (l *loop) commitOpByOp(r *request) error {
 			callerErr, _ := l.callerError(err)
 			r.reply <- reply{results: append(results, failedResults(len(r.ops)-len(results), callerErr)...)}
 			l.fail(nil, err)
-			return nil // what was taken before was taken
+			return nil // the operations before the error are committed
 		}
 		a := <-one.reply
 		if refused, ok := errors.AsType[*park.Error](a.err); ok {
@@ -194,11 +194,11 @@ func (l *loop) commitOpByOp(r *request) error {
 	return nil
 }
 
-// withoutResult ends a task whose result cannot be stored.
+// failWithoutResult ends a task whose result cannot be stored.
 func (l *loop) failWithoutResult(m message, op lot.Finish, refusal error) error {
 	o := &op.Outcome
 	if len(o.Result) == 0 && o.Reason == park.ReasonResultTooLarge {
-		return refusal // it was not the result
+		return refusal // the result is not the reason
 	}
 	l.eng.log.Error("result not stored: the store refuses it for good", "pool", l.ID, "task", op.TaskID, "bytes", len(o.Result), "error", refusal)
 	*o = park.Failure(park.ReasonResultTooLarge, fmt.Sprintf("the store of pool %s cannot keep the result of %d bytes: %v", l.ID, len(o.Result), refusalCause(refusal))).Tidy()
@@ -206,8 +206,8 @@ func (l *loop) failWithoutResult(m message, op lot.Finish, refusal error) error 
 	return l.commitPart(m)
 }
 
-// alone carries out a part of a step that was refused. What has joined it meanwhile and did not come about either is
-// answered here: only the part is known to who asked for it.
+// commitPart carries out a part of a refused step. If it fails, messages that have joined it are answered here, because
+// the caller knows of the part alone.
 func (l *loop) commitPart(part message) error {
 	batch, err := l.commitBatch([]message{part})
 	if err != nil {

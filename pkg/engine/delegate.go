@@ -9,9 +9,9 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// What nodes leave to one another while they wait for their turns, on the side of the one that takes it along.
+// Outcomes that waiting nodes delegate, on the side of the node that stores them.
 
-// readNotes returns what is in notes. One of a node that knows another form is as good as lost.
+// readNotes returns the outcomes in notes. A note in an unknown format is skipped.
 func readNotes(notes [][]byte) (all []delegatedOutcome) {
 	for _, note := range notes {
 		var outcomes []delegatedOutcome
@@ -22,7 +22,7 @@ func readNotes(notes [][]byte) (all []delegatedOutcome) {
 	return all
 }
 
-// unstored reports whether any of the runs has not been ended yet, by what this node knows.
+// anyUnstored reports whether one of the runs has not ended yet, as far as this node knows.
 func (l *loop) anyUnstored(outcomes []delegatedOutcome) bool {
 	for _, o := range outcomes {
 		if s, _, ok := l.lot.State(o.Task); ok && s.Status == park.Running && s.Attempt == o.Attempt {
@@ -32,12 +32,12 @@ func (l *loop) anyUnstored(outcomes []delegatedOutcome) bool {
 	return false
 }
 
-// maxBrought bounds what a step stores for other nodes, beside maxOps, in bytes. It has this room however much the node has
-// of its own, for there are units in it.
+// maxDelegatedBytes bounds what a step stores for other nodes, in addition to maxOps. A step has this room however much
+// it holds of its own node, because units depend on it.
 const maxDelegatedBytes = 1 << 20
 
-// hold keeps what other nodes have left for this node's next steps. Too much of it is lost: whoever left it sees that it is
-// not stored, and stores it.
+// keepDelegated keeps the outcomes of other nodes for this node's next steps. If there are too many, the rest is
+// dropped: their node sees that they are not stored, and stores them.
 func (l *loop) keepDelegated(outcomes []delegatedOutcome) {
 	n := size{}
 	for i := range l.delegated {
@@ -55,8 +55,8 @@ func (p *pool) sizeOfDelegated(o *delegatedOutcome) size {
 	return size{1, p.bytesOf([]lot.Op{o.finish()})}
 }
 
-// bring adds to a batch what other nodes have left to this one, as much as there is room for. The rest is for the next. What
-// of it is stored already is seen when the step is decided.
+// addDelegated adds to a batch the outcomes of other nodes, as many as there is room for. The rest waits for the next
+// batch. Outcomes that are stored already are left out when the step is decided.
 func (l *loop) addDelegated(batch []message) []message {
 	s, n := size{}, 0
 	for _, m := range batch {
@@ -84,7 +84,7 @@ func (l *loop) addDelegated(batch []message) []message {
 	}})
 }
 
-// finish returns the operation that an outcome stands for.
+// finish returns the operation of an outcome.
 func (o *delegatedOutcome) finish() lot.Finish {
 	return lot.Finish{TaskID: o.Task, Submitted: park.FromMicro(o.Submitted), Attempt: o.Attempt, Outcome: park.Outcome{
 		Status: o.Status, Reason: string(o.Reason), Message: string(o.Message), Result: o.Result,

@@ -1,6 +1,6 @@
 package engine
 
-// What callers are told if something goes wrong.
+// Errors for callers.
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// unread logs why a store failed and returns what the caller may know.
+// readError logs why a store could not be read and returns what the caller may know.
 func (e *Engine) readError(ctx context.Context, what string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -24,7 +24,7 @@ func (e *Engine) readError(ctx context.Context, what string, err error) error {
 	return &park.Error{Code: park.StorageUnavailable, Detail: unavailableDetail("the "+what, err), RetryAfter: time.Second}
 }
 
-// unanswered says why nothing could be read: in the words of the store's server, where it has said anything.
+// unavailableDetail says why a store could not be read: in the words of the store's server, if it has answered.
 func unavailableDetail(what string, err error) string {
 	if s, ok := errors.AsType[store.Said](err); ok {
 		return "the store of " + what + " cannot be used: " + s.Said()
@@ -32,7 +32,7 @@ func unavailableDetail(what string, err error) string {
 	return "the store of " + what + " does not answer"
 }
 
-// unsure is unread for who has asked the store to change something, which may have come about.
+// writeError is readError for a request that changes the store, and may have done so.
 func (e *Engine) writeError(ctx context.Context, what string, err error) error {
 	err = e.readError(ctx, what, err)
 	if park.CodeOf(err) == park.StorageUnavailable {
@@ -41,20 +41,20 @@ func (e *Engine) writeError(ctx context.Context, what string, err error) error {
 	return err
 }
 
-// errDue says that a call has waited for as long as it may.
+// errDeadline means that a call has reached its deadline.
 var errDeadline = errors.New("the call is due")
 
-// errAway is the answer to a call that was not heard: nothing was accepted, and nothing will be.
+// errNotAccepted is the answer to a call that is not carried out: nothing was accepted, and nothing will be.
 func errNotAccepted(pool string) *park.Error {
 	return &park.Error{Code: park.StorageUnavailable, Detail: "the store of pool " + pool + " did not take the step; nothing was accepted", RetryAfter: time.Second}
 }
 
-// errUnknown is the answer to a call of which it is not known whether it was carried out, or will be.
+// errOutcomeUnknown is the answer to a call that may have been carried out, or may still be.
 func errOutcomeUnknown(what string) *park.Error {
 	return park.Errorf(park.OutcomeUnknown, "the store of %s did not answer in time: it is not known whether the request was carried out", what)
 }
 
-// about returns err; if it says that the outcome is unknown, it also says of which task and how to find out.
+// withTaskID returns err. If err says that the outcome is unknown, it adds the task's id and how to find out.
 func withTaskID(task string, err error) error {
 	e, ok := errors.AsType[*park.Error](err)
 	if !ok || e.Code != park.OutcomeUnknown {
@@ -66,7 +66,7 @@ func withTaskID(task string, err error) error {
 	}
 }
 
-// errNodeStopped is the answer to a call that reads from an engine that is closing.
+// errEngineStopped is the answer to a read from an engine that is closing.
 var errEngineStopped = &park.Error{Code: park.StorageUnavailable, Detail: "this node has stopped", RetryAfter: time.Second}
 
 func errPoolStopped(pool string) error {
@@ -77,7 +77,7 @@ func errPoolStore(pool string, err error) error {
 	return &park.Error{Code: park.StorageUnavailable, Detail: unavailableDetail("pool "+pool, err), RetryAfter: time.Second}
 }
 
-// errStorageBecause logs why a store failed and returns what the caller may know.
+// poolReadError is readError for the queue store of a pool.
 func poolReadError(ctx context.Context, p *pool, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -89,7 +89,7 @@ func poolReadError(ctx context.Context, p *pool, err error) error {
 	return errPoolStore(p.ID, err)
 }
 
-// failed returns the results of n operations whose step failed.
+// failedResults returns the results of n operations whose step failed.
 func failedResults(n int, err error) []lot.Result {
 	all := make([]lot.Result, n)
 	for i := range all {
@@ -98,7 +98,8 @@ func failedResults(n int, err error) []lot.Result {
 	return all
 }
 
-// asError returns what a task's client is told of an error. What is not known to have left the task alone may have taken it.
+// asError returns an error for a task's client. An error that does not exclude that the task was accepted becomes
+// OutcomeUnknown.
 func asError(err error) *park.Error {
 	if e, ok := errors.AsType[*park.Error](err); ok {
 		return e

@@ -1,6 +1,6 @@
 package engine
 
-// What a pool does if its store, or the pool itself, is not as it should be.
+// What a pool does if its store fails or its own numbers contradict each other.
 
 import (
 	"errors"
@@ -11,7 +11,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// recovered notes that the store does all that it is asked.
+// recordRecovery notes that the store accepts steps.
 func (l *loop) recordRecovery() {
 	if l.stepErr.Swap(nil) != nil {
 		l.eng.log.Info("the store is back", "pool", l.ID)
@@ -19,7 +19,7 @@ func (l *loop) recordRecovery() {
 	l.refusalLogged = false
 }
 
-// sane looks for broken invariants: cheaply at each step, thoroughly from time to time.
+// checkInvariants checks the lot: cheaply at each step, fully from time to time.
 func (l *loop) checkInvariants() error {
 	l.stepsSinceCheck++
 	if row := l.lot.Row(); l.stepsSinceCheck > 256 && l.stepsSinceCheck > row.Queued/4 {
@@ -29,7 +29,7 @@ func (l *loop) checkInvariants() error {
 	return l.lot.Sane()
 }
 
-// halt stops the pool for good: its own numbers contradict each other, and to go on would be to guess.
+// halt stops the pool for good: its own numbers contradict each other, and any further step would be a guess.
 func (l *loop) halt(err error) error {
 	l.eng.log.Error("pool halted", "pool", l.ID, "error", err)
 	l.halted = park.Errorf(park.PoolHalted, "pool %s has halted: %v", l.ID, err)
@@ -37,7 +37,7 @@ func (l *loop) halt(err error) error {
 	return l.halted
 }
 
-// told returns what callers are told of a step that did not come about, and whether that is of the store's making.
+// callerError returns the answer to the callers of a failed step, and whether the store caused the failure.
 func (l *loop) callerError(err error) (_ error, fromStore bool) {
 	if _, ok := errors.AsType[*park.Error](err); ok && !errors.Is(err, store.ErrInDoubt) {
 		return err, false
@@ -45,7 +45,7 @@ func (l *loop) callerError(err error) (_ error, fromStore bool) {
 	return l.notAccepted(err), true
 }
 
-// troubled tells once of a step that did not come about, and sees to when it is tried again.
+// recordFailure logs the first failure of a step, and schedules the next attempt.
 func (l *loop) recordFailure(err error) {
 	if errors.Is(err, store.ErrRefused) {
 		l.recordRefusal(err)
@@ -57,8 +57,8 @@ func (l *loop) recordFailure(err error) {
 	l.mustReload, l.refusalDelay = true, 0
 }
 
-// away is what callers are told of an error of the store. That it is away says that nothing was accepted, which is not
-// said of a step in doubt.
+// storeError returns the answer to callers for an error of the store: nothing was accepted, or, for a step in doubt,
+// that the outcome is unknown.
 func (l *loop) notAccepted(err error) error {
 	if errors.Is(err, store.ErrInDoubt) {
 		return errOutcomeUnknown("pool " + l.ID)
@@ -70,13 +70,13 @@ func (l *loop) notAccepted(err error) error {
 	return notAccepted
 }
 
-// A refused step is tried again after a rest, which doubles each time within these bounds.
+// A refused step is tried again after a delay, which doubles each time within these bounds.
 const (
 	minRefusalDelay = retryInterval
 	maxRefusalDelay = 30 * time.Second
 )
 
-// refused notes that a step was refused, and is to be tried again after a rest that doubles each time.
+// recordRefusal notes that a step was refused, and doubles the delay before the next attempt.
 func (l *loop) recordRefusal(err error) {
 	if !l.refusalLogged {
 		l.eng.log.Error("step refused for good: trying again now and then", "pool", l.ID, "error", err)
@@ -85,7 +85,7 @@ func (l *loop) recordRefusal(err error) {
 	l.refusalDelay = min(max(2*l.refusalDelay, minRefusalDelay), maxRefusalDelay)
 }
 
-// cause returns what a store says of a refusal, without what parkd says of it.
+// refusalCause returns the store's reason for a refusal, without parkd's own words.
 func refusalCause(refusal error) error {
 	if r, ok := errors.AsType[*store.RefusedError](refusal); ok {
 		return r.Err

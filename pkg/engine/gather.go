@@ -8,13 +8,13 @@ import (
 	"github.com/parkd-dev/parkd/pkg/internal/env"
 )
 
-// What goes into a step together, and what comes first.
+// Which messages share a step, and in which order.
 //
-// Requests are done in the order in which they come, but for outcomes of runs that are too large for the step that is being
-// put together. When many runs with large results end at once there is work for many steps. Nobody waits for these outcomes
-// in any order, so what is small goes between them: every other step, if there is any.
+// Requests are carried out in the order in which they come, except outcomes of runs that are too large for the current
+// step. If many runs with large results end together, they are work for many steps. Nobody waits for these outcomes in
+// any order, so small requests go between them: into every other step, if there are any.
 
-// first returns the request that a step begins with: one that was put off, or else what next does.
+// firstMessage returns the message that a step begins with: a postponed one, or else the result of nextMessage.
 func (l *loop) firstMessage(timer *time.Timer, d time.Duration) (m message, ok bool) {
 	switch {
 	case len(l.urgent) > 0 || len(l.postponed)+len(l.largeOutcomes) == 0:
@@ -28,7 +28,7 @@ func (l *loop) firstMessage(timer *time.Timer, d time.Duration) (m message, ok b
 	}
 	l.largeNext = true
 	if len(l.postponed) == 0 {
-		return <-l.messages, true // of which only this loop takes any
+		return <-l.messages, true // only this loop takes messages
 	}
 	m, l.postponed = l.postponed[0], l.postponed[1:]
 	return m, true
@@ -41,7 +41,7 @@ func (l *loop) firstMessage(timer *time.Timer, d time.Duration) (m message, ok b
 func (l *loop) gather(batch []message) []message {
 	runtime.Gosched()
 	size := l.sizeOf(batch...)
-	// One without operations counts too, so that it ends.
+	// A message without operations counts too, so that the batch ends.
 	for n := max(1, size.ops); n < maxOps; {
 		m := l.nextQueued()
 		if m == nil {
@@ -61,7 +61,7 @@ func (l *loop) gather(batch []message) []message {
 	return batch
 }
 
-// nextAtHand returns the next request that is there already, nil where there is none.
+// nextQueued returns the next message if there is one already, else nil.
 func (l *loop) nextQueued() (m message) {
 	if len(l.postponed) > 0 {
 		m, l.postponed = l.postponed[0], l.postponed[1:]
@@ -74,7 +74,7 @@ func (l *loop) nextQueued() (m message) {
 	return m
 }
 
-// gatherLarge adds to a batch the next of the outcomes that were put off that there is room for, unless it goes between them.
+// gatherLarge adds to a batch the large outcomes that there is room for, unless small requests are next.
 func (l *loop) gatherLarge(batch []message, size size) []message {
 	for !l.largeNext && len(l.largeOutcomes) > 0 {
 		if size = size.plus(l.sizeOf(l.largeOutcomes[0])); size.ops > maxOps || size.bytes > maxStepBytes {
@@ -85,11 +85,12 @@ func (l *loop) gatherLarge(batch []message, size size) []message {
 	return batch
 }
 
-// manyBytes is the size of an outcome that may be overtaken. Of smaller ones a step has as many as it may have.
+// largeOutcomeBytes is the size from which an outcome may be overtaken. Of smaller ones a step holds as many as maxOps
+// allows.
 const largeOutcomeBytes = maxStepBytes / maxOps
 
-// putOff keeps a request that this step has no room for. It is the first of the next one, unless it is a large outcome of a
-// run: that may be overtaken, which putOff returns.
+// postpone keeps a message that this step has no room for. The next step begins with it. The exception is a large
+// outcome of a run: it may be overtaken, and postpone returns true.
 func (l *loop) postpone(m message) (mayBeOvertaken bool) {
 	if r, ok := m.(*report); ok && onlyOperations(r) && l.sizeOf(r).bytes > largeOutcomeBytes {
 		r.run.returned = true
@@ -100,7 +101,7 @@ func (l *loop) postpone(m message) (mayBeOvertaken bool) {
 	return false
 }
 
-// withRetries puts before a batch what is owed, up to a step's worth of it, and one message at least.
+// withRetries puts retries before a batch, at least one and otherwise as many as fit into a step.
 func (l *loop) withRetries(batch []message) []message {
 	size := l.sizeOf(batch...)
 	for i, r := range l.retries {
@@ -116,7 +117,7 @@ func (l *loop) withRetries(batch []message) []message {
 	return batch
 }
 
-// asked returns how many operations a batch asks for.
+// countOps returns the number of operations of a batch.
 func countOps(batch []message) int {
 	n := 0
 	for _, m := range batch {

@@ -1,6 +1,6 @@
 package engine
 
-// What an embedding program may hand in.
+// Interfaces that an embedding program may implement.
 
 import (
 	"context"
@@ -9,30 +9,30 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// Notifier tells someone else of a message. An error makes the engine try again later, for days.
+// Notifier passes messages on to another system. After an error the engine tries again, for days.
 type Notifier interface {
 	Notify(ctx context.Context, pool string, m park.Message) error
 }
 
-// Meter counts what the engine does. Its methods are called from many goroutines and must not block.
+// Meter receives figures about the engine's work. Its methods are called from many goroutines and must not block.
 type Meter interface {
-	// Stepped tells of a committed step of ops operations and how long its commit took.
+	// StepCommitted reports a committed step of ops operations and the time of its commit.
 	StepCommitted(pool string, ops int, commit time.Duration)
-	// Happened tells of n events.
+	// Events reports n events of a kind.
 	Events(pool string, action park.Action, n int)
-	// Waited tells how long a task was parked before it started.
+	// QueueWait reports how long a task was parked before it started.
 	QueueWait(pool string, wait time.Duration)
-	// Deferred tells of a start that was put off because this machine lacks what it needs; see [park.ShortageError].
+	// StartDeferred reports a start that was deferred because this machine lacks something; see [park.ShortageError].
 	StartDeferred(pool, reason string)
-	// Ran tells how long a run took that ended its task, and Ended of each task that has ended. The reason may be anything
-	// that an executor or a worker came up with; "" is none.
+	// RunTime reports the run time of a run that ended its task, and TaskEnded each task that has ended. The reason may
+	// be any text of an executor or a worker; "" is none.
 	RunTime(pool string, status park.Status, took time.Duration)
 	TaskEnded(pool string, status park.Status, reason string)
-	// Rejected tells of a submission that a pool has refused.
+	// Rejected reports a submission that a pool has refused.
 	Rejected(pool string, code park.Code)
-	// Retried tells of a step that is decided or sent again.
+	// StepRetried reports a step that is decided or sent again.
 	StepRetried(store park.Backend, why RetryReason)
-	// Failed tells of something that a store did not do.
+	// StoreFailed reports a failed request to a store.
 	StoreFailed(store park.Backend, what StoreRequest)
 }
 
@@ -48,13 +48,13 @@ func (noMeter) Rejected(string, park.Code)                 {}
 func (noMeter) StepRetried(park.Backend, RetryReason)      {}
 func (noMeter) StoreFailed(park.Backend, StoreRequest)     {}
 
-// Logs opens what a run of a task wrote. Logs that also have the method
+// Logs opens the output of a run. It may also have the method
 //
 //	PruneLogs(ctx context.Context, before time.Time) error
 //
-// are told to forget what runs wrote before a time when old tasks are removed.
+// which removes the output of runs before a time. The engine calls it when it removes old tasks.
 type Logs interface {
-	// Log returns the output of a run. With Follow it goes on until ended is closed and all is read, and where q names
-	// an attempt until a later one has begun.
+	// Log returns the output of a run. With Follow it goes on until ended is closed and everything is read. If q names
+	// an attempt, it ends when a later one has begun.
 	Log(ctx context.Context, pool, task string, attempt int, q park.LogQuery, ended <-chan struct{}) (*park.Log, error)
 }

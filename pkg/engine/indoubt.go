@@ -8,13 +8,13 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// defaultPatience is how long a call waits for the store to say what became of it.
+// defaultPatience is the default of [Config.Patience].
 const defaultPatience = 10 * time.Second
 
-// settle sends a step again of which it is not known whether it was committed, until the store says so. Until then
-// nothing else is decided, and who comes meanwhile is told that the store is away. Those who asked for the step wait,
-// for to tell them that nothing was accepted might not be true; once their patience is over they are told that it is not
-// known, see [pool.waitBy]. What they asked for stays in the step.
+// resolveInDoubt resends a step whose commit is in doubt until the store says whether it was committed. Until then the
+// pool decides nothing else, and new requests are rejected with the answer that the store is unavailable. Requests that
+// are part of the step wait, because the answer that nothing was accepted might be false. At their deadlines they are
+// answered that the outcome is unknown; see [pool.waitBy]. They stay part of the step.
 func (l *loop) resolveInDoubt(st *store.Step, err error) error {
 	l.eng.log.Error("step in doubt: asking until the store answers", "pool", l.ID, "rev", st.Row.Rev, "error", err)
 	rejection := l.notAccepted(nil)
@@ -39,7 +39,8 @@ func (l *loop) resolveInDoubt(st *store.Step, err error) error {
 	return err
 }
 
-// rejectInDoubt answers a message that comes while a step is in doubt. What must not be lost is kept for later.
+// rejectInDoubt answers a message that comes while a step is in doubt. Messages that must not be lost are kept for
+// later.
 func (l *loop) rejectInDoubt(m message, rejection error) {
 	switch m := m.(type) {
 	case *report:

@@ -11,9 +11,9 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// How a pool is loaded from its store, and what is done once it is.
+// How a pool is loaded from its store, and what is done after that.
 
-// load takes the pool's state from its store. A million tasks should not be in memory in more forms than one.
+// load reads the pool's state from its store. A million tasks should not be in memory in two forms.
 func (l *loop) load(ctx context.Context) error {
 	reload, err := l.loadOnce(ctx)
 	if reload && err == nil {
@@ -22,7 +22,7 @@ func (l *loop) load(ctx context.Context) error {
 	return err
 }
 
-// loadOnce does that, unless the pool had to be moved past the end of its log: then it is to be loaded again.
+// loadOnce is one attempt. If it had to move the pool past the end of its log, the pool must be loaded again.
 func (l *loop) loadOnce(ctx context.Context) (reload bool, err error) {
 	node := l.nodeName()
 	fresh := l.newLot(node)
@@ -31,10 +31,10 @@ func (l *loop) loadOnce(ctx context.Context) (reload bool, err error) {
 	if !l.pastLogEnd && !l.localAudit {
 		end, logErr = l.readLogEnd(ctx)
 	}
-	// After the store has looked: what was leased while it was asked must have its whole time.
+	// Called after the store has begun to answer: a lease that was granted meanwhile must get its whole time.
 	now := sync.OnceValue(l.eng.env.Instant)
 	var row ledger.Pool
-	var needRow []ledger.Record // which need the row
+	var needRow []ledger.Record // tasks that can be restored only after the row
 	restore := func(r *ledger.Record) {
 		if lot.NeedsRow(r) {
 			needRow = append(needRow, *r)
@@ -68,12 +68,13 @@ func (l *loop) loadOnce(ctx context.Context) (reload bool, err error) {
 	return false, nil
 }
 
-// empty returns a lot without tasks, to be filled.
+// newLot returns a lot without tasks.
 func (l *loop) newLot(node string) *lot.Lot {
 	return lot.New(lot.Config{Pool: l.ID, Node: node, Leased: l.Runtime.Leased()}, l.eng.env.Instant())
 }
 
-// take has the pool go on with a lot that was made under a name of the node, and lacks its row and the tasks that need it.
+// install gives the loop a new lot, after it has added the row and the tasks that need the row. node is the node's name
+// in the lot.
 func (l *loop) install(fresh *lot.Lot, row ledger.Pool, needRow []ledger.Record, node string) {
 	if row == (ledger.Pool{}) {
 		row = l.initialRow()
@@ -86,8 +87,8 @@ func (l *loop) install(fresh *lot.Lot, row ledger.Pool, needRow []ledger.Record,
 	l.publish()
 }
 
-// adoption returns what has to be done once with a pool that was loaded: what ran on a node that is gone is requeued,
-// and limits that the configuration has changed are taken over.
+// initialOps returns the first operations after the load: tasks of a node that is gone are requeued, and limits that
+// have changed in the configuration are applied.
 func (l *loop) initialOps() (ops []lot.Op) {
 	if row := l.lot.Row(); row.ConfiguredUnits != l.MaxUnits || row.ConfiguredDepth != l.MaxQueueDepth {
 		l.eng.log.Info("the configuration says something new of a pool", "pool", l.ID, "max_units", l.MaxUnits, "max_queue_depth", l.MaxQueueDepth,
@@ -104,8 +105,8 @@ func (l *loop) initialOps() (ops []lot.Op) {
 	return ops
 }
 
-// compare tells of a node that has come with another configuration of the pool than this one's: its limits are those that
-// count now, and with the next node that starts they change again.
+// compareLimits logs if another node has other limits for the pool in its configuration. The limits of the node that
+// started last count.
 func (l *loop) compareLimits() {
 	row := l.lot.Row()
 	differ := row.ConfiguredUnits != l.MaxUnits || row.ConfiguredDepth != l.MaxQueueDepth
@@ -121,7 +122,8 @@ func (l *loop) compareLimits() {
 		"theirs_max_units", row.ConfiguredUnits, "theirs_max_queue_depth", row.ConfiguredDepth)
 }
 
-// settled notes that the pool is under this engine, and says once what its operator may not expect of it.
+// markInitialized notes that the step of initialOps is committed. The first time it warns of parked tasks that are too
+// large.
 func (l *loop) markInitialized() {
 	if l.initialized {
 		return

@@ -7,59 +7,59 @@ import (
 )
 
 const (
-	// maxOps bounds how many operations share a step, so that the first does not wait long for the last.
+	// maxOps bounds the operations of a step, so that the first does not wait long for the last.
 	maxOps = 512
-	// troubleRest is how long a pool whose store failed rests before it tries again by itself.
+	// retryInterval is how long a pool waits after a failure of its store before it tries again.
 	retryInterval = 200 * time.Millisecond
 )
 
-// loop owns the state of a pool. It belongs to the goroutine that runs it, and until then to the one that opens the
-// engine. Others reach it by messages only.
+// loop owns the state of a pool. It belongs to the goroutine that runs it, and before that to the goroutine that opens
+// the engine. Other goroutines reach it by messages only.
 type loop struct {
 	*pool
 	lot      *lot.Lot
-	lotNode  string // the node's name when the lot was loaded, which is what the lot calls the node
+	lotNode  string // the node's name when the lot was loaded; the lot knows the node by it
 	runs     map[string]*run
 	specs    specCache
-	prefetch *prefetch // submissions that are read while the step is stored; nil: none
+	prefetch *prefetch // submissions that are read while the step is stored; nil if none
 	runTime  durationEWMA
 	limiter  startLimiter
 
-	// Who waits.
+	// Messages and workers that wait.
 	waiters       []*waiter
-	retries       []message // that must not be lost, to be tried again
-	postponed     []message // that came in between, and are not for the step, or too large for it
-	largeOutcomes []message // outcomes of runs that were too large for the steps that others went into; see gather
-	largeNext     bool      // it is their turn
+	retries       []message // messages that must not be lost, to be tried again
+	postponed     []message // messages for a later step
+	largeOutcomes []message // outcomes that were too large for the previous steps; see gather
+	largeNext     bool      // the next step takes large outcomes
 
 	// The step that is being decided.
-	split           bool // a step of this turn was refused, and is done in parts
-	failed          bool // something of this turn did not come about
-	redecided       bool // the step was decided before, and another node's came first
-	lookUpsLeft     int  // steps for which ids are looked up first, because one may have been taken
-	lookedUp        bool // the ids of this step were looked up
-	stepsSinceCheck int  // since the last thorough check
+	split           bool // a step of this batch was refused, and is committed in parts
+	failed          bool // something of this batch failed
+	redecided       bool // the step is decided again, because another node's step came first
+	lookUpsLeft     int  // number of steps that still look up ids first, because an id may have been taken
+	lookedUp        bool // this step has looked up its ids
+	stepsSinceCheck int  // steps since the last full check
 
 	// The store.
 	mustReload    bool          // the lot may differ from the store: load it again
-	refusalDelay  time.Duration // how long the pool rests because the store has refused a step; 0: it has not
-	refusalLogged bool          // the refusal was logged
-	commitTime    time.Duration // how long a step takes to be stored, on average
+	refusalDelay  time.Duration // how long the pool waits because the store refused a step; 0 if it did not
+	refusalLogged bool          // that refusal was logged
+	commitTime    time.Duration // moving average of the time to store a step
 	halted        error
 
 	// Other nodes; see catchup.go and turnqueue.go.
-	unsecured         bool               // what other nodes did is known, and may not be durable; see [store.Shared.Secure]
-	limitsDiffer      bool               // another node has another configuration of the pool
-	contenders        int                // other nodes that wait for their turns, by the last step
-	mustCatchUp       bool               // other nodes were let go first
-	delegationIgnored bool               // nobody took what was left to others: the next time it waits for its turn
-	delegated         []delegatedOutcome // that others left, for the next steps
-	renewals          map[string]int64   // how often leases had been kept elsewhere, by the last look
+	unsecured         bool               // changes of other nodes are known but may not be durable; see [store.Shared.Secure]
+	limitsDiffer      bool               // another node has other limits for the pool in its configuration
+	contenders        int                // other nodes that waited for their turns, as of the last step
+	mustCatchUp       bool               // other nodes had their turns first
+	delegationIgnored bool               // nobody stored the delegated outcomes: the next time this node waits for its turn
+	delegated         []delegatedOutcome // outcomes of other nodes, for the next steps
+	renewals          map[string]int64   // how often each lease had been renewed elsewhere, as of the last read
 
-	// The pool's beginning and end.
-	retryLoad   bool          // what cannot be loaded yet is loaded later
-	pastLogEnd  bool          // its steps come after those that the log holds
-	initialized bool          // it is under this engine
+	// Start and end of the pool.
+	retryLoad   bool          // if the pool cannot be loaded yet, it is loaded later
+	pastLogEnd  bool          // the pool's revs come after those in the audit log
+	initialized bool          // the step of initialOps is committed
 	drained     chan struct{} // set while closing; closed when nothing runs here any more
 }
 
@@ -78,7 +78,7 @@ func (l *loop) run() {
 			return
 		case m != nil:
 			batch = l.gather(append(batch, m))
-			// A node that waits for its turn without a step keeps the others waiting for nothing.
+			// A node whose turn comes without a step keeps the others waiting for nothing.
 			if l.contenders > 0 && countOps(batch) > 0 {
 				batch = l.gather(l.awaitTurn(batch))
 			}
@@ -88,7 +88,7 @@ func (l *loop) run() {
 	}
 }
 
-// pause returns how long the loop has nothing to do unless it is asked to.
+// waitTime returns how long the loop may wait for a message.
 func (l *loop) waitTime() time.Duration {
 	d, ok := l.untilNextTimer()
 	switch {
@@ -99,7 +99,7 @@ func (l *loop) waitTime() time.Duration {
 	case len(l.retries)+len(l.delegated) > 0: // more than one step's worth
 		d, ok = 0, true
 	}
-	// A pool that cannot be loaded, or whose step is refused, starts nothing in any case.
+	// A pool that cannot be loaded, or whose step is refused, starts nothing anyway.
 	if at, limited := l.limiter.nextChange(); limited && l.lot.Row().Queued > 0 && !l.mustReload && l.refusalDelay == 0 {
 		if wait := max(at-l.eng.env.Mono(), 0); !ok || wait < d {
 			d, ok = wait, true

@@ -8,63 +8,63 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// message is what a pool's loop is asked for. Each kind has a type of its own, made around a request.
+// message is a request to a pool's loop. Each kind has a type of its own, which embeds request.
 type message interface{ base() *request }
 
 // The kinds of messages.
 type (
-	// operations are decided and committed, and their results are the answer.
+	// operations are decided and committed, and answered with their results.
 	operations struct {
 		request
-		catchUp bool // first look at what other nodes did
+		catchUp bool // first merge what other nodes did
 	}
 
-	// report says how a run of this node ended. It is tried until it is stored.
+	// report is how a run of this node ended. It is retried until it is stored.
 	report struct {
 		request
 		run      *run
-		shortage *park.ShortageError // why the run was not begun
+		shortage *park.ShortageError // why the run could not begin
 	}
 
-	// followUp has the pool look at what other nodes did, or load the pool again.
+	// refreshRequest has the loop merge what other nodes did, or load the pool again.
 	refreshRequest struct {
 		request
 		reload bool
-		derive func(l *loop) []lot.Op // operations that depend on what was found; nil: none
+		derive func(l *loop) []lot.Op // returns operations that depend on the refreshed state; nil: none
 	}
 
-	// derived are operations that the loop itself makes, at the time when they are decided.
+	// derived are operations that the loop itself makes when the step is decided.
 	derived struct {
 		request
 		derive func(l *loop) []lot.Op
 	}
 
-	// workerJoins is a worker that begins to wait for tasks.
+	// workerJoins is a worker that starts to wait.
 	workerJoins struct {
 		request
 		worker *waiter
 	}
 
-	// workerLeaves is a worker that ceases to wait.
+	// workerLeaves is a worker that stops waiting.
 	workerLeaves struct {
 		request
 		worker  *waiter
-		granted bool // part of the answer: there are leases for it
+		granted bool // part of the answer: the worker has been granted leases
 	}
 
-	// look has the loop call a function that reads or writes what is the loop's. It needs no store.
+	// loopFunc has the loop call a function that uses the loop's state. It needs no store.
 	loopFunc struct {
 		request
 		fn func(l *loop)
 	}
 )
 
-// request is what all messages have in common: operations for the next step, and the answer that follows its commit.
+// request is the common part of all messages: operations for the next step, and the answer after its commit.
 type request struct {
 	ops   []lot.Op
 	reply chan reply // has room for the one answer; nil if nobody waits for it
 	state atomic.Int32
-	// op and results are room for those of a single operation, which most requests are.
+	// op and results hold those of a single operation, which most requests have.
 	op      [1]lot.Op
 	results [1]lot.Result
 }
@@ -88,16 +88,16 @@ const (
 	requestAbandoned
 )
 
-// take claims the request for a step, which the loop may do again. It reports false if the sender was told that nothing
-// came of it.
+// claim takes the request for a step, possibly again. It returns false if the sender was told that the request is not
+// carried out.
 func (r *request) claim() bool {
 	return r.state.CompareAndSwap(requestWaiting, requestClaimed) || r.state.Load() == requestClaimed
 }
 
-// abandon sees to it that nothing comes of the request, and reports whether that was still possible.
+// abandon ensures that the request is never carried out, and reports whether that was still possible.
 func (r *request) abandon() bool { return r.state.CompareAndSwap(requestWaiting, requestAbandoned) }
 
-// simple reports whether a message is for operations and nothing else.
+// onlyOperations reports whether a message has operations and nothing else.
 func onlyOperations(m message) bool {
 	switch m := m.(type) {
 	case *operations:
@@ -109,7 +109,7 @@ func onlyOperations(m message) bool {
 	}
 }
 
-// deriving returns what makes a message's operations when they are decided, nil if it has no such operations.
+// deriveFunc returns the function that makes a message's operations when the step is decided; nil if it has none.
 func deriveFunc(m message) func(l *loop) []lot.Op {
 	switch m := m.(type) {
 	case *derived:
@@ -121,7 +121,7 @@ func deriveFunc(m message) func(l *loop) []lot.Op {
 	}
 }
 
-// looks reports whether a message is answered when its turn is over, whatever has become of the step.
+// answeredLast reports whether a message is answered at the end of the batch, whatever happened to the step.
 func answeredLast(m message) bool {
 	switch m.(type) {
 	case *loopFunc, *workerLeaves:
@@ -131,8 +131,8 @@ func answeredLast(m message) bool {
 	}
 }
 
-// claim returns the messages of a batch that are to be carried out: the senders of the others were told that they never
-// will be.
+// claimAll returns the messages of a batch that are to be carried out. The senders of the others were told that they
+// are not.
 func claimAll(batch []message) []message {
 	batch = slices.DeleteFunc(batch, func(m message) bool { return !m.base().claim() })
 	for _, m := range batch {

@@ -11,34 +11,34 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// pool is one pool under way, as all goroutines may use it. What only its loop touches is in [loop].
+// pool is a running pool, as all goroutines may use it. State that only its loop uses is in [loop].
 type pool struct {
 	Pool
 	eng        *Engine
-	ctx        context.Context // of what the loop asks of the store; ends with the engine, or with cut
+	ctx        context.Context // for the loop's calls of the store; ends with the engine, or by cancel
 	cancel     context.CancelFunc
 	queue      store.Queue
 	localMail  bool // the mailbox is in the queue's store
 	localAudit bool
-	node       *cluster.Node // of the store's nodes; nil if there can be no others
+	node       *cluster.Node // this node in the store's cluster; nil if the store is not shared
 
 	messages   chan message
-	urgent     chan message  // before all others
+	urgent     chan message  // before all other messages
 	quit       chan struct{} // closed to end the loop
 	done       chan struct{} // closed when the loop has ended
-	activeRuns runSet        // the runs whose executors have not returned
+	activeRuns runSet        // runs whose executors have not returned
 
 	view           atomic.Pointer[park.Pool]
-	oldestParked   atomic.Int64 // microseconds; see [PoolMeasures]
-	runningHere    atomic.Int64 // runs whose executors are this node's
+	oldestParked   atomic.Int64 // time of submission in microseconds; see [PoolStats]
+	runningHere    atomic.Int64 // number of runs of this node
 	stepErr        atomic.Pointer[error]
-	rev            atomic.Int64                // that the lot is at
-	firstLoaded    atomic.Pointer[ledger.Pool] // as it was first found here
-	refreshPending atomic.Bool                 // a message to follow the other nodes is on its way
+	rev            atomic.Int64                // of the lot
+	firstLoaded    atomic.Pointer[ledger.Pool] // the pool as this engine first loaded it
+	refreshPending atomic.Bool                 // a refreshRequest is on its way
 
-	loadedAt      park.Time // the time of the last step before this engine's; set before the loop begins
-	abandonedRuns int       // runs that were left behind; set before the loop ends
-	loopStarted   bool      // the loop has begun; for the goroutine that opens the engine
+	loadedAt      park.Time // the time of the last step before this engine's first; set before the loop starts
+	abandonedRuns int       // runs that were left when the loop ended; set before it ends
+	loopStarted   bool      // used only by the goroutine that opens the engine
 }
 
 func (p *pool) nodeName() string {
@@ -48,7 +48,7 @@ func (p *pool) nodeName() string {
 	return p.eng.node
 }
 
-// firstRow is that of a pool that was never there.
+// initialRow is the row of a new pool.
 func (p *pool) initialRow() ledger.Pool {
 	return ledger.Pool{
 		MaxUnits: p.MaxUnits, MaxQueueDepth: p.MaxQueueDepth, State: park.Active,
@@ -63,9 +63,9 @@ func (e *Engine) pool(id string) (*pool, error) {
 	return nil, park.Errorf(park.PoolNotFound, "no pool named %q; the pools are %s", id, strings.Join(e.poolIDs, ", "))
 }
 
-// ill returns why the pool cannot take tasks just now, or nil.
+// notReady returns why the pool cannot take tasks now, or nil.
 func (p *pool) notReady() error {
-	// The store says it best: what a step was answered says only that it failed.
+	// The store knows the reason best: the error of a step says only that it failed.
 	if w, ok := p.queue.(store.Watched); ok {
 		if err := w.Trouble(); err != nil {
 			return err

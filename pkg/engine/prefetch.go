@@ -11,16 +11,17 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// Submissions that a start needs and that another node took in are read while the step that starts them is stored.
+// If another node accepted a submission that a start needs, it is read while the step of the start is stored.
 
-// fetch is such a read under way.
+// prefetch is such a read.
 type prefetch struct {
 	done  chan struct{}
-	specs map[string]*ledger.Spec // once done; what could not be read is missing
+	specs map[string]*ledger.Spec // valid once done is closed; without those that could not be read
 }
 
-// fetch begins to read what the runs of a step will need and is not at hand. A step that is stored was decided on the
-// last rev, so what was read before is still so; what comes of a step that is not stored is forgotten.
+// startPrefetch begins to read the submissions that the runs of a step need and that are not cached. A step that gets
+// stored was decided on the last rev, so a read before that is still valid. If the step is not stored, the read is
+// discarded.
 func (l *loop) startPrefetch(s *lot.Step) {
 	l.prefetch = nil
 	if l.node == nil {
@@ -39,7 +40,7 @@ func (l *loop) startPrefetch(s *lot.Step) {
 	})
 }
 
-// unread returns the tasks that a step starts, did not create and that are not at hand.
+// missingSpecs returns the tasks that a step starts and did not create, and whose submissions are not cached.
 func (l *loop) missingSpecs(s *lot.Step) (ids []string) {
 	for i := range s.Started {
 		if t := &s.Started[i]; t.Spec == nil && l.specs.byID[t.TaskID] == nil {
@@ -49,14 +50,14 @@ func (l *loop) missingSpecs(s *lot.Step) (ids []string) {
 	return ids
 }
 
-// submissions reads tasks as they were submitted.
+// readSpecs reads the submissions of tasks.
 func (p *pool) readSpecs(ids []string) (map[string]*ledger.Spec, error) {
 	byID := make(map[string]*ledger.Spec, len(ids))
 	err := p.readRecords(ids, func(r *ledger.Record) { byID[r.TaskID] = &r.Spec })
 	return byID, err
 }
 
-// records reads tasks by their ids, a few at a time: nobody knows what they weigh.
+// readRecords reads tasks by their ids, a few at a time, because their sizes are not known.
 func (p *pool) readRecords(ids []string, each func(*ledger.Record)) error {
 	for part := portion.Of(max(p.maxResult(), park.DefaultMaxResult)); len(ids) > 0; {
 		n := min(part.Next(), len(ids))
@@ -75,7 +76,7 @@ func (p *pool) readRecords(ids []string, each func(*ledger.Record)) error {
 	return nil
 }
 
-// fill gives starts their submissions from a read that may be none, and reports whether that was all of them.
+// fillFrom sets the submissions of starts from a prefetch, which may be nil. It reports whether all of them are set.
 func (p *pool) fillFrom(starts []runStart, f *prefetch) bool {
 	if f == nil {
 		return false
@@ -91,17 +92,17 @@ func (p *pool) fillFrom(starts []runStart, f *prefetch) bool {
 	return all
 }
 
-// start is a run to begin. spec is nil where it has to be read from the store.
+// runStart is a run that is to begin. spec is nil if it has to be read from the store.
 type runStart struct {
 	lot.Started
 	submitted park.Time
 	spec      *ledger.Spec
-	ctx       context.Context // of the run; ends with the reason to stop
+	ctx       context.Context // of the run; its cause is the reason to stop
 	run       *run
 	startedAt time.Duration // monotonic
 }
 
-// among returns the start's submission, unless what was read is that of another task with the id.
+// specFrom returns the start's submission, unless the record is that of another task with the same id.
 func (s *runStart) specFrom(byID map[string]*ledger.Spec) *ledger.Spec {
 	spec := byID[s.TaskID]
 	if spec == nil || spec.SubmittedAt.Micro() != s.submitted.Micro() {
@@ -110,11 +111,11 @@ func (s *runStart) specFrom(byID map[string]*ledger.Spec) *ledger.Spec {
 	return spec
 }
 
-// readRest is how long a start whose payload could not be read rests before it tries again.
+// readRetryInterval is the time between two attempts to read submissions.
 const readRetryInterval = 100 * time.Millisecond
 
-// read fills in the specs, from what was read ahead or from the store. It goes on until it has them, for the tasks have
-// their units already, or until none of the runs is to go on.
+// readStarts sets the submissions of starts, from the prefetch or from the store. It tries until it has them, because
+// the tasks hold their units already, or until none of the runs is active.
 func (p *pool) readStarts(starts []runStart, prefetched *prefetch) {
 	if p.fillFrom(starts, prefetched) {
 		return

@@ -10,30 +10,32 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// A pool's queue, its mailbox and the audit log may be in stores of which one outlives the other: a queue in memory goes
-// with its daemon, and any may be put back to a backup. The log knows an event by the pool, its rev and its place, so a
-// pool that began at rev 1 again would have its events taken for those of its former life. Hence a pool goes on after
-// whatever the log holds of it, and its first event then tells who reads the log that the tasks before are gone.
+// A pool's queue, its mailbox and the audit log may be in different stores, of which one outlives another: a queue in
+// memory is lost with its daemon, and any store may be restored from a backup. The log identifies an event by the pool,
+// its rev and its number, so events of a pool that began at rev 1 again would be taken for those of its former life.
+// Hence a pool continues after the last rev in the log, and its first event then records that the tasks before it are
+// lost.
 //
-// A mailbox knows a message by the pool, the task and the time of its end, which no two lives of an id share.
+// A mailbox identifies a message by the pool, the task and the time of the task's end, which no two uses of an id
+// share.
 
-// The last step of a pool that was moved past the log's last rev and has not said so yet.
+// LastStep of a pool that was moved past the log's last rev and has not recorded that yet.
 const (
 	skippedTasksLost  = "lifted: tasks lost"
 	skippedTasksOlder = "lifted: tasks older"
 )
 
-// errLogUnread says that it is not known where a pool goes on.
+// errLogUnreadable means that it is not known where a pool has to continue.
 var errLogUnreadable = errors.New("the audit log cannot be read")
 
-// logged is the end of a pool's log.
+// logEnd is the last event of a pool in the log.
 type logEnd struct {
 	rev int64
 	at  park.Time
 }
 
-// lastLogged asks the log how far it goes, once in the pool's life here. Where the log is in another store that comes
-// before the queue is looked at: what the log has the queue had before.
+// readLogEnd reads the end of the pool's log, once per engine. If the log is in another store, that must happen before
+// the queue is read: the queue had each event before the log.
 func (l *loop) readLogEnd(ctx context.Context) (end logEnd, err error) {
 	if end.rev, end.at, err = l.eng.audit.LastRev(ctx, l.ID); err != nil {
 		return end, fmt.Errorf("%w: %w", errLogUnreadable, err)
@@ -41,8 +43,9 @@ func (l *loop) readLogEnd(ctx context.Context) (end logEnd, err error) {
 	return end, nil
 }
 
-// overtaken reports how far the log goes, and whether that is further than the queue: that was lost, or put back. A log
-// in the queue's store is put back with it, but may be of a time when the pool's queue was elsewhere.
+// logIsAhead returns the end of the log, and whether it is ahead of the queue: then the queue was lost or restored from
+// a backup. A log in the queue's store is restored with it, but may date from a time when the pool's queue was
+// elsewhere.
 func (l *loop) logIsAhead(ctx context.Context, row ledger.Pool, end logEnd, logErr error) (logEnd, bool, error) {
 	if l.pastLogEnd {
 		return end, false, nil
@@ -54,7 +57,7 @@ func (l *loop) logIsAhead(ctx context.Context, row ledger.Pool, end logEnd, logE
 	case logErr != nil && row.Rev == 0:
 		return end, false, logErr
 	case logErr != nil:
-		// Only a queue that was put back would have to know, and whoever does that is told to stop all daemons.
+		// It matters only for a queue restored from a backup, and before a restore all daemons have to be stopped.
 		l.eng.log.Warn("audit log not compared with the queue", "pool", l.ID, "error", logErr)
 		return end, false, nil
 	}
@@ -62,7 +65,7 @@ func (l *loop) logIsAhead(ctx context.Context, row ledger.Pool, end logEnd, logE
 	return end, !l.pastLogEnd, nil
 }
 
-// lift moves the pool in its store past the log's end.
+// skipToLogEnd moves the pool in its store past the end of the log.
 func (l *loop) skipToLogEnd(ctx context.Context, row ledger.Pool, end logEnd) error {
 	reason := skippedTasksOlder
 	if row == (ledger.Pool{}) {
@@ -74,7 +77,7 @@ func (l *loop) skipToLogEnd(ctx context.Context, row ledger.Pool, end logEnd) er
 	return l.queue.Lift(ctx, l.ID, row)
 }
 
-// resumes has the lot's next step tell that the pool was lifted, where that was not told yet.
+// announceSkip has the lot's next step record that the pool was moved, unless that is recorded.
 func (l *loop) announceSkip() {
 	if l.initialized {
 		return

@@ -12,25 +12,25 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// run is a task that runs on this node.
+// run is the run of a task on this node.
 type run struct {
 	task      string
 	attempt   int
-	submitted park.Time // of the task: its id may be used again while something of the run is left
+	submitted park.Time // of the task: its id may be used again while part of the run is left
 	cancel    context.CancelCauseFunc
-	returned  bool // its executor has returned; its outcome is to be stored
+	returned  bool // the executor has returned; the outcome is to be stored
 	report    report
 }
 
-// launch begins runs. It must not block the loop, so what has to be read is read elsewhere. A run that somebody has
-// asked to stop already ends without having begun its work.
+// launch begins runs. It must not block the loop, so submissions are read in another goroutine. A run that is to stop
+// already ends without any work.
 func (l *loop) launch(started []runStart) {
 	if l.Runtime.Leased() {
 		l.grantLeases(started)
 		return
 	}
 	if l.node != nil && (!l.node.Alive() || l.lotNode != l.nodeName()) {
-		return // others may have taken them over already; if not, they are found once this node is alive again
+		return // others may have taken them over; if not, they are found once this node is alive again
 	}
 	p, now := l.pool, l.eng.env.Mono()
 	var missing []runStart
@@ -63,8 +63,8 @@ func (l *loop) launch(started []runStart) {
 	})
 }
 
-// stopped says why a run that begins now has to stop at once, or nil: its task was cancelled by the step that started it,
-// or after that by another node; or the engine closes, and has told its other runs.
+// stopCause returns why a run that begins now has to stop at once, or nil. Its task may have been cancelled by the step
+// that started it, or later by another node, or the engine may be closing and have stopped its other runs.
 func (l *loop) stopCause(id string) error {
 	if s, _, _ := l.lot.State(id); s.Cancelled {
 		return park.ErrCancelled
@@ -72,7 +72,7 @@ func (l *loop) stopCause(id string) error {
 	return l.activeRuns.stopCause()
 }
 
-// life is the context that runs live under.
+// runContext is the parent context of runs.
 func (p *pool) runContext() context.Context {
 	if p.node != nil {
 		return p.node.Life()
@@ -80,7 +80,7 @@ func (p *pool) runContext() context.Context {
 	return p.eng.ctx
 }
 
-// perform does one task's work and reports its outcome.
+// runTask carries out a run and reports its outcome.
 func (p *pool) runTask(s runStart) {
 	if cause := p.activeRuns.add(s.run); cause != nil {
 		s.run.cancel(cause)
@@ -108,10 +108,10 @@ func (p *pool) runTask(s runStart) {
 	_ = p.send(context.Background(), &s.run.report)
 }
 
-// execute runs the executor. ended is false where the work was given up because the node is closing.
+// execute calls the executor. ended is false if the task is to be requeued.
 func (p *pool) execute(ctx context.Context, s runStart) (o park.Outcome, ended bool) {
 	a := park.Assignment{PoolID: p.ID, TaskID: s.TaskID, Attempt: s.Attempt}
-	if s.spec != nil { // else it is not begun
+	if s.spec != nil { // else the run has no work to do
 		a.Tenant, a.Units, a.Timeout = s.spec.Tenant, s.spec.Units, s.spec.Timeout
 		a.Payload, a.Command, a.WorkDir = s.spec.Payload, s.spec.Command, s.spec.WorkDir
 	}
@@ -119,7 +119,7 @@ func (p *pool) execute(ctx context.Context, s runStart) (o park.Outcome, ended b
 		a.Proved = p.node.SinceHeartbeat
 	}
 	if a.Timeout > 0 {
-		left := a.Timeout - (p.eng.env.Mono() - s.startedAt) // to read the submission may have taken long
+		left := a.Timeout - (p.eng.env.Mono() - s.startedAt) // the read of the submission may have taken long
 		if left <= 0 {
 			s.run.cancel(park.ErrTimeout)
 		}
@@ -143,7 +143,7 @@ func (p *pool) execute(ctx context.Context, s runStart) (o park.Outcome, ended b
 	case o.Status != park.Failed:
 		o = park.Failure(park.ReasonExecutorError, fmt.Sprintf("the executor ended the task as %q", o.Status))
 	}
-	o = p.fitOutcome(o) // before its bytes are looked at: many large results that end together would keep the processors busy
+	o = p.fitOutcome(o) // before the JSON check: many large results that end together would keep the processors busy
 	if len(o.Result) > 0 {
 		if err := keptjson.Check(o.Result); err != nil {
 			o = park.Failure(park.ReasonExecutorError, "the executor's result "+err.Error())
@@ -160,13 +160,13 @@ func (p *pool) runRecovered(ctx context.Context, a park.Assignment) (o park.Outc
 			o = park.Failure(park.ReasonExecutorError, fmt.Sprintf("the executor panicked: %v", v))
 		}
 	}()
-	if cause := context.Cause(ctx); cause != nil { // not every executor looks before it begins
+	if cause := context.Cause(ctx); cause != nil { // not every executor checks ctx first
 		return park.Failure(park.ReasonCancelled, cause.Error())
 	}
 	return p.Executor.Run(ctx, a)
 }
 
-// forget lets go of a run whose outcome was stored, or came too late to be.
+// forgetRun removes a run whose outcome was stored or came too late.
 func (l *loop) forgetRun(r *run) {
 	if l.runs[r.task] == r {
 		r.cancel(nil)
@@ -181,7 +181,7 @@ func (l *loop) stopRun(id string, cause error) {
 	}
 }
 
-// endRun forgets a run that is over, and its submission.
+// endRun removes a run that a step has ended, and its submission.
 func (l *loop) endRun(c *ledger.Update) {
 	if c.State.Status.Ended() {
 		l.specs.take(c.TaskID)
@@ -207,8 +207,8 @@ func (l *loop) runsChanged() {
 	}
 }
 
-// reconcile makes this node's runs those that the lot says are running here, after another node or a
-// failure of the store has changed it.
+// reconcile makes this node's runs those that the lot says run here, after another node or a failed store has changed
+// the lot.
 func (l *loop) reconcile() {
 	for id, r := range l.runs {
 		if s, _, ok := l.lot.State(id); !ok || s.Status != park.Running || !l.sameRun(r, &s) || s.Cancelled {
@@ -229,7 +229,7 @@ func (l *loop) reconcile() {
 	l.launch(started)
 }
 
-// isOf reports whether a run here is the one that a live task is in, by its state.
+// sameRun reports whether a run here is the current run of a live task in state s.
 func (l *loop) sameRun(r *run, s *ledger.State) bool {
 	return r.attempt == s.Attempt && r.submitted.Micro() == l.lot.Submitted(r.task).Micro()
 }

@@ -4,15 +4,15 @@ import (
 	"sync"
 )
 
-// work is the set of runs whose executors have not returned, for all goroutines. The zero value is ready to use.
+// runSet is the set of runs whose executors have not returned, for all goroutines. The zero value is ready to use.
 type runSet struct {
 	mu          sync.Mutex
 	runs        map[*run]struct{}
-	cause       error         // they are to stop; nil while they may run
-	allReturned chan struct{} // closed when there is none left after that
+	cause       error         // why all runs are to stop; nil while they may go on
+	allReturned chan struct{} // set by stop; closed when the set is empty
 }
 
-// add returns why the run is to stop at once, if it is.
+// add returns why the run has to stop at once, or nil.
 func (w *runSet) add(r *run) (cause error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -30,7 +30,7 @@ func (w *runSet) remove(r *run) {
 	w.closeIfEmpty()
 }
 
-// close tells all runs to stop, and why. The channel is closed once all their executors have returned.
+// stop stops all runs with a cause. The channel is closed once all their executors have returned.
 func (w *runSet) stop(cause error) (allReturned <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -42,7 +42,7 @@ func (w *runSet) stop(cause error) (allReturned <-chan struct{}) {
 	return w.allReturned
 }
 
-// closed returns why runs are to stop, nil while they may go on.
+// stopCause returns why runs are to stop, or nil while they may go on.
 func (w *runSet) stopCause() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// fingerprint returns a hash of all that a pool is configured with. What is zero is left out, so that a setting of a newer
-// version that nobody uses makes no difference between versions.
+// fingerprint returns a hash of the pool's whole configuration. Zero values are left out, so that an unused setting of
+// a newer version makes no difference between versions.
 func (p *Pool) fingerprint() string {
 	text, err := json.Marshal(struct {
 		Spec park.PoolSpec
@@ -32,7 +32,7 @@ func (p *Pool) fingerprint() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// withoutZeros takes the fields out of objects that are zero or hold nothing else, and returns nil for a zero.
+// withoutZeros removes zero fields from objects, recursively. It returns nil for a zero.
 func withoutZeros(v any) any {
 	switch v := v.(type) {
 	case map[string]any:

@@ -10,13 +10,13 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// What is stored or read at once has a bound in bytes, beside that in operations or rows: a store that works through a
-// gigabyte answers nobody else meanwhile, if it takes it at all.
+// What is stored or read at once is bounded in bytes, besides operations or rows: a store that handles a gigabyte at
+// once answers nobody else meanwhile, if it accepts it at all.
 
-// maxStepBytes bounds what a step stores of what clients and executors bring. One operation may be larger, alone.
+// maxStepBytes bounds what a step stores for clients and executors. A single operation may be larger.
 const maxStepBytes = 8 << 20
 
-// size is what requests take of a step: operations, and bytes roughly.
+// size is the room that requests take in a step; bytes are approximate.
 type size struct{ ops, bytes int }
 
 func (s size) plus(t size) size { return size{s.ops + t.ops, s.bytes + t.bytes} }
@@ -29,7 +29,7 @@ func (p *pool) sizeOf(messages ...message) (s size) {
 	return s
 }
 
-// weightOf returns how many bytes the operations of a request store, roughly.
+// bytesOf returns roughly how many bytes the operations of a request store.
 func (p *pool) bytesOf(ops []lot.Op) (n int) {
 	for _, op := range ops {
 		n += portion.RowBytes
@@ -43,7 +43,7 @@ func (p *pool) bytesOf(ops []lot.Op) (n int) {
 	return n
 }
 
-// copies is how often a result is stored: in the task, in its message, and in the notification.
+// resultCopies is how often a result is stored: in the task, in its message, and in the notification.
 func (p *pool) resultCopies() int {
 	if p.Notifier != nil {
 		return 3
@@ -51,7 +51,7 @@ func (p *pool) resultCopies() int {
 	return 2
 }
 
-// weigh returns what a submission takes in a store, roughly.
+// specSize returns roughly how many bytes a submission takes in a store.
 func specSize(s *ledger.Spec) int {
 	n := portion.RowBytes + len(s.Payload) + len(s.WorkDir)
 	for _, arg := range s.Command {
@@ -60,7 +60,7 @@ func specSize(s *ledger.Spec) int {
 	return n
 }
 
-// quotedLen returns how many bytes a text takes in JSON, at most.
+// quotedLen returns how many bytes a text takes in JSON at most.
 func quotedLen(s string) int {
 	n := 3
 	for i := range len(s) {
@@ -76,7 +76,7 @@ func quotedLen(s string) int {
 	return n
 }
 
-// maxResult returns how large a result of the pool's tasks may be, in bytes.
+// maxResult returns the maximum size of a result of the pool's tasks, in bytes.
 func (p *pool) maxResult() int {
 	if p.MaxResultBytes > 0 {
 		return int(p.MaxResultBytes)
@@ -84,8 +84,8 @@ func (p *pool) maxResult() int {
 	return park.DefaultMaxResult
 }
 
-// fit returns an outcome that can be stored. A result that is too large is the failure of a run that was otherwise a success;
-// of one that failed it is left out, and the reason stays.
+// fitOutcome returns an outcome that can be stored. If the result is too large, a successful run becomes a failed one.
+// A failed run loses its result and keeps its reason.
 func (p *pool) fitOutcome(o park.Outcome) park.Outcome {
 	o = o.Tidy()
 	if n, limit := len(o.Result), p.maxResult(); n > limit {

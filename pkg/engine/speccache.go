@@ -1,20 +1,20 @@
 package engine
 
-// Submissions that are kept for their starts.
+// Submissions that are cached for their starts.
 
 import (
 	"github.com/parkd-dev/parkd/pkg/ledger"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// specs keeps the submissions of parked tasks at hand for their start, up to a bound: what does not fit is
-// read from the store again. The zero value is ready to use.
+// specCache keeps the submissions of parked tasks in memory until they start, up to a limit. Others are read from the
+// store. The zero value is ready to use.
 type specCache struct {
 	byID map[string]*ledger.Spec
 	size int
 }
 
-// maxSpecs bounds the memory for payloads of parked tasks, in bytes, roughly.
+// maxSpecBytes bounds the memory of the cached submissions, roughly.
 const maxSpecBytes = 8 << 20
 
 func (c *specCache) put(s *ledger.Spec) {
@@ -28,17 +28,17 @@ func (c *specCache) put(s *ledger.Spec) {
 	}
 }
 
-// changed forgets the submission of a task that another node has started or ended, after which its id may be another's.
+// invalidate removes the submission of a task that another node has started or ended: its id may be used again.
 func (c *specCache) invalidate(r *ledger.Record) {
 	if s := c.byID[r.TaskID]; s != nil && (r.Status != park.Queued || r.SubmittedAt.Micro() != s.SubmittedAt.Micro()) {
 		c.take(r.TaskID)
 	}
 }
 
-// clear forgets all submissions.
+// clear removes all submissions.
 func (c *specCache) clear() { *c = specCache{} }
 
-// take returns the submission and forgets it; nil where it is not at hand.
+// take removes a submission and returns it; nil if it is not cached.
 func (c *specCache) take(id string) *ledger.Spec {
 	s := c.byID[id]
 	if s != nil {

@@ -9,39 +9,39 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// Starts that are put off. An executor that could not begin a run for want of descriptors, memory, processes or disk says so
-// (see [park.PutOff]), and the task goes back to the front of its class. Were the next one started at once it would fare
-// the same, so this node then starts none of the pool's tasks for a while; after that it tries with one, and with more and
-// more as long as none comes back. The while doubles if that one comes back too.
+// Deferred starts. If an executor cannot begin a run for want of descriptors, memory, processes or disk, it says so
+// (see [park.PutOff]), and the task goes back to the front of its class. The next task would fail the same way, so this
+// node starts none of the pool's tasks for a while. Then it tries one, and more and more as long as none comes back. If
+// a probe comes back too, the delay doubles.
 
 const (
 	minDeferral = 100 * time.Millisecond
 	maxDeferral = 30 * time.Second
-	// probeWindow is how long the node watches what becomes of the starts that it tried.
+	// probeWindow is how long the node waits for probes to come back.
 	probeWindow = 200 * time.Millisecond
 	probeGrowth = 4
-	// enoughProbes is how many starts in a window are as good as any number.
+	// maxProbes is the number of starts per window from which there is no limit.
 	maxProbes = 256
 )
 
-// brake holds back the starts of a pool on this node. The zero value holds nothing back.
+// startLimiter limits the starts of a pool on this node. The zero value has no limit.
 type startLimiter struct {
-	shortage   *park.ShortageError // why; nil: starts go on
+	shortage   *park.ShortageError // the reason; nil: no limit
 	since      park.Time
-	delay      time.Duration // how long nothing is started, the last time
-	until      time.Duration // by the monotonic clock, the end of that, or of the window
-	window     int           // starts of the window; 0 while nothing is started
-	windowLeft int
+	delay      time.Duration // how long nothing is started, as of the last shortage
+	until      time.Duration // end of the delay or of the window, by the monotonic clock
+	window     int           // starts per window; 0 during the delay
+	windowLeft int           // starts left in the window
 }
 
-// struck notes that a start was put off. What was begun together comes back together, and counts once.
+// recordShortage notes that a start came back. Runs that began together come back together, and count once.
 func (b *startLimiter) recordShortage(s *park.ShortageError, now lot.Instant) (changed bool) {
 	changed = b.shortage == nil || b.shortage.Reason != s.Reason
 	if b.shortage == nil {
 		b.since, b.delay = now.Wall, 0
 	}
 	if b.window > 1 {
-		b.delay = 0 // there was enough for some: the next come when those end
+		b.delay = 0 // some probes had enough: the next tasks can start when those end
 	}
 	if b.shortage == nil || b.window > 0 {
 		b.delay = min(max(2*b.delay, minDeferral), maxDeferral)
@@ -51,12 +51,13 @@ func (b *startLimiter) recordShortage(s *park.ShortageError, now lot.Instant) (c
 	return changed
 }
 
-// allows returns how many tasks may be started now, negative for any number, and whether it was now that starts go on.
+// allowed returns how many tasks may start now, and whether the limit was lifted just now. A negative number means any
+// number.
 func (b *startLimiter) allowed(now time.Duration) (starts int, over bool) {
 	if b.shortage == nil {
 		return -1, false
 	}
-	// A window in which nothing was tried says nothing.
+	// A window without a start proves nothing.
 	if now >= b.until && (b.window == 0 || b.windowLeft < b.window) {
 		if b.window *= probeGrowth; b.window > maxProbes {
 			*b = startLimiter{}
@@ -68,15 +69,15 @@ func (b *startLimiter) allowed(now time.Duration) (starts int, over bool) {
 	return b.windowLeft, false
 }
 
-// next returns when allows may say something else, if it does not by itself.
+// nextChange returns when the result of allowed may change by time alone.
 func (b *startLimiter) nextChange() (at time.Duration, ok bool) {
 	return b.until, b.shortage != nil && (b.window == 0 || b.windowLeft < b.window)
 }
 
-// brakeFor takes note of the starts that a batch puts off, and puts their requests last, the first of them in order at the
-// very end: as each comes to the front, that one is the first of all again.
+// recordShortages notes the starts of a batch that came back. It moves their requests to the end of the batch, in
+// reverse order: each requeue puts its task at the front, so the first task ends up first again.
 func (l *loop) recordShortages(batch []message) {
-	rank := make(map[message]int64) // of the tasks whose starts are put off
+	rank := make(map[message]int64) // of the tasks whose starts came back
 	for _, m := range batch {
 		r, ok := m.(*report)
 		if !ok || r.shortage == nil {
@@ -88,7 +89,7 @@ func (l *loop) recordShortages(batch []message) {
 		if l.limiter.recordShortage(r.shortage, l.eng.env.Instant()) {
 			l.eng.log.Warn("starts are put off: this machine lacks what they need", "pool", l.ID, "reason", r.shortage.Reason, "error", r.shortage)
 		}
-		r.shortage = nil // it counts once, however often the step has to be tried
+		r.shortage = nil // it counts once, however often the step is tried
 	}
 	if len(rank) == 0 {
 		return

@@ -13,14 +13,14 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// lookUpSteps is for how many steps ids are looked up after one was taken: who sends one task again may send more.
+// lookUpSteps is the number of steps that look up ids after an id was taken: a client that sends one task again may
+// send more.
 const lookUpSteps = 64
 
-// collect returns the operations of a batch, in order. That the id of a submission is one of an ended task only the store
-// knows, and to look each time would cost every step a read for what hardly happens. So the step is decided once more,
-// after a look at the ids, where the store refuses it for one of them, or the lot refuses a task that may have been taken
-// before. A submission that may be kept under either of two ids needs the look at once: of the other id the store says
-// nothing.
+// buildOps returns the operations of a batch, in order. Only the store knows whether the id of a submission is that of
+// an ended task, and a look-up would cost every step a read for a rare case. So the step is decided again with a
+// look-up only if the store refuses it for such an id, or if the lot refuses a task that may have been accepted before.
+// A submission that may be kept under either of two ids is always looked up: the store does not check the second id.
 func (l *loop) buildOps(batch []message) ([]lot.Op, error) {
 	ops := make([]lot.Op, 0, len(batch))
 	for _, m := range batch {
@@ -45,9 +45,9 @@ func (l *loop) buildOps(batch []message) ([]lot.Op, error) {
 	return ops, err
 }
 
-// lookUp tells the submissions among ops which of their ids the store knows, but for those of tasks that the lot has. Unless it
-// is for the last time, it is to be called again where the lot lacked a task that another node has just taken in: what the lot
-// has is another now.
+// lookUpIDs marks the submissions among ops whose ids the store knows, except those of tasks in the lot. If the lot
+// lacked a task that another node has just accepted, it catches up and returns retry: the lot has changed. If last is
+// set, it does not.
 func (l *loop) lookUpIDs(ops []lot.Op, last bool) (retry bool, err error) {
 	var ids []string
 	for _, op := range ops {
@@ -84,7 +84,7 @@ func (l *loop) lookUpIDs(ops []lot.Op, last bool) (retry bool, err error) {
 	return false, nil
 }
 
-// seen returns what a submission comes to where the store has tasks with the given ids.
+// asDuplicate returns the operation for a submission, given the store's tasks with its ids.
 func asDuplicate(s lot.Submit, byID map[string]*ledger.Record) lot.Op {
 	r := byID[s.Spec.TaskID]
 	if r != nil && (s.OwnID == "" || r.Tenant == s.Spec.Tenant) {
@@ -96,8 +96,9 @@ func asDuplicate(s lot.Submit, byID map[string]*ledger.Record) lot.Op {
 	return s
 }
 
-// maybeDuplicates reports whether a submission was refused that may be one of an ended task come again. One whose id was made
-// here may be that too once its step is decided again: its client may have been told the id, and have been elsewhere since.
+// maybeDuplicates reports whether a refused submission may be an ended task that was sent again. Once its step is
+// decided again, that includes one whose id was made here: its client may have been told the id, and have sent the task
+// to another node since.
 func (l *loop) maybeDuplicates(ops []lot.Op, results []lot.Result) bool {
 	for i, op := range ops {
 		s, ok := op.(lot.Submit)
@@ -108,14 +109,14 @@ func (l *loop) maybeDuplicates(ops []lot.Op, results []lot.Result) bool {
 	return false
 }
 
-// commit makes a step durable.
+// commitStep makes a step durable.
 func (l *loop) commitStep(s *lot.Step, ops int) error {
 	st := &store.Step{PoolID: l.ID, ID: l.eng.env.ID(), Row: s.Row, Inserts: s.Inserts, Updates: s.Updates}
 	if l.node != nil {
 		if l.node.Unregistered(l.lotNode) {
 			return cluster.ErrNodeLost
 		}
-		st.Node = l.lotNode // not a name that it has got since: that one may be alive, and what the lot starts would not be
+		st.Node = l.lotNode // not a newer name: that node may be alive, and would not run what the lot starts
 	}
 	st.Row.LastStep = st.ID
 	l.pack(st, s)
@@ -127,9 +128,9 @@ func (l *loop) commitStep(s *lot.Step, ops int) error {
 	if err != nil {
 		return err
 	}
-	l.unsecured = false // the store has this step with all that came before
+	l.unsecured = false // the store has this step and all before it
 	took := l.eng.env.Mono() - began
-	// A step that was in doubt for a minute says nothing of the next one, for which others stand in line.
+	// A step that was in doubt for a minute says nothing about the next one, for which other nodes queue.
 	l.commitTime += (min(took, maxTurnWait) - l.commitTime) / 8
 	l.contenders = st.Waiting
 	l.eng.meter.StepCommitted(l.ID, ops, took)
@@ -137,7 +138,7 @@ func (l *loop) commitStep(s *lot.Step, ops int) error {
 	return nil
 }
 
-// pack puts the step's messages and events where they belong: into the step, or into parcels for the relay.
+// pack puts the step's messages and events into the step itself, or into parcels for the relay.
 func (l *loop) pack(st *store.Step, s *lot.Step) {
 	parcel := func(dest string, m *park.Message, e *park.Event) {
 		st.Outbox = append(st.Outbox, store.Parcel{Dest: dest, Since: s.Row.LastAt, Message: m, Event: e})
@@ -163,7 +164,7 @@ func (l *loop) pack(st *store.Step, s *lot.Step) {
 	}
 }
 
-// apply does what a committed step asks of this node: start, stop, and forget.
+// apply starts, stops and forgets runs of this node as a committed step says.
 func (l *loop) apply(s *lot.Step) {
 	for i, spec := range s.Specs {
 		if s.Inserts[i].Status == park.Queued {
@@ -182,7 +183,7 @@ func (l *loop) apply(s *lot.Step) {
 	if started := l.startsHere(s); len(started) > 0 {
 		l.launch(started)
 	}
-	// After the launch: a step may cancel what it has started.
+	// After the launch: a step may cancel a task that it starts.
 	for i := range s.Updates {
 		if u := &s.Updates[i]; u.State.Status == park.Running && u.State.Cancelled {
 			l.stopRun(u.TaskID, park.ErrCancelled)
@@ -191,7 +192,7 @@ func (l *loop) apply(s *lot.Step) {
 	l.publish()
 }
 
-// starts returns the runs that a step has begun and not ended.
+// startsHere returns the runs that a step has started and not ended.
 func (l *loop) startsHere(s *lot.Step) []runStart {
 	started := make([]runStart, 0, len(s.Started))
 	for _, t := range s.Started {
@@ -209,7 +210,7 @@ func (l *loop) startsHere(s *lot.Step) []runStart {
 	return started
 }
 
-// announce wakes those who wait for what a step brought.
+// announce wakes callers that wait for changes of a step.
 func (l *loop) announce(s *lot.Step) {
 	if len(s.Events) == 0 {
 		return
@@ -219,7 +220,7 @@ func (l *loop) announce(s *lot.Step) {
 		l.node.Announce()
 	}
 	if !l.eng.hub.Joined() {
-		return // whoever joins from now on reads what was committed
+		return // whoever joins from now on reads the committed state
 	}
 	topics := make([]topic.Topic, 0, 2*(len(s.Inserts)+len(s.Updates))+len(s.Messages)+2)
 	note := func(id string, status park.Status) {
@@ -246,7 +247,7 @@ func (l *loop) announce(s *lot.Step) {
 	l.eng.hub.Wake(append(topics, topic.Outbox(l.QueueBackend))...)
 }
 
-// count tells the meter of a step's events.
+// countEvents reports a step's events to the meter.
 func (l *loop) countEvents(s *lot.Step) {
 	for _, a := range park.Actions() {
 		n := 0
@@ -261,7 +262,7 @@ func (l *loop) countEvents(s *lot.Step) {
 	}
 }
 
-// measure tells the meter of a task that a step has ended.
+// recordEnd reports a task to the meter if the step has ended it.
 func (l *loop) recordEnd(s *ledger.State) {
 	if !s.Status.Ended() {
 		return

@@ -9,29 +9,31 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// Whose turn it is where several nodes have steps for one pool. A step that is decided while another node's is being
-// stored comes to nothing, with all that went into it. So nodes that meet stand in line, which the store keeps. It is
-// advice: nobody is refused for a turn, and nobody waits for longer than the turns of those before it are likely to take.
+// Several nodes with steps for one pool take turns. A step that is decided while another node's step is being stored is
+// in vain. So nodes that meet queue for turns, and the store keeps the queue. Turns are advice: no step is refused for
+// want of a turn, and no node waits longer than the turns before it are likely to take.
 //
-// Units must not wait for a turn. With a line of many nodes it takes a while until it is one's turn, and what a run had
-// is in use until its outcome is stored. So who waits leaves its outcomes to the one who is first, whose step takes
-// them along. They are outcomes of an attempt, of which one counts whoever stores it; and who left them waits until it
-// sees them stored, or stores them itself.
+// Units must not wait for a turn. With many nodes in the queue a turn takes a while to come, and the units of a run are
+// in use until its outcome is stored. So a node that waits delegates its outcomes to the node whose turn it is, and
+// that node's step stores them. Each outcome belongs to an attempt and counts once, whoever stores it. The node that
+// delegated it waits until it is stored, or stores it itself.
 
 const (
-	// minPatience is how long a node waits for its turn at least, and maxPatience the most, unless a few turns take longer.
+	// minTurnWait is the least time that a node waits for its turn. maxTurnWait is the most, unless two turns take
+	// longer.
 	minTurnWait = 2 * time.Millisecond
 	maxTurnWait = 100 * time.Millisecond
-	// minLook and maxLook bound the time between two looks at the line.
+	// minTurnPoll and maxTurnPoll bound the time between two looks at the queue.
 	minTurnPoll = 300 * time.Microsecond
 	maxTurnPoll = 250 * time.Millisecond
-	// maxNote bounds the outcomes that a node leaves to others while it waits for one turn, in bytes, and maxLeft one of them.
+	// maxNoteBytes bounds the outcomes that a node delegates while it waits for one turn, maxDelegatedOutcome each of
+	// them; in bytes.
 	maxNoteBytes        = 64 << 10
 	maxDelegatedOutcome = 8 << 10
 )
 
-// takeTurn stands in line with a batch until it is this node's turn, or others have stored all that it is for. What they
-// did meanwhile is to be caught up with. It returns the batch with what has come for it since.
+// awaitTurn queues with a batch until it is this node's turn, or until others have stored everything in the batch.
+// Afterwards the loop must catch up. It returns the batch with the messages that have come since.
 func (l *loop) awaitTurn(batch []message) []message {
 	l.contenders, l.mustCatchUp = 0, true
 	timer := time.NewTimer(maxTimer)
@@ -47,7 +49,7 @@ func (l *loop) awaitTurn(batch []message) []message {
 		hand.Whole = allDelegated
 		place, err := l.node.Store.Turn(l.ctx, l.ID, l.lotNode, hand)
 		if err != nil {
-			return batch // the step itself will tell what is wrong
+			return batch // the step itself will report the error
 		}
 		if place.Ahead == 0 {
 			l.keepDelegated(readNotes(place.Notes))
@@ -71,8 +73,8 @@ func (l *loop) awaitTurn(batch []message) []message {
 	}
 }
 
-// linger adds to a batch what comes within d. It returns sooner, but not at once, where that is to be left to others. ok is
-// false where the loop is to end.
+// collectFor adds to a batch the messages that come within d. It returns early, but not at once, if an outcome comes
+// that can be delegated. ok is false if the loop is to end.
 func (l *loop) collectFor(timer *time.Timer, batch []message, d time.Duration) (_ []message, ok bool) {
 	size := l.sizeOf(batch...)
 	for until := l.eng.env.Mono() + d; d > 0; d = until - l.eng.env.Mono() {
@@ -103,25 +105,25 @@ func (l *loop) collectFor(timer *time.Timer, batch []message, d time.Duration) (
 	return batch, true
 }
 
-// full reports whether nothing more may join a batch of a size: it has a step's worth, or what comes would overtake what was
-// put off.
+// full reports whether nothing more may join a batch of a size: it is as large as a step may be, or a new message would
+// overtake a postponed one.
 func (l *loop) full(s size) bool {
 	return s.ops >= maxOps || s.bytes >= maxStepBytes || len(l.postponed) > 0 && onlyOperations(l.postponed[0])
 }
 
-// outcome is a [lot.Finish] that a node leaves to another.
+// delegatedOutcome is a [lot.Finish] that a node delegates to another.
 type delegatedOutcome struct {
 	Task       string      `json:"t"`
 	Submitted  int64       `json:"b,omitempty"` // microseconds
 	Attempt    int         `json:"a"`
 	RetryAfter int64       `json:"w,omitempty"` // microseconds
 	Status     park.Status `json:"s"`
-	Reason     []byte      `json:"r,omitempty"` // not as text, nor the result as JSON: they are stored to the byte as they came
+	Reason     []byte      `json:"r,omitempty"` // bytes, because texts and the result are stored exactly as they came
 	Message    []byte      `json:"m,omitempty"`
 	Result     []byte      `json:"o,omitempty"`
 }
 
-// leave returns the outcomes of runs in a batch that may be left to others, as they are and as a note of most bytes at most.
+// delegable returns the outcomes of a batch that may be delegated, as they are and as a note of at most limit bytes.
 func delegable(batch []message, limit int) (outcomes []delegatedOutcome, hand store.Hand) {
 	hand.Whole = true
 	size := 0
@@ -143,12 +145,12 @@ func delegable(batch []message, limit int) (outcomes []delegatedOutcome, hand st
 		})
 	}
 	if len(outcomes) > 0 {
-		hand.Note, _ = json.Marshal(outcomes) // nothing in it can fail
+		hand.Note, _ = json.Marshal(outcomes) // it cannot fail
 	}
 	return outcomes, hand
 }
 
-// ending returns the operation of a message that is for the end of a run and nothing else.
+// finishOf returns the operation of a message that reports the end of a run and has no other operation.
 func finishOf(m message) (f lot.Finish, ok bool) {
 	if r, is := m.(*report); is && len(r.ops) == 1 {
 		f, ok = r.ops[0].(lot.Finish)

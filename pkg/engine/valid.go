@@ -14,17 +14,17 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// What an engine is made from is checked here whoever hands it in: the ids of leases, events and message readers are made
-// from what a pool is called, and a store keeps what it is given.
+// The configuration of an engine is checked here whoever wrote it: ids of leases, events and message cursors contain
+// the pool's id, and a store keeps them.
 
-// It is compiled at its first use, for a client of parkd never uses it.
+// It is compiled at its first use, because clients of parkd never use it.
 var poolID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`) })
 
-// FieldError is one field of a [Config] that no engine can be made from.
+// FieldError is an invalid field of a [Config].
 type FieldError struct {
-	Pool    int    // the index of the pool whose field it is; -1 for one of the Config itself
-	Field   string // such as MaxUnits, Retry.Backoff
-	Problem string // says what would be right
+	Pool    int    // the index of the pool; -1 for a field of the Config itself
+	Field   string // for example MaxUnits, Retry.Backoff
+	Problem string // says what is valid
 }
 
 // Error implements error.
@@ -35,7 +35,7 @@ func (e FieldError) Error() string {
 	return fmt.Sprintf("Pools[%d].%s %s", e.Pool, e.Field, e.Problem)
 }
 
-// check makes one error of what is wrong.
+// check joins the errors of Check.
 func (c *Config) check() error {
 	var errs []error
 	for _, e := range c.Check() {
@@ -44,7 +44,7 @@ func (c *Config) check() error {
 	return errors.Join(errs...)
 }
 
-// Check returns what keeps [Open] from making an engine, as far as that can be told without its stores and executors.
+// Check returns the invalid fields, as far as they can be found without stores and executors.
 func (c *Config) Check() (all []FieldError) {
 	if len(c.Pools) == 0 {
 		return []FieldError{{-1, "Pools:", "an engine needs at least one pool"}}
@@ -79,7 +79,7 @@ func (c *Config) Check() (all []FieldError) {
 	return all
 }
 
-// check tells what is wrong with a pool, by the field.
+// check reports the invalid fields of a pool.
 func (p *Pool) check(wrong func(field, format string, args ...any)) {
 	if !poolID().MatchString(p.ID) {
 		wrong("ID", "must be 1 to 63 of a-z 0-9 _ - and begin with a letter or digit, not %q", p.ID)
@@ -107,7 +107,7 @@ func (p *Pool) check(wrong func(field, format string, args ...any)) {
 	}
 }
 
-// checkResult refuses what a worker reports and nobody could read again.
+// checkResult refuses a worker's result that could not be read again.
 func checkResult(r *park.LeaseResult) error {
 	if len(r.Payload) > 0 {
 		if err := keptjson.Check(r.Payload); err != nil {
@@ -122,11 +122,11 @@ func checkResult(r *park.LeaseResult) error {
 	return nil
 }
 
-// storable reports whether every store can keep a text as it is.
+// storable reports whether every store can keep a text unchanged.
 func storable(text string) bool { return utf8.ValidString(text) && strings.IndexByte(text, 0) < 0 }
 
-// checkLimit returns how many entries a page holds for whom n are asked. Who asks for more than one can hold
-// reads on after it, as ever.
+// checkLimit returns the number of entries of a page if a client asks for n. A client that asks for more than limit
+// reads the rest in further pages.
 func checkLimit(n, limit int) (int, error) {
 	if n < 0 {
 		return 0, park.Errorf(park.InvalidRequest, "limit must be at least 1, not %d", n)

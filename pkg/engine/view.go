@@ -1,6 +1,6 @@
 package engine
 
-// What others may see of the state of a pool.
+// What others may see of a pool's state.
 
 import (
 	"fmt"
@@ -10,12 +10,12 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// held reports whether this node must not start tasks of the pool now.
+// startsHeld reports whether this node must not start tasks of the pool now.
 func (l *loop) startsHeld() bool {
 	return l.drained != nil || l.activeRuns.stopCause() != nil || l.Idle || l.node != nil && !l.Runtime.Leased() && !l.node.Alive()
 }
 
-// show publishes what clients may see of the pool.
+// publish updates what clients may see of the pool.
 func (l *loop) publish() {
 	row := l.lot.Row()
 	l.rev.Store(row.Rev)
@@ -34,7 +34,7 @@ func (l *loop) publish() {
 	l.view.Store(v)
 }
 
-// tooLarge says that parked tasks cost more than the pool has, "" where none does.
+// tooLargeWarning describes parked tasks that cost more than the pool has; "" if there are none.
 func (l *loop) tooLargeWarning() string {
 	n, largest := l.lot.TooLarge()
 	if n == 0 {
@@ -48,7 +48,7 @@ func (l *loop) tooLargeWarning() string {
 		tasks, l.lot.Row().MaxUnits, l.ID, largest)
 }
 
-// waiting says why a parked task cannot start; nil where there is nothing to say.
+// waitingReason returns why a parked task cannot start; nil if there is nothing special.
 func (l *loop) waitingReason(r *ledger.Record) *park.Waiting {
 	has := l.lot.Row().MaxUnits
 	if r.Units <= has {
@@ -58,7 +58,7 @@ func (l *loop) waitingReason(r *ledger.Record) *park.Waiting {
 		"the task costs %d units, but pool %s has %d: it starts once the pool has %[1]d again", r.Units, l.ID, has)}
 }
 
-// executing counts the runs whose executors have not returned.
+// countExecuting counts the runs whose executors have not returned.
 func (l *loop) countExecuting() (n int) {
 	for _, r := range l.runs {
 		if !r.returned {
@@ -68,7 +68,7 @@ func (l *loop) countExecuting() (n int) {
 	return n
 }
 
-// retryAfter estimates when a full lot has a place again: when the next of the running tasks has ended.
+// retryAfter estimates when a full queue has room again: when the next of the running tasks ends.
 func (l *loop) retryAfter() time.Duration {
 	mean := l.runTime.mean
 	if mean == 0 {
@@ -80,7 +80,7 @@ func (l *loop) retryAfter() time.Duration {
 	return min(max(mean/time.Duration(max(1, l.lot.Running())), time.Second), 10*time.Minute)
 }
 
-// pace is a moving average of how long runs take.
+// durationEWMA is a moving average of run times.
 type durationEWMA struct{ mean time.Duration }
 
 func (a *durationEWMA) add(d time.Duration) {
@@ -90,7 +90,7 @@ func (a *durationEWMA) add(d time.Duration) {
 	a.mean += (d - a.mean) / 16
 }
 
-// deferral is what clients may see of it.
+// deferral returns what clients may see of the limit.
 func (b *startLimiter) deferral() *park.Deferral {
 	if b.shortage == nil {
 		return nil

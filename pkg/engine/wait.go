@@ -7,16 +7,16 @@ import (
 	"github.com/parkd-dev/parkd/pkg/internal/env"
 )
 
-// The engine waits here and through [env.Env], nowhere else.
+// All waiting of the engine is here and in [env.Env].
 
 const (
-	// forever is how long a wait without an end lasts.
+	// noTimeout is the duration of a wait without an end.
 	noTimeout = env.Forever
-	// never is when a call is due that may wait for ever.
+	// noDeadline is the deadline of a call that has none.
 	noDeadline time.Duration = -1
 )
 
-// left returns how long it is until a call is due, forever if it never is.
+// remaining returns the time until a deadline; noTimeout if there is none.
 func (e *Engine) remaining(deadline time.Duration) time.Duration {
 	if deadline == noDeadline {
 		return noTimeout
@@ -24,12 +24,12 @@ func (e *Engine) remaining(deadline time.Duration) time.Duration {
 	return max(0, deadline-e.env.Mono())
 }
 
-// next waits for the loop's next message; it is nil if none has come within d. ok is false if the loop is to end.
+// nextMessage waits for the loop's next message; m is nil if none has come within d. ok is false if the loop is to end.
 func (l *loop) nextMessage(timer *time.Timer, d time.Duration) (m message, ok bool) {
 	if l.eng.env.Sim != nil {
 		d = l.eng.env.Until(d, func() bool { return len(l.urgent) > 0 || len(l.messages) > 0 || env.Ready(l.quit) })
 	}
-	switch { // a select alone would take any that is ready
+	switch { // a select alone would choose at random
 	case env.Ready(l.quit):
 		return nil, false
 	case len(l.urgent) > 0:
@@ -52,10 +52,10 @@ func (l *loop) nextMessage(timer *time.Timer, d time.Duration) (m message, ok bo
 	}
 }
 
-// send hands the loop a message.
+// send sends the loop a message.
 func (p *pool) send(ctx context.Context, m message) error { return p.sendBy(ctx, m, noDeadline) }
 
-// sendBy is send for a call that is due: if there is no room until then, the loop never hears of it.
+// sendBy is send with a deadline: if there is no room until then, the loop never gets the message.
 func (p *pool) sendBy(ctx context.Context, m message, deadline time.Duration) error {
 	d := p.eng.remaining(deadline)
 	if p.eng.env.Sim != nil {
@@ -69,7 +69,7 @@ func (p *pool) sendBy(ctx context.Context, m message, deadline time.Duration) er
 	select {
 	case p.messages <- m:
 		return nil
-	default: // a look at more than one channel costs more, and mostly there is room
+	default: // a select of several channels is slower, and mostly there is room
 	}
 	timedOut, stop := p.eng.env.After(d)
 	defer stop()
@@ -85,7 +85,8 @@ func (p *pool) sendBy(ctx context.Context, m message, deadline time.Duration) er
 	}
 }
 
-// gone returns why nobody answers, or nobody waits for an answer, if that is so.
+// waitErr returns why a wait for the loop is over: the caller has gone or the loop has ended. It returns nil if neither
+// is so.
 func (p *pool) waitErr(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -96,12 +97,12 @@ func (p *pool) waitErr(ctx context.Context) error {
 	return nil
 }
 
-// receive waits for what the pool's loop sends to c.
+// receive waits for a value that the pool's loop sends to c.
 func receive[T any](ctx context.Context, p *pool, c <-chan T) (v T, err error) {
 	return receiveBy(ctx, p, c, noDeadline)
 }
 
-// receiveBy is receive for a call that is due: then its error is errDue.
+// receiveBy is receive with a deadline, after which the error is errDeadline.
 func receiveBy[T any](ctx context.Context, p *pool, c <-chan T, deadline time.Duration) (v T, err error) {
 	d := p.eng.remaining(deadline)
 	if p.eng.env.Sim != nil {
@@ -135,10 +136,10 @@ func receiveBy[T any](ctx context.Context, p *pool, c <-chan T, deadline time.Du
 	}
 }
 
-// rest waits and returns false once the engine is closed.
+// sleep waits for d. It returns false once the engine is closed.
 func (e *Engine) sleep(d time.Duration) bool { return e.env.Await(d, e.ctx.Done()) < 0 }
 
-// sleep waits for the channel, for the time, or for the end of ctx or pool, which alone are errors.
+// waitOn waits for the channel or for d. The end of ctx or of the pool is an error.
 func waitOn(ctx context.Context, p *pool, woken <-chan struct{}, d time.Duration) error {
 	switch p.eng.env.Await(d, woken, p.done, ctx.Done()) {
 	case 1:
@@ -150,7 +151,7 @@ func waitOn(ctx context.Context, p *pool, woken <-chan struct{}, d time.Duration
 	}
 }
 
-// linger waits for the channel, for the time, or for the end of ctx or the engine, which alone are errors.
+// waitOn waits for the channel or for d. The end of ctx or of the engine is an error.
 func (e *Engine) waitOn(ctx context.Context, woken <-chan struct{}, d time.Duration) error {
 	switch e.env.Await(d, woken, e.ctx.Done(), ctx.Done()) {
 	case 1:
@@ -162,8 +163,8 @@ func (e *Engine) waitOn(ctx context.Context, woken <-chan struct{}, d time.Durat
 	}
 }
 
-// patience returns how long to wait for a hub that may not hear of everything: what another node's relay delivered
-// wakes nobody here.
+// hubWait returns how long to wait on the hub, which does not know of everything: deliveries by the relay of another
+// node wake nobody here.
 func (e *Engine) hubWait(d time.Duration) time.Duration {
 	if len(e.nodes) > 0 {
 		return min(d, hubPollInterval)

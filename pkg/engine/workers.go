@@ -1,6 +1,6 @@
 package engine
 
-// Workers that wait for tasks, as the loop sees them.
+// Workers that wait for tasks, on the side of the loop.
 
 import (
 	"slices"
@@ -10,14 +10,14 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// waiter is a worker that waits for tasks. Its leases arrive once, in one go, and then it waits no more.
+// waiter is a worker that waits for tasks. It gets all its leases at once, and then waits no more.
 type waiter struct {
 	demand  lot.Demand
-	granted bool // the loop has tasks for it, which may still have to be read
+	granted bool // it has been granted tasks, which may still have to be read
 	leases  chan []park.Lease
 }
 
-// seat takes note of the workers that begin or cease to wait.
+// registerWaiters adds workers that start to wait, and removes those that stop.
 func (l *loop) registerWaiters(batch []message) {
 	for _, m := range batch {
 		switch m := m.(type) {
@@ -29,7 +29,7 @@ func (l *loop) registerWaiters(batch []message) {
 	}
 }
 
-// demand returns what the waiting workers would take, the longest wait first.
+// demand returns what the waiting workers ask for, the longest wait first.
 func (l *loop) demand() []lot.Demand {
 	if len(l.waiters) == 0 {
 		return nil
@@ -41,9 +41,9 @@ func (l *loop) demand() []lot.Demand {
 	return d
 }
 
-// learnSizes asks the store what the submissions of those tasks hold that waiting workers are about to get, where this node
-// does not know: it took them in before it was started anew, or another did. What is leased must be handed out, and an
-// answer has a bound.
+// loadSizes reads from the store the sizes of submissions that waiting workers are about to get, if this node does not
+// know them: it accepted them before a restart, or another node did. A leased task must be delivered, and an answer has
+// a maximum size.
 func (l *loop) loadSizes() error {
 	demand := 0
 	for _, w := range l.waiters {
@@ -54,7 +54,7 @@ func (l *loop) loadSizes() error {
 	}
 	next, ids := l.lot.Unsized(min(demand, maxLeases))
 	if next < 2 || len(ids) == 0 {
-		return nil // one alone may be of any size
+		return nil // a single task may have any size
 	}
 	sizes, err := l.queue.Sizes(l.ctx, l.ID, ids)
 	if err != nil {
@@ -66,7 +66,7 @@ func (l *loop) loadSizes() error {
 	return nil
 }
 
-// handOver gives started tasks to the workers that they were leased for.
+// grantLeases sends started tasks to the workers that they are leased to.
 func (l *loop) grantLeases(started []runStart) {
 	if len(started) == 0 {
 		return
