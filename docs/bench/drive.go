@@ -3,9 +3,11 @@ package main
 // The load: closed and open loops over connections of their own.
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -16,7 +18,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/parkd-dev/parkd/pkg/client"
+	"github.com/parkd-dev/parkd/pkg/loadtest/transport"
 )
 
 // load is what is sent where.
@@ -134,15 +136,10 @@ func (d *driver) arrivals(ctx context.Context) error {
 }
 
 func (d *driver) client(ctx context.Context, n int) error {
-	c, err := client.New(client.Config{URL: d.urls[n%len(d.urls)]})
-	if err != nil {
-		return err
-	}
-	k, err := c.Dial(ctx)
-	if err != nil {
-		return err
-	}
+	url := d.urls[n%len(d.urls)]
+	k := transport.NewConn(ctx)
 	defer k.Close()
+	c := http.Client{Transport: k, Timeout: time.Minute}
 	var times []time.Duration
 	var buf []byte
 	for {
@@ -154,11 +151,15 @@ func (d *driver) client(ctx context.Context, n int) error {
 		}
 		body, path := d.request(buf[:0], first)
 		buf = body
-		status, answer, err := k.Post(path, body)
+		resp, err := c.Post(url+path, "application/json", bytes.NewReader(body))
 		if err != nil {
 			return err
 		}
-		if want := http.StatusAccepted; status != want && (d.batch == 0 || status != http.StatusOK) {
+		answer, err := io.ReadAll(resp.Body)
+		if err != nil {
+			return err
+		}
+		if status, want := resp.StatusCode, http.StatusAccepted; status != want && (d.batch == 0 || status != http.StatusOK) {
 			return fmt.Errorf("answered %d, not %d: %.300s", status, want, answer)
 		}
 		times = append(times, time.Since(began))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/client"
+	"github.com/parkd-dev/parkd/pkg/loadtest/transport"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -43,12 +44,9 @@ func TestAnswersAreBounded(t *testing.T) {
 	_, pools := c.Pools(t.Context())
 	_, mailbox := c.Mailbox(t.Context(), park.MailboxQuery{Tenant: "default", Key: "a"})
 	trim := c.TrimMailbox(t.Context(), "default", "a", "1")
-	k, err := c.Dial(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	k := transport.NewConn(t.Context())
 	defer k.Close()
-	_, _, post := k.Post("/pools/a/tasks", []byte("{}"))
+	_, post := c.WithTransport(k).Submit(t.Context(), "a", make([]park.Submission, 2))
 	for name, err := range map[string]error{"pools": pools, "mailbox": mailbox, "trim": trim, "a connection of its own": post} {
 		if !errors.Is(err, client.ErrTooLarge) {
 			t.Errorf("%s: %v", name, err)

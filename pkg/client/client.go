@@ -87,6 +87,14 @@ func New(c Config) (*Client, error) {
 	}}, nil
 }
 
+// WithTransport returns a client of the same daemon whose requests go through t.
+func (c *Client) WithTransport(t http.RoundTripper) *Client {
+	other, through := *c, *c.http
+	through.Transport = t
+	other.http = &through
+	return &other
+}
+
 // Close drops idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
@@ -235,17 +243,14 @@ type problem struct {
 // problemOf returns the error that an answer tells.
 func problemOf(resp *http.Response) error {
 	b, _ := io.ReadAll(io.LimitReader(resp.Body, maxProblem))
-	return problemIn(resp.Request.URL.Host, resp.StatusCode, resp.Header, b)
-}
-
-func problemIn(host string, status int, header http.Header, b []byte) error {
 	var p problem
-	kind, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if kind != "application/problem+json" || json.Unmarshal(b, &p) != nil || p.Code == "" {
-		return fmt.Errorf("%s answered %d %s and may not be a parkd daemon", host, status, http.StatusText(status))
+		return fmt.Errorf("%s answered %d %s and may not be a parkd daemon",
+			resp.Request.URL.Host, resp.StatusCode, http.StatusText(resp.StatusCode))
 	}
 	e := &park.Error{Code: p.Code, Detail: p.Detail, TaskID: p.TaskID}
-	if secs, err := strconv.ParseInt(header.Get("Retry-After"), 10, 64); err == nil {
+	if secs, err := strconv.ParseInt(resp.Header.Get("Retry-After"), 10, 64); err == nil {
 		e.RetryAfter = retryAfter(secs)
 	}
 	return e

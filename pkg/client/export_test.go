@@ -1,4 +1,4 @@
 package client
 
-// Limit has a client take answers of so many bytes, and connections that it dials from now on.
+// Limit has a client take answers of so many bytes.
 func Limit(c *Client, most int64) { c.most = most }

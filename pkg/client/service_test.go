@@ -17,6 +17,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/client"
 	"github.com/parkd-dev/parkd/pkg/engine"
 	"github.com/parkd-dev/parkd/pkg/internal/parktest"
+	"github.com/parkd-dev/parkd/pkg/loadtest/transport"
 	"github.com/parkd-dev/parkd/pkg/park"
 	"github.com/parkd-dev/parkd/pkg/store"
 	"github.com/parkd-dev/parkd/pkg/store/memory"
@@ -31,18 +32,14 @@ func TestService(t *testing.T) {
 func TestConn(t *testing.T) {
 	parktest.Run(t, func(t *testing.T) park.Service {
 		svc := service(t)
-		k, err := svc.Dial(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return &overConn{Client: svc, conn: k}
+		return &overConn{Client: svc, conn: svc.WithTransport(transport.NewConn(t.Context()))}
 	})
 }
 
 type overConn struct {
 	*client.Client
 	mu   sync.Mutex
-	conn *client.Conn
+	conn *client.Client
 }
 
 func (o *overConn) Submit(ctx context.Context, pool string, tasks []park.Submission) ([]park.SubmitResult, error) {

@@ -19,7 +19,9 @@ func (c *Client) Submit(ctx context.Context, pool string, tasks []park.Submissio
 	if len(tasks) == 1 {
 		return c.submitOne(ctx, pool, &tasks[0])
 	}
-	var answer batchAnswer
+	var answer struct {
+		Results []batchResult `json:"results"`
+	}
 	r := request{
 		method: http.MethodPost, path: path("pools", pool) + "/tasks:batch",
 		body: map[string]any{"tasks": tasks},
@@ -27,31 +29,14 @@ func (c *Client) Submit(ctx context.Context, pool string, tasks []park.Submissio
 	if err := c.call(ctx, r, &answer); err != nil {
 		return nil, err
 	}
-	return answer.of(len(tasks))
-}
-
-type batchAnswer struct {
-	Results []batchResult `json:"results"`
-}
-
-// of returns the results of so many tasks.
-func (a *batchAnswer) of(tasks int) ([]park.SubmitResult, error) {
-	if len(a.Results) != tasks {
-		return nil, fmt.Errorf("the daemon answered %d results for %d tasks", len(a.Results), tasks)
+	if len(answer.Results) != len(tasks) {
+		return nil, fmt.Errorf("the daemon answered %d results for %d tasks", len(answer.Results), len(tasks))
 	}
-	out := make([]park.SubmitResult, tasks)
-	for i, r := range a.Results {
+	out := make([]park.SubmitResult, len(tasks))
+	for i, r := range answer.Results {
 		out[i] = park.SubmitResult(r)
 	}
 	return out, nil
-}
-
-func batchResults(host string, b []byte, tasks int) ([]park.SubmitResult, error) {
-	var answer batchAnswer
-	if err := decode(host, b, &answer); err != nil {
-		return nil, err
-	}
-	return answer.of(tasks)
 }
 
 // submitOne sends a single task. What is wrong with the task is its result; anything else fails the call.
@@ -59,20 +44,6 @@ func (c *Client) submitOne(ctx context.Context, pool string, task *park.Submissi
 	var a park.Accepted
 	r := request{method: http.MethodPost, path: path("pools", pool, "tasks"), body: task}
 	err := c.call(ctx, r, &a)
-	return oneTask(a, err)
-}
-
-// oneResult is the answer to the submission of one task.
-func oneResult(host string, status int, header http.Header, b []byte) ([]park.SubmitResult, error) {
-	var a park.Accepted
-	if status != http.StatusAccepted {
-		return oneTask(a, problemIn(host, status, header, b))
-	}
-	err := decode(host, b, &a)
-	return oneTask(a, err)
-}
-
-func oneTask(a park.Accepted, err error) ([]park.SubmitResult, error) {
 	out := []park.SubmitResult{{Accepted: a}}
 	if refused, ok := errors.AsType[*park.Error](err); ok && concernsTask(refused.Code) {
 		out[0].Err = refused

@@ -7,6 +7,7 @@ import (
 
 	"github.com/parkd-dev/parkd/pkg/api"
 	"github.com/parkd-dev/parkd/pkg/client"
+	"github.com/parkd-dev/parkd/pkg/loadtest/transport"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -33,11 +34,7 @@ func TestOutcomeUnknown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := c.Dial(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer k.Close()
+	k := c.WithTransport(transport.NewConn(t.Context()))
 	for _, n := range []int{1, 3} {
 		for _, submit := range []func(context.Context, string, []park.Submission) ([]park.SubmitResult, error){c.Submit, k.Submit} {
 			results, err := submit(t.Context(), "p", make([]park.Submission, n))

@@ -37,9 +37,11 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/client"
+	"github.com/parkd-dev/parkd/pkg/loadtest/transport"
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
@@ -102,24 +104,21 @@ type target struct {
 	service park.Service
 	pool    park.Pool
 	own     *fleet // nil for a daemon that was running before
+	tls     bool
 	run     string // begins the ids of this run's tasks, so that no other run has the same
 }
 
-// line returns what a client of the load submits through: a connection of its own to one of the daemons, so that the
-// client of net/http is not half of what is measured. Where there can be none it is the service.
+// line returns what a client of the load submits through: a [transport.Conn] to one of the daemons. Where there can be
+// none it is the service.
 func (t *target) line(ctx context.Context, n int) submitter {
 	c, ok := t.service.(*client.Client)
 	if s, several := t.service.(*spread); several {
 		c, ok = s.all[n%len(s.all)].(*client.Client)
 	}
-	if !ok {
+	if !ok || t.tls {
 		return t.service
 	}
-	k, err := c.Dial(ctx)
-	if err != nil {
-		return t.service
-	}
-	return k
+	return c.WithTransport(transport.NewConn(ctx))
 }
 
 func (t *target) close() error {
@@ -150,6 +149,7 @@ func (o Options) open(ctx context.Context, w *workload) (*target, error) {
 		}
 		t.service, err = t.own.service()
 	} else {
+		t.tls = strings.HasPrefix(o.Server, "https:")
 		t.service, err = client.New(client.Config{URL: o.Server, Token: o.Token})
 	}
 	if err == nil {
