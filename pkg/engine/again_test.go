@@ -14,8 +14,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// telling returns a pool whose tasks have as their result what their payload says, after as long as it says; before, if
-// given, is called first.
+// echoPool returns a pool whose tasks take as long as their payload says, and whose result is the payload's text.
+// before, if not nil, is called first.
 func echoPool(before func(a park.Assignment)) engine.Pool {
 	return poolConfig("cpu", 1, park.ExecutorFunc(func(ctx context.Context, a park.Assignment) (any, error) {
 		var p struct {
@@ -41,7 +41,7 @@ func echoTask(id, text string) park.Submission {
 	return park.Submission{TaskID: id, Payload: json.RawMessage(fmt.Sprintf(`{"durationMs":1000,"what":%q}`, text))}
 }
 
-// forget removes all ended tasks of a store, of which there should be n.
+// pruneTasks removes all ended tasks of a store, of which there should be n.
 func pruneTasks(t *testing.T, s *memory.Store, n int) {
 	t.Helper()
 	if got, err := s.PruneTasks(t.Context(), park.At(time.Now().Add(time.Hour)), 1000); err != nil || got != n {

@@ -61,7 +61,7 @@ func TestSentAgainAtANodeThatIsBehind(t *testing.T) {
 	})
 }
 
-// early is a store in which something happens before tasks are read for the first time.
+// hookedRecords is a store that calls before when tasks are read for the first time.
 type hookedRecords struct {
 	*memory.Store
 	before func()
@@ -176,7 +176,7 @@ func TestUnknownAndSentElsewhere(t *testing.T) {
 	})
 }
 
-// gone is a store that fails at once while it is told to, and counts how often it is asked to load a pool.
+// failingLoads is a store that fails at once while it is down, and counts the loads of a pool.
 type failingLoads struct {
 	*memory.Store
 	down  atomic.Bool
@@ -200,7 +200,7 @@ func (s *failingLoads) Commit(ctx context.Context, st *store.Step) error {
 	return s.Store.Commit(ctx, st)
 }
 
-// slowToStart is an executor that needs two seconds to find that it cannot begin.
+// slowShortExecutor is an executor that takes two seconds to find that it cannot begin.
 type slowShortExecutor struct{ shortExecutor }
 
 func (x *slowShortExecutor) Run(ctx context.Context, a park.Assignment) park.Outcome {
@@ -231,7 +231,7 @@ func TestStoreGoneWhileStartsArePutOff(t *testing.T) {
 	})
 }
 
-// picky is a store that refuses what is toxic for good, and is away once it has taken a step after that.
+// toxicStore is a store that refuses toxic tasks permanently, and is down after its first step after a refusal.
 type toxicStore struct {
 	*memory.Store
 	hasRefused, down bool

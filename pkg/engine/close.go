@@ -35,7 +35,7 @@ func (p *pool) drain(ctx context.Context) {
 		switch p.eng.env.Await(max(executorTimeout, p.eng.cfg.NodeGrace), idle, returned) {
 		case 1:
 			if p.eng.env.Await(outcomeTimeout, idle) < 0 {
-				p.eng.log.Error("outcomes not stored: their tasks are done once more", "pool", p.ID)
+				p.eng.log.Error("outcomes not stored: their tasks will run again", "pool", p.ID)
 			}
 		case -1:
 			p.eng.log.Error("tasks did not stop", "pool", p.ID)

@@ -200,7 +200,7 @@ func (l *loop) failWithoutResult(m message, op lot.Finish, refusal error) error 
 	if len(o.Result) == 0 && o.Reason == park.ReasonResultTooLarge {
 		return refusal // the result is not the reason
 	}
-	l.eng.log.Error("result not stored: the store refuses it for good", "pool", l.ID, "task", op.TaskID, "bytes", len(o.Result), "error", refusal)
+	l.eng.log.Error("result not stored: the store refuses it permanently", "pool", l.ID, "task", op.TaskID, "bytes", len(o.Result), "error", refusal)
 	*o = park.Failure(park.ReasonResultTooLarge, fmt.Sprintf("the store of pool %s cannot keep the result of %d bytes: %v", l.ID, len(o.Result), refusalCause(refusal))).Tidy()
 	m.base().setOp(op)
 	return l.commitPart(m)

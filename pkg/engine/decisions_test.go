@@ -17,7 +17,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// poolWith returns a pool with tasks that nobody serves.
+// testLoop returns a pool with tasks. Its loop does not run.
 func testLoop(t *testing.T, row ledger.Pool, tasks ...ledger.Record) *loop {
 	p := idleLoop(t, true)
 	p.eng.meter, p.eng.log = noMeter{}, slog.New(slog.DiscardHandler)
@@ -31,7 +31,7 @@ func testLoop(t *testing.T, row ledger.Pool, tasks ...ledger.Record) *loop {
 	return p
 }
 
-// taskOf returns one that runs, or is parked.
+// testRecord returns a running or a parked task.
 func testRecord(id string, units int64, running bool) ledger.Record {
 	r := ledger.Record{Spec: ledger.Spec{TaskID: id, Tenant: "t", Priority: park.Normal, Units: units, SubmittedAt: park.At(time.Unix(1, 0))}}
 	if r.Status = park.Queued; running {
@@ -155,7 +155,7 @@ func TestResolveFillsIn(t *testing.T) {
 	}
 }
 
-// oneID is a machine that always returns the same id.
+// fixedIDs is a machine that always returns the same id.
 type fixedIDs struct{ env.Machine }
 
 func (fixedIDs) ID() string { return "new" }
@@ -353,7 +353,7 @@ func TestExecutorsAndWhatTheySay(t *testing.T) {
 	}
 }
 
-// saying is an executor that ends at once.
+// outcomeFunc is an executor that ends at once with the function's outcome.
 type outcomeFunc func() park.Outcome
 
 func (s outcomeFunc) Run(context.Context, park.Assignment) park.Outcome { return s() }

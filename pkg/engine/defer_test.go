@@ -17,7 +17,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// starving is an executor that lacks descriptors while it is told to.
+// shortExecutor is an executor that can be short of descriptors.
 type shortExecutor struct {
 	short  atomic.Bool
 	failed atomic.Int64
@@ -90,7 +90,7 @@ func TestShortageFailsNoTask(t *testing.T) {
 	})
 }
 
-// cramped is an executor that has what few runs need.
+// limitedExecutor is an executor with resources for a few runs.
 type limitedExecutor struct {
 	left atomic.Int64
 	work park.Executor

@@ -15,8 +15,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// deaf is a way to a store that goes away in the middle of a commit: its reply is lost, or the step is, and for some
-// time nothing else gets through.
+// flakyStore is a store that can fail in the middle of a commit: the reply or the step is lost, and the store is
+// unavailable for some time.
 type flakyStore struct {
 	*memory.Store
 	mu      sync.Mutex
@@ -74,8 +74,8 @@ func (d *flakyStore) Beat(ctx context.Context, node string, own store.Terms) (ma
 	return d.Store.Beat(ctx, node, own)
 }
 
-// fall has the store go away during the next commit, which is taken or not, for a time. before is called when it has
-// been.
+// failNextCommit has the store fail during the next commit, which is taken or not, and stay unavailable for a time.
+// before is called when the commit has been taken.
 func (d *flakyStore) failNextCommit(taken bool, away time.Duration, before func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -154,7 +154,7 @@ func TestLostReplyIsResolved(t *testing.T) {
 	}
 }
 
-// deafPair opens two nodes on one store in memory, which the first reaches through d.
+// openFlakyPair opens two nodes on one store in memory, which the first reaches through d.
 func openFlakyPair(t *testing.T, c engine.Config) (d *flakyStore, a, b *harness) {
 	t.Helper()
 	shared := memory.New()

@@ -35,7 +35,7 @@ func TestClosingLeavesTheGrace(t *testing.T) {
 	})
 }
 
-// burdened is a store whose commits take a while, or until they are given up.
+// slowStore is a store whose commits take a while, or until they are cancelled.
 type slowStore struct {
 	*memory.Store
 	mu    sync.Mutex

@@ -26,7 +26,7 @@ import (
 
 var errAsked = errors.New("not now")
 
-// library is a shared store that holds records and leases, and fails where it is told to.
+// fakeShared is a shared store that holds records and leases, and can fail.
 type fakeShared struct {
 	store.Shared
 	bytes       int // of each payload
@@ -43,7 +43,7 @@ type fakeShared struct {
 	hands       []store.Hand
 }
 
-// queue is the part of a library that a pool asks for its tasks.
+// fakeQueue is a fakeShared as the queue of a pool.
 type fakeQueue struct {
 	store.Queue
 	*fakeShared
@@ -81,7 +81,7 @@ func (l *fakeShared) Since(_ context.Context, _ string, rev int64) (*store.Confl
 	return l.since, l.err
 }
 
-// shared returns a pool whose loop does not run, of a store that nodes share.
+// newLoop returns a loop that does not run, of a pool in the shared store.
 func (l *fakeShared) newLoop(c *envtest.Machine) *loop {
 	p := stoppedLoop()
 	e := p.eng
@@ -328,7 +328,7 @@ func TestBacklogIsMeasured(t *testing.T) {
 	}
 }
 
-// stocked is a queue with parcels.
+// fullOutbox is a queue with parcels.
 type fullOutbox struct {
 	store.Queue
 	parcels []store.Parcel

@@ -215,7 +215,7 @@ func (e *Engine) open(ctx context.Context) error {
 	}
 	for _, id := range e.poolIDs {
 		if err := loops[id].start(ctx); err != nil {
-			return fmt.Errorf("take over pool %s: %w", id, err)
+			return fmt.Errorf("start pool %s: %w", id, err)
 		}
 	}
 	e.startRelays()

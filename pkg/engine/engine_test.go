@@ -20,7 +20,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// bench is one engine over one memory store, or over what a test puts there.
+// harness is an engine over a store in memory, or over the stores of a test.
 type harness struct {
 	testing.TB
 	*engine.Engine
@@ -49,7 +49,7 @@ func openEngine(t testing.TB, c engine.Config) *harness {
 	return &harness{t, e, c.Stores}
 }
 
-// stop closes the engine at once: what runs is requeued.
+// closeNow closes the engine at once, so that running tasks are requeued.
 func (b *harness) closeNow() {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -76,7 +76,7 @@ func (b *harness) trySubmit(pool string, s park.Submission) park.SubmitResult {
 	return results[0]
 }
 
-// ended waits until the task has ended and returns it.
+// awaitTask waits until the task has ended and returns it.
 func (b *harness) awaitTask(pool, id string) park.Task {
 	b.Helper()
 	t, err := b.Task(context.Background(), pool, id, time.Hour)
@@ -110,7 +110,7 @@ func (b *harness) actions(task string) string {
 	return s
 }
 
-// simulated takes as long as its payload says.
+// sleepExecutor takes as long as the payload says.
 func sleepExecutor() park.Executor {
 	return park.ExecutorFunc(func(ctx context.Context, a park.Assignment) (any, error) {
 		var p struct{ DurationMs int }
@@ -347,7 +347,7 @@ func TestCloseDrainsThenRequeues(t *testing.T) {
 	})
 }
 
-// abandon makes an engine vanish as a crash would: nothing that it does from now on reaches the store.
+// disconnectable is a store that can be disconnected from its engine, as if the engine had crashed.
 type disconnectable struct {
 	store.Store
 	gone atomic.Bool
@@ -482,7 +482,7 @@ func TestTwoEnginesShareOneCapacity(t *testing.T) {
 	})
 }
 
-// awaitEnd waits for a task that may end on another node, of which this one hears nothing by itself.
+// pollTask waits for a task that may end on another node, whose end wakes nobody here.
 func (b *harness) pollTask(pool, id string) {
 	b.Helper()
 	for range 10_000 {
@@ -497,7 +497,7 @@ func (b *harness) pollTask(pool, id string) {
 	b.Fatalf("task %s does not end", id)
 }
 
-// check replays a pool's whole log.
+// checkLog replays a pool's whole log.
 func checkLog(t testing.TB, events []park.Event, units int64) {
 	t.Helper()
 	r := replay.New(replay.Limits{MaxUnits: units, MaxQueueDepth: 100_000})

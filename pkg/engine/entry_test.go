@@ -22,7 +22,7 @@ const (
 	stepTime = 5 * time.Millisecond
 )
 
-// slow is a store whose steps take their time, one after the other.
+// serialStore is a store whose steps take a while, one after the other.
 type serialStore struct {
 	*memory.Store
 	lock       chan struct{}
@@ -89,8 +89,9 @@ func TestOutcomesLeftToNobodyAreStored(t *testing.T) {
 	})
 }
 
-// throughNodes submits tasks of 20 ms through nodes in turn, at random distances, so many a second for some time. It
-// returns how long each was parked, in order, and sees that each ended once, with its result, and left one message.
+// runOnNodes submits tasks of 20 ms through the nodes in turn, at random intervals, at a rate per second for some time.
+// It returns how long each was parked, in order. It checks that each task ended once, with its result, and left one
+// message.
 func runOnNodes(t *testing.T, s serialStore, nodes int, units int64, rate float64, d time.Duration, edit func(*engine.Config)) []time.Duration {
 	t.Helper()
 	engines := make([]*harness, nodes)
@@ -137,7 +138,7 @@ func runOnNodes(t *testing.T, s serialStore, nodes int, units int64, rate float6
 	return parked
 }
 
-// oddly completes tasks after 20 ms with an odd result.
+// oddExecutor completes tasks after 20 ms with an odd result.
 type oddExecutor struct{}
 
 func (oddExecutor) Run(context.Context, park.Assignment) park.Outcome {

@@ -42,11 +42,11 @@ func (e *Engine) writeError(ctx context.Context, what string, err error) error {
 }
 
 // errDeadline means that a call has reached its deadline.
-var errDeadline = errors.New("the call is due")
+var errDeadline = errors.New("the deadline of the call has passed")
 
 // errNotAccepted is the answer to a call that is not carried out: nothing was accepted, and nothing will be.
 func errNotAccepted(pool string) *park.Error {
-	return &park.Error{Code: park.StorageUnavailable, Detail: "the store of pool " + pool + " did not take the step; nothing was accepted", RetryAfter: time.Second}
+	return &park.Error{Code: park.StorageUnavailable, Detail: "the store of pool " + pool + " did not accept the step; nothing was accepted", RetryAfter: time.Second}
 }
 
 // errOutcomeUnknown is the answer to a call that may have been carried out, or may still be.
@@ -62,7 +62,7 @@ func withTaskID(task string, err error) error {
 	}
 	return &park.Error{
 		Code: e.Code, TaskID: task,
-		Detail: e.Detail + ": ask for task " + task + ", or send the same again with this taskId",
+		Detail: e.Detail + ": query task " + task + ", or send the same submission again with this taskId",
 	}
 }
 

@@ -20,7 +20,7 @@ func (e *Engine) evidenceStore(b park.Backend) (store.Evidence, error) {
 	if s, ok := e.stores[b].(store.Evidence); ok {
 		return s, nil
 	}
-	return nil, park.Errorf(park.InvalidRequest, "the store %s does not show what it keeps", b.Kind())
+	return nil, park.Errorf(park.InvalidRequest, "the store %s does not support verification", b.Kind())
 }
 
 // Evidence implements [park.EvidenceService].
@@ -99,7 +99,7 @@ func (p *pool) readOwed(ctx context.Context, ev *park.Evidence) error {
 		// Include postponed parcels.
 		parcels, err := p.queue.Outbox(ctx, o.dest, park.At(p.eng.env.Wall().Add(10*relay.LastRetry)), 1)
 		if err = p.eng.health.Read(ctx, p.QueueBackend, err); err != nil {
-			return fmt.Errorf("read what is owed: %w", err)
+			return fmt.Errorf("read the outbox: %w", err)
 		}
 		if len(parcels) > 0 {
 			*o.since = owedSince(&parcels[0])

@@ -16,7 +16,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// keeper is a store that says of what was removed what a test wants, and fails in one way at a time.
+// evidenceFake is a store whose marks a test sets, and that fails in one way at a time.
 type evidenceFake struct {
 	*memory.Store
 	marks   store.Marks
@@ -86,7 +86,7 @@ func (k *evidenceFake) Deliver(ctx context.Context, m []park.Message) error {
 	return k.Store.Deliver(ctx, m)
 }
 
-// keeping opens an engine over stores that keep the queue, the mailboxes and the log.
+// openEvidence opens an engine with given backends for the queue, the mailboxes and the log.
 func openEvidence(t *testing.T, stores map[park.Backend]store.Store, queue, mail, audit park.Backend) *harness {
 	p := poolConfig("cpu", 3, sleepExecutor())
 	p.QueueBackend, p.MailboxBackend = queue, mail
@@ -187,7 +187,7 @@ func TestEvidenceOfSeveralStores(t *testing.T) {
 	})
 }
 
-// plainStore is a store that shows nothing of what it keeps.
+// noEvidence is a store that does not implement store.Evidence.
 type noEvidence struct{ store.Store }
 
 // TestEvidenceCannotBeRead: where a store fails it is said so, and nothing is told that may be wrong.
@@ -252,7 +252,7 @@ func TestEvidenceCannotBeRead(t *testing.T) {
 	})
 }
 
-// kept reads all pages of what is kept, a few items at a time.
+// readAllKept reads all pages of kept items, a few items at a time.
 func readAllKept[T any](t *testing.T, read func(ctx context.Context, pool string, q park.KeptQuery) (park.KeptPage[T], error)) (all []T) {
 	t.Helper()
 	q := park.KeptQuery{Limit: 2}

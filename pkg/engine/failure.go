@@ -14,7 +14,7 @@ import (
 // recordRecovery notes that the store accepts steps.
 func (l *loop) recordRecovery() {
 	if l.stepErr.Swap(nil) != nil {
-		l.eng.log.Info("the store is back", "pool", l.ID)
+		l.eng.log.Info("the store is available again", "pool", l.ID)
 	}
 	l.refusalLogged = false
 }
@@ -42,7 +42,7 @@ func (l *loop) callerError(err error) (_ error, fromStore bool) {
 	if _, ok := errors.AsType[*park.Error](err); ok && !errors.Is(err, store.ErrInDoubt) {
 		return err, false
 	}
-	return l.notAccepted(err), true
+	return l.storeError(err), true
 }
 
 // recordFailure logs the first failure of a step, and schedules the next attempt.
@@ -52,20 +52,20 @@ func (l *loop) recordFailure(err error) {
 		return
 	}
 	if l.stepErr.Load() == nil {
-		l.eng.log.Error("step not stored: trying again until the store is back", "pool", l.ID, "error", err)
+		l.eng.log.Error("step not stored: trying again until the store is available", "pool", l.ID, "error", err)
 	}
 	l.mustReload, l.refusalDelay = true, 0
 }
 
 // storeError returns the answer to callers for an error of the store: nothing was accepted, or, for a step in doubt,
 // that the outcome is unknown.
-func (l *loop) notAccepted(err error) error {
+func (l *loop) storeError(err error) error {
 	if errors.Is(err, store.ErrInDoubt) {
 		return errOutcomeUnknown("pool " + l.ID)
 	}
 	notAccepted := errNotAccepted(l.ID)
 	if errors.Is(err, store.ErrRefused) {
-		notAccepted.Detail += fmt.Sprintf(": it refuses it for good: %v", refusalCause(err))
+		notAccepted.Detail += fmt.Sprintf("; the store refuses it permanently: %v", refusalCause(err))
 	}
 	return notAccepted
 }
@@ -79,7 +79,7 @@ const (
 // recordRefusal notes that a step was refused, and doubles the delay before the next attempt.
 func (l *loop) recordRefusal(err error) {
 	if !l.refusalLogged {
-		l.eng.log.Error("step refused for good: trying again now and then", "pool", l.ID, "error", err)
+		l.eng.log.Error("step refused permanently: trying again at growing intervals", "pool", l.ID, "error", err)
 	}
 	l.refusalLogged = true
 	l.refusalDelay = min(max(2*l.refusalDelay, minRefusalDelay), maxRefusalDelay)

@@ -15,7 +15,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// swamp is a way to a store that may get slow, or lead nowhere without saying so.
+// stallingStore is a store that can be slow, or never answer.
 type stallingStore struct {
 	*memory.Store
 	keepLeases  chan struct{}                                                // what is to be kept waits for its end
@@ -71,7 +71,7 @@ func (s *stallingStore) Beat(ctx context.Context, node string, own store.Terms) 
 	return s.Store.Beat(ctx, node, own)
 }
 
-// marsh opens engines that share a store, each with a swamp before it.
+// openStalling opens engines that share a store, each through a stallingStore.
 func openStalling(t *testing.T, n int, c engine.Config) (nodes []*harness, ways []*stallingStore) {
 	shared := memory.New()
 	for i := range n {
@@ -275,7 +275,7 @@ func TestLeaseHasItsTimeWhereAPoolIsLoaded(t *testing.T) {
 	})
 }
 
-// sluggish takes long to begin with a load.
+// slowLoad is a store that takes long to load a pool.
 type slowLoad struct{ *memory.Store }
 
 func (s *slowLoad) Load(ctx context.Context, pool string) (store.Snapshot, error) {

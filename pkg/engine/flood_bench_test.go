@@ -34,7 +34,7 @@ func BenchmarkFlood(b *testing.B) {
 	}
 }
 
-// deluge is one flood, in a pool of its own.
+// measureFlood runs one flood in a pool of its own.
 func measureFlood(tb testing.TB, s store.Store, id string, most int64) (rest, took time.Duration) {
 	const tasks, size = 140, 4 << 20
 	gate := make(chan struct{})

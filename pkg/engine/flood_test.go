@@ -17,7 +17,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
 )
 
-// balance weighs the steps of a database.
+// stepSizes records the sizes of a database's steps.
 type stepSizes struct {
 	store.Store
 	mu    sync.Mutex
@@ -89,7 +89,7 @@ func runFlood(t *testing.T, s store.Store, id string, most int64, want park.Stat
 	b.checkIdle(id)
 }
 
-// awaited ends each run so, once the gate is open.
+// gatedExecutor ends every run with the same outcome once the gate is open.
 type gatedExecutor struct {
 	gate chan struct{}
 	park.Outcome

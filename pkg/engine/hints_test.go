@@ -43,7 +43,7 @@ func TestHintsReachANodeThatHasJustCome(t *testing.T) {
 	})
 }
 
-// ahead is a store whose step that starts a task is not stored before the task's submission has been read.
+// readFirst is a store that stores the step of a start only after the task's submission has been read.
 type readFirst struct {
 	*memory.Store
 	read chan struct{}
@@ -92,7 +92,7 @@ func TestSubmissionOfAnotherNodeIsReadAhead(t *testing.T) {
 	})
 }
 
-// queued is a store before which a node always has others ahead of it, or has so often.
+// busyTurns is a store in which a node always has others ahead of it, or for a number of looks.
 type busyTurns struct {
 	*memory.Store
 	looksAhead atomic.Int64 // looks until it is the node's turn; negative: never

@@ -16,8 +16,8 @@ const defaultPatience = 10 * time.Second
 // are part of the step wait, because the answer that nothing was accepted might be false. At their deadlines they are
 // answered that the outcome is unknown; see [pool.waitBy]. They stay part of the step.
 func (l *loop) resolveInDoubt(st *store.Step, err error) error {
-	l.eng.log.Error("step in doubt: asking until the store answers", "pool", l.ID, "rev", st.Row.Rev, "error", err)
-	rejection := l.notAccepted(nil)
+	l.eng.log.Error("commit in doubt: asking until the store answers", "pool", l.ID, "rev", st.Row.Rev, "error", err)
+	rejection := l.storeError(nil)
 	l.stepErr.Store(&rejection)
 	timer := time.NewTimer(maxTimer)
 	defer timer.Stop()

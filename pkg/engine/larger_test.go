@@ -12,7 +12,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// resize gives a pool so many units.
+// setUnits sets the units of a pool.
 func (b *harness) setUnits(pool string, units int64) park.Pool {
 	b.Helper()
 	p, err := b.SetPool(context.Background(), pool, park.PoolPatch{MaxUnits: &units})
@@ -28,7 +28,7 @@ func withUnits(id string, units int64, ms int) park.Submission {
 	return s
 }
 
-// wantLarger checks what is said of a parked task that costs more than its pool has.
+// checkTooLarge checks the warning about a parked task that costs more than its pool has.
 func (b *harness) checkTooLarge(id string) {
 	b.Helper()
 	got, err := b.Task(context.Background(), "cpu", id, 0)

@@ -245,7 +245,7 @@ func (e *Engine) ReleaseLease(ctx context.Context, id string, r park.LeaseReleas
 	if res[0].Stale {
 		return l.pool.leaseLostError(ctx, id, l, "")
 	}
-	e.log.Info("lease given back: its task was not begun", "pool", l.pool.ID, "task", l.task, "message", r.Message)
+	e.log.Info("lease released: the worker did not start the task", "pool", l.pool.ID, "task", l.task, "message", r.Message)
 	return nil
 }
 

@@ -279,7 +279,7 @@ func TestSizesAreAskedForOnce(t *testing.T) {
 	})
 }
 
-// sizer counts the tasks whose sizes are asked for.
+// sizeCounter counts the tasks whose sizes are read.
 type sizeCounter struct {
 	*memory.Store
 	ids atomic.Int64

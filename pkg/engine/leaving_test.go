@@ -45,7 +45,7 @@ func TestLeavingAPool(t *testing.T) {
 	})
 }
 
-// sized is a queue that is asked for sizes, and fails or not.
+// sizesFake is a queue that records reads of sizes, and can fail.
 type sizesFake struct {
 	store.Queue
 	err   error

@@ -18,7 +18,8 @@ import (
 
 // What comes for a step while its node stands in line.
 
-// met is a store on which a node meets another one: a step of it comes too late, and then the other goes first for a while.
+// contendedStore is a store on which a node meets another: one of its steps conflicts, and then the other has its turn
+// first for a while.
 type contendedStore struct {
 	sizeRecorder
 	hasWaiting bool                              // another node waits after each step
@@ -58,14 +59,14 @@ func (m *contendedStore) Commit(ctx context.Context, st *store.Step) error {
 	return err
 }
 
-// meet has the node meet another one from now on.
+// startContention has the node meet another from now on.
 func (m *contendedStore) startContention(turn func(h store.Hand) store.Place, commit func(st *store.Step, n int) error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.onTurn, m.onCommit, m.steps = turn, commit, 0
 }
 
-// late is the answer to a step that came too late, where another node is to go first.
+// conflict is the answer to a step that conflicts while another node is ahead.
 func (m *contendedStore) conflict(pool string) error {
 	s, err := m.Store.Load(context.Background(), pool)
 	if err != nil {
@@ -74,7 +75,7 @@ func (m *contendedStore) conflict(pool string) error {
 	return &store.Conflict{Row: s.Row, Ahead: 1}
 }
 
-// firstLook has another node go first by one look at the line, at which it calls f.
+// aheadOnce has another node ahead at the first look at the queue, and calls f then.
 func aheadOnce(f func()) func(store.Hand) store.Place {
 	var looks atomic.Int64
 	return func(store.Hand) store.Place {

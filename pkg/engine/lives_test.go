@@ -17,7 +17,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// severed is a store that a daemon which was killed reaches no more.
+// cuttable is a store that can be cut off from its daemon, as if the daemon had been killed.
 type cuttable struct {
 	store.Store
 	cut atomic.Bool
@@ -39,7 +39,7 @@ func (s *cuttable) Append(ctx context.Context, e []park.Event) error {
 	return s.Store.Append(ctx, e)
 }
 
-// another opens an engine of a pool of units with a queue of its own, and its mailbox and log in a store that lives on.
+// openSuccessor opens an engine with a queue of its own, and with its mailbox and log in a store that survives.
 func openSuccessor(t testing.TB, queue store.Store, kept store.Store, units int64) *harness {
 	p := poolConfig("cpu", units, sleepExecutor())
 	p.MailboxBackend = park.File
@@ -49,7 +49,7 @@ func openSuccessor(t testing.TB, queue store.Store, kept store.Store, units int6
 	})
 }
 
-// verified replays the whole log as the command line does, and returns how often it says that a queue was lost.
+// checkReplay replays the whole log as the command line does, and returns how often a queue was lost.
 func (b *harness) checkReplay(units int64) int {
 	b.Helper()
 	events := b.events(park.AuditQuery{PoolID: "cpu", Changes: true})
@@ -67,7 +67,7 @@ func (b *harness) checkReplay(units int64) int {
 	return p.Summary().Resumed
 }
 
-// payloads are the results of a task that lie in the mailbox, oldest first.
+// results returns the results of a task in the mailbox, oldest first.
 func (b *harness) results(task string) string {
 	b.Helper()
 	page, err := b.Mailbox(context.Background(), park.MailboxQuery{Tenant: "default", Key: "box", Limit: 1000})
@@ -154,7 +154,7 @@ func TestLastWordsOfAQueue(t *testing.T) {
 	})
 }
 
-// slowly is a store that takes its time.
+// slowDelivery is a store that is slow to accept deliveries.
 type slowDelivery struct{ store.Store }
 
 func (s *slowDelivery) Deliver(ctx context.Context, m []park.Message) error {
@@ -219,7 +219,7 @@ func TestIDAfterRetention(t *testing.T) {
 	})
 }
 
-// unread is a store whose log cannot be asked.
+// unreadableLog is a store whose log can be unreadable.
 type unreadableLog struct {
 	store.Store
 	down atomic.Bool

@@ -91,7 +91,7 @@ func (l *loop) install(fresh *lot.Lot, row ledger.Pool, needRow []ledger.Record,
 // have changed in the configuration are applied.
 func (l *loop) initialOps() (ops []lot.Op) {
 	if row := l.lot.Row(); row.ConfiguredUnits != l.MaxUnits || row.ConfiguredDepth != l.MaxQueueDepth {
-		l.eng.log.Info("the configuration says something new of a pool", "pool", l.ID, "max_units", l.MaxUnits, "max_queue_depth", l.MaxQueueDepth,
+		l.eng.log.Info("the configuration of a pool has changed", "pool", l.ID, "max_units", l.MaxUnits, "max_queue_depth", l.MaxQueueDepth,
 			"before_max_units", row.ConfiguredUnits, "before_max_queue_depth", row.ConfiguredDepth)
 		ops = append(ops, lot.Configure{FromFile: true, Patch: park.PoolPatch{MaxUnits: &l.MaxUnits, MaxQueueDepth: &l.MaxQueueDepth}})
 	}
@@ -114,10 +114,10 @@ func (l *loop) compareLimits() {
 		return
 	}
 	if l.limitsDiffer = differ; !differ {
-		l.eng.log.Info("the nodes' configurations of a pool agree again", "pool", l.ID)
+		l.eng.log.Info("all nodes have the same limits for the pool again", "pool", l.ID)
 		return
 	}
-	l.eng.log.Warn("another node has another configuration of a pool, and the one that starts last decides: give all nodes the same",
+	l.eng.log.Warn("another node has other limits for the pool, and the node that starts last decides: configure all nodes alike",
 		"pool", l.ID, "max_units", l.MaxUnits, "max_queue_depth", l.MaxQueueDepth,
 		"theirs_max_units", row.ConfiguredUnits, "theirs_max_queue_depth", row.ConfiguredDepth)
 }
@@ -130,6 +130,6 @@ func (l *loop) markInitialized() {
 	}
 	l.initialized = true
 	if large := l.tooLargeWarning(); large != "" {
-		l.eng.log.Warn("parked tasks are larger than their pool", "pool", l.ID, "detail", large)
+		l.eng.log.Warn("parked tasks cost more than their pool has", "pool", l.ID, "detail", large)
 	}
 }

@@ -30,7 +30,7 @@ func (e *Engine) Log(ctx context.Context, pool, id string, q park.LogQuery) (*pa
 	case t.Attempt == 0:
 		err = park.Errorf(park.LogNotFound, "task %s is %s and has not run yet", id, t.Status)
 	case q.Attempt > t.Attempt:
-		err = park.Errorf(park.LogNotFound, "task %s has had %d runs, and not %d", id, t.Attempt, q.Attempt)
+		err = park.Errorf(park.LogNotFound, "task %s has had %d runs, not %d", id, t.Attempt, q.Attempt)
 	}
 	if err != nil {
 		leave()

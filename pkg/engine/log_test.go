@@ -15,7 +15,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// shelf holds the logs of all attempts but some, and notes what it is asked for.
+// fakeLogs holds the logs of all attempts except missing, and records requests.
 type fakeLogs struct {
 	missing int // an attempt
 	asked   string

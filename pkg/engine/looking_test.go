@@ -17,8 +17,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// glimpses is a queue that says of its one task, look by look, whether it runs (r), has ended (e), is parked (p) or is not
-// there (n), or fails (f); the last for ever.
+// scriptedTask is a queue with one task, whose state at each read is a letter of the script: running (r), ended (e),
+// parked (p), not there (n), or a failed read (f). The last letter repeats.
 type scriptedTask struct {
 	store.Queue
 	script string
@@ -40,8 +40,8 @@ func (g *scriptedTask) Records(_ context.Context, _ string, ids []string) ([]led
 	return []ledger.Record{r}, nil
 }
 
-// glimpsed returns a pool with such a queue, and what its waits were. Some time passes in each, and its loop does what
-// it is asked to.
+// scriptedLoop returns a pool with such a queue, and its waits. Some time passes in each wait, and the loop serves its
+// messages.
 func scriptedLoop(t *testing.T, says string, passes time.Duration, serve func(l *loop, m message)) (p *loop, g *scriptedTask, waits func() []time.Duration) {
 	p = testLoop(t, ledger.Pool{State: park.Active, Queued: 1}, testRecord("a", 1, false))
 	g = &scriptedTask{script: says}
@@ -70,7 +70,7 @@ func scriptedLoop(t *testing.T, says string, passes time.Duration, serve func(l 
 	}
 }
 
-// answerLooks is a loop that is asked for looks alone.
+// serveLoopFuncs is a loop that serves loopFunc messages only.
 func serveLoopFuncs(l *loop, m message) { l.answerLast(m) }
 
 // TestWaitingForATask ends with it, or with the wait, or where nothing can be said of it.
@@ -240,7 +240,7 @@ func TestCancelling(t *testing.T) {
 		if park.CodeOf(err) != c.code && (err != nil || c.code != "") || asked != c.asked || err == nil && task.Status != park.Completed {
 			t.Errorf("%s: %+v, %v, asked %d times", name, task, err, asked)
 		}
-		if c.code == park.OutcomeUnknown && !strings.Contains(fmt.Sprint(err), "ask for task a") {
+		if c.code == park.OutcomeUnknown && !strings.Contains(fmt.Sprint(err), "query task a") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

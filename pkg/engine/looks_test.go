@@ -19,7 +19,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// cupboard is a store with so many tasks, messages and events of so many bytes, of which some reads fail.
+// fakeRows is a store with a number of tasks, messages and events of a given size, whose reads can fail.
 type fakeRows struct {
 	store.Store
 	rows, bytes int
@@ -106,7 +106,7 @@ func TestErrorsOfReads(t *testing.T) {
 	}
 }
 
-// spoken is an error that the store's server gave a reason for.
+// saidError is an error with a reason of the store's server.
 type saidError struct{ error }
 
 func (saidError) Said() string { return "disk full" }

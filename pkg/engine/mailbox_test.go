@@ -15,7 +15,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// untrimmed is a store that may fail to trim, or be full.
+// trimFailure is a store that can fail to trim, or be full.
 type trimFailure struct {
 	unreadable
 	failing, full atomic.Bool

@@ -18,7 +18,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// line is one node's way to a store that nodes share. It can be cut.
+// cuttableStore is one node's connection to a shared store, which can be cut.
 type cuttableStore struct {
 	*memory.Store
 	cut atomic.Bool
@@ -73,7 +73,7 @@ func (l *cuttableStore) Leave(ctx context.Context, node string) error {
 	return l.Store.Leave(ctx, node)
 }
 
-// witness counts the units that are really in use.
+// unitCounter counts the units that are really in use.
 type unitCounter struct {
 	mu          sync.Mutex
 	inUse, most int64
@@ -114,7 +114,7 @@ func (w *unitCounter) runs(task string) int {
 	return w.ran[task]
 }
 
-// team is a few engines on one store.
+// testCluster is a few engines on one store.
 type testCluster struct {
 	*testing.T
 	stores []*cuttableStore

@@ -56,7 +56,7 @@ func (e *Engine) newPool(c Pool) (*pool, error) {
 	case e.stores[c.MailboxBackend] == nil:
 		return nil, fmt.Errorf("no store for pool %s's mailbox backend %q", c.ID, c.MailboxBackend)
 	case c.Executor == nil && !c.Runtime.Leased():
-		return nil, fmt.Errorf("pool %s needs an executor, or a runtime whose tasks are leased", c.ID)
+		return nil, fmt.Errorf("pool %s needs an executor, or a runtime with leased tasks", c.ID)
 	}
 	if p.node != nil {
 		p.node.Add(member{p})

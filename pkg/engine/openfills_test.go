@@ -28,7 +28,7 @@ func (ownSimulator) Wait(d time.Duration, ready func() bool) {
 	}
 }
 
-// countingMeter is another meter than none.
+// otherMeter is a meter that differs from the default.
 type otherMeter struct{ noMeter }
 
 // TestOpenFillsIn what its configuration leaves out, and nothing else.

@@ -14,7 +14,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// lingering is a shared store that may take its time whoever gives it up, and counts the nodes that leave it.
+// slowShared is a shared store that can be slow even if a call is cancelled. It counts the nodes that leave it.
 type slowShared struct {
 	*memory.Store
 	revsDelay   time.Duration // how long a look at the revs takes

@@ -11,13 +11,13 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// by returns a submission of a tenant. If it is bound, it is not to notice which ids others use.
+// withTenant returns a submission of a tenant. If bound is set, the tenant must not learn the ids of others.
 func withTenant(tenant string, bound bool, s park.Submission) park.Submission {
 	s.Tenant, s.OwnIDs = tenant, bound
 	return s
 }
 
-// taken submits and checks that the task has the result that it asks for, under the id where it is to be kept.
+// checkStored submits a task and checks its result, and that it is kept under the given id.
 func (b *harness) checkStored(s park.Submission, kept, result string) {
 	b.Helper()
 	if a := b.submit("cpu", s); a.TaskID != s.TaskID {
@@ -35,7 +35,7 @@ func (b *harness) checkRefused(s park.Submission, code park.Code) {
 	}
 }
 
-// gone checks that there is no task with the id.
+// checkMissing checks that there is no task with the id.
 func (b *harness) checkMissing(id string) {
 	b.Helper()
 	if t, err := b.Task(b.Context(), "cpu", id, 0); park.CodeOf(err) != park.TaskNotFound {

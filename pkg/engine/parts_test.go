@@ -15,7 +15,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// choosy refuses what is poison, and is away for what asks it to be.
+// poisonable is a store that refuses poison, and goes down if a payload says so.
 type poisonable struct {
 	flakyStore
 }
@@ -157,7 +157,7 @@ func TestHintsAreGivenAgain(t *testing.T) {
 	})
 }
 
-// atOnce is an executor that ends at once.
+// outcomeFunc is an executor that ends at once with the function's outcome.
 type outcomeFunc func() park.Outcome
 
 func (s outcomeFunc) Run(context.Context, park.Assignment) park.Outcome { return s() }

@@ -18,7 +18,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// forgetful is a store that has pruned what ended before anybody asks for it.
+// pruningStore is a store that has pruned ended tasks before other nodes read the changes.
 type pruningStore struct {
 	cuttableStore
 	prunes atomic.Bool

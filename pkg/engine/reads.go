@@ -119,7 +119,7 @@ func (e *Engine) readEvents(ctx context.Context, q *park.AuditQuery) ([]park.Eve
 			return e.audit.Events(ctx, *q)
 		}
 	}
-	return nil, park.Errorf(park.InvalidRequest, "cursor must be an event of this log, and there is none with the id %q", q.Cursor)
+	return nil, park.Errorf(park.InvalidRequest, "cursor must be an event of this log, but it has no event %q", q.Cursor)
 }
 
 // watchPage is how many events a watch reads at once.

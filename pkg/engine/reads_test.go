@@ -26,7 +26,7 @@ func (s *fakeRows) Messages(_ context.Context, q park.MailboxQuery) (all []park.
 	return all, err
 }
 
-// mailroom is an engine with two pools and one store of mailboxes.
+// mailboxEngine is an engine with two pools and one store of mailboxes.
 func mailboxEngine(t *testing.T, s *fakeRows, largest int64) *Engine {
 	p := testLoop(t, ledger.Pool{State: park.Active})
 	small := testLoop(t, ledger.Pool{State: park.Active})
@@ -117,7 +117,7 @@ func TestWaitingForMail(t *testing.T) {
 	}
 }
 
-// logbook is an audit log with events of the pool cpu.
+// fakeAudit is an audit log with events of the pool cpu.
 type fakeAudit struct {
 	store.Store
 	events  []park.Event
@@ -127,7 +127,7 @@ type fakeAudit struct {
 	lastErr error // of its end
 }
 
-// logOf returns a log with one event for each letter: u for an update, any other for a start.
+// auditOf returns a log with one event for each letter: u for an update, any other for a start.
 func auditOf(actions string) *fakeAudit {
 	l := &fakeAudit{}
 	l.append(actions)
@@ -162,7 +162,7 @@ func (l *fakeAudit) LastEvent(context.Context) (string, error) {
 	return l.events[len(l.events)-1].EventID, nil
 }
 
-// reader returns an engine that has the log.
+// engine returns an engine with this log.
 func (l *fakeAudit) engine(t *testing.T) *Engine {
 	p := testLoop(t, ledger.Pool{State: park.Active})
 	p.rev.Store(50)

@@ -70,7 +70,7 @@ func TestOutageIsToldOnce(t *testing.T) {
 	})
 }
 
-// journal is a log that may be read while it is written.
+// syncBuffer is a log that can be read while it is written.
 type syncBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -88,7 +88,7 @@ func (j *syncBuffer) String() string {
 	return j.b.String()
 }
 
-// cursors notes where the log was read from.
+// cursorRecorder records the cursors of reads of the log.
 type cursorRecorder struct {
 	store.Store
 	mu   sync.Mutex
@@ -166,7 +166,7 @@ func TestUnknownCursor(t *testing.T) {
 	})
 }
 
-// locked is a store whose server lets nobody in.
+// loginFailure is a store whose server can reject the login.
 type loginFailure struct {
 	store.Store
 	failing atomic.Bool

@@ -17,7 +17,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// stubborn refuses, while it is shut, every step that brings a task to one of some states.
+// refusingStore can refuse every step that brings a task to one of some states.
 type refusingStore struct {
 	*memory.Store
 	states   []park.Status
@@ -98,7 +98,7 @@ func TestRefusedByTimeAlone(t *testing.T) {
 			t.Errorf("at the end: %v", err)
 		}
 		text := []byte(out.String())
-		if told, back := bytes.Count(text, []byte("level=ERROR")), bytes.Count(text, []byte("the store is back")); told != 1 || back != 1 {
+		if told, back := bytes.Count(text, []byte("level=ERROR")), bytes.Count(text, []byte("the store is available again")); told != 1 || back != 1 {
 			t.Errorf("told %d times, and the end %d times:\n%s", told, back, text)
 		}
 	})
@@ -137,7 +137,7 @@ func TestRefusedOutcomeIsToldOnce(t *testing.T) {
 		if err := b.Ready(); err != nil {
 			t.Errorf("at the end: %v", err)
 		}
-		for text, want := range map[string]int{"refused for good: trying": 1, "result not stored": 1, "the store is back": 1} {
+		for text, want := range map[string]int{"refused permanently: trying": 1, "result not stored": 1, "the store is available again": 1} {
 			if told := strings.Count(out.String(), text); told != want {
 				t.Errorf("%q is told %d times", text, told)
 			}

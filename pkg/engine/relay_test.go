@@ -15,7 +15,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// flaky is a store whose mailboxes and audit log fail while broken, and which delivers everything twice.
+// doubleDelivery is a store that delivers everything twice, and whose mailboxes and audit log can fail.
 type doubleDelivery struct {
 	store.Store
 	broken atomic.Bool
@@ -158,7 +158,7 @@ func TestMailboxIDsOutliveStores(t *testing.T) {
 	})
 }
 
-// read reads the mailbox on from q to its end.
+// readMailbox reads the mailbox from q to its end.
 func (b *harness) readMailbox(q park.MailboxQuery) (all []park.Message) {
 	b.Helper()
 	for q.Tenant, q.Key = park.DefaultTenant, "box"; ; {
@@ -174,7 +174,7 @@ func (b *harness) readMailbox(q park.MailboxQuery) (all []park.Message) {
 	}
 }
 
-// phone is a notifier that is engaged at first.
+// busyNotifier is a notifier that fails at first.
 type busyNotifier struct {
 	calls     atomic.Int64
 	busy      int64

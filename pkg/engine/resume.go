@@ -71,7 +71,7 @@ func (l *loop) skipToLogEnd(ctx context.Context, row ledger.Pool, end logEnd) er
 	if row == (ledger.Pool{}) {
 		row, reason = l.initialRow(), skippedTasksLost
 	}
-	l.eng.log.Warn("the queue knows less than the audit log: its tasks of before are gone, and its steps go on after those of the log",
+	l.eng.log.Warn("the queue is behind the audit log: its earlier tasks are lost, and its steps continue after those in the log",
 		"pool", l.ID, "rev", row.Rev, "logged", end.rev)
 	row.Rev, row.LastAt, row.LastStep = end.rev, end.at, reason
 	return l.queue.Lift(ctx, l.ID, row)

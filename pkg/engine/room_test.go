@@ -15,13 +15,13 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// heldPool is a pool whose loop does not run, for tests of what its loop calls.
+// stoppedLoop is a loop that does not run, for tests of its methods.
 func stoppedLoop() *loop {
 	e := &Engine{env: env.New(&envtest.Machine{}), health: &health.Stores{}}
 	return newLoop(&pool{eng: e, messages: make(chan message, 2*maxOps), urgent: make(chan message, 1), quit: make(chan struct{})})
 }
 
-// endOf is an outcome of a run whose size in a step is bytes.
+// outcomeReport is the outcome of a run that takes a number of bytes in a step.
 func outcomeReport(task string, bytes int) *report {
 	r := &report{run: &run{task: task, attempt: 1}}
 	o := park.Outcome{Status: park.Completed, Result: make([]byte, (bytes-portion.RowBytes)/2)}
@@ -29,7 +29,7 @@ func outcomeReport(task string, bytes int) *report {
 	return r
 }
 
-// takenFrom names what is in a batch.
+// batchNames returns the names of the messages of a batch.
 func batchNames(names map[message]string, batch ...message) string {
 	var all []string
 	for _, r := range batch {

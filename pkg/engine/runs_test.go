@@ -16,7 +16,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// crewed returns a pool and its machine, which begins goroutines once the test says so, that runs tasks which all succeed, and reads them from a library.
+// loopWithRuns returns a loop whose tasks all succeed, with its machine, which starts goroutines when the test says so,
+// and its store.
 func loopWithRuns(t *testing.T, tasks ...ledger.Record) (*loop, *envtest.Simulator, *fakeShared) {
 	p := testLoop(t, ledger.Pool{Used: int64(len(tasks)), State: park.Active}, tasks...)
 	l := &fakeShared{}
@@ -25,7 +26,7 @@ func loopWithRuns(t *testing.T, tasks ...ledger.Record) (*loop, *envtest.Simulat
 	return p, simulatorOf(p), l
 }
 
-// reported returns what runs have told the loop: what each asks for.
+// takeReports returns the operations that runs have sent to the loop.
 func takeReports(p *loop) (all []lot.Op) {
 	for len(p.messages) > 0 {
 		r := (<-p.messages).base()

@@ -14,7 +14,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// loose is a store that shows more than it has made durable, as one does whose standby is away.
+// standbyStore is a store that shows steps before they are durable, because its standby is down.
 type standbyStore struct {
 	*memory.Store
 	down atomic.Bool

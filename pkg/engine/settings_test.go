@@ -15,7 +15,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// logText is a log that several goroutines may write and read.
+// logBuffer is a log that several goroutines may write and read.
 type logBuffer struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -57,7 +57,7 @@ func TestNodesDifferInAPool(t *testing.T) {
 		if n := logs[0].count("level=WARN msg=\"another node has another configuration of a pool"); n != 1 || logs[0].count("theirs_max_units=4") != 1 {
 			t.Errorf("the first node says it %d times: %s", n, logs[0].text.String())
 		}
-		if n := logs[1].count("the configuration says something new of a pool"); n != 1 || logs[1].count("before_max_units=8") != 1 {
+		if n := logs[1].count("the configuration of a pool has changed"); n != 1 || logs[1].count("before_max_units=8") != 1 {
 			t.Errorf("the second node says it %d times: %s", n, logs[1].text.String())
 		}
 	})

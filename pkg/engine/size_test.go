@@ -19,7 +19,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// scale is a store that weighs its steps and reads, and takes none with poison in it.
+// sizeRecorder is a store that records the sizes of its steps and reads, and refuses poison.
 type sizeRecorder struct {
 	*memory.Store
 	mu      sync.Mutex
@@ -74,7 +74,7 @@ func jsonText(n int) json.RawMessage {
 	return json.RawMessage(`"` + strings.Repeat("x", n-2) + `"`)
 }
 
-// sized returns results as large as payloads say, all at the same time.
+// resultExecutor returns results of the sizes in the payloads, all at the same time.
 func resultExecutor() park.Executor {
 	return park.ExecutorFunc(func(_ context.Context, a park.Assignment) (any, error) {
 		var n int
@@ -126,7 +126,7 @@ func TestResultsAreBounded(t *testing.T) {
 	})
 }
 
-// mail reads a whole mailbox, and sees that no page holds too much.
+// readPages reads a whole mailbox, and checks the size of each page.
 func (b *harness) readPages(key string) (all []park.Message) {
 	b.Helper()
 	for q := (park.MailboxQuery{Tenant: park.DefaultTenant, Key: key, Limit: 1000}); ; {
@@ -162,7 +162,7 @@ func TestFailureKeepsItsReason(t *testing.T) {
 	})
 }
 
-// outcome is an executor whose runs all end alike.
+// fixedOutcome is an executor whose runs all have the same outcome.
 type fixedOutcome struct{ park.Outcome }
 
 func (o fixedOutcome) Run(context.Context, park.Assignment) park.Outcome { return o.Outcome }

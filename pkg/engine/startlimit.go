@@ -87,7 +87,7 @@ func (l *loop) recordShortages(batch []message) {
 		rank[m] = s.Rank
 		l.eng.meter.StartDeferred(l.ID, r.shortage.Reason)
 		if l.limiter.recordShortage(r.shortage, l.eng.env.Instant()) {
-			l.eng.log.Warn("starts are put off: this machine lacks what they need", "pool", l.ID, "reason", r.shortage.Reason, "error", r.shortage)
+			l.eng.log.Warn("starts deferred: this machine is short of resources", "pool", l.ID, "reason", r.shortage.Reason, "error", r.shortage)
 		}
 		r.shortage = nil // it counts once, however often the step is tried
 	}
@@ -116,7 +116,7 @@ func btoi(b bool) int {
 func (l *loop) quota(now time.Duration) int {
 	starts, over := l.limiter.allowed(now)
 	if over {
-		l.eng.log.Info("starts go on", "pool", l.ID)
+		l.eng.log.Info("starts resumed", "pool", l.ID)
 		l.publish()
 	}
 	return starts

@@ -15,7 +15,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// tally is a meter that counts.
+// countingMeter is a meter that counts.
 type countingMeter struct {
 	mu sync.Mutex
 	n  map[string]int

@@ -20,7 +20,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// till takes steps, or fails as it is told to, one after the other, and holds records.
+// scriptedStore stores steps, or fails as scripted, and holds records.
 type scriptedStore struct {
 	*memory.Store
 	errs    []error
@@ -51,7 +51,7 @@ func (s *scriptedStore) Records(_ context.Context, _ string, ids []string) (all 
 	return all, s.unread
 }
 
-// vault is what other nodes share.
+// scriptedShared is a shared store with scripted changes of other nodes.
 type scriptedShared struct {
 	store.Shared
 	secured   int
@@ -73,7 +73,7 @@ func (s *scriptedShared) Since(_ context.Context, _ string, rev int64) (c *store
 	return c, s.away
 }
 
-// tilled returns a pool of one unit that is under way, with such a store; among others if v is not nil.
+// scriptedPool returns an initialized pool of one unit with such a store; in a cluster if v is not nil.
 func scriptedPool(t *testing.T, v *scriptedShared, tasks ...ledger.Record) (*loop, *scriptedStore) {
 	row := ledger.Pool{Rev: 7, MaxUnits: 1, MaxQueueDepth: 2, State: park.Active, ConfiguredUnits: 1, ConfiguredDepth: 2}
 	for i := range tasks {
@@ -97,7 +97,7 @@ func scriptedPool(t *testing.T, v *scriptedShared, tasks ...ledger.Record) (*loo
 	return p, s
 }
 
-// submits is a request to take tasks, which each cost the pool's one unit.
+// submitOps is a request that submits tasks, each of which costs the pool's one unit.
 func submitOps(ids ...string) *operations {
 	r := &operations{request: request{reply: make(chan reply, 1)}}
 	for _, id := range ids {
@@ -408,7 +408,7 @@ func TestStepsMeetThoseOfOthers(t *testing.T) {
 	}
 }
 
-// tallied is a meter that counts conflicts.
+// conflictMeter is a meter that counts conflicts.
 type conflictMeter struct {
 	noMeter
 	conflicts int
@@ -468,7 +468,7 @@ func TestLoadingWithALog(t *testing.T) {
 	}
 }
 
-// lifting is a store that moves pools as it is told to, and a log that goes further than its queue.
+// liftStore is a store that moves pools as scripted, with a log that is ahead of its queue.
 type liftStore struct {
 	*walkStore
 	errs  []error

@@ -12,7 +12,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// slow has the next commit take a second, so that what comes meanwhile shares the step after it.
+// slowNextCommit has the next commit take a second, so that messages that come meanwhile share the step after it.
 func (d *flakyStore) slowNextCommit() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -22,7 +22,7 @@ func (d *flakyStore) slowNextCommit() {
 	}
 }
 
-// apart calls each function in a goroutine of its own, in order, and waits until all have returned.
+// inParallel calls each function in a goroutine of its own, in order, and waits until all have returned.
 func inParallel(fs ...func()) {
 	done := make(chan struct{}, len(fs))
 	for _, f := range fs {
@@ -37,7 +37,7 @@ func inParallel(fs ...func()) {
 	}
 }
 
-// dropped cancels a task and demands that it ends so.
+// checkCancel cancels a task and checks that it is dropped.
 func (b *harness) checkCancel(pool, id string) {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
@@ -48,7 +48,7 @@ func (b *harness) checkCancel(pool, id string) {
 	}
 }
 
-// idle demands that a pool has nothing left.
+// checkIdle checks that a pool has no tasks left.
 func (b *harness) checkIdle(pool string) {
 	b.Helper()
 	if p, err := b.Pool(context.Background(), pool); err != nil || p.UsedUnits != 0 || p.QueueDepth != 0 || p.Running != 0 {

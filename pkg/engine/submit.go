@@ -155,11 +155,11 @@ func (p *pool) submitOp(s park.Submission) (op lot.Submit, rejected *park.Error)
 func (p *pool) check(s *park.Submission) *park.Error {
 	for i, arg := range s.Command {
 		if !storable(arg) {
-			return park.Errorf(park.InvalidRequest, "command[%d] must be UTF-8 without the character 0", i)
+			return park.Errorf(park.InvalidRequest, "command[%d] must be UTF-8 without NUL characters", i)
 		}
 	}
 	if !storable(s.WorkDir) {
-		return park.Errorf(park.InvalidRequest, "workDir must be UTF-8 without the character 0")
+		return park.Errorf(park.InvalidRequest, "workDir must be UTF-8 without NUL characters")
 	}
 	switch k := s.ResourceCost.Kind; {
 	case k != "" && p.Kind != "" && k != p.Kind:

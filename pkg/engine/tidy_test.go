@@ -46,7 +46,7 @@ func TestTextOfAnyBytes(t *testing.T) {
 	}
 }
 
-// says is an executor whose runs end as the task's id says.
+// outcomeByTask is an executor with an outcome for each task id.
 type outcomeByTask map[string]park.Outcome
 
 func (x outcomeByTask) Run(_ context.Context, a park.Assignment) park.Outcome { return x[a.TaskID] }

@@ -193,7 +193,7 @@ func TestLingering(t *testing.T) {
 	}
 }
 
-// lines counts the lines of a log.
+// logLines counts the lines of a log.
 type logLines struct{ n int }
 
 func (l *logLines) Write(b []byte) (int, error) {
@@ -209,7 +209,7 @@ func nodeConfig(e *Engine, s store.Shared) cluster.Config {
 	}
 }
 
-// quietMachine has the clocks of another machine, and begins no goroutines.
+// inertMachine has the clocks of another machine, and starts no goroutines.
 type inertMachine struct{ env.Machine }
 
 func (inertMachine) Go(func())                              {}
@@ -227,7 +227,7 @@ func nodeAmong(e *Engine, s store.Shared, others ...string) *cluster.Node {
 	return n
 }
 
-// beating is a shared store that takes heartbeats.
+// beatStore is a shared store that accepts heartbeats.
 type beatStore struct {
 	store.Shared
 	live map[string]store.Pulse

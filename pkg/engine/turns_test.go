@@ -199,7 +199,7 @@ func TestPoolNeedsItsStores(t *testing.T) {
 	}
 }
 
-// unloaded is a store that cannot be read.
+// loadFailure is a store that cannot be read.
 type loadFailure struct {
 	store.Store
 	err error
@@ -209,7 +209,7 @@ func (s *loadFailure) Load(context.Context, string) (store.Snapshot, error) {
 	return store.Snapshot{}, s.err
 }
 
-// walked is a store that tells its tasks one by one.
+// walkStore is a store that implements store.Walker.
 type walkStore struct {
 	*memory.Store
 	tasks []ledger.Record
@@ -299,7 +299,7 @@ func TestWhereThingsGo(t *testing.T) {
 	}
 }
 
-// counting is a meter that counts.
+// listMeter is a meter that lists its calls.
 type listMeter struct {
 	noMeter
 	all []string
@@ -315,7 +315,7 @@ func (m *listMeter) TaskEnded(_ string, s park.Status, _ string) {
 	m.all = append(m.all, "ended "+string(s))
 }
 
-// announced is a shared store that keeps what it is to tell other nodes. cancel is called once that is of a pool.
+// announceRecorder is a shared store that records announcements. cancel is called at the first one of a pool.
 type announceRecorder struct {
 	store.Shared
 	told   []string

@@ -15,7 +15,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// lone opens an engine over a store that can fall away, for longer than the others would bear.
+// openFlaky opens an engine over a flakyStore, with a node TTL longer than the store's outages.
 func openFlaky(t *testing.T, p engine.Pool) (*harness, *flakyStore) {
 	d := &flakyStore{Store: memory.New()}
 	return openEngine(t, engine.Config{
@@ -24,7 +24,7 @@ func openFlaky(t *testing.T, p engine.Pool) (*harness, *flakyStore) {
 	}), d
 }
 
-// unknown demands the answer of a submission of which nothing is known, and returns the id that it names.
+// checkUnknown checks that the outcome of a submission is unknown, and returns the id in the answer.
 func checkUnknown(t *testing.T, r park.SubmitResult) string {
 	t.Helper()
 	if r.Err == nil || r.Err.Code != park.OutcomeUnknown || r.Err.TaskID == "" || r.Err.Code.HTTPStatus() != 500 {
@@ -196,7 +196,7 @@ func TestOnePatienceForTheWholeCall(t *testing.T) {
 	}
 }
 
-// hang has each commit take so long and then be in doubt, unless that is over by then.
+// hangCommits has each commit take some time and then be in doubt, until over is set.
 func (d *flakyStore) hangCommits(each time.Duration, over *atomic.Bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -116,7 +116,7 @@ func checkResult(r *park.LeaseResult) error {
 	}
 	for field, text := range map[string]string{"reason": r.Reason, "message": r.Message} {
 		if !storable(text) {
-			return park.Errorf(park.InvalidRequest, "%s must be UTF-8 without the character 0", field)
+			return park.Errorf(park.InvalidRequest, "%s must be UTF-8 without NUL characters", field)
 		}
 	}
 	return nil

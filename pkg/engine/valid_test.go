@@ -82,7 +82,7 @@ func TestSoleStore(t *testing.T) {
 	})
 }
 
-// refusing refuses every step of one pool.
+// refusingPool refuses every step of one pool.
 type refusingPool struct {
 	*memory.Store
 	pool string

@@ -16,7 +16,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// idlePool returns a pool whose loop does not run, on a simulated machine or on the real one with a clock that stands still.
+// idleLoop returns a loop that does not run, on a simulated machine or on the real one with a clock that stands still.
 func idleLoop(t *testing.T, simulated bool) *loop {
 	m := envtest.NewSimulator(t)
 	e := &Engine{env: env.New(m), health: &health.Stores{}}
@@ -34,7 +34,7 @@ func idleLoop(t *testing.T, simulated bool) *loop {
 // simulatorOf returns the machine of a pool that is simulated.
 func simulatorOf(p *loop) *envtest.Simulator { return p.eng.env.Machine.(*envtest.Simulator) }
 
-// takeWaited returns what the simulator was asked for since the last call; nil if the pool is not simulated.
+// takeWaits returns the waits of the simulator since the last call; nil if the pool is not simulated.
 func takeWaits(p *loop) []envtest.Wait {
 	if s, ok := p.eng.env.Machine.(*envtest.Simulator); ok {
 		return s.TakeWaited()
@@ -258,7 +258,7 @@ func TestWhatBecomesOfRequests(t *testing.T) {
 	if err := withTaskID("t", context.Canceled); !errors.Is(err, context.Canceled) {
 		t.Errorf("about what is no error of ours: %v", err)
 	}
-	if err := withTaskID("t", errOutcomeUnknown("pool cpu")); park.CodeOf(err) != park.OutcomeUnknown || !strings.Contains(err.Error(), "ask for task t,") {
+	if err := withTaskID("t", errOutcomeUnknown("pool cpu")); park.CodeOf(err) != park.OutcomeUnknown || !strings.Contains(err.Error(), "query task t,") {
 		t.Errorf("about what is unknown: %v", err)
 	}
 	for _, e := range []*park.Error{away, errEngineStopped} {

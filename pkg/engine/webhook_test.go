@@ -15,7 +15,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// street is a notifier behind which the receivers of some mailboxes hang.
+// hangingNotifier is a notifier that hangs for some mailboxes.
 type hangingNotifier struct {
 	mu        sync.Mutex
 	hanging   map[string]bool // by mailbox
@@ -50,7 +50,7 @@ func (s *hangingNotifier) callsOf(box string) int {
 	return s.calls[box]
 }
 
-// told reports whether somebody has heard of a task.
+// hasDelivered reports whether the message of a task was delivered.
 func (s *hangingNotifier) hasDelivered(task string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -58,7 +58,7 @@ func (s *hangingNotifier) hasDelivered(task string) bool {
 	return ok
 }
 
-// lines counts what is logged, by level.
+// logLines counts log entries, by level.
 type logLines struct {
 	slog.Handler
 	mu  sync.Mutex

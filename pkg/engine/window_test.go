@@ -21,15 +21,15 @@ import (
 // windowUnits is the capacity of the pools that are watched from outside.
 const windowUnits = 3
 
-// asked is a call of one of the three kinds that a window is made of.
+// windowCall is a call of one of the three kinds in a window.
 type windowCall struct {
 	kind  string // submit, lease or end
 	task  string
 	units int64
 }
 
-// lots is the sequential pool that answers must be explained by: what is parked, in order, and what runs, sorted, each
-// as "task=units". It is a text, so that states compare.
+// windowState is the sequential pool that must explain the answers: the parked tasks in order and the running ones
+// sorted, each as "task=units". It is a text, so that states can be compared.
 type windowState struct{ parked, running string }
 
 func addTask(list, task string, units int64) string {
@@ -55,8 +55,8 @@ func removeTask(list, task string) (string, bool) {
 	return strings.Join(append(rest, ""), " "), true
 }
 
-// taken is the answer to a submission that is parked at a position; 0 is that of a task which a waiting lease takes at
-// once. Of two submissions at once it tells which came first: without it there would be too many orders to judge them all.
+// takenAnswer is the answer to a submission that is parked at a position; 0 if a waiting lease takes the task at once.
+// Of two concurrent submissions it tells which came first: without that there would be too many orders to check.
 func takenAnswer(position int64) string { return "taken at " + strconv.FormatInt(position, 10) }
 
 // step says whether a call may have had the answer, and what the pool is then.
@@ -113,7 +113,7 @@ func TestLinearizable(t *testing.T) {
 	}
 }
 
-// window returns the calls of three clients on a fresh pool.
+// runWindow returns the calls of three clients on a fresh pool.
 func runWindow(t *testing.T, rng *rand.Rand) (calls []porcupine.Operation) {
 	p := poolConfig("cpu", windowUnits, nil)
 	p.Runtime = park.WebWorker
@@ -140,7 +140,7 @@ func runWindow(t *testing.T, rng *rand.Rand) (calls []porcupine.Operation) {
 	return calls
 }
 
-// worker is a client that submits, leases and ends tasks.
+// windowClient is a client that submits, leases and ends tasks.
 type windowClient struct {
 	*harness
 	id     int
