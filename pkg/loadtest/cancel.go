@@ -9,32 +9,32 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// canceller cancels those tasks of a load that are to be.
+// canceller cancels the tasks of a load that are to be cancelled.
 type canceller struct {
-	service park.TaskService
-	pool    string
-	ledger  *ledger
-	found   *findings
+	service  park.TaskService
+	pool     string
+	ledger   *ledger
+	findings *findings
 
-	ctx  context.Context //nolint:containedctx // a task is cancelled when it is seen to run, by whoever sees it
-	stop context.CancelFunc
-	busy sync.WaitGroup
+	ctx     context.Context //nolint:containedctx // a task is cancelled when it is seen to run, by whoever sees it
+	stop    context.CancelFunc
+	pending sync.WaitGroup
 }
 
 func newCanceller(ctx context.Context, t *target, l *ledger, f *findings) *canceller {
-	c := &canceller{service: t.service, pool: t.pool.PoolID, ledger: l, found: f}
+	c := &canceller{service: t.service, pool: t.pool.PoolID, ledger: l, findings: f}
 	c.ctx, c.stop = context.WithCancel(ctx)
 	return c
 }
 
-// begin cancels task number i, once, and does not wait for that.
+// begin starts to cancel task number i, once.
 func (c *canceller) begin(i int) {
-	if c.ledger.ask(i) {
-		c.busy.Go(func() { c.cancel(i) })
+	if c.ledger.markCancelled(i) {
+		c.pending.Go(func() { c.cancel(i) })
 	}
 }
 
-// cancel asks until there is an answer.
+// cancel repeats the request until there is an answer.
 func (c *canceller) cancel(i int) {
 	id := c.ledger.run + strconv.Itoa(i)
 	pause := firstPause
@@ -45,7 +45,7 @@ func (c *canceller) cancel(i int) {
 			return
 		case err == nil:
 			if t.TaskID != id || t.Status != park.Dropped {
-				c.found.note(wrongAnswer, "the cancellation of task %s was answered with task %s that is %s", id, t.TaskID, t.Status)
+				c.findings.note(wrongAnswer, "the cancellation of task %s was answered with task %s that is %s", id, t.TaskID, t.Status)
 			}
 			c.ledger.mark(i, cancelled)
 			return
@@ -54,8 +54,8 @@ func (c *canceller) cancel(i int) {
 				c.ledger.mark(i, cancelRefused)
 			}
 			return
-		case !again(err):
-			c.found.note(wrongAnswer, "the cancellation of task %s was refused: %v", id, err)
+		case !isTemporary(err):
+			c.findings.note(wrongAnswer, "the cancellation of task %s was refused: %v", id, err)
 			return
 		}
 		sleep(c.ctx, pause)
@@ -63,14 +63,14 @@ func (c *canceller) cancel(i int) {
 	}
 }
 
-// finish waits for the answers, but not for ever, and gives up those that do not come. It may be called again.
+// finish waits for the answers for a limited time, and gives up the others. It may be called again.
 func (c *canceller) finish() {
 	all := make(chan struct{})
 	go func() {
-		c.busy.Wait()
+		c.pending.Wait()
 		close(all)
 	}()
-	t := time.NewTimer(settling)
+	t := time.NewTimer(lagTimeout)
 	defer t.Stop()
 	select {
 	case <-all:
@@ -80,8 +80,8 @@ func (c *canceller) finish() {
 	<-all
 }
 
-// ask books that a task is to be cancelled, and reports whether it was not before.
-func (l *ledger) ask(i int) bool {
+// markCancelled records that a task is to be cancelled, and reports whether that is new.
+func (l *ledger) markCancelled(i int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e := &l.entries[i]

@@ -29,7 +29,7 @@ func processCPU(pid int) time.Duration {
 
 // statCPU reads the processor time from a line of /proc/PID/stat.
 func statCPU(stat []byte) time.Duration {
-	const tick = time.Second / 100 // USER_HZ, the same on every Linux
+	const tick = time.Second / 100
 	// The program's name, in brackets, may hold anything: count from its end. utime and stime are then 12th and 13th.
 	rest := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	if len(rest) < 13 {

@@ -1,6 +1,6 @@
 package loadtest
 
-// The run's own daemon: a process in a folder of its own, gone without a trace afterwards.
+// The daemon that a run starts: a process in its own folder, which is removed afterwards.
 
 import (
 	"bytes"
@@ -27,7 +27,7 @@ type daemon struct {
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd
-	exited chan struct{} // closed when the process is gone and its end is known
+	exited chan struct{} // closed when the process has ended
 	killed bool          // on purpose
 }
 
@@ -57,8 +57,7 @@ type poolConfig struct {
 	Executor           map[string]string `json:"executor"`
 }
 
-// configure returns the configuration that suits a load: a lot that holds all of it, and no time limit that
-// any of it could run into.
+// configure returns a configuration for a load: its queue holds all of it, and no time limit affects it.
 func configure(o Options, w *workload, dir string) daemonConfig {
 	depth := w.size + depthSpare
 	if w.size == 0 {
@@ -91,7 +90,7 @@ func startDaemon(ctx context.Context, o Options, w *workload) (*daemon, error) {
 		_ = d.close()
 		return nil, err
 	}
-	// Started again it must come back under the same address.
+	// After a restart it must have the same address.
 	u, err := url.Parse(d.url)
 	if err != nil {
 		_ = d.close()
@@ -138,7 +137,7 @@ func (d *daemon) start(ctx context.Context) error {
 	return d.await(ctx, ready)
 }
 
-// await reads the line with which the daemon says that it listens.
+// await reads the line in which the daemon reports its address.
 func (d *daemon) await(ctx context.Context, ready *os.File) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
@@ -175,7 +174,7 @@ func (d *daemon) writeConfig() (string, error) {
 	return file, nil
 }
 
-// environment keeps the daemon away from the user's own settings and state.
+// environment returns an environment without the user's settings and state.
 func (d *daemon) environment() []string {
 	var env []string
 	for _, v := range os.Environ() {
@@ -191,7 +190,7 @@ func (d *daemon) environment() []string {
 
 func (d *daemon) log() string { return filepath.Join(d.dir, "parkd.log") }
 
-// lastWords returns the end of what the daemon wrote, to go into an error.
+// lastWords returns the end of the daemon's output, for an error.
 func (d *daemon) lastWords() string {
 	b, err := os.ReadFile(d.log())
 	b = bytes.TrimSpace(b)
@@ -202,7 +201,7 @@ func (d *daemon) lastWords() string {
 	return "; it wrote: " + string(b[max(0, len(b)-most):])
 }
 
-// restart kills the daemon without warning and starts it again on the same files and address.
+// restart kills the daemon and starts it again with the same files and address.
 func (d *daemon) restart(ctx context.Context) error {
 	d.mu.Lock()
 	d.killed = true
@@ -217,7 +216,7 @@ func (d *daemon) restart(ctx context.Context) error {
 	return nil
 }
 
-// alive returns an error when the process has ended by itself.
+// alive returns an error if the process has ended unexpectedly.
 func (d *daemon) alive() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -239,7 +238,7 @@ func (d *daemon) cpu() time.Duration {
 	return processCPU(d.cmd.Process.Pid)
 }
 
-// close stops the process, by force if it does not go, and removes its files. It may be called again.
+// close stops the process, by force if necessary, and removes its files. It may be called again.
 func (d *daemon) close() error {
 	if d.cmd != nil {
 		_ = d.cmd.Process.Signal(syscall.SIGTERM)

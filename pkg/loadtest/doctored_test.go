@@ -43,7 +43,7 @@ func ofEnds() map[string]doctored {
 		return func(e *evidence) { e.told(of(e.id(67), park.ActFail), change) }
 	}
 	return map[string]doctored{
-		"fails instead of completing":     {end(park.Completed, func(e *park.Event) { reasoned(e, park.ActFail, reasonTold) }), asAsked},
+		"fails instead of completing":     {end(park.Completed, func(e *park.Event) { reasoned(e, park.ActFail, reasonRequested) }), asAsked},
 		"completes instead of failing":    {end(park.Failed, completes), asAsked},
 		"fails for another reason":        {end(park.Failed, func(e *park.Event) { reasoned(e, park.ActFail, "executor_error") }), asAsked},
 		"fails without a reason":          {end(park.Failed, func(e *park.Event) { e.Detail = nil }), asAsked},
@@ -71,7 +71,7 @@ func ofEnds() map[string]doctored {
 			e.cut(of(e.id(e.some(park.Completed, true)), park.ActComplete))
 		}, "accepted tasks lost"},
 		"is cancelled, and the answer said no": {func(e *evidence) {
-			e.ledger.entries[e.some(park.Dropped, true)].marks |= cancelRefused
+			e.ledger.entries[e.some(park.Dropped, true)].flags |= cancelRefused
 		}, asAsked},
 		"is told to stop by nobody": {func(e *evidence) {
 			e.told(func(o *park.Event) bool { return o.Action == park.ActStart && o.TaskID != "lt-probe" }, func(*park.Event) {})
@@ -226,23 +226,27 @@ func ofMessages() map[string]doctored {
 	one := func(s park.Status, change func(m *park.Message)) func(*evidence) {
 		return func(e *evidence) { change(e.message(e.some(s, true))) }
 	}
-	moved := func(to func(b box) box) func(*evidence) {
+	moved := func(to func(b mailbox) mailbox) func(*evidence) {
 		return func(e *evidence) {
 			i := e.some(park.Completed, true)
-			e.put(to(e.ledger.boxes[e.ledger.entries[i].box]), e.removed(i))
+			e.put(to(e.ledger.mailboxes[e.ledger.entries[i].mailbox]), e.removed(i))
 		}
 	}
 	return map[string]doctored{
-		"lost":   {func(e *evidence) { e.removed(e.some(park.Completed, true)) }, outcomes},
-		"twice":  {func(e *evidence) { m := *e.message(e.some(park.Failed, true)); e.put(e.boxOf(m.TaskID), m) }, outcomes},
-		"nobody": {func(e *evidence) { e.put(e.ledger.boxes[3], park.Message{ID: "z", TaskID: "lt-7777", PoolID: "load"}) }, outcomes},
+		"lost":  {func(e *evidence) { e.removed(e.some(park.Completed, true)) }, outcomes},
+		"twice": {func(e *evidence) { m := *e.message(e.some(park.Failed, true)); e.put(e.boxOf(m.TaskID), m) }, outcomes},
+		"nobody": {func(e *evidence) {
+			e.put(e.ledger.mailboxes[3], park.Message{ID: "z", TaskID: "lt-7777", PoolID: "load"})
+		}, outcomes},
 		"of a refused task": {func(e *evidence) {
 			i := e.some(park.Expired, true)
 			e.cut(of(e.id(i)))
 			e.ledger.entries[i].answer = rejected
 		}, outcomes},
-		"in another mailbox":         {moved(func(b box) box { return box{b.tenant, e0(b.key)} }), outcomes},
-		"in that of another tenant":  {moved(func(b box) box { return box{"tenant-" + strconv.Itoa(int(b.tenant[7]-'0'+1)%tenants), b.key} }), outcomes},
+		"in another mailbox": {moved(func(b mailbox) mailbox { return mailbox{b.tenant, e0(b.key)} }), outcomes},
+		"in that of another tenant": {moved(func(b mailbox) mailbox {
+			return mailbox{"tenant-" + strconv.Itoa(int(b.tenant[7]-'0'+1)%tenants), b.key}
+		}), outcomes},
 		"in two mailboxes, swapped":  {func(e *evidence) { e.swapBoxes() }, outcomes},
 		"for another task":           {func(e *evidence) { e.message(e.some(park.Completed, true)).TaskID = e.id(e.some(park.Failed, true)) }, outcomes},
 		"of another pool":            {one(park.Completed, func(m *park.Message) { m.PoolID = "other" }), outcomes},
@@ -256,10 +260,10 @@ func ofMessages() map[string]doctored {
 		"without a reason":           {one(park.Expired, func(m *park.Message) { m.Reason = "" }), outcomes},
 		"of another time":            {one(park.Completed, func(m *park.Message) { m.CreatedAt = park.At(m.CreatedAt.Add(time.Microsecond)) }), outcomes},
 		"in the wrong order": {func(e *evidence) {
-			b := e.mail[e.ledger.boxes[0]]
+			b := e.mail[e.ledger.mailboxes[0]]
 			b[0], b[len(b)-1] = b[len(b)-1], b[0]
 		}, outcomes},
-		"all lost": {func(e *evidence) { delete(e.mail, e.ledger.boxes[0]) }, "found in their mailboxes"},
+		"all lost": {func(e *evidence) { delete(e.mail, e.ledger.mailboxes[0]) }, "found in their mailboxes"},
 	}
 }
 
@@ -271,13 +275,13 @@ func e0(key string) string {
 	return "lt-box-0"
 }
 
-func (e *evidence) boxOf(id string) box {
+func (e *evidence) boxOf(id string) mailbox {
 	i, _ := e.ledger.number(id)
-	return e.ledger.boxes[e.ledger.entries[i].box]
+	return e.ledger.mailboxes[e.ledger.entries[i].mailbox]
 }
 
 func (e *evidence) swapBoxes() {
-	a, b := e.ledger.boxes[0], e.ledger.boxes[1]
+	a, b := e.ledger.mailboxes[0], e.ledger.mailboxes[1]
 	e.mail[a], e.mail[b] = e.mail[b], e.mail[a]
 }
 
@@ -346,12 +350,12 @@ func ofAnswers() map[string]doctored {
 	}
 	changes := map[string]func(*evidence){
 		"running, though parked": one(true, func(t *entry) { t.mark(running); t.position = 0 }),
-		"parked, though running": one(false, func(t *entry) { t.marks &^= running; t.position = 1 }),
+		"parked, though running": one(false, func(t *entry) { t.flags &^= running; t.position = 1 }),
 		"another position":       one(true, func(t *entry) { t.position++ }),
 		"submitted earlier":      one(true, func(t *entry) { t.submitted-- }),
 		"nothing taken, though it was": func(e *evidence) {
 			i := e.some(park.Completed, true)
-			e.ledger.turned[i] = e.ledger.entries[i].submitted + 1
+			e.ledger.denied[i] = e.ledger.entries[i].submitted + 1
 		},
 		"full, though it was not":         refusal(park.QueueFull),
 		"no capacity, though there was":   refusal(park.CapacityZero),

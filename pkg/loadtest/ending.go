@@ -6,33 +6,33 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// ending is how a task ended, as the log says.
+// ending is how a task ended, according to the log.
 type ending uint8
 
 const (
 	notEnded ending = iota
 	completed
-	failed   // as it was told to
+	failed   // as requested
 	timedOut // its run took longer than it may
 	expired
 	dropped
-	oddlyEnded // failed for a reason that nothing in the load can have
+	failedOddly // failed for a reason that nothing in the load can have
 )
 
-// reasonTold is why a simulated run fails that is told to.
-const reasonTold = "simulated_failure"
+// reasonRequested is the reason of a simulated run that was asked to fail.
+const reasonRequested = "simulated_failure"
 
-// endingOf returns what an event with a reason ends a task with; notEnded where it does not.
+// endingOf returns the ending of an event with a reason; notEnded if it is none.
 func endingOf(a park.Action, reason string) ending {
 	switch {
 	case a == park.ActComplete:
 		return completed
-	case a == park.ActFail && reason == reasonTold:
+	case a == park.ActFail && reason == reasonRequested:
 		return failed
 	case a == park.ActFail && reason == park.ReasonTimeout:
 		return timedOut
 	case a == park.ActFail:
-		return oddlyEnded
+		return failedOddly
 	case a == park.ActExpire:
 		return expired
 	case a == park.ActCancel:
@@ -41,12 +41,12 @@ func endingOf(a park.Action, reason string) ending {
 	return notEnded
 }
 
-// status is that of a task that has ended so.
+// status returns the status of a task with this ending.
 func (e ending) status() park.Status {
 	switch e {
 	case completed:
 		return park.Completed
-	case failed, timedOut, oddlyEnded:
+	case failed, timedOut, failedOddly:
 		return park.Failed
 	case expired:
 		return park.Expired
@@ -57,28 +57,28 @@ func (e ending) status() park.Status {
 	return ""
 }
 
-// reason is that of a task that has ended so.
+// reason returns the reason of a task with this ending.
 func (e ending) reason() string {
 	switch e {
 	case failed:
-		return reasonTold
+		return reasonRequested
 	case timedOut:
 		return park.ReasonTimeout
 	case expired:
 		return park.ReasonDeadlinePassed
 	case dropped:
 		return park.ReasonCancelled
-	case notEnded, completed, oddlyEnded:
+	case notEnded, completed, failedOddly:
 	}
 	return ""
 }
 
-// reads reports whether a task that has ended so may have the reason.
-func (e ending) reads(reason string) bool { return e == oddlyEnded || reason == e.reason() }
+// allowsReason reports whether a task with this ending may have the reason.
+func (e ending) allowsReason(reason string) bool { return e == failedOddly || reason == e.reason() }
 
-// results reports whether task number i may have a result, given how it ended. A run that was told to stop may have come
-// to its own end first.
-func (e *entry) results(i int, result []byte) bool {
+// mayHaveResult reports whether task number i may have a result, given its ending. A run that was told to stop may have
+// ended by itself first.
+func (e *entry) mayHaveResult(i int, result []byte) bool {
 	own := string(result) == strconv.Itoa(i)
 	switch e.end {
 	case completed:

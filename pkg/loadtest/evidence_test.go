@@ -25,7 +25,7 @@ type evidence struct {
 	rev    int64
 	log    []park.Event
 	stream []park.Event
-	mail   map[box][]park.Message
+	mail   map[mailbox][]park.Message
 	rows   []park.Task // newest first
 	ledger *ledger
 	found  *findings
@@ -59,7 +59,7 @@ func record(t *testing.T, with func(*fake), o Options) *evidence {
 			t.Fatal(err)
 		}
 		e = &evidence{
-			o: o, load: w, since: m.since, rev: f.rev, log: f.events, mail: f.mail, ledger: m.ledger, found: m.found,
+			o: o, load: w, since: m.since, rev: f.rev, log: f.events, mail: f.mail, ledger: m.ledger, found: m.findings,
 			stream: slices.DeleteFunc(slices.Clone(f.events), func(e park.Event) bool { return e.Action == park.ActUpdate }),
 		}
 		e.pool, _ = f.Pool(t.Context(), "load")
@@ -89,8 +89,8 @@ func (e *evidence) clone() *evidence {
 	}
 	l := e.ledger
 	c.ledger = &ledger{
-		run: l.run, entries: slices.Clone(l.entries), boxes: l.boxes, byBox: l.byBox, accepted: l.accepted, rejected: l.rejected,
-		ended: l.ended, rejections: l.rejections, turned: maps.Clone(l.turned),
+		run: l.run, entries: slices.Clone(l.entries), mailboxes: l.mailboxes, mailboxNumbers: l.mailboxNumbers, accepted: l.accepted, rejected: l.rejected,
+		ended: l.ended, rejections: l.rejections, denied: maps.Clone(l.denied),
 	}
 	c.found = &findings{count: e.found.count}
 	return &c
@@ -104,11 +104,11 @@ func (e *evidence) judge(t *testing.T) *Report {
 		before := e.pool
 		before.UsedUnits, before.QueueDepth, before.Running = 0, 0, 0
 		m := newMeasurement(t.Context(), e.o, e.load, &target{service: e, pool: before, run: "lt-"})
-		m.ledger, m.found, m.since, m.restarts, m.started = e.ledger, e.found, e.since, e.restarts, time.Now()
+		m.ledger, m.findings, m.since, m.restarts, m.started = e.ledger, e.found, e.since, e.restarts, time.Now()
 		m.watcher.ledger = newLedger("none") // what it saw is in the ledger already
 		m.gen = &generator{latency: newLatencies()}
 		for i := range e.stream {
-			m.watcher.see(&e.stream[i], time.Now())
+			m.watcher.handle(&e.stream[i], time.Now())
 		}
 		var err error
 		if r, err = m.judge(t.Context()); err != nil {
@@ -153,7 +153,7 @@ func selected(events []park.Event, q park.AuditQuery) (p park.EventPage) {
 }
 
 func (e *evidence) Mailbox(_ context.Context, q park.MailboxQuery) (park.MessagePage, error) {
-	all := e.mail[box{q.Tenant, q.Key}]
+	all := e.mail[mailbox{q.Tenant, q.Key}]
 	at := 1 + slices.IndexFunc(all, func(m park.Message) bool { return m.ID == q.After })
 	return park.MessagePage{Messages: all[at:min(len(all), at+q.Limit)]}, nil
 }
@@ -236,21 +236,21 @@ func (e *evidence) rowOf(i int) *park.Task {
 
 // message returns the message of task number i.
 func (e *evidence) message(i int) *park.Message {
-	b := e.ledger.boxes[e.ledger.entries[i].box]
+	b := e.ledger.mailboxes[e.ledger.entries[i].mailbox]
 	id := e.id(i)
 	return &e.mail[b][slices.IndexFunc(e.mail[b], func(m park.Message) bool { return m.TaskID == id })]
 }
 
 // removed takes the message of task number i out and returns it.
 func (e *evidence) removed(i int) park.Message {
-	b := e.ledger.boxes[e.ledger.entries[i].box]
+	b := e.ledger.mailboxes[e.ledger.entries[i].mailbox]
 	m := *e.message(i)
 	e.mail[b] = slices.DeleteFunc(e.mail[b], func(o park.Message) bool { return o.ID == m.ID })
 	return m
 }
 
 // put puts a message into a mailbox, in its place by time.
-func (e *evidence) put(b box, m park.Message) {
+func (e *evidence) put(b mailbox, m park.Message) {
 	m.ID += "x"
 	e.mail[b] = append(e.mail[b], m)
 	slices.SortStableFunc(e.mail[b], func(a, b park.Message) int { return cmp.Compare(a.CreatedAt.Micro(), b.CreatedAt.Micro()) })

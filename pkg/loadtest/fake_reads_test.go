@@ -56,7 +56,7 @@ func (f *fake) Tasks(_ context.Context, _ string, q park.TaskQuery) (park.TaskPa
 func (f *fake) Mailbox(_ context.Context, q park.MailboxQuery) (park.MessagePage, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	all := f.mail[box{q.Tenant, q.Key}]
+	all := f.mail[mailbox{q.Tenant, q.Key}]
 	from, _ := strconv.Atoi(q.After)
 	page := all[from:min(len(all), from+q.Limit)]
 	return park.MessagePage{Messages: slices.Clone(page)}, nil

@@ -27,7 +27,7 @@ type fake struct {
 	all    []*fakeTask // by arrival
 	line   []*fakeTask
 	front  int // the rank of whoever was parked again last
-	mail   map[box][]park.Message
+	mail   map[mailbox][]park.Message
 
 	asleep atomic.Bool
 
@@ -92,7 +92,7 @@ func newFake() *fake {
 			PoolID: "load", MaxUnits: 24, MaxQueueDepth: 1_000_000, State: park.Active,
 			Executor: "simulate", QueueBackend: park.InMemory, MailboxBackend: park.InMemory,
 		},
-		grown: make(chan struct{}), tasks: map[string]*fakeTask{}, mail: map[box][]park.Message{},
+		grown: make(chan struct{}), tasks: map[string]*fakeTask{}, mail: map[mailbox][]park.Message{},
 	}
 }
 
@@ -314,7 +314,7 @@ func (f *fake) run(t *fakeTask, w fakeWork, attempt int) {
 	case stopped && !f.deaf:
 		f.end(t, park.ActCancel, park.Dropped, park.ReasonCancelled)
 	case w.Fail:
-		f.end(t, park.ActFail, park.Failed, reasonTold)
+		f.end(t, park.ActFail, park.Failed, reasonRequested)
 	default:
 		t.result = w.Result
 		f.end(t, park.ActComplete, park.Completed, "")
@@ -420,7 +420,7 @@ func (f *fake) deliver(t *fakeTask) {
 	m := park.Message{
 		TaskID: t.TaskID, PoolID: "load", Status: t.status, Reason: t.reason, Payload: t.result, Attempt: t.attempt, CreatedAt: t.ended,
 	}
-	b := box{t.Tenant, t.MailboxKey.Key}
+	b := mailbox{t.Tenant, t.MailboxKey.Key}
 	if f.loseMessage != nil && f.loseMessage(t.TaskID) {
 		return
 	}

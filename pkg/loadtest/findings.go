@@ -5,14 +5,14 @@ import (
 	"sync"
 )
 
-// findings are what is found to be wrong, and the first of each kind in words.
+// findings counts violations by kind, and describes the first of each kind.
 type findings struct {
-	mu    sync.Mutex
-	count [kinds]int
-	words [kinds][]string
+	mu      sync.Mutex
+	count   [kinds]int
+	details [kinds][]string
 }
 
-// finding is a kind of what may be wrong.
+// finding is a kind of violation.
 type finding uint8
 
 const (
@@ -24,12 +24,12 @@ const (
 	strayRequeue
 	wrongMessage
 	wrongRow
-	unlikeStream
+	streamDiffers
 	lostLog
 	kinds
 )
 
-// promise names what a finding of the kind breaks; "" where that is judged elsewhere.
+// promise returns the guarantee that a kind breaks; "" if it is judged elsewhere.
 func (k finding) promise() string {
 	switch k {
 	case wrongAnswer:
@@ -46,7 +46,7 @@ func (k finding) promise() string {
 		return "runs lost although no daemon was"
 	case wrongRow:
 		return "tasks read back that differ from the log"
-	case unlikeStream:
+	case streamDiffers:
 		return "events that differ between the stream and the log"
 	case lostLog:
 		return "missing parts of the audit log"
@@ -55,22 +55,22 @@ func (k finding) promise() string {
 	return ""
 }
 
-// aKind is how many findings of a kind are told in words.
-const aKind = 3
+// maxDetails is how many findings of a kind are described.
+const maxDetails = 3
 
 // note adds a finding.
 func (f *findings) note(k finding, format string, args ...any) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.count[k]++
-	if len(f.words[k]) < aKind {
-		f.words[k] = append(f.words[k], fmt.Sprintf(format, args...))
+	if len(f.details[k]) < maxDetails {
+		f.details[k] = append(f.details[k], fmt.Sprintf(format, args...))
 	}
 }
 
-// told returns the words of all.
-func (f *findings) told() (all []string) {
-	for _, w := range f.words {
+// all returns all descriptions.
+func (f *findings) all() (all []string) {
+	for _, w := range f.details {
 		all = append(all, w...)
 	}
 	return all

@@ -14,13 +14,14 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres/server"
 )
 
-// fleet is the run's own daemons, several where they share a Postgres, and its server where that is the run's own too.
+// fleet is the daemons that the run starts, several if they share a Postgres, and its server if the run starts that
+// too.
 type fleet struct {
 	nodes  []*daemon
 	server *server.Server
 }
 
-// nodeTTL is short, so that the tasks of a node that is killed are soon taken over.
+// nodeTTL is short, so that the tasks of a killed node are soon taken over.
 const nodeTTL = "2s"
 
 // startFleet starts the daemons and returns when they listen.
@@ -34,7 +35,7 @@ func startFleet(ctx context.Context, o Options, w *workload) (*fleet, error) {
 
 func (f *fleet) start(ctx context.Context, o Options, w *workload) error {
 	if o.Backend == "postgres" {
-		if err := f.database(ctx, &o); err != nil {
+		if err := f.prepareDatabase(ctx, &o); err != nil {
 			return err
 		}
 	}
@@ -48,8 +49,8 @@ func (f *fleet) start(ctx context.Context, o Options, w *workload) error {
 	return nil
 }
 
-// database sees to a database with a schema: the one that was named, or one of a server of the run's own.
-func (f *fleet) database(ctx context.Context, o *Options) (err error) {
+// prepareDatabase returns a database with the schema: the given one, or one of a new server.
+func (f *fleet) prepareDatabase(ctx context.Context, o *Options) (err error) {
 	if o.DSN == "" {
 		if f.server, err = server.Start(ctx, "shared_buffers=256MB", "max_connections=200"); err != nil {
 			return fmt.Errorf("start a server for the load test (or name one with its DSN): %w", err)
@@ -64,7 +65,7 @@ func (f *fleet) database(ctx context.Context, o *Options) (err error) {
 	return nil
 }
 
-// service returns the daemons as one service: requests go to each in turn.
+// service returns the daemons as one service, which sends requests to each in turn.
 func (f *fleet) service() (park.Service, error) {
 	all := make([]park.Service, len(f.nodes))
 	for i, d := range f.nodes {
@@ -77,10 +78,10 @@ func (f *fleet) service() (park.Service, error) {
 	if len(all) == 1 {
 		return all[0], nil
 	}
-	return &spread{Service: all[0], all: all}, nil
+	return &roundRobin{Service: all[0], services: all}, nil
 }
 
-// restart kills each daemon without warning and starts it again, one after the other.
+// restart kills each daemon and starts it again, one after another.
 func (f *fleet) restart(ctx context.Context) error {
 	for i, d := range f.nodes {
 		if i > 0 && !sleep(ctx, restartPause) {
@@ -121,7 +122,7 @@ func (f *fleet) close() error {
 	return errors.Join(errs...)
 }
 
-// poolName is the name of the own daemons' pool. On a database that is not the run's own it is one of its own.
+// poolName returns the name of the pool. On a database that the run does not start, it is unique.
 func (o *Options) poolName(now time.Time) string {
 	if o.DSN == "" {
 		return "load"
@@ -129,41 +130,41 @@ func (o *Options) poolName(now time.Time) string {
 	return "load-" + strconv.FormatInt(now.UnixMilli(), 36)
 }
 
-// spread sends what any daemon can answer to each in turn, and the rest to the first.
-type spread struct {
+// roundRobin sends requests that any daemon can answer to each in turn, and the rest to the first.
+type roundRobin struct {
 	park.Service
-	all  []park.Service
-	turn atomic.Uint64
+	services []park.Service
+	turn     atomic.Uint64
 }
 
-func (s *spread) next() park.Service { return s.all[s.turn.Add(1)%uint64(len(s.all))] }
+func (s *roundRobin) next() park.Service { return s.services[s.turn.Add(1)%uint64(len(s.services))] }
 
 // Submit implements [park.TaskService].
-func (s *spread) Submit(ctx context.Context, pool string, tasks []park.Submission) ([]park.SubmitResult, error) {
+func (s *roundRobin) Submit(ctx context.Context, pool string, tasks []park.Submission) ([]park.SubmitResult, error) {
 	return s.next().Submit(ctx, pool, tasks)
 }
 
 // Mailbox implements [park.MailboxService].
-func (s *spread) Mailbox(ctx context.Context, q park.MailboxQuery) (park.MessagePage, error) {
+func (s *roundRobin) Mailbox(ctx context.Context, q park.MailboxQuery) (park.MessagePage, error) {
 	return s.next().Mailbox(ctx, q)
 }
 
 // Audit implements [park.AuditService].
-func (s *spread) Audit(ctx context.Context, q park.AuditQuery) (park.EventPage, error) {
+func (s *roundRobin) Audit(ctx context.Context, q park.AuditQuery) (park.EventPage, error) {
 	return s.next().Audit(ctx, q)
 }
 
 // Task implements [park.TaskService].
-func (s *spread) Task(ctx context.Context, pool, id string, wait time.Duration) (park.Task, error) {
+func (s *roundRobin) Task(ctx context.Context, pool, id string, wait time.Duration) (park.Task, error) {
 	return s.next().Task(ctx, pool, id, wait)
 }
 
 // Cancel implements [park.TaskService].
-func (s *spread) Cancel(ctx context.Context, pool, id string) (park.Task, error) {
+func (s *roundRobin) Cancel(ctx context.Context, pool, id string) (park.Task, error) {
 	return s.next().Cancel(ctx, pool, id)
 }
 
 // Tasks implements [park.TaskService].
-func (s *spread) Tasks(ctx context.Context, pool string, q park.TaskQuery) (park.TaskPage, error) {
+func (s *roundRobin) Tasks(ctx context.Context, pool string, q park.TaskQuery) (park.TaskPage, error) {
 	return s.next().Tasks(ctx, pool, q)
 }

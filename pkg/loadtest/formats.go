@@ -1,6 +1,6 @@
 package loadtest
 
-// The three formats of ReadTrace, and how their columns become tasks.
+// The three formats of ReadTrace.
 
 import (
 	"fmt"

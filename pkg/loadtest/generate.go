@@ -12,43 +12,43 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// submitter is what a client of the load submits through.
+// submitter is the interface through which a client submits.
 type submitter interface {
 	Submit(ctx context.Context, pool string, tasks []park.Submission) ([]park.SubmitResult, error)
 }
 
 // generator submits a workload.
 type generator struct {
-	line    func(ctx context.Context, client int) submitter
-	pool    string
-	load    *workload
-	ledger  *ledger
-	found   *findings
-	latency *latencies
-	halfway func()       // called once, in the middle of the submissions
-	cancel  func(i int)  // begins to cancel a task
-	alive   func() error // says why there is no daemon to wait for any more
-	begun   time.Time
+	line     func(ctx context.Context, client int) submitter
+	pool     string
+	load     *workload
+	ledger   *ledger
+	findings *findings
+	latency  *latencies
+	halfway  func()       // called once, midway through the submissions
+	cancel   func(i int)  // starts to cancel a task
+	alive    func() error // returns why the daemon is gone for good, if it is
+	started  time.Time
 
-	mu     sync.Mutex
-	taken  int
-	half   bool
-	done   bool
-	heard  time.Time // when a task was answered last
-	silent bool      // none was for as long as patience lasts: the rest of the load is left out
+	mu           sync.Mutex
+	plannedCount int
+	half         bool
+	done         bool
+	lastAnswer   time.Time // when a task was last answered
+	unanswered   bool      // none was within the patience: the rest of the load is left out
 }
 
-// The patience with a submission that gets no answer: a daemon that restarts comes back within it. Where it has run out for one
-// and no other was answered meanwhile, there is nobody to submit to.
+// How long to repeat a submission without an answer: a daemon that restarts is back within it. If it runs out for one
+// submission and no other was answered meanwhile, the daemon is gone.
 const (
 	patience   = 60 * time.Second
 	firstPause = 20 * time.Millisecond
 	mostPause  = 500 * time.Millisecond
 )
 
-// run submits the whole load. Refused tasks are no error, but a daemon that cannot be used at all is one.
+// run submits the whole load. Refused tasks are no error, but an unusable daemon is.
 func (g *generator) run(ctx context.Context, clients, batch int) error {
-	g.begun = time.Now()
+	g.started = time.Now()
 	defer g.finish()
 	if g.load.open {
 		return g.runOpen(ctx, clients)
@@ -58,7 +58,7 @@ func (g *generator) run(ctx context.Context, clients, batch int) error {
 		group.Go(func() error {
 			line := g.line(ctx, n)
 			for {
-				b := g.take(batch)
+				b := g.plan(batch)
 				if len(b) == 0 {
 					return nil
 				}
@@ -71,18 +71,18 @@ func (g *generator) run(ctx context.Context, clients, batch int) error {
 	return group.Wait()
 }
 
-// runOpen submits each task at its own time. More than the given number are never under way at once, so that
-// files do not run out; a task that must wait for that is late, and its latency says so.
+// runOpen submits each task at its own time. At most inFlight are in progress at once, so that files do not run out;
+// the latency of a task includes a wait for that.
 func (g *generator) runOpen(ctx context.Context, inFlight int) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(inFlight)
 	idle := make(chan submitter, inFlight+1) // one is taken while all others are under way
 	for opened := 0; ; {
-		b := g.take(1)
+		b := g.plan(1)
 		if len(b) == 0 {
 			return group.Wait()
 		}
-		due := g.begun.Add(b[0].job.arrival)
+		due := g.started.Add(b[0].job.arrival)
 		if !sleep(ctx, time.Until(due)) {
 			return errors.Join(group.Wait(), ctx.Err())
 		}
@@ -101,41 +101,41 @@ func (g *generator) runOpen(ctx context.Context, inFlight int) error {
 	}
 }
 
-// finish notes that all was submitted.
+// finish records that everything was submitted.
 func (g *generator) finish() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.done = true
 }
 
-// state returns how many tasks were offered and whether that was all.
+// state returns how many tasks were planned and whether that was all.
 func (g *generator) state() (taken int, done bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.taken, g.done
+	return g.plannedCount, g.done
 }
 
-// planned is a job and its number.
-type planned struct {
+// plannedJob is a job and its number.
+type plannedJob struct {
 	i   int
 	job job
 }
 
-// take plans up to n more tasks and books them; none when the load is over.
-func (g *generator) take(n int) []planned {
+// plan plans up to n more tasks and records them; none at the end of the load.
+func (g *generator) plan(n int) []plannedJob {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var b []planned
-	for len(b) < n && !g.silent && (g.load.size == 0 || g.taken < g.load.size) {
-		if g.load.until > 0 && !g.load.open && time.Since(g.begun) >= g.load.until {
+	var b []plannedJob
+	for len(b) < n && !g.unanswered && (g.load.size == 0 || g.plannedCount < g.load.size) {
+		if g.load.until > 0 && !g.load.open && time.Since(g.started) >= g.load.until {
 			break
 		}
-		j := g.load.next(g.taken)
+		j := g.load.next(g.plannedCount)
 		if g.load.until > 0 && g.load.open && j.arrival >= g.load.until {
 			break
 		}
-		b = append(b, planned{g.ledger.offer(&j), j})
-		g.taken++
+		b = append(b, plannedJob{g.ledger.offer(&j), j})
+		g.plannedCount++
 	}
 	if !g.half && g.isHalf() {
 		g.half = true
@@ -145,16 +145,16 @@ func (g *generator) take(n int) []planned {
 }
 
 func (g *generator) isHalf() bool {
-	return g.load.size > 0 && g.taken >= (g.load.size+1)/2 ||
-		g.load.until > 0 && time.Since(g.begun) >= g.load.until/2
+	return g.load.size > 0 && g.plannedCount >= (g.load.size+1)/2 ||
+		g.load.until > 0 && time.Since(g.started) >= g.load.until/2
 }
 
-// submit sends a batch that arrived at the given time until it is answered, and books the answers.
-func (g *generator) submit(ctx context.Context, line submitter, b []planned, arrived time.Time) error {
+// submit repeats a batch that arrived at the given time until it is answered, and records the answers.
+func (g *generator) submit(ctx context.Context, line submitter, b []plannedJob, arrived time.Time) error {
 	tasks := make([]park.Submission, len(b))
 	for i, p := range b {
 		tasks[i] = p.job.submission(g.ledger.run, p.i, arrived)
-		g.ledger.sent(p.i, tasks[i].Deadline)
+		g.ledger.setDeadline(p.i, tasks[i].Deadline)
 	}
 	pause, first, began := firstPause, true, time.Now()
 	for giveUp := began.Add(patience); time.Now().Before(giveUp); pause, first = min(2*pause, mostPause), false {
@@ -162,14 +162,14 @@ func (g *generator) submit(ctx context.Context, line submitter, b []planned, arr
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case err != nil && !again(err):
+		case err != nil && !isTemporary(err):
 			return fmt.Errorf("submit to pool %s: %w", g.pool, err)
 		case err != nil:
 			for _, p := range b {
-				g.ledger.again(p.i, err)
+				g.ledger.markResent(p.i, err)
 			}
 		default:
-			if b, tasks = g.book(b, tasks, results, first); len(b) == 0 {
+			if b, tasks = g.record(b, tasks, results, first); len(b) == 0 {
 				g.latency.record(time.Since(arrived))
 				return nil
 			}
@@ -181,43 +181,43 @@ func (g *generator) submit(ctx context.Context, line submitter, b []planned, arr
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.silent = g.silent || g.heard.Before(began)
-	return nil // the ledger shows which were never answered
+	g.unanswered = g.unanswered || g.lastAnswer.Before(began)
+	return nil // the ledger shows the unanswered ones
 }
 
-// hear notes that a task was answered.
-func (g *generator) hear() {
+// noteAnswer records that a task was answered.
+func (g *generator) noteAnswer() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.heard = time.Now()
+	g.lastAnswer = time.Now()
 }
 
-// cut returns how many tasks were not offered because nobody answered, if that is known.
-func (g *generator) cut() (left int, silent bool) {
+// leftOut returns how many tasks were not submitted because the daemon did not answer, if that is known.
+func (g *generator) leftOut() (left int, silent bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return max(g.load.size-g.taken, 0), g.silent
+	return max(g.load.size-g.plannedCount, 0), g.unanswered
 }
 
-// book notes the answers to what was sent for the first time, or again, and returns what must be sent again because
+// record records the answers to a batch, sent for the first time or again, and returns the tasks to send again because
 // nothing could be stored.
-func (g *generator) book(b []planned, tasks []park.Submission, results []park.SubmitResult, first bool) (rest []planned, left []park.Submission) {
+func (g *generator) record(b []plannedJob, tasks []park.Submission, results []park.SubmitResult, first bool) (rest []plannedJob, left []park.Submission) {
 	for i := range b {
 		if i >= len(results) {
-			g.found.note(wrongAnswer, "%d tasks were submitted at once and %d answered", len(b), len(results))
+			g.findings.note(wrongAnswer, "%d tasks were submitted at once and %d answered", len(b), len(results))
 			break
 		}
 		r, p := &results[i], &b[i]
-		if r.Err != nil && again(r.Err) {
-			g.ledger.again(p.i, r.Err)
+		if r.Err != nil && isTemporary(r.Err) {
+			g.ledger.markResent(p.i, r.Err)
 			rest, left = append(rest, *p), append(left, tasks[i])
 			continue
 		}
 		if r.Err == nil {
-			g.check(&tasks[i], &r.Accepted, first)
+			g.checkAccepted(&tasks[i], &r.Accepted, first)
 		}
 		g.ledger.answered(p.i, r)
-		g.hear()
+		g.noteAnswer()
 		if r.Err == nil && p.job.cancel == atOnce {
 			g.cancel(p.i)
 		}
@@ -225,28 +225,28 @@ func (g *generator) book(b []planned, tasks []park.Submission, results []park.Su
 	return rest, left
 }
 
-// check notes an answer that cannot be one to its submission.
-func (g *generator) check(s *park.Submission, a *park.Accepted, first bool) {
+// checkAccepted records an answer that does not match its submission.
+func (g *generator) checkAccepted(s *park.Submission, a *park.Accepted, first bool) {
 	switch {
 	case a.TaskID != s.TaskID || a.PoolID != g.pool:
-		g.found.note(wrongAnswer, "the submission of task %s to pool %s was answered with task %s in pool %s", s.TaskID, g.pool, a.TaskID, a.PoolID)
+		g.findings.note(wrongAnswer, "the submission of task %s to pool %s was answered with task %s in pool %s", s.TaskID, g.pool, a.TaskID, a.PoolID)
 	case a.Status == park.Queued != (a.Position > 0) || a.Position < 0:
-		g.found.note(wrongAnswer, "task %s was answered to be %s in position %d", s.TaskID, a.Status, a.Position)
+		g.findings.note(wrongAnswer, "task %s was answered to be %s in position %d", s.TaskID, a.Status, a.Position)
 	case first && a.Status != park.Queued && a.Status != park.Running:
-		g.found.note(wrongAnswer, "task %s was answered to be %s when it was submitted", s.TaskID, a.Status)
+		g.findings.note(wrongAnswer, "task %s was answered to be %s when it was submitted", s.TaskID, a.Status)
 	case a.SubmittedAt.IsZero():
-		g.found.note(wrongAnswer, "the answer to task %s does not say when it was submitted", s.TaskID)
+		g.findings.note(wrongAnswer, "the answer to task %s does not say when it was submitted", s.TaskID)
 	}
 }
 
-// again reports whether the same submission may succeed later: the daemon could not be reached, or could not
+// isTemporary reports whether the same submission may succeed later: the daemon could not be reached, or could not
 // store anything.
-func again(err error) bool {
+func isTemporary(err error) bool {
 	e, ok := errors.AsType[*park.Error](err)
 	return !ok || park.Passing(e) || e.Code == park.OutcomeUnknown || e.Code == park.Internal
 }
 
-// sleep waits for d and reports false when ctx ended first.
+// sleep waits for d and returns false if ctx ended first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil

@@ -15,7 +15,7 @@ import (
 //go:embed report.html.tmpl
 var reportTemplate string
 
-// page is what the report's page shows.
+// page is the data of the report's page.
 type page struct {
 	*Report
 	Kept          bool
@@ -37,7 +37,7 @@ type verdictRow struct {
 	Value, Limit string
 }
 
-// HTML writes the report as one page that loads nothing from elsewhere.
+// HTML writes the report as one self-contained page.
 func (r *Report) HTML(w io.Writer) error {
 	t, err := template.New("report").Funcs(template.FuncMap{"ms": millisText, "add": func(a, b float64) float64 { return a + b }}).Parse(reportTemplate)
 	if err != nil {
@@ -55,7 +55,7 @@ func (r *Report) page() page {
 		Units: overTime("Units in use", "units", r.Timeline,
 			func(s *replay.Sample) int64 { return s.MaxUsed }, func(s *replay.Sample) int64 { return s.MaxUnits }),
 		Parked: overTime("Parked tasks", "tasks", r.Timeline, func(s *replay.Sample) int64 { return int64(s.MaxQueued) }, nil),
-		Wakes:  histogram(r.WakeBins, promptly.Seconds()*1000),
+		Wakes:  histogram(r.WakeBins, wakeLimit.Seconds()*1000),
 	}
 	p.Strips, p.StripMarks = stripsOf([]strip{
 		{Name: "Submit", Note: "until the answer", Q: r.SubmitMs},
@@ -70,7 +70,7 @@ func (r *Report) page() page {
 	return p
 }
 
-// side says on which side of its limit the value belongs.
+// side returns on which side of its limit the value belongs.
 func (v Verdict) side() string {
 	if v.AtLeast {
 		return "≥ "
@@ -78,7 +78,7 @@ func (v Verdict) side() string {
 	return "≤ "
 }
 
-// text writes one of the verdict's numbers: a share in per cent, rounded down so that 100 % means all.
+// text formats one of the verdict's numbers: a share in per cent, rounded down so that 100 % means all.
 func (v Verdict) text(x float64) string {
 	if v.AtLeast {
 		return strconv.FormatFloat(math.Floor(x*10_000)/100, 'f', -1, 64) + " %"
@@ -86,7 +86,7 @@ func (v Verdict) text(x float64) string {
 	return strconv.FormatFloat(x, 'g', 6, 64)
 }
 
-// load says in a sentence what was run.
+// load describes the load in a sentence.
 func (r *Report) load() string {
 	s := fmt.Sprintf("%d tasks of the mixed load from %d clients in a closed loop", r.Submitted, r.Concurrency)
 	switch {

@@ -23,7 +23,7 @@ func newTrial(work ...int) *trial {
 		l.answered(len(l.entries)-1, &park.SubmitResult{})
 	}
 	when := func(rev int64) (time.Duration, bool) { d, ok := t.seen[rev]; return d, ok }
-	about := terms{probe: "lt-probe", pool: "load", limits: replay.Limits{MaxUnits: 10, MaxQueueDepth: 10}, idle: true, steady: true}
+	about := runFacts{probe: "lt-probe", pool: "load", limits: replay.Limits{MaxUnits: 10, MaxQueueDepth: 10}, idle: true, steady: true}
 	t.j = newJudge(l, &findings{}, about, when)
 	return t
 }
@@ -63,8 +63,8 @@ func TestJudgeWakes(t *testing.T) {
 	tr.step(event(park.ActStart, "lt-2", 6, 1))
 	tr.step(event(park.ActComplete, "lt-2", 6, 1)) // 200 ms after its units came free: 170 ms
 	tr.j.finish()
-	if len(tr.j.offences) > 0 || tr.j.outside != 2 || tr.j.missing() != 0 || tr.j.stranded() != 0 {
-		t.Errorf("offences %q, %d seen, %d missing", tr.j.offences, tr.j.outside, tr.j.missing())
+	if len(tr.j.offences) > 0 || tr.j.seenByGenerator != 2 || tr.j.missing() != 0 || tr.j.stranded() != 0 {
+		t.Errorf("offences %q, %d seen, %d missing", tr.j.offences, tr.j.seenByGenerator, tr.j.missing())
 	}
 	near(t, "shorter wake", tr.j.wake.quantiles().P50, 70, 0.2)
 	near(t, "longer wake", tr.j.wake.quantiles().Max, 170, 0.4)
@@ -80,8 +80,8 @@ func TestJudgeFallsBackToTheLog(t *testing.T) {
 	delete(tr.seen, 3) // the stream was broken
 	tr.step(event(park.ActStart, "lt-1", 6, 1))
 	tr.step(event(park.ActComplete, "lt-1", 6, 1))
-	if tr.j.outside != 0 || tr.j.within != 1 {
-		t.Errorf("%d seen, %d within", tr.j.outside, tr.j.within)
+	if tr.j.seenByGenerator != 0 || tr.j.wokeInTime != 1 {
+		t.Errorf("%d seen, %d within", tr.j.seenByGenerator, tr.j.wokeInTime)
 	}
 	near(t, "wake", tr.j.wake.quantiles().Max, 100, 0.2)
 }
@@ -103,7 +103,7 @@ func TestJudgeOfARestart(t *testing.T) {
 
 func TestJudgeFindsWhatIsWrong(t *testing.T) {
 	tr := newTrial(10, 10, 10, 10)
-	tr.j.ledger.sent(1, park.At(time.Unix(1000, 0).Add(tr.at(4))))
+	tr.j.ledger.setDeadline(1, park.At(time.Unix(1000, 0).Add(tr.at(4))))
 	tr.step(started("lt-0")...)
 	tr.step(parked("lt-1")...)
 	tr.step(parked("lt-2")...)

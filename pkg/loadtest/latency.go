@@ -16,7 +16,8 @@ type Quantiles struct {
 	Max   float64 `json:"max"`
 }
 
-// latencies collects times from a microsecond to an hour, to three digits. Many goroutines may record.
+// latencies is a histogram of times from a microsecond to an hour, with three digits. It may be used by several
+// goroutines.
 type latencies struct {
 	mu sync.Mutex
 	h  *hdrhistogram.Histogram

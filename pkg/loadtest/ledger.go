@@ -10,7 +10,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// answer is what the daemon said to a submission.
+// answer is the daemon's answer to a submission.
 type answer uint8
 
 const (
@@ -19,92 +19,92 @@ const (
 	rejected
 )
 
-// entry is what is known of one task. There are as many as the run has tasks, so it is kept small.
+// entry is a task. There are as many as the run has tasks, so it is kept small.
 type entry struct {
-	// what the generator asked for
-	units    int64
-	deadline int64 // microseconds since 1970; 0: none
-	work     int32 // milliseconds
-	limit    int32 // its own time limit in seconds; 0: none
-	box      int32
-	priority park.Priority
+	// what the generator requested
+	units     int64
+	deadline  int64 // microseconds since 1970; 0: none
+	work      int32 // milliseconds
+	timeLimit int32 // its own time limit in seconds; 0: none
+	mailbox   int32
+	priority  park.Priority
 
-	// what it was answered
+	// the answer
 	answer   answer
 	code     refusal
-	position int32 // with a first answer; 0: none, or the answer was to a submission that was sent again
+	position int32 // of a first answer; 0: none, or the submission was sent again
 
-	// what the log says
-	submitted int64 // of these three, the first is by the answer where there was one
-	began     int64 // the last run
+	// from the log
+	submitted int64 // from the answer if there was one
+	startedAt int64 // the last run
 	ended     int64
 	attempt   uint16
 	end       ending
 
-	events   uint8 // of these three, so many, or mostCounted and more
+	events   uint8 // counts, up to maxCount
 	messages uint8
 	rows     uint8
-	marks    marks
+	flags    taskFlags
 }
 
-// marks are what is true of a task.
-type marks uint16
+// taskFlags are facts about a task.
+type taskFlags uint16
 
 const (
-	toFail    marks = 1 << iota // it was asked to
-	toStop                      // it is to be cancelled once it runs
-	sentAgain                   // an answer was lost, or said to try again
-	maybe                       // a submission whose answer is not known may have been taken
-	running                     // the answer said so, or else that it is parked
-	seenToEnd                   // its end came over the event stream
+	toFail        taskFlags = 1 << iota // it was asked to fail
+	toStop                              // it is to be cancelled once it runs
+	resent                              // an answer was lost, or said to try again
+	mayBeAccepted                       // a submission without an answer may have been accepted
+	running                             // according to the answer; else it was parked
+	seenToEnd                           // its end was in the event stream
 	cancelAsked
-	cancelled     // the daemon answered that it is
-	cancelRefused // the daemon answered that it had ended already
-	taken         // the log has its submission
-	turnedAway    // the log has a refusal of it
-	parkedFirst   // the log says that it did not start as it was submitted
-	amiss         // a message does not say what it should
+	cancelled        // according to the daemon's answer
+	cancelRefused    // the daemon answered that it had already ended
+	logHasSubmission // the log has its submission
+	logHasRefusal    // the log has a refusal of it
+	parkedFirst      // according to the log it did not start at once
+	hasWrongMessage  // a message is wrong
 )
 
-const mostCounted = 255
+const maxCount = 255
 
-func (e *entry) is(m marks) bool { return e.marks&m != 0 }
-func (e *entry) mark(m marks)    { e.marks |= m }
+func (e *entry) is(m taskFlags) bool { return e.flags&m != 0 }
+func (e *entry) mark(m taskFlags)    { e.flags |= m }
 
-// box is a mailbox that tasks were given.
-type box struct{ tenant, key string }
+// mailbox is a mailbox of tasks.
+type mailbox struct{ tenant, key string }
 
-// ledger is the generator's book: one entry for each task that it offered.
+// ledger has an entry for each task that the generator planned.
 type ledger struct {
 	run string
 
-	mu         sync.Mutex
-	entries    []entry
-	boxes      []box
-	byBox      map[box]int32
-	accepted   int
-	rejected   int
-	ended      int
-	rejections map[string]int
-	turned     map[int]int64 // tasks of which it was answered that nothing was taken, and when last, in microseconds since 1970
+	mu             sync.Mutex
+	entries        []entry
+	mailboxes      []mailbox
+	mailboxNumbers map[mailbox]int32
+	accepted       int
+	rejected       int
+	ended          int
+	rejections     map[string]int
+	denied         map[int]int64 // when the latest answer was that nothing was accepted, in microseconds since 1970
 }
 
 func newLedger(run string) *ledger {
-	return &ledger{run: run, byBox: map[box]int32{}, rejections: map[string]int{}, turned: map[int]int64{}}
+	return &ledger{run: run, mailboxNumbers: map[mailbox]int32{}, rejections: map[string]int{}, denied: map[int]int64{}}
 }
 
-// offer books a task before it is sent and returns its number.
+// offer adds a task before it is sent and returns its number.
 func (l *ledger) offer(j *job) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := box{j.tenant, l.run + j.key}
-	at, known := l.byBox[b]
+	b := mailbox{j.tenant, l.run + j.key}
+	at, known := l.mailboxNumbers[b]
 	if !known {
-		at = int32(len(l.boxes))
-		l.byBox[b], l.boxes = at, append(l.boxes, b)
+		at = int32(len(l.mailboxes))
+		l.mailboxNumbers[b], l.mailboxes = at, append(l.mailboxes, b)
 	}
 	e := entry{
-		units: j.units, work: int32(j.work.Milliseconds()), limit: int32(j.limit / time.Second), box: at, priority: j.priority,
+		units: j.units, work: int32(j.work.Milliseconds()), timeLimit: int32(j.limit / time.Second), mailbox: at, priority: j.priority,
 	}
 	if j.fail {
 		e.mark(toFail)
@@ -116,8 +116,8 @@ func (l *ledger) offer(j *job) int {
 	return len(l.entries) - 1
 }
 
-// sent books the deadline with which a task is sent.
-func (l *ledger) sent(i int, deadline park.Time) {
+// setDeadline records the deadline of a task.
+func (l *ledger) setDeadline(i int, deadline park.Time) {
 	if deadline.IsZero() {
 		return
 	}
@@ -126,19 +126,19 @@ func (l *ledger) sent(i int, deadline park.Time) {
 	l.entries[i].deadline = deadline.Micro()
 }
 
-// again books that a submission is sent once more. It may have been taken unless the daemon said that it was not.
-func (l *ledger) again(i int, err error) {
+// markResent records that a submission is sent again. It may have been accepted unless the daemon said that it was not.
+func (l *ledger) markResent(i int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.entries[i].mark(sentAgain)
+	l.entries[i].mark(resent)
 	if park.Passing(err) {
-		l.turned[i] = time.Now().UnixMicro()
+		l.denied[i] = time.Now().UnixMicro()
 		return
 	}
-	l.entries[i].mark(maybe)
+	l.entries[i].mark(mayBeAccepted)
 }
 
-// answered books what became of a submission.
+// answered records the answer to a submission.
 func (l *ledger) answered(i int, r *park.SubmitResult) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -154,19 +154,19 @@ func (l *ledger) answered(i int, r *park.SubmitResult) {
 	if r.Status == park.Running {
 		e.mark(running)
 	}
-	if !e.is(sentAgain) {
+	if !e.is(resent) {
 		e.position = int32(min(r.Position, math.MaxInt32))
 	}
 }
 
-// mark books what is true of a task.
-func (l *ledger) mark(i int, m marks) {
+// mark sets flags of a task.
+func (l *ledger) mark(i int, m taskFlags) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.entries[i].mark(m)
 }
 
-// endSeen books that a task's end came over the event stream. It may be told twice.
+// endSeen records that a task's end was in the event stream, maybe again.
 func (l *ledger) endSeen(i int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -183,7 +183,7 @@ func (l *ledger) toStop(i int) bool {
 	return l.entries[i].is(toStop)
 }
 
-// number returns the number of the task with the given id; false where it is none of this run.
+// number returns the number of the task with the id; false if it is not of this run.
 func (l *ledger) number(id string) (int, bool) {
 	digits, ok := strings.CutPrefix(id, l.run)
 	if !ok {
@@ -195,22 +195,22 @@ func (l *ledger) number(id string) (int, bool) {
 	return i, err == nil && i >= 0 && i < len(l.entries) && strconv.Itoa(i) == digits
 }
 
-// progress fills in what the ledger knows.
+// progress fills in the ledger's part.
 func (l *ledger) progress(p *Progress) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p.Submitted, p.Accepted, p.Ended = len(l.entries), l.accepted, l.ended
 }
 
-// open returns how many accepted tasks have not been seen to end. An end may be seen before the answer to its
-// submission, so this can be below zero for a moment.
+// open returns how many accepted tasks have not been seen to end. An end may be seen before the answer to the
+// submission, so this may be negative for a moment.
 func (l *ledger) open() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.accepted - l.ended
 }
 
-// longestWork is the longest run time that was asked for.
+// longestWork returns the longest requested run time.
 func (l *ledger) longestWork() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,6 +1,6 @@
 package loadtest
 
-// A task's life in the log, held against what was asked for and answered.
+// Checks of a task's events against the requests and answers.
 
 import (
 	"encoding/json"
@@ -10,17 +10,17 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// What is allowed for where the log's own times are judged: a daemon is not to be blamed for a busy machine.
+// Tolerances for times in the log, because the machine may be busy.
 const (
-	lateBy    = time.Second      // an expiry, with steps of the pool in between
-	stopBy    = 5 * time.Second  // the end of a run that was asked to stop
-	outlasts  = 10 * time.Second // a run that should have come to its end
-	grain     = 2 * time.Millisecond
-	leastWork = 0.9 // of its work a run must have taken by the log, whose clock may be set meanwhile
+	expiryLatency = time.Second      // of an expiry; other steps may come first
+	stopLatency   = 5 * time.Second  // until a run ends that was asked to stop
+	overrunLimit  = 10 * time.Second // of a run beyond its work
+	grain         = 2 * time.Millisecond
+	minWorkShare  = 0.9 // a run must take this share of its work by the log, whose clock may be set meanwhile
 )
 
-// told is what the load test reads of an event's detail.
-type told struct {
+// eventDetail is the part of an event's detail that the load test reads.
+type eventDetail struct {
 	Reason string    `json:"reason"`
 	Code   park.Code `json:"code"`
 	TaskID string    `json:"taskId"`
@@ -31,43 +31,43 @@ type told struct {
 	Deadline park.Time `json:"deadline"`
 }
 
-func toldBy(e *park.Event) (d told) {
+func detailOf(e *park.Event) (d eventDetail) {
 	if len(e.Detail) > 0 {
 		_ = json.Unmarshal(e.Detail, &d) // what cannot be read says nothing
 	}
 	return d
 }
 
-func reasonOf(e *park.Event) string { return toldBy(e).Reason }
+func reasonOf(e *park.Event) string { return detailOf(e).Reason }
 
-// lostRun reports whether a requeue with the reason is for the loss of who did the work, and not for a failure of the task.
+// lostRun reports whether a requeue with the reason is due to a lost daemon or worker, and not to a failure.
 func lostRun(reason string) bool {
 	return slices.Contains([]string{park.ReasonNodeLost, park.ReasonWorkerLost, park.ReasonShutdown, park.ReasonStartDeferred}, reason)
 }
 
-// aside plays an event that names its task in the detail alone, if any.
-func (j *judge) aside(e *park.Event) {
-	d := toldBy(e)
+// applyOther applies an event that names its task only in the detail, if any.
+func (j *judge) applyOther(e *park.Event) {
+	d := detailOf(e)
 	if i, own := j.ledger.number(d.TaskID); own && e.Action == park.ActReject {
-		j.found.note(wrongAnswer, "task %s%d was refused with %s, although nobody else has its id", j.ledger.run, i, d.Code)
+		j.findings.note(wrongAnswer, "task %s%d was refused with %s, although nobody else has its id", j.ledger.run, i, d.Code)
 	}
 	if i, own := j.ledger.number(d.Cancel); own && e.Action == park.ActUpdate {
 		j.stops[i] = e.At.Micro()
 		if !j.ledger.entries[i].is(cancelAsked) {
-			j.found.note(wrongEnd, "task %s was told to stop, and nobody had asked for it", d.Cancel)
+			j.findings.note(wrongEnd, "task %s was told to stop, and nobody had asked for it", d.Cancel)
 		}
 	}
 }
 
-// life holds an event of a task against what was asked for, after the line and the pool have heard of it.
-func (j *judge) life(e *park.Event, i int) {
+// checkEvent checks an event of a task against the request, after the ideal pool and the replay have it.
+func (j *judge) checkEvent(e *park.Event, i int) {
 	t := &j.ledger.entries[i]
-	if t.events < mostCounted {
+	if t.events < maxCount {
 		t.events++
 	}
-	if tenant := j.ledger.boxes[t.box].tenant; e.Units != t.units || e.Tenant != tenant || e.PoolID != j.terms.pool {
-		j.found.note(wrongEvent, "%s of task %s says %d units, tenant %q, pool %q; asked for were %d, %q, %q",
-			e.Action, e.TaskID, e.Units, e.Tenant, e.PoolID, t.units, tenant, j.terms.pool)
+	if tenant := j.ledger.mailboxes[t.mailbox].tenant; e.Units != t.units || e.Tenant != tenant || e.PoolID != j.facts.pool {
+		j.findings.note(wrongEvent, "%s of task %s says %d units, tenant %q, pool %q; asked for were %d, %q, %q",
+			e.Action, e.TaskID, e.Units, e.Tenant, e.PoolID, t.units, tenant, j.facts.pool)
 	}
 	switch e.Action {
 	case park.ActSubmit:
@@ -75,17 +75,17 @@ func (j *judge) life(e *park.Event, i int) {
 	case park.ActEnqueue:
 		j.enqueued(e, t)
 	case park.ActStart:
-		if !t.is(parkedFirst) && e.Attempt == 1 && t.answer == accepted && !t.is(sentAgain|running) {
-			j.found.note(wrongAnswer, "task %s was answered to be parked, and started in rev %d", e.TaskID, e.Rev)
+		if !t.is(parkedFirst) && e.Attempt == 1 && t.answer == accepted && !t.is(resent|running) {
+			j.findings.note(wrongAnswer, "task %s was answered to be parked, and started in rev %d", e.TaskID, e.Rev)
 		}
-		t.began, t.attempt = e.At.Micro(), uint16(min(max(e.Attempt, 0), maxAttempt))
+		t.startedAt, t.attempt = e.At.Micro(), uint16(min(max(e.Attempt, 0), maxAttempt))
 	case park.ActReject:
-		j.refused(e, t)
+		j.checkRefused(e, t)
 	case park.ActRequeue:
-		j.begunAgain(e, t)
+		j.checkRequeue(e, t)
 		delete(j.stops, i)
 	case park.ActComplete, park.ActFail, park.ActExpire, park.ActCancel:
-		j.over(e, i)
+		j.checkEnd(e, i)
 	case park.ActUpdate:
 	}
 }
@@ -93,40 +93,40 @@ func (j *judge) life(e *park.Event, i int) {
 const maxAttempt = 1<<16 - 1
 
 func (j *judge) submitted(e *park.Event, i int, t *entry) {
-	t.mark(taken)
+	t.mark(logHasSubmission)
 	at := e.At.Micro()
 	if t.answer == accepted && t.submitted != at {
-		j.found.note(wrongAnswer, "task %s was answered to be submitted at %s, the log says %s", e.TaskID, park.FromMicro(t.submitted), e.At)
+		j.findings.note(wrongAnswer, "task %s was answered to be submitted at %s, the log says %s", e.TaskID, park.FromMicro(t.submitted), e.At)
 	}
 	t.submitted = at
-	if turned := j.ledger.turned[i]; turned > at && !t.is(maybe) && !j.terms.shared { // a daemon elsewhere has a clock of its own
-		j.found.note(wrongAnswer, "task %s was taken in rev %d, and the answer was that nothing was", e.TaskID, e.Rev)
+	if turned := j.ledger.denied[i]; turned > at && !t.is(mayBeAccepted) && !j.facts.shared { // a daemon elsewhere has a clock of its own
+		j.findings.note(wrongAnswer, "task %s was taken in rev %d, and the answer was that nothing was", e.TaskID, e.Rev)
 	}
-	key := j.ledger.boxes[t.box].key
-	if d := toldBy(e); d.Priority != t.priority.String() || d.Mailbox != key || d.Deadline.Micro() != t.deadline {
-		j.found.note(wrongEvent, "the submission of task %s says priority %q, mailbox %q, deadline %s; asked for were %s, %q, %s",
+	key := j.ledger.mailboxes[t.mailbox].key
+	if d := detailOf(e); d.Priority != t.priority.String() || d.Mailbox != key || d.Deadline.Micro() != t.deadline {
+		j.findings.note(wrongEvent, "the submission of task %s says priority %q, mailbox %q, deadline %s; asked for were %s, %q, %s",
 			e.TaskID, d.Priority, d.Mailbox, d.Deadline, t.priority, key, park.FromMicro(t.deadline))
 	}
 }
 
 func (j *judge) enqueued(e *park.Event, t *entry) {
 	t.mark(parkedFirst)
-	if t.answer != accepted || t.is(sentAgain) {
+	if t.answer != accepted || t.is(resent) {
 		return
 	}
 	if t.is(running) {
-		j.found.note(wrongAnswer, "task %s was answered to be running, and was parked in rev %d", e.TaskID, e.Rev)
+		j.findings.note(wrongAnswer, "task %s was answered to be running, and was parked in rev %d", e.TaskID, e.Rev)
 		return
 	}
-	if last := j.lineup.last(t.priority); j.exact() && int64(t.position) != last {
-		j.found.note(wrongAnswer, "task %s was answered to be parked in position %d, by the log it was %d", e.TaskID, t.position, last)
+	if last := j.ideal.last(t.priority); j.exact() && int64(t.position) != last {
+		j.findings.note(wrongAnswer, "task %s was answered to be parked in position %d, by the log it was %d", e.TaskID, t.position, last)
 	}
 }
 
-// refused holds a refusal against the pool as it was, and against the answer.
-func (j *judge) refused(e *park.Event, t *entry) {
-	t.mark(turnedAway)
-	code, s := toldBy(e).Code, j.pool.State()
+// checkRefused checks a refusal against the state of the pool and the answer.
+func (j *judge) checkRefused(e *park.Event, t *entry) {
+	t.mark(logHasRefusal)
+	code, s := detailOf(e).Code, j.pool.State()
 	legal := false
 	switch code {
 	case park.QueueFull:
@@ -142,44 +142,44 @@ func (j *judge) refused(e *park.Event, t *entry) {
 	default:
 	}
 	if !legal {
-		j.found.note(wrongAnswer, "task %s was refused with %s in rev %d, with %d tasks parked of %d, %d units, state %q",
+		j.findings.note(wrongAnswer, "task %s was refused with %s in rev %d, with %d tasks parked of %d, %d units, state %q",
 			e.TaskID, code, e.Rev, s.Queued, s.Limits.MaxQueueDepth, s.Limits.MaxUnits, s.Limits.State)
 	}
 	switch {
-	case t.is(sentAgain):
+	case t.is(resent):
 	case t.answer == accepted:
-		j.found.note(wrongAnswer, "task %s was accepted, but the log has a refusal of it (%s)", e.TaskID, code)
+		j.findings.note(wrongAnswer, "task %s was accepted, but the log has a refusal of it (%s)", e.TaskID, code)
 	case t.answer == rejected && t.code.of() != code:
-		j.found.note(wrongAnswer, "task %s was refused with %s, the log says %s", e.TaskID, t.code.of(), code)
+		j.findings.note(wrongAnswer, "task %s was refused with %s, the log says %s", e.TaskID, t.code.of(), code)
 	}
 }
 
-// begunAgain judges the loss of a run.
-func (j *judge) begunAgain(e *park.Event, t *entry) {
+// checkRequeue judges a requeue.
+func (j *judge) checkRequeue(e *park.Event, t *entry) {
 	reason := reasonOf(e)
 	switch {
-	case lostRun(reason) && j.terms.losses:
-	case j.terms.shared && reason == reasonTold && t.is(toFail): // the pool lets tasks try again
-	case j.terms.shared && reason == park.ReasonTimeout:
+	case lostRun(reason) && j.facts.losses:
+	case j.facts.shared && reason == reasonRequested && t.is(toFail): // the pool lets tasks try again
+	case j.facts.shared && reason == park.ReasonTimeout:
 	default:
-		j.found.note(strayRequeue, "task %s lost its run %d in rev %d (%q)", e.TaskID, e.Attempt, e.Rev, reason)
+		j.findings.note(strayRequeue, "task %s lost its run %d in rev %d (%q)", e.TaskID, e.Attempt, e.Rev, reason)
 	}
 }
 
-// settled judges what the whole log says of a task.
-func (j *judge) settled(i int) {
+// checkTask judges the events of a task as a whole.
+func (j *judge) checkTask(i int) {
 	t := &j.ledger.entries[i]
 	switch {
-	case t.answer == accepted && t.end != notEnded && !t.is(taken):
-		j.found.note(wrongEvent, "the log has no submission of task %s%d", j.ledger.run, i)
-	case t.answer == rejected && !t.is(turnedAway):
-		j.found.note(wrongAnswer, "task %s%d was refused with %s, of which the log says nothing", j.ledger.run, i, t.code.of())
+	case t.answer == accepted && t.end != notEnded && !t.is(logHasSubmission):
+		j.findings.note(wrongEvent, "the log has no submission of task %s%d", j.ledger.run, i)
+	case t.answer == rejected && !t.is(logHasRefusal):
+		j.findings.note(wrongAnswer, "task %s%d was refused with %s, of which the log says nothing", j.ledger.run, i, t.code.of())
 	case t.is(cancelled) && t.end == notEnded:
-		j.found.note(wrongEnd, "task %s%d was cancelled, but has not ended", j.ledger.run, i)
+		j.findings.note(wrongEnd, "task %s%d was cancelled, but has not ended", j.ledger.run, i)
 	}
 }
 
-// refusal is the code of a refusal, kept small.
+// refusal is the code of a refusal, in one byte.
 type refusal uint8
 
 // refusals are the codes with which a load's task may be refused for good.
@@ -187,7 +187,7 @@ func refusals() []park.Code {
 	return []park.Code{park.QueueFull, park.CapacityZero, park.PoolDraining, park.DeadlinePast, park.CostExceedsPool}
 }
 
-// refusalOf returns the refusal with a code; 0 where that cannot be one.
+// refusalOf returns the refusal with a code; 0 if it cannot be one.
 func refusalOf(c park.Code) refusal { return refusal(slices.Index(refusals(), c) + 1) }
 
 func (r refusal) of() park.Code {

@@ -103,17 +103,17 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 type target struct {
 	service park.Service
 	pool    park.Pool
-	own     *fleet // nil for a daemon that was running before
+	fleet   *fleet // nil for a daemon that was running before
 	tls     bool
-	run     string // begins the ids of this run's tasks, so that no other run has the same
+	run     string // prefix of the ids of this run's tasks, unique to the run
 }
 
-// line returns what a client of the load submits through: a [transport.Conn] to one of the daemons. Where there can be
-// none it is the service.
-func (t *target) line(ctx context.Context, n int) submitter {
+// newSubmitter returns the interface through which a client submits: a [transport.Conn] to one of the daemons, or the service
+// if there can be none.
+func (t *target) newSubmitter(ctx context.Context, n int) submitter {
 	c, ok := t.service.(*client.Client)
-	if s, several := t.service.(*spread); several {
-		c, ok = s.all[n%len(s.all)].(*client.Client)
+	if s, several := t.service.(*roundRobin); several {
+		c, ok = s.services[n%len(s.services)].(*client.Client)
 	}
 	if !ok || t.tls {
 		return t.service
@@ -122,18 +122,18 @@ func (t *target) line(ctx context.Context, n int) submitter {
 }
 
 func (t *target) close() error {
-	if t.own == nil {
+	if t.fleet == nil {
 		return nil
 	}
-	return t.own.close()
+	return t.fleet.close()
 }
 
 // alive returns an error when an own daemon has ended by itself.
 func (t *target) alive() error {
-	if t.own == nil {
+	if t.fleet == nil {
 		return nil
 	}
-	return t.own.alive()
+	return t.fleet.alive()
 }
 
 // open reaches the daemon, starting one where none is given.
@@ -144,10 +144,10 @@ func (o Options) open(ctx context.Context, w *workload) (*target, error) {
 	}
 	var err error
 	if o.Server == "" {
-		if t.own, err = startFleet(ctx, o, w); err != nil {
+		if t.fleet, err = startFleet(ctx, o, w); err != nil {
 			return nil, err
 		}
-		t.service, err = t.own.service()
+		t.service, err = t.fleet.service()
 	} else {
 		t.tls = strings.HasPrefix(o.Server, "https:")
 		t.service, err = client.New(client.Config{URL: o.Server, Token: o.Token})

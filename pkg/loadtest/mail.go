@@ -10,7 +10,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// mail is what the mailboxes held.
+// mail counts the messages in the mailboxes.
 type mail struct {
 	found      int // accepted tasks with a message
 	duplicates int // messages beyond the first of a task
@@ -18,13 +18,13 @@ type mail struct {
 	stray      int // messages of tasks that were never accepted
 }
 
-// readMail reads all mailboxes of the run. It waits a little for mailboxes that lag.
+// readMail reads all mailboxes of the run. It waits a little if a mailbox lags.
 func (m *measurement) readMail(ctx context.Context) (mail, error) {
-	giveUp := time.Now().Add(settling)
-	after := make([]string, len(m.ledger.boxes))
+	giveUp := time.Now().Add(lagTimeout)
+	after := make([]string, len(m.ledger.mailboxes))
 	var stray int
 	for {
-		for b := range m.ledger.boxes {
+		for b := range m.ledger.mailboxes {
 			if err := m.readBox(ctx, int32(b), &after[b], &stray); err != nil {
 				return mail{}, err
 			}
@@ -38,9 +38,9 @@ func (m *measurement) readMail(ctx context.Context) (mail, error) {
 	}
 }
 
-// readBox reads one mailbox on from the message with the id after.
+// readBox reads a mailbox from the message with the id after.
 func (m *measurement) readBox(ctx context.Context, b int32, after *string, stray *int) error {
-	box, last := m.ledger.boxes[b], park.Time{}
+	box, last := m.ledger.mailboxes[b], park.Time{}
 	for {
 		q := park.MailboxQuery{Tenant: box.tenant, Key: box.key, After: *after, Limit: messagesAPage}
 		page, err := m.target.service.Mailbox(ctx, q)
@@ -51,7 +51,7 @@ func (m *measurement) readBox(ctx context.Context, b int32, after *string, stray
 			msg := &page.Messages[i]
 			m.book(msg, b, stray)
 			if msg.CreatedAt.Before(last.Time) && m.target.pool.QueueBackend == m.target.pool.MailboxBackend {
-				m.found.note(wrongMessage, "mailbox %s has a message of %s behind one of %s", box.key, msg.CreatedAt, last)
+				m.findings.note(wrongMessage, "mailbox %s has a message of %s behind one of %s", box.key, msg.CreatedAt, last)
 			}
 			last = msg.CreatedAt
 		}
@@ -62,39 +62,39 @@ func (m *measurement) readBox(ctx context.Context, b int32, after *string, stray
 	}
 }
 
-// book notes one message of mailbox b.
+// book records a message of mailbox b.
 func (m *measurement) book(msg *park.Message, b int32, stray *int) {
 	i, own := m.ledger.number(msg.TaskID)
 	if !own {
 		*stray++
-		m.found.note(wrongMessage, "a message of task %s, which is none of this run, is in mailbox %s", msg.TaskID, m.ledger.boxes[b].key)
+		m.findings.note(wrongMessage, "a message of task %s, which is none of this run, is in mailbox %s", msg.TaskID, m.ledger.mailboxes[b].key)
 		return
 	}
 	e := &m.ledger.entries[i]
-	if e.messages < mostCounted {
+	if e.messages < maxCount {
 		e.messages++
 	}
-	if why := m.unlike(msg, i, b); why != "" {
-		e.mark(amiss)
-		m.found.note(wrongMessage, "the message of task %s %s", msg.TaskID, why)
+	if why := m.messageDiff(msg, i, b); why != "" {
+		e.mark(hasWrongMessage)
+		m.findings.note(wrongMessage, "the message of task %s %s", msg.TaskID, why)
 	}
 }
 
-// unlike says in what a message of task number i that is in mailbox b differs from what it should be.
-func (m *measurement) unlike(msg *park.Message, i int, b int32) string {
+// messageDiff returns how a message of task number i in mailbox b differs from the expected one.
+func (m *measurement) messageDiff(msg *park.Message, i int, b int32) string {
 	e := &m.ledger.entries[i]
 	switch {
-	case e.box != b:
-		return "is in mailbox " + m.ledger.boxes[b].tenant + "/" + m.ledger.boxes[b].key
+	case e.mailbox != b:
+		return "is in mailbox " + m.ledger.mailboxes[b].tenant + "/" + m.ledger.mailboxes[b].key
 	case msg.PoolID != m.target.pool.PoolID:
 		return "is of pool " + msg.PoolID
 	case msg.Status != e.end.status():
 		return fmt.Sprintf("says that it is %s, by the log it is %s", msg.Status, e.end.status())
 	case msg.Attempt != int(e.attempt):
 		return fmt.Sprintf("is of attempt %d, by the log it was %d", msg.Attempt, e.attempt)
-	case !e.end.reads(msg.Reason):
+	case !e.end.allowsReason(msg.Reason):
 		return fmt.Sprintf("gives the reason %q, not %q", msg.Reason, e.end.reason())
-	case !e.results(i, msg.Payload):
+	case !e.mayHaveResult(i, msg.Payload):
 		return fmt.Sprintf("has the payload %.60q", msg.Payload)
 	case msg.CreatedAt.Micro() != e.ended:
 		return fmt.Sprintf("is of %s, by the log the task ended at %s", msg.CreatedAt, park.FromMicro(e.ended))
@@ -102,7 +102,7 @@ func (m *measurement) unlike(msg *park.Message, i int, b int32) string {
 	return ""
 }
 
-// sortMail counts what was booked.
+// sortMail counts the recorded messages.
 func (m *measurement) sortMail(stray int) mail {
 	got := mail{stray: stray}
 	for i := range m.ledger.entries {
@@ -110,16 +110,16 @@ func (m *measurement) sortMail(stray int) mail {
 		switch {
 		case e.messages == 0:
 			if e.answer == unanswered && e.end != notEnded {
-				m.found.note(wrongMessage, "task %s%d has ended, and left no message", m.ledger.run, i)
+				m.findings.note(wrongMessage, "task %s%d has ended, and left no message", m.ledger.run, i)
 			}
-		case e.answer == rejected || e.answer == unanswered && !e.is(taken):
+		case e.answer == rejected || e.answer == unanswered && !e.is(logHasSubmission):
 			got.stray++
 		case e.answer == unanswered:
 			got.duplicates += int(e.messages) - 1
 		default:
 			got.found++
 			got.duplicates += int(e.messages) - 1
-			if e.is(amiss) {
+			if e.is(hasWrongMessage) {
 				got.wrong++
 			}
 		}

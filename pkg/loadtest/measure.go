@@ -1,6 +1,6 @@
 package loadtest
 
-// The course of a run: submit, wait until all has ended, read everything back, judge.
+// A run: submit, wait until all tasks have ended, read everything back, judge.
 
 import (
 	"context"
@@ -13,16 +13,16 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// measurement is one run under way.
+// measurement is a run in progress.
 type measurement struct {
-	o       Options
-	load    *workload
-	target  *target
-	ledger  *ledger
-	found   *findings
-	watcher *watcher
-	cancels *canceller
-	gen     *generator
+	o        Options
+	load     *workload
+	target   *target
+	ledger   *ledger
+	findings *findings
+	watcher  *watcher
+	cancels  *canceller
+	gen      *generator
 
 	since     park.Time // of the first task, by the daemon's clock
 	limits    replay.Limits
@@ -31,7 +31,7 @@ type measurement struct {
 	drained   time.Duration // until the last end was seen
 	generator time.Duration // processor time of this process under load
 	daemon    time.Duration // and of the daemon
-	daemonWas time.Duration // of its processes that were killed
+	daemonWas time.Duration // of its killed processes
 	restarts  int
 	notes     []string
 }
@@ -46,14 +46,14 @@ func measure(ctx context.Context, o Options, load *workload, t *target) (*Report
 }
 
 func newMeasurement(ctx context.Context, o Options, load *workload, t *target) *measurement {
-	m := &measurement{o: o, load: load, target: t, ledger: newLedger(t.run), found: &findings{}, limits: replay.Of(t.pool)}
+	m := &measurement{o: o, load: load, target: t, ledger: newLedger(t.run), findings: &findings{}, limits: replay.Of(t.pool)}
 	m.watcher = newWatcher(t, m.ledger)
-	m.cancels = newCanceller(ctx, t, m.ledger, m.found)
+	m.cancels = newCanceller(ctx, t, m.ledger, m.findings)
 	m.watcher.cancel = m.cancels.begin
 	return m
 }
 
-// run puts the daemon under load, and follows its events until all is over.
+// run loads the daemon, and follows its events to the end.
 func (m *measurement) run(ctx context.Context) (err error) {
 	defer m.cancels.finish()
 	watching, stop := context.WithCancel(ctx)
@@ -73,7 +73,7 @@ func (m *measurement) underLoad(ctx context.Context) error {
 	daemonBefore := m.daemonCPU()
 	restarted := make(chan error, 1)
 	m.gen = &generator{
-		line: m.target.line, pool: m.target.pool.PoolID, load: m.load, ledger: m.ledger, found: m.found,
+		line: m.target.newSubmitter, pool: m.target.pool.PoolID, load: m.load, ledger: m.ledger, findings: m.findings,
 		latency: newLatencies(), cancel: m.cancels.begin, alive: m.target.alive, halfway: func() { go func() { restarted <- m.restart(ctx) }() },
 	}
 	stop := m.show(ctx)
@@ -87,7 +87,7 @@ func (m *measurement) underLoad(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if left, silent := m.gen.cut(); silent && left > 0 {
+	if left, silent := m.gen.leftOut(); silent && left > 0 {
 		m.note("gave up submitting: none of the tasks was answered for %s, and %d more were not submitted", patience, left)
 	}
 	if err := m.drain(ctx); err != nil {
@@ -99,7 +99,7 @@ func (m *measurement) underLoad(ctx context.Context) error {
 	return nil
 }
 
-// restart kills the daemon and starts it again, where that was asked for.
+// restart kills the daemon and starts it again, if requested.
 func (m *measurement) restart(ctx context.Context) error {
 	if !m.o.Restart {
 		return nil
@@ -109,27 +109,27 @@ func (m *measurement) restart(ctx context.Context) error {
 	m.daemonWas += m.daemonCPU()
 	m.watcher.broken(errors.New("the daemon was killed"))
 	m.restarts++
-	return m.target.own.restart(ctx)
+	return m.target.fleet.restart(ctx)
 }
 
 func (m *measurement) daemonCPU() time.Duration {
-	if m.target.own == nil {
+	if m.target.fleet == nil {
 		return 0
 	}
-	return m.target.own.cpu()
+	return m.target.fleet.cpu()
 }
 
-// The waits of drain: how often it looks, and how long nothing may happen before it gives up.
+// The interval of drain, and how long nothing may happen before it gives up.
 const (
 	look     = 20 * time.Millisecond
 	askAfter = time.Second
 	quiet    = 30 * time.Second
-	// idleLooks in a row must find the pool with nothing to do, so that a stream that was broken may catch up.
+	// The pool must be idle this often in a row, so that a broken stream may catch up.
 	idleLooks = 6
 )
 
-// drain waits until every accepted task was seen to end, the pool has nothing left to do, or nothing happens
-// any more. What is missing then is for the judge to find.
+// drain waits until every accepted task was seen to end, the pool is idle, or nothing happens any more. The judge finds
+// what is missing.
 func (m *measurement) drain(ctx context.Context) error {
 	patience := quiet + m.ledger.longestWork()
 	left, since, idle := m.ledger.open(), time.Now(), 0
@@ -161,7 +161,7 @@ func (m *measurement) drain(ctx context.Context) error {
 	return nil
 }
 
-// idle counts how often in a row the pool was found with nothing to do.
+// idle counts how often in a row the pool was idle.
 func (m *measurement) idle(ctx context.Context, before int) int {
 	p, err := m.target.service.Pool(ctx, m.target.pool.PoolID)
 	if err != nil || p.QueueDepth > 0 || p.Running > 0 {
@@ -174,7 +174,7 @@ func (m *measurement) note(format string, args ...any) {
 	m.notes = append(m.notes, fmt.Sprintf(format, args...))
 }
 
-// show reports the progress a few times a second until it is stopped.
+// show reports the progress several times a second until it is stopped.
 func (m *measurement) show(ctx context.Context) (stop func()) {
 	if m.o.Progress == nil {
 		return func() {}

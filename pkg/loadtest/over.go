@@ -1,6 +1,6 @@
 package loadtest
 
-// How tasks end, held against how they were to end.
+// Checks of how tasks end.
 
 import (
 	"strconv"
@@ -9,25 +9,25 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// over books the end of task number i and judges it.
-func (j *judge) over(e *park.Event, i int) {
+// checkEnd records and judges the end of task number i.
+func (j *judge) checkEnd(e *park.Event, i int) {
 	t := &j.ledger.entries[i]
 	reason := reasonOf(e)
 	how := endingOf(e.Action, reason)
-	if !how.reads(reason) {
-		j.found.note(wrongEvent, "%s of task %s has the reason %q", e.Action, e.TaskID, reason)
+	if !how.allowsReason(reason) {
+		j.findings.note(wrongEvent, "%s of task %s has the reason %q", e.Action, e.TaskID, reason)
 	}
 	t.end, t.ended = how, e.At.Micro()
 	if why := j.objection(e, t, reason); why != "" {
-		j.found.note(wrongEnd, "%s of task %s in rev %d: %s", e.Action, e.TaskID, e.Rev, why)
+		j.findings.note(wrongEnd, "%s of task %s in rev %d: %s", e.Action, e.TaskID, e.Rev, why)
 	}
 	if e.Attempt > 0 {
-		j.lasted(e, i)
+		j.checkRunTime(e, i)
 	}
 	delete(j.stops, i)
 }
 
-// objection says why a task should not have ended as it did; "" where it may.
+// objection returns why a task should not have ended like this; "" if it may.
 func (j *judge) objection(e *park.Event, t *entry, reason string) string {
 	limit, took := j.limit(t), ran(t)
 	endless := limit > 0 && millisecs(t.work) >= 2*limit
@@ -57,7 +57,7 @@ func (j *judge) objection(e *park.Event, t *entry, reason string) string {
 			return "it had no deadline"
 		case e.At.Before(due.Time):
 			return "its deadline was " + due.String()
-		case j.lastStep.After(due.Add(lateBy)):
+		case j.lastStep.After(due.Add(expiryLatency)):
 			return "its deadline was " + due.String() + ", and the pool had steps since"
 		}
 	case dropped:
@@ -67,22 +67,22 @@ func (j *judge) objection(e *park.Event, t *entry, reason string) string {
 		case t.is(cancelRefused):
 			return "its cancellation was refused, because it had ended"
 		}
-	case oddlyEnded:
+	case failedOddly:
 		return "its reason is " + strconv.Quote(reason)
 	case notEnded:
 	}
 	return ""
 }
 
-// limit is how long a run of a task may take; 0: for ever.
+// limit returns the time limit of a task's runs; 0: none.
 func (j *judge) limit(t *entry) time.Duration {
-	if t.limit > 0 {
-		return time.Duration(t.limit) * time.Second
+	if t.timeLimit > 0 {
+		return time.Duration(t.timeLimit) * time.Second
 	}
-	return j.terms.timeout
+	return j.facts.timeout
 }
 
-// longest is how long a run of a task may take at most: its work, or less.
+// longest returns the longest expected run time of a task.
 func (j *judge) longest(t *entry) time.Duration {
 	if limit := j.limit(t); limit > 0 {
 		return min(millisecs(t.work), limit)
@@ -90,39 +90,39 @@ func (j *judge) longest(t *entry) time.Duration {
 	return millisecs(t.work)
 }
 
-// ran is how long the last run of a task took, as the log says.
-func ran(t *entry) time.Duration { return time.Duration(t.ended-t.began) * time.Microsecond }
+// ran returns how long the last run of a task took, by the log.
+func ran(t *entry) time.Duration { return time.Duration(t.ended-t.startedAt) * time.Microsecond }
 
 func millisecs(n int32) time.Duration { return time.Duration(n) * time.Millisecond }
 
-// lasted judges how long a run took.
-func (j *judge) lasted(e *park.Event, i int) {
+// checkRunTime judges how long a run took.
+func (j *judge) checkRunTime(e *park.Event, i int) {
 	t := &j.ledger.entries[i]
 	took, work := ran(t), millisecs(t.work)
-	if (t.end == completed || t.end == failed) && j.terms.steady && tooShort(took, work) {
-		j.found.note(shortRun, "task %s ended after %s, its work takes %s", e.TaskID, took, work)
+	if (t.end == completed || t.end == failed) && j.facts.steady && tooShort(took, work) {
+		j.findings.note(shortRun, "task %s ended after %s, its work takes %s", e.TaskID, took, work)
 	}
-	if most := j.longest(t); took > most+outlasts {
-		j.found.note(longRun, "task %s ran for %s, and should have for %s at most", e.TaskID, took, most)
+	if most := j.longest(t); took > most+overrunLimit {
+		j.findings.note(longRun, "task %s ran for %s, and should have for %s at most", e.TaskID, took, most)
 	}
 	since, asked := j.stops[i]
 	stopped := time.Duration(t.ended-since) * time.Microsecond
-	if !asked || stopped <= stopBy || tooShort(took, work) {
+	if !asked || stopped <= stopLatency || tooShort(took, work) {
 		return
 	}
-	// It has not been stopped, as it seems. Or whoever should have was lost.
-	j.unstopped = append(j.unstopped, i)
+	// It seems that it was not stopped, or its daemon was lost.
+	j.ignoredStops = append(j.ignoredStops, i)
 }
 
-// unheard judges the runs that went on although they were told to stop.
-func (j *judge) unheard() {
-	for _, i := range j.unstopped {
-		if t := &j.ledger.entries[i]; !j.terms.losses || j.lost == 0 {
-			j.found.note(longRun, "task %s%d was told to stop, and ran for %s, as long as its work takes", j.ledger.run, i, ran(t))
+// checkStops judges the runs that went on after they were told to stop.
+func (j *judge) checkStops() {
+	for _, i := range j.ignoredStops {
+		if t := &j.ledger.entries[i]; !j.facts.losses || j.lost == 0 {
+			j.findings.note(longRun, "task %s%d was told to stop, and ran for %s, as long as its work takes", j.ledger.run, i, ran(t))
 		}
 	}
 }
 
 func tooShort(took, work time.Duration) bool {
-	return took < time.Duration(leastWork*float64(work))-grain
+	return took < time.Duration(minWorkShare*float64(work))-grain
 }

@@ -1,6 +1,6 @@
 package loadtest
 
-// The plots of the report: from figures to places on a canvas of fixed size.
+// The plots of the report: from values to coordinates on a canvas of fixed size.
 
 import (
 	"math"

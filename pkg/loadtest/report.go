@@ -9,7 +9,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// Verdict is one promise and whether it was kept.
+// Verdict is the verdict on one guarantee.
 type Verdict struct {
 	Promise string  `json:"promise"`
 	Value   float64 `json:"value"`
@@ -18,7 +18,7 @@ type Verdict struct {
 	AtLeast bool    `json:"atLeast,omitempty"` // the value must not be below the limit; else not above it
 }
 
-// Report is what a run found.
+// Report is the result of a run.
 type Report struct {
 	Verdicts []Verdict `json:"verdicts"`
 
@@ -83,7 +83,7 @@ type Report struct {
 	Timeline []replay.Sample `json:"timeline"`
 }
 
-// OK reports whether every promise was kept.
+// OK reports whether every guarantee was kept.
 func (r *Report) OK() bool {
 	for _, v := range r.Verdicts {
 		if !v.OK {
@@ -93,7 +93,7 @@ func (r *Report) OK() bool {
 	return len(r.Verdicts) > 0
 }
 
-// The limits of the promises.
+// The limits of the guarantees.
 const (
 	wakeRatio   = 0.95
 	mailRatio   = 0.99
@@ -106,7 +106,7 @@ func (m *measurement) report(j *judge, got mail, asked *latencies) *Report {
 		Pool: m.target.pool.PoolID, MaxUnits: m.target.pool.MaxUnits, Concurrency: m.o.Concurrency, Rate: m.o.Rate,
 		Batch: m.o.Batch, Seed: m.o.Seed, Restarts: m.restarts, StartedAt: park.At(m.started),
 		SubmitSecs: m.submitted.Seconds(), DrainSecs: m.drained.Seconds(), Notes: m.notes,
-		Offences: append(j.offences, m.found.told()...),
+		Offences: append(j.offences, m.findings.all()...),
 	}
 	if m.o.Trace != "" {
 		r.Speed = m.o.Speed
@@ -115,7 +115,7 @@ func (m *measurement) report(j *judge, got mail, asked *latencies) *Report {
 	r.times(m, j, asked)
 	r.mail(m.ledger, got)
 	r.explain(j)
-	r.judge(j, m.found)
+	r.judge(j, m.findings)
 	return r
 }
 
@@ -139,9 +139,9 @@ func (r *Report) times(m *measurement, j *judge, asked *latencies) {
 		r.MeanUnitsInUse = j.unitTime / span
 	}
 	r.SubmitMs, r.AuditMs = m.gen.latency.quantiles(), asked.quantiles()
-	r.WakeMs, r.WakeAuditMs, r.WakesSeen = j.wake.quantiles(), j.wakeAudit.quantiles(), j.outside
+	r.WakeMs, r.WakeAuditMs, r.WakesSeen = j.wake.quantiles(), j.wakeAudit.quantiles(), j.seenByGenerator
 	r.WakeBins = j.wake.binned(0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
-	r.WakeWithin1sRatio = ratio(j.within, int(r.WakeMs.Count)+j.stranded())
+	r.WakeWithin1sRatio = ratio(j.wokeInTime, int(r.WakeMs.Count)+j.stranded())
 	r.GeneratorCPUSecs, r.DaemonCPUSecs = m.generator.Seconds(), m.daemon.Seconds()
 	if r.DaemonCPUSecs > 0 {
 		r.GeneratorCPUShare = r.GeneratorCPUSecs / (r.GeneratorCPUSecs + r.DaemonCPUSecs)
@@ -153,7 +153,7 @@ func (r *Report) mail(l *ledger, got mail) {
 	r.DuplicateMessages, r.WrongMessages, r.StrayMessages = got.duplicates, got.wrong, got.stray
 }
 
-// explain adds what a reader of the figures should know.
+// explain adds notes that help to read the values.
 func (r *Report) explain(j *judge) {
 	s := j.pool.Summary()
 	note := func(format string, args ...any) { r.Notes = append(r.Notes, fmt.Sprintf(format, args...)) }
@@ -166,7 +166,7 @@ func (r *Report) explain(j *judge) {
 	if j.retries > 0 {
 		note("%d runs were retried behind other tasks: the order of starts and the wake times were not judged", j.retries)
 	}
-	if !j.terms.steady {
+	if !j.facts.steady {
 		note("the machine's clock was changed: run times were not judged")
 	}
 	if s.Adopted > 0 {
@@ -195,7 +195,7 @@ func (r *Report) judge(j *judge, f *findings) {
 	}
 	r.atMost("submissions without an answer", float64(r.Unanswered), 0)
 	r.atMost("accepted tasks lost", float64(r.Lost), 0)
-	r.atMost("tasks that ended twice or after being rejected", float64(j.endedTwice+j.unasked()), 0)
+	r.atMost("tasks that ended twice or after being rejected", float64(j.endedTwice+j.neverAccepted()), 0)
 	r.atLeast("outcomes found in their mailboxes, share", r.MailboxFoundRatio, mailRatio)
 	r.atMost("outcomes missing, duplicated, wrong or misplaced", float64(max(r.amiss(), f.count[wrongMessage])), 0)
 	for k := range kinds {
@@ -214,7 +214,7 @@ func (r *Report) atLeast(promise string, value, limit float64) {
 	r.Verdicts = append(r.Verdicts, Verdict{Promise: promise, Value: value, Limit: limit, OK: value >= limit, AtLeast: true})
 }
 
-// amiss counts the mailboxes' faults.
+// amiss counts the faults in the mailboxes.
 func (r *Report) amiss() int {
 	missing := int(float64(r.Accepted)*(1-r.MailboxFoundRatio) + 0.5)
 	return missing + r.DuplicateMessages + r.WrongMessages + r.StrayMessages

@@ -7,23 +7,23 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// The event stream and the log must tell the same. As the stream may bring millions of events, only the sum of the digests
-// of each rev's events is kept of it, to be held against that of the log.
+// The event stream and the log must agree. The stream may have millions of events, so only the sum of the digests of
+// each rev's events is kept, and compared with that of the log.
 
-// spot is the place of an event in a pool's log.
-type spot struct {
+// eventPos is the position of an event in a pool's log.
+type eventPos struct {
 	rev int64
 	ord int
 }
 
-func (s spot) before(o spot) bool { return s.rev < o.rev || s.rev == o.rev && s.ord < o.ord }
+func (s eventPos) before(o eventPos) bool { return s.rev < o.rev || s.rev == o.rev && s.ord < o.ord }
 
-// spotOf returns where an event stands. On the wire that is a part of its id.
-func spotOf(e *park.Event) spot {
+// posOf returns the position of an event. On the wire it is a part of the id.
+func posOf(e *park.Event) eventPos {
 	if _, rev, ord, err := park.ParseEventID(e.EventID); err == nil && rev == e.Rev {
-		return spot{rev, ord}
+		return eventPos{rev, ord}
 	}
-	return spot{e.Rev, e.Ord}
+	return eventPos{e.Rev, e.Ord}
 }
 
 // digest returns a number that is the same for equal events of one run.
@@ -44,13 +44,13 @@ func digest(seed maphash.Seed, e *park.Event) uint64 {
 	return h.Sum64()
 }
 
-// add takes an event of the stream into the sum of its rev.
+// add adds an event of the stream to the sum of its rev.
 func (w *watcher) add(e *park.Event) {
-	at := spotOf(e)
-	if !w.at.before(at) {
-		w.back++
+	at := posOf(e)
+	if !w.lastPos.before(at) {
+		w.outOfOrder++
 	} else {
-		w.at = at
+		w.lastPos = at
 	}
 	if e.TaskID == w.probe && e.Action == park.ActSubmit {
 		w.probed = e.Rev
@@ -60,7 +60,7 @@ func (w *watcher) add(e *park.Event) {
 	}
 }
 
-// sum returns what the stream told of a rev; 0 where it told nothing.
+// sum returns the sum of a rev in the stream; 0 if it had none.
 func (w *watcher) sum(rev int64) uint64 {
 	if i := rev - w.base; i >= 0 && i < int64(len(w.sums)) {
 		return w.sums[i]
@@ -68,59 +68,59 @@ func (w *watcher) sum(rev int64) uint64 {
 	return 0
 }
 
-// compared holds a log, event after event, against what the stream told from the probe's submission on. It is used when
-// the stream is over.
-type compared struct {
-	w     *watcher
-	found *findings
-	rev   int64 // of the log, being summed up
-	sum   uint64
+// streamCheck compares the log, event by event, with the stream since the probe's submission. It is used at the end of
+// the stream.
+type streamCheck struct {
+	w        *watcher
+	findings *findings
+	rev      int64 // of the log, the current one
+	sum      uint64
 }
 
-// hear takes the log's next event.
-func (c *compared) hear(e *park.Event, own bool) {
+// add adds the log's next event.
+func (c *streamCheck) add(e *park.Event, own bool) {
 	if e.Rev != c.rev {
-		c.settle(e.Rev)
+		c.compare(e.Rev)
 	}
-	if e.Action == park.ActUpdate { // the stream was not asked for these
+	if e.Action == park.ActUpdate { // the stream does not have these
 		return
 	}
-	if !c.w.at.before(spotOf(e)) {
+	if !c.w.lastPos.before(posOf(e)) {
 		c.sum += digest(c.w.seed, e)
 		return
 	}
 	if own {
-		c.found.note(unlikeStream, "the stream did not bring the event %s, %s of task %s", e.EventID, e.Action, e.TaskID)
+		c.findings.note(streamDiffers, "the stream did not bring the event %s, %s of task %s", e.EventID, e.Action, e.TaskID)
 	}
 }
 
-// settle compares the rev that has been summed up, and those without an event in the log that come before the next.
-func (c *compared) settle(next int64) {
+// compare compares the current rev, and those without an event in the log before the next.
+func (c *streamCheck) compare(next int64) {
 	from := c.rev + 1
 	switch told := c.w.sum(c.rev); {
 	case c.rev == 0:
 		from = c.w.probed
 	case told == c.sum:
 	case c.sum == 0:
-		c.found.note(lostLog, "the stream brought events of rev %d, the log has none", c.rev)
+		c.findings.note(lostLog, "the stream brought events of rev %d, the log has none", c.rev)
 	default:
-		c.found.note(unlikeStream, "the events of rev %d are not those that the stream brought", c.rev)
+		c.findings.note(streamDiffers, "the events of rev %d are not those that the stream brought", c.rev)
 	}
-	for rev := from; rev < min(next, c.w.at.rev+1); rev++ {
+	for rev := from; rev < min(next, c.w.lastPos.rev+1); rev++ {
 		if c.w.sum(rev) != 0 {
-			c.found.note(lostLog, "the stream brought events of rev %d, the log has none", rev)
+			c.findings.note(lostLog, "the stream brought events of rev %d, the log has none", rev)
 		}
 	}
 	c.rev, c.sum = next, 0
 }
 
-// finish says that the log is over.
-func (c *compared) finish() {
-	c.settle(c.w.at.rev + 1)
+// finish is called at the end of the log.
+func (c *streamCheck) finish() {
+	c.compare(c.w.lastPos.rev + 1)
 	if c.w.probed == 0 {
-		c.found.note(unlikeStream, "the stream did not bring the first task's submission")
+		c.findings.note(streamDiffers, "the stream did not bring the first task's submission")
 	}
-	if c.w.back > 0 {
-		c.found.note(unlikeStream, "the stream brought %d events after later ones, or twice", c.w.back)
+	if c.w.outOfOrder > 0 {
+		c.findings.note(streamDiffers, "the stream brought %d events after later ones, or twice", c.w.outOfOrder)
 	}
 }

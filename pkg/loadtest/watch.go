@@ -11,31 +11,31 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// watcher follows a pool's event stream and notes by its own clock when it sees each step.
+// watcher follows a pool's event stream and records by its own clock when it sees each step.
 type watcher struct {
-	service park.Service
-	pool    string
-	ledger  *ledger
-	epoch   time.Time
-	seed    maphash.Seed  // of the digests of events
-	probe   string        // the id of a task whose end shows that the stream flows
-	flows   chan struct{} // closed when it was seen
-	cancel  func(i int)   // begins to cancel a task
+	service  park.Service
+	pool     string
+	ledger   *ledger
+	epoch    time.Time
+	seed     maphash.Seed  // of the digests of events
+	probe    string        // the id of a task whose end shows that the stream flows
+	flowSeen chan struct{} // closed when it was seen
+	cancel   func(i int)   // starts to cancel a task
 
-	mu      sync.Mutex
-	base    int64    // the first rev
-	seen    []int64  // by rev from base: when, in nanoseconds since epoch; 0: not at all, -1: late, after a break
-	sums    []uint64 // by rev too: of the digests of its events
-	probed  int64    // the rev of the probe's submission
-	at      spot     // of the last event
-	back    int      // events that came after later ones
-	last    string   // its id
-	live    int
-	running int
-	flowing bool
-	behind  bool // the stream was broken and has not caught up yet
-	breaks  int
-	err     error // that broke it last
+	mu         sync.Mutex
+	base       int64    // the first rev
+	seen       []int64  // by rev from base: when, in nanoseconds since epoch; 0: not at all, -1: late, after a break
+	sums       []uint64 // by rev too: sums of the digests of events
+	probed     int64    // the rev of the probe's submission
+	lastPos    eventPos // of the last event
+	outOfOrder int      // events that came after later ones
+	last       string   // its id
+	live       int
+	running    int
+	flowing    bool
+	behind     bool // the stream was broken and has not caught up yet
+	breaks     int
+	err        error // the last error
 }
 
 const (
@@ -47,11 +47,11 @@ const (
 func newWatcher(t *target, l *ledger) *watcher {
 	return &watcher{
 		service: t.service, pool: t.pool.PoolID, ledger: l, epoch: time.Now(),
-		probe: t.run + "probe", flows: make(chan struct{}), seed: maphash.MakeSeed(), cancel: func(int) {},
+		probe: t.run + "probe", flowSeen: make(chan struct{}), seed: maphash.MakeSeed(), cancel: func(int) {},
 	}
 }
 
-// run follows the stream until ctx ends, from the given time on; a stream that breaks is taken up again.
+// run follows the stream until ctx ends, from the given time on, and reconnects if it breaks.
 func (w *watcher) run(ctx context.Context, since park.Time) {
 	for pause := firstPause; ctx.Err() == nil; pause = min(2*pause, mostPause) {
 		w.mu.Lock()
@@ -66,13 +66,13 @@ func (w *watcher) run(ctx context.Context, since park.Time) {
 				continue
 			}
 			pause = firstPause
-			w.see(&e, time.Now())
+			w.handle(&e, time.Now())
 		}
 		sleep(ctx, pause)
 	}
 }
 
-// broken notes that events may come late from now on.
+// broken records that events may come late from now on.
 func (w *watcher) broken(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -80,7 +80,7 @@ func (w *watcher) broken(err error) {
 	w.breaks++
 }
 
-func (w *watcher) see(e *park.Event, now time.Time) {
+func (w *watcher) handle(e *park.Event, now time.Time) {
 	w.mu.Lock()
 	if w.behind && now.Sub(e.At.Time) < keepingUp {
 		w.behind = false
@@ -95,13 +95,13 @@ func (w *watcher) see(e *park.Event, now time.Time) {
 	w.count(e.Action)
 	if e.TaskID == w.probe && ends(e.Action) && !w.flowing {
 		w.flowing = true
-		close(w.flows)
+		close(w.flowSeen)
 	}
 	w.mu.Unlock()
 	w.follow(e)
 }
 
-// follow does what the generator does when it sees an event of one of its tasks.
+// follow handles an event of one of the generator's tasks.
 func (w *watcher) follow(e *park.Event) {
 	if e.Action != park.ActStart && !ends(e.Action) {
 		return
@@ -115,7 +115,7 @@ func (w *watcher) follow(e *park.Event) {
 	}
 }
 
-// note keeps when the first event of a rev was seen.
+// note records when the first event of a rev was seen.
 func (w *watcher) note(rev, at int64) {
 	if w.base == 0 {
 		w.base = rev
@@ -132,7 +132,7 @@ func (w *watcher) note(rev, at int64) {
 	}
 }
 
-// count keeps the totals that the progress shows. They are for the eye: the judge has its own.
+// count counts for the progress display; the judge has its own counts.
 func (w *watcher) count(a park.Action) {
 	switch a {
 	case park.ActSubmit:
@@ -150,14 +150,14 @@ func (w *watcher) count(a park.Action) {
 	}
 }
 
-// progress fills in what the stream tells.
+// progress fills in the stream's part.
 func (w *watcher) progress(p *Progress) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	p.Running, p.Parked = max(0, w.running), max(0, w.live-w.running)
 }
 
-// when returns when a rev was seen, since the epoch; false where it was not, or late.
+// when returns when a rev was seen, since the epoch; false if it was not, or late.
 func (w *watcher) when(rev int64) (time.Duration, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -172,8 +172,8 @@ func ends(a park.Action) bool {
 	return a == park.ActComplete || a == park.ActFail || a == park.ActExpire || a == park.ActCancel
 }
 
-// probe runs one task of no length, to see that the pool does simulated work and that the stream flows. It
-// returns when the task was submitted, by the daemon's clock.
+// probe runs one task of no duration, to see that the pool runs simulated work and that the stream flows. It returns
+// when the task was submitted, by the daemon's clock.
 func (t *target) probe(ctx context.Context, w *watcher, tenant string) (park.Time, error) {
 	const answer = 8191
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
@@ -197,7 +197,7 @@ func (t *target) probe(ctx context.Context, w *watcher, tenant string) (park.Tim
 			"the pool must be idle enough to start it and its executor must simulate", w.pool, task.Status, task.Result, answer)
 	}
 	select {
-	case <-w.flows:
+	case <-w.flowSeen:
 		return results[0].SubmittedAt, nil
 	case <-ctx.Done():
 		w.mu.Lock()

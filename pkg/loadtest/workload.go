@@ -46,7 +46,7 @@ type workload struct {
 	work  time.Duration // the longest
 }
 
-// workload returns the load that o asks for.
+// workload returns the load for the options.
 func (o *Options) workload() (*workload, error) {
 	if o.Trace == "" {
 		return o.mixed(), nil
@@ -63,7 +63,7 @@ func (o *Options) workload() (*workload, error) {
 	return o.replayed(t), nil
 }
 
-// replayed is the load of a trace, its times divided by the speed.
+// replayed returns the load of a trace, its times divided by the speed.
 func (o *Options) replayed(t *Trace) *workload {
 	jobs := t.Jobs
 	if o.N > 0 {
@@ -91,7 +91,7 @@ func (o *Options) replayed(t *Trace) *workload {
 	return w
 }
 
-// millis rounds d to whole milliseconds, 1 at least: the grain of simulated work.
+// millis rounds d to whole milliseconds, at least 1: the unit of simulated work.
 func millis(d time.Duration) time.Duration { return max(d.Round(time.Millisecond), time.Millisecond) }
 
 // The mix of the default load.
@@ -103,8 +103,8 @@ const (
 	limitedShare = 0.10 // of the tasks have a deadline,
 	leastSlack   = 50 * time.Millisecond
 	mostSlack    = 5 * time.Second // so long after their arrival
-	// Some tasks would work for so long that whoever lets them, though they are cancelled or have a time limit, is found out.
-	// They take a unit each, and that only until they are stopped.
+	// Some tasks would run for so long that a daemon that does not stop them, though they are cancelled or have a time
+	// limit, is found out. They take one unit each, and only until they are stopped.
 	endless     = 10 * time.Second
 	leastLimit  = time.Second
 	cancelEvery = 100  // tasks; every second one when it runs, the others as soon as they are accepted
@@ -113,7 +113,7 @@ const (
 	firstLimit  = 2500
 )
 
-// mixed is the default load: most tasks are small and short, a few are neither.
+// mixed returns the default load: most tasks are small and short.
 func (o *Options) mixed() *workload {
 	w := &workload{name: "mixed", units: defaultUnits, size: o.N, open: o.openLoop(), until: o.Duration, work: millis(20 * o.Work)}
 	if o.Units > 0 {
@@ -143,14 +143,14 @@ func (o *Options) mixed() *workload {
 		if o.Tenant != "" {
 			j.tenant = o.Tenant
 		}
-		j.stopped(i)
+		j.makeEndless(i)
 		return j
 	}
 	return w
 }
 
-// stopped makes a few of the tasks such as do not come to their own end.
-func (j *job) stopped(i int) {
+// makeEndless makes a few of the tasks endless, with a cancellation or a time limit.
+func (j *job) makeEndless(i int) {
 	switch {
 	case i%limitEvery == firstLimit:
 		j.limit, j.priority = leastLimit, park.Critical // so that nothing is left to wait for at the end but its run
@@ -176,7 +176,7 @@ func mixedPriority(u float64) park.Priority {
 	return park.Critical
 }
 
-// submission is job number i as it is sent at a time. Sent again it must be the same to the last byte.
+// submission returns job number i as it is sent at a time. If it is sent again it must be identical.
 func (j *job) submission(run string, i int, arrived time.Time) park.Submission {
 	s := park.Submission{
 		TaskID:       run + strconv.Itoa(i),
@@ -193,8 +193,8 @@ func (j *job) submission(run string, i int, arrived time.Time) park.Submission {
 	return s
 }
 
-// payload tells the simulate executor what to do. The result is the job's number, so that an outcome in the
-// wrong place is noticed.
+// payload returns the payload for the simulate executor. The result is the job's number, so that a misplaced outcome is
+// noticed.
 func payload(work time.Duration, fail bool, i int) []byte {
 	b := append([]byte(`{"durationMs":`), strconv.FormatInt(work.Milliseconds(), 10)...)
 	if fail {

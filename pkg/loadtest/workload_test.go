@@ -36,14 +36,14 @@ func TestTheMixIsTheSameForASeed(t *testing.T) {
 func TestTheMix(t *testing.T) {
 	const n = 20_000
 	jobs := mixedJobs(Options{Work: defaultWork, Rate: 500}, n)
-	byPriority, byUnits, byBox := map[park.Priority]int{}, map[int64]int{}, map[box]int{}
+	byPriority, byUnits, byBox := map[park.Priority]int{}, map[int64]int{}, map[mailbox]int{}
 	stops := map[cancelling]int{}
 	var fail, limited int
 	var work time.Duration
 	for i, j := range jobs {
 		byPriority[j.priority]++
 		byUnits[j.units]++
-		byBox[box{j.tenant, j.key}]++
+		byBox[mailbox{j.tenant, j.key}]++
 		if stopped := j.cancel != never || j.limit > 0; stopped {
 			if j.units != 1 || j.work != endless || j.fail || j.slack > 0 {
 				t.Errorf("task %d is to be stopped: %+v", i, j)

@@ -16,9 +16,9 @@ const (
 	RuleMail replay.Rule = "mail"
 )
 
-// comparison finds the offence of the lowest rev.
+// comparison finds the offence with the lowest rev.
 type comparison struct {
-	*book
+	*collector
 	log   *replay.Pool
 	rev   int64 // of the pool before messages and tasks were read: what is from up to there must be among them
 	first *replay.Offence
@@ -31,38 +31,38 @@ func (c *comparison) offend(r replay.Rule, rev int64, task, format string, args 
 	}
 }
 
-// run compares what was kept one by one.
+// run compares single tasks and messages.
 func (c *comparison) run() *replay.Offence {
 	for id := range c.rows {
 		t := c.rows[id]
-		c.task(&t)
+		c.checkTask(&t)
 	}
-	for _, lives := range c.book.ended {
+	for _, lives := range c.collector.ended {
 		for i := range lives {
-			c.ended(&lives[i])
+			c.checkEnded(&lives[i])
 		}
 	}
 	for l := range c.log.Live {
-		c.live(l)
+		c.checkLive(l)
 	}
-	for id := range c.owing {
-		t := c.owing[id]
-		c.letter(&t)
+	for id := range c.awaitingMessage {
+		t := c.awaitingMessage[id]
+		c.checkDue(&t)
 	}
 	for _, mail := range c.mail {
-		c.letters(mail)
+		c.checkMessages(mail)
 	}
 	return c.first
 }
 
-// task holds a task of the queue against the log.
-func (c *comparison) task(t *park.KeptTask) {
+// checkTask compares a task of the queue with the log.
+func (c *comparison) checkTask(t *park.KeptTask) {
 	if !t.Status.Ended() && (t.Said != 0 || !t.EndedAt.IsZero()) {
 		c.offend(RuleTask, 0, t.TaskID, "is %s, and has a result, a message or the time of an end", t.Status)
 	}
 	if l := c.lifeOf(t); l != nil {
 		settled := t.Status.Ended() || l.Rev <= c.rev && !l.Status.Ended()
-		if d := differs(l, t, settled); d != "" {
+		if d := taskDiff(l, t, settled); d != "" {
 			c.offend(RuleTask, l.Rev, t.TaskID, "%s", d)
 		} else if !t.Status.Ended() && l.Status.Ended() && l.Rev <= c.rev {
 			c.offend(RuleTask, l.Rev, t.TaskID, "ended by the log (%s), but is %s", l.Status, t.Status)
@@ -70,22 +70,22 @@ func (c *comparison) task(t *park.KeptTask) {
 		return
 	}
 	switch {
-	case c.span.first != 0 && !c.lost && t.SubmittedAt.Micro() <= c.span.first && endOf(t) <= c.span.first:
+	case c.comparable.first != 0 && !c.tasksLost && t.SubmittedAt.Micro() <= c.comparable.first && endOf(t) <= c.comparable.first:
 		// All that happened to it may be from before the log.
 	case c.log.Lookup(t.TaskID) != nil:
 		l := c.log.Lookup(t.TaskID)
 		c.offend(RuleTask, l.Rev, t.TaskID, "%s by the log, but %s at %s", l.Status, t.Status, t.EndedAt)
-	case len(c.book.ended[t.TaskID]) > 0:
-		l := &c.book.ended[t.TaskID][0]
+	case len(c.collector.ended[t.TaskID]) > 0:
+		l := &c.collector.ended[t.TaskID][0]
 		c.offend(RuleTask, l.Rev, t.TaskID, "ended at %s by the log, but at %s", park.FromMicro(l.Ended), t.EndedAt)
 	default:
 		c.offend(RuleTask, 0, t.TaskID, "is %s, but the log knows of no such task", t.Status)
 	}
 }
 
-// lifeOf returns the life that a task of the queue is, nil where there is none.
+// lifeOf returns the task of the log that is a task of the queue, or nil.
 func (c *comparison) lifeOf(t *park.KeptTask) *replay.Life {
-	lives := c.book.ended[t.TaskID]
+	lives := c.collector.ended[t.TaskID]
 	for i := range lives {
 		if t.Status.Ended() && lives[i].Ended == t.EndedAt.Micro() || !t.Status.Ended() && lives[i].Submitted == t.SubmittedAt.Micro() {
 			return &lives[i]
@@ -100,8 +100,8 @@ func (c *comparison) lifeOf(t *park.KeptTask) *replay.Life {
 	return nil
 }
 
-// ended holds a life of the log against the queue.
-func (c *comparison) ended(l *replay.Life) {
+// checkEnded compares an ended task of the log with the queue.
+func (c *comparison) checkEnded(l *replay.Life) {
 	if l.Rev > c.rev || l.Ended < c.kept {
 		return // it may have ended after the tasks were read, or was removed before
 	}
@@ -112,8 +112,8 @@ func (c *comparison) ended(l *replay.Life) {
 	}
 }
 
-// live holds a life that has not ended against the queue.
-func (c *comparison) live(l *replay.Life) {
+// checkLive compares a live task of the log with the queue.
+func (c *comparison) checkLive(l *replay.Life) {
 	if l.Rev > c.rev && (l.Since == 0 || l.Since > c.rev) {
 		return
 	}
@@ -124,7 +124,7 @@ func (c *comparison) live(l *replay.Life) {
 
 // differs says in what a task is not as the log tells, "" where it is. A task that may have moved on while it was read is
 // held against what does not change.
-func differs(l *replay.Life, t *park.KeptTask, settled bool) string {
+func taskDiff(l *replay.Life, t *park.KeptTask, settled bool) string {
 	name := func(what string, log, kept any) string {
 		return fmt.Sprintf("has %s %v by the log, but %v", what, log, kept)
 	}
@@ -169,8 +169,8 @@ func differs(l *replay.Life, t *park.KeptTask, settled bool) string {
 	return ""
 }
 
-// letter holds a task against the mailboxes.
-func (c *comparison) letter(t *park.KeptTask) {
+// checkDue compares a task with the mailboxes.
+func (c *comparison) checkDue(t *park.KeptTask) {
 	found := 0
 	for _, m := range c.mail[t.TaskID] {
 		if m.CreatedAt.Micro() == t.EndedAt.Micro() {
@@ -178,7 +178,7 @@ func (c *comparison) letter(t *park.KeptTask) {
 		}
 	}
 	rev := c.revOf(t.TaskID, t.EndedAt)
-	late := c.placeOfLetter(t.EndedAt.Micro()) == late && (rev > c.rev || t.EndedAt.Micro() >= c.span.owed)
+	late := c.placeOfLetter(t.EndedAt.Micro()) == late && (rev > c.rev || t.EndedAt.Micro() >= c.comparable.outboxSince)
 	switch {
 	case found > 1:
 		c.offend(RuleMail, rev, t.TaskID, "left %d messages", found)
@@ -187,11 +187,11 @@ func (c *comparison) letter(t *park.KeptTask) {
 	}
 }
 
-// letters holds the messages of a task against it.
-func (c *comparison) letters(mail []park.KeptMessage) {
+// checkMessages compares the messages of a task with it.
+func (c *comparison) checkMessages(mail []park.KeptMessage) {
 	for i := range mail {
 		m := &mail[i]
-		t, ok := c.owing[m.TaskID]
+		t, ok := c.awaitingMessage[m.TaskID]
 		rev := c.revOf(m.TaskID, m.CreatedAt)
 		if !ok && m.CreatedAt.Micro() < c.kept {
 			continue
@@ -202,13 +202,13 @@ func (c *comparison) letters(mail []park.KeptMessage) {
 			continue
 		}
 		want := due(&t)
-		if d := misquotes(&want, m); d != "" {
+		if d := messageDiff(&want, m); d != "" {
 			c.offend(RuleMail, rev, m.TaskID, "%s", d)
 		}
 	}
 }
 
-func misquotes(want, got *park.KeptMessage) string {
+func messageDiff(want, got *park.KeptMessage) string {
 	switch {
 	case want.Tenant != got.Tenant || want.MailboxKey != got.MailboxKey:
 		return fmt.Sprintf("has its message in mailbox %s/%s instead of %s/%s", got.Tenant, got.MailboxKey, want.Tenant, want.MailboxKey)
@@ -226,9 +226,9 @@ func misquotes(want, got *park.KeptMessage) string {
 	return ""
 }
 
-// revOf returns the rev of the end of a task, 0 where it is not known.
+// revOf returns the rev of a task's end; 0 if it is not known.
 func (c *comparison) revOf(task string, ended park.Time) int64 {
-	for _, l := range c.book.ended[task] {
+	for _, l := range c.collector.ended[task] {
 		if l.Ended == ended.Micro() {
 			return l.Rev
 		}

@@ -10,32 +10,32 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// pass reads all that is kept of a pool once.
+// pass reads everything that is kept of a pool once.
 type pass struct {
-	src     Source
-	pool    string
-	o       Options
-	log     *replay.Pool
-	book    *book
-	next    park.KeptQuery // of the log
-	cut     park.Mark      // of the log
-	marks   marks
-	backend park.Backend // of the log
-	steps   int64        // the rev of the pool when the pass began
-	last    int64        // the rev of the last event
-	ord     int          // and its place in it
-	resumed int
+	src       Source
+	pool      string
+	o         Options
+	log       *replay.Pool
+	collected *collector
+	next      park.KeptQuery // of the log
+	cut       park.Mark      // of the log
+	marks     retentionMarks
+	backend   park.Backend // of the log
+	steps     int64        // the rev of the pool when the pass began
+	last      int64        // the rev of the last event
+	ord       int          // and its place in it
+	resumed   int
 	// bounds are those of an earlier pass: what was settled then is settled now.
-	bounds *span
+	bounds *comparable
 }
 
-func newPass(src Source, pool string, o Options, l replay.Limits, b *book) *pass {
-	p := &pass{src: src, pool: pool, o: o, log: replay.New(l), book: b, next: park.KeptQuery{Since: o.Since}}
+func newPass(src Source, pool string, o Options, l replay.Limits, b *collector) *pass {
+	p := &pass{src: src, pool: pool, o: o, log: replay.New(l), collected: b, next: park.KeptQuery{Since: o.Since}}
 	p.log.OnEnd(b.end)
 	return p
 }
 
-func (p *pass) report() Report { return Report{Summary: p.summary(), Counts: p.book.counted} }
+func (p *pass) report() Report { return Report{Summary: p.summary(), Counts: p.collected.counted} }
 
 func (p *pass) summary() replay.Summary {
 	s := p.log.Summary()
@@ -50,13 +50,13 @@ func (p *pass) run(ctx context.Context) error {
 		return err
 	}
 	p.cut, p.backend, p.steps = before.Log, before.AuditBackend, before.Rev
-	b := p.book
-	b.apart = before.MessagesApart
+	b := p.collected
+	b.separateStore = before.MessagesApart
 	p.marks = marksOf(&before, p.o.Now())
 	if p.bounds != nil {
-		b.span.closed, p.marks.least = p.bounds.closed, [2]int64{max(p.marks.least[0], p.bounds.kept), max(p.marks.least[1], p.bounds.sent)}
+		b.comparable.logEnd, p.marks.earliest = p.bounds.logEnd, [2]int64{max(p.marks.earliest[0], p.bounds.kept), max(p.marks.earliest[1], p.bounds.sent)}
 	}
-	b.span.kept, b.span.sent = p.marks.keptSince(never)
+	b.comparable.kept, b.comparable.sent = p.marks.keptSince(never)
 	if !before.ToldSince.IsZero() {
 		p.log.Older(park.At(before.ToldSince.Add(skew)))
 	}
@@ -70,36 +70,36 @@ func (p *pass) run(ctx context.Context) error {
 		return p.offence(RuleTask, p.last, "the log says that the queue was put back to an older state, but it would have been put back with it")
 	}
 	if p.last == 0 && before.Rev > 0 {
-		b.span.first = before.LastAt.Micro() + 1 // nothing is known of what was before
+		b.comparable.first = before.LastAt.Micro() + 1 // nothing is known of what was before
 	}
 	if p.bounds == nil {
-		b.span.closed = p.log.State().At.Micro()
+		b.comparable.logEnd = p.log.State().At.Micro()
 	}
 	for l := range p.log.Live {
 		if l.Told {
-			b.span.told = min(b.span.told, l.Submitted)
+			b.comparable.detailedSince = min(b.comparable.detailedSince, l.Submitted)
 		}
 	}
-	then, err := p.reach(ctx)
+	then, err := p.catchUp(ctx)
 	if err != nil {
 		return err
 	}
 	if !then.MessagesOwed.IsZero() {
-		b.span.owed = then.MessagesOwed.Micro()
+		b.comparable.outboxSince = then.MessagesOwed.Micro()
 	}
 	if p.bounds != nil {
-		b.span.owed = min(b.span.owed, p.bounds.owed)
+		b.comparable.outboxSince = min(b.comparable.outboxSince, p.bounds.outboxSince)
 	} else {
-		kept := b.span
+		kept := b.comparable
 		p.bounds = &kept
 	}
 	b.flush()
 	return p.compare(ctx, then.Rev)
 }
 
-// compare reads messages and tasks.
+// compare reads and compares messages and tasks.
 func (p *pass) compare(ctx context.Context, rev int64) error {
-	b := p.book
+	b := p.collected
 	if err := each(ctx, p.src.KeptMessages, p.pool, &park.KeptQuery{}, heavyPage, p.message); err != nil {
 		return err
 	}
@@ -109,18 +109,18 @@ func (p *pass) compare(ctx context.Context, rev int64) error {
 	if err := p.leftBehind(ctx); err != nil {
 		return err
 	}
-	after, err := p.reach(ctx)
+	after, err := p.catchUp(ctx)
 	if err != nil {
 		return err
 	}
 	b.flush()
-	kept, sent := p.marks.risen(&after, p.o.Now())
+	kept, sent := p.marks.movedMarks(&after, p.o.Now())
 	b.kept, b.sent = max(b.kept, kept), max(b.sent, sent)
 	if after.Rev == rev && (b.used != after.UsedUnits || b.queued != after.QueueDepth) {
 		return p.offence(replay.RuleEnd, after.Rev, "the tasks have %d units in use and %d are parked, but the pool says %d and %d",
 			b.used, b.queued, after.UsedUnits, after.QueueDepth)
 	}
-	c := comparison{book: b, log: p.log, rev: rev}
+	c := comparison{collector: b, log: p.log, rev: rev}
 	if o := c.run(); o != nil {
 		o.PoolID = p.pool
 		return o
@@ -131,7 +131,7 @@ func (p *pass) compare(ctx context.Context, rev int64) error {
 	return nil
 }
 
-// play plays the log to its end, and calls before with each event that begins a step.
+// play replays the log to its end, and calls before with each event that begins a step.
 func (p *pass) play(ctx context.Context, before func(*park.Event)) error {
 	if p.last > 0 {
 		p.next.Cursor = park.EventID(p.pool, p.last, p.ord)
@@ -139,10 +139,10 @@ func (p *pass) play(ctx context.Context, before func(*park.Event)) error {
 	q := p.next
 	return each(ctx, p.src.KeptEvents, p.pool, &q, pageSize, func(e *park.Event) error {
 		if e.Rev <= p.cut.Rev {
-			return p.remains(e)
+			return p.isRemnant(e)
 		}
 		if p.last == 0 {
-			if err := p.head(ctx, e); err != nil || e.Rev <= p.cut.Rev {
+			if err := p.checkFirst(ctx, e); err != nil || e.Rev <= p.cut.Rev {
 				return err
 			}
 		}
@@ -155,7 +155,7 @@ func (p *pass) play(ctx context.Context, before func(*park.Event)) error {
 		}
 		if e.Action == park.ActUpdate && p.log.Resumed() > p.resumed {
 			p.resumed = p.log.Resumed()
-			p.book.resumed(e.At.Micro(), !p.log.Partial())
+			p.collected.resumed(e.At.Micro(), !p.log.Partial())
 		}
 		return nil
 	})
@@ -180,7 +180,7 @@ func (p *pass) unlessForgotten(ctx context.Context, e *park.Event, offence error
 
 // remains looks at an event of a step that was removed. Of the last such step a part may be left, and on Postgres pieces go in
 // no certain order.
-func (p *pass) remains(e *park.Event) error {
+func (p *pass) isRemnant(e *park.Event) error {
 	if e.Rev < p.cut.Rev && !p.cut.Memory && p.backend != park.Postgres {
 		return p.offence(replay.RuleOrder, e.Rev, "the log has rev %d, but what was removed because it was old ends with rev %d", e.Rev, p.cut.Rev)
 	}
@@ -188,7 +188,7 @@ func (p *pass) remains(e *park.Event) error {
 }
 
 // head looks at the first event. What the log has lost before it, somebody has to have removed, perhaps only just now.
-func (p *pass) head(ctx context.Context, e *park.Event) error {
+func (p *pass) checkFirst(ctx context.Context, e *park.Event) error {
 	if p.o.Since.IsZero() && e.Rev > p.cut.Rev+1 {
 		now, err := p.src.Evidence(ctx, p.pool)
 		if err != nil {
@@ -199,12 +199,12 @@ func (p *pass) head(ctx context.Context, e *park.Event) error {
 		}
 	}
 	if e.Rev != 1 || e.Ord != 0 {
-		p.book.first = e.At.Micro()
+		p.collected.first = e.At.Micro()
 	}
 	if p.o.Since.IsZero() && (e.Rev != p.cut.Rev+1 || e.Ord != 0) {
 		return p.offence(replay.RuleOrder, e.Rev, "the log begins with rev %d place %d, but what was removed because it was old ends with rev %d", e.Rev, e.Ord, p.cut.Rev)
 	}
-	p.book.span.kept, p.book.span.sent = p.marks.keptSince(e.At.Micro())
+	p.collected.comparable.kept, p.collected.comparable.sent = p.marks.keptSince(e.At.Micro())
 	return nil
 }
 
@@ -213,7 +213,7 @@ func (p *pass) offence(r replay.Rule, rev int64, format string, args ...any) err
 }
 
 // reach plays the log up to where the pool is now, and holds the pool's totals against it.
-func (p *pass) reach(ctx context.Context) (ev park.Evidence, err error) {
+func (p *pass) catchUp(ctx context.Context) (ev park.Evidence, err error) {
 	for range endTries {
 		if ev, err = p.src.Evidence(ctx, p.pool); err != nil {
 			return ev, err
@@ -234,13 +234,13 @@ func (p *pass) reach(ctx context.Context) (ev park.Evidence, err error) {
 		if !beyond {
 			state = p.log.State()
 		}
-		if err = p.ends(ev, state, known); err == nil {
+		if err = p.checkState(ev, state, known); err == nil {
 			return ev, nil
 		}
 		if !ev.EventsApart {
 			return ev, err
 		}
-		if err := rest(ctx, endRest); err != nil {
+		if err := sleep(ctx, endRest); err != nil {
 			return ev, err
 		}
 	}
@@ -248,13 +248,13 @@ func (p *pass) reach(ctx context.Context) (ev park.Evidence, err error) {
 		return ev, fmt.Errorf("the log is behind the pool: events since %s are still on their way to it", ev.EventsOwed)
 	}
 	if err == nil {
-		err = p.ends(ev, p.log.State(), max(p.last, p.cut.Rev))
+		err = p.checkState(ev, p.log.State(), max(p.last, p.cut.Rev))
 	}
 	return ev, err
 }
 
 // ends holds the pool against the log as it was at the pool's rev. known is how far the log went before the pool was looked at.
-func (p *pass) ends(ev park.Evidence, s replay.State, known int64) error {
+func (p *pass) checkState(ev park.Evidence, s replay.State, known int64) error {
 	switch rev := max(s.Rev, p.cut.Rev); {
 	case known > ev.Rev:
 		return p.offence(replay.RuleEnd, known, "the log goes on to rev %d, but the pool is at rev %d", known, ev.Rev)

@@ -6,7 +6,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// Source shows what is kept. A [park.Service] is one.
+// Source is the interface to read a pool's data. [park.Service] implements it.
 type Source interface {
 	park.EvidenceService
 	Audit(ctx context.Context, q park.AuditQuery) (park.EventPage, error)
@@ -21,7 +21,7 @@ const heavyPage = 1_000
 
 type pageReader[T any] func(ctx context.Context, pool string, q park.KeptQuery) (park.KeptPage[T], error)
 
-// each calls f for every item that is kept after q's cursor, and moves that on with each page.
+// each calls f for every item after q's cursor, and advances the cursor with each page.
 func each[T any](ctx context.Context, read pageReader[T], pool string, q *park.KeptQuery, limit int, f func(*T) error) error {
 	type answer struct {
 		page park.KeptPage[T]

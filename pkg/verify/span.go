@@ -8,19 +8,19 @@ import (
 
 // span is of which tasks what is kept in one place can be held against another: of those whose end all places tell of. Times
 // are microseconds.
-type span struct {
+type comparable struct {
 	// first is the time of the first event in a log that does not begin with the pool, or that goes on after its tasks were
 	// lost. What began before is known in part only, and what ended before not at all.
-	first int64
-	lost  bool // there is no task from before
+	first     int64
+	tasksLost bool // there is no task from before
 	// kept and sent are from when on tasks and messages are kept.
 	kept, sent int64
 	// closed is when the log ended at first. What ends from then on is held against the rest one by one.
-	closed int64
+	logEnd int64
 	// owed is from when on messages may be on their way.
-	owed int64
+	outboxSince int64
 	// told is since when the log tells of priorities and the like.
-	told int64
+	detailedSince int64
 }
 
 const (
@@ -32,19 +32,19 @@ const (
 )
 
 // marks say from when on tasks and messages are there, in this order.
-type marks struct {
-	noted [2]int64
-	least [2]int64 // it is no earlier than that: what retention may take while it is read
+type retentionMarks struct {
+	noted    [2]int64
+	earliest [2]int64 // it is no earlier than that: what retention may take while it is read
 	// local says what is in the log's store, where events go before all that they tell of.
 	local [2]bool
 }
 
-func marksOf(ev *park.Evidence, now time.Time) marks {
-	m := marks{local: [2]bool{!ev.EventsApart, !ev.EventsApart && !ev.MessagesApart}}
+func marksOf(ev *park.Evidence, now time.Time) retentionMarks {
+	m := retentionMarks{local: [2]bool{!ev.EventsApart, !ev.EventsApart && !ev.MessagesApart}}
 	for i, mark := range []park.Mark{ev.Tasks, ev.Messages} {
 		m.noted[i] = mark.Before.Micro()
 		if retention := time.Duration(ev.Retention); retention > 0 {
-			m.least[i] = now.Add(min(margin, retention/10) - retention).UnixMicro()
+			m.earliest[i] = now.Add(min(margin, retention/10) - retention).UnixMicro()
 		}
 	}
 	return m
@@ -53,22 +53,22 @@ func marksOf(ev *park.Evidence, now time.Time) marks {
 // keptSince returns from when on tasks and messages are there, for as long as it takes to read them. first is the time of the
 // first event. A mark may lie after that where a clock was ahead when it was made: what the log in the same store tells of was
 // then done later.
-func (m *marks) keptSince(first int64) (tasks, messages int64) {
+func (m *retentionMarks) keptSince(first int64) (tasks, messages int64) {
 	var since [2]int64
 	for i, at := range m.noted {
 		if m.local[i] {
 			at = min(at, first)
 		}
-		since[i] = max(at, m.least[i])
+		since[i] = max(at, m.earliest[i])
 	}
 	return since[0], since[1]
 }
 
 // risen returns from when on they are there after they were read, by the marks that were moved meanwhile. One that lies in the
 // future does not move: of that the time says what may have been removed.
-func (m *marks) risen(ev *park.Evidence, now time.Time) (tasks, messages int64) {
+func (m *retentionMarks) movedMarks(ev *park.Evidence, now time.Time) (tasks, messages int64) {
 	n := marksOf(ev, now)
-	since := n.least
+	since := n.earliest
 	for i, at := range n.noted {
 		if at > m.noted[i] {
 			since[i] = max(since[i], at)
@@ -78,21 +78,21 @@ func (m *marks) risen(ev *park.Evidence, now time.Time) (tasks, messages int64) 
 }
 
 // place says how a task is compared.
-type place uint8
+type compareMode uint8
 
 const (
-	unknown place = iota // not at all
-	early                // one by one, for a part of its life is not in the log
-	settled              // by sums
-	late                 // one by one, for it may change while it is read
+	unknown compareMode = iota // not at all
+	early                      // one by one, for a part of its life is not in the log
+	settled                    // by sums
+	late                       // one by one, for it may change while it is read
 )
 
 // placeOf returns how a task is compared that was submitted at a time and ended at another, 0 if it has not.
-func (s *span) placeOf(submitted, ended int64) place {
+func (s *comparable) placeOf(submitted, ended int64) compareMode {
 	switch {
 	case ended != 0 && (ended < s.kept || ended < s.first):
 		return unknown
-	case ended == 0 || ended >= s.closed:
+	case ended == 0 || ended >= s.logEnd:
 		return late
 	case s.first != 0 && submitted <= s.first:
 		return early
@@ -101,11 +101,11 @@ func (s *span) placeOf(submitted, ended int64) place {
 }
 
 // placeOfLetter returns how a message is compared.
-func (s *span) placeOfLetter(created int64) place {
+func (s *comparable) placeOfLetter(created int64) compareMode {
 	switch {
 	case created < s.kept || created < s.sent || created < s.first:
 		return unknown
-	case created >= min(s.closed, s.owed):
+	case created >= min(s.logEnd, s.outboxSince):
 		return late
 	}
 	return settled

@@ -1,10 +1,10 @@
-// Package verify says whether all that is kept of a pool is the whole of a right history: it plays the log again with
-// package replay, and holds every task and every message against it, both ways.
+// Package verify checks that the data of a pool is a complete and valid history: it replays the log with package replay, and
+// compares every task and every message with it, in both directions.
 //
-// It reads the log once, then the messages, then the tasks, and at last what the log has of that time, so that whatever it
-// has seen of a task the log tells of. What does not change any more is compared by sums of hashes, one for each of some
-// thousand buckets of tasks: memory does not grow with the history. Where two sums differ all is read once more, and what is
-// in these buckets compared one by one, to say which task it is.
+// It reads the log once, then the messages, then the tasks, and finally the log's new events, so that everything it has read
+// of a task is in the log too. Data that cannot change any more is compared by sums of hashes, one for each of some thousand
+// buckets of tasks, so memory does not grow with the history. If two sums differ, everything is read again and the tasks in
+// these buckets are compared one by one, to find the task.
 //
 // The Go package is no API: it may change with any release.
 package verify
@@ -18,7 +18,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// Options says what is looked at.
+// Options select what is checked.
 type Options struct {
 	Since park.Time // begin the log there; zero: with all that is kept
 	Now   func() time.Time
@@ -30,7 +30,7 @@ type Offence = replay.Offence
 // Rule is the name of a rule.
 type Rule = replay.Rule
 
-// Report is what was found.
+// Report is the result.
 type Report struct {
 	replay.Summary
 	Counts
@@ -73,7 +73,7 @@ func Pool(ctx context.Context, src Source, pool string, o Options) (r Report, er
 }
 
 // limitsRest is how long a change of a pool may take to the log.
-const limitsRest = time.Second
+const limitsDelay = time.Second
 
 // startingLimits works back from the pool's limits of now to those before its log.
 func startingLimits(ctx context.Context, src Source, pool string, o Options) (replay.Limits, error) {
@@ -92,7 +92,7 @@ func startingLimits(ctx context.Context, src Source, pool string, o Options) (re
 func limitsAgain(ctx context.Context, src Source, pool string, o Options) (l replay.Limits, err error) {
 	ev, err := src.Evidence(ctx, pool)
 	if err == nil && ev.EventsApart {
-		err = rest(ctx, limitsRest)
+		err = sleep(ctx, limitsDelay)
 	}
 	if err != nil {
 		return l, err
@@ -104,7 +104,7 @@ func limitsOf(ev park.Evidence) replay.Limits {
 	return replay.Limits{MaxUnits: ev.MaxUnits, MaxQueueDepth: ev.MaxQueueDepth, State: ev.State}
 }
 
-func rest(ctx context.Context, d time.Duration) error {
+func sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):
 		return nil
@@ -115,8 +115,8 @@ func rest(ctx context.Context, d time.Duration) error {
 
 // history compares by sums, and then what differs one by one, a part after the other.
 func history(ctx context.Context, src Source, pool string, o Options, l replay.Limits) (Report, error) {
-	f := newFacts()
-	p := newPass(src, pool, o, l, newBook(f, nil))
+	f := newHasher()
+	p := newPass(src, pool, o, l, newCollector(f, nil))
 	err := p.run(ctx)
 	r := p.report()
 	if err != nil {
@@ -124,11 +124,11 @@ func history(ctx context.Context, src Source, pool string, o Options, l replay.L
 	}
 	done := make(map[int]bool)
 	for {
-		only := p.book.differing(onePass, done)
+		only := p.collected.differing(onePass, done)
 		if len(only) == 0 {
 			return r, nil
 		}
-		again := newPass(src, pool, o, l, newBook(f, only))
+		again := newPass(src, pool, o, l, newCollector(f, only))
 		again.bounds = p.bounds
 		if err := again.run(ctx); err != nil {
 			return r, err

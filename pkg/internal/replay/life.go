@@ -7,31 +7,31 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// phase is where a live task stands.
-type phase uint8
+// taskPhase is the phase of a live task.
+type taskPhase uint8
 
 const (
-	arrived phase = iota + 1 // submitted in this step
+	arrived taskPhase = iota + 1 // submitted in this step
 	queued
 	running
-	adrift // submitted, then forgotten by the log: an offence that was already told
+	forgotten // submitted, then missing in the log: an offence that was already reported
 )
 
-func (s phase) String() string {
+func (s taskPhase) String() string {
 	return [...]string{"unknown", "just submitted", "queued", "running", "neither parked nor started"}[s]
 }
 
 type task struct {
 	Life
 	turn
-	phase  phase
-	leased bool  // its run is a worker's
-	rests  bool  // before it runs again
-	parked int64 // when it was requeued
+	phase       taskPhase
+	leased      bool  // its run is a worker's
+	hasBackoff  bool  // before it runs again
+	requeuedRev int64 // when it was requeued
 }
 
-// live plays an event of a task's life.
-func (p *Pool) live(e *park.Event) {
+// applyTaskEvent applies an event of a task.
+func (p *Pool) applyTaskEvent(e *park.Event) {
 	t := p.tasks[e.TaskID]
 	switch {
 	case e.TaskID == "":
@@ -64,14 +64,14 @@ func (p *Pool) live(e *park.Event) {
 	case park.ActRequeue:
 		p.requeue(e, t)
 	case park.ActComplete, park.ActFail:
-		p.must(e, t, running)
+		p.checkPhase(e, t, running)
 		p.end(e, t)
 	case park.ActExpire:
-		p.must(e, t, queued)
+		p.checkPhase(e, t, queued)
 		p.end(e, t)
 	case park.ActCancel:
 		if t.phase != queued {
-			p.must(e, t, running)
+			p.checkPhase(e, t, running)
 		}
 		p.end(e, t)
 	default:
@@ -79,7 +79,7 @@ func (p *Pool) live(e *park.Event) {
 	}
 }
 
-// submit begins a life.
+// submit adds a submitted task.
 func (p *Pool) submit(e *park.Event, known bool) {
 	if known {
 		p.offend(e, RuleLife, "submitted a second time")
@@ -100,20 +100,20 @@ func (p *Pool) submit(e *park.Event, known bool) {
 	p.sum.Submitted++
 	t := p.begin(e)
 	t.Submitted, t.Since, t.phase, t.Status = e.At.Micro(), e.Rev, arrived, park.Queued
-	switch d := p.details.of(e.Detail); {
+	switch d := p.details.parse(e.Detail); {
 	case d.Priority != nil:
-		p.tells = true
+		p.detailed = true
 		t.Told, t.Priority, t.Deadline, t.Mailbox, t.MaxAttempts = true, *d.Priority, d.Deadline.Micro(), d.Mailbox, d.MaxAttempts
 		if t.Deadline != 0 && t.Deadline <= t.Submitted {
 			p.offend(e, RuleDeadline, "accepted with a deadline of %s", d.Deadline)
 		}
-	case p.tells && e.At.Micro() >= p.older:
+	case p.detailed && e.At.Micro() >= p.older:
 		p.offend(e, RuleLife, "submitted without a word on its priority")
 	}
 	p.arrived[e.TaskID] = struct{}{}
 }
 
-// begin adds a task. What is kept of it must not hold on to the page that the event was read with.
+// begin adds a task. Its strings are copied, so that they do not keep the whole page of the event in memory.
 func (p *Pool) begin(e *park.Event) *task {
 	t := &task{}
 	t.TaskID, t.Tenant, t.Units, t.Rev = strings.Clone(e.TaskID), p.names.of(e.Tenant), e.Units, e.Rev
@@ -121,7 +121,7 @@ func (p *Pool) begin(e *park.Event) *task {
 	return t
 }
 
-// adopt takes a task whose submission the log does not hold. In a log that began at rev 1 there is no such task.
+// adopt adds a task whose submission is not in the log. A log that begins at rev 1 has no such task.
 func (p *Pool) adopt(e *park.Event) *task {
 	if !p.partial {
 		p.offend(e, RuleLife, "%s of a task that was never submitted", e.Action)
@@ -150,11 +150,11 @@ func (p *Pool) adopt(e *park.Event) *task {
 }
 
 func (p *Pool) enqueue(e *park.Event, t *task) {
-	p.must(e, t, arrived)
+	p.checkPhase(e, t, arrived)
 	p.checkRun(e, t)
 	p.leave(t)
 	p.enter(t, queued)
-	p.turns.join(t, false, p.limits.MaxUnits)
+	p.order.join(t, false, p.limits.MaxUnits)
 	p.sum.Enqueued++
 	if p.state.Queued > p.limits.MaxQueueDepth {
 		p.offend(e, RuleDepth, "%d tasks are parked of at most %d", p.state.Queued, p.limits.MaxQueueDepth)
@@ -163,7 +163,7 @@ func (p *Pool) enqueue(e *park.Event, t *task) {
 
 func (p *Pool) start(e *park.Event, t *task) {
 	if t.phase != arrived {
-		p.must(e, t, queued)
+		p.checkPhase(e, t, queued)
 	}
 	if e.Attempt != t.Attempt+1 {
 		p.offend(e, RuleAttempt, "started as attempt %d after attempt %d", e.Attempt, t.Attempt)
@@ -171,11 +171,11 @@ func (p *Pool) start(e *park.Event, t *task) {
 	if p.limits.State == park.Paused {
 		p.offend(e, RuleState, "started while the pool was paused")
 	}
-	d := p.details.of(e.Detail)
+	d := p.details.parse(e.Detail)
 	p.checkStart(e, t, d)
 	p.leave(t)
 	t.Attempt, t.Node, t.Started, t.Blind = e.Attempt, p.names.of(e.Node), e.At.Micro(), false
-	t.Asked, t.rests, t.leased = false, false, d.Worker != nil
+	t.Asked, t.hasBackoff, t.leased = false, false, d.Worker != nil
 	p.enter(t, running)
 	p.sum.Started++
 	if p.state.Used > p.limits.MaxUnits {
@@ -185,28 +185,28 @@ func (p *Pool) start(e *park.Event, t *task) {
 	p.sum.MaxUsed = max(p.sum.MaxUsed, p.state.Used)
 }
 
-// checkStart holds a start against the clock and against those that wait.
-func (p *Pool) checkStart(e *park.Event, t *task, d *told) {
+// checkStart checks a start against the clock and the parked tasks.
+func (p *Pool) checkStart(e *park.Event, t *task, d *eventDetail) {
 	at := e.At.Micro()
 	if t.Deadline != 0 && e.Attempt == 1 && at >= t.Deadline {
 		p.offend(e, RuleDeadline, "started at %s, but not to start from %s on", e.At, park.FromMicro(t.Deadline))
 	}
-	if t.rests && at < t.NotBefore && d.Early == "" && at >= p.older {
+	if t.hasBackoff && at < t.NotBefore && d.Early == "" && at >= p.older {
 		p.offend(e, RuleRetry, "started at %s, before its rest was over at %s", e.At, park.FromMicro(t.NotBefore))
 	}
 	if told := !t.Blind && t.NotBefore >= 0; told && d.Early != "" && d.Early != time.Duration(1000*(t.NotBefore-at)).String() {
 		p.offend(e, RuleRetry, "started %s early at %s, with its rest over at %s", d.Early, e.At, park.FromMicro(t.NotBefore))
 	}
-	if other := p.turns.before(t); other != nil {
+	if other := p.order.before(t); other != nil {
 		p.offend(e, RuleTurn, "started before task %s, which waits and is to start earlier", other.TaskID)
 	}
 }
 
 // requeue parks a task again. That may exceed the queue's depth: nothing accepted is ever turned away.
 func (p *Pool) requeue(e *park.Event, t *task) {
-	p.must(e, t, running)
+	p.checkPhase(e, t, running)
 	p.checkRun(e, t)
-	d := p.details.of(e.Detail)
+	d := p.details.parse(e.Detail)
 	strike, rests := d.Strike, !d.NotBefore.IsZero()
 	switch untold := strike == 0 && e.At.Micro() < p.older; {
 	case untold && !isLoss(d.Reason):
@@ -218,16 +218,16 @@ func (p *Pool) requeue(e *park.Event, t *task) {
 	p.checkRequeue(e, t, d, strike)
 	p.leave(t)
 	t.Node, t.Started, t.Blind, t.leased = "", 0, false, false
-	t.NotBefore, t.parked, t.rests = d.NotBefore.Micro(), e.At.Micro(), rests
+	t.NotBefore, t.requeuedRev, t.hasBackoff = d.NotBefore.Micro(), e.At.Micro(), rests
 	if rests && t.NotBefore == 0 {
 		t.NotBefore = -1
 	}
 	p.enter(t, queued)
-	p.turns.join(t, strike == 0, p.limits.MaxUnits)
+	p.order.join(t, strike == 0, p.limits.MaxUnits)
 	p.sum.Requeued++
 }
 
-func (p *Pool) checkRequeue(e *park.Event, t *task, d *told, strike int) {
+func (p *Pool) checkRequeue(e *park.Event, t *task, d *eventDetail, strike int) {
 	if t.Asked {
 		p.offend(e, RuleLife, "requeued though it was asked to stop")
 	}
@@ -239,7 +239,7 @@ func (p *Pool) checkRequeue(e *park.Event, t *task, d *told, strike int) {
 		p.offend(e, RuleRetry, "requeued for %q, which is no loss of its run", d.Reason)
 	case strike == 0 && !d.NotBefore.IsZero():
 		p.offend(e, RuleRetry, "requeued for %q, and to rest until %s though its run was lost", d.Reason, d.NotBefore)
-	case !d.NotBefore.IsZero() && (d.NotBefore.Before(e.At.Time) || d.NotBefore.Sub(e.At.Time) > longestRest):
+	case !d.NotBefore.IsZero() && (d.NotBefore.Before(e.At.Time) || d.NotBefore.Sub(e.At.Time) > maxBackoff):
 		p.offend(e, RuleRetry, "requeued at %s, and to rest until %s", e.At, d.NotBefore)
 	case strike == 0:
 	case t.Strikes >= 0 && strike != t.Strikes+1:
@@ -252,12 +252,12 @@ func (p *Pool) checkRequeue(e *park.Event, t *task, d *told, strike int) {
 	}
 }
 
-// longestRest is how long a task rests at most before it runs again.
-const longestRest = time.Hour
+// maxBackoff is the longest backoff of a task.
+const maxBackoff = time.Hour
 
 func (p *Pool) end(e *park.Event, t *task) {
 	p.checkRun(e, t)
-	d := p.details.of(e.Detail)
+	d := p.details.parse(e.Detail)
 	p.checkEnd(e, t)
 	if e.Action == park.ActFail && t.Strikes >= 0 {
 		t.Strikes++
@@ -278,7 +278,7 @@ func (p *Pool) end(e *park.Event, t *task) {
 	}
 }
 
-// onlyReason is the one reason that an end may have, "" where it may have others.
+// onlyReason returns the only reason that an end may have; "" if it may have others.
 func onlyReason(a park.Action) string {
 	switch a {
 	case park.ActExpire:
@@ -331,14 +331,14 @@ func StatusOf(a park.Action) park.Status {
 	}
 }
 
-// must checks the phase that an event asks for.
-func (p *Pool) must(e *park.Event, t *task, want phase) {
+// checkPhase checks that a task is in the phase that an event requires.
+func (p *Pool) checkPhase(e *park.Event, t *task, want taskPhase) {
 	if t.phase != want {
 		p.offend(e, RuleLife, "%s of a task that is %s, not %s", e.Action, t.phase, want)
 	}
 }
 
-// checkRun checks that what ends a run names that run.
+// checkRun checks that an event that ends a run has its attempt.
 func (p *Pool) checkRun(e *park.Event, t *task) {
 	if e.Attempt != t.Attempt {
 		p.offend(e, RuleAttempt, "%s of attempt %d in attempt %d", e.Action, e.Attempt, t.Attempt)
@@ -355,22 +355,22 @@ func (p *Pool) checkUnits(e *park.Event, t *task) {
 	}
 }
 
-// leave takes a task out of the totals of its phase, enter puts it into those of another.
+// leave removes a task from the totals of its phase, enter adds it to those of another.
 func (p *Pool) leave(t *task) {
 	switch t.phase {
 	case arrived:
 		delete(p.arrived, t.TaskID)
 	case queued:
 		p.state.Queued--
-		p.turns.leave(t)
+		p.order.leave(t)
 	case running:
 		p.state.Running--
 		p.state.Used -= t.Units
-	case adrift:
+	case forgotten:
 	}
 }
 
-func (p *Pool) enter(t *task, to phase) {
+func (p *Pool) enter(t *task, to taskPhase) {
 	t.phase = to
 	if to == queued {
 		t.Status = park.Queued

@@ -7,7 +7,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// Limits is what a pool may hold, and what it may do.
+// Limits are a pool's capacity, queue depth and state.
 type Limits struct {
 	MaxUnits      int64
 	MaxQueueDepth int
@@ -15,7 +15,7 @@ type Limits struct {
 	Unsure        bool           // what no update tells of may have been another
 }
 
-// Of returns the limits of a pool as it is now.
+// Of returns the current limits of a pool.
 func Of(p park.Pool) Limits {
 	return Limits{MaxUnits: p.MaxUnits, MaxQueueDepth: p.MaxQueueDepth, State: p.State}
 }
@@ -28,7 +28,7 @@ func Initial(now Limits, updates []park.Event) Limits {
 	for i := range updates {
 		c := changesOf(&updates[i])
 		if c.Resumed != nil {
-			return unknown(l, units, depth, state)
+			return unknownLimits(l, units, depth, state)
 		}
 		if c.MaxUnits != nil && !units {
 			l.MaxUnits, units = c.MaxUnits.From, true
@@ -45,7 +45,7 @@ func Initial(now Limits, updates []park.Event) Limits {
 
 // unknown are the limits before a log in which the pool was lost: those that no update before tells of are not known, and
 // nothing is held against them.
-func unknown(l Limits, units, depth, state bool) Limits {
+func unknownLimits(l Limits, units, depth, state bool) Limits {
 	if !units {
 		l.MaxUnits = math.MaxInt64
 	}
@@ -59,7 +59,7 @@ func unknown(l Limits, units, depth, state bool) Limits {
 	return l
 }
 
-// What became of the tasks that the log has led to.
+// What happened to the tasks of the log.
 const (
 	tasksLost  = "lost"  // there are none
 	tasksOlder = "older" // they are as at an earlier rev
@@ -80,7 +80,7 @@ func (p *Pool) resume(e *park.Event) {
 		return
 	}
 	clear(p.tasks)
-	p.turns = turns{}
+	p.order = parkedOrder{}
 	clear(p.arrived)
 	clear(p.ended)
 	p.state.Used, p.state.Queued, p.state.Running = 0, 0, 0
@@ -102,14 +102,14 @@ type changes struct {
 	Cancel        string                  `json:"cancel"`
 	Resumed       *resumption             `json:"resumed"`
 
-	unread bool
+	unreadable bool
 }
 
 // changesOf returns what an update changes. A detail that cannot be read changes nothing.
 func changesOf(e *park.Event) changes {
 	var c changes
 	if e.Action != park.ActUpdate || json.Unmarshal(e.Detail, &c) != nil {
-		return changes{unread: true}
+		return changes{unreadable: true}
 	}
 	return c
 }
@@ -120,7 +120,7 @@ func (p *Pool) update(e *park.Event) {
 	p.checkUpdate(e, &c)
 	if c.MaxUnits != nil {
 		shift(p, e, "maxUnits", c.MaxUnits, &p.limits.MaxUnits)
-		p.turns.resize(p.limits.MaxUnits)
+		p.order.resize(p.limits.MaxUnits)
 	}
 	if c.MaxQueueDepth != nil {
 		shift(p, e, "maxQueueDepth", c.MaxQueueDepth, &p.limits.MaxQueueDepth)
@@ -146,7 +146,7 @@ func (p *Pool) checkUpdate(e *park.Event, c *changes) {
 		p.offend(e, RuleLife, "update of task %q, tenant %q, with %d units, in attempt %d on node %q", e.TaskID, e.Tenant, e.Units, e.Attempt, e.Node)
 	}
 	switch {
-	case c.unread:
+	case c.unreadable:
 		p.offend(e, RuleLimits, "an update tells of nothing")
 	case c.State != nil && c.State.To != park.Active && c.State.To != park.Paused && c.State.To != park.Draining:
 		p.offend(e, RuleLimits, "state changes to %q", c.State.To)

@@ -50,8 +50,8 @@ func (p *Pool) Lookup(id string) *Life {
 // Line calls yield for the parked tasks in the order in which they are to start, as far as the log tells it: those that rest
 // before they run again, or have rested, are left out.
 func (p *Pool) Line(yield func(*Life) bool) {
-	for i := len(p.turns.classes) - 1; i >= 0; i-- {
-		able, large := p.turns.classes[i].able.first, p.turns.classes[i].large.first
+	for i := len(p.order.classes) - 1; i >= 0; i-- {
+		able, large := p.order.classes[i].fitting.first, p.order.classes[i].large.first
 		for able != nil || large != nil {
 			next := &able
 			if able == nil || large != nil && large.order < able.order {

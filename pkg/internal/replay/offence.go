@@ -57,14 +57,14 @@ func (o *Offence) Error() string {
 // offend notes that e breaks a rule. Only the first of an event is told.
 func (p *Pool) offend(e *park.Event, r Rule, format string, args ...any) {
 	p.sum.Offences++
-	if p.now != nil {
+	if p.offence != nil {
 		return
 	}
-	p.now = &Offence{
+	p.offence = &Offence{
 		PoolID: p.state.PoolID, Rev: e.Rev, Ord: p.ord, TaskID: e.TaskID,
 		Rule: r, Detail: fmt.Sprintf(format, args...),
 	}
 	if p.sum.First == nil {
-		p.sum.First = p.now
+		p.sum.First = p.offence
 	}
 }

@@ -25,19 +25,19 @@ type Pool struct {
 	sum    Summary
 
 	tasks   map[string]*task
-	turns   turns
-	details tellings
+	order   parkedOrder
+	details detailCache
 	names   names
 	arrived map[string]struct{} // submitted, and neither parked nor started yet
 	ended   map[uint64]struct{} // hashes of the ids of ended tasks
 	seed    maphash.Seed
 
 	older    int64 // microseconds: events from before may be of a parkd that told less
-	tells    bool  // submissions have to tell what the place of their task hangs on
+	detailed bool  // submissions have to tell what the place of their task hangs on
 	begun    bool
 	partial  bool
 	ord      int
-	now      *Offence // of the event that is being applied
+	offence  *Offence // of the event that is being applied
 	ends     map[string]End
 	onEnd    func(*Life)
 	timeline *timeline
@@ -81,7 +81,7 @@ func (p *Pool) Older(before park.Time) { p.older = before.Micro() }
 
 // Tells says that no event but those from before [Pool.Older] is of such a parkd. Otherwise that is known from the first
 // submission on that tells. Call it before the first event.
-func (p *Pool) Tells() { p.tells = true }
+func (p *Pool) Tells() { p.detailed = true }
 
 // KeepEnds makes the pool remember how each task ended, for [Pool.Ends]. Call it before the first event.
 func (p *Pool) KeepEnds() { p.ends = map[string]End{} }
@@ -106,7 +106,7 @@ func (p *Pool) State() State {
 // counts all the same and the next one may follow, so that one fault does not hide the rest; [Summary.First]
 // keeps the first of all.
 func (p *Pool) Apply(e park.Event) error {
-	p.now = nil
+	p.offence = nil
 	if e.Action == park.ActUpdate {
 		p.resume(&e)
 	}
@@ -118,11 +118,11 @@ func (p *Pool) Apply(e park.Event) error {
 	case park.ActReject:
 		p.reject(&e)
 	default:
-		p.live(&e)
+		p.applyTaskEvent(&e)
 	}
 	p.sample()
-	if p.now != nil {
-		return p.now
+	if p.offence != nil {
+		return p.offence
 	}
 	return nil
 }
@@ -130,11 +130,11 @@ func (p *Pool) Apply(e park.Event) error {
 // Finish says that the log is over. Its error is an *[Offence] of the last step, where that left a task that
 // was submitted but neither parked nor started.
 func (p *Pool) Finish() error {
-	p.now = nil
-	p.settled(p.state.Rev)
-	p.expired()
-	if p.now != nil {
-		return p.now
+	p.offence = nil
+	p.checkArrived(p.state.Rev)
+	p.checkExpired()
+	if p.offence != nil {
+		return p.offence
 	}
 	return nil
 }
@@ -146,12 +146,12 @@ func (p *Pool) EndsAt(now park.Pool) error {
 		return nil
 	}
 	last := park.Event{Rev: p.state.Rev}
-	p.now = nil
+	p.offence = nil
 	s := p.state
 	if s.Used != now.UsedUnits || s.Queued != now.QueueDepth || s.Running != now.Running {
 		p.offend(&last, RuleEnd, "the log ends with %d units in use, %d parked and %d running, but the pool has %d, %d and %d",
 			s.Used, s.Queued, s.Running, now.UsedUnits, now.QueueDepth, now.Running)
-		return p.now
+		return p.offence
 	}
 	return nil
 }
@@ -189,8 +189,8 @@ func (p *Pool) follow(e *park.Event) {
 		p.offend(e, RuleTime, "one step happens at one instant, but %s follows %s", e.At, p.state.At)
 	}
 	if e.Rev != p.state.Rev {
-		p.settled(e.Rev)
-		p.expired()
+		p.checkArrived(e.Rev)
+		p.checkExpired()
 		p.sum.MaxQueued = max(p.sum.MaxQueued, p.state.Queued)
 	}
 	p.state.Rev, p.state.At, p.ord = e.Rev, e.At, ord
@@ -220,7 +220,7 @@ func (p *Pool) place(e *park.Event) int {
 }
 
 // settled checks that the step before rev left no submission open.
-func (p *Pool) settled(rev int64) {
+func (p *Pool) checkArrived(rev int64) {
 	if len(p.arrived) == 0 {
 		return
 	}
@@ -229,7 +229,7 @@ func (p *Pool) settled(rev int64) {
 		if first == "" || id < first {
 			first = id
 		}
-		p.tasks[id].phase = adrift
+		p.tasks[id].phase = forgotten
 	}
 	clear(p.arrived)
 	at := park.Event{Rev: p.state.Rev, TaskID: first}
@@ -237,12 +237,12 @@ func (p *Pool) settled(rev int64) {
 }
 
 // expired checks that the step before left nothing parked whose deadline it had reached.
-func (p *Pool) expired() {
-	if len(p.turns.deadline) == 0 {
+func (p *Pool) checkExpired() {
+	if len(p.order.deadline) == 0 {
 		return
 	}
-	if t := p.turns.deadline[0]; t.Deadline <= p.state.At.Micro() {
-		p.turns.leave(t) // told once
+	if t := p.order.deadline[0]; t.Deadline <= p.state.At.Micro() {
+		p.order.leave(t) // told once
 		at := park.Event{Rev: p.state.Rev, TaskID: t.TaskID}
 		p.offend(&at, RuleDeadline, "still parked at %s, after its deadline %s", p.state.At, park.FromMicro(t.Deadline))
 	}
@@ -258,7 +258,7 @@ func (n *names) of(s string) string {
 	if kept, ok := (*n)[s]; ok {
 		return kept
 	}
-	if *n == nil || len(*n) > mostNames {
+	if *n == nil || len(*n) > maxNames {
 		*n = make(names)
 	}
 	kept := strings.Clone(s)
@@ -267,7 +267,7 @@ func (n *names) of(s string) string {
 }
 
 // mostNames bounds how many names are kept for others that may have them too.
-const mostNames = 10_000
+const maxNames = 10_000
 
 func (p *Pool) isEnded(id string) bool {
 	_, ok := p.ended[maphash.String(p.seed, id)]

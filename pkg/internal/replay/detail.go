@@ -7,8 +7,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// told is what the details of a task's events tell. Each event has few of these.
-type told struct {
+// eventDetail is the detail of a task's event. Each event has few of the fields.
+type eventDetail struct {
 	Priority    *park.Priority `json:"priority"`
 	Mailbox     string         `json:"mailbox"`
 	Deadline    park.Time      `json:"deadline"`
@@ -22,19 +22,19 @@ type told struct {
 	Early  string  `json:"early"`
 }
 
-// tellings reads details, of which many are alike.
-type tellings struct {
+// detailCache parses details, many of which are equal.
+type detailCache struct {
 	last [4]struct {
 		detail []byte
-		told   told
+		told   eventDetail
 	}
 	next int
 }
 
-// of returns what a detail tells, nothing where it cannot be read. The answer holds until the next call.
-func (t *tellings) of(detail []byte) *told {
+// parse parses a detail; the result is empty if it is invalid. It is valid until the next call.
+func (t *detailCache) parse(detail []byte) *eventDetail {
 	if len(detail) == 0 {
-		return &told{}
+		return &eventDetail{}
 	}
 	for i := range t.last {
 		if bytes.Equal(t.last[i].detail, detail) {
@@ -43,9 +43,9 @@ func (t *tellings) of(detail []byte) *told {
 	}
 	l := &t.last[t.next]
 	t.next = (t.next + 1) % len(t.last)
-	l.detail, l.told = append(l.detail[:0], detail...), told{}
+	l.detail, l.told = append(l.detail[:0], detail...), eventDetail{}
 	if json.Unmarshal(detail, &l.told) != nil {
-		l.told = told{}
+		l.told = eventDetail{}
 	}
 	return &l.told
 }

@@ -9,10 +9,10 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-func at(rev int64) moment { return moment{rev: rev, at: rev * 1000} }
+func at(rev int64) stepTime { return stepTime{rev: rev, at: rev * 1000} }
 
 func TestLineupOrder(t *testing.T) {
-	l := newLineup()
+	l := newIdealPool()
 	l.park("a", park.Normal, 1, false)
 	l.park("b", park.Normal, 1, false)
 	l.park("c", park.High, 1, false)
@@ -47,15 +47,15 @@ func TestLineupOrder(t *testing.T) {
 // TestLineupOwes is a pool that sleeps while units come free: each task is owed its start since the step in
 // which it would have fitted behind those before it.
 func TestLineupOwes(t *testing.T) {
-	l := newLineup()
+	l := newIdealPool()
 	l.park("big", park.Normal, 8, false)
 	l.park("small", park.Normal, 1, false)
-	l.settle(at(1), 4) // the small one would fit, but the big one is first
-	l.settle(at(2), 8)
-	l.settle(at(3), 8)
-	l.settle(at(4), 9)
+	l.reserveStarts(at(1), 4) // the small one would fit, but the big one is first
+	l.reserveStarts(at(2), 8)
+	l.reserveStarts(at(3), 8)
+	l.reserveStarts(at(4), 9)
 	l.park("next", park.Normal, 2, false)
-	l.settle(at(5), 10)
+	l.reserveStarts(at(5), 10)
 	since := func(id string, want int64) {
 		t.Helper()
 		if m, ok := l.leave(id); !ok || m.rev != want {
@@ -63,30 +63,30 @@ func TestLineupOwes(t *testing.T) {
 		}
 	}
 	since("big", 2)
-	l.settle(at(6), 2)
+	l.reserveStarts(at(6), 2)
 	since("small", 4)
-	l.settle(at(7), 1)
+	l.reserveStarts(at(7), 1)
 	if _, ok := l.leave("next"); ok {
 		t.Error("next was never owed anything")
 	}
 }
 
 func TestLineupForgives(t *testing.T) {
-	l := newLineup()
+	l := newIdealPool()
 	l.park("a", park.Normal, 4, false)
-	l.settle(at(1), 4)
+	l.reserveStarts(at(1), 4)
 	l.resize(4)
-	l.settle(at(2), 2)
-	l.settle(at(3), 4)
-	if m, ok := l.leave("a"); !ok || m.rev != 3 || l.owed != 0 {
-		t.Errorf("owed since %+v, %d units in all", m, l.owed)
+	l.reserveStarts(at(2), 2)
+	l.reserveStarts(at(3), 4)
+	if m, ok := l.leave("a"); !ok || m.rev != 3 || l.reserved != 0 {
+		t.Errorf("owed since %+v, %d units in all", m, l.reserved)
 	}
 }
 
 // TestLineupAgainstALine compares the lineup with a plain sorted line over many random moves.
 func TestLineupAgainstALine(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	l := newLineup()
+	l := newIdealPool()
 	type waiting struct {
 		id string
 		p  park.Priority
@@ -124,9 +124,9 @@ func TestLineupAgainstALine(t *testing.T) {
 			l.leave(line[at].id)
 			line = slices.Delete(line, at, at+1)
 		}
-		l.settle(at(int64(i)), rng.Int64N(6))
-		if len(l.parked) != len(line) || l.owed < 0 {
-			t.Fatalf("move %d: %d parked, want %d; %d owed", i, len(l.parked), len(line), l.owed)
+		l.reserveStarts(at(int64(i)), rng.Int64N(6))
+		if len(l.parked) != len(line) || l.reserved < 0 {
+			t.Fatalf("move %d: %d parked, want %d; %d owed", i, len(l.parked), len(line), l.reserved)
 		}
 	}
 	for _, c := range l.classes {
@@ -138,7 +138,7 @@ func TestLineupAgainstALine(t *testing.T) {
 
 // TestLineupPassesOver is a pool whose capacity is lowered below what tasks cost that are parked in it, and raised again.
 func TestLineupPassesOver(t *testing.T) {
-	l := newLineup()
+	l := newIdealPool()
 	l.park("big", park.Normal, 8, false)
 	l.park("small", park.Normal, 1, false)
 	l.park("lost", park.Normal, 8, true)
@@ -147,7 +147,7 @@ func TestLineupPassesOver(t *testing.T) {
 	}
 	l.resize(4)
 	l.park("later", park.Normal, 8, true)
-	l.settle(at(1), 4)
+	l.reserveStarts(at(1), 4)
 	if !l.isNext("small", park.Normal) || l.isNext("big", park.Normal) || l.isNext("lost", park.Normal) {
 		t.Error("those that cost more than the pool has are not passed over")
 	}
@@ -163,7 +163,7 @@ func TestLineupPassesOver(t *testing.T) {
 		t.Error("they do not have their places again")
 	}
 	l.leave("lost")
-	l.settle(at(2), 8)
+	l.reserveStarts(at(2), 8)
 	if m, ok := l.leave("big"); !ok || m.rev != 2 {
 		t.Errorf("big is owed since %+v (%t)", m, ok)
 	}

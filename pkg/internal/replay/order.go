@@ -8,48 +8,48 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// turns are the parked tasks of which the log tells all that their order hangs on: the higher class first, and in a class
-// the earlier one. One whose run was lost goes first, one whose run failed last, and while it rests after that it holds
-// up nobody; when its rest is over the log does not say, so it is not held against others afterwards either. A task that
-// costs more than the pool has holds up nobody.
-type turns struct {
-	classes  [park.Critical - park.Low + 1]class
-	deadline deadlines
-	back     int64 // the last place given behind all others, and before them
-	front    int64
-	parkings int64
+// parkedOrder holds the parked tasks whose order is known from the log: by class, and within a class by arrival. A task whose
+// run was lost goes first in its class, one whose run failed last. During its backoff a task may be overtaken; the log does
+// not tell when the backoff ends, so it may be overtaken afterwards too. A task that costs more than the pool has may be
+// overtaken.
+type parkedOrder struct {
+	classes      [park.Critical - park.Low + 1]class
+	deadline     deadlines
+	lastOrder    int64 // the last place given behind all others, and before them
+	firstOrder   int64
+	parkingCount int64
 }
 
 // class holds the parked tasks of one priority in two lists by their order: those that cost no more than the pool has, and
 // the others.
-type class struct{ able, large list }
+type class struct{ fitting, large list }
 
 type list struct{ first, last *task }
 
 // turn is a task's place among the parked ones.
 type turn struct {
 	prev, next *task
-	in         *list
+	list       *list
 	order      int64
-	parking    int64 // counts how often any task was parked
+	parkingNo  int64 // counts how often any task was parked
 	due        int   // its place in the heap of deadlines, from 1
 }
 
-func (t *turns) class(p park.Priority) *class { return &t.classes[p-park.Low] }
+func (t *parkedOrder) class(p park.Priority) *class { return &t.classes[p-park.Low] }
 
-// isPlaced reports whether it is known where a task belongs.
+// isPlaced reports whether the place of a task is known.
 func isPlaced(t *task) bool { return t.Told && t.Priority >= park.Low && t.Priority <= park.Critical }
 
-// join parks a task: first or last in its class. One that rests is in no list.
-func (t *turns) join(k *task, first bool, most int64) {
-	t.parkings++
-	k.parking = t.parkings
+// join parks a task: first or last in its class. During its backoff it is in no list.
+func (t *parkedOrder) join(k *task, first bool, most int64) {
+	t.parkingCount++
+	k.parkingNo = t.parkingCount
 	if first {
-		t.front--
-		k.order = t.front
+		t.firstOrder--
+		k.order = t.firstOrder
 	} else {
-		t.back++
-		k.order = t.back
+		t.lastOrder++
+		k.order = t.lastOrder
 	}
 	if !isPlaced(k) {
 		return
@@ -57,41 +57,41 @@ func (t *turns) join(k *task, first bool, most int64) {
 	if k.Deadline != 0 && k.Attempt == 0 {
 		heap.Push(&t.deadline, k)
 	}
-	if k.rests {
+	if k.hasBackoff {
 		return
 	}
 	c := t.class(k.Priority)
-	in := &c.able
+	in := &c.fitting
 	if k.Units > most {
 		in = &c.large
 	}
 	in.insert(k, first)
 }
 
-func (t *turns) leave(k *task) {
-	if k.in != nil {
-		k.in.remove(k)
+func (t *parkedOrder) leave(k *task) {
+	if k.list != nil {
+		k.list.remove(k)
 	}
 	if k.due > 0 {
 		heap.Remove(&t.deadline, k.due-1)
 	}
 }
 
-// before returns a parked task that is to start before k, nil where there is none. k has its place still, or has just come.
-func (t *turns) before(k *task) *task {
+// before returns a parked task that is to start before k, or nil. k still has its place, or has just been added.
+func (t *parkedOrder) before(k *task) *task {
 	if !isPlaced(k) {
 		return nil
 	}
 	for p := park.Critical; p > k.Priority; p-- {
-		if first := t.class(p).able.first; first != nil {
+		if first := t.class(p).fitting.first; first != nil {
 			return first
 		}
 	}
-	for other := t.class(k.Priority).able.first; other != nil; other = other.next {
+	for other := t.class(k.Priority).fitting.first; other != nil; other = other.next {
 		switch {
 		case other == k || k.phase == queued && other.order > k.order:
 			return nil
-		case k.phase == queued && k.rests && other.parking > k.parking && other.order < 0:
+		case k.phase == queued && k.hasBackoff && other.parkingNo > k.parkingNo && other.order < 0:
 			// Whether it was put before k is not known: before those that rested it was not.
 		default:
 			return other
@@ -100,12 +100,12 @@ func (t *turns) before(k *task) *task {
 	return nil
 }
 
-// resize sorts the tasks anew where the pool has another capacity.
-func (t *turns) resize(most int64) {
+// resize sorts the tasks again after a change of the capacity.
+func (t *parkedOrder) resize(most int64) {
 	for i := range t.classes {
 		c := &t.classes[i]
 		var all []*task
-		for _, in := range []*list{&c.able, &c.large} {
+		for _, in := range []*list{&c.fitting, &c.large} {
 			for k := in.first; k != nil; k = k.next {
 				all = append(all, k)
 			}
@@ -113,18 +113,18 @@ func (t *turns) resize(most int64) {
 		}
 		slices.SortFunc(all, func(a, b *task) int { return cmp.Compare(a.order, b.order) })
 		for _, k := range all {
-			in := &c.able
+			in := &c.fitting
 			if k.Units > most {
 				in = &c.large
 			}
-			k.prev, k.next, k.in = nil, nil, nil
+			k.prev, k.next, k.list = nil, nil, nil
 			in.insert(k, false)
 		}
 	}
 }
 
 func (l *list) insert(k *task, first bool) {
-	k.in = l
+	k.list = l
 	switch {
 	case l.first == nil:
 		l.first, l.last = k, k
@@ -146,7 +146,7 @@ func (l *list) remove(k *task) {
 	} else {
 		k.next.prev = k.prev
 	}
-	k.prev, k.next, k.in = nil, nil, nil
+	k.prev, k.next, k.list = nil, nil, nil
 }
 
 // deadlines is a heap of the tasks that have one and have not run.

@@ -9,40 +9,40 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// facts makes hashes of what is told of a task: of 128 bits, under keys that nobody knows before.
-type facts struct {
+// hasher computes hashes of tasks and messages: of 128 bits, with random keys.
+type hasher struct {
 	seeds [2]maphash.Seed
 	b     []byte
 }
 
-func newFacts() *facts {
-	return &facts{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, b: make([]byte, 0, 1024)}
+func newHasher() *hasher {
+	return &hasher{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, b: make([]byte, 0, 1024)}
 }
 
-// hash is a hash, and the number of the bucket that its task belongs into.
+// hash is a hash and the bucket of its task.
 type hash struct {
 	low, high uint64
 	bucket    int
 }
 
-// buckets is in how many parts what is compared is divided, by the ids of tasks.
+// buckets is the number of parts, by task id, in which everything is compared.
 const buckets = 1 << 14
 
-func (f *facts) bucket(task string) int { return int(maphash.String(f.seeds[0], task) % buckets) }
+func (f *hasher) bucket(task string) int { return int(maphash.String(f.seeds[0], task) % buckets) }
 
-func (f *facts) text(s string) {
+func (f *hasher) text(s string) {
 	f.b = binary.AppendUvarint(f.b, uint64(len(s)))
 	f.b = append(f.b, s...)
 }
 
-func (f *facts) int(n int64) { f.b = binary.LittleEndian.AppendUint64(f.b, uint64(n)) }
+func (f *hasher) int(n int64) { f.b = binary.LittleEndian.AppendUint64(f.b, uint64(n)) }
 
-func (f *facts) sum(task string) hash {
+func (f *hasher) sum(task string) hash {
 	return hash{maphash.Bytes(f.seeds[0], f.b), maphash.Bytes(f.seeds[1], f.b), f.bucket(task)}
 }
 
-// life hashes all that the log tells of an ended task.
-func (f *facts) life(l *replay.Life) hash {
+// life hashes an ended task of the log.
+func (f *hasher) life(l *replay.Life) hash {
 	f.b = f.b[:0]
 	f.ended(l.TaskID, l.Tenant, l.Status, l.Attempt, l.Ended)
 	f.run(l.Node, l.Reason, l.Units, l.Submitted, l.Started)
@@ -53,8 +53,8 @@ func (f *facts) life(l *replay.Life) hash {
 	return f.sum(l.TaskID)
 }
 
-// task hashes the same of what a queue keeps of the task.
-func (f *facts) task(t *park.KeptTask, told bool) hash {
+// task hashes the same fields of a task of the queue.
+func (f *hasher) task(t *park.KeptTask, told bool) hash {
 	f.b = f.b[:0]
 	f.ended(t.TaskID, t.Tenant, t.Status, t.Attempt, t.EndedAt.Micro())
 	f.run(t.Node, t.Reason, t.Units, t.SubmittedAt.Micro(), t.StartedAt.Micro())
@@ -65,7 +65,7 @@ func (f *facts) task(t *park.KeptTask, told bool) hash {
 	return f.sum(t.TaskID)
 }
 
-func (f *facts) ended(task, tenant string, s park.Status, attempt int, ended int64) {
+func (f *hasher) ended(task, tenant string, s park.Status, attempt int, ended int64) {
 	f.text(task)
 	f.text(tenant)
 	f.text(string(s))
@@ -73,7 +73,7 @@ func (f *facts) ended(task, tenant string, s park.Status, attempt int, ended int
 	f.int(ended)
 }
 
-func (f *facts) run(node, reason string, units, submitted, started int64) {
+func (f *hasher) run(node, reason string, units, submitted, started int64) {
 	f.text(node)
 	f.text(reason)
 	f.int(units)
@@ -81,21 +81,21 @@ func (f *facts) run(node, reason string, units, submitted, started int64) {
 	f.int(started)
 }
 
-func (f *facts) told(mailbox string, p park.Priority, deadline int64, maxAttempts int) {
+func (f *hasher) told(mailbox string, p park.Priority, deadline int64, maxAttempts int) {
 	f.text(mailbox)
 	f.int(int64(p))
 	f.int(deadline)
 	f.int(int64(maxAttempts))
 }
 
-func (f *facts) runs(strikes int, notBefore int64, asked bool) {
+func (f *hasher) runs(strikes int, notBefore int64, asked bool) {
 	f.int(int64(strikes))
 	f.int(notBefore)
 	f.b = strconv.AppendBool(f.b, asked)
 }
 
 // letter hashes what a message tells of its task's end, and word with it what a client that removes it takes away.
-func (f *facts) letter(m *park.KeptMessage) (letter, word hash) {
+func (f *hasher) message(m *park.KeptMessage) (letter, word hash) {
 	f.b = f.b[:0]
 	f.ended(m.TaskID, m.Tenant, m.Status, m.Attempt, m.CreatedAt.Micro())
 	f.text(m.MailboxKey)
@@ -108,7 +108,7 @@ func (f *facts) letter(m *park.KeptMessage) (letter, word hash) {
 	return letter, f.sum(m.TaskID)
 }
 
-// due is the message that a task is to have left.
+// due returns the message that a task must have left.
 func due(t *park.KeptTask) park.KeptMessage {
 	return park.KeptMessage{
 		TaskID: t.TaskID, Tenant: t.Tenant, MailboxKey: t.MailboxKey, Status: t.Status, Attempt: t.Attempt, Reason: t.Reason,
