@@ -96,10 +96,10 @@ type slowLeases struct {
 	delay time.Duration
 }
 
-func (s *slowLeases) Leases(ctx context.Context, pool string, tasks []string) ([]store.Kept, error) {
+func (s *slowLeases) LeaseRenewals(ctx context.Context, pool string, tasks []string) ([]store.LeaseRenewal, error) {
 	time.Sleep(s.delay)
 	s.delay = 0
-	return s.Store.Leases(ctx, pool, tasks)
+	return s.Store.LeaseRenewals(ctx, pool, tasks)
 }
 
 // TestLeaseKeptWhileItIsAskedFor keeps a lease at one node while another, where it is due, asks the store for it.

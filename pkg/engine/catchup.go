@@ -18,7 +18,7 @@ const hubPollInterval = time.Second
 
 // catchUp merges what other nodes did since this node's last look.
 func (l *loop) catchUp() error {
-	c, err := l.node.Store.Since(l.ctx, l.ID, l.lot.Row().Rev)
+	c, err := l.node.Store.ChangesSince(l.ctx, l.ID, l.lot.Row().Rev)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (l *loop) extendRenewed(ctx context.Context, now lot.Instant) error {
 	for id := range due {
 		ids = append(ids, id)
 	}
-	kept, err := l.node.Store.Leases(ctx, l.ID, ids)
+	kept, err := l.node.Store.LeaseRenewals(ctx, l.ID, ids)
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func (l *loop) ensureDurable(ops []lot.Op) error {
 	if !l.unsecured || len(ops) == 0 {
 		return nil
 	}
-	if err := l.node.Store.Secure(l.ctx); err != nil {
+	if err := l.node.Store.AwaitDurable(l.ctx); err != nil {
 		return fmt.Errorf("%w: %w", store.ErrInDoubt, err) // the task may be accepted, so the answer must not deny it
 	}
 	l.unsecured = false

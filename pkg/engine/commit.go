@@ -42,7 +42,7 @@ func (l *loop) commitBatch(batch []message) (remaining []message, err error) {
 func (l *loop) handleConflict(batch []message, c *store.Conflict) ([]message, error) {
 	l.eng.meter.StepRetried(l.QueueBackend, RetryConflict)
 	l.redecided = true
-	if err := l.merge(c); err != nil || c.Ahead == 0 {
+	if err := l.merge(c); err != nil || c.NodesAhead == 0 {
 		return batch, err
 	}
 	batch = l.addDelegated(claimAll(l.awaitTurn(batch)))
@@ -62,7 +62,7 @@ func (l *loop) tryStep(batch []message) error {
 	}
 	if err := l.storeStep(step, ops); err != nil {
 		l.lot.Rollback()
-		if errors.Is(err, store.ErrTaken) && !l.lookedUp {
+		if errors.Is(err, store.ErrTaskExists) && !l.lookedUp {
 			return errLookUp
 		}
 		return err

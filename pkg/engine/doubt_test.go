@@ -67,11 +67,11 @@ func (d *flakyStore) Records(ctx context.Context, pool string, ids []string) ([]
 	return d.Store.Records(ctx, pool, ids)
 }
 
-func (d *flakyStore) Beat(ctx context.Context, node string, own store.Terms) (map[string]store.Pulse, error) {
+func (d *flakyStore) Heartbeat(ctx context.Context, node string, own store.NodeConfig) (map[string]store.NodeHeartbeat, error) {
 	if err := d.unavailable(); err != nil {
 		return nil, err
 	}
-	return d.Store.Beat(ctx, node, own)
+	return d.Store.Heartbeat(ctx, node, own)
 }
 
 // failNextCommit has the store fail during the next commit, which is taken or not, and stay unavailable for a time.

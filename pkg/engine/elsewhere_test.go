@@ -33,14 +33,14 @@ type fakeShared struct {
 	result      int // and of each result
 	reads       []int
 	err         error
-	kept        []store.Kept
+	kept        []store.LeaseRenewal
 	asked       []string
 	before      func() // an answer
 	rev         int64
 	since       *store.Conflict
 	records     []ledger.Record // instead
 	placesAhead []int           // what the line says, look by look, the last for ever
-	hands       []store.Hand
+	hands       []store.Delegation
 }
 
 // fakeQueue is a fakeShared as the queue of a pool.
@@ -60,7 +60,7 @@ func (l fakeQueue) Records(_ context.Context, _ string, ids []string) (all []led
 	return all, l.err
 }
 
-func (l *fakeShared) Leases(_ context.Context, _ string, ids []string) ([]store.Kept, error) {
+func (l *fakeShared) LeaseRenewals(_ context.Context, _ string, ids []string) ([]store.LeaseRenewal, error) {
 	l.asked = slices.Sorted(slices.Values(ids))
 	if l.before != nil {
 		l.before()
@@ -68,15 +68,15 @@ func (l *fakeShared) Leases(_ context.Context, _ string, ids []string) ([]store.
 	return l.kept, l.err
 }
 
-func (l *fakeShared) Turn(_ context.Context, _, _ string, h store.Hand) (store.Place, error) {
+func (l *fakeShared) RequestTurn(_ context.Context, _, _ string, h store.Delegation) (store.Turn, error) {
 	l.hands = append(l.hands, h)
 	if len(l.placesAhead) == 0 {
-		return store.Place{Ahead: 1}, errAsked
+		return store.Turn{Ahead: 1}, errAsked
 	}
-	return store.Place{Ahead: l.placesAhead[min(len(l.hands), len(l.placesAhead))-1]}, nil
+	return store.Turn{Ahead: l.placesAhead[min(len(l.hands), len(l.placesAhead))-1]}, nil
 }
 
-func (l *fakeShared) Since(_ context.Context, _ string, rev int64) (*store.Conflict, error) {
+func (l *fakeShared) ChangesSince(_ context.Context, _ string, rev int64) (*store.Conflict, error) {
 	l.rev = rev
 	return l.since, l.err
 }
@@ -200,7 +200,7 @@ func TestLeasesKeptElsewhere(t *testing.T) {
 	l.err = errAsked
 	look(errAsked)
 	l.err = nil
-	l.kept = []store.Kept{
+	l.kept = []store.LeaseRenewal{
 		{TaskID: "a", Lease: "lease-a", Counter: 1, TTL: 20 * time.Second}, {TaskID: "b", Lease: "of before", Counter: 5, TTL: time.Hour},
 	}
 	look(nil)
@@ -309,13 +309,13 @@ func TestBacklogIsMeasured(t *testing.T) {
 	}, park.InMemory, memory.New())
 	e.relays = []*relay.Relay{r}
 	for _, c := range []struct {
-		found []store.Parcel
+		found []store.OutboxEntry
 		n     int
 		age   time.Duration
 	}{
 		{nil, 0, 0},
-		{[]store.Parcel{{Since: park.At(time.Unix(40, 0))}, {Since: park.At(time.Unix(50, 0))}}, 2, time.Minute},
-		{[]store.Parcel{{Since: park.At(time.Unix(160, 0))}}, 1, 0}, // the clock was set
+		{[]store.OutboxEntry{{Since: park.At(time.Unix(40, 0))}, {Since: park.At(time.Unix(50, 0))}}, 2, time.Minute},
+		{[]store.OutboxEntry{{Since: park.At(time.Unix(160, 0))}}, 1, 0}, // the clock was set
 		{nil, 0, 0},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -331,13 +331,13 @@ func TestBacklogIsMeasured(t *testing.T) {
 // fullOutbox is a queue with parcels.
 type fullOutbox struct {
 	store.Queue
-	parcels []store.Parcel
+	parcels []store.OutboxEntry
 	onRead  func() // as they are read
 }
 
-func (s *fullOutbox) Outbox(context.Context, string, park.Time, int) ([]store.Parcel, error) {
+func (s *fullOutbox) Outbox(context.Context, string, park.Time, int) ([]store.OutboxEntry, error) {
 	s.onRead()
 	return s.parcels, nil
 }
 
-func (*fullOutbox) Settle(context.Context, []int64, []store.Postponed) error { return nil }
+func (*fullOutbox) AckOutbox(context.Context, []int64, []store.DeferredEntry) error { return nil }

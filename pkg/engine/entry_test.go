@@ -40,19 +40,19 @@ func (s serialStore) Commit(ctx context.Context, step *store.Step) error {
 	return err
 }
 
-func (s serialStore) Since(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
+func (s serialStore) ChangesSince(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
 	time.Sleep(tripTime)
-	return s.Store.Since(ctx, pool, rev)
+	return s.Store.ChangesSince(ctx, pool, rev)
 }
 
-func (s serialStore) Turn(ctx context.Context, pool, node string, h store.Hand) (store.Place, error) {
+func (s serialStore) RequestTurn(ctx context.Context, pool, node string, h store.Delegation) (store.Turn, error) {
 	time.Sleep(tripTime)
-	p, err := s.Store.Turn(ctx, pool, node, h)
-	if p.Ahead <= 1 && !h.Whole { // who is next waits for the step that is under way
+	p, err := s.Store.RequestTurn(ctx, pool, node, h)
+	if p.Ahead <= 1 && !h.All { // who is next waits for the step that is under way
 		s.lock <- struct{}{}
 		defer func() { <-s.lock }()
 		notes := p.Notes
-		p, err = s.Store.Turn(ctx, pool, node, store.Hand{})
+		p, err = s.Store.RequestTurn(ctx, pool, node, store.Delegation{})
 		p.Notes = append(notes, p.Notes...)
 	}
 	if s.dropsNotes {

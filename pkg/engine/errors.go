@@ -26,8 +26,8 @@ func (e *Engine) readError(ctx context.Context, what string, err error) error {
 
 // unavailableDetail says why a store could not be read: in the words of the store's server, if it has answered.
 func unavailableDetail(what string, err error) string {
-	if s, ok := errors.AsType[store.Said](err); ok {
-		return "the store of " + what + " cannot be used: " + s.Said()
+	if s, ok := errors.AsType[store.ServerError](err); ok {
+		return "the store of " + what + " cannot be used: " + s.ServerMessage()
 	}
 	return "the store of " + what + " does not answer"
 }

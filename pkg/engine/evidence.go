@@ -108,7 +108,7 @@ func (p *pool) readOwed(ctx context.Context, ev *park.Evidence) error {
 	return nil
 }
 
-func owedSince(p *store.Parcel) park.Time {
+func owedSince(p *store.OutboxEntry) park.Time {
 	switch {
 	case p.Message != nil:
 		return p.Message.CreatedAt

@@ -44,7 +44,7 @@ func (k *evidenceFake) Marks(context.Context, string) (store.Marks, error) {
 	return k.marks, k.failsOn("marks")
 }
 
-func (k *evidenceFake) Outbox(ctx context.Context, dest string, now park.Time, limit int) ([]store.Parcel, error) {
+func (k *evidenceFake) Outbox(ctx context.Context, dest string, now park.Time, limit int) ([]store.OutboxEntry, error) {
 	if err := k.failsOn("outbox"); err != nil {
 		return nil, err
 	}

@@ -59,7 +59,7 @@ func (s *stallingStore) Revs(ctx context.Context, pools []string) (map[string]in
 	return s.Store.Revs(ctx, pools)
 }
 
-func (s *stallingStore) Beat(ctx context.Context, node string, own store.Terms) (map[string]store.Pulse, error) {
+func (s *stallingStore) Heartbeat(ctx context.Context, node string, own store.NodeConfig) (map[string]store.NodeHeartbeat, error) {
 	if err := s.stall(ctx); err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (s *stallingStore) Beat(ctx context.Context, node string, own store.Terms) 
 			return nil, err
 		}
 	}
-	return s.Store.Beat(ctx, node, own)
+	return s.Store.Heartbeat(ctx, node, own)
 }
 
 // openStalling opens engines that share a store, each through a stallingStore.
@@ -160,14 +160,14 @@ func TestBuriedAloneGoesOn(t *testing.T) {
 
 func buryNode(t *testing.T, s *stallingStore, node string) {
 	t.Helper()
-	counters, err := s.Store.Beat(t.Context(), "undertaker", store.Terms{})
+	counters, err := s.Store.Heartbeat(t.Context(), "undertaker", store.NodeConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if buried, err := s.Store.Bury(t.Context(), node, counters[node].Counter); err != nil || !buried {
+	if buried, err := s.Store.DeclareDead(t.Context(), node, counters[node].Counter); err != nil || !buried {
 		t.Fatalf("not buried: %v", err)
 	}
-	if err := s.Store.Leave(t.Context(), "undertaker"); err != nil {
+	if err := s.Store.RemoveNode(t.Context(), "undertaker"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -188,7 +188,7 @@ func TestRebornStartsNothingUnderItsOldName(t *testing.T) {
 			}
 			slow := func() { time.Sleep(20 * time.Millisecond) }
 			ways[0].afterCommit.Store(&slow)
-			if _, err := ways[0].Store.Beat(t.Context(), node, store.Terms{}); err != nil {
+			if _, err := ways[0].Store.Heartbeat(t.Context(), node, store.NodeConfig{}); err != nil {
 				return err
 			}
 			go func() {
@@ -321,11 +321,11 @@ func TestLeaseLivesThatAnotherKept(t *testing.T) {
 	})
 }
 
-func (s *stallingStore) KeepLease(ctx context.Context, k store.Kept) (int64, error) {
+func (s *stallingStore) RenewLease(ctx context.Context, k store.LeaseRenewal) (int64, error) {
 	if s.keepLeases != nil {
 		<-s.keepLeases
 	}
-	return s.Store.KeepLease(ctx, k)
+	return s.Store.RenewLease(ctx, k)
 }
 
 // TestNothingStoredBeforeTheFirstBeat: a store that does not know a node refuses its steps as those of a dead one, but

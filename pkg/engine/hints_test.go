@@ -99,18 +99,18 @@ type busyTurns struct {
 	asked      atomic.Int64
 }
 
-func (q *busyTurns) Turn(context.Context, string, string, store.Hand) (store.Place, error) {
+func (q *busyTurns) RequestTurn(context.Context, string, string, store.Delegation) (store.Turn, error) {
 	q.asked.Add(1)
 	if q.looksAhead.Add(-1) == -1 {
 		q.looksAhead.Add(1)
-		return store.Place{}, nil
+		return store.Turn{}, nil
 	}
-	return store.Place{Ahead: 1}, nil
+	return store.Turn{Ahead: 1}, nil
 }
 
 func (q *busyTurns) Commit(ctx context.Context, s *store.Step) error {
 	err := q.Store.Commit(ctx, s)
-	s.Waiting = 1
+	s.NodesWaiting = 1
 	return err
 }
 

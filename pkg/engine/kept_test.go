@@ -18,7 +18,7 @@ func TestKeptLimit(t *testing.T) {
 // TestOwedSince: what is owed is as old as what it is about.
 func TestOwedSince(t *testing.T) {
 	m, e := &park.Message{CreatedAt: park.FromMicro(1)}, &park.Event{At: park.FromMicro(2)}
-	for want, p := range map[int64]store.Parcel{
+	for want, p := range map[int64]store.OutboxEntry{
 		1: {Message: m, Since: park.FromMicro(3)}, 2: {Event: e, Since: park.FromMicro(3)}, 3: {Since: park.FromMicro(3)},
 	} {
 		if got := owedSince(&p); got.Micro() != want {

@@ -180,8 +180,8 @@ func (e *Engine) KeepLease(ctx context.Context, id string, r park.KeepRequest) (
 		return park.Kept{}, l.pool.leaseLostError(ctx, id, l, "")
 	}
 	if n := l.pool.node; n != nil {
-		kept := store.Kept{PoolID: l.pool.ID, TaskID: l.task, Lease: id, TTL: res[0].TTL}
-		counter, err := n.Store.KeepLease(ctx, kept)
+		kept := store.LeaseRenewal{PoolID: l.pool.ID, TaskID: l.task, Lease: id, TTL: res[0].TTL}
+		counter, err := n.Store.RenewLease(ctx, kept)
 		if err != nil {
 			return park.Kept{}, withTaskID(l.task, e.writeError(ctx, "the leases", err))
 		}

@@ -32,15 +32,15 @@ func (l *fakeLog) LastRev(context.Context, string) (int64, park.Time, error) {
 	return l.rev, park.FromMicro(9), l.fails
 }
 
-func (l *fakeLog) Outbox(_ context.Context, dest string, _ park.Time, _ int) ([]store.Parcel, error) {
+func (l *fakeLog) Outbox(_ context.Context, dest string, _ park.Time, _ int) ([]store.OutboxEntry, error) {
 	l.asked = append(l.asked, dest)
 	if l.owes--; l.owes < 0 {
 		return nil, l.fails
 	}
-	return make([]store.Parcel, 1), l.fails
+	return make([]store.OutboxEntry, 1), l.fails
 }
 
-func (l *fakeLog) Lift(_ context.Context, _ string, row ledger.Pool) error {
+func (l *fakeLog) AdvanceRev(_ context.Context, _ string, row ledger.Pool) error {
 	l.lifted = row
 	return nil
 }

@@ -22,20 +22,20 @@ import (
 // first for a while.
 type contendedStore struct {
 	sizeRecorder
-	hasWaiting bool                              // another node waits after each step
-	onTurn     func(h store.Hand) store.Place    // what the line says
-	onCommit   func(st *store.Step, n int) error // the answer to the n-th step since meet; nil: it is stored
+	hasWaiting bool                                // another node waits after each step
+	onTurn     func(h store.Delegation) store.Turn // what the line says
+	onCommit   func(st *store.Step, n int) error   // the answer to the n-th step since meet; nil: it is stored
 	mu         sync.Mutex
 	steps      int
 	ends       int // the most tasks that a step ends
 }
 
-func (m *contendedStore) Turn(_ context.Context, _, _ string, h store.Hand) (store.Place, error) {
+func (m *contendedStore) RequestTurn(_ context.Context, _, _ string, h store.Delegation) (store.Turn, error) {
 	m.mu.Lock()
 	turn := m.onTurn
 	m.mu.Unlock()
 	if turn == nil {
-		return store.Place{}, nil
+		return store.Turn{}, nil
 	}
 	return turn(h), nil
 }
@@ -54,13 +54,13 @@ func (m *contendedStore) Commit(ctx context.Context, st *store.Step) error {
 	}
 	err := m.sizeRecorder.Commit(ctx, st)
 	if m.hasWaiting {
-		st.Waiting = 1
+		st.NodesWaiting = 1
 	}
 	return err
 }
 
 // startContention has the node meet another from now on.
-func (m *contendedStore) startContention(turn func(h store.Hand) store.Place, commit func(st *store.Step, n int) error) {
+func (m *contendedStore) startContention(turn func(h store.Delegation) store.Turn, commit func(st *store.Step, n int) error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.onTurn, m.onCommit, m.steps = turn, commit, 0
@@ -72,18 +72,18 @@ func (m *contendedStore) conflict(pool string) error {
 	if err != nil {
 		return err
 	}
-	return &store.Conflict{Row: s.Row, Ahead: 1}
+	return &store.Conflict{Row: s.Row, NodesAhead: 1}
 }
 
 // aheadOnce has another node ahead at the first look at the queue, and calls f then.
-func aheadOnce(f func()) func(store.Hand) store.Place {
+func aheadOnce(f func()) func(store.Delegation) store.Turn {
 	var looks atomic.Int64
-	return func(store.Hand) store.Place {
+	return func(store.Delegation) store.Turn {
 		if looks.Add(1) > 1 {
-			return store.Place{}
+			return store.Turn{}
 		}
 		f()
-		return store.Place{Ahead: 1}
+		return store.Turn{Ahead: 1}
 	}
 }
 
@@ -196,14 +196,14 @@ func TestLeftOutcomeRestsAsLongAsAsked(t *testing.T) {
 			}))
 			defer nodes[i].closeNow()
 		}
-		stores[0].startContention(func(h store.Hand) store.Place {
+		stores[0].startContention(func(h store.Delegation) store.Turn {
 			if len(h.Note) > 0 {
 				left <- h.Note
 			}
-			return store.Place{Ahead: 1}
+			return store.Turn{Ahead: 1}
 		}, func(st *store.Step, _ int) error {
 			for _, u := range st.Updates {
-				if u.TaskID == "a" && u.State.Strikes == 1 {
+				if u.TaskID == "a" && u.State.Failures == 1 {
 					return errGone // the other node is faster
 				}
 			}
@@ -212,7 +212,7 @@ func TestLeftOutcomeRestsAsLongAsAsked(t *testing.T) {
 		began := time.Now()
 		nodes[0].submit("cpu", withID("a", park.Submission{Retry: park.Retry{MaxAttempts: 2}}))
 		note := <-left
-		stores[1].startContention(func(store.Hand) store.Place { return store.Place{Notes: [][]byte{note}} }, nil)
+		stores[1].startContention(func(store.Delegation) store.Turn { return store.Turn{Notes: [][]byte{note}} }, nil)
 		nodes[1].submit("cpu", withID("b", sleepFor(1)))
 		if got := nodes[1].awaitTask("cpu", "a"); got.Attempt != 2 || got.StartedAt.Sub(began) < 10*time.Minute {
 			t.Errorf("attempt %d began after %s", got.Attempt, got.StartedAt.Sub(began))
@@ -314,11 +314,11 @@ func TestWhatWasLeftFitsIntoSteps(t *testing.T) {
 			t.Fatal(err)
 		}
 		var given atomic.Bool
-		m.startContention(func(store.Hand) store.Place {
+		m.startContention(func(store.Delegation) store.Turn {
 			if given.Swap(true) {
-				return store.Place{}
+				return store.Turn{}
 			}
-			return store.Place{Notes: notes}
+			return store.Turn{Notes: notes}
 		}, nil)
 		for i := range 2 { // after the first another node waits
 			nodes[1].submit("cpu", withID(fmt.Sprint("own", i), park.Submission{Priority: park.Low}))
@@ -352,15 +352,15 @@ func TestWhatIsLeftHasABound(t *testing.T) {
 			b.submit("cpu", withID(fmt.Sprint(i), park.Submission{}))
 		}
 		looks, bytes := 0, 0
-		m.startContention(func(h store.Hand) store.Place {
+		m.startContention(func(h store.Delegation) store.Turn {
 			bytes += len(h.Note)
 			if looks++; looks > 5 {
-				return store.Place{}
+				return store.Turn{}
 			}
 			for range 4 {
 				one <- struct{}{}
 			}
-			return store.Place{Ahead: 1}
+			return store.Turn{Ahead: 1}
 		}, func(_ *store.Step, n int) error {
 			if n == 1 {
 				if close(all); bytes == 0 || bytes > 64<<10 {

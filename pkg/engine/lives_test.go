@@ -179,7 +179,7 @@ func TestQueuePutBack(t *testing.T) {
 		// The backup is of the pool's first step; the queue has nothing of its tasks any more.
 		old := memory.New()
 		row := ledger.Pool{Rev: 1, MaxUnits: 2, MaxQueueDepth: 100_000, State: park.Active, ConfiguredUnits: 2, ConfiguredDepth: 100_000}
-		if err := old.Lift(t.Context(), "cpu", row); err != nil {
+		if err := old.AdvanceRev(t.Context(), "cpu", row); err != nil {
 			t.Fatal(err)
 		}
 		b = openSuccessor(t, old, kept, 2)

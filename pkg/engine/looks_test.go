@@ -109,7 +109,7 @@ func TestErrorsOfReads(t *testing.T) {
 // saidError is an error with a reason of the store's server.
 type saidError struct{ error }
 
-func (saidError) Said() string { return "disk full" }
+func (saidError) ServerMessage() string { return "disk full" }
 
 // TestPatienceAmongOthers: who waits among other nodes looks again from time to time.
 func TestPatienceAmongOthers(t *testing.T) {

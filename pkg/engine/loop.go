@@ -48,7 +48,7 @@ type loop struct {
 	halted        error
 
 	// Other nodes; see catchup.go and turnqueue.go.
-	unsecured         bool               // changes of other nodes are known but may not be durable; see [store.Shared.Secure]
+	unsecured         bool               // changes of other nodes are known but may not be durable; see [store.Shared.AwaitDurable]
 	limitsDiffer      bool               // another node has other limits for the pool in its configuration
 	contenders        int                // other nodes that waited for their turns, as of the last step
 	mustCatchUp       bool               // other nodes had their turns first

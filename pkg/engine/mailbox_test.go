@@ -28,7 +28,7 @@ func (u *trimFailure) Trim(ctx context.Context, tenant, key, upTo string) error 
 	return u.Store.Trim(ctx, tenant, key, upTo)
 }
 
-func (u *trimFailure) Trouble() error {
+func (u *trimFailure) StorageError() error {
 	if u.full.Load() {
 		return errGone
 	}

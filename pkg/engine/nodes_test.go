@@ -38,11 +38,11 @@ func (l *cuttableStore) Commit(ctx context.Context, s *store.Step) error {
 	return l.Store.Commit(ctx, s)
 }
 
-func (l *cuttableStore) Since(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
+func (l *cuttableStore) ChangesSince(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
 	if l.cut.Load() {
 		return nil, errGone
 	}
-	return l.Store.Since(ctx, pool, rev)
+	return l.Store.ChangesSince(ctx, pool, rev)
 }
 
 func (l *cuttableStore) Revs(ctx context.Context, pools []string) (map[string]int64, error) {
@@ -52,25 +52,25 @@ func (l *cuttableStore) Revs(ctx context.Context, pools []string) (map[string]in
 	return l.Store.Revs(ctx, pools)
 }
 
-func (l *cuttableStore) Beat(ctx context.Context, node string, own store.Terms) (map[string]store.Pulse, error) {
+func (l *cuttableStore) Heartbeat(ctx context.Context, node string, own store.NodeConfig) (map[string]store.NodeHeartbeat, error) {
 	if l.cut.Load() {
 		return nil, errGone
 	}
-	return l.Store.Beat(ctx, node, own)
+	return l.Store.Heartbeat(ctx, node, own)
 }
 
-func (l *cuttableStore) Bury(ctx context.Context, node string, counter int64) (bool, error) {
+func (l *cuttableStore) DeclareDead(ctx context.Context, node string, counter int64) (bool, error) {
 	if l.cut.Load() {
 		return false, errGone
 	}
-	return l.Store.Bury(ctx, node, counter)
+	return l.Store.DeclareDead(ctx, node, counter)
 }
 
-func (l *cuttableStore) Leave(ctx context.Context, node string) error {
+func (l *cuttableStore) RemoveNode(ctx context.Context, node string) error {
 	if l.cut.Load() {
 		return errGone
 	}
-	return l.Store.Leave(ctx, node)
+	return l.Store.RemoveNode(ctx, node)
 }
 
 // unitCounter counts the units that are really in use.

@@ -32,7 +32,7 @@ func (l *slowShared) Revs(ctx context.Context, pools []string) (map[string]int64
 	return l.Store.Revs(ctx, pools)
 }
 
-func (l *slowShared) Outbox(ctx context.Context, dest string, now park.Time, limit int) ([]store.Parcel, error) {
+func (l *slowShared) Outbox(ctx context.Context, dest string, now park.Time, limit int) ([]store.OutboxEntry, error) {
 	if l.outboxHangs {
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -40,19 +40,19 @@ func (l *slowShared) Outbox(ctx context.Context, dest string, now park.Time, lim
 	return l.Store.Outbox(ctx, dest, now, limit)
 }
 
-func (l *slowShared) Beat(ctx context.Context, node string, own store.Terms) (map[string]store.Pulse, error) {
+func (l *slowShared) Heartbeat(ctx context.Context, node string, own store.NodeConfig) (map[string]store.NodeHeartbeat, error) {
 	if l.dropsBeats.Load() {
 		return nil, errGone
 	}
-	return l.Store.Beat(ctx, node, own)
+	return l.Store.Heartbeat(ctx, node, own)
 }
 
-func (l *slowShared) Leave(ctx context.Context, node string) error {
+func (l *slowShared) RemoveNode(ctx context.Context, node string) error {
 	l.leaves.Add(1)
-	return l.Store.Leave(ctx, node)
+	return l.Store.RemoveNode(ctx, node)
 }
 
-func (l *slowShared) Trouble() error {
+func (l *slowShared) StorageError() error {
 	if l.full.Load() {
 		return errGone
 	}

@@ -66,8 +66,8 @@ func (e *Engine) pool(id string) (*pool, error) {
 // notReady returns why the pool cannot take tasks now, or nil.
 func (p *pool) notReady() error {
 	// The store knows the reason best: the error of a step says only that it failed.
-	if w, ok := p.queue.(store.Watched); ok {
-		if err := w.Trouble(); err != nil {
+	if w, ok := p.queue.(store.HealthChecker); ok {
+		if err := w.StorageError(); err != nil {
 			return err
 		}
 	}

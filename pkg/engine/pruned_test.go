@@ -24,8 +24,8 @@ type pruningStore struct {
 	prunes atomic.Bool
 }
 
-func (f *pruningStore) Since(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
-	c, err := f.cuttableStore.Since(ctx, pool, rev)
+func (f *pruningStore) ChangesSince(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
+	c, err := f.cuttableStore.ChangesSince(ctx, pool, rev)
 	if c != nil && f.prunes.Load() {
 		c.Changed = slices.DeleteFunc(c.Changed, func(r ledger.Record) bool { return r.Status.Ended() })
 	}

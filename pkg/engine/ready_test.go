@@ -174,8 +174,8 @@ type loginFailure struct {
 
 type loginError struct{}
 
-func (loginError) Error() string { return "connect: " + loginError{}.Said() }
-func (loginError) Said() string  { return `password authentication failed for user "parkd"` }
+func (loginError) Error() string         { return "connect: " + loginError{}.ServerMessage() }
+func (loginError) ServerMessage() string { return `password authentication failed for user "parkd"` }
 
 func (s *loginFailure) Records(ctx context.Context, pool string, ids []string) ([]ledger.Record, error) {
 	if s.failing.Load() {
@@ -203,7 +203,7 @@ func TestServerIsQuoted(t *testing.T) {
 		_, task := b.Task(t.Context(), "cpu", "a", 0)
 		_, mail := b.Mailbox(t.Context(), park.MailboxQuery{Tenant: "acme", Key: "box"})
 		for _, err := range []error{task, mail} {
-			if park.CodeOf(err) != park.StorageUnavailable || !strings.Contains(err.Error(), loginError{}.Said()) || strings.Contains(err.Error(), "does not answer") {
+			if park.CodeOf(err) != park.StorageUnavailable || !strings.Contains(err.Error(), loginError{}.ServerMessage()) || strings.Contains(err.Error(), "does not answer") {
 				t.Errorf("%v", err)
 			}
 		}

@@ -74,7 +74,7 @@ func (l *loop) skipToLogEnd(ctx context.Context, row ledger.Pool, end logEnd) er
 	l.eng.log.Warn("the queue is behind the audit log: its earlier tasks are lost, and its steps continue after those in the log",
 		"pool", l.ID, "rev", row.Rev, "logged", end.rev)
 	row.Rev, row.LastAt, row.LastStep = end.rev, end.at, reason
-	return l.queue.Lift(ctx, l.ID, row)
+	return l.queue.AdvanceRev(ctx, l.ID, row)
 }
 
 // announceSkip has the lot's next step record that the pool was moved, unless that is recorded.

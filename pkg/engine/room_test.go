@@ -273,8 +273,8 @@ func TestWhatIsLeftToOthers(t *testing.T) {
 		for _, o := range left {
 			got = append(got, o.Task)
 		}
-		if g := strings.Join(got, " "); g != c.want || h.Whole != c.whole {
-			t.Errorf("%s: %q is left, whole %t; not %q, %t", name, g, h.Whole, c.want, c.whole)
+		if g := strings.Join(got, " "); g != c.want || h.All != c.whole {
+			t.Errorf("%s: %q is left, whole %t; not %q, %t", name, g, h.All, c.want, c.whole)
 		}
 		if (h.Note == nil) != (len(left) == 0) {
 			t.Errorf("%s: the note is %s", name, h.Note)

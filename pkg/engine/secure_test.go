@@ -21,7 +21,7 @@ type standbyStore struct {
 	asks atomic.Int64
 }
 
-func (l *standbyStore) Secure(context.Context) error {
+func (l *standbyStore) AwaitDurable(context.Context) error {
 	l.asks.Add(1)
 	if l.down.Load() {
 		return errors.New("the standby is away")

@@ -88,7 +88,7 @@ func TestNodesDifferInSettings(t *testing.T) {
 		first := node(0, func(*engine.Pool) {})
 		defer first.closeNow()
 		// One of a version that does not tell its settings, and one with the same but for what is each node's own affair.
-		if _, err := shared.Beat(t.Context(), "old", store.Terms{}); err != nil {
+		if _, err := shared.Heartbeat(t.Context(), "old", store.NodeConfig{}); err != nil {
 			t.Fatal(err)
 		}
 		same := node(1, func(p *engine.Pool) { p.Idle = true })

@@ -84,7 +84,7 @@ func (e *Engine) Stats() (stats Stats) {
 	}
 	for b, s := range e.stores {
 		entry := StoreStats{Backend: b, Up: e.health.Up(b)}
-		if w, ok := s.(store.Watched); ok && w.Trouble() != nil {
+		if w, ok := s.(store.HealthChecker); ok && w.StorageError() != nil {
 			entry.Up = false
 		}
 		if n := e.nodes[b]; n != nil {

@@ -132,7 +132,7 @@ func (l *loop) commitStep(s *lot.Step, ops int) error {
 	took := l.eng.env.Mono() - began
 	// A step that was in doubt for a minute says nothing about the next one, for which other nodes queue.
 	l.commitTime += (min(took, maxTurnWait) - l.commitTime) / 8
-	l.contenders = st.Waiting
+	l.contenders = st.NodesWaiting
 	l.eng.meter.StepCommitted(l.ID, ops, took)
 	l.eng.health.Works(l.QueueBackend)
 	return nil
@@ -141,7 +141,7 @@ func (l *loop) commitStep(s *lot.Step, ops int) error {
 // pack puts the step's messages and events into the step itself, or into parcels for the relay.
 func (l *loop) pack(st *store.Step, s *lot.Step) {
 	parcel := func(dest string, m *park.Message, e *park.Event) {
-		st.Outbox = append(st.Outbox, store.Parcel{Dest: dest, Since: s.Row.LastAt, Message: m, Event: e})
+		st.Outbox = append(st.Outbox, store.OutboxEntry{Dest: dest, Since: s.Row.LastAt, Message: m, Event: e})
 	}
 	if l.localMail {
 		st.Messages = s.Messages

@@ -34,7 +34,7 @@ type scriptedStore struct {
 func (s *scriptedStore) Commit(_ context.Context, st *store.Step) error {
 	n := len(s.steps)
 	s.steps = append(s.steps, *st)
-	st.Waiting = s.waiting
+	st.NodesWaiting = s.waiting
 	if n < len(s.errs) {
 		return s.errs[n]
 	}
@@ -61,12 +61,12 @@ type scriptedShared struct {
 	away      error
 }
 
-func (s *scriptedShared) Secure(context.Context) error {
+func (s *scriptedShared) AwaitDurable(context.Context) error {
 	s.secured++
 	return s.insecure
 }
 
-func (s *scriptedShared) Since(_ context.Context, _ string, rev int64) (c *store.Conflict, err error) {
+func (s *scriptedShared) ChangesSince(_ context.Context, _ string, rev int64) (c *store.Conflict, err error) {
 	if s.sinceRevs = append(s.sinceRevs, rev); len(s.since) > 0 {
 		c, s.since = s.since[0], s.since[1:]
 	}
@@ -127,9 +127,9 @@ func TestStepsAreTried(t *testing.T) {
 	}{
 		"taken":            {asks: []string{"a", "b"}, commits: 1, codes: ",", rev: 8},
 		"not taken":        {asks: []string{"a"}, fails: []error{away}, err: away, commits: 1, rev: 7},
-		"of an ended task": {asks: []string{"a"}, fails: []error{store.ErrTaken}, holds: []ledger.Record{ended}, commits: 1, looks: 1, codes: "", left: lookUpSteps - 1, rev: 7},
-		"of no task":       {asks: []string{"a"}, fails: []error{store.ErrTaken}, commits: 2, looks: 1, codes: "", left: lookUpSteps - 1, rev: 8},
-		"taken for ever":   {asks: []string{"a"}, fails: []error{store.ErrTaken, store.ErrTaken}, err: store.ErrTaken, commits: 2, looks: 1, left: lookUpSteps - 1, rev: 7},
+		"of an ended task": {asks: []string{"a"}, fails: []error{store.ErrTaskExists}, holds: []ledger.Record{ended}, commits: 1, looks: 1, codes: "", left: lookUpSteps - 1, rev: 7},
+		"of no task":       {asks: []string{"a"}, fails: []error{store.ErrTaskExists}, commits: 2, looks: 1, codes: "", left: lookUpSteps - 1, rev: 8},
+		"taken for ever":   {asks: []string{"a"}, fails: []error{store.ErrTaskExists, store.ErrTaskExists}, err: store.ErrTaskExists, commits: 2, looks: 1, left: lookUpSteps - 1, rev: 7},
 		"wary":             {asks: []string{"a"}, wary: 3, commits: 1, looks: 1, codes: "", left: 2, rev: 8},
 		"not read":         {asks: []string{"a"}, wary: 3, unread: away, err: away, looks: 1, left: 2, rev: 7},
 		"full": {
@@ -476,7 +476,7 @@ type liftStore struct {
 	ends  int // how often the end of the log was asked for
 }
 
-func (s *liftStore) Lift(context.Context, string, ledger.Pool) error {
+func (s *liftStore) AdvanceRev(context.Context, string, ledger.Pool) error {
 	if s.lifts++; s.lifts <= len(s.errs) {
 		return s.errs[s.lifts-1]
 	}

@@ -217,9 +217,9 @@ func (inertMachine) AfterFunc(time.Duration, func()) func() { return func() {} }
 
 // nodeAmong returns the node me of a store. It has sent one heartbeat, sends no others, and found other nodes alive.
 func nodeAmong(e *Engine, s store.Shared, others ...string) *cluster.Node {
-	live := map[string]store.Pulse{"me": {}}
+	live := map[string]store.NodeHeartbeat{"me": {}}
 	for _, name := range others {
-		live[name] = store.Pulse{}
+		live[name] = store.NodeHeartbeat{}
 	}
 	n := cluster.New(context.Background(), nodeConfig(e, beatStore{s, live}))
 	n.Start(&env.Group{Env: n.Env})
@@ -230,10 +230,10 @@ func nodeAmong(e *Engine, s store.Shared, others ...string) *cluster.Node {
 // beatStore is a shared store that accepts heartbeats.
 type beatStore struct {
 	store.Shared
-	live map[string]store.Pulse
+	live map[string]store.NodeHeartbeat
 }
 
-func (s beatStore) Beat(context.Context, string, store.Terms) (map[string]store.Pulse, error) {
+func (s beatStore) Heartbeat(context.Context, string, store.NodeConfig) (map[string]store.NodeHeartbeat, error) {
 	return s.live, nil
 }
 

@@ -45,9 +45,9 @@ func (l *loop) awaitTurn(batch []message) []message {
 	for start := l.eng.env.Mono(); ; {
 		outcomes, hand := delegable(batch[considered:], room)
 		delegated, considered, room = append(delegated, outcomes...), len(batch), room-len(hand.Note)
-		allDelegated = allDelegated && hand.Whole && len(delegated) > 0
-		hand.Whole = allDelegated
-		place, err := l.node.Store.Turn(l.ctx, l.ID, l.lotNode, hand)
+		allDelegated = allDelegated && hand.All && len(delegated) > 0
+		hand.All = allDelegated
+		place, err := l.node.Store.RequestTurn(l.ctx, l.ID, l.lotNode, hand)
 		if err != nil {
 			return batch // the step itself will report the error
 		}
@@ -124,8 +124,8 @@ type delegatedOutcome struct {
 }
 
 // delegable returns the outcomes of a batch that may be delegated, as they are and as a note of at most limit bytes.
-func delegable(batch []message, limit int) (outcomes []delegatedOutcome, hand store.Hand) {
-	hand.Whole = true
+func delegable(batch []message, limit int) (outcomes []delegatedOutcome, hand store.Delegation) {
+	hand.All = true
 	size := 0
 	for _, m := range batch {
 		if len(m.base().ops) == 0 && deriveFunc(m) == nil {
@@ -134,7 +134,7 @@ func delegable(batch []message, limit int) (outcomes []delegatedOutcome, hand st
 		f, ok := finishOf(m)
 		weight := (len(f.Outcome.Reason)+len(f.Outcome.Message)+len(f.Outcome.Result))*4/3 + 200
 		if !ok || weight > maxDelegatedOutcome || size+weight > limit {
-			hand.Whole = false
+			hand.All = false
 			continue
 		}
 		size += weight

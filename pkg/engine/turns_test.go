@@ -322,7 +322,7 @@ type announceRecorder struct {
 	cancel func()
 }
 
-func (s *announceRecorder) Announce(_ context.Context, pool string, rev int64) error {
+func (s *announceRecorder) NotifyRev(_ context.Context, pool string, rev int64) error {
 	s.told = append(s.told, fmt.Sprint(pool, " ", rev))
 	if pool == "cpu" {
 		s.cancel()
@@ -362,7 +362,7 @@ func TestWhoHearsOfAStep(t *testing.T) {
 		s.Events = []park.Event{{Action: park.ActStart}, {Action: park.ActFail}, {Action: park.ActStart}}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		others := &announceRecorder{cancel: cancel}
-		config, machine := nodeConfig(p.eng, beatStore{others, map[string]store.Pulse{"me": {}, "you": {}}}), &envtest.Machine{Mono: time.Hour}
+		config, machine := nodeConfig(p.eng, beatStore{others, map[string]store.NodeHeartbeat{"me": {}, "you": {}}}), &envtest.Machine{Mono: time.Hour}
 		config.Env, config.Quiet = env.New(machine), false
 		p.node = cluster.New(ctx, config)
 		p.node.Add(member{p.pool})

@@ -80,7 +80,7 @@ func TestTakingTurns(t *testing.T) {
 			batch := p.awaitTurn(c.batch)
 			hands := ""
 			for _, h := range l.hands {
-				if h.Whole {
+				if h.All {
 					hands += "w"
 				} else {
 					hands += "-"

@@ -43,7 +43,7 @@ type State struct {
 	Status    park.Status
 	Rank      int64     // place among the parked tasks of its priority, the lowest first
 	Attempt   int       // 0 before the first run
-	Strikes   int       // runs that count against Retry.MaxAttempts
+	Failures  int       // runs that count against Retry.MaxAttempts
 	NotBefore park.Time // the end of a backoff: a parked task does not start earlier
 	Cancelled bool      // a running task that is to be dropped instead of ended or requeued
 	Node      string
@@ -80,13 +80,13 @@ func (r *Record) View(kind park.Kind, position int64) park.Task {
 	}
 }
 
-// Kept returns r as evidence. r has its result.
-func (r *Record) Kept() park.KeptTask {
+// Evidence returns r as evidence. r has its result.
+func (r *Record) Evidence() park.KeptTask {
 	return park.KeptTask{
 		TaskID: r.TaskID, Tenant: r.Tenant, MailboxKey: r.MailboxKey, Status: r.Status, Priority: r.Priority, Units: r.Units,
-		Rank: r.Rank, Attempt: r.Attempt, Strikes: r.Strikes, MaxAttempts: r.Retry.MaxAttempts, Node: r.Node, Reason: r.Reason,
+		Rank: r.Rank, Attempt: r.Attempt, Strikes: r.Failures, MaxAttempts: r.Retry.MaxAttempts, Node: r.Node, Reason: r.Reason,
 		Deadline: r.Deadline, SubmittedAt: r.SubmittedAt, StartedAt: r.StartedAt, EndedAt: r.EndedAt, NotBefore: r.NotBefore, Cancelled: r.Cancelled,
-		Said: Said(r.Message, r.Result),
+		Said: OutcomeDigest(r.Message, r.Result),
 	}
 }
 
@@ -106,17 +106,17 @@ type Pool struct {
 	LastStep        string // id of the last committed step
 }
 
-// Said returns a digest of the message and the result that a task ended with.
-func Said(message string, result []byte) uint64 {
+// OutcomeDigest returns a digest of the message and the result that a task ended with.
+func OutcomeDigest(message string, result []byte) uint64 {
 	if message == "" && len(result) == 0 {
 		return 0
 	}
 	sum := sha256.Sum256(result)
-	return SaidOf(message, sum[:])
+	return OutcomeDigestFromSum(message, sum[:])
 }
 
-// SaidOf is Said if the result's SHA-256 is known.
-func SaidOf(message string, sum []byte) uint64 {
+// OutcomeDigestFromSum is Said if the result's SHA-256 is known.
+func OutcomeDigestFromSum(message string, sum []byte) uint64 {
 	said := binary.BigEndian.Uint64(sum)
 	if message != "" {
 		of := sha256.Sum256([]byte(message))

@@ -38,7 +38,7 @@ type Queue interface {
 	// Lift sees to it that a pool's next step comes after row.Rev, because a log or a mailbox of another store has steps up to
 	// there: a pool that was never committed gets the row (nothing of which is in use or parked), and one at an older rev that rev, LastAt (unless it is at a later
 	// time) and LastStep. One that is at row.Rev or later is left alone. It may happen twice.
-	Lift(ctx context.Context, pool string, row ledger.Pool) error
+	AdvanceRev(ctx context.Context, pool string, row ledger.Pool) error
 	// Records returns the tasks of a pool that have one of the ids, whole, in no particular order;
 	// ids that name no task are passed over.
 	Records(ctx context.Context, pool string, ids []string) ([]ledger.Record, error)
@@ -48,9 +48,9 @@ type Queue interface {
 	// cursor of the next page; "" on the last one.
 	List(ctx context.Context, pool string, q park.TaskQuery) ([]ledger.Record, string, error)
 	// Outbox returns up to limit parcels for dest that are due at now, oldest first.
-	Outbox(ctx context.Context, dest string, now park.Time, limit int) ([]Parcel, error)
+	Outbox(ctx context.Context, dest string, now park.Time, limit int) ([]OutboxEntry, error)
 	// Settle removes the parcels with the ids in done and puts off those in later, all at once.
-	Settle(ctx context.Context, done []int64, later []Postponed) error
+	AckOutbox(ctx context.Context, done []int64, later []DeferredEntry) error
 	// PruneTasks removes up to limit tasks that ended before the given time, and says how many it
 	// removed; fewer than limit means that none is left. Of two that find the same tasks at once both may count them.
 	PruneTasks(ctx context.Context, before park.Time, limit int) (int, error)
@@ -63,8 +63,8 @@ type Walker interface {
 	Walk(ctx context.Context, pool string, each func(*ledger.Record)) (ledger.Pool, error)
 }
 
-// Collect loads a pool by a walk.
-func Collect(ctx context.Context, w Walker, pool string) (snap Snapshot, err error) {
+// CollectSnapshot loads a pool by a walk.
+func CollectSnapshot(ctx context.Context, w Walker, pool string) (snap Snapshot, err error) {
 	snap.Row, err = w.Walk(ctx, pool, func(r *ledger.Record) { snap.Tasks = append(snap.Tasks, *r) })
 	if err != nil {
 		return Snapshot{}, err
@@ -109,19 +109,19 @@ type Audit interface {
 // answered.
 var ErrInDoubt = errors.New("the store has not said whether it took the step")
 
-// Said is an error for which the server of a store has given a reason, as opposed to one that did not answer.
-type Said interface {
+// ServerError is an error for which the server of a store has given a reason, as opposed to one that did not answer.
+type ServerError interface {
 	error
 	// Said returns the server's own words, which hold no secret and nothing of any task.
-	Said() string
+	ServerMessage() string
 }
 
 // ErrNoEvent is returned for a cursor that names no event of the log, nor one that was pruned as far as the log can tell: of
 // a pool without events it cannot.
 var ErrNoEvent = errors.New("there is no such event in the log")
 
-// ErrTaken is returned for a step that inserts a task whose id another has, live or ended. It changes nothing.
-var ErrTaken = errors.New("there is a task with this id already")
+// ErrTaskExists is returned for a step that inserts a task whose id another has, live or ended. It changes nothing.
+var ErrTaskExists = errors.New("there is a task with this id already")
 
 // ErrRefused is what a [RefusedError] is.
 var ErrRefused = errors.New("the store can never take this step as it is")
@@ -156,22 +156,22 @@ type Step struct {
 	Updates  []Update
 	Messages []park.Message // for this store's own mailboxes
 	Events   []park.Event   // for this store's own audit log
-	Outbox   []Parcel       // for everyone else
+	Outbox   []OutboxEntry  // for everyone else
 
 	// InDoubt is set by the store that has answered with [ErrInDoubt]. It goes on with that answer until it knows: that
 	// the server refuses to hear of the step again says nothing of the first time.
 	InDoubt bool
 	// Waiting is set by a [Shared] store to how many other nodes have a step for this pool and are to go first: see
-	// [Shared.Turn].
-	Waiting int
+	// [Shared.RequestTurn].
+	NodesWaiting int
 }
 
 // Update sets the state of a task.
 type Update = ledger.Update
 
-// Parcel is something that a step owes to another place: a message, an event or a notification. The relay
+// OutboxEntry is something that a step owes to another place: a message, an event or a notification. The relay
 // delivers it at least once.
-type Parcel struct {
+type OutboxEntry struct {
 	ID       int64  // given by the store, rising
 	Dest     string // "mailbox/file", "audit/postgres", "notify/gpu"
 	Attempts int    // failed deliveries so far
@@ -180,8 +180,8 @@ type Parcel struct {
 	Event    *park.Event   // of an event
 }
 
-// Postponed puts a parcel off after a failed delivery.
-type Postponed struct {
+// DeferredEntry puts a parcel off after a failed delivery.
+type DeferredEntry struct {
 	ID       int64
 	Attempts int
 	Until    park.Time
@@ -195,8 +195,8 @@ type Conflict struct {
 	// and Status are sure to be there.
 	Changed []ledger.Record
 	Reload  bool
-	// Ahead is how many other nodes are to go first; see [Shared.Turn].
-	Ahead int
+	// Ahead is how many other nodes are to go first; see [Shared.RequestTurn].
+	NodesAhead int
 }
 
 // Error implements error.
@@ -238,8 +238,8 @@ func (m *Marks) Set(place string, to park.Mark) {
 	}
 }
 
-// Watched is what a [Store] also offers that may notice by itself, with nothing to do, that it can store no more.
-type Watched interface {
+// HealthChecker is what a [Store] also offers that may notice by itself, with nothing to do, that it can store no more.
+type HealthChecker interface {
 	// Trouble returns why nothing can be stored at present, or nil.
-	Trouble() error
+	StorageError() error
 }

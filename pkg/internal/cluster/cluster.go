@@ -77,7 +77,7 @@ type Node struct {
 	joined     chan struct{}         // another node has come, or come back
 
 	mu   sync.Mutex
-	live map[string]store.Pulse // the nodes that are not dead, by the last heartbeat
+	live map[string]store.NodeHeartbeat // the nodes that are not dead, by the last heartbeat
 
 	heartbeats
 }
@@ -86,9 +86,9 @@ type Node struct {
 type heartbeats struct {
 	everAlive  bool
 	seen       map[string]observation
-	complained time.Duration // when it was last logged that heartbeats fail
-	terms      store.Terms   // the longest of all nodes
-	differ     bool          // whether any node lives by other terms
+	complained time.Duration    // when it was last logged that heartbeats fail
+	terms      store.NodeConfig // the longest of all nodes
+	differ     bool             // whether any node lives by other terms
 
 	fingerprints map[string]string // of the settings of the pools
 	settings     string            // the fingerprints as the other nodes are told them
@@ -144,7 +144,7 @@ func (n *Node) Leave() {
 	}
 	ctx, cancel := n.Env.WithTimeout(context.WithoutCancel(n.ctx), n.TTL/5, context.DeadlineExceeded)
 	defer cancel()
-	if err := n.Store.Leave(ctx, n.Name()); err != nil {
+	if err := n.Store.RemoveNode(ctx, n.Name()); err != nil {
 		n.Log.Warn("not left", "error", err)
 	}
 }
@@ -204,7 +204,7 @@ func (n *Node) First() bool {
 // Members returns how many nodes were alive at the last heartbeat, this one included.
 func (n *Node) Members() int { return len(n.living()) }
 
-func (n *Node) living() map[string]store.Pulse {
+func (n *Node) living() map[string]store.NodeHeartbeat {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.live

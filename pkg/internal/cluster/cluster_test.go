@@ -60,27 +60,27 @@ type fakeStore struct {
 	store.Shared
 	refuses bool // to mark nodes as dead
 	buried  []string
-	live    map[string]store.Pulse
+	live    map[string]store.NodeHeartbeat
 	err     error // of heartbeats
 	greeted int
 	left    []string
 }
 
-func (s *fakeStore) Bury(_ context.Context, name string, counter int64) (bool, error) {
+func (s *fakeStore) DeclareDead(_ context.Context, name string, counter int64) (bool, error) {
 	s.buried = append(s.buried, fmt.Sprint(name, counter))
 	return !s.refuses, nil
 }
 
-func (s *fakeStore) Beat(context.Context, string, store.Terms) (map[string]store.Pulse, error) {
+func (s *fakeStore) Heartbeat(context.Context, string, store.NodeConfig) (map[string]store.NodeHeartbeat, error) {
 	return s.live, s.err
 }
 
-func (s *fakeStore) Announce(context.Context, string, int64) error {
+func (s *fakeStore) NotifyRev(context.Context, string, int64) error {
 	s.greeted++
 	return nil
 }
 
-func (s *fakeStore) Leave(_ context.Context, name string) error {
+func (s *fakeStore) RemoveNode(_ context.Context, name string) error {
 	s.left = append(s.left, name)
 	return nil
 }
@@ -109,9 +109,9 @@ func TestDeadNodesAreDeclared(t *testing.T) {
 		t.Helper()
 		m.Pass(after)
 		s.buried = nil
-		pulses := map[string]store.Pulse{}
+		pulses := map[string]store.NodeHeartbeat{}
 		for name, counter := range live {
-			pulses[name] = store.Pulse{Counter: counter, Terms: store.Terms{TTL: 10 * time.Second, Grace: 5 * time.Second}}
+			pulses[name] = store.NodeHeartbeat{Counter: counter, NodeConfig: store.NodeConfig{TTL: 10 * time.Second, Grace: 5 * time.Second}}
 		}
 		n.declareDead(t.Context(), pulses)
 		if !slices.Equal(s.buried, want) {
@@ -194,9 +194,9 @@ func TestNodeKnowsItsState(t *testing.T) {
 		live         []string
 		first, alone bool
 	}{{nil, true, true}, {[]string{"me"}, true, true}, {[]string{"me", "you"}, true, false}, {[]string{"me", "a"}, false, false}} {
-		n.live = map[string]store.Pulse{}
+		n.live = map[string]store.NodeHeartbeat{}
 		for _, name := range of.live {
-			n.live[name] = store.Pulse{}
+			n.live[name] = store.NodeHeartbeat{}
 		}
 		if n.First() != of.first || (n.Members() < 2) != of.alone || n.Members() != len(of.live) {
 			t.Errorf("among %v: first %t, of %d", of.live, n.First(), n.Members())
@@ -252,7 +252,7 @@ func TestHeartbeats(t *testing.T) {
 		{10*time.Second + 1, true, []string{"resume true"}},
 		{time.Second, false, nil},
 	} {
-		p.did, s.greeted, s.live = nil, 0, map[string]store.Pulse{"me": {}, "you": {Counter: int64(i)}}
+		p.did, s.greeted, s.live = nil, 0, map[string]store.NodeHeartbeat{"me": {}, "you": {Counter: int64(i)}}
 		life := n.Life()
 		m.Pass(c.after)
 		n.heartbeat(t.Context())

@@ -40,7 +40,7 @@ func (n *Node) heartbeat(ctx context.Context) {
 	began := n.Env.Mono()
 	ctx, cancel := n.Env.WithTimeout(ctx, n.TTL/3, context.DeadlineExceeded)
 	defer cancel()
-	live, err := n.Store.Beat(ctx, n.Name(), n.own())
+	live, err := n.Store.Heartbeat(ctx, n.Name(), n.own())
 	switch {
 	case errors.Is(err, store.ErrDead):
 		n.Log.Warn("taken for dead by another node: beginning again under another name")

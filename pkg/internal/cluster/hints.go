@@ -66,7 +66,7 @@ func (n *Node) greet(ctx context.Context) {
 	if n.Quiet {
 		return
 	}
-	if err := n.Store.Announce(ctx, everyone, 0); err != nil {
+	if err := n.Store.NotifyRev(ctx, everyone, 0); err != nil {
 		n.Log.Debug("not announced", "error", err)
 	}
 }
@@ -83,7 +83,7 @@ func (n *Node) announce() {
 				continue
 			}
 			told[p] = rev
-			if err := n.Store.Announce(n.ctx, p.Name(), rev); err != nil {
+			if err := n.Store.NotifyRev(n.ctx, p.Name(), rev); err != nil {
 				n.Log.Debug("not announced", "pool", p.Name(), "error", err)
 			}
 		}

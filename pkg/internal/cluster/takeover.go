@@ -13,7 +13,7 @@ import (
 const renameRest = 50 * time.Millisecond
 
 // declareDead marks nodes as dead whose counters have stood still for too long, and takes over their tasks.
-func (n *Node) declareDead(ctx context.Context, live map[string]store.Pulse) {
+func (n *Node) declareDead(ctx context.Context, live map[string]store.NodeHeartbeat) {
 	terms := n.agreed(live)
 	now, patience := n.Env.Mono(), terms.TTL+terms.Grace
 	maps.DeleteFunc(n.seen, func(name string, _ observation) bool {
@@ -30,7 +30,7 @@ func (n *Node) declareDead(ctx context.Context, live map[string]store.Pulse) {
 		if name == n.Name() || now-s.at < patience {
 			continue
 		}
-		dead, err := n.Store.Bury(ctx, name, counter)
+		dead, err := n.Store.DeclareDead(ctx, name, counter)
 		if err != nil {
 			n.Log.Error("dead node not marked as dead", "dead", name, "error", err)
 		}

@@ -14,7 +14,7 @@ import (
 // a hash of the settings of each pool with every heartbeat. The values stay where they are: some are secrets.
 
 // own returns what this node tells the others of itself.
-func (n *Node) own() store.Terms {
+func (n *Node) own() store.NodeConfig {
 	if n.fingerprints == nil {
 		n.fingerprints = make(map[string]string, len(n.pools))
 		for _, p := range n.pools {
@@ -23,17 +23,17 @@ func (n *Node) own() store.Terms {
 		text, _ := json.Marshal(n.fingerprints) // a map of strings cannot fail
 		n.settings = string(text)
 	}
-	return store.Terms{TTL: n.TTL, Grace: n.Grace, Settings: n.settings}
+	return store.NodeConfig{TTL: n.TTL, Grace: n.Grace, PoolSettings: n.settings}
 }
 
 // agreed returns the terms by which nodes are declared dead: the longest that any of them lives by. So a node that allows
 // itself more time than the others is left that time, and values can be changed on one node after the other.
-func (n *Node) agreed(live map[string]store.Pulse) store.Terms {
-	longest := store.Terms{TTL: n.TTL, Grace: n.Grace}
+func (n *Node) agreed(live map[string]store.NodeHeartbeat) store.NodeConfig {
+	longest := store.NodeConfig{TTL: n.TTL, Grace: n.Grace}
 	differ := false
 	for _, p := range live {
 		differ = differ || p.TTL != 0 && (p.TTL != n.TTL || p.Grace != n.Grace)
-		longest = longest.Longest(p.Terms)
+		longest = longest.Longest(p.NodeConfig)
 	}
 	if differ && (!n.differ || longest != n.terms) {
 		n.Log.Warn("nodes differ in node_ttl or kill_grace: each stops its runs by its own, and is declared dead by the longest",
@@ -45,11 +45,11 @@ func (n *Node) agreed(live map[string]store.Pulse) store.Terms {
 
 // compare logs which other nodes have other settings of a pool than this one: once, and again when these are other nodes.
 // A node that has no such pool, or does not tell its settings, is not among them.
-func (n *Node) compare(live map[string]store.Pulse) {
+func (n *Node) compare(live map[string]store.NodeHeartbeat) {
 	others := make(map[string][]string) // by pool
 	for _, name := range slices.Sorted(maps.Keys(live)) {
 		var theirs map[string]string
-		if name == n.Name() || json.Unmarshal([]byte(live[name].Settings), &theirs) != nil {
+		if name == n.Name() || json.Unmarshal([]byte(live[name].PoolSettings), &theirs) != nil {
 			continue
 		}
 		for pool, print := range theirs {

@@ -12,10 +12,10 @@ import (
 // TestTermsOfNodes: the longest count. A difference is logged once, and again only if it is another.
 func TestTermsOfNodes(t *testing.T) {
 	n, logged := newNode(t, &envtest.Machine{}, &fakeStore{})
-	own := store.Pulse{Terms: store.Terms{TTL: n.TTL, Grace: n.Grace}}
-	slow := store.Pulse{Terms: store.Terms{TTL: time.Minute, Grace: n.Grace}}
-	brief := store.Pulse{Terms: store.Terms{TTL: n.TTL, Grace: time.Second}}
-	type m = map[string]store.Pulse
+	own := store.NodeHeartbeat{NodeConfig: store.NodeConfig{TTL: n.TTL, Grace: n.Grace}}
+	slow := store.NodeHeartbeat{NodeConfig: store.NodeConfig{TTL: time.Minute, Grace: n.Grace}}
+	brief := store.NodeHeartbeat{NodeConfig: store.NodeConfig{TTL: n.TTL, Grace: time.Second}}
+	type m = map[string]store.NodeHeartbeat
 	for i, c := range []struct {
 		live       m
 		ttl, grace time.Duration
@@ -31,7 +31,7 @@ func TestTermsOfNodes(t *testing.T) {
 		{m{"own": own, "brief": brief}, n.TTL, n.Grace, 3},
 	} {
 		got := n.agreed(c.live)
-		if warned := strings.Count(logged.String(), "WARN"); got != (store.Terms{TTL: c.ttl, Grace: c.grace}) || warned != c.logged {
+		if warned := strings.Count(logged.String(), "WARN"); got != (store.NodeConfig{TTL: c.ttl, Grace: c.grace}) || warned != c.logged {
 			t.Errorf("%d: %+v, logged %d times, want %d", i, got, warned, c.logged)
 		}
 	}
@@ -40,12 +40,14 @@ func TestTermsOfNodes(t *testing.T) {
 // TestUnlikeSettings: a node that tells no settings, or has no such pool, differs in none. A node that differs is logged once.
 func TestUnlikeSettings(t *testing.T) {
 	n, logged := newNode(t, &envtest.Machine{}, &fakeStore{}, &fakePool{name: "a", print: "1"}, &fakePool{name: "b", print: "2"}, &fakePool{name: "untold"})
-	same := n.own().Settings
-	if n.own().Settings != same || same != `{"a":"1","b":"2","untold":""}` {
-		t.Errorf("the settings are %s, and then %s", same, n.own().Settings)
+	same := n.own().PoolSettings
+	if n.own().PoolSettings != same || same != `{"a":"1","b":"2","untold":""}` {
+		t.Errorf("the settings are %s, and then %s", same, n.own().PoolSettings)
 	}
-	type m = map[string]store.Pulse
-	pulse := func(text string) store.Pulse { return store.Pulse{Terms: store.Terms{Settings: text}} }
+	type m = map[string]store.NodeHeartbeat
+	pulse := func(text string) store.NodeHeartbeat {
+		return store.NodeHeartbeat{NodeConfig: store.NodeConfig{PoolSettings: text}}
+	}
 	for i, c := range []struct {
 		live        m
 		warns, back int

@@ -147,8 +147,8 @@ func TestLostLeaseOfATaskWithABackoffOnly(t *testing.T) {
 	s := ledger.Spec{PoolID: "p", TaskID: "t", Units: 1, Retry: park.Retry{Backoff: park.Duration(time.Minute)}}
 	l.Apply(noon(), []Op{Submit{Spec: &s}}, []Demand{{Worker: "w", Secret: "s", Max: 1, TTL: time.Second}})
 	l.Apply(Instant{Wall: park.At(noon().Wall.Add(time.Second)), Mono: noon().Mono + time.Second}, nil, nil)
-	if s, position, _ := l.State("t"); s.Status != park.Queued || s.Strikes != 0 || !s.NotBefore.IsZero() || position != 1 {
-		t.Errorf("the task is %s at %d with %d strikes and rests until %s", s.Status, position, s.Strikes, s.NotBefore)
+	if s, position, _ := l.State("t"); s.Status != park.Queued || s.Failures != 0 || !s.NotBefore.IsZero() || position != 1 {
+		t.Errorf("the task is %s at %d with %d strikes and rests until %s", s.Status, position, s.Failures, s.NotBefore)
 	}
 }
 

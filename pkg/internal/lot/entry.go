@@ -87,7 +87,7 @@ func (l *Lot) admit(s *ledger.Spec) *entry {
 // restore adds a task as a store has it. known holds the time limits of leased runs that this lot knew already, by lease.
 func (l *Lot) restore(r *ledger.Record, now Instant, known map[string]time.Duration) {
 	e := l.admit(&r.Spec)
-	e.rank, e.attempt, e.strikes = r.Rank, int32(r.Attempt), int16(r.Strikes)
+	e.rank, e.attempt, e.strikes = r.Rank, int32(r.Attempt), int16(r.Failures)
 	if !r.NotBefore.IsZero() {
 		e.retry = &retry{Retry: r.Spec.Retry, notBefore: r.NotBefore.Micro()}
 	}
@@ -121,7 +121,7 @@ func (l *Lot) limitOf(r *ledger.Record, now Instant, known map[string]time.Durat
 // task's own backoff, or what the pool's time, which that clock has moved too, leaves of a rest that an outcome asked for.
 func (l *Lot) restOf(r *ledger.Record, now Instant) time.Duration {
 	asked := min(r.NotBefore.Sub(l.row.LastAt.Time), maxBackoff)
-	return min(r.NotBefore.Sub(now.Wall.Time), max(grown(time.Duration(r.Spec.Retry.Backoff), r.Strikes), asked))
+	return min(r.NotBefore.Sub(now.Wall.Time), max(grown(time.Duration(r.Spec.Retry.Backoff), r.Failures), asked))
 }
 
 // isAnother reports whether e is not the task that was submitted at t, where t is known.
@@ -148,7 +148,7 @@ func (l *Lot) status(e *entry) park.Status {
 
 // describe sets s, which is zero, to the state of e.
 func (l *Lot) describe(e *entry, s *ledger.State) {
-	s.Status, s.Rank, s.Attempt, s.Strikes = park.Queued, e.rank, int(e.attempt), int(e.strikes)
+	s.Status, s.Rank, s.Attempt, s.Failures = park.Queued, e.rank, int(e.attempt), int(e.strikes)
 	s.NotBefore = park.FromMicro(e.notBefore())
 	if r := e.run; r != nil {
 		s.Status = park.Running

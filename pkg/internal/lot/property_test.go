@@ -303,9 +303,9 @@ func (d *duel) agree() {
 	}
 	for id, want := range d.oracle.tasks {
 		got := d.rows[id]
-		if got.Status != want.status || got.Attempt != want.attempt || got.Strikes != want.strikes {
+		if got.Status != want.status || got.Attempt != want.attempt || got.Failures != want.strikes {
 			d.Fatalf("task %s is %s, run %d, strikes %d; the oracle says %s, %d, %d",
-				id, got.Status, got.Attempt, got.Strikes, want.status, want.attempt, want.strikes)
+				id, got.Status, got.Attempt, got.Failures, want.status, want.attempt, want.strikes)
 		}
 		state, _, live := d.lot.State(id)
 		other, _, _ := d.twin.State(id)

@@ -39,7 +39,7 @@ func TestRestoredRest(t *testing.T) {
 			Tasks: []ledger.Record{{
 				Spec: ledger.Spec{PoolID: "p", TaskID: "a", Units: 1, Retry: park.Retry{MaxAttempts: 5, Backoff: park.Duration(c.backoff)}},
 				State: ledger.State{
-					Status: park.Queued, Attempt: c.strikes, Strikes: c.strikes, NotBefore: noted,
+					Status: park.Queued, Attempt: c.strikes, Failures: c.strikes, NotBefore: noted,
 				},
 			}},
 		}, now)
@@ -134,7 +134,7 @@ func TestRanksOfThoseThatRest(t *testing.T) {
 	for i, id := range []string{"a", "b", "c", "d", "e"} {
 		r := ledger.Record{
 			Spec:  ledger.Spec{PoolID: "p", TaskID: id, Units: 1, Priority: park.Normal, Retry: park.Retry{MaxAttempts: 9, Backoff: park.Duration(time.Minute)}},
-			State: ledger.State{Status: park.Queued, Attempt: 1, Strikes: 1, Rank: int64(i), NotBefore: park.At(now.Wall.Add(time.Minute))},
+			State: ledger.State{Status: park.Queued, Attempt: 1, Failures: 1, Rank: int64(i), NotBefore: park.At(now.Wall.Add(time.Minute))},
 		}
 		switch id {
 		case "d":

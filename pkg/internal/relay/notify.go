@@ -59,7 +59,7 @@ type receiver struct {
 type call struct {
 	mailbox mailbox
 	over    bool
-	later   *store.Postponed // nil if it is done with
+	later   *store.DeferredEntry // nil if it is done with
 }
 
 func newCalls(e *env.Env, log *slog.Logger, pool string, notify Notify) *calls {
@@ -72,18 +72,18 @@ func newCalls(e *env.Env, log *slog.Logger, pool string, notify Notify) *calls {
 // sorted is what becomes of parcels.
 type sorted struct {
 	done  []int64
-	later []store.Postponed // to be tried again
-	aside []store.Postponed // that are in the way of those behind them
+	later []store.DeferredEntry // to be tried again
+	aside []store.DeferredEntry // that are in the way of those behind them
 }
 
 // sort begins the calls that can be begun. full says that more parcels may wait behind these, which must be seen: of
 // large parcels few are looked at together, and all of them may be on their way or have no room.
-func (c *calls) sort(ctx context.Context, parcels []store.Parcel, full bool, now park.Time) (s sorted) {
+func (c *calls) sort(ctx context.Context, parcels []store.OutboxEntry, full bool, now park.Time) (s sorted) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	pass := func(p *store.Parcel) {
+	pass := func(p *store.OutboxEntry) {
 		if full {
-			s.aside = append(s.aside, store.Postponed{ID: p.ID, Attempts: p.Attempts, Until: park.At(now.Add(tick))})
+			s.aside = append(s.aside, store.DeferredEntry{ID: p.ID, Attempts: p.Attempts, Until: park.At(now.Add(tick))})
 		}
 	}
 	for i := range parcels {
@@ -107,7 +107,7 @@ func (c *calls) sort(ctx context.Context, parcels []store.Parcel, full bool, now
 		r := c.receivers[to]
 		switch {
 		case r != nil && now.Before(r.until.Time):
-			s.later = append(s.later, store.Postponed{ID: p.ID, Attempts: p.Attempts, Until: r.until})
+			s.later = append(s.later, store.DeferredEntry{ID: p.ID, Attempts: p.Attempts, Until: r.until})
 		case c.room(r):
 			c.begin(ctx, *p, to)
 		default:
@@ -130,7 +130,7 @@ func (c *calls) room(r *receiver) bool {
 	return r.busy < callsPerMailbox
 }
 
-func (c *calls) begin(ctx context.Context, p store.Parcel, to mailbox) {
+func (c *calls) begin(ctx context.Context, p store.OutboxEntry, to mailbox) {
 	r := c.receivers[to]
 	if r == nil {
 		r = &receiver{}
@@ -156,7 +156,7 @@ func (c *calls) begin(ctx context.Context, p store.Parcel, to mailbox) {
 }
 
 // end notes how a call ended.
-func (c *calls) end(p *store.Parcel, r *receiver, trying bool, err error) {
+func (c *calls) end(p *store.OutboxEntry, r *receiver, trying bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	known := c.parcels[p.ID]
@@ -189,10 +189,10 @@ func (c *calls) end(p *store.Parcel, r *receiver, trying bool, err error) {
 	if until.Before(r.until.Time) {
 		until = r.until
 	}
-	known.later = &store.Postponed{ID: p.ID, Attempts: p.Attempts + 1, Until: until}
+	known.later = &store.DeferredEntry{ID: p.ID, Attempts: p.Attempts + 1, Until: until}
 }
 
-func (c *calls) failed(to mailbox, p *store.Parcel, err error) {
+func (c *calls) failed(to mailbox, p *store.OutboxEntry, err error) {
 	if c.failing++; c.failing > loggedFailures {
 		return
 	}
@@ -209,7 +209,7 @@ func (c *calls) recovered(to mailbox, r *receiver) {
 }
 
 // settled forgets the calls whose end is stored, and receivers of which there is nothing to remember.
-func (c *calls) settled(done []int64, later []store.Postponed) {
+func (c *calls) settled(done []int64, later []store.DeferredEntry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	forget := func(id int64) {

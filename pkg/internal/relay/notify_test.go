@@ -47,16 +47,16 @@ func newTestCalls(t *testing.T) *testCalls {
 func (r *testCalls) now() park.Time { return r.env.Wall() }
 
 // newParcels returns a new parcel for each of the mailboxes.
-func (r *testCalls) newParcels(mailboxes ...string) (all []store.Parcel) {
+func (r *testCalls) newParcels(mailboxes ...string) (all []store.OutboxEntry) {
 	for _, key := range mailboxes {
 		r.nextID++
-		all = append(all, store.Parcel{ID: r.nextID, Attempts: 2, Since: r.now(), Message: &park.Message{TaskID: key, Key: key}})
+		all = append(all, store.OutboxEntry{ID: r.nextID, Attempts: 2, Since: r.now(), Message: &park.Message{TaskID: key, Key: key}})
 	}
 	return all
 }
 
 // sorted sorts parcels and returns also how many are done, put off and aside, and how many calls were begun.
-func (r *testCalls) sorted(parcels []store.Parcel, full bool) (s sorted, counts [4]int) {
+func (r *testCalls) sorted(parcels []store.OutboxEntry, full bool) (s sorted, counts [4]int) {
 	r.Helper()
 	before := len(r.machine.Begun)
 	s = r.sort(r.Context(), parcels, full, r.now())
@@ -142,7 +142,7 @@ func TestFailedNotificationsComeLater(t *testing.T) {
 	// With the smallest random number, the first failure of a mailbox is half a second of rest.
 	s, got := r.sorted(append(first, r.newParcels("a")...), true)
 	r.want("failed", got, [4]int{0, 3, 0, 0})
-	for i, want := range []store.Postponed{
+	for i, want := range []store.DeferredEntry{
 		{ID: 1, Attempts: 3, Until: park.At(began.Add(2 * time.Second))},
 		{ID: 2, Attempts: 1, Until: park.At(began.Add(time.Second / 2))},
 		{ID: 3, Attempts: 2, Until: park.At(began.Add(time.Second / 2))},
@@ -219,7 +219,7 @@ func TestNotificationGivenUp(t *testing.T) {
 // TestParcelWithoutMessage is done with, and the parcel behind it is not forgotten.
 func TestParcelWithoutMessage(t *testing.T) {
 	r := newTestCalls(t)
-	s, got := r.sorted(append([]store.Parcel{{ID: 77}}, r.newParcels("a")...), false)
+	s, got := r.sorted(append([]store.OutboxEntry{{ID: 77}}, r.newParcels("a")...), false)
 	r.want("both", got, [4]int{1, 0, 0, 1})
 	if s.done[0] != 77 {
 		t.Errorf("done is %v", s.done)

@@ -64,11 +64,11 @@ type Relay struct {
 }
 
 // deliverer hands parcels over. After an error none is delivered for certain: all are tried again soon, in order.
-type deliverer func(ctx context.Context, parcels []store.Parcel) error
+type deliverer func(ctx context.Context, parcels []store.OutboxEntry) error
 
 // ToMailbox returns a relay of messages to a mailbox in the store to.
 func ToMailbox(s Source, to park.Backend, mailbox store.Mailbox) *Relay {
-	return &Relay{Source: s, dest: Mailbox(to), to: to, deliver: func(ctx context.Context, parcels []store.Parcel) error {
+	return &Relay{Source: s, dest: Mailbox(to), to: to, deliver: func(ctx context.Context, parcels []store.OutboxEntry) error {
 		messages := make([]park.Message, 0, len(parcels))
 		topics := make([]topic.Topic, 0, len(parcels))
 		for i := range parcels {
@@ -87,7 +87,7 @@ func ToMailbox(s Source, to park.Backend, mailbox store.Mailbox) *Relay {
 
 // ToAudit returns a relay of events to an audit log in the store to.
 func ToAudit(s Source, to park.Backend, audit store.Audit) *Relay {
-	return &Relay{Source: s, dest: Audit(to), to: to, deliver: func(ctx context.Context, parcels []store.Parcel) error {
+	return &Relay{Source: s, dest: Audit(to), to: to, deliver: func(ctx context.Context, parcels []store.OutboxEntry) error {
 		events := make([]park.Event, 0, len(parcels))
 		for i := range parcels {
 			if ev := parcels[i].Event; ev != nil {
@@ -158,17 +158,17 @@ func (r *Relay) carry(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	r.Health.Works(r.to)
-	return len(parcels), r.Queue.Settle(ctx, ids(parcels), nil)
+	return len(parcels), r.Queue.AckOutbox(ctx, ids(parcels), nil)
 }
 
 // call begins the notifications of parcels that can be begun, and settles those that have ended.
-func (r *Relay) call(ctx context.Context, parcels []store.Parcel, full bool, now park.Time) (int, error) {
+func (r *Relay) call(ctx context.Context, parcels []store.OutboxEntry, full bool, now park.Time) (int, error) {
 	s := r.calls.sort(ctx, parcels, full, now)
 	moved := len(s.done) + len(s.later) + len(s.aside)
 	if moved == 0 {
 		return 0, nil
 	}
-	if err := r.Queue.Settle(ctx, s.done, append(s.aside, s.later...)); err != nil {
+	if err := r.Queue.AckOutbox(ctx, s.done, append(s.aside, s.later...)); err != nil {
 		return 0, err
 	}
 	r.calls.settled(s.done, s.later)
@@ -182,11 +182,11 @@ type backlog struct {
 }
 
 // found notes what a look has found. What there is now says more of the size of the next batch than what there was.
-func (r *Relay) found(parcels []store.Parcel) {
+func (r *Relay) found(parcels []store.OutboxEntry) {
 	b := &backlog{parcels: len(parcels)}
 	size := 0
 	for i := range parcels {
-		size += parcels[i].Weight()
+		size += parcels[i].Size()
 	}
 	if len(parcels) > 0 {
 		b.since = parcels[0].Since
@@ -216,7 +216,7 @@ func backoff(e *env.Env, attempts int) time.Duration {
 	return d/2 + time.Duration(binary.LittleEndian.Uint64(random[:])%uint64(d/2+1))
 }
 
-func ids(parcels []store.Parcel) []int64 {
+func ids(parcels []store.OutboxEntry) []int64 {
 	all := make([]int64, len(parcels))
 	for i := range parcels {
 		all[i] = parcels[i].ID

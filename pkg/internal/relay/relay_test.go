@@ -24,7 +24,7 @@ import (
 // fakeQueue is an outbox that a test fills and reads.
 type fakeQueue struct {
 	store.Queue
-	parcels           []store.Parcel
+	parcels           []store.OutboxEntry
 	unread, unsettled error
 	reads             []int // the limit of each
 	settles           int
@@ -32,14 +32,14 @@ type fakeQueue struct {
 	stop              func() // after too many reads
 }
 
-func (q *fakeQueue) Outbox(_ context.Context, _ string, _ park.Time, limit int) ([]store.Parcel, error) {
+func (q *fakeQueue) Outbox(_ context.Context, _ string, _ park.Time, limit int) ([]store.OutboxEntry, error) {
 	if q.reads = append(q.reads, limit); len(q.reads) > 10 && q.stop != nil {
 		q.stop()
 	}
 	return q.parcels, q.unread
 }
 
-func (q *fakeQueue) Settle(_ context.Context, done []int64, later []store.Postponed) error {
+func (q *fakeQueue) AckOutbox(_ context.Context, done []int64, later []store.DeferredEntry) error {
 	q.settles++
 	q.done = append(q.done, done...)
 	for _, p := range later {
@@ -80,7 +80,7 @@ func TestRelayGoesOn(t *testing.T) {
 		reads, logged int
 	}{
 		"nothing":    {waits: []bool{false, true}, reads: 2},
-		"one":        {before: func(q *fakeQueue, _ *Relay, _ func()) { q.parcels = make([]store.Parcel, 1) }, waits: []bool{false, true}, reads: 3},
+		"one":        {before: func(q *fakeQueue, _ *Relay, _ func()) { q.parcels = make([]store.OutboxEntry, 1) }, waits: []bool{false, true}, reads: 3},
 		"one comes":  {comes: outbox, waits: []bool{true, true}, reads: 2},
 		"for others": {comes: func(_ *fakeQueue, r *Relay) { r.Hub.Wake(topic.Outbox(park.File)) }, waits: []bool{false, true}, reads: 2},
 		"a store fails": {
@@ -88,7 +88,7 @@ func TestRelayGoesOn(t *testing.T) {
 			waits: []bool{false, true}, reads: 2, logged: 2,
 		},
 		"none is stored": {
-			before: func(q *fakeQueue, _ *Relay, _ func()) { q.parcels, q.unsettled = make([]store.Parcel, 1), away },
+			before: func(q *fakeQueue, _ *Relay, _ func()) { q.parcels, q.unsettled = make([]store.OutboxEntry, 1), away },
 			waits:  []bool{false, true}, reads: 2, logged: 2,
 		},
 		"a call ends": {
@@ -98,8 +98,8 @@ func TestRelayGoesOn(t *testing.T) {
 		"not its turn": {before: func(_ *fakeQueue, r *Relay, _ func()) { r.Turn = func() bool { return false } }, waits: []bool{false, true}},
 		"its turn":     {before: func(_ *fakeQueue, r *Relay, _ func()) { r.Turn = func() bool { return true } }, waits: []bool{false, true}, reads: 2},
 		"the end": {before: func(q *fakeQueue, r *Relay, stop func()) {
-			q.parcels = make([]store.Parcel, 1)
-			r.deliver = func(context.Context, []store.Parcel) error {
+			q.parcels = make([]store.OutboxEntry, 1)
+			r.deliver = func(context.Context, []store.OutboxEntry) error {
 				stop()
 				return away
 			}
@@ -108,7 +108,7 @@ func TestRelayGoesOn(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		q := &fakeQueue{stop: stop}
 		s, m, logged := newSource(t, q)
-		r := toFile(s, func(context.Context, []store.Parcel) error { return nil })
+		r := toFile(s, func(context.Context, []store.OutboxEntry) error { return nil })
 		if c.before != nil {
 			c.before(q, r, stop)
 		}
@@ -142,9 +142,9 @@ func TestNextBatchIsJudgedByTheLast(t *testing.T) {
 	s, _, _ := newSource(t, &fakeQueue{})
 	r := toFile(s, nil)
 	r.part = portion.Of(park.DefaultMaxResult)
-	r.found([]store.Parcel{{Message: &park.Message{Payload: make([]byte, portion.MaxBytes)}}})
+	r.found([]store.OutboxEntry{{Message: &park.Message{Payload: make([]byte, portion.MaxBytes)}}})
 	large := r.part.Next()
-	if r.found(make([]store.Parcel, 1)); large != 1 || r.part.Next() != 4*large {
+	if r.found(make([]store.OutboxEntry, 1)); large != 1 || r.part.Next() != 4*large {
 		t.Errorf("after a large parcel %d are read next, and after a small one %d", large, r.part.Next())
 	}
 }
@@ -153,9 +153,9 @@ func TestNextBatchIsJudgedByTheLast(t *testing.T) {
 func TestRelayCarries(t *testing.T) {
 	away := errors.New("away")
 	first := portion.Of(park.DefaultMaxResult)
-	parcels := []store.Parcel{{ID: 1, Message: &park.Message{Payload: make([]byte, 1<<20)}}, {ID: 2, Message: &park.Message{Payload: make([]byte, 3<<20)}}}
+	parcels := []store.OutboxEntry{{ID: 1, Message: &park.Message{Payload: make([]byte, 1<<20)}}, {ID: 2, Message: &park.Message{Payload: make([]byte, 3<<20)}}}
 	for name, c := range map[string]struct {
-		parcels        []store.Parcel
+		parcels        []store.OutboxEntry
 		unread, undone error
 		moved          int
 		up             [2]bool // where the parcels are, and where they go
@@ -169,7 +169,7 @@ func TestRelayCarries(t *testing.T) {
 		q := &fakeQueue{parcels: c.parcels, unread: c.unread}
 		s, _, _ := newSource(t, q)
 		s.Health.Failed(park.File, health.Delivery)
-		r := toFile(s, func(context.Context, []store.Parcel) error { return c.undone })
+		r := toFile(s, func(context.Context, []store.OutboxEntry) error { return c.undone })
 		moved, err := r.carry(t.Context())
 		if moved != c.moved || !errors.Is(err, cmp.Or(c.unread, c.undone)) {
 			t.Errorf("%s: %d moved, %v", name, moved, err)
@@ -192,9 +192,9 @@ func TestRelayCarries(t *testing.T) {
 func TestFailuresAtTheEnd(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, q := range []*fakeQueue{{unread: ctx.Err()}, {parcels: make([]store.Parcel, 1)}} {
+	for _, q := range []*fakeQueue{{unread: ctx.Err()}, {parcels: make([]store.OutboxEntry, 1)}} {
 		s, _, _ := newSource(t, q)
-		r := toFile(s, func(ctx context.Context, _ []store.Parcel) error { return ctx.Err() })
+		r := toFile(s, func(ctx context.Context, _ []store.OutboxEntry) error { return ctx.Err() })
 		if _, err := r.carry(ctx); !errors.Is(err, context.Canceled) || !s.Health.Up(park.InMemory) || !s.Health.Up(park.File) {
 			t.Errorf("%v; up are %t and %t", err, s.Health.Up(park.InMemory), s.Health.Up(park.File))
 		}
@@ -208,7 +208,7 @@ func TestBacklog(t *testing.T) {
 	if n, since := r.Owed(); n != 0 || !since.IsZero() || r.Dest() != "d" {
 		t.Errorf("before the first look %d parcels wait for %s since %s", n, r.Dest(), since)
 	}
-	for _, parcels := range [][]store.Parcel{
+	for _, parcels := range [][]store.OutboxEntry{
 		{{Since: park.At(time.Unix(40, 0))}, {Since: park.At(time.Unix(50, 0))}}, {{Since: park.At(time.Unix(160, 0))}}, nil,
 	} {
 		want := park.Time{}
@@ -225,7 +225,7 @@ func TestBacklog(t *testing.T) {
 // TestDeliveries come to their store and wake those who wait for them. A parcel without contents is settled.
 func TestDeliveries(t *testing.T) {
 	to := memory.New()
-	mail := &fakeQueue{parcels: []store.Parcel{
+	mail := &fakeQueue{parcels: []store.OutboxEntry{
 		{ID: 1, Message: &park.Message{Tenant: "t", Key: "box", PoolID: "cpu", TaskID: "a", Status: park.Completed}}, {ID: 2},
 	}}
 	s, _, _ := newSource(t, mail)
@@ -238,7 +238,7 @@ func TestDeliveries(t *testing.T) {
 		!env.Ready(mailbox) || env.Ready(log) || r.Dest() != "mailbox/file" {
 		t.Errorf("%s: done %v, %d messages, %v %v", r.Dest(), mail.done, len(page), err, err2)
 	}
-	events := &fakeQueue{parcels: []store.Parcel{{ID: 3}, {ID: 4, Event: &park.Event{
+	events := &fakeQueue{parcels: []store.OutboxEntry{{ID: 3}, {ID: 4, Event: &park.Event{
 		EventID: "cpu:1:0", PoolID: "cpu", Action: park.ActUpdate, At: park.At(time.Unix(1, 0)), Rev: 1,
 	}}}}
 	s.Queue = events
@@ -253,7 +253,7 @@ func TestDeliveries(t *testing.T) {
 
 // TestFailedDeliveriesWakeNobody.
 func TestFailedDeliveriesWakeNobody(t *testing.T) {
-	q := &fakeQueue{parcels: []store.Parcel{{ID: 1, Message: &park.Message{Tenant: "t", Key: "box"}, Event: &park.Event{}}}}
+	q := &fakeQueue{parcels: []store.OutboxEntry{{ID: 1, Message: &park.Message{Tenant: "t", Key: "box"}, Event: &park.Event{}}}}
 	s, _, _ := newSource(t, q)
 	mailbox, _ := s.Hub.Join(topic.Mailbox("t", "box"))
 	log, _ := s.Hub.Join(topic.Audit())
@@ -275,24 +275,24 @@ func (brokenStore) Append(context.Context, []park.Event) error    { return errBr
 // TestNotificationsAreSettled: those that are done with, are put off, or are in the way.
 func TestNotificationsAreSettled(t *testing.T) {
 	away := errors.New("away")
-	is := func(id int64, key string) store.Parcel {
-		return store.Parcel{ID: id, Message: &park.Message{Tenant: "t", Key: key}}
+	is := func(id int64, key string) store.OutboxEntry {
+		return store.OutboxEntry{ID: id, Message: &park.Message{Tenant: "t", Key: key}}
 	}
 	for name, c := range map[string]struct {
-		parcels     []store.Parcel
+		parcels     []store.OutboxEntry
 		full        bool
 		unsettled   error
 		done, later []int64
 		moved       int
 	}{
 		"nothing":           {},
-		"begun":             {parcels: []store.Parcel{is(1, "new")}},
-		"done":              {parcels: []store.Parcel{{ID: 1}, is(2, "over")}, done: []int64{1, 2}, moved: 2},
-		"done and put off":  {parcels: []store.Parcel{{ID: 1}, is(3, "rests")}, done: []int64{1}, later: []int64{3}, moved: 2},
-		"done and in way":   {parcels: []store.Parcel{{ID: 1}, is(4, "on its way")}, full: true, done: []int64{1}, later: []int64{4}, moved: 2},
-		"in the way, after": {parcels: []store.Parcel{is(3, "rests"), is(4, "on its way")}, full: true, later: []int64{4, 3}, moved: 2},
-		"not in the way":    {parcels: []store.Parcel{is(4, "on its way")}},
-		"cannot be stored":  {parcels: []store.Parcel{is(2, "over")}, unsettled: away, done: []int64{2}},
+		"begun":             {parcels: []store.OutboxEntry{is(1, "new")}},
+		"done":              {parcels: []store.OutboxEntry{{ID: 1}, is(2, "over")}, done: []int64{1, 2}, moved: 2},
+		"done and put off":  {parcels: []store.OutboxEntry{{ID: 1}, is(3, "rests")}, done: []int64{1}, later: []int64{3}, moved: 2},
+		"done and in way":   {parcels: []store.OutboxEntry{{ID: 1}, is(4, "on its way")}, full: true, done: []int64{1}, later: []int64{4}, moved: 2},
+		"in the way, after": {parcels: []store.OutboxEntry{is(3, "rests"), is(4, "on its way")}, full: true, later: []int64{4, 3}, moved: 2},
+		"not in the way":    {parcels: []store.OutboxEntry{is(4, "on its way")}},
+		"cannot be stored":  {parcels: []store.OutboxEntry{is(2, "over")}, unsettled: away, done: []int64{2}},
 	} {
 		q := &fakeQueue{parcels: c.parcels, unsettled: c.unsettled}
 		s, _, _ := newSource(t, q)

@@ -24,10 +24,10 @@ type database struct {
 	delivered   map[messageKey]bool
 	lastMessage int64
 	events      []park.Event
-	known       map[string]bool        // events by id
-	nodes       map[string]store.Pulse // the live ones
+	known       map[string]bool                // events by id
+	nodes       map[string]store.NodeHeartbeat // the live ones
 	dead        map[string]bool
-	leases      map[string]store.Kept
+	leases      map[string]store.LeaseRenewal
 	pruned      []prunedTask
 	// restores counts how often the database was restored: requests that were sent before never arrive.
 	restores int
@@ -78,7 +78,7 @@ type table struct {
 	numbers map[string]int64
 	last    int64
 	steps   []stepNote // the step of each rev, from rev 1 on
-	line    store.Line
+	line    store.WaitList
 }
 
 type stepNote struct {
@@ -89,7 +89,7 @@ type stepNote struct {
 func newBase() *database {
 	b := &database{}
 	b.reset()
-	b.nodes, b.dead, b.leases = make(map[string]store.Pulse), make(map[string]bool), make(map[string]store.Kept)
+	b.nodes, b.dead, b.leases = make(map[string]store.NodeHeartbeat), make(map[string]bool), make(map[string]store.LeaseRenewal)
 	return b
 }
 
@@ -136,7 +136,7 @@ func (b *database) commit(s committedStep, again bool) error {
 	case t.row.Rev != done:
 		c := t.since(done)
 		if s.Node != "" {
-			c.Ahead = t.line.Join(s.Node)
+			c.NodesAhead = t.line.Add(s.Node)
 		}
 		return c
 	}
@@ -144,7 +144,7 @@ func (b *database) commit(s committedStep, again bool) error {
 		return err
 	}
 	b.apply(t, s.Step)
-	s.Waiting = t.line.Pass(s.Node)
+	s.NodesWaiting = t.line.Done(s.Node)
 	b.steps = append(b.steps, s)
 	b.committed(s)
 	return nil
@@ -156,7 +156,7 @@ func (t *table) check(s *store.Step) error {
 	}
 	for i := range s.Inserts {
 		if t.tasks[s.Inserts[i].TaskID] != nil {
-			return fmt.Errorf("insert task %s: %w", s.Inserts[i].TaskID, store.ErrTaken)
+			return fmt.Errorf("insert task %s: %w", s.Inserts[i].TaskID, store.ErrTaskExists)
 		}
 	}
 	for i := range s.Inserts {

@@ -46,11 +46,11 @@ func (b *database) list(pool string, q park.TaskQuery) (found []ledger.Record, n
 	return found, ""
 }
 
-func (b *database) beat(node string, own store.Terms) (map[string]store.Pulse, error) {
+func (b *database) beat(node string, own store.NodeConfig) (map[string]store.NodeHeartbeat, error) {
 	if b.dead[node] {
 		return nil, store.ErrDead
 	}
-	b.nodes[node] = store.Pulse{Counter: b.nodes[node].Counter + 1, Terms: own}
+	b.nodes[node] = store.NodeHeartbeat{Counter: b.nodes[node].Counter + 1, NodeConfig: own}
 	return maps.Clone(b.nodes), nil
 }
 
@@ -68,19 +68,19 @@ func (b *database) leave(node string) {
 	delete(b.dead, node)
 }
 
-func (b *database) keep(k store.Kept) int64 {
+func (b *database) keep(k store.LeaseRenewal) int64 {
 	key := k.PoolID + "/" + k.TaskID
 	k.Counter = b.leases[key].Counter + 1
 	b.leases[key] = k
 	return k.Counter
 }
 
-func (b *database) kept(pool string, tasks []string) (found []store.Kept) {
+func (b *database) kept(pool string, tasks []string) (found []store.LeaseRenewal) {
 	for _, id := range tasks {
 		if k, ok := b.leases[pool+"/"+id]; ok {
 			found = append(found, k)
 		}
 	}
-	slices.SortFunc(found, func(a, b store.Kept) int { return cmp.Compare(a.TaskID, b.TaskID) })
+	slices.SortFunc(found, func(a, b store.LeaseRenewal) int { return cmp.Compare(a.TaskID, b.TaskID) })
 	return found
 }

@@ -37,7 +37,7 @@ func doctoredRows() []doctored {
 		rowOf("a row of another node", park.ActStart, func(s *ledger.State) { s.Node = "another" }),
 		rowOf("a row that has not started", park.ActComplete, func(s *ledger.State) { s.StartedAt = park.Time{} }),
 		rowOf("a row that ended later", park.ActComplete, func(s *ledger.State) { s.EndedAt = park.At(s.EndedAt.Add(time.Second)) }),
-		rowOf("a row with a run that counts", park.ActComplete, func(s *ledger.State) { s.Strikes++ }),
+		rowOf("a row with a run that counts", park.ActComplete, func(s *ledger.State) { s.Failures++ }),
 		rowOf("a row that is cancelled", park.ActStart, func(s *ledger.State) { s.Cancelled = true }),
 		rowOf("a row that rests", park.ActStart, func(s *ledger.State) { s.NotBefore = park.At(epoch) }),
 		rowOf("a row with a message", park.ActStart, func(s *ledger.State) { s.Message = "what?" }),
@@ -141,7 +141,7 @@ func doctoredMail() []doctored {
 func doctoredLives() []doctored {
 	return []doctored{
 		{"a node that is buried alive", "node loss", find(func(r *record, at int, w *buried) bool {
-			return r.insert(at, heartbeatStored{w.node, store.Terms{TTL: 2 * time.Second, Grace: time.Second}})
+			return r.insert(at, heartbeatStored{w.node, store.NodeConfig{TTL: 2 * time.Second, Grace: time.Second}})
 		})},
 		{"a worker that is lost although it has kept its lease", "reason", atEvent(park.ActRequeue, func(c *cut) bool {
 			if reasonOf(c.event) != park.ReasonWorkerLost || c.n > 0 {

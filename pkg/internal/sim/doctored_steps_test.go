@@ -197,7 +197,7 @@ func doctoredEnds() []doctored {
 		})},
 		{"one attempt more than there are", "attempts|replay", atEvent(park.ActFail, func(c *cut) bool {
 			c.event.Action = park.ActRequeue
-			return c.row.Reason == park.ReasonExitNonzero && c.row.Strikes > 1
+			return c.row.Reason == park.ReasonExitNonzero && c.row.Failures > 1
 		})},
 		{"a second run before its rest is over", "backoff|replay", atEvent(park.ActSubmit, func(c *cut) bool {
 			if c.spec.Retry.Backoff == 0 || c.scene.clockSteps || !c.retried() {

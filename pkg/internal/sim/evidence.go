@@ -55,7 +55,7 @@ type (
 	// heartbeatStored is a heartbeat when it reached the database.
 	heartbeatStored struct {
 		node string
-		store.Terms
+		store.NodeConfig
 	}
 	buried   struct{ node string } // another node has declared it dead
 	nodeLeft struct{ node string } // the node has left

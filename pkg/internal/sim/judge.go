@@ -65,7 +65,7 @@ type jobRecord struct {
 
 // nodeRecord is what is known of a node.
 type nodeRecord struct {
-	store.Terms
+	store.NodeConfig
 	sent, counted time.Duration
 	gap           time.Duration // true time of the end of the last gap between heartbeats that was long enough to stop its runs
 	buried, left  bool
@@ -193,7 +193,7 @@ func (j *judge) nodeEvent(what any) {
 		n.sent = max(n.sent, w.sent)
 	case heartbeatStored:
 		n := j.node(w.node)
-		n.Terms, n.counted = w.Terms, j.now
+		n.NodeConfig, n.counted = w.NodeConfig, j.now
 	case buried:
 		n := j.node(w.node)
 		// A heartbeat after the node has left does not count.

@@ -25,7 +25,7 @@ func (j *judge) checkRequeue(l *poolRecord, e *park.Event, t *taskLife, row *led
 		counted = false
 	case park.ReasonWorkerLost:
 		// A lease that no worker got is not lost by a worker.
-		counted = row.Strikes > s.Strikes
+		counted = row.Failures > s.Failures
 		if counted && t.spec.Retry.MaxAttempts == 0 {
 			j.fail("attempts", "task %s has no bound of attempts, and the loss of a worker counts", t.id)
 		}
@@ -43,20 +43,20 @@ func (j *judge) checkRequeue(l *poolRecord, e *park.Event, t *taskLife, row *led
 		}
 		return
 	}
-	s.Strikes++
-	if most := max(t.spec.Retry.MaxAttempts, 1); s.Strikes >= most {
-		j.fail("attempts", "task %s is tried again after %d failures of at most %d", t.id, s.Strikes, most)
+	s.Failures++
+	if most := max(t.spec.Retry.MaxAttempts, 1); s.Failures >= most {
+		j.fail("attempts", "task %s is tried again after %d failures of at most %d", t.id, s.Failures, most)
 	}
 	rest := time.Duration(t.spec.Retry.Backoff)
-	for range s.Strikes - 1 {
+	for range s.Failures - 1 {
 		rest = min(2*rest, maxBackoff)
 	}
 	if rest = max(min(rest, maxBackoff), j.asksToRest(t, reason)); rest > 0 {
 		s.NotBefore = park.At(e.At.Add(rest))
 	}
 	t.notBefore = s.NotBefore
-	if d.Strike != s.Strikes || !d.NotBefore.Equal(s.NotBefore.Time) {
-		j.fail("event", "the requeue of task %s tells of %s, and is the %d. that counts, to rest until %s", t.id, e.Detail, s.Strikes, s.NotBefore)
+	if d.Strike != s.Failures || !d.NotBefore.Equal(s.NotBefore.Time) {
+		j.fail("event", "the requeue of task %s tells of %s, and is the %d. that counts, to rest until %s", t.id, e.Detail, s.Failures, s.NotBefore)
 	}
 }
 
@@ -76,9 +76,9 @@ func (t *taskLife) run() run { return run{t.job, t.state.Attempt} }
 func (j *judge) checkEnding(l *poolRecord, e *park.Event, t *taskLife) {
 	s := &t.state
 	if e.Action == park.ActFail {
-		s.Strikes++
-		if most := t.spec.Retry.MaxAttempts; s.Strikes < most {
-			j.fail("attempts", "task %s failed for good after %d failures of %d", t.id, s.Strikes, most)
+		s.Failures++
+		if most := t.spec.Retry.MaxAttempts; s.Failures < most {
+			j.fail("attempts", "task %s failed for good after %d failures of %d", t.id, s.Failures, most)
 		}
 	}
 	switch e.Action {

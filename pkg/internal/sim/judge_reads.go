@@ -198,13 +198,13 @@ func (j *judge) checkReport(l *poolRecord, t *taskLife, a answer, id string) {
 	attempt, strikes := 0, 0
 	for _, m := range t.states {
 		if m.state.Lease == id && m.state.Status == park.Running {
-			attempt, strikes = m.state.Attempt, m.state.Strikes
+			attempt, strikes = m.state.Attempt, m.state.Failures
 		}
 	}
 	struck := false
 	for _, m := range t.states {
 		s := &m.state
-		struck = struck || s.Strikes > strikes
+		struck = struck || s.Failures > strikes
 		if s.Status == park.Completed && s.Attempt == attempt && r.Status == park.Completed && string(s.Result) == string(r.Payload) {
 			return
 		}

@@ -51,7 +51,7 @@ func (j *judge) compareRow(t *taskLife, row *ledger.State) {
 
 func sameState(a, b *ledger.State) bool {
 	return string(a.Result) == string(b.Result) && a.NotBefore.Equal(b.NotBefore.Time) && a.StartedAt.Equal(b.StartedAt.Time) &&
-		a.EndedAt.Equal(b.EndedAt.Time) && a.Status == b.Status && a.Rank == b.Rank && a.Attempt == b.Attempt && a.Strikes == b.Strikes &&
+		a.EndedAt.Equal(b.EndedAt.Time) && a.Status == b.Status && a.Rank == b.Rank && a.Attempt == b.Attempt && a.Failures == b.Failures &&
 		a.Cancelled == b.Cancelled && a.Node == b.Node && a.Lease == b.Lease && a.LeaseTTL == b.LeaseTTL && a.Reason == b.Reason && a.Message == b.Message
 }
 

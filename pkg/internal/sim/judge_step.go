@@ -194,7 +194,7 @@ func (j *judge) event(l *poolRecord, w *step, e *park.Event, states map[string]*
 		j.fail("rows", "rev %d tells of %s of task %s, and has no row of it", e.Rev, e.Action, t.id)
 		return nil
 	}
-	at := queueEvent{Event: e, row: state, counted: state.Strikes > t.state.Strikes, units: limits.Limits.MaxUnits, certain: j.certainlyPast(e.At)}
+	at := queueEvent{Event: e, row: state, counted: state.Failures > t.state.Failures, units: limits.Limits.MaxUnits, certain: j.certainlyPast(e.At)}
 	t.touched = true
 	j.follow(l, e, t, state)
 	if e.Action == park.ActRequeue && at.counted {

@@ -180,11 +180,11 @@ func (l *link) List(ctx context.Context, pool string, q park.TaskQuery) (found [
 	return found, next, err
 }
 
-func (l *link) Outbox(context.Context, string, park.Time, int) ([]store.Parcel, error) {
+func (l *link) Outbox(context.Context, string, park.Time, int) ([]store.OutboxEntry, error) {
 	return nil, errors.New("sim: there is one store")
 }
 
-func (l *link) Settle(context.Context, []int64, []store.Postponed) error {
+func (l *link) AckOutbox(context.Context, []int64, []store.DeferredEntry) error {
 	return errors.New("sim: there is one store")
 }
 
@@ -242,7 +242,7 @@ func (l *link) LastRev(ctx context.Context, pool string) (rev int64, at park.Tim
 	return rev, at, err
 }
 
-func (l *link) Lift(context.Context, string, ledger.Pool) error {
+func (l *link) AdvanceRev(context.Context, string, ledger.Pool) error {
 	return errors.New("sim: queue and log are put back together")
 }
 
@@ -259,7 +259,7 @@ func (l *link) PruneEvents(context.Context, park.Time, int) (int, error) { retur
 
 func (l *link) Close() error { return nil }
 
-func (l *link) Since(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
+func (l *link) ChangesSince(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
 	return call(ctx, l, false, func() (*store.Conflict, error) {
 		if t := l.db.table(pool); t.row.Rev != rev {
 			return t.since(rev), nil
@@ -280,19 +280,19 @@ func (l *link) Revs(ctx context.Context, pools []string) (map[string]int64, erro
 	})
 }
 
-func (l *link) Secure(ctx context.Context) error {
+func (l *link) AwaitDurable(ctx context.Context) error {
 	_, err := call(ctx, l, false, func() (struct{}, error) { return struct{}{}, nil })
 	return err
 }
 
-func (l *link) Turn(ctx context.Context, pool, node string, h store.Hand) (store.Place, error) {
+func (l *link) RequestTurn(ctx context.Context, pool, node string, h store.Delegation) (store.Turn, error) {
 	h.Note = slices.Clone(h.Note)
-	return call(ctx, l, true, func() (store.Place, error) { return l.db.table(pool).line.Stand(node, h), nil })
+	return call(ctx, l, true, func() (store.Turn, error) { return l.db.table(pool).line.RequestTurn(node, h), nil })
 }
 
-func (l *link) Beat(ctx context.Context, node string, own store.Terms) (map[string]store.Pulse, error) {
+func (l *link) Heartbeat(ctx context.Context, node string, own store.NodeConfig) (map[string]store.NodeHeartbeat, error) {
 	sent := l.now
-	live, err := call(ctx, l, true, func() (map[string]store.Pulse, error) {
+	live, err := call(ctx, l, true, func() (map[string]store.NodeHeartbeat, error) {
 		live, err := l.db.beat(node, own)
 		if errors.Is(err, store.ErrDead) {
 			l.sendStale(l.node)
@@ -307,7 +307,7 @@ func (l *link) Beat(ctx context.Context, node string, own store.Terms) (map[stri
 	return live, err
 }
 
-func (l *link) Bury(ctx context.Context, node string, counter int64) (bool, error) {
+func (l *link) DeclareDead(ctx context.Context, node string, counter int64) (bool, error) {
 	// The node may be alive again when this arrives.
 	var extra time.Duration
 	if l.faults.late > 0 && l.chance(0.5) {
@@ -323,7 +323,7 @@ func (l *link) Bury(ctx context.Context, node string, counter int64) (bool, erro
 	})
 }
 
-func (l *link) Leave(ctx context.Context, node string) error {
+func (l *link) RemoveNode(ctx context.Context, node string) error {
 	_, err := call(ctx, l, true, func() (struct{}, error) {
 		l.db.leave(node)
 		l.record(nodeLeft{node})
@@ -332,16 +332,16 @@ func (l *link) Leave(ctx context.Context, node string) error {
 	return err
 }
 
-func (l *link) KeepLease(ctx context.Context, k store.Kept) (int64, error) {
+func (l *link) RenewLease(ctx context.Context, k store.LeaseRenewal) (int64, error) {
 	return call(ctx, l, true, func() (int64, error) { return l.db.keep(k), nil })
 }
 
-func (l *link) Leases(ctx context.Context, pool string, tasks []string) ([]store.Kept, error) {
-	return call(ctx, l, false, func() ([]store.Kept, error) { return l.db.kept(pool, tasks), nil })
+func (l *link) LeaseRenewals(ctx context.Context, pool string, tasks []string) ([]store.LeaseRenewal, error) {
+	return call(ctx, l, false, func() ([]store.LeaseRenewal, error) { return l.db.kept(pool, tasks), nil })
 }
 
-// Announce sends a hint to every listening node. Hints may be lost.
-func (l *link) Announce(ctx context.Context, pool string, rev int64) error {
+// NotifyRev sends a hint to every listening node. Hints may be lost.
+func (l *link) NotifyRev(ctx context.Context, pool string, rev int64) error {
 	_, err := call(ctx, l, false, func() (struct{}, error) {
 		for _, n := range l.nodes {
 			to := n.listener

@@ -45,7 +45,7 @@ func testUnknown(t *testing.T, s store.Store) {
 	found, next := list(t, s, "nowhere", park.TaskQuery{Limit: 10})
 	same(t, "list", found, []ledger.Record(nil))
 	same(t, "cursor", next, "")
-	same(t, "outbox", outbox(t, s, "nowhere", park.At(Epoch()), 10), []store.Parcel(nil))
+	same(t, "outbox", outbox(t, s, "nowhere", park.At(Epoch()), 10), []store.OutboxEntry(nil))
 	same(t, "messages", messages(t, s, park.MailboxQuery{Tenant: "acme", Key: "alice"}), []park.Message(nil))
 	same(t, "events", events(t, s, park.AuditQuery{PoolID: "nowhere"}), []park.Event(nil))
 	same(t, "last event", got(s.LastEvent(t.Context()))(t), "")
@@ -58,7 +58,7 @@ func testStep(t *testing.T, s store.Store) {
 	f.Start(f.Submit(nil).TaskID)
 	done := f.End(f.Start(f.Submit(nil).TaskID).TaskID, park.Completed, `{"ok":true}`)
 	m := f.Message(done)
-	f.Post(store.Parcel{Dest: "notify/gpu", Message: &m})
+	f.Post(store.OutboxEntry{Dest: "notify/gpu", Message: &m})
 	step := f.Next()
 	commit(t, s, step)
 
@@ -126,7 +126,7 @@ func whole(t testing.TB, pool, id string, s park.Status) ledger.Record {
 			SubmittedAt: at(0), Digest: 1<<64 - 1,
 		},
 		State: ledger.State{
-			Status: s, Rank: -5, Attempt: 2, Strikes: 1, NotBefore: at(1), Cancelled: true, Node: "node-1", Lease: "gpu.2.abc.x",
+			Status: s, Rank: -5, Attempt: 2, Failures: 1, NotBefore: at(1), Cancelled: true, Node: "node-1", Lease: "gpu.2.abc.x",
 			LeaseTTL: 30*time.Second + 1, StartedAt: at(2), EndedAt: at(3), Reason: "exit_nonzero", Message: "exit status 3",
 			Result: []byte(`{ "b" : null }`),
 		},
@@ -172,14 +172,14 @@ func testEveryField(t *testing.T, s store.Store) {
 	}
 	commit(t, s, &store.Step{
 		PoolID: "gpu", ID: "step-1", Row: row, Inserts: recs, Events: []park.Event{e}, Messages: []park.Message{m},
-		Outbox: []store.Parcel{{Dest: "d", Attempts: 4, Since: at, Message: &m}, {Dest: "d", Since: at, Event: &e}},
+		Outbox: []store.OutboxEntry{{Dest: "d", Attempts: 4, Since: at, Message: &m}, {Dest: "d", Since: at, Event: &e}},
 	})
 	same(t, "records", records(t, s, "gpu", "q", "r", "x"), recs)
 	same(t, "snapshot", load(t, s, "gpu"), store.Snapshot{Row: row, Tasks: []ledger.Record{light(recs[0]), light(recs[1])}})
 	same(t, "events", events(t, s, park.AuditQuery{}), []park.Event{e})
 	same(t, "messages", withoutIDs(messages(t, s, park.MailboxQuery{Tenant: "acme", Key: "alice"})), []park.Message{m})
 	parcels := outbox(t, s, "d", at, 10)
-	same(t, "parcels", parcels, []store.Parcel{
+	same(t, "parcels", parcels, []store.OutboxEntry{
 		{ID: parcels[0].ID, Dest: "d", Attempts: 4, Since: at, Message: &m}, {ID: parcels[1].ID, Dest: "d", Since: at, Event: &e},
 	})
 
@@ -255,14 +255,14 @@ func testNoField(t *testing.T, s store.Store) {
 	m := park.Message{PoolID: "gpu", TaskID: "q", Status: park.Dropped}
 	commit(t, s, &store.Step{
 		PoolID: "gpu", ID: "step-1", Row: row, Inserts: []ledger.Record{r}, Events: []park.Event{e}, Messages: []park.Message{m},
-		Outbox: []store.Parcel{{Dest: "d"}},
+		Outbox: []store.OutboxEntry{{Dest: "d"}},
 	})
 	same(t, "records", records(t, s, "gpu", "q"), []ledger.Record{r})
 	same(t, "snapshot", load(t, s, "gpu"), store.Snapshot{Row: row, Tasks: []ledger.Record{r}})
 	same(t, "events", events(t, s, park.AuditQuery{}), []park.Event{e})
 	same(t, "messages", withoutIDs(messages(t, s, park.MailboxQuery{})), []park.Message{m})
 	parcels := outbox(t, s, "d", park.Time{}, 10)
-	same(t, "parcels", parcels, []store.Parcel{{ID: parcels[0].ID, Dest: "d"}})
+	same(t, "parcels", parcels, []store.OutboxEntry{{ID: parcels[0].ID, Dest: "d"}})
 }
 
 func testShortLife(t *testing.T, s store.Store) {
@@ -279,7 +279,7 @@ func testAgain(t *testing.T, s store.Store) {
 	commit(t, s, f.Next())
 	m := f.Message(f.End("gpu-1", park.Dropped, ""))
 	f.Submit(nil)
-	f.Post(store.Parcel{Dest: "d", Message: &m})
+	f.Post(store.OutboxEntry{Dest: "d", Message: &m})
 	step := f.Next()
 	for range 3 {
 		commit(t, s, step)
@@ -326,7 +326,7 @@ func wantRefused(t *testing.T, s store.Store, f *Feed, bad *store.Step) {
 	wantState(t, s, f)
 	innocent := bad.Inserts[0].TaskID
 	same(t, "records of the refused step", records(t, s, f.pool, innocent), []ledger.Record(nil))
-	same(t, "parcels of the refused step", outbox(t, s, "d", hours(1), 10), []store.Parcel(nil))
+	same(t, "parcels of the refused step", outbox(t, s, "d", hours(1), 10), []store.OutboxEntry(nil))
 	f.Submit(func(r *ledger.Record) { r.TaskID = innocent })
 	commit(t, s, f.Next())
 	wantState(t, s, f)
@@ -342,7 +342,7 @@ func spoiled(f *Feed) *store.Step {
 		PoolID: f.pool, ID: row.LastStep, Row: row, Inserts: []ledger.Record{r},
 		Events:   []park.Event{{PoolID: f.pool, Rev: row.Rev, Action: park.ActSubmit, TaskID: r.TaskID}},
 		Messages: []park.Message{{PoolID: f.pool, TaskID: r.TaskID, Tenant: "acme", Key: "alice", Status: park.Dropped}},
-		Outbox:   []store.Parcel{{Dest: "d"}},
+		Outbox:   []store.OutboxEntry{{Dest: "d"}},
 	}
 }
 
@@ -354,7 +354,7 @@ func testTaken(t *testing.T, s store.Store) {
 	for _, id := range []string{"gpu-1", "gpu-2"} {
 		bad := spoiled(f)
 		bad.Inserts = append(bad.Inserts, ledger.Record{Spec: ledger.Spec{PoolID: "gpu", TaskID: id}, State: ledger.State{Status: park.Queued}})
-		if err := s.Commit(t.Context(), bad); !errors.Is(err, store.ErrTaken) {
+		if err := s.Commit(t.Context(), bad); !errors.Is(err, store.ErrTaskExists) {
 			t.Errorf("the step is refused with %v, not ErrTaken", err)
 		}
 		wantRefused(t, s, f, bad)

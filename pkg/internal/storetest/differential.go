@@ -210,7 +210,7 @@ func (m *machine) change(rt *rapid.T, f *Feed) {
 	case n == 5 && len(f.Ended) > 0:
 		m.posted++
 		msg := f.Message(f.Tasks[from(f.Ended)])
-		m.owe(f, store.Parcel{Dest: m.dest(rt), Attempts: m.posted, Message: &msg})
+		m.owe(f, store.OutboxEntry{Dest: m.dest(rt), Attempts: m.posted, Message: &msg})
 	default:
 		f.Submit(func(r *ledger.Record) {
 			r.Tenant = rapid.SampledFrom(tenants()).Draw(rt, "tenant")

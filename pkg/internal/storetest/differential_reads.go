@@ -69,7 +69,7 @@ func (m *machine) outbox(rt *rapid.T) {
 	f, _ := m.draw(rt)
 	now := f.Now()
 	var ids [2][]int64
-	found := ask(rt, m, "parcels", func(i int, s store.Store) ([]store.Parcel, error) {
+	found := ask(rt, m, "parcels", func(i int, s store.Store) ([]store.OutboxEntry, error) {
 		parcels, err := s.Outbox(rt.Context(), dest, now, limit)
 		ids[i] = parcelIDs(parcels)
 		for k := range parcels {
@@ -101,11 +101,11 @@ func (m *machine) outbox(rt *rapid.T) {
 	}
 	until := park.At(now.Add(time.Duration(rapid.IntRange(0, 600).Draw(rt, "put off")) * time.Second))
 	m.both(rt, func(i int, s store.Store) error {
-		var put []store.Postponed
+		var put []store.DeferredEntry
 		for _, id := range later[i] {
-			put = append(put, store.Postponed{ID: id, Attempts: 7, Until: until})
+			put = append(put, store.DeferredEntry{ID: id, Attempts: 7, Until: until})
 		}
-		return s.Settle(rt.Context(), done[i], put)
+		return s.AckOutbox(rt.Context(), done[i], put)
 	})
 }
 

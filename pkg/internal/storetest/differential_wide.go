@@ -100,14 +100,14 @@ func (m *machine) post(f *Feed, r *ledger.Record, event bool) {
 	if event {
 		m.seen["parcel of an event"]++
 		e := f.step.Events[len(f.step.Events)-1]
-		m.owe(f, store.Parcel{Dest: "audit/postgres", Attempts: m.posted, Event: &e})
+		m.owe(f, store.OutboxEntry{Dest: "audit/postgres", Attempts: m.posted, Event: &e})
 		return
 	}
 	msg := f.Message(r)
-	m.owe(f, store.Parcel{Dest: "notify/gpu", Attempts: m.posted, Message: &msg})
+	m.owe(f, store.OutboxEntry{Dest: "notify/gpu", Attempts: m.posted, Message: &msg})
 }
 
-func (m *machine) owe(f *Feed, p store.Parcel) {
+func (m *machine) owe(f *Feed, p store.OutboxEntry) {
 	f.Post(p)
 	m.owed = append(m.owed, p.Dest)
 }

@@ -57,7 +57,7 @@ func (f *Feed) Committed() ledger.Pool {
 }
 
 // Post owes a parcel to another place.
-func (f *Feed) Post(p store.Parcel) {
+func (f *Feed) Post(p store.OutboxEntry) {
 	p.Since = f.Now()
 	f.step.Outbox = append(f.step.Outbox, p)
 }
@@ -126,7 +126,7 @@ func (f *Feed) Requeue(id string) {
 	f.Row.Used -= r.Units
 	f.Event(park.ActRequeue, r, `{"reason":"node_lost"}`)
 	f.rank++
-	r.State = ledger.State{Status: park.Queued, Attempt: r.Attempt, Rank: f.rank, Strikes: r.Strikes + 1, NotBefore: park.At(f.now.Add(time.Second))}
+	r.State = ledger.State{Status: park.Queued, Attempt: r.Attempt, Rank: f.rank, Failures: r.Failures + 1, NotBefore: park.At(f.now.Add(time.Second))}
 	f.dirty[id] = true
 }
 

@@ -120,7 +120,7 @@ func testRelay(t *testing.T, a, b store.Store) {
 		f := NewFeed("gpu")
 		for n := range laps * 3 {
 			m := letter("gpu", n)
-			f.Post(store.Parcel{Dest: "d", Message: &m})
+			f.Post(store.OutboxEntry{Dest: "d", Message: &m})
 			f.Submit(nil)
 			if err := a.Commit(t.Context(), f.Next()); err != nil {
 				return err
@@ -141,9 +141,9 @@ func testRelay(t *testing.T, a, b store.Store) {
 				}
 				n++
 			}
-			return len(parcels), b.Settle(ctx, parcelIDs(parcels), nil)
+			return len(parcels), b.AckOutbox(ctx, parcelIDs(parcels), nil)
 		})
 	})
 	c.wait(t)
-	same(t, "left", outbox(t, a, "d", hours(1), 10), []store.Parcel(nil))
+	same(t, "left", outbox(t, a, "d", hours(1), 10), []store.OutboxEntry(nil))
 }

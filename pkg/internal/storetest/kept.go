@@ -73,7 +73,7 @@ func testKept(t *testing.T, s store.Store) {
 		same(t, "row", row, f.Row)
 		var want []park.KeptTask
 		for _, id := range f.listed(park.TaskQuery{}) {
-			want = append(want, f.Tasks[id].Kept())
+			want = append(want, f.Tasks[id].Evidence())
 		}
 		same(t, "tasks", keptTasks(t, s, pool), want)
 	}
@@ -83,7 +83,7 @@ func testKept(t *testing.T, s store.Store) {
 		deliver(t, s, m, letter("other", i))
 		k := park.KeptMessage{
 			TaskID: m.TaskID, Tenant: m.Tenant, MailboxKey: m.Key, Status: m.Status, Attempt: m.Attempt, Reason: m.Reason,
-			CreatedAt: m.CreatedAt, Said: ledger.Said(m.Message, m.Payload),
+			CreatedAt: m.CreatedAt, Said: ledger.OutcomeDigest(m.Message, m.Payload),
 		}
 		want = append(want, k)
 	}

@@ -60,7 +60,7 @@ func lifted() ledger.Pool {
 func lift(t *testing.T, s store.Store, row ledger.Pool) {
 	t.Helper()
 	for range 2 {
-		if err := s.Lift(t.Context(), "gpu", row); err != nil {
+		if err := s.AdvanceRev(t.Context(), "gpu", row); err != nil {
 			t.Fatalf("lift: %v", err)
 		}
 	}
@@ -141,12 +141,12 @@ func testLiftedSince(t *testing.T, s, other store.Store) {
 	commit(t, s, f.Next())
 	lift(t, s, lifted())
 	for _, from := range []int64{0, 1} {
-		c, err := other.(store.Shared).Since(t.Context(), "gpu", from)
+		c, err := other.(store.Shared).ChangesSince(t.Context(), "gpu", from)
 		if err != nil || c == nil || !c.Reload {
 			t.Errorf("from rev %d on: %+v, %v; want a reload", from, c, err)
 		}
 	}
-	c, err := other.(store.Shared).Since(t.Context(), "gpu", 7)
+	c, err := other.(store.Shared).ChangesSince(t.Context(), "gpu", 7)
 	if err != nil || c != nil {
 		t.Errorf("from the rev itself: %+v, %v", c, err)
 	}

@@ -41,7 +41,7 @@ func RunNodes(t *testing.T, open func(testing.TB) (a, b store.Store)) {
 func beat(t testing.TB, s store.Shared, node string) map[string]int64 {
 	t.Helper()
 	counters := make(map[string]int64)
-	for name, p := range got(s.Beat(t.Context(), node, store.Terms{}))(t) {
+	for name, p := range got(s.Heartbeat(t.Context(), node, store.NodeConfig{}))(t) {
 		counters[name] = p.Counter
 	}
 	return counters
@@ -51,21 +51,21 @@ func testBeats(t *testing.T, a, b store.Shared, _ store.Store) {
 	same(t, "alone", beat(t, a, "a"), map[string]int64{"a": 1})
 	same(t, "two", beat(t, b, "b"), map[string]int64{"a": 1, "b": 1})
 	same(t, "again", beat(t, a, "a"), map[string]int64{"a": 2, "b": 1})
-	if got(b.Bury(t.Context(), "a", 1))(t) {
+	if got(b.DeclareDead(t.Context(), "a", 1))(t) {
 		t.Fatal("a node was buried whose counter had moved on")
 	}
-	if got(b.Bury(t.Context(), "nobody", 1))(t) {
+	if got(b.DeclareDead(t.Context(), "nobody", 1))(t) {
 		t.Fatal("nobody was buried")
 	}
-	if !got(b.Bury(t.Context(), "a", 2))(t) {
+	if !got(b.DeclareDead(t.Context(), "a", 2))(t) {
 		t.Fatal("a silent node was not buried")
 	}
-	if _, err := a.Beat(t.Context(), "a", store.Terms{}); !errors.Is(err, store.ErrDead) {
+	if _, err := a.Heartbeat(t.Context(), "a", store.NodeConfig{}); !errors.Is(err, store.ErrDead) {
 		t.Fatalf("the dead beat: %v", err)
 	}
 	same(t, "the living", beat(t, b, "b"), map[string]int64{"b": 2})
 	same(t, "under another name", beat(t, a, "a2"), map[string]int64{"a2": 1, "b": 2})
-	if err := a.Leave(t.Context(), "a2"); err != nil {
+	if err := a.RemoveNode(t.Context(), "a2"); err != nil {
 		t.Fatal(err)
 	}
 	same(t, "after one has left", beat(t, b, "b"), map[string]int64{"b": 3})
@@ -73,11 +73,11 @@ func testBeats(t *testing.T, a, b store.Shared, _ store.Store) {
 
 // testTerms has nodes tell each other how long they may be silent, and how they are configured.
 func testTerms(t *testing.T, a, b store.Shared, _ store.Store) {
-	short, long := store.Terms{TTL: time.Second, Grace: time.Minute}, store.Terms{TTL: time.Hour, Grace: 2}
-	short.Settings, long.Settings = `{"cpu":"1"}`, `{"cpu":"2","gpu":"3"}`
-	got(a.Beat(t.Context(), "a", short))(t)
-	same(t, "of both", got(b.Beat(t.Context(), "b", long))(t), map[string]store.Pulse{"a": {Counter: 1, Terms: short}, "b": {Counter: 1, Terms: long}})
-	same(t, "changed", got(a.Beat(t.Context(), "a", long))(t), map[string]store.Pulse{"a": {Counter: 2, Terms: long}, "b": {Counter: 1, Terms: long}})
+	short, long := store.NodeConfig{TTL: time.Second, Grace: time.Minute}, store.NodeConfig{TTL: time.Hour, Grace: 2}
+	short.PoolSettings, long.PoolSettings = `{"cpu":"1"}`, `{"cpu":"2","gpu":"3"}`
+	got(a.Heartbeat(t.Context(), "a", short))(t)
+	same(t, "of both", got(b.Heartbeat(t.Context(), "b", long))(t), map[string]store.NodeHeartbeat{"a": {Counter: 1, NodeConfig: short}, "b": {Counter: 1, NodeConfig: long}})
+	same(t, "changed", got(a.Heartbeat(t.Context(), "a", long))(t), map[string]store.NodeHeartbeat{"a": {Counter: 2, NodeConfig: long}, "b": {Counter: 1, NodeConfig: long}})
 }
 
 func testTwoBurials(t *testing.T, a, b store.Shared, _ store.Store) {
@@ -90,7 +90,7 @@ func testTwoBurials(t *testing.T, a, b store.Shared, _ store.Store) {
 			s = b
 		}
 		c.do(func() error {
-			did, err := s.Bury(t.Context(), "dead", 1)
+			did, err := s.DeclareDead(t.Context(), "dead", 1)
 			buried <- did
 			return err
 		})
@@ -116,7 +116,7 @@ func testDeadCommit(t *testing.T, a, b store.Shared, s store.Store) {
 	}
 	beat(t, a, "a")
 	commit(t, s, step)
-	if !got(b.Bury(t.Context(), "a", 1))(t) {
+	if !got(b.DeclareDead(t.Context(), "a", 1))(t) {
 		t.Fatal("not buried")
 	}
 	before := f.Row
@@ -152,7 +152,7 @@ func testKnownStep(t *testing.T, a, b store.Shared, s store.Store) {
 		wantState(t, s, f)
 	}
 	again()
-	if !got(b.Bury(t.Context(), "a", 1))(t) {
+	if !got(b.DeclareDead(t.Context(), "a", 1))(t) {
 		t.Fatal("not buried")
 	}
 	again()
@@ -165,20 +165,20 @@ func testKnownStep(t *testing.T, a, b store.Shared, s store.Store) {
 
 func testSince(t *testing.T, a, _ store.Shared, s store.Store) {
 	f := NewFeed("gpu")
-	if c := got(a.Since(t.Context(), "gpu", 0))(t); c != nil {
+	if c := got(a.ChangesSince(t.Context(), "gpu", 0))(t); c != nil {
 		t.Fatalf("of a pool that was never committed: %+v", c)
 	}
 	f.Submit(nil)
 	f.Submit(nil)
 	commit(t, s, f.Next())
-	if c := got(a.Since(t.Context(), "gpu", 1))(t); c != nil {
+	if c := got(a.ChangesSince(t.Context(), "gpu", 1))(t); c != nil {
 		t.Fatalf("of a pool that is there: %+v", c)
 	}
 	f.Start("gpu-1")
 	commit(t, s, f.Next())
 	f.End("gpu-2", park.Dropped, "")
 	commit(t, s, f.Next())
-	c := got(a.Since(t.Context(), "gpu", 1))(t)
+	c := got(a.ChangesSince(t.Context(), "gpu", 1))(t)
 	if c == nil || c.Reload {
 		t.Fatalf("two steps behind: %+v", c)
 	}
@@ -205,21 +205,21 @@ func testRevsOfPools(t *testing.T, a, _ store.Shared, s store.Store) {
 func testKeptLeases(t *testing.T, a, b store.Shared, _ store.Store) {
 	keep := func(s store.Shared, task, lease string, ttl time.Duration, times int64) {
 		t.Helper()
-		same(t, "counter", got(s.KeepLease(t.Context(), store.Kept{PoolID: "gpu", TaskID: task, Lease: lease, TTL: ttl}))(t), times)
+		same(t, "counter", got(s.RenewLease(t.Context(), store.LeaseRenewal{PoolID: "gpu", TaskID: task, Lease: lease, TTL: ttl}))(t), times)
 	}
 	keep(a, "t1", "l1", time.Second, 1)
 	keep(b, "t1", "l1", 2*time.Second, 2)
 	keep(b, "t2", "l2", time.Minute, 1)
-	want := map[string]store.Kept{
+	want := map[string]store.LeaseRenewal{
 		"t1": {PoolID: "gpu", TaskID: "t1", Lease: "l1", Counter: 2, TTL: 2 * time.Second},
 		"t2": {PoolID: "gpu", TaskID: "t2", Lease: "l2", Counter: 1, TTL: time.Minute},
 	}
-	found := make(map[string]store.Kept)
-	for _, k := range got(a.Leases(t.Context(), "gpu", []string{"t2", "t1", "t3"}))(t) {
+	found := make(map[string]store.LeaseRenewal)
+	for _, k := range got(a.LeaseRenewals(t.Context(), "gpu", []string{"t2", "t1", "t3"}))(t) {
 		found[k.TaskID] = k
 	}
 	same(t, "leases", found, want)
-	same(t, "of another pool", len(got(a.Leases(t.Context(), "cpu", slices.Collect(maps.Keys(want))))(t)), 0)
+	same(t, "of another pool", len(got(a.LeaseRenewals(t.Context(), "cpu", slices.Collect(maps.Keys(want))))(t)), 0)
 }
 
 func testHints(t *testing.T, a, b store.Shared, _ store.Store) {
@@ -241,7 +241,7 @@ func testHints(t *testing.T, a, b store.Shared, _ store.Store) {
 		case err := <-done:
 			t.Fatalf("listens no more: %v", err)
 		case <-tick.C:
-			if err := a.Announce(t.Context(), "gpu", 7); err != nil {
+			if err := a.NotifyRev(t.Context(), "gpu", 7); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -255,7 +255,7 @@ func testHints(t *testing.T, a, b store.Shared, _ store.Store) {
 // turn has a node stand in line with all that it has, and returns how many go first.
 func turn(t testing.TB, s store.Shared, pool, node string) int {
 	t.Helper()
-	return got(s.Turn(t.Context(), pool, node, store.Hand{}))(t).Ahead
+	return got(s.RequestTurn(t.Context(), pool, node, store.Delegation{}))(t).Ahead
 }
 
 // testNotes has nodes leave notes to the one that is first.
@@ -267,15 +267,15 @@ func testNotes(t *testing.T, a, b store.Shared, sb store.Store) {
 		step := f.Next()
 		step.Node = node
 		commit(t, sb, step)
-		return step.Waiting
+		return step.NodesWaiting
 	}
 	stand := func(s store.Shared, node, note string, whole bool) (ahead int, notes string) {
 		t.Helper()
-		h := store.Hand{Whole: whole}
+		h := store.Delegation{All: whole}
 		if note != "" {
 			h.Note = []byte(note)
 		}
-		p := got(s.Turn(t.Context(), "gpu", node, h))(t)
+		p := got(s.RequestTurn(t.Context(), "gpu", node, h))(t)
 		return p.Ahead, string(bytes.Join(p.Notes, []byte(" ")))
 	}
 	want := func(s store.Shared, node, note string, whole bool, ahead int, notes string) {
@@ -316,13 +316,13 @@ func testNotesInParts(t *testing.T, a, b store.Shared, sb store.Store) {
 	}
 	const size = 64 << 10
 	turn(t, a, "gpu", "a")
-	for i := range 2*store.MaxNotes/size + 3 {
+	for i := range 2*store.MaxNoteBytes/size + 3 {
 		note := fmt.Sprintf("%0*d", size, i)
-		got(b.Turn(t.Context(), "gpu", []string{"b", "c"}[i%2], store.Hand{Note: []byte(note), Whole: true}))(t)
+		got(b.RequestTurn(t.Context(), "gpu", []string{"b", "c"}[i%2], store.Delegation{Note: []byte(note), All: true}))(t)
 	}
 	next := 0
-	for _, want := range []int{store.MaxNotes / size, store.MaxNotes / size, 3, 0} {
-		p := got(a.Turn(t.Context(), "gpu", "a", store.Hand{}))(t)
+	for _, want := range []int{store.MaxNoteBytes / size, store.MaxNoteBytes / size, 3, 0} {
+		p := got(a.RequestTurn(t.Context(), "gpu", "a", store.Delegation{}))(t)
 		same(t, "notes", len(p.Notes), want)
 		for _, note := range p.Notes {
 			same(t, "note", string(note), fmt.Sprintf("%0*d", size, next))
@@ -346,7 +346,7 @@ func testTurns(t *testing.T, a, b store.Shared, sb store.Store) {
 		step := f.Next()
 		step.Node = node
 		commit(t, s, step)
-		return step.Waiting
+		return step.NodesWaiting
 	}
 	if n := next(sa, "a"); n > 1 { // "a" may have been noted before there was a pool
 		t.Fatalf("%d others wait", n)
@@ -356,9 +356,9 @@ func testTurns(t *testing.T, a, b store.Shared, sb store.Store) {
 	next(sa, "a")
 	late := r.step("gpu", "late")
 	late.Node = "b"
-	same(t, "before b", wantConflict(t, sb.Commit(t.Context(), late)).Ahead, 0)
+	same(t, "before b", wantConflict(t, sb.Commit(t.Context(), late)).NodesAhead, 0)
 	late.Node, late.ID = "c", "later"
-	same(t, "before c", wantConflict(t, sa.Commit(t.Context(), late)).Ahead, 1)
+	same(t, "before c", wantConflict(t, sa.Commit(t.Context(), late)).NodesAhead, 1)
 	same(t, "before a", turn(t, a, "gpu", "a"), 2)
 	same(t, "before b, who asks", turn(t, b, "gpu", "b"), 0)
 	same(t, "before c, who asks", turn(t, b, "gpu", "c"), 1)

@@ -51,7 +51,7 @@ func testText(t *testing.T, s store.Store) {
 		step.Messages = append(step.Messages, park.Message{
 			TaskID: x, PoolID: "gpu", Status: park.Failed, Reason: x, Message: x, Payload: quote(x), Tenant: x, Key: x,
 		})
-		step.Outbox = append(step.Outbox, store.Parcel{Dest: x, Message: &step.Messages[i]}, store.Parcel{Dest: x, Event: &step.Events[i]})
+		step.Outbox = append(step.Outbox, store.OutboxEntry{Dest: x, Message: &step.Messages[i]}, store.OutboxEntry{Dest: x, Event: &step.Events[i]})
 	}
 	commit(t, s, step)
 	for i, x := range oddTexts() {
@@ -110,7 +110,7 @@ func testBounds(t *testing.T, s store.Store) {
 				PoolID: "gpu", TaskID: string(rune('a' + i)), Units: n, Timeout: time.Duration(n), Digest: uint64(n),
 				Priority: park.Priorities()[i], Retry: park.Retry{MaxAttempts: math.MaxInt32, Backoff: park.Duration(n)},
 			},
-			State: ledger.State{Status: park.Running, Rank: n, Attempt: math.MaxInt32, Strikes: math.MaxInt32, LeaseTTL: time.Duration(n)},
+			State: ledger.State{Status: park.Running, Rank: n, Attempt: math.MaxInt32, Failures: math.MaxInt32, LeaseTTL: time.Duration(n)},
 		})
 	}
 	e := park.Event{EventID: park.EventID("gpu", 1, math.MaxInt32), Rev: 1, Ord: math.MaxInt32, Action: park.ActStart, PoolID: "gpu", Units: math.MaxInt64, Attempt: math.MaxInt32}
@@ -170,7 +170,7 @@ func testBigPayload(t *testing.T, s store.Store) {
 	commit(t, s, f.Next())
 	f.End(f.Start("gpu-1").TaskID, park.Completed, string(big))
 	m := f.Message(f.Tasks["gpu-1"])
-	f.Post(store.Parcel{Dest: "d", Message: &m})
+	f.Post(store.OutboxEntry{Dest: "d", Message: &m})
 	f.Event(park.ActUpdate, nil, string(big))
 	commit(t, s, f.Next())
 	same(t, "record", records(t, s, "gpu", "gpu-1"), []ledger.Record{*f.Tasks["gpu-1"]})
@@ -187,7 +187,7 @@ func testPayloadBytes(t *testing.T, s store.Store) {
 		f := NewFeed("pool-" + string(rune('a'+i)))
 		f.Submit(func(r *ledger.Record) { r.Payload = json.RawMessage(x) })
 		m := f.Message(f.End(f.Submit(nil).TaskID, park.Completed, x))
-		f.Post(store.Parcel{Dest: f.pool, Message: &m})
+		f.Post(store.OutboxEntry{Dest: f.pool, Message: &m})
 		commit(t, s, f.Next())
 		id := f.pool + "-1"
 		same(t, "payload", string(records(t, s, f.pool, id)[0].Payload), x)

@@ -33,7 +33,7 @@ func post(t *testing.T, s store.Store, f *Feed, n int, dests ...string) {
 	for i := range n {
 		for _, d := range dests {
 			m := park.Message{TaskID: strconv.Itoa(i), PoolID: "gpu", Tenant: "acme", Key: "alice", Attempt: 1}
-			f.Post(store.Parcel{Dest: d, Message: &m})
+			f.Post(store.OutboxEntry{Dest: d, Message: &m})
 		}
 		if i%3 == 2 || i == n-1 {
 			f.Submit(nil)
@@ -43,7 +43,7 @@ func post(t *testing.T, s store.Store, f *Feed, n int, dests ...string) {
 	}
 }
 
-func parcelTasks(parcels []store.Parcel) []string {
+func parcelTasks(parcels []store.OutboxEntry) []string {
 	var all []string
 	for _, p := range parcels {
 		all = append(all, p.Message.TaskID)
@@ -51,7 +51,7 @@ func parcelTasks(parcels []store.Parcel) []string {
 	return all
 }
 
-func parcelIDs(parcels []store.Parcel) []int64 {
+func parcelIDs(parcels []store.OutboxEntry) []int64 {
 	var all []int64
 	for _, p := range parcels {
 		all = append(all, p.ID)
@@ -59,9 +59,9 @@ func parcelIDs(parcels []store.Parcel) []int64 {
 	return all
 }
 
-func settle(t testing.TB, s store.Store, done []int64, later ...store.Postponed) {
+func settle(t testing.TB, s store.Store, done []int64, later ...store.DeferredEntry) {
 	t.Helper()
-	if err := s.Settle(t.Context(), done, later); err != nil {
+	if err := s.AckOutbox(t.Context(), done, later); err != nil {
 		t.Fatalf("settle: %v", err)
 	}
 }
@@ -83,7 +83,7 @@ func testOutboxOrder(t *testing.T, s store.Store) {
 			}
 		}
 	}
-	same(t, "for nobody", outbox(t, s, "notify", f.Now(), 10), []store.Parcel(nil))
+	same(t, "for nobody", outbox(t, s, "notify", f.Now(), 10), []store.OutboxEntry(nil))
 }
 
 func testSettle(t *testing.T, s store.Store) {
@@ -95,14 +95,14 @@ func testSettle(t *testing.T, s store.Store) {
 	same(t, "left", parcelTasks(outbox(t, s, "a", f.Now(), all)), []string{"0", "2", "3", "5"})
 	same(t, "elsewhere", len(outbox(t, s, "b", f.Now(), all)), 6)
 	settle(t, s, found)
-	same(t, "none", outbox(t, s, "a", f.Now(), all), []store.Parcel(nil))
+	same(t, "none", outbox(t, s, "a", f.Now(), all), []store.OutboxEntry(nil))
 }
 
 func testPostpone(t *testing.T, s store.Store) {
 	f := posted(t, s, 3, "a")
 	found := outbox(t, s, "a", f.Now(), all)
 	until := park.At(f.Now().Add(time.Minute))
-	settle(t, s, nil, store.Postponed{ID: found[1].ID, Attempts: 1, Until: until}, store.Postponed{ID: 1 << 40, Attempts: 1, Until: until})
+	settle(t, s, nil, store.DeferredEntry{ID: found[1].ID, Attempts: 1, Until: until}, store.DeferredEntry{ID: 1 << 40, Attempts: 1, Until: until})
 	same(t, "before", parcelTasks(outbox(t, s, "a", park.At(until.Add(-time.Microsecond)), all)), []string{"0", "2"})
 	back := outbox(t, s, "a", until, all)
 	same(t, "when it is due", parcelTasks(back), []string{"0", "1", "2"})
@@ -110,10 +110,10 @@ func testPostpone(t *testing.T, s store.Store) {
 	want.Attempts = 1
 	same(t, "parcel", back[1], want)
 
-	settle(t, s, nil, store.Postponed{ID: want.ID, Attempts: 2, Until: park.At(until.Add(time.Hour))})
+	settle(t, s, nil, store.DeferredEntry{ID: want.ID, Attempts: 2, Until: park.At(until.Add(time.Hour))})
 	same(t, "put off again", parcelTasks(outbox(t, s, "a", until, all)), []string{"0", "2"})
 	settle(t, s, parcelIDs(back))
-	same(t, "delivered", outbox(t, s, "a", park.At(until.Add(24*time.Hour)), all), []store.Parcel(nil))
+	same(t, "delivered", outbox(t, s, "a", park.At(until.Add(24*time.Hour)), all), []store.OutboxEntry(nil))
 }
 
 // testPostponedAside puts many off by different times: what is due comes in order of age whatever else waits.
@@ -123,7 +123,7 @@ func testPostponedAside(t *testing.T, s store.Store) {
 	for i, p := range outbox(t, s, "a", now, all) {
 		if i%3 != 0 {
 			until := park.At(now.Add(time.Duration(40-i) * time.Second))
-			settle(t, s, nil, store.Postponed{ID: p.ID, Attempts: 1, Until: until})
+			settle(t, s, nil, store.DeferredEntry{ID: p.ID, Attempts: 1, Until: until})
 		}
 	}
 	same(t, "now", parcelTasks(outbox(t, s, "a", now, 4)), []string{"0", "3", "6", "9"})
@@ -140,7 +140,7 @@ func testPostponedAside(t *testing.T, s store.Store) {
 func testSettleBoth(t *testing.T, s store.Store) {
 	f := posted(t, s, 5, "a", "b")
 	a, b := parcelIDs(outbox(t, s, "a", f.Now(), all)), parcelIDs(outbox(t, s, "b", f.Now(), all))
-	settle(t, s, []int64{a[0], b[4]}, store.Postponed{ID: a[1], Attempts: 1, Until: park.At(f.Now().Add(time.Second))})
+	settle(t, s, []int64{a[0], b[4]}, store.DeferredEntry{ID: a[1], Attempts: 1, Until: park.At(f.Now().Add(time.Second))})
 	same(t, "a", parcelTasks(outbox(t, s, "a", f.Now(), all)), []string{"2", "3", "4"})
 	same(t, "b", parcelTasks(outbox(t, s, "b", f.Now(), all)), []string{"0", "1", "2", "3"})
 }

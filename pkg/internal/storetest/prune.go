@@ -296,7 +296,7 @@ func testPruneAside(t *testing.T, s store.Store) {
 	f := NewFeed("gpu")
 	done := f.End(f.Start(f.Submit(nil).TaskID).TaskID, park.Completed, `1`)
 	m := f.Message(done)
-	f.Post(store.Parcel{Dest: "notify/gpu", Message: &m})
+	f.Post(store.OutboxEntry{Dest: "notify/gpu", Message: &m})
 	commit(t, s, f.Next())
 	late := hours(1000)
 

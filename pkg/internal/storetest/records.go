@@ -81,14 +81,14 @@ func testCancelled(t *testing.T, s store.Store) {
 		"Sizes":         func() error { _, err := s.Sizes(ended, "gpu", []string{"gpu-1"}); return err },
 		"List":          func() error { _, _, err := s.List(ended, "gpu", park.TaskQuery{Limit: 1}); return err },
 		"Outbox":        func() error { _, err := s.Outbox(ended, "d", now, 1); return err },
-		"Settle":        func() error { return s.Settle(ended, []int64{1}, nil) },
+		"Settle":        func() error { return s.AckOutbox(ended, []int64{1}, nil) },
 		"Deliver":       func() error { return s.Deliver(ended, []park.Message{{PoolID: "gpu", TaskID: "x"}}) },
 		"Messages":      func() error { _, err := s.Messages(ended, park.MailboxQuery{Limit: 1}); return err },
 		"Trim":          func() error { return s.Trim(ended, "acme", "alice", "1") },
 		"Append":        func() error { return s.Append(ended, []park.Event{{PoolID: "gpu", Rev: 9}}) },
 		"Events":        func() error { _, err := s.Events(ended, park.AuditQuery{Limit: 1}); return err },
 		"LastEvent":     func() error { _, err := s.LastEvent(ended); return err },
-		"Lift":          func() error { return s.Lift(ended, "gpu", ledger.Pool{Rev: 9}) },
+		"Lift":          func() error { return s.AdvanceRev(ended, "gpu", ledger.Pool{Rev: 9}) },
 		"LastRev":       func() error { _, _, err := s.LastRev(ended, "gpu"); return err },
 		"PruneTasks":    func() error { _, err := s.PruneTasks(ended, now, 1); return err },
 		"PruneMessages": func() error { _, err := s.PruneMessages(ended, now, 1); return err },
@@ -148,7 +148,7 @@ func testGivenStays(t *testing.T, s store.Store) {
 	f.End(f.Submit(nil).TaskID, park.Dropped, "")
 	f.Submit(nil)
 	step := f.Next()
-	parcels := []store.Parcel{
+	parcels := []store.OutboxEntry{
 		{Dest: "x", Message: &park.Message{TaskID: "m", PoolID: "gpu", Status: park.Completed}},
 		{Dest: "x", Event: &park.Event{TaskID: "e", PoolID: "gpu", Rev: 7, Action: park.ActSubmit}},
 	}

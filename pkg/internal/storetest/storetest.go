@@ -155,7 +155,7 @@ func events(t testing.TB, s store.Store, q park.AuditQuery) []park.Event {
 	return found
 }
 
-func outbox(t testing.TB, s store.Store, dest string, now park.Time, limit int) []store.Parcel {
+func outbox(t testing.TB, s store.Store, dest string, now park.Time, limit int) []store.OutboxEntry {
 	t.Helper()
 	found, err := s.Outbox(t.Context(), dest, now, limit)
 	if err != nil {

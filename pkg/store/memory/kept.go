@@ -28,7 +28,7 @@ func (s *Store) KeptTasks(ctx context.Context, id, after string, limit int) ([]p
 	found, next, err := s.List(ctx, id, park.TaskQuery{Cursor: after, Limit: limit})
 	kept := make([]park.KeptTask, len(found))
 	for i := range found {
-		kept[i] = found[i].Kept()
+		kept[i] = found[i].Evidence()
 	}
 	return kept, next, err
 }
@@ -51,7 +51,7 @@ func (s *Store) KeptMessages(ctx context.Context, id, after string, limit int) (
 		msg := l.message(n)
 		k := park.KeptMessage{
 			TaskID: msg.TaskID, Tenant: msg.Tenant, MailboxKey: msg.Key, Status: msg.Status, Attempt: msg.Attempt, Reason: msg.Reason,
-			CreatedAt: msg.CreatedAt, Trimmed: l.trimmed, Said: ledger.Said(msg.Message, msg.Payload),
+			CreatedAt: msg.CreatedAt, Trimmed: l.trimmed, Said: ledger.OutcomeDigest(msg.Message, msg.Payload),
 		}
 		kept = append(kept, k)
 	}

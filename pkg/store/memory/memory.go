@@ -69,8 +69,8 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 	return nil
 }
 
-// Lift implements [store.Queue].
-func (s *Store) Lift(ctx context.Context, id string, row ledger.Pool) error {
+// AdvanceRev implements [store.Queue].
+func (s *Store) AdvanceRev(ctx context.Context, id string, row ledger.Pool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -15,9 +15,9 @@ type taskKey struct{ pool, task string }
 // nodes are the engines that share the store. The zero value is ready to use.
 type nodes struct {
 	mu     sync.Mutex
-	beats  map[string]store.Pulse
+	beats  map[string]store.NodeHeartbeat
 	dead   map[string]bool
-	leases map[taskKey]store.Kept
+	leases map[taskKey]store.LeaseRenewal
 	heard  map[*func(string, int64)]struct{}
 }
 
@@ -27,8 +27,8 @@ func (n *nodes) alive(node string) bool {
 	return n.beats[node].Counter > 0 && !n.dead[node]
 }
 
-// Since implements [store.Shared].
-func (s *Store) Since(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
+// ChangesSince implements [store.Shared].
+func (s *Store) ChangesSince(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
 	p := s.known(pool)
 	if p == nil || ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -54,22 +54,22 @@ func (s *Store) Revs(ctx context.Context, pools []string) (map[string]int64, err
 	return revs, ctx.Err()
 }
 
-// Secure implements [store.Shared]: nothing is durable here, and all of it alike.
-func (s *Store) Secure(ctx context.Context) error { return ctx.Err() }
+// AwaitDurable implements [store.Shared]: nothing is durable here, and all of it alike.
+func (s *Store) AwaitDurable(ctx context.Context) error { return ctx.Err() }
 
-// Turn implements [store.Shared].
-func (s *Store) Turn(ctx context.Context, pool, node string, h store.Hand) (store.Place, error) {
+// RequestTurn implements [store.Shared].
+func (s *Store) RequestTurn(ctx context.Context, pool, node string, h store.Delegation) (store.Turn, error) {
 	p := s.known(pool)
 	if p == nil || ctx.Err() != nil {
-		return store.Place{}, ctx.Err()
+		return store.Turn{}, ctx.Err()
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.line.Stand(node, h), nil
+	return p.line.RequestTurn(node, h), nil
 }
 
-// Beat implements [store.Shared].
-func (s *Store) Beat(ctx context.Context, node string, own store.Terms) (map[string]store.Pulse, error) {
+// Heartbeat implements [store.Shared].
+func (s *Store) Heartbeat(ctx context.Context, node string, own store.NodeConfig) (map[string]store.NodeHeartbeat, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -80,14 +80,14 @@ func (s *Store) Beat(ctx context.Context, node string, own store.Terms) (map[str
 		return nil, store.ErrDead
 	}
 	if n.beats == nil {
-		n.beats, n.dead = make(map[string]store.Pulse), make(map[string]bool)
+		n.beats, n.dead = make(map[string]store.NodeHeartbeat), make(map[string]bool)
 	}
-	n.beats[node] = store.Pulse{Counter: n.beats[node].Counter + 1, Terms: own}
+	n.beats[node] = store.NodeHeartbeat{Counter: n.beats[node].Counter + 1, NodeConfig: own}
 	return maps.Clone(n.beats), nil
 }
 
-// Bury implements [store.Shared].
-func (s *Store) Bury(ctx context.Context, node string, counter int64) (bool, error) {
+// DeclareDead implements [store.Shared].
+func (s *Store) DeclareDead(ctx context.Context, node string, counter int64) (bool, error) {
 	n := &s.nodes
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -99,8 +99,8 @@ func (s *Store) Bury(ctx context.Context, node string, counter int64) (bool, err
 	return true, nil
 }
 
-// Leave implements [store.Shared].
-func (s *Store) Leave(ctx context.Context, node string) error {
+// RemoveNode implements [store.Shared].
+func (s *Store) RemoveNode(ctx context.Context, node string) error {
 	n := &s.nodes
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -109,13 +109,13 @@ func (s *Store) Leave(ctx context.Context, node string) error {
 	return ctx.Err()
 }
 
-// KeepLease implements [store.Shared].
-func (s *Store) KeepLease(ctx context.Context, k store.Kept) (int64, error) {
+// RenewLease implements [store.Shared].
+func (s *Store) RenewLease(ctx context.Context, k store.LeaseRenewal) (int64, error) {
 	n := &s.nodes
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.leases == nil {
-		n.leases = make(map[taskKey]store.Kept)
+		n.leases = make(map[taskKey]store.LeaseRenewal)
 	}
 	key := taskKey{k.PoolID, k.TaskID}
 	k.Counter = n.leases[key].Counter + 1
@@ -123,8 +123,8 @@ func (s *Store) KeepLease(ctx context.Context, k store.Kept) (int64, error) {
 	return k.Counter, ctx.Err()
 }
 
-// Leases implements [store.Shared].
-func (s *Store) Leases(ctx context.Context, pool string, tasks []string) (found []store.Kept, err error) {
+// LeaseRenewals implements [store.Shared].
+func (s *Store) LeaseRenewals(ctx context.Context, pool string, tasks []string) (found []store.LeaseRenewal, err error) {
 	n := &s.nodes
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -136,8 +136,8 @@ func (s *Store) Leases(ctx context.Context, pool string, tasks []string) (found 
 	return found, ctx.Err()
 }
 
-// Announce implements [store.Shared].
-func (s *Store) Announce(ctx context.Context, pool string, rev int64) error {
+// NotifyRev implements [store.Shared].
+func (s *Store) NotifyRev(ctx context.Context, pool string, rev int64) error {
 	n := &s.nodes
 	n.mu.Lock()
 	all := maps.Clone(n.heard)

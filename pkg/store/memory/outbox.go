@@ -17,18 +17,18 @@ type outbox struct {
 }
 
 type parcel struct {
-	store.Parcel
+	store.OutboxEntry
 	until int64
 }
 
-func (o *outbox) add(parcels []store.Parcel) {
+func (o *outbox) add(parcels []store.OutboxEntry) {
 	if len(parcels) == 0 {
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for i := range parcels {
-		p := parcel{Parcel: parcels[i]}
+		p := parcel{OutboxEntry: parcels[i]}
 		if p.Message != nil {
 			p.Message = new(*p.Message)
 		}
@@ -47,31 +47,31 @@ func (o *outbox) add(parcels []store.Parcel) {
 }
 
 // Outbox implements [store.Queue].
-func (s *Store) Outbox(ctx context.Context, dest string, now park.Time, limit int) ([]store.Parcel, error) {
+func (s *Store) Outbox(ctx context.Context, dest string, now park.Time, limit int) ([]store.OutboxEntry, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	return s.outbox.due(dest, now.Micro(), limit), nil
 }
 
-func (o *outbox) due(dest string, now int64, limit int) []store.Parcel {
+func (o *outbox) due(dest string, now int64, limit int) []store.OutboxEntry {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	d := o.dests[dest]
 	if d == nil {
 		return nil
 	}
-	var found []store.Parcel
+	var found []store.OutboxEntry
 	for n, p := d.From(0); p != nil && len(found) < limit; n, p = d.From(n + 1) {
 		if p.until <= now {
-			found = append(found, p.Parcel)
+			found = append(found, p.OutboxEntry)
 		}
 	}
 	return found
 }
 
-// Settle implements [store.Queue].
-func (s *Store) Settle(ctx context.Context, done []int64, later []store.Postponed) error {
+// AckOutbox implements [store.Queue].
+func (s *Store) AckOutbox(ctx context.Context, done []int64, later []store.DeferredEntry) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (s *Store) Settle(ctx context.Context, done []int64, later []store.Postpone
 	return nil
 }
 
-func (o *outbox) settle(done []int64, later []store.Postponed) {
+func (o *outbox) settle(done []int64, later []store.DeferredEntry) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, id := range done {

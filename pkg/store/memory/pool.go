@@ -22,7 +22,7 @@ type pool struct {
 	running ring
 	ended   []*task // by the time of their end; may hold some that are gone
 	since   journal
-	line    store.Line
+	line    store.WaitList
 }
 
 type task struct {
@@ -101,7 +101,7 @@ func (p *pool) commit(step *store.Step, dead bool) (done bool, err error) {
 	case p.row.Rev != step.Row.Rev-1:
 		c := p.conflict(step.Row.Rev - 1)
 		if step.Node != "" {
-			c.Ahead = p.line.Join(step.Node)
+			c.NodesAhead = p.line.Add(step.Node)
 		}
 		return false, c
 	}
@@ -115,7 +115,7 @@ func (p *pool) commit(step *store.Step, dead bool) (done bool, err error) {
 			return false, fmt.Errorf("update task %s of pool %s: there is no such task", step.Updates[i].TaskID, step.PoolID)
 		}
 	}
-	step.Waiting = p.line.Pass(step.Node)
+	step.NodesWaiting = p.line.Done(step.Node)
 	p.row = step.Row
 	p.row.LastStep = step.ID
 	p.since.begin(p.row.Rev, step.ID)
@@ -156,7 +156,7 @@ func (p *pool) insert(records []ledger.Record) error {
 		r := &records[i]
 		if p.find(r.TaskID) != nil {
 			p.takeBack(i)
-			return fmt.Errorf("insert task %s of pool %s: %w", r.TaskID, r.PoolID, store.ErrTaken)
+			return fmt.Errorf("insert task %s of pool %s: %w", r.TaskID, r.PoolID, store.ErrTaskExists)
 		}
 		n, at := p.order.next()
 		*at = &task{Record: *r, number: n, before: p.byID.add(r.TaskID, n)}

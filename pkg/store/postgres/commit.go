@@ -34,7 +34,7 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 		return park.Errorf(park.Internal, "the database numbers new rows as it did others (was a dump restored while nodes were running?): %v", err)
 	}
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.ConstraintName == "pl_queue_jobs_pkey" {
-		err = fmt.Errorf("%w: %w", store.ErrTaken, err)
+		err = fmt.Errorf("%w: %w", store.ErrTaskExists, err)
 	}
 	if !step.InDoubt && refused(err) {
 		err = &store.RefusedError{Err: err}
@@ -42,7 +42,7 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 	if err != nil {
 		return fmt.Errorf("commit rev %d of pool %s: %w", step.Row.Rev, step.PoolID, err)
 	}
-	if step.Waiting = 0; reply == nil {
+	if step.NodesWaiting = 0; reply == nil {
 		return nil
 	}
 	n, err := readNews(step.PoolID, reply)
@@ -50,10 +50,10 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 		return fmt.Errorf("commit rev %d of pool %s: %w", step.Row.Rev, step.PoolID, err)
 	}
 	if n.done {
-		step.Waiting = n.waits
+		step.NodesWaiting = n.waits
 		return nil
 	}
-	n.conflict.Ahead = n.waits
+	n.conflict.NodesAhead = n.waits
 	return n.conflict
 }
 
@@ -92,8 +92,8 @@ func refused(err error) bool {
 
 var errTooLarge = fmt.Errorf("it has more than %d bytes", maxStatement)
 
-// Since implements [store.Shared].
-func (s *Store) Since(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
+// ChangesSince implements [store.Shared].
+func (s *Store) ChangesSince(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
 	var n news
 	err := s.do(ctx, func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, readSince, pgx.QueryResultFormats{pgx.BinaryFormatCode}, pool, rev)
@@ -112,8 +112,8 @@ func (s *Store) Since(ctx context.Context, pool string, rev int64) (*store.Confl
 	return n.conflict, nil
 }
 
-// Secure implements [store.Shared].
-func (s *Store) Secure(ctx context.Context) error {
+// AwaitDurable implements [store.Shared].
+func (s *Store) AwaitDurable(ctx context.Context) error {
 	err := s.do(ctx, func(ctx context.Context) error {
 		return s.steadily(ctx, func(c *pgx.Conn) error {
 			_, err := c.Exec(ctx, s.names.Load().sql("SELECT pl_durable()"))
@@ -171,7 +171,7 @@ func (n *names) jobs(records []ledger.Record) []byte {
 		w.int(r.Rank)
 		w.int(r.Units)
 		w.int(int64(r.Attempt))
-		w.int(int64(r.Strikes))
+		w.int(int64(r.Failures))
 		w.bool(r.Cancelled)
 		w.int(r.SubmittedAt.Micro())
 		w.int(r.StartedAt.Micro())
@@ -205,7 +205,7 @@ func (n *names) changes(updates []store.Update) []byte {
 		w.text(string(s.Status))
 		w.int(s.Rank)
 		w.int(int64(s.Attempt))
-		w.int(int64(s.Strikes))
+		w.int(int64(s.Failures))
 		w.bool(s.Cancelled)
 		w.int(s.StartedAt.Micro())
 		w.int(s.EndedAt.Micro())
@@ -268,7 +268,7 @@ func (n *names) events(events []park.Event, leads []uint8) []byte {
 	return w.array()
 }
 
-func (n *names) parcels(parcels []store.Parcel) ([]byte, error) {
+func (n *names) parcels(parcels []store.OutboxEntry) ([]byte, error) {
 	w := newRows(n.oid["pl_parcel"], 5, len(parcels))
 	for i := range parcels {
 		p := &parcels[i]

@@ -74,7 +74,7 @@ func (r *reader) poolRow() (p ledger.Pool) {
 func (r *reader) numbers(j *ledger.Record) {
 	j.Priority = park.Priority(r.number())
 	j.Rank, j.Units = r.number(), r.number()
-	j.Attempt, j.Strikes = int(r.number()), int(r.number())
+	j.Attempt, j.Failures = int(r.number()), int(r.number())
 	j.Cancelled = r.number() != 0
 	j.SubmittedAt, j.StartedAt, j.EndedAt = park.FromMicro(r.number()), park.FromMicro(r.number()), park.FromMicro(r.number())
 	j.NotBefore, j.Deadline = park.FromMicro(r.number()), park.FromMicro(r.number())

@@ -141,7 +141,7 @@ func newBusy(t *testing.T, name, dsn string) *busy {
 }
 
 func (n *busy) beat() error {
-	_, err := n.s.Beat(n.Context(), n.name, store.Terms{})
+	_, err := n.s.Heartbeat(n.Context(), n.name, store.NodeConfig{})
 	return err
 }
 

@@ -38,7 +38,7 @@ func TestDownWhileNodesLive(t *testing.T) {
 	if _, err := postgres.MigrateUp(t.Context(), dsn, false); err != nil {
 		t.Fatal(err)
 	}
-	terms := store.Terms{TTL: time.Hour, Grace: time.Hour}
+	terms := store.NodeConfig{TTL: time.Hour, Grace: time.Hour}
 	exec(t, c, "UPDATE pl_nodes SET ttl = $1, grace = $2, beat_at = now() - interval '90 min' WHERE node_id = 'silent'", int64(terms.TTL), int64(terms.Grace))
 	if used := refusedInUse(t, dsn); len(used.Nodes) != 1 || !strings.HasPrefix(used.Nodes[0], "silent ") {
 		t.Errorf("living: %v", used.Nodes)
@@ -146,7 +146,7 @@ func TestNodeThatStartsBesideDown(t *testing.T) {
 			_, err := postgres.MigrateDown(t.Context(), dsn, migrations.Back{})
 			downs <- err
 		}()
-		_, beaten := s.Beat(t.Context(), "a", store.Terms{TTL: time.Hour})
+		_, beaten := s.Heartbeat(t.Context(), "a", store.NodeConfig{TTL: time.Hour})
 		down := <-downs
 		if beaten == nil && down == nil {
 			t.Fatal("the schema was taken back beneath a node that lives")

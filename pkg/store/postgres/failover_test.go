@@ -129,7 +129,7 @@ func TestNothingIsDoneBeforeTheStandbyHasIt(t *testing.T) {
 	if snap, err := again.Load(t.Context(), "gpu"); err != nil || snap.Row.Rev != step.Row.Rev {
 		t.Fatalf("the pool is at rev %d, want %d: %v", snap.Row.Rev, step.Row.Rev, err)
 	}
-	asked["what was read"] = again.Secure
+	asked["what was read"] = again.AwaitDurable
 	asked["task that has ended"] = func(ctx context.Context) error {
 		_, err := again.Records(ctx, "gpu", []string{ended.TaskID})
 		return err

@@ -54,10 +54,10 @@ func TestNobodyElsesFunctionsAreCalled(t *testing.T) {
 	if err := s.Commit(t.Context(), f.Next()); err != nil {
 		t.Error(err)
 	}
-	if _, err := s.Since(t.Context(), "gpu", 0); err != nil {
+	if _, err := s.ChangesSince(t.Context(), "gpu", 0); err != nil {
 		t.Error(err)
 	}
-	if _, err := s.Turn(t.Context(), "gpu", "n", store.Hand{Note: []byte("x")}); err != nil {
+	if _, err := s.RequestTurn(t.Context(), "gpu", "n", store.Delegation{Note: []byte("x")}); err != nil {
 		t.Error(err)
 	}
 	for _, q := range []park.AuditQuery{{}, {PoolID: "gpu"}, {TaskID: first.TaskID}, {Tenant: first.Tenant}, {Action: park.ActFail}} {
@@ -66,7 +66,7 @@ func TestNobodyElsesFunctionsAreCalled(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := s.Settle(t.Context(), []int64{1}, nil); err != nil {
+	if err := s.AckOutbox(t.Context(), []int64{1}, nil); err != nil {
 		t.Error(err)
 	}
 	if _, err := s.PruneEvents(t.Context(), f.Now(), 10); err != nil {

@@ -113,7 +113,7 @@ func saidOf(message string, sum []byte, none bool) uint64 {
 	if message == "" && none {
 		return 0
 	}
-	return ledger.SaidOf(message, sum)
+	return ledger.OutcomeDigestFromSum(message, sum)
 }
 
 // further returns the cursor behind a row, if there may be more.

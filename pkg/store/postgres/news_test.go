@@ -77,11 +77,11 @@ func TestNewsHaveABound(t *testing.T) {
 	if err := c.QueryRow(t.Context(), "SELECT octet_length(record_send(pl_changes('gpu', 0)))").Scan(&size); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := s.Since(t.Context(), "gpu", 0); err != nil || n.Reload || len(n.Changed) != most || size > 8<<20 {
+	if n, err := s.ChangesSince(t.Context(), "gpu", 0); err != nil || n.Reload || len(n.Changed) != most || size > 8<<20 {
 		t.Errorf("the news of %d tasks have %d bytes: %v, %v", most, size, n == nil || n.Reload, err)
 	}
 	commit(1)
-	if n, err := s.Since(t.Context(), "gpu", 0); err != nil || !n.Reload || len(n.Changed) != 0 {
+	if n, err := s.ChangesSince(t.Context(), "gpu", 0); err != nil || !n.Reload || len(n.Changed) != 0 {
 		t.Errorf("of more tasks: %+v, %v", n, err)
 	}
 }

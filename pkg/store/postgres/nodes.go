@@ -55,22 +55,22 @@ func (s *Store) Revs(ctx context.Context, pools []string) (revs map[string]int64
 	return revs, nil
 }
 
-// Turn implements [store.Shared]. Who is next waits for a step that is under way: whoever comes after it is not to ask
+// RequestTurn implements [store.Shared]. Who is next waits for a step that is under way: whoever comes after it is not to ask
 // again and again.
-func (s *Store) Turn(ctx context.Context, pool, node string, h store.Hand) (p store.Place, err error) {
+func (s *Store) RequestTurn(ctx context.Context, pool, node string, h store.Delegation) (p store.Turn, err error) {
 	err = s.do(ctx, func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, takeTurn, pool, node, h.Note, h.Whole).Scan(&p.Ahead, &p.Notes)
+		return s.pool.QueryRow(ctx, takeTurn, pool, node, h.Note, h.All).Scan(&p.Ahead, &p.Notes)
 	})
 	if err != nil {
-		return store.Place{}, fmt.Errorf("take a turn in pool %s: %w", pool, err)
+		return store.Turn{}, fmt.Errorf("take a turn in pool %s: %w", pool, err)
 	}
 	return p, nil
 }
 
-// Beat implements [store.Shared].
-func (s *Store) Beat(ctx context.Context, node string, own store.Terms) (live map[string]store.Pulse, err error) {
+// Heartbeat implements [store.Shared].
+func (s *Store) Heartbeat(ctx context.Context, node string, own store.NodeConfig) (live map[string]store.NodeHeartbeat, err error) {
 	err = s.do(ctx, func(ctx context.Context) error {
-		tag, err := s.near().Exec(ahead(ctx), beat, node, int64(own.TTL), int64(own.Grace), own.Settings)
+		tag, err := s.near().Exec(ahead(ctx), beat, node, int64(own.TTL), int64(own.Grace), own.PoolSettings)
 		if err != nil {
 			return err
 		}
@@ -90,23 +90,23 @@ func (s *Store) Beat(ctx context.Context, node string, own store.Terms) (live ma
 	return live, nil
 }
 
-func (s *Store) pulses(ctx context.Context) (map[string]store.Pulse, error) {
+func (s *Store) pulses(ctx context.Context) (map[string]store.NodeHeartbeat, error) {
 	rows, err := s.near().Query(ahead(ctx), readNodes)
 	if err != nil {
 		return nil, err
 	}
-	live := make(map[string]store.Pulse)
+	live := make(map[string]store.NodeHeartbeat)
 	var node string
-	var p store.Pulse
-	_, err = pgx.ForEachRow(rows, []any{&node, &p.Counter, (*int64)(&p.TTL), (*int64)(&p.Grace), &p.Settings}, func() error {
+	var p store.NodeHeartbeat
+	_, err = pgx.ForEachRow(rows, []any{&node, &p.Counter, (*int64)(&p.TTL), (*int64)(&p.Grace), &p.PoolSettings}, func() error {
 		live[node] = p
 		return nil
 	})
 	return live, err
 }
 
-// Bury implements [store.Shared].
-func (s *Store) Bury(ctx context.Context, node string, counter int64) (buried bool, err error) {
+// DeclareDead implements [store.Shared].
+func (s *Store) DeclareDead(ctx context.Context, node string, counter int64) (buried bool, err error) {
 	err = s.do(ctx, func(ctx context.Context) error {
 		tag, err := s.pool.Exec(ctx, bury, node, counter)
 		buried = tag.RowsAffected() == 1
@@ -118,8 +118,8 @@ func (s *Store) Bury(ctx context.Context, node string, counter int64) (buried bo
 	return buried, nil
 }
 
-// Leave implements [store.Shared].
-func (s *Store) Leave(ctx context.Context, node string) error {
+// RemoveNode implements [store.Shared].
+func (s *Store) RemoveNode(ctx context.Context, node string) error {
 	err := s.do(ctx, func(ctx context.Context) error {
 		if _, err := s.pool.Exec(ctx, leave, node); err != nil {
 			return err
@@ -136,8 +136,8 @@ func (s *Store) Leave(ctx context.Context, node string) error {
 	return nil
 }
 
-// KeepLease implements [store.Shared].
-func (s *Store) KeepLease(ctx context.Context, k store.Kept) (counter int64, err error) {
+// RenewLease implements [store.Shared].
+func (s *Store) RenewLease(ctx context.Context, k store.LeaseRenewal) (counter int64, err error) {
 	err = s.do(ctx, func(ctx context.Context) error {
 		return s.pool.QueryRow(ctx, keepLease, k.PoolID, k.TaskID, k.Lease, int64(k.TTL)).Scan(&counter)
 	})
@@ -147,15 +147,15 @@ func (s *Store) KeepLease(ctx context.Context, k store.Kept) (counter int64, err
 	return counter, nil
 }
 
-// Leases implements [store.Shared].
-func (s *Store) Leases(ctx context.Context, pool string, tasks []string) (found []store.Kept, err error) {
+// LeaseRenewals implements [store.Shared].
+func (s *Store) LeaseRenewals(ctx context.Context, pool string, tasks []string) (found []store.LeaseRenewal, err error) {
 	err = s.do(ctx, func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, readLeases, pool, tasks)
 		if err != nil {
 			return err
 		}
-		found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (store.Kept, error) {
-			k := store.Kept{PoolID: pool}
+		found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (store.LeaseRenewal, error) {
+			k := store.LeaseRenewal{PoolID: pool}
 			return k, row.Scan(&k.TaskID, &k.Lease, &k.Counter, (*int64)(&k.TTL))
 		})
 		return err
@@ -166,8 +166,8 @@ func (s *Store) Leases(ctx context.Context, pool string, tasks []string) (found 
 	return found, nil
 }
 
-// Announce implements [store.Shared].
-func (s *Store) Announce(ctx context.Context, pool string, rev int64) error {
+// NotifyRev implements [store.Shared].
+func (s *Store) NotifyRev(ctx context.Context, pool string, rev int64) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if _, err := s.near().Exec(ctx, announce, pool+" "+strconv.FormatInt(rev, 10)); err != nil {

@@ -72,14 +72,14 @@ func (c counted) Commit(ctx context.Context, step *store.Step) error {
 	return err
 }
 
-func (c counted) Turn(ctx context.Context, pool, node string, h store.Hand) (store.Place, error) {
+func (c counted) RequestTurn(ctx context.Context, pool, node string, h store.Delegation) (store.Turn, error) {
 	c.turns.Add(1)
-	return c.Store.Turn(ctx, pool, node, h)
+	return c.Store.RequestTurn(ctx, pool, node, h)
 }
 
-func (c counted) Since(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
+func (c counted) ChangesSince(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
 	c.looks.Add(1)
-	return c.Store.Since(ctx, pool, rev)
+	return c.Store.ChangesSince(ctx, pool, rev)
 }
 
 const (

@@ -24,7 +24,7 @@ const (
 )
 
 // Outbox implements [store.Queue].
-func (s *Store) Outbox(ctx context.Context, dest string, now park.Time, limit int) (found []store.Parcel, err error) {
+func (s *Store) Outbox(ctx context.Context, dest string, now park.Time, limit int) (found []store.OutboxEntry, err error) {
 	err = s.do(ctx, func(ctx context.Context) error {
 		return s.steadily(ctx, func(c *pgx.Conn) error {
 			rows, err := c.Query(ctx, s.names.Load().sql(readOutbox), storable(dest), now.Micro(), limit)
@@ -41,10 +41,10 @@ func (s *Store) Outbox(ctx context.Context, dest string, now park.Time, limit in
 	return found, nil
 }
 
-func parcels(rows pgx.Rows, dest string) (found []store.Parcel, err error) {
+func parcels(rows pgx.Rows, dest string) (found []store.OutboxEntry, err error) {
 	defer rows.Close()
 	for rows.Next() {
-		p := store.Parcel{Dest: dest}
+		p := store.OutboxEntry{Dest: dest}
 		var since int64
 		var content, payload []byte
 		if err := rows.Scan(&p.ID, &p.Attempts, &since, &content, &payload, nil); err != nil {
@@ -59,8 +59,8 @@ func parcels(rows pgx.Rows, dest string) (found []store.Parcel, err error) {
 	return found, rows.Err()
 }
 
-// Settle implements [store.Queue].
-func (s *Store) Settle(ctx context.Context, done []int64, later []store.Postponed) error {
+// AckOutbox implements [store.Queue].
+func (s *Store) AckOutbox(ctx context.Context, done []int64, later []store.DeferredEntry) error {
 	ids, due, attempts := make([]int64, len(later)), make([]int64, len(later)), make([]int64, len(later))
 	for i, p := range later {
 		ids[i], due[i], attempts[i] = p.ID, p.Until.Micro(), int64(p.Attempts)

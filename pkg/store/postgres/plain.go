@@ -25,14 +25,14 @@ type turnedDown struct {
 	words string
 }
 
-var _ store.Said = (*turnedDown)(nil)
+var _ store.ServerError = (*turnedDown)(nil)
 
 func (e *turnedDown) Unwrap() error { return e.error }
 
-// Said implements [store.Said].
-func (e *turnedDown) Said() string { return e.words }
+// ServerMessage implements [store.ServerError].
+func (e *turnedDown) ServerMessage() string { return e.words }
 
-// plain returns err as operators read it: in one line that names each host once, and as a [store.Said] where the server
+// plain returns err as operators read it: in one line that names each host once, and as a [store.ServerError] where the server
 // turned a connection down. What it says of statements may repeat what was stored, and is not passed on.
 func plain(err error) error {
 	if err == nil {

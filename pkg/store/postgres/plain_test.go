@@ -26,7 +26,7 @@ func TestHostsAreNamedOnce(t *testing.T) {
 	if n := strings.Count(text, at+" ("); n != 1 || strings.Contains(text, "\n") || strings.Count(text, "connection refused") != 1 {
 		t.Errorf("%d times: %s", n, text)
 	}
-	if _, ok := errors.AsType[store.Said](err); ok {
+	if _, ok := errors.AsType[store.ServerError](err); ok {
 		t.Errorf("nobody has said anything: %v", err)
 	}
 }
@@ -37,8 +37,8 @@ func TestServerIsQuoted(t *testing.T) {
 	_, load := s.Load(t.Context(), "gpu")
 	_, records := s.Records(t.Context(), "gpu", []string{"a"})
 	for _, err := range []error{s.Check(t.Context()), load, records} {
-		said, ok := errors.AsType[store.Said](err)
-		if !ok || !strings.HasPrefix(said.Said(), `database "not_`) {
+		said, ok := errors.AsType[store.ServerError](err)
+		if !ok || !strings.HasPrefix(said.ServerMessage(), `database "not_`) {
 			t.Errorf("%v", err)
 		}
 	}

@@ -37,8 +37,8 @@ const (
 
 const liftPool = "SELECT pl_lift($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 
-// Lift implements [store.Queue].
-func (s *Store) Lift(ctx context.Context, pool string, r ledger.Pool) error {
+// AdvanceRev implements [store.Queue].
+func (s *Store) AdvanceRev(ctx context.Context, pool string, r ledger.Pool) error {
 	err := s.do(ctx, func(ctx context.Context) error {
 		_, err := s.pool.Exec(ctx, liftPool, pool, r.Rev, r.MaxUnits, r.MaxQueueDepth, string(r.State), r.LastAt.Micro(),
 			r.ConfiguredUnits, r.ConfiguredDepth, r.LastStep)
@@ -52,7 +52,7 @@ func (s *Store) Lift(ctx context.Context, pool string, r ledger.Pool) error {
 
 // Load implements [store.Queue].
 func (s *Store) Load(ctx context.Context, pool string) (store.Snapshot, error) {
-	return store.Collect(ctx, s, pool)
+	return store.CollectSnapshot(ctx, s, pool)
 }
 
 // Walk implements [store.Walker]. A server that does not begin to answer is left as soon as in any other call.
@@ -272,7 +272,7 @@ func (s *scan) dest() []any {
 	r := &s.record
 	return []any{
 		&s.seq, &r.PoolID, &r.TaskID, &r.Tenant, (*string)(&r.Status), &s.priority, &r.Rank, &r.Units, &r.Attempt,
-		&r.Strikes, &r.Cancelled, &s.submitted, &s.started, &s.ended, &s.notBefore, &s.deadline, (*int64)(&r.Timeout),
+		&r.Failures, &r.Cancelled, &s.submitted, &s.started, &s.ended, &s.notBefore, &s.deadline, (*int64)(&r.Timeout),
 		(*int64)(&r.LeaseTTL), &r.Retry.MaxAttempts, (*int64)(&r.Retry.Backoff), &s.digest, &r.MailboxKey, &r.Node, &r.Lease,
 		&r.Reason, &r.Message, &r.WorkDir, &s.command, (*[]byte)(&r.Result), (*[]byte)(&r.Payload), &s.final,
 	}

@@ -79,7 +79,7 @@ func TestAnOldSnapshotDoesNotMakeStepsDearer(t *testing.T) {
 
 func beat(t testing.TB, s *postgres.Store, node string) {
 	t.Helper()
-	if _, err := s.Beat(t.Context(), node, store.Terms{}); err != nil {
+	if _, err := s.Heartbeat(t.Context(), node, store.NodeConfig{}); err != nil {
 		t.Fatal(err)
 	}
 }

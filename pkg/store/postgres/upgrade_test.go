@@ -93,7 +93,7 @@ func TestUpgradeLosesNothing(t *testing.T) {
 	if err != nil || len(events) != eventsInAll {
 		t.Errorf("the log has %d events, want %d: %v", len(events), eventsInAll, err)
 	}
-	if kept, err := s.Leases(t.Context(), "lease", []string{"leased-1"}); err != nil || len(kept) != 0 {
+	if kept, err := s.LeaseRenewals(t.Context(), "lease", []string{"leased-1"}); err != nil || len(kept) != 0 {
 		t.Errorf("leases kept: %v %v", kept, err)
 	}
 	goesOn(t, s)

@@ -95,8 +95,8 @@ func (w *writer) advance(step *store.Step) (applied bool, err error) {
 	return false, &store.Conflict{Row: there, Reload: true}
 }
 
-// Lift implements [store.Queue].
-func (s *Store) Lift(ctx context.Context, pool string, row ledger.Pool) error {
+// AdvanceRev implements [store.Queue].
+func (s *Store) AdvanceRev(ctx context.Context, pool string, row ledger.Pool) error {
 	return s.write(ctx, 1, func(w *writer) error { return w.lift(pool, row) })
 }
 

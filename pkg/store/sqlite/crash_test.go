@@ -94,7 +94,7 @@ func relay(ctx context.Context, s store.Store) error {
 		for _, p := range parcels {
 			messages, done = append(messages, *p.Message), append(done, p.ID)
 		}
-		if err := errors.Join(s.Deliver(ctx, messages), s.Settle(ctx, done, nil)); err != nil {
+		if err := errors.Join(s.Deliver(ctx, messages), s.AckOutbox(ctx, done, nil)); err != nil {
 			return err
 		}
 	}
@@ -131,7 +131,7 @@ func victimStep(pool string, rev int64) *store.Step {
 	event(park.ActSubmit, id(rev))
 	event(park.ActStart, id(rev))
 	parcel := message("parcel-"+strconv.FormatInt(rev, 10), "relay")
-	step.Outbox = []store.Parcel{{Dest: "relay", Since: at, Message: &parcel}}
+	step.Outbox = []store.OutboxEntry{{Dest: "relay", Since: at, Message: &parcel}}
 	return step
 }
 

@@ -36,7 +36,7 @@ func (w *writer) insert(pool string, records []ledger.Record) error {
 		}
 		err := w.insertOfOneTime(pool, records[:n])
 		if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code() == sqliteNotUnique {
-			err = fmt.Errorf("%w: %w", store.ErrTaken, err)
+			err = fmt.Errorf("%w: %w", store.ErrTaskExists, err)
 		}
 		if err != nil {
 			return fmt.Errorf("insert tasks of pool %s: %w", pool, err)
@@ -57,7 +57,7 @@ func (w *writer) insertOfOneTime(pool string, records []ledger.Record) error {
 		}
 		return append(args, r.TaskID, r.Tenant, string(r.Status), int64(r.Priority), r.Rank, r.Units, int64(r.Attempt),
 			r.StartedAt.Micro(), intOrNull(r.Deadline.Micro()), int64(r.Timeout), int64(r.Digest), r.MailboxKey, r.Node,
-			bytesOrNull(r.Payload), int64(r.Strikes), flag(r.Cancelled), r.EndedAt.Micro(), r.NotBefore.Micro(),
+			bytesOrNull(r.Payload), int64(r.Failures), flag(r.Cancelled), r.EndedAt.Micro(), r.NotBefore.Micro(),
 			int64(r.LeaseTTL), int64(r.Retry.MaxAttempts), int64(r.Retry.Backoff), r.Lease, r.Reason, r.Message, r.WorkDir,
 			bytesOrNull(command), bytesOrNull(r.Result))
 	})
@@ -66,7 +66,7 @@ func (w *writer) insertOfOneTime(pool string, records []ledger.Record) error {
 func (w *writer) update(pool string, u *store.Update) error {
 	s := &u.State
 	w.args = append(w.args[:0], string(s.Status), s.Rank, int64(s.Attempt), s.StartedAt.Micro(), s.EndedAt.Micro(), s.Node,
-		bytesOrNull(s.Result), int64(s.Strikes), flag(s.Cancelled), s.NotBefore.Micro(), int64(s.LeaseTTL), s.Lease,
+		bytesOrNull(s.Result), int64(s.Failures), flag(s.Cancelled), s.NotBefore.Micro(), int64(s.LeaseTTL), s.Lease,
 		s.Reason, s.Message, pool, u.TaskID)
 	changed, err := w.updateJob.run(w.args...)
 	return exactly(changed, err, "update", pool, u.TaskID)

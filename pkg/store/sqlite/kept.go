@@ -80,7 +80,7 @@ func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) ([
 			return nil, "", fmt.Errorf("read what is kept of pool %s: %w", pool, err)
 		}
 		k.Deadline, k.SubmittedAt, k.StartedAt, k.EndedAt = park.FromMicro(deadline), park.FromMicro(submitted), park.FromMicro(started), park.FromMicro(ended)
-		k.NotBefore, k.Said = park.FromMicro(rested), ledger.Said(string(message), result)
+		k.NotBefore, k.Said = park.FromMicro(rested), ledger.OutcomeDigest(string(message), result)
 		kept = append(kept, k)
 	}
 	return kept, further(len(kept) == limit, below), rows.Err()
@@ -111,7 +111,7 @@ func (s *Store) KeptMessages(ctx context.Context, pool, after string, limit int)
 		if err != nil {
 			return nil, "", fmt.Errorf("read the messages of pool %s: %w", pool, err)
 		}
-		k.CreatedAt, k.Said = park.FromMicro(created), ledger.Said(string(message), payload)
+		k.CreatedAt, k.Said = park.FromMicro(created), ledger.OutcomeDigest(string(message), payload)
 		kept = append(kept, k)
 	}
 	return kept, further(len(kept) == limit, seq), rows.Err()

@@ -89,7 +89,7 @@ func TestLostWhileOpen(t *testing.T) {
 			if err := s.Commit(t.Context(), f.Next()); err != nil {
 				t.Fatal(err)
 			}
-			if err := s.Trouble(); err != nil {
+			if err := s.StorageError(); err != nil {
 				t.Fatalf("before anything happened: %v", err)
 			}
 			if err := move(path); err != nil {
@@ -113,11 +113,11 @@ func TestLostIsNoticedAtRest(t *testing.T) {
 	if err := os.Rename(path, path+".away"); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the loss", func() bool { return s.Trouble() != nil })
+	await(t, "the loss", func() bool { return s.StorageError() != nil })
 	if err := os.Rename(path+".away", path); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the return", func() bool { return s.Trouble() == nil })
+	await(t, "the return", func() bool { return s.StorageError() == nil })
 	f := storetest.NewFeed("gpu")
 	f.Submit(nil)
 	if err := s.Commit(t.Context(), f.Next()); err != nil {

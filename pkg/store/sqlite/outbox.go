@@ -30,7 +30,7 @@ func insertParcels() insertion {
 	return insertion{into: "pl_outbox", columns: "dest, due, attempts, since, body, payload"}
 }
 
-func (w *writer) post(parcels []store.Parcel) error {
+func (w *writer) post(parcels []store.OutboxEntry) error {
 	var bad error
 	err := w.parcelRows.insert(len(parcels), nil, func(args []driver.Value, i int) []driver.Value {
 		p := &parcels[i]
@@ -45,7 +45,7 @@ func (w *writer) post(parcels []store.Parcel) error {
 }
 
 // Outbox implements [store.Queue].
-func (s *Store) Outbox(ctx context.Context, dest string, now park.Time, limit int) ([]store.Parcel, error) {
+func (s *Store) Outbox(ctx context.Context, dest string, now park.Time, limit int) ([]store.OutboxEntry, error) {
 	fresh, err := s.parcels(ctx, dest, freshParcels, dest, limit)
 	if err != nil {
 		return nil, err
@@ -55,11 +55,11 @@ func (s *Store) Outbox(ctx context.Context, dest string, now park.Time, limit in
 		return fresh, err
 	}
 	all := append(due, fresh...)
-	slices.SortFunc(all, func(a, b store.Parcel) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(all, func(a, b store.OutboxEntry) int { return cmp.Compare(a.ID, b.ID) })
 	return all[:min(len(all), limit)], nil
 }
 
-func (s *Store) parcels(ctx context.Context, dest, query string, args ...any) ([]store.Parcel, error) {
+func (s *Store) parcels(ctx context.Context, dest, query string, args ...any) ([]store.OutboxEntry, error) {
 	rows, err := s.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read outbox for %s: %w", dest, err)
@@ -71,10 +71,10 @@ func (s *Store) parcels(ctx context.Context, dest, query string, args ...any) ([
 	return found, nil
 }
 
-func parcels(rows *sql.Rows, dest string) (found []store.Parcel, err error) {
+func parcels(rows *sql.Rows, dest string) (found []store.OutboxEntry, err error) {
 	defer rows.Close()
 	for rows.Next() {
-		p := store.Parcel{Dest: dest}
+		p := store.OutboxEntry{Dest: dest}
 		var since int64
 		var content, payload []byte
 		if err := rows.Scan(&p.ID, &p.Attempts, &since, &content, &payload); err != nil {
@@ -89,8 +89,8 @@ func parcels(rows *sql.Rows, dest string) (found []store.Parcel, err error) {
 	return found, rows.Err()
 }
 
-// Settle implements [store.Queue].
-func (s *Store) Settle(ctx context.Context, done []int64, later []store.Postponed) error {
+// AckOutbox implements [store.Queue].
+func (s *Store) AckOutbox(ctx context.Context, done []int64, later []store.DeferredEntry) error {
 	if len(done)+len(later) == 0 {
 		return nil
 	}

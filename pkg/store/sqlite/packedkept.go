@@ -44,7 +44,7 @@ func (s *Store) packedTasks(ctx context.Context, pool string, below int64, limit
 			NotBefore: park.FromMicro(u.int()), Cancelled: u.int() != 0,
 		}
 		message := u.next()
-		k.Said = ledger.Said(message, []byte(u.last()))
+		k.Said = ledger.OutcomeDigest(message, []byte(u.last()))
 		kept = append(kept, k)
 	}
 	return kept, further(rows == limit, below), u.err()
@@ -71,7 +71,7 @@ func (s *Store) packedMessages(ctx context.Context, pool string, above int64, li
 			CreatedAt: park.FromMicro(u.int()), Trimmed: u.int() != 0,
 		}
 		message := u.next()
-		k.Said = ledger.Said(message, []byte(u.last()))
+		k.Said = ledger.OutcomeDigest(message, []byte(u.last()))
 		kept = append(kept, k)
 	}
 	return kept, further(rows == limit, above), u.err()

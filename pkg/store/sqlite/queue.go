@@ -31,7 +31,7 @@ const (
 
 // Load implements [store.Queue].
 func (s *Store) Load(ctx context.Context, pool string) (store.Snapshot, error) {
-	return store.Collect(ctx, s, pool)
+	return store.CollectSnapshot(ctx, s, pool)
 }
 
 // Walk implements [store.Walker].
@@ -214,7 +214,7 @@ func (s *scan) dest() []any {
 	r := &s.record
 	return []any{
 		&s.seq, &r.PoolID, &r.TaskID, &r.Tenant, (*string)(&r.Status), (*int8)(&r.Priority), &r.Rank, &r.Units, &r.Attempt,
-		&r.Strikes, &r.Cancelled, &s.submitted, &s.started, &s.ended, &s.notBefore, &s.deadline, (*int64)(&r.Timeout),
+		&r.Failures, &r.Cancelled, &s.submitted, &s.started, &s.ended, &s.notBefore, &s.deadline, (*int64)(&r.Timeout),
 		(*int64)(&r.LeaseTTL), &r.Retry.MaxAttempts, (*int64)(&r.Retry.Backoff), &s.digest, &r.MailboxKey, &r.Node, &r.Lease,
 		&r.Reason, &r.Message, &r.WorkDir, &s.command, (*[]byte)(&r.Result), (*[]byte)(&r.Payload),
 	}

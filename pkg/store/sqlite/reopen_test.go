@@ -30,7 +30,7 @@ type contents struct {
 	Messages []park.Message
 	Events   []park.Event
 	Last     string
-	Parcels  []store.Parcel
+	Parcels  []store.OutboxEntry
 }
 
 func read(t testing.TB, s store.Store, pools ...string) contents {
@@ -71,7 +71,7 @@ func TestReopenKeepsAll(t *testing.T) {
 			r := f.Start(f.Submit(nil).TaskID)
 			f.Submit(nil)
 			m := f.Message(f.End(r.TaskID, park.Completed, `{"ok":true}`))
-			f.Post(store.Parcel{Dest: "notify/gpu", Message: &m})
+			f.Post(store.OutboxEntry{Dest: "notify/gpu", Message: &m})
 			if err := s.Commit(t.Context(), f.Next()); err != nil {
 				t.Fatal(err)
 			}

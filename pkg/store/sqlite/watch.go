@@ -7,9 +7,9 @@ import (
 // watchEvery is how often the names of the database's files are looked at where nothing is written.
 const watchEvery = time.Second / 2
 
-// Trouble implements [store.Watched]: it says that the database's files were deleted, moved or replaced while they were
+// StorageError implements [store.HealthChecker]: it says that the database's files were deleted, moved or replaced while they were
 // open. Then nothing is stored, for it would be gone after the next start.
-func (s *Store) Trouble() error {
+func (s *Store) StorageError() error {
 	if err := s.lost.Load(); err != nil {
 		return *err
 	}

@@ -7,9 +7,9 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// parcelBody is a parcel's content as a database keeps it. Message and Event leave out in their JSON what a store
+// entryContent is a parcel's content as a database keeps it. Message and Event leave out in their JSON what a store
 // needs.
-type parcelBody struct {
+type entryContent struct {
 	Message *park.Message `json:"message,omitempty"`
 	Tenant  string        `json:"tenant,omitempty"`
 	Key     string        `json:"key,omitempty"`
@@ -18,8 +18,8 @@ type parcelBody struct {
 }
 
 // Encode returns the parcel's content: as JSON, and apart from it what must stay as it is to the byte.
-func (p *Parcel) Encode() (content, payload []byte, err error) {
-	var b parcelBody
+func (p *OutboxEntry) Encode() (content, payload []byte, err error) {
+	var b entryContent
 	if p.Message != nil {
 		m := *p.Message
 		payload, m.Payload = m.Payload, nil
@@ -35,8 +35,8 @@ func (p *Parcel) Encode() (content, payload []byte, err error) {
 }
 
 // Decode sets the parcel's content to what Encode returned.
-func (p *Parcel) Decode(content, payload []byte) error {
-	var b parcelBody
+func (p *OutboxEntry) Decode(content, payload []byte) error {
+	var b entryContent
 	if err := json.Unmarshal(content, &b); err != nil {
 		return fmt.Errorf("content of parcel %d: %w", p.ID, err)
 	}
@@ -49,8 +49,8 @@ func (p *Parcel) Decode(content, payload []byte) error {
 	return nil
 }
 
-// Weight returns how many bytes a parcel holds, roughly.
-func (p *Parcel) Weight() int {
+// Size returns how many bytes a parcel holds, roughly.
+func (p *OutboxEntry) Size() int {
 	n := 400
 	if p.Message != nil {
 		n += len(p.Message.Payload) + len(p.Message.Message)

@@ -12,7 +12,7 @@ func FuzzParcel(f *testing.F) {
 	f.Add([]byte(`{"message":{"taskId":"a","poolId":"gpu","status":"completed","attempt":1},"tenant":"acme","key":"box"}`), []byte(`{"ok":true}`))
 	f.Add([]byte(`{"event":{"eventId":"gpu:1:0","action":"submit","units":3},"ord":2}`), []byte(nil))
 	f.Fuzz(func(t *testing.T, content, payload []byte) {
-		var p, again store.Parcel
+		var p, again store.OutboxEntry
 		if p.Decode(content, payload) != nil {
 			return
 		}
