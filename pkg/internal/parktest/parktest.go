@@ -1,5 +1,5 @@
-// Package parktest is the suite that every [park.Service] passes: the engine in process, and the client over
-// HTTP. It sees nothing but the interface, so both cannot drift apart.
+// Package parktest is the test suite of [park.Service]. The engine in process and the client over HTTP both pass it. The
+// suite uses only the interface, so that the two implementations behave alike.
 package parktest
 
 import (
@@ -14,14 +14,13 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// The pools that a service under test has, of kind cpu with everything in memory. A pool of capacity c and
-// depth d is called after what it is for.
+// The pools of a service under test. They are of kind cpu, with queue and mailbox in memory.
 const (
 	Work   = "work"   // 4 units, depth 4: runs [Executor]
 	Wide   = "wide"   // 1000 units, depth 1000: runs [Executor]
-	Remote = "remote" // 4 units, depth 100: leased, takes commands
+	Remote = "remote" // 4 units, depth 100: leased by workers, takes commands
 	Zero   = "zero"   // no units
-	Now    = "now"    // 1 unit, depth 0: runs [Executor]
+	Now    = "now"    // 1 unit, depth 0, so it parks no task: runs [Executor]
 )
 
 // Pools returns the specs of these pools.
@@ -37,17 +36,17 @@ func Pools() []park.PoolSpec {
 	return []park.PoolSpec{spec(Work, 4, 4), spec(Wide, 1000, 1000), remote, spec(Zero, 0, 10), spec(Now, 1, 0)}
 }
 
-// Executor does what a payload says: {"hold":true} lasts until the task is stopped, {"fail":true} fails, and
-// anything else is at once the result.
+// Executor returns an executor that does what a payload says: {"hold":true} runs until the task is stopped, {"fail":true}
+// fails, and any other payload is returned as the result at once.
 func Executor() park.Executor {
 	return park.ExecutorFunc(func(ctx context.Context, a park.Assignment) (any, error) {
-		var order struct{ Hold, Fail bool }
-		_ = json.Unmarshal(a.Payload, &order)
+		var payload struct{ Hold, Fail bool }
+		_ = json.Unmarshal(a.Payload, &payload)
 		switch {
-		case order.Hold:
+		case payload.Hold:
 			<-ctx.Done()
 			return nil, context.Cause(ctx)
-		case order.Fail:
+		case payload.Fail:
 			return nil, errors.New("told to fail")
 		}
 		return a.Payload, nil
@@ -56,88 +55,94 @@ func Executor() park.Executor {
 
 // Run runs the suite; open returns a fresh service for each test.
 func Run(t *testing.T, open func(t *testing.T) park.Service) {
-	for name, test := range map[string]func(*bench){
-		"Outcome": outcome, "Parked": parked, "SubmitAgain": submitAgain, "Refusals": refusals, "Batch": batch,
-		"BatchOfMany": batchOfMany, "Cancel": cancel, "Fail": fail, "Timeout": timeout, "Expire": expire,
-		"List": list, "Pools": pools, "PauseAndResume": pauseAndResume, "Resize": resize, "Drain": drain,
-		"Mailbox": mailbox, "MailboxWait": mailboxWait, "MailboxTrim": mailboxTrim, "OddNames": oddNames,
-		"Audit": audit, "AuditChanges": auditChanges, "Watch": watch, "WatchResumes": watchResumes,
-		"Lease": lease, "LeaseWaits": leaseWaits, "LeaseFails": leaseFails, "LeaseLost": leaseLost, "NoLeases": noLeases,
-		"NoLog": noLog, "Missing": missing,
+	for name, test := range map[string]func(*harness){
+		"Outcome": testOutcome, "Parked": testParked, "SubmitAgain": testSubmitAgain, "Refusals": testRefusals, "Batch": testBatch,
+		"BatchOfMany": testLargeBatch, "Cancel": testCancel, "Fail": testFail, "Timeout": testTimeout, "Expire": testExpire,
+		"List": testList, "Pools": testPools, "PauseAndResume": testPauseAndResume, "Resize": testResize, "Drain": testDrain,
+		"Mailbox": testMailbox, "MailboxWait": testMailboxWait, "MailboxTrim": testMailboxTrim, "OddNames": testUnusualNames,
+		"Audit": testAudit, "AuditChanges": testAuditChanges, "Watch": testWatch, "WatchResumes": testWatchResumes,
+		"Lease": testLease, "LeaseWaits": testLeaseWaits, "LeaseFails": testLeaseFails, "LeaseLost": testLeaseLost, "NoLeases": testNoLeases,
+		"NoLog": testNoLog, "Missing": testMissing,
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			test(&bench{t, open(t), ctx})
+			test(&harness{t, open(t), ctx})
 		})
 	}
 }
 
-// bench is a service under test.
-type bench struct {
+// harness is a service under test. Its methods fail the test if a call does.
+type harness struct {
 	*testing.T
 	park.Service
 	ctx context.Context
 }
 
-func (b *bench) offer(pool string, s park.Submission) park.SubmitResult {
-	b.Helper()
-	r, err := b.Submit(b.ctx, pool, []park.Submission{s})
+// trySubmit submits a task and returns the result, which may be a refusal.
+func (h *harness) trySubmit(pool string, s park.Submission) park.SubmitResult {
+	h.Helper()
+	r, err := h.Submit(h.ctx, pool, []park.Submission{s})
 	if err != nil {
-		b.Fatalf("submit to %s: %v", pool, err)
+		h.Fatalf("submit to %s: %v", pool, err)
 	}
 	return r[0]
 }
 
-func (b *bench) submit(pool string, s park.Submission) park.Accepted {
-	b.Helper()
-	r := b.offer(pool, s)
+// submit submits a task, which must be accepted.
+func (h *harness) submit(pool string, s park.Submission) park.Accepted {
+	h.Helper()
+	r := h.trySubmit(pool, s)
 	if r.Err != nil {
-		b.Fatalf("submit to %s: %v", pool, r.Err)
+		h.Fatalf("submit to %s: %v", pool, r.Err)
 	}
 	return r.Accepted
 }
 
-func (b *bench) refused(pool string, s park.Submission, code park.Code) *park.Error {
-	b.Helper()
-	r := b.offer(pool, s)
+// wantRefused submits a task, which must be refused with a code.
+func (h *harness) wantRefused(pool string, s park.Submission, code park.Code) *park.Error {
+	h.Helper()
+	r := h.trySubmit(pool, s)
 	if r.Err == nil || r.Err.Code != code {
-		b.Fatalf("submit to %s: got %+v (%v), want %s", pool, r.Accepted, r.Err, code)
+		h.Fatalf("submit to %s: got %+v (%v), want %s", pool, r.Accepted, r.Err, code)
 	}
 	if r.Err.Detail == "" {
-		b.Errorf("submit to %s: %s says nothing to people", pool, code)
+		h.Errorf("submit to %s: %s has no detail", pool, code)
 	}
 	return r.Err
 }
 
-func (b *bench) ended(pool, id string) park.Task {
-	b.Helper()
-	t, err := b.Task(b.ctx, pool, id, 50*time.Second)
+// waitEnded waits until a task has ended, and returns it.
+func (h *harness) waitEnded(pool, id string) park.Task {
+	h.Helper()
+	t, err := h.Task(h.ctx, pool, id, 50*time.Second)
 	if err != nil || !t.Status.Ended() {
-		b.Fatalf("task %s: %s, %v", id, t.Status, err)
+		h.Fatalf("task %s: %s, %v", id, t.Status, err)
 	}
 	return t
 }
 
-func (b *bench) failsWith(code park.Code, err error) {
-	b.Helper()
+// wantCode fails the test unless err has a code.
+func (h *harness) wantCode(code park.Code, err error) {
+	h.Helper()
 	if got := park.CodeOf(err); got != code {
-		b.Errorf("got %q (%v), want %q", got, err, code)
+		h.Errorf("got %q (%v), want %q", got, err, code)
 	}
 }
 
-func (b *bench) must(err error) {
-	b.Helper()
+// must fails the test if err is not nil.
+func (h *harness) must(err error) {
+	h.Helper()
 	if err != nil {
-		b.Fatal(err)
+		h.Fatal(err)
 	}
 }
 
-// life returns the actions of a task's events.
-func (b *bench) life(pool, id string) string {
-	b.Helper()
-	page, err := b.Audit(b.ctx, park.AuditQuery{TaskID: id, PoolID: pool})
-	b.must(err)
+// actions returns the actions of a task's events, each followed by a space.
+func (h *harness) actions(pool, id string) string {
+	h.Helper()
+	page, err := h.Audit(h.ctx, park.AuditQuery{TaskID: id, PoolID: pool})
+	h.must(err)
 	var s strings.Builder
 	for _, e := range page.Events {
 		s.WriteString(string(e.Action) + " ")
@@ -145,14 +150,16 @@ func (b *bench) life(pool, id string) string {
 	return s.String()
 }
 
-func equal[T comparable](b *bench, what string, got, want T) {
-	b.Helper()
+// equal fails the test unless two values are equal.
+func equal[T comparable](h *harness, what string, got, want T) {
+	h.Helper()
 	if got != want {
-		b.Errorf("%s: got %v, want %v", what, got, want)
+		h.Errorf("%s: got %v, want %v", what, got, want)
 	}
 }
 
-func task(id string, payload string) park.Submission {
+// newTask returns a submission with a payload, whose message goes to the mailbox "box".
+func newTask(id string, payload string) park.Submission {
 	s := park.Submission{TaskID: id, MailboxKey: park.MailboxRef{Key: "box"}}
 	if payload != "" {
 		s.Payload = json.RawMessage(payload)
@@ -160,18 +167,21 @@ func task(id string, payload string) park.Submission {
 	return s
 }
 
-func hold(id string, units int64) park.Submission {
-	s := task(id, `{"hold":true}`)
+// holdingTask returns a submission of a task that runs until it is stopped.
+func holdingTask(id string, units int64) park.Submission {
+	s := newTask(id, `{"hold":true}`)
 	s.ResourceCost.Units = park.Units(units)
 	return s
 }
 
-func many(n int, of func(i int) park.Submission) []park.Submission {
+// submissions returns n submissions.
+func submissions(n int, submission func(i int) park.Submission) []park.Submission {
 	all := make([]park.Submission, n)
 	for i := range all {
-		all[i] = of(i)
+		all[i] = submission(i)
 	}
 	return all
 }
 
-func numbered(i int) string { return fmt.Sprintf("t-%03d", i) }
+// taskID returns the id of the i-th task of a test.
+func taskID(i int) string { return fmt.Sprintf("t-%03d", i) }

@@ -6,91 +6,91 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-func outcome(b *bench) {
-	s := task("a", `{"answer":42}`)
+func testOutcome(h *harness) {
+	s := newTask("a", `{"answer":42}`)
 	s.Priority, s.ResourceCost = park.High, park.Cost{Kind: park.CPU, Units: 3}
-	a := b.submit(Work, s)
-	equal(b, "status", a.Status, park.Running)
-	equal(b, "position", a.Position, 0)
-	t := b.ended(Work, "a")
-	equal(b, "status", t.Status, park.Completed)
-	equal(b, "result", string(t.Result), `{"answer":42}`)
-	equal(b, "attempt", t.Attempt, 1)
-	equal(b, "priority", t.Priority, park.High)
-	equal(b, "cost", t.ResourceCost, park.Cost{Kind: park.CPU, Units: 3})
-	equal(b, "tenant", t.Tenant, park.DefaultTenant)
-	equal(b, "submittedAt", t.SubmittedAt, a.SubmittedAt)
+	a := h.submit(Work, s)
+	equal(h, "status", a.Status, park.Running)
+	equal(h, "position", a.Position, 0)
+	t := h.waitEnded(Work, "a")
+	equal(h, "status", t.Status, park.Completed)
+	equal(h, "result", string(t.Result), `{"answer":42}`)
+	equal(h, "attempt", t.Attempt, 1)
+	equal(h, "priority", t.Priority, park.High)
+	equal(h, "cost", t.ResourceCost, park.Cost{Kind: park.CPU, Units: 3})
+	equal(h, "tenant", t.Tenant, park.DefaultTenant)
+	equal(h, "submittedAt", t.SubmittedAt, a.SubmittedAt)
 	if t.StartedAt.Before(t.SubmittedAt.Time) || t.CompletedAt.Before(t.StartedAt.Time) {
-		b.Errorf("times run backwards: %v %v %v", t.SubmittedAt, t.StartedAt, t.CompletedAt)
+		h.Errorf("times run backwards: %v %v %v", t.SubmittedAt, t.StartedAt, t.CompletedAt)
 	}
-	equal(b, "life", b.life(Work, "a"), "submit start complete ")
+	equal(h, "actions", h.actions(Work, "a"), "submit start complete ")
 }
 
-func parked(b *bench) {
-	b.submit(Work, hold("first", 4))
-	low := task("low", "")
+func testParked(h *harness) {
+	h.submit(Work, holdingTask("first", 4))
+	low := newTask("low", "")
 	low.Priority = park.Low
-	equal(b, "position of low", b.submit(Work, low).Position, 1)
-	equal(b, "position of normal", b.submit(Work, task("normal", "")).Position, 1)
-	equal(b, "position of second normal", b.submit(Work, task("normal-2", "")).Position, 2)
-	t, err := b.Task(b.ctx, Work, "low", 0)
-	b.must(err)
-	equal(b, "position of low, moved", t.Position, 3)
-	equal(b, "status of low", t.Status, park.Queued)
-	p, err := b.Pool(b.ctx, Work)
-	b.must(err)
-	equal(b, "parked", p.QueueDepth, 3)
-	equal(b, "used", p.UsedUnits, 4)
-	equal(b, "running", p.Running, 1)
+	equal(h, "position of low", h.submit(Work, low).Position, 1)
+	equal(h, "position of normal", h.submit(Work, newTask("normal", "")).Position, 1)
+	equal(h, "position of second normal", h.submit(Work, newTask("normal-2", "")).Position, 2)
+	t, err := h.Task(h.ctx, Work, "low", 0)
+	h.must(err)
+	equal(h, "position of low, moved", t.Position, 3)
+	equal(h, "status of low", t.Status, park.Queued)
+	p, err := h.Pool(h.ctx, Work)
+	h.must(err)
+	equal(h, "parked", p.QueueDepth, 3)
+	equal(h, "used", p.UsedUnits, 4)
+	equal(h, "running", p.Running, 1)
 
-	_, err = b.Service.Cancel(b.ctx, Work, "first")
-	b.must(err)
-	equal(b, "low", b.ended(Work, "low").Status, park.Completed)
-	equal(b, "life", b.life(Work, "low"), "submit enqueue start complete ")
+	_, err = h.Service.Cancel(h.ctx, Work, "first")
+	h.must(err)
+	equal(h, "low", h.waitEnded(Work, "low").Status, park.Completed)
+	equal(h, "actions", h.actions(Work, "low"), "submit enqueue start complete ")
 }
 
-func submitAgain(b *bench) {
-	first := b.submit(Work, hold("a", 1))
-	again := b.submit(Work, hold("a", 1))
-	equal(b, "again", again, first)
-	b.refused(Work, hold("a", 2), park.TaskExists)
-	_, err := b.Service.Cancel(b.ctx, Work, "a")
-	b.must(err)
-	equal(b, "after its end", b.submit(Work, hold("a", 1)).Status, park.Dropped)
+func testSubmitAgain(h *harness) {
+	first := h.submit(Work, holdingTask("a", 1))
+	again := h.submit(Work, holdingTask("a", 1))
+	equal(h, "again", again, first)
+	h.wantRefused(Work, holdingTask("a", 2), park.TaskExists)
+	_, err := h.Service.Cancel(h.ctx, Work, "a")
+	h.must(err)
+	equal(h, "after its end", h.submit(Work, holdingTask("a", 1)).Status, park.Dropped)
 }
 
-func refusals(b *bench) {
-	b.refused(Zero, task("a", ""), park.CapacityZero)
-	b.refused(Work, hold("a", 5), park.CostExceedsPool)
-	past := task("a", "")
+func testRefusals(h *harness) {
+	h.wantRefused(Zero, newTask("a", ""), park.CapacityZero)
+	h.wantRefused(Work, holdingTask("a", 5), park.CostExceedsPool)
+	past := newTask("a", "")
 	past.Deadline = park.At(time.Unix(1_000_000_000, 0))
-	b.refused(Work, past, park.DeadlinePast)
-	wrong := task("a", "")
+	h.wantRefused(Work, past, park.DeadlinePast)
+	wrong := newTask("a", "")
 	wrong.ResourceCost.Kind = park.GPUVram
-	b.refused(Work, wrong, park.InvalidRequest)
-	b.refused(Work, task("no spaces", ""), park.InvalidRequest)
-	b.refused(Work, park.Submission{Command: []string{"true"}}, park.InvalidRequest)
+	h.wantRefused(Work, wrong, park.InvalidRequest)
+	h.wantRefused(Work, newTask("no spaces", ""), park.InvalidRequest)
+	h.wantRefused(Work, park.Submission{Command: []string{"true"}}, park.InvalidRequest)
 
-	b.submit(Now, hold("a", 1))
-	b.refused(Now, task("b", ""), park.QueueFull)
-	b.submit(Work, hold("a", 4))
+	h.submit(Now, holdingTask("a", 1))
+	h.wantRefused(Now, newTask("b", ""), park.QueueFull)
+	h.submit(Work, holdingTask("a", 4))
 	for i := range 4 {
-		b.submit(Work, task(numbered(i), ""))
+		h.submit(Work, newTask(taskID(i), ""))
 	}
-	full := b.refused(Work, task("one-more", ""), park.QueueFull)
+	full := h.wantRefused(Work, newTask("one-more", ""), park.QueueFull)
 	if full.RetryAfter < time.Second {
-		b.Errorf("retry after %s", full.RetryAfter)
+		h.Errorf("retry after %s", full.RetryAfter)
 	}
-	_, err := b.Task(b.ctx, Work, "one-more", 0)
-	b.failsWith(park.TaskNotFound, err)
-	equal(b, "life", b.life(Work, "one-more"), "reject ")
+	_, err := h.Task(h.ctx, Work, "one-more", 0)
+	h.wantCode(park.TaskNotFound, err)
+	equal(h, "actions", h.actions(Work, "one-more"), "reject ")
 }
 
-func batch(b *bench) {
-	results, err := b.Submit(b.ctx, Work, []park.Submission{hold("a", 4), hold("b", 9), hold("c", 1), hold("a", 4), hold("a", 3), {TaskID: "#"}})
-	b.must(err)
+func testBatch(h *harness) {
+	results, err := h.Submit(h.ctx, Work, []park.Submission{holdingTask("a", 4), holdingTask("b", 9), holdingTask("c", 1), holdingTask("a", 4), holdingTask("a", 3), {TaskID: "#"}})
+	h.must(err)
 	if len(results) != 6 {
-		b.Fatalf("%d results", len(results))
+		h.Fatalf("%d results", len(results))
 	}
 	code := func(i int) park.Code {
 		if results[i].Err == nil {
@@ -98,94 +98,94 @@ func batch(b *bench) {
 		}
 		return results[i].Err.Code
 	}
-	equal(b, "a", results[0].Status, park.Running)
-	equal(b, "b", code(1), park.CostExceedsPool)
-	equal(b, "c", results[2].Accepted, park.Accepted{TaskID: "c", PoolID: Work, Status: park.Queued, Position: 1, SubmittedAt: results[2].SubmittedAt})
-	equal(b, "a again", results[3].Accepted, results[0].Accepted)
-	equal(b, "another a", code(4), park.TaskExists)
-	equal(b, "bad id", code(5), park.InvalidRequest)
+	equal(h, "a", results[0].Status, park.Running)
+	equal(h, "b", code(1), park.CostExceedsPool)
+	equal(h, "c", results[2].Accepted, park.Accepted{TaskID: "c", PoolID: Work, Status: park.Queued, Position: 1, SubmittedAt: results[2].SubmittedAt})
+	equal(h, "a again", results[3].Accepted, results[0].Accepted)
+	equal(h, "another a", code(4), park.TaskExists)
+	equal(h, "bad id", code(5), park.InvalidRequest)
 }
 
-// batchOfMany is more than one step of the scheduler takes.
-func batchOfMany(b *bench) {
-	results, err := b.Submit(b.ctx, Wide, many(700, func(i int) park.Submission { return task(numbered(i), "") }))
-	b.must(err)
+// testLargeBatch submits more tasks at once than one step of the scheduler takes.
+func testLargeBatch(h *harness) {
+	results, err := h.Submit(h.ctx, Wide, submissions(700, func(i int) park.Submission { return newTask(taskID(i), "") }))
+	h.must(err)
 	for i, r := range results {
-		if r.Err != nil || r.TaskID != numbered(i) {
-			b.Fatalf("result %d: %+v", i, r)
+		if r.Err != nil || r.TaskID != taskID(i) {
+			h.Fatalf("result %d: %+v", i, r)
 		}
-		b.ended(Wide, r.TaskID)
+		h.waitEnded(Wide, r.TaskID)
 	}
 }
 
-func cancel(b *bench) {
-	b.submit(Work, hold("runs", 4))
-	b.submit(Work, task("waits", ""))
+func testCancel(h *harness) {
+	h.submit(Work, holdingTask("runs", 4))
+	h.submit(Work, newTask("waits", ""))
 	for _, id := range []string{"waits", "runs"} {
-		t, err := b.Service.Cancel(b.ctx, Work, id)
-		b.must(err)
-		equal(b, id, t.Status, park.Dropped)
-		equal(b, id, t.Reason, park.ReasonCancelled)
-		_, err = b.Service.Cancel(b.ctx, Work, id)
-		b.failsWith(park.TaskFinished, err)
+		t, err := h.Service.Cancel(h.ctx, Work, id)
+		h.must(err)
+		equal(h, id, t.Status, park.Dropped)
+		equal(h, id, t.Reason, park.ReasonCancelled)
+		_, err = h.Service.Cancel(h.ctx, Work, id)
+		h.wantCode(park.TaskFinished, err)
 	}
-	equal(b, "life", b.life(Work, "waits"), "submit enqueue cancel ")
-	equal(b, "life", b.life(Work, "runs"), "submit start cancel ")
-	p, err := b.Pool(b.ctx, Work)
-	b.must(err)
-	equal(b, "used", p.UsedUnits, 0)
+	equal(h, "actions", h.actions(Work, "waits"), "submit enqueue cancel ")
+	equal(h, "actions", h.actions(Work, "runs"), "submit start cancel ")
+	p, err := h.Pool(h.ctx, Work)
+	h.must(err)
+	equal(h, "used", p.UsedUnits, 0)
 }
 
-func fail(b *bench) {
-	b.submit(Work, task("a", `{"fail":true}`))
-	t := b.ended(Work, "a")
-	equal(b, "status", t.Status, park.Failed)
-	equal(b, "reason", t.Reason, park.ReasonExecutorError)
-	equal(b, "message", t.Message, "told to fail")
+func testFail(h *harness) {
+	h.submit(Work, newTask("a", `{"fail":true}`))
+	t := h.waitEnded(Work, "a")
+	equal(h, "status", t.Status, park.Failed)
+	equal(h, "reason", t.Reason, park.ReasonExecutorError)
+	equal(h, "message", t.Message, "told to fail")
 
-	again := task("b", `{"fail":true}`)
+	again := newTask("b", `{"fail":true}`)
 	again.Retry = park.Retry{MaxAttempts: 3, Backoff: park.Duration(time.Millisecond)}
-	b.submit(Work, again)
-	t = b.ended(Work, "b")
-	equal(b, "attempts", t.Attempt, 3)
-	equal(b, "life", b.life(Work, "b"), "submit start requeue start requeue start fail ")
+	h.submit(Work, again)
+	t = h.waitEnded(Work, "b")
+	equal(h, "attempts", t.Attempt, 3)
+	equal(h, "actions", h.actions(Work, "b"), "submit start requeue start requeue start fail ")
 }
 
-func timeout(b *bench) {
-	s := hold("a", 1)
+func testTimeout(h *harness) {
+	s := holdingTask("a", 1)
 	s.TimeoutSecs = 1
-	b.submit(Work, s)
-	t := b.ended(Work, "a")
-	equal(b, "status", t.Status, park.Failed)
-	equal(b, "reason", t.Reason, park.ReasonTimeout)
+	h.submit(Work, s)
+	t := h.waitEnded(Work, "a")
+	equal(h, "status", t.Status, park.Failed)
+	equal(h, "reason", t.Reason, park.ReasonTimeout)
 }
 
-func expire(b *bench) {
-	b.submit(Work, hold("a", 4))
-	s := task("b", "")
+func testExpire(h *harness) {
+	h.submit(Work, holdingTask("a", 4))
+	s := newTask("b", "")
 	s.Deadline = park.At(time.Now().Add(300 * time.Millisecond))
-	b.submit(Work, s)
-	t := b.ended(Work, "b")
-	equal(b, "status", t.Status, park.Expired)
-	equal(b, "reason", t.Reason, park.ReasonDeadlinePassed)
-	equal(b, "life", b.life(Work, "b"), "submit enqueue expire ")
+	h.submit(Work, s)
+	t := h.waitEnded(Work, "b")
+	equal(h, "status", t.Status, park.Expired)
+	equal(h, "reason", t.Reason, park.ReasonDeadlinePassed)
+	equal(h, "actions", h.actions(Work, "b"), "submit enqueue expire ")
 }
 
-func list(b *bench) {
+func testList(h *harness) {
 	for i := range 10 {
-		s := task(numbered(i), "")
+		s := newTask(taskID(i), "")
 		if i%2 == 1 {
 			s.Tenant = "odd"
 		}
-		b.submit(Wide, s)
-		b.ended(Wide, s.TaskID)
+		h.submit(Wide, s)
+		h.waitEnded(Wide, s.TaskID)
 	}
-	b.submit(Wide, hold("last", 1))
+	h.submit(Wide, holdingTask("last", 1))
 	var seen []string
 	q := park.TaskQuery{Limit: 3, Status: park.Completed}
 	for {
-		page, err := b.Tasks(b.ctx, Wide, q)
-		b.must(err)
+		page, err := h.Tasks(h.ctx, Wide, q)
+		h.must(err)
 		for _, t := range page.Tasks {
 			seen = append(seen, t.TaskID)
 		}
@@ -193,41 +193,41 @@ func list(b *bench) {
 			break
 		}
 	}
-	if len(seen) != 10 || seen[0] != numbered(9) || seen[9] != numbered(0) {
-		b.Errorf("listed %v", seen)
+	if len(seen) != 10 || seen[0] != taskID(9) || seen[9] != taskID(0) {
+		h.Errorf("listed %v", seen)
 	}
-	page, err := b.Tasks(b.ctx, Wide, park.TaskQuery{Tenant: "odd"})
-	b.must(err)
-	equal(b, "tasks of a tenant", len(page.Tasks), 5)
-	page, err = b.Tasks(b.ctx, Wide, park.TaskQuery{Status: park.Running})
-	b.must(err)
-	equal(b, "running", len(page.Tasks), 1)
-	_, err = b.Tasks(b.ctx, Wide, park.TaskQuery{Cursor: "nonsense"})
-	b.failsWith(park.InvalidRequest, err)
+	page, err := h.Tasks(h.ctx, Wide, park.TaskQuery{Tenant: "odd"})
+	h.must(err)
+	equal(h, "tasks of a tenant", len(page.Tasks), 5)
+	page, err = h.Tasks(h.ctx, Wide, park.TaskQuery{Status: park.Running})
+	h.must(err)
+	equal(h, "running", len(page.Tasks), 1)
+	_, err = h.Tasks(h.ctx, Wide, park.TaskQuery{Cursor: "nonsense"})
+	h.wantCode(park.InvalidRequest, err)
 }
 
-func noLog(b *bench) {
-	b.submit(Work, task("a", ""))
-	b.ended(Work, "a")
-	_, err := b.Log(b.ctx, Work, "a", park.LogQuery{})
-	b.failsWith(park.LogNotFound, err)
+func testNoLog(h *harness) {
+	h.submit(Work, newTask("a", ""))
+	h.waitEnded(Work, "a")
+	_, err := h.Log(h.ctx, Work, "a", park.LogQuery{})
+	h.wantCode(park.LogNotFound, err)
 }
 
-func missing(b *bench) {
-	_, err := b.Task(b.ctx, "nowhere", "a", 0)
-	b.failsWith(park.PoolNotFound, err)
-	_, err = b.Task(b.ctx, Work, "a", time.Second)
-	b.failsWith(park.TaskNotFound, err)
-	_, err = b.Service.Cancel(b.ctx, Work, "a")
-	b.failsWith(park.TaskNotFound, err)
-	_, err = b.Tasks(b.ctx, "nowhere", park.TaskQuery{})
-	b.failsWith(park.PoolNotFound, err)
-	_, err = b.Pool(b.ctx, "nowhere")
-	b.failsWith(park.PoolNotFound, err)
-	_, err = b.Lease(b.ctx, "nowhere", park.LeaseRequest{})
-	b.failsWith(park.PoolNotFound, err)
-	_, err = b.Log(b.ctx, Work, "a", park.LogQuery{})
-	b.failsWith(park.TaskNotFound, err)
-	_, err = b.KeepLease(b.ctx, "nonsense", park.KeepRequest{})
-	b.failsWith(park.LeaseNotFound, err)
+func testMissing(h *harness) {
+	_, err := h.Task(h.ctx, "nowhere", "a", 0)
+	h.wantCode(park.PoolNotFound, err)
+	_, err = h.Task(h.ctx, Work, "a", time.Second)
+	h.wantCode(park.TaskNotFound, err)
+	_, err = h.Service.Cancel(h.ctx, Work, "a")
+	h.wantCode(park.TaskNotFound, err)
+	_, err = h.Tasks(h.ctx, "nowhere", park.TaskQuery{})
+	h.wantCode(park.PoolNotFound, err)
+	_, err = h.Pool(h.ctx, "nowhere")
+	h.wantCode(park.PoolNotFound, err)
+	_, err = h.Lease(h.ctx, "nowhere", park.LeaseRequest{})
+	h.wantCode(park.PoolNotFound, err)
+	_, err = h.Log(h.ctx, Work, "a", park.LogQuery{})
+	h.wantCode(park.TaskNotFound, err)
+	_, err = h.KeepLease(h.ctx, "nonsense", park.KeepRequest{})
+	h.wantCode(park.LeaseNotFound, err)
 }
