@@ -49,7 +49,7 @@ func (l *loop) wakeWaiters(c *store.Conflict) {
 
 // extendRenewed extends leases that are due here but were renewed at another node.
 func (l *loop) extendRenewed(ctx context.Context, now lot.Instant) error {
-	due := l.lot.LeasesDue(now)
+	due := l.lot.ExpiredLeases(now)
 	if len(due) == 0 {
 		return nil
 	}
@@ -64,7 +64,7 @@ func (l *loop) extendRenewed(ctx context.Context, now lot.Instant) error {
 	now = l.eng.env.Instant() // a lease that was renewed during the read must get its whole time
 	for _, k := range kept {
 		if k.Lease == due[k.TaskID] && l.renewals[k.Lease] < k.Counter {
-			l.lot.Extend(k.TaskID, k.Lease, k.TTL, now)
+			l.lot.ExtendLease(k.TaskID, k.Lease, k.TTL, now)
 			l.renewals[k.Lease] = k.Counter
 		}
 	}
@@ -114,7 +114,7 @@ func (l *loop) merge(c *store.Conflict) error {
 		return l.refresh(nil)
 	}
 	l.lot.Merge(c.Row, c.Changed, l.eng.env.Instant())
-	if !l.lot.Agrees() {
+	if !l.lot.MatchesRow() {
 		// A task that has ended and been pruned since is in no store, so the changes do not include its end.
 		l.mustReload = true
 		return l.refresh(nil)

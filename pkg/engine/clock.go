@@ -7,7 +7,7 @@ const maxTimer = 5 * time.Second
 
 // untilNextTimer returns how long to wait until the lot has something to do, and false if it has nothing.
 func (l *loop) untilNextTimer() (time.Duration, bool) {
-	wall, mono := l.lot.Next()
+	wall, mono := l.lot.NextTimers()
 	if wall.IsZero() && mono == 0 {
 		return 0, false
 	}

@@ -24,7 +24,7 @@ func (p *pool) drain(ctx context.Context) {
 	idle := make(chan struct{})
 	m := &loopFunc{fn: func(l *loop) {
 		l.drained = idle
-		l.lot.Hold(true)
+		l.lot.HoldStarts(true)
 		l.runsChanged()
 	}}
 	m.reply = make(chan reply, 1)

@@ -74,7 +74,7 @@ func (l *loop) tryStep(batch []message) error {
 	}
 	l.answer(batch, results)
 	l.announce(step)
-	l.lot.Settle()
+	l.lot.Finalize()
 	return nil
 }
 
@@ -89,9 +89,9 @@ func (l *loop) decide(ops []lot.Op) (*lot.Step, []lot.Result, error) {
 	if err := l.loadSizes(); err != nil {
 		return nil, nil, err
 	}
-	l.lot.Hold(l.startsHeld())
+	l.lot.HoldStarts(l.startsHeld())
 	l.announceSkip()
-	l.lot.Limit(l.quota(now.Mono))
+	l.lot.LimitStarts(l.quota(now.Mono))
 	step, results := l.lot.Apply(now, ops, l.demand())
 	if !l.lookedUp && l.maybeDuplicates(ops, results) {
 		l.lot.Rollback()

@@ -137,16 +137,16 @@ func TestResolveFillsIn(t *testing.T) {
 	p.eng.env = env.New(fixedIDs{p.eng.env.Machine})
 	p.DefaultTimeout, p.Retry = time.Minute, park.Retry{MaxAttempts: 7}
 	op, err := p.submitOp(park.Submission{OwnIDs: true})
-	if err != nil || !op.NewID || op.OwnID != "" || op.Spec.TaskID != "new" || op.Spec.Units != 1 || op.Spec.Timeout != time.Minute || op.Spec.Retry != p.Retry {
+	if err != nil || !op.NewID || op.FallbackID != "" || op.Spec.TaskID != "new" || op.Spec.Units != 1 || op.Spec.Timeout != time.Minute || op.Spec.Retry != p.Retry {
 		t.Errorf("of an empty one: %+v %+v %v", op, op.Spec, err)
 	}
 	s := park.Submission{TaskID: "a", OwnIDs: true, TimeoutSecs: 5, Retry: park.Retry{MaxAttempts: 2}, ResourceCost: park.Cost{Units: 3}}
 	op, err = p.submitOp(s)
-	if err != nil || op.NewID || op.OwnID == "" || op.Spec.TaskID != "a" || op.Spec.Units != 3 || op.Spec.Timeout != 5*time.Second || op.Spec.Retry.MaxAttempts != 2 {
+	if err != nil || op.NewID || op.FallbackID == "" || op.Spec.TaskID != "a" || op.Spec.Units != 3 || op.Spec.Timeout != 5*time.Second || op.Spec.Retry.MaxAttempts != 2 {
 		t.Errorf("of a full one: %+v %+v %v", op, op.Spec, err)
 	}
 	s.OwnIDs = false
-	if op, err = p.submitOp(s); err != nil || op.OwnID != "" {
+	if op, err = p.submitOp(s); err != nil || op.FallbackID != "" {
 		t.Errorf("without ids of its own: %+v %v", op, err)
 	}
 	s.Command = []string{"x"}
@@ -182,9 +182,9 @@ func TestIDsThatTheStoreKnows(t *testing.T) {
 		{"own", map[string]*ledger.Record{"a": &other, "own": &own}, false, true, &own},
 		{"own", map[string]*ledger.Record{"own": &own}, false, false, &own},
 	} {
-		op := asDuplicate(lot.Submit{Spec: spec, OwnID: c.own}, c.byID)
+		op := asDuplicate(lot.Submit{Spec: spec, FallbackID: c.own}, c.byID)
 		s, submit := op.(lot.Submit)
-		if submit == c.seen || submit && (s.Foreign != c.foreign || s.Ended != c.ended) {
+		if submit == c.seen || submit && (s.IDTaken != c.foreign || s.Ended != c.ended) {
 			t.Errorf("%d: %+v", i, op)
 		}
 	}

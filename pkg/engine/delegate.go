@@ -86,7 +86,7 @@ func (l *loop) addDelegated(batch []message) []message {
 
 // finish returns the operation of an outcome.
 func (o *delegatedOutcome) finish() lot.Finish {
-	return lot.Finish{TaskID: o.Task, Submitted: park.FromMicro(o.Submitted), Attempt: o.Attempt, Outcome: park.Outcome{
+	return lot.Finish{TaskID: o.Task, SubmittedAt: park.FromMicro(o.Submitted), Attempt: o.Attempt, Outcome: park.Outcome{
 		Status: o.Status, Reason: string(o.Reason), Message: string(o.Message), Result: o.Result,
 		RetryAfter: time.Duration(o.RetryAfter) * time.Microsecond,
 	}}

@@ -183,7 +183,7 @@ func TestLeasesKeptElsewhere(t *testing.T) {
 		p.lot.Restore(&r, p.eng.env.Instant())
 	}
 	due := func() string {
-		return strings.Join(slices.Sorted(maps.Keys(p.lot.LeasesDue(p.eng.env.Instant()))), " ")
+		return strings.Join(slices.Sorted(maps.Keys(p.lot.ExpiredLeases(p.eng.env.Instant()))), " ")
 	}
 	look := func(err error) {
 		t.Helper()

@@ -26,7 +26,7 @@ func (l *loop) checkInvariants() error {
 		l.stepsSinceCheck = 0
 		return l.lot.Check()
 	}
-	return l.lot.Sane()
+	return l.lot.CheckTotals()
 }
 
 // halt stops the pool for good: its own numbers contradict each other, and any further step would be a guess.

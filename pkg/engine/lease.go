@@ -74,7 +74,7 @@ func newWaiter(p *pool, r park.LeaseRequest) (*waiter, error) {
 	var secret [16]byte
 	p.eng.env.Read(secret[:])
 	return &waiter{
-		demand: lot.Demand{Worker: r.Worker, Secret: hex.EncodeToString(secret[:]), Max: max(1, r.Max), MaxBytes: portion.MaxBytes, TTL: ttl},
+		demand: lot.LeaseRequest{Worker: r.Worker, Secret: hex.EncodeToString(secret[:]), Max: max(1, r.Max), MaxBytes: portion.MaxBytes, TTL: ttl},
 		leases: make(chan []park.Lease, 1),
 	}, nil
 }
@@ -172,7 +172,7 @@ func (e *Engine) KeepLease(ctx context.Context, id string, r park.KeepRequest) (
 	if r.Progress != nil && (*r.Progress < 0 || *r.Progress > 1) {
 		return park.Kept{}, park.Errorf(park.InvalidRequest, "progress must be from 0 to 1, not %g", *r.Progress)
 	}
-	res, err := l.pool.doRetryStale(ctx, lot.Keep{TaskID: l.task, Lease: id, TTL: ttl})
+	res, err := l.pool.doRetryStale(ctx, lot.RenewLease{TaskID: l.task, Lease: id, TTL: ttl})
 	if err != nil {
 		return park.Kept{}, withTaskID(l.task, err)
 	}
@@ -180,7 +180,7 @@ func (e *Engine) KeepLease(ctx context.Context, id string, r park.KeepRequest) (
 		return park.Kept{}, l.pool.leaseLostError(ctx, id, l, "")
 	}
 	if n := l.pool.node; n != nil {
-		kept := store.LeaseRenewal{PoolID: l.pool.ID, TaskID: l.task, Lease: id, TTL: res[0].TTL}
+		kept := store.LeaseRenewal{PoolID: l.pool.ID, TaskID: l.task, Lease: id, TTL: res[0].LeaseTTL}
 		counter, err := n.Store.RenewLease(ctx, kept)
 		if err != nil {
 			return park.Kept{}, withTaskID(l.task, e.writeError(ctx, "the leases", err))
@@ -193,7 +193,7 @@ func (e *Engine) KeepLease(ctx context.Context, id string, r park.KeepRequest) (
 			}
 		}})
 	}
-	return park.Kept{LeaseID: id, ExpiresAt: res[0].Until}, nil
+	return park.Kept{LeaseID: id, ExpiresAt: res[0].LeaseUntil}, nil
 }
 
 // EndLease implements [park.LeaseService].

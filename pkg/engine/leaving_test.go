@@ -86,17 +86,17 @@ func TestWhenSizesAreLearned(t *testing.T) {
 		q := &sizesFake{err: c.fails}
 		p.queue, p.ctx, p.Idle = q, t.Context(), c.held
 		for _, n := range c.max {
-			p.waiters = append(p.waiters, &waiter{demand: lot.Demand{Max: n}})
+			p.waiters = append(p.waiters, &waiter{demand: lot.LeaseRequest{Max: n}})
 		}
 		if c.known {
-			p.lot.Size("a", 1)
-			p.lot.Size("b", 1)
+			p.lot.SetSize("a", 1)
+			p.lot.SetSize("b", 1)
 		}
 		if err := p.loadSizes(); !errors.Is(err, c.learned) || len(q.asked) != c.looks {
 			t.Errorf("%s: asked for %v, %v", name, q.asked, err)
 		}
 		if c.looks > 0 && c.fails == nil {
-			if _, ids := p.lot.Unsized(9); len(ids) > 0 {
+			if _, ids := p.lot.UnknownSizes(9); len(ids) > 0 {
 				t.Errorf("%s: the sizes of %v are not known", name, ids)
 			}
 		}

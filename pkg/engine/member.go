@@ -36,7 +36,7 @@ func (m member) TakeOver(dead string) {
 		return
 	}
 	m.post(&refreshRequest{derive: func(l *loop) (ops []lot.Op) {
-		for _, id := range slices.Backward(l.lot.Nodes()[dead]) {
+		for _, id := range slices.Backward(l.lot.TasksByNode()[dead]) {
 			s, _, _ := l.lot.State(id)
 			ops = append(ops, lot.Requeue{TaskID: id, Attempt: s.Attempt, Reason: park.ReasonNodeLost})
 		}
@@ -49,7 +49,7 @@ func (m member) Nodes(ctx context.Context) (names []string, err error) {
 		return nil, nil
 	}
 	var found map[string][]string
-	if err := m.inLoop(ctx, func(l *loop) { found = l.lot.Nodes() }); err != nil {
+	if err := m.inLoop(ctx, func(l *loop) { found = l.lot.TasksByNode() }); err != nil {
 		return nil, err
 	}
 	return slices.Collect(maps.Keys(found)), nil

@@ -84,8 +84,8 @@ func (l *loop) announceSkip() {
 	}
 	switch l.lot.Row().LastStep {
 	case skippedTasksLost:
-		l.lot.Resume(lot.TasksLost)
+		l.lot.RecordResume(lot.TasksLost)
 	case skippedTasksOlder:
-		l.lot.Resume(lot.TasksOlder)
+		l.lot.RecordResume(lot.TasksOlder)
 	}
 }

@@ -241,7 +241,7 @@ func TestPlainRequests(t *testing.T) {
 func TestWhatIsLeftToOthers(t *testing.T) {
 	end := func(task string, weight int) *report { // of which a note has so many bytes, roughly
 		r := &report{run: &run{task: task}}
-		r.setOp(lot.Finish{TaskID: task, Attempt: 2, Submitted: park.FromMicro(7), Outcome: park.Outcome{
+		r.setOp(lot.Finish{TaskID: task, Attempt: 2, SubmittedAt: park.FromMicro(7), Outcome: park.Outcome{
 			Status: park.Failed, Reason: "r", Message: "mm", Result: []byte(strings.Repeat("1", (weight-200)*3/4-3)), RetryAfter: time.Second,
 		}})
 		return r
@@ -282,7 +282,7 @@ func TestWhatIsLeftToOthers(t *testing.T) {
 		for _, o := range readNotes([][]byte{[]byte("{"), h.Note}) {
 			f := o.finish()
 			want := park.Outcome{Status: park.Failed, Reason: "r", Message: "mm", Result: f.Outcome.Result, RetryAfter: time.Second}
-			if f.Attempt != 2 || f.Submitted != park.FromMicro(7) || fmt.Sprint(f.Outcome) != fmt.Sprint(want) || len(o.Result) == 0 {
+			if f.Attempt != 2 || f.SubmittedAt != park.FromMicro(7) || fmt.Sprint(f.Outcome) != fmt.Sprint(want) || len(o.Result) == 0 {
 				t.Errorf("%s: an outcome arrives as %+v", name, f)
 			}
 		}

@@ -85,8 +85,8 @@ func (p *pool) runTask(s runStart) {
 	if cause := p.activeRuns.add(s.run); cause != nil {
 		s.run.cancel(cause)
 	}
-	back := lot.Requeue{TaskID: s.TaskID, Attempt: s.Attempt, Submitted: s.submitted, Reason: park.ReasonShutdown}
-	end := lot.Finish{TaskID: s.TaskID, Attempt: s.Attempt, Submitted: s.submitted}
+	back := lot.Requeue{TaskID: s.TaskID, Attempt: s.Attempt, SubmittedAt: s.submitted, Reason: park.ReasonShutdown}
+	end := lot.Finish{TaskID: s.TaskID, Attempt: s.Attempt, SubmittedAt: s.submitted}
 	var op lot.Op = back
 	if s.spec == nil && context.Cause(s.ctx) == nil {
 		end.Outcome = park.Failure(park.ReasonExecutorError, "the task's submission is not in the store")
@@ -222,7 +222,7 @@ func (l *loop) reconcile() {
 	for _, id := range l.lot.RunningTasks() {
 		s, _, _ := l.lot.State(id)
 		if r := l.runs[id]; s.Node == l.lotNode && (r == nil || !l.sameRun(r, &s)) {
-			started = append(started, runStart{Started: lot.Started{TaskID: id, Attempt: s.Attempt}, submitted: l.lot.Submitted(id)})
+			started = append(started, runStart{Started: lot.Started{TaskID: id, Attempt: s.Attempt}, submitted: l.lot.SubmittedAt(id)})
 		}
 	}
 	l.prefetch = nil
@@ -231,5 +231,5 @@ func (l *loop) reconcile() {
 
 // sameRun reports whether a run here is the current run of a live task in state s.
 func (l *loop) sameRun(r *run, s *ledger.State) bool {
-	return r.attempt == s.Attempt && r.submitted.Micro() == l.lot.Submitted(r.task).Micro()
+	return r.attempt == s.Attempt && r.submitted.Micro() == l.lot.SubmittedAt(r.task).Micro()
 }

@@ -84,7 +84,7 @@ func TestRunsBegin(t *testing.T) {
 		if r := p.runs["a"]; r.attempt != 1 || r.submitted != runsFrom {
 			t.Errorf("%s: %+v", name, r)
 		}
-		if f, ok := ops[0].(lot.Finish); !ok || f.Outcome.Status != park.Completed || f.TaskID != "a" || f.Attempt != 1 || f.Submitted != runsFrom {
+		if f, ok := ops[0].(lot.Finish); !ok || f.Outcome.Status != park.Completed || f.TaskID != "a" || f.Attempt != 1 || f.SubmittedAt != runsFrom {
 			t.Errorf("%s: it reports %+v", name, ops[0])
 		}
 	}
@@ -260,11 +260,11 @@ func TestReports(t *testing.T) {
 		var reason string
 		switch op := r.ops[0].(type) {
 		case lot.Requeue:
-			if reason = op.Reason; !c.back || op.TaskID != "a" || op.Attempt != 3 || op.Submitted != runsFrom {
+			if reason = op.Reason; !c.back || op.TaskID != "a" || op.Attempt != 3 || op.SubmittedAt != runsFrom {
 				t.Errorf("%s: %+v", name, op)
 			}
 		case lot.Finish:
-			if reason = op.Outcome.Reason; c.back || op.TaskID != "a" || op.Attempt != 3 || op.Submitted != runsFrom {
+			if reason = op.Outcome.Reason; c.back || op.TaskID != "a" || op.Attempt != 3 || op.SubmittedAt != runsFrom {
 				t.Errorf("%s: %+v", name, op)
 			}
 		}

@@ -32,7 +32,7 @@ func (l *loop) buildOps(batch []message) ([]lot.Op, error) {
 	}
 	l.lookedUp = l.lookUpsLeft > 0 || slices.ContainsFunc(ops, func(op lot.Op) bool {
 		s, ok := op.(lot.Submit)
-		return ok && s.OwnID != ""
+		return ok && s.FallbackID != ""
 	})
 	l.lookUpsLeft = max(l.lookUpsLeft-1, 0)
 	if !l.lookedUp {
@@ -52,11 +52,11 @@ func (l *loop) lookUpIDs(ops []lot.Op, last bool) (retry bool, err error) {
 	var ids []string
 	for _, op := range ops {
 		s, ok := op.(lot.Submit)
-		if ok && !l.lot.Live(s.Spec.TaskID) {
+		if ok && !l.lot.IsLive(s.Spec.TaskID) {
 			ids = append(ids, s.Spec.TaskID)
 		}
-		if ok && s.OwnID != "" && !l.lot.Live(s.OwnID) {
-			ids = append(ids, s.OwnID)
+		if ok && s.FallbackID != "" && !l.lot.IsLive(s.FallbackID) {
+			ids = append(ids, s.FallbackID)
 		}
 	}
 	if len(ids) == 0 {
@@ -87,11 +87,11 @@ func (l *loop) lookUpIDs(ops []lot.Op, last bool) (retry bool, err error) {
 // asDuplicate returns the operation for a submission, given the store's tasks with its ids.
 func asDuplicate(s lot.Submit, byID map[string]*ledger.Record) lot.Op {
 	r := byID[s.Spec.TaskID]
-	if r != nil && (s.OwnID == "" || r.Tenant == s.Spec.Tenant) {
-		return lot.Seen{Spec: s.Spec, Ended: r}
+	if r != nil && (s.FallbackID == "" || r.Tenant == s.Spec.Tenant) {
+		return lot.Duplicate{Spec: s.Spec, Ended: r}
 	}
-	if s.OwnID != "" {
-		s.Foreign, s.Ended = r != nil, byID[s.OwnID]
+	if s.FallbackID != "" {
+		s.IDTaken, s.Ended = r != nil, byID[s.FallbackID]
 	}
 	return s
 }
@@ -204,7 +204,7 @@ func (l *loop) startsHere(s *lot.Step) []runStart {
 			l.eng.meter.QueueWait(l.ID, s.Row.LastAt.Sub(spec.SubmittedAt.Time))
 		}
 		if now, _, _ := l.lot.State(t.TaskID); now.Status == park.Running && now.Attempt == t.Attempt {
-			started = append(started, runStart{Started: t, submitted: l.lot.Submitted(t.TaskID), spec: spec})
+			started = append(started, runStart{Started: t, submitted: l.lot.SubmittedAt(t.TaskID), spec: spec})
 		}
 	}
 	return started

@@ -223,12 +223,12 @@ func TestIDsAreLookedUp(t *testing.T) {
 		"live":                {ops: []lot.Op{lot.Submit{Spec: spec("a")}}},
 		"none of them":        {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("c")}}, looks: "b c"},
 		"ended":               {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("c")}}, holds: []ledger.Record{ended}, looks: "b c", seen: "c"},
-		"of their own":        {ops: []lot.Op{lot.Submit{Spec: spec("b"), OwnID: "own"}}, looks: "b own"},
-		"live, of its own":    {ops: []lot.Op{lot.Submit{Spec: spec("b"), OwnID: "a"}}, looks: "b"},
+		"of their own":        {ops: []lot.Op{lot.Submit{Spec: spec("b"), FallbackID: "own"}}, looks: "b own"},
+		"live, of its own":    {ops: []lot.Op{lot.Submit{Spec: spec("b"), FallbackID: "a"}}, looks: "b"},
 		"just taken":          {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("c")}}, holds: []ledger.Record{parked, ended}, v: &scriptedShared{since: []*store.Conflict{news()}}, looks: "b c, c", seen: "c"},
 		"more is behind":      {ops: []lot.Op{lot.Submit{Spec: spec("b")}, lot.Submit{Spec: spec("d")}}, holds: []ledger.Record{parked, behind}, v: &scriptedShared{since: []*store.Conflict{news(), news()}}, looks: "b d, d", seen: "d"},
 		"parked, alone":       {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, holds: []ledger.Record{parked}, looks: "b", seen: "b"},
-		"of another tenant":   {ops: []lot.Op{lot.Submit{Spec: spec("b"), OwnID: "own"}}, holds: []ledger.Record{theirs}, looks: "b own"},
+		"of another tenant":   {ops: []lot.Op{lot.Submit{Spec: spec("b"), FallbackID: "own"}}, holds: []ledger.Record{theirs}, looks: "b own"},
 		"ended, among others": {ops: []lot.Op{lot.Submit{Spec: spec("c")}}, holds: []ledger.Record{ended}, v: &scriptedShared{}, looks: "c", seen: "c"},
 		"no news":             {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, holds: []ledger.Record{parked}, v: &scriptedShared{}, looks: "b", seen: "b"},
 		"news not read":       {ops: []lot.Op{lot.Submit{Spec: spec("b")}}, holds: []ledger.Record{parked}, v: &scriptedShared{away: away}, looks: "b", err: away},
@@ -242,7 +242,7 @@ func TestIDsAreLookedUp(t *testing.T) {
 			looks = append(looks, strings.Join(one, " "))
 		}
 		for _, op := range ops {
-			if s, ok := op.(lot.Seen); ok {
+			if s, ok := op.(lot.Duplicate); ok {
 				if seen = append(seen, s.Ended.TaskID); s.Ended.Payload != nil || s.Ended.Command != nil || s.Ended.Result != nil {
 					t.Errorf("%s: it holds what %s was sent and has answered", name, s.Ended.TaskID)
 				}
@@ -257,7 +257,7 @@ func TestIDsAreLookedUp(t *testing.T) {
 	}
 	p, s := scriptedPool(t, nil)
 	for own, want := range map[string]bool{"": false, "own": true} {
-		if _, err := p.buildOps([]message{&operations{request: request{ops: []lot.Op{lot.Submit{Spec: spec("b"), OwnID: own}}}}}); err != nil || p.lookedUp != want || (len(s.reads) > 0) != want {
+		if _, err := p.buildOps([]message{&operations{request: request{ops: []lot.Op{lot.Submit{Spec: spec("b"), FallbackID: own}}}}}); err != nil || p.lookedUp != want || (len(s.reads) > 0) != want {
 			t.Errorf("own id %q: looked %t, %v", own, p.lookedUp, err)
 		}
 		s.reads = nil

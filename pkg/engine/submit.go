@@ -133,7 +133,7 @@ func (p *pool) submitOp(s park.Submission) (op lot.Submit, rejected *park.Error)
 		s.TaskID = p.eng.env.ID()
 	}
 	if s.OwnIDs && !op.NewID {
-		op.OwnID = park.TenantTaskID(s.TaskID, s.Tenant)
+		op.FallbackID = park.TenantTaskID(s.TaskID, s.Tenant)
 	}
 	spec := &ledger.Spec{
 		PoolID: p.ID, TaskID: s.TaskID, Tenant: s.Tenant, MailboxKey: s.MailboxKey.Key, Priority: s.Priority,

@@ -140,7 +140,7 @@ func delegable(batch []message, limit int) (outcomes []delegatedOutcome, hand st
 		size += weight
 		o := &f.Outcome
 		outcomes = append(outcomes, delegatedOutcome{
-			Task: f.TaskID, Submitted: f.Submitted.Micro(), Attempt: f.Attempt, RetryAfter: o.RetryAfter.Microseconds(),
+			Task: f.TaskID, Submitted: f.SubmittedAt.Micro(), Attempt: f.Attempt, RetryAfter: o.RetryAfter.Microseconds(),
 			Status: o.Status, Reason: []byte(o.Reason), Message: []byte(o.Message), Result: o.Result,
 		})
 	}

@@ -19,7 +19,7 @@ func (l *loop) startsHeld() bool {
 func (l *loop) publish() {
 	row := l.lot.Row()
 	l.rev.Store(row.Rev)
-	l.oldestParked.Store(l.lot.Oldest().Micro())
+	l.oldestParked.Store(l.lot.OldestSubmission().Micro())
 	l.runningHere.Store(int64(len(l.runs)))
 	v := &park.Pool{
 		PoolID: l.ID, Kind: l.Kind, MaxUnits: row.MaxUnits, UsedUnits: row.Used, MaxQueueDepth: row.MaxQueueDepth,

@@ -12,7 +12,7 @@ import (
 
 // waiter is a worker that waits for tasks. It gets all its leases at once, and then waits no more.
 type waiter struct {
-	demand  lot.Demand
+	demand  lot.LeaseRequest
 	granted bool // it has been granted tasks, which may still have to be read
 	leases  chan []park.Lease
 }
@@ -30,11 +30,11 @@ func (l *loop) registerWaiters(batch []message) {
 }
 
 // demand returns what the waiting workers ask for, the longest wait first.
-func (l *loop) demand() []lot.Demand {
+func (l *loop) demand() []lot.LeaseRequest {
 	if len(l.waiters) == 0 {
 		return nil
 	}
-	d := make([]lot.Demand, len(l.waiters))
+	d := make([]lot.LeaseRequest, len(l.waiters))
 	for i, w := range l.waiters {
 		d[i] = w.demand
 	}
@@ -52,7 +52,7 @@ func (l *loop) loadSizes() error {
 	if demand < 2 || l.startsHeld() {
 		return nil
 	}
-	next, ids := l.lot.Unsized(min(demand, maxLeases))
+	next, ids := l.lot.UnknownSizes(min(demand, maxLeases))
 	if next < 2 || len(ids) == 0 {
 		return nil // a single task may have any size
 	}
@@ -61,7 +61,7 @@ func (l *loop) loadSizes() error {
 		return err
 	}
 	for id, n := range sizes {
-		l.lot.Size(id, n)
+		l.lot.SetSize(id, n)
 	}
 	return nil
 }
@@ -73,7 +73,7 @@ func (l *loop) grantLeases(started []runStart) {
 	}
 	granted := make(map[*waiter][]runStart)
 	for _, s := range started {
-		w := l.waiters[s.Demand]
+		w := l.waiters[s.Request]
 		granted[w] = append(granted[w], s)
 	}
 	var waiting []*waiter

@@ -11,18 +11,18 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// crowd returns a lot with one running task and n parked ones, of all classes and half of them with a deadline.
-func crowd(n int) (*lot.Lot, lot.Instant) {
+// lotWithParked returns a lot with one running task and n parked ones, of all classes and half of them with a deadline.
+func lotWithParked(n int) (*lot.Lot, lot.Instant) {
 	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
 	l := lot.New(lot.Config{Pool: "p", Node: "n", Row: ledger.Pool{MaxUnits: 1, MaxQueueDepth: 1 << 30, State: park.Active}}, now)
-	l.Apply(now, []lot.Op{offer(0, 0)}, nil)
+	l.Apply(now, []lot.Op{submitOp(0, 0)}, nil)
 	for i := range n {
-		l.Apply(now, []lot.Op{offer(i+1, i)}, nil)
+		l.Apply(now, []lot.Op{submitOp(i+1, i)}, nil)
 	}
 	return l, now
 }
 
-func offer(id, i int) lot.Op {
+func submitOp(id, i int) lot.Op {
 	s := &ledger.Spec{PoolID: "p", TaskID: fmt.Sprintf("task-%08d", id), Tenant: "t", MailboxKey: "m", Units: 1, Priority: park.Priorities()[i%4], Digest: 1}
 	if i%2 == 0 {
 		s.Deadline = park.At(time.Unix(1_900_000_000+int64(i), 0))
@@ -35,12 +35,12 @@ func offer(id, i int) lot.Op {
 func BenchmarkCycle(b *testing.B) {
 	for _, n := range []int{1_000, 10_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprintf("parked=%d", n), func(b *testing.B) {
-			l, now := crowd(n)
+			l, now := lotWithParked(n)
 			id, running := n+1, fmt.Sprintf("task-%08d", 0)
 			b.ReportAllocs()
 			for b.Loop() {
 				// The new one is of the class that is served, behind nobody else of it once that has run dry.
-				step, _ := l.Apply(now, []lot.Op{offer(id, 0), lot.Finish{TaskID: running, Attempt: 1, Outcome: park.Outcome{Status: park.Completed}}}, nil)
+				step, _ := l.Apply(now, []lot.Op{submitOp(id, 0), lot.Finish{TaskID: running, Attempt: 1, Outcome: park.Outcome{Status: park.Completed}}}, nil)
 				if len(step.Started) != 1 {
 					b.Fatal("nothing started")
 				}
@@ -54,11 +54,11 @@ func BenchmarkCycle(b *testing.B) {
 func BenchmarkCancel(b *testing.B) {
 	for _, n := range []int{1_000, 1_000_000} {
 		b.Run(fmt.Sprintf("parked=%d", n), func(b *testing.B) {
-			l, now := crowd(n)
+			l, now := lotWithParked(n)
 			out, in := 1, n+1
 			b.ReportAllocs()
 			for b.Loop() {
-				l.Apply(now, []lot.Op{lot.Cancel{TaskID: fmt.Sprintf("task-%08d", out)}, offer(in, in)}, nil)
+				l.Apply(now, []lot.Op{lot.Cancel{TaskID: fmt.Sprintf("task-%08d", out)}, submitOp(in, in)}, nil)
 				out, in = out+1, in+1
 			}
 		})
@@ -69,14 +69,14 @@ func BenchmarkCancel(b *testing.B) {
 func BenchmarkMemory(b *testing.B) {
 	const n = 1_000_000
 	for b.Loop() {
-		before := heap()
-		l, _ := crowd(n)
-		b.ReportMetric(float64(heap()-before)/n, "B/task")
+		before := heapBytes()
+		l, _ := lotWithParked(n)
+		b.ReportMetric(float64(heapBytes()-before)/n, "B/task")
 		runtime.KeepAlive(l)
 	}
 }
 
-func heap() uint64 {
+func heapBytes() uint64 {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
@@ -93,7 +93,7 @@ func BenchmarkTenThousand(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
 		for i := range specs {
-			specs[i] = *offer(i, 1).(lot.Submit).Spec
+			specs[i] = *submitOp(i, 1).(lot.Submit).Spec
 		}
 		l := lot.New(lot.Config{Pool: "p", Node: "n", Row: ledger.Pool{MaxUnits: 64, MaxQueueDepth: n, State: park.Active}}, now)
 		b.StartTimer()

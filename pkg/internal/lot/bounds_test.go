@@ -11,12 +11,12 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// wide returns a lot that has room for all tasks of these tests.
-func wide(leased bool) *Lot {
+// roomyLot returns a lot that has room for all tasks of these tests.
+func roomyLot(leased bool) *Lot {
 	return New(Config{Pool: "p", Node: "n", Leased: leased, Row: ledger.Pool{MaxUnits: 1 << 30, MaxQueueDepth: 1 << 30, State: park.Active}}, noon())
 }
 
-func numbered(n int, make func(id string) Op) (ops []Op) {
+func opsFor(n int, make func(id string) Op) (ops []Op) {
 	for i := range n {
 		ops = append(ops, make(fmt.Sprintf("t%05d", i)))
 	}
@@ -31,15 +31,15 @@ func completed(id string) Op {
 
 // TestNotMuchIsKept sees that after a step of thousands of tasks the lot lets go of the memory that the next does not need.
 func TestNotMuchIsKept(t *testing.T) {
-	l := wide(false)
-	l.Apply(noon(), numbered(mostSpare+1, submitted), nil)
-	l.Apply(noon(), numbered(mostSpare+1, completed), nil)
-	l.Settle()
-	if n := len(l.runs); n != mostSpare {
-		t.Errorf("%d runs are kept of %d", n, mostSpare+1)
+	l := roomyLot(false)
+	l.Apply(noon(), opsFor(maxSpare+1, submitted), nil)
+	l.Apply(noon(), opsFor(maxSpare+1, completed), nil)
+	l.Finalize()
+	if n := len(l.spareRuns); n != maxSpare {
+		t.Errorf("%d runs are kept of %d", n, maxSpare+1)
 	}
-	if cap(l.journal) > mostSpare || cap(l.results) > mostSpare || cap(l.step.Events) > mostSpare {
-		t.Errorf("room is kept for %d entries, %d results, %d events", cap(l.journal), cap(l.results), cap(l.step.Events))
+	if cap(l.undoLog) > maxSpare || cap(l.results) > maxSpare || cap(l.step.Events) > maxSpare {
+		t.Errorf("room is kept for %d entries, %d results, %d events", cap(l.undoLog), cap(l.results), cap(l.step.Events))
 	}
 }
 
@@ -53,16 +53,16 @@ func TestPlacesAreUsedAgain(t *testing.T) {
 			l.Merge(ledger.Pool{MaxUnits: 1, MaxQueueDepth: 9, State: park.Active}, []ledger.Record{r}, noon())
 		},
 	} {
-		l := wide(false)
+		l := roomyLot(false)
 		for range 3 * blockSize {
 			l.Apply(noon(), []Op{submitted("t")}, nil)
 			gone(l)
 		}
-		l.Settle()
+		l.Finalize()
 		if n := len(l.tasks.blocks); n != 1 || l.tasks.blocks[0].live != 0 {
 			t.Errorf("%s: %d blocks for one task at a time, of which %d live", name, n, l.tasks.blocks[0].live)
 		}
-		if err := l.Sound(); err != nil {
+		if err := l.CheckAll(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -70,13 +70,13 @@ func TestPlacesAreUsedAgain(t *testing.T) {
 
 // TestFullBlocksAreUsedAgain sees that the places of tasks which leave full blocks are given to those that come next.
 func TestFullBlocksAreUsedAgain(t *testing.T) {
-	l := wide(false)
-	all := numbered(3*blockSize, submitted)
+	l := roomyLot(false)
+	all := opsFor(3*blockSize, submitted)
 	l.Apply(noon(), all, nil)
 	for range 3 {
-		l.Apply(noon(), numbered(2*blockSize+9, completed), nil)
-		l.Settle()
-		if err := l.Sound(); err != nil {
+		l.Apply(noon(), opsFor(2*blockSize+9, completed), nil)
+		l.Finalize()
+		if err := l.CheckAll(); err != nil {
 			t.Fatal(err)
 		}
 		l.Apply(noon(), all[:2*blockSize+9], nil)
@@ -94,7 +94,7 @@ func TestTimers(t *testing.T) {
 	live := map[*entry]int64{}
 	for range 3000 {
 		if rnd.IntN(5) < 3 {
-			e := all.place()
+			e := all.allocate()
 			live[e] = rnd.Int64N(1000)
 			h.add(e, live[e])
 		} else if len(h.heap) > 0 {
@@ -119,12 +119,12 @@ func TestNextOfTwoKinds(t *testing.T) {
 	for _, c := range []struct{ rest, ttl, next time.Duration }{
 		{time.Minute, time.Second, time.Second}, {time.Second, time.Minute, time.Second},
 	} {
-		l := wide(true)
+		l := roomyLot(true)
 		s := ledger.Spec{PoolID: "p", TaskID: "rests", Units: 1, Retry: park.Retry{MaxAttempts: 3, Backoff: park.Duration(c.rest)}}
-		step, _ := l.Apply(noon(), []Op{Submit{Spec: &s}}, []Demand{{Worker: "w", Secret: "s", Max: 1, TTL: time.Hour}})
+		step, _ := l.Apply(noon(), []Op{Submit{Spec: &s}}, []LeaseRequest{{Worker: "w", Secret: "s", Max: 1, TTL: time.Hour}})
 		failed := Finish{TaskID: "rests", Attempt: 1, Lease: LeaseID("p", 1, "s", step.Started[0].TaskID), Outcome: park.Failure("exit", "")}
-		l.Apply(noon(), []Op{failed, submitted("runs")}, []Demand{{Worker: "w", Secret: "s", Max: 1, TTL: c.ttl}})
-		if _, next := l.Next(); next != noon().Mono+c.next {
+		l.Apply(noon(), []Op{failed, submitted("runs")}, []LeaseRequest{{Worker: "w", Secret: "s", Max: 1, TTL: c.ttl}})
+		if _, next := l.NextTimers(); next != noon().Mono+c.next {
 			t.Errorf("of a rest of %s and a lease of %s the first ends in %s", c.rest, c.ttl, next-noon().Mono)
 		}
 	}
@@ -132,20 +132,20 @@ func TestNextOfTwoKinds(t *testing.T) {
 
 // TestKeepSaysUntilWhen sees that the answer to who keeps a lease names the instant at which it ends.
 func TestKeepSaysUntilWhen(t *testing.T) {
-	l := wide(true)
-	step, _ := l.Apply(noon(), []Op{submitted("t")}, []Demand{{Worker: "w", Secret: "s", Max: 1, TTL: time.Minute}})
+	l := roomyLot(true)
+	step, _ := l.Apply(noon(), []Op{submitted("t")}, []LeaseRequest{{Worker: "w", Secret: "s", Max: 1, TTL: time.Minute}})
 	lease := LeaseID("p", 1, "s", step.Started[0].TaskID)
-	_, results := l.Apply(noon(), []Op{Keep{TaskID: "t", Lease: lease, TTL: 2 * time.Minute}}, nil)
-	if r := results[0]; !r.Until.Equal(noon().Wall.Add(2*time.Minute)) || r.TTL != 2*time.Minute {
-		t.Errorf("a lease kept for 2 minutes at %s ends at %s, after %s", noon().Wall, r.Until, r.TTL)
+	_, results := l.Apply(noon(), []Op{RenewLease{TaskID: "t", Lease: lease, TTL: 2 * time.Minute}}, nil)
+	if r := results[0]; !r.LeaseUntil.Equal(noon().Wall.Add(2*time.Minute)) || r.LeaseTTL != 2*time.Minute {
+		t.Errorf("a lease kept for 2 minutes at %s ends at %s, after %s", noon().Wall, r.LeaseUntil, r.LeaseTTL)
 	}
 }
 
 // TestLostLeaseOfATaskWithABackoffOnly sees that losing leases ends no task that sets a backoff and no bound.
 func TestLostLeaseOfATaskWithABackoffOnly(t *testing.T) {
-	l := wide(true)
+	l := roomyLot(true)
 	s := ledger.Spec{PoolID: "p", TaskID: "t", Units: 1, Retry: park.Retry{Backoff: park.Duration(time.Minute)}}
-	l.Apply(noon(), []Op{Submit{Spec: &s}}, []Demand{{Worker: "w", Secret: "s", Max: 1, TTL: time.Second}})
+	l.Apply(noon(), []Op{Submit{Spec: &s}}, []LeaseRequest{{Worker: "w", Secret: "s", Max: 1, TTL: time.Second}})
 	l.Apply(Instant{Wall: park.At(noon().Wall.Add(time.Second)), Mono: noon().Mono + time.Second}, nil, nil)
 	if s, position, _ := l.State("t"); s.Status != park.Queued || s.Failures != 0 || !s.NotBefore.IsZero() || position != 1 {
 		t.Errorf("the task is %s at %d with %d strikes and rests until %s", s.Status, position, s.Failures, s.NotBefore)
@@ -154,10 +154,10 @@ func TestLostLeaseOfATaskWithABackoffOnly(t *testing.T) {
 
 // TestWithoutDigest sees that of two submissions whose contents are not known nobody says that they are the same.
 func TestWithoutDigest(t *testing.T) {
-	l := wide(false)
+	l := roomyLot(false)
 	l.Apply(noon(), []Op{submitted("live")}, nil)
 	ended := ledger.Record{Spec: ledger.Spec{PoolID: "p", TaskID: "ended", Units: 1}, State: ledger.State{Status: park.Completed}}
-	_, results := l.Apply(noon(), []Op{submitted("live"), Seen{Spec: &ended.Spec, Ended: &ended}}, nil)
+	_, results := l.Apply(noon(), []Op{submitted("live"), Duplicate{Spec: &ended.Spec, Ended: &ended}}, nil)
 	for i, r := range results {
 		if r.Err == nil || r.Err.Code != park.TaskExists {
 			t.Errorf("submission %d: %+v", i, r)
@@ -167,7 +167,7 @@ func TestWithoutDigest(t *testing.T) {
 
 // TestNothingNewIsNoEvent sees that limits and a state which the pool has already are told nobody.
 func TestNothingNewIsNoEvent(t *testing.T) {
-	l := wide(false)
+	l := roomyLot(false)
 	row := l.Row()
 	patch := park.PoolPatch{MaxUnits: &row.MaxUnits, MaxQueueDepth: &row.MaxQueueDepth, State: &row.State}
 	if step, _ := l.Apply(noon(), []Op{Configure{Patch: patch}}, nil); len(step.Events) > 0 {
@@ -177,7 +177,7 @@ func TestNothingNewIsNoEvent(t *testing.T) {
 
 // TestSubmissionWithoutMailbox sees that the log names no mailbox where there is none.
 func TestSubmissionWithoutMailbox(t *testing.T) {
-	l := wide(false)
+	l := roomyLot(false)
 	step, _ := l.Apply(noon(), []Op{submitted("t")}, nil)
 	if d := string(step.Events[0].Detail); strings.Contains(d, "mailbox") {
 		t.Errorf("the log says %s", d)
@@ -191,7 +191,7 @@ func TestCheckFinds(t *testing.T) {
 		"parked":  func(l *Lot) { l.queued++; l.row.Queued++ },
 		"running": func(l *Lot) { l.running++ },
 	} {
-		l := wide(false)
+		l := roomyLot(false)
 		l.Apply(noon(), []Op{submitted("t")}, nil)
 		if err := l.Check(); err != nil {
 			t.Fatal(err)

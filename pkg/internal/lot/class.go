@@ -8,79 +8,79 @@ import (
 
 // class holds the waiting tasks of one priority in the order of their ranks.
 type class struct {
-	waits sparse.List[ref] // by rank
-	next  int64            // the rank behind all that have been here
+	waiting  sparse.List[ref] // by rank
+	nextRank int64            // the rank behind all that have been here
 	// resting holds the ranks of the tasks in a backoff, which nobody else may take meanwhile.
-	resting map[int64]struct{}
+	reserved map[int64]struct{}
 
 	// What head has found out, so that it does not look again at tasks that cost too much: after the capacity was lowered
 	// there may be a million of them. Tasks that cost at most so many units all have ranks from pass on, but for some early
 	// ones that came later, whose ranks are from firstEarly on.
-	most       int64
-	pass       int64
-	early      int
-	firstEarly int64
+	scanUnits   int64
+	scannedTo   int64
+	behindScan  int
+	firstBehind int64
 }
 
-// front returns a rank ahead of every task that waits.
-func (c *class) front() int64 {
-	rank, r := c.waits.From(math.MinInt64)
+// frontRank returns a rank ahead of every task that waits.
+func (c *class) frontRank() int64 {
+	rank, r := c.waiting.From(math.MinInt64)
 	if r == nil {
-		return c.next
+		return c.nextRank
 	}
 	for {
 		rank--
-		if _, taken := c.resting[rank]; !taken {
+		if _, taken := c.reserved[rank]; !taken {
 			return rank
 		}
 	}
 }
 
-func (c *class) rest(rank int64) {
-	if c.resting == nil {
-		c.resting = make(map[int64]struct{})
+func (c *class) reserve(rank int64) {
+	if c.reserved == nil {
+		c.reserved = make(map[int64]struct{})
 	}
-	c.resting[rank] = struct{}{}
+	c.reserved[rank] = struct{}{}
 }
 
 func (c *class) insert(e *entry) {
-	*c.waits.Add(e.rank) = e.ref
-	if c.isEarly(e) {
-		if c.early++; c.early == 1 {
-			c.firstEarly = e.rank
+	*c.waiting.Add(e.rank) = e.ref
+	if c.isBehindScan(e) {
+		if c.behindScan++; c.behindScan == 1 {
+			c.firstBehind = e.rank
 		}
-		c.firstEarly = min(c.firstEarly, e.rank)
+		c.firstBehind = min(c.firstBehind, e.rank)
 	}
 }
 
 func (c *class) remove(e *entry) {
-	c.waits.Remove(e.rank)
-	if c.isEarly(e) {
-		c.early--
+	c.waiting.Remove(e.rank)
+	if c.isBehindScan(e) {
+		c.behindScan--
 	}
 }
 
-func (c *class) isEarly(e *entry) bool { return e.units <= c.most && e.rank < c.pass }
+func (c *class) isBehindScan(e *entry) bool { return e.units <= c.scanUnits && e.rank < c.scannedTo }
 
-// head returns the task with the lowest rank of those that cost at most so many units, nil if no such task waits.
-func (c *class) head(all *tasks, most int64) *entry {
-	if c.waits.Len() == 0 {
+// first returns the task with the lowest rank of those that cost at most so many units, nil if no such task waits.
+func (c *class) first(all *tasks, maxUnits int64) *entry {
+	if c.waiting.Len() == 0 {
 		return nil
 	}
-	if c.most != most {
-		c.most, c.pass, c.early = most, math.MinInt64, 0
+	if c.scanUnits != maxUnits {
+		c.scanUnits, c.scannedTo, c.behindScan = maxUnits, math.MinInt64, 0
 	}
-	from := &c.pass
-	if c.early > 0 {
-		from = &c.firstEarly
+	from := &c.scannedTo
+	if c.behindScan > 0 {
+		from = &c.firstBehind
 	}
-	for rank, r := c.waits.From(*from); r != nil; rank, r = c.waits.From(rank + 1) {
+	for rank, r := c.waiting.From(*from); r != nil; rank, r = c.waiting.From(rank + 1) {
 		*from = rank
-		if e := all.at(*r); e.units <= most {
+		if e := all.at(*r); e.units <= maxUnits {
 			return e
 		}
 	}
-	c.pass = max(c.pass, c.next)
+	c.scannedTo = max(c.scannedTo, c.nextRank)
 	return nil
 }
 
@@ -88,12 +88,12 @@ func (c *class) head(all *tasks, most int64) *entry {
 // than the pool has keeps its place, and counts in those of the tasks behind it, though it is passed over. Anything but a
 // parked task has position 0.
 func (l *Lot) position(e *entry) int64 {
-	if e.where != waiting && e.where != resting {
+	if e.phase != waiting && e.phase != backingOff {
 		return 0
 	}
-	n := l.class(e.priority).waits.Before(e.rank) + 1
+	n := l.class(e.priority).waiting.Before(e.rank) + 1
 	for i := int(e.priority-lowest) + 1; i < len(l.classes); i++ {
-		n += int64(l.classes[i].waits.Len())
+		n += int64(l.classes[i].waiting.Len())
 	}
 	return n
 }

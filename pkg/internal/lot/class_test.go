@@ -20,22 +20,22 @@ func TestHead(t *testing.T) {
 		var c class
 		var waits []*entry
 		join := func(rank int64) {
-			e := all.place()
+			e := all.allocate()
 			e.rank, e.units = rank, 1+random.Int64N(1000)
 			c.insert(e)
 			waits = append(waits, e)
-			c.next = max(c.next, rank+1)
+			c.nextRank = max(c.nextRank, rank+1)
 		}
-		c.next = random.Int64N(2000) - 1000
+		c.nextRank = random.Int64N(2000) - 1000
 		most := int64(1)
 		for step := range 4000 {
 			switch n := random.IntN(10); {
 			case n < 4 || len(waits) == 0:
-				join(c.next)
+				join(c.nextRank)
 			case n < 5:
-				join(c.front())
+				join(c.frontRank())
 			case n < 6:
-				join(c.next + random.Int64N(3000))
+				join(c.nextRank + random.Int64N(3000))
 			case n < 9:
 				i := random.IntN(len(waits))
 				c.remove(waits[i])
@@ -58,11 +58,11 @@ func TestHead(t *testing.T) {
 					want = e
 				}
 			}
-			if got := c.head(&all, most); got != want {
+			if got := c.first(&all, most); got != want {
 				t.Fatalf("seed %d, step %d: the first of at most %d units is %v, want %v", seed, step, most, got, want)
 			}
 			if step%64 == 0 {
-				wantPlaces(t, &c, waits)
+				checkOrder(t, &c, waits)
 			}
 		}
 	}
@@ -70,35 +70,35 @@ func TestHead(t *testing.T) {
 
 // BenchmarkTooLarge is the life of a task behind n that cost more than the pool has. Its time must not grow with n.
 // wantPlaces sees that a class counts its tasks, and knows their order and who is ahead of each.
-func wantPlaces(t *testing.T, c *class, waits []*entry) {
+func checkOrder(t *testing.T, c *class, waits []*entry) {
 	t.Helper()
 	waits = slices.Clone(waits)
 	slices.SortFunc(waits, func(a, b *entry) int { return cmp.Compare(a.rank, b.rank) })
 	i := 0
-	for _, r := range c.waits.All {
+	for _, r := range c.waiting.All {
 		if i >= len(waits) || *r != waits[i].ref {
 			t.Fatalf("task %d is in place %d of %d", *r, i, len(waits))
 		}
-		if n := c.waits.Before(waits[i].rank); n != int64(i) {
+		if n := c.waiting.Before(waits[i].rank); n != int64(i) {
 			t.Fatalf("%d are ahead of the task in place %d", n, i)
 		}
 		i++
 	}
-	if i != len(waits) || c.waits.Len() != i {
-		t.Fatalf("there are %d of %d, and it counts %d", i, len(waits), c.waits.Len())
+	if i != len(waits) || c.waiting.Len() != i {
+		t.Fatalf("there are %d of %d, and it counts %d", i, len(waits), c.waiting.Len())
 	}
 	if i == 0 {
 		return
 	}
-	if front, last := c.front(), waits[i-1].rank; front != waits[0].rank-1 || c.next <= last || c.waits.Before(last+1) != int64(i) {
-		t.Fatalf("ranks are from %d to %d, but the front is %d, the next %d, and %d are ahead of that", waits[0].rank, last, front, c.next, c.waits.Before(last+1))
+	if front, last := c.frontRank(), waits[i-1].rank; front != waits[0].rank-1 || c.nextRank <= last || c.waiting.Before(last+1) != int64(i) {
+		t.Fatalf("ranks are from %d to %d, but the front is %d, the next %d, and %d are ahead of that", waits[0].rank, last, front, c.nextRank, c.waiting.Before(last+1))
 	}
 }
 
 func BenchmarkTooLarge(b *testing.B) {
 	for _, n := range []int{0, 1000, 1_000_000} {
 		b.Run("large="+strconv.Itoa(n), func(b *testing.B) {
-			l, now := outgrown(n)
+			l, now := lotWithTooLarge(n)
 			done := park.Outcome{Status: park.Completed}
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
@@ -114,17 +114,17 @@ func BenchmarkTooLarge(b *testing.B) {
 	}
 }
 
-// outgrown returns a pool of 1 unit in which n tasks of 2 units are parked.
-func outgrown(n int) (*Lot, Instant) {
+// lotWithTooLarge returns a pool of 1 unit in which n tasks of 2 units are parked.
+func lotWithTooLarge(n int) (*Lot, Instant) {
 	now := Instant{}
 	l := New(Config{Pool: "p", Row: ledger.Pool{MaxUnits: 2, MaxQueueDepth: n, State: park.Active}}, now)
-	l.Hold(true)
+	l.HoldStarts(true)
 	for i := range n {
 		l.Apply(now, []Op{Submit{Spec: &ledger.Spec{TaskID: "large-" + strconv.Itoa(i), Units: 2}}}, nil)
 	}
 	one := int64(1)
 	l.Apply(now, []Op{Configure{Patch: park.PoolPatch{MaxUnits: &one}}}, nil)
-	l.Hold(false)
+	l.HoldStarts(false)
 	return l, now
 }
 
@@ -132,7 +132,7 @@ func outgrown(n int) (*Lot, Instant) {
 // each of them it would not come to an end.
 func TestTooLargeAreNotLookedAtAgain(t *testing.T) {
 	const large, small = 300_000, 30_000
-	l, now := outgrown(large)
+	l, now := lotWithTooLarge(large)
 	for i := range small {
 		id := "small-" + strconv.Itoa(i)
 		_, r := l.Apply(now, []Op{Submit{Spec: &ledger.Spec{TaskID: id, Units: 1}}}, nil)
@@ -145,7 +145,7 @@ func TestTooLargeAreNotLookedAtAgain(t *testing.T) {
 	if n, most := l.TooLarge(); n != large || most != 2 {
 		t.Errorf("%d tasks of up to %d units are too large, want %d of 2", n, most, large)
 	}
-	if err := l.Sound(); err != nil {
+	if err := l.CheckAll(); err != nil {
 		t.Error(err)
 	}
 }

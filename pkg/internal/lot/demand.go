@@ -8,8 +8,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// Demand is a worker that waits for tasks.
-type Demand struct {
+// LeaseRequest is a worker that waits for tasks.
+type LeaseRequest struct {
 	Worker string
 	Secret string // makes the lease ids of this demand unguessable
 	Max    int    // how many tasks it takes; Apply counts it down
@@ -18,67 +18,69 @@ type Demand struct {
 	MaxBytes int
 	TTL      time.Duration
 
-	taken int // bytes
+	assignedBytes int // bytes
 }
 
-// leaseBytes is what a lease takes beside the submission, roughly.
-const leaseBytes = 512
+// leaseOverhead is what a lease takes beside the submission, roughly.
+const leaseOverhead = 512
 
-// takes reports whether the demand takes one more task, of the given size.
-func (d *Demand) takes(size int32) bool {
-	fits := d.MaxBytes == 0 || d.taken == 0 || size > 0 && d.taken+int(size) <= d.MaxBytes
+// accepts reports whether the demand takes one more task, of the given size.
+func (d *LeaseRequest) accepts(size int32) bool {
+	fits := d.MaxBytes == 0 || d.assignedBytes == 0 || size > 0 && d.assignedBytes+int(size) <= d.MaxBytes
 	return d.Max > 0 && fits
 }
 
-// take counts a task of the given size.
-func (d *Demand) take(size int32) {
+// assign counts a task of the given size.
+func (d *LeaseRequest) assign(size int32) {
 	d.Max--
-	if d.taken += int(size); size == 0 {
-		d.taken = max(d.MaxBytes, 1)
+	if d.assignedBytes += int(size); size == 0 {
+		d.assignedBytes = max(d.MaxBytes, 1)
 	}
 }
 
-// taker returns the index of the demand that takes a task of the given size, -1 where none does.
-func (l *Lot) taker(size int32) int {
-	for i := range l.demand {
-		if l.demand[i].takes(size) {
+// requestFor returns the index of the demand that takes a task of the given size, -1 where none does.
+func (l *Lot) requestFor(size int32) int {
+	for i := range l.requests {
+		if l.requests[i].accepts(size) {
 			return i
 		}
 	}
 	return -1
 }
 
-// sizeOf returns what a submission of so many bytes takes of a demand, and is never 0, which is a size not known.
-func sizeOf(bytes int) int32 { return int32(min(bytes, math.MaxInt32-leaseBytes)) + leaseBytes }
+// leaseSize returns what a submission of so many bytes takes of a demand, and is never 0, which is a size not known.
+func leaseSize(bytes int) int32 {
+	return int32(min(bytes, math.MaxInt32-leaseOverhead)) + leaseOverhead
+}
 
-// sizeOf returns the size of a submission. Where no task is leased, nobody asks.
-func (l *Lot) sizeOf(s *ledger.Spec) int32 {
+// leaseSizeOf returns the size of a submission. Where no task is leased, nobody asks.
+func (l *Lot) leaseSizeOf(s *ledger.Spec) int32 {
 	if !l.leased {
 		return 0
 	}
-	return sizeOf(s.Size())
+	return leaseSize(s.Size())
 }
 
-// maxPassed is how many tasks that cost more than the pool has Unsized passes over: there may be a million such.
-const maxPassed = 1000
+// maxSkipped is how many tasks that cost more than the pool has Unsized passes over: there may be a million such.
+const maxSkipped = 1000
 
-// Unsized returns how many of the next tasks, of most at most, there are units for, and those among them whose sizes are
+// UnknownSizes returns how many of the next tasks, of most at most, there are units for, and those among them whose sizes are
 // not known: another node took them in, or this one before it was started anew.
-func (l *Lot) Unsized(most int) (next int, ids []string) {
+func (l *Lot) UnknownSizes(limit int) (next int, ids []string) {
 	if l.row.State == park.Paused {
 		return 0, nil
 	}
-	free, passed := l.row.MaxUnits-l.used, 0
+	free, skipped := l.row.MaxUnits-l.used, 0
 	for i := len(l.classes) - 1; i >= 0; i-- {
-		for _, r := range l.classes[i].waits.All {
+		for _, r := range l.classes[i].waiting.All {
 			e := l.tasks.at(*r)
 			if e.units > l.row.MaxUnits {
-				if passed++; passed > maxPassed {
+				if skipped++; skipped > maxSkipped {
 					return next, ids
 				}
 				continue
 			}
-			if free -= e.units; free < 0 || next >= most {
+			if free -= e.units; free < 0 || next >= limit {
 				return next, ids
 			}
 			if next++; e.size == 0 {
@@ -89,10 +91,10 @@ func (l *Lot) Unsized(most int) (next int, ids []string) {
 	return next, ids
 }
 
-// Size says how many bytes the submission of a live task holds. It is no part of the pool's state: it only says how many
+// SetSize says how many bytes the submission of a live task holds. It is no part of the pool's state: it only says how many
 // tasks one demand takes.
-func (l *Lot) Size(id string, bytes int) {
+func (l *Lot) SetSize(id string, bytes int) {
 	if e := l.tasks.find(id); e != nil {
-		e.size = sizeOf(bytes)
+		e.size = leaseSize(bytes)
 	}
 }

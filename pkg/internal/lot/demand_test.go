@@ -11,9 +11,9 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// restored returns a leased lot of so many units as a node has it that has just been started: of parked tasks of the given
+// restoredLot returns a leased lot of so many units as a node has it that has just been started: of parked tasks of the given
 // costs, a, b, c and so on, it does not know what they weigh.
-func restored(units int64, costs ...int64) (*lot.Lot, lot.Instant) {
+func restoredLot(units int64, costs ...int64) (*lot.Lot, lot.Instant) {
 	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
 	c := lot.Config{Pool: "p", Node: "n", Leased: true}
 	for i, cost := range costs {
@@ -26,28 +26,28 @@ func restored(units int64, costs ...int64) (*lot.Lot, lot.Instant) {
 	return lot.New(c, now), now
 }
 
-// leased returns what is started for demands.
-func leased(l *lot.Lot, now lot.Instant, d ...lot.Demand) (ids []string) {
+// leasedIDs returns what is started for demands.
+func leasedIDs(l *lot.Lot, now lot.Instant, d ...lot.LeaseRequest) (ids []string) {
 	step, _ := l.Apply(now, nil, d)
 	for _, s := range step.Started {
-		ids = append(ids, fmt.Sprint(s.Demand, s.TaskID))
+		ids = append(ids, fmt.Sprint(s.Request, s.TaskID))
 	}
 	return ids
 }
 
 // TestTasksOfUnknownSizeAreLeasedAlone: of a task whose size is not known nobody can say that another has room beside it.
 func TestTasksOfUnknownSizeAreLeasedAlone(t *testing.T) {
-	l, now := restored(8, 1, 1, 1, 1, 1, 1, 1)
+	l, now := restoredLot(8, 1, 1, 1, 1, 1, 1, 1)
 	for _, id := range []string{"b", "c", "e", "g"} {
-		l.Size(id, 100)
+		l.SetSize(id, 100)
 	}
-	one := []lot.Demand{{Max: 5, MaxBytes: 2000}}
-	two := []lot.Demand{one[0], one[0]}
+	one := []lot.LeaseRequest{{Max: 5, MaxBytes: 2000}}
+	two := []lot.LeaseRequest{one[0], one[0]}
 	for _, step := range []struct {
-		demand []lot.Demand
+		demand []lot.LeaseRequest
 		want   []string // each with the number of its demand
 	}{{one, []string{"0a"}}, {one, []string{"0b", "0c"}}, {two, []string{"0d", "1e"}}, {one, []string{"0f"}}, {one, []string{"0g"}}} {
-		if got := leased(l, now, slices.Clone(step.demand)...); !slices.Equal(got, step.want) {
+		if got := leasedIDs(l, now, slices.Clone(step.demand)...); !slices.Equal(got, step.want) {
 			t.Fatalf("leased %v, want %v", got, step.want)
 		}
 	}
@@ -55,20 +55,20 @@ func TestTasksOfUnknownSizeAreLeasedAlone(t *testing.T) {
 
 // TestUnsized asks for the tasks whose sizes are worth a look: those that there are units for.
 func TestUnsized(t *testing.T) {
-	l, now := restored(8, 9, 2, 2, 3, 2)
-	l.Size("c", 100)
-	if next, ids := l.Unsized(10); next != 3 || !slices.Equal(ids, []string{"b", "d"}) {
+	l, now := restoredLot(8, 9, 2, 2, 3, 2)
+	l.SetSize("c", 100)
+	if next, ids := l.UnknownSizes(10); next != 3 || !slices.Equal(ids, []string{"b", "d"}) {
 		t.Errorf("of the next %d the sizes of %v are not known", next, ids)
 	}
-	if next, ids := l.Unsized(2); next != 2 || !slices.Equal(ids, []string{"b"}) {
+	if next, ids := l.UnknownSizes(2); next != 2 || !slices.Equal(ids, []string{"b"}) {
 		t.Errorf("of the next %d the sizes of %v are not known", next, ids)
 	}
-	if next, ids := l.Unsized(1); next != 1 || !slices.Equal(ids, []string{"b"}) {
+	if next, ids := l.UnknownSizes(1); next != 1 || !slices.Equal(ids, []string{"b"}) {
 		t.Errorf("of the next %d the sizes of %v are not known", next, ids)
 	}
 	paused := park.Paused
 	l.Apply(now, []lot.Op{lot.Configure{Patch: park.PoolPatch{State: &paused}}}, nil)
-	if next, ids := l.Unsized(10); next != 0 || len(ids) != 0 {
+	if next, ids := l.UnknownSizes(10); next != 0 || len(ids) != 0 {
 		t.Errorf("of a paused pool the next %d are asked for: %v", next, ids)
 	}
 }
@@ -76,13 +76,13 @@ func TestUnsized(t *testing.T) {
 // TestUnsizedToTheLastUnit sees that a task is asked for that takes the pool's last unit, or all of it, of every priority.
 func TestUnsizedToTheLastUnit(t *testing.T) {
 	for _, costs := range [][]int64{{8}, {3, 5}, {3, 5, 1}} {
-		l, _ := restored(8, costs...)
-		if next, ids := l.Unsized(10); next != min(len(costs), 2) || len(ids) != next {
+		l, _ := restoredLot(8, costs...)
+		if next, ids := l.UnknownSizes(10); next != min(len(costs), 2) || len(ids) != next {
 			t.Errorf("of tasks of %v units the next %d are asked for: %v", costs, next, ids)
 		}
 	}
-	l := opened(true, ledger.Pool{MaxUnits: 8}, ledger.Record{Spec: ledger.Spec{TaskID: "a", Units: 1, Priority: park.Low}, State: ledger.State{Status: park.Queued}})
-	if next, ids := l.Unsized(10); next != 1 || !slices.Equal(ids, []string{"a"}) {
+	l := newLot(true, ledger.Pool{MaxUnits: 8}, ledger.Record{Spec: ledger.Spec{TaskID: "a", Units: 1, Priority: park.Low}, State: ledger.State{Status: park.Queued}})
+	if next, ids := l.UnknownSizes(10); next != 1 || !slices.Equal(ids, []string{"a"}) {
 		t.Errorf("of a low priority the next %d are asked for: %v", next, ids)
 	}
 }
@@ -95,8 +95,8 @@ func TestUnsizedPassesOverAThousand(t *testing.T) {
 			costs[i] = 9
 		}
 		costs[tooLarge] = 8
-		l, _ := restored(8, costs...)
-		if next, _ := l.Unsized(10); next != 1001-tooLarge {
+		l, _ := restoredLot(8, costs...)
+		if next, _ := l.UnknownSizes(10); next != 1001-tooLarge {
 			t.Errorf("behind %d tasks that are too large the next %d are asked for", tooLarge, next)
 		}
 	}
@@ -105,10 +105,10 @@ func TestUnsizedPassesOverAThousand(t *testing.T) {
 // TestDemandIsFilled sees that a demand takes submissions up to the last byte of what it may hold.
 func TestDemandIsFilled(t *testing.T) {
 	for _, spare := range []int{0, -1} {
-		l, now := restored(8, 1, 1)
-		l.Size("a", 488) // beside a submission a lease takes 512 bytes
-		l.Size("b", 488)
-		if got := leased(l, now, lot.Demand{Max: 2, MaxBytes: 2000 + spare}); len(got) != 2+spare {
+		l, now := restoredLot(8, 1, 1)
+		l.SetSize("a", 488) // beside a submission a lease takes 512 bytes
+		l.SetSize("b", 488)
+		if got := leasedIDs(l, now, lot.LeaseRequest{Max: 2, MaxBytes: 2000 + spare}); len(got) != 2+spare {
 			t.Errorf("with %d bytes to spare %v were leased", spare, got)
 		}
 	}

@@ -10,13 +10,13 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// place says which structure holds an entry.
-type place uint8
+// phase says which structure holds an entry.
+type phase uint8
 
 const (
-	gone    place = iota
-	waiting       // in its class
-	resting       // in a backoff: parked, but not yet in its class
+	removed    phase = iota
+	waiting          // in its class
+	backingOff       // in a backoff: parked, but not yet in its class
 	running
 )
 
@@ -36,10 +36,10 @@ type entry struct {
 	attempt   int32
 	timer     int32 // index in a timers heap, from 1; 0: in none
 	size      int32 // see sizeOf; 0: not known
-	touched   int32 // index in the journal, from 1; 0: not touched by the current step
-	strikes   int16
+	undoIndex int32 // index in the journal, from 1; 0: not touched by the current step
+	failures  int16
 	priority  park.Priority
-	where     place
+	phase     phase
 }
 
 // owner is what many tasks have in common.
@@ -48,84 +48,84 @@ type owner struct{ tenant, mailbox string }
 // retry is what is kept of a task that may run more than once, or rests before it does.
 type retry struct {
 	park.Retry
-	notBefore int64         // microseconds
-	due       time.Duration // monotonic: the end of the backoff
+	notBefore  int64         // microseconds
+	backoffEnd time.Duration // monotonic: the end of the backoff
 }
 
 // run is a run under way, or the last one of a task that the current step has ended.
 type run struct {
-	node      string
-	lease     string
-	ttl       time.Duration
-	due       time.Duration // monotonic: the lease is lost then
-	limit     time.Duration // monotonic: the time limit of a leased task; 0: none
-	started   park.Time
-	cancelled bool
+	node       string
+	lease      string
+	ttl        time.Duration
+	leaseEnd   time.Duration // monotonic: the lease is lost then
+	timeoutEnd time.Duration // monotonic: the time limit of a leased task; 0: none
+	started    park.Time
+	cancelled  bool
 }
 
-// ownerOf returns the one copy of a task's owner. Tasks that follow each other often have the same.
-func (l *Lot) ownerOf(s *ledger.Spec) unique.Handle[owner] {
-	if o := (owner{s.Tenant, s.MailboxKey}); l.owner.Value() != o {
-		l.owner = unique.Make(o)
+// internOwner returns the one copy of a task's owner. Tasks that follow each other often have the same.
+func (l *Lot) internOwner(s *ledger.Spec) unique.Handle[owner] {
+	if o := (owner{s.Tenant, s.MailboxKey}); l.lastOwner.Value() != o {
+		l.lastOwner = unique.Make(o)
 	}
-	return l.owner
+	return l.lastOwner
 }
 
-// admit gives a task its entry, which is in no structure yet.
-func (l *Lot) admit(s *ledger.Spec) *entry {
-	e := l.tasks.place()
-	e.id, e.owner = s.TaskID, l.ownerOf(s)
+// newEntry gives a task its entry, which is in no structure yet.
+func (l *Lot) newEntry(s *ledger.Spec) *entry {
+	e := l.tasks.allocate()
+	e.id, e.owner = s.TaskID, l.internOwner(s)
 	e.units, e.deadline, e.submitted, e.digest = s.Units, s.Deadline.Micro(), s.SubmittedAt.Micro(), s.Digest
-	e.timeout, e.priority, e.where = int32(s.Timeout/time.Second), s.Priority, waiting
+	e.timeout, e.priority, e.phase = int32(s.Timeout/time.Second), s.Priority, waiting
 	if s.Retry != (park.Retry{}) {
 		e.retry = &retry{Retry: s.Retry}
 	}
-	l.tasks.enter(e)
+	l.tasks.addToIndex(e)
 	return e
 }
 
 // restore adds a task as a store has it. known holds the time limits of leased runs that this lot knew already, by lease.
-func (l *Lot) restore(r *ledger.Record, now Instant, known map[string]time.Duration) {
-	e := l.admit(&r.Spec)
-	e.rank, e.attempt, e.strikes = r.Rank, int32(r.Attempt), int16(r.Failures)
+func (l *Lot) restore(r *ledger.Record, now Instant, knownTimeouts map[string]time.Duration) {
+	e := l.newEntry(&r.Spec)
+	e.rank, e.attempt, e.failures = r.Rank, int32(r.Attempt), int16(r.Failures)
 	if !r.NotBefore.IsZero() {
 		e.retry = &retry{Retry: r.Spec.Retry, notBefore: r.NotBefore.Micro()}
 	}
 	if r.Status == park.Running {
-		e.where = running
+		e.phase = running
 		e.run = &run{node: r.Node, lease: r.Lease, ttl: r.LeaseTTL, started: r.StartedAt, cancelled: r.Cancelled}
-		e.run.due = now.Mono + r.LeaseTTL
+		e.run.leaseEnd = now.Mono + r.LeaseTTL
 		if r.Timeout > 0 {
-			e.run.limit = l.limitOf(r, now, known)
+			e.run.timeoutEnd = l.timeoutEnd(r, now, knownTimeouts)
 		}
 	} else if e.retry != nil {
-		if left := l.restOf(r, now); left > 0 {
-			e.where = resting
-			e.retry.due = now.Mono + left
+		if left := l.backoffLeft(r, now); left > 0 {
+			e.phase = backingOff
+			e.retry.backoffEnd = now.Mono + left
 		}
 	}
 	l.add(e)
 }
 
-// limitOf returns when a leased run ends into its time limit. The wall clock of this node may have been set, and so says
+// timeoutEnd returns when a leased run ends into its time limit. The wall clock of this node may have been set, and so says
 // nothing of it: a run that was known keeps its limit, and of another one as much is over as the pool's time tells.
-func (l *Lot) limitOf(r *ledger.Record, now Instant, known map[string]time.Duration) time.Duration {
-	if limit, ok := known[r.Lease]; ok {
+func (l *Lot) timeoutEnd(r *ledger.Record, now Instant, knownTimeouts map[string]time.Duration) time.Duration {
+	if limit, ok := knownTimeouts[r.Lease]; ok {
 		return limit
 	}
-	over := max(l.row.LastAt.Sub(r.StartedAt.Time), 0)
-	return now.Mono + max(r.Timeout-over, 0)
+	elapsed := max(l.row.LastAt.Sub(r.StartedAt.Time), 0)
+	return now.Mono + max(r.Timeout-elapsed, 0)
 }
 
-// restOf returns what is left of a task's rest. Whoever noted its end may have had another clock, so it is at most the
+// backoffLeft returns what is left of a task's rest. Whoever noted its end may have had another clock, so it is at most the
 // task's own backoff, or what the pool's time, which that clock has moved too, leaves of a rest that an outcome asked for.
-func (l *Lot) restOf(r *ledger.Record, now Instant) time.Duration {
-	asked := min(r.NotBefore.Sub(l.row.LastAt.Time), maxBackoff)
-	return min(r.NotBefore.Sub(now.Wall.Time), max(grown(time.Duration(r.Spec.Retry.Backoff), r.Failures), asked))
+func (l *Lot) backoffLeft(r *ledger.Record, now Instant) time.Duration {
+	requested := min(r.NotBefore.Sub(l.row.LastAt.Time), maxBackoff)
+	return min(r.NotBefore.Sub(now.Wall.Time), max(backoffAfter(time.Duration(r.Spec.Retry.Backoff), r.Failures), requested))
 }
 
-// isAnother reports whether e is not the task that was submitted at t, where t is known.
-func (e *entry) isAnother(t park.Time) bool { return !t.IsZero() && t.Micro() != e.submitted }
+// isOtherTask reports whether e is not the task that was submitted at t, where t is known.
+func (e *entry) isOtherTask(t park.Time) bool { return !t.IsZero() && t.Micro() != e.submitted }
 
 func (e *entry) notBefore() int64 {
 	if e.retry == nil {
@@ -136,76 +136,76 @@ func (e *entry) notBefore() int64 {
 
 // status returns e's status. An ended one is known until the step is over.
 func (l *Lot) status(e *entry) park.Status {
-	switch e.where {
+	switch e.phase {
 	case running:
 		return park.Running
-	case gone:
-		return l.journal[e.touched-1].outcome.Status
+	case removed:
+		return l.undoLog[e.undoIndex-1].outcome.Status
 	default:
 		return park.Queued
 	}
 }
 
-// describe sets s, which is zero, to the state of e.
-func (l *Lot) describe(e *entry, s *ledger.State) {
-	s.Status, s.Rank, s.Attempt, s.Failures = park.Queued, e.rank, int(e.attempt), int(e.strikes)
+// fillState sets s, which is zero, to the state of e.
+func (l *Lot) fillState(e *entry, s *ledger.State) {
+	s.Status, s.Rank, s.Attempt, s.Failures = park.Queued, e.rank, int(e.attempt), int(e.failures)
 	s.NotBefore = park.FromMicro(e.notBefore())
 	if r := e.run; r != nil {
 		s.Status = park.Running
 		s.Cancelled, s.Node, s.Lease, s.LeaseTTL, s.StartedAt = r.cancelled, r.node, r.lease, r.ttl, r.started
 	}
-	if e.where == gone {
-		o := &l.journal[e.touched-1].outcome
+	if e.phase == removed {
+		o := &l.undoLog[e.undoIndex-1].outcome
 		s.Status, s.EndedAt, s.Reason, s.Message, s.Result = o.Status, l.now.Wall, o.Reason, o.Message, o.Result
 	}
 }
 
-// lift takes e out of the structure that it is in, so that it can be changed and then put where it belongs. The change
+// detach takes e out of the structure that it is in, so that it can be changed and then put where it belongs. The change
 // must replace e.run and e.retry, not write into what they point to: Rollback brings the old ones back.
-func (l *Lot) lift(e *entry) {
-	l.touch(e)
+func (l *Lot) detach(e *entry) {
+	l.recordUndo(e)
 	l.remove(e)
 }
 
-// put adds e, which was lifted, in its new place.
-func (l *Lot) put(e *entry, to place) {
-	e.where = to
+// attach adds e, which was lifted, in its new place.
+func (l *Lot) attach(e *entry, phase phase) {
+	e.phase = phase
 	l.add(e)
 }
 
 // add puts e into the structure that e.where names, and counts it.
 func (l *Lot) add(e *entry) {
-	if e.where == gone {
+	if e.phase == removed {
 		return
 	}
 	c := l.class(e.priority)
-	switch e.where {
+	switch e.phase {
 	case running:
 		l.used += e.units
 		l.running++
 		if l.leased {
-			l.leases.add(e, int64(e.run.next()))
+			l.leases.add(e, int64(e.run.endsAt()))
 		}
 		return
 	case waiting:
 		c.insert(e)
-	case resting:
-		c.rest(e.rank)
-		l.rests.add(e, int64(e.retry.due))
-	case gone:
+	case backingOff:
+		c.reserve(e.rank)
+		l.backoffs.add(e, int64(e.retry.backoffEnd))
+	case removed:
 	}
-	c.next = max(c.next, e.rank+1)
+	c.nextRank = max(c.nextRank, e.rank+1)
 	l.queued++
 	// A task that has run before keeps no deadline: it did start in time.
-	if e.where == waiting && e.attempt == 0 && e.deadline != 0 {
-		l.parked.add(e, e.deadline)
+	if e.phase == waiting && e.attempt == 0 && e.deadline != 0 {
+		l.deadlines.add(e, e.deadline)
 	}
 }
 
 // remove is the reverse of add. The entry is found by its id all the same. One that is gone already stays so.
 func (l *Lot) remove(e *entry) {
-	switch e.where {
-	case gone:
+	switch e.phase {
+	case removed:
 		return
 	case running:
 		l.used -= e.units
@@ -213,22 +213,22 @@ func (l *Lot) remove(e *entry) {
 		l.leases.remove(e)
 	case waiting:
 		l.class(e.priority).remove(e)
-		l.parked.remove(e)
+		l.deadlines.remove(e)
 		l.queued--
-	case resting:
-		delete(l.class(e.priority).resting, e.rank)
-		l.rests.remove(e)
+	case backingOff:
+		delete(l.class(e.priority).reserved, e.rank)
+		l.backoffs.remove(e)
 		l.queued--
 	}
-	e.where = gone
+	e.phase = removed
 }
 
-// next returns when a leased run ends by itself.
-func (r *run) next() time.Duration {
-	if r.limit > 0 && r.limit < r.due {
-		return r.limit
+// endsAt returns when a leased run ends by itself.
+func (r *run) endsAt() time.Duration {
+	if r.timeoutEnd > 0 && r.timeoutEnd < r.leaseEnd {
+		return r.timeoutEnd
 	}
-	return r.due
+	return r.leaseEnd
 }
 
 func (l *Lot) class(p park.Priority) *class { return &l.classes[p-park.Low] }

@@ -10,5 +10,5 @@ import (
 // not reach.
 func FuzzOps(f *testing.F) {
 	f.Add([]byte("parked tasks start in the order in which they came, unless a higher class waits"))
-	f.Fuzz(rapid.MakeFuzz(func(t *rapid.T) { newDuel(t, rapid.Bool().Draw(t, "leased")).run() }))
+	f.Fuzz(rapid.MakeFuzz(func(t *rapid.T) { newStateMachine(t, rapid.Bool().Draw(t, "leased")).run() }))
 }

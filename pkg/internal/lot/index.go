@@ -10,7 +10,7 @@ type index struct {
 	// does hangs on it.
 	seed  maphash.Seed
 	slots []slot // a power of two of them
-	taken int
+	count int
 }
 
 // slot is free where ref is 0.
@@ -19,10 +19,10 @@ type slot struct {
 	ref  ref
 }
 
-const leastSlots = 64
+const minSlots = 64
 
 func newIndex(room int) index {
-	n := leastSlots
+	n := minSlots
 	for 3*n < 4*room {
 		n *= 2
 	}
@@ -33,10 +33,10 @@ func (x *index) hash(id string) uint32 { return uint32(maphash.String(x.seed, id
 
 func (x *index) home(hash uint32) uint32 { return hash & uint32(len(x.slots)-1) }
 
-func (x *index) after(i uint32) uint32 { return (i + 1) & uint32(len(x.slots)-1) }
+func (x *index) following(i uint32) uint32 { return (i + 1) & uint32(len(x.slots)-1) }
 
 func (x *index) add(hash uint32, r ref) {
-	if x.taken++; 4*x.taken > 3*len(x.slots) {
+	if x.count++; 4*x.count > 3*len(x.slots) {
 		x.resize(2 * len(x.slots))
 	}
 	x.put(slot{hash, r})
@@ -45,7 +45,7 @@ func (x *index) add(hash uint32, r ref) {
 func (x *index) put(s slot) {
 	i := x.home(s.hash)
 	for x.slots[i].ref != 0 {
-		i = x.after(i)
+		i = x.following(i)
 	}
 	x.slots[i] = s
 }
@@ -54,24 +54,24 @@ func (x *index) put(s slot) {
 func (x *index) remove(hash uint32, r ref) {
 	free := x.home(hash)
 	for x.slots[free].ref != r {
-		free = x.after(free)
+		free = x.following(free)
 	}
 	last := uint32(len(x.slots) - 1)
-	for i := x.after(free); x.slots[i].ref != 0; i = x.after(i) {
+	for i := x.following(free); x.slots[i].ref != 0; i = x.following(i) {
 		// It may move to the free slot unless that is before its home.
 		if (i-x.home(x.slots[i].hash))&last >= (i-free)&last {
 			x.slots[free], free = x.slots[i], i
 		}
 	}
 	x.slots[free] = slot{}
-	if x.taken--; 16*x.taken < len(x.slots) && len(x.slots) > leastSlots {
+	if x.count--; 16*x.count < len(x.slots) && len(x.slots) > minSlots {
 		x.resize(len(x.slots) / 4)
 	}
 }
 
 func (x *index) resize(n int) {
 	old := x.slots
-	x.slots = make([]slot, max(n, leastSlots))
+	x.slots = make([]slot, max(n, minSlots))
 	for _, s := range old {
 		if s.ref != 0 {
 			x.put(s)

@@ -41,42 +41,42 @@ type Config struct {
 
 // Lot is the state of one pool. It must not be used from two goroutines at once.
 type Lot struct {
-	pool   string
-	node   string
-	leased bool
-	held   bool
-	resume string // see Resume
-	quota  int    // starts that are left to the lot; negative: any number
+	pool         string
+	node         string
+	leased       bool
+	held         bool
+	resumeReason string // see Resume
+	startsLeft   int    // starts that are left to the lot; negative: any number
 
-	row     ledger.Pool
-	tasks   tasks
-	classes [park.Critical - park.Low + 1]class
-	parked  timers // wall clock: deadlines
-	rests   timers // monotonic clock: ends of backoffs
-	leases  timers // monotonic clock: leases and time limits of leased tasks
-	used    int64
-	queued  int
-	running int
+	row       ledger.Pool
+	tasks     tasks
+	classes   [park.Critical - park.Low + 1]class
+	deadlines timers // wall clock: deadlines
+	backoffs  timers // monotonic clock: ends of backoffs
+	leases    timers // monotonic clock: leases and time limits of leased tasks
+	used      int64
+	queued    int
+	running   int
 
-	now     Instant // of the current step; Wall never runs backwards
-	demand  []Demand
-	step    *Step
-	before  ledger.Pool
-	results []Result
-	journal []undo
-	runs    []*run // of ended tasks, to be used again
+	now       Instant // of the current step; Wall never runs backwards
+	requests  []LeaseRequest
+	step      *Step
+	rowBefore ledger.Pool
+	results   []Result
+	undoLog   []undoRecord
+	spareRuns []*run // of ended tasks, to be used again
 
-	owner unique.Handle[owner] // of the last submission
-	told  told                 // of the last one that most are like
+	lastOwner  unique.Handle[owner] // of the last submission
+	lastDetail cachedDetail         // of the last one that most are like
 }
 
 // New returns a lot in the state of its last step.
 func New(c Config, now Instant) *Lot {
 	l := &Lot{
-		pool: c.Pool, node: c.Node, leased: c.Leased, quota: -1, row: c.Row, tasks: newTasks(len(c.Tasks)), now: now, before: c.Row,
-		step: &Step{}, owner: unique.Make(owner{}),
+		pool: c.Pool, node: c.Node, leased: c.Leased, startsLeft: -1, row: c.Row, tasks: newTasks(len(c.Tasks)), now: now, rowBefore: c.Row,
+		step: &Step{}, lastOwner: unique.Make(owner{}),
 	}
-	l.parked.all, l.rests.all, l.leases.all = &l.tasks, &l.tasks, &l.tasks
+	l.deadlines.all, l.backoffs.all, l.leases.all = &l.tasks, &l.tasks, &l.tasks
 	for i := range c.Tasks {
 		l.restore(&c.Tasks[i], now, nil)
 	}
@@ -100,16 +100,16 @@ func NeedsRow(r *ledger.Record) bool { return !r.NotBefore.IsZero() || r.Lease !
 //
 // Apply changes the lot at once. Call Rollback to take the step back; Settle or the next Apply makes it final and uses
 // its slices and the results again.
-func (l *Lot) Apply(now Instant, ops []Op, demand []Demand) (*Step, []Result) {
-	l.begin(now, demand)
-	if l.resume != "" {
-		l.event(park.ActUpdate, "", "", 0, 0, l.resumption())
-		l.resume = ""
+func (l *Lot) Apply(now Instant, ops []Op, requests []LeaseRequest) (*Step, []Result) {
+	l.beginStep(now, requests)
+	if l.resumeReason != "" {
+		l.addEvent(park.ActUpdate, "", "", 0, 0, l.resumeDetail())
+		l.resumeReason = ""
 	}
-	l.fire()
+	l.expireTimers()
 	results := l.results
 	for range ops {
-		extend(&results)
+		appendZero(&results)
 	}
 	l.results = results
 	for i, op := range ops {
@@ -123,11 +123,11 @@ func (l *Lot) Apply(now Instant, ops []Op, demand []Demand) (*Step, []Result) {
 			continue
 		}
 		results[i] = op.apply(l)
-		if makesRoom(ops, i) {
+		if mayFreeStart(ops, i) {
 			l.startReady()
 		}
 	}
-	return l.finish(), results
+	return l.finishStep(), results
 }
 
 func changesPool(op Op) bool {
@@ -135,11 +135,11 @@ func changesPool(op Op) bool {
 	return ok
 }
 
-// makesRoom says whether a parked task may start that could not before op i. Of requeues in a row all come back before
+// mayFreeStart says whether a parked task may start that could not before op i. Of requeues in a row all come back before
 // any starts again, so that the first of them in order is the first to start.
-func makesRoom(ops []Op, i int) bool {
+func mayFreeStart(ops []Op, i int) bool {
 	switch ops[i].(type) {
-	case Submit, Seen, Keep:
+	case Submit, Duplicate, RenewLease:
 		return false // what is submitted and may start has started
 	case Requeue:
 		if i+1 < len(ops) {
@@ -150,35 +150,35 @@ func makesRoom(ops []Op, i int) bool {
 	return true
 }
 
-func (l *Lot) begin(now Instant, demand []Demand) {
+func (l *Lot) beginStep(now Instant, requests []LeaseRequest) {
 	if now.Wall.Before(l.row.LastAt.Time) {
 		now.Wall = l.row.LastAt
 	}
-	l.now, l.demand, l.before = now, demand, l.row
-	l.Settle()
+	l.now, l.requests, l.rowBefore = now, requests, l.row
+	l.Finalize()
 }
 
-// finish notes what became of the tasks that the step touched, and lets those that it ended no longer be found.
-func (l *Lot) finish() *Step {
+// finishStep notes what became of the tasks that the step touched, and lets those that it ended no longer be found.
+func (l *Lot) finishStep() *Step {
 	s := l.step
-	l.demand = nil
-	for i := range l.journal {
-		u := &l.journal[i]
+	l.requests = nil
+	for i := range l.undoLog {
+		u := &l.undoLog[i]
 		e := l.tasks.at(u.ref)
 		if u.spec != nil {
-			r := extend(&s.Inserts)
+			r := appendZero(&s.Inserts)
 			r.Spec = *u.spec
-			l.describe(e, &r.State)
+			l.fillState(e, &r.State)
 			s.Specs = append(s.Specs, u.spec)
 		} else {
-			c := extend(&s.Updates)
+			c := appendZero(&s.Updates)
 			c.TaskID = e.id
-			l.describe(e, &c.State)
+			l.fillState(e, &c.State)
 		}
-		if e.where == gone {
-			l.tasks.leave(e)
+		if e.phase == removed {
+			l.tasks.removeFromIndex(e)
 		}
-		e.touched = 0
+		e.undoIndex = 0
 	}
 	if len(s.Events) > 0 {
 		l.row.Rev++
@@ -192,34 +192,34 @@ func (l *Lot) finish() *Step {
 // Merge brings the lot to a later rev that another node has reached: row is the pool there and changed holds
 // every task that was touched since.
 func (l *Lot) Merge(row ledger.Pool, changed []ledger.Record, now Instant) {
-	l.Settle()
-	l.row, l.before = row, row
-	known := make(map[string]time.Duration)
+	l.Finalize()
+	l.row, l.rowBefore = row, row
+	knownTimeouts := make(map[string]time.Duration)
 	// All leave before any comes, as in Rollback.
 	for i := range changed {
 		if old := l.tasks.find(changed[i].TaskID); old != nil {
-			if old.where == running && old.run.lease != "" && old.run.limit > 0 {
-				known[old.run.lease] = old.run.limit
+			if old.phase == running && old.run.lease != "" && old.run.timeoutEnd > 0 {
+				knownTimeouts[old.run.lease] = old.run.timeoutEnd
 			}
 			l.remove(old)
-			l.tasks.leave(old)
+			l.tasks.removeFromIndex(old)
 			l.tasks.release(old)
 		}
 	}
 	for i := range changed {
 		if r := &changed[i]; !r.Status.Ended() {
-			l.restore(r, now, known)
+			l.restore(r, now, knownTimeouts)
 		}
 	}
 }
 
-// Hold makes the lot park and end tasks but start none, as a node does that is about to stop, or lets it go
+// HoldStarts makes the lot park and end tasks but start none, as a node does that is about to stop, or lets it go
 // on. It is this node's own affair and not part of the pool's state.
-func (l *Lot) Hold(held bool) { l.held = held }
+func (l *Lot) HoldStarts(held bool) { l.held = held }
 
-// Resume has the next Apply begin with an event that tells a reader of the log that the pool's tasks are not those that
+// RecordResume has the next Apply begin with an event that tells a reader of the log that the pool's tasks are not those that
 // the log has led to: its queue was lost, or put back to an older state. How is [TasksLost] or [TasksOlder].
-func (l *Lot) Resume(how string) { l.resume = how }
+func (l *Lot) RecordResume(reason string) { l.resumeReason = reason }
 
 // What became of the tasks of a pool's log.
 const (
@@ -227,20 +227,20 @@ const (
 	TasksOlder = "older" // they are as at an earlier rev
 )
 
-// resumption is the detail of the event: from here on the pool is what it says.
-func (l *Lot) resumption() []byte {
-	var limits, d details
-	limits.add("tasks", []byte(strconv.Quote(l.resume)))
-	limits.add("maxUnits", []byte(strconv.FormatInt(l.row.MaxUnits, 10)))
-	limits.add("maxQueueDepth", []byte(strconv.Itoa(l.row.MaxQueueDepth)))
-	limits.add("state", []byte(strconv.Quote(string(l.row.State))))
-	d.add("resumed", limits.json())
+// resumeDetail is the detail of the event: from here on the pool is what it says.
+func (l *Lot) resumeDetail() []byte {
+	var inner, d details
+	inner.add("tasks", []byte(strconv.Quote(l.resumeReason)))
+	inner.add("maxUnits", []byte(strconv.FormatInt(l.row.MaxUnits, 10)))
+	inner.add("maxQueueDepth", []byte(strconv.Itoa(l.row.MaxQueueDepth)))
+	inner.add("state", []byte(strconv.Quote(string(l.row.State))))
+	d.add("resumed", inner.json())
 	return d.json()
 }
 
-// Limit lets the next Apply start so many tasks at most, as a node does that tries whether it can start any; negative: any
+// LimitStarts lets the next Apply start so many tasks at most, as a node does that tries whether it can start any; negative: any
 // number. Like Hold it is this node's own affair, and it says nothing of leases.
-func (l *Lot) Limit(starts int) { l.quota = starts }
+func (l *Lot) LimitStarts(starts int) { l.startsLeft = starts }
 
 // Row returns the pool's row as of the last step.
 func (l *Lot) Row() ledger.Pool { return l.row }
@@ -248,13 +248,13 @@ func (l *Lot) Row() ledger.Pool { return l.row }
 // Running returns how many tasks hold units.
 func (l *Lot) Running() int { return l.running }
 
-// Next returns the instants at which Apply has something to do even without ops: by the wall clock and by the
+// NextTimers returns the instants at which Apply has something to do even without ops: by the wall clock and by the
 // monotonic one. Zero values mean never.
-func (l *Lot) Next() (wall park.Time, mono time.Duration) {
-	if len(l.parked.heap) > 0 {
-		wall = park.FromMicro(l.parked.heap[0].key)
+func (l *Lot) NextTimers() (wall park.Time, mono time.Duration) {
+	if len(l.deadlines.heap) > 0 {
+		wall = park.FromMicro(l.deadlines.heap[0].key)
 	}
-	for _, t := range [...][]timer{l.rests.heap, l.leases.heap} {
+	for _, t := range [...][]timer{l.backoffs.heap, l.leases.heap} {
 		if len(t) > 0 && (mono == 0 || t[0].key < int64(mono)) {
 			mono = time.Duration(t[0].key)
 		}
@@ -268,12 +268,12 @@ func (l *Lot) State(id string) (s ledger.State, position int64, ok bool) {
 	if e == nil {
 		return ledger.State{}, 0, false
 	}
-	l.describe(e, &s)
+	l.fillState(e, &s)
 	return s, l.position(e), true
 }
 
-// Submitted returns when a live task was submitted. It tells the task from earlier and later ones of the same id.
-func (l *Lot) Submitted(id string) park.Time {
+// SubmittedAt returns when a live task was submitted. It tells the task from earlier and later ones of the same id.
+func (l *Lot) SubmittedAt(id string) park.Time {
 	e := l.tasks.find(id)
 	if e == nil {
 		return park.Time{}
@@ -283,14 +283,14 @@ func (l *Lot) Submitted(id string) park.Time {
 
 // TooLarge returns how many parked tasks cost more units than the pool has, and the most that one of them costs. It takes
 // time in proportion to the number of live tasks.
-func (l *Lot) TooLarge() (tasks int, most int64) {
+func (l *Lot) TooLarge() (tasks int, largest int64) {
 	for e := range l.tasks.all {
-		if e.where != running && e.units > l.row.MaxUnits {
+		if e.phase != running && e.units > l.row.MaxUnits {
 			tasks++
-			most = max(most, e.units)
+			largest = max(largest, e.units)
 		}
 	}
-	return tasks, most
+	return tasks, largest
 }
 
 // RunningTasks returns the ids of the tasks that hold units, in the order in which they were taken into
@@ -298,7 +298,7 @@ func (l *Lot) TooLarge() (tasks int, most int64) {
 func (l *Lot) RunningTasks() []string {
 	var all []*entry
 	for e := range l.tasks.all {
-		if e.where == running {
+		if e.phase == running {
 			all = append(all, e)
 		}
 	}
@@ -314,24 +314,24 @@ func (l *Lot) RunningTasks() []string {
 // impossible. It costs time in proportion to the number of live tasks.
 func (l *Lot) Check() error {
 	var used int64
-	var queued, run int
+	var queued, runs int
 	for e := range l.tasks.all {
-		if e.where == running {
+		if e.phase == running {
 			used += e.units
-			run++
+			runs++
 		} else {
 			queued++
 		}
 	}
-	if used != l.used || queued != l.queued || run != l.running {
+	if used != l.used || queued != l.queued || runs != l.running {
 		return fmt.Errorf("pool %s counts %d units, %d parked, %d running, but its tasks add up to %d, %d, %d",
-			l.pool, l.used, l.queued, l.running, used, queued, run)
+			l.pool, l.used, l.queued, l.running, used, queued, runs)
 	}
-	return l.Sane()
+	return l.CheckTotals()
 }
 
-// Sane returns an error where the lot's totals are impossible or disagree with the pool's row. It is cheap.
-func (l *Lot) Sane() error {
+// CheckTotals returns an error where the lot's totals are impossible or disagree with the pool's row. It is cheap.
+func (l *Lot) CheckTotals() error {
 	if l.used < 0 || l.queued < 0 || l.running < 0 {
 		return errors.New("a total is negative")
 	}
@@ -339,14 +339,14 @@ func (l *Lot) Sane() error {
 		return fmt.Errorf("pool %s holds %d units and %d parked tasks, but its row says %d and %d",
 			l.pool, l.used, l.queued, l.row.Used, l.row.Queued)
 	}
-	if l.used > l.row.MaxUnits && l.used > l.before.Used {
+	if l.used > l.row.MaxUnits && l.used > l.rowBefore.Used {
 		return fmt.Errorf("the last step of pool %s raised its use to %d of %d units", l.pool, l.used, l.row.MaxUnits)
 	}
 	return nil
 }
 
-// Agrees reports whether the tasks add up to what the pool's row says.
-func (l *Lot) Agrees() bool { return l.used == l.row.Used && l.queued == l.row.Queued }
+// MatchesRow reports whether the tasks add up to what the pool's row says.
+func (l *Lot) MatchesRow() bool { return l.used == l.row.Used && l.queued == l.row.Queued }
 
-// Live reports whether a task with the id is queued or running.
-func (l *Lot) Live(id string) bool { return l.tasks.find(id) != nil }
+// IsLive reports whether a task with the id is queued or running.
+func (l *Lot) IsLive(id string) bool { return l.tasks.find(id) != nil }

@@ -27,7 +27,7 @@ func TestMergeOfARankThatChangedHands(t *testing.T) {
 		}}, now)
 		row.Rev = 3
 		l.Merge(row, heard, now)
-		if err := l.Sound(); err != nil {
+		if err := l.CheckAll(); err != nil {
 			t.Fatal(err)
 		}
 		step, _ := l.Apply(now, []lot.Op{lot.Finish{TaskID: "started", Attempt: 1, Outcome: park.Outcome{Status: park.Completed}}}, nil)

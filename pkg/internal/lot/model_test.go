@@ -39,11 +39,11 @@ func TestModel(t *testing.T) {
 	for _, m := range []struct {
 		name          string
 		few, ci, long int
-		open          []func(testing.TB) *keeper
+		open          []func(testing.TB) *modelStore
 	}{
-		{"memory", 500, 100_000, 4_000_000, []func(testing.TB) *keeper{inMemory}},
-		{"sqlite", 200, 20_000, 1_200_000, []func(testing.TB) *keeper{inMemory, onSQLite}},
-		{"postgres", 100, 4_000, 200_000, []func(testing.TB) *keeper{inMemory, onSQLite, onPostgres}},
+		{"memory", 500, 100_000, 4_000_000, []func(testing.TB) *modelStore{inMemory}},
+		{"sqlite", 200, 20_000, 1_200_000, []func(testing.TB) *modelStore{inMemory, onSQLite}},
+		{"postgres", 100, 4_000, 200_000, []func(testing.TB) *modelStore{inMemory, onSQLite, onPostgres}},
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			c := proof.Begin(t, "model-"+m.name)
@@ -68,24 +68,24 @@ func setRapid(t *testing.T, seed uint64) {
 }
 
 // modelRound plays a hundred histories on one set of stores, each in a pool of its own.
-func modelRound(t *testing.T, c *proof.Campaign, open []func(testing.TB) *keeper) {
-	r := &round{TB: t}
-	defer r.end()
-	var keepers []*keeper
+func modelRound(t *testing.T, c *proof.Campaign, open []func(testing.TB) *modelStore) {
+	r := &roundTB{TB: t}
+	defer r.cleanUp()
+	var stores []*modelStore
 	for _, o := range open {
-		keepers = append(keepers, o(r))
+		stores = append(stores, o(r))
 	}
 	history := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		history++
-		d := newDuel(rt, rapid.Bool().Draw(rt, "leased"))
-		for _, k := range keepers {
+		d := newStateMachine(rt, rapid.Bool().Draw(rt, "leased"))
+		for _, k := range stores {
 			k.pool = "p-" + strconv.Itoa(history)
 		}
-		d.keepers = keepers
+		d.stores = stores
 		d.run()
-		for _, k := range keepers {
-			k.wantLog(d)
+		for _, k := range stores {
+			k.checkAll(d)
 		}
 		c.Add("steps", d.steps)
 		c.Add("revs", int(d.row.Rev))
@@ -93,32 +93,32 @@ func modelRound(t *testing.T, c *proof.Campaign, open []func(testing.TB) *keeper
 	})
 }
 
-// round is a test's TB for the time of some histories.
-type round struct {
+// roundTB is a test's TB for the time of some histories.
+type roundTB struct {
 	testing.TB
-	last []func()
+	cleanups []func()
 }
 
-func (r *round) Cleanup(f func()) { r.last = append(r.last, f) }
+func (r *roundTB) Cleanup(f func()) { r.cleanups = append(r.cleanups, f) }
 
-func (r *round) end() {
-	for _, f := range slices.Backward(r.last) {
+func (r *roundTB) cleanUp() {
+	for _, f := range slices.Backward(r.cleanups) {
 		f()
 	}
 }
 
-// keeper is a store that keeps a duel's pool.
-type keeper struct {
+// modelStore is a store that keeps a duel's pool.
+type modelStore struct {
 	store.Store
 	other  store.Store                 // another way to the same database; nil where there is none
 	reopen func() (store.Store, error) // nil where nothing outlives the store
 	pool   string
-	serial int
+	steps  int
 }
 
-func inMemory(testing.TB) *keeper { return &keeper{Store: memory.New()} }
+func inMemory(testing.TB) *modelStore { return &modelStore{Store: memory.New()} }
 
-func onSQLite(t testing.TB) *keeper {
+func onSQLite(t testing.TB) *modelStore {
 	base := "/dev/shm" // what is acknowledged too early is for other tests
 	if _, err := os.Stat(base); err != nil {
 		base = ""
@@ -127,7 +127,7 @@ func onSQLite(t testing.TB) *keeper {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &keeper{}
+	k := &modelStore{}
 	open := func() (store.Store, error) {
 		return sqlite.Open(context.Background(), sqlite.Config{Path: filepath.Join(dir, "parkd.db")})
 	}
@@ -144,7 +144,7 @@ func onSQLite(t testing.TB) *keeper {
 	return k
 }
 
-func onPostgres(t testing.TB) *keeper {
+func onPostgres(t testing.TB) *modelStore {
 	dsn := cluster.Migrated(t)
 	open := func() *postgres.Store {
 		s, err := postgres.Open(postgres.Config{DSN: dsn})
@@ -154,13 +154,13 @@ func onPostgres(t testing.TB) *keeper {
 		t.Cleanup(func() { _ = s.Close() })
 		return s
 	}
-	return &keeper{Store: open(), other: open()}
+	return &modelStore{Store: open(), other: open()}
 }
 
 // step returns a lot's step as a store takes it, in the keeper's own pool.
-func (k *keeper) step(s *lot.Step) *store.Step {
-	k.serial++
-	st := &store.Step{PoolID: k.pool, ID: k.pool + "." + strconv.Itoa(k.serial), Row: s.Row}
+func (k *modelStore) step(s *lot.Step) *store.Step {
+	k.steps++
+	st := &store.Step{PoolID: k.pool, ID: k.pool + "." + strconv.Itoa(k.steps), Row: s.Row}
 	st.Row.LastStep = st.ID
 	st.Updates = append(st.Updates, s.Updates...)
 	for _, r := range s.Inserts {
@@ -178,8 +178,8 @@ func (k *keeper) step(s *lot.Step) *store.Step {
 	return st
 }
 
-// keep commits a step.
-func (k *keeper) keep(d *duel, s *lot.Step) {
+// commit commits a step.
+func (k *modelStore) commit(d *stateMachine, s *lot.Step) {
 	if len(s.Events) == 0 {
 		return
 	}
@@ -189,7 +189,7 @@ func (k *keeper) keep(d *duel, s *lot.Step) {
 	fate := rapid.IntRange(0, 9).Draw(d.T, "fate")
 	st, ctx := k.step(s), context.Background()
 	if fate == 0 {
-		k.tooLate(d, s)
+		k.commitStale(d, s)
 	}
 	if err := k.Commit(ctx, st); err != nil {
 		d.Fatalf("commit rev %d: %v", s.Row.Rev, err)
@@ -200,12 +200,12 @@ func (k *keeper) keep(d *duel, s *lot.Step) {
 		}
 	}
 	if fate < 4 {
-		k.wantLive(d)
+		k.checkLive(d)
 	}
 }
 
-// tooLate commits a step for another rev than the next.
-func (k *keeper) tooLate(d *duel, s *lot.Step) {
+// commitStale commits a step for another rev than the next.
+func (k *modelStore) commitStale(d *stateMachine, s *lot.Step) {
 	bad := k.step(s)
 	bad.Row.Rev += int64(rapid.SampledFrom([]int{-1, 1}).Draw(d.T, "off"))
 	if bad.Row.Rev < 2 {
@@ -217,8 +217,8 @@ func (k *keeper) tooLate(d *duel, s *lot.Step) {
 	}
 }
 
-// wantLive compares the pool as it is loaded with the lot.
-func (k *keeper) wantLive(d *duel) {
+// checkLive compares the pool as it is loaded with the lot.
+func (k *modelStore) checkLive(d *stateMachine) {
 	snap, err := k.Load(context.Background(), k.pool)
 	if err != nil {
 		d.Fatal(err)
@@ -227,24 +227,24 @@ func (k *keeper) wantLive(d *duel) {
 	if d.row.Rev == 0 {
 		snap.Row = d.row // the store has not heard of the pool yet
 	}
-	if diff := difference(d.row, snap.Row); diff != "" {
+	if diff := diff(d.row, snap.Row); diff != "" {
 		d.Fatalf("row (-lot +store):\n%s", diff)
 	}
-	live := d.live()
+	live := d.liveTasks()
 	for i := range live {
 		live[i].Payload = nil // what runs or waits is loaded without it
 	}
-	k.alike(d, "live tasks", live, snap.Tasks)
+	k.compareRecords(d, "live tasks", live, snap.Tasks)
 }
 
-func difference(want, got any) string {
+func diff(want, got any) string {
 	if reflect.DeepEqual(want, got) { // which is quicker
 		return ""
 	}
 	return gocmp.Diff(want, got, cmpopts.EquateEmpty())
 }
 
-func (k *keeper) alike(d *duel, what string, want, got []ledger.Record) {
+func (k *modelStore) compareRecords(d *stateMachine, what string, want, got []ledger.Record) {
 	want, got = slices.Clone(want), slices.Clone(got)
 	for i := range got {
 		got[i].PoolID = "p"
@@ -252,13 +252,13 @@ func (k *keeper) alike(d *duel, what string, want, got []ledger.Record) {
 	for _, all := range [][]ledger.Record{want, got} {
 		slices.SortFunc(all, func(a, b ledger.Record) int { return cmp.Compare(a.TaskID, b.TaskID) })
 	}
-	if diff := difference(want, got); diff != "" {
+	if diff := diff(want, got); diff != "" {
 		d.Fatalf("%s (-lot +store):\n%s", what, diff)
 	}
 }
 
-// wantLog compares all that a history left: tasks, messages and events.
-func (k *keeper) wantLog(d *duel) {
+// checkAll compares all that a history left: tasks, messages and events.
+func (k *modelStore) checkAll(d *stateMachine) {
 	k.restart(d)
 	ctx := context.Background()
 	var ids []string
@@ -270,7 +270,7 @@ func (k *keeper) wantLog(d *duel) {
 	if err != nil {
 		d.Fatal(err)
 	}
-	k.alike(d, "tasks", all, got)
+	k.compareRecords(d, "tasks", all, got)
 	events, err := k.Events(ctx, park.AuditQuery{PoolID: k.pool, Limit: 1 << 20})
 	if err != nil {
 		d.Fatal(err)
@@ -279,38 +279,38 @@ func (k *keeper) wantLog(d *duel) {
 		e := &events[i]
 		e.PoolID, e.EventID = "p", "" // which the lot leaves to who reads
 	}
-	if diff := difference(d.events, events); diff != "" {
+	if diff := diff(d.events, events); diff != "" {
 		d.Fatalf("log (-lot +store):\n%s", diff)
 	}
-	k.wantMail(d)
+	k.checkMailbox(d)
 }
 
-// wantMail sees that each ended task has one message.
-func (k *keeper) wantMail(d *duel) {
+// checkMailbox sees that each ended task has one message.
+func (k *modelStore) checkMailbox(d *stateMachine) {
 	messages, err := k.Messages(context.Background(), park.MailboxQuery{Tenant: "t", Key: k.pool, Limit: 1 << 20})
 	if err != nil {
 		d.Fatal(err)
 	}
-	said := make(map[string]string)
+	messageOf := make(map[string]string)
 	for _, m := range messages {
-		if _, twice := said[m.TaskID]; twice {
+		if _, twice := messageOf[m.TaskID]; twice {
 			d.Fatalf("task %s has two messages", m.TaskID)
 		}
-		said[m.TaskID] = fmt.Sprint(m.Status, m.Attempt, m.Reason)
+		messageOf[m.TaskID] = fmt.Sprint(m.Status, m.Attempt, m.Reason)
 	}
 	for id, r := range d.rows {
 		want := fmt.Sprint(r.Status, r.Attempt, r.Reason)
 		if !r.Status.Ended() {
 			want = ""
 		}
-		if said[id] != want {
-			d.Fatalf("task %s is %q, its message says %q", id, want, said[id])
+		if messageOf[id] != want {
+			d.Fatalf("task %s is %q, its message says %q", id, want, messageOf[id])
 		}
 	}
 }
 
 // restart closes the store and opens it again, where that can be, and compares.
-func (k *keeper) restart(d *duel) {
+func (k *modelStore) restart(d *stateMachine) {
 	if k.reopen != nil && rapid.IntRange(0, 49).Draw(d.T, "reopen") == 0 {
 		s, err := k.reopen()
 		if err != nil {
@@ -318,5 +318,5 @@ func (k *keeper) restart(d *duel) {
 		}
 		k.Store = s
 	}
-	k.wantLive(d)
+	k.checkLive(d)
 }

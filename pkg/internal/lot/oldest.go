@@ -6,12 +6,12 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// Oldest returns when the task was submitted that was submitted first of those that come next in their classes; zero where
+// OldestSubmission returns when the task was submitted that was submitted first of those that come next in their classes; zero where
 // no class has one. It takes the same time however many are parked.
-func (l *Lot) Oldest() park.Time {
+func (l *Lot) OldestSubmission() park.Time {
 	var oldest int64
 	for i := range l.classes {
-		_, r := l.classes[i].waits.From(math.MinInt64)
+		_, r := l.classes[i].waiting.From(math.MinInt64)
 		if r == nil {
 			continue
 		}

@@ -21,8 +21,8 @@ type Result struct {
 	Position    int64
 	SubmittedAt park.Time
 	// Until is the wall-clock time to which a kept lease lives, for people.
-	Until park.Time
-	TTL   time.Duration // of a kept lease
+	LeaseUntil park.Time
+	LeaseTTL   time.Duration // of a kept lease
 	// Stale says that the op was about a run that is over: it changed nothing.
 	Stale bool
 }
@@ -36,9 +36,9 @@ type Submit struct {
 	// OwnID, unless it is "", is the id that the task is kept under if Spec.TaskID is another tenant's. Whoever sets it has
 	// looked for both ids among the ended tasks: Foreign says that one of another tenant has Spec.TaskID, and Ended is the
 	// one that has OwnID.
-	OwnID   string
-	Foreign bool
-	Ended   *ledger.Record
+	FallbackID string
+	IDTaken    bool
+	Ended      *ledger.Record
 }
 
 // Finish ends the given run of a task, or begins its next one after a failure that may be retried.
@@ -48,25 +48,25 @@ type Finish struct {
 	Attempt int
 	// Submitted is when the task was submitted, unless it is zero: the id may be another task's by now, whose attempts
 	// have the same numbers.
-	Submitted park.Time
-	Lease     string
-	Outcome   park.Outcome
+	SubmittedAt park.Time
+	Lease       string
+	Outcome     park.Outcome
 }
 
 // Requeue takes a run back that was lost through no fault of the task: it becomes the first of its class.
 type Requeue struct {
-	TaskID    string
-	Attempt   int
-	Submitted park.Time // as in [Finish]
-	Lease     string    // where it is not "", only a run for this lease is meant
-	Reason    string
+	TaskID      string
+	Attempt     int
+	SubmittedAt park.Time // as in [Finish]
+	Lease       string    // where it is not "", only a run for this lease is meant
+	Reason      string
 }
 
 // Cancel drops a parked or leased task, and marks a running one: it is dropped when its run has finished.
 type Cancel struct{ TaskID string }
 
-// Keep prolongs a lease. TTL 0 keeps the one it has. It changes nothing that has to be made durable.
-type Keep struct {
+// RenewLease prolongs a lease. TTL 0 keeps the one it has. It changes nothing that has to be made durable.
+type RenewLease struct {
 	TaskID string
 	Lease  string
 	TTL    time.Duration
@@ -79,65 +79,65 @@ type Configure struct {
 }
 
 func (o Submit) apply(l *Lot) Result {
-	s := o.kept(l)
+	s := o.resolveID(l)
 	// Who offers tasks looks for their ids among the ended ones, and cannot have seen what ends only now: that is found
 	// here too.
 	if e := l.tasks.find(s.TaskID); e != nil {
-		return l.again(e, s)
+		return l.answerDuplicate(e, s)
 	}
 	if o.Ended != nil {
-		return Seen{Spec: s, Ended: o.Ended}.apply(l)
+		return Duplicate{Spec: s, Ended: o.Ended}.apply(l)
 	}
-	if err := l.refuse(s); err != nil {
-		l.event(park.ActReject, s.TaskID, s.Tenant, s.Units, 0, detail("code", string(err.Code)))
+	if err := l.checkAdmission(s); err != nil {
+		l.addEvent(park.ActReject, s.TaskID, s.Tenant, s.Units, 0, detail("code", string(err.Code)))
 		return Result{Err: err}
 	}
 	s.SubmittedAt = l.now.Wall
-	e := l.admit(s)
-	e.rank, e.size = l.class(s.Priority).next, l.sizeOf(s)
+	e := l.newEntry(s)
+	e.rank, e.size = l.class(s.Priority).nextRank, l.leaseSizeOf(s)
 	now := l.canStart(e.priority, e.units, e.size)
-	l.create(e, s)
-	l.event(park.ActSubmit, e.id, s.Tenant, e.units, 0, l.submission(e, s))
+	l.addNew(e, s)
+	l.addEvent(park.ActSubmit, e.id, s.Tenant, e.units, 0, l.submissionDetail(e, s))
 	if now {
 		l.start(e)
 		return Result{Status: park.Running, SubmittedAt: l.now.Wall}
 	}
-	l.event(park.ActEnqueue, e.id, s.Tenant, e.units, 0, nil)
-	return Result{Status: park.Queued, Position: l.last(e.priority), SubmittedAt: l.now.Wall}
+	l.addEvent(park.ActEnqueue, e.id, s.Tenant, e.units, 0, nil)
+	return Result{Status: park.Queued, Position: l.lastPosition(e.priority), SubmittedAt: l.now.Wall}
 }
 
-// kept returns the task that is offered, with the id that it is kept under.
-func (o Submit) kept(l *Lot) *ledger.Spec {
-	if o.OwnID == "" {
+// resolveID returns the task that is offered, with the id that it is kept under.
+func (o Submit) resolveID(l *Lot) *ledger.Spec {
+	if o.FallbackID == "" {
 		return o.Spec
 	}
 	e := l.tasks.find(o.Spec.TaskID)
 	mine := e != nil && e.owner.Value().tenant == o.Spec.Tenant
-	unused := e == nil && !o.Foreign && o.Ended == nil && l.tasks.find(o.OwnID) == nil
+	unused := e == nil && !o.IDTaken && o.Ended == nil && l.tasks.find(o.FallbackID) == nil
 	if mine || unused {
 		return o.Spec
 	}
 	s := *o.Spec
-	s.TaskID = o.OwnID
+	s.TaskID = o.FallbackID
 	return &s
 }
 
-// again answers a submission whose id is that of a task.
-func (l *Lot) again(e *entry, s *ledger.Spec) Result {
+// answerDuplicate answers a submission whose id is that of a task.
+func (l *Lot) answerDuplicate(e *entry, s *ledger.Spec) Result {
 	if s.Digest != 0 && e.digest == s.Digest {
 		return Result{Status: l.status(e), Position: l.position(e), SubmittedAt: park.FromMicro(e.submitted)}
 	}
-	return Result{Err: l.exists(s)}
+	return Result{Err: l.rejectTaken(s)}
 }
 
-// exists notes that a submission was refused because its id is taken, and returns the error.
-func (l *Lot) exists(s *ledger.Spec) *park.Error {
-	l.event(park.ActReject, "", s.Tenant, s.Units, 0, detail("code", string(park.TaskExists), "taskId", park.ShownTaskID(s.TaskID)))
+// rejectTaken notes that a submission was refused because its id is taken, and returns the error.
+func (l *Lot) rejectTaken(s *ledger.Spec) *park.Error {
+	l.addEvent(park.ActReject, "", s.Tenant, s.Units, 0, detail("code", string(park.TaskExists), "taskId", park.ShownTaskID(s.TaskID)))
 	return park.Errorf(park.TaskExists, "pool %s has another task with the id %s", l.pool, park.ShownTaskID(s.TaskID))
 }
 
-// refuse says why a task cannot be taken.
-func (l *Lot) refuse(s *ledger.Spec) *park.Error {
+// checkAdmission says why a task cannot be taken.
+func (l *Lot) checkAdmission(s *ledger.Spec) *park.Error {
 	switch {
 	case l.row.State == park.Draining:
 		return park.Errorf(park.PoolDraining, "pool %s is draining and takes no tasks", l.pool)
@@ -147,39 +147,39 @@ func (l *Lot) refuse(s *ledger.Spec) *park.Error {
 		return park.Errorf(park.CostExceedsPool, "resourceCost.units is %d, but pool %s has %d at most", s.Units, l.pool, l.row.MaxUnits)
 	case !s.Deadline.IsZero() && !s.Deadline.After(l.now.Wall.Time):
 		return park.Errorf(park.DeadlinePast, "deadline %s has passed: it is %s", s.Deadline, l.now.Wall)
-	case l.queued >= l.row.MaxQueueDepth && !l.canStart(s.Priority, s.Units, l.sizeOf(s)):
+	case l.queued >= l.row.MaxQueueDepth && !l.canStart(s.Priority, s.Units, l.leaseSizeOf(s)):
 		return park.Errorf(park.QueueFull, "pool %s has %d parked tasks of at most %d", l.pool, l.queued, l.row.MaxQueueDepth)
 	}
 	return nil
 }
 
-// last returns the position of the last task of a class.
-func (l *Lot) last(p park.Priority) int64 {
+// lastPosition returns the position of the last task of a class.
+func (l *Lot) lastPosition(p park.Priority) int64 {
 	var n int64
 	for i := int(p - lowest); i < len(l.classes); i++ {
-		n += int64(l.classes[i].waits.Len())
+		n += int64(l.classes[i].waiting.Len())
 	}
 	return n
 }
 
 func (o Finish) apply(l *Lot) Result {
 	e := l.tasks.find(o.TaskID)
-	if e == nil || e.where != running || int(e.attempt) != o.Attempt || e.run.lease != o.Lease || e.isAnother(o.Submitted) {
+	if e == nil || e.phase != running || int(e.attempt) != o.Attempt || e.run.lease != o.Lease || e.isOtherTask(o.SubmittedAt) {
 		return Result{Stale: true}
 	}
-	l.conclude(e, o.Outcome)
+	l.endRun(e, o.Outcome)
 	return Result{Status: l.status(e)}
 }
 
 func (o Requeue) apply(l *Lot) Result {
 	e := l.tasks.find(o.TaskID)
-	if e == nil || e.where != running || int(e.attempt) != o.Attempt || e.isAnother(o.Submitted) || o.Lease != "" && e.run.lease != o.Lease {
+	if e == nil || e.phase != running || int(e.attempt) != o.Attempt || e.isOtherTask(o.SubmittedAt) || o.Lease != "" && e.run.lease != o.Lease {
 		return Result{Stale: true}
 	}
 	if e.run.cancelled {
-		l.end(e, park.Dropped, park.Outcome{Reason: park.ReasonCancelled})
+		l.endTask(e, park.Dropped, park.Outcome{Reason: park.ReasonCancelled})
 	} else {
-		l.park(e, o.Reason, l.class(e.priority).front(), 0, 0)
+		l.requeue(e, o.Reason, l.class(e.priority).frontRank(), 0, 0)
 	}
 	return Result{Status: l.status(e)}
 }
@@ -187,34 +187,34 @@ func (o Requeue) apply(l *Lot) Result {
 func (o Cancel) apply(l *Lot) Result {
 	e := l.tasks.find(o.TaskID)
 	switch {
-	case e == nil || e.where == gone:
+	case e == nil || e.phase == removed:
 		return Result{Stale: true}
-	case e.where == running && !l.leased && e.run.cancelled:
-	case e.where == running && !l.leased:
-		l.lift(e)
+	case e.phase == running && !l.leased && e.run.cancelled:
+	case e.phase == running && !l.leased:
+		l.detach(e)
 		r := *e.run
 		r.cancelled = true
 		e.run = &r
-		l.put(e, running)
-		l.event(park.ActUpdate, "", "", 0, 0, detail("cancel", e.id))
+		l.attach(e, running)
+		l.addEvent(park.ActUpdate, "", "", 0, 0, detail("cancel", e.id))
 	default:
-		l.end(e, park.Dropped, park.Outcome{Reason: park.ReasonCancelled})
+		l.endTask(e, park.Dropped, park.Outcome{Reason: park.ReasonCancelled})
 	}
 	return Result{Status: l.status(e)}
 }
 
-func (o Keep) apply(l *Lot) Result {
+func (o RenewLease) apply(l *Lot) Result {
 	e := l.tasks.find(o.TaskID)
-	if e == nil || e.where != running || e.run.lease != o.Lease {
+	if e == nil || e.phase != running || e.run.lease != o.Lease {
 		return Result{Stale: true}
 	}
 	if o.TTL > 0 {
 		e.run.ttl = o.TTL
 	}
-	e.run.due = l.now.Mono + e.run.ttl
+	e.run.leaseEnd = l.now.Mono + e.run.ttl
 	l.leases.remove(e)
-	l.leases.add(e, int64(e.run.next()))
-	return Result{Status: park.Running, Until: park.At(l.now.Wall.Add(e.run.next() - l.now.Mono)), TTL: e.run.ttl}
+	l.leases.add(e, int64(e.run.endsAt()))
+	return Result{Status: park.Running, LeaseUntil: park.At(l.now.Wall.Add(e.run.endsAt() - l.now.Mono)), LeaseTTL: e.run.ttl}
 }
 
 func (o Configure) apply(l *Lot) Result {
@@ -236,20 +236,20 @@ func (o Configure) apply(l *Lot) Result {
 		l.row.ConfiguredUnits, l.row.ConfiguredDepth = l.row.MaxUnits, l.row.MaxQueueDepth
 	}
 	if len(d) > 0 {
-		l.event(park.ActUpdate, "", "", 0, 0, d.json())
+		l.addEvent(park.ActUpdate, "", "", 0, 0, d.json())
 	}
 	return Result{}
 }
 
-// Seen answers a submission whose id is that of an ended task.
-type Seen struct {
+// Duplicate answers a submission whose id is that of an ended task.
+type Duplicate struct {
 	Spec  *ledger.Spec
 	Ended *ledger.Record
 }
 
-func (o Seen) apply(l *Lot) Result {
+func (o Duplicate) apply(l *Lot) Result {
 	if o.Spec.Digest != 0 && o.Spec.Digest == o.Ended.Digest {
 		return Result{Status: o.Ended.Status, SubmittedAt: o.Ended.SubmittedAt}
 	}
-	return Result{Err: l.exists(o.Spec)}
+	return Result{Err: l.rejectTaken(o.Spec)}
 }

@@ -19,24 +19,24 @@ type oracle struct {
 	state  park.PoolState
 	now    lot.Instant
 
-	parked [4][]*oracleTask // by class, the lowest first; in order
-	tasks  map[string]*oracleTask
-	starts []string        // of the current step
-	taken  map[int][]int   // by demand, the sizes of what it took in the current step
-	over   map[string]bool // what ended before the current step
-	fronts []*oracleTask   // what came back to the front in the current step
+	parked      [4][]*oracleTask // by class, the lowest first; in order
+	tasks       map[string]*oracleTask
+	started     []string        // of the current step
+	assigned    map[int][]int   // by demand, the sizes of what it took in the current step
+	endedBefore map[string]bool // what ended before the current step
+	requeued    []*oracleTask   // what came back to the front in the current step
 }
 
 type oracleTask struct {
 	spec      ledger.Spec
 	status    park.Status
 	attempt   int
-	strikes   int
+	failures  int
 	notBefore time.Time     // by the wall clock, for who takes the task over
-	rested    time.Duration // by the monotonic one, which decides
+	readyAt   time.Duration // by the monotonic one, which decides
 	cancelled bool
 	ttl       time.Duration
-	due       time.Duration
+	leaseEnd  time.Duration
 }
 
 func newOracle(units int64, depth int, leased bool) *oracle {
@@ -61,13 +61,13 @@ func (o *oracle) queued() (n int) {
 	return n
 }
 
-func (o *oracle) rests(t *oracleTask) bool { return t.rested > o.now.Mono }
+func (o *oracle) backingOff(t *oracleTask) bool { return t.readyAt > o.now.Mono }
 
 // next is the first parked task of the highest class that is not resting and does not cost more than the pool has.
 func (o *oracle) next() *oracleTask {
 	for _, c := range slices.Backward(o.parked[:]) {
 		for _, t := range c {
-			if !o.rests(t) && t.spec.Units <= o.units {
+			if !o.backingOff(t) && t.spec.Units <= o.units {
 				return t
 			}
 		}
@@ -75,64 +75,64 @@ func (o *oracle) next() *oracleTask {
 	return nil
 }
 
-// taker returns which demand takes a task: the first that takes any more and has nothing yet, or room for it.
-func (o *oracle) taker(s *ledger.Spec, demand []lot.Demand) int {
-	for i, d := range demand {
+// requestFor returns which demand takes a task: the first that takes any more and has nothing yet, or room for it.
+func (o *oracle) requestFor(s *ledger.Spec, requests []lot.LeaseRequest) int {
+	for i, d := range requests {
 		bytes := s.Size() + 512
-		for _, n := range o.taken[i] {
+		for _, n := range o.assigned[i] {
 			bytes += n
 		}
-		if d.Max > 0 && (d.MaxBytes == 0 || len(o.taken[i]) == 0 || bytes <= d.MaxBytes) {
+		if d.Max > 0 && (d.MaxBytes == 0 || len(o.assigned[i]) == 0 || bytes <= d.MaxBytes) {
 			return i
 		}
 	}
 	return -1
 }
 
-func (o *oracle) fits(s *ledger.Spec, demand []lot.Demand) bool {
-	served := !o.leased || o.taker(s, demand) >= 0
+func (o *oracle) fits(s *ledger.Spec, requests []lot.LeaseRequest) bool {
+	served := !o.leased || o.requestFor(s, requests) >= 0
 	return served && !o.held && o.state != park.Paused && o.used()+s.Units <= o.units
 }
 
-func (o *oracle) unpark(t *oracleTask) {
+func (o *oracle) dequeue(t *oracleTask) {
 	c := o.class(t)
 	*c = slices.DeleteFunc(*c, func(x *oracleTask) bool { return x == t })
 }
 
-func (o *oracle) startReady(demand []lot.Demand) {
-	for t := o.next(); t != nil && o.fits(&t.spec, demand); t = o.next() {
-		o.unpark(t)
+func (o *oracle) startReady(requests []lot.LeaseRequest) {
+	for t := o.next(); t != nil && o.fits(&t.spec, requests); t = o.next() {
+		o.dequeue(t)
 		t.status = park.Running
 		t.attempt++
-		o.starts = append(o.starts, t.spec.TaskID)
+		o.started = append(o.started, t.spec.TaskID)
 		if !o.leased {
 			continue
 		}
-		i := o.taker(&t.spec, demand)
-		demand[i].Max--
-		o.taken[i] = append(o.taken[i], t.spec.Size()+512)
-		t.ttl = demand[i].TTL
-		t.due = o.now.Mono + t.ttl
+		i := o.requestFor(&t.spec, requests)
+		requests[i].Max--
+		o.assigned[i] = append(o.assigned[i], t.spec.Size()+512)
+		t.ttl = requests[i].TTL
+		t.leaseEnd = o.now.Mono + t.ttl
 	}
 }
 
 // step does what time has brought, then the ops.
-func (o *oracle) step(now lot.Instant, ops []lot.Op, demand []lot.Demand) []park.Code {
-	o.now, o.starts, o.over, o.fronts, o.taken = now, nil, map[string]bool{}, nil, map[int][]int{}
+func (o *oracle) step(now lot.Instant, ops []lot.Op, requests []lot.LeaseRequest) []park.Code {
+	o.now, o.started, o.endedBefore, o.requeued, o.assigned = now, nil, map[string]bool{}, nil, map[int][]int{}
 	for id, t := range o.tasks {
-		o.over[id] = t.status.Ended()
+		o.endedBefore[id] = t.status.Ended()
 	}
 	for _, t := range o.tasks {
 		if t.status == park.Queued && t.attempt == 0 && !t.spec.Deadline.IsZero() && !t.spec.Deadline.After(now.Wall.Time) {
-			o.unpark(t)
+			o.dequeue(t)
 			t.status = park.Expired
 		}
 	}
-	for t := o.overdue(); t != nil; t = o.overdue() {
+	for t := o.firstExpiredLease(); t != nil; t = o.firstExpiredLease() {
 		if t.spec.Retry.MaxAttempts > 0 {
-			o.strike(t, 0, 0)
+			o.recordFailure(t, 0, 0)
 		} else {
-			o.front(t)
+			o.pushFront(t)
 		}
 	}
 	for _, op := range ops {
@@ -140,46 +140,46 @@ func (o *oracle) step(now lot.Instant, ops []lot.Op, demand []lot.Demand) []park
 			o.configure(c.Patch)
 		}
 	}
-	o.startReady(demand)
+	o.startReady(requests)
 	codes := make([]park.Code, len(ops))
 	for i, op := range ops {
-		codes[i] = o.do(op, demand)
-		o.startReady(demand)
+		codes[i] = o.do(op, requests)
+		o.startReady(requests)
 	}
 	return codes
 }
 
-// overdue is the running task whose lease ran out first.
-func (o *oracle) overdue() (first *oracleTask) {
+// firstExpiredLease is the running task whose lease ran out first.
+func (o *oracle) firstExpiredLease() (first *oracleTask) {
 	for _, t := range o.tasks {
-		if o.leased && t.status == park.Running && t.due <= o.now.Mono && (first == nil || t.due < first.due) {
+		if o.leased && t.status == park.Running && t.leaseEnd <= o.now.Mono && (first == nil || t.leaseEnd < first.leaseEnd) {
 			first = t
 		}
 	}
 	return first
 }
 
-func (o *oracle) front(t *oracleTask) {
-	t.status, t.notBefore, t.rested = park.Queued, time.Time{}, 0
+func (o *oracle) pushFront(t *oracleTask) {
+	t.status, t.notBefore, t.readyAt = park.Queued, time.Time{}, 0
 	c := o.class(t)
 	// Ahead of all that wait; those that rest keep the places that they had.
-	i := slices.IndexFunc(*c, func(x *oracleTask) bool { return !o.rests(x) })
+	i := slices.IndexFunc(*c, func(x *oracleTask) bool { return !o.backingOff(x) })
 	if i < 0 {
 		i = len(*c)
 	}
 	*c = slices.Insert(*c, i, t)
-	o.fronts = append(o.fronts, t)
+	o.requeued = append(o.requeued, t)
 }
 
-// yield lets tasks that came back to the front in the last step pass those that rest right before them, where the lot has
+// reorderRequeued lets tasks that came back to the front in the last step pass those that rest right before them, where the lot has
 // given them a lower rank. Of these two orders none is promised: the lot takes the nearest rank that is free.
-func (o *oracle) yield(rank func(id string) int64) {
+func (o *oracle) reorderRequeued(rank func(id string) int64) {
 	for _, c := range o.parked {
 		for swapped := true; swapped; {
 			swapped = false
 			for i := 1; i < len(c); i++ {
 				x, t := c[i-1], c[i]
-				if o.rests(x) && slices.Contains(o.fronts, t) && rank(t.spec.TaskID) < rank(x.spec.TaskID) {
+				if o.backingOff(x) && slices.Contains(o.requeued, t) && rank(t.spec.TaskID) < rank(x.spec.TaskID) {
 					c[i-1], c[i], swapped = t, x, true
 				}
 			}
@@ -187,54 +187,54 @@ func (o *oracle) yield(rank func(id string) int64) {
 	}
 }
 
-func (o *oracle) back(t *oracleTask) {
+func (o *oracle) pushBack(t *oracleTask) {
 	t.status = park.Queued
 	c := o.class(t)
 	*c = append(*c, t)
 }
 
-func (o *oracle) strike(t *oracleTask, unset int, asked time.Duration) {
-	t.strikes++
-	most := t.spec.Retry.MaxAttempts
-	if most == 0 {
-		most = unset
+func (o *oracle) recordFailure(t *oracleTask, byDefault int, requested time.Duration) {
+	t.failures++
+	maxFailures := t.spec.Retry.MaxAttempts
+	if maxFailures == 0 {
+		maxFailures = byDefault
 	}
-	if most > 0 && t.strikes >= most {
+	if maxFailures > 0 && t.failures >= maxFailures {
 		t.status = park.Failed
 		return
 	}
-	rest := max(t.backoff(), min(asked, time.Hour))
-	t.notBefore, t.rested = o.now.Wall.Add(rest), o.now.Mono+rest
-	o.back(t)
+	backoff := max(t.backoff(), min(requested, time.Hour))
+	t.notBefore, t.readyAt = o.now.Wall.Add(backoff), o.now.Mono+backoff
+	o.pushBack(t)
 }
 
 func (t *oracleTask) backoff() time.Duration {
-	rest := time.Duration(t.spec.Retry.Backoff)
-	for range t.strikes - 1 {
-		rest = min(2*rest, time.Hour)
+	backoff := time.Duration(t.spec.Retry.Backoff)
+	for range t.failures - 1 {
+		backoff = min(2*backoff, time.Hour)
 	}
-	return rest
+	return backoff
 }
 
 // reload has the rests end by the clocks of who has just loaded the pool, whose last step was at a time.
 func (o *oracle) reload(now lot.Instant, last park.Time) {
 	for _, t := range o.tasks {
-		if t.status == park.Queued && t.strikes > 0 {
-			t.rested = t.restsUntil(now, last)
+		if t.status == park.Queued && t.failures > 0 {
+			t.readyAt = t.backoffUntil(now, last)
 		}
 	}
 }
 
-// restsUntil returns until when a parked task rests for who loads it now, and the pool, whose last step was at a time: to the
+// backoffUntil returns until when a parked task rests for who loads it now, and the pool, whose last step was at a time: to the
 // date that was noted, but no longer than its backoff or than that step leaves.
-func (t *oracleTask) restsUntil(now lot.Instant, last park.Time) time.Duration {
+func (t *oracleTask) backoffUntil(now lot.Instant, last park.Time) time.Duration {
 	return now.Mono + min(t.notBefore.Sub(now.Wall.Time), max(t.backoff(), t.notBefore.Sub(last.Time)))
 }
 
-func (o *oracle) do(op lot.Op, demand []lot.Demand) park.Code {
+func (o *oracle) do(op lot.Op, requests []lot.LeaseRequest) park.Code {
 	switch op := op.(type) {
 	case lot.Submit:
-		return o.submit(op.Spec, demand)
+		return o.submit(op.Spec, requests)
 	case lot.Finish:
 		o.finish(op)
 	case lot.Requeue:
@@ -244,7 +244,7 @@ func (o *oracle) do(op lot.Op, demand []lot.Demand) park.Code {
 		case t.cancelled:
 			t.status = park.Dropped
 		default:
-			o.front(t)
+			o.pushFront(t)
 		}
 	case lot.Cancel:
 		t := o.tasks[op.TaskID]
@@ -253,34 +253,34 @@ func (o *oracle) do(op lot.Op, demand []lot.Demand) park.Code {
 		case t.status == park.Running && !o.leased:
 			t.cancelled = true
 		default:
-			o.unpark(t)
+			o.dequeue(t)
 			t.status = park.Dropped
 		}
-	case lot.Keep:
-		if t := o.tasks[op.TaskID]; t != nil && t.status == park.Running && op.Lease == leaseOf(t) {
+	case lot.RenewLease:
+		if t := o.tasks[op.TaskID]; t != nil && t.status == park.Running && op.Lease == leaseIDOf(t) {
 			if op.TTL > 0 {
 				t.ttl = op.TTL
 			}
-			t.due = o.now.Mono + t.ttl
+			t.leaseEnd = o.now.Mono + t.ttl
 		}
 	}
 	return ""
 }
 
-func leaseOf(t *oracleTask) string { return lot.LeaseID("p", t.attempt, "s", t.spec.TaskID) }
+func leaseIDOf(t *oracleTask) string { return lot.LeaseID("p", t.attempt, "s", t.spec.TaskID) }
 
-func (o *oracle) submit(s *ledger.Spec, demand []lot.Demand) park.Code {
-	if old := o.tasks[s.TaskID]; old != nil && !o.over[s.TaskID] {
+func (o *oracle) submit(s *ledger.Spec, requests []lot.LeaseRequest) park.Code {
+	if old := o.tasks[s.TaskID]; old != nil && !o.endedBefore[s.TaskID] {
 		if old.spec.Digest == s.Digest {
 			return ""
 		}
 		return park.TaskExists
 	}
 	t := &oracleTask{spec: *s, status: park.Queued}
-	barred := false
+	blocked := false
 	for p := s.Priority; p <= park.Critical; p++ {
 		for _, x := range o.parked[p-park.Low] {
-			barred = barred || !o.rests(x) && x.spec.Units <= o.units
+			blocked = blocked || !o.backingOff(x) && x.spec.Units <= o.units
 		}
 	}
 	switch {
@@ -292,17 +292,17 @@ func (o *oracle) submit(s *ledger.Spec, demand []lot.Demand) park.Code {
 		return park.CostExceedsPool
 	case !s.Deadline.IsZero() && !s.Deadline.After(o.now.Wall.Time):
 		return park.DeadlinePast
-	case o.queued() >= o.depth && (barred || !o.fits(s, demand)):
+	case o.queued() >= o.depth && (blocked || !o.fits(s, requests)):
 		return park.QueueFull
 	}
 	o.tasks[s.TaskID] = t
-	o.back(t)
+	o.pushBack(t)
 	return ""
 }
 
 func (o *oracle) finish(op lot.Finish) {
 	t := o.tasks[op.TaskID]
-	if t == nil || t.status != park.Running || t.attempt != op.Attempt || o.leased && op.Lease != leaseOf(t) {
+	if t == nil || t.status != park.Running || t.attempt != op.Attempt || o.leased && op.Lease != leaseIDOf(t) {
 		return
 	}
 	switch {
@@ -311,7 +311,7 @@ func (o *oracle) finish(op lot.Finish) {
 	case op.Outcome.Status == park.Completed:
 		t.status = park.Completed
 	default:
-		o.strike(t, 1, op.Outcome.RetryAfter)
+		o.recordFailure(t, 1, op.Outcome.RetryAfter)
 	}
 }
 

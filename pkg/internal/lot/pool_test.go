@@ -13,7 +13,7 @@ func noon() Instant { return Instant{Wall: park.At(time.Unix(1_800_000_000, 0)),
 // TestResume sees that the next step, and only that, tells a reader of the log what the pool is from here on.
 func TestResume(t *testing.T) {
 	l := New(Config{Pool: "p", Row: ledger.Pool{Rev: 5, MaxUnits: 3, MaxQueueDepth: 4, State: park.Paused}}, noon())
-	l.Resume(TasksLost)
+	l.RecordResume(TasksLost)
 	step, _ := l.Apply(noon(), nil, nil)
 	const want = `{"resumed":{"tasks":"lost","maxUnits":3,"maxQueueDepth":4,"state":"paused"}}`
 	if len(step.Events) != 1 || string(step.Events[0].Detail) != want || step.Events[0].Action != park.ActUpdate || step.Row.Rev != 6 {
@@ -70,14 +70,14 @@ func TestTotalsThatCannotBe(t *testing.T) {
 		l.Apply(noon(), []Op{
 			Submit{Spec: &ledger.Spec{TaskID: "a", Units: 2, Priority: park.Normal}}, Submit{Spec: &ledger.Spec{TaskID: "b", Units: 2, Priority: park.Normal}},
 		}, nil)
-		if err := l.Check(); err != nil || !l.Agrees() {
+		if err := l.Check(); err != nil || !l.MatchesRow() {
 			t.Fatal(err)
 		}
 		spoil(l)
 		if err := l.Check(); err == nil {
 			t.Errorf("%s: nothing is said", name)
 		}
-		if agrees := l.Agrees(); agrees == (name == "row of units" || name == "row of parked") {
+		if agrees := l.MatchesRow(); agrees == (name == "row of units" || name == "row of parked") {
 			t.Errorf("%s: agrees is %t", name, agrees)
 		}
 	}
@@ -85,7 +85,7 @@ func TestTotalsThatCannotBe(t *testing.T) {
 	for _, spoil := range []func(){func() { l.used, l.row.Used = -1, -1 }, func() { l.queued, l.row.Queued = -1, -1 }, func() { l.running = -1 }} {
 		l.used, l.queued, l.running, l.row.Used, l.row.Queued = 0, 0, 0, 0, 0
 		spoil()
-		if l.Sane() == nil {
+		if l.CheckTotals() == nil {
 			t.Error("a negative total is sane")
 		}
 	}
@@ -119,8 +119,8 @@ func TestKeptIDs(t *testing.T) {
 		if c.own {
 			l.Apply(noon(), []Op{Submit{Spec: &ledger.Spec{TaskID: "a@t", Tenant: "t", Units: 1, Priority: park.Normal}}}, nil)
 		}
-		o := Submit{Spec: &ledger.Spec{TaskID: "a", Tenant: "t"}, OwnID: c.ownID, Foreign: c.foreign, Ended: c.ended}
-		if got := o.kept(l).TaskID; got != c.want || o.Spec.TaskID != "a" {
+		o := Submit{Spec: &ledger.Spec{TaskID: "a", Tenant: "t"}, FallbackID: c.ownID, IDTaken: c.foreign, Ended: c.ended}
+		if got := o.resolveID(l).TaskID; got != c.want || o.Spec.TaskID != "a" {
 			t.Errorf("%s: kept as %s, want %s", name, got, c.want)
 		}
 	}
@@ -136,22 +136,22 @@ func TestRunsOfAnotherLife(t *testing.T) {
 		stale bool
 	}{
 		"finish":                    {Finish{TaskID: "a", Attempt: 1, Outcome: done}, false},
-		"finish of this life":       {Finish{TaskID: "a", Attempt: 1, Submitted: at, Outcome: done}, false},
-		"finish of another life":    {Finish{TaskID: "a", Attempt: 1, Submitted: before, Outcome: done}, true},
+		"finish of this life":       {Finish{TaskID: "a", Attempt: 1, SubmittedAt: at, Outcome: done}, false},
+		"finish of another life":    {Finish{TaskID: "a", Attempt: 1, SubmittedAt: before, Outcome: done}, true},
 		"finish of another run":     {Finish{TaskID: "a", Attempt: 2, Outcome: done}, true},
 		"finish for a lease":        {Finish{TaskID: "a", Attempt: 1, Lease: "x", Outcome: done}, true},
 		"finish of a parked task":   {Finish{TaskID: "b", Attempt: 0, Outcome: done}, true},
 		"finish of nothing":         {Finish{TaskID: "x", Attempt: 1, Outcome: done}, true},
 		"requeue":                   {Requeue{TaskID: "a", Attempt: 1}, false},
-		"requeue of this life":      {Requeue{TaskID: "a", Attempt: 1, Submitted: at}, false},
-		"requeue of another life":   {Requeue{TaskID: "a", Attempt: 1, Submitted: before}, true},
+		"requeue of this life":      {Requeue{TaskID: "a", Attempt: 1, SubmittedAt: at}, false},
+		"requeue of another life":   {Requeue{TaskID: "a", Attempt: 1, SubmittedAt: before}, true},
 		"requeue of another run":    {Requeue{TaskID: "a", Attempt: 0}, true},
 		"requeue for a lease":       {Requeue{TaskID: "a", Attempt: 1, Lease: "x"}, true},
 		"requeue of a parked task":  {Requeue{TaskID: "b", Attempt: 0}, true},
 		"requeue of nothing":        {Requeue{TaskID: "x", Attempt: 1}, true},
-		"keep of what has no lease": {Keep{TaskID: "a", Lease: "x"}, true},
-		"keep of a parked task":     {Keep{TaskID: "b"}, true},
-		"keep of nothing":           {Keep{TaskID: "x"}, true},
+		"keep of what has no lease": {RenewLease{TaskID: "a", Lease: "x"}, true},
+		"keep of a parked task":     {RenewLease{TaskID: "b"}, true},
+		"keep of nothing":           {RenewLease{TaskID: "x"}, true},
 		"cancel of nothing":         {Cancel{TaskID: "x"}, true},
 	} {
 		l := New(Config{Pool: "p", Node: "n", Row: ledger.Pool{MaxUnits: 1, MaxQueueDepth: 4, State: park.Active}}, noon())

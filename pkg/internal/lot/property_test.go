@@ -23,62 +23,62 @@ import (
 func TestAgainstOracle(t *testing.T) {
 	for _, leased := range []bool{false, true} {
 		t.Run(fmt.Sprintf("leased=%t", leased), func(t *testing.T) {
-			rapid.Check(t, func(t *rapid.T) { newDuel(t, leased).run() })
+			rapid.Check(t, func(t *rapid.T) { newStateMachine(t, leased).run() })
 		})
 	}
 }
 
-// duel is a lot and its oracle.
-type duel struct {
+// stateMachine is a lot and its oracle.
+type stateMachine struct {
 	*rapid.T
-	lot     *lot.Lot
-	twin    *lot.Lot // merges what the lot does, as another node would
-	oracle  *oracle
-	played  *replay.Pool
-	rows    map[string]ledger.Record // as a store keeps them
-	behind  map[string]bool          // the tasks that the twin has not heard of yet
-	rested  map[string]time.Duration // until when tasks rest, for the twin
-	now     lot.Instant
-	row     ledger.Pool
-	ids     int
-	keepers []*keeper // stores that keep the pool too
-	steps   int
-	events  []park.Event
-	uniqued time.Duration // makes ends of leases differ, so that their order is one
+	lot             *lot.Lot
+	replica         *lot.Lot // merges what the lot does, as another node would
+	oracle          *oracle
+	replayed        *replay.Pool
+	rows            map[string]ledger.Record // as a store keeps them
+	unmerged        map[string]bool          // the tasks that the twin has not heard of yet
+	replicaBackoffs map[string]time.Duration // until when tasks rest, for the twin
+	now             lot.Instant
+	row             ledger.Pool
+	lastID          int
+	stores          []*modelStore // stores that keep the pool too
+	steps           int
+	events          []park.Event
+	ttlOffset       time.Duration // makes ends of leases differ, so that their order is one
 }
 
-func newDuel(t *rapid.T, leased bool) *duel {
+func newStateMachine(t *rapid.T, leased bool) *stateMachine {
 	units := rapid.Int64Range(0, 8).Draw(t, "units")
 	depth := rapid.IntRange(0, 12).Draw(t, "depth")
 	row := ledger.Pool{MaxUnits: units, MaxQueueDepth: depth, State: park.Active, ConfiguredUnits: units, ConfiguredDepth: depth}
-	d := &duel{
-		T: t, oracle: newOracle(units, depth, leased), rows: map[string]ledger.Record{}, behind: map[string]bool{}, rested: map[string]time.Duration{}, row: row,
-		now:    lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour},
-		played: replay.New(replay.Limits{MaxUnits: units, MaxQueueDepth: depth}),
+	d := &stateMachine{
+		T: t, oracle: newOracle(units, depth, leased), rows: map[string]ledger.Record{}, unmerged: map[string]bool{}, replicaBackoffs: map[string]time.Duration{}, row: row,
+		now:      lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour},
+		replayed: replay.New(replay.Limits{MaxUnits: units, MaxQueueDepth: depth}),
 	}
 	d.lot = lot.New(lot.Config{Pool: "p", Node: "n", Leased: leased, Row: row}, d.now)
-	d.twin = lot.New(lot.Config{Pool: "p", Node: "m", Leased: leased, Row: row}, d.now)
+	d.replica = lot.New(lot.Config{Pool: "p", Node: "m", Leased: leased, Row: row}, d.now)
 	return d
 }
 
-func (d *duel) run() {
+func (d *stateMachine) run() {
 	d.Repeat(map[string]func(*rapid.T){
 		"step":     func(*rapid.T) { d.step() },
 		"rollback": func(*rapid.T) { d.rollback() },
 		"restart":  func(*rapid.T) { d.restart() },
-		"swap":     func(*rapid.T) { d.swap() },
-		"hold":     func(*rapid.T) { d.hold() },
+		"swap":     func(*rapid.T) { d.swapReplica() },
+		"hold":     func(*rapid.T) { d.toggleHold() },
 		"step 2":   func(*rapid.T) { d.step() }, "step 3": func(*rapid.T) { d.step() }, "step 4": func(*rapid.T) { d.step() },
 		"step 5": func(*rapid.T) { d.step() }, "step 6": func(*rapid.T) { d.step() }, "step 7": func(*rapid.T) { d.step() },
 	})
 }
 
-func (d *duel) step() {
+func (d *stateMachine) step() {
 	d.steps++
-	d.pass()
-	ops, demand := d.ops(), d.demand()
+	d.advanceClock()
+	ops, demand := d.ops(), d.leaseRequests()
 	for id, t := range d.oracle.tasks {
-		d.lot.Size(id, t.spec.Size()) // it may have been started anew, and then does not know
+		d.lot.SetSize(id, t.spec.Size()) // it may have been started anew, and then does not know
 	}
 	// A spec is the lot's to fill in; each gets its own.
 	codes := d.oracle.step(d.now, ops, slices.Clone(demand))
@@ -96,51 +96,51 @@ func (d *duel) step() {
 	for _, s := range step.Started {
 		starts = append(starts, s.TaskID)
 	}
-	if !slices.Equal(starts, d.oracle.starts) {
-		d.Fatalf("the lot starts %v, the oracle %v", starts, d.oracle.starts)
+	if !slices.Equal(starts, d.oracle.started) {
+		d.Fatalf("the lot starts %v, the oracle %v", starts, d.oracle.started)
 	}
-	d.keep(step)
-	d.oracle.yield(func(id string) int64 { return d.rows[id].Rank })
-	d.agree()
+	d.record(step)
+	d.oracle.reorderRequeued(func(id string) int64 { return d.rows[id].Rank })
+	d.checkAgreement()
 }
 
-// pass lets time pass, at times backwards, as a wall clock does.
-func (d *duel) pass() {
-	by := time.Duration(rapid.IntRange(0, 3000).Draw(d.T, "ms")) * time.Millisecond
-	d.now.Mono += by
+// advanceClock lets time pass, at times backwards, as a wall clock does.
+func (d *stateMachine) advanceClock() {
+	elapsed := time.Duration(rapid.IntRange(0, 3000).Draw(d.T, "ms")) * time.Millisecond
+	d.now.Mono += elapsed
 	// One lease is lost at a time: in which order several come back is for the scenarios.
-	var dues []time.Duration
+	var leaseEnds []time.Duration
 	for _, t := range d.oracle.tasks {
 		if t.status == park.Running {
-			dues = append(dues, t.due)
+			leaseEnds = append(leaseEnds, t.leaseEnd)
 		}
 	}
-	if slices.Sort(dues); d.oracle.leased && len(dues) > 1 {
-		d.now.Mono = min(d.now.Mono, dues[1]-1)
+	if slices.Sort(leaseEnds); d.oracle.leased && len(leaseEnds) > 1 {
+		d.now.Mono = min(d.now.Mono, leaseEnds[1]-1)
 	}
-	if wall := d.now.Wall.Add(by); rapid.IntRange(0, 20).Draw(d.T, "clock") > 0 {
+	if wall := d.now.Wall.Add(elapsed); rapid.IntRange(0, 20).Draw(d.T, "clock") > 0 {
 		d.now.Wall = park.At(wall)
 	}
 }
 
-func (d *duel) demand() []lot.Demand {
+func (d *stateMachine) leaseRequests() []lot.LeaseRequest {
 	if !d.oracle.leased {
 		return nil
 	}
-	out := make([]lot.Demand, rapid.IntRange(0, 2).Draw(d.T, "workers"))
+	out := make([]lot.LeaseRequest, rapid.IntRange(0, 2).Draw(d.T, "workers"))
 	for i := range out {
-		out[i] = lot.Demand{Worker: "w", Secret: "s", Max: rapid.IntRange(0, 3).Draw(d.T, "max"), MaxBytes: rapid.IntRange(0, 3).Draw(d.T, "kilobytes") * 1000, TTL: d.ttl()}
+		out[i] = lot.LeaseRequest{Worker: "w", Secret: "s", Max: rapid.IntRange(0, 3).Draw(d.T, "max"), MaxBytes: rapid.IntRange(0, 3).Draw(d.T, "kilobytes") * 1000, TTL: d.ttl()}
 	}
 	return out
 }
 
 // ttl differs from all before by less than the clock's step, so that no two leases end at the same instant.
-func (d *duel) ttl() time.Duration {
-	d.uniqued++
-	return time.Duration(rapid.IntRange(1, 5).Draw(d.T, "ttl"))*time.Second + d.uniqued
+func (d *stateMachine) ttl() time.Duration {
+	d.ttlOffset++
+	return time.Duration(rapid.IntRange(1, 5).Draw(d.T, "ttl"))*time.Second + d.ttlOffset
 }
 
-func (d *duel) ops() []lot.Op {
+func (d *stateMachine) ops() []lot.Op {
 	ops := make([]lot.Op, rapid.IntRange(0, 4).Draw(d.T, "ops"))
 	for i := range ops {
 		ops[i] = d.op()
@@ -153,12 +153,12 @@ func (d *duel) ops() []lot.Op {
 	})
 }
 
-func (d *duel) op() lot.Op {
+func (d *stateMachine) op() lot.Op {
 	switch rapid.IntRange(0, 11).Draw(d.T, "op") {
 	case 0, 1, 2, 3:
 		return d.submit()
 	case 4, 5, 6:
-		t := d.some(park.Running)
+		t := d.pickTask(park.Running)
 		o := park.Outcome{Status: park.Completed}
 		if rapid.Bool().Draw(d.T, "fail") {
 			o = park.Failure("broken", "")
@@ -170,16 +170,16 @@ func (d *duel) op() lot.Op {
 		}
 		return f
 	case 7:
-		t := d.some(park.Running)
+		t := d.pickTask(park.Running)
 		return lot.Requeue{TaskID: t.spec.TaskID, Attempt: d.attempt(t), Reason: park.ReasonNodeLost}
 	case 8:
-		return lot.Cancel{TaskID: d.some("").spec.TaskID}
+		return lot.Cancel{TaskID: d.pickTask("").spec.TaskID}
 	case 9:
-		t := d.some(park.Running)
+		t := d.pickTask(park.Running)
 		if !d.oracle.leased {
 			return lot.Cancel{TaskID: t.spec.TaskID}
 		}
-		return lot.Keep{TaskID: t.spec.TaskID, Lease: lot.LeaseID("p", d.attempt(t), "s", t.spec.TaskID), TTL: d.ttl()}
+		return lot.RenewLease{TaskID: t.spec.TaskID, Lease: lot.LeaseID("p", d.attempt(t), "s", t.spec.TaskID), TTL: d.ttl()}
 	case 10:
 		units := rapid.Int64Range(0, 8).Draw(d.T, "units")
 		return lot.Configure{Patch: park.PoolPatch{MaxUnits: &units}}
@@ -190,25 +190,25 @@ func (d *duel) op() lot.Op {
 }
 
 // attempt is mostly a task's own, and at times that of a run that is over.
-func (d *duel) attempt(t *oracleTask) int {
+func (d *stateMachine) attempt(t *oracleTask) int {
 	return max(0, t.attempt-max(0, rapid.IntRange(-5, 1).Draw(d.T, "stale")))
 }
 
-// some returns a live task, of the status if there is one.
-func (d *duel) some(s park.Status) *oracleTask {
-	var of []*oracleTask
+// pickTask returns a live task, of the status if there is one.
+func (d *stateMachine) pickTask(s park.Status) *oracleTask {
+	var candidates []*oracleTask
 	for _, id := range slices.Sorted(maps.Keys(d.oracle.tasks)) {
 		if t := d.oracle.tasks[id]; !t.status.Ended() && (s == "" || t.status == s) {
-			of = append(of, t)
+			candidates = append(candidates, t)
 		}
 	}
-	if len(of) == 0 {
+	if len(candidates) == 0 {
 		return &oracleTask{spec: ledger.Spec{TaskID: "nobody"}}
 	}
-	return of[rapid.IntRange(0, len(of)-1).Draw(d.T, "task")]
+	return candidates[rapid.IntRange(0, len(candidates)-1).Draw(d.T, "task")]
 }
 
-func (d *duel) submit() lot.Op {
+func (d *stateMachine) submit() lot.Op {
 	s := &ledger.Spec{
 		PoolID: "p", Tenant: "t", MailboxKey: "m", Priority: rapid.SampledFrom(park.Priorities()).Draw(d.T, "priority"),
 		Units: rapid.Int64Range(1, 6).Draw(d.T, "cost"),
@@ -216,13 +216,13 @@ func (d *duel) submit() lot.Op {
 	if d.oracle.leased {
 		s.Payload = bytes.Repeat([]byte{'7'}, rapid.IntRange(0, 1500).Draw(d.T, "bytes"))
 	}
-	if t := d.some(""); rapid.IntRange(0, 9).Draw(d.T, "again") == 0 && t.spec.Digest != 0 {
-		same := t.spec
-		same.Digest += uint64(rapid.IntRange(0, 1).Draw(d.T, "other"))
-		return lot.Submit{Spec: &same}
+	if t := d.pickTask(""); rapid.IntRange(0, 9).Draw(d.T, "again") == 0 && t.spec.Digest != 0 {
+		again := t.spec
+		again.Digest += uint64(rapid.IntRange(0, 1).Draw(d.T, "other"))
+		return lot.Submit{Spec: &again}
 	}
-	d.ids++
-	s.TaskID, s.Digest = fmt.Sprintf("t%d", d.ids), uint64(2*d.ids)
+	d.lastID++
+	s.TaskID, s.Digest = fmt.Sprintf("t%d", d.lastID), uint64(2*d.lastID)
 	if rapid.Bool().Draw(d.T, "dated") {
 		s.Deadline = park.At(d.now.Wall.Add(time.Duration(rapid.IntRange(-1, 4000).Draw(d.T, "deadline")) * time.Millisecond))
 	}
@@ -232,8 +232,8 @@ func (d *duel) submit() lot.Op {
 	return lot.Submit{Spec: s}
 }
 
-// keep does with a step what a store and the other nodes do, and what an auditor does.
-func (d *duel) keep(step *lot.Step) {
+// record does with a step what a store and the other nodes do, and what an auditor does.
+func (d *stateMachine) record(step *lot.Step) {
 	if len(step.Events) > 0 && step.Row.Rev != d.row.Rev+1 {
 		d.Fatalf("rev %d follows %d", step.Row.Rev, d.row.Rev)
 	}
@@ -242,22 +242,22 @@ func (d *duel) keep(step *lot.Step) {
 		if _, there := d.rows[r.TaskID]; there || !reflect.DeepEqual(r.Spec, *step.Specs[i]) {
 			d.Fatalf("inserted %+v of %+v; it was there: %t", r, step.Specs[i], there)
 		}
-		d.rows[r.TaskID], d.behind[r.TaskID] = r, true
+		d.rows[r.TaskID], d.unmerged[r.TaskID] = r, true
 	}
 	for _, u := range step.Updates {
 		r := d.rows[u.TaskID]
 		r.State = u.State
-		d.rows[u.TaskID], d.behind[u.TaskID] = r, true
+		d.rows[u.TaskID], d.unmerged[u.TaskID] = r, true
 	}
 	if rapid.IntRange(0, 2).Draw(d.T, "merge") > 0 {
 		d.merge()
 	}
 	d.events = append(d.events, step.Events...)
-	for _, k := range d.keepers {
-		k.keep(d, step)
+	for _, k := range d.stores {
+		k.commit(d, step)
 	}
 	for _, e := range step.Events {
-		if err := d.played.Apply(e); err != nil {
+		if err := d.replayed.Apply(e); err != nil {
 			d.Fatalf("replay of %+v: %v", e, err)
 		}
 	}
@@ -266,32 +266,32 @@ func (d *duel) keep(step *lot.Step) {
 			d.Fatalf("task %s is %s and its message says %s", m.TaskID, s, m.Status)
 		}
 	}
-	if s := d.played.State(); len(step.Events) > 0 && (s.Used != step.Row.Used || s.Queued != step.Row.Queued) {
+	if s := d.replayed.State(); len(step.Events) > 0 && (s.Used != step.Row.Used || s.Queued != step.Row.Queued) {
 		d.Fatalf("replayed to %d units, %d parked; the lot has %d, %d", s.Used, s.Queued, step.Row.Used, step.Row.Queued)
 	}
 }
 
 // merge has the twin hear of all that happened since it last did, in whatever order.
-func (d *duel) merge() {
-	ids := slices.Sorted(maps.Keys(d.behind))
+func (d *stateMachine) merge() {
+	ids := slices.Sorted(maps.Keys(d.unmerged))
 	if len(ids) > 1 {
 		ids = rapid.Permutation(ids).Draw(d.T, "heard")
 	}
 	changed := make([]ledger.Record, len(ids))
 	for i, id := range ids {
 		changed[i] = d.rows[id]
-		d.rested[id] = d.oracle.tasks[id].restsUntil(d.now, d.row.LastAt)
+		d.replicaBackoffs[id] = d.oracle.tasks[id].backoffUntil(d.now, d.row.LastAt)
 	}
-	clear(d.behind)
-	d.twin.Merge(d.row, changed, d.now)
+	clear(d.unmerged)
+	d.replica.Merge(d.row, changed, d.now)
 }
 
-// agree checks that lot, twin, rows and oracle say the same.
-func (d *duel) agree() {
-	current := len(d.behind) == 0
-	for _, l := range []*lot.Lot{d.lot, d.twin} {
-		check := l.Sound
-		if len(d.keepers) > 0 || d.steps%4 != 0 {
+// checkAgreement checks that lot, twin, rows and oracle say the same.
+func (d *stateMachine) checkAgreement() {
+	current := len(d.unmerged) == 0
+	for _, l := range []*lot.Lot{d.lot, d.replica} {
+		check := l.CheckAll
+		if len(d.stores) > 0 || d.steps%4 != 0 {
 			check = l.Check // many of these histories are about the stores, and a look at everything is dear
 		}
 		if err := check(); err != nil {
@@ -303,12 +303,12 @@ func (d *duel) agree() {
 	}
 	for id, want := range d.oracle.tasks {
 		got := d.rows[id]
-		if got.Status != want.status || got.Attempt != want.attempt || got.Failures != want.strikes {
+		if got.Status != want.status || got.Attempt != want.attempt || got.Failures != want.failures {
 			d.Fatalf("task %s is %s, run %d, strikes %d; the oracle says %s, %d, %d",
-				id, got.Status, got.Attempt, got.Failures, want.status, want.attempt, want.strikes)
+				id, got.Status, got.Attempt, got.Failures, want.status, want.attempt, want.failures)
 		}
 		state, _, live := d.lot.State(id)
-		other, _, _ := d.twin.State(id)
+		other, _, _ := d.replica.State(id)
 		// How a lease was kept is not made durable.
 		got.LeaseTTL, other.LeaseTTL = state.LeaseTTL, state.LeaseTTL
 		if live == want.status.Ended() || live && !reflect.DeepEqual(state, got.State) {
@@ -321,22 +321,22 @@ func (d *duel) agree() {
 }
 
 // rollback takes a step back that the oracle never sees.
-func (d *duel) rollback() {
-	before := d.picture()
-	d.pass()
+func (d *stateMachine) rollback() {
+	before := d.snapshot()
+	d.advanceClock()
 	// A lease that was kept stays kept, for that is not part of a step.
 	ops := slices.DeleteFunc(d.ops(), func(o lot.Op) bool {
-		_, keep := o.(lot.Keep)
+		_, keep := o.(lot.RenewLease)
 		return keep
 	})
-	d.lot.Apply(d.now, ops, d.demand())
+	d.lot.Apply(d.now, ops, d.leaseRequests())
 	d.lot.Rollback()
-	if after := d.picture(); !reflect.DeepEqual(before, after) {
+	if after := d.snapshot(); !reflect.DeepEqual(before, after) {
 		d.Fatalf("rolled back: %+v\nbefore: %+v", after, before)
 	}
 }
 
-func (d *duel) picture() map[string]any {
+func (d *stateMachine) snapshot() map[string]any {
 	p := map[string]any{"row": d.lot.Row(), "running": d.lot.RunningTasks()}
 	for id := range d.rows {
 		// Positions are left out: that a backoff is over is not part of a step.
@@ -347,7 +347,7 @@ func (d *duel) picture() map[string]any {
 	return p
 }
 
-func (d *duel) live() (all []ledger.Record) {
+func (d *stateMachine) liveTasks() (all []ledger.Record) {
 	for _, id := range slices.Sorted(maps.Keys(d.rows)) {
 		if r := d.rows[id]; !r.Status.Ended() {
 			all = append(all, r)
@@ -358,34 +358,34 @@ func (d *duel) live() (all []ledger.Record) {
 
 // restart goes on with a lot that was loaded from the rows. Leases begin anew then, for the new process knows
 // nothing of the old one's clock.
-func (d *duel) restart() {
-	d.lot = lot.New(lot.Config{Pool: "p", Node: "n", Leased: d.oracle.leased, Row: d.row, Tasks: d.live()}, d.now)
-	d.lot.Hold(d.oracle.held)
+func (d *stateMachine) restart() {
+	d.lot = lot.New(lot.Config{Pool: "p", Node: "n", Leased: d.oracle.leased, Row: d.row, Tasks: d.liveTasks()}, d.now)
+	d.lot.HoldStarts(d.oracle.held)
 	for id, t := range d.oracle.tasks {
 		t.ttl = d.rows[id].LeaseTTL
-		t.due = d.now.Mono + t.ttl
+		t.leaseEnd = d.now.Mono + t.ttl
 	}
 	d.oracle.reload(d.now, d.row.LastAt)
-	for _, k := range d.keepers {
+	for _, k := range d.stores {
 		k.restart(d)
 	}
-	d.agree()
+	d.checkAgreement()
 }
 
-// swap goes on with the lot that has merged all steps.
-func (d *duel) swap() {
+// swapReplica goes on with the lot that has merged all steps.
+func (d *stateMachine) swapReplica() {
 	if d.oracle.leased {
 		return // its leases began when it merged them, which the oracle does not follow
 	}
 	d.merge()
-	d.lot, d.twin = d.twin, d.lot
+	d.lot, d.replica = d.replica, d.lot
 	for id, t := range d.oracle.tasks {
-		t.rested, d.rested[id] = d.rested[id], t.rested
+		t.readyAt, d.replicaBackoffs[id] = d.replicaBackoffs[id], t.readyAt
 	}
-	d.lot.Hold(d.oracle.held)
+	d.lot.HoldStarts(d.oracle.held)
 }
 
-func (d *duel) hold() {
+func (d *stateMachine) toggleHold() {
 	d.oracle.held = !d.oracle.held
-	d.lot.Hold(d.oracle.held)
+	d.lot.HoldStarts(d.oracle.held)
 }

@@ -13,8 +13,8 @@ func BenchmarkQueue(b *testing.B) {
 	var all tasks
 	refs := make([]*entry, n)
 	for i := range refs {
-		refs[i] = all.place()
-		refs[i].priority, refs[i].units, refs[i].rank, refs[i].where = park.Priorities()[i%4], 1, int64(i), waiting
+		refs[i] = all.allocate()
+		refs[i].priority, refs[i].units, refs[i].rank, refs[i].phase = park.Priorities()[i%4], 1, int64(i), waiting
 	}
 	for b.Loop() {
 		l := Lot{tasks: all, row: ledger.Pool{MaxUnits: 1}}
@@ -22,7 +22,7 @@ func BenchmarkQueue(b *testing.B) {
 			l.class(e.priority).insert(e)
 		}
 		for range n {
-			e := l.next()
+			e := l.nextTask()
 			l.class(e.priority).remove(e)
 		}
 	}

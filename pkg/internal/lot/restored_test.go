@@ -43,10 +43,10 @@ func TestRestoredRest(t *testing.T) {
 				},
 			}},
 		}, now)
-		if err := l.Sound(); err != nil {
+		if err := l.CheckAll(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		_, next := l.Next()
+		_, next := l.NextTimers()
 		if want := now.Mono + c.rests; c.rests > 0 && next != want || c.rests == 0 && next != 0 {
 			t.Errorf("%s: something happens at %s, want %s", name, next, want)
 		}
@@ -85,10 +85,10 @@ func TestRestoredLease(t *testing.T) {
 				State: ledger.State{Status: park.Running, Attempt: 1, Node: "m", Lease: "x", LeaseTTL: c.ttl, StartedAt: park.At(now.Wall.Add(-c.ran))},
 			}},
 		}, here)
-		if err := l.Sound(); err != nil {
+		if err := l.CheckAll(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, next := l.Next(); next != now.Mono+c.ends {
+		if _, next := l.NextTimers(); next != now.Mono+c.ends {
 			t.Errorf("%s: it ends at %s, want %s", name, next, now.Mono+c.ends)
 		}
 		if c.ends > 0 {
@@ -118,10 +118,10 @@ func TestKnownLimit(t *testing.T) {
 	r.Cancelled = true
 	now.Mono += time.Second
 	l.Merge(row, []ledger.Record{r}, now)
-	if err := l.Sound(); err != nil {
+	if err := l.CheckAll(); err != nil {
 		t.Fatal(err)
 	}
-	if _, next := l.Next(); next != limit {
+	if _, next := l.NextTimers(); next != limit {
 		t.Errorf("the run ends at %s, want %s", next, limit)
 	}
 }
@@ -146,12 +146,12 @@ func TestRanksOfThoseThatRest(t *testing.T) {
 	}
 	l := lot.New(c, now)
 	var order []string
-	l.Hold(true)
+	l.HoldStarts(true)
 	l.Apply(now, []lot.Op{lot.Requeue{TaskID: "e", Attempt: 1, Reason: park.ReasonNodeLost}}, nil)
-	if err := l.Sound(); err != nil {
+	if err := l.CheckAll(); err != nil {
 		t.Fatal(err)
 	}
-	l.Hold(false)
+	l.HoldStarts(false)
 	for after := range 5 {
 		now.Mono += time.Minute
 		var ops []lot.Op
@@ -161,7 +161,7 @@ func TestRanksOfThoseThatRest(t *testing.T) {
 			ops = append(ops, lot.Finish{TaskID: last, Attempt: s.Attempt, Outcome: park.Outcome{Status: park.Completed}})
 		}
 		step, _ := l.Apply(now, ops, nil)
-		if err := l.Sound(); err != nil || len(step.Started) != 1 {
+		if err := l.CheckAll(); err != nil || len(step.Started) != 1 {
 			t.Fatalf("after %v: %v, %d started", order, err, len(step.Started))
 		}
 		order = append(order, step.Started[0].TaskID)

@@ -55,26 +55,26 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// stage is the pool of a scenario.
-type stage struct {
+// scenario is the pool of a scenario.
+type scenario struct {
 	*testing.T
-	lot    *lot.Lot
-	now    lot.Instant
-	demand []lot.Demand
-	out    bytes.Buffer
-	undo   bool
-	known  []string
+	lot      *lot.Lot
+	now      lot.Instant
+	requests []lot.LeaseRequest
+	out      bytes.Buffer
+	rollback bool
+	ids      []string
 }
 
 func start() time.Time { return time.Date(2026, 12, 1, 10, 0, 0, 0, time.UTC) }
 
 func play(t *testing.T, text string) string {
-	s := &stage{T: t}
+	s := &scenario{T: t}
 	for line := range strings.Lines(text) {
 		command, ok := strings.CutPrefix(strings.TrimSpace(line), ">")
 		switch {
 		case ok && s.lot == nil:
-			s.open(strings.Fields(command))
+			s.newPool(strings.Fields(command))
 			s.out.WriteString(line)
 		case ok:
 			s.out.WriteString(line)
@@ -93,7 +93,7 @@ type args struct {
 	named map[string]string
 }
 
-func (s *stage) parse(fields []string) args {
+func (s *scenario) parse(fields []string) args {
 	a := args{s.T, nil, map[string]string{}}
 	for _, f := range fields {
 		if name, value, ok := strings.Cut(f, "="); ok {
@@ -129,51 +129,51 @@ func (a args) duration(name string) time.Duration {
 	return d
 }
 
-func (s *stage) open(fields []string) {
+func (s *scenario) newPool(fields []string) {
 	a := s.parse(fields)
 	row := ledger.Pool{MaxUnits: a.int("units", 8), MaxQueueDepth: int(a.int("depth", 10)), State: park.Active}
-	s.clock(0)
+	s.setClock(0)
 	s.lot = lot.New(lot.Config{Pool: "p", Node: "n", Leased: slices.Contains(a.words, "leased"), Row: row}, s.now)
 }
 
-func (s *stage) clock(d time.Duration) {
+func (s *scenario) setClock(d time.Duration) {
 	s.now = lot.Instant{Wall: park.At(start().Add(d)), Mono: time.Hour + d}
 }
 
-func (s *stage) step(command string) {
+func (s *scenario) step(command string) {
 	var ops []lot.Op
-	s.demand, s.undo = nil, false
+	s.requests, s.rollback = nil, false
 	for text := range strings.SplitSeq(command, ";") {
 		fields := strings.Fields(text)
 		if op := s.op(fields[0], s.parse(fields[1:])); op != nil {
 			ops = append(ops, op)
 		}
 	}
-	step, results := s.lot.Apply(s.now, ops, s.demand)
+	step, results := s.lot.Apply(s.now, ops, s.requests)
 	for i, r := range results {
-		s.result(ops[i], r)
+		s.writeResult(ops[i], r)
 	}
-	s.events(step)
-	if s.undo {
+	s.writeEvents(step)
+	if s.rollback {
 		s.lot.Rollback()
 	}
-	s.total()
+	s.writeState()
 }
 
-func (s *stage) op(name string, a args) lot.Op {
+func (s *scenario) op(name string, a args) lot.Op {
 	switch name {
 	case "at":
 		d, err := time.ParseDuration(a.words[0])
 		if err != nil {
 			s.Fatal(err)
 		}
-		s.clock(d)
+		s.setClock(d)
 		return nil
 	case "lease":
-		s.demand = append(s.demand, lot.Demand{Worker: "w", Secret: "s", Max: int(a.int("max", 1)), MaxBytes: int(a.int("bytes", 0)), TTL: a.duration("ttl")})
+		s.requests = append(s.requests, lot.LeaseRequest{Worker: "w", Secret: "s", Max: int(a.int("max", 1)), MaxBytes: int(a.int("bytes", 0)), TTL: a.duration("ttl")})
 		return nil
 	case "rollback":
-		s.undo = true
+		s.rollback = true
 		return nil
 	case "set":
 		return s.set(a)
@@ -193,13 +193,13 @@ func (s *stage) op(name string, a args) lot.Op {
 	case "cancel":
 		return lot.Cancel{TaskID: id}
 	case "keep":
-		return lot.Keep{TaskID: id, Lease: lot.LeaseID("p", attempt, "s", id), TTL: a.duration("ttl")}
+		return lot.RenewLease{TaskID: id, Lease: lot.LeaseID("p", attempt, "s", id), TTL: a.duration("ttl")}
 	}
 	s.Fatalf("there is no operation %q", name)
 	return nil
 }
 
-func (s *stage) submit(a args) lot.Op {
+func (s *scenario) submit(a args) lot.Op {
 	spec := &ledger.Spec{
 		PoolID: "p", TaskID: a.words[0], Tenant: "t", MailboxKey: "m", Units: a.int("units", 1),
 		Timeout: a.duration("timeout"), Digest: uint64(a.int("digest", 1)),
@@ -216,13 +216,13 @@ func (s *stage) submit(a args) lot.Op {
 	if by := a.duration("by"); by != 0 {
 		spec.Deadline = park.At(start().Add(by))
 	}
-	if !slices.Contains(s.known, spec.TaskID) {
-		s.known = append(s.known, spec.TaskID)
+	if !slices.Contains(s.ids, spec.TaskID) {
+		s.ids = append(s.ids, spec.TaskID)
 	}
 	return lot.Submit{Spec: spec}
 }
 
-func (s *stage) set(a args) lot.Op {
+func (s *scenario) set(a args) lot.Op {
 	var p park.PoolPatch
 	if _, ok := a.named["units"]; ok {
 		p.MaxUnits = new(a.int("units", 0))
@@ -236,7 +236,7 @@ func (s *stage) set(a args) lot.Op {
 	return lot.Configure{Patch: p}
 }
 
-func (s *stage) result(op lot.Op, r lot.Result) {
+func (s *scenario) writeResult(op lot.Op, r lot.Result) {
 	switch {
 	case r.Err != nil:
 		fmt.Fprintf(&s.out, "  %s: %s\n", r.Err.Code, r.Err.Detail)
@@ -247,7 +247,7 @@ func (s *stage) result(op lot.Op, r lot.Result) {
 	}
 }
 
-func (s *stage) events(step *lot.Step) {
+func (s *scenario) writeEvents(step *lot.Step) {
 	for _, e := range step.Events {
 		fmt.Fprintf(&s.out, "  %s", e.Action)
 		if e.TaskID != "" {
@@ -266,15 +266,15 @@ func (s *stage) events(step *lot.Step) {
 	}
 }
 
-// total says how the pool stands.
-func (s *stage) total() {
-	if err := s.lot.Sound(); err != nil {
+// writeState says how the pool stands.
+func (s *scenario) writeState() {
+	if err := s.lot.CheckAll(); err != nil {
 		s.Error(err)
 	}
 	row := s.lot.Row()
 	var running []string
 	parked := make([]string, row.Queued)
-	for _, id := range s.known {
+	for _, id := range s.ids {
 		state, at, ok := s.lot.State(id)
 		switch {
 		case !ok:
@@ -288,7 +288,7 @@ func (s *stage) total() {
 	}
 	fmt.Fprintf(&s.out, "  = rev %d: %d of %d units, running [%s], parked [%s]\n",
 		row.Rev, row.Used, row.MaxUnits, strings.Join(running, " "), strings.Join(parked, " "))
-	if wall, mono := s.lot.Next(); !wall.IsZero() || mono != 0 {
+	if wall, mono := s.lot.NextTimers(); !wall.IsZero() || mono != 0 {
 		next := wall.Sub(start())
 		if wall.IsZero() {
 			next = mono - time.Hour

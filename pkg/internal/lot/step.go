@@ -23,15 +23,15 @@ type Started struct {
 	TaskID  string
 	Spec    *ledger.Spec
 	Attempt int
-	Demand  int
+	Request int
 }
 
-func (s *Step) reuse() {
+func (s *Step) reset() {
 	s.Row = ledger.Pool{}
-	reuse(&s.Inserts)
-	reuse(&s.Specs)
-	reuse(&s.Updates)
-	reuse(&s.Started)
-	reuse(&s.Messages)
-	reuse(&s.Events)
+	reset(&s.Inserts)
+	reset(&s.Specs)
+	reset(&s.Updates)
+	reset(&s.Started)
+	reset(&s.Messages)
+	reset(&s.Events)
 }

@@ -4,10 +4,10 @@ package lot
 // million of them are a few thousand objects, and what refers to them holds nothing for the collector to follow. What that
 // gives is said at [index].
 type tasks struct {
-	index  index
-	blocks []block
-	open   []int32           // the numbers of the blocks that have room
-	spare  *[blockSize]entry // an empty one, so that a task that comes and goes does not need a new one each time
+	index    index
+	blocks   []block
+	withRoom []int32           // the numbers of the blocks that have room
+	spare    *[blockSize]entry // an empty one, so that a task that comes and goes does not need a new one each time
 }
 
 // ref is the number of an entry, from 1. 0 is none.
@@ -25,7 +25,7 @@ type block struct {
 	live    int32
 	used    int32 // no slot from here on was ever given
 	free    int32 // the slot given back last, from 1; 0: none
-	open    bool  // it is among those that have room, or was when they were last looked at
+	listed  bool  // it is among those that have room, or was when they were last looked at
 }
 
 func newTasks(room int) tasks { return tasks{index: newIndex(room)} }
@@ -37,7 +37,7 @@ func (t *tasks) at(r ref) *entry {
 // find returns the entry with the id, nil where there is none.
 func (t *tasks) find(id string) *entry {
 	x, hash := &t.index, t.index.hash(id)
-	for i := x.home(hash); x.slots[i].ref != 0; i = x.after(i) {
+	for i := x.home(hash); x.slots[i].ref != 0; i = x.following(i) {
 		if x.slots[i].hash == hash {
 			if e := t.at(x.slots[i].ref); e.id == id {
 				return e
@@ -47,31 +47,31 @@ func (t *tasks) find(id string) *entry {
 	return nil
 }
 
-// enter lets e be found by its id, which no other has.
-func (t *tasks) enter(e *entry) { t.index.add(t.index.hash(e.id), e.ref) }
+// addToIndex lets e be found by its id, which no other has.
+func (t *tasks) addToIndex(e *entry) { t.index.add(t.index.hash(e.id), e.ref) }
 
-// leave is the reverse of enter.
-func (t *tasks) leave(e *entry) { t.index.remove(t.index.hash(e.id), e.ref) }
+// removeFromIndex is the reverse of enter.
+func (t *tasks) removeFromIndex(e *entry) { t.index.remove(t.index.hash(e.id), e.ref) }
 
-// place returns an empty entry.
-func (t *tasks) place() *entry {
-	for len(t.open) > 0 {
-		n := t.open[len(t.open)-1]
+// allocate returns an empty entry.
+func (t *tasks) allocate() *entry {
+	for len(t.withRoom) > 0 {
+		n := t.withRoom[len(t.withRoom)-1]
 		b := &t.blocks[n]
-		if slot, ok := t.slot(b); ok {
+		if slot, ok := t.takeSlot(b); ok {
 			e := &b.entries[slot]
 			e.timer, e.ref = 0, ref(n<<blockBits+slot)+1
 			return e
 		}
-		b.open, t.open = false, t.open[:len(t.open)-1]
+		b.listed, t.withRoom = false, t.withRoom[:len(t.withRoom)-1]
 	}
-	t.open = append(t.open, int32(len(t.blocks)))
-	t.blocks = append(t.blocks, block{open: true})
-	return t.place()
+	t.withRoom = append(t.withRoom, int32(len(t.blocks)))
+	t.blocks = append(t.blocks, block{listed: true})
+	return t.allocate()
 }
 
-// slot takes a slot of b, if it has room.
-func (t *tasks) slot(b *block) (slot int32, ok bool) {
+// takeSlot takes a slot of b, if it has room.
+func (t *tasks) takeSlot(b *block) (slot int32, ok bool) {
 	if b.entries == nil {
 		if b.entries, t.spare = t.spare, nil; b.entries == nil {
 			b.entries = new([blockSize]entry)
@@ -102,9 +102,9 @@ func (t *tasks) release(e *entry) {
 		t.spare = b.entries
 		b.entries, b.used, b.free = nil, 0, 0
 	}
-	if !b.open {
-		b.open = true
-		t.open = append(t.open, n)
+	if !b.listed {
+		b.listed = true
+		t.withRoom = append(t.withRoom, n)
 	}
 }
 
@@ -116,7 +116,7 @@ func (t *tasks) all(yield func(*entry) bool) {
 			continue
 		}
 		for k := range b.entries[:b.used] {
-			if e := &b.entries[k]; e.where != gone && !yield(e) {
+			if e := &b.entries[k]; e.phase != removed && !yield(e) {
 				return
 			}
 		}

@@ -19,13 +19,13 @@ func TestTasksAgainstMap(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"enter many": func(t *rapid.T) {
 				for range rapid.IntRange(1, 2*blockSize).Draw(t, "n") {
-					e := all.place()
+					e := all.allocate()
 					if ref := e.ref; *e != (entry{ref: ref}) {
 						t.Fatalf("the place holds %+v", *e)
 					}
-					e.id, e.where, e.timer = fmt.Sprint("task-", ids), waiting, 7
+					e.id, e.phase, e.timer = fmt.Sprint("task-", ids), waiting, 7
 					ids++
-					all.enter(e)
+					all.addToIndex(e)
 					want[e.id] = e.ref
 				}
 			},
@@ -34,7 +34,7 @@ func TestTasksAgainstMap(t *testing.T) {
 				for i := 0; i < ids && len(want) > left; i++ {
 					if e := all.find(fmt.Sprint("task-", i)); e != nil {
 						delete(want, e.id)
-						all.leave(e)
+						all.removeFromIndex(e)
 						all.release(e)
 					}
 				}
@@ -90,8 +90,8 @@ func TestIndexAgainstSlice(t *testing.T) {
 						n++
 					}
 				}
-				if n != len(want) || x.taken != n {
-					t.Fatalf("there are %d and it counts %d, not %d", n, x.taken, len(want))
+				if n != len(want) || x.count != n {
+					t.Fatalf("there are %d and it counts %d, not %d", n, x.count, len(want))
 				}
 				for _, s := range want {
 					i := x.home(s.hash)
@@ -99,7 +99,7 @@ func TestIndexAgainstSlice(t *testing.T) {
 						if x.slots[i].ref == 0 {
 							t.Fatalf("%v is not found", s)
 						}
-						i = x.after(i)
+						i = x.following(i)
 					}
 				}
 			},
@@ -121,8 +121,8 @@ func TestIndexShrinks(t *testing.T) {
 	}
 	for r := ref(1); r <= 10_000; r++ {
 		x.remove(uint32(r)*2_654_435_761, r)
-		if n := len(x.slots); n > max(16*x.taken, leastSlots) || 4*x.taken > 3*n || n < leastSlots {
-			t.Fatalf("%d slots for the last %d", n, x.taken)
+		if n := len(x.slots); n > max(16*x.count, minSlots) || 4*x.count > 3*n || n < minSlots {
+			t.Fatalf("%d slots for the last %d", n, x.count)
 		}
 	}
 }
@@ -137,7 +137,7 @@ func TestStepIsTheCallersAfterRollback(t *testing.T) {
 		return s
 	}
 	used := submit("used")
-	l.Settle()
+	l.Finalize()
 	failed := submit("failed")
 	if failed != used {
 		t.Error("a step that has been settled is not used again")

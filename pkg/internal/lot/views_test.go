@@ -13,11 +13,11 @@ import (
 
 var morning = lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
 
-func later(d time.Duration) lot.Instant {
+func afterMorning(d time.Duration) lot.Instant {
 	return lot.Instant{Wall: park.At(morning.Wall.Add(d)), Mono: morning.Mono + d}
 }
 
-func opened(leased bool, row ledger.Pool, tasks ...ledger.Record) *lot.Lot {
+func newLot(leased bool, row ledger.Pool, tasks ...ledger.Record) *lot.Lot {
 	row.State = park.Active
 	return lot.New(lot.Config{Pool: "p", Node: "n", Leased: leased, Row: row, Tasks: tasks}, morning)
 }
@@ -28,27 +28,27 @@ func submit(id string, units int64, p park.Priority) lot.Submit {
 
 // TestOldest sees that of the tasks that come next in their classes the one is named that waits longest.
 func TestOldest(t *testing.T) {
-	l := opened(false, ledger.Pool{MaxUnits: 1, MaxQueueDepth: 9})
-	if at := l.Oldest(); !at.IsZero() {
+	l := newLot(false, ledger.Pool{MaxUnits: 1, MaxQueueDepth: 9})
+	if at := l.OldestSubmission(); !at.IsZero() {
 		t.Errorf("nobody waits, but the oldest since %s", at)
 	}
 	for i, s := range []lot.Submit{submit("a", 1, park.Normal), submit("b", 1, park.Normal), submit("c", 1, park.Low), submit("d", 1, park.High)} {
-		l.Apply(later(time.Duration(i)*time.Second), []lot.Op{s}, nil)
+		l.Apply(afterMorning(time.Duration(i)*time.Second), []lot.Op{s}, nil)
 	}
 	for _, want := range []struct {
 		gone string
 		at   time.Duration
 	}{{"", time.Second}, {"b", 2 * time.Second}, {"c", 3 * time.Second}} {
-		l.Apply(later(time.Minute), []lot.Op{lot.Cancel{TaskID: want.gone}}, nil)
-		if at := l.Oldest(); !at.Equal(later(want.at).Wall.Time) {
-			t.Errorf("without %q the oldest waits since %s, want %s", want.gone, at, later(want.at).Wall)
+		l.Apply(afterMorning(time.Minute), []lot.Op{lot.Cancel{TaskID: want.gone}}, nil)
+		if at := l.OldestSubmission(); !at.Equal(afterMorning(want.at).Wall.Time) {
+			t.Errorf("without %q the oldest waits since %s, want %s", want.gone, at, afterMorning(want.at).Wall)
 		}
 	}
 }
 
 // TestTooLarge sees that what costs just what the pool has is not too large, and that what runs is not counted.
 func TestTooLarge(t *testing.T) {
-	l := opened(false, ledger.Pool{MaxUnits: 9, MaxQueueDepth: 9})
+	l := newLot(false, ledger.Pool{MaxUnits: 9, MaxQueueDepth: 9})
 	l.Apply(morning, []lot.Op{submit("a", 9, park.Normal), submit("b", 4, park.Normal), submit("c", 5, park.Normal), submit("d", 7, park.Low)}, nil)
 	for _, c := range []struct {
 		units int64
@@ -68,7 +68,7 @@ func TestWhoRuns(t *testing.T) {
 	var tasks []ledger.Record
 	for i, id := range []string{"c", "a", "b", "d"} {
 		tasks = append(tasks, ledger.Record{
-			Spec: ledger.Spec{PoolID: "p", TaskID: id, Units: 1, Priority: park.Normal, SubmittedAt: later(time.Duration(i) * time.Second).Wall},
+			Spec: ledger.Spec{PoolID: "p", TaskID: id, Units: 1, Priority: park.Normal, SubmittedAt: afterMorning(time.Duration(i) * time.Second).Wall},
 			State: ledger.State{
 				Status: park.Running, Attempt: 1, Rank: int64(i), Node: []string{"m", "n"}[i%2], Lease: "lease-" + id,
 				LeaseTTL: time.Duration(i+1) * time.Second,
@@ -76,20 +76,20 @@ func TestWhoRuns(t *testing.T) {
 		})
 	}
 	tasks[3].Priority, tasks[3].Status, tasks[3].Node, tasks[3].Lease = park.High, park.Queued, "", ""
-	l := opened(true, ledger.Pool{Rev: 3, MaxUnits: 3, Used: 3, Queued: 1, MaxQueueDepth: 9}, tasks...)
+	l := newLot(true, ledger.Pool{Rev: 3, MaxUnits: 3, Used: 3, Queued: 1, MaxQueueDepth: 9}, tasks...)
 	if got := l.RunningTasks(); !slices.Equal(got, []string{"c", "a", "b"}) || l.Running() != 3 {
 		t.Errorf("%v run, %d", got, l.Running())
 	}
-	nodes := l.Nodes()
+	nodes := l.TasksByNode()
 	if !slices.Equal(nodes["m"], []string{"c", "b"}) || !slices.Equal(nodes["n"], []string{"a"}) || len(nodes) != 2 {
 		t.Errorf("by node: %v", nodes)
 	}
-	if got := l.LeasesDue(later(2 * time.Second)); !maps.Equal(got, map[string]string{"c": "lease-c", "a": "lease-a"}) {
+	if got := l.ExpiredLeases(afterMorning(2 * time.Second)); !maps.Equal(got, map[string]string{"c": "lease-c", "a": "lease-a"}) {
 		t.Errorf("due: %v", got)
 	}
 	for id, want := range map[string]park.Time{"c": tasks[0].SubmittedAt, "d": tasks[3].SubmittedAt, "x": {}} {
-		if got := l.Submitted(id); !got.Equal(want.Time) || l.Live(id) != (id != "x") {
-			t.Errorf("%s was submitted at %s, lives: %t", id, got, l.Live(id))
+		if got := l.SubmittedAt(id); !got.Equal(want.Time) || l.IsLive(id) != (id != "x") {
+			t.Errorf("%s was submitted at %s, lives: %t", id, got, l.IsLive(id))
 		}
 	}
 	if s, at, ok := l.State("d"); !ok || at != 1 || s.Status != park.Queued {
@@ -105,8 +105,8 @@ func TestWhoRuns(t *testing.T) {
 
 // TestExtend sees that only the lease that is meant lives longer.
 func TestExtend(t *testing.T) {
-	l := opened(true, ledger.Pool{MaxUnits: 1, MaxQueueDepth: 9})
-	step, _ := l.Apply(morning, []lot.Op{submit("a", 1, park.Normal), submit("b", 1, park.Normal)}, []lot.Demand{{Max: 1, Secret: "s", TTL: 5 * time.Second}})
+	l := newLot(true, ledger.Pool{MaxUnits: 1, MaxQueueDepth: 9})
+	step, _ := l.Apply(morning, []lot.Op{submit("a", 1, park.Normal), submit("b", 1, park.Normal)}, []lot.LeaseRequest{{Max: 1, Secret: "s", TTL: 5 * time.Second}})
 	lease := step.Inserts[0].Lease
 	if lease == "" {
 		t.Fatal("nothing was leased")
@@ -115,15 +115,15 @@ func TestExtend(t *testing.T) {
 		task, lease string
 		ends        time.Duration
 	}{{"x", lease, 5 * time.Second}, {"b", "", 5 * time.Second}, {"a", "another", 5 * time.Second}, {"a", lease, 9 * time.Second}} {
-		l.Extend(c.task, c.lease, 8*time.Second, later(time.Second))
-		if _, mono := l.Next(); mono != morning.Mono+c.ends {
+		l.ExtendLease(c.task, c.lease, 8*time.Second, afterMorning(time.Second))
+		if _, mono := l.NextTimers(); mono != morning.Mono+c.ends {
 			t.Errorf("after %s's lease %q was kept, something happens at %s", c.task, c.lease, mono)
 		}
 	}
-	if err := l.Sound(); err != nil {
+	if err := l.CheckAll(); err != nil {
 		t.Error(err)
 	}
-	if step, _ := l.Apply(later(9*time.Second-1), nil, nil); len(step.Events) > 0 {
+	if step, _ := l.Apply(afterMorning(9*time.Second-1), nil, nil); len(step.Events) > 0 {
 		t.Errorf("the lease was lost early: %v", step.Events)
 	}
 }

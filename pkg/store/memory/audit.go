@@ -14,38 +14,38 @@ import (
 // audit is the log of events and the ways to find them.
 type audit struct {
 	mu      sync.RWMutex
-	all     shelf[line] // in the order in which they were written
-	tasks   chains
-	tenants lists
-	actions lists
-	pools   lists // in order of (Rev, Ord)
-	nodes   lists // of no numbers: the names alone
+	events  sequence[storedEvent] // in the order in which they were written
+	tasks   hashChains
+	tenants postingIndex
+	actions postingIndex
+	pools   postingIndex // in order of (Rev, Ord)
+	nodes   postingIndex // of no numbers: the names alone
 	pruned  map[string]park.Mark
 	clock
 }
 
-// line is an event. The log is most of what a daemon with its queues in memory holds, and the collector goes through all
+// storedEvent is an event. The log is most of what a daemon with its queues in memory holds, and the collector goes through all
 // of it: what many events have in common stands in one place.
-type line struct {
-	taskID  string
-	pool    *list
-	tenant  *list
-	action  *list
-	node    *list
-	detail  *json.RawMessage // nil where there is none
-	at      int64            // microseconds, as written
-	written int64
-	rev     int64
-	units   int64
-	before  int64 // the event before of a task of the same hash
-	ord     int32
-	attempt int32
+type storedEvent struct {
+	taskID       string
+	pool         *postings
+	tenant       *postings
+	action       *postings
+	node         *postings
+	detail       *json.RawMessage // nil where there is none
+	at           int64            // microseconds, as written
+	orderedAt    int64
+	rev          int64
+	units        int64
+	prevSameHash int64 // the event before of a task of the same hash
+	ord          int32
+	attempt      int32
 }
 
-func (a *audit) init() { a.tasks, a.pruned = newChains(), make(map[string]park.Mark) }
+func (a *audit) init() { a.tasks, a.pruned = newHashChains(), make(map[string]park.Mark) }
 
 // event returns the event as it was given, and its id.
-func (l *line) event() park.Event {
+func (l *storedEvent) event() park.Event {
 	e := park.Event{
 		EventID: park.EventID(l.pool.name, l.rev, int(l.ord)), At: park.FromMicro(l.at), Rev: l.rev, Ord: int(l.ord),
 		Action: park.Action(l.action.name), TaskID: l.taskID, PoolID: l.pool.name, Tenant: l.tenant.name,
@@ -66,75 +66,75 @@ func (a *audit) add(events []park.Event) {
 	defer a.mu.Unlock()
 	for i := range events {
 		e := &events[i]
-		pool := a.pools.of(e.PoolID)
-		at := a.place(pool, e.Rev, e.Ord)
-		if at < len(pool.ids) && a.compare(pool.ids[at], e.Rev, e.Ord) == 0 {
+		pool := a.pools.get(e.PoolID)
+		at := a.searchPool(pool, e.Rev, e.Ord)
+		if at < len(pool.numbers) && a.compare(pool.numbers[at], e.Rev, e.Ord) == 0 {
 			continue
 		}
-		n, l := a.all.next()
-		l.taskID, l.pool, l.tenant = e.TaskID, pool, a.tenants.of(e.Tenant)
-		l.action, l.node = a.actions.of(string(e.Action)), a.nodes.of(e.Node)
-		l.at, l.written, l.rev, l.ord, l.units, l.attempt = e.At.Micro(), a.stamp(e.At), e.Rev, int32(e.Ord), e.Units, int32(e.Attempt)
+		n, l := a.events.next()
+		l.taskID, l.pool, l.tenant = e.TaskID, pool, a.tenants.get(e.Tenant)
+		l.action, l.node = a.actions.get(string(e.Action)), a.nodes.get(e.Node)
+		l.at, l.orderedAt, l.rev, l.ord, l.units, l.attempt = e.At.Micro(), a.stamp(e.At), e.Rev, int32(e.Ord), e.Units, int32(e.Attempt)
 		if e.Detail != nil {
 			l.detail = new(e.Detail)
 		}
 		pool.insert(at, n)
-		l.tenant.ids = append(l.tenant.ids, n)
-		l.action.ids = append(l.action.ids, n)
+		l.tenant.numbers = append(l.tenant.numbers, n)
+		l.action.numbers = append(l.action.numbers, n)
 		if e.TaskID != "" {
-			l.before = a.tasks.add(e.TaskID, n)
+			l.prevSameHash = a.tasks.add(e.TaskID, n)
 		}
 	}
 }
 
-// place returns the index of the first event of a pool that is not before (rev, ord).
-func (a *audit) place(pool *list, rev int64, ord int) int {
-	last := len(pool.ids)
-	if last == 0 || a.compare(pool.ids[last-1], rev, ord) < 0 {
+// searchPool returns the index of the first event of a pool that is not before (rev, ord).
+func (a *audit) searchPool(pool *postings, rev int64, ord int) int {
+	last := len(pool.numbers)
+	if last == 0 || a.compare(pool.numbers[last-1], rev, ord) < 0 {
 		return last
 	}
-	return sort.Search(last, func(i int) bool { return a.compare(pool.ids[i], rev, ord) >= 0 })
+	return sort.Search(last, func(i int) bool { return a.compare(pool.numbers[i], rev, ord) >= 0 })
 }
 
 func (a *audit) compare(n, rev int64, ord int) int {
-	l := a.all.Get(n)
+	l := a.events.Get(n)
 	return cmp.Or(cmp.Compare(l.rev, rev), cmp.Compare(int(l.ord), ord))
 }
 
-// ofTask returns the numbers of the events of a task.
-func (a *audit) ofTask(id string) (found []int64) {
-	for n := a.tasks.last(id); n != 0; {
-		l := a.all.Get(n)
+// byTask returns the numbers of the events of a task.
+func (a *audit) byTask(id string) (found []int64) {
+	for n := a.tasks.newestOf(id); n != 0; {
+		l := a.events.Get(n)
 		if l == nil {
 			break // it was pruned, as all before it
 		}
 		if l.taskID == id {
 			found = append(found, n)
 		}
-		n = l.before
+		n = l.prevSameHash
 	}
 	slices.Reverse(found)
 	return found
 }
 
-func (a *audit) newest() string {
+func (a *audit) lastID() string {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	if _, l := a.all.UpTo(a.all.last); l != nil {
+	if _, l := a.events.UpTo(a.events.lastNumber); l != nil {
 		return park.EventID(l.pool.name, l.rev, int(l.ord))
 	}
 	return ""
 }
 
-// newestOf returns the rev and the time of a pool's newest event.
-func (a *audit) newestOf(pool string) (int64, park.Time) {
+// lastRevOf returns the rev and the time of a pool's newest event.
+func (a *audit) lastRevOf(pool string) (int64, park.Time) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	p := a.pools.byName[pool]
-	if p == nil || len(p.ids) == 0 {
+	if p == nil || len(p.numbers) == 0 {
 		return 0, park.Time{}
 	}
-	l := a.all.Get(p.ids[len(p.ids)-1])
+	l := a.events.Get(p.numbers[len(p.numbers)-1])
 	return l.rev, park.FromMicro(l.at)
 }
 
@@ -149,27 +149,27 @@ func (s *Store) PruneEvents(ctx context.Context, before park.Time, limit int) (i
 func (a *audit) prune(before park.Time, limit int) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	end := before.Micro() + a.late
+	end := before.Micro() + a.maxLag
 	removed := 0
-	for n, l := a.all.From(0); l != nil && removed < limit && l.written < end; n, l = a.all.From(n + 1) {
+	for n, l := a.events.From(0); l != nil && removed < limit && l.orderedAt < end; n, l = a.events.From(n + 1) {
 		if l.at >= before.Micro() {
 			continue
 		}
-		a.mark(l)
+		a.markPruned(l)
 		a.pools.remove(l.pool, n)
 		a.tenants.remove(l.tenant, n)
 		a.actions.remove(l.action, n)
 		if l.taskID != "" {
-			unlink(&a.tasks, &a.all, l.taskID, n, func(l *line) *int64 { return &l.before })
+			removeFromChain(&a.tasks, &a.events, l.taskID, n, func(l *storedEvent) *int64 { return &l.prevSameHash })
 		}
-		a.all.Remove(n)
+		a.events.Remove(n)
 		removed++
 	}
 	return removed
 }
 
-// mark notes that an event is removed.
-func (a *audit) mark(l *line) {
+// markPruned notes that an event is removed.
+func (a *audit) markPruned(l *storedEvent) {
 	m := a.pruned[l.pool.name]
 	if l.rev > m.Rev {
 		m.Rev, m.Before = l.rev, park.FromMicro(max(m.Before.Micro(), l.at+1))

@@ -11,34 +11,34 @@ import (
 
 // Events implements [store.Audit].
 func (s *Store) Events(ctx context.Context, q park.AuditQuery) ([]park.Event, error) {
-	r := reading{audit: &s.audit, AuditQuery: q, since: q.Since.Micro(), until: q.Until.Micro(), ends: !q.Until.IsZero()}
-	if err := r.begin(); err != nil {
+	r := logScan{audit: &s.audit, AuditQuery: q, since: q.Since.Micro(), until: q.Until.Micro(), hasUntil: !q.Until.IsZero()}
+	if err := r.seek(); err != nil {
 		return nil, err
 	}
 	for more := true; more; {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		more = r.more()
+		more = r.scanSome()
 	}
 	return r.found, nil
 }
 
-// reading is a query of the log under way. It goes by the events of one pool in their order, or else by
+// logScan is a query of the log under way. It goes by the events of one pool in their order, or else by
 // number, along the shortest of the indexes that hold what is asked for.
-type reading struct {
+type logScan struct {
 	*audit
 	park.AuditQuery
 	since, until int64
-	ends         bool  // until counts, though it be 0: the first instant of 1970
+	hasUntil     bool  // until counts, though it be 0: the first instant of 1970
 	next         int64 // the number to go on from
 	rev          int64 // and, by pool, the place behind the last event
 	ord          int
 	found        []park.Event
 }
 
-// begin finds the place behind the cursor and not before since.
-func (r *reading) begin() error {
+// seek finds the place behind the cursor and not before since.
+func (r *logScan) seek() error {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if r.Cursor != "" {
@@ -46,55 +46,55 @@ func (r *reading) begin() error {
 		if err != nil {
 			return park.Errorf(park.InvalidRequest, "cursor %v", err)
 		}
-		switch n := r.number(pool, rev, ord); {
+		switch n := r.find(pool, rev, ord); {
 		case n != 0 && r.byPool() && pool == r.PoolID:
 			r.rev, r.ord = rev, ord+1
 		case n != 0:
 			r.next = n + 1
-		case !r.older(pool, rev, ord):
+		case !r.isBeforeOldest(pool, rev, ord):
 			return store.ErrNoEvent
 		}
 	}
 	if r.since != 0 {
-		r.next = max(r.next, r.all.search(func(l *line) bool { return l.written >= r.since }))
+		r.next = max(r.next, r.events.search(func(l *storedEvent) bool { return l.orderedAt >= r.since }))
 	}
 	return nil
 }
 
-func (r *reading) byPool() bool { return r.PoolID != "" && r.TaskID == "" }
+func (r *logScan) byPool() bool { return r.PoolID != "" && r.TaskID == "" }
 
-// number returns the number of an event, 0 where it is not there.
-func (r *reading) number(pool string, rev int64, ord int) int64 {
+// find returns the number of an event, 0 where it is not there.
+func (r *logScan) find(pool string, rev int64, ord int) int64 {
 	list := r.pools.byName[pool]
 	if list == nil {
 		return 0
 	}
-	if at := r.place(list, rev, ord); at < len(list.ids) && r.compare(list.ids[at], rev, ord) == 0 {
-		return list.ids[at]
+	if at := r.searchPool(list, rev, ord); at < len(list.numbers) && r.compare(list.numbers[at], rev, ord) == 0 {
+		return list.numbers[at]
 	}
 	return 0
 }
 
-// older reports whether an event would be older than the oldest of its pool.
-func (r *reading) older(pool string, rev int64, ord int) bool {
+// isBeforeOldest reports whether an event would be older than the oldest of its pool.
+func (r *logScan) isBeforeOldest(pool string, rev int64, ord int) bool {
 	list := r.pools.byName[pool]
-	return list != nil && len(list.ids) > 0 && r.compare(list.ids[0], rev, ord) > 0
+	return list != nil && len(list.numbers) > 0 && r.compare(list.numbers[0], rev, ord) > 0
 }
 
-// more goes on for a while and returns false at the end.
-func (r *reading) more() bool {
+// scanSome goes on for a while and returns false at the end.
+func (r *logScan) scanSome() bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if r.byPool() {
-		return r.alongPool()
+		return r.scanPool()
 	}
-	list, indexed := r.shortest()
+	list, indexed := r.shortestIndex()
 	if !indexed {
-		return r.along()
+		return r.scanLog()
 	}
 	at, _ := slices.BinarySearch(list, r.next)
-	for range look {
-		if at >= len(list) || !r.take(list[at], r.all.Get(list[at])) {
+	for range scanBatch {
+		if at >= len(list) || !r.consider(list[at], r.events.Get(list[at])) {
 			return false
 		}
 		at++
@@ -102,35 +102,35 @@ func (r *reading) more() bool {
 	return true
 }
 
-// along reads the log itself.
-func (r *reading) along() bool {
-	for range look {
-		n, l := r.all.From(r.next)
-		if l == nil || !r.take(n, l) {
+// scanLog reads the log itself.
+func (r *logScan) scanLog() bool {
+	for range scanBatch {
+		n, l := r.events.From(r.next)
+		if l == nil || !r.consider(n, l) {
 			return false
 		}
 	}
 	return true
 }
 
-// alongPool reads the events of one pool.
-func (r *reading) alongPool() bool {
+// scanPool reads the events of one pool.
+func (r *logScan) scanPool() bool {
 	p := r.pools.byName[r.PoolID]
 	if p == nil {
 		return false
 	}
-	list := p.ids
-	at := r.place(p, r.rev, r.ord)
+	list := p.numbers
+	at := r.searchPool(p, r.rev, r.ord)
 	if r.rev == 0 && r.since != 0 {
-		at = sort.Search(len(list), func(i int) bool { return r.all.Get(list[i]).at >= r.since })
+		at = sort.Search(len(list), func(i int) bool { return r.events.Get(list[i]).at >= r.since })
 	}
 	start := r.next
-	for range look {
+	for range scanBatch {
 		if at >= len(list) {
 			return false
 		}
-		l := r.all.Get(list[at])
-		if list[at] >= start && !r.take(list[at], l) {
+		l := r.events.Get(list[at])
+		if list[at] >= start && !r.consider(list[at], l) {
 			return false
 		}
 		r.rev, r.ord = l.rev, int(l.ord)+1
@@ -140,16 +140,16 @@ func (r *reading) alongPool() bool {
 	return true
 }
 
-func (r *reading) shortest() (ids []int64, indexed bool) {
+func (r *logScan) shortestIndex() (ids []int64, indexed bool) {
 	if r.TaskID != "" {
-		return r.ofTask(r.TaskID), true
+		return r.byTask(r.TaskID), true
 	}
-	consider := func(l *list) {
+	consider := func(l *postings) {
 		switch {
 		case l == nil:
 			ids, indexed = nil, true
-		case !indexed || len(l.ids) < len(ids):
-			ids, indexed = l.ids, true
+		case !indexed || len(l.numbers) < len(ids):
+			ids, indexed = l.numbers, true
 		}
 	}
 	if r.Tenant != "" {
@@ -161,22 +161,22 @@ func (r *reading) shortest() (ids []int64, indexed bool) {
 	return ids, indexed
 }
 
-// take adds an event if it is asked for. It returns false once no more can come.
-func (r *reading) take(n int64, l *line) bool {
-	if len(r.found) >= r.Limit || (r.ends && l.written >= r.until+r.late) {
+// consider adds an event if it is asked for. It returns false once no more can come.
+func (r *logScan) consider(n int64, l *storedEvent) bool {
+	if len(r.found) >= r.Limit || (r.hasUntil && l.orderedAt >= r.until+r.maxLag) {
 		return false
 	}
 	r.next = n + 1
-	if r.wanted(l) {
+	if r.matches(l) {
 		r.found = append(r.found, l.event())
 	}
 	return len(r.found) < r.Limit
 }
 
-func (r *reading) wanted(l *line) bool {
+func (r *logScan) matches(l *storedEvent) bool {
 	return (r.TaskID == "" || l.taskID == r.TaskID) &&
 		(r.PoolID == "" || l.pool.name == r.PoolID) &&
 		(r.Tenant == "" || l.tenant.name == r.Tenant) &&
 		(r.Action == "" || l.action.name == string(r.Action)) &&
-		(r.since == 0 || l.at >= r.since) && (!r.ends || l.at < r.until)
+		(r.since == 0 || l.at >= r.since) && (!r.hasUntil || l.at < r.until)
 }

@@ -10,9 +10,9 @@ import (
 
 const (
 	// look bounds how many items are looked at under one lock, so that a long search holds up nobody.
-	look = 4096
+	scanBatch = 4096
 	// few is how many tasks of a status are sorted rather than searched for.
-	few = 2048
+	maxSorted = 2048
 )
 
 // List implements [store.Queue].
@@ -21,12 +21,12 @@ func (s *Store) List(ctx context.Context, id string, q park.TaskQuery) ([]ledger
 	if err != nil {
 		return nil, "", err
 	}
-	p := s.known(id)
+	p := s.findPool(id)
 	if p == nil || ctx.Err() != nil {
 		return nil, "", ctx.Err()
 	}
-	l := listing{pool: p, TaskQuery: q, below: below}
-	for l.more() {
+	l := listScan{pool: p, TaskQuery: q, below: below}
+	for l.scanSome() {
 		if err := ctx.Err(); err != nil {
 			return nil, "", err
 		}
@@ -46,27 +46,27 @@ func parseCursor(cursor string, first int64) (int64, error) {
 	return seq, nil
 }
 
-// listing is a List under way.
-type listing struct {
+// listScan is a List under way.
+type listScan struct {
 	*pool
 	park.TaskQuery
-	below int64 // the number of the last task looked at
-	last  int64 // and of the last one found
-	found []ledger.Record
-	next  string
+	below     int64 // the number of the last task looked at
+	lastFound int64 // and of the last one found
+	found     []ledger.Record
+	next      string
 }
 
-// more goes on for a while and returns false at the end.
-func (l *listing) more() bool {
+// scanSome goes on for a while and returns false at the end.
+func (l *listScan) scanSome() bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	if live := l.live(l.Status); live != nil && live.n <= few {
-		l.sorted(live)
+	if live := l.setOf(l.Status); live != nil && live.count <= maxSorted {
+		l.listSorted(live)
 		return false
 	}
-	for range look {
-		n, t := l.order.UpTo(l.below - 1)
-		if t == nil || !l.take(*t) {
+	for range scanBatch {
+		n, t := l.tasks.UpTo(l.below - 1)
+		if t == nil || !l.consider(*t) {
 			return false
 		}
 		l.below = n
@@ -74,33 +74,33 @@ func (l *listing) more() bool {
 	return true
 }
 
-// sorted lists from a few tasks in any order.
-func (l *listing) sorted(live *ring) {
-	tasks := make([]*task, 0, live.n)
+// listSorted lists from a few tasks in any order.
+func (l *listScan) listSorted(live *taskSet) {
+	tasks := make([]*task, 0, live.count)
 	for t := range live.all {
 		if t.number < l.below {
 			tasks = append(tasks, t)
 		}
 	}
-	newest(tasks)
+	sortNewestFirst(tasks)
 	for _, t := range tasks {
-		if !l.take(t) {
+		if !l.consider(t) {
 			return
 		}
 	}
 }
 
-// take adds t if it is asked for. It returns false once the page is full and t is for the next one.
-func (l *listing) take(t *task) bool {
+// consider adds t if it is asked for. It returns false once the page is full and t is for the next one.
+func (l *listScan) consider(t *task) bool {
 	if (l.Status != "" && t.Status != l.Status) || (l.Tenant != "" && t.Tenant != l.Tenant) {
 		return true
 	}
 	if len(l.found) == l.Limit {
-		l.next = strconv.FormatInt(l.last, 10)
+		l.next = strconv.FormatInt(l.lastFound, 10)
 		return false
 	}
 	r := t.Record
 	r.Payload = nil
-	l.found, l.last = append(l.found, r), t.number
+	l.found, l.lastFound = append(l.found, r), t.number
 	return true
 }

@@ -18,13 +18,13 @@ import (
 
 // Store implements [store.Store]. Several engines may share one.
 type Store struct {
-	mu     sync.RWMutex
-	pools  map[string]*pool
-	mail   mail
-	audit  audit
-	outbox outbox
-	nodes  nodes
-	pruned park.Time // tasks that ended before may be gone
+	mu           sync.RWMutex
+	pools        map[string]*pool
+	mail         mailboxes
+	audit        audit
+	outbox       outbox
+	nodes        nodes
+	prunedBefore park.Time // tasks that ended before may be gone
 }
 
 // New returns an empty store.
@@ -32,7 +32,7 @@ func New() *Store {
 	s := &Store{pools: make(map[string]*pool)}
 	s.mail.init()
 	s.audit.init()
-	s.outbox.dests = make(map[string]*sparse.List[parcel])
+	s.outbox.dests = make(map[string]*sparse.List[outboxEntry])
 	return s
 }
 
@@ -44,7 +44,7 @@ func (s *Store) Load(ctx context.Context, id string) (store.Snapshot, error) {
 	if err := ctx.Err(); err != nil {
 		return store.Snapshot{}, err
 	}
-	p := s.known(id)
+	p := s.findPool(id)
 	if p == nil {
 		return store.Snapshot{}, nil
 	}
@@ -56,10 +56,10 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	p := s.pool(step.PoolID)
+	p := s.ensurePool(step.PoolID)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if done, err := p.commit(step, step.Node != "" && !s.nodes.alive(step.Node)); done || err != nil {
+	if done, err := p.commit(step, step.Node != "" && !s.nodes.isAlive(step.Node)); done || err != nil {
 		return err
 	}
 	// Nothing below can fail, so the step is whole once the pool's lock is free.
@@ -74,13 +74,13 @@ func (s *Store) AdvanceRev(ctx context.Context, id string, row ledger.Pool) erro
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.pool(id).lift(row)
+	s.ensurePool(id).advanceRev(row)
 	return nil
 }
 
 // Records implements [store.Queue].
 func (s *Store) Records(ctx context.Context, id string, ids []string) ([]ledger.Record, error) {
-	p := s.known(id)
+	p := s.findPool(id)
 	if p == nil || ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -89,7 +89,7 @@ func (s *Store) Records(ctx context.Context, id string, ids []string) ([]ledger.
 
 // Sizes implements [store.Queue].
 func (s *Store) Sizes(ctx context.Context, id string, ids []string) (map[string]int, error) {
-	p := s.known(id)
+	p := s.findPool(id)
 	if p == nil || ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -104,16 +104,16 @@ func (s *Store) Sizes(ctx context.Context, id string, ids []string) (map[string]
 	return sizes, nil
 }
 
-// known returns a pool, nil where nothing was committed to it.
-func (s *Store) known(id string) *pool {
+// findPool returns a pool, nil where nothing was committed to it.
+func (s *Store) findPool(id string) *pool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.pools[id]
 }
 
-// pool returns a pool, which it makes if need be.
-func (s *Store) pool(id string) *pool {
-	if p := s.known(id); p != nil {
+// ensurePool returns a pool, which it makes if need be.
+func (s *Store) ensurePool(id string) *pool {
+	if p := s.findPool(id); p != nil {
 		return p
 	}
 	s.mu.Lock()
@@ -140,7 +140,7 @@ func (s *Store) PruneTasks(ctx context.Context, before park.Time, limit int) (in
 	mark := func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		raise(&s.pruned, before)
+		advance(&s.prunedBefore, before)
 	}
 	n := 0
 	for _, p := range pools {
@@ -169,12 +169,12 @@ func (s *Store) Append(ctx context.Context, events []park.Event) error {
 
 // LastEvent implements [store.Audit].
 func (s *Store) LastEvent(ctx context.Context) (string, error) {
-	return s.audit.newest(), ctx.Err()
+	return s.audit.lastID(), ctx.Err()
 }
 
 // LastRev implements [store.Audit].
 func (s *Store) LastRev(ctx context.Context, pool string) (int64, park.Time, error) {
-	rev, at := s.audit.newestOf(pool)
+	rev, at := s.audit.lastRevOf(pool)
 	return rev, at, ctx.Err()
 }
 

@@ -14,22 +14,22 @@ type taskKey struct{ pool, task string }
 
 // nodes are the engines that share the store. The zero value is ready to use.
 type nodes struct {
-	mu     sync.Mutex
-	beats  map[string]store.NodeHeartbeat
-	dead   map[string]bool
-	leases map[taskKey]store.LeaseRenewal
-	heard  map[*func(string, int64)]struct{}
+	mu         sync.Mutex
+	heartbeats map[string]store.NodeHeartbeat
+	dead       map[string]bool
+	renewals   map[taskKey]store.LeaseRenewal
+	listeners  map[*func(string, int64)]struct{}
 }
 
-func (n *nodes) alive(node string) bool {
+func (n *nodes) isAlive(node string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.beats[node].Counter > 0 && !n.dead[node]
+	return n.heartbeats[node].Counter > 0 && !n.dead[node]
 }
 
 // ChangesSince implements [store.Shared].
 func (s *Store) ChangesSince(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
-	p := s.known(pool)
+	p := s.findPool(pool)
 	if p == nil || ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -45,7 +45,7 @@ func (s *Store) ChangesSince(ctx context.Context, pool string, rev int64) (*stor
 func (s *Store) Revs(ctx context.Context, pools []string) (map[string]int64, error) {
 	revs := make(map[string]int64)
 	for _, id := range pools {
-		if p := s.known(id); p != nil {
+		if p := s.findPool(id); p != nil {
 			p.mu.RLock()
 			revs[id] = p.row.Rev
 			p.mu.RUnlock()
@@ -59,13 +59,13 @@ func (s *Store) AwaitDurable(ctx context.Context) error { return ctx.Err() }
 
 // RequestTurn implements [store.Shared].
 func (s *Store) RequestTurn(ctx context.Context, pool, node string, h store.Delegation) (store.Turn, error) {
-	p := s.known(pool)
+	p := s.findPool(pool)
 	if p == nil || ctx.Err() != nil {
 		return store.Turn{}, ctx.Err()
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.line.RequestTurn(node, h), nil
+	return p.waitList.RequestTurn(node, h), nil
 }
 
 // Heartbeat implements [store.Shared].
@@ -79,11 +79,11 @@ func (s *Store) Heartbeat(ctx context.Context, node string, own store.NodeConfig
 	if n.dead[node] {
 		return nil, store.ErrDead
 	}
-	if n.beats == nil {
-		n.beats, n.dead = make(map[string]store.NodeHeartbeat), make(map[string]bool)
+	if n.heartbeats == nil {
+		n.heartbeats, n.dead = make(map[string]store.NodeHeartbeat), make(map[string]bool)
 	}
-	n.beats[node] = store.NodeHeartbeat{Counter: n.beats[node].Counter + 1, NodeConfig: own}
-	return maps.Clone(n.beats), nil
+	n.heartbeats[node] = store.NodeHeartbeat{Counter: n.heartbeats[node].Counter + 1, NodeConfig: own}
+	return maps.Clone(n.heartbeats), nil
 }
 
 // DeclareDead implements [store.Shared].
@@ -91,10 +91,10 @@ func (s *Store) DeclareDead(ctx context.Context, node string, counter int64) (bo
 	n := &s.nodes
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if p, known := n.beats[node]; !known || p.Counter != counter || ctx.Err() != nil {
+	if p, known := n.heartbeats[node]; !known || p.Counter != counter || ctx.Err() != nil {
 		return false, ctx.Err()
 	}
-	delete(n.beats, node)
+	delete(n.heartbeats, node)
 	n.dead[node] = true
 	return true, nil
 }
@@ -104,7 +104,7 @@ func (s *Store) RemoveNode(ctx context.Context, node string) error {
 	n := &s.nodes
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.beats, node)
+	delete(n.heartbeats, node)
 	delete(n.dead, node)
 	return ctx.Err()
 }
@@ -114,12 +114,12 @@ func (s *Store) RenewLease(ctx context.Context, k store.LeaseRenewal) (int64, er
 	n := &s.nodes
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.leases == nil {
-		n.leases = make(map[taskKey]store.LeaseRenewal)
+	if n.renewals == nil {
+		n.renewals = make(map[taskKey]store.LeaseRenewal)
 	}
 	key := taskKey{k.PoolID, k.TaskID}
-	k.Counter = n.leases[key].Counter + 1
-	n.leases[key] = k
+	k.Counter = n.renewals[key].Counter + 1
+	n.renewals[key] = k
 	return k.Counter, ctx.Err()
 }
 
@@ -129,7 +129,7 @@ func (s *Store) LeaseRenewals(ctx context.Context, pool string, tasks []string) 
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, id := range tasks {
-		if k, ok := n.leases[taskKey{pool, id}]; ok {
+		if k, ok := n.renewals[taskKey{pool, id}]; ok {
 			found = append(found, k)
 		}
 	}
@@ -140,7 +140,7 @@ func (s *Store) LeaseRenewals(ctx context.Context, pool string, tasks []string) 
 func (s *Store) NotifyRev(ctx context.Context, pool string, rev int64) error {
 	n := &s.nodes
 	n.mu.Lock()
-	all := maps.Clone(n.heard)
+	all := maps.Clone(n.listeners)
 	n.mu.Unlock()
 	for heard := range all {
 		(*heard)(pool, rev)
@@ -152,14 +152,14 @@ func (s *Store) NotifyRev(ctx context.Context, pool string, rev int64) error {
 func (s *Store) Listen(ctx context.Context, heard func(pool string, rev int64)) error {
 	n := &s.nodes
 	n.mu.Lock()
-	if n.heard == nil {
-		n.heard = make(map[*func(string, int64)]struct{})
+	if n.listeners == nil {
+		n.listeners = make(map[*func(string, int64)]struct{})
 	}
-	n.heard[&heard] = struct{}{}
+	n.listeners[&heard] = struct{}{}
 	n.mu.Unlock()
 	<-ctx.Done()
 	n.mu.Lock()
-	delete(n.heard, &heard)
+	delete(n.listeners, &heard)
 	n.mu.Unlock()
 	return ctx.Err()
 }

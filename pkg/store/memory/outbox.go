@@ -11,14 +11,14 @@ import (
 
 // outbox holds the parcels that wait for delivery, those of each destination by themselves.
 type outbox struct {
-	mu    sync.Mutex
-	dests map[string]*sparse.List[parcel]
-	last  int64 // the id given last, over all destinations
+	mu     sync.Mutex
+	dests  map[string]*sparse.List[outboxEntry]
+	lastID int64 // the id given last, over all destinations
 }
 
-type parcel struct {
+type outboxEntry struct {
 	store.OutboxEntry
-	until int64
+	dueAt int64
 }
 
 func (o *outbox) add(parcels []store.OutboxEntry) {
@@ -28,18 +28,18 @@ func (o *outbox) add(parcels []store.OutboxEntry) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for i := range parcels {
-		p := parcel{OutboxEntry: parcels[i]}
+		p := outboxEntry{OutboxEntry: parcels[i]}
 		if p.Message != nil {
 			p.Message = new(*p.Message)
 		}
 		if p.Event != nil {
 			p.Event = new(*p.Event)
 		}
-		o.last++
-		p.ID = o.last
+		o.lastID++
+		p.ID = o.lastID
 		d := o.dests[p.Dest]
 		if d == nil {
-			d = &sparse.List[parcel]{}
+			d = &sparse.List[outboxEntry]{}
 			o.dests[p.Dest] = d
 		}
 		*d.Add(p.ID) = p
@@ -63,7 +63,7 @@ func (o *outbox) due(dest string, now int64, limit int) []store.OutboxEntry {
 	}
 	var found []store.OutboxEntry
 	for n, p := d.From(0); p != nil && len(found) < limit; n, p = d.From(n + 1) {
-		if p.until <= now {
+		if p.dueAt <= now {
 			found = append(found, p.OutboxEntry)
 		}
 	}
@@ -75,11 +75,11 @@ func (s *Store) AckOutbox(ctx context.Context, done []int64, later []store.Defer
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.outbox.settle(done, later)
+	s.outbox.ack(done, later)
 	return nil
 }
 
-func (o *outbox) settle(done []int64, later []store.DeferredEntry) {
+func (o *outbox) ack(done []int64, later []store.DeferredEntry) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, id := range done {
@@ -92,7 +92,7 @@ func (o *outbox) settle(done []int64, later []store.DeferredEntry) {
 	for _, l := range later {
 		for _, d := range o.dests {
 			if p := d.Get(l.ID); p != nil {
-				p.Attempts, p.until = l.Attempts, l.Until.Micro()
+				p.Attempts, p.dueAt = l.Attempts, l.Until.Micro()
 				break
 			}
 		}

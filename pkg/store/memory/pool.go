@@ -14,39 +14,39 @@ import (
 
 // pool is one pool's row and tasks.
 type pool struct {
-	mu      sync.RWMutex
-	row     ledger.Pool
-	order   shelf[*task] // all, in order of submission
-	byID    chains
-	queued  ring
-	running ring
-	ended   []*task // by the time of their end; may hold some that are gone
-	since   journal
-	line    store.WaitList
+	mu       sync.RWMutex
+	row      ledger.Pool
+	tasks    sequence[*task] // all, in order of submission
+	byID     hashChains
+	queued   taskSet
+	running  taskSet
+	ended    []*task // by the time of their end; may hold some that are gone
+	changes  changeLog
+	waitList store.WaitList
 }
 
 type task struct {
 	ledger.Record
-	number     int64 // in pool.order
-	before     int64 // the task before whose id has the same hash
-	prev, next *task // in the ring that it is in
+	number       int64 // in pool.order
+	prevSameHash int64 // the task before whose id has the same hash
+	prev, next   *task // in the ring that it is in
 }
 
-// ring holds the tasks of one status, in no order that means something.
-type ring struct {
+// taskSet holds the tasks of one status, in no order that means something.
+type taskSet struct {
 	first *task
-	n     int
+	count int
 }
 
-func (r *ring) add(t *task) {
+func (r *taskSet) add(t *task) {
 	if t.prev, t.next = nil, r.first; r.first != nil {
 		r.first.prev = t
 	}
 	r.first = t
-	r.n++
+	r.count++
 }
 
-func (r *ring) remove(t *task) {
+func (r *taskSet) remove(t *task) {
 	if t.prev == nil {
 		r.first = t.next
 	} else {
@@ -56,18 +56,18 @@ func (r *ring) remove(t *task) {
 		t.next.prev = t.prev
 	}
 	t.prev, t.next = nil, nil
-	r.n--
+	r.count--
 }
 
-func (r *ring) all(yield func(*task) bool) {
+func (r *taskSet) all(yield func(*task) bool) {
 	for t := r.first; t != nil && yield(t); t = t.next {
 	}
 }
 
-func newPool() *pool { return &pool{byID: newChains()} }
+func newPool() *pool { return &pool{byID: newHashChains()} }
 
-// live returns the ring of a status, nil where the tasks of that status have ended.
-func (p *pool) live(s park.Status) *ring {
+// setOf returns the ring of a status, nil where the tasks of that status have ended.
+func (p *pool) setOf(s park.Status) *taskSet {
 	switch s {
 	case park.Queued:
 		return &p.queued
@@ -80,7 +80,7 @@ func (p *pool) live(s park.Status) *ring {
 
 // find returns the task with the id, nil where there is none.
 func (p *pool) find(id string) *task {
-	for at := p.order.Get(p.byID.last(id)); at != nil; at = p.order.Get((*at).before) {
+	for at := p.tasks.Get(p.byID.newestOf(id)); at != nil; at = p.tasks.Get((*at).prevSameHash) {
 		if (*at).TaskID == id {
 			return *at
 		}
@@ -94,14 +94,14 @@ func (p *pool) commit(step *store.Step, dead bool) (done bool, err error) {
 	switch {
 	case step.ID == "":
 		return false, errors.New("a step needs an id")
-	case p.since.knows(step.Row.Rev, step.ID):
+	case p.changes.hasStep(step.Row.Rev, step.ID):
 		return true, nil
 	case dead:
 		return false, store.ErrDead
 	case p.row.Rev != step.Row.Rev-1:
 		c := p.conflict(step.Row.Rev - 1)
 		if step.Node != "" {
-			c.NodesAhead = p.line.Add(step.Node)
+			c.NodesAhead = p.waitList.Add(step.Node)
 		}
 		return false, c
 	}
@@ -111,29 +111,29 @@ func (p *pool) commit(step *store.Step, dead bool) (done bool, err error) {
 	changed := make([]*task, len(step.Updates))
 	for i := range step.Updates {
 		if changed[i] = p.find(step.Updates[i].TaskID); changed[i] == nil {
-			p.takeBack(len(step.Inserts))
+			p.removeLast(len(step.Inserts))
 			return false, fmt.Errorf("update task %s of pool %s: there is no such task", step.Updates[i].TaskID, step.PoolID)
 		}
 	}
-	step.NodesWaiting = p.line.Done(step.Node)
+	step.NodesWaiting = p.waitList.Done(step.Node)
 	p.row = step.Row
 	p.row.LastStep = step.ID
-	p.since.begin(p.row.Rev, step.ID)
+	p.changes.beginStep(p.row.Rev, step.ID)
 	for i := range step.Inserts {
-		p.enter(*p.order.Get(p.order.last - int64(len(step.Inserts)-1-i)))
+		p.addByStatus(*p.tasks.Get(p.tasks.lastNumber - int64(len(step.Inserts)-1-i)))
 	}
 	for i, t := range changed {
-		if live := p.live(t.Status); live != nil {
+		if live := p.setOf(t.Status); live != nil {
 			live.remove(t)
 		}
 		t.State = step.Updates[i].State
-		p.enter(t)
+		p.addByStatus(t)
 	}
 	return false, nil
 }
 
-// lift moves the pool to row's rev, unless it has come that far.
-func (p *pool) lift(row ledger.Pool) {
+// advanceRev moves the pool to row's rev, unless it has come that far.
+func (p *pool) advanceRev(row ledger.Pool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -147,7 +147,7 @@ func (p *pool) lift(row ledger.Pool) {
 			p.row.LastAt = row.LastAt
 		}
 	}
-	p.since = journal{first: row.Rev + 1}
+	p.changes = changeLog{firstRev: row.Rev + 1}
 }
 
 // insert makes all records known by their ids, or none.
@@ -155,33 +155,33 @@ func (p *pool) insert(records []ledger.Record) error {
 	for i := range records {
 		r := &records[i]
 		if p.find(r.TaskID) != nil {
-			p.takeBack(i)
+			p.removeLast(i)
 			return fmt.Errorf("insert task %s of pool %s: %w", r.TaskID, r.PoolID, store.ErrTaskExists)
 		}
-		n, at := p.order.next()
-		*at = &task{Record: *r, number: n, before: p.byID.add(r.TaskID, n)}
+		n, at := p.tasks.next()
+		*at = &task{Record: *r, number: n, prevSameHash: p.byID.add(r.TaskID, n)}
 	}
 	return nil
 }
 
-// takeBack makes the last n tasks unknown again.
-func (p *pool) takeBack(n int) {
+// removeLast makes the last n tasks unknown again.
+func (p *pool) removeLast(n int) {
 	for range n {
-		_, at := p.order.UpTo(p.order.last)
+		_, at := p.tasks.UpTo(p.tasks.lastNumber)
 		p.remove(*at)
 	}
 }
 
 // remove makes a task unknown.
 func (p *pool) remove(t *task) {
-	unlink(&p.byID, &p.order, t.TaskID, t.number, func(t **task) *int64 { return &(*t).before })
-	p.order.Remove(t.number)
+	removeFromChain(&p.byID, &p.tasks, t.TaskID, t.number, func(t **task) *int64 { return &(*t).prevSameHash })
+	p.tasks.Remove(t.number)
 }
 
-// enter puts a task where its status belongs and notes that it was touched.
-func (p *pool) enter(t *task) {
-	p.since.touch(t)
-	if live := p.live(t.Status); live != nil {
+// addByStatus puts a task where its status belongs and notes that it was touched.
+func (p *pool) addByStatus(t *task) {
+	p.changes.add(t)
+	if live := p.setOf(t.Status); live != nil {
 		live.add(t)
 		return
 	}
@@ -196,13 +196,13 @@ func (p *pool) enter(t *task) {
 
 func (p *pool) conflict(rev int64) *store.Conflict {
 	c := &store.Conflict{Row: p.row}
-	touched, ok := p.since.after(rev, p.row.Rev)
+	touched, ok := p.changes.changedSince(rev, p.row.Rev)
 	if !ok {
 		c.Reload = true
 		return c
 	}
 	for t := range touched {
-		c.Changed = append(c.Changed, t.light())
+		c.Changed = append(c.Changed, t.withoutPayload())
 	}
 	return c
 }
@@ -211,17 +211,17 @@ func (p *pool) load() store.Snapshot {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	s := store.Snapshot{Row: p.row}
-	s.Tasks = make([]ledger.Record, 0, p.queued.n+p.running.n)
-	for _, live := range [...]*ring{&p.queued, &p.running} {
+	s.Tasks = make([]ledger.Record, 0, p.queued.count+p.running.count)
+	for _, live := range [...]*taskSet{&p.queued, &p.running} {
 		for t := range live.all {
-			s.Tasks = append(s.Tasks, t.light())
+			s.Tasks = append(s.Tasks, t.withoutPayload())
 		}
 	}
 	return s
 }
 
-// light returns the record without what scheduling does not need.
-func (t *task) light() ledger.Record {
+// withoutPayload returns the record without what scheduling does not need.
+func (t *task) withoutPayload() ledger.Record {
 	r := t.Record
 	r.Payload, r.Command, r.WorkDir, r.Result = nil, nil, "", nil
 	return r
@@ -248,7 +248,7 @@ func (p *pool) prune(before park.Time, limit int, mark func()) int {
 		t := p.ended[0]
 		p.ended[0] = nil
 		p.ended = p.ended[1:]
-		if at := p.order.Get(t.number); t.Status.Ended() && at != nil && *at == t {
+		if at := p.tasks.Get(t.number); t.Status.Ended() && at != nil && *at == t {
 			if n == 0 {
 				mark()
 			}
@@ -259,7 +259,7 @@ func (p *pool) prune(before park.Time, limit int, mark func()) int {
 	return n
 }
 
-// newest sorts tasks by submission, the newest first.
-func newest(tasks []*task) {
+// sortNewestFirst sorts tasks by submission, the newest first.
+func sortNewestFirst(tasks []*task) {
 	slices.SortFunc(tasks, func(a, b *task) int { return cmp.Compare(b.number, a.number) })
 }

@@ -14,7 +14,7 @@ import (
 
 // Row implements [store.Evidence].
 func (s *Store) Row(ctx context.Context, id string) (ledger.Pool, error) {
-	p := s.known(id)
+	p := s.findPool(id)
 	if p == nil || ctx.Err() != nil {
 		return ledger.Pool{}, ctx.Err()
 	}
@@ -64,10 +64,10 @@ func (s *Store) KeptMessages(ctx context.Context, id, after string, limit int) (
 // Marks implements [store.Evidence].
 func (s *Store) Marks(ctx context.Context, pool string) (m store.Marks, err error) {
 	s.mu.RLock()
-	m.Tasks.Before = s.pruned
+	m.Tasks.Before = s.prunedBefore
 	s.mu.RUnlock()
 	s.mail.mu.RLock()
-	m.Messages.Before = s.mail.pruned
+	m.Messages.Before = s.mail.prunedBefore
 	s.mail.mu.RUnlock()
 	s.audit.mu.RLock()
 	m.Log = s.audit.pruned[pool]
@@ -75,8 +75,8 @@ func (s *Store) Marks(ctx context.Context, pool string) (m store.Marks, err erro
 	return m, ctx.Err()
 }
 
-// raise moves a mark on.
-func raise(mark *park.Time, to park.Time) {
+// advance moves a mark on.
+func advance(mark *park.Time, to park.Time) {
 	if mark.Before(to.Time) {
 		*mark = to
 	}

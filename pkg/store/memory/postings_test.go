@@ -16,8 +16,8 @@ func TestChainsAgainstMap(t *testing.T) {
 		// a and b make one chain, and so do c and d: what is looked for goes by the first of the two.
 		first := map[string]string{"a": "a", "b": "a", "c": "c", "d": "c"}
 		of := func(text string) (found []int64) {
-			for n := a.tasks.last(first[text]); ; {
-				l := a.all.Get(n)
+			for n := a.tasks.newestOf(first[text]); ; {
+				l := a.events.Get(n)
 				if l == nil {
 					slices.Reverse(found)
 					return found
@@ -25,15 +25,15 @@ func TestChainsAgainstMap(t *testing.T) {
 				if l.taskID == text {
 					found = append(found, n)
 				}
-				n = l.before
+				n = l.prevSameHash
 			}
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"add": func(t *rapid.T) {
 				text := rapid.SampledFrom(texts).Draw(t, "text")
-				n, l := a.all.next()
+				n, l := a.events.next()
 				l.taskID = text
-				l.before = a.tasks.add(first[text], n)
+				l.prevSameHash = a.tasks.add(first[text], n)
 				want[text] = append(want[text], n)
 			},
 			"remove": func(t *rapid.T) {
@@ -43,8 +43,8 @@ func TestChainsAgainstMap(t *testing.T) {
 				}
 				i := rapid.IntRange(0, len(want[text])-1).Draw(t, "i")
 				n := want[text][i]
-				unlink(&a.tasks, &a.all, first[text], n, func(l *line) *int64 { return &l.before })
-				a.all.Remove(n)
+				removeFromChain(&a.tasks, &a.events, first[text], n, func(l *storedEvent) *int64 { return &l.prevSameHash })
+				a.events.Remove(n)
 				want[text] = slices.Delete(want[text], i, i+1)
 			},
 			"": func(t *rapid.T) {
@@ -57,12 +57,12 @@ func TestChainsAgainstMap(t *testing.T) {
 		})
 		for _, text := range texts {
 			for _, n := range slices.Clone(want[text]) {
-				unlink(&a.tasks, &a.all, first[text], n, func(l *line) *int64 { return &l.before })
-				a.all.Remove(n)
+				removeFromChain(&a.tasks, &a.events, first[text], n, func(l *storedEvent) *int64 { return &l.prevSameHash })
+				a.events.Remove(n)
 			}
 		}
-		if len(a.tasks.ends) != 0 {
-			t.Errorf("%d chains are left of nothing", len(a.tasks.ends))
+		if len(a.tasks.newest) != 0 {
+			t.Errorf("%d chains are left of nothing", len(a.tasks.newest))
 		}
 	})
 }
