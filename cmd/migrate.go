@@ -121,7 +121,7 @@ func runMigrate(ctx context.Context, g *globals, o migrateOptions, to daemon.Dir
 	for i, m := range all {
 		page.Migrations[i] = migration{m.Backend, m.Version, m.Name, park.At(m.AppliedAt), rowsOf(m.Gone)}
 		if len(m.Gone) > 0 && g.output.forPeople() {
-			g.notice("Rolling back %s deletes %s.", m.Name, migrations.Rows(m.Gone))
+			g.notice("Rolling back %s deletes %s.", m.Name, migrations.DescribeDeleted(m.Gone))
 		}
 	}
 	return migrationList().print(g.printer(), page, page.Migrations)
@@ -132,13 +132,13 @@ func explainRefusal(err error) error {
 	if _, ok := errors.AsType[*migrations.InUseError](err); ok {
 		return &cliError{Code: exitFailed, Name: "database_in_use", Err: err}
 	}
-	if _, ok := errors.AsType[*migrations.LossError](err); ok {
+	if _, ok := errors.AsType[*migrations.DataLossError](err); ok {
 		return &cliError{Code: exitFailed, Name: "rows_would_go", Err: err, Hint: "Make a backup, then use --force to roll back and delete these rows."}
 	}
 	return err
 }
 
-func rowsOf(gone []migrations.Gone) map[string]int64 {
+func rowsOf(gone []migrations.DeletedRows) map[string]int64 {
 	rows := make(map[string]int64, len(gone))
 	for _, g := range gone {
 		rows[g.Table] = g.Rows

@@ -59,7 +59,7 @@ func TestScripts(t *testing.T) {
 			if cond != "postgres" {
 				return false, fmt.Errorf("unknown condition %q", cond)
 			}
-			return server.Installed() || os.Getenv(pgtest.Required) != "", nil
+			return server.Installed() || os.Getenv(pgtest.RequiredEnv) != "", nil
 		},
 		Setup: func(e *testscript.Env) error {
 			// The path of a socket must be short; that of a test's folder may be too long.

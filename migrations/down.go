@@ -11,42 +11,42 @@ import (
 )
 
 // Back says how a migration is to be taken back.
-type Back struct {
+type DownOptions struct {
 	// DryRun only finds out what would be done, and whether it would be refused.
 	DryRun bool
 	// Force takes the migration back although rows go with it. It does not help against daemons that use the database.
 	Force bool
 	// Names are the application names of daemons, by which their connections to Postgres are known.
-	Names []string
+	AppNames []string
 }
 
 // Taken is a migration that was taken back.
-type Taken struct {
+type RolledBack struct {
 	Migration
-	Gone []Gone // the rows that went with it
+	Deleted []DeletedRows // the rows that went with it
 }
 
 // Gone is how many rows of a table go.
-type Gone struct {
+type DeletedRows struct {
 	Table string
 	Rows  int64
 }
 
 // LossError says that a migration cannot be taken back without losing rows. Nothing was changed.
-type LossError struct {
+type DataLossError struct {
 	Migration
-	Gone []Gone
+	Deleted []DeletedRows
 }
 
 // Error implements error.
-func (e *LossError) Error() string {
-	return fmt.Sprintf("rolling back %s would delete %s; nothing was changed", e.Name, Rows(e.Gone))
+func (e *DataLossError) Error() string {
+	return fmt.Sprintf("rolling back %s would delete %s; nothing was changed", e.Name, DescribeDeleted(e.Deleted))
 }
 
 // Rows says in words which rows go.
-func Rows(gone []Gone) string {
-	words := make([]string, len(gone))
-	for i, g := range gone {
+func DescribeDeleted(deleted []DeletedRows) string {
+	words := make([]string, len(deleted))
+	for i, g := range deleted {
 		unit := " rows of "
 		if g.Rows == 1 {
 			unit = " row of "
@@ -60,7 +60,7 @@ func Rows(gone []Gone) string {
 }
 
 // holdings are the tables whose rows people would miss. The others follow from them, or from nodes that live.
-func holdings() []string {
+func dataTables() []string {
 	return []string{"pl_pools", "pl_queue_jobs", "pl_mailbox_messages", "pl_audit_events", "pl_outbox", "pl_leases"}
 }
 
@@ -70,23 +70,23 @@ func holdings() []string {
 //
 // All is done in one transaction, also with DryRun, which then ends it without effect: so what is said of the rows is what
 // would be.
-func (s *Schema) Down(ctx context.Context, b Back) (taken *Taken, err error) {
-	err = s.exclusively(ctx, func(tx *sql.Tx) error {
+func (s *Schema) Down(ctx context.Context, b DownOptions) (rolledBack *RolledBack, err error) {
+	err = s.inExclusiveTx(ctx, func(tx *sql.Tx) error {
 		last, err := s.last(ctx, tx)
 		if err != nil || last == nil {
 			return err
 		}
-		if err := s.unused(ctx, tx, b.Names); err != nil {
+		if err := s.ensureUnused(ctx, tx, b.AppNames); err != nil {
 			return err
 		}
-		gone, err := s.takeBack(ctx, tx, last)
+		deleted, err := s.rollBack(ctx, tx, last)
 		if err != nil {
 			return err
 		}
-		if len(gone) > 0 && !b.Force {
-			return &LossError{*last, gone}
+		if len(deleted) > 0 && !b.Force {
+			return &DataLossError{*last, deleted}
 		}
-		taken = &Taken{*last, gone}
+		rolledBack = &RolledBack{*last, deleted}
 		if b.DryRun {
 			return nil
 		}
@@ -95,11 +95,11 @@ func (s *Schema) Down(ctx context.Context, b Back) (taken *Taken, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("migrate down: %w", err)
 	}
-	return taken, nil
+	return rolledBack, nil
 }
 
 // exclusively calls change with a transaction, while nobody else migrates the database.
-func (s *Schema) exclusively(ctx context.Context, change func(*sql.Tx) error) error {
+func (s *Schema) inExclusiveTx(ctx context.Context, change func(*sql.Tx) error) error {
 	tx, err := s.begin(ctx)
 	if err != nil {
 		return err
@@ -110,7 +110,7 @@ func (s *Schema) exclusively(ctx context.Context, change func(*sql.Tx) error) er
 
 func (s *Schema) begin(ctx context.Context) (*sql.Tx, error) {
 	if s.dialect == Postgres {
-		return s.await(ctx)
+		return s.waitForLock(ctx)
 	}
 	return s.db.BeginTx(ctx, nil)
 }
@@ -132,12 +132,12 @@ func (s *Schema) last(ctx context.Context, tx *sql.Tx) (*Migration, error) {
 }
 
 // takeBack runs a migration's way back and returns which rows went.
-func (s *Schema) takeBack(ctx context.Context, tx *sql.Tx, m *Migration) (gone []Gone, err error) {
+func (s *Schema) rollBack(ctx context.Context, tx *sql.Tx, m *Migration) (deleted []DeletedRows, err error) {
 	file, err := fs.ReadFile(files, string(s.dialect)+"/"+m.Name)
 	if err != nil {
 		return nil, err
 	}
-	_, back, found := strings.Cut(string(file), "-- +goose Down\n")
+	_, down, found := strings.Cut(string(file), "-- +goose Down\n")
 	if !found {
 		return nil, errors.New(m.Name + " cannot be rolled back")
 	}
@@ -145,7 +145,7 @@ func (s *Schema) takeBack(ctx context.Context, tx *sql.Tx, m *Migration) (gone [
 	if err != nil {
 		return nil, err
 	}
-	if _, err := tx.ExecContext(ctx, back); err != nil {
+	if _, err := tx.ExecContext(ctx, down); err != nil {
 		return nil, fmt.Errorf("%s: %w", m.Name, err)
 	}
 	if _, err := tx.ExecContext(ctx, fmt.Sprintf("DELETE FROM %s WHERE version_id = %d", table, m.Version)); err != nil {
@@ -155,23 +155,23 @@ func (s *Schema) takeBack(ctx context.Context, tx *sql.Tx, m *Migration) (gone [
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range holdings() {
+	for _, t := range dataTables() {
 		if n := before[t] - after[t]; n > 0 {
-			gone = append(gone, Gone{t, n})
+			deleted = append(deleted, DeletedRows{t, n})
 		}
 	}
-	return gone, nil
+	return deleted, nil
 }
 
 // count returns how many rows the tables have; those that are not there have none.
 func (s *Schema) count(ctx context.Context, tx *sql.Tx) (map[string]int64, error) {
 	rows := make(map[string]int64)
-	for _, t := range holdings() {
-		there, err := s.exists(ctx, tx, t)
+	for _, t := range dataTables() {
+		exists, err := s.exists(ctx, tx, t)
 		if err != nil {
 			return nil, err
 		}
-		if !there {
+		if !exists {
 			continue
 		}
 		var n int64

@@ -30,7 +30,7 @@ func (e *InUseError) Error() string {
 const (
 	// A node that was killed lives for as long as the others would wait for it. Nodes of the first version do not say how
 	// long that is. The columns may not be there.
-	readLiving = `SELECT node_id || ' (last sign of life ' || pg_catalog.floor(extract(epoch FROM age)) || ' s ago)' FROM (
+	readLiveNodes = `SELECT node_id || ' (last sign of life ' || pg_catalog.floor(extract(epoch FROM age)) || ' s ago)' FROM (
 	SELECT node_id, pg_catalog.clock_timestamp() - beat_at AS age, coalesce((pg_catalog.to_jsonb(n) ->> 'ttl')::bigint, 0) AS ttl,
 		coalesce((pg_catalog.to_jsonb(n) ->> 'grace')::bigint, 0) AS grace FROM pl_nodes n WHERE NOT dead) l
 WHERE age < CASE WHEN ttl > 0 THEN (ttl + grace) / 1000 * interval '1 microsecond' ELSE interval '1 minute' END ORDER BY node_id`
@@ -39,37 +39,37 @@ WHERE age < CASE WHEN ttl > 0 THEN (ttl + grace) / 1000 * interval '1 microsecon
 	readSessions = `SELECT 'process ' || pid || coalesce(' from ' || pg_catalog.host(client_addr), '') FROM pg_catalog.pg_stat_activity
 WHERE datname = pg_catalog.current_database() AND application_name = ANY (pg_catalog.string_to_array($1, E'\n')) AND pid <> pg_catalog.pg_backend_pid() ORDER BY pid`
 	// Whoever starts now waits, and finds another schema afterwards: before anything else it reads which one there is.
-	keepOut = "SET LOCAL lock_timeout = '5s'; LOCK TABLE " + table + ", pl_nodes IN ACCESS EXCLUSIVE MODE; SELECT pg_catalog.pg_stat_clear_snapshot()"
+	lockOut = "SET LOCAL lock_timeout = '5s'; LOCK TABLE " + table + ", pl_nodes IN ACCESS EXCLUSIVE MODE; SELECT pg_catalog.pg_stat_clear_snapshot()"
 )
 
 // unused returns an *[InUseError] where daemons use the database, and keeps others out until the transaction ends. Of a file
 // the lock sees to that.
-func (s *Schema) unused(ctx context.Context, tx *sql.Tx, names []string) error {
+func (s *Schema) ensureUnused(ctx context.Context, tx *sql.Tx, names []string) error {
 	if s.dialect != Postgres {
 		return nil
 	}
 	// Nodes that live are not to wait for the lock.
-	if err := s.settled(ctx, tx, names); err != nil {
+	if err := s.waitUntilUnused(ctx, tx, names); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, keepOut); err != nil {
+	if _, err := tx.ExecContext(ctx, lockOut); err != nil {
 		return fmt.Errorf("lock out other nodes: %w", err)
 	}
-	return s.used(ctx, tx, names)
+	return s.checkUnused(ctx, tx, names)
 }
 
 // usedFor is how long connections are taken for those of a daemon that has just ended: the server notices a moment later.
-const usedFor = 2 * time.Second
+const sessionGrace = 2 * time.Second
 
 // settled returns the *[InUseError] that stays.
-func (s *Schema) settled(ctx context.Context, tx *sql.Tx, names []string) error {
+func (s *Schema) waitUntilUnused(ctx context.Context, tx *sql.Tx, names []string) error {
 	for began := time.Now(); ; {
-		err := s.used(ctx, tx, names)
-		if e, ok := errors.AsType[*InUseError](err); !ok || len(e.Nodes) > 0 || time.Since(began) > usedFor {
+		err := s.checkUnused(ctx, tx, names)
+		if e, ok := errors.AsType[*InUseError](err); !ok || len(e.Nodes) > 0 || time.Since(began) > sessionGrace {
 			return err
 		}
 		select {
-		case <-time.After(lockRest):
+		case <-time.After(lockRetryInterval):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -79,13 +79,13 @@ func (s *Schema) settled(ctx context.Context, tx *sql.Tx, names []string) error 
 	}
 }
 
-func (s *Schema) used(ctx context.Context, tx *sql.Tx, names []string) error {
+func (s *Schema) checkUnused(ctx context.Context, tx *sql.Tx, names []string) error {
 	var e InUseError
 	var err error
-	if e.Nodes, err = texts(ctx, tx, readLiving); err != nil {
+	if e.Nodes, err = queryStrings(ctx, tx, readLiveNodes); err != nil {
 		return fmt.Errorf("look for live nodes: %w", err)
 	}
-	if e.Sessions, err = texts(ctx, tx, readSessions, strings.Join(names, "\n")); err != nil {
+	if e.Sessions, err = queryStrings(ctx, tx, readSessions, strings.Join(names, "\n")); err != nil {
 		return fmt.Errorf("look for daemons: %w", err)
 	}
 	if len(e.Nodes)+len(e.Sessions) > 0 {
@@ -94,7 +94,7 @@ func (s *Schema) used(ctx context.Context, tx *sql.Tx, names []string) error {
 	return nil
 }
 
-func texts(ctx context.Context, tx *sql.Tx, query string, args ...any) (all []string, err error) {
+func queryStrings(ctx context.Context, tx *sql.Tx, query string, args ...any) (all []string, err error) {
 	rows, err := tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err

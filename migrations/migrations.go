@@ -153,7 +153,7 @@ func (s *Schema) Pending(ctx context.Context) ([]Migration, error) {
 // Up brings the database to the version that this program needs and returns what it applied.
 // A database that is ahead is left alone, with a *[MismatchError].
 func (s *Schema) Up(ctx context.Context) (done []Migration, err error) {
-	err = s.alone(ctx, func() error {
+	err = s.withLock(ctx, func() error {
 		if pending, err := s.Pending(ctx); err != nil || len(pending) == 0 {
 			return err
 		}
@@ -161,7 +161,7 @@ func (s *Schema) Up(ctx context.Context) (done []Migration, err error) {
 		if err != nil {
 			return fmt.Errorf("migrate up: %w", err)
 		}
-		done = s.named(results)
+		done = s.appliedOf(results)
 		return nil
 	})
 	return done, err
@@ -171,18 +171,18 @@ const (
 	// lockKey is any number that nobody else on the database takes.
 	lockKey = 0x7061726b64 // parkd
 	// lockWithin is how long one waits for another who migrates, and lockRest how long between two looks.
-	lockWithin = time.Minute
-	lockRest   = 100 * time.Millisecond
+	lockTimeout       = time.Minute
+	lockRetryInterval = 100 * time.Millisecond
 )
 
 // alone calls change while no other node migrates the same database; of a file the OS lock sees to that. The lock is a
 // transaction's and not a session's, for a pooler may give the next transaction another session; and who waits for it
 // holds none, for a pooler may have few.
-func (s *Schema) alone(ctx context.Context, change func() error) error {
+func (s *Schema) withLock(ctx context.Context, change func() error) error {
 	if s.dialect != Postgres {
 		return change()
 	}
-	tx, err := s.await(ctx)
+	tx, err := s.waitForLock(ctx)
 	if err != nil {
 		return err
 	}
@@ -191,20 +191,20 @@ func (s *Schema) alone(ctx context.Context, change func() error) error {
 }
 
 // await returns a transaction that has the lock.
-func (s *Schema) await(ctx context.Context) (*sql.Tx, error) {
+func (s *Schema) waitForLock(ctx context.Context) (*sql.Tx, error) {
 	for began := time.Now(); ; {
-		tx, err := s.lock(ctx)
+		tx, err := s.tryLock(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("lock the schema: %w", err)
 		}
 		if tx != nil {
 			return tx, nil
 		}
-		if time.Since(began) > lockWithin {
-			return nil, fmt.Errorf("lock the schema: another process has held the lock for %s", lockWithin)
+		if time.Since(began) > lockTimeout {
+			return nil, fmt.Errorf("lock the schema: another process has held the lock for %s", lockTimeout)
 		}
 		select {
-		case <-time.After(lockRest):
+		case <-time.After(lockRetryInterval):
 		case <-ctx.Done():
 			return nil, fmt.Errorf("lock the schema: %w", ctx.Err())
 		}
@@ -212,7 +212,7 @@ func (s *Schema) await(ctx context.Context) (*sql.Tx, error) {
 }
 
 // lock returns a transaction that has the lock, or nil.
-func (s *Schema) lock(ctx context.Context) (*sql.Tx, error) {
+func (s *Schema) tryLock(ctx context.Context) (*sql.Tx, error) {
 	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted}) // sees what was committed while it waits
 	if err != nil {
 		return nil, err
@@ -225,7 +225,7 @@ func (s *Schema) lock(ctx context.Context) (*sql.Tx, error) {
 	return tx, nil
 }
 
-func (s *Schema) named(results []*goose.MigrationResult) []Migration {
+func (s *Schema) appliedOf(results []*goose.MigrationResult) []Migration {
 	all := make([]Migration, len(results))
 	for i, r := range results {
 		all[i] = Migration{Version: r.Source.Version, Name: r.Source.Path}
@@ -241,7 +241,7 @@ type querier interface {
 
 // applied lists what the database says was applied to it, by version.
 func (s *Schema) applied(ctx context.Context, db querier) ([]Migration, error) {
-	if there, err := s.exists(ctx, db, table); err != nil || !there {
+	if exists, err := s.exists(ctx, db, table); err != nil || !exists {
 		return nil, err
 	}
 	rows, err := db.QueryContext(ctx, "SELECT version_id, tstamp FROM "+table+" WHERE version_id > 0 ORDER BY version_id")

@@ -29,7 +29,7 @@ func Restore(ctx context.Context, c *config.Config, from string) (kept string, e
 		return "", err
 	}
 	r, err := sqlite.Restore(ctx, from, c.File.Path)
-	return r.Kept, err
+	return r.ReplacedPath, err
 }
 
 func usesFile(c *config.Config) (postgresToo bool, err error) {

@@ -29,7 +29,7 @@ const (
 type Migration struct {
 	Backend park.Backend
 	migrations.Migration
-	Gone []migrations.Gone // the rows that were deleted, or would be
+	Gone []migrations.DeletedRows // the rows that were deleted, or would be
 }
 
 // MigrateOptions say what to do with the schema of all databases.
@@ -69,23 +69,23 @@ func migrate(ctx context.Context, c *config.Config, b park.Backend, o MigrateOpt
 	case park.InMemory:
 	case park.Postgres:
 		if o.To == Down {
-			return downResult(postgres.MigrateDown(ctx, c.DSN(b), migrations.Back{DryRun: o.DryRun, Force: o.Force}))
+			return downResult(postgres.MigrateDown(ctx, c.DSN(b), migrations.DownOptions{DryRun: o.DryRun, Force: o.Force}))
 		}
 		return changes(migratePostgres(ctx, c.DSN(b), o))
 	case park.File:
 		if o.To == Down {
-			return downResult(sqlite.MigrateDown(ctx, c.File.Path, migrations.Back{DryRun: o.DryRun, Force: o.Force}))
+			return downResult(sqlite.MigrateDown(ctx, c.File.Path, migrations.DownOptions{DryRun: o.DryRun, Force: o.Force}))
 		}
 		return changes(migrateFile(ctx, c.File.Path, o))
 	}
 	return nil, nil
 }
 
-func downResult(m *migrations.Taken, err error) ([]Migration, error) {
+func downResult(m *migrations.RolledBack, err error) ([]Migration, error) {
 	if err != nil || m == nil {
 		return nil, err
 	}
-	return []Migration{{Migration: m.Migration, Gone: m.Gone}}, nil
+	return []Migration{{Migration: m.Migration, Gone: m.Deleted}}, nil
 }
 
 func changes(found []migrations.Migration, err error) ([]Migration, error) {

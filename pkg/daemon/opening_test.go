@@ -179,7 +179,7 @@ func TestStopWhileOpening(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- Run(ctx, c, Options{}) }()
 	for until := time.Now().Add(testTimeout); ; time.Sleep(10 * time.Millisecond) {
-		n, err := pgtest.Number(t.Context(), dsn, "SELECT count(*) FROM pg_locks WHERE NOT granted")
+		n, err := pgtest.QueryInt(t.Context(), dsn, "SELECT count(*) FROM pg_locks WHERE NOT granted")
 		if err != nil || time.Now().After(until) {
 			t.Fatalf("the daemon does not wait for the table: %v", err)
 		}

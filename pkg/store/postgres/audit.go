@@ -20,16 +20,16 @@ const (
 )
 
 // lastEvent is the last of the block that was written last, below a seq.
-var lastEvent = "SELECT e.pool_id, e.rev, e.ord, e.seq, (SELECT pl_final()) FROM (" + led + isLead(leadBlock) +
+var lastEvent = "SELECT e.pool_id, e.rev, e.ord, e.seq, (SELECT pl_final()) FROM (" + selectLeads + isLead(leadBlock) +
 	" AND seq < $1 ORDER BY seq DESC LIMIT 1) AS l, " +
-	followers(leadBlock, "pool_id, rev, ord, seq", "", "ORDER BY ord DESC LIMIT 1")
+	selectFollowers(leadBlock, "pool_id, rev, ord, seq", "", "ORDER BY ord DESC LIMIT 1")
 
 // Append implements [store.Audit].
 func (s *Store) Append(ctx context.Context, events []park.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	_, err := s.call(ctx, appendEvents, new(bool), func(n *names) ([][]byte, error) { return [][]byte{n.events(events, nil)}, nil })
+	_, err := s.callFunction(ctx, appendEvents, new(bool), func(n *catalog) ([][]byte, error) { return [][]byte{n.events(events, nil)}, nil })
 	if err != nil {
 		return fmt.Errorf("append %d events: %w", len(events), err)
 	}
@@ -38,7 +38,7 @@ func (s *Store) Append(ctx context.Context, events []park.Event) error {
 
 // LastEvent implements [store.Audit]. Events whose place is not final yet come after it.
 func (s *Store) LastEvent(ctx context.Context) (string, error) {
-	last, err := inOrder(ctx, s, func(ctx context.Context, below int64) ([]string, []int64, int64, error) {
+	last, err := readInOrder(ctx, s, func(ctx context.Context, below int64) ([]string, []int64, int64, error) {
 		var pool string
 		var rev, seq, final int64
 		var ord int
@@ -60,7 +60,7 @@ func (s *Store) LastEvent(ctx context.Context) (string, error) {
 // LastRev implements [store.Audit].
 func (s *Store) LastRev(ctx context.Context, pool string) (rev int64, at park.Time, err error) {
 	var us int64
-	err = s.do(ctx, func(ctx context.Context) error {
+	err = s.withRetry(ctx, func(ctx context.Context) error {
 		err := s.pool.QueryRow(ctx, lastRev, pool).Scan(&rev, &us)
 		if errors.Is(err, pgx.ErrNoRows) {
 			rev, us, err = 0, 0, nil
@@ -76,14 +76,14 @@ func (s *Store) LastRev(ctx context.Context, pool string) (rev int64, at park.Ti
 // Events implements [store.Audit].
 func (s *Store) Events(ctx context.Context, q park.AuditQuery) ([]park.Event, error) {
 	var found []park.Event
-	reaches, err := s.reach(ctx, q)
-	for _, r := range reaches {
-		left := q
-		if left.Limit -= len(found); left.Limit <= 0 {
+	ranges, err := s.scanRanges(ctx, q)
+	for _, r := range ranges {
+		rest := q
+		if rest.Limit -= len(found); rest.Limit <= 0 {
 			break
 		}
 		var more []park.Event
-		if more, err = s.events(ctx, left, r); err != nil {
+		if more, err = s.events(ctx, rest, r); err != nil {
 			break
 		}
 		found = append(found, more...)
@@ -95,7 +95,7 @@ func (s *Store) Events(ctx context.Context, q park.AuditQuery) ([]park.Event, er
 }
 
 // events reads one part of the log. One pool's events need no patience: they become visible in their order.
-func (s *Store) events(ctx context.Context, q park.AuditQuery, r reach) (found []park.Event, err error) {
+func (s *Store) events(ctx context.Context, q park.AuditQuery, r scanRange) (found []park.Event, err error) {
 	read := func(ctx context.Context, below int64) ([]park.Event, []int64, int64, error) {
 		query, args := eventsQuery(q, r, below)
 		rows, err := s.pool.Query(ctx, query, args...)
@@ -104,10 +104,10 @@ func (s *Store) events(ctx context.Context, q park.AuditQuery, r reach) (found [
 		}
 		return events(rows)
 	}
-	if !bySteps(q) {
-		return inOrder(ctx, s, read)
+	if !readsBySteps(q) {
+		return readInOrder(ctx, s, read)
 	}
-	err = s.do(ctx, func(ctx context.Context) error {
+	err = s.withRetry(ctx, func(ctx context.Context) error {
 		found, _, _, err = read(ctx, math.MaxInt64)
 		return err
 	})
@@ -115,29 +115,29 @@ func (s *Store) events(ctx context.Context, q park.AuditQuery, r reach) (found [
 }
 
 // bySteps reports whether a query is answered along one pool's steps rather than along seq.
-func bySteps(q park.AuditQuery) bool {
-	return q.PoolID != "" && q.TaskID == "" && q.Tenant == "" && (q.Action == "" || common(q.Action))
+func readsBySteps(q park.AuditQuery) bool {
+	return q.PoolID != "" && q.TaskID == "" && q.Tenant == "" && (q.Action == "" || isCommon(q.Action))
 }
 
-func eventsQuery(q park.AuditQuery, r reach, below int64) (string, []any) {
+func eventsQuery(q park.AuditQuery, r scanRange, below int64) (string, []any) {
 	var w where
 	switch {
-	case bySteps(q):
+	case readsBySteps(q):
 		w.events(q)
-		r.narrow(&w, below)
+		r.addTerms(&w, below)
 		w.times(q)
 		return "SELECT " + eventFields + " FROM pl_audit_events" + w.clause() + " ORDER BY pool_id, rev, ord LIMIT " + w.arg(q.Limit), w.args
-	case q.Action != "" && !common(q.Action) && q.TaskID == "":
+	case q.Action != "" && !isCommon(q.Action) && q.TaskID == "":
 		w.events(q)
-		r.narrow(&w, below)
+		r.addTerms(&w, below)
 		w.times(q)
 		return "SELECT " + eventFields + " FROM pl_audit_events" + w.clause() + " ORDER BY seq LIMIT " + w.arg(q.Limit), w.args
 	}
-	return ledQuery(q, r, below)
+	return leadQuery(q, r, below)
 }
 
 // ledQuery finds events behind those that lead them. What leads may come before the reach, by less than a block.
-func ledQuery(q park.AuditQuery, r reach, below int64) (string, []any) {
+func leadQuery(q park.AuditQuery, r scanRange, below int64) (string, []any) {
 	bit := leadBlock
 	switch {
 	case q.TaskID != "":
@@ -152,18 +152,18 @@ func ledQuery(q park.AuditQuery, r reach, below int64) (string, []any) {
 		all.Tenant = "" // and so may others of the task: two tenants may name theirs alike, of which one is then rejected
 	}
 	l.events(all)
-	early := r
-	if early.from != 0 {
-		early.from -= blockSize - 1
+	leadRange := r
+	if leadRange.fromSeq != 0 {
+		leadRange.fromSeq -= blockSize - 1
 	}
-	early.narrow(&l, below)
+	leadRange.addTerms(&l, below)
 	l.times(q)
 	e := where{args: l.args}
 	e.events(q)
-	r.narrow(&e, below)
+	r.addTerms(&e, below)
 	and := strings.Join(append([]string{""}, e.terms...), " AND ")
-	return "SELECT " + eventFields + " FROM (" + led + strings.Join(l.terms, " AND ") + ") AS l, " +
-		followers(bit, "*", and, "OFFSET 0") + " ORDER BY l.s, ord LIMIT " + e.arg(q.Limit), e.args
+	return "SELECT " + eventFields + " FROM (" + selectLeads + strings.Join(l.terms, " AND ") + ") AS l, " +
+		selectFollowers(bit, "*", and, "OFFSET 0") + " ORDER BY l.s, ord LIMIT " + e.arg(q.Limit), e.args
 }
 
 // events adds what a query asks for but for its times.
@@ -196,7 +196,7 @@ func (w *where) times(q park.AuditQuery) {
 
 // common reports whether an action is one that most events have and no index is for. That any other one meets the index's
 // condition the server sees by itself: told so, it would expect even fewer events of it, and sort all for the sake of a page.
-func common(a park.Action) bool {
+func isCommon(a park.Action) bool {
 	return a == park.ActSubmit || a == park.ActEnqueue || a == park.ActStart || a == park.ActComplete
 }
 

@@ -27,16 +27,16 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 		return errors.New("a step needs an id")
 	}
 	reply, err := s.commit(ctx, step)
-	if twice(err) && s.names.Swap(nil) != nil {
+	if isDuplicateNumber(err) && s.catalog.Swap(nil) != nil {
 		reply, err = s.commit(ctx, step) // after a look at how new rows are numbered
 	}
-	if twice(err) {
+	if isDuplicateNumber(err) {
 		return park.Errorf(park.Internal, "the database numbers new rows as it did others (was a dump restored while nodes were running?): %v", err)
 	}
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.ConstraintName == "pl_queue_jobs_pkey" {
 		err = fmt.Errorf("%w: %w", store.ErrTaskExists, err)
 	}
-	if !step.InDoubt && refused(err) {
+	if !step.InDoubt && isUnstorable(err) {
 		err = &store.RefusedError{Err: err}
 	}
 	if err != nil {
@@ -45,29 +45,29 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 	if step.NodesWaiting = 0; reply == nil {
 		return nil
 	}
-	n, err := readNews(step.PoolID, reply)
+	n, err := decodeReply(step.PoolID, reply)
 	if err != nil {
 		return fmt.Errorf("commit rev %d of pool %s: %w", step.Row.Rev, step.PoolID, err)
 	}
 	if n.done {
-		step.NodesWaiting = n.waits
+		step.NodesWaiting = n.waiting
 		return nil
 	}
-	n.conflict.NodesAhead = n.waits
+	n.conflict.NodesAhead = n.waiting
 	return n.conflict
 }
 
 func (s *Store) commit(ctx context.Context, step *store.Step) ([]byte, error) {
-	return s.call(ctx, commitStep, &step.InDoubt, func(n *names) ([][]byte, error) {
+	return s.callFunction(ctx, commitStep, &step.InDoubt, func(n *catalog) ([][]byte, error) {
 		parcels, err := n.parcels(step.Outbox)
 		args := [][]byte{
-			n.step(step), n.jobs(step.Inserts), n.changes(step.Updates), n.messages(step.Messages), n.events(step.Events, leads(step.PoolID, step.Row.Rev, step.Events)), parcels,
+			n.step(step), n.jobs(step.Inserts), n.changes(step.Updates), n.messages(step.Messages), n.events(step.Events, leadBits(step.PoolID, step.Row.Rev, step.Events)), parcels,
 		}
 		size := 0
 		for _, a := range args {
 			size += len(a)
 		}
-		if size > maxStatement {
+		if size > maxStepBytes {
 			return nil, errTooLarge
 		}
 		return args, err
@@ -75,32 +75,32 @@ func (s *Store) commit(ctx context.Context, step *store.Step) ([]byte, error) {
 }
 
 // twice reports whether a row has a number that another has, rather than the id of another task.
-func twice(err error) bool {
+func isDuplicateNumber(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && pg.Code == "23505" && pg.ConstraintName != "pl_queue_jobs_pkey"
 }
 
 // maxStatement is how large the arguments of a step may be. The server takes less than 1 GiB in one message, and ends the
 // connection of who sends more, which would leave the step in doubt.
-const maxStatement = 512 << 20
+const maxStepBytes = 512 << 20
 
 // refused reports whether a step cannot be taken for what is in it: the data are wrong, or the server's limits too low.
-func refused(err error) bool {
+func isUnstorable(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && pg.SeverityUnlocalized == "ERROR" && (pg.Code[:2] == "22" || pg.Code[:2] == "54") || errors.Is(err, errTooLarge)
 }
 
-var errTooLarge = fmt.Errorf("it has more than %d bytes", maxStatement)
+var errTooLarge = fmt.Errorf("it has more than %d bytes", maxStepBytes)
 
 // ChangesSince implements [store.Shared].
 func (s *Store) ChangesSince(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
-	var n news
-	err := s.do(ctx, func(ctx context.Context) error {
+	var n stepReply
+	err := s.withRetry(ctx, func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, readSince, pgx.QueryResultFormats{pgx.BinaryFormatCode}, pool, rev)
 		if err != nil {
 			return err
 		}
-		n, err = pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (news, error) { return readNews(pool, row.RawValues()[0]) })
+		n, err = pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (stepReply, error) { return decodeReply(pool, row.RawValues()[0]) })
 		return err
 	})
 	if err != nil {
@@ -114,9 +114,9 @@ func (s *Store) ChangesSince(ctx context.Context, pool string, rev int64) (*stor
 
 // AwaitDurable implements [store.Shared].
 func (s *Store) AwaitDurable(ctx context.Context) error {
-	err := s.do(ctx, func(ctx context.Context) error {
-		return s.steadily(ctx, func(c *pgx.Conn) error {
-			_, err := c.Exec(ctx, s.names.Load().sql("SELECT pl_durable()"))
+	err := s.withRetry(ctx, func(ctx context.Context) error {
+		return s.uncancelled(ctx, func(c *pgx.Conn) error {
+			_, err := c.Exec(ctx, s.catalog.Load().qualify("SELECT pl_durable()"))
 			return err
 		})
 	})
@@ -126,10 +126,10 @@ func (s *Store) AwaitDurable(ctx context.Context) error {
 	return nil
 }
 
-func (n *names) step(s *store.Step) []byte {
-	w := newRows(n.oid["pl_step"], 13, 1)
+func (n *catalog) step(s *store.Step) []byte {
+	w := newEncoder(n.oid["pl_step"], 13, 1)
 	r := &s.Row
-	w.next()
+	w.nextRow()
 	w.text(s.PoolID)
 	w.text(s.ID)
 	w.text(s.Node)
@@ -142,11 +142,11 @@ func (n *names) step(s *store.Step) []byte {
 	w.int(r.LastAt.Micro())
 	w.int(r.ConfiguredUnits)
 	w.int(int64(r.ConfiguredDepth))
-	w.int(live(s.Inserts))
+	w.int(countLive(s.Inserts))
 	return w.record()
 }
 
-func live(records []ledger.Record) (n int64) {
+func countLive(records []ledger.Record) (n int64) {
 	for i := range records {
 		if !records[i].Status.Ended() {
 			n++
@@ -155,15 +155,15 @@ func live(records []ledger.Record) (n int64) {
 	return n
 }
 
-func (n *names) jobs(records []ledger.Record) []byte {
-	w := newRows(n.oid["pl_job"], 28, len(records))
+func (n *catalog) jobs(records []ledger.Record) []byte {
+	w := newEncoder(n.oid["pl_job"], 28, len(records))
 	for i := range records {
 		r := &records[i]
 		var command []byte
 		if len(r.Command) > 0 {
 			command, _ = json.Marshal(r.Command)
 		}
-		w.next()
+		w.nextRow()
 		w.text(r.TaskID)
 		w.text(r.Tenant)
 		w.text(string(r.Status))
@@ -196,11 +196,11 @@ func (n *names) jobs(records []ledger.Record) []byte {
 	return w.array()
 }
 
-func (n *names) changes(updates []store.Update) []byte {
-	w := newRows(n.oid["pl_change"], 15, len(updates))
+func (n *catalog) changes(updates []store.Update) []byte {
+	w := newEncoder(n.oid["pl_change"], 15, len(updates))
 	for i := range updates {
 		s := &updates[i].State
-		w.next()
+		w.nextRow()
 		w.text(updates[i].TaskID)
 		w.text(string(s.Status))
 		w.int(s.Rank)
@@ -221,12 +221,12 @@ func (n *names) changes(updates []store.Update) []byte {
 }
 
 // messages writes messages with whether each leads a block. Where they are not all of one time each does.
-func (n *names) messages(messages []park.Message) []byte {
-	mixed := slices.ContainsFunc(messages, func(m park.Message) bool { return !m.CreatedAt.Equal(messages[0].CreatedAt.Time) })
-	w := newRows(n.oid["pl_message"], 11, len(messages))
+func (n *catalog) messages(messages []park.Message) []byte {
+	mixedTimes := slices.ContainsFunc(messages, func(m park.Message) bool { return !m.CreatedAt.Equal(messages[0].CreatedAt.Time) })
+	w := newEncoder(n.oid["pl_message"], 11, len(messages))
 	for i := range messages {
 		m := &messages[i]
-		w.next()
+		w.nextRow()
 		w.text(m.Tenant)
 		w.text(m.Key)
 		w.text(m.PoolID)
@@ -237,17 +237,17 @@ func (n *names) messages(messages []park.Message) []byte {
 		w.int(int64(m.Attempt))
 		w.int(m.CreatedAt.Micro())
 		w.bytes(m.Payload)
-		w.bool(i%blockSize == 0 || mixed)
+		w.bool(i%blockSize == 0 || mixedTimes)
 	}
 	return w.array()
 }
 
 // events writes events with what they lead, or all as leads where that is nil.
-func (n *names) events(events []park.Event, leads []uint8) []byte {
-	w := newRows(n.oid["pl_event"], 12, len(events))
+func (n *catalog) events(events []park.Event, bits []uint8) []byte {
+	w := newEncoder(n.oid["pl_event"], 12, len(events))
 	for i := range events {
 		e := &events[i]
-		w.next()
+		w.nextRow()
 		w.text(e.PoolID)
 		w.int(e.Rev)
 		w.int(int64(e.Ord))
@@ -259,8 +259,8 @@ func (n *names) events(events []park.Event, leads []uint8) []byte {
 		w.int(int64(e.Attempt))
 		w.text(e.Node)
 		w.bytes(e.Detail)
-		if leads != nil {
-			w.int(int64(leads[i]))
+		if bits != nil {
+			w.int(int64(bits[i]))
 		} else {
 			w.int(leadAll)
 		}
@@ -268,15 +268,15 @@ func (n *names) events(events []park.Event, leads []uint8) []byte {
 	return w.array()
 }
 
-func (n *names) parcels(parcels []store.OutboxEntry) ([]byte, error) {
-	w := newRows(n.oid["pl_parcel"], 5, len(parcels))
+func (n *catalog) parcels(parcels []store.OutboxEntry) ([]byte, error) {
+	w := newEncoder(n.oid["pl_parcel"], 5, len(parcels))
 	for i := range parcels {
 		p := &parcels[i]
 		content, payload, err := p.Encode()
 		if err != nil {
 			return nil, fmt.Errorf("parcel for %s: %w", p.Dest, err)
 		}
-		w.next()
+		w.nextRow()
 		w.text(p.Dest)
 		w.int(int64(p.Attempts))
 		w.int(p.Since.Micro())

@@ -18,15 +18,15 @@ import (
 const (
 	connectTimeout = 2 * time.Second
 	// application is what connections are called, unless the DSN has another name for them.
-	application = "parkd"
+	defaultAppName = "parkd"
 	// ready is how many connections are kept: to make one takes as long as a few steps.
-	ready = 2
+	minConns = 2
 	// apart is how many connections there are for what nodes tell each other: two for signs of life, and one for hints.
-	apart = 3
+	reservedConns = 3
 	// enough is how many the DSN has to allow for some to be set apart.
-	enough = 2 * apart
+	minToReserve = 2 * reservedConns
 	// freshness is how long after its last use a connection is used again without a look at it.
-	freshness = time.Second
+	pingAfterIdle = time.Second
 	// The server's own limits are for nodes that freeze in the middle of something: a node that lives gives up before.
 	statementTimeout = 2 * callTimeout
 	lockTimeout      = callTimeout
@@ -49,61 +49,61 @@ func parse(dsn string) (*pgxpool.Config, error) {
 		cc.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	if cc.RuntimeParams["application_name"] == "" {
-		cc.RuntimeParams["application_name"] = application
+		cc.RuntimeParams["application_name"] = defaultAppName
 	}
 	if cc.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
 		// Prepared statements are state of a session.
 		cc.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	}
-	if !bounded(dsn) {
-		cfg.MaxConns = max(cfg.MaxConns, 8, 2*int32(runtime.NumCPU())) + apart
+	if !setsMaxConns(dsn) {
+		cfg.MaxConns = max(cfg.MaxConns, 8, 2*int32(runtime.NumCPU())) + reservedConns
 	}
-	cfg.MinConns = min(max(cfg.MinConns, ready), cfg.MaxConns)
+	cfg.MinConns = min(max(cfg.MinConns, minConns), cfg.MaxConns)
 	cfg.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool {
-		return p.IdleDuration > freshness || stirred(p.Conn.PgConn().Conn())
+		return p.IdleDuration > pingAfterIdle || hasPendingInput(p.Conn.PgConn().Conn())
 	}
 	return cfg, nil
 }
 
 // bounded reports whether the DSN says how many connections there may be.
-func bounded(dsn string) bool {
+func setsMaxConns(dsn string) bool {
 	cc, err := pgx.ParseConfig(dsn)
 	return err == nil && cc.RuntimeParams["pool_max_conns"] != ""
 }
 
 // share takes what is set apart from the connections of a configuration. It reports whether they are too few for that.
-func share(cfg *pgxpool.Config) (few bool) {
-	if cfg.MaxConns < enough {
+func reserve(cfg *pgxpool.Config) (few bool) {
+	if cfg.MaxConns < minToReserve {
 		return true
 	}
-	cfg.MaxConns -= apart
+	cfg.MaxConns -= reservedConns
 	cfg.MinConns = min(cfg.MinConns, cfg.MaxConns)
 	return false
 }
 
 // aside returns the configuration of connections for what nodes tell each other all the time. Apart from it steps go
 // over the connection that the last one went over, whose session in the server has all at hand that a step needs.
-func aside(cfg *pgxpool.Config, s *Store) *pgxpool.Config {
+func controlConfig(cfg *pgxpool.Config, s *Store) *pgxpool.Config {
 	cfg = cfg.Copy()
-	cfg.ConnConfig.Tracer = newTurns(s)
-	cfg.MinConns, cfg.MinIdleConns, cfg.MaxConns = 0, 0, apart-1
+	cfg.ConnConfig.Tracer = newAcquireQueue(s)
+	cfg.MinConns, cfg.MinIdleConns, cfg.MaxConns = 0, 0, reservedConns-1
 	return cfg
 }
 
 // limits are settings that a connection begins with, unless the DSN has them.
-func limits() map[string]time.Duration {
+func sessionTimeouts() map[string]time.Duration {
 	return map[string]time.Duration{
 		"statement_timeout": statementTimeout, "lock_timeout": lockTimeout, "idle_in_transaction_session_timeout": idleTimeout,
 	}
 }
 
 // limit has a new connection begin with the limits. They are no state that anything depends on.
-func (s *Store) limit(cc *pgx.ConnConfig) {
-	if s.plain.Load() {
+func (s *Store) applySettings(cc *pgx.ConnConfig) {
+	if s.noStartupParams.Load() {
 		return
 	}
 	cc.RuntimeParams["default_transaction_isolation"], cc.RuntimeParams["client_encoding"] = readCommitted, encoding
-	for name, d := range limits() {
+	for name, d := range sessionTimeouts() {
 		if _, given := cc.RuntimeParams[name]; !given {
 			cc.RuntimeParams[name] = strconv.FormatInt(d.Milliseconds(), 10)
 		}
@@ -112,9 +112,9 @@ func (s *Store) limit(cc *pgx.ConnConfig) {
 
 // unlimit leaves the limits out from now on where err says that they were refused, as poolers do. It reports whether it
 // did.
-func (s *Store) unlimit(err error) bool {
+func (s *Store) dropSettings(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok || pg.Code != "08P01" || !s.plain.CompareAndSwap(false, true) {
+	if !ok || pg.Code != "08P01" || !s.noStartupParams.CompareAndSwap(false, true) {
 		return false
 	}
 	s.log.Info("connections begin without time limits: they were refused", "error", err)

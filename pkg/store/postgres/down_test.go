@@ -13,10 +13,10 @@ import (
 
 // refusedInUse asks for the last migration to be taken back, with and without all that could speak for it, and wants it to be
 // refused because the database is in use.
-func refusedInUse(t *testing.T, dsn string) *migrations.InUseError {
+func wantInUse(t *testing.T, dsn string) *migrations.InUseError {
 	t.Helper()
 	var used *migrations.InUseError
-	for _, b := range []migrations.Back{{}, {Force: true}, {DryRun: true}} {
+	for _, b := range []migrations.DownOptions{{}, {Force: true}, {DryRun: true}} {
 		if taken, err := postgres.MigrateDown(t.Context(), dsn, b); !errors.As(err, &used) {
 			t.Fatalf("with %+v, in use: %+v, %v", b, taken, err)
 		}
@@ -26,13 +26,13 @@ func refusedInUse(t *testing.T, dsn string) *migrations.InUseError {
 
 // TestDownWhileNodesLive: no migration is taken back beneath a node that gives signs of life, by whatever name it connects.
 func TestDownWhileNodesLive(t *testing.T) {
-	dsn := restored(t)
+	dsn := restoreFirstRelease(t)
 	c := connect(t, dsn)
 	exec(t, c, "DELETE FROM pl_nodes")
 	// However slow this test is, one of them has given its last sign of life less than a minute ago.
 	exec(t, c, "INSERT INTO pl_nodes (node_id, counter, beat_at) VALUES ('silent', 1, now() + interval '1 hour'), ('gone', 1, now() - interval '10 min')")
 	// The first schema does not say for how long nodes may be silent.
-	if used := refusedInUse(t, dsn); len(used.Nodes) != 1 || !strings.HasPrefix(used.Nodes[0], "silent (last sign of life ") {
+	if used := wantInUse(t, dsn); len(used.Nodes) != 1 || !strings.HasPrefix(used.Nodes[0], "silent (last sign of life ") {
 		t.Errorf("living: %v", used.Nodes)
 	}
 	if _, err := postgres.MigrateUp(t.Context(), dsn, false); err != nil {
@@ -40,14 +40,14 @@ func TestDownWhileNodesLive(t *testing.T) {
 	}
 	terms := store.NodeConfig{TTL: time.Hour, Grace: time.Hour}
 	exec(t, c, "UPDATE pl_nodes SET ttl = $1, grace = $2, beat_at = now() - interval '90 min' WHERE node_id = 'silent'", int64(terms.TTL), int64(terms.Grace))
-	if used := refusedInUse(t, dsn); len(used.Nodes) != 1 || !strings.HasPrefix(used.Nodes[0], "silent ") {
+	if used := wantInUse(t, dsn); len(used.Nodes) != 1 || !strings.HasPrefix(used.Nodes[0], "silent ") {
 		t.Errorf("living: %v", used.Nodes)
 	}
 	if err := openAt(t, dsn+" application_name=unseen").Check(t.Context()); err != nil {
 		t.Fatalf("after all that: %v", err)
 	}
 	exec(t, c, "UPDATE pl_nodes SET dead = true WHERE node_id = 'silent'")
-	if taken, err := postgres.MigrateDown(t.Context(), dsn, migrations.Back{}); err != nil || taken == nil || len(taken.Gone) > 0 {
+	if taken, err := postgres.MigrateDown(t.Context(), dsn, migrations.DownOptions{}); err != nil || taken == nil || len(taken.Deleted) > 0 {
 		t.Errorf("with all nodes dead: %+v, %v", taken, err)
 	}
 }
@@ -61,7 +61,7 @@ func TestDownWhileDaemonsAreConnected(t *testing.T) {
 			if err := s.Check(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if used := refusedInUse(t, dsn); len(used.Sessions) == 0 {
+			if used := wantInUse(t, dsn); len(used.Sessions) == 0 {
 				t.Error("no connection is named")
 			}
 			if err := s.Check(t.Context()); err != nil {
@@ -70,7 +70,7 @@ func TestDownWhileDaemonsAreConnected(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := postgres.MigrateDown(t.Context(), dsn, migrations.Back{}); err != nil {
+			if _, err := postgres.MigrateDown(t.Context(), dsn, migrations.DownOptions{}); err != nil {
 				t.Errorf("after the daemon ended: %v", err)
 			}
 		})
@@ -79,12 +79,12 @@ func TestDownWhileDaemonsAreConnected(t *testing.T) {
 
 // TestDownThatLosesRows: what would go is said, and goes only for those who want it to.
 func TestDownThatLosesRows(t *testing.T) {
-	dsn := restored(t)
+	dsn := restoreFirstRelease(t)
 	c := connect(t, dsn)
-	before := kept(t, c)
-	for _, b := range []migrations.Back{{}, {DryRun: true}} {
+	before := dumpTables(t, c)
+	for _, b := range []migrations.DownOptions{{}, {DryRun: true}} {
 		taken, err := postgres.MigrateDown(t.Context(), dsn, b)
-		var loss *migrations.LossError
+		var loss *migrations.DataLossError
 		if !errors.As(err, &loss) {
 			t.Fatalf("with %+v, a database with rows: %+v, %v", b, taken, err)
 		}
@@ -94,14 +94,14 @@ func TestDownThatLosesRows(t *testing.T) {
 			}
 		}
 	}
-	taken, err := postgres.MigrateDown(t.Context(), dsn, migrations.Back{DryRun: true, Force: true})
-	if err != nil || taken.Version != first || len(taken.Gone) < 4 {
+	taken, err := postgres.MigrateDown(t.Context(), dsn, migrations.DownOptions{DryRun: true, Force: true})
+	if err != nil || taken.Version != firstVersion || len(taken.Deleted) < 4 {
 		t.Errorf("would take back %+v, %v", taken, err)
 	}
-	if after := kept(t, c); after != before {
+	if after := dumpTables(t, c); after != before {
 		t.Errorf("there was\n%s\nand is\n%s", before, after)
 	}
-	if _, err := postgres.MigrateDown(t.Context(), dsn, migrations.Back{Force: true}); err != nil {
+	if _, err := postgres.MigrateDown(t.Context(), dsn, migrations.DownOptions{Force: true}); err != nil {
 		t.Fatal(err)
 	}
 	all, err := postgres.MigrationStatus(t.Context(), dsn)
@@ -119,9 +119,9 @@ func TestDownThatLosesAMessage(t *testing.T) {
 	c := connect(t, dsn)
 	exec(t, c, `INSERT INTO pl_mailbox_messages (seq, tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at, relayed)
 		SELECT n, 'acme', 'alice', 'gpu', 'a', 'completed', '', '', 1, n, true FROM generate_series(1, 2) n`)
-	var loss *migrations.LossError
+	var loss *migrations.DataLossError
 	for {
-		taken, err := postgres.MigrateDown(t.Context(), dsn, migrations.Back{})
+		taken, err := postgres.MigrateDown(t.Context(), dsn, migrations.DownOptions{})
 		if errors.As(err, &loss) {
 			break
 		}
@@ -129,7 +129,7 @@ func TestDownThatLosesAMessage(t *testing.T) {
 			t.Fatalf("taken back %+v, %v", taken, err)
 		}
 	}
-	if loss.Version == first || len(loss.Gone) != 1 || loss.Gone[0] != (migrations.Gone{Table: "pl_mailbox_messages", Rows: 1}) {
+	if loss.Version == firstVersion || len(loss.Deleted) != 1 || loss.Deleted[0] != (migrations.DeletedRows{Table: "pl_mailbox_messages", Rows: 1}) {
 		t.Errorf("refused: %v", loss)
 	}
 }
@@ -143,7 +143,7 @@ func TestNodeThatStartsBesideDown(t *testing.T) {
 		s := openAt(t, dsn)
 		downs := make(chan error, 1)
 		go func() {
-			_, err := postgres.MigrateDown(t.Context(), dsn, migrations.Back{})
+			_, err := postgres.MigrateDown(t.Context(), dsn, migrations.DownOptions{})
 			downs <- err
 		}()
 		_, beaten := s.Heartbeat(t.Context(), "a", store.NodeConfig{TTL: time.Hour})

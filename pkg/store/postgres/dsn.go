@@ -41,7 +41,7 @@ func DescribeDSN(dsn string) string {
 		}
 		text += "@"
 	}
-	text += strings.Join(hostsOf(&cc.Config), ",") + "/" + url.PathEscape(cc.Database)
+	text += strings.Join(hostList(&cc.Config), ",") + "/" + url.PathEscape(cc.Database)
 	var params []string
 	for _, name := range slices.Sorted(maps.Keys(cc.RuntimeParams)) {
 		value := masked
@@ -60,11 +60,11 @@ const defaultPort = 5432
 
 // hostsOf lists the hosts in the order in which they are tried, each once: a host stands there twice where it is tried with
 // TLS and without.
-func hostsOf(c *pgconn.Config) []string {
+func hostList(c *pgconn.Config) []string {
 	all := []string{hostPort(c.Host, c.Port)}
 	for _, f := range c.Fallbacks {
-		if at := hostPort(f.Host, f.Port); !slices.Contains(all, at) {
-			all = append(all, at)
+		if hp := hostPort(f.Host, f.Port); !slices.Contains(all, hp) {
+			all = append(all, hp)
 		}
 	}
 	return all
@@ -84,7 +84,7 @@ func hostPort(host string, port uint16) string {
 }
 
 // complaints lists what the parser says of a DSN in words of its own.
-func complaints() []string {
+func parserErrors() []string {
 	return []string{
 		"failed to parse as URL", "failed to parse as keyword/value", "invalid port", "could not match", "sslmode is invalid",
 		`both "sslcert" and "sslkey" are required`, "unable to add CA to cert pool", "failed to decode sslkey",
@@ -102,7 +102,7 @@ func dsnError(err error) error {
 	if file, ok := errors.AsType[*fs.PathError](err); ok {
 		why = file.Error()
 	} else {
-		for _, known := range complaints() {
+		for _, known := range parserErrors() {
 			if strings.Contains(err.Error(), known) {
 				why = known
 				break

@@ -17,8 +17,8 @@ type Query struct {
 }
 
 // Hot returns the statements that run while nodes serve, as for a database with tasks t-1 and so on in pool gpu.
-func Hot() map[string]Query {
-	us := park.FromMicro(500_000_000)
+func HotQueries() map[string]Query {
+	since := park.FromMicro(500_000_000)
 	all := map[string]Query{
 		"pool":        {readPool, []any{"gpu"}, 1},
 		"load":        {loadTasks, []any{"gpu"}, 100},
@@ -36,7 +36,7 @@ func Hot() map[string]Query {
 		"leases":      {readLeases, []any{"gpu", []string{"t-1"}}, 1},
 		"turn":        {takeTurn, []any{"gpu", "node", []byte(nil), false}, 1},
 		"changes":     {readSince, []any{"gpu", int64(0)}, 1},
-		"old tasks":   {pruneTasks, []any{"gpu", int64(0), stretch, int64(0), 100}, 1},
+		"old tasks":   {pruneTasks, []any{"gpu", int64(0), pruneChunk, int64(0), 100}, 1},
 		"old letters": {pruneMessages, []any{int64(0), 100}, 1},
 		"old events":  {pruneEvents, []any{int64(0), 100}, 1},
 	}
@@ -55,28 +55,28 @@ func Hot() map[string]Query {
 		"failures of a tenant and pool": {Tenant: "acme", PoolID: "gpu", Action: park.ActFail},
 	} {
 		q.Limit = 100
-		sql, args := eventsQuery(q, reach{}, math.MaxInt64)
+		sql, args := eventsQuery(q, scanRange{}, math.MaxInt64)
 		all[name] = Query{sql, args, 100}
 		if q.TaskID != "" || q.Action != "" {
 			continue
 		}
-		q.Since = us
-		r := reach{from: 1_000_000} // what Since comes to in a past of a million tasks
-		if bySteps(q) {
-			r = reach{rev: 500_000}
+		q.Since = since
+		r := scanRange{fromSeq: 1_000_000} // what Since comes to in a past of a million tasks
+		if readsBySteps(q) {
+			r = scanRange{fromRev: 500_000}
 		}
 		sql, args = eventsQuery(q, r, math.MaxInt64)
 		all[name+" since"] = Query{sql, args, 100}
 	}
 	// What a cursor at another pool's event comes to.
-	sql, args := eventsQuery(park.AuditQuery{PoolID: "gpu", Limit: 100}, reach{from: 1_000_000, rev: 500_000}, math.MaxInt64)
+	sql, args := eventsQuery(park.AuditQuery{PoolID: "gpu", Limit: 100}, scanRange{fromSeq: 1_000_000, fromRev: 500_000}, math.MaxInt64)
 	all["audit of a pool after another's event"] = Query{sql, args, 100}
 	return all
 }
 
 // Setting returns a setting of a connection.
 func (s *Store) Setting(ctx context.Context, name string) (value string, err error) {
-	err = s.do(ctx, func(ctx context.Context) error {
+	err = s.withRetry(ctx, func(ctx context.Context) error {
 		return s.pool.QueryRow(ctx, "SELECT current_setting($1)", name).Scan(&value)
 	})
 	return value, err
@@ -95,7 +95,7 @@ func (s *Store) Flush(ctx context.Context) error {
 }
 
 // ReadNews reads what the server says of a pool that has moved on, in the binary form of the wire.
-func ReadNews(pool string, reply []byte) (*store.Conflict, error) {
-	n, err := readNews(pool, reply)
+func DecodeReply(pool string, reply []byte) (*store.Conflict, error) {
+	n, err := decodeReply(pool, reply)
 	return n.conflict, err
 }

@@ -14,15 +14,15 @@ import (
 )
 
 // pair is a server and a standby that its commits wait for.
-type pair struct {
+type serverPair struct {
 	testing.TB
-	first, second *server.Server
-	dsn           string // of a database of the first with the schema
+	primary, standby *server.Server
+	dsn              string // of a database of the first with the schema
 }
 
-const standby = "standby"
+const standbyName = "standby"
 
-func newPair(t *testing.T) *pair {
+func newPair(t *testing.T) *serverPair {
 	t.Helper()
 	if !server.Installed() {
 		cluster.Migrated(t) // skips or fails
@@ -33,18 +33,18 @@ func newPair(t *testing.T) *pair {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = first.Stop() })
-	p := &pair{TB: t, first: first}
+	p := &serverPair{TB: t, primary: first}
 	if p.dsn, err = first.Create(ctx, "parkd", "template1"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := postgres.MigrateUp(ctx, p.dsn, false); err != nil {
 		t.Fatal(err)
 	}
-	if p.second, err = first.Standby(ctx, standby); err != nil {
+	if p.standby, err = first.Standby(ctx, standbyName); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = p.second.Stop() })
-	if err := first.WaitForStandby(ctx, standby); err != nil {
+	t.Cleanup(func() { _ = p.standby.Stop() })
+	if err := first.WaitForStandby(ctx, standbyName); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -52,7 +52,7 @@ func newPair(t *testing.T) *pair {
 
 // show has the server show what did not reach the standby: it ends the waits of n calls, as an administrator may, and as
 // a restart of the server does.
-func (p *pair) show(n int) {
+func (p *serverPair) cancelStandbyWaits(n int) {
 	p.Helper()
 	const waits = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 	c := connect(p, p.dsn)
@@ -71,20 +71,20 @@ func (p *pair) show(n int) {
 }
 
 // failOver loses the first server and returns a store of the second one.
-func (p *pair) failOver() *postgres.Store {
+func (p *serverPair) failOver() *postgres.Store {
 	p.Helper()
-	p.first.Kill()
+	p.primary.Kill()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if !p.second.Alive() {
-		if err := p.second.Run(ctx); err != nil {
+	if !p.standby.Alive() {
+		if err := p.standby.Run(ctx); err != nil {
 			p.Fatal(err)
 		}
 	}
-	if err := p.second.Promote(ctx); err != nil {
+	if err := p.standby.Promote(ctx); err != nil {
 		p.Fatal(err)
 	}
-	return openAt(p, p.second.DSN("parkd"))
+	return openAt(p, p.standby.DSN("parkd"))
 }
 
 // TestNothingIsDoneBeforeTheStandbyHasIt has the standby stop, and everything that answers that something is done asked
@@ -102,7 +102,7 @@ func TestNothingIsDoneBeforeTheStandbyHasIt(t *testing.T) {
 	}
 	message := park.Message{Tenant: "acme", Key: "box", PoolID: "elsewhere", TaskID: "m", Status: park.Completed, Attempt: 1, CreatedAt: first.SubmittedAt}
 	event := park.Event{PoolID: "elsewhere", Rev: 1, At: first.SubmittedAt, Action: park.ActSubmit, TaskID: "m", Tenant: "acme"}
-	p.second.Quit()
+	p.standby.Quit()
 
 	f.Submit(nil)
 	f.End(ended.TaskID, park.Completed, `1`)
@@ -114,9 +114,9 @@ func TestNothingIsDoneBeforeTheStandbyHasIt(t *testing.T) {
 	}
 	answers := make(map[string]chan error)
 	for name, ask := range asked {
-		answers[name] = p.ask(ask)
+		answers[name] = p.async(ask)
 	}
-	p.show(len(asked))
+	p.cancelStandbyWaits(len(asked))
 	for name, answer := range answers {
 		if err := <-answer; err == nil {
 			t.Errorf("%s: answered as done, and is only on the first server", name)
@@ -136,7 +136,7 @@ func TestNothingIsDoneBeforeTheStandbyHasIt(t *testing.T) {
 	}
 	clear(answers)
 	for name, ask := range asked {
-		answers[name] = p.ask(ask)
+		answers[name] = p.async(ask)
 	}
 	for name, answer := range answers {
 		if err := <-answer; err == nil {
@@ -150,7 +150,7 @@ func TestNothingIsDoneBeforeTheStandbyHasIt(t *testing.T) {
 }
 
 // ask asks for something, for long enough to be answered by a server that does not wait.
-func (p *pair) ask(f func(context.Context) error) chan error {
+func (p *serverPair) async(f func(context.Context) error) chan error {
 	answer := make(chan error, 1)
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 8*time.Second)

@@ -19,14 +19,14 @@ import (
 // it does not know, and sent again the same step is known.
 func TestLostReplyLeavesTheStepInDoubt(t *testing.T) {
 	dsn := cluster.Migrated(t)
-	g := newGate(t, dsn)
+	g := newProxy(t, dsn)
 	s, direct := openAt(t, g.dsn), openAt(t, dsn)
 	f := storetest.NewFeed("gpu")
 	f.Submit(nil)
 	if err := s.Commit(t.Context(), f.Next()); err != nil {
 		t.Fatal(err)
 	}
-	g.set(func() { g.deaf = "pl_commit" })
+	g.set(func() { g.loseReplyTo = "pl_commit" })
 	f.Submit(nil)
 	step := f.Next()
 	if err := s.Commit(t.Context(), step); !errors.Is(err, store.ErrInDoubt) {
@@ -39,12 +39,12 @@ func TestLostReplyLeavesTheStepInDoubt(t *testing.T) {
 		t.Errorf("with the server away: %v", err)
 	}
 	c := connect(t, dsn)
-	readOnly(t, c, "on")
-	g.set(func() { g.shut = false })
+	isReadOnly(t, c, "on")
+	g.set(func() { g.closed = false })
 	if err := s.Commit(t.Context(), step); !errors.Is(err, store.ErrInDoubt) {
 		t.Errorf("with a server that takes no writes: %v", err)
 	}
-	readOnly(t, c, "off")
+	isReadOnly(t, c, "off")
 	if err := s.Commit(t.Context(), step); err != nil {
 		t.Errorf("sent again: %v", err)
 	}
@@ -56,7 +56,7 @@ func TestLostReplyLeavesTheStepInDoubt(t *testing.T) {
 // TestBrokenConnectionsAreFoundBeforeACommit breaks the connections of a store that has just used them. A commit that
 // was never sent must not be in doubt.
 func TestBrokenConnectionsAreFoundBeforeACommit(t *testing.T) {
-	g := newGate(t, cluster.Migrated(t))
+	g := newProxy(t, cluster.Migrated(t))
 	s := openAt(t, g.dsn)
 	f := storetest.NewFeed("gpu")
 	for range 5 {
@@ -70,7 +70,7 @@ func TestBrokenConnectionsAreFoundBeforeACommit(t *testing.T) {
 		if err := s.Commit(t.Context(), step); err == nil || errors.Is(err, store.ErrInDoubt) {
 			t.Errorf("with the server away: %v", err)
 		}
-		g.set(func() { g.shut = false })
+		g.set(func() { g.closed = false })
 		if err := s.Commit(t.Context(), step); err != nil {
 			t.Errorf("with the server back: %v", err)
 		}
@@ -80,25 +80,25 @@ func TestBrokenConnectionsAreFoundBeforeACommit(t *testing.T) {
 // TestStalledServerIsLeft has a server take connections and answer nothing. A load, which may take long, must not wait
 // for it longer than other calls do.
 func TestStalledServerIsLeft(t *testing.T) {
-	g := newGate(t, cluster.Migrated(t))
+	g := newProxy(t, cluster.Migrated(t))
 	s := openAt(t, g.dsn)
 	if _, err := s.Load(t.Context(), "gpu"); err != nil {
 		t.Fatal(err)
 	}
-	g.set(func() { g.stall = true })
+	g.set(func() { g.stalled = true })
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if _, err := s.Load(ctx, "gpu"); err == nil || ctx.Err() != nil {
 		t.Errorf("load: %v, %v", err, ctx.Err())
 	}
-	g.set(func() { g.stall = false })
+	g.set(func() { g.stalled = false })
 	if _, err := s.Load(t.Context(), "gpu"); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
 }
 
 // readOnly has new sessions of a database take no writes, as those of one that another has replaced.
-func readOnly(t *testing.T, c *pgx.Conn, on string) {
+func isReadOnly(t *testing.T, c *pgx.Conn, on string) {
 	t.Helper()
 	var name string
 	if err := c.QueryRow(t.Context(), "SELECT current_database()").Scan(&name); err != nil {
@@ -116,14 +116,14 @@ func TestReadOnlyServerIsLeft(t *testing.T) {
 	if err := s.Commit(t.Context(), f.Next()); err != nil {
 		t.Fatal(err)
 	}
-	readOnly(t, c, "on")
+	isReadOnly(t, c, "on")
 	exec(t, c, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
 	f.Submit(nil)
 	step := f.Next()
 	if err := s.Commit(t.Context(), step); err == nil || errors.Is(err, store.ErrInDoubt) {
 		t.Errorf("on a server that takes no writes: %v", err)
 	}
-	readOnly(t, c, "off")
+	isReadOnly(t, c, "off")
 	if err := s.Commit(t.Context(), step); err != nil {
 		t.Errorf("when it takes writes again: %v", err)
 	}
@@ -158,7 +158,7 @@ func TestFrozenNodeIsBounded(t *testing.T) {
 // TestPageOverABrokenConnection breaks the connection in the middle of a page of what is kept. Asked for once more, the page
 // must not begin where the connection broke.
 func TestPageOverABrokenConnection(t *testing.T) {
-	g := newGate(t, cluster.Migrated(t))
+	g := newProxy(t, cluster.Migrated(t))
 	s := openAt(t, g.dsn)
 	const many = 2000
 	f := storetest.NewFeed("gpu")
@@ -180,13 +180,13 @@ func TestPageOverABrokenConnection(t *testing.T) {
 		"tasks":    func() (int, error) { k, _, err := s.KeptTasks(t.Context(), "gpu", "", 2*many); return len(k), err },
 		"messages": func() (int, error) { k, _, err := s.KeptMessages(t.Context(), "gpu", "", 2*many); return len(k), err },
 	} {
-		g.set(func() { g.cut = 100_000 })
+		g.set(func() { g.cutAfter = 100_000 })
 		n, err := count()
 		g.set(func() {
-			if g.cut != 0 {
+			if g.cutAfter != 0 {
 				t.Errorf("%s: no connection broke", name)
 			}
-			g.cut = 0
+			g.cutAfter = 0
 		})
 		if err != nil || n != many {
 			t.Errorf("%d %s of %d: %v", n, name, many, err)

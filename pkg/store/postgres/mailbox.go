@@ -27,7 +27,7 @@ func (s *Store) Deliver(ctx context.Context, messages []park.Message) error {
 	if len(messages) == 0 {
 		return nil
 	}
-	_, err := s.call(ctx, deliverMessages, new(bool), func(n *names) ([][]byte, error) { return [][]byte{n.messages(messages)}, nil })
+	_, err := s.callFunction(ctx, deliverMessages, new(bool), func(n *catalog) ([][]byte, error) { return [][]byte{n.messages(messages)}, nil })
 	if err != nil {
 		return fmt.Errorf("deliver %d messages: %w", len(messages), err)
 	}
@@ -44,7 +44,7 @@ func (s *Store) Messages(ctx context.Context, q park.MailboxQuery) ([]park.Messa
 	if !q.Since.IsZero() {
 		since = q.Since.Micro()
 	}
-	found, err := inOrder(ctx, s, func(ctx context.Context, below int64) ([]park.Message, []int64, int64, error) {
+	found, err := readInOrder(ctx, s, func(ctx context.Context, below int64) ([]park.Message, []int64, int64, error) {
 		rows, err := s.pool.Query(ctx, readMessages, storable(q.Tenant), storable(q.Key), after, below, since, q.Limit)
 		if err != nil {
 			return nil, nil, 0, err
@@ -79,9 +79,9 @@ func (s *Store) Trim(ctx context.Context, tenant, key, upTo string) error {
 	if err != nil {
 		return err
 	}
-	err = s.do(ctx, func(ctx context.Context) error {
-		return s.steadily(ctx, func(c *pgx.Conn) error {
-			_, err := c.Exec(ctx, s.names.Load().sql(trimMailbox), storable(tenant), storable(key), last)
+	err = s.withRetry(ctx, func(ctx context.Context) error {
+		return s.uncancelled(ctx, func(c *pgx.Conn) error {
+			_, err := c.Exec(ctx, s.catalog.Load().qualify(trimMailbox), storable(tenant), storable(key), last)
 			return err
 		})
 	})

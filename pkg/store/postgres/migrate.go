@@ -37,12 +37,12 @@ func MigrateUp(ctx context.Context, dsn string, dryRun bool) (all []migrations.M
 // MigrateDown takes back the last schema change, with the data that only it had room for, and returns it, or with DryRun
 // what it would take back; nil where there is nothing. It refuses a database that daemons use, with a
 // *[migrations.InUseError], and without Force one that would lose rows, with a *[migrations.LossError].
-func MigrateDown(ctx context.Context, dsn string, b migrations.Back) (last *migrations.Taken, err error) {
+func MigrateDown(ctx context.Context, dsn string, b migrations.DownOptions) (last *migrations.RolledBack, err error) {
 	cfg, err := parse(dsn)
 	if err != nil {
 		return nil, err
 	}
-	b.Names = append(b.Names, application, cfg.ConnConfig.RuntimeParams["application_name"])
+	b.AppNames = append(b.AppNames, defaultAppName, cfg.ConnConfig.RuntimeParams["application_name"])
 	err = schema(ctx, dsn, func(s *migrations.Schema) error {
 		last, err = s.Down(ctx, b)
 		return err
@@ -55,7 +55,7 @@ func schema(ctx context.Context, dsn string, use func(*migrations.Schema) error)
 	if err != nil {
 		return err
 	}
-	cfg.ConnConfig.RuntimeParams["application_name"] = application + " migrate" // not to be taken for a daemon
+	cfg.ConnConfig.RuntimeParams["application_name"] = defaultAppName + " migrate" // not to be taken for a daemon
 	db := stdlib.OpenDB(*cfg.ConnConfig)
 	defer db.Close()
 	s, err := migrations.New(db, migrations.Postgres)
@@ -64,7 +64,7 @@ func schema(ctx context.Context, dsn string, use func(*migrations.Schema) error)
 	}
 	var enc string
 	if err = db.QueryRowContext(ctx, "SELECT pg_catalog.current_setting('server_encoding')").Scan(&enc); err == nil {
-		err = encoded(enc)
+		err = checkEncoding(enc)
 	}
 	if err == nil {
 		err = use(s)

@@ -35,8 +35,8 @@ const (
 
 // Revs implements [store.Shared].
 func (s *Store) Revs(ctx context.Context, pools []string) (revs map[string]int64, err error) {
-	err = s.do(ctx, func(ctx context.Context) error {
-		rows, err := s.near().Query(ctx, readRevs, pools)
+	err = s.withRetry(ctx, func(ctx context.Context) error {
+		rows, err := s.controlConns().Query(ctx, readRevs, pools)
 		if err != nil {
 			return err
 		}
@@ -58,7 +58,7 @@ func (s *Store) Revs(ctx context.Context, pools []string) (revs map[string]int64
 // RequestTurn implements [store.Shared]. Who is next waits for a step that is under way: whoever comes after it is not to ask
 // again and again.
 func (s *Store) RequestTurn(ctx context.Context, pool, node string, h store.Delegation) (p store.Turn, err error) {
-	err = s.do(ctx, func(ctx context.Context) error {
+	err = s.withRetry(ctx, func(ctx context.Context) error {
 		return s.pool.QueryRow(ctx, takeTurn, pool, node, h.Note, h.All).Scan(&p.Ahead, &p.Notes)
 	})
 	if err != nil {
@@ -69,8 +69,8 @@ func (s *Store) RequestTurn(ctx context.Context, pool, node string, h store.Dele
 
 // Heartbeat implements [store.Shared].
 func (s *Store) Heartbeat(ctx context.Context, node string, own store.NodeConfig) (live map[string]store.NodeHeartbeat, err error) {
-	err = s.do(ctx, func(ctx context.Context) error {
-		tag, err := s.near().Exec(ahead(ctx), beat, node, int64(own.TTL), int64(own.Grace), own.PoolSettings)
+	err = s.withRetry(ctx, func(ctx context.Context) error {
+		tag, err := s.controlConns().Exec(withPriority(ctx), beat, node, int64(own.TTL), int64(own.Grace), own.PoolSettings)
 		if err != nil {
 			return err
 		}
@@ -91,7 +91,7 @@ func (s *Store) Heartbeat(ctx context.Context, node string, own store.NodeConfig
 }
 
 func (s *Store) pulses(ctx context.Context) (map[string]store.NodeHeartbeat, error) {
-	rows, err := s.near().Query(ahead(ctx), readNodes)
+	rows, err := s.controlConns().Query(withPriority(ctx), readNodes)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func (s *Store) pulses(ctx context.Context) (map[string]store.NodeHeartbeat, err
 
 // DeclareDead implements [store.Shared].
 func (s *Store) DeclareDead(ctx context.Context, node string, counter int64) (buried bool, err error) {
-	err = s.do(ctx, func(ctx context.Context) error {
+	err = s.withRetry(ctx, func(ctx context.Context) error {
 		tag, err := s.pool.Exec(ctx, bury, node, counter)
 		buried = tag.RowsAffected() == 1
 		return err
@@ -120,7 +120,7 @@ func (s *Store) DeclareDead(ctx context.Context, node string, counter int64) (bu
 
 // RemoveNode implements [store.Shared].
 func (s *Store) RemoveNode(ctx context.Context, node string) error {
-	err := s.do(ctx, func(ctx context.Context) error {
+	err := s.withRetry(ctx, func(ctx context.Context) error {
 		if _, err := s.pool.Exec(ctx, leave, node); err != nil {
 			return err
 		}
@@ -138,7 +138,7 @@ func (s *Store) RemoveNode(ctx context.Context, node string) error {
 
 // RenewLease implements [store.Shared].
 func (s *Store) RenewLease(ctx context.Context, k store.LeaseRenewal) (counter int64, err error) {
-	err = s.do(ctx, func(ctx context.Context) error {
+	err = s.withRetry(ctx, func(ctx context.Context) error {
 		return s.pool.QueryRow(ctx, keepLease, k.PoolID, k.TaskID, k.Lease, int64(k.TTL)).Scan(&counter)
 	})
 	if err != nil {
@@ -149,7 +149,7 @@ func (s *Store) RenewLease(ctx context.Context, k store.LeaseRenewal) (counter i
 
 // LeaseRenewals implements [store.Shared].
 func (s *Store) LeaseRenewals(ctx context.Context, pool string, tasks []string) (found []store.LeaseRenewal, err error) {
-	err = s.do(ctx, func(ctx context.Context) error {
+	err = s.withRetry(ctx, func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, readLeases, pool, tasks)
 		if err != nil {
 			return err
@@ -170,8 +170,8 @@ func (s *Store) LeaseRenewals(ctx context.Context, pool string, tasks []string) 
 func (s *Store) NotifyRev(ctx context.Context, pool string, rev int64) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if _, err := s.near().Exec(ctx, announce, pool+" "+strconv.FormatInt(rev, 10)); err != nil {
-		return fmt.Errorf("announce: %w", plain(err))
+	if _, err := s.controlConns().Exec(ctx, announce, pool+" "+strconv.FormatInt(rev, 10)); err != nil {
+		return fmt.Errorf("announce: %w", reword(err))
 	}
 	return nil
 }
@@ -181,27 +181,27 @@ func (s *Store) NotifyRev(ctx context.Context, pool string, rev int64) error {
 func (s *Store) Listen(ctx context.Context, heard func(pool string, rev int64)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s.crowd.listens(cancel)
-	defer s.crowd.listens(nil)
-	if s.crowd.here() {
-		return fmt.Errorf("listen: %w", errCrowded)
+	s.shortage.setListener(cancel)
+	defer s.shortage.setListener(nil)
+	if s.shortage.active() {
+		return fmt.Errorf("listen: %w", errTooFewConns)
 	}
 	cc := s.pool.Config().ConnConfig
 	cc.Tracer = nil
-	s.limit(cc)
+	s.applySettings(cc)
 	c, err := pgx.ConnectConfig(ctx, cc)
 	if err != nil {
-		s.crowded(err)
-		return fmt.Errorf("listen: %w", plain(err))
+		s.noteRefusal(err)
+		return fmt.Errorf("listen: %w", reword(err))
 	}
 	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
 	if _, err := c.Exec(ctx, "LISTEN "+channel); err != nil {
-		return fmt.Errorf("listen: %w", plain(err))
+		return fmt.Errorf("listen: %w", reword(err))
 	}
 	for {
 		n, err := c.WaitForNotification(ctx)
 		if err != nil {
-			return fmt.Errorf("listen: %w", plain(err))
+			return fmt.Errorf("listen: %w", reword(err))
 		}
 		pool, rev, _ := strings.Cut(n.Payload, " ")
 		if r, err := strconv.ParseInt(rev, 10, 64); err == nil {

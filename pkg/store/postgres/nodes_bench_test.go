@@ -26,7 +26,7 @@ func BenchmarkEntryNodes(b *testing.B) {
 	for _, work := range []time.Duration{200 * time.Millisecond, 20 * time.Millisecond} {
 		for _, nodes := range []int{1, 3, 6, 12} {
 			b.Run(fmt.Sprintf("work=%s/nodes=%d", work, nodes), func(b *testing.B) {
-				dsn := flushing(b)
+				dsn := newFlushingServer(b)
 				for range b.N {
 					benchEntry(b, dsn, nodes, work)
 				}
@@ -36,7 +36,7 @@ func BenchmarkEntryNodes(b *testing.B) {
 }
 
 // flushing returns the DSN of a new database on a server of its own, with the server's own settings.
-func flushing(b *testing.B) string {
+func newFlushingServer(b *testing.B) string {
 	b.Helper()
 	s, err := server.Start(b.Context(), "max_connections=300")
 	if errors.Is(err, server.ErrNotInstalled) {
@@ -57,12 +57,12 @@ func flushing(b *testing.B) string {
 }
 
 // counted is a store that counts what the engine asks of it.
-type counted struct {
+type countingStore struct {
 	*postgres.Store
-	steps, conflicts, turns, looks *atomic.Int64
+	steps, conflicts, turns, catchUps *atomic.Int64
 }
 
-func (c counted) Commit(ctx context.Context, step *store.Step) error {
+func (c countingStore) Commit(ctx context.Context, step *store.Step) error {
 	err := c.Store.Commit(ctx, step)
 	if _, ok := errors.AsType[*store.Conflict](err); ok {
 		c.conflicts.Add(1)
@@ -72,13 +72,13 @@ func (c counted) Commit(ctx context.Context, step *store.Step) error {
 	return err
 }
 
-func (c counted) RequestTurn(ctx context.Context, pool, node string, h store.Delegation) (store.Turn, error) {
+func (c countingStore) RequestTurn(ctx context.Context, pool, node string, h store.Delegation) (store.Turn, error) {
 	c.turns.Add(1)
 	return c.Store.RequestTurn(ctx, pool, node, h)
 }
 
-func (c counted) ChangesSince(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
-	c.looks.Add(1)
+func (c countingStore) ChangesSince(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
+	c.catchUps.Add(1)
 	return c.Store.ChangesSince(ctx, pool, rev)
 }
 
@@ -88,7 +88,7 @@ const (
 )
 
 func benchEntry(b *testing.B, dsn string, nodes int, work time.Duration) {
-	c := counted{steps: new(atomic.Int64), conflicts: new(atomic.Int64), turns: new(atomic.Int64), looks: new(atomic.Int64)}
+	c := countingStore{steps: new(atomic.Int64), conflicts: new(atomic.Int64), turns: new(atomic.Int64), catchUps: new(atomic.Int64)}
 	pool := fmt.Sprintf("load-%d", rand.Uint32())
 	engines := make([]*engine.Engine, nodes)
 	for i := range engines {
@@ -122,7 +122,7 @@ func benchEntry(b *testing.B, dsn string, nodes int, work time.Duration) {
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	var acks []time.Duration
-	for _, n := range []*atomic.Int64{c.steps, c.conflicts, c.turns, c.looks} {
+	for _, n := range []*atomic.Int64{c.steps, c.conflicts, c.turns, c.catchUps} {
 		n.Store(0)
 	}
 	chance, tasks := rand.New(rand.NewPCG(1, 2)), 0
@@ -161,7 +161,7 @@ func benchEntry(b *testing.B, dsn string, nodes int, work time.Duration) {
 	b.ReportMetric(float64(c.steps.Load())/n, "steps/task")
 	b.ReportMetric(float64(c.conflicts.Load())/n, "conflicts/task")
 	b.ReportMetric(float64(c.turns.Load())/n, "turns/task")
-	b.ReportMetric(float64(c.looks.Load())/n, "looks/task")
+	b.ReportMetric(float64(c.catchUps.Load())/n, "looks/task")
 	b.ReportMetric(took.Seconds(), "s")
 	b.ReportMetric(0, "ns/op")
 }

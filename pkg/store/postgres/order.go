@@ -10,17 +10,17 @@ import (
 // orderPatience is how long a reader waits for transactions that began before the last row it found; orderRest is how
 // long it waits between two looks. Steps take milliseconds.
 const (
-	orderPatience = 250 * time.Millisecond
-	orderRest     = time.Millisecond
+	orderTimeout       = 250 * time.Millisecond
+	orderRetryInterval = time.Millisecond
 )
 
 // page reads rows below a seq, in order, with their seqs and what pl_final says.
-type page[T any] func(ctx context.Context, below int64) (found []T, seqs []int64, final int64, err error)
+type readPage[T any] func(ctx context.Context, below int64) (found []T, seqs []int64, final int64, err error)
 
 // inOrder reads a page of rows of which none can come to lie before another any more. Where a transaction is under way
 // that is older than one of the rows, it waits for that one to end; and after some time it returns the rows before it.
-func inOrder[T any](ctx context.Context, s *Store, read page[T]) (found []T, err error) {
-	err = s.do(ctx, func(ctx context.Context) error {
+func readInOrder[T any](ctx context.Context, s *Store, read readPage[T]) (found []T, err error) {
+	err = s.withRetry(ctx, func(ctx context.Context) error {
 		var seqs []int64
 		var final int64
 		if found, seqs, final, err = read(ctx, math.MaxInt64); err != nil || len(seqs) == 0 {
@@ -31,8 +31,8 @@ func inOrder[T any](ctx context.Context, s *Store, read page[T]) (found []T, err
 			if err := s.pool.QueryRow(ctx, "SELECT pl_horizon()").Scan(&final); err != nil {
 				return err
 			}
-			if last >= final && time.Since(began) < orderPatience {
-				time.Sleep(orderRest)
+			if last >= final && time.Since(began) < orderTimeout {
+				time.Sleep(orderRetryInterval)
 				continue
 			}
 			// The rows have to be read again, for what was under way may have put others between them.

@@ -217,7 +217,7 @@ func TestMigrationsAtOnce(t *testing.T) {
 	for range 4 {
 		all.Go(func() {
 			for {
-				last, err := postgres.MigrateDown(t.Context(), dsn, migrations.Back{Force: true})
+				last, err := postgres.MigrateDown(t.Context(), dsn, migrations.DownOptions{Force: true})
 				if err != nil {
 					t.Error(err)
 				}

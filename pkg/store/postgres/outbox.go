@@ -25,9 +25,9 @@ const (
 
 // Outbox implements [store.Queue].
 func (s *Store) Outbox(ctx context.Context, dest string, now park.Time, limit int) (found []store.OutboxEntry, err error) {
-	err = s.do(ctx, func(ctx context.Context) error {
-		return s.steadily(ctx, func(c *pgx.Conn) error {
-			rows, err := c.Query(ctx, s.names.Load().sql(readOutbox), storable(dest), now.Micro(), limit)
+	err = s.withRetry(ctx, func(ctx context.Context) error {
+		return s.uncancelled(ctx, func(c *pgx.Conn) error {
+			rows, err := c.Query(ctx, s.catalog.Load().qualify(readOutbox), storable(dest), now.Micro(), limit)
 			if err != nil {
 				return err
 			}
@@ -68,7 +68,7 @@ func (s *Store) AckOutbox(ctx context.Context, done []int64, later []store.Defer
 	if done == nil {
 		done = []int64{}
 	}
-	err := s.do(ctx, func(ctx context.Context) error {
+	err := s.withRetry(ctx, func(ctx context.Context) error {
 		_, err := s.pool.Exec(ctx, settleOutbox, done, ids, due, attempts)
 		return err
 	})

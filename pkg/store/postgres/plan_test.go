@@ -13,7 +13,7 @@ import (
 )
 
 // fill makes a past of n tasks in pool gpu, which came by 64, all but one of ten thousand ended, with two events and a message each.
-const fill = `
+const insertHistory = `
 WITH n AS (SELECT i FROM generate_series(1, $1::bigint) i)
 , jobs AS (INSERT INTO pl_queue_jobs SELECT (i / 64 << 24) + i % 64, 'gpu', 't-' || i, CASE WHEN i % 10 = 0 THEN 'acme' ELSE 'other' END,
     CASE WHEN i % 10000 = 0 THEN 'queued' WHEN i % 100 = 1 THEN 'failed' ELSE 'completed' END, 0, i, 1, 1, 0, false,
@@ -40,18 +40,18 @@ func TestCostDoesNotGrow(t *testing.T) {
 			}
 			t.Cleanup(func() { _ = c.Close(t.Context()) })
 			exec(t, c, "ANALYZE")
-			exec(t, c, fill, n)
+			exec(t, c, insertHistory, n)
 			// Out of the way of segments: all of it is past.
 			exec(t, c, "INSERT INTO pl_audit_segments SELECT 1, 2 * $1 + 1, 1, $1 * 1000 WHERE $1::bigint > 0", n)
 			for _, statistics := range []string{"none", "new"} {
 				if statistics == "new" {
 					exec(t, c, "VACUUM ANALYZE")
 				}
-				for name, q := range postgres.Hot() {
+				for name, q := range postgres.HotQueries() {
 					if statistics == "none" && name == "list completed" {
 						continue // the server takes a status that it knows nothing of for a rare one
 					}
-					if pages, most := touched(t, c, q), 200+13*q.Rows; pages > most {
+					if pages, most := pagesRead(t, c, q), 200+13*q.Rows; pages > most {
 						t.Errorf("%s, statistics %s: touches %d pages, at most %d would be fair", name, statistics, pages, most)
 					}
 				}
@@ -94,7 +94,7 @@ func TestStepsCostTheSame(t *testing.T) {
 		}
 		return scanned, found
 	}
-	exec(t, c, fill, 20_000)
+	exec(t, c, insertHistory, 20_000)
 	scanned, found := read()
 	run()
 	after, foundAfter := read()
@@ -149,7 +149,7 @@ func exec(t testing.TB, c *pgx.Conn, sql string, args ...any) {
 }
 
 // touched returns how many pages a statement reads, by the server's own count.
-func touched(t testing.TB, c *pgx.Conn, q postgres.Query) int {
+func pagesRead(t testing.TB, c *pgx.Conn, q postgres.Query) int {
 	t.Helper()
 	sql := "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) " + q.SQL
 	var text string

@@ -35,7 +35,7 @@ type session struct {
 }
 
 // pooled returns the DSN of a database behind a pooler.
-func pooled(t testing.TB, dsn string) string {
+func newPooler(t testing.TB, dsn string) string {
 	t.Helper()
 	var server, database string
 	for field := range strings.FieldsSeq(dsn) {
@@ -204,12 +204,12 @@ func (s *session) abort() error {
 
 // TestBehindAPooler has the suite of all stores reach its databases through a transaction pooler.
 func TestBehindAPooler(t *testing.T) {
-	storetest.Run(t, func(t testing.TB) store.Store { return openAt(t, pooled(t, cluster.Migrated(t))) })
+	storetest.Run(t, func(t testing.TB) store.Store { return openAt(t, newPooler(t, cluster.Migrated(t))) })
 }
 
 // TestMigrationsBehindAPooler migrates through one from several places at once.
 func TestMigrationsBehindAPooler(t *testing.T) {
-	dsn := pooled(t, cluster.Empty(t))
+	dsn := newPooler(t, cluster.Empty(t))
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {

@@ -30,8 +30,8 @@ const (
 	// callTimeout bounds one call. A server that has not answered by then is left, and looked for anew.
 	callTimeout = 5 * time.Second
 	// lastRetry is how often a call is repeated that failed for the connection or another transaction.
-	lastRetry = 2
-	retryRest = 20 * time.Millisecond
+	maxRetries = 2
+	retryDelay = 20 * time.Millisecond
 )
 
 // Config is what a store is made from.
@@ -45,19 +45,19 @@ type Config struct {
 
 // Store is a database. It implements [store.Store] and [store.Shared].
 type Store struct {
-	pool  conns
-	side  conns // for what nodes owe each other; see aside
-	log   *slog.Logger
-	names atomic.Pointer[names] // set once the schema was found to be the right one
-	plain atomic.Bool           // the server takes no settings when a connection begins
-	stops stops
-	crowd crowd
-	close sync.Once
+	pool            conns
+	control         conns // for what nodes owe each other; see aside
+	log             *slog.Logger
+	catalog         atomic.Pointer[catalog] // set once the schema was found to be the right one
+	noStartupParams atomic.Bool             // the server takes no settings when a connection begins
+	pruneCursors    pruneCursors
+	shortage        connShortage
+	closeOnce       sync.Once
 
 	migrateFlags string
 
-	enter  sync.Mutex // held while the schema is looked at
-	failed failure
+	checkMu     sync.Mutex // held while the schema is looked at
+	lastFailure checkFailure
 }
 
 var _ interface {
@@ -75,19 +75,19 @@ func Open(c Config) (*Store, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{log: c.Log, migrateFlags: c.MigrateFlags}
-	s.crowd.few = share(cfg)
+	s.shortage.byDSN = reserve(cfg)
 	cfg.BeforeConnect = func(_ context.Context, cc *pgx.ConnConfig) error {
 		cc.Tracer = nil // it is for taking connections, not for using them
-		s.limit(cc)
-		attend(cc)
+		s.applySettings(cc)
+		attachSession(cc)
 		return nil
 	}
-	s.pool.of, s.side.of = s, s
-	cfg.ConnConfig.Tracer = newTurns(s)
+	s.pool.store, s.control.store = s, s
+	cfg.ConnConfig.Tracer = newAcquireQueue(s)
 	if s.pool.Pool, err = pgxpool.NewWithConfig(context.Background(), cfg); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	if s.side.Pool, err = pgxpool.NewWithConfig(context.Background(), aside(cfg, s)); err != nil {
+	if s.control.Pool, err = pgxpool.NewWithConfig(context.Background(), controlConfig(cfg, s)); err != nil {
 		s.pool.Close()
 		return nil, fmt.Errorf("open database: %w", err)
 	}
@@ -97,41 +97,41 @@ func Open(c Config) (*Store, error) {
 // Check returns an error where the server does not answer, and a *[migrations.MismatchError] where its schema is not
 // the one that this program needs.
 func (s *Store) Check(ctx context.Context) error {
-	return plain(s.ready(ctx))
+	return reword(s.ensureReady(ctx))
 }
 
 // failure is how and when the last look at the schema failed.
-type failure struct {
+type checkFailure struct {
 	at  time.Time
 	err error
 }
 
 // ready sees once that the schema is the right one and that new rows come after those that are there. Who has waited
 // for somebody else's look takes what that one found.
-func (s *Store) ready(ctx context.Context) error {
-	if s.names.Load() != nil {
+func (s *Store) ensureReady(ctx context.Context) error {
+	if s.catalog.Load() != nil {
 		return nil
 	}
 	began := time.Now()
-	s.enter.Lock()
-	defer s.enter.Unlock()
+	s.checkMu.Lock()
+	defer s.checkMu.Unlock()
 	switch {
-	case s.names.Load() != nil:
+	case s.catalog.Load() != nil:
 		return nil
-	case s.failed.at.After(began):
-		return s.failed.err
+	case s.lastFailure.at.After(began):
+		return s.lastFailure.err
 	}
-	err := s.look(ctx)
-	if s.unlimit(err) {
-		err = s.look(ctx)
+	err := s.checkSchema(ctx)
+	if s.dropSettings(err) {
+		err = s.checkSchema(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
-		s.failed = failure{time.Now(), err}
+		s.lastFailure = checkFailure{time.Now(), err}
 	}
 	return err
 }
 
-func (s *Store) look(ctx context.Context) error {
+func (s *Store) checkSchema(ctx context.Context) error {
 	db := stdlib.OpenDBFromPool(s.pool.Pool)
 	defer db.Close()
 	schema, err := migrations.New(db, migrations.Postgres)
@@ -142,24 +142,24 @@ func (s *Store) look(ctx context.Context) error {
 	if err := schema.Check(ctx); err != nil {
 		return err
 	}
-	if err := fit(ctx, db); err != nil {
+	if err := checkSettings(ctx, db); err != nil {
 		return err
 	}
-	n := &names{oid: make(map[string]uint32)}
+	n := &catalog{oid: make(map[string]uint32)}
 	if err := s.pool.QueryRow(ctx, readSchema).Scan(&n.schema); err != nil {
 		return fmt.Errorf("look up the schema: %w", err)
 	}
-	if _, err := s.pool.Exec(ctx, n.sql("SELECT pl_rebase()")); err != nil {
+	if _, err := s.pool.Exec(ctx, n.qualify("SELECT pl_rebase()")); err != nil {
 		return fmt.Errorf("number rows: %w", err)
 	}
 	for _, name := range []string{"pl_step", "pl_job", "pl_change", "pl_message", "pl_event", "pl_parcel"} {
 		var oid uint32
-		if err := s.pool.QueryRow(ctx, "SELECT to_regtype($1)::oid", n.sql(name)).Scan(&oid); err != nil {
+		if err := s.pool.QueryRow(ctx, "SELECT to_regtype($1)::oid", n.qualify(name)).Scan(&oid); err != nil {
 			return fmt.Errorf("look up type %s: %w", name, err)
 		}
 		n.oid[name] = oid
 	}
-	s.names.Store(n)
+	s.catalog.Store(n)
 	return nil
 }
 
@@ -169,24 +169,24 @@ const readSchema = "SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_
 
 // do calls f, again where the connection broke or another transaction stood in the way. So whatever f does must do no
 // more when it is done twice.
-func (s *Store) do(ctx context.Context, f func(context.Context) error) error {
-	for tried := 0; ; tried++ {
-		err := s.once(ctx, f)
+func (s *Store) withRetry(ctx context.Context, call func(context.Context) error) error {
+	for tries := 0; ; tries++ {
+		err := s.attempt(ctx, call)
 		switch {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case tried == lastRetry || !passing(err) && !s.forget(err):
-			return plain(err)
+		case tries == maxRetries || !isTransient(err) && !s.forgetSchema(err):
+			return reword(err)
 		}
-		if s.unlimit(err) || readOnly(err) {
+		if s.dropSettings(err) || isReadOnly(err) {
 			s.pool.Reset()
-			s.side.Reset()
+			s.control.Reset()
 		}
 		s.log.Debug("tried again", "error", err)
 		select {
-		case <-time.After(retryRest << tried):
+		case <-time.After(retryDelay << tries):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -195,29 +195,29 @@ func (s *Store) do(ctx context.Context, f func(context.Context) error) error {
 
 // forget has the schema looked at again where the server does not know what it was asked for: somebody may have taken
 // migrations back and applied them again, and types then have other numbers. It reports whether it did.
-func (s *Store) forget(err error) bool {
+func (s *Store) forgetSchema(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok || pg.Code[:2] != "42" && pg.Code != "XX000" {
 		return false
 	}
-	s.names.Store(nil)
+	s.catalog.Store(nil)
 	return true
 }
 
-func (s *Store) once(ctx context.Context, f func(context.Context) error) error {
+func (s *Store) attempt(ctx context.Context, call func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if err := s.ready(ctx); err != nil {
+	if err := s.ensureReady(ctx); err != nil {
 		return err
 	}
-	return f(ctx)
+	return call(ctx)
 }
 
 // call calls a function of the server with composite arguments and returns its only result. Its error is a
 // [store.ErrInDoubt] where the server may have done what it was asked, now or in an earlier call that left it in doubt.
-func (s *Store) call(ctx context.Context, query string, inDoubt *bool, args func(*names) ([][]byte, error)) (reply []byte, err error) {
-	err = s.do(ctx, func(ctx context.Context) error {
-		n := s.names.Load()
+func (s *Store) callFunction(ctx context.Context, query string, inDoubt *bool, args func(*catalog) ([][]byte, error)) (reply []byte, err error) {
+	err = s.withRetry(ctx, func(ctx context.Context) error {
+		n := s.catalog.Load()
 		values, err := args(n)
 		if err != nil {
 			return err
@@ -226,17 +226,17 @@ func (s *Store) call(ctx context.Context, query string, inDoubt *bool, args func
 		for i := range formats {
 			formats[i] = pgx.BinaryFormatCode
 		}
-		asked := false
-		err = s.steadily(ctx, func(c *pgx.Conn) error {
-			asked = true
-			res := c.PgConn().ExecParams(ctx, n.sql(query), values, nil, formats, []int16{pgx.BinaryFormatCode}).Read()
+		sent := false
+		err = s.uncancelled(ctx, func(c *pgx.Conn) error {
+			sent = true
+			res := c.PgConn().ExecParams(ctx, n.qualify(query), values, nil, formats, []int16{pgx.BinaryFormatCode}).Read()
 			if res.Err == nil {
 				reply = res.Rows[0][0]
 			}
 			return res.Err
 		})
-		if asked {
-			*inDoubt = err != nil && (*inDoubt && !ruledOut(err) || !undone(err))
+		if sent {
+			*inDoubt = err != nil && (*inDoubt && !definitelyRejected(err) || !certainlyFailed(err))
 		}
 		return err
 	})
@@ -248,7 +248,7 @@ func (s *Store) call(ctx context.Context, query string, inDoubt *bool, args func
 
 // undone reports whether what failed has certainly not happened: it was never sent, or the server has refused it and
 // lives on.
-func undone(err error) bool {
+func certainlyFailed(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
 		return pgconn.SafeToRetry(err)
@@ -258,13 +258,13 @@ func undone(err error) bool {
 
 // ruledOut reports whether the server has looked at what it was asked and would have known it, had it done it before:
 // the data were wrong, or broke a rule of the tables.
-func ruledOut(err error) bool {
+func definitelyRejected(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && (pg.Code[:2] == "22" || pg.Code[:2] == "23" || pg.Code[:2] == "P0")
 }
 
 // passing reports whether what failed may succeed if it is tried again at once.
-func passing(err error) bool {
+func isTransient(err error) bool {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch pg.Code[:2] {
 		case "40", // a deadlock or a serialization failure
@@ -273,7 +273,7 @@ func passing(err error) bool {
 			"08": // the connection
 			return true
 		}
-		return readOnly(err)
+		return isReadOnly(err)
 	}
 	if _, ok := errors.AsType[*migrations.MismatchError](err); ok {
 		return false
@@ -287,16 +287,16 @@ func passing(err error) bool {
 var errClosed = errors.New("the store is closed")
 
 // readOnly reports whether the server takes no writes any more, as one does that another has replaced.
-func readOnly(err error) bool {
+func isReadOnly(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && pg.Code == "25006"
 }
 
 // Close closes the connections. What is asked for later is refused.
 func (s *Store) Close() error {
-	s.close.Do(func() {
+	s.closeOnce.Do(func() {
 		s.pool.Close()
-		s.side.Close()
+		s.control.Close()
 	})
 	return nil
 }

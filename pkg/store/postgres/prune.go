@@ -20,12 +20,12 @@ const (
 		" old AS MATERIALIZED (SELECT place, seq FROM stretch WHERE ended_at < $4" +
 		" AND status NOT IN ('queued', 'running') ORDER BY seq LIMIT $5)," +
 		" gone AS (DELETE FROM pl_queue_jobs WHERE ctid = ANY (ARRAY(SELECT place FROM old)))," +
-		" noted AS (INSERT INTO pl_marks SELECT 'tasks', '', 0, $4, false WHERE EXISTS (SELECT FROM old)" + rise + ")" +
+		" noted AS (INSERT INTO pl_marks SELECT 'tasks', '', 0, $4, false WHERE EXISTS (SELECT FROM old)" + raiseMark + ")" +
 		" SELECT (SELECT count(*) FROM old), coalesce((SELECT max(seq) FROM old), 0), coalesce(max(seq), 0)," +
 		" count(*) < $3 OR max(submitted_at) >= $4 FROM stretch"
 	readPools = "SELECT pool_id FROM pl_pools"
 	// Marks only ever rise.
-	rise = " ON CONFLICT (place, pool_id) DO UPDATE SET before_at = excluded.before_at, guess = false WHERE pl_marks.before_at < excluded.before_at"
+	raiseMark = " ON CONFLICT (place, pool_id) DO UPDATE SET before_at = excluded.before_at, guess = false WHERE pl_marks.before_at < excluded.before_at"
 )
 
 var (
@@ -35,14 +35,14 @@ var (
 		" ORDER BY created_at LIMIT $2) AS l, LATERAL (SELECT seq FROM pl_mailbox_messages" +
 		" WHERE seq BETWEEN l.s AND l.s + " + strconv.Itoa(blockSize-1) + " AND (seq = l.s OR NOT lead) ORDER BY seq DESC OFFSET 0) AS m LIMIT $2)," +
 		" gone AS (DELETE FROM pl_mailbox_messages WHERE seq = ANY (ARRAY(SELECT seq FROM old)))," +
-		" noted AS (INSERT INTO pl_marks SELECT 'messages', '', 0, $1, false WHERE EXISTS (SELECT FROM old)" + rise + ") SELECT count(*) FROM old"
+		" noted AS (INSERT INTO pl_marks SELECT 'messages', '', 0, $1, false WHERE EXISTS (SELECT FROM old)" + raiseMark + ") SELECT count(*) FROM old"
 	// Old events lie in segments that begin early enough, or after the last one. Of a block the last go first, so that none
 	// stays without what leads it.
 	pruneEvents = "WITH old AS MATERIALIZED (SELECT place, pool_id, rev, at FROM" +
 		" (SELECT first_seq, last_seq FROM pl_audit_segments WHERE min_at < $1 UNION ALL" +
 		" SELECT coalesce(max(last_seq), 0) + 1, 9223372036854775807 FROM pl_audit_segments) g, LATERAL (SELECT place, pool_id, rev, at FROM (" +
-		led + isLead(leadBlock) + " AND seq BETWEEN g.first_seq AND g.last_seq AND at < $1) AS l, " +
-		followers(leadBlock, "ctid AS place, ord, pool_id, rev, at", "", "OFFSET 0") + " ORDER BY s, ord DESC LIMIT $2) AS e LIMIT $2)," +
+		selectLeads + isLead(leadBlock) + " AND seq BETWEEN g.first_seq AND g.last_seq AND at < $1) AS l, " +
+		selectFollowers(leadBlock, "ctid AS place, ord, pool_id, rev, at", "", "OFFSET 0") + " ORDER BY s, ord DESC LIMIT $2) AS e LIMIT $2)," +
 		" gone AS (DELETE FROM pl_audit_events WHERE ctid = ANY (ARRAY(SELECT place FROM old)))," +
 		" noted AS (INSERT INTO pl_marks SELECT 'events', pool_id, max(rev), max(at) + 1, false FROM old GROUP BY pool_id ORDER BY pool_id" +
 		" ON CONFLICT (place, pool_id) DO UPDATE SET rev = excluded.rev, before_at = greatest(pl_marks.before_at, excluded.before_at), guess = false" +
@@ -54,8 +54,8 @@ var (
 		" gone AS (DELETE FROM pl_audit_segments s USING now WHERE s.first_seq = now.first_seq AND now.min_at IS NULL)" +
 		" UPDATE pl_audit_segments s SET min_at = now.min_at FROM now WHERE s.first_seq = now.first_seq AND now.min_at IS NOT NULL"
 	// A segment takes the whole blocks among as many events as are final; fewer than segmentSize wait for more.
-	addSegment = "WITH next AS (SELECT s, seq, t FROM (" + led + isLead(leadBlock) + " AND seq < (SELECT pl_final()) AND seq >" +
-		" (SELECT coalesce(max(last_seq), 0) FROM pl_audit_segments)) AS l, " + followers(leadBlock, "seq, ord", "", "OFFSET 0") +
+	addSegment = "WITH next AS (SELECT s, seq, t FROM (" + selectLeads + isLead(leadBlock) + " AND seq < (SELECT pl_final()) AND seq >" +
+		" (SELECT coalesce(max(last_seq), 0) FROM pl_audit_segments)) AS l, " + selectFollowers(leadBlock, "seq, ord", "", "OFFSET 0") +
 		" ORDER BY s, ord LIMIT $1)," +
 		" whole AS (SELECT max(s) AS cut, count(*) AS n FROM next)" +
 		" INSERT INTO pl_audit_segments SELECT min(seq), max(seq), min(t), max(t) FROM next, whole" +
@@ -69,7 +69,7 @@ const segmentSize = 10_000
 // first before it says that none is left.
 func (s *Store) PruneTasks(ctx context.Context, before park.Time, limit int) (n int, err error) {
 	var pools []string
-	err = s.do(ctx, func(ctx context.Context) error {
+	err = s.withRetry(ctx, func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, readPools)
 		if err != nil {
 			return err
@@ -78,20 +78,20 @@ func (s *Store) PruneTasks(ctx context.Context, before park.Time, limit int) (n 
 		return err
 	})
 	for _, pool := range pools {
-		begun := s.stops.get(pool)
-		for from := begun; err == nil && n < limit; {
+		start := s.pruneCursors.get(pool)
+		for from := start; err == nil && n < limit; {
 			var more int
 			var end bool
-			if more, from, end, err = s.pruneStretch(ctx, pool, from, before, limit-n); err != nil {
+			if more, from, end, err = s.pruneTaskChunk(ctx, pool, from, before, limit-n); err != nil {
 				break
 			}
 			n += more
-			s.stops.set(pool, from)
-			if end && begun == 0 {
+			s.pruneCursors.set(pool, from)
+			if end && start == 0 {
 				break
 			}
 			if end {
-				begun, from = 0, 0
+				start, from = 0, 0
 			}
 		}
 	}
@@ -102,10 +102,10 @@ func (s *Store) PruneTasks(ctx context.Context, before park.Time, limit int) (n 
 }
 
 // pruneStretch looks at the tasks behind a seq and returns how far it came and whether none behind that can be old.
-func (s *Store) pruneStretch(ctx context.Context, pool string, from int64, before park.Time, limit int) (n int, to int64, end bool, err error) {
-	err = s.do(ctx, func(ctx context.Context) error {
+func (s *Store) pruneTaskChunk(ctx context.Context, pool string, from int64, before park.Time, limit int) (n int, to int64, end bool, err error) {
+	err = s.withRetry(ctx, func(ctx context.Context) error {
 		var last, seen int64
-		err := s.pool.QueryRow(ctx, pruneTasks, pool, from, stretch, before.Micro(), limit).Scan(&n, &last, &seen, &end)
+		err := s.pool.QueryRow(ctx, pruneTasks, pool, from, pruneChunk, before.Micro(), limit).Scan(&n, &last, &seen, &end)
 		if to = seen; n == limit {
 			to, end = last, false
 		}
@@ -118,21 +118,21 @@ func (s *Store) pruneStretch(ctx context.Context, pool string, from int64, befor
 }
 
 // stretch is how many tasks are looked at at once.
-const stretch = 1000
+const pruneChunk = 1000
 
 // stops are where the last walks along the tasks of pools ended.
-type stops struct {
+type pruneCursors struct {
 	mu  sync.Mutex
 	seq map[string]int64
 }
 
-func (s *stops) get(pool string) int64 {
+func (s *pruneCursors) get(pool string) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.seq[pool]
 }
 
-func (s *stops) set(pool string, seq int64) {
+func (s *pruneCursors) set(pool string, seq int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.seq == nil {
@@ -148,14 +148,14 @@ func (s *Store) PruneMessages(ctx context.Context, before park.Time, limit int) 
 
 // PruneEvents implements [store.Audit]. It also keeps the segments, by which events are found by time.
 func (s *Store) PruneEvents(ctx context.Context, before park.Time, limit int) (int, error) {
-	if err := s.segment(ctx); err != nil {
+	if err := s.addSegments(ctx); err != nil {
 		return 0, fmt.Errorf("keep segments: %w", err)
 	}
 	n, err := s.prune(ctx, "events", pruneEvents, before, limit)
 	if err != nil || n == limit {
 		return n, err
 	}
-	err = s.do(ctx, func(ctx context.Context) error {
+	err = s.withRetry(ctx, func(ctx context.Context) error {
 		_, err := s.pool.Exec(ctx, trimSegments, before.Micro())
 		return err
 	})
@@ -165,10 +165,10 @@ func (s *Store) PruneEvents(ctx context.Context, before park.Time, limit int) (i
 	return n, nil
 }
 
-func (s *Store) segment(ctx context.Context) error {
+func (s *Store) addSegments(ctx context.Context) error {
 	for {
 		var added int64
-		err := s.do(ctx, func(ctx context.Context) error {
+		err := s.withRetry(ctx, func(ctx context.Context) error {
 			tag, err := s.pool.Exec(ctx, addSegment, segmentSize)
 			added = tag.RowsAffected()
 			return err
@@ -180,7 +180,7 @@ func (s *Store) segment(ctx context.Context) error {
 }
 
 func (s *Store) prune(ctx context.Context, what, query string, before park.Time, limit int) (n int, err error) {
-	err = s.do(ctx, func(ctx context.Context) error {
+	err = s.withRetry(ctx, func(ctx context.Context) error {
 		return s.pool.QueryRow(ctx, query, before.Micro(), limit).Scan(&n)
 	})
 	if err != nil {

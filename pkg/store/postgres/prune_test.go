@@ -68,7 +68,7 @@ func TestTwoPrunesAtOnce(t *testing.T) {
 					args = []any{"gpu", int64(0), 1000, before.Micro(), limit}
 				}
 				exec(t, c, "BEGIN")
-				exec(t, c, postgres.Hot()[query].SQL, args...)
+				exec(t, c, postgres.HotQueries()[query].SQL, args...)
 				done := make(chan int, 1)
 				go func() {
 					n, err := prune(s, t.Context(), before, limit)

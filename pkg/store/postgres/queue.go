@@ -39,7 +39,7 @@ const liftPool = "SELECT pl_lift($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 
 // AdvanceRev implements [store.Queue].
 func (s *Store) AdvanceRev(ctx context.Context, pool string, r ledger.Pool) error {
-	err := s.do(ctx, func(ctx context.Context) error {
+	err := s.withRetry(ctx, func(ctx context.Context) error {
 		_, err := s.pool.Exec(ctx, liftPool, pool, r.Rev, r.MaxUnits, r.MaxQueueDepth, string(r.State), r.LastAt.Micro(),
 			r.ConfiguredUnits, r.ConfiguredDepth, r.LastStep)
 		return err
@@ -59,7 +59,7 @@ func (s *Store) Load(ctx context.Context, pool string) (store.Snapshot, error) {
 func (s *Store) Walk(ctx context.Context, pool string, each func(*ledger.Record)) (ledger.Pool, error) {
 	row, err := s.walk(ctx, pool, each)
 	if err != nil {
-		return ledger.Pool{}, fmt.Errorf("load pool %s: %w", pool, plain(err))
+		return ledger.Pool{}, fmt.Errorf("load pool %s: %w", pool, reword(err))
 	}
 	return row, nil
 }
@@ -80,7 +80,7 @@ func (s *Store) walk(ctx context.Context, pool string, each func(*ledger.Record)
 		defer cancel()
 		_ = tx.Rollback(end)
 	}()
-	if row, err = scanPool(tx.QueryRow(quick, s.names.Load().sql(readPool), pool)); err != nil || row == (ledger.Pool{}) {
+	if row, err = scanPool(tx.QueryRow(quick, s.catalog.Load().qualify(readPool), pool)); err != nil || row == (ledger.Pool{}) {
 		return row, err
 	}
 	limit := callTimeout + time.Duration(row.Queued)*loadTime
@@ -89,7 +89,7 @@ func (s *Store) walk(ctx context.Context, pool string, each func(*ledger.Record)
 	}
 	long, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	rows, err := tx.Query(long, s.names.Load().sql(loadTasks), pool)
+	rows, err := tx.Query(long, s.catalog.Load().qualify(loadTasks), pool)
 	if err != nil {
 		return row, err
 	}
@@ -117,9 +117,9 @@ func (s *Store) Records(ctx context.Context, pool string, ids []string) (found [
 		return nil, nil
 	}
 	named := allStorable(ids)
-	err = s.do(ctx, func(ctx context.Context) error {
-		return s.steadily(ctx, func(c *pgx.Conn) error {
-			rows, err := c.Query(ctx, s.names.Load().sql(readTasks), pool, named)
+	err = s.withRetry(ctx, func(ctx context.Context) error {
+		return s.uncancelled(ctx, func(c *pgx.Conn) error {
+			rows, err := c.Query(ctx, s.catalog.Load().qualify(readTasks), pool, named)
 			if err != nil {
 				return err
 			}
@@ -136,7 +136,7 @@ func (s *Store) Records(ctx context.Context, pool string, ids []string) (found [
 // Sizes implements [store.Queue].
 func (s *Store) Sizes(ctx context.Context, pool string, ids []string) (sizes map[string]int, err error) {
 	named := allStorable(ids)
-	err = s.do(ctx, func(ctx context.Context) error {
+	err = s.withRetry(ctx, func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, readSizes, pool, named)
 		if err != nil {
 			return err
@@ -171,7 +171,7 @@ func (s *Store) List(ctx context.Context, pool string, q park.TaskQuery) (found 
 		return nil, "", err
 	}
 	var last int64
-	err = s.do(ctx, func(ctx context.Context) error {
+	err = s.withRetry(ctx, func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, query, args...)
 		if err != nil {
 			return err

@@ -17,7 +17,7 @@ import (
 
 // session is what is known of a connection besides what pgx keeps.
 type session struct {
-	steady       atomic.Bool // what is under way must not be cancelled
+	noCancel     atomic.Bool // what is under way must not be cancelled
 	unreplicated bool        // the server has stopped waiting for its standbys
 }
 
@@ -29,16 +29,16 @@ var errUnreplicated = errors.New("the server stopped waiting for its standbys")
 var errNoCancel = errors.New("what is under way is not cancelled")
 
 // attend has a new connection keep a session.
-func attend(cc *pgx.ConnConfig) {
+func attachSession(cc *pgx.ConnConfig) {
 	s, dial := &session{}, cc.DialFunc
 	cc.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if s.steady.Load() {
+		if s.noCancel.Load() {
 			return nil, errNoCancel // pgx would send a request to cancel
 		}
 		return dial(ctx, network, addr)
 	}
 	cc.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
-		return &watcher{DeadlineContextWatcherHandler: pgconn.DeadlineContextWatcherHandler{Conn: c.Conn()}, session: s}
+		return &cancelHandler{DeadlineContextWatcherHandler: pgconn.DeadlineContextWatcherHandler{Conn: c.Conn()}, session: s}
 	}
 	cc.AfterConnect = func(_ context.Context, c *pgconn.PgConn) error {
 		c.CustomData()[sessionKey] = s
@@ -51,14 +51,14 @@ func attend(cc *pgx.ConnConfig) {
 }
 
 // watcher ends a call whose context has ended.
-type watcher struct {
+type cancelHandler struct {
 	pgconn.DeadlineContextWatcherHandler
 	session *session
 }
 
 // HandleCancel implements ctxwatch.Handler.
-func (w *watcher) HandleCancel(ctx context.Context) {
-	if w.session.steady.Load() {
+func (w *cancelHandler) HandleCancel(ctx context.Context) {
+	if w.session.noCancel.Load() {
 		_ = w.Conn.Close() // at once: nobody waits for what the server still has to say
 		return
 	}
@@ -67,21 +67,21 @@ func (w *watcher) HandleCancel(ctx context.Context) {
 
 // steadily calls f with a connection, on which it does one thing that must not be cancelled. Where that was done without
 // the standbys that the server should have waited for, the error is errUnreplicated.
-func (s *Store) steadily(ctx context.Context, f func(*pgx.Conn) error) error {
+func (s *Store) uncancelled(ctx context.Context, f func(*pgx.Conn) error) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Release()
 	c := conn.Conn()
-	of := c.PgConn().CustomData()[sessionKey].(*session)
-	of.unreplicated = false
-	of.steady.Store(true)
+	sess := c.PgConn().CustomData()[sessionKey].(*session)
+	sess.unreplicated = false
+	sess.noCancel.Store(true)
 	err = f(c)
 	if !c.IsClosed() { // else pgx is still about to close it, and would cancel first
-		of.steady.Store(false)
+		sess.noCancel.Store(false)
 	}
-	if err == nil && of.unreplicated {
+	if err == nil && sess.unreplicated {
 		return errUnreplicated
 	}
 	return err

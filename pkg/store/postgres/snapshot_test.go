@@ -16,7 +16,7 @@ import (
 
 // old opens a transaction that sees the database as it is now for as long as the test lasts, as a dump does. No version
 // of a row that comes from now on can be removed.
-func old(t testing.TB, dsn string) {
+func holdSnapshot(t testing.TB, dsn string) {
 	t.Helper()
 	c := connect(t, dsn)
 	exec(t, c, "BEGIN ISOLATION LEVEL REPEATABLE READ")
@@ -24,7 +24,7 @@ func old(t testing.TB, dsn string) {
 }
 
 // pages returns how many pages of parkd's tables and of their indexes the server has looked at.
-func pages(t testing.TB, s *postgres.Store, c *pgx.Conn) (n int64) {
+func pagesTouched(t testing.TB, s *postgres.Store, c *pgx.Conn) (n int64) {
 	t.Helper()
 	if err := s.Flush(t.Context()); err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func TestAnOldSnapshotDoesNotMakeStepsDearer(t *testing.T) {
 	s, c := openAt(t, dsn), connect(t, dsn)
 	row, round := storetest.BenchRow(), 0
 	run := func() int64 {
-		before := pages(t, s, c)
+		before := pagesTouched(t, s, c)
 		for range lot / 2 {
 			for _, step := range storetest.Lives("gpu", round, 1, &row) {
 				step.Node = "a"
@@ -55,7 +55,7 @@ func TestAnOldSnapshotDoesNotMakeStepsDearer(t *testing.T) {
 			}
 			round++
 		}
-		return pages(t, s, c) - before
+		return pagesTouched(t, s, c) - before
 	}
 	beats := func() {
 		for range lot {
@@ -66,7 +66,7 @@ func TestAnOldSnapshotDoesNotMakeStepsDearer(t *testing.T) {
 	for range 6 { // until indexes have their second level and old steps are forgotten
 		run()
 	}
-	old(t, dsn)
+	holdSnapshot(t, dsn)
 	first := run()
 	for range lots {
 		beats()
@@ -99,12 +99,12 @@ func BenchmarkOldSnapshot(b *testing.B) {
 		}
 		took = append(took, time.Since(began))
 	}
-	old(b, dsn)
+	holdSnapshot(b, dsn)
 	const tasks = 50
 	parts := min(10, b.N)
 	for part := range parts {
 		took = took[:0]
-		before := pages(b, s, c)
+		before := pagesTouched(b, s, c)
 		for second := part * b.N / parts; second < (part+1)*b.N/parts; second++ {
 			beat(b, s, "a")
 			began := time.Now()
@@ -116,7 +116,7 @@ func BenchmarkOldSnapshot(b *testing.B) {
 			}
 		}
 		if part == 0 || part == parts-1 {
-			touched := pages(b, s, c) - before
+			touched := pagesTouched(b, s, c) - before
 			when := [2]string{"first", "last"}[min(part, 1)]
 			b.ReportMetric(float64(touched)/float64(len(took)), when+"-pages/commit")
 			slices.Sort(took)
@@ -147,7 +147,7 @@ func TestPoolsMoveIntoTheirStepsAndBack(t *testing.T) {
 	beat(t, s, "a")
 	exec(t, c, "UPDATE pl_nodes SET beat_at = now() - interval '1 day'")
 	for {
-		m, err := postgres.MigrateDown(t.Context(), dsn, migrations.Back{})
+		m, err := postgres.MigrateDown(t.Context(), dsn, migrations.DownOptions{})
 		if err != nil || m == nil {
 			t.Fatal(m, err)
 		}

@@ -18,11 +18,11 @@ import (
 )
 
 // first is the schema that databases of the first released parkd have.
-const first = 1
+const firstVersion = 1
 
 // restored returns the DSN of a database that the first parkd wrote. Its server had counted far more transactions than
 // this one.
-func restored(t *testing.T) string {
+func restoreFirstRelease(t *testing.T) string {
 	t.Helper()
 	dsn := cluster.Empty(t)
 	dump, err := os.ReadFile("testdata/schema1.sql")
@@ -52,9 +52,9 @@ const (
 
 // TestUpgradeLosesNothing has the present parkd take over a database of the first one.
 func TestUpgradeLosesNothing(t *testing.T) {
-	dsn := restored(t)
+	dsn := restoreFirstRelease(t)
 	var mismatch *migrations.MismatchError
-	if err := openAt(t, dsn).Check(t.Context()); !errors.As(err, &mismatch) || mismatch.Found != first {
+	if err := openAt(t, dsn).Check(t.Context()); !errors.As(err, &mismatch) || mismatch.Found != firstVersion {
 		t.Fatalf("a database of the first parkd is taken as it is: %v", err)
 	}
 	if _, err := postgres.MigrateUp(t.Context(), dsn, false); err != nil {
@@ -96,11 +96,11 @@ func TestUpgradeLosesNothing(t *testing.T) {
 	if kept, err := s.LeaseRenewals(t.Context(), "lease", []string{"leased-1"}); err != nil || len(kept) != 0 {
 		t.Errorf("leases kept: %v %v", kept, err)
 	}
-	goesOn(t, s)
+	continuePool(t, s)
 }
 
 // goesOn takes a pool of the dump a step further, and sees that what is new comes after what was there.
-func goesOn(t *testing.T, s *postgres.Store) {
+func continuePool(t *testing.T, s *postgres.Store) {
 	t.Helper()
 	snap, err := s.Load(t.Context(), "gpu")
 	if err != nil {
@@ -123,7 +123,7 @@ func goesOn(t *testing.T, s *postgres.Store) {
 }
 
 // kept returns what a database holds that people would miss.
-func kept(t *testing.T, c *pgx.Conn) (all string) {
+func dumpTables(t *testing.T, c *pgx.Conn) (all string) {
 	t.Helper()
 	for _, table := range []string{"pl_pools", "pl_queue_jobs", "pl_mailbox_messages", "pl_audit_events", "pl_outbox", "pl_leases"} {
 		var rows string
@@ -137,41 +137,41 @@ func kept(t *testing.T, c *pgx.Conn) (all string) {
 
 // TestDowngradeLosesNothing takes a database back to the schema of the first parkd, which then works as it did.
 func TestDowngradeLosesNothing(t *testing.T) {
-	dsn := restored(t)
+	dsn := restoreFirstRelease(t)
 	c := connect(t, dsn)
-	before := kept(t, c)
+	before := dumpTables(t, c)
 	if _, err := postgres.MigrateUp(t.Context(), dsn, false); err != nil {
 		t.Fatal(err)
 	}
-	for version := int64(0); version != first+1; {
-		last, err := postgres.MigrateDown(t.Context(), dsn, migrations.Back{})
+	for version := int64(0); version != firstVersion+1; {
+		last, err := postgres.MigrateDown(t.Context(), dsn, migrations.DownOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		version = last.Version
 	}
-	if after := kept(t, c); after != before {
+	if after := dumpTables(t, c); after != before {
 		t.Errorf("there was\n%s\nand is\n%s", before, after)
 	}
-	worksAsBefore(t, connect(t, dsn))
+	replayFirstRelease(t, connect(t, dsn))
 	if _, err := postgres.MigrateUp(t.Context(), dsn, false); err != nil {
 		t.Fatalf("up again: %v", err)
 	}
-	goesOn(t, openAt(t, dsn))
+	continuePool(t, openAt(t, dsn))
 }
 
 // TestNodesOfTheFirstParkdGoOn sends a database with the present schema what nodes of the first parkd send, which run on
 // while the database and other nodes are upgraded.
 func TestNodesOfTheFirstParkdGoOn(t *testing.T) {
-	dsn := restored(t)
+	dsn := restoreFirstRelease(t)
 	if _, err := postgres.MigrateUp(t.Context(), dsn, false); err != nil {
 		t.Fatal(err)
 	}
-	worksAsBefore(t, connect(t, dsn))
+	replayFirstRelease(t, connect(t, dsn))
 }
 
 // worksAsBefore sends what the first parkd sends.
-func worksAsBefore(t *testing.T, c *pgx.Conn) {
+func replayFirstRelease(t *testing.T, c *pgx.Conn) {
 	t.Helper()
 	const (
 		step    = `ROW('gpu', $1::text, 'old', $2::bigint, 4, 100, 'active', 3, 5, 1795979803978088, 4, 100, 1)::pl_step`

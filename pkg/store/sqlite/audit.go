@@ -56,12 +56,12 @@ func (s *Store) LastRev(ctx context.Context, pool string) (rev int64, at park.Ti
 
 // Events implements [store.Audit].
 func (s *Store) Events(ctx context.Context, q park.AuditQuery) ([]park.Event, error) {
-	r, err := s.bound(ctx, q)
+	r, err := s.scanRange(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	if isWhole(q) {
-		found, err := s.whole(ctx, q, r)
+	if isPackedRead(q) {
+		found, err := s.packedEvents(ctx, q, r)
 		if err != nil {
 			return nil, fmt.Errorf("read the log of pool %s: %w", q.PoolID, err)
 		}
@@ -92,7 +92,7 @@ func index(q park.AuditQuery) string {
 	switch {
 	case q.TaskID != "":
 		return byTask
-	case q.Action != "" && rare(q.Action):
+	case q.Action != "" && isRare(q.Action):
 		return byAction
 	case q.Tenant != "":
 		return byTenant
@@ -103,41 +103,41 @@ func index(q park.AuditQuery) string {
 }
 
 // rare reports whether an action is not part of most tasks' lives, so that an index leads to it.
-func rare(a park.Action) bool {
+func isRare(a park.Action) bool {
 	return a != park.ActSubmit && a != park.ActEnqueue && a != park.ActStart && a != park.ActComplete
 }
 
 // terms are conditions of a query, and their values.
-type terms struct {
-	where []string
+type where struct {
+	terms []string
 	args  []any
 }
 
-func (t *terms) add(term string, values ...any) {
-	t.where = append(t.where, term)
+func (t *where) add(term string, values ...any) {
+	t.terms = append(t.terms, term)
 	t.args = append(t.args, values...)
 }
 
-func (t *terms) String() string {
-	if len(t.where) == 0 {
+func (t *where) clause() string {
+	if len(t.terms) == 0 {
 		return ""
 	}
-	return " WHERE " + strings.Join(t.where, " AND ")
+	return " WHERE " + strings.Join(t.terms, " AND ")
 }
 
-func eventsQuery(q park.AuditQuery, r reach) (query string, args []any) {
+func eventsQuery(q park.AuditQuery, r scanRange) (query string, args []any) {
 	from, order, t := eventTerms(q, r)
-	return "SELECT " + eventFields + " FROM " + from + t.String() + " ORDER BY " + order + " LIMIT ?", append(t.args, q.Limit)
+	return "SELECT " + eventFields + " FROM " + from + t.clause() + " ORDER BY " + order + " LIMIT ?", append(t.args, q.Limit)
 }
 
 // eventTerms says where a query's events are, and in which order.
-func eventTerms(q park.AuditQuery, r reach) (from, order string, t terms) {
+func eventTerms(q park.AuditQuery, r scanRange) (from, order string, t where) {
 	from, order = "pl_audit_events e", "e.seq"
-	switch way := index(q); way {
+	switch byIndex := index(q); byIndex {
 	case byTask, byTenant, byPool:
-		from, order = t.spans(way, q, r)
+		from, order = t.followers(byIndex, q, r)
 	case byAction:
-		from += " INDEXED BY " + way
+		from += " INDEXED BY " + byIndex
 		t.add("e.lead & 8")
 	}
 	for _, f := range []struct{ term, value string }{
@@ -147,14 +147,14 @@ func eventTerms(q park.AuditQuery, r reach) (from, order string, t terms) {
 			t.add(f.term, f.value)
 		}
 	}
-	if r.rev != 0 {
-		t.add("(e.rev, e.ord) >= (?, ?)", r.rev, r.ord)
+	if r.fromRev != 0 {
+		t.add("(e.rev, e.ord) >= (?, ?)", r.fromRev, r.fromOrd)
 	}
-	if r.from != 0 {
-		t.add("e.seq >= ?", r.from)
+	if r.fromSeq != 0 {
+		t.add("e.seq >= ?", r.fromSeq)
 	}
-	if r.until != 0 {
-		t.add("e.seq < ?", r.until)
+	if r.untilSeq != 0 {
+		t.add("e.seq < ?", r.untilSeq)
 	}
 	if !q.Since.IsZero() {
 		t.add("e.at >= ?", q.Since.Micro())

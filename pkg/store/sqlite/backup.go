@@ -19,7 +19,7 @@ import (
 func Backup(ctx context.Context, path, to string) error {
 	path, err := filepath.EvalSymlinks(path)
 	if err == nil {
-		err = usable(ctx, path)
+		err = checkUsable(ctx, path)
 	}
 	if err != nil {
 		return fmt.Errorf("back up: %w", err)
@@ -29,10 +29,10 @@ func Backup(ctx context.Context, path, to string) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("back up: %w", err)
 	}
-	temporary, err := export(ctx, path, to)
+	tmp, err := copyDatabase(ctx, path, to)
 	if err == nil {
-		err = os.Link(temporary, to) // which, unlike a renaming, replaces nothing
-		err = errors.Join(err, os.Remove(temporary), syncFolder(to))
+		err = os.Link(tmp, to) // which, unlike a renaming, replaces nothing
+		err = errors.Join(err, os.Remove(tmp), syncFolder(to))
 	}
 	if err != nil {
 		return fmt.Errorf("back up %s: %w", path, err)
@@ -42,17 +42,17 @@ func Backup(ctx context.Context, path, to string) error {
 
 // Restored says what became of the database that was there before.
 type Restored struct {
-	Kept string // its new name, beside the old one; "" where there was none
+	ReplacedPath string // its new name, beside the old one; "" where there was none
 }
 
 // Restore puts a backup, or any database of parkd that nobody has open, in the place of a database, which is kept under
 // another name with its write-ahead log. It refuses while a daemon has the database open, and a backup that is damaged or
 // of a newer parkd.
 func Restore(ctx context.Context, from, path string) (r Restored, err error) {
-	if err := usable(ctx, from); err != nil {
+	if err := checkUsable(ctx, from); err != nil {
 		return r, fmt.Errorf("restore: %w", err)
 	}
-	if path, err = place(path); err != nil {
+	if path, err = prepareFile(path); err != nil {
 		return r, err
 	}
 	l, err := acquire(path)
@@ -60,12 +60,12 @@ func Restore(ctx context.Context, from, path string) (r Restored, err error) {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, l.release()) }()
-	if same, err := os.Stat(from); err == nil && os.SameFile(same, l.known[0].info) {
+	if same, err := os.Stat(from); err == nil && os.SameFile(same, l.expected[0].info) {
 		return r, fmt.Errorf("restore: %s is the database itself", from)
 	}
-	temporary, err := export(ctx, from, path)
+	tmp, err := copyDatabase(ctx, from, path)
 	if err == nil {
-		r, err = exchange(temporary, path)
+		r, err = replaceDatabase(tmp, path)
 	}
 	if err != nil {
 		return r, fmt.Errorf("restore %s: %w", path, err)
@@ -75,13 +75,13 @@ func Restore(ctx context.Context, from, path string) (r Restored, err error) {
 
 // usable refuses what is no database of parkd, one of a newer release, and one with the log of another, before anything is
 // made where it is to go.
-func usable(ctx context.Context, from string) error {
+func checkUsable(ctx context.Context, from string) error {
 	info, err := os.Stat(from)
 	switch {
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is %s and no file", from, kindOf(info.Mode()))
+		return fmt.Errorf("%s is %s and no file", from, fileKind(info.Mode()))
 	case info.Size() == 0:
 		return fmt.Errorf("%s is empty", from)
 	}
@@ -89,36 +89,36 @@ func usable(ctx context.Context, from string) error {
 	if err != nil {
 		return err
 	}
-	_, err = belongs(from, f)
+	_, err = checkLeftLog(from, f)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return knownSchema(ctx, from)
+	return checkSchema(ctx, from)
 }
 
 // exchange puts a file in the place of a database. If it is cut off after the renaming, the log that is left does not fit,
 // and the next start says so.
-func exchange(temporary, path string) (r Restored, err error) {
+func replaceDatabase(tmp, path string) (r Restored, err error) {
 	if info, err := os.Stat(path); err != nil {
 		return r, err
 	} else if info.Size() > 0 {
-		r.Kept = path + ".replaced-" + time.Now().UTC().Format("20060102T150405.000000Z")
-		if err := os.Link(path, r.Kept); err != nil {
-			return Restored{}, errors.Join(err, os.Remove(temporary))
+		r.ReplacedPath = path + ".replaced-" + time.Now().UTC().Format("20060102T150405.000000Z")
+		if err := os.Link(path, r.ReplacedPath); err != nil {
+			return Restored{}, errors.Join(err, os.Remove(tmp))
 		}
 	}
-	if err := os.Rename(temporary, path); err != nil {
-		return r, errors.Join(err, os.Remove(temporary))
+	if err := os.Rename(tmp, path); err != nil {
+		return r, errors.Join(err, os.Remove(tmp))
 	}
-	if r.Kept != "" {
-		err = os.Rename(path+"-wal", r.Kept+"-wal")
+	if r.ReplacedPath != "" {
+		err = os.Rename(path+"-wal", r.ReplacedPath+"-wal")
 	} else {
 		err = os.Remove(path + "-wal")
 	}
-	return r, errors.Join(unlessGone(err), unlessGone(os.Remove(path+"-shm")), syncFolder(path))
+	return r, errors.Join(ignoreNotExist(err), ignoreNotExist(os.Remove(path+"-shm")), syncFolder(path))
 }
 
-func unlessGone(err error) error {
+func ignoreNotExist(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -126,26 +126,26 @@ func unlessGone(err error) error {
 }
 
 // export writes a usable database, with what is in its log, to a new file beside another, which it names, and checks it.
-func export(ctx context.Context, from, beside string) (temporary string, err error) {
-	temporary = beside + ".partial-" + strconv.Itoa(os.Getpid())
-	if err := touch(temporary); err != nil {
+func copyDatabase(ctx context.Context, from, beside string) (tmp string, err error) {
+	tmp = beside + ".partial-" + strconv.Itoa(os.Getpid())
+	if err := createFile(tmp); err != nil {
 		return "", err
 	}
-	if err = vacuumInto(ctx, from, temporary); err == nil {
-		err = errors.Join(quickCheck(ctx, temporary), knownSchema(ctx, temporary), syncFile(temporary))
+	if err = vacuumInto(ctx, from, tmp); err == nil {
+		err = errors.Join(quickCheck(ctx, tmp), checkSchema(ctx, tmp), syncFile(tmp))
 	}
-	for _, left := range []string{"-wal", "-shm", "-journal"} {
-		err = errors.Join(err, unlessGone(os.Remove(temporary+left)))
+	for _, suffix := range []string{"-wal", "-shm", "-journal"} {
+		err = errors.Join(err, ignoreNotExist(os.Remove(tmp+suffix)))
 	}
 	if err != nil {
-		return "", errors.Join(err, os.Remove(temporary))
+		return "", errors.Join(err, os.Remove(tmp))
 	}
-	return temporary, nil
+	return tmp, nil
 }
 
 // vacuumInto copies a database in one read. The copy gets a mark of its own: no log that lies about belongs to it.
 func vacuumInto(ctx context.Context, from, to string) error {
-	db, err := sql.Open("sqlite", source(from, "mode=ro", "busy_timeout(5000)"))
+	db, err := sql.Open("sqlite", dataSourceName(from, "mode=ro", "busy_timeout(5000)"))
 	if err != nil {
 		return err
 	}
@@ -163,17 +163,17 @@ func vacuumInto(ctx context.Context, from, to string) error {
 	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", to); err != nil {
 		return fmt.Errorf("copy: %w", err)
 	}
-	target, err := sql.Open("sqlite", source(to, "", "busy_timeout(5000)"))
+	target, err := sql.Open("sqlite", dataSourceName(to, "", "busy_timeout(5000)"))
 	if err != nil {
 		return err
 	}
 	defer target.Close()
-	_, err = target.ExecContext(ctx, "PRAGMA user_version = "+strconv.Itoa(int(int32(newMark()))))
+	_, err = target.ExecContext(ctx, "PRAGMA user_version = "+strconv.Itoa(int(int32(newLogMark()))))
 	return err
 }
 
 // knownSchema refuses what is not a database of parkd, and one of a newer release.
-func knownSchema(ctx context.Context, path string) error {
+func checkSchema(ctx context.Context, path string) error {
 	return inspect(ctx, path, func(s *migrations.Schema) error {
 		version, err := s.Version(ctx)
 		switch {
@@ -196,8 +196,8 @@ func syncFile(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-func syncFolder(of string) error {
-	dir, err := os.Open(filepath.Dir(of))
+func syncFolder(path string) error {
+	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
 	}

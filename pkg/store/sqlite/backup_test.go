@@ -20,15 +20,15 @@ func TestBackup(t *testing.T) {
 	path, backup := filepath.Join(dir, "parkd.db"), filepath.Join(dir, "backup.db")
 	f := storetest.NewFeed("gpu")
 	s := openAt(t, path)
-	put(t, s, f, 20)
-	want := read(t, s, "gpu")
+	commitTasks(t, s, f, 20)
+	want := readAll(t, s, "gpu")
 	if err := sqlite.Backup(t.Context(), path, backup); err != nil {
 		t.Fatal(err)
 	}
 	if err := sqlite.Backup(t.Context(), path, backup); err == nil || !strings.Contains(err.Error(), "already") {
 		t.Errorf("a backup is written over: %v", err)
 	}
-	put(t, s, f, 20)
+	commitTasks(t, s, f, 20)
 	if _, err := sqlite.Restore(t.Context(), backup, path); err == nil || !strings.Contains(err.Error(), "stop it") {
 		t.Fatalf("a database that is open is replaced: %v", err)
 	}
@@ -36,13 +36,13 @@ func TestBackup(t *testing.T) {
 	killed := filepath.Join(dir, "killed.db")
 	copyKilled(t, path, killed)
 	r, err := sqlite.Restore(t.Context(), backup, killed)
-	if err != nil || r.Kept == "" {
+	if err != nil || r.ReplacedPath == "" {
 		t.Fatalf("restored %+v, %v", r, err)
 	}
-	if diff := gocmp.Diff(want, read(t, openAt(t, killed), "gpu")); diff != "" {
+	if diff := gocmp.Diff(want, readAll(t, openAt(t, killed), "gpu")); diff != "" {
 		t.Errorf("what came back (-before +after):\n%s", diff)
 	}
-	snap, err := openAt(t, r.Kept).Load(t.Context(), "gpu")
+	snap, err := openAt(t, r.ReplacedPath).Load(t.Context(), "gpu")
 	if err != nil || snap.Row.Rev != 40 {
 		t.Errorf("what was replaced is at rev %d, %v", snap.Row.Rev, err)
 	}
@@ -56,7 +56,7 @@ func TestRestoreRefuses(t *testing.T) {
 	dir := t.TempDir()
 	path, text := filepath.Join(dir, "parkd.db"), filepath.Join(dir, "text.db")
 	s := openAt(t, path)
-	put(t, s, storetest.NewFeed("gpu"), 3)
+	commitTasks(t, s, storetest.NewFeed("gpu"), 3)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -64,10 +64,10 @@ func TestRestoreRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := filepath.Join(dir, "other.db")
-	alter(t, other, "CREATE TABLE t (a)")
+	execSQL(t, other, "CREATE TABLE t (a)")
 	newer := filepath.Join(dir, "newer.db")
 	copyFile(t, path, newer)
-	alter(t, newer, "INSERT INTO pl_migrations (version_id, is_applied) VALUES (99, 1)")
+	execSQL(t, newer, "INSERT INTO pl_migrations (version_id, is_applied) VALUES (99, 1)")
 	empty := filepath.Join(dir, "empty.db")
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -99,8 +99,8 @@ func TestRestoreRefuses(t *testing.T) {
 func TestBackupByRelativeName(t *testing.T) {
 	t.Chdir(t.TempDir())
 	s := openAt(t, "parkd.db")
-	put(t, s, storetest.NewFeed("gpu"), 3)
-	want := read(t, s, "gpu")
+	commitTasks(t, s, storetest.NewFeed("gpu"), 3)
+	want := readAll(t, s, "gpu")
 	for _, name := range []string{"copy.db", "50% of it?.db", "a#b:c.db", "host/copy.db"} {
 		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 			t.Fatal(err)
@@ -113,7 +113,7 @@ func TestBackupByRelativeName(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if diff := gocmp.Diff(want, read(t, openAt(t, "of "+name), "gpu")); diff != "" {
+		if diff := gocmp.Diff(want, readAll(t, openAt(t, "of "+name), "gpu")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}

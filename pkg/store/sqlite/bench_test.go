@@ -43,12 +43,12 @@ func BenchmarkCommitToRaw(b *testing.B) {
 }
 
 // raw writes rows with database/sql, one by one.
-type raw struct {
+type rawWriter struct {
 	begin, end                        *sql.Stmt
 	pool, insert, update, event, mail *sql.Stmt
 }
 
-func openRaw(b *testing.B) *raw {
+func openRaw(b *testing.B) *rawWriter {
 	path := filepath.Join(b.TempDir(), "raw.db")
 	if err := openAt(b, path).Close(); err != nil { // which makes the tables
 		b.Fatal(err)
@@ -71,7 +71,7 @@ func openRaw(b *testing.B) *raw {
 		}
 		return s
 	}
-	return &raw{
+	return &rawWriter{
 		begin: prepare("BEGIN IMMEDIATE"), end: prepare("COMMIT"),
 		pool: prepare("INSERT INTO pl_pools VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (pool_id) DO UPDATE SET" +
 			" rev = excluded.rev, last_at = excluded.last_at, last_step = excluded.last_step"),
@@ -88,7 +88,7 @@ func openRaw(b *testing.B) *raw {
 	}
 }
 
-func (r *raw) commit(b *testing.B, step *store.Step) {
+func (r *rawWriter) commit(b *testing.B, step *store.Step) {
 	exec := func(s *sql.Stmt, args ...any) {
 		if _, err := s.ExecContext(b.Context(), args...); err != nil {
 			b.Fatal(err)

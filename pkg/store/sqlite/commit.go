@@ -16,9 +16,9 @@ import (
 const (
 	poolColumns = "rev, max_units, max_queue_depth, state, used, queued, last_at, configured_units, configured_depth, last_step"
 
-	readPool = "SELECT " + poolColumns + " FROM pl_pools WHERE pool_id = ?"
-	makePool = "INSERT INTO pl_pools (" + poolColumns + ", pool_id) VALUES (?,?,?,?,?,?,?,?,?,?,?)"
-	movePool = "UPDATE pl_pools SET rev = ?, max_units = ?, max_queue_depth = ?, state = ?, used = ?, queued = ?, last_at = ?," +
+	readPool   = "SELECT " + poolColumns + " FROM pl_pools WHERE pool_id = ?"
+	insertPool = "INSERT INTO pl_pools (" + poolColumns + ", pool_id) VALUES (?,?,?,?,?,?,?,?,?,?,?)"
+	updatePool = "UPDATE pl_pools SET rev = ?, max_units = ?, max_queue_depth = ?, state = ?, used = ?, queued = ?, last_at = ?," +
 		" configured_units = ?, configured_depth = ?, last_step = ? WHERE pool_id = ? AND rev = ?"
 
 	// What was found to be old may have been removed by another since, and its seq given to something new.
@@ -32,8 +32,8 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 		return errors.New("a step needs an id")
 	}
 	rows := 1 + len(step.Inserts) + len(step.Updates) + len(step.Messages) + len(step.Events) + len(step.Outbox)
-	err := s.write(ctx, rows, func(w *writer) error { return w.step(step) })
-	if e, ok := errors.AsType[*sqlite.Error](err); ok && unkeepable(e.Code()&0xff) {
+	err := s.write(ctx, rows, func(w *writer) error { return w.applyStep(step) })
+	if e, ok := errors.AsType[*sqlite.Error](err); ok && neverStorable(e.Code()&0xff) {
 		return &store.RefusedError{Err: err}
 	}
 	return err
@@ -41,7 +41,7 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 
 // unkeepable reports whether a result code says that what was to be stored never can be: it is larger than SQLite's limits,
 // or of the wrong kind.
-func unkeepable(code int) bool {
+func neverStorable(code int) bool {
 	return code == sqliteTooBig || code == sqliteMismatch || code == sqliteRange
 }
 
@@ -52,7 +52,7 @@ const (
 	sqliteRange    = 25
 )
 
-func (w *writer) step(step *store.Step) error {
+func (w *writer) applyStep(step *store.Step) error {
 	applied, err := w.advance(step)
 	if applied || err != nil {
 		return err
@@ -71,28 +71,28 @@ func (w *writer) step(step *store.Step) error {
 	if err := w.append(step.Events); err != nil {
 		return err
 	}
-	return w.post(step.Outbox)
+	return w.enqueue(step.Outbox)
 }
 
 // advance moves the pool's row to the step's, unless it is not where the step begins.
 func (w *writer) advance(step *store.Step) (applied bool, err error) {
 	r := &step.Row
 	row := append(poolValues(r, step.ID, step.PoolID), r.Rev-1)
-	moved, err := w.movePool.run(row...)
-	if moved == 1 || err != nil {
+	updated, err := w.updatePool.run(row...)
+	if updated == 1 || err != nil {
 		return false, wrapPool(err, step.PoolID)
 	}
-	there, err := w.pool(step.PoolID)
+	stored, err := w.pool(step.PoolID)
 	switch {
 	case err != nil:
 		return false, err
-	case there.LastStep == step.ID:
+	case stored.LastStep == step.ID:
 		return true, nil
-	case there.Rev == 0 && r.Rev == 1:
-		_, err = w.makePool.run(row[:len(row)-1]...)
+	case stored.Rev == 0 && r.Rev == 1:
+		_, err = w.insertPool.run(row[:len(row)-1]...)
 		return false, wrapPool(err, step.PoolID)
 	}
-	return false, &store.Conflict{Row: there, Reload: true}
+	return false, &store.Conflict{Row: stored, Reload: true}
 }
 
 // AdvanceRev implements [store.Queue].
@@ -101,20 +101,20 @@ func (s *Store) AdvanceRev(ctx context.Context, pool string, row ledger.Pool) er
 }
 
 func (w *writer) lift(pool string, row ledger.Pool) error {
-	there, err := w.pool(pool)
-	if err != nil || there.Rev >= row.Rev {
+	stored, err := w.pool(pool)
+	if err != nil || stored.Rev >= row.Rev {
 		return err
 	}
-	if there.Rev == 0 {
-		_, err = w.makePool.run(poolValues(&row, row.LastStep, pool)...)
+	if stored.Rev == 0 {
+		_, err = w.insertPool.run(poolValues(&row, row.LastStep, pool)...)
 		return wrapPool(err, pool)
 	}
-	old := there.Rev
-	there.Rev, there.LastStep = row.Rev, row.LastStep
-	if there.LastAt.Before(row.LastAt.Time) {
-		there.LastAt = row.LastAt
+	old := stored.Rev
+	stored.Rev, stored.LastStep = row.Rev, row.LastStep
+	if stored.LastAt.Before(row.LastAt.Time) {
+		stored.LastAt = row.LastAt
 	}
-	_, err = w.movePool.run(append(poolValues(&there, row.LastStep, pool), old)...)
+	_, err = w.updatePool.run(append(poolValues(&stored, row.LastStep, pool), old)...)
 	return wrapPool(err, pool)
 }
 

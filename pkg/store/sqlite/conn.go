@@ -85,7 +85,7 @@ func (s *stmt) bind(args []driver.Value) []driver.NamedValue {
 }
 
 // once runs a statement that is not worth keeping and returns the first value of its first row.
-func (c *conn) once(query string) (driver.Value, error) {
+func (c *conn) queryOnce(query string) (driver.Value, error) {
 	s, err := c.prepare(query)
 	if err != nil {
 		return nil, err

@@ -49,7 +49,7 @@ func victim(ctx context.Context, path string) error {
 		return err
 	}
 	if os.Getenv(victimRelaxed) != "" {
-		if err := sqlite.Relax(s); err != nil {
+		if err := sqlite.RelaxSync(s); err != nil {
 			return err
 		}
 	}
@@ -60,7 +60,7 @@ func victim(ctx context.Context, path string) error {
 		cancel(io.EOF)
 	}()
 	var work sync.WaitGroup
-	for _, pool := range victims() {
+	for _, pool := range victimPools() {
 		work.Go(func() {
 			snap, err := s.Load(ctx, pool)
 			for rev := snap.Row.Rev + 1; err == nil; rev++ {
@@ -80,7 +80,7 @@ func victim(ctx context.Context, path string) error {
 	return errors.Join(err, s.Close())
 }
 
-func victims() []string { return []string{"cpu", "gpu", "io"} }
+func victimPools() []string { return []string{"cpu", "gpu", "io"} }
 
 // relay moves the parcels of all pools into a mailbox and prints how many there are.
 func relay(ctx context.Context, s store.Store) error {
@@ -214,7 +214,7 @@ func verify(t *testing.T, path string, acked map[string]int64) {
 	t.Helper()
 	s := openAt(t, path)
 	moved := int64(0)
-	for _, pool := range victims() {
+	for _, pool := range victimPools() {
 		rev := verifyPool(t, s, pool)
 		if rev < acked[pool] || rev > acked[pool]+1 {
 			t.Errorf("pool %s is at rev %d, acknowledged was %d", pool, rev, acked[pool])

@@ -31,7 +31,7 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := storetest.NewFeed("gpu")
-	step, err := grow(t.Context(), s, f)
+	step, err := commitUntilError(t.Context(), s, f)
 	wantOutage(t, err)
 	wantOutage(t, s.Commit(t.Context(), step))
 	wantRev(t, s, step.Row.Rev-1) // reads go on

@@ -32,22 +32,22 @@ func faults() map[string]func(broken bool) string {
 
 // trouble runs statements on the connection that writes, each before the next transaction there: that connection is the
 // writer's alone, which uses it after it has answered, too.
-type trouble struct {
+type failingConn struct {
 	driver.StmtExecContext
 	writer *writer
 	next   atomic.Pointer[string]
 }
 
 // troubled has a store that has nothing to do yet run what is put in next.
-func troubled(s *Store) *trouble {
-	t := &trouble{StmtExecContext: s.writer.begin.exec, writer: s.writer}
+func newFailingConn(s *Store) *failingConn {
+	t := &failingConn{StmtExecContext: s.writer.begin.exec, writer: s.writer}
 	s.writer.begin.exec = t
 	return t
 }
 
-func (t *trouble) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+func (t *failingConn) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	if query := t.next.Swap(nil); query != nil {
-		if _, err := t.writer.once(*query); err != nil {
+		if _, err := t.writer.queryOnce(*query); err != nil {
 			return nil, err
 		}
 	}
@@ -63,7 +63,7 @@ func wantOutage(t *testing.T, err error) {
 }
 
 // grow commits steps with a lot to write until one fails, and returns the error.
-func grow(ctx context.Context, s *Store, f *storetest.Feed) (*store.Step, error) {
+func commitUntilError(ctx context.Context, s *Store, f *storetest.Feed) (*store.Step, error) {
 	for range 1000 {
 		f.Submit(func(r *ledger.Record) { r.Payload = []byte(`"` + strings.Repeat("x", 64<<10) + `"`) })
 		step := f.Next()
@@ -77,15 +77,15 @@ func grow(ctx context.Context, s *Store, f *storetest.Feed) (*store.Step, error)
 func TestFaults(t *testing.T) {
 	for name, fault := range faults() {
 		t.Run(name, func(t *testing.T) {
-			s := openHere(t)
-			trouble := troubled(s)
+			s := openTemp(t)
+			trouble := newFailingConn(s)
 			f := storetest.NewFeed("gpu")
 			f.Submit(nil)
 			if err := s.Commit(t.Context(), f.Next()); err != nil {
 				t.Fatal(err)
 			}
 			trouble.next.Store(new(fault(true)))
-			step, err := grow(t.Context(), s, f)
+			step, err := commitUntilError(t.Context(), s, f)
 			wantOutage(t, err)
 			wantOutage(t, s.Commit(t.Context(), step))
 			wantRev(t, s, step.Row.Rev-1)
@@ -111,8 +111,8 @@ func wantRev(t *testing.T, s *Store, rev int64) {
 func TestEngineOutage(t *testing.T) {
 	for name, fault := range faults() {
 		t.Run(name, func(t *testing.T) {
-			s := openHere(t)
-			trouble := troubled(s)
+			s := openTemp(t)
+			trouble := newFailingConn(s)
 			e, err := engine.Open(t.Context(), engine.Config{
 				Pools: []engine.Pool{{
 					PoolSpec: park.PoolSpec{

@@ -20,7 +20,7 @@ func insertJobs() insertion {
 	return insertion{
 		into: "pl_queue_jobs",
 		// The tasks of a statement have their time and pool in common.
-		shared: []shared{{"pool_id", 0}, {"submitted_at", 0}, {"late", 0}},
+		shared: []sharedColumn{{"pool_id", 0}, {"submitted_at", 0}, {"late", 0}},
 		columns: "task_id, tenant, status, priority, rank, units, attempt, started_at, deadline, timeout, digest, mailbox_key," +
 			" node, payload, strikes, cancelled, ended_at, not_before, lease_ttl, max_attempts, backoff, lease, reason," +
 			" message, work_dir, command, result",
@@ -69,5 +69,5 @@ func (w *writer) update(pool string, u *store.Update) error {
 		bytesOrNull(s.Result), int64(s.Failures), flag(s.Cancelled), s.NotBefore.Micro(), int64(s.LeaseTTL), s.Lease,
 		s.Reason, s.Message, pool, u.TaskID)
 	changed, err := w.updateJob.run(w.args...)
-	return exactly(changed, err, "update", pool, u.TaskID)
+	return exactlyOne(changed, err, "update", pool, u.TaskID)
 }

@@ -13,7 +13,7 @@ import (
 // TestLockLeftForAMoment: a killed daemon's lock may live on for a moment in a child that it was just starting;
 // one that is kept is another daemon's.
 func TestLockLeftForAMoment(t *testing.T) {
-	path, err := place(filepath.Join(t.TempDir(), "parkd.db"))
+	path, err := prepareFile(filepath.Join(t.TempDir(), "parkd.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func TestLockLeftForAMoment(t *testing.T) {
 	if l, err := acquire(path); err == nil || !strings.Contains(err.Error(), "has the database") {
 		t.Errorf("a lock that is kept is taken: %v, %v", l, err)
 	}
-	time.AfterFunc(lockPatience/4, func() { _ = unix.Flock(fd, unix.LOCK_UN) })
+	time.AfterFunc(lockTimeout/4, func() { _ = unix.Flock(fd, unix.LOCK_UN) })
 	l, err := acquire(path)
 	if err != nil {
 		t.Fatalf("a lock that was let go of is not taken: %v", err)

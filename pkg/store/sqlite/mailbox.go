@@ -22,7 +22,7 @@ const (
 func insertMessages() insertion {
 	return insertion{
 		into:     "pl_mailbox_messages",
-		shared:   []shared{{"pool_id", 0}, {"created_at", 0}, {"late", 0}, {"trimmed", 0}},
+		shared:   []sharedColumn{{"pool_id", 0}, {"created_at", 0}, {"late", 0}, {"trimmed", 0}},
 		columns:  "tenant, mailbox_key, task_id, status, reason, message, attempt, payload",
 		conflict: " ON CONFLICT (pool_id, task_id, created_at) DO NOTHING",
 	}
@@ -43,7 +43,7 @@ func (w *writer) deliver(messages []park.Message) error {
 		for n < len(messages) && messages[n].PoolID == first.PoolID && messages[n].CreatedAt.Micro() == first.CreatedAt.Micro() {
 			n++
 		}
-		if err := w.deliverAlike(messages[:n]); err != nil {
+		if err := w.deliverGroup(messages[:n]); err != nil {
 			return fmt.Errorf("deliver messages of pool %s: %w", first.PoolID, err)
 		}
 		messages = messages[n:]
@@ -52,7 +52,7 @@ func (w *writer) deliver(messages []park.Message) error {
 }
 
 // deliverAlike adds messages of one pool and time.
-func (w *writer) deliverAlike(messages []park.Message) error {
+func (w *writer) deliverGroup(messages []park.Message) error {
 	created, late := w.clocks.messages.stamp(messages[0].CreatedAt)
 	return w.messageRows.insert(len(messages), func(args []driver.Value, _ int) []driver.Value {
 		return append(args, messages[0].PoolID, created, late, flag(false))
@@ -73,7 +73,7 @@ func (s *Store) Messages(ctx context.Context, q park.MailboxQuery) ([]park.Messa
 	since := int64(-1 << 62)
 	if !q.Since.IsZero() {
 		since = q.Since.Micro()
-		first, err := messageTimes().from(ctx, s.db, since)
+		first, err := messageTimes().firstSeq(ctx, s.db, since)
 		if err != nil {
 			return nil, fmt.Errorf("read mailbox %s/%s: %w", q.Tenant, q.Key, err)
 		}

@@ -32,7 +32,7 @@ func MigrateUp(ctx context.Context, path string, dryRun bool) (all []migrations.
 		})
 		return all, err
 	}
-	err = alter(path, func(path string) error {
+	err = withLock(path, func(path string) error {
 		all, err = migrate(ctx, path)
 		return err
 	})
@@ -42,12 +42,12 @@ func MigrateUp(ctx context.Context, path string, dryRun bool) (all []migrations.
 // MigrateDown takes back the last schema change, with the data that only it had room for, and returns it, or with DryRun
 // what it would take back; nil where there is nothing. It refuses a database that a daemon has open, and without Force one
 // that would lose rows, with a *[migrations.LossError].
-func MigrateDown(ctx context.Context, path string, b migrations.Back) (last *migrations.Taken, err error) {
+func MigrateDown(ctx context.Context, path string, b migrations.DownOptions) (last *migrations.RolledBack, err error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	err = alter(path, func(path string) error {
-		return schema(source(path, "_txlock=immediate", writePragmas()...), func(s *migrations.Schema) error {
+	err = withLock(path, func(path string) error {
+		return withSchema(dataSourceName(path, "_txlock=immediate", writePragmas()...), func(s *migrations.Schema) error {
 			last, err = s.Down(ctx, b)
 			return err
 		})
@@ -56,24 +56,24 @@ func MigrateDown(ctx context.Context, path string, b migrations.Back) (last *mig
 }
 
 // inspect looks at the schema of a file, or of an empty database where there is no file.
-func inspect(_ context.Context, path string, look func(*migrations.Schema) error) error {
+func inspect(_ context.Context, path string, use func(*migrations.Schema) error) error {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return fmt.Errorf("open database: %w", err)
 	}
-	dsn := source(path, "mode=ro", readPragmas()...)
+	dsn := dataSourceName(path, "mode=ro", readPragmas()...)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		dsn = ":memory:"
 	}
-	if err := schema(dsn, look); err != nil {
+	if err := withSchema(dsn, use); err != nil {
 		return fmt.Errorf("database %s: %w", path, err)
 	}
 	return nil
 }
 
 // alter changes a file under its lock.
-func alter(path string, change func(path string) error) error {
-	path, err := place(path)
+func withLock(path string, change func(path string) error) error {
+	path, err := prepareFile(path)
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func alter(path string, change func(path string) error) error {
 	return l.release()
 }
 
-func schema(dsn string, use func(*migrations.Schema) error) error {
+func withSchema(dsn string, use func(*migrations.Schema) error) error {
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return err

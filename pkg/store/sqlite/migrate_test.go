@@ -18,7 +18,7 @@ import (
 )
 
 // alter runs SQL on a database that nobody has open.
-func alter(t *testing.T, path, query string) {
+func execSQL(t *testing.T, path, query string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+path)
 	if err != nil {
@@ -41,7 +41,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	alter(t, path, "INSERT INTO pl_migrations (version_id, is_applied) VALUES (99, 1)")
+	execSQL(t, path, "INSERT INTO pl_migrations (version_id, is_applied) VALUES (99, 1)")
 
 	err := wantRefusal(t, path, path, "99", "newer parkd", "downgrade")
 	if m, ok := errors.AsType[*migrations.MismatchError](err); !ok || !m.Newer() {
@@ -50,9 +50,9 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	for name, change := range map[string]func() error{
 		"up":     func() error { _, err := sqlite.MigrateUp(t.Context(), path, false); return err },
 		"up dry": func() error { _, err := sqlite.MigrateUp(t.Context(), path, true); return err },
-		"down":   func() error { _, err := sqlite.MigrateDown(t.Context(), path, migrations.Back{}); return err },
+		"down":   func() error { _, err := sqlite.MigrateDown(t.Context(), path, migrations.DownOptions{}); return err },
 		"down dry": func() error {
-			_, err := sqlite.MigrateDown(t.Context(), path, migrations.Back{DryRun: true})
+			_, err := sqlite.MigrateDown(t.Context(), path, migrations.DownOptions{DryRun: true})
 			return err
 		},
 	} {
@@ -65,7 +65,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 		t.Fatalf("status %+v, %v", all, err)
 	}
 
-	alter(t, path, "DELETE FROM pl_migrations WHERE version_id = 99")
+	execSQL(t, path, "DELETE FROM pl_migrations WHERE version_id = 99")
 	snap, err := openAt(t, path).Load(t.Context(), "gpu")
 	if err != nil || snap.Row.Rev != 1 {
 		t.Fatalf("after all that the pool is at rev %d, %v", snap.Row.Rev, err)
@@ -103,17 +103,17 @@ func TestMigrate(t *testing.T) {
 		t.Fatalf("applied again %+v, %v", done, err)
 	}
 	for range planned {
-		would, err := sqlite.MigrateDown(ctx, path, migrations.Back{DryRun: true})
+		would, err := sqlite.MigrateDown(ctx, path, migrations.DownOptions{DryRun: true})
 		if err != nil || would == nil {
 			t.Fatalf("would take back %+v, %v", would, err)
 		}
-		back, err := sqlite.MigrateDown(ctx, path, migrations.Back{})
+		back, err := sqlite.MigrateDown(ctx, path, migrations.DownOptions{})
 		if err != nil || back == nil || back.Version != would.Version {
 			t.Fatalf("took back %+v, %v", back, err)
 		}
 	}
 	status(false)
-	if back, err := sqlite.MigrateDown(ctx, path, migrations.Back{}); err != nil || back != nil {
+	if back, err := sqlite.MigrateDown(ctx, path, migrations.DownOptions{}); err != nil || back != nil {
 		t.Fatalf("took back %+v of an empty database, %v", back, err)
 	}
 
@@ -131,40 +131,40 @@ func TestMigrate(t *testing.T) {
 
 // TestDownThatLosesRows: what would go is said, and goes only for those who want it to.
 func TestDownThatLosesRows(t *testing.T) {
-	path := first(t)
-	want := rows(t, path)
+	path := createFirstRelease(t)
+	want := readRows(t, path)
 	lost := func(tables ...string) {
 		t.Helper()
-		for _, b := range []migrations.Back{{}, {DryRun: true}} {
+		for _, b := range []migrations.DownOptions{{}, {DryRun: true}} {
 			taken, err := sqlite.MigrateDown(t.Context(), path, b)
-			loss, ok := errors.AsType[*migrations.LossError](err)
-			if !ok || len(loss.Gone) != len(tables) {
+			loss, ok := errors.AsType[*migrations.DataLossError](err)
+			if !ok || len(loss.Deleted) != len(tables) {
 				t.Fatalf("with %+v: %+v, %v", b, taken, err)
 			}
 			for i, table := range tables {
-				if g := loss.Gone[i]; g.Table != table || g.Rows != int64(len(want[table])) && len(tables) > 1 {
+				if g := loss.Deleted[i]; g.Table != table || g.Rows != int64(len(want[table])) && len(tables) > 1 {
 					t.Errorf("%+v would go, of %d", g, len(want[table]))
 				}
 			}
 		}
 	}
 	lost("pl_pools", "pl_queue_jobs", "pl_mailbox_messages", "pl_audit_events", "pl_outbox")
-	if diff := gocmp.Diff(want, rows(t, path)); diff != "" {
+	if diff := gocmp.Diff(want, readRows(t, path)); diff != "" {
 		t.Errorf("rows (-before +after):\n%s", diff)
 	}
 	if _, err := sqlite.MigrateUp(t.Context(), path, false); err != nil {
 		t.Fatal(err)
 	}
 	// The schema before has room for one message of a task's id.
-	alter(t, path, `INSERT INTO pl_mailbox_messages (tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at, late, trimmed)
+	execSQL(t, path, `INSERT INTO pl_mailbox_messages (tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at, late, trimmed)
 		SELECT tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at + 1, late, trimmed FROM pl_mailbox_messages LIMIT 1`)
-	if taken, err := sqlite.MigrateDown(t.Context(), path, migrations.Back{}); err != nil || taken.Version != 3 {
+	if taken, err := sqlite.MigrateDown(t.Context(), path, migrations.DownOptions{}); err != nil || taken.Version != 3 {
 		t.Fatalf("taken back %+v, %v", taken, err)
 	}
 	lost("pl_mailbox_messages")
 	for _, version := range []int64{2, 1} {
-		taken, err := sqlite.MigrateDown(t.Context(), path, migrations.Back{Force: true})
-		if err != nil || taken == nil || taken.Version != version || len(taken.Gone) == 0 {
+		taken, err := sqlite.MigrateDown(t.Context(), path, migrations.DownOptions{Force: true})
+		if err != nil || taken == nil || taken.Version != version || len(taken.Deleted) == 0 {
 			t.Fatalf("taken back %+v, %v", taken, err)
 		}
 	}
@@ -175,7 +175,7 @@ func TestDownThatLosesRows(t *testing.T) {
 func TestDownOfAnOpenFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "parkd.db")
 	openAt(t, path)
-	for _, b := range []migrations.Back{{}, {Force: true}, {DryRun: true}} {
+	for _, b := range []migrations.DownOptions{{}, {Force: true}, {DryRun: true}} {
 		if taken, err := sqlite.MigrateDown(t.Context(), path, b); err == nil || !strings.Contains(err.Error(), "stop it") {
 			t.Errorf("with %+v: %+v, %v", b, taken, err)
 		}

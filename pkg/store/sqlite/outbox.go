@@ -30,15 +30,15 @@ func insertParcels() insertion {
 	return insertion{into: "pl_outbox", columns: "dest, due, attempts, since, body, payload"}
 }
 
-func (w *writer) post(parcels []store.OutboxEntry) error {
-	var bad error
+func (w *writer) enqueue(parcels []store.OutboxEntry) error {
+	var encodeErr error
 	err := w.parcelRows.insert(len(parcels), nil, func(args []driver.Value, i int) []driver.Value {
 		p := &parcels[i]
 		content, payload, err := p.Encode()
-		bad = errors.Join(bad, err)
+		encodeErr = errors.Join(encodeErr, err)
 		return append(args, p.Dest, int64(0), int64(p.Attempts), p.Since.Micro(), content, bytesOrNull(payload))
 	})
-	if err = errors.Join(bad, err); err != nil {
+	if err = errors.Join(encodeErr, err); err != nil {
 		return fmt.Errorf("post parcels for %s: %w", parcels[0].Dest, err)
 	}
 	return nil

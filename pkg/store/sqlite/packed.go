@@ -17,40 +17,40 @@ const (
 )
 
 // packedRows is how many events are put into one text at most.
-const packedRows = 2_000
+const maxPackedRows = 2_000
 
 // errPacked says that a text cannot be taken apart.
 var errPacked = errors.New("the rows cannot be told apart")
 
 // packing is a statement that gets rows as one text, and how many those are. No value may be NULL, for that would be left out.
-func packing(values, page string) string {
+func packedQuery(values, page string) string {
 	return "SELECT count(*), coalesce(group_concat(line, x'1e'), '') FROM (SELECT concat_ws(x'1f', " + values + ") AS line" + page + ")"
 }
 
 // unpacked is a text with rows.
-type unpacked struct {
-	text string
-	left int // rows
-	bad  bool
+type unpacker struct {
+	text     string
+	rowsLeft int // rows
+	failed   bool
 }
 
 // unpack begins to take a text apart.
-func unpack(text string, rows, values int) (*unpacked, error) {
+func newUnpacker(text string, rows, values int) (*unpacker, error) {
 	if rows > 0 && (strings.Count(text, valueEnd) != rows*(values-1) || strings.Count(text, rowEnd) != rows-1) {
 		return nil, errPacked
 	}
-	return &unpacked{text: text, left: rows}, nil
+	return &unpacker{text: text, rowsLeft: rows}, nil
 }
 
 // next returns the next value of a row, and last the one that ends it.
-func (u *unpacked) next() string { return u.upTo(valueEnd[0]) }
+func (u *unpacker) next() string { return u.cut(valueEnd[0]) }
 
-func (u *unpacked) last() string {
-	u.left--
-	return u.upTo(rowEnd[0])
+func (u *unpacker) last() string {
+	u.rowsLeft--
+	return u.cut(rowEnd[0])
 }
 
-func (u *unpacked) upTo(end byte) (v string) {
+func (u *unpacker) cut(end byte) (v string) {
 	i := strings.IndexByte(u.text, end)
 	if i < 0 {
 		v, u.text = u.text, ""
@@ -60,14 +60,14 @@ func (u *unpacked) upTo(end byte) (v string) {
 	return v
 }
 
-func (u *unpacked) int() int64 {
+func (u *unpacker) int() int64 {
 	n, err := strconv.ParseInt(u.next(), 10, 64)
-	u.bad = u.bad || err != nil
+	u.failed = u.failed || err != nil
 	return n
 }
 
-func (u *unpacked) err() error {
-	if u.bad {
+func (u *unpacker) err() error {
+	if u.failed {
 		return errPacked
 	}
 	return nil

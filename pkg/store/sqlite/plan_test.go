@@ -9,7 +9,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-func openHere(t testing.TB) *Store {
+func openTemp(t testing.TB) *Store {
 	t.Helper()
 	s, err := Open(t.Context(), Config{Path: filepath.Join(t.TempDir(), "parkd.db")})
 	if err != nil {
@@ -20,19 +20,19 @@ func openHere(t testing.TB) *Store {
 }
 
 // hot returns every statement that runs while the daemon serves, by name.
-func hot(t testing.TB) map[string]string {
+func hotQueries(t testing.TB) map[string]string {
 	all := map[string]string{
-		"readPool": readPool, "movePool": movePool, "updateJob": updateJob, "deleteJob": deleteJob,
+		"readPool": readPool, "movePool": updatePool, "updateJob": updateJob, "deleteJob": deleteJob,
 		"readMessages": readMessages, "trimMailbox": trimMailbox, "deleteMessage": deleteMessage,
-		"deleteEvent": deleteEvent, "findSpan": findSpan, "loosenSpan": loosenSpan, "lastEvent": lastEvent,
-		"probeSteps": probeSteps, "lastStep": lastStep,
+		"deleteEvent": deleteEvent, "findSpan": findBlock, "loosenSpan": splitBlock, "lastEvent": lastEvent,
+		"probeSteps": probeStep, "lastStep": lastStep,
 		"freshParcels": freshParcels, "dueParcels": dueParcels, "settleParcel": settleParcel, "postponeParcel": postponeParcel,
 		"loadTasks": loadTasks, "readTasks": readTasks, "readSizes": readSizes,
 		"keptTasks": keptTasks, "keptMessages": keptMessages, "packedTasks": packedTasks(), "packedMessages": packedMessages(),
 		"oldJobs": oldJobs, "oldMessages": oldMessages, "oldEvents": oldEvents,
 	}
 	for _, tl := range timelines() {
-		all[tl.table+" probe"], all[tl.table+" late"] = tl.probe(), tl.latest60()
+		all[tl.table+" probe"], all[tl.table+" late"] = tl.probe(), tl.maxLate()
 	}
 	for _, status := range append(park.Statuses(), "") {
 		for _, tenant := range []string{"", "acme"} {
@@ -49,7 +49,7 @@ func hot(t testing.TB) map[string]string {
 	for mask := 1; mask < 64; mask++ {
 		has := func(bit int) bool { return mask&bit != 0 }
 		var q park.AuditQuery
-		var r reach
+		var r scanRange
 		if has(1) {
 			q.TaskID = "x"
 		}
@@ -63,18 +63,18 @@ func hot(t testing.TB) map[string]string {
 			q.Action = park.ActExpire
 		}
 		if has(16) {
-			q.Since, r.from = now, 1
+			q.Since, r.fromSeq = now, 1
 		}
 		if has(32) {
-			q.Until, r.until = now, 9
+			q.Until, r.untilSeq = now, 9
 		}
 		all[fmt.Sprintf("events %+v", q)], _ = eventsQuery(q, r)
 		if index(q) == byPool {
-			r.rev, r.ord, r.end = 3, 4, 9
+			r.fromRev, r.fromOrd, r.untilRev = 3, 4, 9
 			all[fmt.Sprintf("events %+v after a cursor", q)], _ = eventsQuery(q, r)
 		}
-		if q.Limit = manyEvents; isWhole(q) {
-			all[fmt.Sprintf("whole log %+v", q)], _ = wholeQuery(q, r, 9)
+		if q.Limit = minPackedEvents; isPackedRead(q) {
+			all[fmt.Sprintf("whole log %+v", q)], _ = packedEventsQuery(q, r, 9)
 		}
 		q.Action = park.ActSubmit
 		all[fmt.Sprintf("events %+v", q)], _ = eventsQuery(q, r)
@@ -85,14 +85,14 @@ func hot(t testing.TB) map[string]string {
 // TestPlans sees that no statement looks at rows that it does not want, but for the filters that no index has, and
 // that none sorts.
 func TestPlans(t *testing.T) {
-	s := openHere(t)
-	for name, query := range hot(t) {
-		for _, line := range plan(t, s, query) {
+	s := openTemp(t)
+	for name, query := range hotQueries(t) {
+		for _, line := range queryPlan(t, s, query) {
 			switch {
 			case strings.Contains(line, "USE TEMP B-TREE") && name == "dueParcels": // of ids alone
 			case strings.Contains(line, "USE TEMP B-TREE"):
 				t.Errorf("%s sorts: %s\n%s", name, line, query)
-			case strings.HasPrefix(line, "SCAN json_each"), strings.HasPrefix(line, "SCAN (subquery"), strings.HasPrefix(line, "SCAN e") && paged(query), name == "lastEvent":
+			case strings.HasPrefix(line, "SCAN json_each"), strings.HasPrefix(line, "SCAN (subquery"), strings.HasPrefix(line, "SCAN e") && readsLogInOrder(query), name == "lastEvent":
 			case strings.HasPrefix(line, "SCAN"):
 				t.Errorf("%s reads a whole table: %s\n%s", name, line, query)
 			case strings.HasPrefix(line, "SEARCH") && !strings.Contains(line, "USING"):
@@ -103,16 +103,16 @@ func TestPlans(t *testing.T) {
 }
 
 // paged reports whether a query reads the log itself in the order in which it was written, to fill a page.
-func paged(query string) bool {
+func readsLogInOrder(query string) bool {
 	return !strings.Contains(query, "INDEXED BY") && strings.HasSuffix(query, " ORDER BY e.seq LIMIT ?")
 }
 
 // TestIndexes sees that queries go by the index that leads to the fewest rows that nobody asked for.
 func TestIndexes(t *testing.T) {
-	s := openHere(t)
+	s := openTemp(t)
 	want := func(query, index string) {
 		t.Helper()
-		if lines := strings.Join(plan(t, s, query), "; "); !strings.Contains(lines, index+" ") {
+		if lines := strings.Join(queryPlan(t, s, query), "; "); !strings.Contains(lines, index+" ") {
 			t.Errorf("%s\ngoes by %s, want %s", query, lines, index)
 		}
 	}
@@ -144,12 +144,12 @@ func TestIndexes(t *testing.T) {
 		{park.AuditQuery{PoolID: "gpu"}, byPool},
 		{park.AuditQuery{Action: park.ActFail}, byAction},
 	} {
-		query, _ := eventsQuery(c.q, reach{})
+		query, _ := eventsQuery(c.q, scanRange{})
 		want(query, c.want)
 	}
 }
 
-func plan(t *testing.T, s *Store, query string) (lines []string) {
+func queryPlan(t *testing.T, s *Store, query string) (lines []string) {
 	t.Helper()
 	rows, err := s.db.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, make([]any, strings.Count(query, "?"))...)
 	if err != nil {
@@ -172,17 +172,17 @@ func plan(t *testing.T, s *Store, query string) (lines []string) {
 
 // TestPragmas sees that what answers for durability is set on the connection that writes.
 func TestPragmas(t *testing.T) {
-	s := openHere(t)
+	s := openTemp(t)
 	err := s.write(t.Context(), 1, func(w *writer) error {
 		for query, want := range map[string]any{
 			"PRAGMA synchronous": int64(2), "PRAGMA journal_mode": "wal", "PRAGMA mmap_size": int64(0),
 			"PRAGMA wal_autocheckpoint": int64(0), // the writer folds the log in by itself
 		} {
-			if got, err := w.once(query); err != nil || got != want {
+			if got, err := w.queryOnce(query); err != nil || got != want {
 				t.Errorf("%s is %v, want %v (%v)", query, got, want, err)
 			}
 		}
-		return w.assert()
+		return w.checkPragmas()
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -196,18 +196,18 @@ func TestPragmas(t *testing.T) {
 // TestUnsafeConnectionIsRefused sees that the writer does not start where an answered commit could be lost.
 func TestUnsafeConnectionIsRefused(t *testing.T) {
 	for pragma, word := range map[string]string{"synchronous = NORMAL": "synchronous", "journal_mode = DELETE": "journal_mode"} {
-		c, err := connect(t.Context(), source(filepath.Join(t.TempDir(), "x.db"), "mode=rwc", writePragmas()...))
+		c, err := connect(t.Context(), dataSourceName(filepath.Join(t.TempDir(), "x.db"), "mode=rwc", writePragmas()...))
 		if err != nil {
 			t.Fatal(err)
 		}
 		w := &writer{conn: c}
-		if err := w.assert(); err != nil {
+		if err := w.checkPragmas(); err != nil {
 			t.Errorf("as it is opened: %v", err)
 		}
-		if _, err := w.once("PRAGMA " + pragma); err != nil {
+		if _, err := w.queryOnce("PRAGMA " + pragma); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.assert(); err == nil || !strings.Contains(err.Error(), word) {
+		if err := w.checkPragmas(); err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("with %s: %v", pragma, err)
 		}
 		if err := c.Close(); err != nil {
@@ -215,7 +215,7 @@ func TestUnsafeConnectionIsRefused(t *testing.T) {
 		}
 	}
 	for version, want := range map[string]bool{"3.51.2": false, "3.51.3": true, "3.54": true, "3.51": false, "4.0.0": true, "3.9.9": false} {
-		if atLeast(version, 3, 51, 3) != want {
+		if versionAtLeast(version, 3, 51, 3) != want {
 			t.Errorf("SQLite %s: want %t", version, want)
 		}
 	}

@@ -18,7 +18,7 @@ import (
 func TestPowerCut(t *testing.T) {
 	c := proof.Begin(t, "power-cut-steps")
 	c.Target("cuts", 3, 20, 500)
-	if lost := cuts(c, false); lost > 0 {
+	if lost := cutPowerRepeatedly(c, false); lost > 0 {
 		c.Broken("%d acknowledged steps were lost", lost)
 	}
 }
@@ -28,7 +28,7 @@ func TestPowerCut(t *testing.T) {
 func TestPowerCutCanary(t *testing.T) {
 	c := proof.Begin(t, "power-cut-canary")
 	c.Target("cuts", 3, 10, 100)
-	lost := cuts(c, true)
+	lost := cutPowerRepeatedly(c, true)
 	c.Add("lost steps", lost)
 	if c.Count("cuts") > 0 && lost == 0 {
 		c.Broken("no acknowledged step was lost without flushes: the power cuts are none")
@@ -36,7 +36,7 @@ func TestPowerCutCanary(t *testing.T) {
 }
 
 // cuts has victims commit until the power is cut, and returns how many steps are gone that were acknowledged.
-func cuts(c *proof.Campaign, relaxed bool) (lost int) {
+func cutPowerRepeatedly(c *proof.Campaign, relaxed bool) (lost int) {
 	for c.More("cuts") && !c.Failed() {
 		disk, err := powercut.New(c.Context(), powercut.Small)
 		if errors.Is(err, powercut.ErrAbsent) {
@@ -48,7 +48,7 @@ func cuts(c *proof.Campaign, relaxed bool) (lost int) {
 		}
 		path, acked := filepath.Join(disk.Path(), "parkd.db"), make(map[string]int64)
 		for i := 0; i < 20 && c.More("cuts"); i++ {
-			lost += cut(c, disk, path, relaxed, acked)
+			lost += cutPower(c, disk, path, relaxed, acked)
 			c.Add("cuts", 1)
 		}
 		if err := disk.Close(); err != nil {
@@ -58,10 +58,10 @@ func cuts(c *proof.Campaign, relaxed bool) (lost int) {
 	return lost
 }
 
-func cut(c *proof.Campaign, disk *powercut.Disk, path string, relaxed bool, acked map[string]int64) (lost int) {
+func cutPower(c *proof.Campaign, disk *powercut.Disk, path string, relaxed bool, acked map[string]int64) (lost int) {
 	v, lines := startVictim(c, path, relaxed)
 	for after := 20 + rand.IntN(150); lines.Scan(); after-- {
-		note(c, lines.Text(), acked)
+		recordAck(c, lines.Text(), acked)
 		if after > 0 {
 			continue
 		}
@@ -71,7 +71,7 @@ func cut(c *proof.Campaign, disk *powercut.Disk, path string, relaxed bool, acke
 		err := disk.Cut(c.Context(), func() {
 			_ = v.Process.Kill()
 			for lines.Scan() {
-				note(c, lines.Text(), acked)
+				recordAck(c, lines.Text(), acked)
 			}
 			_ = v.Wait()
 		})
@@ -82,7 +82,7 @@ func cut(c *proof.Campaign, disk *powercut.Disk, path string, relaxed bool, acke
 	}
 	s := openAt(c, path)
 	defer s.Close()
-	for _, pool := range victims() {
+	for _, pool := range victimPools() {
 		rev := verifyPool(c, s, pool)
 		lost += int(max(0, acked[pool]-rev))
 		acked[pool] = rev
@@ -91,7 +91,7 @@ func cut(c *proof.Campaign, disk *powercut.Disk, path string, relaxed bool, acke
 }
 
 // note reads what a victim says of a pool's rev.
-func note(c *proof.Campaign, line string, acked map[string]int64) {
+func recordAck(c *proof.Campaign, line string, acked map[string]int64) {
 	pool, rev, ok := strings.Cut(line, " ")
 	if !ok {
 		return

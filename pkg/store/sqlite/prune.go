@@ -16,56 +16,56 @@ const (
 	oldEvents   = "SELECT seq FROM pl_audit_events WHERE seq >= ? AND seq < ? AND at < ? ORDER BY seq LIMIT ?"
 
 	// markPlace and markLog note what is about to be removed. Marks only ever rise.
-	markPlace = "INSERT INTO pl_marks (place, pool_id, rev, before_at, guess) VALUES (?, '', 0, ?, 0)" +
+	raiseMark = "INSERT INTO pl_marks (place, pool_id, rev, before_at, guess) VALUES (?, '', 0, ?, 0)" +
 		" ON CONFLICT DO UPDATE SET before_at = excluded.before_at, guess = 0 WHERE before_at < excluded.before_at"
-	markLog = "INSERT INTO pl_marks (place, pool_id, rev, before_at, guess)" +
+	raiseLogMarks = "INSERT INTO pl_marks (place, pool_id, rev, before_at, guess)" +
 		" SELECT 'events', pool_id, max(rev), max(at) + 1, 0 FROM pl_audit_events WHERE seq >= ? AND seq <= ? AND at < ? GROUP BY pool_id" +
 		" ON CONFLICT DO UPDATE SET rev = excluded.rev, before_at = max(before_at, excluded.before_at), guess = 0 WHERE rev < excluded.rev"
 
 	// loosenSpan makes spans of one of the events behind one of a span.
-	loosenSpan = "UPDATE pl_audit_events SET lead = lead | 7, rest = 1 WHERE seq > ?1" +
+	splitBlock = "UPDATE pl_audit_events SET lead = lead | 7, rest = 1 WHERE seq > ?1" +
 		" AND seq < ?1 + (SELECT rest FROM pl_audit_events WHERE seq = ?1 AND at < ?2)"
 )
 
 // sweep remembers how far the search for old tasks has come, so that the live ones among them are not looked
 // at again for each chunk.
-type sweep struct {
-	mu   sync.Mutex
-	from int64
+type pruneCursor struct {
+	mu  sync.Mutex
+	seq int64
 }
 
 // PruneTasks implements [store.Queue].
 func (s *Store) PruneTasks(ctx context.Context, before park.Time, limit int) (int, error) {
-	s.swept.mu.Lock()
-	defer s.swept.mu.Unlock()
+	s.pruned.mu.Lock()
+	defer s.pruned.mu.Unlock()
 	// A task ends after its submission, so none that was submitted later is old.
-	until, err := jobTimes().until(ctx, s.db, before.Micro())
+	until, err := jobTimes().endSeq(ctx, s.db, before.Micro())
 	if err != nil {
 		return 0, fmt.Errorf("prune tasks: %w", err)
 	}
-	start := min(s.swept.from, until)
-	found, err := s.old(ctx, oldJobs, start, until, before, limit)
+	start := min(s.pruned.seq, until)
+	found, err := s.findOld(ctx, oldJobs, start, until, before, limit)
 	if err == nil && len(found) < limit {
 		var more []int64
-		more, err = s.old(ctx, oldJobs, 0, start, before, limit-len(found))
+		more, err = s.findOld(ctx, oldJobs, 0, start, before, limit-len(found))
 		found = append(found, more...)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("prune tasks: %w", err)
 	}
 	if len(found) > 0 {
-		s.swept.from = found[len(found)-1]
+		s.pruned.seq = found[len(found)-1]
 	}
 	return s.prune(ctx, "tasks", found, before, (*writer).removeJobs)
 }
 
 // PruneMessages implements [store.Mailbox].
 func (s *Store) PruneMessages(ctx context.Context, before park.Time, limit int) (int, error) {
-	until, err := messageTimes().until(ctx, s.db, before.Micro())
+	until, err := messageTimes().endSeq(ctx, s.db, before.Micro())
 	if err != nil {
 		return 0, fmt.Errorf("prune messages: %w", err)
 	}
-	found, err := s.old(ctx, oldMessages, math.MinInt64, until, before, limit)
+	found, err := s.findOld(ctx, oldMessages, math.MinInt64, until, before, limit)
 	if err != nil {
 		return 0, fmt.Errorf("prune messages: %w", err)
 	}
@@ -75,11 +75,11 @@ func (s *Store) PruneMessages(ctx context.Context, before park.Time, limit int) 
 // PruneEvents implements [store.Audit]. The events of a span are of one time, so all of them are old or none is, and they
 // go one after the other; but a chunk may end amid a span.
 func (s *Store) PruneEvents(ctx context.Context, before park.Time, limit int) (int, error) {
-	until, err := eventTimes().until(ctx, s.db, before.Micro())
+	until, err := eventTimes().endSeq(ctx, s.db, before.Micro())
 	if err != nil {
 		return 0, fmt.Errorf("prune events: %w", err)
 	}
-	found, err := s.old(ctx, oldEvents, math.MinInt64, until, before, limit)
+	found, err := s.findOld(ctx, oldEvents, math.MinInt64, until, before, limit)
 	if err != nil {
 		return 0, fmt.Errorf("prune events: %w", err)
 	}
@@ -87,7 +87,7 @@ func (s *Store) PruneEvents(ctx context.Context, before park.Time, limit int) (i
 }
 
 // old finds rows to prune. It reads beside the writer, which then only has to delete them.
-func (s *Store) old(ctx context.Context, query string, from, until int64, before park.Time, limit int) ([]int64, error) {
+func (s *Store) findOld(ctx context.Context, query string, from, until int64, before park.Time, limit int) ([]int64, error) {
 	rows, err := s.db.QueryContext(ctx, query, from, until, before.Micro(), limit)
 	if err != nil {
 		return nil, err
@@ -123,30 +123,30 @@ func (s *Store) prune(ctx context.Context, what string, found []int64, before pa
 }
 
 func (w *writer) removeJobs(found []int64, before int64) error {
-	if _, err := w.markPlace.run("tasks", before); err != nil {
+	if _, err := w.raiseMark.run("tasks", before); err != nil {
 		return err
 	}
-	return each(w.deleteJob, found, before)
+	return deleteEach(w.deleteJob, found, before)
 }
 
 func (w *writer) removeMessages(found []int64, before int64) error {
-	if _, err := w.markPlace.run("messages", before); err != nil {
+	if _, err := w.raiseMark.run("messages", before); err != nil {
 		return err
 	}
-	return each(w.deleteMessage, found, before)
+	return deleteEach(w.deleteMessage, found, before)
 }
 
 func (w *writer) removeEvents(found []int64, before int64) error {
-	if _, err := w.markLog.run(found[0], found[len(found)-1], before); err != nil {
+	if _, err := w.raiseLogMarks.run(found[0], found[len(found)-1], before); err != nil {
 		return err
 	}
-	if _, err := w.loosenSpan.run(found[len(found)-1], before); err != nil {
+	if _, err := w.splitBlock.run(found[len(found)-1], before); err != nil {
 		return err
 	}
-	return each(w.deleteEvent, found, before)
+	return deleteEach(w.deleteEvent, found, before)
 }
 
-func each(s *stmt, found []int64, before int64) error {
+func deleteEach(s *stmt, found []int64, before int64) error {
 	for _, seq := range found {
 		if _, err := s.run(seq, before); err != nil {
 			return err

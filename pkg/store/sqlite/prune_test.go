@@ -10,7 +10,7 @@ import (
 
 // TestTwoPrunesAtOnce: two find the same rows, one removes them, and their numbers are given anew before the other does.
 func TestTwoPrunesAtOnce(t *testing.T) {
-	ctx, s := t.Context(), openHere(t)
+	ctx, s := t.Context(), openTemp(t)
 	f := storetest.NewFeed("gpu")
 	put := func(end bool) {
 		t.Helper()
@@ -27,7 +27,7 @@ func TestTwoPrunesAtOnce(t *testing.T) {
 	var found [3][]int64
 	for i, query := range []string{oldJobs, oldMessages, oldEvents} {
 		var err error
-		if found[i], err = s.old(ctx, query, 0, 1<<62, before, 100); err != nil || len(found[i]) == 0 {
+		if found[i], err = s.findOld(ctx, query, 0, 1<<62, before, 100); err != nil || len(found[i]) == 0 {
 			t.Fatalf("found %v, %v", found[i], err)
 		}
 	}

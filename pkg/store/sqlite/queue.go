@@ -57,7 +57,7 @@ func (s *Store) walk(ctx context.Context, pool string, each func(*ledger.Record)
 	if err != nil {
 		return r, err
 	}
-	return r, eachRecord(rows, func(s *scan) { each(&s.record) })
+	return r, eachRecord(rows, func(s *recordScanner) { each(&s.record) })
 }
 
 // Records implements [store.Queue].
@@ -172,7 +172,7 @@ func parseCursor(cursor string, first int64) (int64, error) {
 
 // records reads all rows, and returns the seq of the row with the given number, from 1, or else 0.
 func records(rows *sql.Rows, number int) (found []ledger.Record, seq int64, err error) {
-	err = eachRecord(rows, func(s *scan) {
+	err = eachRecord(rows, func(s *recordScanner) {
 		if found = append(found, s.record); len(found) == number {
 			seq = s.seq
 		}
@@ -181,13 +181,13 @@ func records(rows *sql.Rows, number int) (found []ledger.Record, seq int64, err 
 }
 
 // eachRecord reads all rows into one record after the other.
-func eachRecord(rows *sql.Rows, each func(*scan)) error {
+func eachRecord(rows *sql.Rows, each func(*recordScanner)) error {
 	defer rows.Close()
 	columns, err := rows.Columns()
 	if err != nil {
 		return err
 	}
-	var s scan
+	var s recordScanner
 	dest := s.dest()[:len(columns)]
 	for rows.Next() {
 		s.record = ledger.Record{}
@@ -203,14 +203,14 @@ func eachRecord(rows *sql.Rows, each func(*scan)) error {
 }
 
 // scan is a row of pl_queue_jobs under way to a record.
-type scan struct {
+type recordScanner struct {
 	record                                         ledger.Record
 	seq, digest                                    int64
 	submitted, started, ended, notBefore, deadline int64
 	command                                        []byte
 }
 
-func (s *scan) dest() []any {
+func (s *recordScanner) dest() []any {
 	r := &s.record
 	return []any{
 		&s.seq, &r.PoolID, &r.TaskID, &r.Tenant, (*string)(&r.Status), (*int8)(&r.Priority), &r.Rank, &r.Units, &r.Attempt,
@@ -220,7 +220,7 @@ func (s *scan) dest() []any {
 	}
 }
 
-func (s *scan) finish() error {
+func (s *recordScanner) finish() error {
 	r := &s.record
 	r.Digest = uint64(s.digest)
 	r.SubmittedAt, r.StartedAt, r.EndedAt = park.FromMicro(s.submitted), park.FromMicro(s.started), park.FromMicro(s.ended)

@@ -33,7 +33,7 @@ type contents struct {
 	Parcels  []store.OutboxEntry
 }
 
-func read(t testing.TB, s store.Store, pools ...string) contents {
+func readAll(t testing.TB, s store.Store, pools ...string) contents {
 	t.Helper()
 	c := contents{Pools: make(map[string]store.Snapshot), Tasks: make(map[string][]ledger.Record), Listed: make(map[string][]ledger.Record)}
 	var errs [6]error
@@ -76,7 +76,7 @@ func TestReopenKeepsAll(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		before := read(t, s, "gpu", "cpu")
+		before := readAll(t, s, "gpu", "cpu")
 		if n := 2 * (round + 1); len(before.Parcels) != n || len(before.Messages) != n || len(before.Pools["gpu"].Tasks) != round+1 {
 			t.Fatalf("round %d: %d parcels, %d messages, %d live tasks", round, len(before.Parcels), len(before.Messages), len(before.Pools["gpu"].Tasks))
 		}
@@ -85,7 +85,7 @@ func TestReopenKeepsAll(t *testing.T) {
 		}
 		wantSound(t, path)
 		s = openAt(t, path)
-		if diff := gocmp.Diff(before, read(t, s, "gpu", "cpu")); diff != "" {
+		if diff := gocmp.Diff(before, readAll(t, s, "gpu", "cpu")); diff != "" {
 			t.Fatalf("after the reopening of round %d (-before +after):\n%s", round, diff)
 		}
 	}
@@ -166,7 +166,7 @@ func TestSecondOpenIsRefused(t *testing.T) {
 	for _, name := range []string{path, link, dir + "/../" + filepath.Base(dir) + "/parkd.db"} {
 		wantRefusal(t, name, path, "process "+strconv.Itoa(os.Getpid()), "stop it")
 	}
-	if _, err := sqlite.MigrateDown(t.Context(), path, migrations.Back{Force: true}); err == nil {
+	if _, err := sqlite.MigrateDown(t.Context(), path, migrations.DownOptions{Force: true}); err == nil {
 		t.Error("the schema of an open database was taken back")
 	}
 	if err := s.Close(); err != nil {

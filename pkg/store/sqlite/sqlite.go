@@ -34,19 +34,19 @@ type Config struct {
 
 // Store implements [store.Store].
 type Store struct {
-	db     *sql.DB // reads
-	writer *writer
-	lock   *lock
-	swept  sweep
-	close  sync.Once
-	closed error
+	db        *sql.DB // reads
+	writer    *writer
+	lock      *lock
+	pruned    pruneCursor
+	closeOnce sync.Once
+	closeErr  error
 
-	lost    atomic.Pointer[error] // see Trouble
-	watched chan struct{}         // closed once nothing watches any more
+	trouble   atomic.Pointer[error] // see Trouble
+	watchDone chan struct{}         // closed once nothing watches any more
 }
 
 // readers is how many reads run at once.
-const readers = 4
+const maxReaders = 4
 
 // Open opens the database and brings its schema up to date. It refuses a file that another process has open,
 // and one whose schema is newer than this program (a *[migrations.MismatchError]).
@@ -54,7 +54,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	path, err := place(cfg.Path)
+	path, err := prepareFile(cfg.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 }
 
 // place makes the file and the folder around it, readable by their owner alone, and returns the file's real path.
-func place(path string) (string, error) {
+func prepareFile(path string) (string, error) {
 	if path == "" {
 		return "", errors.New("open database: no path is given")
 	}
@@ -85,9 +85,9 @@ func place(path string) (string, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		err = touch(path)
+		err = createFile(path)
 	case err == nil && !info.Mode().IsRegular():
-		err = fmt.Errorf("%s is %s and no file", path, kindOf(info.Mode()))
+		err = fmt.Errorf("%s is %s and no file", path, fileKind(info.Mode()))
 	}
 	if err != nil {
 		return "", fmt.Errorf("open database: %w", err)
@@ -96,7 +96,7 @@ func place(path string) (string, error) {
 	return filepath.EvalSymlinks(path)
 }
 
-func touch(path string) error {
+func createFile(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
@@ -104,7 +104,7 @@ func touch(path string) error {
 	return f.Close()
 }
 
-func kindOf(m fs.FileMode) string {
+func fileKind(m fs.FileMode) string {
 	switch {
 	case m.IsDir():
 		return "a directory"
@@ -118,21 +118,21 @@ func kindOf(m fs.FileMode) string {
 
 func open(ctx context.Context, l *lock, log *slog.Logger) (*Store, error) {
 	path := l.path
-	left, err := belongs(path, l.file)
+	hasLog, err := checkLeftLog(path, l.database)
 	if err != nil {
 		return nil, err
 	}
-	if left {
-		if err := check(ctx, path, log); err != nil {
+	if hasLog {
+		if err := checkAfterCrash(ctx, path, log); err != nil {
 			return nil, err
 		}
 	}
-	if other, err := l.otherName(); err != nil || other != "" {
-		return nil, cmp.Or(err, fmt.Errorf("it has another name, %s, under which its write-ahead log lies: open it by that name", other))
+	if name, err := l.nameWithLog(); err != nil || name != "" {
+		return nil, cmp.Or(err, fmt.Errorf("it has another name, %s, under which its write-ahead log lies: open it by that name", name))
 	}
 	applied, err := migrate(ctx, path)
 	if err == nil {
-		err = shrinkable(ctx, path, log)
+		err = enableAutoVacuum(ctx, path, log)
 	}
 	if err != nil {
 		return nil, err
@@ -144,15 +144,15 @@ func open(ctx context.Context, l *lock, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := sql.Open("sqlite", source(path, "mode=ro", readPragmas()...))
+	db, err := sql.Open("sqlite", dataSourceName(path, "mode=ro", readPragmas()...))
 	if err != nil {
 		return nil, errors.Join(err, w.stop())
 	}
-	db.SetMaxOpenConns(readers)
-	db.SetMaxIdleConns(readers)
-	s := &Store{db: db, writer: w, lock: l, watched: make(chan struct{})}
-	w.lost = s.notice
-	if err := errors.Join(w.recall(ctx, db), l.hold()); err != nil {
+	db.SetMaxOpenConns(maxReaders)
+	db.SetMaxIdleConns(maxReaders)
+	s := &Store{db: db, writer: w, lock: l, watchDone: make(chan struct{})}
+	w.reportFiles = s.recordTrouble
+	if err := errors.Join(w.loadClocks(ctx, db), l.expectLog()); err != nil {
 		return nil, errors.Join(err, db.Close(), w.stop())
 	}
 	go w.loop()
@@ -167,7 +167,7 @@ func migrate(ctx context.Context, path string) ([]migrations.Migration, error) {
 		// Before anything is in it, and only then: in any other file it would write something at each start.
 		pragmas = append([]string{"page_size(8192)", "auto_vacuum(2)"}, pragmas...)
 	}
-	db, err := sql.Open("sqlite", source(path, "_txlock=immediate", pragmas...))
+	db, err := sql.Open("sqlite", dataSourceName(path, "_txlock=immediate", pragmas...))
 	if err != nil {
 		return nil, err
 	}
@@ -190,14 +190,14 @@ func migrate(ctx context.Context, path string) ([]migrations.Migration, error) {
 
 const (
 	// checkWithin bounds how long a database is checked that was not closed.
-	checkWithin = 5 * time.Second
+	checkTimeout = 5 * time.Second
 	// rewriteUpTo is how many bytes a database may have that is rewritten at the start so that it can get smaller.
-	rewriteUpTo = 64 << 20
+	maxRewriteBytes = 64 << 20
 )
 
 // check looks whether a database that was not closed is whole, for as long as a start may take. It changes nothing.
-func check(ctx context.Context, path string, log *slog.Logger) error {
-	ctx, cancel := context.WithTimeout(ctx, checkWithin)
+func checkAfterCrash(ctx context.Context, path string, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	err := quickCheck(ctx, path)
 	if ctx.Err() != nil {
@@ -209,37 +209,37 @@ func check(ctx context.Context, path string, log *slog.Logger) error {
 
 // quickCheck returns an error where the tables of a database are broken.
 func quickCheck(ctx context.Context, path string) error {
-	db, err := sql.Open("sqlite", source(path, "mode=ro", readPragmas()...))
+	db, err := sql.Open("sqlite", dataSourceName(path, "mode=ro", readPragmas()...))
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	var said string
-	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&said); err != nil {
+	var result string
+	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&result); err != nil {
 		return fmt.Errorf("check the database: %w", err)
 	}
-	if said != "ok" {
-		return fmt.Errorf("the database is damaged (%s): bring a backup back with 'parkd restore'", said)
+	if result != "ok" {
+		return fmt.Errorf("the database is damaged (%s): bring a backup back with 'parkd restore'", result)
 	}
 	return nil
 }
 
 // shrinkable sees to it that free pages can be given back (see tidy), for which a database made by an older release has to
 // be written anew. A large one stays as it is until somebody does that with 'parkd backup' and 'parkd restore'.
-func shrinkable(ctx context.Context, path string, log *slog.Logger) error {
-	db, err := sql.Open("sqlite", source(path, "_txlock=immediate", writePragmas()...))
+func enableAutoVacuum(ctx context.Context, path string, log *slog.Logger) error {
+	db, err := sql.Open("sqlite", dataSourceName(path, "_txlock=immediate", writePragmas()...))
 	if err != nil {
 		return err
 	}
 	defer db.Close()
 	db.SetMaxOpenConns(1)
 	var mode, pages, size int64
-	for query, to := range map[string]*int64{"auto_vacuum": &mode, "page_count": &pages, "page_size": &size} {
-		if err := db.QueryRowContext(ctx, "PRAGMA "+query).Scan(to); err != nil {
+	for query, dest := range map[string]*int64{"auto_vacuum": &mode, "page_count": &pages, "page_size": &size} {
+		if err := db.QueryRowContext(ctx, "PRAGMA "+query).Scan(dest); err != nil {
 			return err
 		}
 	}
-	if mode == 2 || pages*size > rewriteUpTo {
+	if mode == 2 || pages*size > maxRewriteBytes {
 		return nil
 	}
 	if _, err := db.ExecContext(ctx, "PRAGMA auto_vacuum = 2; VACUUM"); err != nil {
@@ -249,7 +249,7 @@ func shrinkable(ctx context.Context, path string, log *slog.Logger) error {
 }
 
 // source returns the data source name of a file.
-func source(path, mode string, pragmas ...string) string {
+func dataSourceName(path, mode string, pragmas ...string) string {
 	var q strings.Builder
 	q.WriteString(mode)
 	for _, p := range pragmas {
@@ -277,11 +277,11 @@ func readPragmas() []string {
 // Close finishes what was asked for, folds the write-ahead log into the file and lets go of the lock.
 // What is asked for later is refused.
 func (s *Store) Close() error {
-	s.close.Do(func() {
+	s.closeOnce.Do(func() {
 		// The writer goes last: a connection that only reads could not remove the write-ahead log.
-		s.closed = errors.Join(s.db.Close(), s.writer.finish())
-		<-s.watched
-		s.closed = errors.Join(s.closed, s.lock.release())
+		s.closeErr = errors.Join(s.db.Close(), s.writer.drainAndStop())
+		<-s.watchDone
+		s.closeErr = errors.Join(s.closeErr, s.lock.release())
 	})
-	return s.closed
+	return s.closeErr
 }

@@ -9,18 +9,18 @@ import (
 
 // statements are what the writer runs, prepared once.
 type statements struct {
-	begin, end, rollback                  *stmt
-	logState, fold, empty                 *stmt
-	freePages, allPages, vacuum           *stmt
-	readPool, makePool, movePool          *stmt
-	updateJob                             *stmt
-	trim, settle, postpone                *stmt
-	deleteJob, deleteMessage, deleteEvent *stmt
-	findSpan, lastStep, loosenSpan        *stmt
-	markPlace, markLog                    *stmt
-	jobRows                               bulk
-	messageRows, parcelRows               bulk
-	events                                log
+	begin, commit, rollback                         *stmt
+	walState, checkpointPassive, checkpointTruncate *stmt
+	freePages, allPages, vacuum                     *stmt
+	readPool, insertPool, updatePool                *stmt
+	updateJob                                       *stmt
+	trim, settle, postpone                          *stmt
+	deleteJob, deleteMessage, deleteEvent           *stmt
+	findBlock, lastStep, splitBlock                 *stmt
+	raiseMark, raiseLogMarks                        *stmt
+	jobRows                                         inserter
+	messageRows, parcelRows                         inserter
+	events                                          eventLog
 }
 
 func (s *statements) prepare(c *conn) error {
@@ -30,17 +30,17 @@ func (s *statements) prepare(c *conn) error {
 		query string
 	}{
 		{&s.begin, "BEGIN IMMEDIATE"},
-		{&s.end, "COMMIT"},
+		{&s.commit, "COMMIT"},
 		{&s.rollback, "ROLLBACK"},
-		{&s.logState, "PRAGMA wal_checkpoint(NOOP)"},
-		{&s.fold, "PRAGMA wal_checkpoint(PASSIVE)"},
-		{&s.empty, "PRAGMA wal_checkpoint(TRUNCATE)"},
+		{&s.walState, "PRAGMA wal_checkpoint(NOOP)"},
+		{&s.checkpointPassive, "PRAGMA wal_checkpoint(PASSIVE)"},
+		{&s.checkpointTruncate, "PRAGMA wal_checkpoint(TRUNCATE)"},
 		{&s.freePages, "PRAGMA freelist_count"},
 		{&s.allPages, "PRAGMA page_count"},
 		{&s.vacuum, "PRAGMA incremental_vacuum(" + strconv.Itoa(tidyPages) + ")"},
 		{&s.readPool, readPool},
-		{&s.makePool, makePool},
-		{&s.movePool, movePool},
+		{&s.insertPool, insertPool},
+		{&s.updatePool, updatePool},
 		{&s.updateJob, updateJob},
 		{&s.trim, trimMailbox},
 		{&s.settle, settleParcel},
@@ -48,17 +48,17 @@ func (s *statements) prepare(c *conn) error {
 		{&s.deleteJob, deleteJob},
 		{&s.deleteMessage, deleteMessage},
 		{&s.deleteEvent, deleteEvent},
-		{&s.findSpan, findSpan},
+		{&s.findBlock, findBlock},
 		{&s.lastStep, lastStep},
-		{&s.loosenSpan, loosenSpan},
-		{&s.markPlace, markPlace},
-		{&s.markLog, markLog},
+		{&s.splitBlock, splitBlock},
+		{&s.raiseMark, raiseMark},
+		{&s.raiseLogMarks, raiseLogMarks},
 	} {
 		st, err := c.prepare(p.query)
 		errs = errors.Join(errs, err)
 		*p.to = st
 	}
-	s.events = newLog()
+	s.events = newEventLog()
 	return errors.Join(errs,
 		s.jobRows.prepare(c, insertJobs()),
 		s.messageRows.prepare(c, insertMessages()),
@@ -68,12 +68,12 @@ func (s *statements) prepare(c *conn) error {
 // close is for statements that were all prepared.
 func (s *statements) close() {
 	for _, st := range []*stmt{
-		s.begin, s.end, s.rollback, s.logState, s.fold, s.empty, s.freePages, s.allPages, s.vacuum, s.readPool, s.makePool, s.movePool, s.updateJob, s.trim, s.settle, s.postpone,
-		s.deleteJob, s.deleteMessage, s.deleteEvent, s.findSpan, s.lastStep, s.loosenSpan, s.markPlace, s.markLog,
+		s.begin, s.commit, s.rollback, s.walState, s.checkpointPassive, s.checkpointTruncate, s.freePages, s.allPages, s.vacuum, s.readPool, s.insertPool, s.updatePool, s.updateJob, s.trim, s.settle, s.postpone,
+		s.deleteJob, s.deleteMessage, s.deleteEvent, s.findBlock, s.lastStep, s.splitBlock, s.raiseMark, s.raiseLogMarks,
 	} {
 		st.close()
 	}
-	for _, b := range []*bulk{&s.jobRows, &s.messageRows, &s.events.rows, &s.parcelRows} {
+	for _, b := range []*inserter{&s.jobRows, &s.messageRows, &s.events.rows, &s.parcelRows} {
 		b.close()
 	}
 }
@@ -101,12 +101,12 @@ func flag(b bool) int64 {
 }
 
 // exactly turns a change of no row into an error.
-func exactly(changed int64, err error, what, pool, task string) error {
+func exactlyOne(changed int64, err error, verb, pool, task string) error {
 	if err == nil && changed != 1 {
 		err = errors.New("there is no such task")
 	}
 	if err != nil {
-		return fmt.Errorf("%s task %s of pool %s: %w", what, task, pool, err)
+		return fmt.Errorf("%s task %s of pool %s: %w", verb, task, pool, err)
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func eventTimes() timeline   { return timeline{"pl_audit_events", "at"} }
 func timelines() []timeline { return []timeline{jobTimes(), messageTimes(), eventTimes()} }
 
 // usuallyLate is what rows may be late without being indexed as such, in microseconds.
-const usuallyLate = 60_000_000
+const toleratedLate = 60_000_000
 
 // clock is the largest time + late of a table.
 type clock int64
@@ -35,7 +35,7 @@ func (c *clock) stamp(at park.Time) (us, late int64) {
 // clocks are those of all tables.
 type clocks struct{ jobs, messages, events clock }
 
-func (c *clocks) of(t timeline) *clock {
+func (c *clocks) forTable(t timeline) *clock {
 	switch t {
 	case jobTimes():
 		return &c.jobs
@@ -45,7 +45,7 @@ func (c *clocks) of(t timeline) *clock {
 	return &c.events
 }
 
-func (t timeline) latest() string {
+func (t timeline) lastStamp() string {
 	return "SELECT " + t.time + " + late FROM " + t.table + " ORDER BY seq DESC LIMIT 1"
 }
 
@@ -53,19 +53,19 @@ func (t timeline) probe() string {
 	return "SELECT seq, " + t.time + " + late FROM " + t.table + " WHERE seq >= ? ORDER BY seq LIMIT 1"
 }
 
-func (t timeline) latest60() string {
+func (t timeline) maxLate() string {
 	return "SELECT late FROM " + t.table + " INDEXED BY " + t.table + "_late WHERE late > " +
-		strconv.Itoa(usuallyLate) + " ORDER BY late DESC LIMIT 1"
+		strconv.Itoa(toleratedLate) + " ORDER BY late DESC LIMIT 1"
 }
 
-func (t timeline) last() string {
+func (t timeline) lastSeq() string {
 	return "SELECT seq FROM " + t.table + " ORDER BY seq DESC LIMIT 1"
 }
 
 // from returns a seq such that every row with a time of at least us has it or a higher one.
-func (t timeline) from(ctx context.Context, db *sql.DB, us int64) (int64, error) {
+func (t timeline) firstSeq(ctx context.Context, db *sql.DB, us int64) (int64, error) {
 	low, high := int64(0), int64(0)
-	err := db.QueryRowContext(ctx, t.last()).Scan(&high)
+	err := db.QueryRowContext(ctx, t.lastSeq()).Scan(&high)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
@@ -74,14 +74,14 @@ func (t timeline) from(ctx context.Context, db *sql.DB, us int64) (int64, error)
 	}
 	for high++; low < high; {
 		mid := low + (high-low)/2
-		var seq, written int64
-		err := db.QueryRowContext(ctx, t.probe(), mid).Scan(&seq, &written)
+		var seq, stamp int64
+		err := db.QueryRowContext(ctx, t.probe(), mid).Scan(&seq, &stamp)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			high = mid
 		case err != nil:
 			return 0, err
-		case written >= us:
+		case stamp >= us:
 			high = mid
 		default:
 			low = seq + 1
@@ -91,11 +91,11 @@ func (t timeline) from(ctx context.Context, db *sql.DB, us int64) (int64, error)
 }
 
 // until returns a seq such that every row with a time before us has a lower one.
-func (t timeline) until(ctx context.Context, db *sql.DB, us int64) (int64, error) {
-	late := int64(usuallyLate)
-	err := db.QueryRowContext(ctx, t.latest60()).Scan(&late)
+func (t timeline) endSeq(ctx context.Context, db *sql.DB, us int64) (int64, error) {
+	late := int64(toleratedLate)
+	err := db.QueryRowContext(ctx, t.maxLate()).Scan(&late)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return 0, err
 	}
-	return t.from(ctx, db, us+late)
+	return t.firstSeq(ctx, db, us+late)
 }

@@ -19,7 +19,7 @@ import (
 
 // kept is what testdata/first.json says of the database in testdata/first.sql, as the release that wrote it read it: one
 // of the first schema, with tasks of every status, two pools, messages (one of them trimmed) and parcels.
-type kept struct {
+type expectation struct {
 	Pools    map[string]ledger.Pool
 	Live     map[string]int
 	Tasks    map[string][]ledger.Record
@@ -34,7 +34,7 @@ type kept struct {
 	Parcels []string // the tasks of their messages
 }
 
-func readKept(t *testing.T) (k kept) {
+func readExpectation(t *testing.T) (k expectation) {
 	t.Helper()
 	b, err := os.ReadFile("testdata/first.json")
 	if err != nil {
@@ -70,19 +70,19 @@ func readKept(t *testing.T) (k kept) {
 }
 
 // first makes a database as the first release left it.
-func first(t *testing.T) string {
+func createFirstRelease(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "parkd.db")
 	b, err := os.ReadFile("testdata/first.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
-	alter(t, path, string(b))
+	execSQL(t, path, string(b))
 	return path
 }
 
 // rows returns all rows of all tables but that of migrations, by table.
-func rows(t *testing.T, path string) map[string][][]any {
+func readRows(t *testing.T, path string) map[string][][]any {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+path+"?mode=ro")
 	if err != nil {
@@ -122,9 +122,9 @@ func rows(t *testing.T, path string) map[string][][]any {
 
 // TestUpgrade opens a database of the first release, and finds every task, message and event again.
 func TestUpgrade(t *testing.T) {
-	want, s := readKept(t), openAt(t, first(t))
+	want, s := readExpectation(t), openAt(t, createFirstRelease(t))
 	for pool, row := range want.Pools {
-		c := read(t, s, pool)
+		c := readAll(t, s, pool)
 		if diff := gocmp.Diff(row, c.Pools[pool].Row); diff != "" {
 			t.Errorf("pool %s (-before +after):\n%s", pool, diff)
 		}
@@ -174,8 +174,8 @@ func TestUpgrade(t *testing.T) {
 
 // TestUpgradeTakenBack: an older release finds what it left, for all that was changed since.
 func TestUpgradeTakenBack(t *testing.T) {
-	path := first(t)
-	want := rows(t, path)
+	path := createFirstRelease(t)
+	want := readRows(t, path)
 	for _, table := range []string{"pl_pools", "pl_queue_jobs", "pl_mailbox_messages", "pl_audit_events", "pl_outbox"} {
 		if len(want[table]) == 0 {
 			t.Fatalf("there is nothing in table %s", table)
@@ -189,7 +189,7 @@ func TestUpgradeTakenBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range done {
-		if _, err := sqlite.MigrateDown(t.Context(), path, migrations.Back{}); err != nil {
+		if _, err := sqlite.MigrateDown(t.Context(), path, migrations.DownOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -197,7 +197,7 @@ func TestUpgradeTakenBack(t *testing.T) {
 	if err != nil || all[0].AppliedAt.IsZero() || !all[1].AppliedAt.IsZero() {
 		t.Fatalf("status %+v, %v", all, err)
 	}
-	if diff := gocmp.Diff(want, rows(t, path)); diff != "" {
+	if diff := gocmp.Diff(want, readRows(t, path)); diff != "" {
 		t.Errorf("rows (-before +after):\n%s", diff)
 	}
 	openAt(t, path)

@@ -16,7 +16,7 @@ import (
 )
 
 // batchRows bounds, roughly, how many rows go into one transaction.
-const batchRows = 8192
+const maxBatchRows = 8192
 
 var errClosed = errors.New("the database is closed")
 
@@ -24,54 +24,54 @@ var errClosed = errors.New("the database is closed")
 type writer struct {
 	jobs chan *job
 	quit chan struct{} // closed: take no more jobs
-	gone chan struct{} // closed: the last job is answered
+	done chan struct{} // closed: the last job is answered
 
 	log *slog.Logger
 	*conn
 	statements
-	clocks  clocks
-	journal journal
-	args    []driver.Value // of a statement, to be used again
-	err     error          // of the end
-	lock    *lock
-	lost    func(error) // hears what each look at the database's files has found
+	clocks      clocks
+	wal         walInfo
+	args        []driver.Value // of a statement, to be used again
+	closeErr    error          // of the end
+	lock        *lock
+	reportFiles func(error) // hears what each look at the database's files has found
 }
 
 // job is one change that happens whole or not at all. A job may be done more than once; only the last time counts.
 type job struct {
 	ctx  context.Context
-	do   func(*writer) error
+	run  func(*writer) error
 	rows int // roughly how many it writes
 	err  error
 	done chan struct{}
 }
 
 func newWriter(ctx context.Context, l *lock, log *slog.Logger) (*writer, error) {
-	c, err := connect(ctx, source(l.path, "_txlock=immediate", writePragmas()...))
+	c, err := connect(ctx, dataSourceName(l.path, "_txlock=immediate", writePragmas()...))
 	if err != nil {
 		return nil, err
 	}
 	w := &writer{
-		jobs: make(chan *job, 64), quit: make(chan struct{}), gone: make(chan struct{}),
+		jobs: make(chan *job, 64), quit: make(chan struct{}), done: make(chan struct{}),
 		log: log, conn: c, lock: l,
 	}
-	if err := errors.Join(w.assert(), w.statements.prepare(c), w.beginLog()); err != nil {
+	if err := errors.Join(w.checkPragmas(), w.statements.prepare(c), w.initLog()); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return w, nil
 }
 
 // assert refuses a connection on which an answered commit could be lost.
-func (w *writer) assert() error {
-	mode, err := w.once("PRAGMA journal_mode")
+func (w *writer) checkPragmas() error {
+	mode, err := w.queryOnce("PRAGMA journal_mode")
 	if err != nil {
 		return err
 	}
-	sync, err := w.once("PRAGMA synchronous")
+	sync, err := w.queryOnce("PRAGMA synchronous")
 	if err != nil {
 		return err
 	}
-	version, err := w.once("SELECT sqlite_version()")
+	version, err := w.queryOnce("SELECT sqlite_version()")
 	if err != nil {
 		return err
 	}
@@ -80,43 +80,43 @@ func (w *writer) assert() error {
 		return fmt.Errorf("journal_mode is %v but must be wal: the file system may not support it", mode)
 	case sync != int64(2):
 		return fmt.Errorf("synchronous is %v but must be 2 (FULL)", sync)
-	case !atLeast(v, 3, 51, 3):
+	case !versionAtLeast(v, 3, 51, 3):
 		return fmt.Errorf("SQLite %s can corrupt a write-ahead log: 3.51.3 or later is needed", v)
 	}
 	return nil
 }
 
-func atLeast(version string, want ...int) bool {
+func versionAtLeast(version string, min ...int) bool {
 	parts := strings.Split(version, ".")
-	for i, w := range want {
+	for i, want := range min {
 		n := 0
 		if i < len(parts) {
 			n, _ = strconv.Atoi(parts[i])
 		}
-		if n != w {
-			return n > w
+		if n != want {
+			return n > want
 		}
 	}
 	return true
 }
 
 // recall reads how far the clocks of the tables had come.
-func (w *writer) recall(ctx context.Context, db *sql.DB) error {
+func (w *writer) loadClocks(ctx context.Context, db *sql.DB) error {
 	for _, t := range timelines() {
-		var written int64
-		err := db.QueryRowContext(ctx, t.latest()).Scan(&written)
+		var stamp int64
+		err := db.QueryRowContext(ctx, t.lastStamp()).Scan(&stamp)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return fmt.Errorf("read table %s: %w", t.table, err)
 		}
-		*w.clocks.of(t) = clock(written)
+		*w.clocks.forTable(t) = clock(stamp)
 	}
 	return nil
 }
 
 // write has the writer do a change and waits until it is durable. Where ctx ends before it is known what became of the
 // change, that is a [store.ErrInDoubt].
-func (s *Store) write(ctx context.Context, rows int, do func(*writer) error) error {
-	j := &job{ctx: ctx, do: do, rows: rows, done: make(chan struct{})}
+func (s *Store) write(ctx context.Context, rows int, run func(*writer) error) error {
+	j := &job{ctx: ctx, run: run, rows: rows, done: make(chan struct{})}
 	w := s.writer
 	if err := ctx.Err(); err != nil {
 		return err
@@ -138,7 +138,7 @@ func (s *Store) write(ctx context.Context, rows int, do func(*writer) error) err
 		return j.err
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", store.ErrInDoubt, ctx.Err())
-	case <-w.gone:
+	case <-w.done:
 	}
 	select {
 	case <-j.done:
@@ -150,31 +150,31 @@ func (s *Store) write(ctx context.Context, rows int, do func(*writer) error) err
 
 // loop does jobs until it is told to quit, and then those that still wait. While there are none it tidies the file.
 func (w *writer) loop() {
-	defer close(w.gone)
-	rest := time.NewTimer(restAfter)
-	defer rest.Stop()
+	defer close(w.done)
+	idle := time.NewTimer(idleAfter)
+	defer idle.Stop()
 	for {
 		select {
 		case j := <-w.jobs:
-			w.commit(w.collect(j))
-			rest.Reset(restAfter)
+			w.process(w.drainJobs(j))
+			idle.Reset(idleAfter)
 			continue
 		default:
 		}
 		select {
 		case j := <-w.jobs:
-			w.commit(w.collect(j))
-			rest.Reset(restAfter)
-		case <-rest.C:
+			w.process(w.drainJobs(j))
+			idle.Reset(idleAfter)
+		case <-idle.C:
 			if again := w.tidy(); again > 0 {
-				rest.Reset(again)
+				idle.Reset(again)
 			}
 		case <-w.quit:
 			select {
 			case j := <-w.jobs:
-				w.commit(w.collect(j))
+				w.process(w.drainJobs(j))
 			default:
-				w.err = w.stop()
+				w.closeErr = w.stop()
 				return
 			}
 		}
@@ -182,9 +182,9 @@ func (w *writer) loop() {
 }
 
 // collect takes the jobs that wait behind the first, as many as belong into one transaction.
-func (w *writer) collect(first *job) []*job {
+func (w *writer) drainJobs(first *job) []*job {
 	batch := []*job{first}
-	for rows := first.rows; rows < batchRows; {
+	for rows := first.rows; rows < maxBatchRows; {
 		select {
 		case j := <-w.jobs:
 			batch = append(batch, j)
@@ -198,22 +198,22 @@ func (w *writer) collect(first *job) []*job {
 
 // commit does the jobs in one transaction and answers them. A job that changed nothing and says so (a conflict)
 // leaves the others alone. After any other failure the transaction is taken back and each job has one of its own.
-func (w *writer) commit(batch []*job) {
-	if w.together(batch) {
+func (w *writer) process(batch []*job) {
+	if w.commitBatch(batch) {
 		for _, j := range batch {
-			w.together([]*job{j})
+			w.commitBatch([]*job{j})
 		}
 	}
 	for _, j := range batch {
 		close(j.done)
 	}
-	w.tend()
+	w.checkpointIfLong()
 }
 
 // together does the jobs in one transaction. It reports whether they should be done one by one instead.
-func (w *writer) together(batch []*job) (apart bool) {
+func (w *writer) commitBatch(batch []*job) (retrySeparately bool) {
 	before := w.clocks
-	err := w.transact(batch)
+	err := w.runTx(batch)
 	if err == nil {
 		return false
 	}
@@ -221,7 +221,7 @@ func (w *writer) together(batch []*job) (apart bool) {
 	if _, rerr := w.rollback.run(); rerr != nil && !isNoTransaction(rerr) {
 		w.log.Error("rollback failed", "error", rerr)
 	}
-	if len(batch) > 1 && !isSick(err) {
+	if len(batch) > 1 && !isStoreFailure(err) {
 		return true
 	}
 	for _, j := range batch {
@@ -230,13 +230,13 @@ func (w *writer) together(batch []*job) (apart bool) {
 	return false
 }
 
-func (w *writer) transact(batch []*job) error {
+func (w *writer) runTx(batch []*job) error {
 	if _, err := w.begin.run(); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	marked := w.journal.fresh
-	if marked {
-		if err := w.setMark(); err != nil {
+	withMark := w.wal.mayRestart
+	if withMark {
+		if err := w.writeLogMark(); err != nil {
 			return fmt.Errorf("mark: %w", err)
 		}
 	}
@@ -244,17 +244,17 @@ func (w *writer) transact(batch []*job) error {
 		if j.err = j.ctx.Err(); j.err != nil {
 			continue
 		}
-		j.err = j.do(w)
+		j.err = j.run(w)
 		if _, unchanged := errors.AsType[*store.Conflict](j.err); j.err != nil && !unchanged {
 			return j.err
 		}
 	}
 	// What goes to a file that nobody will find again must not be answered.
-	err := w.lock.look()
-	if w.lost(err); err != nil {
+	err := w.lock.checkFiles()
+	if w.reportFiles(err); err != nil {
 		return err
 	}
-	if _, err := w.end.run(); err != nil {
+	if _, err := w.commit.run(); err != nil {
 		err = fmt.Errorf("commit: %w", err)
 		if isCode(err, sqliteIOErr) {
 			// What was written but could not be flushed is found in the log after a crash, unless something else is written
@@ -263,29 +263,29 @@ func (w *writer) transact(batch []*job) error {
 		}
 		return err
 	}
-	if marked {
-		w.journal.mark++
-		w.journal.fresh = false
+	if withMark {
+		w.wal.mark++
+		w.wal.mayRestart = false
 	}
-	w.journal.marked = false
+	w.wal.endsWithMark = false
 	return nil
 }
 
 // coded is an error of SQLite.
-type coded interface {
+type sqliteError interface {
 	error
 	Code() int
 }
 
 // isCode reports whether SQLite said that err is of one of the kinds.
 func isCode(err error, kinds ...int) bool {
-	e, ok := errors.AsType[coded](err)
+	e, ok := errors.AsType[sqliteError](err)
 	return ok && slices.Contains(kinds, e.Code()&0xff)
 }
 
 // isSick reports whether the disk or the memory failed rather than the job.
-func isSick(err error) bool {
-	if _, lost := errors.AsType[lostError](err); lost {
+func isStoreFailure(err error) bool {
+	if _, lost := errors.AsType[lostFilesError](err); lost {
 		return true
 	}
 	return isCode(err, sqliteBusy, sqliteNoMem, sqliteReadOnly, sqliteIOErr, sqliteCorrupt, sqliteFull, sqliteCantOpen)
@@ -310,10 +310,10 @@ const (
 )
 
 // finish has the writer do what waits and close its connection.
-func (w *writer) finish() error {
+func (w *writer) drainAndStop() error {
 	close(w.quit)
-	<-w.gone
-	return w.err
+	<-w.done
+	return w.closeErr
 }
 
 // stop folds the write-ahead log into the database and closes the connection. Where there is no room for that
@@ -322,10 +322,10 @@ func (w *writer) finish() error {
 // A database whose files are lost is left as it is: to close it would remove the write-ahead log by its name, and that
 // may be another's by now. The process is about to end, or does without that connection.
 func (w *writer) stop() error {
-	if _, lost := errors.AsType[lostError](w.lock.look()); lost {
+	if _, lost := errors.AsType[lostFilesError](w.lock.checkFiles()); lost {
 		return nil
 	}
-	if _, _, err := w.foldLog(w.empty); err != nil {
+	if _, _, err := w.checkpoint(w.checkpointTruncate); err != nil {
 		w.log.Warn("write-ahead log not folded in", "error", err)
 	}
 	w.statements.close()

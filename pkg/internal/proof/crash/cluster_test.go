@@ -65,12 +65,12 @@ func (s *nodeCluster) stopClients() {
 func (s *nodeCluster) addNode() {
 	dir, socket := s.TempDir(), shortDir(s)
 	host := regexp.MustCompile(`host=(\S+)`).FindStringSubmatch(s.dsn)[1]
-	p, err := faultproxy.New(pgtest.Socket(socket), pgtest.Socket(host))
+	p, err := faultproxy.New(pgtest.SocketPath(socket), pgtest.SocketPath(host))
 	if err != nil {
 		s.Fatal(err)
 	}
 	s.Cleanup(p.Close)
-	n := newNode(s, dir, nodeConfig(dir, pgtest.Through(s.dsn, socket)))
+	n := newNode(s, dir, nodeConfig(dir, pgtest.WithSocketDir(s.dsn, socket)))
 	n.start()
 	s.nodes, s.proxies = append(s.nodes, n), append(s.proxies, p)
 }
@@ -196,7 +196,7 @@ func (s *nodeCluster) admin(statements ...string) {
 func (s *nodeCluster) countRefusals() {
 	ctx, cancel := context.WithTimeout(context.Background(), proof.Patience)
 	defer cancel()
-	n, err := pgtest.Number(ctx, s.dsn, `SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM refusals`)
+	n, err := pgtest.QueryInt(ctx, s.dsn, `SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM refusals`)
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -242,7 +242,7 @@ func (s *nodeCluster) rows() map[string]int64 {
 	defer cancel()
 	rows := make(map[string]int64)
 	for _, table := range checkedTables() {
-		n, err := pgtest.Number(ctx, s.dsn, "SELECT count(*) FROM "+table)
+		n, err := pgtest.QueryInt(ctx, s.dsn, "SELECT count(*) FROM "+table)
 		if err != nil {
 			s.Fatal(err)
 		}

@@ -17,7 +17,7 @@ import (
 )
 
 // Required is the environment variable that has tests fail, not skip, where no server is installed.
-const Required = "PARKD_REQUIRE_POSTGRES"
+const RequiredEnv = "PARKD_REQUIRE_POSTGRES"
 
 // migrated is the database that those with a schema are copies of, and empty the one that others are.
 const (
@@ -46,15 +46,15 @@ func (c *Cluster) Run(m *testing.M) int {
 }
 
 // Empty returns the DSN of a new database without a schema. It skips the test where no server is installed.
-func (c *Cluster) Empty(t testing.TB) string { return c.get(t, empty) }
+func (c *Cluster) Empty(t testing.TB) string { return c.dsn(t, empty) }
 
 // Migrated returns the DSN of a new database with the schema.
-func (c *Cluster) Migrated(t testing.TB) string { return c.get(t, migrated) }
+func (c *Cluster) Migrated(t testing.TB) string { return c.dsn(t, migrated) }
 
-func (c *Cluster) get(t testing.TB, template string) string {
+func (c *Cluster) dsn(t testing.TB, template string) string {
 	t.Helper()
 	dsn, err := c.database(t.Context(), template)
-	if errors.Is(err, server.ErrNotInstalled) && os.Getenv(Required) == "" {
+	if errors.Is(err, server.ErrNotInstalled) && os.Getenv(RequiredEnv) == "" {
 		t.Skip(err)
 	}
 	if err != nil {

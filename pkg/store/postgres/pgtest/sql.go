@@ -40,7 +40,7 @@ func Hold(ctx context.Context, dsn string, statements ...string) (release func()
 }
 
 // Number returns the only value of the only row that a query returns.
-func Number(ctx context.Context, dsn, query string) (n int64, err error) {
+func QueryInt(ctx context.Context, dsn, query string) (n int64, err error) {
 	c, err := pgx.Connect(ctx, dsn)
 	if err != nil {
 		return 0, fmt.Errorf("connect: %w", err)
@@ -53,9 +53,9 @@ func Number(ctx context.Context, dsn, query string) (n int64, err error) {
 }
 
 // Through returns a DSN of a server on a unix socket with another folder for the socket.
-func Through(dsn, dir string) string {
+func WithSocketDir(dsn, dir string) string {
 	return regexp.MustCompile(`host=\S+`).ReplaceAllLiteralString(dsn, "host="+dir)
 }
 
 // Socket returns the path of the socket that is meant by a folder in a DSN.
-func Socket(dir string) string { return dir + "/.s.PGSQL.5432" }
+func SocketPath(dir string) string { return dir + "/.s.PGSQL.5432" }

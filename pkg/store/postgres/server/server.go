@@ -26,19 +26,19 @@ var ErrNotInstalled = errors.New("no PostgreSQL server is installed here: on Deb
 
 // Server is a running server.
 type Server struct {
-	dir     string
-	bin     string
-	as      *syscall.Credential // nil: this user
-	options []string
-	cmd     *exec.Cmd
-	ended   chan struct{}
-	output  bytes.Buffer
+	dir        string
+	bin        string
+	credential *syscall.Credential // nil: this user
+	options    []string
+	cmd        *exec.Cmd
+	exited     chan struct{}
+	output     bytes.Buffer
 }
 
 // Start makes a new cluster and starts it. Options are settings, "fsync=off". The server is trusted by everyone who can
 // reach its socket, which is this user and the one it runs as.
 func Start(ctx context.Context, options ...string) (*Server, error) {
-	bin, err := find()
+	bin, err := findBinaries()
 	if err != nil {
 		return nil, err
 	}
@@ -47,22 +47,22 @@ func Start(ctx context.Context, options ...string) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{dir: dir, bin: bin, options: options}
-	if err := s.begin(ctx); err != nil {
+	if err := s.initialize(ctx); err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}
 	return s, nil
 }
 
-func (s *Server) begin(ctx context.Context) (err error) {
+func (s *Server) initialize(ctx context.Context) (err error) {
 	if os.Geteuid() == 0 {
-		if s.as, err = ordinary(); err != nil {
+		if s.credential, err = unprivilegedUser(); err != nil {
 			return err
 		}
-		if err := os.Chown(s.dir, int(s.as.Uid), int(s.as.Gid)); err != nil {
+		if err := os.Chown(s.dir, int(s.credential.Uid), int(s.credential.Gid)); err != nil {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, makeWithin)
+	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
 	defer cancel()
 	init := s.command(ctx, "initdb", "-D", s.data(), "-U", "parkd", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 	if out, err := init.CombinedOutput(); err != nil {
@@ -78,38 +78,38 @@ func (s *Server) Standby(ctx context.Context, name string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Server{dir: dir, bin: s.bin, as: s.as, options: s.options}
-	if err := b.copy(ctx, s, name); err != nil {
-		return nil, errors.Join(err, b.Stop())
+	standby := &Server{dir: dir, bin: s.bin, credential: s.credential, options: s.options}
+	if err := standby.copy(ctx, s, name); err != nil {
+		return nil, errors.Join(err, standby.Stop())
 	}
-	return b, nil
+	return standby, nil
 }
 
 // Follow makes a server that was killed a standby of another, in its own place.
-func (s *Server) Follow(ctx context.Context, leader *Server, name string) error {
+func (s *Server) Follow(ctx context.Context, primary *Server, name string) error {
 	if err := os.RemoveAll(s.data()); err != nil {
 		return err
 	}
-	return s.copy(ctx, leader, name)
+	return s.copy(ctx, primary, name)
 }
 
-func (s *Server) copy(ctx context.Context, from *Server, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, makeWithin)
+func (s *Server) copy(ctx context.Context, primary *Server, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
 	defer cancel()
-	if s.as != nil {
-		if err := os.Chown(s.dir, int(s.as.Uid), int(s.as.Gid)); err != nil {
+	if s.credential != nil {
+		if err := os.Chown(s.dir, int(s.credential.Uid), int(s.credential.Gid)); err != nil {
 			return err
 		}
 	}
 	c := s.command(ctx, "pg_basebackup", "-D", s.data(), "-R", "-X", "stream", "-c", "fast", "--no-sync",
-		"-d", fmt.Sprintf("host=%s user=parkd application_name=%s", from.dir, name))
+		"-d", fmt.Sprintf("host=%s user=parkd application_name=%s", primary.dir, name))
 	if out, err := c.CombinedOutput(); err != nil {
 		return fmt.Errorf("copy the server: %w\n%s", err, out)
 	}
 	if err := s.Run(ctx); err != nil {
 		return err
 	}
-	return from.await(ctx, "SELECT count(*) > 0 FROM pg_stat_replication WHERE state = 'streaming' AND application_name = '"+name+"'")
+	return primary.waitForQuery(ctx, "SELECT count(*) > 0 FROM pg_stat_replication WHERE state = 'streaming' AND application_name = '"+name+"'")
 }
 
 // WaitForStandby has every commit wait, from now on, until the standby of that name has it on disk; "" ends that. When it
@@ -126,13 +126,13 @@ func (s *Server) WaitForStandby(ctx context.Context, name string) error {
 		}
 	}
 	if name == "" {
-		return s.await(ctx, "SELECT current_setting('synchronous_standby_names') = ''")
+		return s.waitForQuery(ctx, "SELECT current_setting('synchronous_standby_names') = ''")
 	}
 	var at string
 	if err := c.QueryRow(ctx, "SELECT pg_current_wal_lsn()::text").Scan(&at); err != nil {
 		return err
 	}
-	return s.await(ctx, "SELECT count(*) > 0 FROM pg_stat_replication WHERE sync_state = 'sync' AND application_name = '"+name+
+	return s.waitForQuery(ctx, "SELECT count(*) > 0 FROM pg_stat_replication WHERE sync_state = 'sync' AND application_name = '"+name+
 		"' AND flush_lsn >= '"+at+"'")
 }
 
@@ -148,21 +148,21 @@ func (s *Server) Promote(ctx context.Context) error {
 }
 
 // await asks, each time on a new connection, until the answer is true.
-func (s *Server) await(ctx context.Context, question string) error {
+func (s *Server) waitForQuery(ctx context.Context, query string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
 		c, err := pgx.Connect(ctx, s.DSN("postgres"))
-		var yes bool
+		var ok bool
 		if err == nil {
-			err = errors.Join(c.QueryRow(ctx, question).Scan(&yes), c.Close(ctx))
+			err = errors.Join(c.QueryRow(ctx, query).Scan(&ok), c.Close(ctx))
 		}
-		if err == nil && yes {
+		if err == nil && ok {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%.60s: not within a minute: %w", question, errors.Join(err, ctx.Err()))
+			return fmt.Errorf("%.60s: not within a minute: %w", query, errors.Join(err, ctx.Err()))
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
@@ -170,12 +170,12 @@ func (s *Server) await(ctx context.Context, question string) error {
 
 // Installed reports whether this machine has a server to start.
 func Installed() bool {
-	_, err := find()
+	_, err := findBinaries()
 	return err == nil
 }
 
 // find returns the folder of the binaries: that of PATH, or the newest of those that Debian puts apart.
-func find() (string, error) {
+func findBinaries() (string, error) {
 	if path, err := exec.LookPath("initdb"); err == nil {
 		if path, err = filepath.EvalSymlinks(path); err == nil {
 			return filepath.Dir(path), nil
@@ -193,10 +193,10 @@ func find() (string, error) {
 }
 
 // makeWithin bounds the making of a cluster, and of a copy, on a machine that is busy with other things.
-const makeWithin = 10 * time.Minute
+const setupTimeout = 10 * time.Minute
 
 // ordinary returns a user that is not root, for the server refuses to run as that one.
-func ordinary() (*syscall.Credential, error) {
+func unprivilegedUser() (*syscall.Credential, error) {
 	for _, name := range []string{"postgres", "nobody"} {
 		u, err := user.Lookup(name)
 		if err != nil {
@@ -217,7 +217,7 @@ func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 func (s *Server) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, filepath.Join(s.bin, name), args...)
 	c.Dir = s.dir
-	c.SysProcAttr = attributes(s.as)
+	c.SysProcAttr = attributes(s.credential)
 	c.WaitDelay = time.Minute // a process that was left behind may hold on to what it prints to
 	return c
 }
@@ -234,15 +234,15 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.cmd.Start(); err != nil {
 		return fmt.Errorf("start the server: %w", err)
 	}
-	s.ended = make(chan struct{})
+	s.exited = make(chan struct{})
 	go func(c *exec.Cmd, ended chan struct{}) {
 		_ = c.Wait()
 		close(ended)
-	}(s.cmd, s.ended)
-	return s.wait(ctx)
+	}(s.cmd, s.exited)
+	return s.waitReady(ctx)
 }
 
-func (s *Server) wait(ctx context.Context) error {
+func (s *Server) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	for {
@@ -251,7 +251,7 @@ func (s *Server) wait(ctx context.Context) error {
 			return c.Close(ctx)
 		}
 		select {
-		case <-s.ended:
+		case <-s.exited:
 			return fmt.Errorf("the server ended:\n%s", s.output.String())
 		case <-ctx.Done():
 			return fmt.Errorf("the server does not answer: %w", err)
@@ -293,11 +293,11 @@ func (s *Server) signal(sig syscall.Signal) {
 	}
 	_ = s.cmd.Process.Signal(sig)
 	select {
-	case <-s.ended:
+	case <-s.exited:
 	case <-time.After(time.Minute):
 		_ = s.cmd.Process.Kill()
 		select {
-		case <-s.ended:
+		case <-s.exited:
 		case <-time.After(2 * time.Minute): // it waits for a disk; nothing more can be done to it
 		}
 	}
@@ -306,7 +306,7 @@ func (s *Server) signal(sig syscall.Signal) {
 // Alive reports whether the server runs, as it does until somebody ends it or it cannot go on.
 func (s *Server) Alive() bool {
 	select {
-	case <-s.ended:
+	case <-s.exited:
 		return false
 	default:
 		return true

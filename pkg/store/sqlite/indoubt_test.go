@@ -11,11 +11,11 @@ import (
 )
 
 // brokenEnd is a COMMIT whose flush fails, once: what it wrote may be there for all that, or not.
-type brokenEnd struct {
+type failingCommit struct {
 	driver.StmtExecContext
-	stands bool
-	met    bool
-	at     func() // called in the middle
+	applied bool
+	used    bool
+	hook    func() // called in the middle
 }
 
 type flushError struct{}
@@ -23,16 +23,16 @@ type flushError struct{}
 func (flushError) Error() string { return "disk I/O error" }
 func (flushError) Code() int     { return 1034 } // SQLITE_IOERR_FSYNC
 
-func (e *brokenEnd) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	if e.met {
+func (e *failingCommit) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	if e.used {
 		return e.StmtExecContext.ExecContext(ctx, args)
 	}
-	e.met = true
-	if e.at != nil {
-		e.at()
+	e.used = true
+	if e.hook != nil {
+		e.hook()
 		return e.StmtExecContext.ExecContext(ctx, args)
 	}
-	if e.stands {
+	if e.applied {
 		if r, err := e.StmtExecContext.ExecContext(ctx, args); err != nil {
 			return r, err
 		}
@@ -44,8 +44,8 @@ func (e *brokenEnd) ExecContext(ctx context.Context, args []driver.NamedValue) (
 func TestFlushFails(t *testing.T) {
 	for name, stands := range map[string]bool{"it stands": true, "it does not": false} {
 		t.Run(name, func(t *testing.T) {
-			s := openHere(t)
-			s.writer.end.exec = &brokenEnd{StmtExecContext: s.writer.end.exec, stands: stands} // the writer is idle
+			s := openTemp(t)
+			s.writer.commit.exec = &failingCommit{StmtExecContext: s.writer.commit.exec, applied: stands} // the writer is idle
 			f := storetest.NewFeed("gpu")
 			f.Submit(nil)
 			step := f.Next()
@@ -62,10 +62,10 @@ func TestFlushFails(t *testing.T) {
 
 // TestContextEndsAmidACommit: who does not wait any more does not know.
 func TestContextEndsAmidACommit(t *testing.T) {
-	s := openHere(t)
+	s := openTemp(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	answered := make(chan struct{})
-	s.writer.end.exec = &brokenEnd{StmtExecContext: s.writer.end.exec, at: func() {
+	s.writer.commit.exec = &failingCommit{StmtExecContext: s.writer.commit.exec, hook: func() {
 		cancel()
 		<-answered
 	}}

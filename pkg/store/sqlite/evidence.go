@@ -59,9 +59,9 @@ func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) ([
 	if err != nil {
 		return nil, "", err
 	}
-	if limit >= manyKept {
-		if kept, next, err := s.packedTasks(ctx, pool, below, limit); !errors.Is(err, errPacked) {
-			return kept, next, wrap(err, "read what is kept of pool "+pool)
+	if limit >= minPackedRows {
+		if page, next, err := s.packedTasks(ctx, pool, below, limit); !errors.Is(err, errPacked) {
+			return page, next, annotate(err, "read what is kept of pool "+pool)
 		}
 	}
 	rows, err := s.db.QueryContext(ctx, keptTasks, pool, below, limit)
@@ -69,7 +69,7 @@ func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) ([
 		return nil, "", fmt.Errorf("read what is kept of pool %s: %w", pool, err)
 	}
 	defer rows.Close()
-	kept := make([]park.KeptTask, 0, limit)
+	page := make([]park.KeptTask, 0, limit)
 	var k park.KeptTask
 	var deadline, submitted, started, ended, rested int64
 	var message, result sql.RawBytes
@@ -81,9 +81,9 @@ func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) ([
 		}
 		k.Deadline, k.SubmittedAt, k.StartedAt, k.EndedAt = park.FromMicro(deadline), park.FromMicro(submitted), park.FromMicro(started), park.FromMicro(ended)
 		k.NotBefore, k.Said = park.FromMicro(rested), ledger.OutcomeDigest(string(message), result)
-		kept = append(kept, k)
+		page = append(page, k)
 	}
-	return kept, further(len(kept) == limit, below), rows.Err()
+	return page, nextCursor(len(page) == limit, below), rows.Err()
 }
 
 // KeptMessages implements [store.Evidence].
@@ -92,9 +92,9 @@ func (s *Store) KeptMessages(ctx context.Context, pool, after string, limit int)
 	if err != nil {
 		return nil, "", err
 	}
-	if limit >= manyKept {
-		if kept, next, err := s.packedMessages(ctx, pool, seq, limit); !errors.Is(err, errPacked) {
-			return kept, next, wrap(err, "read the messages of pool "+pool)
+	if limit >= minPackedRows {
+		if page, next, err := s.packedMessages(ctx, pool, seq, limit); !errors.Is(err, errPacked) {
+			return page, next, annotate(err, "read the messages of pool "+pool)
 		}
 	}
 	rows, err := s.db.QueryContext(ctx, keptMessages, seq, pool, limit)
@@ -102,7 +102,7 @@ func (s *Store) KeptMessages(ctx context.Context, pool, after string, limit int)
 		return nil, "", fmt.Errorf("read the messages of pool %s: %w", pool, err)
 	}
 	defer rows.Close()
-	kept := make([]park.KeptMessage, 0, limit)
+	page := make([]park.KeptMessage, 0, limit)
 	var k park.KeptMessage
 	var created int64
 	var message, payload sql.RawBytes
@@ -112,12 +112,12 @@ func (s *Store) KeptMessages(ctx context.Context, pool, after string, limit int)
 			return nil, "", fmt.Errorf("read the messages of pool %s: %w", pool, err)
 		}
 		k.CreatedAt, k.Said = park.FromMicro(created), ledger.OutcomeDigest(string(message), payload)
-		kept = append(kept, k)
+		page = append(page, k)
 	}
-	return kept, further(len(kept) == limit, seq), rows.Err()
+	return page, nextCursor(len(page) == limit, seq), rows.Err()
 }
 
-func wrap(err error, doing string) error {
+func annotate(err error, doing string) error {
 	if err == nil {
 		return nil
 	}
@@ -125,7 +125,7 @@ func wrap(err error, doing string) error {
 }
 
 // further returns the cursor behind a row, if there may be more.
-func further(more bool, seq int64) string {
+func nextCursor(more bool, seq int64) string {
 	if !more {
 		return ""
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	probeSteps = "SELECT rev, at FROM pl_audit_events INDEXED BY pl_audit_events_step" +
+	probeStep = "SELECT rev, at FROM pl_audit_events INDEXED BY pl_audit_events_step" +
 		" WHERE pool_id = ? AND rev >= ? AND lead & 1 ORDER BY rev, ord LIMIT 1"
 	firstEvent = "SELECT rev, ord FROM pl_audit_events INDEXED BY pl_audit_events_step" +
 		" WHERE pool_id = ? AND lead & 1 ORDER BY rev, ord LIMIT 1"
@@ -20,101 +20,101 @@ const (
 )
 
 // reach is the part of the log in which a query's events lie. Zero fields leave it open.
-type reach struct {
-	from, until int64 // seq
-	rev         int64 // by pool: from the event at (rev, ord) on
-	ord         int
-	end         int64 // and up to the step before
+type scanRange struct {
+	fromSeq, untilSeq int64 // seq
+	fromRev           int64 // by pool: from the event at (rev, ord) on
+	fromOrd           int
+	untilRev          int64 // and up to the step before
 }
 
 // bound finds the reach of a query from its cursor and its times.
-func (s *Store) bound(ctx context.Context, q park.AuditQuery) (r reach, err error) {
+func (s *Store) scanRange(ctx context.Context, q park.AuditQuery) (r scanRange, err error) {
 	if q.Cursor != "" {
-		if err := s.behind(ctx, q, &r); err != nil {
+		if err := s.startAfterCursor(ctx, q, &r); err != nil {
 			return r, err
 		}
 	}
-	find := s.betweenSeqs
+	narrow := s.narrowBySeq
 	if index(q) == byPool {
-		find = s.betweenSteps
+		narrow = s.narrowByStep
 	}
-	if err := find(ctx, q, &r); err != nil {
+	if err := narrow(ctx, q, &r); err != nil {
 		return r, fmt.Errorf("read events from %s to %s: %w", q.Since, q.Until, err)
 	}
 	return r, nil
 }
 
 // behind lets the reach begin after the cursor's event, if there is one.
-func (s *Store) behind(ctx context.Context, q park.AuditQuery, r *reach) error {
+func (s *Store) startAfterCursor(ctx context.Context, q park.AuditQuery, r *scanRange) error {
 	pool, rev, ord, err := park.ParseEventID(q.Cursor)
 	if err != nil {
 		return park.Errorf(park.InvalidRequest, "cursor %v", err)
 	}
 	var seq int64
 	var first, rest int
-	err = s.db.QueryRowContext(ctx, findSpan, pool, rev, ord).Scan(&seq, &first, &rest)
+	err = s.db.QueryRowContext(ctx, findBlock, pool, rev, ord).Scan(&seq, &first, &rest)
 	switch {
 	case err != nil && !errors.Is(err, sql.ErrNoRows):
 		return fmt.Errorf("read event %s: %w", q.Cursor, err)
 	case err != nil || ord >= first+rest:
-		return s.wasPruned(ctx, pool, rev, ord)
+		return s.errUnlessPruned(ctx, pool, rev, ord)
 	case pool == q.PoolID && index(q) == byPool:
-		r.rev, r.ord = rev, ord+1
+		r.fromRev, r.fromOrd = rev, ord+1
 	default:
-		r.from = seq + int64(ord-first) + 1
+		r.fromSeq = seq + int64(ord-first) + 1
 	}
 	return nil
 }
 
 // wasPruned returns nil for an event that would be older than the oldest of its pool.
-func (s *Store) wasPruned(ctx context.Context, pool string, rev int64, ord int) error {
-	var oldest int64
-	var at int
-	err := s.db.QueryRowContext(ctx, firstEvent, pool).Scan(&oldest, &at)
+func (s *Store) errUnlessPruned(ctx context.Context, pool string, rev int64, ord int) error {
+	var oldestRev int64
+	var oldestOrd int
+	err := s.db.QueryRowContext(ctx, firstEvent, pool).Scan(&oldestRev, &oldestOrd)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return store.ErrNoEvent
 	case err != nil:
 		return fmt.Errorf("read the oldest event of pool %s: %w", pool, err)
-	case rev > oldest || rev == oldest && ord >= at:
+	case rev > oldestRev || rev == oldestRev && ord >= oldestOrd:
 		return store.ErrNoEvent
 	}
 	return nil
 }
 
 // betweenSeqs narrows the reach to a query's times.
-func (s *Store) betweenSeqs(ctx context.Context, q park.AuditQuery, r *reach) error {
+func (s *Store) narrowBySeq(ctx context.Context, q park.AuditQuery, r *scanRange) error {
 	if !q.Since.IsZero() {
-		first, err := eventTimes().from(ctx, s.db, q.Since.Micro())
+		first, err := eventTimes().firstSeq(ctx, s.db, q.Since.Micro())
 		if err != nil {
 			return err
 		}
-		r.from = max(r.from, first)
+		r.fromSeq = max(r.fromSeq, first)
 	}
 	if q.Until.IsZero() {
 		return nil
 	}
 	var err error
-	r.until, err = eventTimes().until(ctx, s.db, q.Until.Micro())
+	r.untilSeq, err = eventTimes().endSeq(ctx, s.db, q.Until.Micro())
 	return err
 }
 
 // betweenSteps does the same along the steps of one pool, whose time never runs backwards.
-func (s *Store) betweenSteps(ctx context.Context, q park.AuditQuery, r *reach) error {
+func (s *Store) narrowByStep(ctx context.Context, q park.AuditQuery, r *scanRange) error {
 	if !q.Since.IsZero() {
 		first, err := s.firstStep(ctx, q.PoolID, q.Since.Micro())
 		if err != nil {
 			return err
 		}
-		if first > r.rev {
-			r.rev, r.ord = first, 0
+		if first > r.fromRev {
+			r.fromRev, r.fromOrd = first, 0
 		}
 	}
 	if q.Until.IsZero() {
 		return nil
 	}
 	var err error
-	r.end, err = s.firstStep(ctx, q.PoolID, q.Until.Micro())
+	r.untilRev, err = s.firstStep(ctx, q.PoolID, q.Until.Micro())
 	return err
 }
 
@@ -130,7 +130,7 @@ func (s *Store) firstStep(ctx context.Context, pool string, us int64) (int64, er
 	}
 	return store.FirstStep(ctx, last, func(ctx context.Context, rev int64) (found int64, holds bool, err error) {
 		var at int64
-		err = s.db.QueryRowContext(ctx, probeSteps, pool, rev).Scan(&found, &at)
+		err = s.db.QueryRowContext(ctx, probeStep, pool, rev).Scan(&found, &at)
 		if errors.Is(err, sql.ErrNoRows) {
 			return 0, false, nil
 		}

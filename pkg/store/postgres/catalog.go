@@ -14,41 +14,41 @@ import (
 // not hang on who may create objects in another schema that the server would look at first.
 
 // names are what the server calls the things of parkd.
-type names struct {
-	schema string            // quoted
-	oid    map[string]uint32 // of the composite types
-	sent   sync.Map          // statements as they are sent, by how they are written
+type catalog struct {
+	schema    string            // quoted
+	oid       map[string]uint32 // of the composite types
+	qualified sync.Map          // statements as they are sent, by how they are written
 }
 
-var ours = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(^|[^\w.'"])(pl_[a-z_]+)`) })
+var objectNames = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(^|[^\w.'"])(pl_[a-z_]+)`) })
 
 // sql returns a statement as it is sent.
-func (n *names) sql(statement string) string {
+func (n *catalog) qualify(statement string) string {
 	if n == nil {
 		return statement
 	}
-	if s, ok := n.sent.Load(statement); ok {
+	if s, ok := n.qualified.Load(statement); ok {
 		return s.(string)
 	}
-	s := ours().ReplaceAllString(statement, "${1}"+n.schema+".${2}")
-	n.sent.Store(statement, s)
+	s := objectNames().ReplaceAllString(statement, "${1}"+n.schema+".${2}")
+	n.qualified.Store(statement, s)
 	return s
 }
 
 // conns are connections of a store, to which statements are given as they are written.
 type conns struct {
 	*pgxpool.Pool
-	of *Store
+	store *Store
 }
 
 func (c conns) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	return c.Pool.Exec(ctx, c.of.names.Load().sql(sql), args...)
+	return c.Pool.Exec(ctx, c.store.catalog.Load().qualify(sql), args...)
 }
 
 func (c conns) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	return c.Pool.Query(ctx, c.of.names.Load().sql(sql), args...)
+	return c.Pool.Query(ctx, c.store.catalog.Load().qualify(sql), args...)
 }
 
 func (c conns) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	return c.Pool.QueryRow(ctx, c.of.names.Load().sql(sql), args...)
+	return c.Pool.QueryRow(ctx, c.store.catalog.Load().qualify(sql), args...)
 }

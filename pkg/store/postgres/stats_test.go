@@ -10,7 +10,7 @@ func TestHorizon(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	s := openAt(t, dsn)
 	beat(t, s, "a")
-	old(t, dsn)
+	holdSnapshot(t, dsn)
 	before, err := s.Horizon(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -19,28 +19,28 @@ import (
 
 // The places in the first page, which is also the file's header.
 const (
-	headerSize   = 100
-	pageSizeAt   = 16
-	markAt       = 60
-	logHeader    = 32
-	frameHeader  = 24
-	logMagic     = 0x377f0682 // the lowest bit says in which order the bytes of checksums are
-	logFormat    = 3007000
-	smallestPage = 512
-	largestPage  = 65536
+	headerSize      = 100
+	pageSizeOffset  = 16
+	markOffset      = 60
+	logHeaderSize   = 32
+	frameHeaderSize = 24
+	logMagic        = 0x377f0682 // the lowest bit says in which order the bytes of checksums are
+	logFormat       = 3007000
+	minPageSize     = 512
+	maxPageSize     = 65536
 )
 
 // foreignError says that a write-ahead log is of another database.
-type foreignError string
+type foreignLogError string
 
-func (e foreignError) Error() string {
+func (e foreignLogError) Error() string {
 	return fmt.Sprintf("the write-ahead log %[1]s-wal is not of this database: a backup seems to have been copied over it. To go on with the "+
 		"file as it is and without what is in the log, move %[1]s-wal and %[1]s-shm away; 'parkd restore' does that by itself", string(e))
 }
 
 // belongs looks at the log that a daemon which did not close the database has left, and says whether there is one. A log
 // of another database is a foreignError.
-func belongs(path string, db io.ReaderAt) (left bool, err error) {
+func checkLeftLog(path string, db io.ReaderAt) (exists bool, err error) {
 	log, err := os.Open(path + "-wal")
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -55,34 +55,34 @@ func belongs(path string, db io.ReaderAt) (left bool, err error) {
 	} else if n < headerSize {
 		return false, nil // it is empty, and SQLite then removes the log
 	}
-	m, err := readMarks(log)
-	if err != nil || !m.whole {
+	m, err := readLogMarks(log)
+	if err != nil || !m.complete {
 		return false, err
 	}
-	mark := binary.BigEndian.Uint32(header[markAt:])
-	size := int(binary.BigEndian.Uint16(header[pageSizeAt:]))
+	mark := binary.BigEndian.Uint32(header[markOffset:])
+	size := int(binary.BigEndian.Uint16(header[pageSizeOffset:]))
 	if size == 1 {
-		size = largestPage
+		size = maxPageSize
 	}
-	if size != m.pageSize || m.known && mark != 0 && mark-(m.first-1) > m.last-(m.first-1) {
-		return true, foreignError(path)
+	if size != m.pageSize || m.marked && mark != 0 && mark-(m.first-1) > m.last-(m.first-1) {
+		return true, foreignLogError(path)
 	}
 	return true, nil
 }
 
 // marks is what a write-ahead log tells of itself.
-type marks struct {
-	whole       bool // it holds a transaction
+type logMarks struct {
+	complete    bool // it holds a transaction
 	pageSize    int
-	known       bool // the first transaction has a mark
+	marked      bool // the first transaction has a mark
 	first, last uint32
 }
 
 // readMarks reads a log as far as SQLite would play it.
-func readMarks(log io.ReaderAt) (m marks, err error) {
-	header := make([]byte, logHeader)
+func readLogMarks(log io.ReaderAt) (m logMarks, err error) {
+	header := make([]byte, logHeaderSize)
 	if _, err := log.ReadAt(header, 0); err != nil {
-		return m, ignoreEnd(err)
+		return m, ignoreEOF(err)
 	}
 	magic := binary.BigEndian.Uint32(header)
 	m.pageSize = int(binary.BigEndian.Uint32(header[8:]))
@@ -91,43 +91,43 @@ func readMarks(log io.ReaderAt) (m marks, err error) {
 		sum.order = binary.BigEndian
 	}
 	sum.add(header[:24])
-	if magic&^1 != logMagic || binary.BigEndian.Uint32(header[4:]) != logFormat || !sum.is(header[24:]) ||
-		m.pageSize < smallestPage || m.pageSize > largestPage {
-		return marks{}, nil
+	if magic&^1 != logMagic || binary.BigEndian.Uint32(header[4:]) != logFormat || !sum.matches(header[24:]) ||
+		m.pageSize < minPageSize || m.pageSize > maxPageSize {
+		return logMarks{}, nil
 	}
 	var pending []uint32
-	frame := make([]byte, frameHeader+m.pageSize)
-	for at := int64(logHeader); ; at += int64(len(frame)) {
+	frame := make([]byte, frameHeaderSize+m.pageSize)
+	for at := int64(logHeaderSize); ; at += int64(len(frame)) {
 		if _, err := log.ReadAt(frame, at); err != nil {
-			return m, ignoreEnd(err)
+			return m, ignoreEOF(err)
 		}
 		sum.add(frame[:8])
-		sum.add(frame[frameHeader:])
-		if string(frame[8:16]) != string(header[16:24]) || !sum.is(frame[16:]) {
+		sum.add(frame[frameHeaderSize:])
+		if string(frame[8:16]) != string(header[16:24]) || !sum.matches(frame[16:]) {
 			return m, nil
 		}
 		if binary.BigEndian.Uint32(frame) == 1 {
-			pending = append(pending, binary.BigEndian.Uint32(frame[frameHeader+markAt:]))
+			pending = append(pending, binary.BigEndian.Uint32(frame[frameHeaderSize+markOffset:]))
 		}
 		if binary.BigEndian.Uint32(frame[4:]) != 0 { // the end of a transaction
-			m.note(pending)
+			m.add(pending)
 			pending = pending[:0]
 		}
 	}
 }
 
 // note takes the marks of the next transaction.
-func (m *marks) note(of []uint32) {
-	if n := len(of); n > 0 && !m.whole {
-		m.known, m.first = true, of[0]
+func (m *logMarks) add(found []uint32) {
+	if n := len(found); n > 0 && !m.complete {
+		m.marked, m.first = true, found[0]
 	}
-	if n := len(of); n > 0 {
-		m.last = of[n-1]
+	if n := len(found); n > 0 {
+		m.last = found[n-1]
 	}
-	m.whole = true
+	m.complete = true
 }
 
-func ignoreEnd(err error) error {
+func ignoreEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
@@ -147,6 +147,6 @@ func (c *checksum) add(b []byte) {
 	}
 }
 
-func (c *checksum) is(b []byte) bool {
+func (c *checksum) matches(b []byte) bool {
 	return binary.BigEndian.Uint32(b) == c.s1 && binary.BigEndian.Uint32(b[4:]) == c.s2
 }

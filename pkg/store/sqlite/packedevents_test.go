@@ -12,7 +12,7 @@ import (
 // TestWholeLog reads a log as texts and row by row: the same, from every place on, also where values have the characters
 // that end values and rows in a text, steps are missing, and another pool's are in between.
 func TestWholeLog(t *testing.T) {
-	s := openHere(t)
+	s := openTemp(t)
 	at := time.Unix(1_800_000_000, 0)
 	var all []park.Event
 	for rev := int64(1); rev < 60; rev++ {
@@ -47,13 +47,13 @@ func TestWholeLog(t *testing.T) {
 		queries = append(queries, park.AuditQuery{Cursor: park.EventID("cpu", all[i].Rev, 0)})
 	}
 	for _, q := range queries {
-		for _, limit := range []int{manyEvents, 1000, 17} {
+		for _, limit := range []int{minPackedEvents, 1000, 17} {
 			q.PoolID, q.Limit = "gpu", limit
-			r, err := s.bound(t.Context(), q)
+			r, err := s.scanRange(t.Context(), q)
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := s.whole(t.Context(), q, r)
+			got, err := s.packedEvents(t.Context(), q, r)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -73,7 +73,7 @@ func TestWholeLog(t *testing.T) {
 // TestWholeLogBound reads a log of which the first steps have one event each, and those after them many: no more is read than
 // was asked for, and none of it is missing.
 func TestWholeLogBound(t *testing.T) {
-	s := openHere(t)
+	s := openTemp(t)
 	at := time.Unix(1_800_000_000, 0)
 	var events []park.Event
 	for rev := int64(1); rev <= 700; rev++ {
@@ -91,7 +91,7 @@ func TestWholeLogBound(t *testing.T) {
 	if err := s.Append(t.Context(), events); err != nil {
 		t.Fatal(err)
 	}
-	q := park.AuditQuery{PoolID: "gpu", Limit: manyEvents}
+	q := park.AuditQuery{PoolID: "gpu", Limit: minPackedEvents}
 	for read := 0; read < len(events); {
 		got, err := s.Events(t.Context(), q)
 		if want := min(q.Limit, len(events)-read); err != nil || len(got) != want || cap(got) > q.Limit {
@@ -120,7 +120,7 @@ func TestUnpack(t *testing.T) {
 		{"a\x1f\x1fc\x1e", 1, 3, false},
 		{"a\x1fc", 1, 3, false},
 	} {
-		if _, err := unpack(c.text, c.rows, c.values); (err == nil) != c.ok {
+		if _, err := newUnpacker(c.text, c.rows, c.values); (err == nil) != c.ok {
 			t.Errorf("%q as %d rows of %d values: %v", c.text, c.rows, c.values, err)
 		}
 	}

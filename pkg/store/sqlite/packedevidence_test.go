@@ -18,7 +18,7 @@ import (
 func TestPackedKept(t *testing.T) {
 	for name, odd := range map[string]string{"plain": "null", "long": strings.Repeat("x", 600), "ends": "a\x1fb\x1ec", "nothing": ""} {
 		t.Run(name, func(t *testing.T) {
-			s := openHere(t)
+			s := openTemp(t)
 			at := time.Unix(1_800_000_000, 0)
 			row := ledger.Pool{Rev: 1, MaxUnits: 1000, MaxQueueDepth: 1000, State: park.Active, LastAt: park.At(at), LastStep: "1"}
 			st := &store.Step{PoolID: "gpu", ID: "1", Row: row}
@@ -46,10 +46,10 @@ func TestPackedKept(t *testing.T) {
 			if err := s.Trim(t.Context(), "acme", "box", "5"); err != nil {
 				t.Fatal(err)
 			}
-			if _, _, err := s.packedTasks(t.Context(), "gpu", 1<<62, manyKept); err != nil {
+			if _, _, err := s.packedTasks(t.Context(), "gpu", 1<<62, minPackedRows); err != nil {
 				t.Errorf("tasks are not read as a text: %v", err)
 			}
-			if _, _, err := s.packedMessages(t.Context(), "gpu", 150, manyKept); err != nil {
+			if _, _, err := s.packedMessages(t.Context(), "gpu", 150, minPackedRows); err != nil {
 				t.Errorf("messages are not read as a text: %v", err)
 			}
 			samePages(t, s.KeptTasks)
@@ -61,7 +61,7 @@ func TestPackedKept(t *testing.T) {
 func samePages[T any](t *testing.T, read func(context.Context, string, string, int) ([]T, string, error)) {
 	t.Helper()
 	var of [2][]T
-	for i, limit := range []int{manyKept - 1, manyKept} {
+	for i, limit := range []int{minPackedRows - 1, minPackedRows} {
 		for after := ""; ; {
 			page, next, err := read(t.Context(), "gpu", after, limit)
 			if err != nil {

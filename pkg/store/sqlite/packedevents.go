@@ -12,34 +12,34 @@ import (
 
 // manyEvents is a page for who reads a whole log: it is full, and there is room for it from the start, up to mostEvents.
 const (
-	manyEvents = 5_000
-	mostEvents = 20_000
+	minPackedEvents = 5_000
+	maxPrealloc     = 20_000
 )
 
 // isWhole reports whether a query is for many events, and for all of some steps.
-func isWhole(q park.AuditQuery) bool {
-	return q.Limit >= manyEvents && q.Action == "" && index(q) == byPool
+func isPackedRead(q park.AuditQuery) bool {
+	return q.Limit >= minPackedEvents && q.Action == "" && index(q) == byPool
 }
 
 // whole reads the events of such a query.
-func (s *Store) whole(ctx context.Context, q park.AuditQuery, r reach) (found []park.Event, err error) {
+func (s *Store) packedEvents(ctx context.Context, q park.AuditQuery, r scanRange) (found []park.Event, err error) {
 	// What is pruned between two texts must not look like a hole.
 	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = tx.Rollback() }()
-	found = make([]park.Event, 0, min(q.Limit, mostEvents))
+	found = make([]park.Event, 0, min(q.Limit, maxPrealloc))
 	for len(found) < q.Limit {
-		n, most := len(found), min(packedRows, q.Limit-len(found))
-		if found, err = wholeText(ctx, tx, q, r, most, found); err != nil {
+		n, limit := len(found), min(maxPackedRows, q.Limit-len(found))
+		if found, err = packedEventsPage(ctx, tx, q, r, limit, found); err != nil {
 			return nil, err
 		}
-		if len(found)-n < most {
+		if len(found)-n < limit {
 			break
 		}
 		last := &found[len(found)-1]
-		r.rev, r.ord = last.Rev, last.Ord+1
+		r.fromRev, r.fromOrd = last.Rev, last.Ord+1
 	}
 	return found, nil
 }
@@ -47,14 +47,14 @@ func (s *Store) whole(ctx context.Context, q park.AuditQuery, r reach) (found []
 // eventValues are in the order in which unpackEvents takes them.
 const eventValues = "e.rev, e.ord, e.at, e.action, e.task_id, e.tenant, e.units, e.attempt, e.node"
 
-func wholeQuery(q park.AuditQuery, r reach, most int) (query string, args []any) {
+func packedEventsQuery(q park.AuditQuery, r scanRange, limit int) (query string, args []any) {
 	from, order, t := eventTerms(q, r)
-	return packing(eventValues+", coalesce(e.detail, '')", " FROM "+from+t.String()+" ORDER BY "+order+" LIMIT ?"), append(t.args, most)
+	return packedQuery(eventValues+", coalesce(e.detail, '')", " FROM "+from+t.clause()+" ORDER BY "+order+" LIMIT ?"), append(t.args, limit)
 }
 
 // wholeText appends the first events of the reach, so many that a text does not grow with steps that have many.
-func wholeText(ctx context.Context, tx *sql.Tx, q park.AuditQuery, r reach, most int, found []park.Event) ([]park.Event, error) {
-	query, args := wholeQuery(q, r, most)
+func packedEventsPage(ctx context.Context, tx *sql.Tx, q park.AuditQuery, r scanRange, limit int, found []park.Event) ([]park.Event, error) {
+	query, args := packedEventsQuery(q, r, limit)
 	var rows int
 	var text string
 	if err := tx.QueryRowContext(ctx, query, args...).Scan(&rows, &text); err != nil {
@@ -64,23 +64,23 @@ func wholeText(ctx context.Context, tx *sql.Tx, q park.AuditQuery, r reach, most
 	if !errors.Is(err, errPacked) {
 		return more, err
 	}
-	q.Limit = most
+	q.Limit = limit
 	query, args = eventsQuery(q, r)
-	one, err := tx.QueryContext(ctx, query, args...)
+	cursor, err := tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
-	singly, err := events(one)
-	return append(found, singly...), err
+	unpacked, err := events(cursor)
+	return append(found, unpacked...), err
 }
 
 func unpackEvents(text string, rows int, pool string, found []park.Event) ([]park.Event, error) {
-	u, err := unpack(text, rows, 10)
+	u, err := newUnpacker(text, rows, 10)
 	if err != nil {
 		return nil, err
 	}
 	rev, ord := int64(0), -1
-	for u.left > 0 {
+	for u.rowsLeft > 0 {
 		e := park.Event{PoolID: pool, Rev: u.int(), Ord: int(u.int()), At: park.FromMicro(u.int())}
 		e.Action, e.TaskID, e.Tenant, e.Units, e.Attempt, e.Node = park.Action(u.next()), u.next(), u.next(), u.int(), int(u.int()), u.next()
 		if detail := u.last(); detail != "" {

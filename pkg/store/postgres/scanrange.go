@@ -13,25 +13,25 @@ import (
 )
 
 // reach is a part of the log in which a query's events lie. Zero fields leave it open.
-type reach struct {
-	from, until int64 // seq, the first and the last
-	rev         int64 // along a pool's steps: from the event at (rev, ord) on
-	ord         int
-	end         int64 // and up to the step before
+type scanRange struct {
+	fromSeq, lastSeq int64 // seq, the first and the last
+	fromRev          int64 // along a pool's steps: from the event at (rev, ord) on
+	fromOrd          int
+	untilRev         int64 // and up to the step before
 }
 
-func (r *reach) narrow(w *where, below int64) {
-	if r.rev != 0 {
-		w.terms = append(w.terms, "(rev, ord) >= ("+w.arg(r.rev)+", "+w.arg(r.ord)+")")
+func (r *scanRange) addTerms(w *where, below int64) {
+	if r.fromRev != 0 {
+		w.terms = append(w.terms, "(rev, ord) >= ("+w.arg(r.fromRev)+", "+w.arg(r.fromOrd)+")")
 	}
-	if r.end != 0 {
-		w.add("rev < ", r.end)
+	if r.untilRev != 0 {
+		w.add("rev < ", r.untilRev)
 	}
-	if r.from != 0 {
-		w.add("seq >= ", r.from)
+	if r.fromSeq != 0 {
+		w.add("seq >= ", r.fromSeq)
 	}
-	if r.until != 0 {
-		w.add("seq <= ", r.until)
+	if r.lastSeq != 0 {
+		w.add("seq <= ", r.lastSeq)
 	}
 	if below != math.MaxInt64 {
 		w.add("seq < ", below)
@@ -39,22 +39,22 @@ func (r *reach) narrow(w *where, below int64) {
 }
 
 // reach finds where a query's events lie, from its cursor and its times: in one or two parts of the log, in order.
-func (s *Store) reach(ctx context.Context, q park.AuditQuery) (parts []reach, err error) {
-	var r reach
+func (s *Store) scanRanges(ctx context.Context, q park.AuditQuery) (parts []scanRange, err error) {
+	var r scanRange
 	if q.Cursor != "" {
-		if err := s.behind(ctx, q, &r); err != nil {
+		if err := s.startAfterCursor(ctx, q, &r); err != nil {
 			return nil, err
 		}
 	}
 	if q.Since.IsZero() && q.Until.IsZero() || q.TaskID != "" {
-		return []reach{r}, nil // a task's events are few
+		return []scanRange{r}, nil // a task's events are few
 	}
-	err = s.do(ctx, func(ctx context.Context) error {
-		if bySteps(q) {
-			parts = []reach{r}
-			return s.betweenSteps(ctx, q, &parts[0])
+	err = s.withRetry(ctx, func(ctx context.Context) error {
+		if readsBySteps(q) {
+			parts = []scanRange{r}
+			return s.narrowByStep(ctx, q, &parts[0])
 		}
-		parts, err = s.betweenSegments(ctx, q, r)
+		parts, err = s.splitBySegments(ctx, q, r)
 		return err
 	})
 	if err != nil {
@@ -65,25 +65,25 @@ func (s *Store) reach(ctx context.Context, q park.AuditQuery) (parts []reach, er
 
 // behind lets the reach begin after the cursor's event, if there is one. That event may be of another pool than the one
 // asked for, whose steps are then looked at for the first that came later.
-func (s *Store) behind(ctx context.Context, q park.AuditQuery, r *reach) error {
+func (s *Store) startAfterCursor(ctx context.Context, q park.AuditQuery, r *scanRange) error {
 	pool, rev, ord, err := park.ParseEventID(q.Cursor)
 	if err != nil {
 		return park.Errorf(park.InvalidRequest, "cursor %v", err)
 	}
-	return s.do(ctx, func(ctx context.Context) error {
+	return s.withRetry(ctx, func(ctx context.Context) error {
 		var seq int64
 		err := s.pool.QueryRow(ctx, seqOfEvent, storable(pool), rev, ord).Scan(&seq)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
-			return s.wasPruned(ctx, pool, rev, ord)
+			return s.errUnlessPruned(ctx, pool, rev, ord)
 		case err != nil:
 			return err
-		case pool == q.PoolID && bySteps(q):
-			r.rev, r.ord = rev, ord+1
+		case pool == q.PoolID && readsBySteps(q):
+			r.fromRev, r.fromOrd = rev, ord+1
 		default:
-			r.from = seq + 1
-			if bySteps(q) {
-				r.rev, err = s.firstStep(ctx, q.PoolID, func(_, last int64) bool { return last >= r.from })
+			r.fromSeq = seq + 1
+			if readsBySteps(q) {
+				r.fromRev, err = s.firstStep(ctx, q.PoolID, func(_, last int64) bool { return last >= r.fromSeq })
 			}
 		}
 		return err
@@ -93,11 +93,11 @@ func (s *Store) behind(ctx context.Context, q park.AuditQuery, r *reach) error {
 const firstEvent = "SELECT rev, ord FROM pl_audit_events WHERE pool_id = $1 ORDER BY pool_id, rev, ord LIMIT 1"
 
 // wasPruned returns nil for an event that would be older than the oldest of its pool.
-func (s *Store) wasPruned(ctx context.Context, pool string, rev int64, ord int) error {
-	var oldest int64
-	var at int
-	err := s.pool.QueryRow(ctx, firstEvent, storable(pool)).Scan(&oldest, &at)
-	if errors.Is(err, pgx.ErrNoRows) || err == nil && (rev > oldest || rev == oldest && ord >= at) {
+func (s *Store) errUnlessPruned(ctx context.Context, pool string, rev int64, ord int) error {
+	var oldestRev int64
+	var oldestOrd int
+	err := s.pool.QueryRow(ctx, firstEvent, storable(pool)).Scan(&oldestRev, &oldestOrd)
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && (rev > oldestRev || rev == oldestRev && ord >= oldestOrd) {
 		return store.ErrNoEvent
 	}
 	return err
@@ -108,7 +108,7 @@ func (s *Store) wasPruned(ctx context.Context, pool string, rev int64, ord int) 
 const matchSegments = "SELECT coalesce(min(first_seq) FILTER (WHERE max_at >= $1 AND min_at < $2), 0)," +
 	" coalesce(max(last_seq) FILTER (WHERE max_at >= $1 AND min_at < $2), 0), coalesce(max(last_seq), 0) FROM pl_audit_segments"
 
-func (s *Store) betweenSegments(ctx context.Context, q park.AuditQuery, r reach) (parts []reach, err error) {
+func (s *Store) splitBySegments(ctx context.Context, q park.AuditQuery, r scanRange) (parts []scanRange, err error) {
 	since, until := int64(math.MinInt64), int64(math.MaxInt64)
 	if !q.Since.IsZero() {
 		since = q.Since.Micro()
@@ -120,10 +120,10 @@ func (s *Store) betweenSegments(ctx context.Context, q park.AuditQuery, r reach)
 	if err := s.pool.QueryRow(ctx, matchSegments, since, until).Scan(&first, &last, &tail); err != nil {
 		return nil, err
 	}
-	if last != 0 && last >= r.from {
-		parts = append(parts, reach{from: max(r.from, first), until: last})
+	if last != 0 && last >= r.fromSeq {
+		parts = append(parts, scanRange{fromSeq: max(r.fromSeq, first), lastSeq: last})
 	}
-	return append(parts, reach{from: max(r.from, tail+1)}), nil
+	return append(parts, scanRange{fromSeq: max(r.fromSeq, tail+1)}), nil
 }
 
 const (
@@ -134,21 +134,21 @@ const (
 )
 
 // betweenSteps narrows the reach along the steps of one pool, whose time never runs backwards.
-func (s *Store) betweenSteps(ctx context.Context, q park.AuditQuery, r *reach) error {
+func (s *Store) narrowByStep(ctx context.Context, q park.AuditQuery, r *scanRange) error {
 	if !q.Since.IsZero() {
 		first, err := s.firstStep(ctx, q.PoolID, func(at, _ int64) bool { return at >= q.Since.Micro() })
 		if err != nil {
 			return err
 		}
-		if first > r.rev {
-			r.rev, r.ord = first, 0
+		if first > r.fromRev {
+			r.fromRev, r.fromOrd = first, 0
 		}
 	}
 	if q.Until.IsZero() {
 		return nil
 	}
 	var err error
-	r.end, err = s.firstStep(ctx, q.PoolID, func(at, _ int64) bool { return at >= q.Until.Micro() })
+	r.untilRev, err = s.firstStep(ctx, q.PoolID, func(at, _ int64) bool { return at >= q.Until.Micro() })
 	return err
 }
 

@@ -60,7 +60,7 @@ func TestAnotherNameHasTheLog(t *testing.T) {
 }
 
 // moves are what may happen to a database's files while they are open.
-func moves() map[string]func(path string) error {
+func fileChanges() map[string]func(path string) error {
 	return map[string]func(string) error{
 		"deleted": os.Remove,
 		"moved":   func(path string) error { return os.Rename(path, path+".away") },
@@ -80,7 +80,7 @@ func moves() map[string]func(path string) error {
 
 // TestLostWhileOpen: nothing is acknowledged that the next start would not find, and that is known without a write.
 func TestLostWhileOpen(t *testing.T) {
-	for name, move := range moves() {
+	for name, move := range fileChanges() {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "db", "parkd.db")
 			s := openAt(t, path)
@@ -113,11 +113,11 @@ func TestLostIsNoticedAtRest(t *testing.T) {
 	if err := os.Rename(path, path+".away"); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the loss", func() bool { return s.StorageError() != nil })
+	waitFor(t, "the loss", func() bool { return s.StorageError() != nil })
 	if err := os.Rename(path+".away", path); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the return", func() bool { return s.StorageError() == nil })
+	waitFor(t, "the return", func() bool { return s.StorageError() == nil })
 	f := storetest.NewFeed("gpu")
 	f.Submit(nil)
 	if err := s.Commit(t.Context(), f.Next()); err != nil {
@@ -125,7 +125,7 @@ func TestLostIsNoticedAtRest(t *testing.T) {
 	}
 }
 
-func await(t *testing.T, what string, ok func() bool) {
+func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for giveUp := time.Now().Add(time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(giveUp) {
@@ -162,7 +162,7 @@ func TestEngineIsNotReady(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the loss", func() bool { return e.Ready() != nil })
+	waitFor(t, "the loss", func() bool { return e.Ready() != nil })
 	r, err := e.Submit(t.Context(), "gpu", []park.Submission{{}})
 	if err == nil && r[0].Err != nil {
 		err = r[0].Err

@@ -48,7 +48,7 @@ func copyKilled(t *testing.T, from, to string) {
 }
 
 // put commits n tasks with some payload.
-func put(t *testing.T, s *sqlite.Store, f *storetest.Feed, n int) {
+func commitTasks(t *testing.T, s *sqlite.Store, f *storetest.Feed, n int) {
 	t.Helper()
 	for range n {
 		f.Submit(func(r *ledger.Record) { r.Payload = []byte(`"` + strings.Repeat("x", 20_000) + `"`) })
@@ -64,18 +64,18 @@ func TestForeignLog(t *testing.T) {
 	path, backup, killed := filepath.Join(dir, "parkd.db"), filepath.Join(dir, "backup.db"), filepath.Join(dir, "killed.db")
 	f := storetest.NewFeed("gpu")
 	s := openAt(t, path)
-	put(t, s, f, 50)
+	commitTasks(t, s, f, 50)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	copyFile(t, path, backup)
 	s = openAt(t, path)
-	put(t, s, f, 50)
+	commitTasks(t, s, f, 50)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	s = openAt(t, path)
-	put(t, s, f, 5)
+	commitTasks(t, s, f, 5)
 	copyKilled(t, path, killed)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -107,12 +107,12 @@ func TestDamagedAfterACrash(t *testing.T) {
 	path, killed := filepath.Join(dir, "parkd.db"), filepath.Join(dir, "killed.db")
 	f := storetest.NewFeed("gpu")
 	s := openAt(t, path)
-	put(t, s, f, 50)
+	commitTasks(t, s, f, 50)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	s = openAt(t, path)
-	put(t, s, f, 1)
+	commitTasks(t, s, f, 1)
 	copyKilled(t, path, killed)
 	b, err := os.ReadFile(killed)
 	if err != nil {
@@ -132,7 +132,7 @@ func TestFilesShrink(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "parkd.db")
 	f := storetest.NewFeed("gpu")
 	s := openAt(t, path)
-	put(t, s, f, 400)
+	commitTasks(t, s, f, 400)
 	for _, id := range append([]string(nil), f.Queued...) {
 		f.End(id, park.Expired, "")
 	}
@@ -146,7 +146,7 @@ func TestFilesShrink(t *testing.T) {
 		}
 		return info.Size()
 	}
-	await(t, "the log's end", func() bool { return size(path+"-wal") == 0 })
+	waitFor(t, "the log's end", func() bool { return size(path+"-wal") == 0 })
 	before := size(path)
 	for {
 		n, err := s.PruneTasks(t.Context(), park.At(f.Now().AddDate(1, 0, 0)), 100)
@@ -157,6 +157,6 @@ func TestFilesShrink(t *testing.T) {
 			break
 		}
 	}
-	await(t, "the room", func() bool { return size(path) < before/4 && size(path+"-wal") == 0 })
-	put(t, s, f, 1)
+	waitFor(t, "the room", func() bool { return size(path) < before/4 && size(path+"-wal") == 0 })
+	commitTasks(t, s, f, 1)
 }

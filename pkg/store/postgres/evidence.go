@@ -31,7 +31,7 @@ const (
 
 // Row implements [store.Evidence].
 func (s *Store) Row(ctx context.Context, pool string) (r ledger.Pool, err error) {
-	err = s.do(ctx, func(ctx context.Context) error {
+	err = s.withRetry(ctx, func(ctx context.Context) error {
 		r, err = scanPool(s.pool.QueryRow(ctx, readPool, pool))
 		return err
 	})
@@ -42,14 +42,14 @@ func (s *Store) Row(ctx context.Context, pool string) (r ledger.Pool, err error)
 }
 
 // KeptTasks implements [store.Evidence].
-func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) (kept []park.KeptTask, next string, err error) {
+func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) (page []park.KeptTask, next string, err error) {
 	below, err := parseCursor(after, math.MaxInt64)
 	if err != nil {
 		return nil, "", err
 	}
 	var last int64
-	err = s.do(ctx, func(ctx context.Context) error {
-		kept = make([]park.KeptTask, 0, limit)
+	err = s.withRetry(ctx, func(ctx context.Context) error {
+		page = make([]park.KeptTask, 0, limit)
 		rows, err := s.pool.Query(ctx, keptTasks, pool, below, limit)
 		if err != nil {
 			return err
@@ -58,14 +58,14 @@ func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) (k
 		var deadline, submitted, started, ended, rested int64
 		var message string
 		var sum []byte
-		var none bool
+		var isNull bool
 		_, err = pgx.ForEachRow(rows, []any{
 			&last, &k.TaskID, &k.Tenant, &k.MailboxKey, (*string)(&k.Status), (*int8)(&k.Priority), &k.Units, &k.Rank, &k.Attempt, &k.Strikes, &k.MaxAttempts,
-			&k.Node, &k.Reason, &deadline, &submitted, &started, &ended, &rested, &k.Cancelled, &message, &sum, &none,
+			&k.Node, &k.Reason, &deadline, &submitted, &started, &ended, &rested, &k.Cancelled, &message, &sum, &isNull,
 		}, func() error {
 			k.Deadline, k.SubmittedAt, k.StartedAt, k.EndedAt = park.FromMicro(deadline), park.FromMicro(submitted), park.FromMicro(started), park.FromMicro(ended)
-			k.NotBefore, k.Said = park.FromMicro(rested), saidOf(message, sum, none)
-			kept = append(kept, k)
+			k.NotBefore, k.Said = park.FromMicro(rested), saidOf(message, sum, isNull)
+			page = append(page, k)
 			return nil
 		})
 		return err
@@ -73,18 +73,18 @@ func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) (k
 	if err != nil {
 		return nil, "", fmt.Errorf("read what is kept of pool %s: %w", pool, err)
 	}
-	return kept, further(len(kept) == limit, last), nil
+	return page, nextCursor(len(page) == limit, last), nil
 }
 
 // KeptMessages implements [store.Evidence].
-func (s *Store) KeptMessages(ctx context.Context, pool, after string, limit int) (kept []park.KeptMessage, next string, err error) {
+func (s *Store) KeptMessages(ctx context.Context, pool, after string, limit int) (page []park.KeptMessage, next string, err error) {
 	from, err := parseCursor(after, 0)
 	if err != nil {
 		return nil, "", err
 	}
 	var last int64
-	err = s.do(ctx, func(ctx context.Context) error {
-		kept = make([]park.KeptMessage, 0, limit)
+	err = s.withRetry(ctx, func(ctx context.Context) error {
+		page = make([]park.KeptMessage, 0, limit)
 		rows, err := s.pool.Query(ctx, keptMessages, from, pool, limit)
 		if err != nil {
 			return err
@@ -93,12 +93,12 @@ func (s *Store) KeptMessages(ctx context.Context, pool, after string, limit int)
 		var created int64
 		var message string
 		var sum []byte
-		var none bool
+		var isNull bool
 		_, err = pgx.ForEachRow(rows, []any{
-			&last, &k.TaskID, &k.Tenant, &k.MailboxKey, (*string)(&k.Status), &k.Attempt, &k.Reason, &created, &k.Trimmed, &message, &sum, &none,
+			&last, &k.TaskID, &k.Tenant, &k.MailboxKey, (*string)(&k.Status), &k.Attempt, &k.Reason, &created, &k.Trimmed, &message, &sum, &isNull,
 		}, func() error {
-			k.CreatedAt, k.Said = park.FromMicro(created), saidOf(message, sum, none)
-			kept = append(kept, k)
+			k.CreatedAt, k.Said = park.FromMicro(created), saidOf(message, sum, isNull)
+			page = append(page, k)
 			return nil
 		})
 		return err
@@ -106,18 +106,18 @@ func (s *Store) KeptMessages(ctx context.Context, pool, after string, limit int)
 	if err != nil {
 		return nil, "", fmt.Errorf("read the messages of pool %s: %w", pool, err)
 	}
-	return kept, further(len(kept) == limit, last), nil
+	return page, nextCursor(len(page) == limit, last), nil
 }
 
-func saidOf(message string, sum []byte, none bool) uint64 {
-	if message == "" && none {
+func saidOf(message string, sum []byte, isNull bool) uint64 {
+	if message == "" && isNull {
 		return 0
 	}
 	return ledger.OutcomeDigestFromSum(message, sum)
 }
 
 // further returns the cursor behind a row, if there may be more.
-func further(more bool, seq int64) string {
+func nextCursor(more bool, seq int64) string {
 	if !more {
 		return ""
 	}
@@ -126,7 +126,7 @@ func further(more bool, seq int64) string {
 
 // Marks implements [store.Evidence].
 func (s *Store) Marks(ctx context.Context, pool string) (m store.Marks, err error) {
-	err = s.do(ctx, func(ctx context.Context) error {
+	err = s.withRetry(ctx, func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, marksOf, pool)
 		if err != nil {
 			return err

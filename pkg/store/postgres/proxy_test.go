@@ -12,25 +12,25 @@ import (
 )
 
 // gate stands between a store and its server, and can be shut in several ways.
-type gate struct {
+type proxy struct {
 	testing.TB
 	server string // its socket
 	dsn    string
 	listen net.Listener
-	all    sync.WaitGroup
+	wg     sync.WaitGroup
 
-	mu    sync.Mutex
-	open  map[net.Conn]bool
-	lanes int
-	shut  bool
-	stall bool   // connections are taken, and nothing is passed on
-	cut   int    // after so many more bytes of the server's, a connection breaks; 0: none does
-	deaf  string // the reply to what has this in it is lost, and the gate shut
+	mu          sync.Mutex
+	conns       map[net.Conn]bool
+	connCount   int
+	closed      bool
+	stalled     bool   // connections are taken, and nothing is passed on
+	cutAfter    int    // after so many more bytes of the server's, a connection breaks; 0: none does
+	loseReplyTo string // the reply to what has this in it is lost, and the gate shut
 }
 
-func newGate(t testing.TB, dsn string) *gate {
+func newProxy(t testing.TB, dsn string) *proxy {
 	t.Helper()
-	g := &gate{TB: t, open: make(map[net.Conn]bool)}
+	g := &proxy{TB: t, conns: make(map[net.Conn]bool)}
 	var err error
 	// Over TCP, where what is sent after the other side has gone may seem to have been sent.
 	if g.listen, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
@@ -45,38 +45,38 @@ func newGate(t testing.TB, dsn string) *gate {
 		rest = append(rest, field)
 	}
 	g.dsn = strings.Join(rest, " ")
-	g.all.Go(g.accept)
+	g.wg.Go(g.accept)
 	t.Cleanup(func() {
 		_ = g.listen.Close()
-		g.set(func() { g.shut = true })
-		g.all.Wait()
+		g.set(func() { g.closed = true })
+		g.wg.Wait()
 	})
 	return g
 }
 
 // set changes the gate. A shut one has no open connections.
-func (g *gate) set(change func()) {
+func (g *proxy) set(change func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	change()
-	if g.shut {
-		for c := range g.open {
+	if g.closed {
+		for c := range g.conns {
 			_ = c.Close()
 		}
 	}
 }
 
 // close shuts the gate and returns when nothing is left open.
-func (g *gate) close() {
+func (g *proxy) close() {
 	for left := 1; left > 0; time.Sleep(time.Millisecond) {
 		g.set(func() {
-			g.shut = true
-			left = g.lanes
+			g.closed = true
+			left = g.connCount
 		})
 	}
 }
 
-func (g *gate) accept() {
+func (g *proxy) accept() {
 	for {
 		c, err := g.listen.Accept()
 		if err != nil {
@@ -88,39 +88,39 @@ func (g *gate) accept() {
 			continue
 		}
 		g.mu.Lock()
-		if g.shut {
+		if g.closed {
 			_, _ = c.Close(), s.Close()
 		} else {
-			g.open[c], g.open[s] = true, true
-			g.lanes += 2
-			l := &lane{gate: g}
-			g.all.Go(func() { l.carry(s, c, true) })
-			g.all.Go(func() { l.carry(c, s, false) })
+			g.conns[c], g.conns[s] = true, true
+			g.connCount += 2
+			l := &proxyConn{proxy: g}
+			g.wg.Go(func() { l.forward(s, c, true) })
+			g.wg.Go(func() { l.forward(c, s, false) })
 		}
 		g.mu.Unlock()
 	}
 }
 
 // lane is one connection through the gate.
-type lane struct {
-	*gate
-	lose bool // the next thing that the server says, and all after it
+type proxyConn struct {
+	*proxy
+	loseRest bool // the next thing that the server says, and all after it
 }
 
 // carry passes on what comes from one side.
-func (l *lane) carry(to, from net.Conn, asks bool) {
+func (l *proxyConn) forward(to, from net.Conn, fromClient bool) {
 	defer func() {
 		_, _ = to.Close(), from.Close()
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.lanes--
-		delete(l.open, to)
-		delete(l.open, from)
+		l.connCount--
+		delete(l.conns, to)
+		delete(l.conns, from)
 	}()
 	b := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(b)
-		if err != nil || !l.pass(b[:n], asks) {
+		if err != nil || !l.mayForward(b[:n], fromClient) {
 			return
 		}
 		if _, err := to.Write(b[:n]); err != nil {
@@ -130,36 +130,36 @@ func (l *lane) carry(to, from net.Conn, asks bool) {
 }
 
 // pass decides about what was read; it may wait.
-func (l *lane) pass(said []byte, asks bool) bool {
-	for l.stalled() {
+func (l *proxyConn) mayForward(data []byte, fromClient bool) bool {
+	for l.isStalled() {
 		time.Sleep(time.Millisecond)
 	}
-	if !asks && l.lost() {
-		l.set(func() { l.shut = true })
+	if !fromClient && l.losesReplies() {
+		l.set(func() { l.closed = true })
 		return false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if asks && l.deaf != "" && bytes.Contains(said, []byte(l.deaf)) {
-		l.deaf, l.lose = "", true
+	if fromClient && l.loseReplyTo != "" && bytes.Contains(data, []byte(l.loseReplyTo)) {
+		l.loseReplyTo, l.loseRest = "", true
 	}
-	if !asks && l.cut > 0 {
-		if l.cut -= len(said); l.cut <= 0 {
-			l.cut = 0
+	if !fromClient && l.cutAfter > 0 {
+		if l.cutAfter -= len(data); l.cutAfter <= 0 {
+			l.cutAfter = 0
 			return false
 		}
 	}
-	return !l.shut
+	return !l.closed
 }
 
-func (l *lane) stalled() bool {
+func (l *proxyConn) isStalled() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.stall && !l.shut
+	return l.stalled && !l.closed
 }
 
-func (l *lane) lost() bool {
+func (l *proxyConn) losesReplies() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.lose
+	return l.loseRest
 }

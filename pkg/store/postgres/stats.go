@@ -11,8 +11,8 @@ type Connections struct{ Open, InUse, Max int }
 
 // Connections returns how many connections there are now, and may be.
 func (s *Store) Connections() (c Connections) {
-	all := []conns{s.pool, s.side}
-	if s.crowd.few {
+	all := []conns{s.pool, s.control}
+	if s.shortage.byDSN {
 		all = all[:1]
 	}
 	for _, p := range all {
@@ -44,8 +44,8 @@ const readHorizon = "SELECT coalesce(extract(epoch FROM pg_catalog.now() - least
 // Horizon asks the server once, and does not wait longer than ctx.
 func (s *Store) Horizon(ctx context.Context) (h Horizon, err error) {
 	var age float64
-	if err := s.near().Pool.QueryRow(ctx, readHorizon).Scan(&age, &h.Transactions); err != nil {
-		return Horizon{}, fmt.Errorf("look for old snapshots: %w", plain(err))
+	if err := s.controlConns().Pool.QueryRow(ctx, readHorizon).Scan(&age, &h.Transactions); err != nil {
+		return Horizon{}, fmt.Errorf("look for old snapshots: %w", reword(err))
 	}
 	h.Age = max(time.Duration(age*float64(time.Second)), 0)
 	return h, nil

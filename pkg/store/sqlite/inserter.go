@@ -9,12 +9,12 @@ import (
 
 // bulkRows is how many rows one statement inserts. To run a statement costs as much as to insert a row, so
 // it is run for several where there are; more than this gain nothing.
-const bulkRows = 16
+const insertRows = 16
 
 // bulk inserts rows into one table.
-type bulk struct {
-	one, many *stmt
-	args      []driver.Value
+type inserter struct {
+	single, multi *stmt
+	args          []driver.Value
 }
 
 // insertion is the text of a bulk's statements: what they insert into and what they do about rows that are there. Any
@@ -23,22 +23,22 @@ type bulk struct {
 type insertion struct {
 	into string
 	// shared are columns whose values are given once for all rows of a statement: to bind a value costs more than to copy it.
-	shared   []shared
+	shared   []sharedColumn
 	columns  string // those with a value for each row
 	conflict string
 }
 
 // shared is a column whose value grows by step from each row to the next.
-type shared struct {
-	column string
-	step   int
+type sharedColumn struct {
+	name string
+	step int
 }
 
-func (i insertion) of(rows int) string {
+func (i insertion) sql(rows int) string {
 	var b strings.Builder
 	b.WriteString("INSERT OR ROLLBACK INTO " + i.into + " (")
 	for _, c := range i.shared {
-		b.WriteString(c.column + ", ")
+		b.WriteString(c.name + ", ")
 	}
 	b.WriteString(i.columns)
 	b.WriteString(") VALUES ")
@@ -64,23 +64,23 @@ func (i insertion) values(b *strings.Builder, row int) {
 	b.WriteString(")")
 }
 
-func (b *bulk) prepare(c *conn, i insertion) (err1 error) {
-	b.one, err1 = c.prepare(i.of(1))
+func (b *inserter) prepare(c *conn, i insertion) (err1 error) {
+	b.single, err1 = c.prepare(i.sql(1))
 	var err2 error
-	b.many, err2 = c.prepare(i.of(bulkRows))
+	b.multi, err2 = c.prepare(i.sql(insertRows))
 	return errors.Join(err1, err2)
 }
 
 // values appends those of the i-th row to args.
-type values func(args []driver.Value, i int) []driver.Value
+type rowValues func(args []driver.Value, i int) []driver.Value
 
 // insert inserts n rows. It calls row for each in turn, and before that head for the first one of each statement, if the
 // insertion has shared columns.
-func (b *bulk) insert(n int, head, row values) error {
+func (b *inserter) insert(n int, head, row rowValues) error {
 	for at := 0; at < n; {
-		s, rows := b.one, 1
-		if n-at >= bulkRows {
-			s, rows = b.many, bulkRows
+		st, rows := b.single, 1
+		if n-at >= insertRows {
+			st, rows = b.multi, insertRows
 		}
 		b.args = b.args[:0]
 		if head != nil {
@@ -90,15 +90,15 @@ func (b *bulk) insert(n int, head, row values) error {
 			b.args = row(b.args, at)
 			at++
 		}
-		if _, err := s.run(b.args...); err != nil {
+		if _, err := st.run(b.args...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (b *bulk) close() {
-	for _, s := range []*stmt{b.one, b.many} {
+func (b *inserter) close() {
+	for _, s := range []*stmt{b.single, b.multi} {
 		if s != nil {
 			s.close()
 		}

@@ -18,7 +18,7 @@ import (
 )
 
 // limited returns the DSN of a database for a role that may connect but a few times.
-func limited(t *testing.T, limit int) string {
+func limitedRole(t *testing.T, limit int) string {
 	t.Helper()
 	owner := cluster.Migrated(t)
 	role := "limited_" + strings.ToLower(rand.Text())
@@ -35,9 +35,9 @@ func limited(t *testing.T, limit int) string {
 func TestRoleWithFewConnections(t *testing.T) {
 	for limit := 1; limit <= 4; limit++ {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
-			n := newBusy(t, "a", limited(t, limit))
-			n.lives()
-			n.works()
+			n := newBusyNode(t, "a", limitedRole(t, limit))
+			n.waitForBeat()
+			n.waitForWork()
 		})
 	}
 }
@@ -45,21 +45,21 @@ func TestRoleWithFewConnections(t *testing.T) {
 // TestNodesOfARoleWithFewConnections has two nodes share what is enough for one, and the second come when the first has
 // taken all.
 func TestNodesOfARoleWithFewConnections(t *testing.T) {
-	dsn := limited(t, 3)
-	a := newBusy(t, "a", dsn)
-	a.lives()
-	a.works()
-	b := newBusy(t, "b", dsn)
-	b.lives()
+	dsn := limitedRole(t, 3)
+	a := newBusyNode(t, "a", dsn)
+	a.waitForBeat()
+	a.waitForWork()
+	b := newBusyNode(t, "b", dsn)
+	b.waitForBeat()
 	for range 100 {
-		for _, n := range []*busy{a, b} {
+		for _, n := range []*busyNode{a, b} {
 			if err := n.beat(); err != nil {
 				t.Fatalf("node %s gives no sign of life: %v", n.name, err)
 			}
 		}
 	}
-	a.works()
-	b.works()
+	a.waitForWork()
+	b.waitForWork()
 }
 
 // TestFewConnectionsAllowed: a DSN says how many connections a node may have at most.
@@ -67,16 +67,16 @@ func TestFewConnectionsAllowed(t *testing.T) {
 	for _, limit := range []int{1, 2, 5, 6} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
 			dsn := cluster.Migrated(t)
-			n := newBusy(t, "a", dsn+fmt.Sprintf(" application_name=counted pool_max_conns=%d", limit))
-			n.lives()
+			n := newBusyNode(t, "a", dsn+fmt.Sprintf(" application_name=counted pool_max_conns=%d", limit))
+			n.waitForBeat()
 			for range 5 {
-				n.works()
-				open, err := pgtest.Number(t.Context(), dsn, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'counted' AND datname = current_database()")
+				n.waitForWork()
+				open, err := pgtest.QueryInt(t.Context(), dsn, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'counted' AND datname = current_database()")
 				if err != nil || open > int64(limit) {
 					t.Fatalf("%d connections, at most %d are allowed: %v", open, limit, err)
 				}
 			}
-			if c := n.s.Connections(); c.Max > limit {
+			if c := n.store.Connections(); c.Max > limit {
 				t.Errorf("said to have up to %d connections, at most %d are allowed", c.Max, limit)
 			}
 		})
@@ -84,17 +84,17 @@ func TestFewConnectionsAllowed(t *testing.T) {
 }
 
 // busy is a node that wants many connections at once, for as long as the test goes on.
-type busy struct {
+type busyNode struct {
 	testing.TB
 	name  string
-	s     *postgres.Store
+	store *postgres.Store
 	steps atomic.Int64
 	reads atomic.Int64
 }
 
-func newBusy(t *testing.T, name, dsn string) *busy {
+func newBusyNode(t *testing.T, name, dsn string) *busyNode {
 	t.Helper()
-	n := &busy{TB: t, name: name, s: openAt(t, dsn)}
+	n := &busyNode{TB: t, name: name, store: openAt(t, dsn)}
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	t.Cleanup(func() {
@@ -109,16 +109,16 @@ func newBusy(t *testing.T, name, dsn string) *busy {
 		})
 	}
 	again(func() {
-		_ = n.s.Listen(ctx, func(string, int64) {})
+		_ = n.store.Listen(ctx, func(string, int64) {})
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():
 		}
 	})
-	again(func() { _, _ = n.s.Revs(ctx, []string{name}) })
+	again(func() { _, _ = n.store.Revs(ctx, []string{name}) })
 	for range 4 {
 		again(func() {
-			if _, err := n.s.Load(ctx, name); err == nil {
+			if _, err := n.store.Load(ctx, name); err == nil {
 				n.reads.Add(1)
 			}
 		})
@@ -130,7 +130,7 @@ func newBusy(t *testing.T, name, dsn string) *busy {
 			f.Submit(nil)
 			step = f.Next()
 		}
-		if err := n.s.Commit(ctx, step); err == nil {
+		if err := n.store.Commit(ctx, step); err == nil {
 			n.steps.Add(1)
 			step = nil
 		} else if errors.Is(err, store.ErrInDoubt) {
@@ -140,30 +140,30 @@ func newBusy(t *testing.T, name, dsn string) *busy {
 	return n
 }
 
-func (n *busy) beat() error {
-	_, err := n.s.Heartbeat(n.Context(), n.name, store.NodeConfig{})
+func (n *busyNode) beat() error {
+	_, err := n.store.Heartbeat(n.Context(), n.name, store.NodeConfig{})
 	return err
 }
 
 // lives waits for the first sign of life.
-func (n *busy) lives() {
+func (n *busyNode) waitForBeat() {
 	n.Helper()
 	var err error
-	n.await("a sign of life", &err, func() bool {
+	n.waitFor("a sign of life", &err, func() bool {
 		err = n.beat()
 		return err == nil
 	})
 }
 
 // works waits for steps and reads.
-func (n *busy) works() {
+func (n *busyNode) waitForWork() {
 	n.Helper()
 	steps, reads := n.steps.Load(), n.reads.Load()
-	n.await("steps", nil, func() bool { return n.steps.Load() > steps+1 })
-	n.await("reads", nil, func() bool { return n.reads.Load() > reads+1 })
+	n.waitFor("steps", nil, func() bool { return n.steps.Load() > steps+1 })
+	n.waitFor("reads", nil, func() bool { return n.reads.Load() > reads+1 })
 }
 
-func (n *busy) await(what string, last *error, is func() bool) {
+func (n *busyNode) waitFor(what string, last *error, is func() bool) {
 	n.Helper()
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		if is() {

@@ -13,43 +13,43 @@ import (
 // these lie on a page or two: so a question reads no more pages than if each event were in the index.
 
 // spanEvents is how many events a span has at most.
-const spanEvents = 128
+const blockSize = 128
 
 // The bits of column lead.
 const (
-	leadsSpan   = 1
-	leadsTenant = 2
-	leadsTask   = 4
-	rareAction  = 8 // of itself
+	leadBlock  = 1
+	leadTenant = 2
+	leadTask   = 4
+	rareAction = 8 // of itself
 )
 
 func insertEvents() insertion {
 	return insertion{
 		into:    "pl_audit_events",
-		shared:  []shared{{"pool_id", 0}, {"rev", 0}, {"at", 0}, {"late", 0}, {"ord", 1}, {"rest", -1}},
+		shared:  []sharedColumn{{"pool_id", 0}, {"rev", 0}, {"at", 0}, {"late", 0}, {"ord", 1}, {"rest", -1}},
 		columns: "lead, action, task_id, tenant, units, attempt, node, detail",
 	}
 }
 
 // findSpan finds the span of a step that an event would be in, if it is there.
-const findSpan = "SELECT seq, ord, rest FROM pl_audit_events INDEXED BY pl_audit_events_step" +
+const findBlock = "SELECT seq, ord, rest FROM pl_audit_events INDEXED BY pl_audit_events_step" +
 	" WHERE pool_id = ? AND rev = ? AND ord <= ? AND lead & 1 ORDER BY ord DESC LIMIT 1"
 
 // log is what the writer knows of the log of events.
-type log struct {
-	rows           bulk
-	newest         map[string]int64 // by pool, a rev after which there are no events
-	tenants, tasks map[string]bool  // of the span that is being written
+type eventLog struct {
+	rows                   inserter
+	newestRev              map[string]int64 // by pool, a rev after which there are no events
+	seenTenants, seenTasks map[string]bool  // of the span that is being written
 }
 
-func newLog() log {
-	return log{newest: make(map[string]int64), tenants: make(map[string]bool), tasks: make(map[string]bool)}
+func newEventLog() eventLog {
+	return eventLog{newestRev: make(map[string]int64), seenTenants: make(map[string]bool), seenTasks: make(map[string]bool)}
 }
 
 // append adds those events that are not there yet.
 func (w *writer) append(events []park.Event) error {
 	for len(events) > 0 {
-		n, err := w.appendSome(events)
+		n, err := w.appendRun(events)
 		if err != nil {
 			return fmt.Errorf("append events of pool %s: %w", events[0].PoolID, err)
 		}
@@ -59,22 +59,22 @@ func (w *writer) append(events []park.Event) error {
 }
 
 // appendSome adds the first few events, and says how many those are.
-func (w *writer) appendSome(events []park.Event) (n int, err error) {
+func (w *writer) appendRun(events []park.Event) (n int, err error) {
 	for n = 1; n < len(events) && follows(&events[n-1], &events[n]); n++ {
 	}
-	if newer, err := w.isNewer(&events[0]); newer || err != nil {
-		return n, w.writeSpans(events[:n])
+	if newer, err := w.isNewStep(&events[0]); newer || err != nil {
+		return n, w.writeBlocks(events[:n])
 	}
 	for at := 0; at < n; at++ {
 		from := at
 		for ; at < n; at++ {
-			if there, err := w.isThere(&events[at]); err != nil {
+			if stored, err := w.hasEvent(&events[at]); err != nil {
 				return n, err
-			} else if there {
+			} else if stored {
 				break
 			}
 		}
-		if err := w.writeSpans(events[from:at]); err != nil {
+		if err := w.writeBlocks(events[from:at]); err != nil {
 			return n, err
 		}
 	}
@@ -87,8 +87,8 @@ func follows(e, next *park.Event) bool {
 }
 
 // isNewer reports whether an event is of a later step than all that are there, and notes its step.
-func (w *writer) isNewer(e *park.Event) (bool, error) {
-	newest, known := w.events.newest[e.PoolID]
+func (w *writer) isNewStep(e *park.Event) (bool, error) {
+	newest, known := w.events.newestRev[e.PoolID]
 	if !known {
 		row, err := w.lastStep.row(e.PoolID)
 		if err != nil {
@@ -99,12 +99,12 @@ func (w *writer) isNewer(e *park.Event) (bool, error) {
 		}
 	}
 	// Where this is taken back, events are looked for that are not there.
-	w.events.newest[e.PoolID] = max(newest, e.Rev)
+	w.events.newestRev[e.PoolID] = max(newest, e.Rev)
 	return e.Rev > newest, nil
 }
 
-func (w *writer) isThere(e *park.Event) (bool, error) {
-	row, err := w.findSpan.row(e.PoolID, e.Rev, int64(e.Ord))
+func (w *writer) hasEvent(e *park.Event) (bool, error) {
+	row, err := w.findBlock.row(e.PoolID, e.Rev, int64(e.Ord))
 	if err != nil || len(row) == 0 {
 		return false, err
 	}
@@ -113,10 +113,10 @@ func (w *writer) isThere(e *park.Event) (bool, error) {
 	return int64(e.Ord) < ord+rest, nil
 }
 
-func (w *writer) writeSpans(events []park.Event) error {
+func (w *writer) writeBlocks(events []park.Event) error {
 	for len(events) > 0 {
-		n := min(len(events), spanEvents)
-		if err := w.writeSpan(events[:n]); err != nil {
+		n := min(len(events), blockSize)
+		if err := w.writeBlock(events[:n]); err != nil {
 			return err
 		}
 		events = events[n:]
@@ -124,33 +124,33 @@ func (w *writer) writeSpans(events []park.Event) error {
 	return nil
 }
 
-func (w *writer) writeSpan(events []park.Event) error {
+func (w *writer) writeBlock(events []park.Event) error {
 	first := &events[0]
 	at, late := w.clocks.events.stamp(first.At)
-	clear(w.events.tenants)
-	clear(w.events.tasks)
+	clear(w.events.seenTenants)
+	clear(w.events.seenTasks)
 	return w.events.rows.insert(len(events), func(args []driver.Value, i int) []driver.Value {
 		return append(args, first.PoolID, first.Rev, at, late, int64(events[i].Ord), int64(len(events)-i))
 	}, func(args []driver.Value, i int) []driver.Value {
 		e := &events[i]
-		return append(args, w.events.lead(events, i), string(e.Action), e.TaskID, e.Tenant, e.Units, int64(e.Attempt), e.Node,
+		return append(args, w.events.leadBits(events, i), string(e.Action), e.TaskID, e.Tenant, e.Units, int64(e.Attempt), e.Node,
 			bytesOrNull(e.Detail))
 	})
 }
 
 // lead returns what index the i-th event of a span belongs into. It is to be asked for each in turn.
-func (l *log) lead(events []park.Event, i int) (bits int64) {
+func (l *eventLog) leadBits(events []park.Event, i int) (bits int64) {
 	e := &events[i]
 	if i == 0 {
-		bits = leadsSpan
+		bits = leadBlock
 	}
-	if isFirst(l.tenants, e.Tenant) {
-		bits |= leadsTenant
+	if isFirst(l.seenTenants, e.Tenant) {
+		bits |= leadTenant
 	}
-	if isFirst(l.tasks, e.TaskID) {
-		bits |= leadsTask
+	if isFirst(l.seenTasks, e.TaskID) {
+		bits |= leadTask
 	}
-	if rare(e.Action) {
+	if isRare(e.Action) {
 		bits |= rareAction
 	}
 	return bits
@@ -166,10 +166,10 @@ func isFirst(seen map[string]bool, name string) bool {
 
 // spans says where the events are that an index leads to, through the first ones l of spans, and in which order. It adds
 // what of the query holds for spans.
-func (t *terms) spans(way string, q park.AuditQuery, r reach) (from, order string) {
-	from = "pl_audit_events l INDEXED BY " + way + " CROSS JOIN pl_audit_events e NOT INDEXED"
+func (t *where) followers(byIndex string, q park.AuditQuery, r scanRange) (from, order string) {
+	from = "pl_audit_events l INDEXED BY " + byIndex + " CROSS JOIN pl_audit_events e NOT INDEXED"
 	order = "l.seq, e.seq"
-	switch way {
+	switch byIndex {
 	case byTask:
 		t.add("l.lead & 4 AND l.task_id = ?", q.TaskID)
 	case byTenant:
@@ -182,17 +182,17 @@ func (t *terms) spans(way string, q park.AuditQuery, r reach) (from, order strin
 		t.add("l.pool_id = ?", q.PoolID)
 	}
 	// The first event may be in a span that began before it.
-	if r.rev != 0 {
-		t.add("(l.rev, l.ord) > (?, ?)", r.rev, r.ord-spanEvents)
+	if r.fromRev != 0 {
+		t.add("(l.rev, l.ord) > (?, ?)", r.fromRev, r.fromOrd-blockSize)
 	}
-	if r.end != 0 {
-		t.add("l.rev < ?", r.end)
+	if r.untilRev != 0 {
+		t.add("l.rev < ?", r.untilRev)
 	}
-	if r.from != 0 {
-		t.add("l.seq > ?", r.from-spanEvents)
+	if r.fromSeq != 0 {
+		t.add("l.seq > ?", r.fromSeq-blockSize)
 	}
-	if r.until != 0 {
-		t.add("l.seq < ?", r.until)
+	if r.untilSeq != 0 {
+		t.add("l.seq < ?", r.untilSeq)
 	}
 	t.add("e.seq >= l.seq AND e.seq < l.seq + l.rest")
 	return from, order

@@ -12,9 +12,9 @@ import (
 
 // stirred reports whether an idle connection has something to say, be it that it has been closed. What is sent over
 // one that is closed may seem to have been sent: to look before leaves less in doubt.
-func stirred(c net.Conn) bool {
-	if secure, ok := c.(interface{ NetConn() net.Conn }); ok {
-		c = secure.NetConn()
+func hasPendingInput(c net.Conn) bool {
+	if tls, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = tls.NetConn()
 	}
 	s, ok := c.(syscall.Conn)
 	if !ok {
@@ -24,11 +24,11 @@ func stirred(c net.Conn) bool {
 	if err != nil {
 		return true
 	}
-	quiet := false
+	idle := false
 	// Not raw.Read, which would wait for a reader that pgx may have left behind.
 	err = raw.Control(func(fd uintptr) {
 		_, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		quiet = errors.Is(err, unix.EAGAIN)
+		idle = errors.Is(err, unix.EAGAIN)
 	})
-	return err != nil || !quiet
+	return err != nil || !idle
 }

@@ -35,7 +35,7 @@ func TestSettingsOfTheRoleHarmNothing(t *testing.T) {
 		t.Error(err)
 	}
 	// A pooler lets connections bring no settings, so what they would be is looked at.
-	err := openAt(t, pooled(t, dsn)).Check(t.Context())
+	err := openAt(t, newPooler(t, dsn)).Check(t.Context())
 	if unfit, ok := errors.AsType[*postgres.UnfitError](err); !ok || !strings.Contains(unfit.Problem, "ALTER ROLE") {
 		t.Errorf("behind a pooler: %v", err)
 	}
@@ -64,7 +64,7 @@ func TestMigrationsTakenBackAndAppliedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for last := true; last; {
-		m, err := postgres.MigrateDown(t.Context(), dsn, migrations.Back{Force: true})
+		m, err := postgres.MigrateDown(t.Context(), dsn, migrations.DownOptions{Force: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,21 +23,21 @@ type UnfitError struct{ Problem string }
 func (e *UnfitError) Error() string { return e.Problem }
 
 // fit returns an *[UnfitError] where parkd cannot work with a database as it is.
-func fit(ctx context.Context, db *sql.DB) error {
+func checkSettings(ctx context.Context, db *sql.DB) error {
 	var enc, isolation string
 	const read = "SELECT pg_catalog.current_setting('server_encoding'), pg_catalog.current_setting('default_transaction_isolation')"
 	if err := db.QueryRowContext(ctx, read).Scan(&enc, &isolation); err != nil {
 		return fmt.Errorf("read settings: %w", err)
 	}
-	if err := encoded(enc); err != nil {
+	if err := checkEncoding(enc); err != nil {
 		return err
 	}
-	var places []string
-	if err := db.QueryRowContext(ctx, readPlaces).Scan(pgtype.NewMap().SQLScanner(&places)); err != nil {
+	var schemas []string
+	if err := db.QueryRowContext(ctx, readSchemas).Scan(pgtype.NewMap().SQLScanner(&schemas)); err != nil {
 		return fmt.Errorf("look up schemas: %w", err)
 	}
-	if len(places) > 1 {
-		return &UnfitError{"there are tables of parkd in several schemas that are looked at, " + strings.Join(places, " and ") +
+	if len(schemas) > 1 {
+		return &UnfitError{"there are tables of parkd in several schemas that are looked at, " + strings.Join(schemas, " and ") +
 			": name the right one with search_path in the DSN"}
 	}
 	if isolation != readCommitted {
@@ -49,12 +49,12 @@ func fit(ctx context.Context, db *sql.DB) error {
 
 // readPlaces returns the schemas in which tables of parkd would be found. With a second one, made by whoever may make
 // schemas, the server would take that one's for ours.
-const readPlaces = "SELECT pg_catalog.array_agg(n.nspname::text ORDER BY n.nspname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n" +
+const readSchemas = "SELECT pg_catalog.array_agg(n.nspname::text ORDER BY n.nspname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n" +
 	" ON n.oid = c.relnamespace WHERE c.relname = 'pl_migrations' AND n.nspname = ANY (pg_catalog.current_schemas(false))"
 
-func encoded(enc string) error {
-	if enc != encoding {
-		return &UnfitError{"the database's encoding must be UTF8, not " + enc + ": make another with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"}
+func checkEncoding(got string) error {
+	if got != encoding {
+		return &UnfitError{"the database's encoding must be UTF8, not " + got + ": make another with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"}
 	}
 	return nil
 }

@@ -16,12 +16,12 @@ const (
 
 // rows writes an array of a composite type in the binary format of the wire, without a detour over reflection: a step
 // of a few hundred tasks has thousands of fields. The format is that of the server's array_recv and record_recv.
-type rows struct {
-	buf    []byte
-	oid    uint32 // of the composite type
-	fields int
-	n      int
-	open   int // where the length of the open row stands
+type encoder struct {
+	buf      []byte
+	oid      uint32 // of the composite type
+	fields   int
+	n        int
+	rowStart int // where the length of the open row stands
 }
 
 const (
@@ -31,28 +31,28 @@ const (
 	fieldSize = 20
 )
 
-func newRows(oid uint32, fields, expect int) *rows {
-	return &rows{oid: oid, fields: fields, buf: make([]byte, arrayHeader, arrayHeader+expect*fields*fieldSize)}
+func newEncoder(oid uint32, fields, expected int) *encoder {
+	return &encoder{oid: oid, fields: fields, buf: make([]byte, arrayHeader, arrayHeader+expected*fields*fieldSize)}
 }
 
 // next begins a row. All its fields must follow.
-func (r *rows) next() {
-	r.end()
+func (r *encoder) nextRow() {
+	r.endRow()
 	r.n++
-	r.open = len(r.buf)
+	r.rowStart = len(r.buf)
 	r.buf = append(r.buf, 0, 0, 0, 0)
 	r.buf = binary.BigEndian.AppendUint32(r.buf, uint32(r.fields))
 }
 
-func (r *rows) end() {
+func (r *encoder) endRow() {
 	if r.n > 0 {
-		binary.BigEndian.PutUint32(r.buf[r.open:], uint32(len(r.buf)-r.open-4))
+		binary.BigEndian.PutUint32(r.buf[r.rowStart:], uint32(len(r.buf)-r.rowStart-4))
 	}
 }
 
 // array closes the last row and returns the whole.
-func (r *rows) array() []byte {
-	r.end()
+func (r *encoder) array() []byte {
+	r.endRow()
 	h := r.buf[:0]
 	dims := uint32(1)
 	if r.n == 0 {
@@ -68,21 +68,21 @@ func (r *rows) array() []byte {
 }
 
 // record closes the only row and returns it without the array around it.
-func (r *rows) record() []byte {
+func (r *encoder) record() []byte {
 	return r.buf[arrayHeader+4:]
 }
 
-func (r *rows) field(oid uint32, size int) {
+func (r *encoder) field(oid uint32, size int) {
 	r.buf = binary.BigEndian.AppendUint32(r.buf, oid)
 	r.buf = binary.BigEndian.AppendUint32(r.buf, uint32(size))
 }
 
-func (r *rows) int(n int64) {
+func (r *encoder) int(n int64) {
 	r.field(int8OID, 8)
 	r.buf = binary.BigEndian.AppendUint64(r.buf, uint64(n))
 }
 
-func (r *rows) bool(b bool) {
+func (r *encoder) bool(b bool) {
 	r.field(boolOID, 1)
 	if b {
 		r.buf = append(r.buf, 1)
@@ -91,14 +91,14 @@ func (r *rows) bool(b bool) {
 	}
 }
 
-func (r *rows) text(s string) {
+func (r *encoder) text(s string) {
 	s = storable(s)
 	r.field(textOID, len(s))
 	r.buf = append(r.buf, s...)
 }
 
 // bytes writes NULL for nothing.
-func (r *rows) bytes(b []byte) {
+func (r *encoder) bytes(b []byte) {
 	if b == nil {
 		r.buf = binary.BigEndian.AppendUint32(r.buf, byteaOID)
 		r.buf = append(r.buf, 0xff, 0xff, 0xff, 0xff)

@@ -10,16 +10,18 @@ import (
 // Pages of tasks and of messages as one text each.
 
 // manyKept is a page that is worth a text.
-const manyKept = 100
+const minPackedRows = 100
 
 // unlessLong is what a row says, or the end of a row where that is long: then the text cannot be taken apart, and the page
 // is read row by row.
-func unlessLong(said string) string {
-	return "CASE WHEN octet_length(message) + coalesce(octet_length(" + said + "), 0) > 512 THEN x'1e' ELSE coalesce(" + said + ", '') END"
+func unlessLong(value string) string {
+	return "CASE WHEN octet_length(message) + coalesce(octet_length(" + value + "), 0) > 512 THEN x'1e' ELSE coalesce(" + value + ", '') END"
 }
 
-func packedTasks() string    { return packing(taskValues+", "+unlessLong("result"), taskPage) }
-func packedMessages() string { return packing(messageValues+", "+unlessLong("payload"), messagePage) }
+func packedTasks() string { return packedQuery(taskValues+", "+unlessLong("result"), taskPage) }
+func packedMessages() string {
+	return packedQuery(messageValues+", "+unlessLong("payload"), messagePage)
+}
 
 // packedTasks reads a page of tasks with a seq below one. Its error is [errPacked] where that has to be done row by row.
 func (s *Store) packedTasks(ctx context.Context, pool string, below int64, limit int) ([]park.KeptTask, string, error) {
@@ -28,12 +30,12 @@ func (s *Store) packedTasks(ctx context.Context, pool string, below int64, limit
 	if err := s.db.QueryRowContext(ctx, packedTasks(), pool, below, limit).Scan(&rows, &text); err != nil {
 		return nil, "", err
 	}
-	u, err := unpack(text, rows, 21)
+	u, err := newUnpacker(text, rows, 21)
 	if err != nil {
 		return nil, "", err
 	}
-	kept := make([]park.KeptTask, 0, rows)
-	for last := below; u.left > 0; last = below {
+	page := make([]park.KeptTask, 0, rows)
+	for last := below; u.rowsLeft > 0; last = below {
 		if below = u.int(); below >= last {
 			return nil, "", errPacked
 		}
@@ -45,9 +47,9 @@ func (s *Store) packedTasks(ctx context.Context, pool string, below int64, limit
 		}
 		message := u.next()
 		k.Said = ledger.OutcomeDigest(message, []byte(u.last()))
-		kept = append(kept, k)
+		page = append(page, k)
 	}
-	return kept, further(rows == limit, below), u.err()
+	return page, nextCursor(rows == limit, below), u.err()
 }
 
 // packedMessages is packedTasks for messages with a seq above one.
@@ -57,12 +59,12 @@ func (s *Store) packedMessages(ctx context.Context, pool string, above int64, li
 	if err := s.db.QueryRowContext(ctx, packedMessages(), above, pool, limit).Scan(&rows, &text); err != nil {
 		return nil, "", err
 	}
-	u, err := unpack(text, rows, 11)
+	u, err := newUnpacker(text, rows, 11)
 	if err != nil {
 		return nil, "", err
 	}
-	kept := make([]park.KeptMessage, 0, rows)
-	for last := above; u.left > 0; last = above {
+	page := make([]park.KeptMessage, 0, rows)
+	for last := above; u.rowsLeft > 0; last = above {
 		if above = u.int(); above <= last {
 			return nil, "", errPacked
 		}
@@ -72,7 +74,7 @@ func (s *Store) packedMessages(ctx context.Context, pool string, above int64, li
 		}
 		message := u.next()
 		k.Said = ledger.OutcomeDigest(message, []byte(u.last()))
-		kept = append(kept, k)
+		page = append(page, k)
 	}
-	return kept, further(rows == limit, above), u.err()
+	return page, nextCursor(rows == limit, above), u.err()
 }

@@ -11,30 +11,30 @@ import (
 )
 
 // told is an error with a text of its own.
-type told struct {
+type rewordedError struct {
 	error
 	text string
 }
 
-func (e *told) Error() string { return e.text }
-func (e *told) Unwrap() error { return e.error }
+func (e *rewordedError) Error() string { return e.text }
+func (e *rewordedError) Unwrap() error { return e.error }
 
 // turnedDown is an error for which the server has given a reason.
-type turnedDown struct {
+type serverRefusal struct {
 	error
-	words string
+	reason string
 }
 
-var _ store.ServerError = (*turnedDown)(nil)
+var _ store.ServerError = (*serverRefusal)(nil)
 
-func (e *turnedDown) Unwrap() error { return e.error }
+func (e *serverRefusal) Unwrap() error { return e.error }
 
 // ServerMessage implements [store.ServerError].
-func (e *turnedDown) ServerMessage() string { return e.words }
+func (e *serverRefusal) ServerMessage() string { return e.reason }
 
 // plain returns err as operators read it: in one line that names each host once, and as a [store.ServerError] where the server
 // turned a connection down. What it says of statements may repeat what was stored, and is not passed on.
-func plain(err error) error {
+func reword(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -42,42 +42,42 @@ func plain(err error) error {
 	if !ok {
 		return err
 	}
-	if _, done := errors.AsType[*told](err); done {
+	if _, done := errors.AsType[*rewordedError](err); done {
 		return err // a failure that several have waited for
 	}
-	if long := c.Error(); strings.Contains(err.Error(), long) {
-		err = &told{err, strings.Replace(err.Error(), long, oncePerHost(long), 1)}
+	if full := c.Error(); strings.Contains(err.Error(), full) {
+		err = &rewordedError{err, strings.Replace(err.Error(), full, mergeHosts(full), 1)}
 	}
 	if pg, ok := errors.AsType[*pgconn.PgError](c); ok {
-		err = &turnedDown{err, pg.Message}
+		err = &serverRefusal{err, pg.Message}
 	}
 	return err
 }
 
 // oncePerHost takes the lines of a failure to connect together, of which each tells of one try: a host is tried with TLS
 // and without.
-func oncePerHost(text string) string {
+func mergeHosts(text string) string {
 	first, rest, _ := strings.Cut(text, ":")
 	var hosts []string
-	said := make(map[string][]string)
+	reasons := make(map[string][]string)
 	for line := range strings.Lines(rest) {
-		host, what, ok := strings.Cut(strings.TrimSpace(line), "): ")
+		host, reason, ok := strings.Cut(strings.TrimSpace(line), "): ")
 		if !ok {
-			host, what = strings.TrimSpace(line), ""
+			host, reason = strings.TrimSpace(line), ""
 		}
 		if host == "" {
 			continue
 		}
-		if said[host] == nil {
+		if reasons[host] == nil {
 			hosts = append(hosts, host)
 		}
-		if !slices.Contains(said[host], what) {
-			said[host] = append(said[host], what)
+		if !slices.Contains(reasons[host], reason) {
+			reasons[host] = append(reasons[host], reason)
 		}
 	}
 	for i, host := range hosts {
-		if what := strings.Join(said[host], ", "); what != "" {
-			hosts[i] += "): " + what
+		if reason := strings.Join(reasons[host], ", "); reason != "" {
+			hosts[i] += "): " + reason
 		}
 	}
 	return first + ": " + strings.Join(hosts, "; ")

@@ -35,17 +35,17 @@ func TestNewsOfAnotherForm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, err := postgres.ReadNews("gpu", whole); err != nil || n.Row.Rev != 3 || len(n.Changed) != 4 {
+	if n, err := postgres.DecodeReply("gpu", whole); err != nil || n.Row.Rev != 3 || len(n.Changed) != 4 {
 		t.Fatalf("the whole: %+v, %v", n, err)
 	}
 	for i := range whole {
-		if n, err := postgres.ReadNews("gpu", whole[:i]); err == nil {
+		if n, err := postgres.DecodeReply("gpu", whole[:i]); err == nil {
 			t.Errorf("%d of %d bytes are read as %+v", i, len(whole), n)
 		}
 		spoiled := append([]byte(nil), whole...)
 		for _, b := range []byte{0xff, 0x80, 0x01} {
 			spoiled[i] ^= b
-			_, _ = postgres.ReadNews("gpu", spoiled)
+			_, _ = postgres.DecodeReply("gpu", spoiled)
 		}
 	}
 }

@@ -7,18 +7,18 @@ import (
 
 // reader reads a value of a composite type in the binary format of the wire, field by field: the other direction of rows.
 // After an error all that it reads is nothing.
-type reader struct {
+type decoder struct {
 	buf []byte
 	err error
 }
 
-var errWire = errors.New("the server's answer is not of the form that was agreed on")
+var errBadReply = errors.New("the server's answer is not of the form that was agreed on")
 
-func (r *reader) fail() {
-	r.err, r.buf = errWire, nil
+func (r *decoder) fail() {
+	r.err, r.buf = errBadReply, nil
 }
 
-func (r *reader) uint32() uint32 {
+func (r *decoder) uint32() uint32 {
 	if len(r.buf) < 4 {
 		r.fail()
 		return 0
@@ -29,19 +29,19 @@ func (r *reader) uint32() uint32 {
 }
 
 // record begins a record of so many fields.
-func (r *reader) record(fields uint32) {
+func (r *decoder) record(fields uint32) {
 	if r.uint32() != fields {
 		r.fail()
 	}
 }
 
 // field begins a field of a record and returns its length, -1 for NULL.
-func (r *reader) field() int {
+func (r *decoder) field() int {
 	r.uint32() // its type
 	return r.length()
 }
 
-func (r *reader) length() int {
+func (r *decoder) length() int {
 	n := int(int32(r.uint32()))
 	if n > len(r.buf) {
 		r.fail()
@@ -53,7 +53,7 @@ func (r *reader) length() int {
 }
 
 // table begins a field that is an array of two dimensions, or NULL, and returns how many rows of the given width follow.
-func (r *reader) table(width int) int {
+func (r *decoder) matrix(width int) int {
 	if r.field() < 0 {
 		return 0
 	}
@@ -72,7 +72,7 @@ func (r *reader) table(width int) int {
 }
 
 // take returns the next n bytes, nil for a negative n. They are the reader's own.
-func (r *reader) take(n int) []byte {
+func (r *decoder) take(n int) []byte {
 	if n < 0 {
 		return nil
 	}
@@ -81,7 +81,7 @@ func (r *reader) take(n int) []byte {
 	return v
 }
 
-func (r *reader) bigint(v []byte) int64 {
+func (r *decoder) bigint(v []byte) int64 {
 	switch len(v) {
 	case 8:
 		return int64(binary.BigEndian.Uint64(v))
@@ -93,7 +93,7 @@ func (r *reader) bigint(v []byte) int64 {
 }
 
 // text reads a field, "" for NULL, and int one that is a bigint, 0 for NULL; word and number read elements of an array.
-func (r *reader) text() string  { return string(r.take(r.field())) }
-func (r *reader) int() int64    { return r.bigint(r.take(r.field())) }
-func (r *reader) word() string  { return string(r.take(r.length())) }
-func (r *reader) number() int64 { return r.bigint(r.take(r.length())) }
+func (r *decoder) textField() string   { return string(r.take(r.field())) }
+func (r *decoder) intField() int64     { return r.bigint(r.take(r.field())) }
+func (r *decoder) textElement() string { return string(r.take(r.length())) }
+func (r *decoder) intElement() int64   { return r.bigint(r.take(r.length())) }
