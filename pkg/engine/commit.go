@@ -21,11 +21,11 @@ var errLookUp = errors.New("the ids of submissions have to be looked up")
 func (l *loop) commitBatch(batch []message) (remaining []message, err error) {
 	for {
 		err = l.tryStep(batch)
-		conflict, behind := errors.AsType[*store.Conflict](err)
+		conflict, conflicted := errors.AsType[*store.Conflict](err)
 		switch {
 		case errors.Is(err, errLookUp):
 			l.lookUpsLeft = lookUpSteps
-		case behind:
+		case conflicted:
 			if batch, err = l.handleConflict(batch, conflict); err != nil {
 				return batch, err
 			}
@@ -132,8 +132,8 @@ func (l *loop) commitInParts(batch []message, refusal error) error {
 	if countOps(batch) == 0 || !l.initialized { // initialOps are not committed in parts
 		return refusal
 	}
-	if joined, err := l.commitBatch(nil); err != nil {
-		l.fail(joined, err)
+	if rest, err := l.commitBatch(nil); err != nil {
+		l.fail(rest, err)
 		return err
 	}
 	if len(batch) > 1 {
@@ -141,8 +141,8 @@ func (l *loop) commitInParts(batch []message, refusal error) error {
 			if answeredLast(m) {
 				continue // it is answered at the end of the batch
 			}
-			if alone, err := l.commitBatch([]message{m}); err != nil {
-				l.fail(alone, err)
+			if rest, err := l.commitBatch([]message{m}); err != nil {
+				l.fail(rest, err)
 			}
 		}
 		return nil
@@ -170,10 +170,10 @@ func (l *loop) commitInParts(batch []message, refusal error) error {
 func (l *loop) commitOpByOp(r *request) error {
 	results := make([]lot.Result, 0, len(r.ops))
 	for _, op := range r.ops {
-		one := &operations{}
-		one.reply = make(chan reply, 1)
-		one.setOp(op)
-		if err := l.commitPart(one); err != nil {
+		single := &operations{}
+		single.reply = make(chan reply, 1)
+		single.setOp(op)
+		if err := l.commitPart(single); err != nil {
 			if len(results) == 0 || r.reply == nil {
 				return err
 			}
@@ -182,7 +182,7 @@ func (l *loop) commitOpByOp(r *request) error {
 			l.fail(nil, err)
 			return nil // the operations before the error are committed
 		}
-		a := <-one.reply
+		a := <-single.reply
 		if refused, ok := errors.AsType[*park.Error](a.err); ok {
 			a.results = []lot.Result{{Err: refused}}
 		}

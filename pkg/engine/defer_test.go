@@ -57,7 +57,7 @@ func TestShortageFailsNoTask(t *testing.T) {
 		if d := p.StartsDeferred; d == nil || d.Reason != park.ShortFiles || !strings.Contains(d.Message, "too many open files") || d.Since.IsZero() {
 			t.Errorf("the pool says %+v", d)
 		}
-		if n := strings.Count(log.String(), "starts are put off"); n != 1 {
+		if n := strings.Count(log.String(), "starts deferred"); n != 1 {
 			t.Errorf("told %d times in the log:\n%s", n, &log)
 		}
 		x.short.Store(false)

@@ -127,7 +127,7 @@ func (e *Engine) KeptEvents(ctx context.Context, pool string, q park.KeptQuery) 
 	if err := checkCursor(q.Cursor); err != nil {
 		return page, err
 	}
-	if of, _, _, _ := park.ParseEventID(q.Cursor); q.Cursor != "" && of != pool {
+	if cursorPool, _, _, _ := park.ParseEventID(q.Cursor); q.Cursor != "" && cursorPool != pool {
 		// The log would continue after that event, and skip earlier events of this pool as if they had been read.
 		return page, park.Errorf(park.InvalidRequest, "cursor must be an event of pool %s, not %q", pool, q.Cursor)
 	}

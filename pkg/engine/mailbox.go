@@ -150,7 +150,7 @@ func (e *Engine) TrimMailbox(ctx context.Context, tenant, key, upTo string) erro
 		return err
 	}
 	for _, b := range backends {
-		if _, untouched := cursors[b].time(); untouched || cursors[b] == "" {
+		if _, isTime := cursors[b].time(); isTime || cursors[b] == "" {
 			continue
 		}
 		if err := e.stores[b].Trim(ctx, tenant, key, string(cursors[b])); err != nil {

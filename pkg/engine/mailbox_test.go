@@ -18,11 +18,11 @@ import (
 // trimFailure is a store that can fail to trim, or be full.
 type trimFailure struct {
 	unreadable
-	failing, full atomic.Bool
+	trimFails, full atomic.Bool
 }
 
 func (u *trimFailure) Trim(ctx context.Context, tenant, key, upTo string) error {
-	if u.failing.Load() {
+	if u.trimFails.Load() {
 		return errGone
 	}
 	return u.Store.Trim(ctx, tenant, key, upTo)
@@ -102,9 +102,9 @@ func TestMailboxInTwoStores(t *testing.T) {
 			}
 		}
 		trim("what", park.InvalidRequest, "0 1 2 3 4 5")
-		one.failing.Store(true)
+		one.trimFails.Store(true)
 		trim(all[0].ID, park.OutcomeUnknown, "0 1 2 3 4 5")
-		one.failing.Store(false)
+		one.trimFails.Store(false)
 		trim("in_memory=@5,file=@5", "", "0 1 2 3 4 5")
 		trim(all[0].ID, "", "1 2 3 4 5")
 		trim(all[2].ID, "", "3 4 5")

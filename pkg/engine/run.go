@@ -85,22 +85,22 @@ func (p *pool) runTask(s runStart) {
 	if cause := p.activeRuns.add(s.run); cause != nil {
 		s.run.cancel(cause)
 	}
-	back := lot.Requeue{TaskID: s.TaskID, Attempt: s.Attempt, SubmittedAt: s.submitted, Reason: park.ReasonShutdown}
-	end := lot.Finish{TaskID: s.TaskID, Attempt: s.Attempt, SubmittedAt: s.submitted}
-	var op lot.Op = back
+	requeue := lot.Requeue{TaskID: s.TaskID, Attempt: s.Attempt, SubmittedAt: s.submitted, Reason: park.ReasonShutdown}
+	finish := lot.Finish{TaskID: s.TaskID, Attempt: s.Attempt, SubmittedAt: s.submitted}
+	var op lot.Op = requeue
 	if s.spec == nil && context.Cause(s.ctx) == nil {
-		end.Outcome = park.Failure(park.ReasonExecutorError, "the task's submission is not in the store")
-		op = end
+		finish.Outcome = park.Failure(park.ReasonExecutorError, "the task's submission is not in the store")
+		op = finish
 	} else if o, ended := p.execute(s.ctx, s); ended {
-		end.Outcome = o
-		op = end
+		finish.Outcome = o
+		op = finish
 	} else if o.Shortage != nil && context.Cause(s.ctx) == nil {
-		back.Reason = park.ReasonStartDeferred
+		requeue.Reason = park.ReasonStartDeferred
 		s.run.report.shortage = o.Shortage
-		op = back
+		op = requeue
 	} else if o.Reason == park.ReasonNodeLost || errors.Is(context.Cause(s.ctx), cluster.ErrNodeLost) {
-		back.Reason = park.ReasonNodeLost
-		op = back
+		requeue.Reason = park.ReasonNodeLost
+		op = requeue
 	}
 	p.activeRuns.remove(s.run)
 	s.run.report.run = s.run

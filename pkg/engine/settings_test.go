@@ -54,7 +54,7 @@ func TestNodesDifferInAPool(t *testing.T) {
 		if p, err := first.Pool(t.Context(), "cpu"); err != nil || p.MaxUnits != 4 {
 			t.Fatalf("%+v %v", p, err)
 		}
-		if n := logs[0].count("level=WARN msg=\"another node has another configuration of a pool"); n != 1 || logs[0].count("theirs_max_units=4") != 1 {
+		if n := logs[0].count("level=WARN msg=\"another node has other limits for the pool"); n != 1 || logs[0].count("theirs_max_units=4") != 1 {
 			t.Errorf("the first node says it %d times: %s", n, logs[0].text.String())
 		}
 		if n := logs[1].count("the configuration of a pool has changed"); n != 1 || logs[1].count("before_max_units=8") != 1 {

@@ -53,7 +53,7 @@ func (b *startLimiter) recordShortage(s *park.ShortageError, now lot.Instant) (c
 
 // allowed returns how many tasks may start now, and whether the limit was lifted just now. A negative number means any
 // number.
-func (b *startLimiter) allowed(now time.Duration) (starts int, over bool) {
+func (b *startLimiter) allowed(now time.Duration) (starts int, lifted bool) {
 	if b.shortage == nil {
 		return -1, false
 	}
@@ -114,8 +114,8 @@ func btoi(b bool) int {
 
 // quota returns how many tasks the next step may start.
 func (l *loop) quota(now time.Duration) int {
-	starts, over := l.limiter.allowed(now)
-	if over {
+	starts, lifted := l.limiter.allowed(now)
+	if lifted {
 		l.eng.log.Info("starts resumed", "pool", l.ID)
 		l.publish()
 	}

@@ -40,6 +40,7 @@ func (m *countingMeter) StepCommitted(string, int, time.Duration) {}
 func (m *countingMeter) Events(string, park.Action, int)          {}
 func (m *countingMeter) QueueWait(string, time.Duration)          {}
 func (m *countingMeter) StartDeferred(pool, reason string)        { m.add("deferred " + pool + " " + reason) }
+
 func (m *countingMeter) RunTime(_ string, s park.Status, d time.Duration) {
 	m.add("ran " + string(s) + " " + d.String())
 }
@@ -51,6 +52,7 @@ func (m *countingMeter) Rejected(_ string, c park.Code) { m.add("rejected " + st
 func (m *countingMeter) StepRetried(_ park.Backend, why engine.RetryReason) {
 	m.add("retried " + string(why))
 }
+
 func (m *countingMeter) StoreFailed(_ park.Backend, what engine.StoreRequest) {
 	m.add("failed " + string(what))
 }

@@ -62,16 +62,16 @@ func (l *loop) lookUpIDs(ops []lot.Op, last bool) (retry bool, err error) {
 	if len(ids) == 0 {
 		return false, nil
 	}
-	byID, behind := make(map[string]*ledger.Record), false
+	byID, lagging := make(map[string]*ledger.Record), false
 	err = l.readRecords(ids, func(r *ledger.Record) {
 		r.Payload, r.Command, r.Result = nil, nil, nil
 		byID[r.TaskID] = r
-		behind = behind || !r.Status.Ended()
+		lagging = lagging || !r.Status.Ended()
 	})
 	if err != nil || len(byID) == 0 {
 		return false, err
 	}
-	if row := l.lot.Row(); behind && !last && l.node != nil {
+	if row := l.lot.Row(); lagging && !last && l.node != nil {
 		if err := l.catchUp(); err != nil || l.lot.Row() != row {
 			return true, err
 		}
@@ -120,7 +120,7 @@ func (l *loop) commitStep(s *lot.Step, ops int) error {
 	}
 	st.Row.LastStep = st.ID
 	l.pack(st, s)
-	began := l.eng.env.Mono()
+	start := l.eng.env.Mono()
 	err := l.queue.Commit(l.ctx, st)
 	if errors.Is(err, store.ErrInDoubt) {
 		err = l.resolveInDoubt(st, err)
@@ -129,7 +129,7 @@ func (l *loop) commitStep(s *lot.Step, ops int) error {
 		return err
 	}
 	l.unsecured = false // the store has this step and all before it
-	took := l.eng.env.Mono() - began
+	took := l.eng.env.Mono() - start
 	// A step that was in doubt for a minute says nothing about the next one, for which other nodes queue.
 	l.commitTime += (min(took, maxTurnWait) - l.commitTime) / 8
 	l.contenders = st.NodesWaiting

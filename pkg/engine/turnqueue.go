@@ -91,8 +91,8 @@ func (l *loop) collectFor(timer *time.Timer, batch []message, d time.Duration) (
 			l.postponed = append(l.postponed, m)
 			continue
 		}
-		with := size.plus(l.sizeOf(m))
-		if with.bytes > maxStepBytes {
+		total := size.plus(l.sizeOf(m))
+		if total.bytes > maxStepBytes {
 			l.postpone(m)
 			continue
 		}
@@ -100,7 +100,7 @@ func (l *loop) collectFor(timer *time.Timer, batch []message, d time.Duration) (
 			r.run.returned = true
 			until = min(until, l.eng.env.Mono()+max(l.commitTime/4, minTurnPoll))
 		}
-		batch, size = append(batch, m), with
+		batch, size = append(batch, m), total
 	}
 	return batch, true
 }
@@ -152,7 +152,7 @@ func delegable(batch []message, limit int) (outcomes []delegatedOutcome, hand st
 
 // finishOf returns the operation of a message that reports the end of a run and has no other operation.
 func finishOf(m message) (f lot.Finish, ok bool) {
-	if r, is := m.(*report); is && len(r.ops) == 1 {
+	if r, isReport := m.(*report); isReport && len(r.ops) == 1 {
 		f, ok = r.ops[0].(lot.Finish)
 	}
 	return f, ok

@@ -396,7 +396,7 @@ func TestWhatCallersAreTold(t *testing.T) {
 	}{
 		"own":      {own, park.PoolHalted, false, "halted"},
 		"doubt":    {fmt.Errorf("%w: %w", store.ErrInDoubt, own), park.OutcomeUnknown, true, "pool cpu"},
-		"refused":  {&store.RefusedError{Err: errors.New("too large")}, park.StorageUnavailable, true, "for good: too large"},
+		"refused":  {&store.RefusedError{Err: errors.New("too large")}, park.StorageUnavailable, true, "permanently: too large"},
 		"any else": {errors.New("secret"), park.StorageUnavailable, true, "nothing was accepted"},
 	} {
 		p := testLoop(t, ledger.Pool{State: park.Active})

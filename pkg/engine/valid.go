@@ -70,8 +70,8 @@ func (c *Config) Check() (all []FieldError) {
 	for i := range c.Pools {
 		p := &c.Pools[i]
 		pool = i
-		if before, twice := seen[p.ID]; twice {
-			wrong("ID", "is %q, as that of Pools[%d]: each pool needs an id of its own", p.ID, before)
+		if first, duplicate := seen[p.ID]; duplicate {
+			wrong("ID", "is %q, as that of Pools[%d]: each pool needs an id of its own", p.ID, first)
 		}
 		seen[p.ID] = i
 		p.check(wrong)

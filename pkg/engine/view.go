@@ -50,12 +50,12 @@ func (l *loop) tooLargeWarning() string {
 
 // waitingReason returns why a parked task cannot start; nil if there is nothing special.
 func (l *loop) waitingReason(r *ledger.Record) *park.Waiting {
-	has := l.lot.Row().MaxUnits
-	if r.Units <= has {
+	units := l.lot.Row().MaxUnits
+	if r.Units <= units {
 		return nil
 	}
 	return &park.Waiting{Code: park.WaitsLarger, Message: fmt.Sprintf(
-		"the task costs %d units, but pool %s has %d: it starts once the pool has %[1]d again", r.Units, l.ID, has)}
+		"the task costs %d units, but pool %s has %d: it starts once the pool has %[1]d again", r.Units, l.ID, units)}
 }
 
 // countExecuting counts the runs whose executors have not returned.

@@ -71,7 +71,7 @@ func TestWaitsEndByWhatComes(t *testing.T) {
 		}{
 			"room":           {func(*loop) {}, t.Context(), soon, "", errDeadline.Error()},
 			"room, past due": {func(*loop) {}, t.Context(), time.Minute, "", errDeadline.Error()},
-			"full":           {full, t.Context(), soon, "did not take the step", errDeadline.Error()},
+			"full":           {full, t.Context(), soon, "did not accept the step", errDeadline.Error()},
 			"full, gone":     {full, cancelledContext(), noDeadline, "canceled", "canceled"},
 			"full, gone too": {full, cancelledContext(), soon, "canceled", "canceled"},
 			"full, stopped":  {func(p *loop) { full(p); close(p.done) }, t.Context(), noDeadline, "has stopped on this node", "has stopped on this node"},
