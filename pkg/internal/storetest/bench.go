@@ -20,11 +20,11 @@ func Bench(b *testing.B, open Open) {
 }
 
 func benchSteps(b *testing.B, s store.Store, pool string, n int) {
-	row := BenchRow()
+	row := BenchPool()
 	b.ReportAllocs()
 	b.ResetTimer()
 	for i := range b.N {
-		for _, step := range Lives(pool, i, n, &row) {
+		for _, step := range BenchSteps(pool, i, n, &row) {
 			if err := s.Commit(b.Context(), step); err != nil {
 				b.Fatal(err)
 			}
@@ -36,13 +36,13 @@ func benchSteps(b *testing.B, s store.Store, pool string, n int) {
 	b.ReportMetric(float64(b.N*2)/seconds, "steps/s")
 }
 
-// BenchRow is a pool's row before its first step in a benchmark.
-func BenchRow() ledger.Pool {
+// BenchPool returns a pool's row before its first step in a benchmark.
+func BenchPool() ledger.Pool {
 	return ledger.Pool{State: park.Active, MaxUnits: 1 << 30, LastAt: park.At(Epoch())}
 }
 
-// Lives returns the two steps of the lives of n tasks: in one they start, in the other they end.
-func Lives(pool string, round, n int, row *ledger.Pool) [2]*store.Step {
+// BenchSteps returns two steps for n tasks: the first starts the tasks, the second ends them.
+func BenchSteps(pool string, round, n int, row *ledger.Pool) [2]*store.Step {
 	begin, end := benchStep(pool, row), benchStep(pool, row)
 	begin.Inserts = make([]ledger.Record, 0, n)
 	begin.Events = make([]park.Event, 0, 3*n)

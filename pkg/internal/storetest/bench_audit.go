@@ -11,7 +11,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// A day's log: every task has four events, and every fiftieth expires instead of ending.
+// A log of one day: every task has four events, and every fiftieth task expires instead of completing.
 const (
 	benchTasks   = 250_000
 	benchPools   = 4
@@ -19,7 +19,7 @@ const (
 	benchDay     = 24 * time.Hour
 )
 
-// BenchAudit measures queries of a log of 1,000,000 events of one day, of which each takes the first 100.
+// BenchAudit measures queries of a log of 1,000,000 events of one day. Each query reads its first 100 events.
 func BenchAudit(b *testing.B, open Open) {
 	if testing.Short() {
 		b.Skip("it takes a while to write a million events")
@@ -28,23 +28,24 @@ func BenchAudit(b *testing.B, open Open) {
 	began := time.Now()
 	fillLog(b, s)
 	b.Logf("1,000,000 events written in %v", time.Since(began).Round(time.Millisecond))
-	for _, q := range auditBenches() {
+	for _, q := range auditBenchmarks() {
 		b.Run(q.name, func(b *testing.B) { benchQuery(b, s, q) })
 	}
 }
 
-type auditBench struct {
-	name string
-	want int                             // how many events it finds; -1 where that depends
-	of   func(i int) (q park.AuditQuery) // the i-th query
+// auditBenchmark is a kind of query to measure.
+type auditBenchmark struct {
+	name  string
+	want  int                             // how many events it finds; -1 if that varies
+	query func(i int) (q park.AuditQuery) // the i-th query
 }
 
-func auditBenches() []auditBench {
+func auditBenchmarks() []auditBenchmark {
 	at := func(i int) park.Time { return park.At(Epoch().Add(benchDay * time.Duration(i*7919%1000) / 1000)) }
 	tenant := func(i int) string { return "tenant-" + strconv.Itoa(i%benchTenants) }
 	pool := func(i int) string { return "pool-" + strconv.Itoa(i%benchPools) }
-	return []auditBench{
-		{"task", 4, func(i int) park.AuditQuery { return park.AuditQuery{TaskID: benchTask(i * 7919 % benchTasks)} }},
+	return []auditBenchmark{
+		{"task", 4, func(i int) park.AuditQuery { return park.AuditQuery{TaskID: benchTaskID(i * 7919 % benchTasks)} }},
 		{"tenant", 100, func(i int) park.AuditQuery { return park.AuditQuery{Tenant: tenant(i)} }},
 		{"pool", 100, func(i int) park.AuditQuery { return park.AuditQuery{PoolID: pool(i)} }},
 		{"action", 100, func(int) park.AuditQuery { return park.AuditQuery{Action: park.ActExpire} }},
@@ -62,10 +63,10 @@ func auditBenches() []auditBench {
 	}
 }
 
-func benchQuery(b *testing.B, s store.Store, q auditBench) {
+func benchQuery(b *testing.B, s store.Store, q auditBenchmark) {
 	took := make([]time.Duration, 0, 1024)
 	for i := 0; b.Loop(); i++ {
-		query := q.of(i)
+		query := q.query(i)
 		query.Limit = 100
 		began := time.Now()
 		found, err := s.Events(b.Context(), query)
@@ -79,9 +80,9 @@ func benchQuery(b *testing.B, s store.Store, q auditBench) {
 	b.ReportMetric(float64(took[len(took)-1].Microseconds()), "max-µs")
 }
 
-func benchTask(i int) string { return fmt.Sprintf("019af00d-%08d", i) }
+func benchTaskID(i int) string { return fmt.Sprintf("019af00d-%08d", i) }
 
-// fillLog appends the events of all tasks, each task's at once, by time.
+// fillLog appends the events of all tasks in the order of time, those of one task together.
 func fillLog(b *testing.B, s store.Store) {
 	var batch []park.Event
 	for i := range benchTasks {
@@ -90,7 +91,7 @@ func fillLog(b *testing.B, s store.Store) {
 			last = park.ActExpire
 		}
 		e := park.Event{
-			PoolID: "pool-" + strconv.Itoa(i%benchPools), Rev: int64(i/benchPools) + 1, TaskID: benchTask(i), Units: 1, Attempt: 1,
+			PoolID: "pool-" + strconv.Itoa(i%benchPools), Rev: int64(i/benchPools) + 1, TaskID: benchTaskID(i), Units: 1, Attempt: 1,
 			Tenant: "tenant-" + strconv.Itoa(i*7919%benchTenants), At: park.At(Epoch().Add(benchDay / benchTasks * time.Duration(i))),
 		}
 		for ord, a := range []park.Action{park.ActSubmit, park.ActEnqueue, park.ActStart, last} {

@@ -13,108 +13,108 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-func commitTests() group {
-	return group{
-		"an unknown pool is empty":                 testUnknown,
-		"a step is whole":                          testStep,
-		"a step of nothing but events":             testBareStep,
-		"a task's life, step by step":              testLife,
-		"every field is kept":                      testEveryField,
-		"every field alone is kept":                testFieldsApart,
-		"what is not set stays so":                 testNoField,
-		"a task that ends in its first step":       testShortLife,
-		"a step sent again changes nothing":        testAgain,
-		"an id that is taken refuses the step":     testTaken,
-		"an id twice in a step refuses it":         testTwice,
-		"an update of no task refuses the step":    testNobody,
-		"a step needs an id":                       testNameless,
-		"records: by id, of one pool, each once":   testRecords,
-		"sizes: of what was submitted":             testSizes,
-		"a context that has ended":                 testCancelled,
-		"a step of thousands":                      testThousands,
-		"pools are apart":                          testApart,
-		"what was given may be given again":        testGivenStays,
-		"a store that is closed refuses politely":  testClosed,
-		"a load sees limits, state and configured": testRow,
+func commitTests() storeTests {
+	return storeTests{
+		"an unknown pool is empty":                       testUnknown,
+		"a step is complete":                             testStep,
+		"a step with events only":                        testEventsOnly,
+		"a task from step to step":                       testLife,
+		"every field is kept":                            testEveryField,
+		"each field alone is kept":                       testFieldsApart,
+		"a zero value stays zero":                        testNoField,
+		"a task that ends in its first step":             testShortLife,
+		"a step sent again changes nothing":              testAgain,
+		"a step with an existing id is refused":          testExistingID,
+		"a step with an id twice is refused":             testIDTwice,
+		"an update of an unknown task is refused":        testUnknownTask,
+		"a step needs an id":                             testNoID,
+		"records by id, of one pool, each once":          testRecords,
+		"sizes of submissions":                           testSizes,
+		"a context that has ended":                       testCancelled,
+		"a step with thousands of tasks":                 testThousands,
+		"pools are separate":                             testApart,
+		"arguments may be reused":                        testGivenStays,
+		"a closed store does not panic":                  testClosed,
+		"a load returns limits, state and configuration": testRow,
 	}
 }
 
 func testUnknown(t *testing.T, s store.Store) {
-	same(t, "load", load(t, s, "nowhere"), store.Snapshot{})
-	same(t, "records", records(t, s, "nowhere", "a", "b"), []ledger.Record(nil))
+	equal(t, "load", load(t, s, "nowhere"), store.Snapshot{})
+	equal(t, "records", records(t, s, "nowhere", "a", "b"), []ledger.Record(nil))
 	found, next := list(t, s, "nowhere", park.TaskQuery{Limit: 10})
-	same(t, "list", found, []ledger.Record(nil))
-	same(t, "cursor", next, "")
-	same(t, "outbox", outbox(t, s, "nowhere", park.At(Epoch()), 10), []store.OutboxEntry(nil))
-	same(t, "messages", messages(t, s, park.MailboxQuery{Tenant: "acme", Key: "alice"}), []park.Message(nil))
-	same(t, "events", events(t, s, park.AuditQuery{PoolID: "nowhere"}), []park.Event(nil))
-	same(t, "last event", got(s.LastEvent(t.Context()))(t), "")
+	equal(t, "list", found, []ledger.Record(nil))
+	equal(t, "cursor", next, "")
+	equal(t, "outbox", outbox(t, s, "nowhere", park.At(Epoch()), 10), []store.OutboxEntry(nil))
+	equal(t, "messages", messages(t, s, park.MailboxQuery{Tenant: "acme", Key: "alice"}), []park.Message(nil))
+	equal(t, "events", events(t, s, park.AuditQuery{PoolID: "nowhere"}), []park.Event(nil))
+	equal(t, "last event", must(s.LastEvent(t.Context()))(t), "")
 }
 
-// testStep commits a step that has something of everything, and finds it.
+// testStep commits a step with changes of every kind, and reads them back.
 func testStep(t *testing.T, s store.Store) {
-	f := NewFeed("gpu")
-	f.Submit(nil)
-	f.Start(f.Submit(nil).TaskID)
-	done := f.End(f.Start(f.Submit(nil).TaskID).TaskID, park.Completed, `{"ok":true}`)
-	m := f.Message(done)
-	f.Post(store.OutboxEntry{Dest: "notify/gpu", Message: &m})
-	step := f.Next()
+	model := NewModel("gpu")
+	model.Submit(nil)
+	model.Start(model.Submit(nil).TaskID)
+	done := model.End(model.Start(model.Submit(nil).TaskID).TaskID, park.Completed, `{"ok":true}`)
+	m := model.Message(done)
+	model.AddParcel(store.OutboxEntry{Dest: "notify/gpu", Message: &m})
+	step := model.Next()
 	commit(t, s, step)
 
-	same(t, "snapshot", load(t, s, "gpu"), store.Snapshot{Row: f.Row, Tasks: f.Live()})
-	want := []ledger.Record{*f.Tasks["gpu-1"], *f.Tasks["gpu-2"], *f.Tasks["gpu-3"]}
-	same(t, "records", records(t, s, "gpu", "gpu-1", "gpu-2", "gpu-3"), want)
-	same(t, "events", events(t, s, park.AuditQuery{}), step.Events)
-	same(t, "messages", withoutIDs(messages(t, s, park.MailboxQuery{Tenant: "acme", Key: "alice"})), []park.Message{m})
-	parcels := outbox(t, s, "notify/gpu", f.Now(), 10)
+	equal(t, "snapshot", load(t, s, "gpu"), store.Snapshot{Row: model.Row, Tasks: model.Live()})
+	want := []ledger.Record{*model.Tasks["gpu-1"], *model.Tasks["gpu-2"], *model.Tasks["gpu-3"]}
+	equal(t, "records", records(t, s, "gpu", "gpu-1", "gpu-2", "gpu-3"), want)
+	equal(t, "events", events(t, s, park.AuditQuery{}), step.Events)
+	equal(t, "messages", withoutIDs(messages(t, s, park.MailboxQuery{Tenant: "acme", Key: "alice"})), []park.Message{m})
+	parcels := outbox(t, s, "notify/gpu", model.Now(), 10)
 	if len(parcels) != 1 || parcels[0].ID == 0 {
 		t.Fatalf("got parcels %+v, want one with an id", parcels)
 	}
-	same(t, "parcel", *parcels[0].Message, m)
-	same(t, "last event", got(s.LastEvent(t.Context()))(t), step.Events[len(step.Events)-1].EventID)
+	equal(t, "parcel", *parcels[0].Message, m)
+	equal(t, "last event", must(s.LastEvent(t.Context()))(t), step.Events[len(step.Events)-1].EventID)
 }
 
-func testBareStep(t *testing.T, s store.Store) {
-	f := NewFeed("gpu")
-	f.Event(park.ActUpdate, nil, `{"state":{"from":"active","to":"paused"}}`)
-	f.Row.State = park.Paused
-	step := f.Next()
+func testEventsOnly(t *testing.T, s store.Store) {
+	model := NewModel("gpu")
+	model.Event(park.ActUpdate, nil, `{"state":{"from":"active","to":"paused"}}`)
+	model.Row.State = park.Paused
+	step := model.Next()
 	commit(t, s, step)
-	same(t, "snapshot", load(t, s, "gpu"), store.Snapshot{Row: f.Row})
-	same(t, "events", events(t, s, park.AuditQuery{}), step.Events)
+	equal(t, "snapshot", load(t, s, "gpu"), store.Snapshot{Row: model.Row})
+	equal(t, "events", events(t, s, park.AuditQuery{}), step.Events)
 }
 
 func testLife(t *testing.T, s store.Store) {
-	f := NewFeed("gpu")
+	model := NewModel("gpu")
 	check := func(what string) {
 		t.Helper()
-		f.Pass(time.Second)
-		commit(t, s, f.Next())
-		same(t, "snapshot after "+what, load(t, s, "gpu"), store.Snapshot{Row: f.Row, Tasks: f.Live()})
-		for id, r := range f.Tasks {
-			same(t, "task "+id+" after "+what, records(t, s, "gpu", id), []ledger.Record{*r})
+		model.Advance(time.Second)
+		commit(t, s, model.Next())
+		equal(t, "snapshot after "+what, load(t, s, "gpu"), store.Snapshot{Row: model.Row, Tasks: model.Live()})
+		for id, r := range model.Tasks {
+			equal(t, "task "+id+" after "+what, records(t, s, "gpu", id), []ledger.Record{*r})
 		}
 	}
-	f.Submit(nil)
-	f.Submit(func(r *ledger.Record) { r.Units = 7 })
+	model.Submit(nil)
+	model.Submit(func(r *ledger.Record) { r.Units = 7 })
 	check("two submissions")
-	f.Start("gpu-1")
-	f.Start("gpu-2")
+	model.Start("gpu-1")
+	model.Start("gpu-2")
 	check("two starts")
-	f.End("gpu-1", park.Failed, "")
-	f.Requeue("gpu-2")
+	model.End("gpu-1", park.Failed, "")
+	model.Requeue("gpu-2")
 	check("an end and a requeue")
-	f.Start("gpu-2")
-	f.Submit(nil)
+	model.Start("gpu-2")
+	model.Submit(nil)
 	check("a start and a submission")
-	f.End("gpu-2", park.Completed, `[1,2,3]`)
-	f.End("gpu-3", park.Expired, "")
+	model.End("gpu-2", park.Completed, `[1,2,3]`)
+	model.End("gpu-3", park.Expired, "")
 	check("the ends")
 }
 
-// whole returns a record that has something in every field.
-func whole(t testing.TB, pool, id string, s park.Status) ledger.Record {
+// fullRecord returns a record with a value in every field.
+func fullRecord(t testing.TB, pool, id string, s park.Status) ledger.Record {
 	at := func(h int) park.Time {
 		return park.At(Epoch().Add(time.Duration(h)*time.Hour + 123456*time.Microsecond))
 	}
@@ -131,12 +131,12 @@ func whole(t testing.TB, pool, id string, s park.Status) ledger.Record {
 			Result: []byte(`{ "b" : null }`),
 		},
 	}
-	noZero(t, reflect.ValueOf(r))
+	requireAllSet(t, reflect.ValueOf(r))
 	return r
 }
 
-// noZero fails the test where a field is not set: then it would not be tested.
-func noZero(t testing.TB, v reflect.Value) {
+// requireAllSet fails the test if a field is zero, since a test would not notice if a store lost it.
+func requireAllSet(t testing.TB, v reflect.Value) {
 	t.Helper()
 	for i := range v.NumField() {
 		f, name := v.Field(i), v.Type().Field(i).Name
@@ -144,7 +144,7 @@ func noZero(t testing.TB, v reflect.Value) {
 			t.Fatalf("%s.%s is not set, so this does not test it", v.Type(), name)
 		}
 		if f.Kind() == reflect.Struct && f.Type() != reflect.TypeFor[park.Time]() {
-			noZero(t, f)
+			requireAllSet(t, f)
 		}
 	}
 }
@@ -155,46 +155,46 @@ func testEveryField(t *testing.T, s store.Store) {
 		Rev: 1, MaxUnits: 24, MaxQueueDepth: 1000, State: park.Draining, Used: 16, Queued: 1, LastAt: at,
 		ConfiguredUnits: 23, ConfiguredDepth: 999, LastStep: "step-1",
 	}
-	noZero(t, reflect.ValueOf(row))
+	requireAllSet(t, reflect.ValueOf(row))
 	e := park.Event{
 		EventID: park.EventID("gpu", 1, 7), At: at, Rev: 1, Ord: 7, Action: park.ActStart, TaskID: "x", PoolID: "gpu",
 		Tenant: "acme", Units: 8, Attempt: 2, Node: "node-1", Detail: []byte(`{ "reason": "é" }`),
 	}
-	noZero(t, reflect.ValueOf(e))
+	requireAllSet(t, reflect.ValueOf(e))
 	m := park.Message{
 		ID: "given by the store", TaskID: "x", PoolID: "gpu", Status: park.Failed, Reason: "timeout", Message: "after 3s",
 		Payload: []byte(`{ "b" : null }`), Attempt: 2, CreatedAt: at, Tenant: "acme", Key: "alice",
 	}
-	noZero(t, reflect.ValueOf(m))
+	requireAllSet(t, reflect.ValueOf(m))
 	m.ID = ""
 	recs := []ledger.Record{
-		whole(t, "gpu", "q", park.Queued), whole(t, "gpu", "r", park.Running), whole(t, "gpu", "x", park.Failed),
+		fullRecord(t, "gpu", "q", park.Queued), fullRecord(t, "gpu", "r", park.Running), fullRecord(t, "gpu", "x", park.Failed),
 	}
 	commit(t, s, &store.Step{
 		PoolID: "gpu", ID: "step-1", Row: row, Inserts: recs, Events: []park.Event{e}, Messages: []park.Message{m},
 		Outbox: []store.OutboxEntry{{Dest: "d", Attempts: 4, Since: at, Message: &m}, {Dest: "d", Since: at, Event: &e}},
 	})
-	same(t, "records", records(t, s, "gpu", "q", "r", "x"), recs)
-	same(t, "snapshot", load(t, s, "gpu"), store.Snapshot{Row: row, Tasks: []ledger.Record{light(recs[0]), light(recs[1])}})
-	same(t, "events", events(t, s, park.AuditQuery{}), []park.Event{e})
-	same(t, "messages", withoutIDs(messages(t, s, park.MailboxQuery{Tenant: "acme", Key: "alice"})), []park.Message{m})
+	equal(t, "records", records(t, s, "gpu", "q", "r", "x"), recs)
+	equal(t, "snapshot", load(t, s, "gpu"), store.Snapshot{Row: row, Tasks: []ledger.Record{asLoaded(recs[0]), asLoaded(recs[1])}})
+	equal(t, "events", events(t, s, park.AuditQuery{}), []park.Event{e})
+	equal(t, "messages", withoutIDs(messages(t, s, park.MailboxQuery{Tenant: "acme", Key: "alice"})), []park.Message{m})
 	parcels := outbox(t, s, "d", at, 10)
-	same(t, "parcels", parcels, []store.OutboxEntry{
+	equal(t, "parcels", parcels, []store.OutboxEntry{
 		{ID: parcels[0].ID, Dest: "d", Attempts: 4, Since: at, Message: &m}, {ID: parcels[1].ID, Dest: "d", Since: at, Event: &e},
 	})
 
-	// An update writes every field of the state, too, and leaves the others alone.
-	other := whole(t, "gpu", "other", park.Running).State
+	// An update writes every field of the state, and changes no field of the specification.
+	other := fullRecord(t, "gpu", "other", park.Running).State
 	other.Rank, other.Node, other.Result, other.EndedAt = 12, "node-2", []byte(`2`), park.Time{}
 	row.Rev, row.LastStep = 2, "step-2"
 	commit(t, s, &store.Step{PoolID: "gpu", ID: "step-2", Row: row, Updates: []store.Update{{TaskID: "q", State: other}, {TaskID: "r", State: ledger.State{Status: park.Queued}}}})
 	recs[0].State, recs[1].State = other, ledger.State{Status: park.Queued}
-	same(t, "records", records(t, s, "gpu", "q", "r", "x"), recs)
+	equal(t, "records", records(t, s, "gpu", "q", "r", "x"), recs)
 }
 
-// testFieldsApart sets one field of a task at a time: a store may write plain tasks in another way than the others.
+// testFieldsApart sets one field of a task at a time, since a store may write tasks with few fields in another way.
 func testFieldsApart(t *testing.T, s store.Store) {
-	all := whole(t, "gpu", "all", park.Running)
+	all := fullRecord(t, "gpu", "all", park.Running)
 	row := ledger.Pool{State: park.Active}
 	step := func(inserts []ledger.Record, updates []store.Update) {
 		row.Rev++
@@ -223,7 +223,7 @@ func testFieldsApart(t *testing.T, s store.Store) {
 	kept := func() {
 		t.Helper()
 		for i := range recs {
-			same(t, recs[i].TaskID, records(t, s, "gpu", recs[i].TaskID), recs[i:i+1])
+			equal(t, recs[i].TaskID, records(t, s, "gpu", recs[i].TaskID), recs[i:i+1])
 		}
 	}
 	kept()
@@ -257,140 +257,140 @@ func testNoField(t *testing.T, s store.Store) {
 		PoolID: "gpu", ID: "step-1", Row: row, Inserts: []ledger.Record{r}, Events: []park.Event{e}, Messages: []park.Message{m},
 		Outbox: []store.OutboxEntry{{Dest: "d"}},
 	})
-	same(t, "records", records(t, s, "gpu", "q"), []ledger.Record{r})
-	same(t, "snapshot", load(t, s, "gpu"), store.Snapshot{Row: row, Tasks: []ledger.Record{r}})
-	same(t, "events", events(t, s, park.AuditQuery{}), []park.Event{e})
-	same(t, "messages", withoutIDs(messages(t, s, park.MailboxQuery{})), []park.Message{m})
+	equal(t, "records", records(t, s, "gpu", "q"), []ledger.Record{r})
+	equal(t, "snapshot", load(t, s, "gpu"), store.Snapshot{Row: row, Tasks: []ledger.Record{r}})
+	equal(t, "events", events(t, s, park.AuditQuery{}), []park.Event{e})
+	equal(t, "messages", withoutIDs(messages(t, s, park.MailboxQuery{})), []park.Message{m})
 	parcels := outbox(t, s, "d", park.Time{}, 10)
-	same(t, "parcels", parcels, []store.OutboxEntry{{ID: parcels[0].ID, Dest: "d"}})
+	equal(t, "parcels", parcels, []store.OutboxEntry{{ID: parcels[0].ID, Dest: "d"}})
 }
 
 func testShortLife(t *testing.T, s store.Store) {
-	f := NewFeed("gpu")
-	f.End(f.Start(f.Submit(nil).TaskID).TaskID, park.Completed, `{}`)
-	commit(t, s, f.Next())
-	same(t, "snapshot", load(t, s, "gpu"), store.Snapshot{Row: f.Row})
-	same(t, "records", records(t, s, "gpu", "gpu-1"), []ledger.Record{*f.Tasks["gpu-1"]})
+	model := NewModel("gpu")
+	model.End(model.Start(model.Submit(nil).TaskID).TaskID, park.Completed, `{}`)
+	commit(t, s, model.Next())
+	equal(t, "snapshot", load(t, s, "gpu"), store.Snapshot{Row: model.Row})
+	equal(t, "records", records(t, s, "gpu", "gpu-1"), []ledger.Record{*model.Tasks["gpu-1"]})
 }
 
 func testAgain(t *testing.T, s store.Store) {
-	f := NewFeed("gpu")
-	f.Submit(nil)
-	commit(t, s, f.Next())
-	m := f.Message(f.End("gpu-1", park.Dropped, ""))
-	f.Submit(nil)
-	f.Post(store.OutboxEntry{Dest: "d", Message: &m})
-	step := f.Next()
+	model := NewModel("gpu")
+	model.Submit(nil)
+	commit(t, s, model.Next())
+	m := model.Message(model.End("gpu-1", park.Dropped, ""))
+	model.Submit(nil)
+	model.AddParcel(store.OutboxEntry{Dest: "d", Message: &m})
+	step := model.Next()
 	for range 3 {
 		commit(t, s, step)
-		wantState(t, s, f)
-		if n := len(outbox(t, s, "d", f.Now(), 10)); n != 1 {
+		wantState(t, s, model)
+		if n := len(outbox(t, s, "d", model.Now(), 10)); n != 1 {
 			t.Fatalf("got %d parcels, want 1", n)
 		}
 	}
 }
 
-// wantState fails the test where the store does not hold what the feed's steps have left.
-func wantState(t testing.TB, s store.Store, f *Feed) {
+// wantState fails the test unless the store contains what the steps of the model have left.
+func wantState(t testing.TB, s store.Store, model *Model) {
 	t.Helper()
-	same(t, "snapshot of "+f.pool, load(t, s, f.pool), store.Snapshot{Row: f.Row, Tasks: f.Live()})
-	found, _ := list(t, s, f.pool, park.TaskQuery{Limit: all})
-	if len(found) != len(f.Tasks) {
-		t.Fatalf("got %d tasks of %s, want %d", len(found), f.pool, len(f.Tasks))
+	equal(t, "snapshot of "+model.pool, load(t, s, model.pool), store.Snapshot{Row: model.Row, Tasks: model.Live()})
+	found, _ := list(t, s, model.pool, park.TaskQuery{Limit: noLimit})
+	if len(found) != len(model.Tasks) {
+		t.Fatalf("got %d tasks of %s, want %d", len(found), model.pool, len(model.Tasks))
 	}
-	same(t, "events of "+f.pool, events(t, s, park.AuditQuery{PoolID: f.pool}), f.Log)
+	equal(t, "events of "+model.pool, events(t, s, park.AuditQuery{PoolID: model.pool}), model.Log)
 	n := 0
 	for _, m := range messages(t, s, park.MailboxQuery{Tenant: "acme", Key: "alice"}) {
-		if m.PoolID == f.pool {
+		if m.PoolID == model.pool {
 			n++
 		}
 	}
-	if n != len(f.Ended) {
-		t.Fatalf("got %d messages of %s, want %d", n, f.pool, len(f.Ended))
+	if n != len(model.Ended) {
+		t.Fatalf("got %d messages of %s, want %d", n, model.pool, len(model.Ended))
 	}
 }
 
-// wantRefused fails the test unless the store refuses a step and stays as it is, and takes the next good one.
-func wantRefused(t *testing.T, s store.Store, f *Feed, bad *store.Step) {
+// wantRefused fails the test unless the store refuses a step, is not changed by it, and accepts the next valid step.
+func wantRefused(t *testing.T, s store.Store, model *Model, bad *store.Step) {
 	t.Helper()
-	if bad.Row.Rev != f.Row.Rev+1 {
-		t.Fatal("the step should be wrong for another reason than its rev")
+	if bad.Row.Rev != model.Row.Rev+1 {
+		t.Fatal("the step must be invalid for another reason than its rev")
 	}
 	err := s.Commit(t.Context(), bad)
 	if err == nil {
 		t.Fatal("the step was taken")
 	}
 	if park.CodeOf(err) != park.Internal {
-		t.Fatalf("got error %v, which says that the caller is to blame", err)
+		t.Fatalf("got error %v, which blames the caller", err)
 	}
-	wantState(t, s, f)
+	wantState(t, s, model)
 	innocent := bad.Inserts[0].TaskID
-	same(t, "records of the refused step", records(t, s, f.pool, innocent), []ledger.Record(nil))
-	same(t, "parcels of the refused step", outbox(t, s, "d", hours(1), 10), []store.OutboxEntry(nil))
-	f.Submit(func(r *ledger.Record) { r.TaskID = innocent })
-	commit(t, s, f.Next())
-	wantState(t, s, f)
+	equal(t, "records of the refused step", records(t, s, model.pool, innocent), []ledger.Record(nil))
+	equal(t, "parcels of the refused step", outbox(t, s, "d", atHour(1), 10), []store.OutboxEntry(nil))
+	model.Submit(func(r *ledger.Record) { r.TaskID = innocent })
+	commit(t, s, model.Next())
+	wantState(t, s, model)
 }
 
-// spoiled returns a step as f's next one would be, with a task, an event, a message and a parcel, for a test to spoil.
-func spoiled(f *Feed) *store.Step {
-	row := f.Row
+// validStep returns a step that could follow, with a task, an event, a message and a parcel. A test makes it invalid.
+func validStep(model *Model) *store.Step {
+	row := model.Row
 	row.Rev++
-	row.LastStep = fmt.Sprintf("%s/%d/bad", f.pool, row.Rev)
-	r := ledger.Record{Spec: ledger.Spec{PoolID: f.pool, TaskID: fmt.Sprintf("innocent-%d", row.Rev), Tenant: "acme"}, State: ledger.State{Status: park.Queued}}
+	row.LastStep = fmt.Sprintf("%s/%d/bad", model.pool, row.Rev)
+	r := ledger.Record{Spec: ledger.Spec{PoolID: model.pool, TaskID: fmt.Sprintf("innocent-%d", row.Rev), Tenant: "acme"}, State: ledger.State{Status: park.Queued}}
 	return &store.Step{
-		PoolID: f.pool, ID: row.LastStep, Row: row, Inserts: []ledger.Record{r},
-		Events:   []park.Event{{PoolID: f.pool, Rev: row.Rev, Action: park.ActSubmit, TaskID: r.TaskID}},
-		Messages: []park.Message{{PoolID: f.pool, TaskID: r.TaskID, Tenant: "acme", Key: "alice", Status: park.Dropped}},
+		PoolID: model.pool, ID: row.LastStep, Row: row, Inserts: []ledger.Record{r},
+		Events:   []park.Event{{PoolID: model.pool, Rev: row.Rev, Action: park.ActSubmit, TaskID: r.TaskID}},
+		Messages: []park.Message{{PoolID: model.pool, TaskID: r.TaskID, Tenant: "acme", Key: "alice", Status: park.Dropped}},
 		Outbox:   []store.OutboxEntry{{Dest: "d"}},
 	}
 }
 
-func testTaken(t *testing.T, s store.Store) {
-	f := NewFeed("gpu")
-	f.Submit(nil)
-	f.End(f.Submit(nil).TaskID, park.Dropped, "")
-	commit(t, s, f.Next())
+func testExistingID(t *testing.T, s store.Store) {
+	model := NewModel("gpu")
+	model.Submit(nil)
+	model.End(model.Submit(nil).TaskID, park.Dropped, "")
+	commit(t, s, model.Next())
 	for _, id := range []string{"gpu-1", "gpu-2"} {
-		bad := spoiled(f)
+		bad := validStep(model)
 		bad.Inserts = append(bad.Inserts, ledger.Record{Spec: ledger.Spec{PoolID: "gpu", TaskID: id}, State: ledger.State{Status: park.Queued}})
 		if err := s.Commit(t.Context(), bad); !errors.Is(err, store.ErrTaskExists) {
 			t.Errorf("the step is refused with %v, not ErrTaken", err)
 		}
-		wantRefused(t, s, f, bad)
+		wantRefused(t, s, model, bad)
 	}
 }
 
-func testTwice(t *testing.T, s store.Store) {
-	f := NewFeed("gpu")
-	f.Submit(nil)
-	commit(t, s, f.Next())
-	bad := spoiled(f)
+func testIDTwice(t *testing.T, s store.Store) {
+	model := NewModel("gpu")
+	model.Submit(nil)
+	commit(t, s, model.Next())
+	bad := validStep(model)
 	bad.Inserts = append(bad.Inserts, bad.Inserts[0])
-	wantRefused(t, s, f, bad)
+	wantRefused(t, s, model, bad)
 }
 
-func testNobody(t *testing.T, s store.Store) {
-	f, other := NewFeed("gpu"), NewFeed("cpu")
-	f.Submit(nil)
-	commit(t, s, f.Next())
+func testUnknownTask(t *testing.T, s store.Store) {
+	model, other := NewModel("gpu"), NewModel("cpu")
+	model.Submit(nil)
+	commit(t, s, model.Next())
 	other.Submit(nil)
 	commit(t, s, other.Next())
 	for _, id := range []string{"nobody", "cpu-1"} {
-		bad := spoiled(f)
+		bad := validStep(model)
 		bad.Updates = []store.Update{
 			{TaskID: "gpu-1", State: ledger.State{Status: park.Running}}, {TaskID: id, State: ledger.State{Status: park.Running}},
 		}
-		wantRefused(t, s, f, bad)
+		wantRefused(t, s, model, bad)
 	}
 	wantState(t, s, other)
 }
 
-func testNameless(t *testing.T, s store.Store) {
-	f := NewFeed("gpu")
-	f.Submit(nil)
-	commit(t, s, f.Next())
-	bad := spoiled(f)
+func testNoID(t *testing.T, s store.Store) {
+	model := NewModel("gpu")
+	model.Submit(nil)
+	commit(t, s, model.Next())
+	bad := validStep(model)
 	bad.ID, bad.Row.LastStep = "", ""
-	wantRefused(t, s, f, bad)
+	wantRefused(t, s, model, bad)
 }

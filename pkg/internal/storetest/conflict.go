@@ -11,16 +11,16 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-func conflictTests() group {
-	return group{
-		"a rev that is not the next one is refused": testRevs,
-		"an older step is not taken again":          testOlder,
-		"one step behind":                           behind(1, 2),
-		"a few steps behind":                        behind(20, 3),
-		"hundreds of steps behind":                  behind(300, 1),
-		"thousands of tasks behind":                 behind(3, 1000),
-		"behind by steps without a task":            testBehindBare,
-		"a pool that others have emptied":           testBehindEmptied,
+func conflictTests() storeTests {
+	return storeTests{
+		"a wrong rev is refused":          testRevs,
+		"an older step changes nothing":   testOlder,
+		"one step behind":                 behind(1, 2),
+		"a few steps behind":              behind(20, 3),
+		"hundreds of steps behind":        behind(300, 1),
+		"thousands of tasks behind":       behind(3, 1000),
+		"behind by steps without tasks":   testBehindEventsOnly,
+		"a pool that others have emptied": testBehindEmptied,
 	}
 }
 
@@ -33,28 +33,28 @@ func testRevs(t *testing.T, s store.Store) {
 		return wantConflict(t, s.Commit(t.Context(), st))
 	}
 	for _, rev := range []int64{2, 3, 100} {
-		same(t, "row", try(rev, "early-"+strconv.FormatInt(rev, 10)).Row, ledger.Pool{})
+		equal(t, "row", try(rev, "early-"+strconv.FormatInt(rev, 10)).Row, ledger.Pool{})
 	}
-	same(t, "snapshot", load(t, s, "gpu"), store.Snapshot{})
+	equal(t, "snapshot", load(t, s, "gpu"), store.Snapshot{})
 
-	f := NewFeed("gpu")
+	model := NewModel("gpu")
 	for range 3 {
-		f.Submit(nil)
-		commit(t, s, f.Next())
+		model.Submit(nil)
+		commit(t, s, model.Next())
 	}
 	for _, rev := range []int64{-1, 0, 1, 2, 3, 5, 6, 1000} {
-		same(t, "row", try(rev, "rev-"+strconv.FormatInt(rev, 10)).Row, f.Row)
+		equal(t, "row", try(rev, "rev-"+strconv.FormatInt(rev, 10)).Row, model.Row)
 	}
-	wantState(t, s, f)
+	wantState(t, s, model)
 }
 
-// testOlder sends steps again that others came after. A store may still know that it has them.
+// testOlder commits steps again after later ones. A store may remember that it has them, or return a conflict.
 func testOlder(t *testing.T, s store.Store) {
-	f := NewFeed("gpu")
+	model := NewModel("gpu")
 	var steps []*store.Step
 	for range 3 {
-		f.Submit(nil)
-		steps = append(steps, f.Next())
+		model.Submit(nil)
+		steps = append(steps, model.Next())
 		commit(t, s, steps[len(steps)-1])
 	}
 	for _, old := range steps[:2] {
@@ -62,10 +62,10 @@ func testOlder(t *testing.T, s store.Store) {
 			wantConflict(t, err)
 		}
 	}
-	wantState(t, s, f)
+	wantState(t, s, model)
 }
 
-// replica is what an engine knows of a pool: it starts from Load and follows conflicts.
+// replica is an engine's view of a pool: it begins with Load and is brought up to date by conflicts.
 type replica struct {
 	row   ledger.Pool
 	tasks map[string]ledger.Record
@@ -75,11 +75,12 @@ func newReplica(t testing.TB, s store.Store, pool string) *replica {
 	t.Helper()
 	snap := load(t, s, pool)
 	r := &replica{row: snap.Row, tasks: make(map[string]ledger.Record)}
-	r.take(snap.Tasks)
+	r.apply(snap.Tasks)
 	return r
 }
 
-func (r *replica) take(changed []ledger.Record) {
+// apply applies changed tasks.
+func (r *replica) apply(changed []ledger.Record) {
 	for _, c := range changed {
 		if c.Status.Ended() {
 			delete(r.tasks, c.TaskID)
@@ -89,7 +90,7 @@ func (r *replica) take(changed []ledger.Record) {
 	}
 }
 
-// step returns a step as this replica would have it.
+// step returns a step that an engine with this view would commit.
 func (r *replica) step(pool, id string) *store.Step {
 	row := r.row
 	row.Rev++
@@ -100,8 +101,8 @@ func (r *replica) step(pool, id string) *store.Step {
 	}
 }
 
-// follow takes over what a conflict tells, or loads the pool where it says so.
-func (r *replica) follow(t testing.TB, s store.Store, pool string, c *store.Conflict) {
+// catchUp applies a conflict to the replica, or loads the pool if the conflict says so.
+func (r *replica) catchUp(t testing.TB, s store.Store, pool string, c *store.Conflict) {
 	t.Helper()
 	if c.Reload {
 		*r = *newReplica(t, s, pool)
@@ -111,72 +112,72 @@ func (r *replica) follow(t testing.TB, s store.Store, pool string, c *store.Conf
 		t.Fatalf("the conflict is at rev %d and the step began at %d", c.Row.Rev, r.row.Rev)
 	}
 	r.row = c.Row
-	r.take(c.Changed)
+	r.apply(c.Changed)
 }
 
-// wantLevel fails the test unless a replica that has fallen behind follows by a conflict to where the feed is.
-func wantLevel(t *testing.T, s store.Store, f *Feed, r *replica) {
+// wantCatchUp fails the test unless a conflict brings a replica to the state of the model.
+func wantCatchUp(t *testing.T, s store.Store, model *Model, r *replica) {
 	t.Helper()
-	c := wantConflict(t, s.Commit(t.Context(), r.step(f.pool, "late")))
+	c := wantConflict(t, s.Commit(t.Context(), r.step(model.pool, "late")))
 	for _, rec := range c.Changed {
-		same(t, "changed task", told(rec), told(*f.Tasks[rec.TaskID]))
+		equal(t, "changed task", asInConflict(rec), asInConflict(*model.Tasks[rec.TaskID]))
 	}
-	r.follow(t, s, f.pool, c)
-	same(t, "row", r.row, f.Row)
+	r.catchUp(t, s, model.pool, c)
+	equal(t, "row", r.row, model.Row)
 	live := slices.Collect(maps.Values(r.tasks))
-	byTask(live)
-	same(t, "live tasks", live, f.Live())
-	if err := s.Commit(t.Context(), r.step(f.pool, "level")); err != nil {
+	sortByTask(live)
+	equal(t, "live tasks", live, model.Live())
+	if err := s.Commit(t.Context(), r.step(model.pool, "level")); err != nil {
 		t.Fatalf("commit after the conflict: %v", err)
 	}
 }
 
-// behind tests a replica that misses some steps of some tasks each.
+// behind returns a test of a replica that has missed some steps, each of some tasks.
 func behind(steps, tasks int) func(*testing.T, store.Store) {
 	return func(t *testing.T, s store.Store) {
-		f := NewFeed("gpu")
+		model := NewModel("gpu")
 		for range tasks * 2 {
-			f.Submit(nil)
+			model.Submit(nil)
 		}
-		commit(t, s, f.Next())
+		commit(t, s, model.Next())
 		r := newReplica(t, s, "gpu")
 		for range steps {
 			for range tasks {
-				f.Submit(nil)
-				f.Start(f.Queued[0])
-				if len(f.Running) > 1 {
-					f.End(f.Running[0], park.Completed, `{"ok":true}`)
+				model.Submit(nil)
+				model.Start(model.Queued[0])
+				if len(model.Running) > 1 {
+					model.End(model.Running[0], park.Completed, `{"ok":true}`)
 				}
 			}
-			commit(t, s, f.Next())
+			commit(t, s, model.Next())
 		}
-		wantLevel(t, s, f, r)
+		wantCatchUp(t, s, model, r)
 	}
 }
 
-func testBehindBare(t *testing.T, s store.Store) {
-	f := NewFeed("gpu")
-	f.Submit(nil)
-	commit(t, s, f.Next())
+func testBehindEventsOnly(t *testing.T, s store.Store) {
+	model := NewModel("gpu")
+	model.Submit(nil)
+	commit(t, s, model.Next())
 	r := newReplica(t, s, "gpu")
 	for _, state := range []park.PoolState{park.Paused, park.Draining} {
-		f.Row.State = state
-		f.Event(park.ActUpdate, nil, "")
-		commit(t, s, f.Next())
+		model.Row.State = state
+		model.Event(park.ActUpdate, nil, "")
+		commit(t, s, model.Next())
 	}
-	wantLevel(t, s, f, r)
+	wantCatchUp(t, s, model, r)
 }
 
 func testBehindEmptied(t *testing.T, s store.Store) {
-	f := NewFeed("gpu")
+	model := NewModel("gpu")
 	for range 4 {
-		f.Submit(nil)
+		model.Submit(nil)
 	}
-	commit(t, s, f.Next())
+	commit(t, s, model.Next())
 	r := newReplica(t, s, "gpu")
-	for len(f.Queued) > 0 {
-		f.End(f.Queued[0], park.Dropped, "")
-		commit(t, s, f.Next())
+	for len(model.Queued) > 0 {
+		model.End(model.Queued[0], park.Dropped, "")
+		commit(t, s, model.Next())
 	}
-	wantLevel(t, s, f, r)
+	wantCatchUp(t, s, model, r)
 }

@@ -12,33 +12,35 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-func (m *machine) limit(rt *rapid.T) int {
+// drawLimit draws the size of a page.
+func (m *machine) drawLimit(rt *rapid.T) int {
 	if m.wide && rapid.Bool().Draw(rt, "wide page") {
-		m.seen["wide page"]++
-		return aboutBlock(rt)
+		m.covered["wide page"]++
+		return nearBlockSize(rt)
 	}
 	return rapid.IntRange(1, 6).Draw(rt, "limit")
 }
 
+// records reads some tasks, of which some may not exist.
 func (m *machine) records(rt *rapid.T) {
-	f, _ := m.draw(rt)
-	ids := rapid.SliceOfN(rapid.IntRange(0, f.number+1), 0, 5).Draw(rt, "ids")
+	model, _ := m.drawModel(rt)
+	ids := rapid.SliceOfN(rapid.IntRange(0, model.lastNumber+1), 0, 5).Draw(rt, "ids")
 	var names []string
 	for _, n := range ids {
-		names = append(names, f.prefix+strconv.Itoa(n))
+		names = append(names, model.idPrefix+strconv.Itoa(n))
 	}
-	ask(rt, m, "records", func(_ int, s store.Store) ([]ledger.Record, error) {
-		found, err := s.Records(rt.Context(), f.pool, names)
-		byTask(found)
+	compare(rt, m, "records", func(_ int, s store.Store) ([]ledger.Record, error) {
+		found, err := s.Records(rt.Context(), model.pool, names)
+		sortByTask(found)
 		return found, err
 	})
 }
 
-// list begins to list a pool's tasks, and listOn reads the next page of what was begun last.
+// list begins a list of a pool's tasks; listOn reads its next page.
 func (m *machine) list(rt *rapid.T) {
-	f, _ := m.draw(rt)
-	m.pool, m.cursor = f.pool, [2]string{}
-	m.tasks = park.TaskQuery{
+	model, _ := m.drawModel(rt)
+	m.listedPool, m.listCursors = model.pool, [2]string{}
+	m.taskQuery = park.TaskQuery{
 		Status: rapid.SampledFrom(append(park.Statuses(), "", "", "")).Draw(rt, "status"),
 		Tenant: rapid.SampledFrom(append(tenants(), "", "")).Draw(rt, "tenant"),
 	}
@@ -46,30 +48,30 @@ func (m *machine) list(rt *rapid.T) {
 }
 
 func (m *machine) listOn(rt *rapid.T) {
-	q := m.tasks
-	q.Limit = m.limit(rt)
-	ask(rt, m, "tasks", func(i int, s store.Store) ([]ledger.Record, error) {
-		q.Cursor = m.cursor[i]
-		found, next, err := s.List(rt.Context(), m.pool, q)
-		m.cursor[i] = next
-		m.page("tasks", len(found), q.Limit)
+	q := m.taskQuery
+	q.Limit = m.drawLimit(rt)
+	compare(rt, m, "tasks", func(i int, s store.Store) ([]ledger.Record, error) {
+		q.Cursor = m.listCursors[i]
+		found, next, err := s.List(rt.Context(), m.listedPool, q)
+		m.listCursors[i] = next
+		m.countPage("tasks", len(found), q.Limit)
 		return found, err
 	})
-	if (m.cursor[0] == "") != (m.cursor[1] == "") {
-		rt.Fatalf("one list has ended, the other has not: %q, %q", m.cursor[0], m.cursor[1])
+	if (m.listCursors[0] == "") != (m.listCursors[1] == "") {
+		rt.Fatalf("one list has ended, the other has not: %q, %q", m.listCursors[0], m.listCursors[1])
 	}
 }
 
-// outbox takes parcels and settles each in one way or another.
+// outbox reads parcels, and delivers, postpones or leaves each of them.
 func (m *machine) outbox(rt *rapid.T) {
-	dest, limit := m.dest(rt), m.limit(rt)
-	if len(m.owed) > 0 {
-		dest = rapid.SampledFrom(m.owed).Draw(rt, "a parcel's place")
+	dest, limit := m.drawDest(rt), m.drawLimit(rt)
+	if len(m.parcelDests) > 0 {
+		dest = rapid.SampledFrom(m.parcelDests).Draw(rt, "a parcel's place")
 	}
-	f, _ := m.draw(rt)
-	now := f.Now()
+	model, _ := m.drawModel(rt)
+	now := model.Now()
 	var ids [2][]int64
-	found := ask(rt, m, "parcels", func(i int, s store.Store) ([]store.OutboxEntry, error) {
+	found := compare(rt, m, "parcels", func(i int, s store.Store) ([]store.OutboxEntry, error) {
 		parcels, err := s.Outbox(rt.Context(), dest, now, limit)
 		ids[i] = parcelIDs(parcels)
 		for k := range parcels {
@@ -92,15 +94,15 @@ func (m *machine) outbox(rt *rapid.T) {
 			}
 		}
 	}
-	m.seen["parcels"] += len(found[0])
+	m.covered["parcels"] += len(found[0])
 	if len(found[0]) > 6 {
-		m.seen["wide parcels"]++
+		m.covered["wide parcels"]++
 	}
 	if n := len(done[0]); n > 0 && n < len(found[0]) {
-		m.seen["parcels settled in part"]++
+		m.covered["parcels settled in part"]++
 	}
 	until := park.At(now.Add(time.Duration(rapid.IntRange(0, 600).Draw(rt, "put off")) * time.Second))
-	m.both(rt, func(i int, s store.Store) error {
+	m.callBoth(rt, func(i int, s store.Store) error {
 		var put []store.DeferredEntry
 		for _, id := range later[i] {
 			put = append(put, store.DeferredEntry{ID: id, Attempts: 7, Until: until})
@@ -109,147 +111,149 @@ func (m *machine) outbox(rt *rapid.T) {
 	})
 }
 
-// deliver sends messages of tasks of pools elsewhere, some of which are there already.
+// deliver delivers messages from other pools, some of which the stores have already.
 func (m *machine) deliver(rt *rapid.T) {
-	f, _ := m.draw(rt)
-	if len(f.Ended) == 0 {
+	model, _ := m.drawModel(rt)
+	if len(model.Ended) == 0 {
 		return
 	}
 	var some []park.Message
-	for _, id := range rapid.SliceOfN(rapid.SampledFrom(f.Ended), 1, 4).Draw(rt, "tasks") {
-		msg := f.Message(f.Tasks[id])
+	for _, id := range rapid.SliceOfN(rapid.SampledFrom(model.Ended), 1, 4).Draw(rt, "tasks") {
+		msg := model.Message(model.Tasks[id])
 		msg.PoolID += "-elsewhere"
 		if msg.Key == "" {
 			msg.Key = "bob"
 		}
 		some = append(some, msg)
 	}
-	m.both(rt, func(_ int, s store.Store) error { return s.Deliver(rt.Context(), some) })
+	m.callBoth(rt, func(_ int, s store.Store) error { return s.Deliver(rt.Context(), some) })
 }
 
-// messages begins to read a mailbox, and messagesOn reads on.
+// messages begins to read a mailbox; messagesOn reads its next page.
 func (m *machine) messages(rt *rapid.T) {
-	m.after = [2]string{}
-	m.box = park.MailboxQuery{
+	m.lastRead = [2]string{}
+	m.mailboxQuery = park.MailboxQuery{
 		Tenant: rapid.SampledFrom(tenants()).Draw(rt, "tenant"),
 		Key:    rapid.SampledFrom(keys()).Draw(rt, "key"),
 	}
-	if f, _ := m.draw(rt); len(f.Ended) > 0 && rapid.IntRange(0, 3).Draw(rt, "a box with mail") > 0 {
-		r := f.Tasks[rapid.SampledFrom(f.Ended).Draw(rt, "task")]
-		m.box.Tenant, m.box.Key = r.Tenant, r.MailboxKey
+	if model, _ := m.drawModel(rt); len(model.Ended) > 0 && rapid.IntRange(0, 3).Draw(rt, "a box with mail") > 0 {
+		r := model.Tasks[rapid.SampledFrom(model.Ended).Draw(rt, "task")]
+		m.mailboxQuery.Tenant, m.mailboxQuery.Key = r.Tenant, r.MailboxKey
 	}
 	if rapid.Bool().Draw(rt, "since a time") {
-		m.box.Since = m.time(rt)
+		m.mailboxQuery.Since = m.drawTime(rt)
 	}
 	m.messagesOn(rt)
 }
 
 func (m *machine) messagesOn(rt *rapid.T) {
-	q := m.box
-	q.Limit = m.limit(rt)
-	ask(rt, m, "messages", func(i int, s store.Store) ([]park.Message, error) {
-		if q.After = m.after[i]; q.After != "" {
+	q := m.mailboxQuery
+	q.Limit = m.drawLimit(rt)
+	compare(rt, m, "messages", func(i int, s store.Store) ([]park.Message, error) {
+		if q.After = m.lastRead[i]; q.After != "" {
 			q.Since = park.Time{}
 		}
 		found, err := s.Messages(rt.Context(), q)
 		if len(found) > 0 {
-			m.after[i] = found[len(found)-1].ID
+			m.lastRead[i] = found[len(found)-1].ID
 		}
-		m.page("messages", len(found), q.Limit)
+		m.countPage("messages", len(found), q.Limit)
 		return withoutIDs(found), err
 	})
 }
 
-// time returns a time about which something has happened.
-func (m *machine) time(rt *rapid.T) park.Time {
-	f, _ := m.draw(rt)
-	n := len(f.Log)
+// drawTime returns a time close to that of an event.
+func (m *machine) drawTime(rt *rapid.T) park.Time {
+	model, _ := m.drawModel(rt)
+	n := len(model.Log)
 	if n == 0 {
-		return f.Now()
+		return model.Now()
 	}
-	e := f.Log[rapid.IntRange(0, n-1).Draw(rt, "event")]
+	e := model.Log[rapid.IntRange(0, n-1).Draw(rt, "event")]
 	return park.At(e.At.Add(time.Duration(rapid.IntRange(-1, 1).Draw(rt, "about")) * time.Microsecond))
 }
 
-// trim removes what was read last.
+// trim removes the messages that were read last.
 func (m *machine) trim(rt *rapid.T) {
-	if m.after[0] == "" || m.after[1] == "" {
+	if m.lastRead[0] == "" || m.lastRead[1] == "" {
 		return
 	}
-	m.seen["trimmed"]++
-	m.both(rt, func(i int, s store.Store) error { return s.Trim(rt.Context(), m.box.Tenant, m.box.Key, m.after[i]) })
+	m.covered["trimmed"]++
+	m.callBoth(rt, func(i int, s store.Store) error {
+		return s.Trim(rt.Context(), m.mailboxQuery.Tenant, m.mailboxQuery.Key, m.lastRead[i])
+	})
 }
 
-// append sends events that are there. One that was pruned would come back, behind those of later steps.
+// append appends events that the stores have already. A pruned event would come back, behind the events of later steps.
 func (m *machine) append(rt *rapid.T) {
-	f, _ := m.draw(rt)
-	left := selected(f.Log, park.AuditQuery{Since: m.kept})
+	model, _ := m.drawModel(rt)
+	left := matching(model.Log, park.AuditQuery{Since: m.prunedBefore})
 	if len(left) == 0 {
 		return
 	}
 	at := rapid.IntRange(0, len(left)-1).Draw(rt, "from")
 	some := left[at:min(at+5, len(left))]
-	m.both(rt, func(_ int, s store.Store) error { return s.Append(rt.Context(), some) })
+	m.callBoth(rt, func(_ int, s store.Store) error { return s.Append(rt.Context(), some) })
 }
 
-// events begins to read the log, and eventsOn reads on.
+// events begins to read the log; eventsOn reads its next page.
 func (m *machine) events(rt *rapid.T) {
-	m.log = park.AuditQuery{}
+	m.auditQuery = park.AuditQuery{}
 	if rapid.IntRange(0, 3).Draw(rt, "some only") == 0 {
-		m.log.Tenant = rapid.SampledFrom(append(tenants(), "")).Draw(rt, "tenant")
-		m.log.Action = rapid.SampledFrom([]park.Action{"", park.ActSubmit, park.ActStart, park.ActUpdate, park.ActExpire}).Draw(rt, "action")
+		m.auditQuery.Tenant = rapid.SampledFrom(append(tenants(), "")).Draw(rt, "tenant")
+		m.auditQuery.Action = rapid.SampledFrom([]park.Action{"", park.ActSubmit, park.ActStart, park.ActUpdate, park.ActExpire}).Draw(rt, "action")
 	}
-	f, _ := m.draw(rt)
+	model, _ := m.drawModel(rt)
 	if rapid.Bool().Draw(rt, "of the pool") {
-		m.log.PoolID = f.pool
+		m.auditQuery.PoolID = model.pool
 	}
 	if rapid.IntRange(0, 4).Draw(rt, "of a task") == 0 {
-		m.log.TaskID = f.prefix + strconv.Itoa(rapid.IntRange(1, f.number+1).Draw(rt, "task"))
+		m.auditQuery.TaskID = model.idPrefix + strconv.Itoa(rapid.IntRange(1, model.lastNumber+1).Draw(rt, "task"))
 	}
 	if rapid.IntRange(0, 3).Draw(rt, "since") == 0 {
-		m.log.Since = m.time(rt)
+		m.auditQuery.Since = m.drawTime(rt)
 	}
 	if rapid.IntRange(0, 3).Draw(rt, "until") == 0 {
-		m.log.Until = m.time(rt)
+		m.auditQuery.Until = m.drawTime(rt)
 	}
-	if rapid.IntRange(0, 2).Draw(rt, "after") == 0 && len(f.Log) > 0 {
-		m.log.Cursor = f.Log[rapid.IntRange(0, len(f.Log)-1).Draw(rt, "cursor")].EventID
+	if rapid.IntRange(0, 2).Draw(rt, "after") == 0 && len(model.Log) > 0 {
+		m.auditQuery.Cursor = model.Log[rapid.IntRange(0, len(model.Log)-1).Draw(rt, "cursor")].EventID
 	}
 	m.eventsOn(rt)
 }
 
 func (m *machine) eventsOn(rt *rapid.T) {
-	m.log.Limit = m.limit(rt)
-	found := ask(rt, m, "events", func(_ int, s store.Store) ([]park.Event, error) {
-		found, err := s.Events(rt.Context(), m.log)
+	m.auditQuery.Limit = m.drawLimit(rt)
+	found := compare(rt, m, "events", func(_ int, s store.Store) ([]park.Event, error) {
+		found, err := s.Events(rt.Context(), m.auditQuery)
 		if errors.Is(err, store.ErrNoEvent) {
 			err = nil // all of the pool is pruned
 		}
 		return found, err
 	})
-	m.page("events", len(found[0]), m.log.Limit)
+	m.countPage("events", len(found[0]), m.auditQuery.Limit)
 	if n := len(found[0]); n > 0 {
-		m.log.Cursor = found[0][n-1].EventID
+		m.auditQuery.Cursor = found[0][n-1].EventID
 	}
 }
 
-// prune forgets what is old. Which of the old goes first is the store's affair, so it goes on to the end.
+// prune prunes until nothing old is left, since each store may choose its own order.
 func (m *machine) prune(rt *rapid.T) {
-	before, limit := m.time(rt), m.limit(rt)
-	m.kept = park.FromMicro(max(m.kept.Micro(), before.Micro()))
-	for _, choose := range []func(store.Store) prune{
-		func(s store.Store) prune { return s.PruneTasks },
-		func(s store.Store) prune { return s.PruneMessages },
-		func(s store.Store) prune { return s.PruneEvents },
+	before, limit := m.drawTime(rt), m.drawLimit(rt)
+	m.prunedBefore = park.FromMicro(max(m.prunedBefore.Micro(), before.Micro()))
+	for _, choose := range []func(store.Store) pruneFunc{
+		func(s store.Store) pruneFunc { return s.PruneTasks },
+		func(s store.Store) pruneFunc { return s.PruneMessages },
+		func(s store.Store) pruneFunc { return s.PruneEvents },
 	} {
-		counts := ask(rt, m, "pruned", func(_ int, s store.Store) (total int, err error) {
+		counts := compare(rt, m, "pruned", func(_ int, s store.Store) (total int, err error) {
 			for n := limit; n == limit && err == nil; total += n {
 				n, err = choose(s)(rt.Context(), before, limit)
 			}
 			return total, err
 		})
 		if m.wide && counts[0] > 0 {
-			m.seen["pruned in a wide stream"]++
+			m.covered["pruned in a wide stream"]++
 		}
 	}
 }

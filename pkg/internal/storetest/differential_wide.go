@@ -10,20 +10,20 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// What lies in the stores in blocks: Postgres has 64 events or messages in one, SQLite 128 events in a span and 16 rows in an
-// insertion, memory 256 items in a chunk. Wide streams have steps and pages about each of these, and of several blocks.
+// Stores keep rows in blocks: Postgres 64 events or messages, SQLite 128 events in a span and 16 rows in an insert,
+// memory 256 items in a chunk. Wide streams have steps and pages of about these sizes, and of several blocks.
 
-// wideOf is of how many streams one is wide.
-const wideOf = 3
+// wideOneIn is how many streams there are for each wide one.
+const wideOneIn = 3
 
 func blockSizes() []int { return []int{64, 128, 16, 256, 512} }
 
-// aboutBlock draws a number that fills blocks, or is one more or less.
-func aboutBlock(rt *rapid.T) int {
+// nearBlockSize draws the size of one or more blocks, or one more or less.
+func nearBlockSize(rt *rapid.T) int {
 	return rapid.SampledFrom(blockSizes()).Draw(rt, "blocks") + rapid.IntRange(-1, 1).Draw(rt, "about the block")
 }
 
-// features are what streams are to be made of. One that never occurs tests nothing.
+// features returns what streams must contain. The test fails if one of them never occurs.
 func features() []string {
 	return []string{
 		"wide stream", "wide submissions", "wide ends", "wide page", "full page", "events in a page", "messages in a page", "tasks in a page",
@@ -33,16 +33,17 @@ func features() []string {
 	}
 }
 
-// census counts features over all streams of a test.
-type census map[string]int
+// coverage counts the features in all streams of a test.
+type coverage map[string]int
 
-// fewStreams are too few for each feature to occur.
-const fewStreams = 400
+// minStreams is the number of streams from which each feature must occur.
+const minStreams = 400
 
-func (c census) check(t *testing.T, streams int) {
+// checkAll fails the test if a feature occurred in none of many streams.
+func (c coverage) checkAll(t *testing.T, streams int) {
 	t.Helper()
 	t.Logf("%d streams: %v", streams, map[string]int(c))
-	if t.Failed() || streams < fewStreams {
+	if t.Failed() || streams < minStreams {
 		return
 	}
 	for _, f := range features() {
@@ -52,29 +53,29 @@ func (c census) check(t *testing.T, streams int) {
 	}
 }
 
-// wideStep commits a step of about as many events as fill blocks: of submissions, or of runs with messages and parcels.
+// wideStep commits a step with about as many events as fill blocks, from submissions or from ended tasks.
 func (m *machine) wideStep(rt *rapid.T) {
-	f, i := m.draw(rt)
-	n := aboutBlock(rt)
-	if rapid.IntRange(0, 3).Draw(rt, "ends") > 0 && len(f.Queued) > 0 {
-		m.seen["wide ends"]++
-		m.endMany(rt, f, min(n, len(f.Queued)))
+	model, i := m.drawModel(rt)
+	n := nearBlockSize(rt)
+	if rapid.IntRange(0, 3).Draw(rt, "ends") > 0 && len(model.Queued) > 0 {
+		m.covered["wide ends"]++
+		m.endMany(rt, model, min(n, len(model.Queued)))
 	} else {
-		m.seen["wide submissions"]++
-		m.submitMany(rt, f, n)
+		m.covered["wide submissions"]++
+		m.submitMany(rt, model, n)
 	}
-	m.send(rt, f, i)
+	m.commitStep(rt, model, i)
 }
 
-// submitMany makes n events.
-func (m *machine) submitMany(rt *rapid.T, f *Feed, n int) {
+// submitMany adds n events.
+func (m *machine) submitMany(rt *rapid.T, model *Model, n int) {
 	all, shift := tenants(), rapid.IntRange(0, 7).Draw(rt, "tenants from")
 	alone := rapid.Bool().Draw(rt, "one tenant")
 	if n%2 == 1 {
-		f.Event(park.ActUpdate, nil, `{}`)
+		model.Event(park.ActUpdate, nil, `{}`)
 	}
 	for k := range n / 2 {
-		f.Submit(func(r *ledger.Record) {
+		model.Submit(func(r *ledger.Record) {
 			if r.Tenant = all[shift%len(all)]; !alone {
 				r.Tenant = all[(k+shift)%len(all)]
 			}
@@ -83,66 +84,67 @@ func (m *machine) submitMany(rt *rapid.T, f *Feed, n int) {
 	}
 }
 
-// endMany ends n tasks, each with a message where it has a mailbox, and some with parcels.
-func (m *machine) endMany(rt *rapid.T, f *Feed, n int) {
+// endMany ends n tasks. Each with a mailbox leaves a message, and some leave parcels.
+func (m *machine) endMany(rt *rapid.T, model *Model, n int) {
 	every := rapid.IntRange(1, 5).Draw(rt, "a parcel for every")
-	for k, id := range append([]string(nil), f.Queued[:n]...) {
-		r := f.End(f.Start(id).TaskID, park.Completed, `{"ok":true}`)
+	for k, id := range append([]string(nil), model.Queued[:n]...) {
+		r := model.End(model.Start(id).TaskID, park.Completed, `{"ok":true}`)
 		if k%every == 0 {
-			m.post(f, r, k%2 == 0)
+			m.addEndParcel(model, r, k%2 == 0)
 		}
 	}
 }
 
-// post owes the end of a task to another place, as a message or as an event.
-func (m *machine) post(f *Feed, r *ledger.Record, event bool) {
-	m.posted++
+// addEndParcel adds a parcel with the end of a task, as a message or as an event.
+func (m *machine) addEndParcel(model *Model, r *ledger.Record, event bool) {
+	m.parcelCount++
 	if event {
-		m.seen["parcel of an event"]++
-		e := f.step.Events[len(f.step.Events)-1]
-		m.owe(f, store.OutboxEntry{Dest: "audit/postgres", Attempts: m.posted, Event: &e})
+		m.covered["parcel of an event"]++
+		e := model.step.Events[len(model.step.Events)-1]
+		m.addParcel(model, store.OutboxEntry{Dest: "audit/postgres", Attempts: m.parcelCount, Event: &e})
 		return
 	}
-	msg := f.Message(r)
-	m.owe(f, store.OutboxEntry{Dest: "notify/gpu", Attempts: m.posted, Message: &msg})
+	msg := model.Message(r)
+	m.addParcel(model, store.OutboxEntry{Dest: "notify/gpu", Attempts: m.parcelCount, Message: &msg})
 }
 
-func (m *machine) owe(f *Feed, p store.OutboxEntry) {
-	f.Post(p)
-	m.owed = append(m.owed, p.Dest)
+// addParcel adds a parcel to the open step.
+func (m *machine) addParcel(model *Model, p store.OutboxEntry) {
+	model.AddParcel(p)
+	m.parcelDests = append(m.parcelDests, p.Dest)
 }
 
-// empty commits a step in which nothing happens.
+// empty commits a step without changes.
 func (m *machine) empty(rt *rapid.T) {
-	m.seen["empty step"]++
-	f, i := m.draw(rt)
-	m.send(rt, f, i)
+	m.covered["empty step"]++
+	model, i := m.drawModel(rt)
+	m.commitStep(rt, model, i)
 }
 
-// evidence reads all that is kept of a pool as evidence, by pages.
+// evidence reads all that the stores keep of a pool as evidence, page by page.
 func (m *machine) evidence(rt *rapid.T) {
-	f, _ := m.draw(rt)
-	limit := m.limit(rt)
-	m.seen["kept"]++
-	ask(rt, m, "row kept", func(_ int, s store.Store) (ledger.Pool, error) {
-		return evidenceOf(rt, s).Row(rt.Context(), f.pool)
+	model, _ := m.drawModel(rt)
+	limit := m.drawLimit(rt)
+	m.covered["kept"]++
+	compare(rt, m, "row kept", func(_ int, s store.Store) (ledger.Pool, error) {
+		return evidenceOf(rt, s).Row(rt.Context(), model.pool)
 	})
-	marks := ask(rt, m, "marks", func(_ int, s store.Store) (store.Marks, error) {
-		return evidenceOf(rt, s).Marks(rt.Context(), f.pool)
+	marks := compare(rt, m, "marks", func(_ int, s store.Store) (store.Marks, error) {
+		return evidenceOf(rt, s).Marks(rt.Context(), model.pool)
 	})
 	for what, mark := range map[string]park.Mark{"log": marks[0].Log, "tasks": marks[0].Tasks, "messages": marks[0].Messages} {
 		if mark != (park.Mark{}) {
-			m.seen["mark of the "+what]++
+			m.covered["mark of the "+what]++
 		}
 	}
-	ask(rt, m, "tasks kept", func(_ int, s store.Store) ([]park.KeptTask, error) {
-		return allPages(func(after string) ([]park.KeptTask, string, error) {
-			return evidenceOf(rt, s).KeptTasks(rt.Context(), f.pool, after, limit)
+	compare(rt, m, "tasks kept", func(_ int, s store.Store) ([]park.KeptTask, error) {
+		return readAllPages(func(after string) ([]park.KeptTask, string, error) {
+			return evidenceOf(rt, s).KeptTasks(rt.Context(), model.pool, after, limit)
 		})
 	})
-	messages := ask(rt, m, "messages kept", func(_ int, s store.Store) ([]park.KeptMessage, error) {
-		kept, err := allPages(func(after string) ([]park.KeptMessage, string, error) {
-			return evidenceOf(rt, s).KeptMessages(rt.Context(), f.pool, after, limit)
+	messages := compare(rt, m, "messages kept", func(_ int, s store.Store) ([]park.KeptMessage, error) {
+		kept, err := readAllPages(func(after string) ([]park.KeptMessage, string, error) {
+			return evidenceOf(rt, s).KeptMessages(rt.Context(), model.pool, after, limit)
 		})
 		for k := range kept {
 			if kept[k].Trimmed {
@@ -151,9 +153,9 @@ func (m *machine) evidence(rt *rapid.T) {
 		}
 		return kept, err
 	})
-	m.seen["kept messages"] += len(messages[0])
-	ask(rt, m, "last rev", func(_ int, s store.Store) ([2]int64, error) {
-		rev, at, err := s.LastRev(rt.Context(), f.pool)
+	m.covered["kept messages"] += len(messages[0])
+	compare(rt, m, "last rev", func(_ int, s store.Store) ([2]int64, error) {
+		rev, at, err := s.LastRev(rt.Context(), model.pool)
 		return [2]int64{rev, at.Micro()}, err
 	})
 }
@@ -166,7 +168,7 @@ func evidenceOf(rt *rapid.T, s store.Store) store.Evidence {
 	return e
 }
 
-func allPages[T any](read func(after string) ([]T, string, error)) (all []T, err error) {
+func readAllPages[T any](read func(after string) ([]T, string, error)) (all []T, err error) {
 	for after := ""; ; {
 		page, next, err := read(after)
 		all = append(all, page...)
@@ -176,12 +178,12 @@ func allPages[T any](read func(after string) ([]T, string, error)) (all []T, err
 	}
 }
 
-// page notes what a page of n items of a kind was.
-func (m *machine) page(what string, n, limit int) {
+// countPage counts the features of a page of n items.
+func (m *machine) countPage(what string, n, limit int) {
 	if n > 0 {
-		m.seen[what+" in a page"]++
+		m.covered[what+" in a page"]++
 	}
 	if n == limit && n > 6 {
-		m.seen["full page"]++
+		m.covered["full page"]++
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// follow calls read until it has seen want items or a minute is over. read returns how many there were.
-func follow(ctx context.Context, want int, read func(context.Context) (int, error)) error {
+// readUntil calls read until it has returned want items in all, or for at most a minute.
+func readUntil(ctx context.Context, want int, read func(context.Context) (int, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for seen := 0; seen < want; {
@@ -25,23 +25,23 @@ func follow(ctx context.Context, want int, read func(context.Context) (int, erro
 	return nil
 }
 
-// testFollowMailbox reads a mailbox by the ids of its messages while steps of several pools and a relay write to
-// it. A message that came to lie behind the reader would never be read.
+// testFollowMailbox reads a mailbox by message ids while several pools and a relay write to it. A message with an id
+// below one that was read already would be missed.
 func testFollowMailbox(t *testing.T, a, b store.Store) {
-	var c crew
-	for i := range racers {
-		s, pool := pickOne(i, a, b), "pool-"+strconv.Itoa(i)
-		c.do(func() error {
-			f := NewFeed(pool)
-			for n := range laps {
+	var c workers
+	for i := range writers {
+		s, pool := alternate(i, a, b), "pool-"+strconv.Itoa(i)
+		c.start(func() error {
+			model := NewModel(pool)
+			for n := range stepsPerWriter {
 				if i == 0 {
-					if err := s.Deliver(t.Context(), []park.Message{letter(pool, n)}); err != nil {
+					if err := s.Deliver(t.Context(), []park.Message{newMessage(pool, n)}); err != nil {
 						return err
 					}
 					continue
 				}
-				f.End(f.Submit(nil).TaskID, park.Dropped, "")
-				if err := s.Commit(t.Context(), f.Next()); err != nil {
+				model.End(model.Submit(nil).TaskID, park.Dropped, "")
+				if err := s.Commit(t.Context(), model.Next()); err != nil {
 					return err
 				}
 			}
@@ -49,11 +49,11 @@ func testFollowMailbox(t *testing.T, a, b store.Store) {
 		})
 	}
 	for _, s := range []store.Store{a, b} {
-		c.do(func() error {
-			q := alice()
+		c.start(func() error {
+			q := aliceBox()
 			q.Limit = 7
 			seen := make(map[string]bool)
-			return follow(t.Context(), racers*laps, func(ctx context.Context) (int, error) {
+			return readUntil(t.Context(), writers*stepsPerWriter, func(ctx context.Context) (int, error) {
 				page, err := s.Messages(ctx, q)
 				for _, m := range page {
 					if q.After = m.ID; seen[m.PoolID+"/"+m.TaskID] {
@@ -68,15 +68,15 @@ func testFollowMailbox(t *testing.T, a, b store.Store) {
 	c.wait(t)
 }
 
-// testFollowLog is the same for the audit log, whole and by tenant.
+// testFollowLog reads the audit log in the same way, unfiltered and filtered.
 func testFollowLog(t *testing.T, a, b store.Store) {
-	var c crew
-	for i := range racers {
-		s, f := pickOne(i, a, b), NewFeed("pool-"+strconv.Itoa(i))
-		c.do(func() error {
-			for range laps {
-				f.Submit(nil)
-				step := f.Next()
+	var c workers
+	for i := range writers {
+		s, model := alternate(i, a, b), NewModel("pool-"+strconv.Itoa(i))
+		c.start(func() error {
+			for range stepsPerWriter {
+				model.Submit(nil)
+				step := model.Next()
 				if i == 0 {
 					if err := s.Append(t.Context(), step.Events); err != nil {
 						return err
@@ -91,14 +91,14 @@ func testFollowLog(t *testing.T, a, b store.Store) {
 		})
 	}
 	for i, q := range []park.AuditQuery{{}, {Tenant: "acme"}, {Action: park.ActSubmit}} {
-		s, want := pickOne(i, a, b), racers*laps*2
+		s, want := alternate(i, a, b), writers*stepsPerWriter*2
 		if q.Action != "" {
 			want /= 2
 		}
-		c.do(func() error {
+		c.start(func() error {
 			q.Limit = 11
 			revs := make(map[string]int64)
-			return follow(t.Context(), want, func(ctx context.Context) (int, error) {
+			return readUntil(t.Context(), want, func(ctx context.Context) (int, error) {
 				page, err := s.Events(ctx, q)
 				for _, e := range page {
 					if q.Cursor = e.EventID; e.Rev != revs[e.PoolID]+1 && e.Rev != revs[e.PoolID] {
@@ -113,30 +113,30 @@ func testFollowLog(t *testing.T, a, b store.Store) {
 	c.wait(t)
 }
 
-// testRelay takes parcels out of the outbox while steps put others in: all come, none twice, in order.
+// testRelay takes parcels from the outbox while steps add others. Each must come once, and in order.
 func testRelay(t *testing.T, a, b store.Store) {
-	var c crew
-	c.do(func() error {
-		f := NewFeed("gpu")
-		for n := range laps * 3 {
-			m := letter("gpu", n)
-			f.Post(store.OutboxEntry{Dest: "d", Message: &m})
-			f.Submit(nil)
-			if err := a.Commit(t.Context(), f.Next()); err != nil {
+	var c workers
+	c.start(func() error {
+		model := NewModel("gpu")
+		for n := range stepsPerWriter * 3 {
+			m := newMessage("gpu", n)
+			model.AddParcel(store.OutboxEntry{Dest: "d", Message: &m})
+			model.Submit(nil)
+			if err := a.Commit(t.Context(), model.Next()); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	c.do(func() error {
+	c.start(func() error {
 		n := 0
-		return follow(t.Context(), laps*3, func(ctx context.Context) (int, error) {
-			parcels, err := b.Outbox(ctx, "d", hours(1), 5)
+		return readUntil(t.Context(), stepsPerWriter*3, func(ctx context.Context) (int, error) {
+			parcels, err := b.Outbox(ctx, "d", atHour(1), 5)
 			if err != nil || len(parcels) == 0 {
 				return 0, err
 			}
 			for _, p := range parcels {
-				if p.Message.TaskID != letter("gpu", n).TaskID {
+				if p.Message.TaskID != newMessage("gpu", n).TaskID {
 					return 0, fmt.Errorf("parcel %d is for %s, want that of task %d", p.ID, p.Message.TaskID, n)
 				}
 				n++
@@ -145,5 +145,5 @@ func testRelay(t *testing.T, a, b store.Store) {
 		})
 	})
 	c.wait(t)
-	same(t, "left", outbox(t, a, "d", hours(1), 10), []store.OutboxEntry(nil))
+	equal(t, "left", outbox(t, a, "d", atHour(1), 10), []store.OutboxEntry(nil))
 }

@@ -13,37 +13,38 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-func raceTests() pair {
-	return pair{
-		"pools do not hold each other up":           testManyPools,
-		"steps of one pool exclude each other":      testOnePool,
-		"a snapshot is of one step":                 testSnapshots,
-		"who follows a mailbox misses nothing":      testFollowMailbox,
-		"who follows the log misses nothing":        testFollowLog,
-		"a parcel is settled while others are left": testRelay,
-		"prune while steps go on":                   testPruneRace,
-		"two that prune at once":                    testTwoPrunes,
-		"a step that is refused harms no other":     testRefusedRace,
+func raceTests() pairTests {
+	return pairTests{
+		"pools do not block each other":              testManyPools,
+		"steps of one pool exclude each other":       testOnePool,
+		"a snapshot shows the state after one step":  testSnapshots,
+		"a reader of a mailbox misses nothing":       testFollowMailbox,
+		"a reader of the log misses nothing":         testFollowLog,
+		"parcels are settled while others are added": testRelay,
+		"prune while steps are committed":            testPruneRace,
+		"prune several times at once":                testTwoPrunes,
+		"a refused step affects no other":            testRefusedRace,
 	}
 }
 
-func sharedTests() pair {
-	return pair{
-		"what one commits the other sees":              testSeen,
-		"what one decided too late is a conflict":      testOvertaken,
-		"a lost reply is resolved through the other":   testAgainElsewhere,
-		"what came before a rev is lifted is not told": testLiftedSince,
+func sharedTests() pairTests {
+	return pairTests{
+		"each sees what the other commits":                  testSeen,
+		"a step decided too late is a conflict":             testOvertaken,
+		"a lost reply is resolved by the other":             testAgainElsewhere,
+		"after a rev was raised, the pool must be reloaded": testLiftedSince,
 	}
 }
 
-// crew runs goroutines and gathers what went wrong in them.
-type crew struct {
+// workers runs goroutines and collects their errors.
+type workers struct {
 	sync.WaitGroup
 	mu   sync.Mutex
 	errs []error
 }
 
-func (c *crew) do(f func() error) {
+// start runs f in a goroutine.
+func (c *workers) start(f func() error) {
 	c.Go(func() {
 		if err := f(); err != nil {
 			c.mu.Lock()
@@ -53,8 +54,8 @@ func (c *crew) do(f func() error) {
 	})
 }
 
-// wait fails the test where something went wrong.
-func (c *crew) wait(t testing.TB) {
+// wait waits for the goroutines, and fails the test if one returned an error.
+func (c *workers) wait(t testing.TB) {
 	t.Helper()
 	c.Wait()
 	if err := errors.Join(c.errs...); err != nil {
@@ -63,11 +64,12 @@ func (c *crew) wait(t testing.TB) {
 }
 
 const (
-	racers = 6
-	laps   = 20
+	writers        = 6
+	stepsPerWriter = 20
 )
 
-func pickOne(i int, a, b store.Store) store.Store {
+// alternate returns a for even numbers and b for odd ones.
+func alternate(i int, a, b store.Store) store.Store {
 	if i%2 == 0 {
 		return a
 	}
@@ -75,65 +77,65 @@ func pickOne(i int, a, b store.Store) store.Store {
 }
 
 func testManyPools(t *testing.T, a, b store.Store) {
-	var c crew
-	var feeds []*Feed
-	for i := range racers {
-		f, s := NewFeed("pool-"+strconv.Itoa(i)), pickOne(i, a, b)
-		feeds = append(feeds, f)
-		c.do(func() error {
-			for range laps {
-				f.End(f.Start(f.Submit(nil).TaskID).TaskID, park.Completed, `1`)
-				f.Submit(nil)
-				if err := s.Commit(t.Context(), f.Next()); err != nil {
-					return fmt.Errorf("pool %s, rev %d: %w", f.pool, f.Row.Rev, err)
+	var c workers
+	var models []*Model
+	for i := range writers {
+		model, s := NewModel("pool-"+strconv.Itoa(i)), alternate(i, a, b)
+		models = append(models, model)
+		c.start(func() error {
+			for range stepsPerWriter {
+				model.End(model.Start(model.Submit(nil).TaskID).TaskID, park.Completed, `1`)
+				model.Submit(nil)
+				if err := s.Commit(t.Context(), model.Next()); err != nil {
+					return fmt.Errorf("pool %s, rev %d: %w", model.pool, model.Row.Rev, err)
 				}
 			}
 			return nil
 		})
 	}
 	c.wait(t)
-	for i, f := range feeds {
-		wantState(t, pickOne(i, b, a), f)
+	for i, model := range models {
+		wantState(t, alternate(i, b, a), model)
 	}
 }
 
-// race commits steps to a pool against others who do the same, laps times. Each inserts a task, uses one unit
-// more and writes one event.
-func race(ctx context.Context, s store.Store, pool, who string) error {
-	for lap := 0; lap < laps; {
+// commitContended commits steps to a pool to which other goroutines commit too. Each step inserts a task, uses one more
+// unit and adds an event.
+func commitContended(ctx context.Context, s store.Store, pool, writer string) error {
+	for done := 0; done < stepsPerWriter; {
 		snap, err := s.Load(ctx, pool)
 		if err != nil {
 			return err
 		}
-		id := who + "-" + strconv.Itoa(lap)
+		id := writer + "-" + strconv.Itoa(done)
 		row := snap.Row
 		row.Rev, row.Used, row.State, row.LastStep = row.Rev+1, row.Used+1, park.Active, id
-		row.MaxUnits = racers * laps
+		row.MaxUnits = writers * stepsPerWriter
 		step := &store.Step{
 			PoolID: pool, ID: id, Row: row,
 			Inserts: []ledger.Record{{Spec: ledger.Spec{PoolID: pool, TaskID: id, Units: 1}, State: ledger.State{Status: park.Running}}},
 			Events:  []park.Event{{PoolID: pool, Rev: row.Rev, Action: park.ActStart, TaskID: id, At: park.At(Epoch())}},
 		}
 		err = s.Commit(ctx, step)
-		if _, lost := errors.AsType[*store.Conflict](err); lost {
+		if _, conflict := errors.AsType[*store.Conflict](err); conflict {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("%s at rev %d: %w", who, row.Rev, err)
+			return fmt.Errorf("%s at rev %d: %w", writer, row.Rev, err)
 		}
-		lap++
+		done++
 	}
 	return nil
 }
 
 func testOnePool(t *testing.T, a, b store.Store) {
-	var c crew
-	for i := range racers {
-		c.do(func() error { return race(t.Context(), pickOne(i, a, b), "gpu", "racer-"+strconv.Itoa(i)) })
+	var c workers
+	for i := range writers {
+		c.start(func() error { return commitContended(t.Context(), alternate(i, a, b), "gpu", "racer-"+strconv.Itoa(i)) })
 	}
 	c.wait(t)
 	snap := load(t, a, "gpu")
-	if n := int64(racers * laps); snap.Row.Rev != n || snap.Row.Used != n || len(snap.Tasks) != int(n) {
+	if n := int64(writers * stepsPerWriter); snap.Row.Rev != n || snap.Row.Used != n || len(snap.Tasks) != int(n) {
 		t.Fatalf("after %d steps: rev %d, %d units used, %d tasks", n, snap.Row.Rev, snap.Row.Used, len(snap.Tasks))
 	}
 	for i, e := range events(t, b, park.AuditQuery{PoolID: "gpu"}) {
@@ -143,28 +145,28 @@ func testOnePool(t *testing.T, a, b store.Store) {
 	}
 }
 
-// testSnapshots loads a pool again and again while it moves: the row must always be that of the tasks.
+// testSnapshots loads a pool repeatedly while steps are committed. Its row must always match its tasks.
 func testSnapshots(t *testing.T, a, b store.Store) {
-	var c crew
+	var c workers
 	done := make(chan struct{})
-	c.do(func() error {
+	c.start(func() error {
 		defer close(done)
-		f := NewFeed("gpu")
-		for i := range 4 * laps {
-			f.Submit(nil)
+		model := NewModel("gpu")
+		for i := range 4 * stepsPerWriter {
+			model.Submit(nil)
 			if i%2 == 1 {
-				f.Start(f.Queued[0])
+				model.Start(model.Queued[0])
 			}
 			if i%4 == 3 {
-				f.End(f.Running[0], park.Completed, "")
+				model.End(model.Running[0], park.Completed, "")
 			}
-			if err := a.Commit(t.Context(), f.Next()); err != nil {
+			if err := a.Commit(t.Context(), model.Next()); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	c.do(func() error {
+	c.start(func() error {
 		for last := int64(0); ; {
 			snap, err := b.Load(t.Context(), "gpu")
 			if err != nil {
@@ -187,6 +189,7 @@ func testSnapshots(t *testing.T, a, b store.Store) {
 	c.wait(t)
 }
 
+// consistent returns an error unless a row's totals match its tasks.
 func consistent(snap store.Snapshot) error {
 	var queued int
 	var used int64
@@ -203,17 +206,17 @@ func consistent(snap store.Snapshot) error {
 	return nil
 }
 
-// testPruneRace prunes all that has ended while tasks end.
+// testPruneRace prunes ended tasks while other tasks end.
 func testPruneRace(t *testing.T, a, b store.Store) {
-	var c crew
-	f := NewFeed("gpu")
+	var c workers
+	model := NewModel("gpu")
 	done := make(chan struct{})
-	c.do(func() error {
+	c.start(func() error {
 		defer close(done)
-		for range 4 * laps {
-			f.Submit(nil)
-			f.End(f.Start(f.Submit(nil).TaskID).TaskID, park.Completed, "")
-			if err := a.Commit(t.Context(), f.Next()); err != nil {
+		for range 4 * stepsPerWriter {
+			model.Submit(nil)
+			model.End(model.Start(model.Submit(nil).TaskID).TaskID, park.Completed, "")
+			if err := a.Commit(t.Context(), model.Next()); err != nil {
 				return err
 			}
 		}
@@ -221,13 +224,13 @@ func testPruneRace(t *testing.T, a, b store.Store) {
 	})
 	var tasks, mails, lines int
 	sweep := func(ctx context.Context) error {
-		n, err1 := b.PruneTasks(ctx, hours(1), 3)
-		m, err2 := b.PruneMessages(ctx, hours(1), 3)
-		l, err3 := b.PruneEvents(ctx, hours(1), 12)
+		n, err1 := b.PruneTasks(ctx, atHour(1), 3)
+		m, err2 := b.PruneMessages(ctx, atHour(1), 3)
+		l, err3 := b.PruneEvents(ctx, atHour(1), 12)
 		tasks, mails, lines = tasks+n, mails+m, lines+l
 		return errors.Join(err1, err2, err3)
 	}
-	c.do(func() error {
+	c.start(func() error {
 		for {
 			if err := sweep(t.Context()); err != nil {
 				return err
@@ -240,35 +243,35 @@ func testPruneRace(t *testing.T, a, b store.Store) {
 		}
 	})
 	c.wait(t)
-	tasks += pruned(t, b.PruneTasks, hours(1), 100)
-	mails += pruned(t, b.PruneMessages, hours(1), 100)
-	lines += pruned(t, b.PruneEvents, hours(1), 100)
-	same(t, "pruned tasks, messages, events", []int{tasks, mails, lines}, []int{4 * laps, 4 * laps, len(f.Log)})
-	same(t, "snapshot", load(t, a, "gpu"), store.Snapshot{Row: f.Row, Tasks: f.Live()})
+	tasks += pruneAll(t, b.PruneTasks, atHour(1), 100)
+	mails += pruneAll(t, b.PruneMessages, atHour(1), 100)
+	lines += pruneAll(t, b.PruneEvents, atHour(1), 100)
+	equal(t, "pruned tasks, messages, events", []int{tasks, mails, lines}, []int{4 * stepsPerWriter, 4 * stepsPerWriter, len(model.Log)})
+	equal(t, "snapshot", load(t, a, "gpu"), store.Snapshot{Row: model.Row, Tasks: model.Live()})
 }
 
-// testTwoPrunes has several forget the same: whoever is told that none is left finds none.
+// testTwoPrunes prunes from several goroutines. After a call that found nothing more, none may be left.
 func testTwoPrunes(t *testing.T, a, b store.Store) {
-	f := NewFeed("gpu")
-	for range 4 * laps {
-		f.Message(f.End(f.Start(f.Submit(nil).TaskID).TaskID, park.Completed, ""))
-		commit(t, a, f.Next())
+	model := NewModel("gpu")
+	for range 4 * stepsPerWriter {
+		model.Message(model.End(model.Start(model.Submit(nil).TaskID).TaskID, park.Completed, ""))
+		commit(t, a, model.Next())
 	}
-	var c crew
-	for i := range racers {
-		s := pickOne(i, a, b)
-		c.do(func() error {
-			for _, p := range []prune{s.PruneEvents, s.PruneMessages, s.PruneTasks} {
+	var c workers
+	for i := range writers {
+		s := alternate(i, a, b)
+		c.start(func() error {
+			for _, p := range []pruneFunc{s.PruneEvents, s.PruneMessages, s.PruneTasks} {
 				for n := 3; n == 3; {
 					var err error
-					if n, err = p(t.Context(), hours(1), 3); err != nil {
+					if n, err = p(t.Context(), atHour(1), 3); err != nil {
 						return err
 					}
 				}
 			}
-			log, err1 := s.Events(t.Context(), park.AuditQuery{Limit: all})
-			box, err2 := s.Messages(t.Context(), alice())
-			tasks, _, err3 := s.List(t.Context(), "gpu", park.TaskQuery{Limit: all})
+			log, err1 := s.Events(t.Context(), park.AuditQuery{Limit: noLimit})
+			box, err2 := s.Messages(t.Context(), aliceBox())
+			tasks, _, err3 := s.List(t.Context(), "gpu", park.TaskQuery{Limit: noLimit})
 			if err := errors.Join(err1, err2, err3); err != nil {
 				return err
 			}
@@ -281,74 +284,74 @@ func testTwoPrunes(t *testing.T, a, b store.Store) {
 	c.wait(t)
 }
 
-// testRefusedRace has some callers send nothing but broken steps while others send good ones.
+// testRefusedRace has some goroutines commit invalid steps while others commit valid ones.
 func testRefusedRace(t *testing.T, a, b store.Store) {
-	var c crew
-	var feeds []*Feed
-	for i := range racers {
-		s := pickOne(i/2, a, b)
-		f := NewFeed("pool-" + strconv.Itoa(i))
+	var c workers
+	var models []*Model
+	for i := range writers {
+		s := alternate(i/2, a, b)
+		model := NewModel("pool-" + strconv.Itoa(i))
 		if i%2 == 0 {
-			feeds = append(feeds, f)
+			models = append(models, model)
 		}
-		c.do(func() error {
-			for range laps {
+		c.start(func() error {
+			for range stepsPerWriter {
 				if i%2 == 1 {
-					bad := spoiled(f)
+					bad := validStep(model)
 					bad.Updates = []store.Update{{TaskID: "nobody"}}
 					if s.Commit(t.Context(), bad) == nil {
-						return fmt.Errorf("a broken step of %s was taken", f.pool)
+						return fmt.Errorf("a broken step of %s was taken", model.pool)
 					}
 					continue
 				}
-				f.Submit(nil)
-				if err := s.Commit(t.Context(), f.Next()); err != nil {
-					return fmt.Errorf("pool %s, rev %d: %w", f.pool, f.Row.Rev, err)
+				model.Submit(nil)
+				if err := s.Commit(t.Context(), model.Next()); err != nil {
+					return fmt.Errorf("pool %s, rev %d: %w", model.pool, model.Row.Rev, err)
 				}
 			}
 			return nil
 		})
 	}
 	c.wait(t)
-	for _, f := range feeds {
-		wantState(t, a, f)
+	for _, model := range models {
+		wantState(t, a, model)
 	}
-	same(t, "log", len(events(t, b, park.AuditQuery{})), racers/2*laps*2)
+	equal(t, "log", len(events(t, b, park.AuditQuery{})), writers/2*stepsPerWriter*2)
 }
 
 func testSeen(t *testing.T, a, b store.Store) {
-	f := NewFeed("gpu")
-	for i := range laps {
-		f.End(f.Start(f.Submit(nil).TaskID).TaskID, park.Completed, `1`)
-		f.Submit(nil)
-		commit(t, pickOne(i, a, b), f.Next())
-		wantState(t, pickOne(i+1, a, b), f)
+	model := NewModel("gpu")
+	for i := range stepsPerWriter {
+		model.End(model.Start(model.Submit(nil).TaskID).TaskID, park.Completed, `1`)
+		model.Submit(nil)
+		commit(t, alternate(i, a, b), model.Next())
+		wantState(t, alternate(i+1, a, b), model)
 	}
-	found := messages(t, a, alice())
+	found := messages(t, a, aliceBox())
 	if err := a.Trim(t.Context(), "acme", "alice", found[3].ID); err != nil {
 		t.Fatal(err)
 	}
-	same(t, "messages after a trim by the other", messages(t, b, alice()), found[4:])
+	equal(t, "messages after a trim by the other", messages(t, b, aliceBox()), found[4:])
 }
 
 func testOvertaken(t *testing.T, a, b store.Store) {
-	f := NewFeed("gpu")
-	f.Submit(nil)
-	commit(t, a, f.Next())
+	model := NewModel("gpu")
+	model.Submit(nil)
+	commit(t, a, model.Next())
 	r := newReplica(t, b, "gpu")
 	for range 5 {
-		f.Submit(nil)
-		f.Start(f.Queued[0])
-		commit(t, a, f.Next())
+		model.Submit(nil)
+		model.Start(model.Queued[0])
+		commit(t, a, model.Next())
 	}
-	wantLevel(t, b, f, r)
+	wantCatchUp(t, b, model, r)
 }
 
 func testAgainElsewhere(t *testing.T, a, b store.Store) {
-	f := NewFeed("gpu")
-	f.End(f.Submit(nil).TaskID, park.Dropped, "")
-	step := f.Next()
+	model := NewModel("gpu")
+	model.End(model.Submit(nil).TaskID, park.Dropped, "")
+	step := model.Next()
 	commit(t, a, step)
 	commit(t, b, step)
-	wantState(t, b, f)
+	wantState(t, b, model)
 }

@@ -13,24 +13,24 @@ import (
 )
 
 func testRecords(t *testing.T, s store.Store) {
-	f, other := NewFeed("gpu"), NewFeed("cpu")
-	other.prefix = f.prefix // the same ids in another pool
+	model, other := NewModel("gpu"), NewModel("cpu")
+	other.idPrefix = model.idPrefix // the same ids in another pool
 	for range 3 {
-		f.Submit(nil)
+		model.Submit(nil)
 		other.Submit(func(r *ledger.Record) { r.Tenant = "other" })
 	}
-	commit(t, s, f.Next())
+	commit(t, s, model.Next())
 	commit(t, s, other.Next())
-	same(t, "none", records(t, s, "gpu"), []ledger.Record(nil))
-	same(t, "unknown", records(t, s, "gpu", "gpu-9", "", "GPU-1", "gpu-1 "), []ledger.Record(nil))
-	want := []ledger.Record{*f.Tasks["gpu-1"], *f.Tasks["gpu-3"]}
-	same(t, "some", records(t, s, "gpu", "gpu-3", "nobody", "gpu-1", "gpu-3"), want)
-	same(t, "of another pool", records(t, s, "cpu", "gpu-2"), []ledger.Record{*other.Tasks["gpu-2"]})
+	equal(t, "none", records(t, s, "gpu"), []ledger.Record(nil))
+	equal(t, "unknown", records(t, s, "gpu", "gpu-9", "", "GPU-1", "gpu-1 "), []ledger.Record(nil))
+	want := []ledger.Record{*model.Tasks["gpu-1"], *model.Tasks["gpu-3"]}
+	equal(t, "some", records(t, s, "gpu", "gpu-3", "nobody", "gpu-1", "gpu-3"), want)
+	equal(t, "of another pool", records(t, s, "cpu", "gpu-2"), []ledger.Record{*other.Tasks["gpu-2"]})
 }
 
 func testSizes(t *testing.T, s store.Store) {
-	f, other := NewFeed("gpu"), NewFeed("cpu")
-	other.prefix = f.prefix
+	model, other := NewModel("gpu"), NewModel("cpu")
+	other.idPrefix = model.idPrefix
 	want := map[string]int{}
 	for _, edit := range []func(*ledger.Record){
 		func(r *ledger.Record) { r.Payload = nil },
@@ -39,15 +39,15 @@ func testSizes(t *testing.T, s store.Store) {
 			r.Command, r.WorkDir = []string{"python", "-c", strings.Repeat("x", 5000)}, "/srv/é"
 		},
 	} {
-		r := f.Submit(edit)
+		r := model.Submit(edit)
 		want[r.TaskID] = r.Size()
 		other.Submit(nil)
 	}
-	ended := f.End(f.Start(f.Submit(nil).TaskID).TaskID, park.Completed, `"a result is no part of it"`)
+	ended := model.End(model.Start(model.Submit(nil).TaskID).TaskID, park.Completed, `"a result is no part of it"`)
 	want[ended.TaskID] = ended.Size()
-	commit(t, s, f.Next())
+	commit(t, s, model.Next())
 	commit(t, s, other.Next())
-	sizes := got(s.Sizes(t.Context(), "gpu", []string{"gpu-1", "gpu-2", "gpu-3", "gpu-4", "gpu-9", "", "gpu-2"}))(t)
+	sizes := must(s.Sizes(t.Context(), "gpu", []string{"gpu-1", "gpu-2", "gpu-3", "gpu-4", "gpu-9", "", "gpu-2"}))(t)
 	if len(sizes) != len(want) {
 		t.Errorf("got the sizes of %d tasks, want those of %d", len(sizes), len(want))
 	}
@@ -56,24 +56,23 @@ func testSizes(t *testing.T, s store.Store) {
 			t.Errorf("task %s has %d bytes, want about %d", id, sizes[id], n)
 		}
 	}
-	if none := got(s.Sizes(t.Context(), "gpu", nil))(t); len(none) != 0 {
+	if none := must(s.Sizes(t.Context(), "gpu", nil))(t); len(none) != 0 {
 		t.Errorf("got %v for no task", none)
 	}
-	if none := got(s.Sizes(t.Context(), "nobody's", []string{"gpu-1"}))(t); len(none) != 0 {
+	if none := must(s.Sizes(t.Context(), "nobody's", []string{"gpu-1"}))(t); len(none) != 0 {
 		t.Errorf("got %v for a pool that is not there", none)
 	}
 }
 
-// testCancelled sees that a context that has ended is an error, and that a step it came too early for can be
-// committed again.
+// testCancelled sees that a call whose context has ended returns an error, and that its step can be committed later.
 func testCancelled(t *testing.T, s store.Store) {
-	f := NewFeed("gpu")
-	f.Submit(nil)
-	commit(t, s, f.Next())
+	model := NewModel("gpu")
+	model.Submit(nil)
+	commit(t, s, model.Next())
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	step := func() *store.Step { f.Submit(nil); return f.Next() }()
-	now := f.Now()
+	step := func() *store.Step { model.Submit(nil); return model.Next() }()
+	now := model.Now()
 	for name, call := range map[string]func() error{
 		"Commit":        func() error { return s.Commit(ended, step) },
 		"Load":          func() error { _, err := s.Load(ended, "gpu"); return err },
@@ -99,55 +98,55 @@ func testCancelled(t *testing.T, s store.Store) {
 		}
 	}
 	commit(t, s, step)
-	wantState(t, s, f)
+	wantState(t, s, model)
 }
 
 func testThousands(t *testing.T, s store.Store) {
-	f := NewFeed("gpu")
+	model := NewModel("gpu")
 	for range 2000 {
-		f.Submit(nil)
+		model.Submit(nil)
 	}
-	commit(t, s, f.Next())
-	wantState(t, s, f)
-	ids := f.Queued[:1500:1500]
+	commit(t, s, model.Next())
+	wantState(t, s, model)
+	ids := model.Queued[:1500:1500]
 	if n := len(records(t, s, "gpu", ids...)); n != len(ids) {
 		t.Fatalf("got %d records, want %d", n, len(ids))
 	}
 	for _, id := range ids {
-		f.End(id, park.Dropped, "")
+		model.End(id, park.Dropped, "")
 	}
-	commit(t, s, f.Next())
-	wantState(t, s, f)
+	commit(t, s, model.Next())
+	wantState(t, s, model)
 }
 
 func testApart(t *testing.T, s store.Store) {
-	var feeds []*Feed
+	var models []*Model
 	for i := range 5 {
-		f := NewFeed("pool-" + strconv.Itoa(i))
-		f.prefix = "task-"
-		feeds = append(feeds, f)
+		model := NewModel("pool-" + strconv.Itoa(i))
+		model.idPrefix = "task-"
+		models = append(models, model)
 	}
 	for range 3 {
-		for _, f := range feeds {
-			f.End(f.Start(f.Submit(nil).TaskID).TaskID, park.Completed, `1`)
-			f.Submit(nil)
-			commit(t, s, f.Next())
+		for _, model := range models {
+			model.End(model.Start(model.Submit(nil).TaskID).TaskID, park.Completed, `1`)
+			model.Submit(nil)
+			commit(t, s, model.Next())
 		}
 	}
-	for _, f := range feeds {
-		wantState(t, s, f)
+	for _, model := range models {
+		wantState(t, s, model)
 	}
 }
 
-// testGivenStays sees that a store neither changes a step nor takes notice of changes to the step's slices later.
+// testGivenStays sees that a store neither changes a step, nor is affected by later changes to its slices.
 func testGivenStays(t *testing.T, s store.Store) {
-	f := NewFeed("gpu")
-	there := f.Submit(nil).TaskID
-	commit(t, s, f.Next())
-	f.End(there, park.Dropped, "")
-	f.End(f.Submit(nil).TaskID, park.Dropped, "")
-	f.Submit(nil)
-	step := f.Next()
+	model := NewModel("gpu")
+	there := model.Submit(nil).TaskID
+	commit(t, s, model.Next())
+	model.End(there, park.Dropped, "")
+	model.End(model.Submit(nil).TaskID, park.Dropped, "")
+	model.Submit(nil)
+	step := model.Next()
 	parcels := []store.OutboxEntry{
 		{Dest: "x", Message: &park.Message{TaskID: "m", PoolID: "gpu", Status: park.Completed}},
 		{Dest: "x", Event: &park.Event{TaskID: "e", PoolID: "gpu", Rev: 7, Action: park.ActSubmit}},
@@ -155,45 +154,45 @@ func testGivenStays(t *testing.T, s store.Store) {
 	step.Outbox = parcels
 	before := *step
 	commit(t, s, step)
-	same(t, "step", *step, before)
+	equal(t, "step", *step, before)
 	clear(step.Inserts)
 	clear(step.Updates)
 	clear(step.Messages)
 	clear(step.Events)
 	*parcels[0].Message, *parcels[1].Event = park.Message{}, park.Event{}
 	clear(parcels)
-	wantState(t, s, f)
-	kept := got(s.Outbox(t.Context(), "x", f.Row.LastAt, 10))(t)
+	wantState(t, s, model)
+	kept := must(s.Outbox(t.Context(), "x", model.Row.LastAt, 10))(t)
 	if len(kept) != 2 || kept[0].Message == nil || kept[0].Message.TaskID != "m" || kept[1].Event == nil || kept[1].Event.TaskID != "e" {
 		t.Errorf("the outbox has %+v after what was given was used again", kept)
 	}
 }
 
 func testClosed(t *testing.T, s store.Store) {
-	f := NewFeed("gpu")
-	f.Submit(nil)
-	commit(t, s, f.Next())
+	model := NewModel("gpu")
+	model.Submit(nil)
+	commit(t, s, model.Next())
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatalf("closed again: %v", err)
 	}
-	// Some last as long as they are referred to; none may hang or panic.
-	f.Submit(nil)
-	if err := s.Commit(t.Context(), f.Next()); err == nil {
-		wantState(t, s, f)
+	// Memory remains usable while somebody refers to it; no store may hang or panic.
+	model.Submit(nil)
+	if err := s.Commit(t.Context(), model.Next()); err == nil {
+		wantState(t, s, model)
 	}
 }
 
 func testRow(t *testing.T, s store.Store) {
-	f := NewFeed("gpu")
+	model := NewModel("gpu")
 	for _, state := range park.PoolStates() {
-		f.Row.State = state
-		f.Row.MaxUnits, f.Row.MaxQueueDepth = f.Row.MaxUnits-1, f.Row.MaxQueueDepth-1
-		f.Row.ConfiguredUnits, f.Row.ConfiguredDepth = 0, 0
-		f.Event(park.ActUpdate, nil, `{}`)
-		commit(t, s, f.Next())
-		same(t, "row", load(t, s, "gpu").Row, f.Row)
+		model.Row.State = state
+		model.Row.MaxUnits, model.Row.MaxQueueDepth = model.Row.MaxUnits-1, model.Row.MaxQueueDepth-1
+		model.Row.ConfiguredUnits, model.Row.ConfiguredDepth = 0, 0
+		model.Event(park.ActUpdate, nil, `{}`)
+		commit(t, s, model.Next())
+		equal(t, "row", load(t, s, "gpu").Row, model.Row)
 	}
 }

@@ -1,5 +1,5 @@
-// Package storetest holds the one suite that every backend passes. It says by example what package store
-// says in words; no test asks which backend it has before it.
+// Package storetest is the test suite that every backend passes. Its tests are examples of the contract of package
+// store, and do not depend on the backend.
 package storetest
 
 import (
@@ -17,14 +17,14 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// Open returns a fresh, empty store. It closes it at the end of the test.
+// Open returns a fresh, empty store, and closes it at the end of the test.
 type Open func(testing.TB) store.Store
 
-// Run tests every method of a store, alone and together, each test on a store of its own.
+// Run tests every method of a store, alone and concurrently. Each test has a store of its own.
 func Run(t *testing.T, open Open) {
-	for name, tests := range map[string]group{
+	for name, tests := range map[string]storeTests{
 		"Commit": commitTests(), "Conflict": conflictTests(), "List": listTests(), "Outbox": outboxTests(),
-		"Mailbox": mailboxTests(), "Audit": auditTests(), "Prune": pruneTests(), "Kept": keptTests(), "Odd": oddTests(),
+		"Mailbox": mailboxTests(), "Audit": auditTests(), "Prune": pruneTests(), "Kept": keptTests(), "Odd": unusualTests(),
 		"Lives": livesTests(),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -43,7 +43,7 @@ func Run(t *testing.T, open Open) {
 	})
 }
 
-// RunShared tests two stores that open returns on one fresh database: what one has committed the other sees.
+// RunShared tests two stores that open returns for one fresh database. Each must see what the other has committed.
 func RunShared(t *testing.T, open func(testing.TB) (a, b store.Store)) {
 	for name, test := range raceTests() {
 		t.Run(name, func(t *testing.T) {
@@ -59,12 +59,13 @@ func RunShared(t *testing.T, open func(testing.TB) (a, b store.Store)) {
 	}
 }
 
-// group is tests by name, each of one store.
-type group = map[string]func(*testing.T, store.Store)
+// storeTests maps names to tests of one store.
+type storeTests = map[string]func(*testing.T, store.Store)
 
-// pair is tests by name, each of two stores on one database, which may be one and the same.
-type pair = map[string]func(t *testing.T, a, b store.Store)
+// pairTests maps names to tests of two stores on one database, which may be the same store.
+type pairTests = map[string]func(t *testing.T, a, b store.Store)
 
+// commit commits a step, which must be accepted.
 func commit(t testing.TB, s store.Store, step *store.Step) {
 	t.Helper()
 	if err := s.Commit(t.Context(), step); err != nil {
@@ -72,47 +73,50 @@ func commit(t testing.TB, s store.Store, step *store.Step) {
 	}
 }
 
+// load loads a pool, with its tasks sorted by id.
 func load(t testing.TB, s store.Store, pool string) store.Snapshot {
 	t.Helper()
 	snap, err := s.Load(t.Context(), pool)
 	if err != nil {
 		t.Fatalf("load pool %s: %v", pool, err)
 	}
-	byTask(snap.Tasks)
+	sortByTask(snap.Tasks)
 	return snap
 }
 
+// records returns records of tasks, sorted by id.
 func records(t testing.TB, s store.Store, pool string, ids ...string) []ledger.Record {
 	t.Helper()
 	found, err := s.Records(t.Context(), pool, ids)
 	if err != nil {
 		t.Fatalf("records of pool %s: %v", pool, err)
 	}
-	byTask(found)
+	sortByTask(found)
 	return found
 }
 
-func byTask(records []ledger.Record) {
+func sortByTask(records []ledger.Record) {
 	slices.SortFunc(records, func(a, b ledger.Record) int { return cmp.Compare(a.TaskID, b.TaskID) })
 }
 
-// same fails the test where two values differ; nothing and emptiness are the same.
-func same(t testing.TB, what string, got, want any) {
+// equal fails the test unless two values are equal. Nil and empty values count as equal.
+func equal(t testing.TB, what string, got, want any) {
 	t.Helper()
 	if diff := difference(want, got); diff != "" {
 		t.Fatalf("%s (-want +got):\n%s", what, diff)
 	}
 }
 
+// difference returns how two values differ, or "".
 func difference(a, b any) string {
-	if reflect.DeepEqual(a, b) { // which is quicker
+	if reflect.DeepEqual(a, b) { // faster than gocmp
 		return ""
 	}
 	return gocmp.Diff(a, b, cmpopts.EquateEmpty())
 }
 
-// got returns a function that gives back v, or fails the test where err is not nil.
-func got[T any](v T, err error) func(testing.TB) T {
+// must returns a function that returns v, or fails the test if err is not nil.
+func must[T any](v T, err error) func(testing.TB) T {
 	return func(t testing.TB) T {
 		t.Helper()
 		if err != nil {
@@ -122,6 +126,7 @@ func got[T any](v T, err error) func(testing.TB) T {
 	}
 }
 
+// list returns a page of tasks and the cursor of the next one.
 func list(t testing.TB, s store.Store, pool string, q park.TaskQuery) ([]ledger.Record, string) {
 	t.Helper()
 	found, next, err := s.List(t.Context(), pool, q)
@@ -131,10 +136,11 @@ func list(t testing.TB, s store.Store, pool string, q park.TaskQuery) ([]ledger.
 	return found, next
 }
 
+// messages reads a mailbox, without a limit if the query has none.
 func messages(t testing.TB, s store.Store, q park.MailboxQuery) []park.Message {
 	t.Helper()
 	if q.Limit == 0 {
-		q.Limit = all
+		q.Limit = noLimit
 	}
 	found, err := s.Messages(t.Context(), q)
 	if err != nil {
@@ -143,10 +149,11 @@ func messages(t testing.TB, s store.Store, q park.MailboxQuery) []park.Message {
 	return found
 }
 
+// events reads the log, without a limit if the query has none.
 func events(t testing.TB, s store.Store, q park.AuditQuery) []park.Event {
 	t.Helper()
 	if q.Limit == 0 {
-		q.Limit = all
+		q.Limit = noLimit
 	}
 	found, err := s.Events(t.Context(), q)
 	if err != nil {
@@ -155,6 +162,7 @@ func events(t testing.TB, s store.Store, q park.AuditQuery) []park.Event {
 	return found
 }
 
+// outbox reads the parcels that are due.
 func outbox(t testing.TB, s store.Store, dest string, now park.Time, limit int) []store.OutboxEntry {
 	t.Helper()
 	found, err := s.Outbox(t.Context(), dest, now, limit)
@@ -164,9 +172,10 @@ func outbox(t testing.TB, s store.Store, dest string, now park.Time, limit int) 
 	return found
 }
 
-// all is a limit that no test reaches.
-const all = 1 << 20
+// noLimit is a limit that no test reaches.
+const noLimit = 1 << 20
 
+// wantConflict fails the test unless err is a conflict, and returns it.
 func wantConflict(t testing.TB, err error) *store.Conflict {
 	t.Helper()
 	c, ok := errors.AsType[*store.Conflict](err)
@@ -176,6 +185,7 @@ func wantConflict(t testing.TB, err error) *store.Conflict {
 	return c
 }
 
+// wantInvalid fails the test unless err says that the request was invalid.
 func wantInvalid(t testing.TB, what string, err error) {
 	t.Helper()
 	if park.CodeOf(err) != park.InvalidRequest {
@@ -183,16 +193,16 @@ func wantInvalid(t testing.TB, what string, err error) {
 	}
 }
 
-// light returns a record as Load gives it.
-func light(r ledger.Record) ledger.Record {
+// asLoaded returns a record as Load returns it.
+func asLoaded(r ledger.Record) ledger.Record {
 	r.Payload, r.Command, r.WorkDir, r.Result = nil, nil, "", nil
 	return r
 }
 
-// told returns what a conflict surely says of a task.
-func told(r ledger.Record) ledger.Record {
+// asInConflict returns the fields of a record that every conflict must contain.
+func asInConflict(r ledger.Record) ledger.Record {
 	if !r.Status.Ended() {
-		return light(r)
+		return asLoaded(r)
 	}
 	return ledger.Record{
 		Spec:  ledger.Spec{TaskID: r.TaskID, Tenant: r.Tenant, MailboxKey: r.MailboxKey},

@@ -29,7 +29,7 @@ func TestSettingsOfTheRoleHarmNothing(t *testing.T) {
 			t.Errorf("%s is %s, want %s: %v", setting, got, want, err)
 		}
 	}
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	f.Submit(nil)
 	if err := s.Commit(t.Context(), f.Next()); err != nil {
 		t.Error(err)
@@ -56,7 +56,7 @@ func TestMigrationsTakenBackAndAppliedAgain(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	s := openAt(t, dsn+" application_name=unseen")
 	step := func() error {
-		f := storetest.NewFeed("gpu")
+		f := storetest.NewModel("gpu")
 		f.Submit(nil)
 		return s.Commit(t.Context(), f.Next())
 	}

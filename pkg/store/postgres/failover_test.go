@@ -93,7 +93,7 @@ func (p *serverPair) failOver() *postgres.Store {
 func TestNothingIsDoneBeforeTheStandbyHasIt(t *testing.T) {
 	p := newPair(t)
 	s := openAt(t, p.dsn)
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	first := f.Submit(nil)
 	ended := f.Submit(nil)
 	f.Start(ended.TaskID)

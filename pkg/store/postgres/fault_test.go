@@ -21,7 +21,7 @@ func TestLostReplyLeavesTheStepInDoubt(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	g := newProxy(t, dsn)
 	s, direct := openAt(t, g.dsn), openAt(t, dsn)
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	f.Submit(nil)
 	if err := s.Commit(t.Context(), f.Next()); err != nil {
 		t.Fatal(err)
@@ -58,7 +58,7 @@ func TestLostReplyLeavesTheStepInDoubt(t *testing.T) {
 func TestBrokenConnectionsAreFoundBeforeACommit(t *testing.T) {
 	g := newProxy(t, cluster.Migrated(t))
 	s := openAt(t, g.dsn)
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	for range 5 {
 		f.Submit(nil)
 		if err := s.Commit(t.Context(), f.Next()); err != nil {
@@ -111,7 +111,7 @@ func isReadOnly(t *testing.T, c *pgx.Conn, on string) {
 func TestReadOnlyServerIsLeft(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	s, c := openAt(t, dsn), connect(t, dsn)
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	f.Submit(nil)
 	if err := s.Commit(t.Context(), f.Next()); err != nil {
 		t.Fatal(err)
@@ -132,7 +132,7 @@ func TestReadOnlyServerIsLeft(t *testing.T) {
 // TestRefusedStepIsNotInDoubt has the server refuse a step.
 func TestRefusedStepIsNotInDoubt(t *testing.T) {
 	s := openAt(t, cluster.Migrated(t))
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	f.Row.MaxUnits = 0
 	f.Start(f.Submit(nil).TaskID)
 	if err := s.Commit(t.Context(), f.Next()); err == nil || errors.Is(err, store.ErrInDoubt) {
@@ -161,7 +161,7 @@ func TestPageOverABrokenConnection(t *testing.T) {
 	g := newProxy(t, cluster.Migrated(t))
 	s := openAt(t, g.dsn)
 	const many = 2000
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	var mail []park.Message
 	for i := range many {
 		f.Submit(nil)

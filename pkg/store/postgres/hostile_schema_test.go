@@ -44,7 +44,7 @@ func TestNobodyElsesFunctionsAreCalled(t *testing.T) {
 	defer exec(t, c, "DROP OWNED BY hostile CASCADE")
 
 	s := openAt(t, dsn)
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	f.End(f.Start(f.Submit(nil).TaskID).TaskID, park.Completed, "1")
 	first := f.Submit(nil)
 	if err := s.Commit(t.Context(), f.Next()); err != nil {

@@ -103,7 +103,7 @@ func TestRestoredDumpIsNumberedOn(t *testing.T) {
 	exec(t, c, "INSERT INTO pl_audit_events VALUES ((1::bigint << 24) * 9000000, 'old', 1, 0, 1, 'submit', 'x', 'acme', 1, 0, '')")
 	exec(t, c, "INSERT INTO pl_mailbox_messages VALUES ((1::bigint << 24) * 9000001, 'acme', 'alice', 'old', 'x', 'completed', '', '', 1, 1, false)")
 	s := openAt(t, dsn)
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	f.End(f.Start(f.Submit(nil).TaskID).TaskID, park.Completed, "1")
 	if err := s.Commit(t.Context(), f.Next()); err != nil {
 		t.Fatal(err)
@@ -128,7 +128,7 @@ func TestRestoredTasksAreNumberedBelowNewOnes(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	c := connect(t, dsn)
 	s := openAt(t, dsn)
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	next := func() {
 		t.Helper()
 		f.Submit(nil)
@@ -165,7 +165,7 @@ func TestForeignTransactionHoldsNobodyUp(t *testing.T) {
 	exec(t, c, "CREATE TABLE other (n int)")
 	exec(t, c, "BEGIN")
 	exec(t, c, "INSERT INTO other VALUES (1)")
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	f.End(f.Start(f.Submit(nil).TaskID).TaskID, park.Completed, "1")
 	if err := s.Commit(t.Context(), f.Next()); err != nil {
 		t.Fatal(err)
@@ -244,7 +244,7 @@ func TestMigrationsAtOnce(t *testing.T) {
 // the scheduler thinks.
 func TestCapacityIsGuardedByTheDatabase(t *testing.T) {
 	s := openAt(t, cluster.Migrated(t))
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	f.Row.MaxUnits = 2
 	for range 2 {
 		f.Start(f.Submit(nil).TaskID)

@@ -65,7 +65,7 @@ func TestCostDoesNotGrow(t *testing.T) {
 func TestStepsCostTheSame(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	s := openAt(t, dsn)
-	f := storetest.NewFeed("step")
+	f := storetest.NewModel("step")
 	run := func() {
 		for range 20 {
 			f.End(f.Start(f.Submit(nil).TaskID).TaskID, "completed", "1")
@@ -112,7 +112,7 @@ func TestLargeStepsLookAtWhatTheyChange(t *testing.T) {
 	const steps, tasks = 4, 250
 	dsn := cluster.Migrated(t)
 	s, c := openAt(t, dsn), connect(t, dsn)
-	f := storetest.NewFeed("step")
+	f := storetest.NewModel("step")
 	for range steps {
 		var ids []string
 		for range tasks {

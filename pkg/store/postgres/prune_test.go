@@ -17,7 +17,7 @@ import (
 // last stopped.
 func TestOldTasksAmongLiveOnes(t *testing.T) {
 	s := openAt(t, cluster.Migrated(t))
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	for range 2500 {
 		f.Submit(nil)
 	}
@@ -35,7 +35,7 @@ func TestOldTasksAmongLiveOnes(t *testing.T) {
 		if err := s.Commit(t.Context(), f.Next()); err != nil {
 			t.Fatal(err)
 		}
-		f.Pass(time.Hour)
+		f.Advance(time.Hour)
 		left += len(c.ended)
 		n, err := s.PruneTasks(t.Context(), f.Now(), c.limit)
 		if err != nil || n != min(c.limit, left) {
@@ -54,7 +54,7 @@ func TestTwoPrunesAtOnce(t *testing.T) {
 			t.Run(fmt.Sprint(query, " go ", goes), func(t *testing.T) {
 				dsn := cluster.Migrated(t)
 				s, c, looker := openAt(t, dsn), connect(t, dsn), connect(t, dsn)
-				f := storetest.NewFeed("gpu")
+				f := storetest.NewModel("gpu")
 				for range 10 {
 					f.Message(f.End(f.Start(f.Submit(nil).TaskID).TaskID, park.Completed, ""))
 				}

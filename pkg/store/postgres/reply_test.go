@@ -17,7 +17,7 @@ import (
 func TestNewsOfAnotherForm(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	s, c := openAt(t, dsn), connect(t, dsn)
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	for range 3 {
 		f.Submit(nil)
 		f.End(f.Start(f.Submit(nil).TaskID).TaskID, "completed", "1")
@@ -56,7 +56,7 @@ func TestNewsHaveABound(t *testing.T) {
 	const most = 4096
 	dsn := cluster.Migrated(t)
 	s, c := openAt(t, dsn), connect(t, dsn)
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	commit := func(tasks int) {
 		for range tasks {
 			r := f.Submit(func(r *ledger.Record) {

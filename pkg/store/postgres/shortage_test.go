@@ -123,7 +123,7 @@ func newBusyNode(t *testing.T, name, dsn string) *busyNode {
 			}
 		})
 	}
-	f := storetest.NewFeed(name)
+	f := storetest.NewModel(name)
 	var step *store.Step
 	again(func() {
 		if step == nil {

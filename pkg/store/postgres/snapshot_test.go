@@ -43,11 +43,11 @@ func TestAnOldSnapshotDoesNotMakeStepsDearer(t *testing.T) {
 	const lot, lots = 100, 10
 	dsn := cluster.Migrated(t)
 	s, c := openAt(t, dsn), connect(t, dsn)
-	row, round := storetest.BenchRow(), 0
+	row, round := storetest.BenchPool(), 0
 	run := func() int64 {
 		before := pagesTouched(t, s, c)
 		for range lot / 2 {
-			for _, step := range storetest.Lives("gpu", round, 1, &row) {
+			for _, step := range storetest.BenchSteps("gpu", round, 1, &row) {
 				step.Node = "a"
 				if err := s.Commit(t.Context(), step); err != nil {
 					t.Fatal(err)
@@ -89,7 +89,7 @@ func beat(t testing.TB, s *postgres.Store, node string) {
 func BenchmarkOldSnapshot(b *testing.B) {
 	dsn := cluster.Migrated(b)
 	s, c := openAt(b, dsn), connect(b, dsn)
-	row := storetest.BenchRow()
+	row := storetest.BenchPool()
 	var took []time.Duration
 	commit := func(step *store.Step) {
 		step.Node = "a"
@@ -110,7 +110,7 @@ func BenchmarkOldSnapshot(b *testing.B) {
 			began := time.Now()
 			for task := range tasks {
 				time.Sleep(time.Until(began.Add(time.Duration(task) * time.Second / tasks)))
-				for _, step := range storetest.Lives("gpu", second*tasks+task, 1, &row) {
+				for _, step := range storetest.BenchSteps("gpu", second*tasks+task, 1, &row) {
 					commit(step)
 				}
 			}
@@ -133,7 +133,7 @@ func TestPoolsMoveIntoTheirStepsAndBack(t *testing.T) {
 	const version = 3
 	dsn := cluster.Migrated(t)
 	s, c := openAt(t, dsn+" application_name=unseen"), connect(t, dsn)
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	f.Row.MaxUnits = 100
 	var last *store.Step
 	for range 3 {

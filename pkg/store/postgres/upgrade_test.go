@@ -106,7 +106,7 @@ func continuePool(t *testing.T, s *postgres.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	f.Row = snap.Row
 	f.Submit(func(r *ledger.Record) { r.TaskID = "new" })
 	if err := s.Commit(t.Context(), f.Next()); err != nil {

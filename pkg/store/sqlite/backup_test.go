@@ -18,7 +18,7 @@ import (
 func TestBackup(t *testing.T) {
 	dir := t.TempDir()
 	path, backup := filepath.Join(dir, "parkd.db"), filepath.Join(dir, "backup.db")
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	s := openAt(t, path)
 	commitTasks(t, s, f, 20)
 	want := readAll(t, s, "gpu")
@@ -56,7 +56,7 @@ func TestRestoreRefuses(t *testing.T) {
 	dir := t.TempDir()
 	path, text := filepath.Join(dir, "parkd.db"), filepath.Join(dir, "text.db")
 	s := openAt(t, path)
-	commitTasks(t, s, storetest.NewFeed("gpu"), 3)
+	commitTasks(t, s, storetest.NewModel("gpu"), 3)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestRestoreRefuses(t *testing.T) {
 func TestBackupByRelativeName(t *testing.T) {
 	t.Chdir(t.TempDir())
 	s := openAt(t, "parkd.db")
-	commitTasks(t, s, storetest.NewFeed("gpu"), 3)
+	commitTasks(t, s, storetest.NewModel("gpu"), 3)
 	want := readAll(t, s, "gpu")
 	for _, name := range []string{"copy.db", "50% of it?.db", "a#b:c.db", "host/copy.db"} {
 		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {

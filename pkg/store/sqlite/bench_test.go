@@ -21,10 +21,10 @@ func BenchmarkCommitToRaw(b *testing.B) {
 	for _, n := range []int{1, 16, 256} {
 		b.Run(fmt.Sprintf("tasks=%d", n), func(b *testing.B) {
 			s, r := open(b), openRaw(b)
-			row := storetest.BenchRow()
+			row := storetest.BenchPool()
 			var stored, bare time.Duration
 			for i := 0; b.Loop(); i++ {
-				for _, step := range storetest.Lives("gpu", i, n, &row) {
+				for _, step := range storetest.BenchSteps("gpu", i, n, &row) {
 					began := time.Now()
 					if err := s.Commit(b.Context(), step); err != nil {
 						b.Fatal(err)

@@ -30,7 +30,7 @@ func TestDiskFull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	step, err := commitUntilError(t.Context(), s, f)
 	wantOutage(t, err)
 	wantOutage(t, s.Commit(t.Context(), step))

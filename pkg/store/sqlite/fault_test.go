@@ -63,7 +63,7 @@ func wantOutage(t *testing.T, err error) {
 }
 
 // grow commits steps with a lot to write until one fails, and returns the error.
-func commitUntilError(ctx context.Context, s *Store, f *storetest.Feed) (*store.Step, error) {
+func commitUntilError(ctx context.Context, s *Store, f *storetest.Model) (*store.Step, error) {
 	for range 1000 {
 		f.Submit(func(r *ledger.Record) { r.Payload = []byte(`"` + strings.Repeat("x", 64<<10) + `"`) })
 		step := f.Next()
@@ -79,7 +79,7 @@ func TestFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := openTemp(t)
 			trouble := newFailingConn(s)
-			f := storetest.NewFeed("gpu")
+			f := storetest.NewModel("gpu")
 			f.Submit(nil)
 			if err := s.Commit(t.Context(), f.Next()); err != nil {
 				t.Fatal(err)

@@ -17,7 +17,7 @@ func FuzzCursors(f *testing.F) {
 	}
 	stores := []store.Store{memory.New(), openAt(f, f.TempDir()+"/parkd.db")}
 	for _, s := range stores {
-		feed := storetest.NewFeed("gpu")
+		feed := storetest.NewModel("gpu")
 		feed.End(feed.Start(feed.Submit(nil).TaskID).TaskID, park.Completed, `1`)
 		feed.Submit(nil)
 		if err := s.Commit(f.Context(), feed.Next()); err != nil {

@@ -46,7 +46,7 @@ func TestFlushFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := openTemp(t)
 			s.writer.commit.exec = &failingCommit{StmtExecContext: s.writer.commit.exec, applied: stands} // the writer is idle
-			f := storetest.NewFeed("gpu")
+			f := storetest.NewModel("gpu")
 			f.Submit(nil)
 			step := f.Next()
 			if err := s.Commit(t.Context(), step); !errors.Is(err, store.ErrInDoubt) {
@@ -69,7 +69,7 @@ func TestContextEndsAmidACommit(t *testing.T) {
 		cancel()
 		<-answered
 	}}
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	f.Submit(nil)
 	step := f.Next()
 	err := s.Commit(ctx, step)

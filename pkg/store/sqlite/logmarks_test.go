@@ -48,7 +48,7 @@ func copyKilled(t *testing.T, from, to string) {
 }
 
 // put commits n tasks with some payload.
-func commitTasks(t *testing.T, s *sqlite.Store, f *storetest.Feed, n int) {
+func commitTasks(t *testing.T, s *sqlite.Store, f *storetest.Model, n int) {
 	t.Helper()
 	for range n {
 		f.Submit(func(r *ledger.Record) { r.Payload = []byte(`"` + strings.Repeat("x", 20_000) + `"`) })
@@ -62,7 +62,7 @@ func commitTasks(t *testing.T, s *sqlite.Store, f *storetest.Feed, n int) {
 func TestForeignLog(t *testing.T) {
 	dir := t.TempDir()
 	path, backup, killed := filepath.Join(dir, "parkd.db"), filepath.Join(dir, "backup.db"), filepath.Join(dir, "killed.db")
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	s := openAt(t, path)
 	commitTasks(t, s, f, 50)
 	if err := s.Close(); err != nil {
@@ -105,7 +105,7 @@ func TestForeignLog(t *testing.T) {
 func TestDamagedAfterACrash(t *testing.T) {
 	dir := t.TempDir()
 	path, killed := filepath.Join(dir, "parkd.db"), filepath.Join(dir, "killed.db")
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	s := openAt(t, path)
 	commitTasks(t, s, f, 50)
 	if err := s.Close(); err != nil {
@@ -130,7 +130,7 @@ func TestDamagedAfterACrash(t *testing.T) {
 // TestFilesShrink: what was removed gives its room back while nothing is asked for, and the log is empty then.
 func TestFilesShrink(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "parkd.db")
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	s := openAt(t, path)
 	commitTasks(t, s, f, 400)
 	for _, id := range append([]string(nil), f.Queued...) {

@@ -29,7 +29,7 @@ func TestOtherNamesAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantRefusal(t, path, path, "stop it")
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	f.Submit(nil)
 	if err := s.Commit(t.Context(), f.Next()); err != nil {
 		t.Fatalf("a lock file that was removed keeps the database from being written: %v", err)
@@ -84,7 +84,7 @@ func TestLostWhileOpen(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "db", "parkd.db")
 			s := openAt(t, path)
-			f := storetest.NewFeed("gpu")
+			f := storetest.NewModel("gpu")
 			f.Submit(nil)
 			if err := s.Commit(t.Context(), f.Next()); err != nil {
 				t.Fatal(err)
@@ -118,7 +118,7 @@ func TestLostIsNoticedAtRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, "the return", func() bool { return s.StorageError() == nil })
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	f.Submit(nil)
 	if err := s.Commit(t.Context(), f.Next()); err != nil {
 		t.Fatal(err)

@@ -33,7 +33,7 @@ func execSQL(t *testing.T, path, query string) {
 func TestNewerSchemaIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "parkd.db")
 	s := openAt(t, path)
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	f.Submit(nil)
 	if err := s.Commit(t.Context(), f.Next()); err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func TestMigrate(t *testing.T) {
 	}
 
 	s := openAt(t, path)
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	f.Submit(nil)
 	if err := s.Commit(ctx, f.Next()); err != nil {
 		t.Fatal(err)

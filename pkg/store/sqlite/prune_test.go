@@ -11,7 +11,7 @@ import (
 // TestTwoPrunesAtOnce: two find the same rows, one removes them, and their numbers are given anew before the other does.
 func TestTwoPrunesAtOnce(t *testing.T) {
 	ctx, s := t.Context(), openTemp(t)
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	put := func(end bool) {
 		t.Helper()
 		r := f.Submit(nil)
@@ -40,7 +40,7 @@ func TestTwoPrunesAtOnce(t *testing.T) {
 		}
 	}
 	remove()
-	f.Pass(2 * time.Hour)
+	f.Advance(2 * time.Hour)
 	put(false)
 	put(true)
 	want := 0

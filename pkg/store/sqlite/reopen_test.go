@@ -63,15 +63,15 @@ func readAll(t testing.TB, s store.Store, pools ...string) contents {
 
 func TestReopenKeepsAll(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "parkd.db")
-	feeds := []*storetest.Feed{storetest.NewFeed("gpu"), storetest.NewFeed("cpu")}
+	feeds := []*storetest.Model{storetest.NewModel("gpu"), storetest.NewModel("cpu")}
 	s := openAt(t, path)
 	for round := range 4 {
 		for _, f := range feeds {
-			f.Pass(time.Minute)
+			f.Advance(time.Minute)
 			r := f.Start(f.Submit(nil).TaskID)
 			f.Submit(nil)
 			m := f.Message(f.End(r.TaskID, park.Completed, `{"ok":true}`))
-			f.Post(store.OutboxEntry{Dest: "notify/gpu", Message: &m})
+			f.AddParcel(store.OutboxEntry{Dest: "notify/gpu", Message: &m})
 			if err := s.Commit(t.Context(), f.Next()); err != nil {
 				t.Fatal(err)
 			}
@@ -95,7 +95,7 @@ func TestReopenKeepsAll(t *testing.T) {
 func TestCloseLeavesOneFile(t *testing.T) {
 	dir := t.TempDir()
 	s := openAt(t, filepath.Join(dir, "parkd.db"))
-	f := storetest.NewFeed("gpu")
+	f := storetest.NewModel("gpu")
 	f.Submit(nil)
 	if err := s.Commit(t.Context(), f.Next()); err != nil {
 		t.Fatal(err)

@@ -12,21 +12,21 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-func oddTests() group {
-	return group{
-		"text of any kind":        testText,
-		"names that look alike":   testAlike,
-		"numbers at their bounds": testBounds,
-		"times far away":          testFarTimes,
-		"a payload of 1 MiB":      testBigPayload,
-		"payloads to the byte":    testPayloadBytes,
+func unusualTests() storeTests {
+	return storeTests{
+		"text of any kind":               testText,
+		"names that are easily confused": testAlike,
+		"numbers at their bounds":        testBounds,
+		"distant times":                  testFarTimes,
+		"a payload of 1 MiB":             testBigPayload,
+		"payloads byte by byte":          testPayloadBytes,
 	}
 }
 
-// oddTexts are texts that a careless store would change, confuse or choke on. Every two differ.
-func oddTexts() []string {
+// unusualTexts returns texts that a faulty store might change, confuse or refuse. No two are equal.
+func unusualTexts() []string {
 	return []string{
-		"é", "e\u0301", // the same to look at
+		"é", "e\u0301", // look the same
 		"straße", "STRASSE", "a", "A", "a ", " a", "a\t", "a\n", "a\r\n",
 		"\u0001\u001f\u007f", "\u200b", "\ufeff", "\ufffd", "\U0010ffff", "👩‍👩‍👧‍👦", "שלום", "日本語",
 		"'", "''", `"`, "`", `\`, `\'`, "%", "_", "a%", "a_", "?", "$1", ":name", "@x", "{}", `{"a":1}`, "[]", "null", "NULL", "0", "00", "-0", "1e3", "true",
@@ -38,7 +38,7 @@ func oddTexts() []string {
 func testText(t *testing.T, s store.Store) {
 	row := ledger.Pool{Rev: 1, State: park.Active, LastStep: "'; --"}
 	step := &store.Step{PoolID: "gpu", ID: row.LastStep, Row: row}
-	for i, x := range oddTexts() {
+	for i, x := range unusualTexts() {
 		step.Inserts = append(step.Inserts, ledger.Record{
 			Spec: ledger.Spec{
 				PoolID: "gpu", TaskID: x, Tenant: x, MailboxKey: x, WorkDir: x, Command: []string{x, "", x}, Payload: quote(x),
@@ -54,33 +54,34 @@ func testText(t *testing.T, s store.Store) {
 		step.Outbox = append(step.Outbox, store.OutboxEntry{Dest: x, Message: &step.Messages[i]}, store.OutboxEntry{Dest: x, Event: &step.Events[i]})
 	}
 	commit(t, s, step)
-	for i, x := range oddTexts() {
-		same(t, "task", records(t, s, "gpu", x), step.Inserts[i:i+1])
+	for i, x := range unusualTexts() {
+		equal(t, "task", records(t, s, "gpu", x), step.Inserts[i:i+1])
 		found, _ := list(t, s, "gpu", park.TaskQuery{Tenant: x, Limit: 10})
-		same(t, "listed", ids(found), []string{x})
-		same(t, "messages", withoutIDs(messages(t, s, park.MailboxQuery{Tenant: x, Key: x})), step.Messages[i:i+1])
-		same(t, "by task", events(t, s, park.AuditQuery{TaskID: x}), step.Events[i:i+1])
-		same(t, "by tenant", events(t, s, park.AuditQuery{Tenant: x}), step.Events[i:i+1])
+		equal(t, "listed", ids(found), []string{x})
+		equal(t, "messages", withoutIDs(messages(t, s, park.MailboxQuery{Tenant: x, Key: x})), step.Messages[i:i+1])
+		equal(t, "by task", events(t, s, park.AuditQuery{TaskID: x}), step.Events[i:i+1])
+		equal(t, "by tenant", events(t, s, park.AuditQuery{Tenant: x}), step.Events[i:i+1])
 		parcels := outbox(t, s, x, park.Time{}, 10)
-		same(t, "parcels", len(parcels), 2)
-		same(t, "message", *parcels[0].Message, step.Messages[i])
-		same(t, "event", *parcels[1].Event, step.Events[i])
+		equal(t, "parcels", len(parcels), 2)
+		equal(t, "message", *parcels[0].Message, step.Messages[i])
+		equal(t, "event", *parcels[1].Event, step.Events[i])
 	}
-	same(t, "row", load(t, s, "gpu").Row, row)
+	equal(t, "row", load(t, s, "gpu").Row, row)
 }
 
+// quote returns a text as JSON.
 func quote(x string) json.RawMessage {
 	b, _ := json.Marshal(x)
 	return b
 }
 
-// testAlike has a mailbox of every pair of a few names that run into each other where they are joined.
+// testAlike has a mailbox for every pair of some names, whose concatenations are ambiguous.
 func testAlike(t *testing.T, s store.Store) {
 	names := []string{"a", "b", "ab", "a/b", "a:b", "", "A", "a ", "é", "e\u0301"}
 	n := 0
 	for _, tenant := range names {
 		for _, key := range names {
-			m := letter("gpu", n)
+			m := newMessage("gpu", n)
 			m.Tenant, m.Key = tenant, key
 			deliver(t, s, m)
 			n++
@@ -90,7 +91,7 @@ func testAlike(t *testing.T, s store.Store) {
 	for _, tenant := range names {
 		for _, key := range names {
 			found := messages(t, s, park.MailboxQuery{Tenant: tenant, Key: key})
-			if len(found) != 1 || found[0].TaskID != letter("gpu", n).TaskID {
+			if len(found) != 1 || found[0].TaskID != newMessage("gpu", n).TaskID {
 				t.Fatalf("mailbox %q/%q has %+v", tenant, key, found)
 			}
 			n++
@@ -115,9 +116,9 @@ func testBounds(t *testing.T, s store.Store) {
 	}
 	e := park.Event{EventID: park.EventID("gpu", 1, math.MaxInt32), Rev: 1, Ord: math.MaxInt32, Action: park.ActStart, PoolID: "gpu", Units: math.MaxInt64, Attempt: math.MaxInt32}
 	commit(t, s, &store.Step{PoolID: "gpu", ID: "step", Row: row, Inserts: recs, Events: []park.Event{e}})
-	same(t, "snapshot", load(t, s, "gpu"), store.Snapshot{Row: row, Tasks: recs})
-	same(t, "records", records(t, s, "gpu", "a", "b", "c", "d"), recs)
-	same(t, "events", events(t, s, park.AuditQuery{}), []park.Event{e})
+	equal(t, "snapshot", load(t, s, "gpu"), store.Snapshot{Row: row, Tasks: recs})
+	equal(t, "records", records(t, s, "gpu", "a", "b", "c", "d"), recs)
+	equal(t, "events", events(t, s, park.AuditQuery{}), []park.Event{e})
 }
 
 func testFarTimes(t *testing.T, s store.Store) {
@@ -129,12 +130,12 @@ func testFarTimes(t *testing.T, s store.Store) {
 		{Spec: ledger.Spec{PoolID: "gpu", TaskID: "b", SubmittedAt: last}, State: ledger.State{Status: park.Failed, StartedAt: first, EndedAt: last}},
 	}
 	commit(t, s, &store.Step{PoolID: "gpu", ID: "step", Row: row, Inserts: recs})
-	same(t, "records", records(t, s, "gpu", "a", "b"), recs)
-	same(t, "row", load(t, s, "gpu").Row, row)
+	equal(t, "records", records(t, s, "gpu", "a", "b"), recs)
+	equal(t, "row", load(t, s, "gpu").Row, row)
 
 	at := []park.Time{first, last, first, park.At(Epoch())}
 	for i, us := range at {
-		m := letter("gpu", i)
+		m := newMessage("gpu", i)
 		m.CreatedAt = us
 		deliver(t, s, m)
 		appendEvents(t, s, park.Event{PoolID: "gpu", Rev: 1, Ord: i, At: us, Action: park.ActSubmit})
@@ -142,57 +143,57 @@ func testFarTimes(t *testing.T, s store.Store) {
 	count := func(q park.AuditQuery) int {
 		n := len(events(t, s, q))
 		if q.Until.IsZero() {
-			box := alice()
+			box := aliceBox()
 			box.Since = q.Since
-			same(t, "messages", len(messages(t, s, box)), n)
+			equal(t, "messages", len(messages(t, s, box)), n)
 		}
 		return n
 	}
-	same(t, "all", count(park.AuditQuery{Since: first}), 4)
-	same(t, "since the epoch", count(park.AuditQuery{Since: park.At(Epoch())}), 2)
-	same(t, "since the last", count(park.AuditQuery{Since: last}), 1)
-	same(t, "until the last", count(park.AuditQuery{Until: last}), 3)
-	same(t, "until the first", count(park.AuditQuery{Until: first}), 0)
+	equal(t, "all", count(park.AuditQuery{Since: first}), 4)
+	equal(t, "since the epoch", count(park.AuditQuery{Since: park.At(Epoch())}), 2)
+	equal(t, "since the last", count(park.AuditQuery{Since: last}), 1)
+	equal(t, "until the last", count(park.AuditQuery{Until: last}), 3)
+	equal(t, "until the first", count(park.AuditQuery{Until: first}), 0)
 	epoch := park.Time{Time: time.Unix(0, 0).UTC()}
-	same(t, "until 1970", count(park.AuditQuery{Until: epoch}), 0)
-	same(t, "until 1970, of a pool", count(park.AuditQuery{Until: epoch, PoolID: "gpu"}), 0)
-	same(t, "until before it", count(park.AuditQuery{Until: park.At(epoch.Add(-time.Hour))}), 0)
-	same(t, "since 1970", count(park.AuditQuery{Since: epoch}), 4)
-	same(t, "pruned", pruned(t, s.PruneEvents, last, 10), 3)
-	same(t, "pruned", pruned(t, s.PruneMessages, last, 10), 3)
-	same(t, "left", count(park.AuditQuery{}), 1)
+	equal(t, "until 1970", count(park.AuditQuery{Until: epoch}), 0)
+	equal(t, "until 1970, of a pool", count(park.AuditQuery{Until: epoch, PoolID: "gpu"}), 0)
+	equal(t, "until before it", count(park.AuditQuery{Until: park.At(epoch.Add(-time.Hour))}), 0)
+	equal(t, "since 1970", count(park.AuditQuery{Since: epoch}), 4)
+	equal(t, "pruned", pruneAll(t, s.PruneEvents, last, 10), 3)
+	equal(t, "pruned", pruneAll(t, s.PruneMessages, last, 10), 3)
+	equal(t, "left", count(park.AuditQuery{}), 1)
 }
 
 func testBigPayload(t *testing.T, s store.Store) {
 	big := quote(strings.Repeat("0123456789abcdef", 1<<16))
-	f := NewFeed("gpu")
-	f.Submit(func(r *ledger.Record) { r.Payload = big })
-	commit(t, s, f.Next())
-	f.End(f.Start("gpu-1").TaskID, park.Completed, string(big))
-	m := f.Message(f.Tasks["gpu-1"])
-	f.Post(store.OutboxEntry{Dest: "d", Message: &m})
-	f.Event(park.ActUpdate, nil, string(big))
-	commit(t, s, f.Next())
-	same(t, "record", records(t, s, "gpu", "gpu-1"), []ledger.Record{*f.Tasks["gpu-1"]})
-	same(t, "message", withoutIDs(messages(t, s, alice())), []park.Message{m})
-	same(t, "parcel", *outbox(t, s, "d", f.Now(), 1)[0].Message, m)
-	same(t, "events", events(t, s, park.AuditQuery{PoolID: "gpu"}), f.Log)
+	model := NewModel("gpu")
+	model.Submit(func(r *ledger.Record) { r.Payload = big })
+	commit(t, s, model.Next())
+	model.End(model.Start("gpu-1").TaskID, park.Completed, string(big))
+	m := model.Message(model.Tasks["gpu-1"])
+	model.AddParcel(store.OutboxEntry{Dest: "d", Message: &m})
+	model.Event(park.ActUpdate, nil, string(big))
+	commit(t, s, model.Next())
+	equal(t, "record", records(t, s, "gpu", "gpu-1"), []ledger.Record{*model.Tasks["gpu-1"]})
+	equal(t, "message", withoutIDs(messages(t, s, aliceBox())), []park.Message{m})
+	equal(t, "parcel", *outbox(t, s, "d", model.Now(), 1)[0].Message, m)
+	equal(t, "events", events(t, s, park.AuditQuery{PoolID: "gpu"}), model.Log)
 }
 
-// testPayloadBytes sees that nobody rewrites a client's JSON: neither its spaces nor its numbers nor its order.
+// testPayloadBytes sees that a store does not rewrite JSON: neither spaces, nor numbers, nor the order of members.
 func testPayloadBytes(t *testing.T, s store.Store) {
 	for i, x := range []string{
 		`null`, `0`, `""`, `{}`, `[]`, ` { "b" : 1 , "a" : 2, "b" : 3 } `, `1.0`, `1e400`, `12345678901234567890`, `"\u0041\u0000"`, `-0`, "\"\u2028\"",
 	} {
-		f := NewFeed("pool-" + string(rune('a'+i)))
-		f.Submit(func(r *ledger.Record) { r.Payload = json.RawMessage(x) })
-		m := f.Message(f.End(f.Submit(nil).TaskID, park.Completed, x))
-		f.Post(store.OutboxEntry{Dest: f.pool, Message: &m})
-		commit(t, s, f.Next())
-		id := f.pool + "-1"
-		same(t, "payload", string(records(t, s, f.pool, id)[0].Payload), x)
-		found := messages(t, s, alice())
-		same(t, "message", string(found[len(found)-1].Payload), x)
-		same(t, "parcel", string(outbox(t, s, f.pool, f.Now(), 1)[0].Message.Payload), x)
+		model := NewModel("pool-" + string(rune('a'+i)))
+		model.Submit(func(r *ledger.Record) { r.Payload = json.RawMessage(x) })
+		m := model.Message(model.End(model.Submit(nil).TaskID, park.Completed, x))
+		model.AddParcel(store.OutboxEntry{Dest: model.pool, Message: &m})
+		commit(t, s, model.Next())
+		id := model.pool + "-1"
+		equal(t, "payload", string(records(t, s, model.pool, id)[0].Payload), x)
+		found := messages(t, s, aliceBox())
+		equal(t, "message", string(found[len(found)-1].Payload), x)
+		equal(t, "parcel", string(outbox(t, s, model.pool, model.Now(), 1)[0].Message.Payload), x)
 	}
 }
