@@ -92,7 +92,7 @@ func (l *loop) decide(ops []lot.Op) (*lot.Step, []lot.Result, error) {
 	l.lot.HoldStarts(l.startsHeld())
 	l.announceSkip()
 	l.lot.LimitStarts(l.quota(now.Mono))
-	step, results := l.lot.Apply(now, ops, l.demand())
+	step, results := l.lot.Apply(now, ops, l.leaseRequests())
 	if !l.lookedUp && l.maybeDuplicates(ops, results) {
 		l.lot.Rollback()
 		return nil, nil, errLookUp

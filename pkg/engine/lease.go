@@ -74,8 +74,8 @@ func newWaiter(p *pool, r park.LeaseRequest) (*waiter, error) {
 	var secret [16]byte
 	p.eng.env.Read(secret[:])
 	return &waiter{
-		demand: lot.LeaseRequest{Worker: r.Worker, Secret: hex.EncodeToString(secret[:]), Max: max(1, r.Max), MaxBytes: portion.MaxBytes, TTL: ttl},
-		leases: make(chan []park.Lease, 1),
+		request: lot.LeaseRequest{Worker: r.Worker, Secret: hex.EncodeToString(secret[:]), Max: max(1, r.Max), MaxBytes: portion.MaxBytes, TTL: ttl},
+		leases:  make(chan []park.Lease, 1),
 	}, nil
 }
 

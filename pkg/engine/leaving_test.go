@@ -86,7 +86,7 @@ func TestWhenSizesAreLearned(t *testing.T) {
 		q := &sizesFake{err: c.fails}
 		p.queue, p.ctx, p.Idle = q, t.Context(), c.held
 		for _, n := range c.max {
-			p.waiters = append(p.waiters, &waiter{demand: lot.LeaseRequest{Max: n}})
+			p.waiters = append(p.waiters, &waiter{request: lot.LeaseRequest{Max: n}})
 		}
 		if c.known {
 			p.lot.SetSize("a", 1)

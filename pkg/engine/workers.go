@@ -12,7 +12,7 @@ import (
 
 // waiter is a worker that waits for tasks. It gets all its leases at once, and then waits no more.
 type waiter struct {
-	demand  lot.LeaseRequest
+	request lot.LeaseRequest
 	granted bool // it has been granted tasks, which may still have to be read
 	leases  chan []park.Lease
 }
@@ -29,14 +29,14 @@ func (l *loop) registerWaiters(batch []message) {
 	}
 }
 
-// demand returns what the waiting workers ask for, the longest wait first.
-func (l *loop) demand() []lot.LeaseRequest {
+// leaseRequests returns the requests of the waiting workers, the longest wait first.
+func (l *loop) leaseRequests() []lot.LeaseRequest {
 	if len(l.waiters) == 0 {
 		return nil
 	}
 	d := make([]lot.LeaseRequest, len(l.waiters))
 	for i, w := range l.waiters {
-		d[i] = w.demand
+		d[i] = w.request
 	}
 	return d
 }
@@ -47,7 +47,7 @@ func (l *loop) demand() []lot.LeaseRequest {
 func (l *loop) loadSizes() error {
 	demand := 0
 	for _, w := range l.waiters {
-		demand += w.demand.Max
+		demand += w.request.Max
 	}
 	if demand < 2 || l.startsHeld() {
 		return nil
@@ -106,10 +106,10 @@ func (p *pool) leasesOf(starts []runStart, w *waiter, now park.Time) []park.Leas
 			continue
 		}
 		leases = append(leases, park.Lease{
-			LeaseID: lot.LeaseID(p.ID, s.Attempt, w.demand.Secret, s.TaskID), TaskID: s.TaskID, PoolID: p.ID,
+			LeaseID: lot.LeaseID(p.ID, s.Attempt, w.request.Secret, s.TaskID), TaskID: s.TaskID, PoolID: p.ID,
 			Tenant: s.spec.Tenant, Attempt: s.Attempt, Units: s.spec.Units, Payload: s.spec.Payload,
 			Command: s.spec.Command, WorkDir: s.spec.WorkDir, TimeoutSecs: park.Seconds(s.spec.Timeout / time.Second),
-			ExpiresAt: park.At(now.Add(w.demand.TTL)),
+			ExpiresAt: park.At(now.Add(w.request.TTL)),
 		})
 	}
 	return leases

@@ -11,7 +11,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// lotWithParked returns a lot with one running task and n parked ones, of all classes and half of them with a deadline.
+// lotWithParked returns a lot with one running task and n parked ones of all classes. Half of them have a deadline.
 func lotWithParked(n int) (*lot.Lot, lot.Instant) {
 	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
 	l := lot.New(lot.Config{Pool: "p", Node: "n", Row: ledger.Pool{MaxUnits: 1, MaxQueueDepth: 1 << 30, State: park.Active}}, now)
@@ -30,8 +30,8 @@ func submitOp(id, i int) lot.Op {
 	return lot.Submit{Spec: s}
 }
 
-// BenchmarkCycle is the life of a task beside n parked ones: it is submitted and parked, the running one ends, and
-// the first parked one starts. The time of an operation must not grow with n.
+// BenchmarkCycle measures the life of a task beside n parked ones: it is submitted and parked, the running task ends,
+// and the first parked one starts. The time of an operation must not grow with n.
 func BenchmarkCycle(b *testing.B) {
 	for _, n := range []int{1_000, 10_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprintf("parked=%d", n), func(b *testing.B) {
@@ -39,7 +39,7 @@ func BenchmarkCycle(b *testing.B) {
 			id, running := n+1, fmt.Sprintf("task-%08d", 0)
 			b.ReportAllocs()
 			for b.Loop() {
-				// The new one is of the class that is served, behind nobody else of it once that has run dry.
+				// The new task is of the class that starts now, and is alone in it once that class is empty.
 				step, _ := l.Apply(now, []lot.Op{submitOp(id, 0), lot.Finish{TaskID: running, Attempt: 1, Outcome: park.Outcome{Status: park.Completed}}}, nil)
 				if len(step.Started) != 1 {
 					b.Fatal("nothing started")
@@ -50,7 +50,7 @@ func BenchmarkCycle(b *testing.B) {
 	}
 }
 
-// BenchmarkCancel takes tasks out of the middle of a full lot and parks others.
+// BenchmarkCancel cancels tasks from the middle of a full lot and parks others.
 func BenchmarkCancel(b *testing.B) {
 	for _, n := range []int{1_000, 1_000_000} {
 		b.Run(fmt.Sprintf("parked=%d", n), func(b *testing.B) {
@@ -65,7 +65,7 @@ func BenchmarkCancel(b *testing.B) {
 	}
 }
 
-// BenchmarkMemory measures what one parked task costs, without its payload.
+// BenchmarkMemory measures the memory of one parked task, without its payload.
 func BenchmarkMemory(b *testing.B) {
 	const n = 1_000_000
 	for b.Loop() {
@@ -83,8 +83,8 @@ func heapBytes() uint64 {
 	return m.HeapAlloc
 }
 
-// BenchmarkTenThousand is 10,000 tasks submitted, started and completed, in steps of 256 operations, in a pool that runs
-// 64 of them at once: all but the first are parked in between.
+// BenchmarkTenThousand submits, starts and completes 10,000 tasks in steps of 256 operations, in a pool that runs 64
+// at once: all but the first are parked in between.
 func BenchmarkTenThousand(b *testing.B) {
 	const n, step = 10_000, 256
 	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}

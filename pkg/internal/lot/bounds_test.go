@@ -29,7 +29,8 @@ func completed(id string) Op {
 	return Finish{TaskID: id, Attempt: 1, Outcome: park.Outcome{Status: park.Completed}}
 }
 
-// TestNotMuchIsKept sees that after a step of thousands of tasks the lot lets go of the memory that the next does not need.
+// TestNotMuchIsKept checks that after a step of thousands of tasks the lot frees the memory that the next step does
+// not need.
 func TestNotMuchIsKept(t *testing.T) {
 	l := roomyLot(false)
 	l.Apply(noon(), opsFor(maxSpare+1, submitted), nil)
@@ -43,7 +44,8 @@ func TestNotMuchIsKept(t *testing.T) {
 	}
 }
 
-// TestPlacesAreUsedAgain sees that tasks which come and go, and such as are taken back, need no more room than one at a time.
+// TestPlacesAreUsedAgain checks that tasks which come and go, or are rolled back, need no more memory than one at a
+// time.
 func TestPlacesAreUsedAgain(t *testing.T) {
 	for name, gone := range map[string]func(*Lot){
 		"ended":              func(l *Lot) { l.Apply(noon(), []Op{completed("t")}, nil) },
@@ -68,7 +70,7 @@ func TestPlacesAreUsedAgain(t *testing.T) {
 	}
 }
 
-// TestFullBlocksAreUsedAgain sees that the places of tasks which leave full blocks are given to those that come next.
+// TestFullBlocksAreUsedAgain checks that the slots of tasks which leave full blocks are reused.
 func TestFullBlocksAreUsedAgain(t *testing.T) {
 	l := roomyLot(false)
 	all := opsFor(3*blockSize, submitted)
@@ -86,7 +88,7 @@ func TestFullBlocksAreUsedAgain(t *testing.T) {
 	}
 }
 
-// TestTimers sees that what happens first is at the front, whoever leaves from the middle.
+// TestTimers checks that the earliest timer is first, also after removals from the middle.
 func TestTimers(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	all := newTasks(0)
@@ -114,7 +116,7 @@ func TestTimers(t *testing.T) {
 	}
 }
 
-// TestNextOfTwoKinds sees that the next instant is that of a rest or of a lease, whichever comes first.
+// TestNextOfTwoKinds checks that the next timer is the end of a backoff or of a lease, whichever is earlier.
 func TestNextOfTwoKinds(t *testing.T) {
 	for _, c := range []struct{ rest, ttl, next time.Duration }{
 		{time.Minute, time.Second, time.Second}, {time.Second, time.Minute, time.Second},
@@ -130,7 +132,7 @@ func TestNextOfTwoKinds(t *testing.T) {
 	}
 }
 
-// TestKeepSaysUntilWhen sees that the answer to who keeps a lease names the instant at which it ends.
+// TestKeepSaysUntilWhen checks that the result of renewing a lease has the time at which it ends.
 func TestKeepSaysUntilWhen(t *testing.T) {
 	l := roomyLot(true)
 	step, _ := l.Apply(noon(), []Op{submitted("t")}, []LeaseRequest{{Worker: "w", Secret: "s", Max: 1, TTL: time.Minute}})
@@ -141,18 +143,19 @@ func TestKeepSaysUntilWhen(t *testing.T) {
 	}
 }
 
-// TestLostLeaseOfATaskWithABackoffOnly sees that losing leases ends no task that sets a backoff and no bound.
+// TestLostLeaseOfATaskWithABackoffOnly checks that lost leases do not end a task that sets a backoff but no maximum of
+// attempts.
 func TestLostLeaseOfATaskWithABackoffOnly(t *testing.T) {
 	l := roomyLot(true)
 	s := ledger.Spec{PoolID: "p", TaskID: "t", Units: 1, Retry: park.Retry{Backoff: park.Duration(time.Minute)}}
 	l.Apply(noon(), []Op{Submit{Spec: &s}}, []LeaseRequest{{Worker: "w", Secret: "s", Max: 1, TTL: time.Second}})
 	l.Apply(Instant{Wall: park.At(noon().Wall.Add(time.Second)), Mono: noon().Mono + time.Second}, nil, nil)
 	if s, position, _ := l.State("t"); s.Status != park.Queued || s.Failures != 0 || !s.NotBefore.IsZero() || position != 1 {
-		t.Errorf("the task is %s at %d with %d strikes and rests until %s", s.Status, position, s.Failures, s.NotBefore)
+		t.Errorf("the task is %s at %d with %d failures and backs off until %s", s.Status, position, s.Failures, s.NotBefore)
 	}
 }
 
-// TestWithoutDigest sees that of two submissions whose contents are not known nobody says that they are the same.
+// TestWithoutDigest checks that two submissions without digests are never taken for the same.
 func TestWithoutDigest(t *testing.T) {
 	l := roomyLot(false)
 	l.Apply(noon(), []Op{submitted("live")}, nil)
@@ -165,7 +168,7 @@ func TestWithoutDigest(t *testing.T) {
 	}
 }
 
-// TestNothingNewIsNoEvent sees that limits and a state which the pool has already are told nobody.
+// TestNothingNewIsNoEvent checks that setting limits and a state that the pool already has makes no event.
 func TestNothingNewIsNoEvent(t *testing.T) {
 	l := roomyLot(false)
 	row := l.Row()
@@ -175,7 +178,7 @@ func TestNothingNewIsNoEvent(t *testing.T) {
 	}
 }
 
-// TestSubmissionWithoutMailbox sees that the log names no mailbox where there is none.
+// TestSubmissionWithoutMailbox checks that the log names no mailbox for a task that has none.
 func TestSubmissionWithoutMailbox(t *testing.T) {
 	l := roomyLot(false)
 	step, _ := l.Apply(noon(), []Op{submitted("t")}, nil)
@@ -184,7 +187,7 @@ func TestSubmissionWithoutMailbox(t *testing.T) {
 	}
 }
 
-// TestCheckFinds sees that a total which the tasks do not add up to is found.
+// TestCheckFinds checks that Check finds a total that differs from the tasks' sum.
 func TestCheckFinds(t *testing.T) {
 	for name, spoil := range map[string]func(*Lot){
 		"units":   func(l *Lot) { l.used++; l.row.Used++ },

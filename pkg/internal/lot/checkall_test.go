@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// CheckAll works out all that the lot keeps about its tasks again from the tasks alone, and returns an error where it is not
-// that. It is for tests: [Lot.Check] looks at the totals only.
+// CheckAll derives all that the lot keeps about its tasks from the tasks alone, and returns an error if anything
+// differs. It is for tests: [Lot.Check] compares only the totals.
 func (l *Lot) CheckAll() error {
 	if err := l.Check(); err != nil {
 		return err
@@ -24,7 +24,7 @@ func (l *Lot) CheckAll() error {
 	return nil
 }
 
-// checkBlocks sees that each slot of a block is taken, or in the list of free ones, or was never given.
+// checkBlocks checks that each slot of a block is taken, in the list of free slots, or never used.
 func (l *Lot) checkBlocks() error {
 	listed := map[int32]int{}
 	for _, n := range l.tasks.withRoom {
@@ -84,7 +84,7 @@ func boolToInt(b bool) int {
 	return 0
 }
 
-// checkIndex sees that each task is found by its id, and nothing else is.
+// checkIndex checks that the index finds each task by its id, and holds nothing else.
 func (l *Lot) checkIndex() error {
 	x := &l.tasks.index
 	taken := 0
@@ -110,7 +110,7 @@ func (l *Lot) checkIndex() error {
 	return nil
 }
 
-// checkEntries sees that each task is where it says it is.
+// checkEntries checks that each task is in the structure of its phase.
 func (l *Lot) checkEntries() error {
 	for e := range l.tasks.all {
 		c := l.class(e.priority)
@@ -140,7 +140,7 @@ func (l *Lot) checkEntries() error {
 	return nil
 }
 
-// checkTimers sees that each heap holds the tasks that it should, in order and with their keys.
+// checkTimers checks that each heap has the right tasks, in order and with the right keys.
 func (l *Lot) checkTimers() error {
 	for name, t := range map[string]*timers{"deadlines": &l.deadlines, "rests": &l.backoffs, "leases": &l.leases} {
 		want := map[ref]int64{}
@@ -172,7 +172,7 @@ func (l *Lot) checkTimers() error {
 	return nil
 }
 
-// checkClass sees that a class holds the tasks that wait in it, and that what it knows of their costs is true.
+// checkClass checks that a class has the tasks that wait in it, and that its scan state is right.
 func (l *Lot) checkClass(i int) error {
 	c := &l.classes[i]
 	waits, reserved := 0, 0
@@ -187,7 +187,7 @@ func (l *Lot) checkClass(i int) error {
 	return c.checkScan(&l.tasks)
 }
 
-// checkScan sees that what a class knows of its tasks' costs is true.
+// checkScan checks the scan state of a class against the costs of its tasks.
 func (c *class) checkScan(all *tasks) error {
 	behind := 0
 	for rank, r := range c.waiting.All {
@@ -207,7 +207,7 @@ func (c *class) checkScan(all *tasks) error {
 	return nil
 }
 
-// checkSpares sees that what is kept to be used again is empty.
+// checkSpares checks that the memory kept for reuse is empty.
 func (l *Lot) checkSpares() error {
 	if s := l.tasks.spare; s != nil && *s != [blockSize]entry{} {
 		return errors.New("the spare block is not empty")

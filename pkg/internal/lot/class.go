@@ -9,20 +9,20 @@ import (
 // class holds the waiting tasks of one priority in the order of their ranks.
 type class struct {
 	waiting  sparse.List[ref] // by rank
-	nextRank int64            // the rank behind all that have been here
-	// resting holds the ranks of the tasks in a backoff, which nobody else may take meanwhile.
+	nextRank int64            // the rank after all that were ever used
+	// reserved holds the ranks of the tasks in a backoff. No other task may take them meanwhile.
 	reserved map[int64]struct{}
 
-	// What head has found out, so that it does not look again at tasks that cost too much: after the capacity was lowered
-	// there may be a million of them. Tasks that cost at most so many units all have ranks from pass on, but for some early
-	// ones that came later, whose ranks are from firstEarly on.
+	// What first has learned, so that it does not examine tasks again that cost too much: after the capacity was lowered
+	// there may be a million of them. The tasks that cost at most scanUnits have ranks from scannedTo on. The exceptions
+	// were inserted after the scan: there are behindScan of them, and their ranks are at least firstBehind.
 	scanUnits   int64
 	scannedTo   int64
 	behindScan  int
 	firstBehind int64
 }
 
-// frontRank returns a rank ahead of every task that waits.
+// frontRank returns a rank before those of all waiting tasks.
 func (c *class) frontRank() int64 {
 	rank, r := c.waiting.From(math.MinInt64)
 	if r == nil {
@@ -62,7 +62,7 @@ func (c *class) remove(e *entry) {
 
 func (c *class) isBehindScan(e *entry) bool { return e.units <= c.scanUnits && e.rank < c.scannedTo }
 
-// first returns the task with the lowest rank of those that cost at most so many units, nil if no such task waits.
+// first returns the task with the lowest rank among those that cost at most maxUnits, or nil.
 func (c *class) first(all *tasks, maxUnits int64) *entry {
 	if c.waiting.Len() == 0 {
 		return nil
@@ -84,9 +84,9 @@ func (c *class) first(all *tasks, maxUnits int64) *entry {
 	return nil
 }
 
-// position returns e's place in the order, from 1. A task in a backoff is placed where it will wait. One that costs more
-// than the pool has keeps its place, and counts in those of the tasks behind it, though it is passed over. Anything but a
-// parked task has position 0.
+// position returns the position of e among the parked tasks, from 1. A task in a backoff has the position at which it
+// will wait. A task that costs more than the pool has keeps its position and counts in the positions after it, although it
+// is skipped. A task that is not parked has position 0.
 func (l *Lot) position(e *entry) int64 {
 	if e.phase != waiting && e.phase != backingOff {
 		return 0

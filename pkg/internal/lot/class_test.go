@@ -11,8 +11,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// TestHead compares what a class finds first with a search from end to end, while tasks join at both ends and leave from
-// anywhere, and while what the pool has goes up and down.
+// TestHead compares the first task of a class with a linear search, while tasks are inserted at both ends, tasks are
+// removed anywhere, and the capacity changes.
 func TestHead(t *testing.T) {
 	for seed := range uint64(40) {
 		random := rand.New(rand.NewPCG(seed, 1))
@@ -68,8 +68,7 @@ func TestHead(t *testing.T) {
 	}
 }
 
-// BenchmarkTooLarge is the life of a task behind n that cost more than the pool has. Its time must not grow with n.
-// wantPlaces sees that a class counts its tasks, and knows their order and who is ahead of each.
+// checkOrder checks that a class counts its tasks, and knows their order and how many are ahead of each.
 func checkOrder(t *testing.T, c *class, waits []*entry) {
 	t.Helper()
 	waits = slices.Clone(waits)
@@ -95,6 +94,7 @@ func checkOrder(t *testing.T, c *class, waits []*entry) {
 	}
 }
 
+// BenchmarkTooLarge measures the life of a task behind n that cost more than the pool has. Its time must not grow with n.
 func BenchmarkTooLarge(b *testing.B) {
 	for _, n := range []int{0, 1000, 1_000_000} {
 		b.Run("large="+strconv.Itoa(n), func(b *testing.B) {
@@ -104,7 +104,7 @@ func BenchmarkTooLarge(b *testing.B) {
 			for i := 0; b.Loop(); i++ {
 				id := "small-" + strconv.Itoa(i)
 				l.Apply(now, []Op{Submit{Spec: &ledger.Spec{TaskID: id, Units: 1}}}, nil)
-				// Taken back to the front, it is started again before all that are too large.
+				// Requeued at the front, it starts again before all that are too large.
 				l.Apply(now, []Op{Requeue{TaskID: id, Attempt: 1}}, nil)
 				if _, r := l.Apply(now, []Op{Finish{TaskID: id, Attempt: 2, Outcome: done}}, nil); r[0].Stale {
 					b.Fatal("the task did not start again")
@@ -128,8 +128,8 @@ func lotWithTooLarge(n int) (*Lot, Instant) {
 	return l, now
 }
 
-// TestTooLargeAreNotLookedAtAgain starts tasks behind very many that cost more than the pool has. Were these looked at for
-// each of them it would not come to an end.
+// TestTooLargeAreNotLookedAtAgain starts tasks behind very many that cost more than the pool has. If these were
+// examined for each start, the test would not finish.
 func TestTooLargeAreNotLookedAtAgain(t *testing.T) {
 	const large, small = 300_000, 30_000
 	l, now := lotWithTooLarge(large)

@@ -15,7 +15,7 @@ func detail(pairs ...string) []byte {
 	return d.json()
 }
 
-// details is a JSON object under way. Its keys are constants of this package and need no escaping.
+// details builds a JSON object. Its keys are constants of this package and need no escaping.
 type details []byte
 
 func (d *details) add(key string, value []byte) {
@@ -36,11 +36,11 @@ func (d *details) text(key, value string) {
 }
 
 func (d *details) time(key string, value park.Time) {
-	b, _ := json.Marshal(value) // the year of one that was accepted can be written
+	b, _ := json.Marshal(value) // an accepted time has a year that JSON can express
 	d.add(key, b)
 }
 
-// change adds what a value was and is, both in JSON.
+// change adds the old and the new value, both in JSON.
 func (d *details) change(key, from, to string) {
 	d.add(key, []byte(`{"from":`+from+`,"to":`+to+`}`))
 }

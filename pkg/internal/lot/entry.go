@@ -10,7 +10,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// phase says which structure holds an entry.
+// phase says where an entry is, and so which structure holds it.
 type phase uint8
 
 const (
@@ -20,7 +20,7 @@ const (
 	running
 )
 
-// entry is a live task. A million of them may be parked, so what only few need hangs on run and retry.
+// entry is a live task. A million of them may be parked, so data that few tasks need is in run and retry.
 type entry struct {
 	id        string
 	owner     unique.Handle[owner]
@@ -34,36 +34,36 @@ type entry struct {
 	ref       ref   // of the entry itself
 	timeout   int32 // seconds; 0: none
 	attempt   int32
-	timer     int32 // index in a timers heap, from 1; 0: in none
-	size      int32 // see sizeOf; 0: not known
-	undoIndex int32 // index in the journal, from 1; 0: not touched by the current step
-	failures  int16
+	timer     int32 // index in a heap of timers, from 1; 0: in none
+	size      int32 // see leaseSize; 0: unknown
+	undoIndex int32 // index in the undo log, from 1; 0: not touched by the current step
+	failures  int16 // runs that count against Retry.MaxAttempts
 	priority  park.Priority
 	phase     phase
 }
 
-// owner is what many tasks have in common.
+// owner holds the names that many tasks have in common.
 type owner struct{ tenant, mailbox string }
 
-// retry is what is kept of a task that may run more than once, or rests before it does.
+// retry holds the retry policy of a task, and its current backoff.
 type retry struct {
 	park.Retry
-	notBefore  int64         // microseconds
-	backoffEnd time.Duration // monotonic: the end of the backoff
+	notBefore  int64         // microseconds; 0: no backoff
+	backoffEnd time.Duration // monotonic
 }
 
-// run is a run under way, or the last one of a task that the current step has ended.
+// run is an active run, or the last run of a task that the current step has ended.
 type run struct {
 	node       string
 	lease      string
 	ttl        time.Duration
-	leaseEnd   time.Duration // monotonic: the lease is lost then
-	timeoutEnd time.Duration // monotonic: the time limit of a leased task; 0: none
+	leaseEnd   time.Duration // monotonic: when the lease is lost
+	timeoutEnd time.Duration // monotonic: the end of a leased run's time limit; 0: none
 	started    park.Time
 	cancelled  bool
 }
 
-// internOwner returns the one copy of a task's owner. Tasks that follow each other often have the same.
+// internOwner returns the shared copy of a task's owner. Consecutive tasks often have the same owner.
 func (l *Lot) internOwner(s *ledger.Spec) unique.Handle[owner] {
 	if o := (owner{s.Tenant, s.MailboxKey}); l.lastOwner.Value() != o {
 		l.lastOwner = unique.Make(o)
@@ -71,7 +71,7 @@ func (l *Lot) internOwner(s *ledger.Spec) unique.Handle[owner] {
 	return l.lastOwner
 }
 
-// newEntry gives a task its entry, which is in no structure yet.
+// newEntry returns an entry for a task. Only the index holds it yet.
 func (l *Lot) newEntry(s *ledger.Spec) *entry {
 	e := l.tasks.allocate()
 	e.id, e.owner = s.TaskID, l.internOwner(s)
@@ -84,7 +84,8 @@ func (l *Lot) newEntry(s *ledger.Spec) *entry {
 	return e
 }
 
-// restore adds a task as a store has it. known holds the time limits of leased runs that this lot knew already, by lease.
+// restore adds a task as a store holds it. knownTimeouts holds the ends of the time limits of leased runs that this lot
+// already had, by lease.
 func (l *Lot) restore(r *ledger.Record, now Instant, knownTimeouts map[string]time.Duration) {
 	e := l.newEntry(&r.Spec)
 	e.rank, e.attempt, e.failures = r.Rank, int32(r.Attempt), int16(r.Failures)
@@ -107,8 +108,8 @@ func (l *Lot) restore(r *ledger.Record, now Instant, knownTimeouts map[string]ti
 	l.add(e)
 }
 
-// timeoutEnd returns when a leased run ends into its time limit. The wall clock of this node may have been set, and so says
-// nothing of it: a run that was known keeps its limit, and of another one as much is over as the pool's time tells.
+// timeoutEnd returns when a leased run reaches its time limit. The wall clock of this node may have been set, so it does
+// not count. A run that was known keeps its limit. For any other run, the pool's time tells how long it has run.
 func (l *Lot) timeoutEnd(r *ledger.Record, now Instant, knownTimeouts map[string]time.Duration) time.Duration {
 	if limit, ok := knownTimeouts[r.Lease]; ok {
 		return limit
@@ -117,14 +118,15 @@ func (l *Lot) timeoutEnd(r *ledger.Record, now Instant, knownTimeouts map[string
 	return now.Mono + max(r.Timeout-elapsed, 0)
 }
 
-// backoffLeft returns what is left of a task's rest. Whoever noted its end may have had another clock, so it is at most the
-// task's own backoff, or what the pool's time, which that clock has moved too, leaves of a rest that an outcome asked for.
+// backoffLeft returns how long a task still backs off. The node that wrote the end of the backoff may have had another
+// clock. So the result is at most the task's own backoff or, if an outcome requested a longer one, what is left of it by
+// the pool's time, which that same clock has advanced.
 func (l *Lot) backoffLeft(r *ledger.Record, now Instant) time.Duration {
 	requested := min(r.NotBefore.Sub(l.row.LastAt.Time), maxBackoff)
 	return min(r.NotBefore.Sub(now.Wall.Time), max(backoffAfter(time.Duration(r.Spec.Retry.Backoff), r.Failures), requested))
 }
 
-// isOtherTask reports whether e is not the task that was submitted at t, where t is known.
+// isOtherTask reports whether e is not the task that was submitted at t. If t is zero, the answer is no.
 func (e *entry) isOtherTask(t park.Time) bool { return !t.IsZero() && t.Micro() != e.submitted }
 
 func (e *entry) notBefore() int64 {
@@ -134,7 +136,7 @@ func (e *entry) notBefore() int64 {
 	return e.retry.notBefore
 }
 
-// status returns e's status. An ended one is known until the step is over.
+// status returns e's status. The status of an ended task is known until the step is over.
 func (l *Lot) status(e *entry) park.Status {
 	switch e.phase {
 	case running:
@@ -160,20 +162,20 @@ func (l *Lot) fillState(e *entry, s *ledger.State) {
 	}
 }
 
-// detach takes e out of the structure that it is in, so that it can be changed and then put where it belongs. The change
-// must replace e.run and e.retry, not write into what they point to: Rollback brings the old ones back.
+// detach removes e from the structure that holds it, so that e can be changed and then attached again. The change must
+// replace e.run and e.retry instead of writing to what they point to: Rollback restores the old ones.
 func (l *Lot) detach(e *entry) {
 	l.recordUndo(e)
 	l.remove(e)
 }
 
-// attach adds e, which was lifted, in its new place.
+// attach adds e, which was detached, in its new phase.
 func (l *Lot) attach(e *entry, phase phase) {
 	e.phase = phase
 	l.add(e)
 }
 
-// add puts e into the structure that e.where names, and counts it.
+// add puts e into the structure for e.phase, and counts it.
 func (l *Lot) add(e *entry) {
 	if e.phase == removed {
 		return
@@ -196,13 +198,13 @@ func (l *Lot) add(e *entry) {
 	}
 	c.nextRank = max(c.nextRank, e.rank+1)
 	l.queued++
-	// A task that has run before keeps no deadline: it did start in time.
+	// A task that has run before has no deadline any more: it did start in time.
 	if e.phase == waiting && e.attempt == 0 && e.deadline != 0 {
 		l.deadlines.add(e, e.deadline)
 	}
 }
 
-// remove is the reverse of add. The entry is found by its id all the same. One that is gone already stays so.
+// remove is the reverse of add. The index keeps the entry. It does nothing if e is removed already.
 func (l *Lot) remove(e *entry) {
 	switch e.phase {
 	case removed:
@@ -223,7 +225,7 @@ func (l *Lot) remove(e *entry) {
 	e.phase = removed
 }
 
-// endsAt returns when a leased run ends by itself.
+// endsAt returns when the lot ends a leased run: at the end of its lease or of its time limit.
 func (r *run) endsAt() time.Duration {
 	if r.timeoutEnd > 0 && r.timeoutEnd < r.leaseEnd {
 		return r.timeoutEnd

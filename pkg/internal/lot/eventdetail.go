@@ -9,17 +9,17 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// What the log tells beside who did what: that by which a reader can say whether it was right. A submission tells always
-// of its priority, so that one that tells of nothing is known to be of a parkd before this.
+// The details of events have what a reader of the log needs to check the scheduler's decisions. The detail of a submission
+// always has the priority. So a submission without a detail was written by an older parkd.
 
-// cachedDetail is the detail of most submissions of one owner, which differ in nothing that is told.
+// cachedDetail is a detail that most submissions of one owner share.
 type cachedDetail struct {
 	owner    unique.Handle[owner]
 	priority park.Priority
 	detail   []byte
 }
 
-// submissionDetail returns the detail of a submission, which nobody may change.
+// submissionDetail returns the detail of a submission. Callers must not change it.
 func (l *Lot) submissionDetail(e *entry, s *ledger.Spec) []byte {
 	cacheable := s.Deadline.IsZero() && s.Retry == park.Retry{}
 	if t := &l.lastDetail; cacheable && t.detail != nil && t.owner == e.owner && t.priority == e.priority {
@@ -43,8 +43,8 @@ func (l *Lot) submissionDetail(e *entry, s *ledger.Spec) []byte {
 	return d.json()
 }
 
-// requeueDetail returns the detail of a requeue. strike counts the runs of a task that went wrong through its own fault and
-// is 0 where this one did not; until is the end of its rest.
+// requeueDetail returns the detail of a requeue. failures is the number of runs that failed through the task's own fault,
+// or 0 if this run did not. until is the end of the backoff.
 func requeueDetail(reason string, failures int, until park.Time) []byte {
 	var d details
 	d.text("reason", reason)
@@ -57,8 +57,8 @@ func requeueDetail(reason string, failures int, until park.Time) []byte {
 	return d.json()
 }
 
-// earlyBy returns by how much a task starts before the wall clock says that its rest is over, which it is by the monotonic
-// clock: the wall clock was set back meanwhile.
+// earlyBy returns by how much a task starts before the end of its backoff by the wall clock. By the monotonic clock, which
+// decides, the backoff is over: the wall clock was set back meanwhile.
 func (l *Lot) earlyBy(e *entry) time.Duration {
 	if e.retry == nil || e.retry.notBefore == 0 {
 		return 0

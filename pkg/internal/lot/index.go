@@ -2,18 +2,19 @@ package lot
 
 import "hash/maphash"
 
-// index finds numbers by hashes, of which several numbers may have one. It is a table in which a number lies in the first
-// free slot from its hash's home on. Together with the blocks of [tasks] it saves 29 of 203 bytes a parked task against a map
-// from ids to pointers (BenchmarkMemory of this package), and 10 of 218 MB of a daemon with 300,000 of them on file.
+// index finds entry numbers by hash. It is a hash table with linear probing: a number is in the first free slot from the
+// home slot of its hash on. Several numbers may have the same hash. Compared with a map from ids to pointers, the index
+// and the blocks of [tasks] save 29 of 203 bytes for each parked task (BenchmarkMemory of this package), and 10 of 218 MB
+// of a daemon with 300,000 parked tasks on file.
 type index struct {
-	// seed makes ids that are meant to collide costly to find. It differs from process to process, and nothing that a lot
-	// does hangs on it.
+	// seed makes it costly to find ids that collide on purpose. It differs between processes, and no decision of the lot
+	// depends on it.
 	seed  maphash.Seed
-	slots []slot // a power of two of them
+	slots []slot // their number is a power of two
 	count int
 }
 
-// slot is free where ref is 0.
+// slot is free if ref is 0.
 type slot struct {
 	hash uint32
 	ref  ref
@@ -50,7 +51,7 @@ func (x *index) put(s slot) {
 	x.slots[i] = s
 }
 
-// remove takes a number out that is there, and moves up those that it kept from their homes.
+// remove removes a number that is in the table, and moves up the numbers that it kept from their home slots.
 func (x *index) remove(hash uint32, r ref) {
 	free := x.home(hash)
 	for x.slots[free].ref != r {
@@ -58,7 +59,7 @@ func (x *index) remove(hash uint32, r ref) {
 	}
 	last := uint32(len(x.slots) - 1)
 	for i := x.following(free); x.slots[i].ref != 0; i = x.following(i) {
-		// It may move to the free slot unless that is before its home.
+		// The number at i may move to the free slot, unless that is before its home slot.
 		if (i-x.home(x.slots[i].hash))&last >= (i-free)&last {
 			x.slots[free], free = x.slots[i], i
 		}

@@ -8,13 +8,13 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// maxBackoff bounds the rest before a retry.
+// maxBackoff bounds the backoff before a retry.
 const maxBackoff = time.Hour
 
-// defaultLeaseTTL is the life of a lease that names none.
+// defaultLeaseTTL is the lifetime of a lease if the request names none.
 const defaultLeaseTTL = 30 * time.Second
 
-// start gives e its units.
+// start begins a run of e, which now holds its units.
 func (l *Lot) start(e *entry) {
 	r := l.newRun()
 	r.node, r.started = l.node, l.now.Wall
@@ -56,7 +56,7 @@ func (l *Lot) grantLease(e *entry, r *run, request *LeaseRequest) {
 	r.lease = LeaseID(l.pool, int(e.attempt)+1, request.Secret, e.id)
 }
 
-// endRun ends a run as its outcome says.
+// endRun ends a run with its outcome.
 func (l *Lot) endRun(e *entry, o park.Outcome) {
 	switch {
 	case e.run.cancelled:
@@ -68,8 +68,8 @@ func (l *Lot) endRun(e *entry, o park.Outcome) {
 	}
 }
 
-// recordFailure counts a run that went wrong and lets the task try again, behind those that wait, or fail. One such run ends a
-// task that has no bound of its own.
+// recordFailure counts a failed run. The task fails, or is retried and parked behind all others of its class. A task
+// without a maximum of its own fails with its first failed run.
 func (l *Lot) recordFailure(e *entry, o park.Outcome) {
 	maxFailures := 1
 	var backoff time.Duration
@@ -89,7 +89,7 @@ func (l *Lot) recordFailure(e *entry, o park.Outcome) {
 	l.requeue(e, o.Reason, l.class(e.priority).nextRank, failures, max(backoffAfter(backoff, failures), min(o.RetryAfter, maxBackoff)))
 }
 
-// backoffAfter returns the rest after so many strikes.
+// backoffAfter returns the backoff after this many failures.
 func backoffAfter(backoff time.Duration, failures int) time.Duration {
 	for range min(failures-1, 32) {
 		backoff = min(2*backoff, maxBackoff)
@@ -97,7 +97,8 @@ func backoffAfter(backoff time.Duration, failures int) time.Duration {
 	return min(backoff, maxBackoff)
 }
 
-// requeue takes e's units back and puts it into the queue again. strike counts the runs that went wrong where this is one.
+// requeue takes the units of e back and parks it again. failures is the number of failed runs if this run is one of them,
+// else 0.
 func (l *Lot) requeue(e *entry, reason string, rank int64, failures int, backoff time.Duration) {
 	var until park.Time
 	if backoff > 0 {
@@ -110,7 +111,7 @@ func (l *Lot) requeue(e *entry, reason string, rank int64, failures int, backoff
 	}
 	l.detach(e)
 	e.run, e.rank = nil, rank
-	if e.retry != nil { // without it there is no second run to rest before
+	if e.retry != nil { // without a retry policy there is no backoff
 		r := retry{Retry: e.retry.Retry}
 		if backoff > 0 {
 			r.notBefore = until.Micro()
@@ -121,7 +122,7 @@ func (l *Lot) requeue(e *entry, reason string, rank int64, failures int, backoff
 	l.attach(e, to)
 }
 
-// endTask takes e out of the lot for good.
+// endTask ends e and removes it from the lot.
 func (l *Lot) endTask(e *entry, s park.Status, o park.Outcome) {
 	var d []byte
 	if o.Reason != "" {
@@ -151,7 +152,7 @@ func actionOf(s park.Status) park.Action {
 	}
 }
 
-// expireTimers does what time has brought.
+// expireTimers handles all timers that are due.
 func (l *Lot) expireTimers() {
 	now := l.now.Wall.Micro()
 	for len(l.deadlines.heap) > 0 && l.deadlines.heap[0].key <= now {
@@ -159,7 +160,7 @@ func (l *Lot) expireTimers() {
 		l.endTask(e, park.Expired, park.Outcome{Reason: park.ReasonDeadlinePassed, Message: "not started by " + park.FromMicro(e.deadline).String()})
 	}
 	for len(l.backoffs.heap) > 0 && l.backoffs.heap[0].key <= int64(l.now.Mono) {
-		// The end of a backoff is no change of the task's state, so it is neither journalled nor told.
+		// The end of a backoff does not change the task's state, so it needs neither an undo record nor an event.
 		e := l.backoffs.first()
 		l.remove(e)
 		e.phase = waiting
@@ -168,8 +169,8 @@ func (l *Lot) expireTimers() {
 	l.expireLeases()
 }
 
-// expireLeases ends the runs of leases that ran out, or into their task's time limit. Those of a worker that is
-// gone come back in their old order.
+// expireLeases ends leased runs whose lease has expired or whose task has reached its time limit. Tasks of a lost worker
+// are requeued in their old order.
 func (l *Lot) expireLeases() {
 	var expired []*entry
 	for len(l.leases.heap) > 0 && l.leases.heap[0].key <= int64(l.now.Mono) {
@@ -197,12 +198,12 @@ func (l *Lot) expireLeases() {
 	}
 }
 
-// LeaseID returns the id of a lease: "pool.attempt.secret.task". A pool's id holds no dot, so it can be told apart.
+// LeaseID returns the id of a lease: "pool.attempt.secret.task". A pool's id has no dot, so the parts can be separated.
 func LeaseID(pool string, attempt int, secret, task string) string {
 	return pool + "." + strconv.Itoa(attempt) + "." + secret + "." + task
 }
 
-// addEvent adds an event to the current step. Its id follows from its place, and is made where it is read.
+// addEvent adds an event to the current step. Readers derive its id from its place.
 func (l *Lot) addEvent(a park.Action, task, tenant string, units int64, attempt int, d []byte) {
 	e := appendZero(&l.step.Events)
 	e.At, e.Rev, e.Ord, e.Action, e.PoolID = l.now.Wall, l.row.Rev+1, len(l.step.Events)-1, a, l.pool

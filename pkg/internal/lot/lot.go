@@ -1,14 +1,14 @@
 // Package lot is the scheduler of one pool: a pure state machine.
 //
-// Operations go in, a [Step] comes out: which tasks are parked, started, ended, and the messages and events
-// that tell of it. The package starts no goroutine, reads no clock, does no I/O and draws no random number,
-// so the same operations at the same instants give the same steps, on every node and in every replay.
+// Operations go in, and a [Step] comes out: which tasks are parked, started and ended, with the messages and events
+// about it. The package starts no goroutine, reads no clock, does no I/O and draws no random number. So the same
+// operations at the same instants give the same steps, on every node and in every replay.
 //
-// A task's units are released and given to the next parked task within one step. There is no moment at which
-// capacity is free and nobody has been offered it, hence no wake-up that could be lost and no later arrival
-// that could barge in. Which parked task is next is said in policy.go and nowhere else.
+// A task's units are released and given to the next parked task within one step. Free capacity is never left
+// unassigned between steps, so no wake-up can be lost and no later arrival can overtake. Only policy.go decides which
+// parked task is next.
 //
-// The caller makes a step durable before anyone hears of it. If that fails, [Lot.Rollback] takes the step back.
+// The caller makes a step durable before it publishes it. If that fails, [Lot.Rollback] takes the step back.
 package lot
 
 import (
@@ -22,8 +22,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// Instant is one reading of the two clocks. Deadlines are kept by the wall clock, which may be set; leases and backoffs
-// by the monotonic one, whose zero is arbitrary and which two processes must not compare.
+// Instant is one reading of both clocks. Deadlines go by the wall clock, which may be set. Leases and backoffs go by the
+// monotonic clock, whose zero is arbitrary: two processes must not compare their readings.
 type Instant struct {
 	Wall park.Time
 	Mono time.Duration
@@ -32,8 +32,8 @@ type Instant struct {
 // Config is what a lot is made from.
 type Config struct {
 	Pool string
-	Node string // who starts the tasks
-	// Leased says that tasks start only for a [Demand].
+	Node string // the node that starts the tasks
+	// Leased is set if tasks start only for a [Demand].
 	Leased bool
 	Row    ledger.Pool
 	Tasks  []ledger.Record // the live tasks, in any order
@@ -45,8 +45,8 @@ type Lot struct {
 	node         string
 	leased       bool
 	held         bool
-	resumeReason string // see Resume
-	startsLeft   int    // starts that are left to the lot; negative: any number
+	resumeReason string // see RecordResume
+	startsLeft   int    // how many tasks may still start; negative: no limit
 
 	row       ledger.Pool
 	tasks     tasks
@@ -64,10 +64,10 @@ type Lot struct {
 	rowBefore ledger.Pool
 	results   []Result
 	undoLog   []undoRecord
-	spareRuns []*run // of ended tasks, to be used again
+	spareRuns []*run // of ended tasks, for reuse
 
 	lastOwner  unique.Handle[owner] // of the last submission
-	lastDetail cachedDetail         // of the last one that most are like
+	lastDetail cachedDetail         // of the last submission whose detail can be reused
 }
 
 // New returns a lot in the state of its last step.
@@ -83,23 +83,23 @@ func New(c Config, now Instant) *Lot {
 	return l
 }
 
-// Restore adds a live task to a lot that is being made, before [Lot.Merge] gives it its row. It takes none of which
-// [NeedsRow] is true.
+// Restore adds a live task to a new lot, before [Lot.Merge] sets its row. The task must not be one for which [NeedsRow]
+// is true.
 func (l *Lot) Restore(r *ledger.Record, now Instant) { l.restore(r, now, nil) }
 
-// NeedsRow reports whether a lot must have its row before it gets a live task, because what is left of the task's rest, or
-// of its time limit, depends on the pool's time.
+// NeedsRow reports whether a lot must have its row before this live task can be added. That is so if the rest of the
+// task's backoff or of its time limit depends on the pool's time.
 func NeedsRow(r *ledger.Record) bool { return !r.NotBefore.IsZero() || r.Lease != "" && r.Timeout > 0 }
 
-// Apply carries out ops, one after the other, at one instant, and returns the step and one result for each op.
-// Before the ops it does what time has brought: expiries, ends of backoffs, lost leases. A pool whose tasks
-// are leased starts them for demand, in order, and counts down its Max.
+// Apply carries out ops, one after the other, at one instant. It returns the step and one result for each op.
+// Before the ops it handles the timers that are due: expired tasks, ended backoffs, lost leases. A pool with leased
+// tasks starts them for requests, in order, and counts down their Max.
 //
-// Changes of the pool go before all else, so that a step never ends with more in use than it began with and
-// than the pool then has: that is what a store can check of a step.
+// Changes of the pool come before all other ops. So a step never raises the pool's use above the capacity that the pool
+// has after the step, and a store can check that.
 //
-// Apply changes the lot at once. Call Rollback to take the step back; Settle or the next Apply makes it final and uses
-// its slices and the results again.
+// Apply changes the lot at once. Rollback takes the step back. Finalize or the next Apply makes it final, and reuses its
+// slices and the results.
 func (l *Lot) Apply(now Instant, ops []Op, requests []LeaseRequest) (*Step, []Result) {
 	l.beginStep(now, requests)
 	if l.resumeReason != "" {
@@ -135,12 +135,12 @@ func changesPool(op Op) bool {
 	return ok
 }
 
-// mayFreeStart says whether a parked task may start that could not before op i. Of requeues in a row all come back before
-// any starts again, so that the first of them in order is the first to start.
+// mayFreeStart reports whether op i may let a parked task start. Consecutive requeues are all put back before any task
+// starts, so that the first of them in order starts first.
 func mayFreeStart(ops []Op, i int) bool {
 	switch ops[i].(type) {
 	case Submit, Duplicate, RenewLease:
-		return false // what is submitted and may start has started
+		return false // a submitted task that can start has started already
 	case Requeue:
 		if i+1 < len(ops) {
 			_, next := ops[i+1].(Requeue)
@@ -158,7 +158,7 @@ func (l *Lot) beginStep(now Instant, requests []LeaseRequest) {
 	l.Finalize()
 }
 
-// finishStep notes what became of the tasks that the step touched, and lets those that it ended no longer be found.
+// finishStep writes the tasks that the step touched into it, and removes the ended ones from the index.
 func (l *Lot) finishStep() *Step {
 	s := l.step
 	l.requests = nil
@@ -189,13 +189,13 @@ func (l *Lot) finishStep() *Step {
 	return s
 }
 
-// Merge brings the lot to a later rev that another node has reached: row is the pool there and changed holds
-// every task that was touched since.
+// Merge brings the lot to a later rev, which another node has committed. row is the pool at that rev, and changed holds
+// every task that was touched since the lot's rev.
 func (l *Lot) Merge(row ledger.Pool, changed []ledger.Record, now Instant) {
 	l.Finalize()
 	l.row, l.rowBefore = row, row
 	knownTimeouts := make(map[string]time.Duration)
-	// All leave before any comes, as in Rollback.
+	// All tasks are removed before any is added, as in Rollback.
 	for i := range changed {
 		if old := l.tasks.find(changed[i].TaskID); old != nil {
 			if old.phase == running && old.run.lease != "" && old.run.timeoutEnd > 0 {
@@ -213,21 +213,21 @@ func (l *Lot) Merge(row ledger.Pool, changed []ledger.Record, now Instant) {
 	}
 }
 
-// HoldStarts makes the lot park and end tasks but start none, as a node does that is about to stop, or lets it go
-// on. It is this node's own affair and not part of the pool's state.
+// HoldStarts makes the lot start no task while held is true, as on a node that is about to stop. It still parks and ends
+// tasks. This concerns only this node and is no part of the pool's state.
 func (l *Lot) HoldStarts(held bool) { l.held = held }
 
-// RecordResume has the next Apply begin with an event that tells a reader of the log that the pool's tasks are not those that
-// the log has led to: its queue was lost, or put back to an older state. How is [TasksLost] or [TasksOlder].
+// RecordResume makes the next Apply begin with an event for readers of the log: the pool's tasks are not those that the
+// log leads to, because the queue was lost or restored to an older state. reason is [TasksLost] or [TasksOlder].
 func (l *Lot) RecordResume(reason string) { l.resumeReason = reason }
 
-// What became of the tasks of a pool's log.
+// The reasons of [Lot.RecordResume].
 const (
-	TasksLost  = "lost"  // there are none
-	TasksOlder = "older" // they are as at an earlier rev
+	TasksLost  = "lost"  // the pool has no tasks
+	TasksOlder = "older" // the tasks are those of an earlier rev
 )
 
-// resumeDetail is the detail of the event: from here on the pool is what it says.
+// resumeDetail returns the detail of the event: the state of the pool from here on.
 func (l *Lot) resumeDetail() []byte {
 	var inner, d details
 	inner.add("tasks", []byte(strconv.Quote(l.resumeReason)))
@@ -238,8 +238,8 @@ func (l *Lot) resumeDetail() []byte {
 	return d.json()
 }
 
-// LimitStarts lets the next Apply start so many tasks at most, as a node does that tries whether it can start any; negative: any
-// number. Like Hold it is this node's own affair, and it says nothing of leases.
+// LimitStarts lets the next Apply start at most this many tasks; negative: no limit. A node uses it to try whether it can
+// start any task. Like HoldStarts it concerns only this node. It does not limit leases.
 func (l *Lot) LimitStarts(starts int) { l.startsLeft = starts }
 
 // Row returns the pool's row as of the last step.
@@ -248,8 +248,8 @@ func (l *Lot) Row() ledger.Pool { return l.row }
 // Running returns how many tasks hold units.
 func (l *Lot) Running() int { return l.running }
 
-// NextTimers returns the instants at which Apply has something to do even without ops: by the wall clock and by the
-// monotonic one. Zero values mean never.
+// NextTimers returns the next times at which Apply has something to do even without ops, one by each clock. A zero value
+// means never.
 func (l *Lot) NextTimers() (wall park.Time, mono time.Duration) {
 	if len(l.deadlines.heap) > 0 {
 		wall = park.FromMicro(l.deadlines.heap[0].key)
@@ -272,7 +272,7 @@ func (l *Lot) State(id string) (s ledger.State, position int64, ok bool) {
 	return s, l.position(e), true
 }
 
-// SubmittedAt returns when a live task was submitted. It tells the task from earlier and later ones of the same id.
+// SubmittedAt returns when a live task was submitted. This distinguishes it from earlier and later tasks of the same id.
 func (l *Lot) SubmittedAt(id string) park.Time {
 	e := l.tasks.find(id)
 	if e == nil {
@@ -281,8 +281,8 @@ func (l *Lot) SubmittedAt(id string) park.Time {
 	return park.FromMicro(e.submitted)
 }
 
-// TooLarge returns how many parked tasks cost more units than the pool has, and the most that one of them costs. It takes
-// time in proportion to the number of live tasks.
+// TooLarge returns how many parked tasks cost more units than the pool has, and the largest cost among them. Its time is
+// proportional to the number of live tasks.
 func (l *Lot) TooLarge() (tasks int, largest int64) {
 	for e := range l.tasks.all {
 		if e.phase != running && e.units > l.row.MaxUnits {
@@ -293,8 +293,8 @@ func (l *Lot) TooLarge() (tasks int, largest int64) {
 	return tasks, largest
 }
 
-// RunningTasks returns the ids of the tasks that hold units, in the order in which they were taken into
-// their class, so that requeueing them from the last to the first restores that order.
+// RunningTasks returns the ids of the tasks that hold units, in the order of their classes and ranks. Requeueing them
+// from the last to the first restores that order.
 func (l *Lot) RunningTasks() []string {
 	var all []*entry
 	for e := range l.tasks.all {
@@ -310,8 +310,8 @@ func (l *Lot) RunningTasks() []string {
 	return ids
 }
 
-// Check counts the lot again from its tasks and returns an error where the totals disagree or are
-// impossible. It costs time in proportion to the number of live tasks.
+// Check recounts the lot from its tasks, and returns an error if the totals differ or are impossible. Its time is
+// proportional to the number of live tasks.
 func (l *Lot) Check() error {
 	var used int64
 	var queued, runs int
@@ -330,7 +330,7 @@ func (l *Lot) Check() error {
 	return l.CheckTotals()
 }
 
-// CheckTotals returns an error where the lot's totals are impossible or disagree with the pool's row. It is cheap.
+// CheckTotals returns an error if the lot's totals are impossible or differ from the pool's row. It takes constant time.
 func (l *Lot) CheckTotals() error {
 	if l.used < 0 || l.queued < 0 || l.running < 0 {
 		return errors.New("a total is negative")
@@ -345,7 +345,7 @@ func (l *Lot) CheckTotals() error {
 	return nil
 }
 
-// MatchesRow reports whether the tasks add up to what the pool's row says.
+// MatchesRow reports whether the tasks add up to the totals in the pool's row.
 func (l *Lot) MatchesRow() bool { return l.used == l.row.Used && l.queued == l.row.Queued }
 
 // IsLive reports whether a task with the id is queued or running.

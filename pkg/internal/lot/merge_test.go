@@ -9,8 +9,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// TestMergeOfARankThatChangedHands has a task return to the place that another has left since: a lot that hears of both
-// at once, in whichever order, must lose neither.
+// TestMergeOfARankThatChangedHands requeues a task at a rank that another task has left since. A lot that merges both
+// at once, in either order, must lose neither.
 func TestMergeOfARankThatChangedHands(t *testing.T) {
 	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
 	record := func(id string, s park.Status, rank int64) ledger.Record {

@@ -33,8 +33,9 @@ var cluster pgtest.Cluster
 
 func TestMain(m *testing.M) { os.Exit(cluster.Run(m)) }
 
-// TestModel does what TestAgainstOracle does, over stores: every step is committed to each, at times twice, at times by
-// one who is late, and what a store then holds is what the lot says. The same steps leave the same log everywhere.
+// TestModel does the same as TestAgainstOracle with stores: each step is committed to each store, sometimes twice,
+// sometimes after a stale commit, and each store must then hold what the lot says. The same steps leave the same log
+// in every store.
 func TestModel(t *testing.T) {
 	for _, m := range []struct {
 		name          string
@@ -67,7 +68,7 @@ func setRapid(t *testing.T, seed uint64) {
 	}
 }
 
-// modelRound plays a hundred histories on one set of stores, each in a pool of its own.
+// modelRound runs a hundred histories on one set of stores, each in a pool of its own.
 func modelRound(t *testing.T, c *proof.Campaign, open []func(testing.TB) *modelStore) {
 	r := &roundTB{TB: t}
 	defer r.cleanUp()
@@ -107,7 +108,7 @@ func (r *roundTB) cleanUp() {
 	}
 }
 
-// modelStore is a store that keeps a duel's pool.
+// modelStore is a store that holds the pool of a state machine.
 type modelStore struct {
 	store.Store
 	other  store.Store                 // another way to the same database; nil where there is none
@@ -157,7 +158,7 @@ func onPostgres(t testing.TB) *modelStore {
 	return &modelStore{Store: open(), other: open()}
 }
 
-// step returns a lot's step as a store takes it, in the keeper's own pool.
+// step returns a lot's step as a store takes it, for the store's own pool.
 func (k *modelStore) step(s *lot.Step) *store.Step {
 	k.steps++
 	st := &store.Step{PoolID: k.pool, ID: k.pool + "." + strconv.Itoa(k.steps), Row: s.Row}
@@ -204,7 +205,7 @@ func (k *modelStore) commit(d *stateMachine, s *lot.Step) {
 	}
 }
 
-// commitStale commits a step for another rev than the next.
+// commitStale commits a step for another rev than the next. The store must refuse it.
 func (k *modelStore) commitStale(d *stateMachine, s *lot.Step) {
 	bad := k.step(s)
 	bad.Row.Rev += int64(rapid.SampledFrom([]int{-1, 1}).Draw(d.T, "off"))
@@ -217,7 +218,7 @@ func (k *modelStore) commitStale(d *stateMachine, s *lot.Step) {
 	}
 }
 
-// checkLive compares the pool as it is loaded with the lot.
+// checkLive compares the pool as the store loads it with the lot.
 func (k *modelStore) checkLive(d *stateMachine) {
 	snap, err := k.Load(context.Background(), k.pool)
 	if err != nil {
@@ -257,7 +258,7 @@ func (k *modelStore) compareRecords(d *stateMachine, what string, want, got []le
 	}
 }
 
-// checkAll compares all that a history left: tasks, messages and events.
+// checkAll compares all that a history has left in the store: tasks, messages and events.
 func (k *modelStore) checkAll(d *stateMachine) {
 	k.restart(d)
 	ctx := context.Background()
@@ -285,7 +286,7 @@ func (k *modelStore) checkAll(d *stateMachine) {
 	k.checkMailbox(d)
 }
 
-// checkMailbox sees that each ended task has one message.
+// checkMailbox checks that each ended task has one message.
 func (k *modelStore) checkMailbox(d *stateMachine) {
 	messages, err := k.Messages(context.Background(), park.MailboxQuery{Tenant: "t", Key: k.pool, Limit: 1 << 20})
 	if err != nil {
@@ -309,7 +310,7 @@ func (k *modelStore) checkMailbox(d *stateMachine) {
 	}
 }
 
-// restart closes the store and opens it again, where that can be, and compares.
+// restart closes the store and opens it again, if the store can, and compares the pool.
 func (k *modelStore) restart(d *stateMachine) {
 	if k.reopen != nil && rapid.IntRange(0, 49).Draw(d.T, "reopen") == 0 {
 		s, err := k.reopen()

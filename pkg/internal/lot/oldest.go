@@ -6,8 +6,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// OldestSubmission returns when the task was submitted that was submitted first of those that come next in their classes; zero where
-// no class has one. It takes the same time however many are parked.
+// OldestSubmission returns the earliest submission time among the tasks that are next in their classes, or zero if no task
+// waits. Its time does not depend on the number of parked tasks.
 func (l *Lot) OldestSubmission() park.Time {
 	var oldest int64
 	for i := range l.classes {

@@ -8,71 +8,72 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// Op is one thing to do.
+// Op is one operation on a lot.
 type Op interface {
 	apply(l *Lot) Result
 }
 
-// Result answers an op. Err says that it was refused, and that nothing came of it but perhaps a reject event.
+// Result answers an op. If Err is set, the op was refused and changed nothing, except that it may have added a reject
+// event.
 type Result struct {
 	Err *park.Error
 	// Status, Position and SubmittedAt are those of a submitted or cancelled task.
 	Status      park.Status
 	Position    int64
 	SubmittedAt park.Time
-	// Until is the wall-clock time to which a kept lease lives, for people.
+	// LeaseUntil is when a renewed lease ends by the wall clock, for display.
 	LeaseUntil park.Time
 	LeaseTTL   time.Duration // of a kept lease
-	// Stale says that the op was about a run that is over: it changed nothing.
+	// Stale is set if the op was for a run that is over. It changed nothing.
 	Stale bool
 }
 
-// Submit offers a task. Spec.SubmittedAt is set by the lot. A live task of the same id and Digest makes the
-// answer that task's present state.
+// Submit submits a task. The lot sets Spec.SubmittedAt. If a live task has the same id and Digest, the answer is that
+// task's current state.
 type Submit struct {
 	Spec *ledger.Spec
-	// NewID says that the id was made for this submission, so that it cannot be one of an ended task come again.
+	// NewID is set if the id was generated for this submission, so that no ended task can have it.
 	NewID bool
-	// OwnID, unless it is "", is the id that the task is kept under if Spec.TaskID is another tenant's. Whoever sets it has
-	// looked for both ids among the ended tasks: Foreign says that one of another tenant has Spec.TaskID, and Ended is the
-	// one that has OwnID.
+	// FallbackID, unless it is "", becomes the task's id if Spec.TaskID belongs to another tenant. The caller that sets it
+	// has looked for both ids among the ended tasks: IDTaken says that a task of another tenant has Spec.TaskID, and Ended
+	// is the task with FallbackID.
 	FallbackID string
 	IDTaken    bool
 	Ended      *ledger.Record
 }
 
-// Finish ends the given run of a task, or begins its next one after a failure that may be retried.
-// It is stale where that run is over, or was not started for the given lease ("" for a run without one).
+// Finish ends the given run of a task. After a failure that may be retried the task is parked again. The op is stale if
+// that run is over, or if it was not started for the given lease ("" for a run without one).
 type Finish struct {
 	TaskID  string
 	Attempt int
-	// Submitted is when the task was submitted, unless it is zero: the id may be another task's by now, whose attempts
-	// have the same numbers.
+	// SubmittedAt is when the task was submitted, or zero if any task with the id is meant. By now another task may have the
+	// id, and its attempts have the same numbers.
 	SubmittedAt park.Time
 	Lease       string
 	Outcome     park.Outcome
 }
 
-// Requeue takes a run back that was lost through no fault of the task: it becomes the first of its class.
+// Requeue takes back a run that was lost through no fault of the task. The task becomes the first of its class.
 type Requeue struct {
 	TaskID      string
 	Attempt     int
 	SubmittedAt park.Time // as in [Finish]
-	Lease       string    // where it is not "", only a run for this lease is meant
+	Lease       string    // if it is not "", only a run for this lease is requeued
 	Reason      string
 }
 
-// Cancel drops a parked or leased task, and marks a running one: it is dropped when its run has finished.
+// Cancel drops a parked or leased task. It marks any other running task, which is dropped when its run has finished.
 type Cancel struct{ TaskID string }
 
-// RenewLease prolongs a lease. TTL 0 keeps the one it has. It changes nothing that has to be made durable.
+// RenewLease renews a lease. TTL 0 keeps its present TTL. It changes nothing that must be made durable.
 type RenewLease struct {
 	TaskID string
 	Lease  string
 	TTL    time.Duration
 }
 
-// Configure changes the pool's limits or state. FromFile notes the limits as those of the configuration.
+// Configure changes the pool's limits or state. FromFile also stores the limits as those of the configuration.
 type Configure struct {
 	Patch    park.PoolPatch
 	FromFile bool
@@ -80,8 +81,8 @@ type Configure struct {
 
 func (o Submit) apply(l *Lot) Result {
 	s := o.resolveID(l)
-	// Who offers tasks looks for their ids among the ended ones, and cannot have seen what ends only now: that is found
-	// here too.
+	// The caller has looked for the id among the ended tasks, but not among those that end in this very step. The index
+	// still finds these.
 	if e := l.tasks.find(s.TaskID); e != nil {
 		return l.answerDuplicate(e, s)
 	}
@@ -106,7 +107,7 @@ func (o Submit) apply(l *Lot) Result {
 	return Result{Status: park.Queued, Position: l.lastPosition(e.priority), SubmittedAt: l.now.Wall}
 }
 
-// resolveID returns the task that is offered, with the id that it is kept under.
+// resolveID returns the submitted task, with the id under which it is stored.
 func (o Submit) resolveID(l *Lot) *ledger.Spec {
 	if o.FallbackID == "" {
 		return o.Spec
@@ -122,7 +123,7 @@ func (o Submit) resolveID(l *Lot) *ledger.Spec {
 	return &s
 }
 
-// answerDuplicate answers a submission whose id is that of a task.
+// answerDuplicate answers a submission whose id belongs to a task in the lot.
 func (l *Lot) answerDuplicate(e *entry, s *ledger.Spec) Result {
 	if s.Digest != 0 && e.digest == s.Digest {
 		return Result{Status: l.status(e), Position: l.position(e), SubmittedAt: park.FromMicro(e.submitted)}
@@ -130,13 +131,13 @@ func (l *Lot) answerDuplicate(e *entry, s *ledger.Spec) Result {
 	return Result{Err: l.rejectTaken(s)}
 }
 
-// rejectTaken notes that a submission was refused because its id is taken, and returns the error.
+// rejectTaken adds a reject event for a submission whose id is taken, and returns the error.
 func (l *Lot) rejectTaken(s *ledger.Spec) *park.Error {
 	l.addEvent(park.ActReject, "", s.Tenant, s.Units, 0, detail("code", string(park.TaskExists), "taskId", park.ShownTaskID(s.TaskID)))
 	return park.Errorf(park.TaskExists, "pool %s has another task with the id %s", l.pool, park.ShownTaskID(s.TaskID))
 }
 
-// checkAdmission says why a task cannot be taken.
+// checkAdmission returns an error if a task cannot be accepted.
 func (l *Lot) checkAdmission(s *ledger.Spec) *park.Error {
 	switch {
 	case l.row.State == park.Draining:
@@ -241,7 +242,7 @@ func (o Configure) apply(l *Lot) Result {
 	return Result{}
 }
 
-// Duplicate answers a submission whose id is that of an ended task.
+// Duplicate answers a submission whose id belongs to an ended task.
 type Duplicate struct {
 	Spec  *ledger.Spec
 	Ended *ledger.Record

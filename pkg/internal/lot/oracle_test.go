@@ -9,8 +9,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// oracle is the scheduler in the plainest way there is: lists that are searched from one end to the other. It
-// shares no code with the lot and knows nothing of ranks, heaps, journals or steps.
+// oracle is the scheduler in the simplest form: lists with linear searches. It shares no code with the lot and has no
+// ranks, heaps, undo logs or steps.
 type oracle struct {
 	leased bool
 	held   bool
@@ -22,7 +22,7 @@ type oracle struct {
 	parked      [4][]*oracleTask // by class, the lowest first; in order
 	tasks       map[string]*oracleTask
 	started     []string        // of the current step
-	assigned    map[int][]int   // by demand, the sizes of what it took in the current step
+	assigned    map[int][]int   // by request: the sizes of what it took in the current step
 	endedBefore map[string]bool // what ended before the current step
 	requeued    []*oracleTask   // what came back to the front in the current step
 }
@@ -63,7 +63,8 @@ func (o *oracle) queued() (n int) {
 
 func (o *oracle) backingOff(t *oracleTask) bool { return t.readyAt > o.now.Mono }
 
-// next is the first parked task of the highest class that is not resting and does not cost more than the pool has.
+// next returns the first parked task of the highest class that is not in a backoff and does not cost more than the
+// pool has.
 func (o *oracle) next() *oracleTask {
 	for _, c := range slices.Backward(o.parked[:]) {
 		for _, t := range c {
@@ -75,7 +76,8 @@ func (o *oracle) next() *oracleTask {
 	return nil
 }
 
-// requestFor returns which demand takes a task: the first that takes any more and has nothing yet, or room for it.
+// requestFor returns the index of the request that takes a task: the first that takes more tasks and is still empty or
+// has room for it.
 func (o *oracle) requestFor(s *ledger.Spec, requests []lot.LeaseRequest) int {
 	for i, d := range requests {
 		bytes := s.Size() + 512
@@ -116,7 +118,7 @@ func (o *oracle) startReady(requests []lot.LeaseRequest) {
 	}
 }
 
-// step does what time has brought, then the ops.
+// step handles timers that are due, then the ops.
 func (o *oracle) step(now lot.Instant, ops []lot.Op, requests []lot.LeaseRequest) []park.Code {
 	o.now, o.started, o.endedBefore, o.requeued, o.assigned = now, nil, map[string]bool{}, nil, map[int][]int{}
 	for id, t := range o.tasks {
@@ -149,7 +151,7 @@ func (o *oracle) step(now lot.Instant, ops []lot.Op, requests []lot.LeaseRequest
 	return codes
 }
 
-// firstExpiredLease is the running task whose lease ran out first.
+// firstExpiredLease returns the running task whose lease has expired first.
 func (o *oracle) firstExpiredLease() (first *oracleTask) {
 	for _, t := range o.tasks {
 		if o.leased && t.status == park.Running && t.leaseEnd <= o.now.Mono && (first == nil || t.leaseEnd < first.leaseEnd) {
@@ -162,7 +164,7 @@ func (o *oracle) firstExpiredLease() (first *oracleTask) {
 func (o *oracle) pushFront(t *oracleTask) {
 	t.status, t.notBefore, t.readyAt = park.Queued, time.Time{}, 0
 	c := o.class(t)
-	// Ahead of all that wait; those that rest keep the places that they had.
+	// It goes ahead of all that wait. Tasks in a backoff keep their places.
 	i := slices.IndexFunc(*c, func(x *oracleTask) bool { return !o.backingOff(x) })
 	if i < 0 {
 		i = len(*c)
@@ -171,8 +173,9 @@ func (o *oracle) pushFront(t *oracleTask) {
 	o.requeued = append(o.requeued, t)
 }
 
-// reorderRequeued lets tasks that came back to the front in the last step pass those that rest right before them, where the lot has
-// given them a lower rank. Of these two orders none is promised: the lot takes the nearest rank that is free.
+// reorderRequeued moves tasks that the last step requeued at the front before the tasks in a backoff right before
+// them, if the lot has given them a lower rank. The order of these two is not specified: the lot takes the nearest
+// free rank.
 func (o *oracle) reorderRequeued(rank func(id string) int64) {
 	for _, c := range o.parked {
 		for swapped := true; swapped; {
@@ -216,7 +219,8 @@ func (t *oracleTask) backoff() time.Duration {
 	return backoff
 }
 
-// reload has the rests end by the clocks of who has just loaded the pool, whose last step was at a time.
+// reload computes the backoffs again as a node does that has just loaded the pool. last is the time of the pool's last
+// step.
 func (o *oracle) reload(now lot.Instant, last park.Time) {
 	for _, t := range o.tasks {
 		if t.status == park.Queued && t.failures > 0 {
@@ -225,8 +229,9 @@ func (o *oracle) reload(now lot.Instant, last park.Time) {
 	}
 }
 
-// backoffUntil returns until when a parked task rests for who loads it now, and the pool, whose last step was at a time: to the
-// date that was noted, but no longer than its backoff or than that step leaves.
+// backoffUntil returns until when a parked task backs off on a node that loads it now. last is the time of the pool's
+// last step. The backoff ends at the stored time, but lasts no longer than the task's own backoff or than the pool's
+// time leaves.
 func (t *oracleTask) backoffUntil(now lot.Instant, last park.Time) time.Duration {
 	return now.Mono + min(t.notBefore.Sub(now.Wall.Time), max(t.backoff(), t.notBefore.Sub(last.Time)))
 }

@@ -10,7 +10,7 @@ import (
 
 func noon() Instant { return Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour} }
 
-// TestResume sees that the next step, and only that, tells a reader of the log what the pool is from here on.
+// TestResume checks that the next step, and only that, has an event with the pool's state from here on.
 func TestResume(t *testing.T) {
 	l := New(Config{Pool: "p", Row: ledger.Pool{Rev: 5, MaxUnits: 3, MaxQueueDepth: 4, State: park.Paused}}, noon())
 	l.RecordResume(TasksLost)
@@ -24,7 +24,7 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// TestConfigured sees that limits are noted as those of the configuration, once, where they are from there.
+// TestConfigured checks that limits are stored as those of the configuration, once, if they come from there.
 func TestConfigured(t *testing.T) {
 	l := New(Config{Pool: "p", Row: ledger.Pool{MaxUnits: 3, MaxQueueDepth: 4, State: park.Active, ConfiguredUnits: 3, ConfiguredDepth: 4}}, noon())
 	units, depth := int64(5), 6
@@ -55,7 +55,7 @@ func TestConfigured(t *testing.T) {
 	}
 }
 
-// TestTotalsThatCannotBe sees that a lot whose totals are wrong says so.
+// TestTotalsThatCannotBe checks that a lot with wrong totals reports them.
 func TestTotalsThatCannotBe(t *testing.T) {
 	for name, spoil := range map[string]func(*Lot){
 		"units":             func(l *Lot) { l.used++; l.row.Used++ },
@@ -91,7 +91,7 @@ func TestTotalsThatCannotBe(t *testing.T) {
 	}
 }
 
-// TestKeptIDs sees under which id a task is kept whose id another tenant's task has, or had.
+// TestKeptIDs checks under which id a task is stored if another tenant's task has, or had, its id.
 func TestKeptIDs(t *testing.T) {
 	ended := &ledger.Record{}
 	for name, c := range map[string]struct {
@@ -126,7 +126,7 @@ func TestKeptIDs(t *testing.T) {
 	}
 }
 
-// TestRunsOfAnotherLife sees that what is said of a run changes nothing of a later task of the same id, nor of another run.
+// TestRunsOfAnotherLife checks that an op for one run does not change a later task of the same id, nor another run.
 func TestRunsOfAnotherLife(t *testing.T) {
 	done := park.Outcome{Status: park.Completed}
 	at := noon().Wall

@@ -17,9 +17,9 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// TestAgainstOracle sends random operations into a lot and into the plainest scheduler there is. After each
-// step both agree on every task; the events, replayed by another package, give the lot's totals; what a store
-// would keep, loaded, makes the same lot again; and a step that is rolled back has not been.
+// TestAgainstOracle sends random operations to a lot and to the oracle. After each step both agree on every task, a
+// replay of the events gives the lot's totals, the stored rows make the same lot again, and a step that is rolled back
+// leaves no trace.
 func TestAgainstOracle(t *testing.T) {
 	for _, leased := range []bool{false, true} {
 		t.Run(fmt.Sprintf("leased=%t", leased), func(t *testing.T) {
@@ -36,8 +36,8 @@ type stateMachine struct {
 	oracle          *oracle
 	replayed        *replay.Pool
 	rows            map[string]ledger.Record // as a store keeps them
-	unmerged        map[string]bool          // the tasks that the twin has not heard of yet
-	replicaBackoffs map[string]time.Duration // until when tasks rest, for the twin
+	unmerged        map[string]bool          // tasks that the replica has not merged yet
+	replicaBackoffs map[string]time.Duration // ends of backoffs on the replica
 	now             lot.Instant
 	row             ledger.Pool
 	lastID          int
@@ -76,13 +76,13 @@ func (d *stateMachine) run() {
 func (d *stateMachine) step() {
 	d.steps++
 	d.advanceClock()
-	ops, demand := d.ops(), d.leaseRequests()
+	ops, requests := d.ops(), d.leaseRequests()
 	for id, t := range d.oracle.tasks {
 		d.lot.SetSize(id, t.spec.Size()) // it may have been started anew, and then does not know
 	}
-	// A spec is the lot's to fill in; each gets its own.
-	codes := d.oracle.step(d.now, ops, slices.Clone(demand))
-	step, results := d.lot.Apply(d.now, ops, demand)
+	// The lot fills in the spec, so each side gets its own.
+	codes := d.oracle.step(d.now, ops, slices.Clone(requests))
+	step, results := d.lot.Apply(d.now, ops, requests)
 	for i, r := range results {
 		code := park.Code("")
 		if r.Err != nil {
@@ -104,11 +104,11 @@ func (d *stateMachine) step() {
 	d.checkAgreement()
 }
 
-// advanceClock lets time pass, at times backwards, as a wall clock does.
+// advanceClock lets time pass. Sometimes the wall clock goes backwards.
 func (d *stateMachine) advanceClock() {
 	elapsed := time.Duration(rapid.IntRange(0, 3000).Draw(d.T, "ms")) * time.Millisecond
 	d.now.Mono += elapsed
-	// One lease is lost at a time: in which order several come back is for the scenarios.
+	// One lease is lost at a time: the scenarios cover the order in which several are requeued.
 	var leaseEnds []time.Duration
 	for _, t := range d.oracle.tasks {
 		if t.status == park.Running {
@@ -134,7 +134,8 @@ func (d *stateMachine) leaseRequests() []lot.LeaseRequest {
 	return out
 }
 
-// ttl differs from all before by less than the clock's step, so that no two leases end at the same instant.
+// ttl returns a TTL that differs from all earlier ones by less than the clock's step, so that no two leases end at the
+// same time.
 func (d *stateMachine) ttl() time.Duration {
 	d.ttlOffset++
 	return time.Duration(rapid.IntRange(1, 5).Draw(d.T, "ttl"))*time.Second + d.ttlOffset
@@ -145,7 +146,7 @@ func (d *stateMachine) ops() []lot.Op {
 	for i := range ops {
 		ops[i] = d.op()
 	}
-	// Requeues next to one another come back together, which the oracle does not know.
+	// The lot handles consecutive requeues together, which the oracle does not.
 	return slices.CompactFunc(ops, func(a, b lot.Op) bool {
 		_, x := a.(lot.Requeue)
 		_, y := b.(lot.Requeue)
@@ -189,12 +190,12 @@ func (d *stateMachine) op() lot.Op {
 	}
 }
 
-// attempt is mostly a task's own, and at times that of a run that is over.
+// attempt returns mostly the task's current attempt, and sometimes an older one.
 func (d *stateMachine) attempt(t *oracleTask) int {
 	return max(0, t.attempt-max(0, rapid.IntRange(-5, 1).Draw(d.T, "stale")))
 }
 
-// pickTask returns a live task, of the status if there is one.
+// pickTask returns a live task, of the given status if there is one.
 func (d *stateMachine) pickTask(s park.Status) *oracleTask {
 	var candidates []*oracleTask
 	for _, id := range slices.Sorted(maps.Keys(d.oracle.tasks)) {
@@ -232,7 +233,7 @@ func (d *stateMachine) submit() lot.Op {
 	return lot.Submit{Spec: s}
 }
 
-// record does with a step what a store and the other nodes do, and what an auditor does.
+// record does with a step what a store, other nodes and an auditor do.
 func (d *stateMachine) record(step *lot.Step) {
 	if len(step.Events) > 0 && step.Row.Rev != d.row.Rev+1 {
 		d.Fatalf("rev %d follows %d", step.Row.Rev, d.row.Rev)
@@ -271,7 +272,7 @@ func (d *stateMachine) record(step *lot.Step) {
 	}
 }
 
-// merge has the twin hear of all that happened since it last did, in whatever order.
+// merge merges into the replica all that happened since its last merge, in random order.
 func (d *stateMachine) merge() {
 	ids := slices.Sorted(maps.Keys(d.unmerged))
 	if len(ids) > 1 {
@@ -286,7 +287,7 @@ func (d *stateMachine) merge() {
 	d.replica.Merge(d.row, changed, d.now)
 }
 
-// checkAgreement checks that lot, twin, rows and oracle say the same.
+// checkAgreement checks that lot, replica, rows and oracle agree.
 func (d *stateMachine) checkAgreement() {
 	current := len(d.unmerged) == 0
 	for _, l := range []*lot.Lot{d.lot, d.replica} {
@@ -304,12 +305,12 @@ func (d *stateMachine) checkAgreement() {
 	for id, want := range d.oracle.tasks {
 		got := d.rows[id]
 		if got.Status != want.status || got.Attempt != want.attempt || got.Failures != want.failures {
-			d.Fatalf("task %s is %s, run %d, strikes %d; the oracle says %s, %d, %d",
+			d.Fatalf("task %s is %s, run %d, failures %d; the oracle says %s, %d, %d",
 				id, got.Status, got.Attempt, got.Failures, want.status, want.attempt, want.failures)
 		}
 		state, _, live := d.lot.State(id)
 		other, _, _ := d.replica.State(id)
-		// How a lease was kept is not made durable.
+		// Renewals of leases are not made durable.
 		got.LeaseTTL, other.LeaseTTL = state.LeaseTTL, state.LeaseTTL
 		if live == want.status.Ended() || live && !reflect.DeepEqual(state, got.State) {
 			d.Fatalf("task %s: live %t, %+v; its row %+v", id, live, state, got.State)
@@ -320,11 +321,11 @@ func (d *stateMachine) checkAgreement() {
 	}
 }
 
-// rollback takes a step back that the oracle never sees.
+// rollback rolls a step back that the oracle never sees.
 func (d *stateMachine) rollback() {
 	before := d.snapshot()
 	d.advanceClock()
-	// A lease that was kept stays kept, for that is not part of a step.
+	// A renewed lease stays renewed, because a renewal is not part of a step.
 	ops := slices.DeleteFunc(d.ops(), func(o lot.Op) bool {
 		_, keep := o.(lot.RenewLease)
 		return keep
@@ -339,7 +340,7 @@ func (d *stateMachine) rollback() {
 func (d *stateMachine) snapshot() map[string]any {
 	p := map[string]any{"row": d.lot.Row(), "running": d.lot.RunningTasks()}
 	for id := range d.rows {
-		// Positions are left out: that a backoff is over is not part of a step.
+		// Positions are left out: the end of a backoff is not part of a step.
 		if s, _, ok := d.lot.State(id); ok {
 			p[id] = s
 		}
@@ -356,8 +357,8 @@ func (d *stateMachine) liveTasks() (all []ledger.Record) {
 	return all
 }
 
-// restart goes on with a lot that was loaded from the rows. Leases begin anew then, for the new process knows
-// nothing of the old one's clock.
+// restart continues with a lot that is loaded from the rows. The leases start again, because the new process knows
+// nothing about the old one's clock.
 func (d *stateMachine) restart() {
 	d.lot = lot.New(lot.Config{Pool: "p", Node: "n", Leased: d.oracle.leased, Row: d.row, Tasks: d.liveTasks()}, d.now)
 	d.lot.HoldStarts(d.oracle.held)
@@ -372,7 +373,7 @@ func (d *stateMachine) restart() {
 	d.checkAgreement()
 }
 
-// swapReplica goes on with the lot that has merged all steps.
+// swapReplica continues with the lot that has merged all steps.
 func (d *stateMachine) swapReplica() {
 	if d.oracle.leased {
 		return // its leases began when it merged them, which the oracle does not follow

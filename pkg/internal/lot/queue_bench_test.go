@@ -7,7 +7,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// BenchmarkQueue parks 10,000 tasks of all priorities and takes them out in order: the queue alone.
+// BenchmarkQueue parks 10,000 tasks of all priorities and removes them in order: the queue alone.
 func BenchmarkQueue(b *testing.B) {
 	const n = 10_000
 	var all tasks

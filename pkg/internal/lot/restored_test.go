@@ -10,17 +10,17 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// TestRestoredRest sees that a task that rests before its next run still does for who loads the pool: to the instant that
-// was noted, and no longer than its backoff or than the pool's time leaves, for whoever noted it may have had a clock that
-// was ahead.
+// TestRestoredRest checks that a task keeps its backoff on a node that loads the pool: until the stored time, but no
+// longer than its own backoff or than the pool's time leaves, since the node that stored the time may have had a clock
+// that was ahead.
 func TestRestoredRest(t *testing.T) {
 	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
 	for name, c := range map[string]struct {
-		left    time.Duration // by the instant that was noted
-		backoff time.Duration
-		strikes int
-		asked   time.Duration // what the pool's time leaves
-		rests   time.Duration
+		left     time.Duration // by the instant that was noted
+		backoff  time.Duration
+		failures int
+		asked    time.Duration // what the pool's time leaves
+		rests    time.Duration
 	}{
 		"as noted":                             {2 * time.Second, 5 * time.Second, 1, 0, 2 * time.Second},
 		"no longer than its first":             {9 * time.Second, 5 * time.Second, 1, 0, 5 * time.Second},
@@ -39,7 +39,7 @@ func TestRestoredRest(t *testing.T) {
 			Tasks: []ledger.Record{{
 				Spec: ledger.Spec{PoolID: "p", TaskID: "a", Units: 1, Retry: park.Retry{MaxAttempts: 5, Backoff: park.Duration(c.backoff)}},
 				State: ledger.State{
-					Status: park.Queued, Attempt: c.strikes, Failures: c.strikes, NotBefore: noted,
+					Status: park.Queued, Attempt: c.failures, Failures: c.failures, NotBefore: noted,
 				},
 			}},
 		}, now)
@@ -59,8 +59,9 @@ func TestRestoredRest(t *testing.T) {
 	}
 }
 
-// TestRestoredLease sees what is left of a leased run for who loads the pool: a whole life of its lease, for it is not
-// known when it was kept, and of its time limit what the pool's time leaves, whatever this node's wall clock was set to.
+// TestRestoredLease checks what is left of a leased run on a node that loads the pool. The lease gets its whole TTL,
+// since its last renewal is unknown. The time limit gets what the pool's time leaves, whatever this node's wall clock
+// shows.
 func TestRestoredLease(t *testing.T) {
 	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
 	for name, c := range map[string]struct {
@@ -103,8 +104,8 @@ func TestRestoredLease(t *testing.T) {
 	}
 }
 
-// TestKnownLimit sees that a leased run that this node knows keeps its time limit if another node changes the task in a step
-// whose time is far ahead.
+// TestKnownLimit checks that a leased run keeps its time limit if another node changes the task in a step whose time
+// is far ahead.
 func TestKnownLimit(t *testing.T) {
 	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
 	row := ledger.Pool{Rev: 7, MaxUnits: 1, MaxQueueDepth: 9, State: park.Active, Used: 1, LastAt: now.Wall}
@@ -126,8 +127,8 @@ func TestKnownLimit(t *testing.T) {
 	}
 }
 
-// TestRanksOfThoseThatRest sees that a task that comes back to the front of its class takes the rank of none of those that
-// rest ahead of it, and that these come back where they were.
+// TestRanksOfThoseThatRest checks that a task requeued at the front of its class takes no rank of a task in a backoff,
+// and that these return to their places.
 func TestRanksOfThoseThatRest(t *testing.T) {
 	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
 	c := lot.Config{Pool: "p", Node: "n", Row: ledger.Pool{Rev: 7, MaxUnits: 1, MaxQueueDepth: 9, State: park.Active, Used: 1, Queued: 4}}

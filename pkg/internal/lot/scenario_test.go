@@ -55,7 +55,7 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// scenario is the pool of a scenario.
+// scenario is the pool of a scenario file.
 type scenario struct {
 	*testing.T
 	lot      *lot.Lot
@@ -266,7 +266,7 @@ func (s *scenario) writeEvents(step *lot.Step) {
 	}
 }
 
-// writeState says how the pool stands.
+// writeState writes the state of the pool.
 func (s *scenario) writeState() {
 	if err := s.lot.CheckAll(); err != nil {
 		s.Error(err)

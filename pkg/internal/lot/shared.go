@@ -2,10 +2,9 @@ package lot
 
 import "time"
 
-// What follows is for a pool that several nodes share. None of it is part of the pool's state, so none of it makes
-// a step.
+// This file is for pools that several nodes share. Nothing here is part of the pool's state, so nothing here makes a step.
 
-// ExpiredLeases returns the leases by task that the next Apply at now would end because they were not kept.
+// ExpiredLeases returns by task the leases that the next Apply at now would end because they were not renewed.
 func (l *Lot) ExpiredLeases(now Instant) map[string]string {
 	due := make(map[string]string)
 	for _, t := range l.leases.heap {
@@ -16,7 +15,7 @@ func (l *Lot) ExpiredLeases(now Instant) map[string]string {
 	return due
 }
 
-// ExtendLease lets a lease live for ttl from now on, because its worker kept it at another node.
+// ExtendLease makes a lease last for ttl from now on, because its worker has renewed it on another node.
 func (l *Lot) ExtendLease(task, lease string, ttl time.Duration, now Instant) {
 	e := l.tasks.find(task)
 	if e == nil || e.phase != running || e.run.lease != lease {
@@ -27,7 +26,7 @@ func (l *Lot) ExtendLease(task, lease string, ttl time.Duration, now Instant) {
 	l.leases.add(e, int64(e.run.endsAt()))
 }
 
-// TasksByNode returns the nodes that tasks run on, each with its tasks in the order of [Lot.RunningTasks].
+// TasksByNode returns the running tasks by node, in the order of [Lot.RunningTasks].
 func (l *Lot) TasksByNode() map[string][]string {
 	nodes := make(map[string][]string)
 	for _, id := range l.RunningTasks() {

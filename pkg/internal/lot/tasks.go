@@ -1,16 +1,16 @@
 package lot
 
-// tasks holds the live tasks and finds them by their ids. They lie side by side in blocks and are known by number, so a
-// million of them are a few thousand objects, and what refers to them holds nothing for the collector to follow. What that
-// gives is said at [index].
+// tasks holds the live tasks and finds them by their ids. The entries lie side by side in blocks and are referred to by
+// number. So a million of them are a few thousand objects, and the references hold no pointers for the garbage collector
+// to follow. [index] says what that saves.
 type tasks struct {
 	index    index
 	blocks   []block
 	withRoom []int32           // the numbers of the blocks that have room
-	spare    *[blockSize]entry // an empty one, so that a task that comes and goes does not need a new one each time
+	spare    *[blockSize]entry // an empty block, so that a single task that comes and goes needs no new one each time
 }
 
-// ref is the number of an entry, from 1. 0 is none.
+// ref is the number of an entry, from 1. 0 means no entry.
 type ref int32
 
 // A block fills a size class of the allocator.
@@ -19,13 +19,13 @@ const (
 	blockSize = 1 << blockBits
 )
 
-// block is a part of a table. Slots that were given back form a list through their entries' timer.
+// block is a part of the table. The released slots form a list, which is linked through the timer field of the entries.
 type block struct {
-	entries *[blockSize]entry // nil where none is live
+	entries *[blockSize]entry // nil if no entry is live
 	live    int32
-	used    int32 // no slot from here on was ever given
-	free    int32 // the slot given back last, from 1; 0: none
-	listed  bool  // it is among those that have room, or was when they were last looked at
+	used    int32 // the slots from this one on were never used
+	free    int32 // the slot released last, from 1; 0: none
+	listed  bool  // the block is in tasks.withRoom, even if it has filled up since
 }
 
 func newTasks(room int) tasks { return tasks{index: newIndex(room)} }
@@ -34,7 +34,7 @@ func (t *tasks) at(r ref) *entry {
 	return &t.blocks[(r-1)>>blockBits].entries[(r-1)&(blockSize-1)]
 }
 
-// find returns the entry with the id, nil where there is none.
+// find returns the entry with the id, or nil.
 func (t *tasks) find(id string) *entry {
 	x, hash := &t.index, t.index.hash(id)
 	for i := x.home(hash); x.slots[i].ref != 0; i = x.following(i) {
@@ -47,10 +47,10 @@ func (t *tasks) find(id string) *entry {
 	return nil
 }
 
-// addToIndex lets e be found by its id, which no other has.
+// addToIndex adds e to the index by its id, which no other entry has.
 func (t *tasks) addToIndex(e *entry) { t.index.add(t.index.hash(e.id), e.ref) }
 
-// removeFromIndex is the reverse of enter.
+// removeFromIndex is the reverse of addToIndex.
 func (t *tasks) removeFromIndex(e *entry) { t.index.remove(t.index.hash(e.id), e.ref) }
 
 // allocate returns an empty entry.
@@ -70,7 +70,7 @@ func (t *tasks) allocate() *entry {
 	return t.allocate()
 }
 
-// takeSlot takes a slot of b, if it has room.
+// takeSlot takes a slot of b, if b has room.
 func (t *tasks) takeSlot(b *block) (slot int32, ok bool) {
 	if b.entries == nil {
 		if b.entries, t.spare = t.spare, nil; b.entries == nil {
@@ -91,14 +91,14 @@ func (t *tasks) takeSlot(b *block) (slot int32, ok bool) {
 	return slot, true
 }
 
-// release gives back the place of an entry that nothing refers to any more.
+// release frees the slot of an entry that nothing refers to any more.
 func (t *tasks) release(e *entry) {
 	n, slot := int32(e.ref-1)>>blockBits, int32(e.ref-1)&(blockSize-1)
 	b := &t.blocks[n]
 	*e = entry{timer: b.free}
 	b.free = slot + 1
 	if b.live--; b.live == 0 {
-		clear(b.entries[:b.used]) // of the list through them
+		clear(b.entries[:b.used]) // removes the list of free slots
 		t.spare = b.entries
 		b.entries, b.used, b.free = nil, 0, 0
 	}
@@ -108,7 +108,7 @@ func (t *tasks) release(e *entry) {
 	}
 }
 
-// all calls yield for each live entry, in no order that means something.
+// all calls yield for each live entry, in no particular order.
 func (t *tasks) all(yield func(*entry) bool) {
 	for i := range t.blocks {
 		b := &t.blocks[i]

@@ -11,8 +11,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// TestTasksAgainstMap enters and releases tasks at random and finds what a map holds, without ever giving two of them one
-// place.
+// TestTasksAgainstMap adds and removes tasks at random and compares with a map. No two tasks may have one slot.
 func TestTasksAgainstMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		all, want, ids := newTasks(0), map[string]ref{}, 0
@@ -60,8 +59,8 @@ func TestTasksAgainstMap(t *testing.T) {
 	})
 }
 
-// TestIndexAgainstSlice adds numbers of few hashes, whose homes are next to each other and at the end of the table, and
-// takes them out in any order.
+// TestIndexAgainstSlice adds numbers with few hashes, whose home slots are adjacent and at the end of the table, and
+// removes them in random order.
 func TestIndexAgainstSlice(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		x := newIndex(0)
@@ -107,7 +106,7 @@ func TestIndexAgainstSlice(t *testing.T) {
 	})
 }
 
-// TestIndexShrinks sees that a table gives back what a crowd needed, and keeps what a few need.
+// TestIndexShrinks checks that the table shrinks after many numbers are removed, and keeps its minimum.
 func TestIndexShrinks(t *testing.T) {
 	x := newIndex(10_000)
 	if n := len(x.slots); n != 1<<14 {
@@ -127,8 +126,8 @@ func TestIndexShrinks(t *testing.T) {
 	}
 }
 
-// TestStepIsTheCallersAfterRollback sees that what a lot does later is not written into a step that was taken back: a
-// store that failed may still be reading it.
+// TestStepIsTheCallersAfterRollback checks that the lot does not write into a step that was rolled back: a store that
+// failed may still be reading it.
 func TestStepIsTheCallersAfterRollback(t *testing.T) {
 	now := Instant{Wall: park.FromMicro(1)}
 	l := New(Config{Pool: "p", Node: "n", Row: ledger.Pool{MaxUnits: 1, MaxQueueDepth: 9, State: park.Active}}, now)

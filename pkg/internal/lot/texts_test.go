@@ -10,8 +10,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// TestLiveTasksCarryNoTexts: what nodes tell each other of a live task must be small, for they tell of thousands at once. So
-// the text of a failure is dropped where the task is tried again.
+// TestLiveTasksCarryNoTexts checks that a live task carries no text. Nodes exchange thousands of live tasks at once,
+// so they must be small, and the text of a failure is dropped if the task is retried.
 func TestLiveTasksCarryNoTexts(t *testing.T) {
 	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
 	l := lot.New(lot.Config{Pool: "p", Node: "n", Row: ledger.Pool{MaxUnits: 1, MaxQueueDepth: 10, State: park.Active}}, now)

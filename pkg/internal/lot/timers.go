@@ -2,8 +2,8 @@ package lot
 
 import "container/heap"
 
-// timers is a heap of entries by the instant at which something happens to them. An entry is in one
-// heap at most and knows its place there, so that it can leave from the middle.
+// timers is a heap of entries by the time at which each is due. An entry is in at most one heap and knows its index there,
+// so it can be removed from the middle.
 type timers struct {
 	all  *tasks
 	heap []timer
@@ -14,7 +14,7 @@ type timer struct {
 	ref ref
 }
 
-// first returns the entry to which something happens first, of a heap that is not empty.
+// first returns the entry that is due first. The heap must not be empty.
 func (t *timers) first() *entry { return t.all.at(t.heap[0].ref) }
 
 func (t *timers) add(e *entry, key int64) { heap.Push(t, timer{key, e.ref}) }
@@ -50,5 +50,5 @@ func (t *timers) Pop() any {
 	last := len(t.heap) - 1
 	t.all.at(t.heap[last].ref).timer = 0
 	t.heap = t.heap[:last]
-	return nil // nobody asks
+	return nil // no caller uses the result
 }

@@ -5,15 +5,15 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// undoRecord is how an entry was before the current step touched it, and what becomes of it.
+// undoRecord holds an entry's state before the current step touched it, and the outcome that the step gave it.
 type undoRecord struct {
 	ref     ref
 	spec    *ledger.Spec // of an entry that the step created
-	before  entry        // of any other
-	outcome park.Outcome // of one that the step ended
+	before  entry        // of any other entry
+	outcome park.Outcome // of an entry that the step ended
 }
 
-// recordUndo notes how e is before the current step changes it.
+// recordUndo saves e before the current step changes it.
 func (l *Lot) recordUndo(e *entry) {
 	if e.undoIndex == 0 {
 		u := appendZero(&l.undoLog)
@@ -22,7 +22,7 @@ func (l *Lot) recordUndo(e *entry) {
 	}
 }
 
-// addNew adds the entry of a new task in its first place.
+// addNew adds the entry of a new task.
 func (l *Lot) addNew(e *entry, spec *ledger.Spec) {
 	u := appendZero(&l.undoLog)
 	u.ref, u.spec = e.ref, spec
@@ -30,10 +30,10 @@ func (l *Lot) addNew(e *entry, spec *ledger.Spec) {
 	l.add(e)
 }
 
-// Rollback takes the last Apply back, as if it had not been. It may be called once after an Apply.
-// Demands that were counted down stay so. The step is the caller's: a store that failed may still be looking at it.
+// Rollback takes the last Apply back, as if it had not happened. It may be called once after an Apply. The Max of the
+// requests stays counted down. The step belongs to the caller: a store that failed may still be reading it.
 func (l *Lot) Rollback() {
-	// All leave before any returns: one may hold a rank now that was another's before.
+	// All entries are removed before any is put back: one may now hold a rank that was another's before.
 	for i := range l.undoLog {
 		l.remove(l.tasks.at(l.undoLog[i].ref))
 	}
@@ -62,8 +62,8 @@ func (l *Lot) Rollback() {
 	l.row = l.rowBefore
 }
 
-// Finalize lets go of the last step, which can no longer be taken back: of its entries that are over, and of what the
-// step holds, to be used again. The next Apply does it if need be.
+// Finalize makes the last step final: it can no longer be taken back. It frees the entries that ended, and what the step
+// holds, for reuse. The next Apply calls it if the caller has not.
 func (l *Lot) Finalize() {
 	for i := range l.undoLog {
 		u := &l.undoLog[i]
@@ -81,7 +81,7 @@ func (l *Lot) Finalize() {
 	l.step.reset()
 }
 
-// newRun returns a run with nothing in it.
+// newRun returns an empty run.
 func (l *Lot) newRun() *run {
 	if n := len(l.spareRuns); n > 0 {
 		r := l.spareRuns[n-1]
@@ -92,10 +92,10 @@ func (l *Lot) newRun() *run {
 	return &run{}
 }
 
-// maxSpare bounds what is kept to be used again: a step that ends a million tasks is not the rule.
+// maxSpare bounds what is kept for reuse, because a step that ends a million tasks is rare.
 const maxSpare = 2048
 
-// reset empties s, whose memory is used again unless it is too much to keep.
+// reset empties s and keeps its memory for reuse, unless that is too much to keep.
 // Without it a task costs the daemon 10 % more processor time: median of 5 pairs of runs in memory, of 8 clients that submit
 // batches of 100 (the load of docs/bench).
 func reset[T any](s *[]T) {
@@ -107,7 +107,7 @@ func reset[T any](s *[]T) {
 	*s = (*s)[:0]
 }
 
-// appendZero adds a zero element to s, which was emptied by reuse, and returns it.
+// appendZero appends a zero element to s, which reset has emptied before, and returns it.
 func appendZero[T any](s *[]T) *T {
 	if n := len(*s); n < cap(*s) {
 		*s = (*s)[:n+1]

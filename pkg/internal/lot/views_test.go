@@ -26,7 +26,7 @@ func submit(id string, units int64, p park.Priority) lot.Submit {
 	return lot.Submit{Spec: &ledger.Spec{PoolID: "p", TaskID: id, Tenant: "t", Units: units, Priority: p, Digest: uint64(id[0])}}
 }
 
-// TestOldest sees that of the tasks that come next in their classes the one is named that waits longest.
+// TestOldest checks that of the tasks that are next in their classes the one that waits longest is returned.
 func TestOldest(t *testing.T) {
 	l := newLot(false, ledger.Pool{MaxUnits: 1, MaxQueueDepth: 9})
 	if at := l.OldestSubmission(); !at.IsZero() {
@@ -46,7 +46,8 @@ func TestOldest(t *testing.T) {
 	}
 }
 
-// TestTooLarge sees that what costs just what the pool has is not too large, and that what runs is not counted.
+// TestTooLarge checks that a task that costs exactly the capacity is not too large, and that running tasks are not
+// counted.
 func TestTooLarge(t *testing.T) {
 	l := newLot(false, ledger.Pool{MaxUnits: 9, MaxQueueDepth: 9})
 	l.Apply(morning, []lot.Op{submit("a", 9, park.Normal), submit("b", 4, park.Normal), submit("c", 5, park.Normal), submit("d", 7, park.Low)}, nil)
@@ -62,8 +63,8 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-// TestWhoRuns sees that a lot tells of the tasks that run, by node and in order, of the leases that are due, and nothing of
-// tasks that it does not have.
+// TestWhoRuns checks that a lot lists its running tasks, by node and in order, and its expired leases, and nothing
+// about tasks that it does not have.
 func TestWhoRuns(t *testing.T) {
 	var tasks []ledger.Record
 	for i, id := range []string{"c", "a", "b", "d"} {
@@ -103,7 +104,7 @@ func TestWhoRuns(t *testing.T) {
 	}
 }
 
-// TestExtend sees that only the lease that is meant lives longer.
+// TestExtend checks that only the named lease is extended.
 func TestExtend(t *testing.T) {
 	l := newLot(true, ledger.Pool{MaxUnits: 1, MaxQueueDepth: 9})
 	step, _ := l.Apply(morning, []lot.Op{submit("a", 1, park.Normal), submit("b", 1, park.Normal)}, []lot.LeaseRequest{{Max: 1, Secret: "s", TTL: 5 * time.Second}})

@@ -8,23 +8,23 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// LeaseRequest is a worker that waits for tasks.
+// LeaseRequest is the request of a worker that waits for tasks.
 type LeaseRequest struct {
 	Worker string
-	Secret string // makes the lease ids of this demand unguessable
-	Max    int    // how many tasks it takes; Apply counts it down
-	// MaxBytes is what the submissions of the tasks that it takes may hold together, unless it is one alone; 0: anything. Of a
-	// task whose size is not known it takes nothing else beside it.
+	Secret string // makes the lease ids of this request unguessable
+	Max    int    // how many tasks the worker takes; Apply counts it down
+	// MaxBytes bounds the size of the submissions of all its tasks together; 0: no limit. A single task may be larger. A task
+	// of unknown size is assigned alone.
 	MaxBytes int
 	TTL      time.Duration
 
-	assignedBytes int // bytes
+	assignedBytes int
 }
 
-// leaseOverhead is what a lease takes beside the submission, roughly.
+// leaseOverhead is roughly how many bytes a lease has besides the submission.
 const leaseOverhead = 512
 
-// accepts reports whether the demand takes one more task, of the given size.
+// accepts reports whether the request takes one more task, of the given size.
 func (d *LeaseRequest) accepts(size int32) bool {
 	fits := d.MaxBytes == 0 || d.assignedBytes == 0 || size > 0 && d.assignedBytes+int(size) <= d.MaxBytes
 	return d.Max > 0 && fits
@@ -38,7 +38,7 @@ func (d *LeaseRequest) assign(size int32) {
 	}
 }
 
-// requestFor returns the index of the demand that takes a task of the given size, -1 where none does.
+// requestFor returns the index of the first request that accepts a task of the given size, or -1.
 func (l *Lot) requestFor(size int32) int {
 	for i := range l.requests {
 		if l.requests[i].accepts(size) {
@@ -48,12 +48,13 @@ func (l *Lot) requestFor(size int32) int {
 	return -1
 }
 
-// leaseSize returns what a submission of so many bytes takes of a demand, and is never 0, which is a size not known.
+// leaseSize returns the size of the lease for a submission of this many bytes. It is never 0, which stands for an unknown
+// size.
 func leaseSize(bytes int) int32 {
 	return int32(min(bytes, math.MaxInt32-leaseOverhead)) + leaseOverhead
 }
 
-// leaseSizeOf returns the size of a submission. Where no task is leased, nobody asks.
+// leaseSizeOf returns the lease size of a submission. If the pool's tasks are not leased, the size is not needed.
 func (l *Lot) leaseSizeOf(s *ledger.Spec) int32 {
 	if !l.leased {
 		return 0
@@ -61,11 +62,11 @@ func (l *Lot) leaseSizeOf(s *ledger.Spec) int32 {
 	return leaseSize(s.Size())
 }
 
-// maxSkipped is how many tasks that cost more than the pool has Unsized passes over: there may be a million such.
+// maxSkipped bounds how many tasks UnknownSizes skips because they cost more than the pool has: there may be a million.
 const maxSkipped = 1000
 
-// UnknownSizes returns how many of the next tasks, of most at most, there are units for, and those among them whose sizes are
-// not known: another node took them in, or this one before it was started anew.
+// UnknownSizes returns how many of the next tasks fit into the free units, at most limit, and the ids of those whose sizes
+// are unknown: another node accepted them, or this node did before it was restarted.
 func (l *Lot) UnknownSizes(limit int) (next int, ids []string) {
 	if l.row.State == park.Paused {
 		return 0, nil
@@ -91,8 +92,8 @@ func (l *Lot) UnknownSizes(limit int) (next int, ids []string) {
 	return next, ids
 }
 
-// SetSize says how many bytes the submission of a live task holds. It is no part of the pool's state: it only says how many
-// tasks one demand takes.
+// SetSize sets how many bytes the submission of a live task has. The size is no part of the pool's state: it only decides
+// how many tasks one request takes.
 func (l *Lot) SetSize(id string, bytes int) {
 	if e := l.tasks.find(id); e != nil {
 		e.size = leaseSize(bytes)

@@ -11,8 +11,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// restoredLot returns a leased lot of so many units as a node has it that has just been started: of parked tasks of the given
-// costs, a, b, c and so on, it does not know what they weigh.
+// restoredLot returns a leased lot with this many units, as it is on a node that has just started. It has parked tasks
+// a, b, c and so on with the given costs and does not know their sizes.
 func restoredLot(units int64, costs ...int64) (*lot.Lot, lot.Instant) {
 	now := lot.Instant{Wall: park.At(time.Unix(1_800_000_000, 0)), Mono: time.Hour}
 	c := lot.Config{Pool: "p", Node: "n", Leased: true}
@@ -26,7 +26,7 @@ func restoredLot(units int64, costs ...int64) (*lot.Lot, lot.Instant) {
 	return lot.New(c, now), now
 }
 
-// leasedIDs returns what is started for demands.
+// leasedIDs returns the tasks that are started for requests.
 func leasedIDs(l *lot.Lot, now lot.Instant, d ...lot.LeaseRequest) (ids []string) {
 	step, _ := l.Apply(now, nil, d)
 	for _, s := range step.Started {
@@ -35,7 +35,8 @@ func leasedIDs(l *lot.Lot, now lot.Instant, d ...lot.LeaseRequest) (ids []string
 	return ids
 }
 
-// TestTasksOfUnknownSizeAreLeasedAlone: of a task whose size is not known nobody can say that another has room beside it.
+// TestTasksOfUnknownSizeAreLeasedAlone checks that a task of unknown size gets a lease response of its own, since
+// nobody knows whether another task fits beside it.
 func TestTasksOfUnknownSizeAreLeasedAlone(t *testing.T) {
 	l, now := restoredLot(8, 1, 1, 1, 1, 1, 1, 1)
 	for _, id := range []string{"b", "c", "e", "g"} {
@@ -44,16 +45,16 @@ func TestTasksOfUnknownSizeAreLeasedAlone(t *testing.T) {
 	one := []lot.LeaseRequest{{Max: 5, MaxBytes: 2000}}
 	two := []lot.LeaseRequest{one[0], one[0]}
 	for _, step := range []struct {
-		demand []lot.LeaseRequest
-		want   []string // each with the number of its demand
+		requests []lot.LeaseRequest
+		want     []string // each with the index of its request
 	}{{one, []string{"0a"}}, {one, []string{"0b", "0c"}}, {two, []string{"0d", "1e"}}, {one, []string{"0f"}}, {one, []string{"0g"}}} {
-		if got := leasedIDs(l, now, slices.Clone(step.demand)...); !slices.Equal(got, step.want) {
+		if got := leasedIDs(l, now, slices.Clone(step.requests)...); !slices.Equal(got, step.want) {
 			t.Fatalf("leased %v, want %v", got, step.want)
 		}
 	}
 }
 
-// TestUnsized asks for the tasks whose sizes are worth a look: those that there are units for.
+// TestUnsized checks that the sizes asked for are those of the tasks that fit into the free units.
 func TestUnsized(t *testing.T) {
 	l, now := restoredLot(8, 9, 2, 2, 3, 2)
 	l.SetSize("c", 100)
@@ -73,7 +74,8 @@ func TestUnsized(t *testing.T) {
 	}
 }
 
-// TestUnsizedToTheLastUnit sees that a task is asked for that takes the pool's last unit, or all of it, of every priority.
+// TestUnsizedToTheLastUnit checks that a task is included if it takes the pool's last unit or all of its units, and
+// that every priority is included.
 func TestUnsizedToTheLastUnit(t *testing.T) {
 	for _, costs := range [][]int64{{8}, {3, 5}, {3, 5, 1}} {
 		l, _ := restoredLot(8, costs...)
@@ -87,7 +89,8 @@ func TestUnsizedToTheLastUnit(t *testing.T) {
 	}
 }
 
-// TestUnsizedPassesOverAThousand sees that tasks which cost more than the pool has are passed over, and how many at most.
+// TestUnsizedPassesOverAThousand checks that tasks which cost more than the pool has are skipped, and how many at
+// most.
 func TestUnsizedPassesOverAThousand(t *testing.T) {
 	for _, tooLarge := range []int{1000, 1001} {
 		costs := make([]int64, tooLarge+1)
@@ -102,7 +105,7 @@ func TestUnsizedPassesOverAThousand(t *testing.T) {
 	}
 }
 
-// TestDemandIsFilled sees that a demand takes submissions up to the last byte of what it may hold.
+// TestDemandIsFilled checks that a request takes submissions up to the last byte of its limit.
 func TestDemandIsFilled(t *testing.T) {
 	for _, spare := range []int{0, -1} {
 		l, now := restoredLot(8, 1, 1)
