@@ -112,7 +112,7 @@ func (p *pool) commit(step *store.Step, dead bool) (done bool, err error) {
 	for i := range step.Updates {
 		if changed[i] = p.find(step.Updates[i].TaskID); changed[i] == nil {
 			p.removeLast(len(step.Inserts))
-			return false, fmt.Errorf("update task %s of pool %s: there is no such task", step.Updates[i].TaskID, step.PoolID)
+			return false, fmt.Errorf("update task %s of pool %s: no such task", step.Updates[i].TaskID, step.PoolID)
 		}
 	}
 	step.NodesWaiting = p.waitList.Done(step.Node)

@@ -71,7 +71,7 @@ func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) (p
 		return err
 	})
 	if err != nil {
-		return nil, "", fmt.Errorf("read what is kept of pool %s: %w", pool, err)
+		return nil, "", fmt.Errorf("read the tasks of pool %s: %w", pool, err)
 	}
 	return page, nextCursor(len(page) == limit, last), nil
 }

@@ -225,7 +225,7 @@ func parseCursor(cursor string, first int64) (int64, error) {
 	}
 	seq, err := strconv.ParseInt(cursor, 10, 64)
 	if err != nil || seq < 1 {
-		return 0, park.Errorf(park.InvalidRequest, "cursor must be the next of a page before, not %q", cursor)
+		return 0, park.Errorf(park.InvalidRequest, "cursor must be the next value of an earlier page, not %q", cursor)
 	}
 	return seq, nil
 }

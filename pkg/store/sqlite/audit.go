@@ -79,7 +79,7 @@ func (s *Store) Events(ctx context.Context, q park.AuditQuery) ([]park.Event, er
 	return found, nil
 }
 
-// The ways through the log.
+// The indexes of the log.
 const (
 	byTask   = "pl_audit_events_task"
 	byTenant = "pl_audit_events_tenant"
@@ -87,7 +87,7 @@ const (
 	byPool   = "pl_audit_events_step"
 )
 
-// index returns the index that leads to the fewest events that are not asked for; "" for the log itself.
+// index returns the index that leads to the fewest unwanted events, or "" for a scan of the log itself.
 func index(q park.AuditQuery) string {
 	switch {
 	case q.TaskID != "":
@@ -102,12 +102,12 @@ func index(q park.AuditQuery) string {
 	return ""
 }
 
-// rare reports whether an action is not part of most tasks' lives, so that an index leads to it.
+// isRare reports whether most tasks have no event of this action. There is an index of the rare ones.
 func isRare(a park.Action) bool {
 	return a != park.ActSubmit && a != park.ActEnqueue && a != park.ActStart && a != park.ActComplete
 }
 
-// terms are conditions of a query, and their values.
+// where collects the terms of a condition and their values.
 type where struct {
 	terms []string
 	args  []any
@@ -130,7 +130,7 @@ func eventsQuery(q park.AuditQuery, r scanRange) (query string, args []any) {
 	return "SELECT " + eventFields + " FROM " + from + t.clause() + " ORDER BY " + order + " LIMIT ?", append(t.args, q.Limit)
 }
 
-// eventTerms says where a query's events are, and in which order.
+// eventTerms returns the FROM clause, the order and the conditions of a query of events.
 func eventTerms(q park.AuditQuery, r scanRange) (from, order string, t where) {
 	from, order = "pl_audit_events e", "e.seq"
 	switch byIndex := index(q); byIndex {

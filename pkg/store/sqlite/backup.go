@@ -14,8 +14,8 @@ import (
 	"github.com/parkd-dev/parkd/migrations"
 )
 
-// Backup writes what a database holds at one moment to a new file, which is whole once it has its name. A daemon may have
-// the database open, and goes on meanwhile; nothing of the database is changed.
+// Backup writes the contents of a database at one moment to a new file. The file has its name only when it is complete.
+// A daemon may have the database open and continues meanwhile. The database does not change.
 func Backup(ctx context.Context, path, to string) error {
 	path, err := filepath.EvalSymlinks(path)
 	if err == nil {
@@ -25,13 +25,13 @@ func Backup(ctx context.Context, path, to string) error {
 		return fmt.Errorf("back up: %w", err)
 	}
 	if _, err := os.Lstat(to); err == nil {
-		return fmt.Errorf("back up: %s is there already: choose another name, or move it away", to)
+		return fmt.Errorf("back up: %s already exists: choose another name or move it away", to)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("back up: %w", err)
 	}
 	tmp, err := copyDatabase(ctx, path, to)
 	if err == nil {
-		err = os.Link(tmp, to) // which, unlike a renaming, replaces nothing
+		err = os.Link(tmp, to) // unlike a rename, a link replaces nothing
 		err = errors.Join(err, os.Remove(tmp), syncFolder(to))
 	}
 	if err != nil {
@@ -40,14 +40,14 @@ func Backup(ctx context.Context, path, to string) error {
 	return nil
 }
 
-// Restored says what became of the database that was there before.
+// Restored is the result of [Restore].
 type Restored struct {
-	ReplacedPath string // its new name, beside the old one; "" where there was none
+	ReplacedPath string // the new path of the previous database; "" if there was none
 }
 
-// Restore puts a backup, or any database of parkd that nobody has open, in the place of a database, which is kept under
-// another name with its write-ahead log. It refuses while a daemon has the database open, and a backup that is damaged or
-// of a newer parkd.
+// Restore replaces a database by a backup, or by any database of parkd that no process has open. The previous database
+// is kept under another name, with its write-ahead log. Restore refuses if a daemon has the database open, if the
+// backup is damaged, and if it is from a newer parkd.
 func Restore(ctx context.Context, from, path string) (r Restored, err error) {
 	if err := checkUsable(ctx, from); err != nil {
 		return r, fmt.Errorf("restore: %w", err)
@@ -73,15 +73,15 @@ func Restore(ctx context.Context, from, path string) (r Restored, err error) {
 	return r, nil
 }
 
-// usable refuses what is no database of parkd, one of a newer release, and one with the log of another, before anything is
-// made where it is to go.
+// checkUsable refuses a file that is no database of parkd, that is from a newer release, or that has the log of another
+// database. It is called before anything is created at the destination.
 func checkUsable(ctx context.Context, from string) error {
 	info, err := os.Stat(from)
 	switch {
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is %s and no file", from, fileKind(info.Mode()))
+		return fmt.Errorf("%s is %s, not a file", from, fileKind(info.Mode()))
 	case info.Size() == 0:
 		return fmt.Errorf("%s is empty", from)
 	}
@@ -96,8 +96,8 @@ func checkUsable(ctx context.Context, from string) error {
 	return checkSchema(ctx, from)
 }
 
-// exchange puts a file in the place of a database. If it is cut off after the renaming, the log that is left does not fit,
-// and the next start says so.
+// replaceDatabase moves a file to the place of a database. If it is interrupted after the rename, the log that remains
+// does not belong to the file, and the next start reports that.
 func replaceDatabase(tmp, path string) (r Restored, err error) {
 	if info, err := os.Stat(path); err != nil {
 		return r, err
@@ -125,7 +125,8 @@ func ignoreNotExist(err error) error {
 	return err
 }
 
-// export writes a usable database, with what is in its log, to a new file beside another, which it names, and checks it.
+// copyDatabase writes a copy of a database, with the contents of its log, to a new file beside another file. It checks
+// the copy and returns its path.
 func copyDatabase(ctx context.Context, from, beside string) (tmp string, err error) {
 	tmp = beside + ".partial-" + strconv.Itoa(os.Getpid())
 	if err := createFile(tmp); err != nil {
@@ -143,7 +144,7 @@ func copyDatabase(ctx context.Context, from, beside string) (tmp string, err err
 	return tmp, nil
 }
 
-// vacuumInto copies a database in one read. The copy gets a mark of its own: no log that lies about belongs to it.
+// vacuumInto copies a database in one read. The copy gets a new log mark, so no existing log belongs to it.
 func vacuumInto(ctx context.Context, from, to string) error {
 	db, err := sql.Open("sqlite", dataSourceName(from, "mode=ro", "busy_timeout(5000)"))
 	if err != nil {
@@ -155,7 +156,7 @@ func vacuumInto(ctx context.Context, from, to string) error {
 	if err := db.QueryRowContext(ctx, "PRAGMA auto_vacuum").Scan(&mode); err != nil {
 		return err
 	}
-	if mode == 0 { // then it is said of the copy; of any other it would be written to the database itself
+	if mode == 0 { // this sets the mode of the copy; in any other mode it would be written to the database itself
 		if _, err := db.ExecContext(ctx, "PRAGMA auto_vacuum = 2"); err != nil {
 			return err
 		}
@@ -172,7 +173,7 @@ func vacuumInto(ctx context.Context, from, to string) error {
 	return err
 }
 
-// knownSchema refuses what is not a database of parkd, and one of a newer release.
+// checkSchema refuses a file that is no database of parkd or is from a newer release.
 func checkSchema(ctx context.Context, path string) error {
 	return inspect(ctx, path, func(s *migrations.Schema) error {
 		version, err := s.Version(ctx)

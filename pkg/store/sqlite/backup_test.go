@@ -14,7 +14,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
 )
 
-// TestBackup backs up a database that is open, loses what comes after, and puts it back.
+// TestBackup backs up an open database, writes more, and restores the backup.
 func TestBackup(t *testing.T) {
 	dir := t.TempDir()
 	path, backup := filepath.Join(dir, "parkd.db"), filepath.Join(dir, "backup.db")
@@ -32,7 +32,7 @@ func TestBackup(t *testing.T) {
 	if _, err := sqlite.Restore(t.Context(), backup, path); err == nil || !strings.Contains(err.Error(), "stop it") {
 		t.Fatalf("a database that is open is replaced: %v", err)
 	}
-	// As a daemon leaves it that is killed.
+	// The files as a killed daemon leaves them.
 	killed := filepath.Join(dir, "killed.db")
 	copyKilled(t, path, killed)
 	r, err := sqlite.Restore(t.Context(), backup, killed)
@@ -95,7 +95,7 @@ func TestRestoreRefuses(t *testing.T) {
 	}
 }
 
-// TestBackupByRelativeName takes names without a folder as they are, whatever they hold.
+// TestBackupByRelativeName uses relative paths, some with special characters.
 func TestBackupByRelativeName(t *testing.T) {
 	t.Chdir(t.TempDir())
 	s := openAt(t, "parkd.db")

@@ -15,8 +15,8 @@ func BenchmarkCommit(b *testing.B) { storetest.Bench(b, open) }
 
 func BenchmarkAudit(b *testing.B) { storetest.BenchAudit(b, open) }
 
-// BenchmarkCommitToRaw commits steps and writes the same rows with nothing but prepared statements and
-// transactions, by turns. The figure that counts is their ratio: what a step costs over what its rows cost.
+// BenchmarkCommitToRaw alternates between committing steps and writing the same rows with prepared statements and
+// transactions only. The result is the ratio of the two times: the cost of a step over the cost of its rows.
 func BenchmarkCommitToRaw(b *testing.B) {
 	for _, n := range []int{1, 16, 256} {
 		b.Run(fmt.Sprintf("tasks=%d", n), func(b *testing.B) {
@@ -42,7 +42,7 @@ func BenchmarkCommitToRaw(b *testing.B) {
 	}
 }
 
-// raw writes rows with database/sql, one by one.
+// rawWriter writes rows with database/sql, one by one.
 type rawWriter struct {
 	begin, end                        *sql.Stmt
 	pool, insert, update, event, mail *sql.Stmt
@@ -50,7 +50,7 @@ type rawWriter struct {
 
 func openRaw(b *testing.B) *rawWriter {
 	path := filepath.Join(b.TempDir(), "raw.db")
-	if err := openAt(b, path).Close(); err != nil { // which makes the tables
+	if err := openAt(b, path).Close(); err != nil { // this creates the tables
 		b.Fatal(err)
 	}
 	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"+

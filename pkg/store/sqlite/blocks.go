@@ -7,12 +7,12 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// Most rows of the log are in no index. Events are written in spans: events of one step, of one time and with ords in a
-// row, which get seqs in a row. An index has the first event of each span, or of each tenant or task within it, and what
-// else is asked for is among the span's other rows, of which each knows how many follow. A span is short enough that
-// these lie on a page or two: so a question reads no more pages than if each event were in the index.
+// Most rows of the log are in no index. Events are written in blocks: events of one step and one time, with consecutive
+// ords and consecutive seqs. An index has only the first event of each block, or the first of each tenant or task in
+// the block. Each row of a block knows how many rows follow, so a query reads the others from the table. A block is
+// short enough to lie on one or two pages: a query reads no more pages than if the index had each event.
 
-// spanEvents is how many events a span has at most.
+// blockSize is how many events a block has at most.
 const blockSize = 128
 
 // The bits of column lead.
@@ -20,7 +20,7 @@ const (
 	leadBlock  = 1
 	leadTenant = 2
 	leadTask   = 4
-	rareAction = 8 // of itself
+	rareAction = 8 // whatever its place in the block
 )
 
 func insertEvents() insertion {
@@ -31,22 +31,22 @@ func insertEvents() insertion {
 	}
 }
 
-// findSpan finds the span of a step that an event would be in, if it is there.
+// findBlock finds the block of a step that would have an event.
 const findBlock = "SELECT seq, ord, rest FROM pl_audit_events INDEXED BY pl_audit_events_step" +
 	" WHERE pool_id = ? AND rev = ? AND ord <= ? AND lead & 1 ORDER BY ord DESC LIMIT 1"
 
-// log is what the writer knows of the log of events.
+// eventLog is the writer's knowledge of the log of events.
 type eventLog struct {
 	rows                   inserter
-	newestRev              map[string]int64 // by pool, a rev after which there are no events
-	seenTenants, seenTasks map[string]bool  // of the span that is being written
+	newestRev              map[string]int64 // by pool: there are no events of later revs
+	seenTenants, seenTasks map[string]bool  // in the block that is being written
 }
 
 func newEventLog() eventLog {
 	return eventLog{newestRev: make(map[string]int64), seenTenants: make(map[string]bool), seenTasks: make(map[string]bool)}
 }
 
-// append adds those events that are not there yet.
+// append adds the events that are not stored yet.
 func (w *writer) append(events []park.Event) error {
 	for len(events) > 0 {
 		n, err := w.appendRun(events)
@@ -58,7 +58,7 @@ func (w *writer) append(events []park.Event) error {
 	return nil
 }
 
-// appendSome adds the first few events, and says how many those are.
+// appendRun adds the first events, as many as can be in one block or in blocks in a row, and returns their number.
 func (w *writer) appendRun(events []park.Event) (n int, err error) {
 	for n = 1; n < len(events) && follows(&events[n-1], &events[n]); n++ {
 	}
@@ -81,12 +81,12 @@ func (w *writer) appendRun(events []park.Event) (n int, err error) {
 	return n, nil
 }
 
-// follows reports whether two events can be next to each other in a span.
+// follows reports whether next may follow e in a block.
 func follows(e, next *park.Event) bool {
 	return next.PoolID == e.PoolID && next.Rev == e.Rev && next.Ord == e.Ord+1 && next.At.Micro() == e.At.Micro()
 }
 
-// isNewer reports whether an event is of a later step than all that are there, and notes its step.
+// isNewStep reports whether an event is of a later step than all stored ones, and remembers its step.
 func (w *writer) isNewStep(e *park.Event) (bool, error) {
 	newest, known := w.events.newestRev[e.PoolID]
 	if !known {
@@ -98,7 +98,8 @@ func (w *writer) isNewStep(e *park.Event) (bool, error) {
 			newest, _ = row[0].(int64)
 		}
 	}
-	// Where this is taken back, events are looked for that are not there.
+	// If the transaction is rolled back, this value is too high. The only effect is that later events are looked up in
+	// vain.
 	w.events.newestRev[e.PoolID] = max(newest, e.Rev)
 	return e.Rev > newest, nil
 }
@@ -138,7 +139,7 @@ func (w *writer) writeBlock(events []park.Event) error {
 	})
 }
 
-// lead returns what index the i-th event of a span belongs into. It is to be asked for each in turn.
+// leadBits returns the indexes that have the i-th event of a block. It must be called for each event in order.
 func (l *eventLog) leadBits(events []park.Event, i int) (bits int64) {
 	e := &events[i]
 	if i == 0 {
@@ -164,8 +165,8 @@ func isFirst(seen map[string]bool, name string) bool {
 	return true
 }
 
-// spans says where the events are that an index leads to, through the first ones l of spans, and in which order. It adds
-// what of the query holds for spans.
+// followers returns the FROM clause and the order of a query that goes through an index to the leads l of blocks, and
+// from there to all events e of the blocks. It adds the query's conditions on leads.
 func (t *where) followers(byIndex string, q park.AuditQuery, r scanRange) (from, order string) {
 	from = "pl_audit_events l INDEXED BY " + byIndex + " CROSS JOIN pl_audit_events e NOT INDEXED"
 	order = "l.seq, e.seq"
@@ -181,7 +182,7 @@ func (t *where) followers(byIndex string, q park.AuditQuery, r scanRange) (from,
 	if q.PoolID != "" {
 		t.add("l.pool_id = ?", q.PoolID)
 	}
-	// The first event may be in a span that began before it.
+	// The first event may be in a block that begins before the range.
 	if r.fromRev != 0 {
 		t.add("(l.rev, l.ord) > (?, ?)", r.fromRev, r.fromOrd-blockSize)
 	}

@@ -9,29 +9,29 @@ import (
 )
 
 const (
-	// checkpointPages is how far the write-ahead log grows before it is folded into the database.
+	// checkpointAfter is how many pages the write-ahead log has when a checkpoint writes it into the database.
 	checkpointAfter = 2000
-	// restAfter is how long nothing is asked for before the file is tidied, and tidyRest the least time between two steps of that.
+	// The file is tidied after idleAfter without a job, in steps that are at least tidyInterval apart.
 	idleAfter    = time.Second
 	tidyInterval = 50 * time.Millisecond
-	// tidyPages is how many pages a step of tidying gives back: few enough that what comes meanwhile hardly waits.
+	// tidyPages is how many pages one step frees. It is small, so that a job hardly has to wait for the step.
 	tidyPages = 64
-	// Free pages are given back where they are more than an eighth of the file, and more than leastFree.
+	// Free pages are given back if they are more than an eighth of the file and more than minFreePages.
 	minFreeShare = 8
 	minFreePages = 128
 	// busyTimeout is how long SQLite waits for another connection, in milliseconds.
 	busyTimeout = 5000
 )
 
-// journal is what the writer knows of the write-ahead log.
+// walInfo is the writer's knowledge of the write-ahead log.
 type walInfo struct {
-	mark         uint32 // see belongs.go
-	mayRestart   bool   // all of the log is folded in: the next transaction may begin it anew
-	endsWithMark bool   // the last transaction was a mark
+	mark         uint32 // see logmarks.go
+	mayRestart   bool   // all of the log is in the database, so the next transaction may overwrite it from its beginning
+	endsWithMark bool   // the last transaction has a mark
 	dirty        bool   // something was written since the file was tidied
 }
 
-// begin reads the mark of the database.
+// initLog reads the mark of the database.
 func (w *writer) initLog() error {
 	v, err := w.queryOnce("PRAGMA user_version")
 	if err != nil {
@@ -45,20 +45,20 @@ func (w *writer) initLog() error {
 	return nil
 }
 
-// newMark returns one that no other database is likely to have.
+// newLogMark returns a mark that no other database is likely to have.
 func newLogMark() uint32 {
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return binary.BigEndian.Uint32(b[:]) | 1<<16
 }
 
-// setMark puts the next mark into the transaction that is open.
+// writeLogMark writes the next mark in the open transaction.
 func (w *writer) writeLogMark() error {
 	_, err := w.queryOnce("PRAGMA user_version = " + strconv.Itoa(int(int32(w.wal.mark+1))))
 	return err
 }
 
-// tend folds the log into the database once it is long enough, after callers were answered.
+// checkpointIfLong does a checkpoint if the log is long enough. It is called after the callers were answered.
 func (w *writer) checkpointIfLong() {
 	w.wal.dirty = true
 	pages, checkpointed, err := w.walState.logPages()
@@ -66,14 +66,15 @@ func (w *writer) checkpointIfLong() {
 		pages, checkpointed, err = w.checkpoint(w.checkpointPassive)
 	}
 	if err != nil {
-		w.log.Warn("write-ahead log not folded in", "error", err)
+		w.log.Warn("checkpoint failed", "error", err)
 		return
 	}
 	w.wal.mayRestart = pages == checkpointed
 }
 
-// foldLog makes a mark the last thing in the log and folds in what readers do not need there any more. On a disk that is
-// full there is no room for the mark, and there will be none unless the log is folded in.
+// checkpoint writes a mark at the end of the log, and then the log into the database, except what readers still need in
+// the log. On a full disk there is no room for the mark, and there will be none without the checkpoint, so an error of
+// the mark is ignored.
 func (w *writer) checkpoint(mode *stmt) (pages, checkpointed int64, err error) {
 	if !w.wal.endsWithMark {
 		err := w.inMarkedTx(func() error { return nil })
@@ -82,7 +83,7 @@ func (w *writer) checkpoint(mode *stmt) (pages, checkpointed int64, err error) {
 	return mode.logPages()
 }
 
-// withMark makes a change in a transaction of its own that has a mark.
+// inMarkedTx makes a change in a transaction of its own with a mark.
 func (w *writer) inMarkedTx(change func() error) error {
 	if _, err := w.begin.run(); err != nil {
 		return err
@@ -100,7 +101,7 @@ func (w *writer) inMarkedTx(change func() error) error {
 	return nil
 }
 
-// pages runs a statement that looks at the log and returns how many pages are in it, and how many of them are folded in.
+// logPages runs a checkpoint statement. It returns how many pages the log has and how many of them are in the database.
 func (s *stmt) logPages() (all, checkpointed int64, err error) {
 	row, err := s.row()
 	if err != nil || len(row) < 3 {
@@ -111,8 +112,8 @@ func (s *stmt) logPages() (all, checkpointed int64, err error) {
 	return all, checkpointed, nil
 }
 
-// tidy does a step of what makes the files smaller while nothing is asked for: the log is emptied, and free pages are
-// given back. It returns when to do the next one, 0 where there is nothing left.
+// tidy does one step of making the files smaller while no jobs wait: it truncates the log and then gives back free
+// pages. It returns when to do the next step, or 0 if there is none.
 func (w *writer) tidy() time.Duration {
 	if w.wal.dirty {
 		return w.truncateLog()
@@ -133,7 +134,7 @@ func (w *writer) tidy() time.Duration {
 	return 0
 }
 
-// emptyLog folds all of the log in and makes it a file of no length, unless somebody is reading from it.
+// truncateLog does a complete checkpoint and truncates the log, unless a reader still needs it.
 func (w *writer) truncateLog() time.Duration {
 	pages, _, err := w.walState.logPages()
 	if err == nil && pages > 0 {
@@ -145,7 +146,7 @@ func (w *writer) truncateLog() time.Duration {
 	}
 	switch {
 	case err != nil:
-		w.log.Debug("write-ahead log not emptied", "error", err)
+		w.log.Debug("write-ahead log not truncated", "error", err)
 		return 0
 	case pages > 0:
 		return idleAfter
@@ -154,7 +155,7 @@ func (w *writer) truncateLog() time.Duration {
 	return tidyInterval
 }
 
-// free returns how many free pages should be given back.
+// pagesToFree returns how many free pages should be given back.
 func (w *writer) pagesToFree() (int64, error) {
 	free, err := w.scalar(w.freePages)
 	if err != nil || free <= minFreePages {

@@ -21,12 +21,12 @@ const (
 	updatePool = "UPDATE pl_pools SET rev = ?, max_units = ?, max_queue_depth = ?, state = ?, used = ?, queued = ?, last_at = ?," +
 		" configured_units = ?, configured_depth = ?, last_step = ? WHERE pool_id = ? AND rev = ?"
 
-	// What was found to be old may have been removed by another since, and its seq given to something new.
+	// Another call may have removed a row that was found to be old, and a new row may have its seq.
 	deleteJob = "DELETE FROM pl_queue_jobs WHERE seq = ? AND ended_at < ? AND status NOT IN ('queued', 'running')"
 )
 
-// Commit implements [store.Queue]. A conflict asks for a reload: the file has one daemon, so steps collide
-// only where that daemon does not know what became of an earlier one.
+// Commit implements [store.Queue]. A conflict asks for a reload: a file has one daemon, so steps conflict only if that
+// daemon does not know the outcome of an earlier step.
 func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 	if step.ID == "" {
 		return errors.New("a step needs an id")
@@ -39,8 +39,8 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 	return err
 }
 
-// unkeepable reports whether a result code says that what was to be stored never can be: it is larger than SQLite's limits,
-// or of the wrong kind.
+// neverStorable reports whether a result code says that a value can never be stored: it exceeds SQLite's limits or has
+// the wrong type.
 func neverStorable(code int) bool {
 	return code == sqliteTooBig || code == sqliteMismatch || code == sqliteRange
 }
@@ -74,7 +74,7 @@ func (w *writer) applyStep(step *store.Step) error {
 	return w.enqueue(step.Outbox)
 }
 
-// advance moves the pool's row to the step's, unless it is not where the step begins.
+// advance updates the pool's row, if the row has the rev before the step's.
 func (w *writer) advance(step *store.Step) (applied bool, err error) {
 	r := &step.Row
 	row := append(poolValues(r, step.ID, step.PoolID), r.Rev-1)
@@ -118,7 +118,7 @@ func (w *writer) lift(pool string, row ledger.Pool) error {
 	return wrapPool(err, pool)
 }
 
-// poolValues are those of the columns of a pool's row, and its id.
+// poolValues returns the values of poolColumns, then the pool's id.
 func poolValues(r *ledger.Pool, lastStep, pool string) []driver.Value {
 	return []driver.Value{
 		r.Rev, r.MaxUnits, int64(r.MaxQueueDepth), string(r.State), r.Used, int64(r.Queued), r.LastAt.Micro(),

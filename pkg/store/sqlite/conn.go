@@ -10,8 +10,8 @@ import (
 	"modernc.org/sqlite"
 )
 
-// conn is a connection without database/sql in between, which would cost a third of the time of a small write.
-// It is for one goroutine.
+// conn is a connection without database/sql, which would take a third of the time of a small write. It is for one
+// goroutine.
 type conn struct{ driver.Conn }
 
 // stmt is a prepared statement.
@@ -47,8 +47,8 @@ func (c *conn) prepare(query string) (*stmt, error) {
 	return &stmt{exec: exec, query: q}, nil
 }
 
-// run executes the statement and returns how many rows it changed. It is never interrupted: a statement that
-// is cut off would undo the whole transaction.
+// run executes the statement and returns how many rows it changed. It is never interrupted, because SQLite would roll
+// back the whole transaction of an interrupted statement.
 func (s *stmt) run(args ...driver.Value) (int64, error) {
 	r, err := s.exec.ExecContext(context.Background(), s.bind(args))
 	if err != nil {
@@ -57,7 +57,7 @@ func (s *stmt) run(args ...driver.Value) (int64, error) {
 	return r.RowsAffected()
 }
 
-// row reads the first row into the statement's own buffer, which holds until its next use; nil where there is none.
+// row returns the first row, or nil if there is none. The result is valid until the statement's next use.
 func (s *stmt) row(args ...driver.Value) ([]driver.Value, error) {
 	rows, err := s.query.QueryContext(context.Background(), s.bind(args))
 	if err != nil {
@@ -84,7 +84,7 @@ func (s *stmt) bind(args []driver.Value) []driver.NamedValue {
 	return s.args
 }
 
-// once runs a statement that is not worth keeping and returns the first value of its first row.
+// queryOnce runs a statement that is not kept and returns the first value of its first row.
 func (c *conn) queryOnce(query string) (driver.Value, error) {
 	s, err := c.prepare(query)
 	if err != nil {

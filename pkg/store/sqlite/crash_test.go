@@ -23,8 +23,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
 )
 
-// In a process that has the first variable set the test binary is not a test but the victim of one; the second has it
-// acknowledge what is not flushed.
+// If the first variable is set, the test binary is not a test but the victim of one. The second variable makes it
+// acknowledge commits without a flush.
 const (
 	victimOf      = "PARKD_CRASH_DB"
 	victimRelaxed = "PARKD_CRASH_RELAXED"
@@ -41,8 +41,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// victim opens the database and commits to three pools and a mailbox at once until it is killed or its standard
-// input ends. It prints what was acknowledged: "gpu 17" for rev 17 of pool gpu.
+// victim opens the database and commits to three pools and a mailbox concurrently, until it is killed or its standard
+// input ends. It prints each acknowledged step: "gpu 17" for rev 17 of pool gpu.
 func victim(ctx context.Context, path string) error {
 	s, err := sqlite.Open(ctx, sqlite.Config{Path: path})
 	if err != nil {
@@ -82,7 +82,7 @@ func victim(ctx context.Context, path string) error {
 
 func victimPools() []string { return []string{"cpu", "gpu", "io"} }
 
-// relay moves the parcels of all pools into a mailbox and prints how many there are.
+// relay moves the outbox parcels of all pools to a mailbox.
 func relay(ctx context.Context, s store.Store) error {
 	for {
 		parcels, err := s.Outbox(ctx, "relay", park.At(time.Now()), 20)
@@ -100,8 +100,8 @@ func relay(ctx context.Context, s store.Store) error {
 	}
 }
 
-// victimStep returns the one step that leads a pool to rev: a task starts, the one before ends with a message,
-// and a parcel is posted.
+// victimStep returns the step of a rev, which is always the same: a task starts, the previous one ends with a message,
+// and a parcel is added to the outbox.
 func victimStep(pool string, rev int64) *store.Step {
 	at := park.At(time.Unix(1_800_000_000+rev, 0))
 	id := func(rev int64) string { return "task-" + strconv.FormatInt(rev, 10) }
@@ -135,8 +135,8 @@ func victimStep(pool string, rev int64) *store.Step {
 	return step
 }
 
-// TestCrash kills a process in the middle of its commits, again and again on one file. Whatever it had acknowledged
-// is there afterwards, and of what it had not, whole steps or nothing.
+// TestCrash kills a process amid its commits, again and again on the same file. Afterwards all acknowledged steps are
+// stored. Any other step is stored as a whole or not at all.
 func TestCrash(t *testing.T) {
 	rounds := 20
 	if testing.Short() {
@@ -152,7 +152,7 @@ func TestCrash(t *testing.T) {
 	var path string
 	var acked map[string]int64
 	for round := range rounds {
-		if round%10 == 0 { // to read all of it each time grows dear
+		if round%10 == 0 { // reading everything in each round becomes slow
 			path, acked = filepath.Join(t.TempDir(), "parkd.db"), make(map[string]int64)
 		}
 		crash(t, path, rand.N(150), acked)
@@ -164,7 +164,7 @@ func TestCrash(t *testing.T) {
 	t.Logf("%d kills, acknowledged revs %v", rounds, acked)
 }
 
-// crash runs a victim, kills it once it has acknowledged that many steps, and notes those and what more it did.
+// crash runs a victim, kills it after this many acknowledged steps, and records all steps that it acknowledged.
 func crash(t *testing.T, path string, after int, acked map[string]int64) {
 	t.Helper()
 	v, lines := startVictim(t, path, false)
@@ -208,8 +208,7 @@ func startVictim(t testing.TB, path string, relaxed bool) (*exec.Cmd, *bufio.Sca
 	return v, bufio.NewScanner(out)
 }
 
-// verify opens the database and fails the test where it is not as the acknowledged steps have left it, or as one
-// step more of a pool.
+// verify opens the database. Each pool must be at its last acknowledged step or one step later.
 func verify(t *testing.T, path string, acked map[string]int64) {
 	t.Helper()
 	s := openAt(t, path)
@@ -246,7 +245,7 @@ func verify(t *testing.T, path string, acked map[string]int64) {
 	wantSound(t, path)
 }
 
-// verifyPool returns the rev of a pool that is as its rev says.
+// verifyPool checks that a pool has what its rev implies, and returns the rev.
 func verifyPool(t testing.TB, s store.Store, pool string) int64 {
 	t.Helper()
 	snap, err := s.Load(t.Context(), pool)
@@ -278,7 +277,7 @@ func verifyPool(t testing.TB, s store.Store, pool string) int64 {
 	return rev
 }
 
-// wantSound has SQLite check a database that nobody has open.
+// wantSound has SQLite check a database that no process has open.
 func wantSound(t testing.TB, path string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+path)

@@ -11,7 +11,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// TestDifferential holds the file against memory, and opens it again now and then.
+// TestDifferential compares the store with the memory store, and sometimes closes and reopens it.
 func TestDifferential(t *testing.T) {
 	c := proof.Begin(t, "stores-sqlite")
 	c.Target("streams", 60, 100, 40000)
@@ -21,7 +21,8 @@ func TestDifferential(t *testing.T) {
 	d.Campaign(t, c, seed, func(testing.TB) store.Store { return memory.New() }, openReopening)
 }
 
-// TestDifferentialPinned plays streams that lead from the middle of a span of events into the next one.
+// TestDifferentialPinned plays streams with a page that ends within a block of events and a next page that reaches the
+// next block.
 func TestDifferentialPinned(t *testing.T) {
 	var d storetest.Differential
 	for _, seed := range []uint64{200, 300} {

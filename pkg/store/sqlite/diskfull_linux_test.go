@@ -10,7 +10,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/internal/storetest"
 )
 
-// TestDiskFull fills a small file system. It needs the right to mount one.
+// TestDiskFull fills a small file system. It needs permission to mount one.
 func TestDiskFull(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
@@ -34,7 +34,7 @@ func TestDiskFull(t *testing.T) {
 	step, err := commitUntilError(t.Context(), s, f)
 	wantOutage(t, err)
 	wantOutage(t, s.Commit(t.Context(), step))
-	wantRev(t, s, step.Row.Rev-1) // reads go on
+	wantRev(t, s, step.Row.Rev-1) // reads still work
 
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)

@@ -12,9 +12,9 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// What is kept, read as it is kept, page by page.
+// Pages of the stored tasks and messages, for verification.
 
-// A page's values, but for the last one (a result or a payload), and its rows.
+// The values of a page, without the last one (a result or a payload), and its rows.
 const (
 	taskValues = "seq, task_id, tenant, mailbox_key, status, priority, units, rank, attempt, strikes, max_attempts, node, reason," +
 		" coalesce(deadline, 0), submitted_at, started_at, ended_at, not_before, cancelled, message"
@@ -26,7 +26,7 @@ const (
 const (
 	keptTasks    = "SELECT " + taskValues + ", result" + taskPage
 	keptMessages = "SELECT " + messageValues + ", payload" + messagePage
-	// Of a file that was made in one go the migrations are of one time.
+	// In a file that was created by this release all migrations have the same time.
 	marksOf = "SELECT place, rev, before_at, guess FROM pl_marks WHERE pool_id IN ('', ?) UNION ALL" +
 		" SELECT 'schema', 0, 1000000 * unixepoch(told.tstamp, '+1 second'), 0 FROM pl_migrations told, pl_migrations made" +
 		" WHERE told.version_id = 3 AND made.version_id = 1 AND unixepoch(told.tstamp) > unixepoch(made.tstamp, '+2 seconds')"
@@ -41,7 +41,7 @@ func (s *Store) Row(ctx context.Context, pool string) (ledger.Pool, error) {
 	return r, nil
 }
 
-// scanPool returns the zero row where there is none.
+// scanPool returns the zero row if there is none.
 func scanPool(row *sql.Row) (r ledger.Pool, err error) {
 	var at int64
 	err = row.Scan(&r.Rev, &r.MaxUnits, &r.MaxQueueDepth, (*string)(&r.State), &r.Used, &r.Queued, &at, &r.ConfiguredUnits,
@@ -61,12 +61,12 @@ func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) ([
 	}
 	if limit >= minPackedRows {
 		if page, next, err := s.packedTasks(ctx, pool, below, limit); !errors.Is(err, errPacked) {
-			return page, next, annotate(err, "read what is kept of pool "+pool)
+			return page, next, annotate(err, "read the tasks of pool "+pool)
 		}
 	}
 	rows, err := s.db.QueryContext(ctx, keptTasks, pool, below, limit)
 	if err != nil {
-		return nil, "", fmt.Errorf("read what is kept of pool %s: %w", pool, err)
+		return nil, "", fmt.Errorf("read the tasks of pool %s: %w", pool, err)
 	}
 	defer rows.Close()
 	page := make([]park.KeptTask, 0, limit)
@@ -77,7 +77,7 @@ func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) ([
 		err := rows.Scan(&below, &k.TaskID, &k.Tenant, &k.MailboxKey, (*string)(&k.Status), &k.Priority, &k.Units, &k.Rank, &k.Attempt, &k.Strikes,
 			&k.MaxAttempts, &k.Node, &k.Reason, &deadline, &submitted, &started, &ended, &rested, &k.Cancelled, &message, &result)
 		if err != nil {
-			return nil, "", fmt.Errorf("read what is kept of pool %s: %w", pool, err)
+			return nil, "", fmt.Errorf("read the tasks of pool %s: %w", pool, err)
 		}
 		k.Deadline, k.SubmittedAt, k.StartedAt, k.EndedAt = park.FromMicro(deadline), park.FromMicro(submitted), park.FromMicro(started), park.FromMicro(ended)
 		k.NotBefore, k.Said = park.FromMicro(rested), ledger.OutcomeDigest(string(message), result)
@@ -124,7 +124,7 @@ func annotate(err error, doing string) error {
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
-// further returns the cursor behind a row, if there may be more.
+// nextCursor returns the cursor after a row, or "" if there are no more rows.
 func nextCursor(more bool, seq int64) string {
 	if !more {
 		return ""

@@ -16,13 +16,13 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// faults are ways in which a database that was opened refuses writes: each is a statement that breaks the connection that
-// writes, or mends it.
+// faults are ways in which an open database refuses writes. Each returns a statement that breaks or repairs the
+// writer's connection.
 func faults() map[string]func(broken bool) string {
 	return map[string]func(bool) string{
 		"full": func(broken bool) string {
 			if broken {
-				return "PRAGMA max_page_count = 1" // which means: not one page more than there are
+				return "PRAGMA max_page_count = 1" // which means no page more than there are
 			}
 			return "PRAGMA max_page_count = 4294967294"
 		},
@@ -30,15 +30,15 @@ func faults() map[string]func(broken bool) string {
 	}
 }
 
-// trouble runs statements on the connection that writes, each before the next transaction there: that connection is the
-// writer's alone, which uses it after it has answered, too.
+// failingConn runs statements on the writer's connection, each before the next transaction. Only the writer may use its
+// connection, and it does so after it has answered, too.
 type failingConn struct {
 	driver.StmtExecContext
 	writer *writer
 	next   atomic.Pointer[string]
 }
 
-// troubled has a store that has nothing to do yet run what is put in next.
+// newFailingConn wraps the connection of an idle store, which then runs each statement that is put in next.
 func newFailingConn(s *Store) *failingConn {
 	t := &failingConn{StmtExecContext: s.writer.begin.exec, writer: s.writer}
 	s.writer.begin.exec = t
@@ -54,7 +54,7 @@ func (t *failingConn) ExecContext(ctx context.Context, args []driver.NamedValue)
 	return t.StmtExecContext.ExecContext(ctx, args)
 }
 
-// wantOutage fails the test unless err is one that the store is to blame for and not the caller.
+// wantOutage fails the test unless err is an error of the store and not of the caller.
 func wantOutage(t *testing.T, err error) {
 	t.Helper()
 	if _, conflict := errors.AsType[*store.Conflict](err); err == nil || conflict || park.CodeOf(err) != park.Internal {
@@ -62,7 +62,7 @@ func wantOutage(t *testing.T, err error) {
 	}
 }
 
-// grow commits steps with a lot to write until one fails, and returns the error.
+// commitUntilError commits large steps until one fails. It returns that step and the error.
 func commitUntilError(ctx context.Context, s *Store, f *storetest.Model) (*store.Step, error) {
 	for range 1000 {
 		f.Submit(func(r *ledger.Record) { r.Payload = []byte(`"` + strings.Repeat("x", 64<<10) + `"`) })
@@ -107,7 +107,7 @@ func wantRev(t *testing.T, s *Store, rev int64) {
 	}
 }
 
-// TestEngineOutage sees what clients do: 503 while the store refuses, and 202 again afterwards.
+// TestEngineOutage checks what clients get: 503 while the store refuses writes, and 202 afterwards.
 func TestEngineOutage(t *testing.T) {
 	for name, fault := range faults() {
 		t.Run(name, func(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// FuzzCursors asks to read on after what no store gave out. It is refused as the caller's mistake, or read as some place
-// in the order; the store is never to blame.
+// FuzzCursors passes cursors that no store returned. A store either refuses a cursor as the caller's mistake, or takes
+// it as a position. It never reports an error of its own.
 func FuzzCursors(f *testing.F) {
 	for _, seed := range []string{"", "1", "-1", "99999999999999999999", "gpu:1:0", "gpu:x:0", "a:1", "\x00", "0x10"} {
 		f.Add(seed)

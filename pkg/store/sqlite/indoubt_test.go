@@ -10,12 +10,12 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// brokenEnd is a COMMIT whose flush fails, once: what it wrote may be there for all that, or not.
+// failingCommit is a COMMIT whose flush fails once, either after or before it was applied.
 type failingCommit struct {
 	driver.StmtExecContext
 	applied bool
 	used    bool
-	hook    func() // called in the middle
+	hook    func() // called before the COMMIT
 }
 
 type flushError struct{}
@@ -40,7 +40,8 @@ func (e *failingCommit) ExecContext(ctx context.Context, args []driver.NamedValu
 	return nil, flushError{}
 }
 
-// TestFlushFails: a step that could not be flushed may come back after a crash, so it is in doubt, until it was sent again.
+// TestFlushFails: a step that could not be flushed is in doubt until it is sent again, because it may exist after a
+// crash.
 func TestFlushFails(t *testing.T) {
 	for name, stands := range map[string]bool{"it stands": true, "it does not": false} {
 		t.Run(name, func(t *testing.T) {
@@ -60,7 +61,7 @@ func TestFlushFails(t *testing.T) {
 	}
 }
 
-// TestContextEndsAmidACommit: who does not wait any more does not know.
+// TestContextEndsAmidACommit: a caller that stops waiting amid a commit gets a step in doubt.
 func TestContextEndsAmidACommit(t *testing.T) {
 	s := openTemp(t)
 	ctx, cancel := context.WithCancel(t.Context())

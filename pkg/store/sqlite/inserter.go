@@ -7,28 +7,28 @@ import (
 	"strings"
 )
 
-// bulkRows is how many rows one statement inserts. To run a statement costs as much as to insert a row, so
-// it is run for several where there are; more than this gain nothing.
+// insertRows is how many rows one statement inserts. Running a statement costs as much as inserting a row. A larger
+// number gains nothing.
 const insertRows = 16
 
-// bulk inserts rows into one table.
+// inserter inserts rows into one table.
 type inserter struct {
 	single, multi *stmt
 	args          []driver.Value
 }
 
-// insertion is the text of a bulk's statements: what they insert into and what they do about rows that are there. Any
-// other fault takes the whole transaction back, which the writer does anyway: so SQLite need not note each page that a
-// statement of several rows changes only to be able to take back that statement alone.
+// insertion has the parts of the statement that an inserter runs. An error rolls back the whole transaction (OR
+// ROLLBACK), which the writer does anyway. So SQLite need not save the pages that a statement of several rows changes
+// in order to undo that statement alone.
 type insertion struct {
 	into string
-	// shared are columns whose values are given once for all rows of a statement: to bind a value costs more than to copy it.
+	// shared are columns whose values are bound once for all rows, since binding a value costs more than copying it.
 	shared   []sharedColumn
-	columns  string // those with a value for each row
+	columns  string // one value in each row
 	conflict string
 }
 
-// shared is a column whose value grows by step from each row to the next.
+// sharedColumn is a column whose value increases by step from row to row.
 type sharedColumn struct {
 	name string
 	step int
@@ -55,7 +55,7 @@ func (i insertion) values(b *strings.Builder, row int) {
 	b.WriteString("(")
 	for k, c := range i.shared {
 		fmt.Fprintf(b, "?%d", k+1)
-		if c.step*row != 0 { // a sum would turn text into a number
+		if c.step*row != 0 { // only then, because a sum would turn a text into a number
 			fmt.Fprintf(b, "%+d", c.step*row)
 		}
 		b.WriteString(",")
@@ -71,11 +71,11 @@ func (b *inserter) prepare(c *conn, i insertion) (err1 error) {
 	return errors.Join(err1, err2)
 }
 
-// values appends those of the i-th row to args.
+// rowValues appends the values of the i-th row to args.
 type rowValues func(args []driver.Value, i int) []driver.Value
 
-// insert inserts n rows. It calls row for each in turn, and before that head for the first one of each statement, if the
-// insertion has shared columns.
+// insert inserts n rows. It calls row for each row in order. If there are shared columns, it calls head for the first
+// row of each statement.
 func (b *inserter) insert(n int, head, row rowValues) error {
 	for at := 0; at < n; {
 		st, rows := b.single, 1

@@ -19,7 +19,7 @@ const updateJob = "UPDATE pl_queue_jobs SET status = ?, rank = ?, attempt = ?, s
 func insertJobs() insertion {
 	return insertion{
 		into: "pl_queue_jobs",
-		// The tasks of a statement have their time and pool in common.
+		// The tasks of one statement have the same pool and time of submission.
 		shared: []sharedColumn{{"pool_id", 0}, {"submitted_at", 0}, {"late", 0}},
 		columns: "task_id, tenant, status, priority, rank, units, attempt, started_at, deadline, timeout, digest, mailbox_key," +
 			" node, payload, strikes, cancelled, ended_at, not_before, lease_ttl, max_attempts, backoff, lease, reason," +
@@ -27,7 +27,7 @@ func insertJobs() insertion {
 	}
 }
 
-// insert inserts the tasks of a step in their order, together as many of one time as follow each other.
+// insert inserts the tasks of a step in their order. Consecutive tasks of one time share statements.
 func (w *writer) insert(pool string, records []ledger.Record) error {
 	for len(records) > 0 {
 		n := 1

@@ -16,37 +16,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lock keeps other processes away from a database, by whatever name they know it. The operating system lets go of it
-// when the process ends, however it does.
+// lock keeps other processes away from a database, whatever path they open it by. The operating system releases it when
+// the process ends, in whatever way.
 //
-// There are two locks. The one on a file beside the database is what every release of parkd takes, and says who has it.
-// But it goes by a name: a hard link to the database has another, and the file may be removed. So the database itself is
-// locked too, far beyond its end and out of the way of SQLite's own locks (see claim).
+// There are two locks. Every release of parkd takes the lock on a file beside the database, which also has the id of
+// the process that holds it. But that lock depends on the path: a hard link has another path, and the lock file may be
+// removed. So the database itself is locked too, at a byte far beyond its end that SQLite's own locks do not use (see
+// lockByte).
 type lock struct {
-	path     string         // of the database, without links
-	database *os.File       // the database: see release
-	expected []expectedFile // what must be found under its name
+	path     string         // of the database, with symbolic links resolved
+	database *os.File       // open until release
+	expected []expectedFile // the files that must be at their paths
 
 	mu       sync.Mutex
 	lockFile *os.File
 }
 
-// known is a file that has a name as long as the database is open.
+// expectedFile is a file that must stay at its path while the database is open.
 type expectedFile struct {
 	path, kind string
 	info       os.FileInfo
 }
 
 const (
-	// lockPatience is how long a lock is waited for. A process that was killed while it started another leaves its
-	// open files, and with them its lock, to that child for the moment until the child is a program of its own.
+	// lockTimeout is how long to wait for a lock. If a process is killed while it starts a child, the child has the
+	// process's open files, and so its lock, until the child executes its own program.
 	lockTimeout       = time.Second
 	lockRetryInterval = 10 * time.Millisecond
 )
 
 var errLocked = errors.New("another process has the lock")
 
-// acquire takes the locks of the database at path, which is there.
+// acquire takes the locks of the existing database at path.
 func acquire(path string) (*lock, error) {
 	lockFile, err := openLockFile(path, lockTimeout)
 	if err != nil {
@@ -62,7 +63,7 @@ func acquire(path string) (*lock, error) {
 	return l, nil
 }
 
-// lockBeside takes the lock that lies beside the database.
+// openLockFile opens the lock file and takes its lock.
 func openLockFile(path string, timeout time.Duration) (*os.File, error) {
 	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -89,7 +90,7 @@ func openLockFile(path string, timeout time.Duration) (*os.File, error) {
 	return f, nil
 }
 
-// retry takes a lock that another may be about to let go of.
+// retryLock retries to take a lock that its holder may be about to release.
 func retryLock(timeout time.Duration, take func() error) error {
 	deadline := time.Now().Add(timeout)
 	for {
@@ -100,25 +101,25 @@ func retryLock(timeout time.Duration, take func() error) error {
 	}
 }
 
-// claim locks the database itself.
+// lockDatabase locks the database itself.
 func (l *lock) lockDatabase() error {
 	err := retryLock(lockTimeout, func() error { return lockByte(l.database) })
 	if errors.Is(err, errLocked) {
 		return fmt.Errorf("another process has the database %s open, perhaps by another name (a hard link, another mount): "+
-			"stop it, or give this one a file of its own", l.path)
+			"stop it or use another file", l.path)
 	}
 	if err != nil {
 		return fmt.Errorf("lock database %s: %w", l.path, err)
 	}
 	info, err := l.database.Stat()
 	if err != nil {
-		return fmt.Errorf("look at database: %w", err)
+		return fmt.Errorf("check database: %w", err)
 	}
 	l.expected = []expectedFile{{path: l.path, kind: "database file", info: info}}
 	return l.checkFiles()
 }
 
-// taken says who has the lock.
+// lockedMessage names the process that holds the lock.
 func lockedMessage(path string, f *os.File) string {
 	holder := "another process"
 	if b, err := io.ReadAll(io.LimitReader(f, 32)); err == nil {
@@ -126,38 +127,38 @@ func lockedMessage(path string, f *os.File) string {
 			holder = "process " + strconv.Itoa(pid)
 		}
 	}
-	return fmt.Sprintf("%s has the database %s open (lock file %s.lock): stop it, or give this one a file of its own", holder, path, path)
+	return fmt.Sprintf("%s has the database %s open (lock file %s.lock): stop it or use another file", holder, path, path)
 }
 
-// sign leaves the process's id for others to read.
+// writePID writes the process's id for others to read.
 func writePID(f *os.File) error {
 	if err := f.Truncate(0); err != nil {
-		return fmt.Errorf("sign lock: %w", err)
+		return fmt.Errorf("write lock file: %w", err)
 	}
 	if _, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
-		return fmt.Errorf("sign lock: %w", err)
+		return fmt.Errorf("write lock file: %w", err)
 	}
 	return nil
 }
 
-// hold notes that from now on the database's write-ahead log has to be where it is, too. SQLite has opened it.
+// expectLog adds the write-ahead log to the expected files. SQLite has opened it.
 func (l *lock) expectLog() error {
 	path := l.path + "-wal"
 	info, err := os.Stat(path)
 	if err != nil {
-		return fmt.Errorf("look at the write-ahead log: %w", err)
+		return fmt.Errorf("check the write-ahead log: %w", err)
 	}
 	l.expected = append(l.expected, expectedFile{path: path, kind: "write-ahead log", info: info})
 	return nil
 }
 
-// lostError says that what is stored from now on would be lost, or is another process's to store.
+// lostFilesError says that data stored from now on would be lost, or that another process stores data here.
 type lostFilesError string
 
 func (e lostFilesError) Error() string { return string(e) }
 
-// look returns a lostError where the database's files are no longer those that are found by their names, or the lock
-// beside it is another's. A lock file that was removed is made again.
+// checkFiles returns a lostFilesError if a path no longer leads to the file that was opened there, or if another
+// process has the lock file. A lock file that was removed is created again.
 func (l *lock) checkFiles() error {
 	for _, k := range l.expected {
 		info, err := os.Stat(k.path)
@@ -165,9 +166,9 @@ func (l *lock) checkFiles() error {
 		case errors.Is(err, fs.ErrNotExist):
 			return lostFilesError(fmt.Sprintf("the %s %s was deleted or moved while it was open: nothing more is stored; stop parkd, put it back, and start parkd again", k.kind, k.path))
 		case err != nil:
-			return fmt.Errorf("look at the %s: %w", k.kind, err)
+			return fmt.Errorf("check the %s: %w", k.kind, err)
 		case !os.SameFile(info, k.info):
-			return lostFilesError(fmt.Sprintf("the %s %s was replaced by another file while it was open: nothing more is stored; restart parkd to go on with what is there now", k.kind, k.path))
+			return lostFilesError(fmt.Sprintf("the %s %s was replaced by another file while it was open: nothing more is stored; restart parkd to use the new file", k.kind, k.path))
 		}
 	}
 	l.mu.Lock()
@@ -178,7 +179,7 @@ func (l *lock) checkFiles() error {
 func (l *lock) checkLockFile() error {
 	held, err := l.lockFile.Stat()
 	if err != nil {
-		return fmt.Errorf("look at the lock: %w", err)
+		return fmt.Errorf("check the lock file: %w", err)
 	}
 	if now, err := os.Stat(l.path + ".lock"); err == nil && os.SameFile(now, held) {
 		return nil
@@ -192,9 +193,9 @@ func (l *lock) checkLockFile() error {
 	return old.Close()
 }
 
-// release lets go of the locks. It comes after the last connection of SQLite was closed: to close any descriptor of a
-// file takes away all locks that this process has on it by fcntl, which are SQLite's. The lock file stays: to remove it
-// would let two processes lock two files of one name.
+// release releases the locks. It must be called after SQLite's last connection was closed: closing any descriptor of a
+// file releases all fcntl locks that this process has on the file, which are SQLite's. The lock file is not removed,
+// because then two processes could lock two files of the same name.
 func (l *lock) release() error {
 	var err error
 	if l.database != nil {
@@ -208,8 +209,8 @@ func (l *lock) release() error {
 	return nil
 }
 
-// otherName returns another name that the database has in its folder and under which a write-ahead log lies, "" where
-// there is none. SQLite finds the log by the name: under this one it would miss what is in it.
+// nameWithLog returns another name of the database in its folder that has a write-ahead log beside it, or "" if there
+// is none. SQLite finds the log by the name, so under this store's name it would miss that log.
 func (l *lock) nameWithLog() (string, error) {
 	own := l.expected[0].info
 	if linkCount(own) < 2 {
@@ -235,10 +236,10 @@ func (l *lock) nameWithLog() (string, error) {
 	return "", nil
 }
 
-// links returns how many names a file has.
+// linkCount returns how many names a file has.
 func linkCount(info os.FileInfo) uint64 {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {
-		return uint64(s.Nlink) //nolint:unconvert // it is not of one type on all systems
+		return uint64(s.Nlink) //nolint:unconvert // its type depends on the system
 	}
 	return 1
 }

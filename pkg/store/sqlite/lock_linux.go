@@ -7,12 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// claimedByte is what is locked of a database: no file gets so long, and SQLite locks bytes from 1 GiB on.
+// lockedByte is the byte of a database that is locked. No file is that long, and SQLite locks bytes at 1 GiB.
 const lockedByte = 1 << 62
 
-// claim locks a database whatever its name is; errTaken where another has it. The lock is the open file's and not the
-// process's: closing other descriptors of the database does not take it away, and it does not meet SQLite's own. A file
-// system that has no such locks leaves it at the lock beside the file.
+// lockByte locks a database whatever its name is, or returns errLocked. The lock belongs to the open file and not to
+// the process: closing another descriptor of the database does not release it, and it does not affect SQLite's locks.
+// If the file system has no such locks, only the lock beside the file protects the database.
 func lockByte(f *os.File) error {
 	err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Start: lockedByte, Len: 1})
 	switch {

@@ -4,5 +4,5 @@ package sqlite
 
 import "os"
 
-// claim leaves it at the lock beside the file: there are no locks here that would not meet SQLite's own.
+// lockByte does nothing: this system has no locks that would not affect SQLite's own.
 func claim(*os.File) error { return nil }

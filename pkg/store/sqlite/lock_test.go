@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestLockLeftForAMoment: a killed daemon's lock may live on for a moment in a child that it was just starting;
-// one that is kept is another daemon's.
+// TestLockLeftForAMoment: a child that a killed daemon was starting may hold the daemon's lock for a moment. A lock
+// that is held for longer belongs to another daemon.
 func TestLockLeftForAMoment(t *testing.T) {
 	path, err := prepareFile(filepath.Join(t.TempDir(), "parkd.db"))
 	if err != nil {

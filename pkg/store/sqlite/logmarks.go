@@ -9,51 +9,52 @@ import (
 	"os"
 )
 
-// SQLite plays whatever lies in the write-ahead log beside a database into it, and does not ask whether the log is that
-// database's. After a daemon was killed the log holds what was stored last. Whoever then copies a backup over the database
-// and leaves the log has a mixture of both, which is no database. So both carry a mark.
+// SQLite applies whatever is in the write-ahead log beside a database and does not check that the log belongs to the
+// database. After a daemon was killed the log has the newest data. If an operator then copies a backup over the
+// database and leaves the log, the result is a mixture of both and not a valid database. To detect this, the database
+// and the log have a mark.
 //
-// The mark is a number in the first page (user_version), which is in the log with the first transaction after each time
-// that the log was folded in whole, and with the last one before (see checkpoint.go). Hence a database that belongs to a
-// log has the mark before the log's first, or one of the log's own. A log without marks is one of an older release.
+// The mark is a number in the first page (user_version). It is in the first transaction of the log after each complete
+// checkpoint, and in the last transaction before it (see checkpoint.go). So a database that belongs to a log has the
+// mark before the first one of the log, or one of the log's own marks. A log without marks is from an older release.
 
-// The places in the first page, which is also the file's header.
+// Offsets in the first page, which is also the file's header, and the format of the log.
 const (
 	headerSize      = 100
 	pageSizeOffset  = 16
 	markOffset      = 60
 	logHeaderSize   = 32
 	frameHeaderSize = 24
-	logMagic        = 0x377f0682 // the lowest bit says in which order the bytes of checksums are
+	logMagic        = 0x377f0682 // the lowest bit is the byte order of checksums
 	logFormat       = 3007000
 	minPageSize     = 512
 	maxPageSize     = 65536
 )
 
-// foreignError says that a write-ahead log is of another database.
+// foreignLogError says that a write-ahead log belongs to another database.
 type foreignLogError string
 
 func (e foreignLogError) Error() string {
-	return fmt.Sprintf("the write-ahead log %[1]s-wal is not of this database: a backup seems to have been copied over it. To go on with the "+
-		"file as it is and without what is in the log, move %[1]s-wal and %[1]s-shm away; 'parkd restore' does that by itself", string(e))
+	return fmt.Sprintf("the write-ahead log %[1]s-wal belongs to another database: a backup seems to have been copied over this one. "+
+		"To use the file without the data in the log, move %[1]s-wal and %[1]s-shm away; 'parkd restore' does that by itself", string(e))
 }
 
-// belongs looks at the log that a daemon which did not close the database has left, and says whether there is one. A log
-// of another database is a foreignError.
+// checkLeftLog checks the log of a database that was not closed, and reports whether there is one. It returns a
+// foreignLogError if the log belongs to another database.
 func checkLeftLog(path string, db io.ReaderAt) (exists bool, err error) {
 	log, err := os.Open(path + "-wal")
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("look at the write-ahead log: %w", err)
+		return false, fmt.Errorf("open the write-ahead log: %w", err)
 	}
 	defer log.Close()
 	header := make([]byte, headerSize)
 	if n, err := db.ReadAt(header, 0); err != nil && !errors.Is(err, io.EOF) {
-		return false, fmt.Errorf("look at the database: %w", err)
+		return false, fmt.Errorf("read the database: %w", err)
 	} else if n < headerSize {
-		return false, nil // it is empty, and SQLite then removes the log
+		return false, nil // the file is empty, and SQLite removes the log
 	}
 	m, err := readLogMarks(log)
 	if err != nil || !m.complete {
@@ -70,15 +71,15 @@ func checkLeftLog(path string, db io.ReaderAt) (exists bool, err error) {
 	return true, nil
 }
 
-// marks is what a write-ahead log tells of itself.
+// logMarks are the properties and marks of a write-ahead log.
 type logMarks struct {
-	complete    bool // it holds a transaction
+	complete    bool // it has a complete transaction
 	pageSize    int
 	marked      bool // the first transaction has a mark
 	first, last uint32
 }
 
-// readMarks reads a log as far as SQLite would play it.
+// readLogMarks reads the log up to the frame at which SQLite would stop.
 func readLogMarks(log io.ReaderAt) (m logMarks, err error) {
 	header := make([]byte, logHeaderSize)
 	if _, err := log.ReadAt(header, 0); err != nil {
@@ -116,7 +117,7 @@ func readLogMarks(log io.ReaderAt) (m logMarks, err error) {
 	}
 }
 
-// note takes the marks of the next transaction.
+// add adds the marks of the next transaction.
 func (m *logMarks) add(found []uint32) {
 	if n := len(found); n > 0 && !m.complete {
 		m.marked, m.first = true, found[0]
@@ -134,7 +135,7 @@ func ignoreEOF(err error) error {
 	return fmt.Errorf("read the write-ahead log: %w", err)
 }
 
-// checksum is SQLite's, over all of a log so far.
+// checksum is SQLite's checksum of the log up to a frame.
 type checksum struct {
 	order  binary.ByteOrder
 	s1, s2 uint32

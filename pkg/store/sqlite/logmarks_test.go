@@ -26,8 +26,8 @@ func copyFile(t *testing.T, from, to string) {
 	}
 }
 
-// copyKilled copies a database and its log as a daemon leaves them that is killed: both as they were at one moment, though
-// an open store may fold its log in at any.
+// copyKilled copies a database and its log as a killed daemon leaves them. Both are copied as they were at the same
+// moment, although an open store may do a checkpoint at any time.
 func copyKilled(t *testing.T, from, to string) {
 	t.Helper()
 	state := func() (s string) {
@@ -47,7 +47,7 @@ func copyKilled(t *testing.T, from, to string) {
 	}
 }
 
-// put commits n tasks with some payload.
+// commitTasks commits n tasks with large payloads.
 func commitTasks(t *testing.T, s *sqlite.Store, f *storetest.Model, n int) {
 	t.Helper()
 	for range n {
@@ -58,7 +58,7 @@ func commitTasks(t *testing.T, s *sqlite.Store, f *storetest.Model, n int) {
 	}
 }
 
-// TestForeignLog: a backup is copied over the database of a daemon that was killed, and the log is left.
+// TestForeignLog copies a backup over the database of a killed daemon and leaves the log.
 func TestForeignLog(t *testing.T) {
 	dir := t.TempDir()
 	path, backup, killed := filepath.Join(dir, "parkd.db"), filepath.Join(dir, "backup.db"), filepath.Join(dir, "killed.db")
@@ -89,7 +89,7 @@ func TestForeignLog(t *testing.T) {
 	}
 
 	copyFile(t, backup, killed)
-	wantRefusal(t, killed, killed+"-wal", "not of this database", "parkd restore")
+	wantRefusal(t, killed, killed+"-wal", "belongs to another database", "parkd restore")
 	for _, name := range []string{"-wal", "-shm"} {
 		if err := os.Remove(killed + name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
@@ -101,7 +101,7 @@ func TestForeignLog(t *testing.T) {
 	}
 }
 
-// TestDamagedAfterACrash: a database that was not closed is looked at before anything is promised of it.
+// TestDamagedAfterACrash: a database that was not closed is checked before it is used.
 func TestDamagedAfterACrash(t *testing.T) {
 	dir := t.TempDir()
 	path, killed := filepath.Join(dir, "parkd.db"), filepath.Join(dir, "killed.db")
@@ -127,7 +127,7 @@ func TestDamagedAfterACrash(t *testing.T) {
 	wantRefusal(t, killed, "damaged", "parkd restore")
 }
 
-// TestFilesShrink: what was removed gives its room back while nothing is asked for, and the log is empty then.
+// TestFilesShrink: an idle store gives the room of removed rows back and truncates the log.
 func TestFilesShrink(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "parkd.db")
 	f := storetest.NewModel("gpu")

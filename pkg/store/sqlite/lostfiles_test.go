@@ -16,7 +16,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
 )
 
-// TestOtherNamesAreRefused: a database is locked whatever it is called, and although the lock file was removed.
+// TestOtherNamesAreRefused: a database is locked under all its names, and even if the lock file was removed.
 func TestOtherNamesAreRefused(t *testing.T) {
 	dir := t.TempDir()
 	path, hard := filepath.Join(dir, "parkd.db"), filepath.Join(dir, "hard.db")
@@ -39,17 +39,17 @@ func TestOtherNamesAreRefused(t *testing.T) {
 	}
 }
 
-// TestAnotherNameHasTheLog: what was not folded in before a crash lies in a log that is found by the database's name.
+// TestAnotherNameHasTheLog: after a crash the log is found only by the name under which the database was open.
 func TestAnotherNameHasTheLog(t *testing.T) {
 	dir := t.TempDir()
 	path, hard := filepath.Join(dir, "parkd.db"), filepath.Join(dir, "hard.db")
 	v, lines := startVictim(t, path, false)
-	for lines.Scan() && lines.Text() == "open" { // until something was committed
+	for lines.Scan() && lines.Text() == "open" { // until a step was committed
 	}
 	if err := v.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	for lines.Scan() { // until it is gone
+	for lines.Scan() { // until the process has ended
 	}
 	_ = v.Wait()
 	if err := os.Link(path, hard); err != nil {
@@ -59,7 +59,7 @@ func TestAnotherNameHasTheLog(t *testing.T) {
 	openAt(t, path)
 }
 
-// moves are what may happen to a database's files while they are open.
+// fileChanges are changes to a database's files while they are open.
 func fileChanges() map[string]func(path string) error {
 	return map[string]func(string) error{
 		"deleted": os.Remove,
@@ -78,7 +78,7 @@ func fileChanges() map[string]func(path string) error {
 	}
 }
 
-// TestLostWhileOpen: nothing is acknowledged that the next start would not find, and that is known without a write.
+// TestLostWhileOpen: a step is not acknowledged if the next start would not find it, and the error is not in doubt.
 func TestLostWhileOpen(t *testing.T) {
 	for name, move := range fileChanges() {
 		t.Run(name, func(t *testing.T) {
@@ -134,8 +134,7 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// TestEngineIsNotReady sees what an operator does: a daemon whose file is gone is not ready, although nobody asks it for
-// anything, and takes nothing.
+// TestEngineIsNotReady: an idle daemon whose file was removed is not ready and accepts nothing.
 func TestEngineIsNotReady(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "parkd.db")
 	s, err := sqlite.Open(t.Context(), sqlite.Config{Path: path})

@@ -51,7 +51,7 @@ func (w *writer) deliver(messages []park.Message) error {
 	return nil
 }
 
-// deliverAlike adds messages of one pool and time.
+// deliverGroup adds messages of one pool and time.
 func (w *writer) deliverGroup(messages []park.Message) error {
 	created, late := w.clocks.messages.stamp(messages[0].CreatedAt)
 	return w.messageRows.insert(len(messages), func(args []driver.Value, _ int) []driver.Value {

@@ -12,8 +12,8 @@ import (
 	"github.com/parkd-dev/parkd/migrations"
 )
 
-// MigrationStatus lists the schema changes that the program and the database know. It writes nothing; a file
-// that does not exist has none applied.
+// MigrationStatus lists the migrations that the program and the database know. It writes nothing. In a file that does
+// not exist none is applied.
 func MigrationStatus(ctx context.Context, path string) (all []migrations.Migration, err error) {
 	err = inspect(ctx, path, func(s *migrations.Schema) error {
 		all, err = s.Status(ctx)
@@ -22,7 +22,7 @@ func MigrationStatus(ctx context.Context, path string) (all []migrations.Migrati
 	return all, err
 }
 
-// MigrateUp brings the schema up to date, as [Open] does, and returns what it applied, or with dryRun what it
+// MigrateUp brings the schema up to date, as [Open] does. It returns the migrations that it applied or, with dryRun,
 // would apply. It refuses a database that a daemon has open.
 func MigrateUp(ctx context.Context, path string, dryRun bool) (all []migrations.Migration, err error) {
 	if dryRun {
@@ -39,9 +39,9 @@ func MigrateUp(ctx context.Context, path string, dryRun bool) (all []migrations.
 	return all, err
 }
 
-// MigrateDown takes back the last schema change, with the data that only it had room for, and returns it, or with DryRun
-// what it would take back; nil where there is nothing. It refuses a database that a daemon has open, and without Force one
-// that would lose rows, with a *[migrations.LossError].
+// MigrateDown rolls back the last migration, with the data that only that migration has room for. It returns the
+// migration, or nil if there is none. With DryRun it changes nothing. It refuses a database that a daemon has open.
+// Without Force it refuses to delete rows, with a *[migrations.DataLossError].
 func MigrateDown(ctx context.Context, path string, b migrations.DownOptions) (last *migrations.RolledBack, err error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -55,7 +55,7 @@ func MigrateDown(ctx context.Context, path string, b migrations.DownOptions) (la
 	return last, err
 }
 
-// inspect looks at the schema of a file, or of an empty database where there is no file.
+// inspect opens the schema of a file, or of an empty database if there is no file.
 func inspect(_ context.Context, path string, use func(*migrations.Schema) error) error {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -71,7 +71,7 @@ func inspect(_ context.Context, path string, use func(*migrations.Schema) error)
 	return nil
 }
 
-// alter changes a file under its lock.
+// withLock changes a file under its lock.
 func withLock(path string, change func(path string) error) error {
 	path, err := prepareFile(path)
 	if err != nil {

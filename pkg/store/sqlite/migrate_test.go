@@ -17,7 +17,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
 )
 
-// alter runs SQL on a database that nobody has open.
+// execSQL runs SQL on a database that no process has open.
 func execSQL(t *testing.T, path, query string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+path)
@@ -129,7 +129,7 @@ func TestMigrate(t *testing.T) {
 	}
 }
 
-// TestDownThatLosesRows: what would go is said, and goes only for those who want it to.
+// TestDownThatLosesRows: the rows that would be deleted are named, and they are deleted only with Force.
 func TestDownThatLosesRows(t *testing.T) {
 	path := createFirstRelease(t)
 	want := readRows(t, path)
@@ -155,7 +155,7 @@ func TestDownThatLosesRows(t *testing.T) {
 	if _, err := sqlite.MigrateUp(t.Context(), path, false); err != nil {
 		t.Fatal(err)
 	}
-	// The schema before has room for one message of a task's id.
+	// The previous schema has room for one message of each task id.
 	execSQL(t, path, `INSERT INTO pl_mailbox_messages (tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at, late, trimmed)
 		SELECT tenant, mailbox_key, pool_id, task_id, status, reason, message, attempt, created_at + 1, late, trimmed FROM pl_mailbox_messages LIMIT 1`)
 	if taken, err := sqlite.MigrateDown(t.Context(), path, migrations.DownOptions{}); err != nil || taken.Version != 3 {
@@ -171,7 +171,7 @@ func TestDownThatLosesRows(t *testing.T) {
 	openAt(t, path)
 }
 
-// TestDownOfAnOpenFile: the lock of a daemon stands against every way back.
+// TestDownOfAnOpenFile: while a daemon has the lock no migration is rolled back.
 func TestDownOfAnOpenFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "parkd.db")
 	openAt(t, path)

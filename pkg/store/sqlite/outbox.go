@@ -15,8 +15,8 @@ import (
 
 const (
 	parcelFields = "parcel_id, attempts, since, body, payload"
-	// Parcels that were never put off lie in the index in the order of their ids. Of those that were and are
-	// due again the ids have to be sorted.
+	// In the index the parcels that were never postponed are in the order of their ids. The ids of postponed parcels
+	// that are due have to be sorted.
 	freshParcels = "SELECT " + parcelFields + " FROM pl_outbox INDEXED BY pl_outbox_due" +
 		" WHERE dest = ? AND due = 0 ORDER BY parcel_id LIMIT ?"
 	dueParcels = "SELECT " + parcelFields + " FROM pl_outbox WHERE parcel_id IN (SELECT parcel_id FROM pl_outbox" +
@@ -97,12 +97,12 @@ func (s *Store) AckOutbox(ctx context.Context, done []int64, later []store.Defer
 	return s.write(ctx, len(done)+len(later), func(w *writer) error {
 		for _, id := range done {
 			if _, err := w.settle.run(id); err != nil {
-				return fmt.Errorf("settle parcel %d: %w", id, err)
+				return fmt.Errorf("acknowledge parcel %d: %w", id, err)
 			}
 		}
 		for _, l := range later {
 			if _, err := w.postpone.run(l.Until.Micro(), int64(l.Attempts), l.ID); err != nil {
-				return fmt.Errorf("put off parcel %d: %w", l.ID, err)
+				return fmt.Errorf("postpone parcel %d: %w", l.ID, err)
 			}
 		}
 		return nil

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// To take a value out of a row costs more than to read it: so who reads a whole table has SQLite put many rows into one text,
-// and takes that apart. A text that has the characters which end values and rows cannot be told apart again, and who finds
-// one reads the same rows one by one.
+// Taking a value out of a row costs more than reading it. So a reader of a whole table has SQLite concatenate many rows
+// into one text, and splits that text. If a value has the characters that end values and rows, the text cannot be
+// split, and the reader reads the same rows one by one.
 
 // The ends of a value and of a row.
 const (
@@ -16,25 +16,26 @@ const (
 	rowEnd   = "\x1e"
 )
 
-// packedRows is how many events are put into one text at most.
+// maxPackedRows is how many events one text has at most.
 const maxPackedRows = 2_000
 
-// errPacked says that a text cannot be taken apart.
-var errPacked = errors.New("the rows cannot be told apart")
+// errPacked says that a text cannot be split.
+var errPacked = errors.New("the text cannot be split into rows")
 
-// packing is a statement that gets rows as one text, and how many those are. No value may be NULL, for that would be left out.
+// packedQuery returns a query of the number of rows and of their text. No value may be NULL, because concat_ws leaves
+// NULLs out.
 func packedQuery(values, page string) string {
 	return "SELECT count(*), coalesce(group_concat(line, x'1e'), '') FROM (SELECT concat_ws(x'1f', " + values + ") AS line" + page + ")"
 }
 
-// unpacked is a text with rows.
+// unpacker splits a text into rows and values.
 type unpacker struct {
 	text     string
-	rowsLeft int // rows
+	rowsLeft int
 	failed   bool
 }
 
-// unpack begins to take a text apart.
+// newUnpacker returns errPacked if the text cannot have this number of rows and values.
 func newUnpacker(text string, rows, values int) (*unpacker, error) {
 	if rows > 0 && (strings.Count(text, valueEnd) != rows*(values-1) || strings.Count(text, rowEnd) != rows-1) {
 		return nil, errPacked
@@ -42,7 +43,7 @@ func newUnpacker(text string, rows, values int) (*unpacker, error) {
 	return &unpacker{text: text, rowsLeft: rows}, nil
 }
 
-// next returns the next value of a row, and last the one that ends it.
+// next returns the next value of a row. last returns the last value of a row.
 func (u *unpacker) next() string { return u.cut(valueEnd[0]) }
 
 func (u *unpacker) last() string {

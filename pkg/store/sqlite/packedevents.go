@@ -8,22 +8,23 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// The log of a pool for who reads all of it: many events as one text.
+// A pool's log for readers of all of it: many events as one text.
 
-// manyEvents is a page for who reads a whole log: it is full, and there is room for it from the start, up to mostEvents.
+// A page of at least minPackedEvents is for a reader of the whole log. Such pages are full, so memory for up to
+// maxPrealloc events is allocated at the start.
 const (
 	minPackedEvents = 5_000
 	maxPrealloc     = 20_000
 )
 
-// isWhole reports whether a query is for many events, and for all of some steps.
+// isPackedRead reports whether a query is for many events, and for all events of its steps.
 func isPackedRead(q park.AuditQuery) bool {
 	return q.Limit >= minPackedEvents && q.Action == "" && index(q) == byPool
 }
 
-// whole reads the events of such a query.
+// packedEvents reads the events of such a query.
 func (s *Store) packedEvents(ctx context.Context, q park.AuditQuery, r scanRange) (found []park.Event, err error) {
-	// What is pruned between two texts must not look like a hole.
+	// One transaction, so that events pruned between two texts do not look like a gap.
 	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return nil, err
@@ -44,7 +45,7 @@ func (s *Store) packedEvents(ctx context.Context, q park.AuditQuery, r scanRange
 	return found, nil
 }
 
-// eventValues are in the order in which unpackEvents takes them.
+// eventValues has the order in which unpackEvents takes the values.
 const eventValues = "e.rev, e.ord, e.at, e.action, e.task_id, e.tenant, e.units, e.attempt, e.node"
 
 func packedEventsQuery(q park.AuditQuery, r scanRange, limit int) (query string, args []any) {
@@ -52,7 +53,8 @@ func packedEventsQuery(q park.AuditQuery, r scanRange, limit int) (query string,
 	return packedQuery(eventValues+", coalesce(e.detail, '')", " FROM "+from+t.clause()+" ORDER BY "+order+" LIMIT ?"), append(t.args, limit)
 }
 
-// wholeText appends the first events of the reach, so many that a text does not grow with steps that have many.
+// packedEventsPage appends the first events of the range. Their number is limited, so that a text does not grow with
+// steps of many events.
 func packedEventsPage(ctx context.Context, tx *sql.Tx, q park.AuditQuery, r scanRange, limit int, found []park.Event) ([]park.Event, error) {
 	query, args := packedEventsQuery(q, r, limit)
 	var rows int
@@ -87,7 +89,7 @@ func unpackEvents(text string, rows int, pool string, found []park.Event) ([]par
 			e.Detail = []byte(detail)
 		}
 		if e.Rev < rev || e.Rev == rev && e.Ord <= ord {
-			return nil, errPacked // SQLite does not promise in which order it puts rows into a text
+			return nil, errPacked // SQLite does not promise the order of rows in a text
 		}
 		rev, ord = e.Rev, e.Ord
 		e.EventID = park.EventID(pool, rev, ord)

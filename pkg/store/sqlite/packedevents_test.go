@@ -9,16 +9,16 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// TestWholeLog reads a log as texts and row by row: the same, from every place on, also where values have the characters
-// that end values and rows in a text, steps are missing, and another pool's are in between.
-func TestWholeLog(t *testing.T) {
+// TestPackedEvents reads a log as texts and row by row, from many positions, with the same result. Some values have the
+// characters that end values and rows in a text, some steps are missing, and another pool has events in between.
+func TestPackedEvents(t *testing.T) {
 	s := openTemp(t)
 	at := time.Unix(1_800_000_000, 0)
 	var all []park.Event
 	for rev := int64(1); rev < 60; rev++ {
 		var step []park.Event
 		if rev%7 == 0 && rev < 50 {
-			rev += 20 // nothing has these
+			rev += 20 // there are no events of these steps
 		}
 		for ord := range []int{1, 3, 300, 128, 2}[rev%5] {
 			e := park.Event{
@@ -70,9 +70,9 @@ func TestWholeLog(t *testing.T) {
 	}
 }
 
-// TestWholeLogBound reads a log of which the first steps have one event each, and those after them many: no more is read than
-// was asked for, and none of it is missing.
-func TestWholeLogBound(t *testing.T) {
+// TestPackedEventsLimit reads a log whose first steps have one event each and whose later steps have many. The result
+// has exactly the requested number of events, with none missing.
+func TestPackedEventsLimit(t *testing.T) {
 	s := openTemp(t)
 	at := time.Unix(1_800_000_000, 0)
 	var events []park.Event
@@ -107,7 +107,7 @@ func TestWholeLogBound(t *testing.T) {
 	}
 }
 
-// TestUnpack has texts that cannot be taken apart be known.
+// TestUnpack checks that a text that cannot be split is recognized.
 func TestUnpack(t *testing.T) {
 	for _, c := range []struct {
 		text         string

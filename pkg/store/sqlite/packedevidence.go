@@ -9,11 +9,11 @@ import (
 
 // Pages of tasks and of messages as one text each.
 
-// manyKept is a page that is worth a text.
+// minPackedRows is how many rows a page needs for it to be read as a text.
 const minPackedRows = 100
 
-// unlessLong is what a row says, or the end of a row where that is long: then the text cannot be taken apart, and the page
-// is read row by row.
+// unlessLong returns an expression for a value, or for the end of a row if the value is long. A text with such an end
+// cannot be split, so the page is read row by row.
 func unlessLong(value string) string {
 	return "CASE WHEN octet_length(message) + coalesce(octet_length(" + value + "), 0) > 512 THEN x'1e' ELSE coalesce(" + value + ", '') END"
 }
@@ -23,7 +23,8 @@ func packedMessages() string {
 	return packedQuery(messageValues+", "+unlessLong("payload"), messagePage)
 }
 
-// packedTasks reads a page of tasks with a seq below one. Its error is [errPacked] where that has to be done row by row.
+// packedTasks reads a page of tasks with a seq below the given one. It returns [errPacked] if the page has to be read
+// row by row.
 func (s *Store) packedTasks(ctx context.Context, pool string, below int64, limit int) ([]park.KeptTask, string, error) {
 	var rows int
 	var text string
@@ -52,7 +53,7 @@ func (s *Store) packedTasks(ctx context.Context, pool string, below int64, limit
 	return page, nextCursor(rows == limit, below), u.err()
 }
 
-// packedMessages is packedTasks for messages with a seq above one.
+// packedMessages reads a page of messages with a seq above the given one, as packedTasks does.
 func (s *Store) packedMessages(ctx context.Context, pool string, above int64, limit int) ([]park.KeptMessage, string, error) {
 	var rows int
 	var text string

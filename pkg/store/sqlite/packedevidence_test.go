@@ -13,9 +13,9 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// TestPackedKept reads tasks and messages as texts and row by row: the same, also where values are long or have the
-// characters that end values and rows in a text.
-func TestPackedKept(t *testing.T) {
+// TestPackedEvidence reads tasks and messages as texts and row by row, with the same result. One value is long or has
+// the characters that end values and rows in a text.
+func TestPackedEvidence(t *testing.T) {
 	for name, odd := range map[string]string{"plain": "null", "long": strings.Repeat("x", 600), "ends": "a\x1fb\x1ec", "nothing": ""} {
 		t.Run(name, func(t *testing.T) {
 			s := openTemp(t)

@@ -19,7 +19,7 @@ func openTemp(t testing.TB) *Store {
 	return s
 }
 
-// hot returns every statement that runs while the daemon serves, by name.
+// hotQueries returns all statements that run while the daemon serves, by name.
 func hotQueries(t testing.TB) map[string]string {
 	all := map[string]string{
 		"readPool": readPool, "movePool": updatePool, "updateJob": updateJob, "deleteJob": deleteJob,
@@ -82,14 +82,13 @@ func hotQueries(t testing.TB) map[string]string {
 	return all
 }
 
-// TestPlans sees that no statement looks at rows that it does not want, but for the filters that no index has, and
-// that none sorts.
+// TestPlans checks that no statement sorts, and that none reads unwanted rows, except for filters without an index.
 func TestPlans(t *testing.T) {
 	s := openTemp(t)
 	for name, query := range hotQueries(t) {
 		for _, line := range queryPlan(t, s, query) {
 			switch {
-			case strings.Contains(line, "USE TEMP B-TREE") && name == "dueParcels": // of ids alone
+			case strings.Contains(line, "USE TEMP B-TREE") && name == "dueParcels": // only of ids
 			case strings.Contains(line, "USE TEMP B-TREE"):
 				t.Errorf("%s sorts: %s\n%s", name, line, query)
 			case strings.HasPrefix(line, "SCAN json_each"), strings.HasPrefix(line, "SCAN (subquery"), strings.HasPrefix(line, "SCAN e") && readsLogInOrder(query), name == "lastEvent":
@@ -102,12 +101,12 @@ func TestPlans(t *testing.T) {
 	}
 }
 
-// paged reports whether a query reads the log itself in the order in which it was written, to fill a page.
+// readsLogInOrder reports whether a query fills a page from the log itself, in the order of writing.
 func readsLogInOrder(query string) bool {
 	return !strings.Contains(query, "INDEXED BY") && strings.HasSuffix(query, " ORDER BY e.seq LIMIT ?")
 }
 
-// TestIndexes sees that queries go by the index that leads to the fewest rows that nobody asked for.
+// TestIndexes checks that queries use the index that leads to the fewest unwanted rows.
 func TestIndexes(t *testing.T) {
 	s := openTemp(t)
 	want := func(query, index string) {
@@ -170,13 +169,13 @@ func queryPlan(t *testing.T, s *Store, query string) (lines []string) {
 	return lines
 }
 
-// TestPragmas sees that what answers for durability is set on the connection that writes.
+// TestPragmas checks the pragmas of the writer's connection that durability depends on.
 func TestPragmas(t *testing.T) {
 	s := openTemp(t)
 	err := s.write(t.Context(), 1, func(w *writer) error {
 		for query, want := range map[string]any{
 			"PRAGMA synchronous": int64(2), "PRAGMA journal_mode": "wal", "PRAGMA mmap_size": int64(0),
-			"PRAGMA wal_autocheckpoint": int64(0), // the writer folds the log in by itself
+			"PRAGMA wal_autocheckpoint": int64(0), // the writer does the checkpoints
 		} {
 			if got, err := w.queryOnce(query); err != nil || got != want {
 				t.Errorf("%s is %v, want %v (%v)", query, got, want, err)
@@ -193,7 +192,8 @@ func TestPragmas(t *testing.T) {
 	}
 }
 
-// TestUnsafeConnectionIsRefused sees that the writer does not start where an answered commit could be lost.
+// TestUnsafeConnectionIsRefused checks that the writer does not start on a connection that could lose an acknowledged
+// commit.
 func TestUnsafeConnectionIsRefused(t *testing.T) {
 	for pragma, word := range map[string]string{"synchronous = NORMAL": "synchronous", "journal_mode = DELETE": "journal_mode"} {
 		c, err := connect(t.Context(), dataSourceName(filepath.Join(t.TempDir(), "x.db"), "mode=rwc", writePragmas()...))

@@ -14,7 +14,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/internal/proof/powercut"
 )
 
-// TestPowerCut cuts the power under steps that are committed as they ought to be: none that was acknowledged is lost.
+// TestPowerCut cuts the power while steps are committed. No acknowledged step may be lost.
 func TestPowerCut(t *testing.T) {
 	c := proof.Begin(t, "power-cut-steps")
 	c.Target("cuts", 3, 20, 500)
@@ -23,8 +23,8 @@ func TestPowerCut(t *testing.T) {
 	}
 }
 
-// TestPowerCutCanary does the same to a store with synchronous=NORMAL, which has to lose steps: where it loses none, the
-// cuts are none and prove nothing.
+// TestPowerCutCanary does the same with synchronous=NORMAL, which must lose steps. If it loses none, the power cuts are
+// not effective and TestPowerCut proves nothing.
 func TestPowerCutCanary(t *testing.T) {
 	c := proof.Begin(t, "power-cut-canary")
 	c.Target("cuts", 3, 10, 100)
@@ -35,7 +35,7 @@ func TestPowerCutCanary(t *testing.T) {
 	}
 }
 
-// cuts has victims commit until the power is cut, and returns how many steps are gone that were acknowledged.
+// cutPowerRepeatedly has victims commit until the power is cut. It returns how many acknowledged steps were lost.
 func cutPowerRepeatedly(c *proof.Campaign, relaxed bool) (lost int) {
 	for c.More("cuts") && !c.Failed() {
 		disk, err := powercut.New(c.Context(), powercut.Small)
@@ -90,7 +90,7 @@ func cutPower(c *proof.Campaign, disk *powercut.Disk, path string, relaxed bool,
 	return lost
 }
 
-// note reads what a victim says of a pool's rev.
+// recordAck records a step that a victim acknowledged.
 func recordAck(c *proof.Campaign, line string, acked map[string]int64) {
 	pool, rev, ok := strings.Cut(line, " ")
 	if !ok {

@@ -15,20 +15,20 @@ const (
 	oldMessages = "SELECT seq FROM pl_mailbox_messages WHERE seq >= ? AND seq < ? AND created_at < ? ORDER BY seq LIMIT ?"
 	oldEvents   = "SELECT seq FROM pl_audit_events WHERE seq >= ? AND seq < ? AND at < ? ORDER BY seq LIMIT ?"
 
-	// markPlace and markLog note what is about to be removed. Marks only ever rise.
+	// raiseMark and raiseLogMarks record what is about to be removed. Marks never decrease.
 	raiseMark = "INSERT INTO pl_marks (place, pool_id, rev, before_at, guess) VALUES (?, '', 0, ?, 0)" +
 		" ON CONFLICT DO UPDATE SET before_at = excluded.before_at, guess = 0 WHERE before_at < excluded.before_at"
 	raiseLogMarks = "INSERT INTO pl_marks (place, pool_id, rev, before_at, guess)" +
 		" SELECT 'events', pool_id, max(rev), max(at) + 1, 0 FROM pl_audit_events WHERE seq >= ? AND seq <= ? AND at < ? GROUP BY pool_id" +
 		" ON CONFLICT DO UPDATE SET rev = excluded.rev, before_at = max(before_at, excluded.before_at), guess = 0 WHERE rev < excluded.rev"
 
-	// loosenSpan makes spans of one of the events behind one of a span.
+	// splitBlock makes a block of its own of each event that follows a given event in its block.
 	splitBlock = "UPDATE pl_audit_events SET lead = lead | 7, rest = 1 WHERE seq > ?1" +
 		" AND seq < ?1 + (SELECT rest FROM pl_audit_events WHERE seq = ?1 AND at < ?2)"
 )
 
-// sweep remembers how far the search for old tasks has come, so that the live ones among them are not looked
-// at again for each chunk.
+// pruneCursor is where the search for old tasks stopped, so that the live tasks before it are not read again for each
+// chunk.
 type pruneCursor struct {
 	mu  sync.Mutex
 	seq int64
@@ -38,7 +38,7 @@ type pruneCursor struct {
 func (s *Store) PruneTasks(ctx context.Context, before park.Time, limit int) (int, error) {
 	s.pruned.mu.Lock()
 	defer s.pruned.mu.Unlock()
-	// A task ends after its submission, so none that was submitted later is old.
+	// A task ends after its submission, so no task that was submitted later is old.
 	until, err := jobTimes().endSeq(ctx, s.db, before.Micro())
 	if err != nil {
 		return 0, fmt.Errorf("prune tasks: %w", err)
@@ -72,8 +72,8 @@ func (s *Store) PruneMessages(ctx context.Context, before park.Time, limit int) 
 	return s.prune(ctx, "messages", found, before, (*writer).removeMessages)
 }
 
-// PruneEvents implements [store.Audit]. The events of a span are of one time, so all of them are old or none is, and they
-// go one after the other; but a chunk may end amid a span.
+// PruneEvents implements [store.Audit]. The events of a block have the same time, so they are all old or none is, and
+// they are removed in their order. A chunk may end within a block.
 func (s *Store) PruneEvents(ctx context.Context, before park.Time, limit int) (int, error) {
 	until, err := eventTimes().endSeq(ctx, s.db, before.Micro())
 	if err != nil {
@@ -86,7 +86,7 @@ func (s *Store) PruneEvents(ctx context.Context, before park.Time, limit int) (i
 	return s.prune(ctx, "events", found, before, (*writer).removeEvents)
 }
 
-// old finds rows to prune. It reads beside the writer, which then only has to delete them.
+// findOld finds rows to prune. It reads beside the writer, which then only has to delete them.
 func (s *Store) findOld(ctx context.Context, query string, from, until int64, before park.Time, limit int) ([]int64, error) {
 	rows, err := s.db.QueryContext(ctx, query, from, until, before.Micro(), limit)
 	if err != nil {
@@ -104,8 +104,8 @@ func (s *Store) findOld(ctx context.Context, query string, from, until int64, be
 	return found, rows.Err()
 }
 
-// prune removes what was found to be from before a time. Of two that find the same both say how much they found: there may
-// be more.
+// prune removes the rows that were found to be older than a time. If two calls find the same rows, each returns the
+// number that it found, because there may be more.
 func (s *Store) prune(ctx context.Context, what string, found []int64, before park.Time, remove func(*writer, []int64, int64) error) (int, error) {
 	if len(found) == 0 {
 		return 0, nil

@@ -8,7 +8,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// TestTwoPrunesAtOnce: two find the same rows, one removes them, and their numbers are given anew before the other does.
+// TestTwoPrunesAtOnce: two calls find the same rows. One removes them, and new rows get their seqs before the other
+// call removes.
 func TestTwoPrunesAtOnce(t *testing.T) {
 	ctx, s := t.Context(), openTemp(t)
 	f := storetest.NewModel("gpu")

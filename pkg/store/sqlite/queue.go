@@ -19,12 +19,12 @@ const (
 	listColumns = lightColumns + ", work_dir, command, result"
 	allColumns  = listColumns + ", payload"
 
-	// The second term lets SQLite use the index, which leaves out what most rows are.
+	// The second term lets SQLite use the index, which has no completed tasks.
 	loadTasks = "SELECT " + lightColumns + " FROM pl_queue_jobs INDEXED BY pl_queue_jobs_status" +
 		" WHERE pool_id = ? AND status <> 'completed' AND status IN ('queued', 'running')"
 	readTasks = "SELECT " + allColumns + " FROM pl_queue_jobs INDEXED BY pl_queue_jobs_task" +
 		" WHERE pool_id = ? AND task_id IN (SELECT value FROM json_each(?))"
-	// The length of a BLOB is in the row's header: what lies in pages of its own is not read.
+	// The length of a BLOB is in the row's header, so its overflow pages are not read.
 	readSizes = "SELECT task_id, coalesce(length(payload), 0) + length(work_dir) + coalesce(length(command), 0) FROM pl_queue_jobs INDEXED BY pl_queue_jobs_task" +
 		" WHERE pool_id = ? AND task_id IN (SELECT value FROM json_each(?))"
 )
@@ -43,7 +43,7 @@ func (s *Store) Walk(ctx context.Context, pool string, each func(*ledger.Record)
 	return row, nil
 }
 
-// walk reads the row and the tasks in one transaction, so that they are of the same step.
+// walk reads the row and the tasks in one transaction, so that both are of the same step.
 func (s *Store) walk(ctx context.Context, pool string, each func(*ledger.Record)) (r ledger.Pool, err error) {
 	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
@@ -131,7 +131,7 @@ func (s *Store) List(ctx context.Context, pool string, q park.TaskQuery) ([]ledg
 	return found[:q.Limit], strconv.FormatInt(last, 10), nil
 }
 
-// listQuery asks for one task more than the page holds, to know whether there is a next one.
+// listQuery asks for one task more than the page has, which shows whether there is a next page.
 func listQuery(pool string, q park.TaskQuery) (query string, args []any, err error) {
 	index, where := "pl_queue_jobs_pool", "pool_id = ?"
 	args = []any{pool}
@@ -158,19 +158,19 @@ func listQuery(pool string, q park.TaskQuery) (query string, args []any, err err
 	return query, append(args, q.Limit+1), nil
 }
 
-// parseCursor reads the cursor of a page, or returns the one of the first.
+// parseCursor parses the cursor of a page. It returns first if there is none.
 func parseCursor(cursor string, first int64) (int64, error) {
 	if cursor == "" {
 		return first, nil
 	}
 	seq, err := strconv.ParseInt(cursor, 10, 64)
 	if err != nil || seq < 1 {
-		return 0, park.Errorf(park.InvalidRequest, "cursor must be the next of a page before, not %q", cursor)
+		return 0, park.Errorf(park.InvalidRequest, "cursor must be the next value of an earlier page, not %q", cursor)
 	}
 	return seq, nil
 }
 
-// records reads all rows, and returns the seq of the row with the given number, from 1, or else 0.
+// records reads all rows. It also returns the seq of the row with this number, counted from 1, or 0.
 func records(rows *sql.Rows, number int) (found []ledger.Record, seq int64, err error) {
 	err = eachRecord(rows, func(s *recordScanner) {
 		if found = append(found, s.record); len(found) == number {
@@ -180,7 +180,7 @@ func records(rows *sql.Rows, number int) (found []ledger.Record, seq int64, err 
 	return found, seq, err
 }
 
-// eachRecord reads all rows into one record after the other.
+// eachRecord reads all rows, one after the other, into the same record.
 func eachRecord(rows *sql.Rows, each func(*recordScanner)) error {
 	defer rows.Close()
 	columns, err := rows.Columns()
@@ -202,7 +202,7 @@ func eachRecord(rows *sql.Rows, each func(*recordScanner)) error {
 	return rows.Err()
 }
 
-// scan is a row of pl_queue_jobs under way to a record.
+// recordScanner scans a row of pl_queue_jobs into a record.
 type recordScanner struct {
 	record                                         ledger.Record
 	seq, digest                                    int64

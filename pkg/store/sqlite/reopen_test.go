@@ -22,7 +22,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
 )
 
-// contents is all that a store can be asked.
+// contents is everything that a store returns.
 type contents struct {
 	Pools    map[string]store.Snapshot
 	Tasks    map[string][]ledger.Record
@@ -91,7 +91,7 @@ func TestReopenKeepsAll(t *testing.T) {
 	}
 }
 
-// TestCloseLeavesOneFile sees that the write-ahead log is folded in: the file alone may be copied away.
+// TestCloseLeavesOneFile checks that the write-ahead log is in the database, so that the file alone is a copy.
 func TestCloseLeavesOneFile(t *testing.T) {
 	dir := t.TempDir()
 	s := openAt(t, filepath.Join(dir, "parkd.db"))
@@ -135,7 +135,7 @@ func TestOnlyTheOwnerReads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if files != 4 { // the database, its two companions, the lock
+	if files != 4 { // the database, its log and shared memory, the lock
 		t.Fatalf("saw %d files, want 4", files)
 	}
 }
@@ -185,7 +185,7 @@ func TestOpenInAnotherProcessIsRefused(t *testing.T) {
 	if err := v.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	for lines.Scan() { // until it is gone
+	for lines.Scan() { // until the process has ended
 	}
 	_ = v.Wait()
 	openAt(t, path)
@@ -223,6 +223,6 @@ func TestNotADatabase(t *testing.T) {
 	copy(head, "SQLite format 9")
 	wantRefusal(t, file("head.db", head), "not a database")
 
-	openAt(t, file("empty.db", nil)) // as a touched file is
+	openAt(t, file("empty.db", nil)) // as after touch
 	openAt(t, whole)
 }

@@ -19,15 +19,15 @@ const (
 		" WHERE pool_id = ? AND lead & 1 ORDER BY rev DESC LIMIT 1"
 )
 
-// reach is the part of the log in which a query's events lie. Zero fields leave it open.
+// scanRange is the part of the log that can have a query's events. Zero fields set no limit.
 type scanRange struct {
-	fromSeq, untilSeq int64 // seq
-	fromRev           int64 // by pool: from the event at (rev, ord) on
+	fromSeq, untilSeq int64 // from the first up to but without the second
+	fromRev           int64 // in a pool: from the event (fromRev, fromOrd)
 	fromOrd           int
-	untilRev          int64 // and up to the step before
+	untilRev          int64 // in a pool: up to but without this step
 }
 
-// bound finds the reach of a query from its cursor and its times.
+// scanRange returns the range that follows from a query's cursor and times.
 func (s *Store) scanRange(ctx context.Context, q park.AuditQuery) (r scanRange, err error) {
 	if q.Cursor != "" {
 		if err := s.startAfterCursor(ctx, q, &r); err != nil {
@@ -44,7 +44,7 @@ func (s *Store) scanRange(ctx context.Context, q park.AuditQuery) (r scanRange, 
 	return r, nil
 }
 
-// behind lets the reach begin after the cursor's event, if there is one.
+// startAfterCursor makes the range begin after the cursor's event, if that event exists.
 func (s *Store) startAfterCursor(ctx context.Context, q park.AuditQuery, r *scanRange) error {
 	pool, rev, ord, err := park.ParseEventID(q.Cursor)
 	if err != nil {
@@ -66,7 +66,7 @@ func (s *Store) startAfterCursor(ctx context.Context, q park.AuditQuery, r *scan
 	return nil
 }
 
-// wasPruned returns nil for an event that would be older than the oldest of its pool.
+// errUnlessPruned returns nil for an event that is older than the oldest event of its pool.
 func (s *Store) errUnlessPruned(ctx context.Context, pool string, rev int64, ord int) error {
 	var oldestRev int64
 	var oldestOrd int
@@ -82,7 +82,7 @@ func (s *Store) errUnlessPruned(ctx context.Context, pool string, rev int64, ord
 	return nil
 }
 
-// betweenSeqs narrows the reach to a query's times.
+// narrowBySeq narrows the range to a query's times, by the seqs of events.
 func (s *Store) narrowBySeq(ctx context.Context, q park.AuditQuery, r *scanRange) error {
 	if !q.Since.IsZero() {
 		first, err := eventTimes().firstSeq(ctx, s.db, q.Since.Micro())
@@ -99,7 +99,7 @@ func (s *Store) narrowBySeq(ctx context.Context, q park.AuditQuery, r *scanRange
 	return err
 }
 
-// betweenSteps does the same along the steps of one pool, whose time never runs backwards.
+// narrowByStep narrows the range by the steps of one pool, whose times never decrease.
 func (s *Store) narrowByStep(ctx context.Context, q park.AuditQuery, r *scanRange) error {
 	if !q.Since.IsZero() {
 		first, err := s.firstStep(ctx, q.PoolID, q.Since.Micro())
@@ -118,7 +118,7 @@ func (s *Store) narrowByStep(ctx context.Context, q park.AuditQuery, r *scanRang
 	return err
 }
 
-// firstStep returns the first rev of a pool with a time of at least us, or else the one after its last.
+// firstStep returns the first rev of a pool whose time is at least us, or the rev after its last one.
 func (s *Store) firstStep(ctx context.Context, pool string, us int64) (int64, error) {
 	var last int64
 	err := s.db.QueryRowContext(ctx, lastStep, pool).Scan(&last)

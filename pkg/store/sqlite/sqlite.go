@@ -1,9 +1,8 @@
-// Package sqlite is the backend that keeps everything in one file, with SQLite.
+// Package sqlite is the store that keeps everything in one SQLite file.
 //
-// One goroutine owns the only connection that writes. It takes whatever steps, deliveries and settlements
-// wait and makes them durable in one transaction, so the price of the disk's flush is shared; callers are
-// answered after it. Reads go over connections of their own and see what was committed, no more and no less.
-// A lock beside the file keeps a second daemon out.
+// One goroutine owns the only connection that writes. It puts all waiting steps, deliveries and acknowledgements into
+// one transaction, so that they share the cost of the flush, and answers the callers afterwards. Reads use connections
+// of their own and see exactly what was committed. A lock beside the file keeps a second daemon out.
 package sqlite
 
 import (
@@ -26,30 +25,30 @@ import (
 	"github.com/parkd-dev/parkd/migrations"
 )
 
-// Config says which file to open.
+// Config is the configuration of a store.
 type Config struct {
-	Path string // made if need be, with mode 0600
+	Path string // created with mode 0600 if it does not exist
 	Log  *slog.Logger
 }
 
 // Store implements [store.Store].
 type Store struct {
-	db        *sql.DB // reads
+	db        *sql.DB // for reads
 	writer    *writer
 	lock      *lock
 	pruned    pruneCursor
 	closeOnce sync.Once
 	closeErr  error
 
-	trouble   atomic.Pointer[error] // see Trouble
-	watchDone chan struct{}         // closed once nothing watches any more
+	trouble   atomic.Pointer[error] // see StorageError
+	watchDone chan struct{}         // closed when watch has returned
 }
 
-// readers is how many reads run at once.
+// maxReaders is how many reads run at once.
 const maxReaders = 4
 
-// Open opens the database and brings its schema up to date. It refuses a file that another process has open,
-// and one whose schema is newer than this program (a *[migrations.MismatchError]).
+// Open opens the database and brings its schema up to date. It refuses a file that another process has open. It also
+// refuses a schema that is newer than this program, with a *[migrations.MismatchError].
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -69,10 +68,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// place makes the file and the folder around it, readable by their owner alone, and returns the file's real path.
+// prepareFile creates the file and its folder, readable by their owner only. It returns the file's real path.
 func prepareFile(path string) (string, error) {
 	if path == "" {
-		return "", errors.New("open database: no path is given")
+		return "", errors.New("open database: no path given")
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -81,18 +80,18 @@ func prepareFile(path string) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return "", fmt.Errorf("open database: %w", err)
 	}
-	// A file that is there is not opened to see that it is: see lock.release.
+	// Do not open an existing file to see whether it exists: see lock.release.
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		err = createFile(path)
 	case err == nil && !info.Mode().IsRegular():
-		err = fmt.Errorf("%s is %s and no file", path, fileKind(info.Mode()))
+		err = fmt.Errorf("%s is %s, not a file", path, fileKind(info.Mode()))
 	}
 	if err != nil {
 		return "", fmt.Errorf("open database: %w", err)
 	}
-	// The lock beside the file and the write-ahead log go by the path, so one file must not have two.
+	// The names of the lock file and of the write-ahead log follow from the path, so each file must have one path.
 	return filepath.EvalSymlinks(path)
 }
 
@@ -128,7 +127,7 @@ func open(ctx context.Context, l *lock, log *slog.Logger) (*Store, error) {
 		}
 	}
 	if name, err := l.nameWithLog(); err != nil || name != "" {
-		return nil, cmp.Or(err, fmt.Errorf("it has another name, %s, under which its write-ahead log lies: open it by that name", name))
+		return nil, cmp.Or(err, fmt.Errorf("another name of the database, %s, has its write-ahead log: open it by that name", name))
 	}
 	applied, err := migrate(ctx, path)
 	if err == nil {
@@ -160,11 +159,11 @@ func open(ctx context.Context, l *lock, log *slog.Logger) (*Store, error) {
 	return s, nil
 }
 
-// migrate brings the schema up to date and makes sure that the file's name is on the disk.
+// migrate brings the schema up to date and flushes the folder that has the file's name.
 func migrate(ctx context.Context, path string) ([]migrations.Migration, error) {
 	pragmas := writePragmas()
 	if info, err := os.Stat(path); err == nil && info.Size() == 0 {
-		// Before anything is in it, and only then: in any other file it would write something at each start.
+		// These two pragmas are for an empty file only. In any other file they would write at each start.
 		pragmas = append([]string{"page_size(8192)", "auto_vacuum(2)"}, pragmas...)
 	}
 	db, err := sql.Open("sqlite", dataSourceName(path, "_txlock=immediate", pragmas...))
@@ -189,25 +188,25 @@ func migrate(ctx context.Context, path string) ([]migrations.Migration, error) {
 }
 
 const (
-	// checkWithin bounds how long a database is checked that was not closed.
+	// checkTimeout limits the check of a database that was not closed.
 	checkTimeout = 5 * time.Second
-	// rewriteUpTo is how many bytes a database may have that is rewritten at the start so that it can get smaller.
+	// maxRewriteBytes is the largest size of a database that is rewritten at the start so that it can shrink.
 	maxRewriteBytes = 64 << 20
 )
 
-// check looks whether a database that was not closed is whole, for as long as a start may take. It changes nothing.
+// checkAfterCrash checks a database that was not closed, within the time that a start may take. It changes nothing.
 func checkAfterCrash(ctx context.Context, path string, log *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	err := quickCheck(ctx, path)
 	if ctx.Err() != nil {
-		log.Warn("the database was not closed, and is too large to be checked whole at the start", "path", path)
+		log.Warn("the database was not closed and is too large for a complete check at the start", "path", path)
 		return nil
 	}
 	return err
 }
 
-// quickCheck returns an error where the tables of a database are broken.
+// quickCheck returns an error if the tables of a database are damaged.
 func quickCheck(ctx context.Context, path string) error {
 	db, err := sql.Open("sqlite", dataSourceName(path, "mode=ro", readPragmas()...))
 	if err != nil {
@@ -219,13 +218,13 @@ func quickCheck(ctx context.Context, path string) error {
 		return fmt.Errorf("check the database: %w", err)
 	}
 	if result != "ok" {
-		return fmt.Errorf("the database is damaged (%s): bring a backup back with 'parkd restore'", result)
+		return fmt.Errorf("the database is damaged (%s): restore a backup with 'parkd restore'", result)
 	}
 	return nil
 }
 
-// shrinkable sees to it that free pages can be given back (see tidy), for which a database made by an older release has to
-// be written anew. A large one stays as it is until somebody does that with 'parkd backup' and 'parkd restore'.
+// enableAutoVacuum makes it possible to give free pages back (see tidy). A database that an older release made has to
+// be rewritten for that. A large one is left as it is, until an operator does 'parkd backup' and 'parkd restore'.
 func enableAutoVacuum(ctx context.Context, path string, log *slog.Logger) error {
 	db, err := sql.Open("sqlite", dataSourceName(path, "_txlock=immediate", writePragmas()...))
 	if err != nil {
@@ -243,12 +242,12 @@ func enableAutoVacuum(ctx context.Context, path string, log *slog.Logger) error 
 		return nil
 	}
 	if _, err := db.ExecContext(ctx, "PRAGMA auto_vacuum = 2; VACUUM"); err != nil {
-		log.Warn("the database keeps its size", "path", path, "error", err)
+		log.Warn("the database cannot shrink", "path", path, "error", err)
 	}
 	return nil
 }
 
-// source returns the data source name of a file.
+// dataSourceName returns the data source name of a file.
 func dataSourceName(path, mode string, pragmas ...string) string {
 	var q strings.Builder
 	q.WriteString(mode)
@@ -256,7 +255,7 @@ func dataSourceName(path, mode string, pragmas ...string) string {
 		q.WriteString("&_pragma=" + url.QueryEscape(p))
 	}
 	u := url.URL{Scheme: "file", Path: path, RawQuery: q.String()}
-	if !filepath.IsAbs(path) { // or its first part would be taken for a host
+	if !filepath.IsAbs(path) { // without this the first part of the path would be taken for a host
 		u.Opaque = u.EscapedPath()
 	}
 	return u.String()
@@ -274,11 +273,11 @@ func readPragmas() []string {
 	return []string{"busy_timeout(5000)", "query_only(1)", "mmap_size(0)", "temp_store(MEMORY)", "cache_size(-4096)"}
 }
 
-// Close finishes what was asked for, folds the write-ahead log into the file and lets go of the lock.
-// What is asked for later is refused.
+// Close completes all accepted work, writes the write-ahead log into the file and releases the lock. Later calls are
+// refused.
 func (s *Store) Close() error {
 	s.closeOnce.Do(func() {
-		// The writer goes last: a connection that only reads could not remove the write-ahead log.
+		// The writer is closed last, because a read-only connection could not remove the write-ahead log.
 		s.closeErr = errors.Join(s.db.Close(), s.writer.drainAndStop())
 		<-s.watchDone
 		s.closeErr = errors.Join(s.closeErr, s.lock.release())

@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// statements are what the writer runs, prepared once.
+// statements are the writer's prepared statements.
 type statements struct {
 	begin, commit, rollback                         *stmt
 	walState, checkpointPassive, checkpointTruncate *stmt
@@ -65,7 +65,7 @@ func (s *statements) prepare(c *conn) error {
 		s.events.rows.prepare(c, insertEvents()), s.parcelRows.prepare(c, insertParcels()))
 }
 
-// close is for statements that were all prepared.
+// close may be called only if all statements were prepared.
 func (s *statements) close() {
 	for _, st := range []*stmt{
 		s.begin, s.commit, s.rollback, s.walState, s.checkpointPassive, s.checkpointTruncate, s.freePages, s.allPages, s.vacuum, s.readPool, s.insertPool, s.updatePool, s.updateJob, s.trim, s.settle, s.postpone,
@@ -78,7 +78,7 @@ func (s *statements) close() {
 	}
 }
 
-// bytesOrNull keeps an absent value apart from an empty one.
+// bytesOrNull returns nil for an empty value.
 func bytesOrNull(b []byte) driver.Value {
 	if len(b) == 0 {
 		return nil
@@ -100,10 +100,10 @@ func flag(b bool) int64 {
 	return 0
 }
 
-// exactly turns a change of no row into an error.
+// exactlyOne returns an error if a statement changed no row.
 func exactlyOne(changed int64, err error, verb, pool, task string) error {
 	if err == nil && changed != 1 {
-		err = errors.New("there is no such task")
+		err = errors.New("no such task")
 	}
 	if err != nil {
 		return fmt.Errorf("%s task %s of pool %s: %w", verb, task, pool, err)

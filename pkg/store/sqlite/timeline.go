@@ -9,8 +9,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// timeline is a table whose rows are found by time although no index has it. Rows are written nearly in order
-// of their times; column late is what must be added so that time + late never falls along seq.
+// timeline is a table whose rows are found by time without an index of times. Rows are written nearly in order of their
+// times. Column late is what must be added to a row's time so that time + late never decreases along seq.
 type timeline struct{ table, time string }
 
 func jobTimes() timeline     { return timeline{"pl_queue_jobs", "submitted_at"} }
@@ -19,10 +19,10 @@ func eventTimes() timeline   { return timeline{"pl_audit_events", "at"} }
 
 func timelines() []timeline { return []timeline{jobTimes(), messageTimes(), eventTimes()} }
 
-// usuallyLate is what rows may be late without being indexed as such, in microseconds.
+// toleratedLate is how late a row may be without an entry in the index of late rows, in microseconds.
 const toleratedLate = 60_000_000
 
-// clock is the largest time + late of a table.
+// clock is the largest time + late in a table.
 type clock int64
 
 // stamp returns the time and the lateness of the next row.
@@ -32,7 +32,7 @@ func (c *clock) stamp(at park.Time) (us, late int64) {
 	return us, int64(*c) - us
 }
 
-// clocks are those of all tables.
+// clocks are the clocks of all tables.
 type clocks struct{ jobs, messages, events clock }
 
 func (c *clocks) forTable(t timeline) *clock {
@@ -62,7 +62,7 @@ func (t timeline) lastSeq() string {
 	return "SELECT seq FROM " + t.table + " ORDER BY seq DESC LIMIT 1"
 }
 
-// from returns a seq such that every row with a time of at least us has it or a higher one.
+// firstSeq returns a seq that is not above the seq of any row with a time of at least us.
 func (t timeline) firstSeq(ctx context.Context, db *sql.DB, us int64) (int64, error) {
 	low, high := int64(0), int64(0)
 	err := db.QueryRowContext(ctx, t.lastSeq()).Scan(&high)
@@ -90,7 +90,7 @@ func (t timeline) firstSeq(ctx context.Context, db *sql.DB, us int64) (int64, er
 	return low, nil
 }
 
-// until returns a seq such that every row with a time before us has a lower one.
+// endSeq returns a seq that is above the seqs of all rows with a time before us.
 func (t timeline) endSeq(ctx context.Context, db *sql.DB, us int64) (int64, error) {
 	late := int64(toleratedLate)
 	err := db.QueryRowContext(ctx, t.maxLate()).Scan(&late)

@@ -17,8 +17,9 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/sqlite"
 )
 
-// kept is what testdata/first.json says of the database in testdata/first.sql, as the release that wrote it read it: one
-// of the first schema, with tasks of every status, two pools, messages (one of them trimmed) and parcels.
+// expectation is the content of testdata/first.json: the database in testdata/first.sql as the release that wrote it
+// read it. The database has the first schema, tasks of all statuses, two pools, messages (one of them trimmed) and
+// parcels.
 type expectation struct {
 	Pools    map[string]ledger.Pool
 	Live     map[string]int
@@ -69,7 +70,7 @@ func readExpectation(t *testing.T) (k expectation) {
 	return k
 }
 
-// first makes a database as the first release left it.
+// createFirstRelease creates a database as the first release left it.
 func createFirstRelease(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "parkd.db")
@@ -81,7 +82,7 @@ func createFirstRelease(t *testing.T) string {
 	return path
 }
 
-// rows returns all rows of all tables but that of migrations, by table.
+// readRows returns all rows of all tables except pl_migrations, by table.
 func readRows(t *testing.T, path string) map[string][][]any {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+path+"?mode=ro")
@@ -120,7 +121,7 @@ func readRows(t *testing.T, path string) map[string][][]any {
 	return all
 }
 
-// TestUpgrade opens a database of the first release, and finds every task, message and event again.
+// TestUpgrade opens a database of the first release and finds all its tasks, messages and events.
 func TestUpgrade(t *testing.T) {
 	want, s := readExpectation(t), openAt(t, createFirstRelease(t))
 	for pool, row := range want.Pools {
@@ -172,7 +173,7 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
-// TestUpgradeTakenBack: an older release finds what it left, for all that was changed since.
+// TestUpgradeTakenBack: after a rollback an older release finds its database unchanged.
 func TestUpgradeTakenBack(t *testing.T) {
 	path := createFirstRelease(t)
 	want := readRows(t, path)

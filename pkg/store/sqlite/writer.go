@@ -15,29 +15,29 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// batchRows bounds, roughly, how many rows go into one transaction.
+// maxBatchRows is roughly how many rows one transaction may have.
 const maxBatchRows = 8192
 
 var errClosed = errors.New("the database is closed")
 
-// writer owns the connection that writes. Everything but jobs, quit and gone belongs to its goroutine.
+// writer owns the connection that writes. All fields but jobs, quit and done are used by its goroutine only.
 type writer struct {
 	jobs chan *job
-	quit chan struct{} // closed: take no more jobs
-	done chan struct{} // closed: the last job is answered
+	quit chan struct{} // closed: accept no more jobs
+	done chan struct{} // closed: all jobs are answered
 
 	log *slog.Logger
 	*conn
 	statements
 	clocks      clocks
 	wal         walInfo
-	args        []driver.Value // of a statement, to be used again
-	closeErr    error          // of the end
+	args        []driver.Value // reused from statement to statement
+	closeErr    error          // the error of stop
 	lock        *lock
-	reportFiles func(error) // hears what each look at the database's files has found
+	reportFiles func(error) // called with the result of each check of the database's files
 }
 
-// job is one change that happens whole or not at all. A job may be done more than once; only the last time counts.
+// job is a change that is applied as a whole or not at all. A job may be run several times. Only the last run counts.
 type job struct {
 	ctx  context.Context
 	run  func(*writer) error
@@ -61,7 +61,7 @@ func newWriter(ctx context.Context, l *lock, log *slog.Logger) (*writer, error) 
 	return w, nil
 }
 
-// assert refuses a connection on which an answered commit could be lost.
+// checkPragmas refuses a connection on which an acknowledged commit could be lost.
 func (w *writer) checkPragmas() error {
 	mode, err := w.queryOnce("PRAGMA journal_mode")
 	if err != nil {
@@ -100,7 +100,7 @@ func versionAtLeast(version string, min ...int) bool {
 	return true
 }
 
-// recall reads how far the clocks of the tables had come.
+// loadClocks reads the clocks of the tables.
 func (w *writer) loadClocks(ctx context.Context, db *sql.DB) error {
 	for _, t := range timelines() {
 		var stamp int64
@@ -113,8 +113,8 @@ func (w *writer) loadClocks(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// write has the writer do a change and waits until it is durable. Where ctx ends before it is known what became of the
-// change, that is a [store.ErrInDoubt].
+// write passes a change to the writer and waits until it is durable. If ctx ends before the outcome is known, the error
+// is a [store.ErrInDoubt].
 func (s *Store) write(ctx context.Context, rows int, run func(*writer) error) error {
 	j := &job{ctx: ctx, run: run, rows: rows, done: make(chan struct{})}
 	w := s.writer
@@ -148,7 +148,7 @@ func (s *Store) write(ctx context.Context, rows int, run func(*writer) error) er
 	}
 }
 
-// loop does jobs until it is told to quit, and then those that still wait. While there are none it tidies the file.
+// loop runs jobs until quit is closed, then runs the jobs that still wait. While there are none it tidies the file.
 func (w *writer) loop() {
 	defer close(w.done)
 	idle := time.NewTimer(idleAfter)
@@ -181,7 +181,7 @@ func (w *writer) loop() {
 	}
 }
 
-// collect takes the jobs that wait behind the first, as many as belong into one transaction.
+// drainJobs takes the jobs that wait behind the first, as many as one transaction may have.
 func (w *writer) drainJobs(first *job) []*job {
 	batch := []*job{first}
 	for rows := first.rows; rows < maxBatchRows; {
@@ -196,8 +196,8 @@ func (w *writer) drainJobs(first *job) []*job {
 	return batch
 }
 
-// commit does the jobs in one transaction and answers them. A job that changed nothing and says so (a conflict)
-// leaves the others alone. After any other failure the transaction is taken back and each job has one of its own.
+// process runs the jobs in one transaction and answers them. A conflict changes nothing and does not affect the other
+// jobs. After any other error the transaction is rolled back and each job gets a transaction of its own.
 func (w *writer) process(batch []*job) {
 	if w.commitBatch(batch) {
 		for _, j := range batch {
@@ -210,7 +210,7 @@ func (w *writer) process(batch []*job) {
 	w.checkpointIfLong()
 }
 
-// together does the jobs in one transaction. It reports whether they should be done one by one instead.
+// commitBatch runs the jobs in one transaction. It reports whether they should be retried one by one.
 func (w *writer) commitBatch(batch []*job) (retrySeparately bool) {
 	before := w.clocks
 	err := w.runTx(batch)
@@ -237,7 +237,7 @@ func (w *writer) runTx(batch []*job) error {
 	withMark := w.wal.mayRestart
 	if withMark {
 		if err := w.writeLogMark(); err != nil {
-			return fmt.Errorf("mark: %w", err)
+			return fmt.Errorf("write the log mark: %w", err)
 		}
 	}
 	for _, j := range batch {
@@ -249,7 +249,7 @@ func (w *writer) runTx(batch []*job) error {
 			return j.err
 		}
 	}
-	// What goes to a file that nobody will find again must not be answered.
+	// A commit to a file that no longer has its name must not be acknowledged.
 	err := w.lock.checkFiles()
 	if w.reportFiles(err); err != nil {
 		return err
@@ -257,8 +257,8 @@ func (w *writer) runTx(batch []*job) error {
 	if _, err := w.commit.run(); err != nil {
 		err = fmt.Errorf("commit: %w", err)
 		if isCode(err, sqliteIOErr) {
-			// What was written but could not be flushed is found in the log after a crash, unless something else is written
-			// there first.
+			// The pages were written but not flushed. After a crash they are found in the log, unless other pages have
+			// been written over them.
 			err = fmt.Errorf("%w: %w", store.ErrInDoubt, err)
 		}
 		return err
@@ -271,19 +271,19 @@ func (w *writer) runTx(batch []*job) error {
 	return nil
 }
 
-// coded is an error of SQLite.
+// sqliteError is an error of SQLite.
 type sqliteError interface {
 	error
 	Code() int
 }
 
-// isCode reports whether SQLite said that err is of one of the kinds.
+// isCode reports whether err has one of these primary result codes of SQLite.
 func isCode(err error, kinds ...int) bool {
 	e, ok := errors.AsType[sqliteError](err)
 	return ok && slices.Contains(kinds, e.Code()&0xff)
 }
 
-// isSick reports whether the disk or the memory failed rather than the job.
+// isStoreFailure reports whether the disk or the memory failed rather than the job.
 func isStoreFailure(err error) bool {
 	if _, lost := errors.AsType[lostFilesError](err); lost {
 		return true
@@ -291,7 +291,7 @@ func isStoreFailure(err error) bool {
 	return isCode(err, sqliteBusy, sqliteNoMem, sqliteReadOnly, sqliteIOErr, sqliteCorrupt, sqliteFull, sqliteCantOpen)
 }
 
-// isNoTransaction reports whether err says that there is nothing to take back: SQLite has done so by itself.
+// isNoTransaction reports whether err says that there is no transaction to roll back. SQLite has already done it.
 func isNoTransaction(err error) bool {
 	return strings.Contains(err.Error(), "no transaction is active")
 }
@@ -309,24 +309,25 @@ const (
 	sqliteNotUnique = 2067 // an extended code
 )
 
-// finish has the writer do what waits and close its connection.
+// drainAndStop has the writer complete the waiting jobs and close its connection.
 func (w *writer) drainAndStop() error {
 	close(w.quit)
 	<-w.done
 	return w.closeErr
 }
 
-// stop folds the write-ahead log into the database and closes the connection. Where there is no room for that
-// nothing is lost: the next one to open the database reads the log.
+// stop writes the write-ahead log into the database and closes the connection. If there is no room for that, nothing is
+// lost: the next process that opens the database reads the log.
 //
-// A database whose files are lost is left as it is: to close it would remove the write-ahead log by its name, and that
-// may be another's by now. The process is about to end, or does without that connection.
+// If the database's files were moved or replaced, the connection stays open. Closing it would remove the write-ahead
+// log by its name, and that file may belong to another process by now. This process is about to end, or does not need
+// the connection.
 func (w *writer) stop() error {
 	if _, lost := errors.AsType[lostFilesError](w.lock.checkFiles()); lost {
 		return nil
 	}
 	if _, _, err := w.checkpoint(w.checkpointTruncate); err != nil {
-		w.log.Warn("write-ahead log not folded in", "error", err)
+		w.log.Warn("checkpoint failed", "error", err)
 	}
 	w.statements.close()
 	return w.Close()
