@@ -7,8 +7,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// entryContent is a parcel's content as a database keeps it. Message and Event leave out in their JSON what a store
-// needs.
+// entryContent is the content of an outbox entry as a database stores it. The JSON of Message and Event leaves out
+// fields that a store needs.
 type entryContent struct {
 	Message *park.Message `json:"message,omitempty"`
 	Tenant  string        `json:"tenant,omitempty"`
@@ -17,7 +17,7 @@ type entryContent struct {
 	Ord     int           `json:"ord,omitempty"`
 }
 
-// Encode returns the parcel's content: as JSON, and apart from it what must stay as it is to the byte.
+// Encode returns the entry's content as JSON, and separately the bytes that must stay as they are.
 func (p *OutboxEntry) Encode() (content, payload []byte, err error) {
 	var b entryContent
 	if p.Message != nil {
@@ -34,7 +34,7 @@ func (p *OutboxEntry) Encode() (content, payload []byte, err error) {
 	return content, payload, err
 }
 
-// Decode sets the parcel's content to what Encode returned.
+// Decode sets the entry's content to what Encode returned.
 func (p *OutboxEntry) Decode(content, payload []byte) error {
 	var b entryContent
 	if err := json.Unmarshal(content, &b); err != nil {
@@ -49,7 +49,7 @@ func (p *OutboxEntry) Decode(content, payload []byte) error {
 	return nil
 }
 
-// Size returns how many bytes a parcel holds, roughly.
+// Size returns roughly how many bytes an entry has.
 func (p *OutboxEntry) Size() int {
 	n := 400
 	if p.Message != nil {

@@ -2,17 +2,17 @@ package store
 
 import "slices"
 
-// WaitList is the nodes that have a step for a pool, in the order in which they shall store it, and what they would have
-// another store for them, for a [Shared] store that keeps its data in memory. The zero value is a line without nodes.
+// WaitList holds the nodes that have a step for a pool, in the order of their turns, and their notes. A [Shared] store
+// that keeps its data in memory uses it. The zero value is an empty list.
 type WaitList struct {
 	nodes []string
 	notes []note
 }
 
-// note is what a node would have another store for it.
+// note is what a node delegates to others; see [Delegation].
 type note struct{ node, text string }
 
-// Add puts a node at the end, unless it stands in line already, and returns how many stand before it.
+// Add appends a node unless it waits already, and returns how many nodes wait before it.
 func (l *WaitList) Add(node string) int {
 	at := l.indexOf(node)
 	if at == len(l.nodes) {
@@ -21,7 +21,7 @@ func (l *WaitList) Add(node string) int {
 	return at
 }
 
-// RequestTurn is [Shared.RequestTurn].
+// RequestTurn implements [Shared.RequestTurn].
 func (l *WaitList) RequestTurn(node string, h Delegation) Turn {
 	others := len(l.nodes)
 	at := l.indexOf(node)
@@ -45,7 +45,7 @@ func (l *WaitList) RequestTurn(node string, h Delegation) Turn {
 	return p
 }
 
-// takeNotes returns the notes of all others, the oldest first, up to [MaxNotes], and forgets them.
+// takeNotes removes the notes of all other nodes and returns them, the oldest first, up to [MaxNoteBytes].
 func (l *WaitList) takeNotes(node string) (notes [][]byte) {
 	size, n := 0, 0
 	for ; n < len(l.notes) && size < MaxNoteBytes; n++ {
@@ -58,7 +58,7 @@ func (l *WaitList) takeNotes(node string) (notes [][]byte) {
 	return notes
 }
 
-// Done takes out a node that has stored its step, and whoever stood before it and did not come in time. It returns how
+// Done removes a node that has stored its step, and all nodes before it, which did not come in time. It returns how
 // many are left.
 func (l *WaitList) Done(node string) int {
 	if at := l.indexOf(node); at < len(l.nodes) {
@@ -67,7 +67,7 @@ func (l *WaitList) Done(node string) int {
 	return len(l.nodes)
 }
 
-// indexOf returns how many stand before a node, all of them where it does not stand in line.
+// indexOf returns how many nodes wait before a node, or the number of all nodes if it does not wait.
 func (l *WaitList) indexOf(node string) int {
 	if at := slices.Index(l.nodes, node); at >= 0 {
 		return at

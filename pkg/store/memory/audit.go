@@ -11,7 +11,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// audit is the log of events and the ways to find them.
+// audit is the log of events and its indexes.
 type audit struct {
 	mu      sync.RWMutex
 	events  sequence[storedEvent] // in the order in which they were written
@@ -19,32 +19,32 @@ type audit struct {
 	tenants postingIndex
 	actions postingIndex
 	pools   postingIndex // in order of (Rev, Ord)
-	nodes   postingIndex // of no numbers: the names alone
+	nodes   postingIndex // only to share names: it has no numbers
 	pruned  map[string]park.Mark
 	clock
 }
 
-// storedEvent is an event. The log is most of what a daemon with its queues in memory holds, and the collector goes through all
-// of it: what many events have in common stands in one place.
+// storedEvent is an event in the log. The log is most of what a daemon with its queues in memory holds, and the
+// garbage collector scans all of it. So values that many events share are stored once.
 type storedEvent struct {
 	taskID       string
 	pool         *postings
 	tenant       *postings
 	action       *postings
 	node         *postings
-	detail       *json.RawMessage // nil where there is none
+	detail       *json.RawMessage // nil if there is none
 	at           int64            // microseconds, as written
 	orderedAt    int64
 	rev          int64
 	units        int64
-	prevSameHash int64 // the event before of a task of the same hash
+	prevSameHash int64 // the previous event of a task whose id has the same hash
 	ord          int32
 	attempt      int32
 }
 
 func (a *audit) init() { a.tasks, a.pruned = newHashChains(), make(map[string]park.Mark) }
 
-// event returns the event as it was given, and its id.
+// event returns the event as it was appended, with its id.
 func (l *storedEvent) event() park.Event {
 	e := park.Event{
 		EventID: park.EventID(l.pool.name, l.rev, int(l.ord)), At: park.FromMicro(l.at), Rev: l.rev, Ord: int(l.ord),
@@ -57,7 +57,7 @@ func (l *storedEvent) event() park.Event {
 	return e
 }
 
-// add appends the events that are not there yet.
+// add appends the events that are not in the log yet.
 func (a *audit) add(events []park.Event) {
 	if len(events) == 0 {
 		return
@@ -87,7 +87,7 @@ func (a *audit) add(events []park.Event) {
 	}
 }
 
-// searchPool returns the index of the first event of a pool that is not before (rev, ord).
+// searchPool returns the index of a pool's first event that is not before (rev, ord).
 func (a *audit) searchPool(pool *postings, rev int64, ord int) int {
 	last := len(pool.numbers)
 	if last == 0 || a.compare(pool.numbers[last-1], rev, ord) < 0 {
@@ -101,12 +101,12 @@ func (a *audit) compare(n, rev int64, ord int) int {
 	return cmp.Or(cmp.Compare(l.rev, rev), cmp.Compare(int(l.ord), ord))
 }
 
-// byTask returns the numbers of the events of a task.
+// byTask returns the numbers of a task's events.
 func (a *audit) byTask(id string) (found []int64) {
 	for n := a.tasks.newestOf(id); n != 0; {
 		l := a.events.Get(n)
 		if l == nil {
-			break // it was pruned, as all before it
+			break // it was pruned, and so were all before it
 		}
 		if l.taskID == id {
 			found = append(found, n)
@@ -168,7 +168,7 @@ func (a *audit) prune(before park.Time, limit int) int {
 	return removed
 }
 
-// markPruned notes that an event is removed.
+// markPruned records that an event is removed.
 func (a *audit) markPruned(l *storedEvent) {
 	m := a.pruned[l.pool.name]
 	if l.rev > m.Rev {

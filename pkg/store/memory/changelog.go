@@ -1,6 +1,6 @@
 package memory
 
-// The bounds of a journal: steps and touched tasks that it reaches back.
+// How many steps and touched tasks a change log keeps.
 const (
 	changeLogSteps = 256
 	changeLogTasks = 8192
@@ -8,14 +8,14 @@ const (
 
 // changeLog remembers which tasks the latest steps of a pool touched, for engines that have fallen behind.
 type changeLog struct {
-	tasks     []*task // a ring
-	total     int64   // how many were touched ever
+	tasks     []*task // a ring buffer
+	total     int64   // how many tasks were ever added
 	stepStart [changeLogSteps]int64
 	stepIDs   [changeLogSteps]string // the ids of the steps
-	firstRev  int64                  // the earliest rev that was noted
+	firstRev  int64                  // the first rev in the log
 }
 
-// beginStep opens the step with the id that leads to rev.
+// beginStep begins the step that leads to rev.
 func (j *changeLog) beginStep(rev int64, id string) {
 	if j.tasks == nil {
 		j.tasks = make([]*task, changeLogTasks)
@@ -24,7 +24,7 @@ func (j *changeLog) beginStep(rev int64, id string) {
 	j.stepStart[rev%changeLogSteps], j.stepIDs[rev%changeLogSteps] = j.total, id
 }
 
-// hasStep reports whether the step that led to rev is the one with the id.
+// hasStep reports whether the step that led to rev has the id.
 func (j *changeLog) hasStep(rev int64, id string) bool {
 	return rev > 0 && j.stepIDs[rev%changeLogSteps] == id
 }
@@ -34,7 +34,8 @@ func (j *changeLog) add(t *task) {
 	j.total++
 }
 
-// changedSince returns the tasks that were touched after rev, up to now. ok is false where that is not known.
+// changedSince returns the tasks that were touched after rev, up to now. ok is false if the log does not reach back
+// that far.
 func (j *changeLog) changedSince(rev, now int64) (touched map[*task]struct{}, ok bool) {
 	if rev > now || now-rev > changeLogSteps || rev+1 < j.firstRev {
 		return nil, false

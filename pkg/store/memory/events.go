@@ -24,20 +24,20 @@ func (s *Store) Events(ctx context.Context, q park.AuditQuery) ([]park.Event, er
 	return r.found, nil
 }
 
-// logScan is a query of the log under way. It goes by the events of one pool in their order, or else by
-// number, along the shortest of the indexes that hold what is asked for.
+// logScan is a query of the log in progress. It follows the events of one pool in their order, or else the numbers of
+// the events in the shortest index that covers the query.
 type logScan struct {
 	*audit
 	park.AuditQuery
 	since, until int64
-	hasUntil     bool  // until counts, though it be 0: the first instant of 1970
-	next         int64 // the number to go on from
-	rev          int64 // and, by pool, the place behind the last event
+	hasUntil     bool  // until is set; it may be 0, the first instant of 1970
+	next         int64 // the number from which to continue
+	rev          int64 // by pool: the place after the last event
 	ord          int
 	found        []park.Event
 }
 
-// seek finds the place behind the cursor and not before since.
+// seek finds the first place that is after the cursor and not before since.
 func (r *logScan) seek() error {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -63,7 +63,7 @@ func (r *logScan) seek() error {
 
 func (r *logScan) byPool() bool { return r.PoolID != "" && r.TaskID == "" }
 
-// find returns the number of an event, 0 where it is not there.
+// find returns the number of an event, or 0 if it is not in the log.
 func (r *logScan) find(pool string, rev int64, ord int) int64 {
 	list := r.pools.byName[pool]
 	if list == nil {
@@ -75,13 +75,13 @@ func (r *logScan) find(pool string, rev int64, ord int) int64 {
 	return 0
 }
 
-// isBeforeOldest reports whether an event would be older than the oldest of its pool.
+// isBeforeOldest reports whether an event would be older than the oldest event of its pool.
 func (r *logScan) isBeforeOldest(pool string, rev int64, ord int) bool {
 	list := r.pools.byName[pool]
 	return list != nil && len(list.numbers) > 0 && r.compare(list.numbers[0], rev, ord) > 0
 }
 
-// scanSome goes on for a while and returns false at the end.
+// scanSome scans some more events. It returns false at the end.
 func (r *logScan) scanSome() bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -102,7 +102,7 @@ func (r *logScan) scanSome() bool {
 	return true
 }
 
-// scanLog reads the log itself.
+// scanLog scans the log itself.
 func (r *logScan) scanLog() bool {
 	for range scanBatch {
 		n, l := r.events.From(r.next)
@@ -113,7 +113,7 @@ func (r *logScan) scanLog() bool {
 	return true
 }
 
-// scanPool reads the events of one pool.
+// scanPool scans the events of one pool.
 func (r *logScan) scanPool() bool {
 	p := r.pools.byName[r.PoolID]
 	if p == nil {
@@ -161,7 +161,7 @@ func (r *logScan) shortestIndex() (ids []int64, indexed bool) {
 	return ids, indexed
 }
 
-// consider adds an event if it is asked for. It returns false once no more can come.
+// consider adds an event if it matches. It returns false once no more events can match.
 func (r *logScan) consider(n int64, l *storedEvent) bool {
 	if len(r.found) >= r.Limit || (r.hasUntil && l.orderedAt >= r.until+r.maxLag) {
 		return false

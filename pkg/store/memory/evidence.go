@@ -10,7 +10,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// What is kept, read as it is kept, page by page.
+// The evidence: stored rows and messages, page by page.
 
 // Row implements [store.Evidence].
 func (s *Store) Row(ctx context.Context, id string) (ledger.Pool, error) {
@@ -75,7 +75,7 @@ func (s *Store) Marks(ctx context.Context, pool string) (m store.Marks, err erro
 	return m, ctx.Err()
 }
 
-// advance moves a mark on.
+// advance moves a mark forward.
 func advance(mark *park.Time, to park.Time) {
 	if mark.Before(to.Time) {
 		*mark = to

@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// look bounds how many items are looked at under one lock, so that a long search holds up nobody.
+	// scanBatch bounds how many items are examined under one lock, so that a long search does not block others.
 	scanBatch = 4096
-	// few is how many tasks of a status are sorted rather than searched for.
+	// maxSorted is up to how many tasks a status is sorted instead of searched.
 	maxSorted = 2048
 )
 
@@ -34,7 +34,7 @@ func (s *Store) List(ctx context.Context, id string, q park.TaskQuery) ([]ledger
 	return l.found, l.next, nil
 }
 
-// parseCursor reads the cursor of a page, or returns the one of the first.
+// parseCursor returns the number in a page's cursor, or first if there is no cursor.
 func parseCursor(cursor string, first int64) (int64, error) {
 	if cursor == "" {
 		return first, nil
@@ -46,17 +46,17 @@ func parseCursor(cursor string, first int64) (int64, error) {
 	return seq, nil
 }
 
-// listScan is a List under way.
+// listScan is a List in progress.
 type listScan struct {
 	*pool
 	park.TaskQuery
-	below     int64 // the number of the last task looked at
-	lastFound int64 // and of the last one found
+	below     int64 // the number of the last task examined
+	lastFound int64 // the number of the last task found
 	found     []ledger.Record
 	next      string
 }
 
-// scanSome goes on for a while and returns false at the end.
+// scanSome scans some more tasks. It returns false at the end.
 func (l *listScan) scanSome() bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -74,7 +74,7 @@ func (l *listScan) scanSome() bool {
 	return true
 }
 
-// listSorted lists from a few tasks in any order.
+// listSorted lists a few tasks that are in no particular order.
 func (l *listScan) listSorted(live *taskSet) {
 	tasks := make([]*task, 0, live.count)
 	for t := range live.all {
@@ -90,7 +90,7 @@ func (l *listScan) listSorted(live *taskSet) {
 	}
 }
 
-// consider adds t if it is asked for. It returns false once the page is full and t is for the next one.
+// consider adds t if it matches. It returns false once the page is full and t belongs to the next one.
 func (l *listScan) consider(t *task) bool {
 	if (l.Status != "" && t.Status != l.Status) || (l.Tenant != "" && t.Tenant != l.Tenant) {
 		return true

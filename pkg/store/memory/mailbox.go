@@ -11,15 +11,15 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// mailboxes holds every mailbox.
+// mailboxes holds all mailboxes.
 type mailboxes struct {
 	mu           sync.RWMutex
 	all          sequence[storedMessage] // by message id
 	boxes        map[mailboxKey]*mailbox
 	lastUsed     *mailbox
-	prunedBefore park.Time    // messages from before may be gone
+	prunedBefore park.Time    // messages created before this time may have been pruned
 	byTask       hashChains   // by task
-	pools        postingIndex // of no numbers: the names alone
+	pools        postingIndex // only to share names: it has no numbers
 	clock
 }
 
@@ -31,17 +31,17 @@ type mailbox struct {
 	postings
 }
 
-// storedMessage is a message; see line.
+// storedMessage is a message as it is stored; see storedEvent.
 type storedMessage struct {
 	taskID       string
 	status       park.Status
 	payload      json.RawMessage
 	pool         *postings
 	mailbox      *mailbox
-	texts        *messageTexts // nil for a message without words
+	texts        *messageTexts // nil if the message has no texts
 	created      int64         // microseconds
 	orderedAt    int64
-	prevSameHash int64 // the letter before of a task of the same hash
+	prevSameHash int64 // the previous message of a task whose id has the same hash
 	attempt      int32
 	trimmed      bool
 }
@@ -61,8 +61,8 @@ func (l *storedMessage) message(n int64) park.Message {
 	return m
 }
 
-// clock orders what is written by time although it does not come quite in that order: written never falls, and
-// an item's own time lies at most late before it.
+// clock orders items by time although they arrive slightly out of order: latest never falls, and an item's own time is
+// at most maxLag before it.
 type clock struct{ latest, maxLag int64 }
 
 func (c *clock) stamp(at park.Time) int64 {
@@ -95,7 +95,7 @@ func (m *mailboxes) add(messages []park.Message) {
 	}
 }
 
-// has reports whether the message of a task that ended at a time is there already.
+// has reports whether the message of a task that ended at this time is already stored.
 func (m *mailboxes) has(task string, pool *postings, at int64) bool {
 	for l := m.all.Get(m.byTask.newestOf(task)); l != nil; l = m.all.Get(l.prevSameHash) {
 		if l.taskID == task && l.pool == pool && l.created == at {
@@ -105,7 +105,7 @@ func (m *mailboxes) has(task string, pool *postings, at int64) bool {
 	return false
 }
 
-// mailbox returns a mailbox, which it makes if need be.
+// mailbox returns a mailbox, and creates it if necessary.
 func (m *mailboxes) mailbox(k mailboxKey) *mailbox {
 	if m.lastUsed != nil && m.lastUsed.mailboxKey == k {
 		return m.lastUsed
@@ -119,7 +119,7 @@ func (m *mailboxes) mailbox(k mailboxKey) *mailbox {
 	return b
 }
 
-// removeIfEmpty lets go of a mailbox that is empty.
+// removeIfEmpty removes a mailbox that has no messages left.
 func (m *mailboxes) removeIfEmpty(b *mailbox) {
 	if len(b.numbers) > 0 {
 		return

@@ -1,8 +1,8 @@
-// Package memory is the backend that keeps everything in the process: fast, and gone when the process ends.
+// Package memory is the backend that keeps all data in the process. It is fast, and the data is lost when the process ends.
 //
-// Each pool has a lock of its own, and so have the mailboxes, the audit log and the outbox, so pools meet only
-// for the moment in which their messages and events are added. What is given to the store belongs to it, and
-// what it returns shares payloads with it: neither may be written into.
+// Each pool has its own lock, and so have the mailboxes, the audit log and the outbox. So pools contend only while their
+// messages and events are added. The store owns what it is given, and what it returns shares payloads with it: callers must
+// not write to either.
 package memory
 
 import (
@@ -24,7 +24,7 @@ type Store struct {
 	audit        audit
 	outbox       outbox
 	nodes        nodes
-	prunedBefore park.Time // tasks that ended before may be gone
+	prunedBefore park.Time // tasks that ended before this time may have been pruned
 }
 
 // New returns an empty store.
@@ -62,7 +62,7 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 	if done, err := p.commit(step, step.Node != "" && !s.nodes.isAlive(step.Node)); done || err != nil {
 		return err
 	}
-	// Nothing below can fail, so the step is whole once the pool's lock is free.
+	// Nothing below can fail, so the step is complete when the lock of the pool is released.
 	s.mail.add(step.Messages)
 	s.audit.add(step.Events)
 	s.outbox.add(step.Outbox)
@@ -104,14 +104,14 @@ func (s *Store) Sizes(ctx context.Context, id string, ids []string) (map[string]
 	return sizes, nil
 }
 
-// findPool returns a pool, nil where nothing was committed to it.
+// findPool returns a pool, or nil if nothing was committed to it.
 func (s *Store) findPool(id string) *pool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.pools[id]
 }
 
-// ensurePool returns a pool, which it makes if need be.
+// ensurePool returns a pool, and creates it if necessary.
 func (s *Store) ensurePool(id string) *pool {
 	if p := s.findPool(id); p != nil {
 		return p
@@ -178,7 +178,7 @@ func (s *Store) LastRev(ctx context.Context, pool string) (int64, park.Time, err
 	return rev, at, ctx.Err()
 }
 
-// unique returns ids without repetitions. It does not change ids.
+// unique returns ids without duplicates. It does not change ids.
 func unique(ids []string) []string {
 	if len(ids) < 2 {
 		return ids

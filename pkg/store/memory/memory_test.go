@@ -12,7 +12,7 @@ func open(testing.TB) store.Store { return memory.New() }
 
 func TestStore(t *testing.T) { storetest.Run(t, open) }
 
-// TestShared has two engines' worth of callers on one store.
+// TestShared uses one store as two engines do.
 func TestShared(t *testing.T) {
 	storetest.RunShared(t, func(testing.TB) (a, b store.Store) {
 		s := memory.New()

@@ -12,7 +12,7 @@ var _ store.Shared = (*Store)(nil)
 
 type taskKey struct{ pool, task string }
 
-// nodes are the engines that share the store. The zero value is ready to use.
+// nodes holds what the engines that share the store have reported. The zero value is ready to use.
 type nodes struct {
 	mu         sync.Mutex
 	heartbeats map[string]store.NodeHeartbeat

@@ -9,11 +9,11 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// outbox holds the parcels that wait for delivery, those of each destination by themselves.
+// outbox holds the entries that wait for delivery, by destination.
 type outbox struct {
 	mu     sync.Mutex
 	dests  map[string]*sparse.List[outboxEntry]
-	lastID int64 // the id given last, over all destinations
+	lastID int64 // the id assigned last, over all destinations
 }
 
 type outboxEntry struct {
@@ -21,14 +21,14 @@ type outboxEntry struct {
 	dueAt int64
 }
 
-func (o *outbox) add(parcels []store.OutboxEntry) {
-	if len(parcels) == 0 {
+func (o *outbox) add(entries []store.OutboxEntry) {
+	if len(entries) == 0 {
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for i := range parcels {
-		p := outboxEntry{OutboxEntry: parcels[i]}
+	for i := range entries {
+		p := outboxEntry{OutboxEntry: entries[i]}
 		if p.Message != nil {
 			p.Message = new(*p.Message)
 		}

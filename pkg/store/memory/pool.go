@@ -12,7 +12,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// pool is one pool's row and tasks.
+// pool is the row and the tasks of one pool.
 type pool struct {
 	mu       sync.RWMutex
 	row      ledger.Pool
@@ -20,19 +20,19 @@ type pool struct {
 	byID     hashChains
 	queued   taskSet
 	running  taskSet
-	ended    []*task // by the time of their end; may hold some that are gone
+	ended    []*task // by the time of their end; may hold tasks that were removed
 	changes  changeLog
 	waitList store.WaitList
 }
 
 type task struct {
 	ledger.Record
-	number       int64 // in pool.order
-	prevSameHash int64 // the task before whose id has the same hash
-	prev, next   *task // in the ring that it is in
+	number       int64 // in pool.tasks
+	prevSameHash int64 // the previous task whose id has the same hash
+	prev, next   *task // in its taskSet
 }
 
-// taskSet holds the tasks of one status, in no order that means something.
+// taskSet holds the tasks of one status, in no particular order.
 type taskSet struct {
 	first *task
 	count int
@@ -66,7 +66,7 @@ func (r *taskSet) all(yield func(*task) bool) {
 
 func newPool() *pool { return &pool{byID: newHashChains()} }
 
-// setOf returns the ring of a status, nil where the tasks of that status have ended.
+// setOf returns the tasks of a status, or nil for a status of ended tasks.
 func (p *pool) setOf(s park.Status) *taskSet {
 	switch s {
 	case park.Queued:
@@ -78,7 +78,7 @@ func (p *pool) setOf(s park.Status) *taskSet {
 	}
 }
 
-// find returns the task with the id, nil where there is none.
+// find returns the task with the id, or nil.
 func (p *pool) find(id string) *task {
 	for at := p.tasks.Get(p.byID.newestOf(id)); at != nil; at = p.tasks.Get((*at).prevSameHash) {
 		if (*at).TaskID == id {
@@ -88,8 +88,8 @@ func (p *pool) find(id string) *task {
 	return nil
 }
 
-// commit applies the step's row and tasks, or nothing. done means that the step had been applied before; dead is whether
-// its node is.
+// commit applies the step's row and tasks, or nothing. done means that the step had been applied before. dead says
+// whether its node was declared dead.
 func (p *pool) commit(step *store.Step, dead bool) (done bool, err error) {
 	switch {
 	case step.ID == "":
@@ -132,7 +132,7 @@ func (p *pool) commit(step *store.Step, dead bool) (done bool, err error) {
 	return false, nil
 }
 
-// advanceRev moves the pool to row's rev, unless it has come that far.
+// advanceRev moves the pool to row's rev, unless it is there already or later.
 func (p *pool) advanceRev(row ledger.Pool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -150,7 +150,7 @@ func (p *pool) advanceRev(row ledger.Pool) {
 	p.changes = changeLog{firstRev: row.Rev + 1}
 }
 
-// insert makes all records known by their ids, or none.
+// insert adds all records, or none.
 func (p *pool) insert(records []ledger.Record) error {
 	for i := range records {
 		r := &records[i]
@@ -164,7 +164,7 @@ func (p *pool) insert(records []ledger.Record) error {
 	return nil
 }
 
-// removeLast makes the last n tasks unknown again.
+// removeLast removes the last n tasks.
 func (p *pool) removeLast(n int) {
 	for range n {
 		_, at := p.tasks.UpTo(p.tasks.lastNumber)
@@ -172,13 +172,13 @@ func (p *pool) removeLast(n int) {
 	}
 }
 
-// remove makes a task unknown.
+// remove removes a task.
 func (p *pool) remove(t *task) {
 	removeFromChain(&p.byID, &p.tasks, t.TaskID, t.number, func(t **task) *int64 { return &(*t).prevSameHash })
 	p.tasks.Remove(t.number)
 }
 
-// addByStatus puts a task where its status belongs and notes that it was touched.
+// addByStatus adds a task to those of its status, and records that it was touched.
 func (p *pool) addByStatus(t *task) {
 	p.changes.add(t)
 	if live := p.setOf(t.Status); live != nil {
@@ -220,7 +220,7 @@ func (p *pool) load() store.Snapshot {
 	return s
 }
 
-// withoutPayload returns the record without what scheduling does not need.
+// withoutPayload returns the record without the fields that scheduling does not need.
 func (t *task) withoutPayload() ledger.Record {
 	r := t.Record
 	r.Payload, r.Command, r.WorkDir, r.Result = nil, nil, "", nil
@@ -239,7 +239,7 @@ func (p *pool) records(ids []string) []ledger.Record {
 	return found
 }
 
-// prune removes up to limit tasks that ended before the given time, and calls mark before it removes the first.
+// prune removes up to limit tasks that ended before the given time. It calls mark before it removes the first.
 func (p *pool) prune(before park.Time, limit int, mark func()) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

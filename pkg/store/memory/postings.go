@@ -5,13 +5,13 @@ import (
 	"slices"
 )
 
-// postings holds the numbers of the items that have a name in common, in the order that matters to it.
+// postings holds the numbers of all items with one name, in the order that its index needs.
 type postings struct {
 	name    string
 	numbers []int64
 }
 
-// insert puts n at place at, which is mostly the end.
+// insert inserts n at index at, which is usually the end.
 func (l *postings) insert(at int, n int64) {
 	if at == len(l.numbers) {
 		l.numbers = append(l.numbers, n)
@@ -20,7 +20,7 @@ func (l *postings) insert(at int, n int64) {
 	l.numbers = slices.Insert(l.numbers, at, n)
 }
 
-// remove takes n out. It costs the same however many there are as long as the oldest go first.
+// remove removes n. If the oldest numbers are removed first, the cost does not depend on the length.
 func (l *postings) remove(n int64) {
 	if len(l.numbers) > 0 && l.numbers[0] == n {
 		l.numbers = l.numbers[1:]
@@ -29,13 +29,13 @@ func (l *postings) remove(n int64) {
 	}
 }
 
-// postingIndex are lists by their names. The zero value is empty and ready to use.
+// postingIndex holds postings by name. The zero value is empty and ready to use.
 type postingIndex struct {
 	byName   map[string]*postings
-	lastUsed *postings // what follows each other often has the same name
+	lastUsed *postings // consecutive items often have the same name
 }
 
-// get returns the list with the name, which it makes if need be.
+// get returns the postings of a name, and creates them if necessary.
 func (x *postingIndex) get(name string) *postings {
 	if x.lastUsed != nil && x.lastUsed.name == name {
 		return x.lastUsed
@@ -52,7 +52,7 @@ func (x *postingIndex) get(name string) *postings {
 	return l
 }
 
-// remove takes n out of l, and forgets l once it is empty.
+// remove removes n from l, and l itself once it is empty.
 func (x *postingIndex) remove(l *postings, n int64) {
 	if l.remove(n); len(l.numbers) > 0 {
 		return
@@ -63,8 +63,9 @@ func (x *postingIndex) remove(l *postings, n int64) {
 	}
 }
 
-// hashChains find items by text that few of them share. Those whose texts have one hash are a chain: each holds the number of
-// the one before it, and the index that of the last. So the index has nothing for the collector to follow.
+// hashChains finds items by a text that few of them share. Items whose texts have the same hash form a chain: each
+// holds the number of the previous one, and the map holds the number of the newest. So the map has no pointers for the
+// garbage collector to follow.
 type hashChains struct {
 	seed   maphash.Seed
 	newest map[uint64]int64
@@ -76,10 +77,10 @@ func newHashChains() hashChains {
 
 func (c *hashChains) hash(text string) uint64 { return maphash.String(c.seed, text) }
 
-// newestOf returns the number of the last item in the chain of text, 0 where there is none.
+// newestOf returns the number of the newest item in the chain of text, or 0 if it is empty.
 func (c *hashChains) newestOf(text string) int64 { return c.newest[c.hash(text)] }
 
-// add makes item n the last one of the chain of text and returns the one before it, 0 for none.
+// add makes item n the newest of the chain of text, and returns the one before it, or 0.
 func (c *hashChains) add(text string, n int64) (previous int64) {
 	h := c.hash(text)
 	previous = c.newest[h]
@@ -87,8 +88,9 @@ func (c *hashChains) add(text string, n int64) (previous int64) {
 	return previous
 }
 
-// removeFromChain takes item n of s out of the chain of text. before says where an item has the number of the one before it. Those
-// of items that are no longer there end a chain, so the oldest one is left out by going.
+// removeFromChain removes item n of s from the chain of text. before returns where an item holds the number of the
+// previous one. A number without an item ends a chain, so the oldest item leaves its chain just by being removed from
+// s.
 func removeFromChain[T any](c *hashChains, s *sequence[T], text string, n int64, before func(*T) *int64) {
 	older := *before(s.Get(n))
 	h := c.hash(text)

@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestChainsAgainstMap adds items of a few texts, of which each has the hash of another, and takes them out in any order.
+// TestChainsAgainstMap adds items with a few texts that share hashes, and removes them in any order.
 func TestChainsAgainstMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, want := audit{}, map[string][]int64{}
