@@ -33,7 +33,7 @@ const (
 	storeConnsMax    metric = "parkd_store_max_connections"
 	snapshotSeconds  metric = "parkd_store_oldest_snapshot_seconds"
 	snapshotBehind   metric = "parkd_store_oldest_snapshot_transactions"
-	outboxParcels    metric = "parkd_outbox_parcels"
+	outboxEntries    metric = "parkd_outbox_parcels"
 	outboxSeconds    metric = "parkd_outbox_oldest_seconds"
 	requestsTotal    metric = "parkd_http_requests_total"
 	requestSeconds   metric = "parkd_http_request_duration_seconds"
@@ -119,7 +119,7 @@ func (m metric) describeConnections() (help string, labels []string) {
 		return "Age of the oldest transaction that keeps Postgres from removing old rows.", of("store")
 	case snapshotBehind:
 		return "Transactions since the oldest snapshot that keeps Postgres from removing old rows.", of("store")
-	case outboxParcels:
+	case outboxEntries:
 		return "Outbox messages that this node's relay found waiting, up to one batch.", of("dest", "store")
 	case outboxSeconds:
 		return "Age of the oldest outbox message that this node's relay found waiting.", of("dest", "store")

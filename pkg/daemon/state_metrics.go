@@ -62,7 +62,7 @@ func (m *stateMetrics) collectMeasures(set gauge) {
 		}
 	}
 	for _, o := range measures.Backlogs {
-		set(outboxParcels, float64(o.Parcels), o.Dest, string(o.From))
+		set(outboxEntries, float64(o.Entries), o.Dest, string(o.From))
 		set(outboxSeconds, o.Age.Seconds(), o.Dest, string(o.From))
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// startRelays starts one relay for each queue store and each destination outside of it that receives parcels of its
+// startRelays starts one relay for each queue store and each destination outside of it that receives outbox entries of its
 // pools.
 func (e *Engine) startRelays() {
 	started := make(map[[2]string]bool)
@@ -67,10 +67,10 @@ func (e *Engine) startRetention() {
 	e.background.Go(func() { j.Run(e.ctx) })
 }
 
-// flushTimeout bounds how long a closing engine waits for the delivery of parcels.
+// flushTimeout bounds how long a closing engine waits for the delivery of entries.
 const flushTimeout = 3 * time.Second
 
-// flushOutboxes waits until the parcels of queues in memory are delivered: after the engine has closed nobody delivers
+// flushOutboxes waits until the entries of queues in memory are delivered: after the engine has closed nobody delivers
 // them.
 func (e *Engine) flushOutboxes() {
 	deadline := e.env.Mono() + flushTimeout
@@ -87,7 +87,7 @@ func (e *Engine) flushOutboxes() {
 			dests = append(dests, relay.Audit(e.cfg.Audit))
 		}
 		for _, dest := range dests {
-			for e.hasParcels(p, dest) && e.env.Mono() < deadline && e.sleep(flushInterval) {
+			for e.hasOutboxEntries(p, dest) && e.env.Mono() < deadline && e.sleep(flushInterval) {
 			}
 		}
 	}
@@ -95,7 +95,7 @@ func (e *Engine) flushOutboxes() {
 
 const flushInterval = 10 * time.Millisecond
 
-func (e *Engine) hasParcels(p *pool, dest string) bool {
-	parcels, err := p.queue.Outbox(e.ctx, dest, e.env.Wall(), 1)
-	return err == nil && len(parcels) > 0
+func (e *Engine) hasOutboxEntries(p *pool, dest string) bool {
+	entries, err := p.queue.Outbox(e.ctx, dest, e.env.Wall(), 1)
+	return err == nil && len(entries) > 0
 }

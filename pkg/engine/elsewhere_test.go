@@ -319,25 +319,25 @@ func TestBacklogIsMeasured(t *testing.T) {
 		{nil, 0, 0},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
-		q.parcels, q.onRead = c.found, cancel
+		q.entries, q.onRead = c.found, cancel
 		r.Run(ctx)
 		got := e.Stats().Backlogs
-		if len(got) != 1 || got[0].Parcels != c.n || got[0].Age != c.age || got[0].From != park.File || got[0].Dest != "mailbox/in_memory" {
+		if len(got) != 1 || got[0].Entries != c.n || got[0].Age != c.age || got[0].From != park.File || got[0].Dest != "mailbox/in_memory" {
 			t.Errorf("owed: %+v, not %d for %s", got, c.n, c.age)
 		}
 	}
 }
 
-// fullOutbox is a queue with parcels.
+// fullOutbox is a queue with entries.
 type fullOutbox struct {
 	store.Queue
-	parcels []store.OutboxEntry
+	entries []store.OutboxEntry
 	onRead  func() // as they are read
 }
 
 func (s *fullOutbox) Outbox(context.Context, string, park.Time, int) ([]store.OutboxEntry, error) {
 	s.onRead()
-	return s.parcels, nil
+	return s.entries, nil
 }
 
 func (*fullOutbox) AckOutbox(context.Context, []int64, []store.DeferredEntry) error { return nil }

@@ -10,8 +10,8 @@
 //	timer  ──┘        ▲             │
 //	                  └─ rollback ──┘ conflict: merge what another node did, decide again
 //
-// If the mailbox or the audit log is in another store than the queue, the step carries a parcel, and a relay delivers
-// the parcel until the other store has it.
+// If the mailbox or the audit log is in another store than the queue, the step carries an outbox entry, and a relay
+// delivers the entry until the other store has it.
 package engine
 
 import (

@@ -83,7 +83,7 @@ func (e *Engine) readMarks(ctx context.Context, p *pool, ev *park.Evidence) erro
 	return nil
 }
 
-// readOwed reads which parcels have not been delivered to other stores yet.
+// readOwed reads which entries have not been delivered to other stores yet.
 func (p *pool) readOwed(ctx context.Context, ev *park.Evidence) error {
 	for _, o := range []struct {
 		dest  string
@@ -96,13 +96,13 @@ func (p *pool) readOwed(ctx context.Context, ev *park.Evidence) error {
 		if o.local {
 			continue
 		}
-		// Include postponed parcels.
-		parcels, err := p.queue.Outbox(ctx, o.dest, park.At(p.eng.env.Wall().Add(10*relay.LastRetry)), 1)
+		// Include postponed entries.
+		entries, err := p.queue.Outbox(ctx, o.dest, park.At(p.eng.env.Wall().Add(10*relay.LastRetry)), 1)
 		if err = p.eng.health.Read(ctx, p.QueueBackend, err); err != nil {
 			return fmt.Errorf("read the outbox: %w", err)
 		}
-		if len(parcels) > 0 {
-			*o.since = owedSince(&parcels[0])
+		if len(entries) > 0 {
+			*o.since = owedSince(&entries[0])
 		}
 	}
 	return nil

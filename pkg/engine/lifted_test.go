@@ -16,7 +16,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// fakeLog is an audit log that goes to some rev, and a queue that owes parcels until it was asked often enough.
+// fakeLog is an audit log that goes to some rev, and a queue that owes entries until it was asked often enough.
 type fakeLog struct {
 	store.Queue
 	store.Audit
@@ -105,8 +105,8 @@ func TestOvertakenByItsLog(t *testing.T) {
 	}
 }
 
-// TestLastParcels: what queues in memory owe to other stores is waited for, for a time, and nothing else.
-func TestLastParcels(t *testing.T) {
+// TestLastOutboxEntries: what queues in memory owe to other stores is waited for, for a time, and nothing else.
+func TestLastOutboxEntries(t *testing.T) {
 	for name, c := range map[string]struct {
 		queue, mail, log park.Backend
 		owes             int

@@ -62,11 +62,11 @@ type StoreStats struct {
 	HeartbeatAge time.Duration
 }
 
-// Backlog is the number of parcels that a store holds for one destination, as of this node's last read of a batch.
+// Backlog is the number of outbox entries that a store holds for one destination, as of this node's last read of a batch.
 type Backlog struct {
 	From    park.Backend
 	Dest    string
-	Parcels int
+	Entries int
 	Age     time.Duration // of the oldest; 0 if there is none
 }
 
@@ -94,8 +94,8 @@ func (e *Engine) Stats() (stats Stats) {
 	}
 	for _, r := range e.relays {
 		entry := Backlog{From: r.From, Dest: r.Dest()}
-		if parcels, since := r.Owed(); parcels > 0 {
-			entry.Parcels, entry.Age = parcels, age(since)
+		if entries, since := r.Owed(); entries > 0 {
+			entry.Entries, entry.Age = entries, age(since)
 		}
 		stats.Backlogs = append(stats.Backlogs, entry)
 	}

@@ -138,9 +138,9 @@ func (l *loop) commitStep(s *lot.Step, ops int) error {
 	return nil
 }
 
-// pack puts the step's messages and events into the step itself, or into parcels for the relay.
+// pack puts the step's messages and events into the step itself, or into outbox entries for the relay.
 func (l *loop) pack(st *store.Step, s *lot.Step) {
-	parcel := func(dest string, m *park.Message, e *park.Event) {
+	entry := func(dest string, m *park.Message, e *park.Event) {
 		st.Outbox = append(st.Outbox, store.OutboxEntry{Dest: dest, Since: s.Row.LastAt, Message: m, Event: e})
 	}
 	if l.localMail {
@@ -151,15 +151,15 @@ func (l *loop) pack(st *store.Step, s *lot.Step) {
 	}
 	for i := range s.Messages {
 		if !l.localMail {
-			parcel(relay.Mailbox(l.MailboxBackend), &s.Messages[i], nil)
+			entry(relay.Mailbox(l.MailboxBackend), &s.Messages[i], nil)
 		}
 		if l.Notifier != nil {
-			parcel(relay.Notifier(l.ID), &s.Messages[i], nil)
+			entry(relay.Notifier(l.ID), &s.Messages[i], nil)
 		}
 	}
 	for i := range s.Events {
 		if !l.localAudit {
-			parcel(relay.Audit(l.eng.cfg.Audit), nil, &s.Events[i])
+			entry(relay.Audit(l.eng.cfg.Audit), nil, &s.Events[i])
 		}
 	}
 }

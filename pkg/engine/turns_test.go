@@ -266,7 +266,7 @@ func TestPoolsBegin(t *testing.T) {
 	}
 }
 
-// TestWhereThingsGo: messages and events of a step go into it, or into parcels for where they belong.
+// TestWhereThingsGo: messages and events of a step go into it, or into entries for where they belong.
 func TestWhereThingsGo(t *testing.T) {
 	for _, c := range []struct {
 		mail, audit, notify bool

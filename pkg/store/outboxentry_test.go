@@ -7,8 +7,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// FuzzParcel decodes what stands in an outbox. What is taken is encoded to what decodes the same.
-func FuzzParcel(f *testing.F) {
+// FuzzOutboxEntry decodes what stands in an outbox. What is taken is encoded to what decodes the same.
+func FuzzOutboxEntry(f *testing.F) {
 	f.Add([]byte(`{"message":{"taskId":"a","poolId":"gpu","status":"completed","attempt":1},"tenant":"acme","key":"box"}`), []byte(`{"ok":true}`))
 	f.Add([]byte(`{"event":{"eventId":"gpu:1:0","action":"submit","units":3},"ord":2}`), []byte(nil))
 	f.Fuzz(func(t *testing.T, content, payload []byte) {

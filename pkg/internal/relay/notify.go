@@ -38,7 +38,7 @@ type calls struct {
 	all      env.Group
 
 	mu        sync.Mutex
-	parcels   map[int64]*call // until their end is stored
+	entries   map[int64]*call // until their end is stored
 	busy      int             // calls that have not ended
 	failing   int             // mailboxes whose last notification failed
 	trying    int             // calls on their way to one of those
@@ -65,20 +65,20 @@ type call struct {
 func newCalls(e *env.Env, log *slog.Logger, pool string, notify Notify) *calls {
 	return &calls{
 		env: e, log: log, pool: pool, notify: notify, answered: make(chan struct{}, 1), all: env.Group{Env: e},
-		parcels: make(map[int64]*call), receivers: make(map[mailbox]*receiver),
+		entries: make(map[int64]*call), receivers: make(map[mailbox]*receiver),
 	}
 }
 
-// sorted is what becomes of parcels.
+// sorted is what becomes of entries.
 type sorted struct {
 	done  []int64
 	later []store.DeferredEntry // to be tried again
 	aside []store.DeferredEntry // that are in the way of those behind them
 }
 
-// sort begins the calls that can be begun. full says that more parcels may wait behind these, which must be seen: of
-// large parcels few are looked at together, and all of them may be on their way or have no room.
-func (c *calls) sort(ctx context.Context, parcels []store.OutboxEntry, full bool, now park.Time) (s sorted) {
+// sort begins the calls that can be begun. full says that more entries may wait behind these, which must be seen: of
+// large entries few are looked at together, and all of them may be on their way or have no room.
+func (c *calls) sort(ctx context.Context, entries []store.OutboxEntry, full bool, now park.Time) (s sorted) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	pass := func(p *store.OutboxEntry) {
@@ -86,13 +86,13 @@ func (c *calls) sort(ctx context.Context, parcels []store.OutboxEntry, full bool
 			s.aside = append(s.aside, store.DeferredEntry{ID: p.ID, Attempts: p.Attempts, Until: park.At(now.Add(tick))})
 		}
 	}
-	for i := range parcels {
-		p := &parcels[i]
+	for i := range entries {
+		p := &entries[i]
 		if p.Message == nil {
 			s.done = append(s.done, p.ID)
 			continue
 		}
-		if known := c.parcels[p.ID]; known != nil {
+		if known := c.entries[p.ID]; known != nil {
 			switch {
 			case !known.over:
 				pass(p)
@@ -136,7 +136,7 @@ func (c *calls) begin(ctx context.Context, p store.OutboxEntry, to mailbox) {
 		r = &receiver{}
 		c.receivers[to] = r
 	}
-	c.parcels[p.ID] = &call{mailbox: to}
+	c.entries[p.ID] = &call{mailbox: to}
 	c.busy++
 	r.busy++
 	trying := r.failures > 0
@@ -159,7 +159,7 @@ func (c *calls) begin(ctx context.Context, p store.OutboxEntry, to mailbox) {
 func (c *calls) end(p *store.OutboxEntry, r *receiver, trying bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	known := c.parcels[p.ID]
+	known := c.entries[p.ID]
 	known.over = true
 	c.busy--
 	r.busy--
@@ -213,11 +213,11 @@ func (c *calls) settled(done []int64, later []store.DeferredEntry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	forget := func(id int64) {
-		known := c.parcels[id]
+		known := c.entries[id]
 		if known == nil {
 			return
 		}
-		delete(c.parcels, id)
+		delete(c.entries, id)
 		if r := c.receivers[known.mailbox]; r != nil && r.busy == 0 && r.failures == 0 {
 			delete(c.receivers, known.mailbox)
 		}

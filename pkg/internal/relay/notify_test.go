@@ -46,8 +46,8 @@ func newTestCalls(t *testing.T) *testCalls {
 
 func (r *testCalls) now() park.Time { return r.env.Wall() }
 
-// newParcels returns a new parcel for each of the mailboxes.
-func (r *testCalls) newParcels(mailboxes ...string) (all []store.OutboxEntry) {
+// newEntries returns a new entry for each of the mailboxes.
+func (r *testCalls) newEntries(mailboxes ...string) (all []store.OutboxEntry) {
 	for _, key := range mailboxes {
 		r.nextID++
 		all = append(all, store.OutboxEntry{ID: r.nextID, Attempts: 2, Since: r.now(), Message: &park.Message{TaskID: key, Key: key}})
@@ -55,11 +55,11 @@ func (r *testCalls) newParcels(mailboxes ...string) (all []store.OutboxEntry) {
 	return all
 }
 
-// sorted sorts parcels and returns also how many are done, put off and aside, and how many calls were begun.
-func (r *testCalls) sorted(parcels []store.OutboxEntry, full bool) (s sorted, counts [4]int) {
+// sorted sorts entries and returns also how many are done, put off and aside, and how many calls were begun.
+func (r *testCalls) sorted(entries []store.OutboxEntry, full bool) (s sorted, counts [4]int) {
 	r.Helper()
 	before := len(r.machine.Begun)
-	s = r.sort(r.Context(), parcels, full, r.now())
+	s = r.sort(r.Context(), entries, full, r.now())
 	return s, [4]int{len(s.done), len(s.later), len(s.aside), len(r.machine.Begun) - before}
 }
 
@@ -76,13 +76,13 @@ func repeat(key string, n int) []string { return slices.Repeat([]string{key}, n)
 // of the room.
 func TestRoomForNotifications(t *testing.T) {
 	r := newTestCalls(t)
-	_, got := r.sorted(r.newParcels(repeat("a", callsPerMailbox+1)...), false)
+	_, got := r.sorted(r.newEntries(repeat("a", callsPerMailbox+1)...), false)
 	r.want("one mailbox", got, [4]int{0, 0, 0, callsPerMailbox})
 	var mailboxes []string
 	for i := range callsAtOnce {
 		mailboxes = append(mailboxes, string(rune('A'+i)))
 	}
-	s, got := r.sorted(r.newParcels(mailboxes...), true)
+	s, got := r.sorted(r.newEntries(mailboxes...), true)
 	r.want("many", got, [4]int{0, 0, callsPerMailbox, callsAtOnce - callsPerMailbox})
 	if a := s.aside[0]; a.Attempts != 2 || a.Until != park.At(r.now().Add(tick)) {
 		t.Errorf("aside until %v, %d attempts", a.Until, a.Attempts)
@@ -94,7 +94,7 @@ func TestRoomForNotifications(t *testing.T) {
 	for _, b := range mailboxes {
 		r.notifier.fails[b] = errors.New("no")
 	}
-	_, got = r.sorted(r.newParcels(mailboxes...), false)
+	_, got = r.sorted(r.newEntries(mailboxes...), false)
 	r.want("that will fail", got, [4]int{0, 0, 0, callsAtOnce})
 	r.machine.Finish()
 	if r.failing != callsAtOnce || r.busy != 0 {
@@ -104,12 +104,12 @@ func TestRoomForNotifications(t *testing.T) {
 		t.Errorf("the log has %d", n)
 	}
 	r.machine.Pass(LastRetry)
-	_, got = r.sorted(r.newParcels(append(mailboxes, "a", "a")...), false)
+	_, got = r.sorted(r.newEntries(append(mailboxes, "a", "a")...), false)
 	r.want("that have failed", got, [4]int{0, 0, 0, callsAtOnce/2 + 2})
 	if r.trying != callsAtOnce/2 {
 		t.Errorf("%d of those that fail are tried", r.trying)
 	}
-	_, got = r.sorted(r.newParcels(mailboxes[0]), false)
+	_, got = r.sorted(r.newEntries(mailboxes[0]), false)
 	r.want("one that is tried", got, [4]int{})
 	clear(r.notifier.fails)
 	r.machine.Finish()
@@ -126,7 +126,7 @@ func TestRoomForNotifications(t *testing.T) {
 func TestFailedNotificationsComeLater(t *testing.T) {
 	r := newTestCalls(t)
 	r.notifier.fails["a"] = errors.New("no")
-	first := r.newParcels("a", "a")
+	first := r.newEntries("a", "a")
 	first[1].Attempts = 0
 	_, got := r.sorted(first, true)
 	r.want("the first", got, [4]int{0, 0, 0, 2})
@@ -140,7 +140,7 @@ func TestFailedNotificationsComeLater(t *testing.T) {
 		t.Error("the end of a call is not signalled")
 	}
 	// With the smallest random number, the first failure of a mailbox is half a second of rest.
-	s, got := r.sorted(append(first, r.newParcels("a")...), true)
+	s, got := r.sorted(append(first, r.newEntries("a")...), true)
 	r.want("failed", got, [4]int{0, 3, 0, 0})
 	for i, want := range []store.DeferredEntry{
 		{ID: 1, Attempts: 3, Until: park.At(began.Add(2 * time.Second))},
@@ -152,8 +152,8 @@ func TestFailedNotificationsComeLater(t *testing.T) {
 		}
 	}
 	r.settled(nil, s.later)
-	if len(r.calls.parcels) != 0 || len(r.receivers) != 1 || r.receivers[mailbox{"", "a"}].failures != 1 {
-		t.Errorf("known are %d calls and %d mailboxes", len(r.calls.parcels), len(r.receivers))
+	if len(r.calls.entries) != 0 || len(r.receivers) != 1 || r.receivers[mailbox{"", "a"}].failures != 1 {
+		t.Errorf("known are %d calls and %d mailboxes", len(r.calls.entries), len(r.receivers))
 	}
 	r.machine.Pass(time.Second / 2)
 	_, got = r.sorted(first[1:], false)
@@ -173,13 +173,13 @@ func TestFailedNotificationsComeLater(t *testing.T) {
 	s, got = r.sorted(first, false)
 	r.want("the other, once the first was taken", got, [4]int{1, 0, 0, 1})
 	r.settled(s.done, nil)
-	if len(r.receivers) != 1 || len(r.calls.parcels) != 1 {
-		t.Errorf("known are %d calls and %d mailboxes while one is on its way", len(r.calls.parcels), len(r.receivers))
+	if len(r.receivers) != 1 || len(r.calls.entries) != 1 {
+		t.Errorf("known are %d calls and %d mailboxes while one is on its way", len(r.calls.entries), len(r.receivers))
 	}
 	r.machine.Finish()
 	r.settled([]int64{first[1].ID, 99}, nil)
-	if len(r.receivers) != 0 || len(r.calls.parcels) != 0 || r.failing != 0 {
-		t.Errorf("in the end %d calls and %d mailboxes are known, and %d fail", len(r.calls.parcels), len(r.receivers), r.failing)
+	if len(r.receivers) != 0 || len(r.calls.entries) != 0 || r.failing != 0 {
+		t.Errorf("in the end %d calls and %d mailboxes are known, and %d fail", len(r.calls.entries), len(r.receivers), r.failing)
 	}
 }
 
@@ -187,7 +187,7 @@ func TestFailedNotificationsComeLater(t *testing.T) {
 func TestFailedTogetherCountsOnce(t *testing.T) {
 	r := newTestCalls(t)
 	r.notifier.fails["a"] = errors.New("no")
-	r.sorted(r.newParcels(repeat("a", callsPerMailbox)...), false)
+	r.sorted(r.newEntries(repeat("a", callsPerMailbox)...), false)
 	r.machine.Finish()
 	b := r.receivers[mailbox{"", "a"}]
 	if b.failures != 1 || b.busy != 0 || r.failing != 1 || strings.Count(r.logged.String(), "WARN") != 1 {
@@ -203,7 +203,7 @@ func TestNotificationGivenUp(t *testing.T) {
 	}{{giveUp, false}, {giveUp + time.Millisecond, true}} {
 		r := newTestCalls(t)
 		r.notifier.fails["a"] = errors.New("no")
-		p := r.newParcels("a")
+		p := r.newEntries("a")
 		r.machine.Pass(c.after)
 		r.sorted(p, false)
 		r.machine.Finish()
@@ -216,26 +216,26 @@ func TestNotificationGivenUp(t *testing.T) {
 	}
 }
 
-// TestParcelWithoutMessage is done with, and the parcel behind it is not forgotten.
-func TestParcelWithoutMessage(t *testing.T) {
+// TestEntryWithoutMessage is done with, and the entry behind it is not forgotten.
+func TestEntryWithoutMessage(t *testing.T) {
 	r := newTestCalls(t)
-	s, got := r.sorted(append([]store.OutboxEntry{{ID: 77}}, r.newParcels("a")...), false)
+	s, got := r.sorted(append([]store.OutboxEntry{{ID: 77}}, r.newEntries("a")...), false)
 	r.want("both", got, [4]int{1, 0, 0, 1})
 	if s.done[0] != 77 {
 		t.Errorf("done is %v", s.done)
 	}
 }
 
-// TestCallThatIsCutShort leaves its parcel to the next engine.
+// TestCallThatIsCutShort leaves its entry to the next engine.
 func TestCallThatIsCutShort(t *testing.T) {
 	r := newTestCalls(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	r.notifier.fails["a"] = errors.New("no")
-	r.sort(ctx, r.newParcels("a", "b"), false, r.now())
+	r.sort(ctx, r.newEntries("a", "b"), false, r.now())
 	cancel()
 	r.machine.Finish()
-	if r.busy != 1 || r.failing != 0 || r.calls.parcels[1].over || !r.calls.parcels[2].over {
-		t.Errorf("%d busy, %d fail, over are %t and %t", r.busy, r.failing, r.calls.parcels[1].over, r.calls.parcels[2].over)
+	if r.busy != 1 || r.failing != 0 || r.calls.entries[1].over || !r.calls.entries[2].over {
+		t.Errorf("%d busy, %d fail, over are %t and %t", r.busy, r.failing, r.calls.entries[1].over, r.calls.entries[2].over)
 	}
 }
 
@@ -259,10 +259,10 @@ func TestBackoff(t *testing.T) {
 // TestReceiversAreForgotten, also if several calls to one mailbox are settled together.
 func TestReceiversAreForgotten(t *testing.T) {
 	r := newTestCalls(t)
-	r.sorted(r.newParcels("a", "a", "a"), false)
+	r.sorted(r.newEntries("a", "a", "a"), false)
 	r.machine.Finish()
 	r.settled([]int64{1, 2, 3}, nil)
-	if len(r.calls.parcels) != 0 || len(r.receivers) != 0 {
-		t.Errorf("known are %d calls and %d mailboxes", len(r.calls.parcels), len(r.receivers))
+	if len(r.calls.entries) != 0 || len(r.receivers) != 0 {
+		t.Errorf("known are %d calls and %d mailboxes", len(r.calls.entries), len(r.receivers))
 	}
 }

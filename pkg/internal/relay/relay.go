@@ -1,6 +1,6 @@
 // Package relay carries what a step owes to another store, or to a notifier, to where it belongs.
 //
-// If a mailbox or the audit log is not in the queue's store, or a pool has a notifier, then a step leaves parcels in
+// If a mailbox or the audit log is not in the queue's store, or a pool has a notifier, then a step leaves entries in
 // the queue's outbox. A relay delivers them at least once, and takes them out only when the other side has them.
 // Deliveries to stores are idempotent, so each message and each event is stored once. A relay never holds up a pool.
 package relay
@@ -23,11 +23,11 @@ import (
 const (
 	batch      = 256
 	firstRetry = time.Second
-	// LastRetry is the longest rest between two tries to deliver a parcel.
+	// LastRetry is the longest rest between two tries to deliver an outbox entry.
 	LastRetry = 5 * time.Minute
 	// giveUp is how long a notification is tried. Messages and events are tried for ever.
 	giveUp = 3 * 24 * time.Hour
-	// tick bounds how late a parcel is looked for that was put off.
+	// tick bounds how late an outbox entry is looked for that was put off.
 	tick = time.Second
 )
 
@@ -40,7 +40,7 @@ func Audit(b park.Backend) string { return "audit/" + string(b) }
 // Notifier is the destination of a pool's messages for its notifier.
 func Notifier(pool string) string { return "notify/" + pool }
 
-// Source is the queue whose parcels are relayed, and the engine around it.
+// Source is the queue whose entries are relayed, and the engine around it.
 type Source struct {
 	Env    *env.Env
 	Log    *slog.Logger
@@ -52,7 +52,7 @@ type Source struct {
 	Turn func() bool
 }
 
-// Relay carries the parcels of one queue to one destination.
+// Relay carries the entries of one queue to one destination.
 type Relay struct {
 	Source
 	dest    string
@@ -63,16 +63,16 @@ type Relay struct {
 	part    portion.Portion
 }
 
-// deliverer hands parcels over. After an error none is delivered for certain: all are tried again soon, in order.
-type deliverer func(ctx context.Context, parcels []store.OutboxEntry) error
+// deliverer hands entries over. After an error none is delivered for certain: all are tried again soon, in order.
+type deliverer func(ctx context.Context, entries []store.OutboxEntry) error
 
 // ToMailbox returns a relay of messages to a mailbox in the store to.
 func ToMailbox(s Source, to park.Backend, mailbox store.Mailbox) *Relay {
-	return &Relay{Source: s, dest: Mailbox(to), to: to, deliver: func(ctx context.Context, parcels []store.OutboxEntry) error {
-		messages := make([]park.Message, 0, len(parcels))
-		topics := make([]topic.Topic, 0, len(parcels))
-		for i := range parcels {
-			if m := parcels[i].Message; m != nil {
+	return &Relay{Source: s, dest: Mailbox(to), to: to, deliver: func(ctx context.Context, entries []store.OutboxEntry) error {
+		messages := make([]park.Message, 0, len(entries))
+		topics := make([]topic.Topic, 0, len(entries))
+		for i := range entries {
+			if m := entries[i].Message; m != nil {
 				messages = append(messages, *m)
 				topics = append(topics, topic.Mailbox(m.Tenant, m.Key))
 			}
@@ -87,10 +87,10 @@ func ToMailbox(s Source, to park.Backend, mailbox store.Mailbox) *Relay {
 
 // ToAudit returns a relay of events to an audit log in the store to.
 func ToAudit(s Source, to park.Backend, audit store.Audit) *Relay {
-	return &Relay{Source: s, dest: Audit(to), to: to, deliver: func(ctx context.Context, parcels []store.OutboxEntry) error {
-		events := make([]park.Event, 0, len(parcels))
-		for i := range parcels {
-			if ev := parcels[i].Event; ev != nil {
+	return &Relay{Source: s, dest: Audit(to), to: to, deliver: func(ctx context.Context, entries []store.OutboxEntry) error {
+		events := make([]park.Event, 0, len(entries))
+		for i := range entries {
+			if ev := entries[i].Event; ev != nil {
 				events = append(events, *ev)
 			}
 		}
@@ -117,7 +117,7 @@ func (r *Relay) Run(ctx context.Context) {
 			moved, err = r.carry(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
-			r.Log.Error("parcels not relayed", "dest", r.dest, "error", err)
+			r.Log.Error("outbox entries not relayed", "dest", r.dest, "error", err)
 		}
 		if err == nil && moved > 0 {
 			leave()
@@ -131,39 +131,39 @@ func (r *Relay) Run(ctx context.Context) {
 	}
 }
 
-// carry delivers one batch and returns how many parcels it has done with, for now or for good.
+// carry delivers one batch and returns how many entries it has done with, for now or for good.
 func (r *Relay) carry(ctx context.Context) (int, error) {
 	if r.part.Next() == 0 {
 		r.part = portion.Of(park.DefaultMaxResult)
 	}
 	now := r.Env.Wall()
 	most := min(r.part.Next(), batch)
-	parcels, err := r.Queue.Outbox(ctx, r.dest, now, most)
+	entries, err := r.Queue.Outbox(ctx, r.dest, now, most)
 	if err != nil && ctx.Err() == nil {
 		r.Health.Failed(r.From, health.Outbox)
 	}
 	if err == nil {
-		r.found(parcels)
+		r.found(entries)
 	}
-	if err != nil || len(parcels) == 0 {
+	if err != nil || len(entries) == 0 {
 		return 0, err
 	}
 	if r.calls != nil {
-		return r.call(ctx, parcels, len(parcels) == most, now)
+		return r.call(ctx, entries, len(entries) == most, now)
 	}
-	if err := r.deliver(ctx, parcels); err != nil {
+	if err := r.deliver(ctx, entries); err != nil {
 		if ctx.Err() == nil {
 			r.Health.Failed(r.to, health.Delivery)
 		}
 		return 0, err
 	}
 	r.Health.Works(r.to)
-	return len(parcels), r.Queue.AckOutbox(ctx, ids(parcels), nil)
+	return len(entries), r.Queue.AckOutbox(ctx, ids(entries), nil)
 }
 
-// call begins the notifications of parcels that can be begun, and settles those that have ended.
-func (r *Relay) call(ctx context.Context, parcels []store.OutboxEntry, full bool, now park.Time) (int, error) {
-	s := r.calls.sort(ctx, parcels, full, now)
+// call begins the notifications of entries that can be begun, and settles those that have ended.
+func (r *Relay) call(ctx context.Context, entries []store.OutboxEntry, full bool, now park.Time) (int, error) {
+	s := r.calls.sort(ctx, entries, full, now)
 	moved := len(s.done) + len(s.later) + len(s.aside)
 	if moved == 0 {
 		return 0, nil
@@ -177,33 +177,33 @@ func (r *Relay) call(ctx context.Context, parcels []store.OutboxEntry, full bool
 
 // backlog is what a look at the outbox has found.
 type backlog struct {
-	parcels int
+	entries int
 	since   park.Time
 }
 
 // found notes what a look has found. What there is now says more of the size of the next batch than what there was.
-func (r *Relay) found(parcels []store.OutboxEntry) {
-	b := &backlog{parcels: len(parcels)}
+func (r *Relay) found(entries []store.OutboxEntry) {
+	b := &backlog{entries: len(entries)}
 	size := 0
-	for i := range parcels {
-		size += parcels[i].Size()
+	for i := range entries {
+		size += entries[i].Size()
 	}
-	if len(parcels) > 0 {
-		b.since = parcels[0].Since
+	if len(entries) > 0 {
+		b.since = entries[0].Since
 		r.part.Reset()
-		r.part.Read(len(parcels), size)
+		r.part.Read(len(entries), size)
 	}
 	r.owed.Store(b)
 }
 
-// Dest returns where the relay carries parcels.
+// Dest returns where the relay carries entries.
 func (r *Relay) Dest() string { return r.dest }
 
-// Owed returns how many parcels the last look at the outbox has found, at most a batch, and since when the oldest
+// Owed returns how many entries the last look at the outbox has found, at most a batch, and since when the oldest
 // waits.
-func (r *Relay) Owed() (parcels int, since park.Time) {
+func (r *Relay) Owed() (entries int, since park.Time) {
 	if b := r.owed.Load(); b != nil {
-		return b.parcels, b.since
+		return b.entries, b.since
 	}
 	return 0, park.Time{}
 }
@@ -216,10 +216,10 @@ func backoff(e *env.Env, attempts int) time.Duration {
 	return d/2 + time.Duration(binary.LittleEndian.Uint64(random[:])%uint64(d/2+1))
 }
 
-func ids(parcels []store.OutboxEntry) []int64 {
-	all := make([]int64, len(parcels))
-	for i := range parcels {
-		all[i] = parcels[i].ID
+func ids(entries []store.OutboxEntry) []int64 {
+	all := make([]int64, len(entries))
+	for i := range entries {
+		all[i] = entries[i].ID
 	}
 	return all
 }

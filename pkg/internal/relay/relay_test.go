@@ -24,7 +24,7 @@ import (
 // fakeQueue is an outbox that a test fills and reads.
 type fakeQueue struct {
 	store.Queue
-	parcels           []store.OutboxEntry
+	entries           []store.OutboxEntry
 	unread, unsettled error
 	reads             []int // the limit of each
 	settles           int
@@ -36,7 +36,7 @@ func (q *fakeQueue) Outbox(_ context.Context, _ string, _ park.Time, limit int) 
 	if q.reads = append(q.reads, limit); len(q.reads) > 10 && q.stop != nil {
 		q.stop()
 	}
-	return q.parcels, q.unread
+	return q.entries, q.unread
 }
 
 func (q *fakeQueue) AckOutbox(_ context.Context, done []int64, later []store.DeferredEntry) error {
@@ -46,7 +46,7 @@ func (q *fakeQueue) AckOutbox(_ context.Context, done []int64, later []store.Def
 		q.later = append(q.later, p.ID)
 	}
 	if q.unsettled == nil {
-		q.parcels = nil
+		q.entries = nil
 	}
 	return q.unsettled
 }
@@ -80,7 +80,7 @@ func TestRelayGoesOn(t *testing.T) {
 		reads, logged int
 	}{
 		"nothing":    {waits: []bool{false, true}, reads: 2},
-		"one":        {before: func(q *fakeQueue, _ *Relay, _ func()) { q.parcels = make([]store.OutboxEntry, 1) }, waits: []bool{false, true}, reads: 3},
+		"one":        {before: func(q *fakeQueue, _ *Relay, _ func()) { q.entries = make([]store.OutboxEntry, 1) }, waits: []bool{false, true}, reads: 3},
 		"one comes":  {comes: outbox, waits: []bool{true, true}, reads: 2},
 		"for others": {comes: func(_ *fakeQueue, r *Relay) { r.Hub.Wake(topic.Outbox(park.File)) }, waits: []bool{false, true}, reads: 2},
 		"a store fails": {
@@ -88,7 +88,7 @@ func TestRelayGoesOn(t *testing.T) {
 			waits: []bool{false, true}, reads: 2, logged: 2,
 		},
 		"none is stored": {
-			before: func(q *fakeQueue, _ *Relay, _ func()) { q.parcels, q.unsettled = make([]store.OutboxEntry, 1), away },
+			before: func(q *fakeQueue, _ *Relay, _ func()) { q.entries, q.unsettled = make([]store.OutboxEntry, 1), away },
 			waits:  []bool{false, true}, reads: 2, logged: 2,
 		},
 		"a call ends": {
@@ -98,7 +98,7 @@ func TestRelayGoesOn(t *testing.T) {
 		"not its turn": {before: func(_ *fakeQueue, r *Relay, _ func()) { r.Turn = func() bool { return false } }, waits: []bool{false, true}},
 		"its turn":     {before: func(_ *fakeQueue, r *Relay, _ func()) { r.Turn = func() bool { return true } }, waits: []bool{false, true}, reads: 2},
 		"the end": {before: func(q *fakeQueue, r *Relay, stop func()) {
-			q.parcels = make([]store.OutboxEntry, 1)
+			q.entries = make([]store.OutboxEntry, 1)
 			r.deliver = func(context.Context, []store.OutboxEntry) error {
 				stop()
 				return away
@@ -145,7 +145,7 @@ func TestNextBatchIsJudgedByTheLast(t *testing.T) {
 	r.found([]store.OutboxEntry{{Message: &park.Message{Payload: make([]byte, portion.MaxBytes)}}})
 	large := r.part.Next()
 	if r.found(make([]store.OutboxEntry, 1)); large != 1 || r.part.Next() != 4*large {
-		t.Errorf("after a large parcel %d are read next, and after a small one %d", large, r.part.Next())
+		t.Errorf("after a large entry %d are read next, and after a small one %d", large, r.part.Next())
 	}
 }
 
@@ -153,20 +153,20 @@ func TestNextBatchIsJudgedByTheLast(t *testing.T) {
 func TestRelayCarries(t *testing.T) {
 	away := errors.New("away")
 	first := portion.Of(park.DefaultMaxResult)
-	parcels := []store.OutboxEntry{{ID: 1, Message: &park.Message{Payload: make([]byte, 1<<20)}}, {ID: 2, Message: &park.Message{Payload: make([]byte, 3<<20)}}}
+	entries := []store.OutboxEntry{{ID: 1, Message: &park.Message{Payload: make([]byte, 1<<20)}}, {ID: 2, Message: &park.Message{Payload: make([]byte, 3<<20)}}}
 	for name, c := range map[string]struct {
-		parcels        []store.OutboxEntry
+		entries        []store.OutboxEntry
 		unread, undone error
 		moved          int
-		up             [2]bool // where the parcels are, and where they go
+		up             [2]bool // where the entries are, and where they go
 		next           int
 	}{
 		"nothing":   {nil, nil, nil, 0, [2]bool{true, false}, first.Next()},
-		"two":       {parcels, nil, nil, 2, [2]bool{true, true}, 3},
-		"unread":    {parcels, away, nil, 0, [2]bool{false, false}, first.Next()},
-		"not taken": {parcels, nil, away, 0, [2]bool{true, false}, 3},
+		"two":       {entries, nil, nil, 2, [2]bool{true, true}, 3},
+		"unread":    {entries, away, nil, 0, [2]bool{false, false}, first.Next()},
+		"not taken": {entries, nil, away, 0, [2]bool{true, false}, 3},
 	} {
-		q := &fakeQueue{parcels: c.parcels, unread: c.unread}
+		q := &fakeQueue{entries: c.entries, unread: c.unread}
 		s, _, _ := newSource(t, q)
 		s.Health.Failed(park.File, health.Delivery)
 		r := toFile(s, func(context.Context, []store.OutboxEntry) error { return c.undone })
@@ -192,7 +192,7 @@ func TestRelayCarries(t *testing.T) {
 func TestFailuresAtTheEnd(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, q := range []*fakeQueue{{unread: ctx.Err()}, {parcels: make([]store.OutboxEntry, 1)}} {
+	for _, q := range []*fakeQueue{{unread: ctx.Err()}, {entries: make([]store.OutboxEntry, 1)}} {
 		s, _, _ := newSource(t, q)
 		r := toFile(s, func(ctx context.Context, _ []store.OutboxEntry) error { return ctx.Err() })
 		if _, err := r.carry(ctx); !errors.Is(err, context.Canceled) || !s.Health.Up(park.InMemory) || !s.Health.Up(park.File) {
@@ -206,26 +206,26 @@ func TestBacklog(t *testing.T) {
 	s, _, _ := newSource(t, &fakeQueue{})
 	r := toFile(s, nil)
 	if n, since := r.Owed(); n != 0 || !since.IsZero() || r.Dest() != "d" {
-		t.Errorf("before the first look %d parcels wait for %s since %s", n, r.Dest(), since)
+		t.Errorf("before the first look %d entries wait for %s since %s", n, r.Dest(), since)
 	}
-	for _, parcels := range [][]store.OutboxEntry{
+	for _, entries := range [][]store.OutboxEntry{
 		{{Since: park.At(time.Unix(40, 0))}, {Since: park.At(time.Unix(50, 0))}}, {{Since: park.At(time.Unix(160, 0))}}, nil,
 	} {
 		want := park.Time{}
-		if len(parcels) > 0 {
-			want = parcels[0].Since
+		if len(entries) > 0 {
+			want = entries[0].Since
 		}
-		r.found(parcels)
-		if n, since := r.Owed(); n != len(parcels) || since != want {
-			t.Errorf("%d parcels wait since %s, not %d since %s", n, since, len(parcels), want)
+		r.found(entries)
+		if n, since := r.Owed(); n != len(entries) || since != want {
+			t.Errorf("%d entries wait since %s, not %d since %s", n, since, len(entries), want)
 		}
 	}
 }
 
-// TestDeliveries come to their store and wake those who wait for them. A parcel without contents is settled.
+// TestDeliveries come to their store and wake those who wait for them. an outbox entry without contents is settled.
 func TestDeliveries(t *testing.T) {
 	to := memory.New()
-	mail := &fakeQueue{parcels: []store.OutboxEntry{
+	mail := &fakeQueue{entries: []store.OutboxEntry{
 		{ID: 1, Message: &park.Message{Tenant: "t", Key: "box", PoolID: "cpu", TaskID: "a", Status: park.Completed}}, {ID: 2},
 	}}
 	s, _, _ := newSource(t, mail)
@@ -238,7 +238,7 @@ func TestDeliveries(t *testing.T) {
 		!env.Ready(mailbox) || env.Ready(log) || r.Dest() != "mailbox/file" {
 		t.Errorf("%s: done %v, %d messages, %v %v", r.Dest(), mail.done, len(page), err, err2)
 	}
-	events := &fakeQueue{parcels: []store.OutboxEntry{{ID: 3}, {ID: 4, Event: &park.Event{
+	events := &fakeQueue{entries: []store.OutboxEntry{{ID: 3}, {ID: 4, Event: &park.Event{
 		EventID: "cpu:1:0", PoolID: "cpu", Action: park.ActUpdate, At: park.At(time.Unix(1, 0)), Rev: 1,
 	}}}}
 	s.Queue = events
@@ -253,7 +253,7 @@ func TestDeliveries(t *testing.T) {
 
 // TestFailedDeliveriesWakeNobody.
 func TestFailedDeliveriesWakeNobody(t *testing.T) {
-	q := &fakeQueue{parcels: []store.OutboxEntry{{ID: 1, Message: &park.Message{Tenant: "t", Key: "box"}, Event: &park.Event{}}}}
+	q := &fakeQueue{entries: []store.OutboxEntry{{ID: 1, Message: &park.Message{Tenant: "t", Key: "box"}, Event: &park.Event{}}}}
 	s, _, _ := newSource(t, q)
 	mailbox, _ := s.Hub.Join(topic.Mailbox("t", "box"))
 	log, _ := s.Hub.Join(topic.Audit())
@@ -279,29 +279,29 @@ func TestNotificationsAreSettled(t *testing.T) {
 		return store.OutboxEntry{ID: id, Message: &park.Message{Tenant: "t", Key: key}}
 	}
 	for name, c := range map[string]struct {
-		parcels     []store.OutboxEntry
+		entries     []store.OutboxEntry
 		full        bool
 		unsettled   error
 		done, later []int64
 		moved       int
 	}{
 		"nothing":           {},
-		"begun":             {parcels: []store.OutboxEntry{is(1, "new")}},
-		"done":              {parcels: []store.OutboxEntry{{ID: 1}, is(2, "over")}, done: []int64{1, 2}, moved: 2},
-		"done and put off":  {parcels: []store.OutboxEntry{{ID: 1}, is(3, "rests")}, done: []int64{1}, later: []int64{3}, moved: 2},
-		"done and in way":   {parcels: []store.OutboxEntry{{ID: 1}, is(4, "on its way")}, full: true, done: []int64{1}, later: []int64{4}, moved: 2},
-		"in the way, after": {parcels: []store.OutboxEntry{is(3, "rests"), is(4, "on its way")}, full: true, later: []int64{4, 3}, moved: 2},
-		"not in the way":    {parcels: []store.OutboxEntry{is(4, "on its way")}},
-		"cannot be stored":  {parcels: []store.OutboxEntry{is(2, "over")}, unsettled: away, done: []int64{2}},
+		"begun":             {entries: []store.OutboxEntry{is(1, "new")}},
+		"done":              {entries: []store.OutboxEntry{{ID: 1}, is(2, "over")}, done: []int64{1, 2}, moved: 2},
+		"done and put off":  {entries: []store.OutboxEntry{{ID: 1}, is(3, "rests")}, done: []int64{1}, later: []int64{3}, moved: 2},
+		"done and in way":   {entries: []store.OutboxEntry{{ID: 1}, is(4, "on its way")}, full: true, done: []int64{1}, later: []int64{4}, moved: 2},
+		"in the way, after": {entries: []store.OutboxEntry{is(3, "rests"), is(4, "on its way")}, full: true, later: []int64{4, 3}, moved: 2},
+		"not in the way":    {entries: []store.OutboxEntry{is(4, "on its way")}},
+		"cannot be stored":  {entries: []store.OutboxEntry{is(2, "over")}, unsettled: away, done: []int64{2}},
 	} {
-		q := &fakeQueue{parcels: c.parcels, unsettled: c.unsettled}
+		q := &fakeQueue{entries: c.entries, unsettled: c.unsettled}
 		s, _, _ := newSource(t, q)
 		r := ToNotifier(s, "cpu", ignore)
-		r.calls.parcels[2] = &call{mailbox: mailbox{"t", "over"}, over: true}
-		r.calls.parcels[4] = &call{mailbox: mailbox{"t", "on its way"}}
+		r.calls.entries[2] = &call{mailbox: mailbox{"t", "over"}, over: true}
+		r.calls.entries[4] = &call{mailbox: mailbox{"t", "on its way"}}
 		r.calls.receivers[mailbox{"t", "rests"}] = &receiver{failures: 1, until: park.At(time.Unix(1<<40, 0))}
 		if c.full {
-			r.part = portionOf(len(c.parcels))
+			r.part = portionOf(len(c.entries))
 		}
 		moved, err := r.carry(t.Context())
 		if moved != c.moved || !errors.Is(err, c.unsettled) || !slices.Equal(q.done, c.done) || !slices.Equal(q.later, c.later) {
@@ -314,7 +314,7 @@ func TestNotificationsAreSettled(t *testing.T) {
 		if q.settles != want {
 			t.Errorf("%s: settled %d times", name, q.settles)
 		}
-		if _, kept := r.calls.parcels[2]; kept == (name == "done") {
+		if _, kept := r.calls.entries[2]; kept == (name == "done") {
 			t.Errorf("%s: the call is remembered %t", name, kept)
 		}
 	}

@@ -58,7 +58,7 @@ func testStep(t *testing.T, s store.Store) {
 	model.Start(model.Submit(nil).TaskID)
 	done := model.End(model.Start(model.Submit(nil).TaskID).TaskID, park.Completed, `{"ok":true}`)
 	m := model.Message(done)
-	model.AddParcel(store.OutboxEntry{Dest: "notify/gpu", Message: &m})
+	model.AddOutboxEntry(store.OutboxEntry{Dest: "notify/gpu", Message: &m})
 	step := model.Next()
 	commit(t, s, step)
 
@@ -67,11 +67,11 @@ func testStep(t *testing.T, s store.Store) {
 	equal(t, "records", records(t, s, "gpu", "gpu-1", "gpu-2", "gpu-3"), want)
 	equal(t, "events", events(t, s, park.AuditQuery{}), step.Events)
 	equal(t, "messages", withoutIDs(messages(t, s, park.MailboxQuery{Tenant: "acme", Key: "alice"})), []park.Message{m})
-	parcels := outbox(t, s, "notify/gpu", model.Now(), 10)
-	if len(parcels) != 1 || parcels[0].ID == 0 {
-		t.Fatalf("got parcels %+v, want one with an id", parcels)
+	entries := outbox(t, s, "notify/gpu", model.Now(), 10)
+	if len(entries) != 1 || entries[0].ID == 0 {
+		t.Fatalf("got entries %+v, want one with an id", entries)
 	}
-	equal(t, "parcel", *parcels[0].Message, m)
+	equal(t, "entry", *entries[0].Message, m)
 	equal(t, "last event", must(s.LastEvent(t.Context()))(t), step.Events[len(step.Events)-1].EventID)
 }
 
@@ -178,9 +178,9 @@ func testEveryField(t *testing.T, s store.Store) {
 	equal(t, "snapshot", load(t, s, "gpu"), store.Snapshot{Row: row, Tasks: []ledger.Record{asLoaded(recs[0]), asLoaded(recs[1])}})
 	equal(t, "events", events(t, s, park.AuditQuery{}), []park.Event{e})
 	equal(t, "messages", withoutIDs(messages(t, s, park.MailboxQuery{Tenant: "acme", Key: "alice"})), []park.Message{m})
-	parcels := outbox(t, s, "d", at, 10)
-	equal(t, "parcels", parcels, []store.OutboxEntry{
-		{ID: parcels[0].ID, Dest: "d", Attempts: 4, Since: at, Message: &m}, {ID: parcels[1].ID, Dest: "d", Since: at, Event: &e},
+	entries := outbox(t, s, "d", at, 10)
+	equal(t, "entries", entries, []store.OutboxEntry{
+		{ID: entries[0].ID, Dest: "d", Attempts: 4, Since: at, Message: &m}, {ID: entries[1].ID, Dest: "d", Since: at, Event: &e},
 	})
 
 	// An update writes every field of the state, and changes no field of the specification.
@@ -261,8 +261,8 @@ func testNoField(t *testing.T, s store.Store) {
 	equal(t, "snapshot", load(t, s, "gpu"), store.Snapshot{Row: row, Tasks: []ledger.Record{r}})
 	equal(t, "events", events(t, s, park.AuditQuery{}), []park.Event{e})
 	equal(t, "messages", withoutIDs(messages(t, s, park.MailboxQuery{})), []park.Message{m})
-	parcels := outbox(t, s, "d", park.Time{}, 10)
-	equal(t, "parcels", parcels, []store.OutboxEntry{{ID: parcels[0].ID, Dest: "d"}})
+	entries := outbox(t, s, "d", park.Time{}, 10)
+	equal(t, "entries", entries, []store.OutboxEntry{{ID: entries[0].ID, Dest: "d"}})
 }
 
 func testShortLife(t *testing.T, s store.Store) {
@@ -279,13 +279,13 @@ func testAgain(t *testing.T, s store.Store) {
 	commit(t, s, model.Next())
 	m := model.Message(model.End("gpu-1", park.Dropped, ""))
 	model.Submit(nil)
-	model.AddParcel(store.OutboxEntry{Dest: "d", Message: &m})
+	model.AddOutboxEntry(store.OutboxEntry{Dest: "d", Message: &m})
 	step := model.Next()
 	for range 3 {
 		commit(t, s, step)
 		wantState(t, s, model)
 		if n := len(outbox(t, s, "d", model.Now(), 10)); n != 1 {
-			t.Fatalf("got %d parcels, want 1", n)
+			t.Fatalf("got %d entries, want 1", n)
 		}
 	}
 }
@@ -326,13 +326,13 @@ func wantRefused(t *testing.T, s store.Store, model *Model, bad *store.Step) {
 	wantState(t, s, model)
 	innocent := bad.Inserts[0].TaskID
 	equal(t, "records of the refused step", records(t, s, model.pool, innocent), []ledger.Record(nil))
-	equal(t, "parcels of the refused step", outbox(t, s, "d", atHour(1), 10), []store.OutboxEntry(nil))
+	equal(t, "entries of the refused step", outbox(t, s, "d", atHour(1), 10), []store.OutboxEntry(nil))
 	model.Submit(func(r *ledger.Record) { r.TaskID = innocent })
 	commit(t, s, model.Next())
 	wantState(t, s, model)
 }
 
-// validStep returns a step that could follow, with a task, an event, a message and a parcel. A test makes it invalid.
+// validStep returns a step that could follow, with a task, an event, a message and an outbox entry. A test makes it invalid.
 func validStep(model *Model) *store.Step {
 	row := model.Row
 	row.Rev++

@@ -23,7 +23,7 @@ type Reopener interface {
 }
 
 // Differential sends random streams of calls to two stores and compares every answer. Only values that a store chooses
-// itself may differ: ids of messages and parcels, and cursors of lists. With 400 streams or more, the test fails if a
+// itself may differ: ids of messages and entries, and cursors of lists. With 400 streams or more, the test fails if a
 // feature of streams occurred in none of them.
 type Differential struct {
 	covered coverage
@@ -92,7 +92,7 @@ type machine struct {
 	models       []*Model
 	lastSteps    []*store.Step // of each model
 	parcelCount  int
-	parcelDests  []string  // destinations, one for each parcel
+	parcelDests  []string  // destinations, one for each entry
 	prunedBefore park.Time // events before this may be pruned
 
 	mailboxQuery park.MailboxQuery

@@ -62,22 +62,22 @@ func (m *machine) listOn(rt *rapid.T) {
 	}
 }
 
-// outbox reads parcels, and delivers, postpones or leaves each of them.
+// outbox reads entries, and delivers, postpones or leaves each of them.
 func (m *machine) outbox(rt *rapid.T) {
 	dest, limit := m.drawDest(rt), m.drawLimit(rt)
 	if len(m.parcelDests) > 0 {
-		dest = rapid.SampledFrom(m.parcelDests).Draw(rt, "a parcel's place")
+		dest = rapid.SampledFrom(m.parcelDests).Draw(rt, "a entry's place")
 	}
 	model, _ := m.drawModel(rt)
 	now := model.Now()
 	var ids [2][]int64
-	found := compare(rt, m, "parcels", func(i int, s store.Store) ([]store.OutboxEntry, error) {
-		parcels, err := s.Outbox(rt.Context(), dest, now, limit)
-		ids[i] = parcelIDs(parcels)
-		for k := range parcels {
-			parcels[k].ID = 0
+	found := compare(rt, m, "entries", func(i int, s store.Store) ([]store.OutboxEntry, error) {
+		entries, err := s.Outbox(rt.Context(), dest, now, limit)
+		ids[i] = parcelIDs(entries)
+		for k := range entries {
+			entries[k].ID = 0
 		}
-		return parcels, err
+		return entries, err
 	})
 	var done, later [2][]int64
 	for k := range found[0] {
@@ -94,12 +94,12 @@ func (m *machine) outbox(rt *rapid.T) {
 			}
 		}
 	}
-	m.covered["parcels"] += len(found[0])
+	m.covered["entries"] += len(found[0])
 	if len(found[0]) > 6 {
-		m.covered["wide parcels"]++
+		m.covered["wide entries"]++
 	}
 	if n := len(done[0]); n > 0 && n < len(found[0]) {
-		m.covered["parcels settled in part"]++
+		m.covered["entries settled in part"]++
 	}
 	until := park.At(now.Add(time.Duration(rapid.IntRange(0, 600).Draw(rt, "put off")) * time.Second))
 	m.callBoth(rt, func(i int, s store.Store) error {

@@ -27,7 +27,7 @@ func nearBlockSize(rt *rapid.T) int {
 func features() []string {
 	return []string{
 		"wide stream", "wide submissions", "wide ends", "wide page", "full page", "events in a page", "messages in a page", "tasks in a page",
-		"parcels", "parcels settled in part", "wide parcels", "parcel of an event", "pruned in a wide stream",
+		"entries", "entries settled in part", "wide entries", "entry of an event", "pruned in a wide stream",
 		"kept", "kept messages", "mark of the log", "mark of the tasks", "mark of the messages",
 		"trimmed", "conflict", "empty step", "odd tenant",
 	}
@@ -84,9 +84,9 @@ func (m *machine) submitMany(rt *rapid.T, model *Model, n int) {
 	}
 }
 
-// endMany ends n tasks. Each with a mailbox leaves a message, and some leave parcels.
+// endMany ends n tasks. Each with a mailbox leaves a message, and some leave entries.
 func (m *machine) endMany(rt *rapid.T, model *Model, n int) {
-	every := rapid.IntRange(1, 5).Draw(rt, "a parcel for every")
+	every := rapid.IntRange(1, 5).Draw(rt, "a entry for every")
 	for k, id := range append([]string(nil), model.Queued[:n]...) {
 		r := model.End(model.Start(id).TaskID, park.Completed, `{"ok":true}`)
 		if k%every == 0 {
@@ -95,11 +95,11 @@ func (m *machine) endMany(rt *rapid.T, model *Model, n int) {
 	}
 }
 
-// addEndParcel adds a parcel with the end of a task, as a message or as an event.
+// addEndParcel adds an outbox entry with the end of a task, as a message or as an event.
 func (m *machine) addEndParcel(model *Model, r *ledger.Record, event bool) {
 	m.parcelCount++
 	if event {
-		m.covered["parcel of an event"]++
+		m.covered["entry of an event"]++
 		e := model.step.Events[len(model.step.Events)-1]
 		m.addParcel(model, store.OutboxEntry{Dest: "audit/postgres", Attempts: m.parcelCount, Event: &e})
 		return
@@ -108,9 +108,9 @@ func (m *machine) addEndParcel(model *Model, r *ledger.Record, event bool) {
 	m.addParcel(model, store.OutboxEntry{Dest: "notify/gpu", Attempts: m.parcelCount, Message: &msg})
 }
 
-// addParcel adds a parcel to the open step.
+// addParcel adds an outbox entry to the open step.
 func (m *machine) addParcel(model *Model, p store.OutboxEntry) {
-	model.AddParcel(p)
+	model.AddOutboxEntry(p)
 	m.parcelDests = append(m.parcelDests, p.Dest)
 }
 

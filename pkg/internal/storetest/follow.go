@@ -113,14 +113,14 @@ func testFollowLog(t *testing.T, a, b store.Store) {
 	c.wait(t)
 }
 
-// testRelay takes parcels from the outbox while steps add others. Each must come once, and in order.
+// testRelay takes entries from the outbox while steps add others. Each must come once, and in order.
 func testRelay(t *testing.T, a, b store.Store) {
 	var c workers
 	c.start(func() error {
 		model := NewModel("gpu")
 		for n := range stepsPerWriter * 3 {
 			m := newMessage("gpu", n)
-			model.AddParcel(store.OutboxEntry{Dest: "d", Message: &m})
+			model.AddOutboxEntry(store.OutboxEntry{Dest: "d", Message: &m})
 			model.Submit(nil)
 			if err := a.Commit(t.Context(), model.Next()); err != nil {
 				return err
@@ -131,17 +131,17 @@ func testRelay(t *testing.T, a, b store.Store) {
 	c.start(func() error {
 		n := 0
 		return readUntil(t.Context(), stepsPerWriter*3, func(ctx context.Context) (int, error) {
-			parcels, err := b.Outbox(ctx, "d", atHour(1), 5)
-			if err != nil || len(parcels) == 0 {
+			entries, err := b.Outbox(ctx, "d", atHour(1), 5)
+			if err != nil || len(entries) == 0 {
 				return 0, err
 			}
-			for _, p := range parcels {
+			for _, p := range entries {
 				if p.Message.TaskID != newMessage("gpu", n).TaskID {
-					return 0, fmt.Errorf("parcel %d is for %s, want that of task %d", p.ID, p.Message.TaskID, n)
+					return 0, fmt.Errorf("entry %d is for %s, want that of task %d", p.ID, p.Message.TaskID, n)
 				}
 				n++
 			}
-			return len(parcels), b.AckOutbox(ctx, parcelIDs(parcels), nil)
+			return len(entries), b.AckOutbox(ctx, parcelIDs(entries), nil)
 		})
 	})
 	c.wait(t)

@@ -58,8 +58,8 @@ func (m *Model) StoredRow() ledger.Pool {
 	return m.Row
 }
 
-// AddParcel adds a parcel to the outbox.
-func (m *Model) AddParcel(p store.OutboxEntry) {
+// AddOutboxEntry adds an outbox entry to the outbox.
+func (m *Model) AddOutboxEntry(p store.OutboxEntry) {
 	p.Since = m.Now()
 	m.step.Outbox = append(m.step.Outbox, p)
 }

@@ -13,28 +13,28 @@ import (
 func outboxTests() storeTests {
 	return storeTests{
 		"oldest first, for one destination":     testOutboxOrder,
-		"delivered parcels are removed":         testSettle,
-		"postponed parcels come back":           testPostpone,
-		"postponed parcels do not delay others": testPostponedAside,
+		"delivered entries are removed":         testSettle,
+		"postponed entries come back":           testPostpone,
+		"postponed entries do not delay others": testPostponedAside,
 		"deliver and postpone in one call":      testSettleBoth,
 		"ids are never used again":              testOutboxIDs,
 	}
 }
 
-// commitParcels commits n parcels for each destination, a few in each step, and returns the model.
+// commitParcels commits n entries for each destination, a few in each step, and returns the model.
 func commitParcels(t *testing.T, s store.Store, n int, dests ...string) *Model {
 	model := NewModel("gpu")
 	addParcels(t, s, model, n, dests...)
 	return model
 }
 
-// addParcels commits n parcels for each destination, a few in each step.
+// addParcels commits n entries for each destination, a few in each step.
 func addParcels(t *testing.T, s store.Store, model *Model, n int, dests ...string) {
 	t.Helper()
 	for i := range n {
 		for _, d := range dests {
 			m := park.Message{TaskID: strconv.Itoa(i), PoolID: "gpu", Tenant: "acme", Key: "alice", Attempt: 1}
-			model.AddParcel(store.OutboxEntry{Dest: d, Message: &m})
+			model.AddOutboxEntry(store.OutboxEntry{Dest: d, Message: &m})
 		}
 		if i%3 == 2 || i == n-1 {
 			model.Submit(nil)
@@ -44,25 +44,25 @@ func addParcels(t *testing.T, s store.Store, model *Model, n int, dests ...strin
 	}
 }
 
-// parcelTasks returns the ids of the tasks whose messages the parcels contain.
-func parcelTasks(parcels []store.OutboxEntry) []string {
+// parcelTasks returns the ids of the tasks whose messages the entries contain.
+func parcelTasks(entries []store.OutboxEntry) []string {
 	var all []string
-	for _, p := range parcels {
+	for _, p := range entries {
 		all = append(all, p.Message.TaskID)
 	}
 	return all
 }
 
-// parcelIDs returns the ids of parcels.
-func parcelIDs(parcels []store.OutboxEntry) []int64 {
+// parcelIDs returns the ids of entries.
+func parcelIDs(entries []store.OutboxEntry) []int64 {
 	var all []int64
-	for _, p := range parcels {
+	for _, p := range entries {
 		all = append(all, p.ID)
 	}
 	return all
 }
 
-// settle removes delivered parcels and postpones others.
+// settle removes delivered entries and postpones others.
 func settle(t testing.TB, s store.Store, done []int64, later ...store.DeferredEntry) {
 	t.Helper()
 	if err := s.AckOutbox(t.Context(), done, later); err != nil {
@@ -76,14 +76,14 @@ func testOutboxOrder(t *testing.T, s store.Store) {
 	for _, dest := range []string{"mailbox/file", "notify/gpu"} {
 		for _, limit := range []int{1, 5, 12, 100} {
 			found := outbox(t, s, dest, model.Now(), limit)
-			equal(t, "parcels", parcelTasks(found), want[:min(limit, 12)])
+			equal(t, "entries", parcelTasks(found), want[:min(limit, 12)])
 			if !slices.IsSorted(parcelIDs(found)) {
 				t.Fatalf("ids do not rise: %v", parcelIDs(found))
 			}
 		}
 		for _, p := range outbox(t, s, dest, model.Now(), noLimit) {
 			if p.Dest != dest {
-				t.Fatalf("got a parcel for %s, want %s", p.Dest, dest)
+				t.Fatalf("got a entry for %s, want %s", p.Dest, dest)
 			}
 		}
 	}
@@ -112,7 +112,7 @@ func testPostpone(t *testing.T, s store.Store) {
 	equal(t, "when it is due", parcelTasks(back), []string{"0", "1", "2"})
 	want := found[1]
 	want.Attempts = 1
-	equal(t, "parcel", back[1], want)
+	equal(t, "entry", back[1], want)
 
 	settle(t, s, nil, store.DeferredEntry{ID: want.ID, Attempts: 2, Until: park.At(until.Add(time.Hour))})
 	equal(t, "put off again", parcelTasks(outbox(t, s, "a", until, noLimit)), []string{"0", "2"})
@@ -120,7 +120,7 @@ func testPostpone(t *testing.T, s store.Store) {
 	equal(t, "delivered", outbox(t, s, "a", park.At(until.Add(24*time.Hour)), noLimit), []store.OutboxEntry(nil))
 }
 
-// testPostponedAside postpones many parcels to different times. Those that are due must come oldest first.
+// testPostponedAside postpones many entries to different times. Those that are due must come oldest first.
 func testPostponedAside(t *testing.T, s store.Store) {
 	model := commitParcels(t, s, 30, "a", "b")
 	now := model.Now()

@@ -297,7 +297,7 @@ func testPruneAside(t *testing.T, s store.Store) {
 	model := NewModel("gpu")
 	done := model.End(model.Start(model.Submit(nil).TaskID).TaskID, park.Completed, `1`)
 	m := model.Message(done)
-	model.AddParcel(store.OutboxEntry{Dest: "notify/gpu", Message: &m})
+	model.AddOutboxEntry(store.OutboxEntry{Dest: "notify/gpu", Message: &m})
 	commit(t, s, model.Next())
 	late := atHour(1000)
 
@@ -307,7 +307,7 @@ func testPruneAside(t *testing.T, s store.Store) {
 	equal(t, "messages", pruneAll(t, s.PruneMessages, late, 10), 1)
 	equal(t, "events", events(t, s, park.AuditQuery{}), model.Log)
 	equal(t, "events", pruneAll(t, s.PruneEvents, late, 10), len(model.Log))
-	equal(t, "undelivered parcels", len(outbox(t, s, "notify/gpu", late, 10)), 1)
+	equal(t, "undelivered entries", len(outbox(t, s, "notify/gpu", late, 10)), 1)
 	equal(t, "row", load(t, s, "gpu"), store.Snapshot{Row: model.Row})
 
 	model.Submit(nil)

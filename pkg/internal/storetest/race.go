@@ -20,7 +20,7 @@ func raceTests() pairTests {
 		"a snapshot shows the state after one step":  testSnapshots,
 		"a reader of a mailbox misses nothing":       testFollowMailbox,
 		"a reader of the log misses nothing":         testFollowLog,
-		"parcels are settled while others are added": testRelay,
+		"entries are settled while others are added": testRelay,
 		"prune while steps are committed":            testPruneRace,
 		"prune several times at once":                testTwoPrunes,
 		"a refused step affects no other":            testRefusedRace,

@@ -147,11 +147,11 @@ func testGivenStays(t *testing.T, s store.Store) {
 	model.End(model.Submit(nil).TaskID, park.Dropped, "")
 	model.Submit(nil)
 	step := model.Next()
-	parcels := []store.OutboxEntry{
+	entries := []store.OutboxEntry{
 		{Dest: "x", Message: &park.Message{TaskID: "m", PoolID: "gpu", Status: park.Completed}},
 		{Dest: "x", Event: &park.Event{TaskID: "e", PoolID: "gpu", Rev: 7, Action: park.ActSubmit}},
 	}
-	step.Outbox = parcels
+	step.Outbox = entries
 	before := *step
 	commit(t, s, step)
 	equal(t, "step", *step, before)
@@ -159,8 +159,8 @@ func testGivenStays(t *testing.T, s store.Store) {
 	clear(step.Updates)
 	clear(step.Messages)
 	clear(step.Events)
-	*parcels[0].Message, *parcels[1].Event = park.Message{}, park.Event{}
-	clear(parcels)
+	*entries[0].Message, *entries[1].Event = park.Message{}, park.Event{}
+	clear(entries)
 	wantState(t, s, model)
 	kept := must(s.Outbox(t.Context(), "x", model.Row.LastAt, 10))(t)
 	if len(kept) != 2 || kept[0].Message == nil || kept[0].Message.TaskID != "m" || kept[1].Event == nil || kept[1].Event.TaskID != "e" {

@@ -162,7 +162,7 @@ func events(t testing.TB, s store.Store, q park.AuditQuery) []park.Event {
 	return found
 }
 
-// outbox reads the parcels that are due.
+// outbox reads the entries that are due.
 func outbox(t testing.TB, s store.Store, dest string, now park.Time, limit int) []store.OutboxEntry {
 	t.Helper()
 	found, err := s.Outbox(t.Context(), dest, now, limit)

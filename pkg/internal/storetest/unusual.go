@@ -61,10 +61,10 @@ func testText(t *testing.T, s store.Store) {
 		equal(t, "messages", withoutIDs(messages(t, s, park.MailboxQuery{Tenant: x, Key: x})), step.Messages[i:i+1])
 		equal(t, "by task", events(t, s, park.AuditQuery{TaskID: x}), step.Events[i:i+1])
 		equal(t, "by tenant", events(t, s, park.AuditQuery{Tenant: x}), step.Events[i:i+1])
-		parcels := outbox(t, s, x, park.Time{}, 10)
-		equal(t, "parcels", len(parcels), 2)
-		equal(t, "message", *parcels[0].Message, step.Messages[i])
-		equal(t, "event", *parcels[1].Event, step.Events[i])
+		entries := outbox(t, s, x, park.Time{}, 10)
+		equal(t, "entries", len(entries), 2)
+		equal(t, "message", *entries[0].Message, step.Messages[i])
+		equal(t, "event", *entries[1].Event, step.Events[i])
 	}
 	equal(t, "row", load(t, s, "gpu").Row, row)
 }
@@ -171,12 +171,12 @@ func testBigPayload(t *testing.T, s store.Store) {
 	commit(t, s, model.Next())
 	model.End(model.Start("gpu-1").TaskID, park.Completed, string(big))
 	m := model.Message(model.Tasks["gpu-1"])
-	model.AddParcel(store.OutboxEntry{Dest: "d", Message: &m})
+	model.AddOutboxEntry(store.OutboxEntry{Dest: "d", Message: &m})
 	model.Event(park.ActUpdate, nil, string(big))
 	commit(t, s, model.Next())
 	equal(t, "record", records(t, s, "gpu", "gpu-1"), []ledger.Record{*model.Tasks["gpu-1"]})
 	equal(t, "message", withoutIDs(messages(t, s, aliceBox())), []park.Message{m})
-	equal(t, "parcel", *outbox(t, s, "d", model.Now(), 1)[0].Message, m)
+	equal(t, "entry", *outbox(t, s, "d", model.Now(), 1)[0].Message, m)
 	equal(t, "events", events(t, s, park.AuditQuery{PoolID: "gpu"}), model.Log)
 }
 
@@ -188,12 +188,12 @@ func testPayloadBytes(t *testing.T, s store.Store) {
 		model := NewModel("pool-" + string(rune('a'+i)))
 		model.Submit(func(r *ledger.Record) { r.Payload = json.RawMessage(x) })
 		m := model.Message(model.End(model.Submit(nil).TaskID, park.Completed, x))
-		model.AddParcel(store.OutboxEntry{Dest: model.pool, Message: &m})
+		model.AddOutboxEntry(store.OutboxEntry{Dest: model.pool, Message: &m})
 		commit(t, s, model.Next())
 		id := model.pool + "-1"
 		equal(t, "payload", string(records(t, s, model.pool, id)[0].Payload), x)
 		found := messages(t, s, aliceBox())
 		equal(t, "message", string(found[len(found)-1].Payload), x)
-		equal(t, "parcel", string(outbox(t, s, model.pool, model.Now(), 1)[0].Message.Payload), x)
+		equal(t, "entry", string(outbox(t, s, model.pool, model.Now(), 1)[0].Message.Payload), x)
 	}
 }

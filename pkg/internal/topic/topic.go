@@ -23,7 +23,7 @@ func Ended(pool, task string) Topic { return Topic{"ended", pool, task} }
 // Started is woken when a task starts, and when it ends.
 func Started(pool, task string) Topic { return Topic{"started", pool, task} }
 
-// Outbox is woken when a step has left parcels in a store for others.
+// Outbox is woken when a step has left outbox entries in a store for others.
 func Outbox(b park.Backend) Topic { return Topic{kind: "outbox", a: string(b)} }
 
 // Hub wakes who has joined a topic. The zero value is ready to use.

@@ -25,7 +25,7 @@ type mailboxes struct {
 
 type mailboxKey struct{ tenant, key string }
 
-// mailbox is a mailbox without what was trimmed.
+// mailbox holds the messages of a mailbox that were not trimmed.
 type mailbox struct {
 	mailboxKey
 	postings

@@ -71,7 +71,7 @@ func TestReopenKeepsAll(t *testing.T) {
 			r := f.Start(f.Submit(nil).TaskID)
 			f.Submit(nil)
 			m := f.Message(f.End(r.TaskID, park.Completed, `{"ok":true}`))
-			f.AddParcel(store.OutboxEntry{Dest: "notify/gpu", Message: &m})
+			f.AddOutboxEntry(store.OutboxEntry{Dest: "notify/gpu", Message: &m})
 			if err := s.Commit(t.Context(), f.Next()); err != nil {
 				t.Fatal(err)
 			}
