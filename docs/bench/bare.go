@@ -1,6 +1,6 @@
 package main
 
-// The bare server: what it costs to take a submission over HTTP and do nothing about it.
+// The bare server accepts submissions over HTTP and does nothing else.
 
 import (
 	"bufio"
@@ -14,20 +14,20 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// child does what this program was started again for and reports whether it was.
-func child(args []string) bool {
+// runChild does what this program was started for as a child process, and reports whether it is one.
+func runChild(args []string) bool {
 	switch {
 	case len(args) == 1 && args[0] == "bare":
-		bare()
+		serveBare()
 	case len(args) == 2 && args[0] == "tell":
-		tell(args[1])
+		connectOnce(args[1])
 	default:
 		return false
 	}
 	return true
 }
 
-// submission is the fields of a submission as anyone would declare them.
+// submission has the fields of a submission as an ordinary server would declare them.
 type submission struct {
 	TaskID       string `json:"taskId"`
 	Tenant       string `json:"tenant"`
@@ -51,8 +51,8 @@ type accepted struct {
 	SubmittedAt time.Time `json:"submittedAt"`
 }
 
-// bare serves until it is killed.
-func bare() {
+// serveBare serves until it is killed.
+func serveBare() {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		fatal(err)
@@ -79,8 +79,8 @@ func fatal(err error) {
 	os.Exit(1)
 }
 
-// tell is the command whose first line is awaited: it says so over a unix socket.
-func tell(socket string) {
+// connectOnce is the command whose start is measured: it reports over a Unix socket that it runs.
+func connectOnce(socket string) {
 	c, err := net.Dial("unix", socket)
 	if err != nil {
 		fatal(err)

@@ -16,7 +16,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/client"
 )
 
-// settings is a configuration of parkd, as its file has it.
+// settings is a configuration of parkd, as in its file.
 type settings map[string]any
 
 // pool is the name of the pool under load.
@@ -24,9 +24,9 @@ const pool = "load"
 
 const tasksPath = "/pools/" + pool + "/tasks"
 
-// configured returns a configuration with one pool that keeps everything in one backend: "in_memory", "file" or
-// "postgres". change has the last word.
-func configured(dir, backend, dsn string, change func(s, pool settings)) settings {
+// newSettings returns a configuration with one pool and one backend: "in_memory", "file" or "postgres". change may
+// change it at the end.
+func newSettings(dir, backend, dsn string, change func(s, pool settings)) settings {
 	p := settings{
 		"kind": "mixed", "max_units": 4096, "max_queue_depth": 2_000_000, "default_timeout_secs": 600,
 		"queue": backend, "mailbox": backend, "executor": settings{"type": "simulate"},
@@ -68,16 +68,16 @@ func (b *bench) serve(ctx context.Context, dir string, s settings, flags ...stri
 	return start(ctx, dir, args...)
 }
 
-// fresh returns a new folder.
-func (b *bench) fresh(name string) string {
+// newDir returns a new directory.
+func (b *bench) newDir(name string) string {
 	dir, err := os.MkdirTemp(b.dir, name+"-")
 	if err != nil {
-		panic(err) // the folder around it was made a moment ago
+		panic(err) // its parent was created by this program
 	}
 	return dir
 }
 
-// migrate gives a database parkd's schema.
+// migrate creates parkd's schema in a database.
 func (b *bench) migrate(ctx context.Context, dsn string) error {
 	if out, err := exec.CommandContext(ctx, b.parkd, "migrate", "up", "--dsn", dsn).CombinedOutput(); err != nil {
 		return fmt.Errorf("migrate: %w\n%s", err, out)
@@ -85,8 +85,8 @@ func (b *bench) migrate(ctx context.Context, dsn string) error {
 	return nil
 }
 
-// drained waits until nothing is parked or runs.
-func drained(ctx context.Context, url string, within time.Duration) error {
+// waitIdle waits until no task is parked or running.
+func waitIdle(ctx context.Context, url string, within time.Duration) error {
 	c, err := client.New(client.Config{URL: url})
 	if err != nil {
 		return err
@@ -98,14 +98,14 @@ func drained(ctx context.Context, url string, within time.Duration) error {
 			return nil
 		}
 		if time.Now().After(giveUp) {
-			return fmt.Errorf("%d parked and %d running after %s: %v", p.QueueDepth, p.Running, within, err)
+			return fmt.Errorf("%d tasks parked and %d running after %s: %v", p.QueueDepth, p.Running, within, err)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
 }
 
-// happened returns how often an action was committed by a daemon, from its metrics.
-func happened(ctx context.Context, url, action string) (int, error) {
+// countEvents returns how many events of an action a daemon has committed, from its metrics.
+func countEvents(ctx context.Context, url, action string) (int, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/metrics", nil)
 	if err != nil {
 		return 0, err

@@ -1,6 +1,6 @@
 package main
 
-// The load: closed and open loops over connections of their own.
+// The load generator: closed and open loops, each client with a connection of its own.
 
 import (
 	"bytes"
@@ -21,32 +21,32 @@ import (
 	"github.com/parkd-dev/parkd/pkg/loadtest/transport"
 )
 
-// load is what is sent where.
+// load describes the requests and their servers.
 type load struct {
-	urls     []string // of the servers, which the clients are spread over
+	urls     []string // of the servers, among which the clients are distributed
 	clients  int
-	batch    int     // tasks in a request; 0: one, by the route for one
-	rate     float64 // requests a second of an open loop; 0: a closed one
-	noIDs    bool    // the daemon names the tasks
-	most     int     // tasks in all; 0: no bound
+	batch    int     // tasks in a request; 0: one, by the path for single submissions
+	rate     float64 // requests per second of an open loop; 0: a closed loop
+	noIDs    bool    // the daemon makes the ids
+	maxTasks int     // tasks in all; 0: unlimited
 	prefix   string  // of the ids, which must not be used twice
 	priority string  // default: high
 	units    int64   // default: 1
 }
 
-// outcome is how it went.
-type outcome struct {
-	tasks   int
-	took    time.Duration
-	times   []time.Duration // of the requests, sorted; in an open loop from the time that each was due
-	own     time.Duration   // processor time of this process
-	servers time.Duration   // and of the servers
+// measurement is the result of one run of a variant.
+type measurement struct {
+	tasks     int
+	elapsed   time.Duration
+	latencies []time.Duration // of the requests, sorted; in an open loop from the time that each was due
+	loadCPU   time.Duration   // processor time of this process
+	serverCPU time.Duration   // and of the servers
 }
 
-func (o *outcome) perSecond() float64 { return float64(o.tasks) / o.took.Seconds() }
+func (m *measurement) perSecond() float64 { return float64(m.tasks) / m.elapsed.Seconds() }
 
-// at returns a quantile of the times.
-func (o *outcome) at(q float64) time.Duration { return quantile(o.times, q) }
+// latency returns a quantile of the latencies.
+func (m *measurement) latency(q float64) time.Duration { return quantile(m.latencies, q) }
 
 func quantile(sorted []time.Duration, q float64) time.Duration {
 	if len(sorted) == 0 {
@@ -55,7 +55,7 @@ func quantile(sorted []time.Duration, q float64) time.Duration {
 	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
 }
 
-// body appends the JSON of task i: some 300 bytes, as in the documentation.
+// body appends the JSON of task i: about 300 bytes, as in the documentation.
 func (l *load) body(b []byte, i int64) []byte {
 	b = append(b, '{')
 	if !l.noIDs {
@@ -84,7 +84,7 @@ func (l *load) request(b []byte, first int64) (body []byte, path string) {
 	return append(b, "]}"...), tasksPath + ":batch"
 }
 
-// driver is a load under way.
+// driver sends a load.
 type driver struct {
 	load
 	began time.Time
@@ -95,8 +95,8 @@ type driver struct {
 	due   chan time.Time // of an open loop
 }
 
-// drive sends the load for so long.
-func (l load) drive(ctx context.Context, length time.Duration, servers ...*process) (*outcome, error) {
+// drive sends the load for a time.
+func (l load) drive(ctx context.Context, length time.Duration, servers ...*process) (*measurement, error) {
 	d := &driver{load: l, began: time.Now(), due: make(chan time.Time, 1<<20)}
 	d.until = d.began.Add(length)
 	own, theirs := ownCPU(), cpuOf(servers)
@@ -105,25 +105,25 @@ func (l load) drive(ctx context.Context, length time.Duration, servers ...*proce
 		group.Go(func() error { return d.client(ctx, n) })
 	}
 	if l.rate > 0 {
-		group.Go(func() error { return d.arrivals(ctx) })
+		group.Go(func() error { return d.scheduleRequests(ctx) })
 	}
 	err := group.Wait()
 	slices.Sort(d.times)
-	return &outcome{
-		tasks: len(d.times) * max(1, l.batch), took: time.Since(d.began), times: d.times,
-		own: ownCPU() - own, servers: cpuOf(servers) - theirs,
+	return &measurement{
+		tasks: len(d.times) * max(1, l.batch), elapsed: time.Since(d.began), latencies: d.times,
+		loadCPU: ownCPU() - own, serverCPU: cpuOf(servers) - theirs,
 	}, err
 }
 
 func cpuOf(all []*process) (sum time.Duration) {
 	for _, p := range all {
-		sum += p.cpu()
+		sum += p.cpuTime()
 	}
 	return sum
 }
 
-// arrivals tells the clients when a request is due, at random distances.
-func (d *driver) arrivals(ctx context.Context) error {
+// scheduleRequests tells the clients when requests are due, at random intervals.
+func (d *driver) scheduleRequests(ctx context.Context) error {
 	defer close(d.due)
 	for at := d.began; at.Before(d.until) && ctx.Err() == nil; {
 		at = at.Add(time.Duration(rand.ExpFloat64() / d.rate * float64(time.Second)))
@@ -143,10 +143,10 @@ func (d *driver) client(ctx context.Context, n int) error {
 	var times []time.Duration
 	var buf []byte
 	for {
-		began, more := d.turn()
+		began, more := d.nextRequest()
 		n := int64(max(1, d.batch))
 		first := d.next.Add(n) - n
-		if !more || d.most > 0 && first >= int64(d.most) {
+		if !more || d.maxTasks > 0 && first >= int64(d.maxTasks) {
 			break
 		}
 		body, path := d.request(buf[:0], first)
@@ -170,8 +170,8 @@ func (d *driver) client(ctx context.Context, n int) error {
 	return nil
 }
 
-// turn returns when the next request of a client begins.
-func (d *driver) turn() (time.Time, bool) {
+// nextRequest returns when the next request of a client begins.
+func (d *driver) nextRequest() (time.Time, bool) {
 	if d.rate > 0 {
 		at, ok := <-d.due
 		return at, ok

@@ -1,6 +1,6 @@
 package main
 
-// The benchmarks that are tests of their packages.
+// The benchmarks of Go packages.
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"strconv"
 )
 
-// goBench runs benchmarks of a package count times and returns their ns/op by name, in the order in which they ran.
+// goBench runs benchmarks of a package count times and returns their ns/op by name, in the order of the runs.
 func (b *bench) goBench(ctx context.Context, pkg, pattern string, count int) (map[string][]float64, error) {
 	c := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", pattern, "-count", strconv.Itoa(count), "-benchtime", "300ms", pkg)
 	c.Dir, c.Env = b.root, append(os.Environ(), "CGO_ENABLED=0")
@@ -48,13 +48,13 @@ func (b *bench) lot(ctx context.Context) error {
 		}
 		return ns
 	}
-	b.note("lot", "BenchmarkTenThousand of pkg/internal/lot", millis("TenThousand")...)
-	b.note("lot-queue", "BenchmarkQueue of pkg/internal/lot", millis("Queue")...)
+	b.record("lot", "BenchmarkTenThousand of pkg/internal/lot", millis("TenThousand")...)
+	b.record("lot-queue", "BenchmarkQueue of pkg/internal/lot", millis("Queue")...)
 	few, many := got["BenchmarkCycle/parked=1000"], got["BenchmarkCycle/parked=1000000"]
 	growth := make([]float64, len(many))
 	for i := range many {
 		growth[i] = many[i] / few[i]
 	}
-	b.note("parked-lot", fmt.Sprintf("BenchmarkCycle of pkg/internal/lot: %.0f and %.0f ns a task", medianOf(few), medianOf(many)), growth...)
+	b.record("parked-lot", fmt.Sprintf("BenchmarkCycle of pkg/internal/lot: %.0f and %.0f ns per task", medianOf(few), medianOf(many)), growth...)
 	return nil
 }

@@ -1,13 +1,12 @@
 package main
 
-// A long history: questions to an audit log of ten million events, and forgetting a million rows.
+// A long history: queries of an audit log of ten million events, and retention of a million rows.
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,7 +30,7 @@ const (
 	logPools   = 4
 	perTask    = 4 // events
 	perStep    = 256
-	questions  = 600
+	queryCount = 600
 )
 
 func (b *bench) audit(ctx context.Context) error {
@@ -39,7 +38,7 @@ func (b *bench) audit(ctx context.Context) error {
 }
 
 func (b *bench) auditFile(ctx context.Context) error {
-	dir := b.fresh("audit")
+	dir := b.newDir("audit")
 	defer os.RemoveAll(dir)
 	s, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(dir, "parkd.db")})
 	if err != nil {
@@ -51,12 +50,12 @@ func (b *bench) auditFile(ctx context.Context) error {
 	if err := s.Close(); err != nil {
 		return err
 	}
-	return b.questioned(ctx, "file", func() (*process, error) { return b.serve(ctx, dir, configured(dir, "file", "", keep)) },
-		func() error { return forget(dir) })
+	return b.measureQueries(ctx, "file", func() (*process, error) { return b.serve(ctx, dir, newSettings(dir, "file", "", noRetention)) },
+		func() error { return dropCache(dir) })
 }
 
-// keep has nothing pruned: the log is of a day that may be long ago.
-func keep(s, _ settings) { s["retention"] = "0s" }
+// noRetention disables retention, since the log may be of a day long ago.
+func noRetention(s, _ settings) { s["retention"] = "0s" }
 
 func (b *bench) auditPostgres(ctx context.Context) error {
 	pg, err := startPostgres(ctx)
@@ -82,22 +81,22 @@ func (b *bench) auditPostgres(ctx context.Context) error {
 		return err
 	}
 	host := strings.TrimPrefix(strings.Fields(dsn)[0], "host=")
-	dir := b.fresh("audit")
-	return b.questioned(ctx, "postgres", func() (*process, error) { return b.serve(ctx, dir, configured(dir, "postgres", dsn, keep)) },
+	dir := b.newDir("audit")
+	return b.measureQueries(ctx, "postgres", func() (*process, error) { return b.serve(ctx, dir, newSettings(dir, "postgres", dsn, noRetention)) },
 		func() error {
 			if err := checkpoint(ctx, dsn); err != nil {
 				return err
 			}
 			pg.Quit()
-			return errors.Join(forget(host), pg.Run(ctx))
+			return errors.Join(dropCache(host), pg.Run(ctx))
 		})
 }
 
-// checkpoint has a server write down all it has, so that it need not replay its log when it starts again.
+// checkpoint writes all changes of a server to its files, so that it replays no log when it starts again.
 func checkpoint(ctx context.Context, dsn string) error { return execute(ctx, dsn, "CHECKPOINT") }
 
-// settle has a server do what a load of rows would else bring on at some time after it.
-func settle(ctx context.Context, dsn string) error {
+// vacuum does at once what the server would do some time after so many inserts.
+func vacuum(ctx context.Context, dsn string) error {
 	return execute(ctx, dsn, "VACUUM (ANALYZE)", "CHECKPOINT")
 }
 
@@ -114,7 +113,7 @@ func execute(ctx context.Context, dsn string, texts ...string) error {
 	return errors.Join(err, c.Close(ctx))
 }
 
-// fillLog writes the events of a day as a busy daemon does: steps of some dozens of tasks, their tenants mixed.
+// fillLog writes the events of a day as a busy daemon does: in steps of some dozens of tasks of different tenants.
 func (b *bench) fillLog(ctx context.Context, s store.Store) error {
 	began, tasks := time.Now(), b.events/perTask
 	first := time.Now().Add(-24 * time.Hour)
@@ -126,7 +125,7 @@ func (b *bench) fillLog(ctx context.Context, s store.Store) error {
 				row.LastAt = park.At(first.Add(24 * time.Hour / time.Duration(tasks) * time.Duration(i)))
 				st := nextStep(logPool(p), &row)
 				for ; len(st.Events) < perStep && i < tasks; i += logPools {
-					logLife(st, i)
+					addTaskEvents(st, i)
 				}
 				if err := s.Commit(ctx, st); err != nil {
 					return err
@@ -138,12 +137,12 @@ func (b *bench) fillLog(ctx context.Context, s store.Store) error {
 	if err := pools.Wait(); err != nil {
 		return err
 	}
-	b.say("  %d events written in %s", b.events, time.Since(began).Round(time.Second))
+	b.logf("  %d events written in %s", b.events, time.Since(began).Round(time.Second))
 	return nil
 }
 
-// logLife adds the events of a task to a step.
-func logLife(st *store.Step, i int) {
+// addTaskEvents adds the events of a task to a step.
+func addTaskEvents(st *store.Step, i int) {
 	for _, a := range []park.Action{park.ActSubmit, park.ActEnqueue, park.ActStart, park.ActComplete} {
 		st.Events = append(st.Events, park.Event{
 			PoolID: st.PoolID, Rev: st.Row.Rev, Ord: len(st.Events), At: st.Row.LastAt, Action: a, TaskID: logTask(i),
@@ -156,8 +155,8 @@ func logPool(i int) string   { return fmt.Sprint("pool-", i%logPools) }
 func logTenant(i int) string { return fmt.Sprint("tenant-", i*7919%logTenants) }
 func logTask(i int) string   { return fmt.Sprintf("019af00d-%08d", i) }
 
-// questioned asks over HTTP, by tenant, task and pool in turn, warm and with nothing of the files in memory.
-func (b *bench) questioned(ctx context.Context, name string, serve func() (*process, error), cool func() error) error {
+// measureQueries queries over HTTP, by tenant, task and pool in turn, first with a cold cache and then with a warm one.
+func (b *bench) measureQueries(ctx context.Context, name string, serve func() (*process, error), cool func() error) error {
 	var cold []float64
 	for range b.rounds {
 		if err := cool(); err != nil {
@@ -167,9 +166,9 @@ func (b *bench) questioned(ctx context.Context, name string, serve func() (*proc
 		if err != nil {
 			return err
 		}
-		// The first question of each kind meets a cold cache.
+		// Only the first query of each kind has a cold cache.
 		for kind := range 3 {
-			took, err := b.question(ctx, d, kind, 31+kind)
+			took, err := b.query(ctx, d, kind, 31+kind)
 			if err != nil {
 				return errors.Join(err, d.stop())
 			}
@@ -185,20 +184,20 @@ func (b *bench) questioned(ctx context.Context, name string, serve func() (*proc
 	}
 	defer d.stop()
 	var took []time.Duration
-	for i := range questions {
-		t, err := b.question(ctx, d, i%3, i)
+	for i := range queryCount {
+		t, err := b.query(ctx, d, i%3, i)
 		if err != nil {
 			return err
 		}
 		took = append(took, t)
 	}
 	slices.Sort(took)
-	b.note("audit-"+name, fmt.Sprintf("p50 %.1f ms, max %.1f ms of %d questions to %d events", ms(quantile(took, 0.5)), ms(took[len(took)-1]), questions, b.events), ms(quantile(took, 0.99)))
-	b.note("audit-"+name+"-cold", fmt.Sprintf("the slowest first question; median %.1f ms", medianOf(cold)), slices.Max(cold))
+	b.record("audit-"+name, fmt.Sprintf("p50 %.1f ms, max %.1f ms of %d queries of %d events", ms(quantile(took, 0.5)), ms(took[len(took)-1]), queryCount, b.events), ms(quantile(took, 0.99)))
+	b.record("audit-"+name+"-cold", fmt.Sprintf("the slowest first query; median %.1f ms", medianOf(cold)), slices.Max(cold))
 	return nil
 }
 
-func (b *bench) question(ctx context.Context, d *process, kind, i int) (time.Duration, error) {
+func (b *bench) query(ctx context.Context, d *process, kind, i int) (time.Duration, error) {
 	svc, err := client.New(client.Config{URL: d.url})
 	if err != nil {
 		return 0, err
@@ -209,20 +208,20 @@ func (b *bench) question(ctx context.Context, d *process, kind, i int) (time.Dur
 	since := park.At(time.Now().Add(-24 * time.Hour * time.Duration(1000-i%900) / 1000))
 	q := [3]park.AuditQuery{{Tenant: logTenant(n), Since: since}, {TaskID: logTask(n)}, {PoolID: logPool(n), Since: since}}[kind]
 	q.Limit = 100
-	if _, err := svc.Health(ctx); err != nil { // the connection is there already
+	if _, err := svc.Health(ctx); err != nil { // opens the connection
 		return 0, err
 	}
 	began := time.Now()
 	page, err := svc.Audit(ctx, q)
 	took := time.Since(began)
 	if want := [3]int{100, perTask, 100}[kind]; err == nil && len(page.Events) != want {
-		err = fmt.Errorf("question %d of kind %d found %d events, not %d", i, kind, len(page.Events), want)
+		err = fmt.Errorf("query %d of kind %d found %d events, not %d", i, kind, len(page.Events), want)
 	}
 	return took, err
 }
 
-// forget drops the files below a folder from the system's cache.
-func forget(dir string) error {
+// dropCache drops the files below a directory from the system's cache.
+func dropCache(dir string) error {
 	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() {
 			return err
@@ -237,11 +236,11 @@ func forget(dir string) error {
 	})
 }
 
-// retention has a daemon forget a million rows under load, and compares its submissions with those of one that keeps
-// everything.
+// retention has a daemon delete a million rows under load, and compares its latencies with those of a daemon that
+// deletes nothing.
 func (b *bench) retention(ctx context.Context) error {
 	for _, backend := range []string{"file", "postgres"} {
-		if err := b.forgetting(ctx, backend); err != nil {
+		if err := b.measureRetention(ctx, backend); err != nil {
 			return fmt.Errorf("%s: %w", backend, err)
 		}
 	}
@@ -249,12 +248,12 @@ func (b *bench) retention(ctx context.Context) error {
 }
 
 const (
-	underLoad = 400.0 // submissions a second
-	observed  = 20 * time.Second
+	retentionRate     = 400.0 // submissions a second
+	retentionDuration = 20 * time.Second
 )
 
-func (b *bench) forgetting(ctx context.Context, backend string) error {
-	dsn, dir := "", b.fresh("retention")
+func (b *bench) measureRetention(ctx context.Context, backend string) error {
+	dsn, dir := "", b.newDir("retention")
 	defer os.RemoveAll(dir)
 	if backend == "postgres" {
 		pg, err := startPostgres(ctx)
@@ -272,27 +271,27 @@ func (b *bench) forgetting(ctx context.Context, backend string) error {
 	if err := b.fillRows(ctx, backend, dir, dsn); err != nil {
 		return err
 	}
-	var times [2]*outcome
+	var times [2]*measurement
 	for i, retention := range []string{"0s", "10s"} {
-		d, err := b.serve(ctx, dir, configured(dir, backend, dsn, func(s, _ settings) { s["retention"] = retention }))
+		d, err := b.serve(ctx, dir, newSettings(dir, backend, dsn, func(s, _ settings) { s["retention"] = retention }))
 		if err != nil {
 			return err
 		}
-		l := load{urls: []string{d.url}, clients: few, prefix: fmt.Sprint("r", i), rate: underLoad}
-		if times[i], err = l.drive(ctx, observed); err == nil && i == 1 {
-			err = b.pruned(ctx, d)
+		l := load{urls: []string{d.url}, clients: fewClients, prefix: fmt.Sprint("r", i), rate: retentionRate}
+		if times[i], err = l.drive(ctx, retentionDuration); err == nil && i == 1 {
+			err = b.waitPruned(ctx, d)
 		}
 		if err := errors.Join(err, d.stop()); err != nil {
 			return err
 		}
 	}
 	kept, forgot := times[0], times[1]
-	b.note("retention-"+backend, fmt.Sprintf("p99 %.1f ms, and %.1f ms where nothing is deleted, at %.0f submissions/s", ms(forgot.at(0.99)), ms(kept.at(0.99)), underLoad),
-		ms(forgot.at(0.99))/ms(kept.at(0.99)))
+	b.record("retention-"+backend, fmt.Sprintf("p99 %.1f ms, and %.1f ms if nothing is deleted, at %.0f submissions/s", ms(forgot.latency(0.99)), ms(kept.latency(0.99)), retentionRate),
+		ms(forgot.latency(0.99))/ms(kept.latency(0.99)))
 	return nil
 }
 
-// fillRows writes ended tasks of long ago, with their events and messages.
+// fillRows writes tasks that ended long ago, with their events and messages.
 func (b *bench) fillRows(ctx context.Context, backend, dir, dsn string) (err error) {
 	var s store.Store
 	if backend == "file" {
@@ -307,18 +306,18 @@ func (b *bench) fillRows(ctx context.Context, backend, dir, dsn string) (err err
 	began := time.Now()
 	row := ledger.Pool{State: park.Active, MaxUnits: 1 << 30, LastAt: park.At(began.Add(-30 * 24 * time.Hour))}
 	for n := 0; n < b.parked/rowsPerTask; n += 256 {
-		for _, step := range lives("old", n, 256, &row) {
+		for _, step := range taskSteps("old", n, 256, &row) {
 			if err := s.Commit(ctx, step); err != nil {
 				return err
 			}
 		}
 	}
-	b.say("  %s: %d rows written in %s", backend, b.parked, time.Since(began).Round(time.Second))
+	b.logf("  %s: %d rows written in %s", backend, b.parked, time.Since(began).Round(time.Second))
 	return nil
 }
 
-// pruned waits until nothing of the old pool is in the log.
-func (b *bench) pruned(ctx context.Context, d *process) error {
+// waitPruned waits until the log has no event of the old pool.
+func (b *bench) waitPruned(ctx context.Context, d *process) error {
 	svc, err := client.New(client.Config{URL: d.url})
 	if err != nil {
 		return err
@@ -330,10 +329,10 @@ func (b *bench) pruned(ctx context.Context, d *process) error {
 			return err
 		}
 		if len(page.Events) == 0 {
-			b.say("  all old events were gone %s after the load", time.Since(began).Round(time.Second))
+			b.logf("  all old events were gone %s after the load", time.Since(began).Round(time.Second))
 			return nil
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	return fmt.Errorf("the old events are still there (%d)", http.StatusOK)
+	return errors.New("the old events are still in the log")
 }

@@ -1,6 +1,6 @@
 package main
 
-// A million parked tasks: what they cost in memory, in time for others, and at a restart.
+// A million parked tasks: what they cost in memory, in time of other tasks, and at a restart.
 
 import (
 	"context"
@@ -15,31 +15,32 @@ import (
 )
 
 const (
-	// units of the pool. One is held by the blocker, and so a task that needs all of them parks for good.
-	units    = 1024
-	fewTasks = 1_000
-	loading  = 1_000 // tasks in a request while the lot is filled
+	// units of the pool. The blocker holds one of them, so a task that needs all of them stays parked.
+	units     = 1024
+	fewTasks  = 1_000
+	fillBatch = 1_000 // tasks in a request while the lot is filled
 )
 
 func (b *bench) parkedRows(ctx context.Context) error {
 	var errs []error
 	for _, backend := range []string{"in_memory", "file", "postgres"} {
-		if err := b.crowded(ctx, backend); err != nil {
+		if err := b.measureParked(ctx, backend); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", backend, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// crowd is a daemon with parked tasks.
-type crowd struct {
+// parkedDaemon is a daemon with parked tasks.
+type parkedDaemon struct {
 	*process
 	serve func() (*process, error)
 	costs []float64
 }
 
-// crowded fills two lots, one with few tasks and one with many, measures both in turn, and restarts the full one.
-func (b *bench) crowded(ctx context.Context, backend string) error {
+// measureParked starts a daemon with few parked tasks and one with many, measures both in turn, and restarts the
+// second.
+func (b *bench) measureParked(ctx context.Context, backend string) error {
 	var pg *server.Server
 	if backend == "postgres" {
 		var err error
@@ -48,10 +49,10 @@ func (b *bench) crowded(ctx context.Context, backend string) error {
 		}
 		defer pg.Stop()
 	}
-	var both [2]*crowd
+	var both [2]*parkedDaemon
 	for i, n := range []int{fewTasks, b.parked} {
 		began := time.Now()
-		c, err := b.crowd(ctx, backend, pg, n)
+		c, err := b.startParked(ctx, backend, pg, n)
 		if err != nil {
 			return err
 		}
@@ -59,38 +60,38 @@ func (b *bench) crowded(ctx context.Context, backend string) error {
 			_ = c.stop()
 			_ = os.RemoveAll(c.dir)
 		}()
-		b.say("  %s: %d parked in %s", backend, n, time.Since(began).Round(time.Second))
+		b.logf("  %s: %d parked in %s", backend, n, time.Since(began).Round(time.Second))
 		both[i] = c
 	}
 	name := backend
 	if backend == "in_memory" {
 		name = "memory"
 	} else {
-		b.note("resident-"+name, "of the daemon that took them", float64(both[1].resident())/1e6)
+		b.record("resident-"+name, "of the daemon that accepted them", float64(both[1].residentBytes())/1e6)
 	}
 	var growth []float64
 	for round := range b.rounds {
 		for _, c := range both {
-			if err := b.cost(ctx, c, round); err != nil {
+			if err := b.measureCost(ctx, c, round); err != nil {
 				return err
 			}
 		}
 		growth = append(growth, both[1].costs[round]/both[0].costs[round])
 	}
-	detail := fmt.Sprintf("%.0f and %.0f µs a task, from %d clients, behind %d and %d parked", medianOf(both[0].costs), medianOf(both[1].costs), few, fewTasks, b.parked)
+	detail := fmt.Sprintf("%.0f and %.0f µs per task, from %d clients, with %d and %d parked", medianOf(both[0].costs), medianOf(both[1].costs), fewClients, fewTasks, b.parked)
 	if pg != nil {
-		detail += ", once the server has vacuumed and written down what was parked"
+		detail += ", after a vacuum and a checkpoint of the server"
 	}
-	b.note("parked-"+name, detail, growth...)
+	b.record("parked-"+name, detail, growth...)
 	if backend == "in_memory" {
 		return nil
 	}
 	return b.restart(ctx, name, both[1])
 }
 
-// crowd starts a daemon and parks so many tasks there.
-func (b *bench) crowd(ctx context.Context, backend string, pg *server.Server, n int) (*crowd, error) {
-	dsn, dir := "", b.fresh("crowd")
+// startParked starts a daemon and parks n tasks.
+func (b *bench) startParked(ctx context.Context, backend string, pg *server.Server, n int) (*parkedDaemon, error) {
+	dsn, dir := "", b.newDir("crowd")
 	if pg != nil {
 		var err error
 		if dsn, err = pg.Create(ctx, fmt.Sprint("crowd", n), "template1"); err != nil {
@@ -100,11 +101,11 @@ func (b *bench) crowd(ctx context.Context, backend string, pg *server.Server, n 
 			return nil, err
 		}
 	}
-	conf := configured(dir, backend, dsn, func(s, p settings) {
+	conf := newSettings(dir, backend, dsn, func(s, p settings) {
 		p["max_units"] = units
 		s["drain_timeout"] = "100ms"
 	})
-	c := &crowd{serve: func() (*process, error) { return b.serve(ctx, dir, conf) }}
+	c := &parkedDaemon{serve: func() (*process, error) { return b.serve(ctx, dir, conf) }}
 	var err error
 	if c.process, err = c.serve(); err != nil {
 		return nil, err
@@ -113,16 +114,16 @@ func (b *bench) crowd(ctx context.Context, backend string, pg *server.Server, n 
 	if err != nil {
 		return nil, errors.Join(err, c.stop())
 	}
-	// It holds a unit, so that what needs them all waits; and what needs but one and is critical runs at once.
+	// The blocker holds a unit. So a task that needs all units waits, and a critical task that needs one runs at once.
 	r, err := svc.Submit(ctx, pool, []park.Submission{{TaskID: "blocker", Payload: []byte(`{"durationMs":86400000}`), TimeoutSecs: 1_000_000}})
 	if err == nil && r[0].Err != nil {
 		err = r[0].Err
 	}
 	if err == nil {
-		err = fill(ctx, c.process, n)
+		err = parkTasks(ctx, c.process, n)
 	}
 	if err == nil && pg != nil {
-		err = settle(ctx, dsn)
+		err = vacuum(ctx, dsn)
 	}
 	if err != nil {
 		return nil, errors.Join(err, c.stop())
@@ -130,34 +131,34 @@ func (b *bench) crowd(ctx context.Context, backend string, pg *server.Server, n 
 	return c, nil
 }
 
-// fill parks n tasks.
-func fill(ctx context.Context, d *process, n int) error {
+// parkTasks parks n tasks.
+func parkTasks(ctx context.Context, d *process, n int) error {
 	l := load{
-		urls: []string{d.url}, clients: 4, batch: loading, prefix: "parked",
-		priority: "low", units: units, most: n,
+		urls: []string{d.url}, clients: 4, batch: fillBatch, prefix: "parked",
+		priority: "low", units: units, maxTasks: n,
 	}
-	o, err := l.drive(ctx, time.Hour)
-	if err == nil && o.tasks != n {
-		err = fmt.Errorf("%d tasks were parked, not %d", o.tasks, n)
+	m, err := l.drive(ctx, time.Hour)
+	if err == nil && m.tasks != n {
+		err = fmt.Errorf("%d tasks were parked, not %d", m.tasks, n)
 	}
 	return err
 }
 
-// cost notes what a task costs, in µs, that runs at once although others are parked.
-func (b *bench) cost(ctx context.Context, c *crowd, round int) error {
-	l := load{urls: []string{c.url}, clients: few, prefix: fmt.Sprint("round", round), priority: "critical"}
-	o, err := l.drive(ctx, b.length)
+// measureCost records the time of a task, in µs, that runs at once while others are parked.
+func (b *bench) measureCost(ctx context.Context, c *parkedDaemon, round int) error {
+	l := load{urls: []string{c.url}, clients: fewClients, prefix: fmt.Sprint("round", round), priority: "critical"}
+	m, err := l.drive(ctx, b.duration)
 	if err != nil {
 		return err
 	}
-	c.costs = append(c.costs, 1e6/o.perSecond())
+	c.costs = append(c.costs, 1e6/m.perSecond())
 	return nil
 }
 
-// restart ends the daemon, with the blocker running, and measures from the start of another until the first task starts.
-// On the file it is killed. On Postgres it is told to stop, for the tasks of a killed node are taken over only when the
-// others can be sure that it is dead.
-func (b *bench) restart(ctx context.Context, name string, c *crowd) error {
+// restart ends the daemon while the blocker runs, starts another, and measures the time until its first start of a
+// task. With the file the daemon is killed. With Postgres it is stopped, since other nodes take over the tasks of a
+// killed node only when they can be sure that it is dead.
+func (b *bench) restart(ctx context.Context, name string, c *parkedDaemon) error {
 	var took []float64
 	var resident int64
 	for range min(b.rounds, 3) {
@@ -172,19 +173,19 @@ func (b *bench) restart(ctx context.Context, name string, c *crowd) error {
 			return err
 		}
 		c.process = next
-		if err := started(ctx, next, park.At(began)); err != nil {
+		if err := waitStarted(ctx, next, park.At(began)); err != nil {
 			return err
 		}
 		took = append(took, time.Since(began).Seconds())
-		resident = next.resident()
+		resident = next.residentBytes()
 	}
-	b.note("restart-"+name, "from the start of the process", took...)
-	b.note("resident-"+name+"-again", "of a daemon that found them in the store", float64(resident)/1e6)
+	b.record("restart-"+name, "from the start of the process", took...)
+	b.record("resident-"+name+"-again", "of a daemon that loaded them from the store", float64(resident)/1e6)
 	return nil
 }
 
-// started waits until the log shows a start since then.
-func started(ctx context.Context, d *process, since park.Time) error {
+// waitStarted waits until the log has a start after a time.
+func waitStarted(ctx context.Context, d *process, since park.Time) error {
 	svc, err := client.New(client.Config{URL: d.url})
 	if err != nil {
 		return err
@@ -195,5 +196,5 @@ func started(ctx context.Context, d *process, since park.Time) error {
 			return nil
 		}
 	}
-	return errors.New("nothing was started within a minute")
+	return errors.New("no task was started within a minute")
 }

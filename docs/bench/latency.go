@@ -1,6 +1,6 @@
 package main
 
-// Times of single steps: wake-ups, idle starts, whole commands.
+// Latencies of single operations: wake-ups, idle starts, whole commands.
 
 import (
 	"context"
@@ -20,18 +20,18 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// wakeRate is how many tasks arrive a second: about two thirds of what the pool's units can work off, so that most are
-// parked for a while and the processors are not what they wait for.
+// wakeRate is how many tasks arrive a second: about two thirds of what the pool's units can process. So most tasks are
+// parked for a while, and they do not wait for the processors.
 const wakeRate = 1000
 
-// wake runs parkd's own load test and takes the time from capacity coming free to the next start of it.
+// wake runs parkd's load test and records the time from free capacity to the next start that uses it.
 func (b *bench) wake(ctx context.Context) error {
 	for _, backend := range []string{"memory", "file", "postgres"} {
 		var p99 []float64
 		var detail string
 		for range b.rounds {
 			cmd := exec.CommandContext(ctx, b.parkd, "loadtest", "--rate", fmt.Sprint(wakeRate), "--duration", "8s", "--backend", backend, "-o", "json")
-			cmd.Env = environment(b.fresh("wake"))
+			cmd.Env = environment(b.newDir("wake"))
 			cmd.Stderr = os.Stderr
 			out, err := cmd.Output()
 			var r struct {
@@ -44,26 +44,27 @@ func (b *bench) wake(ctx context.Context) error {
 				return errors.Join(err, jsonErr)
 			}
 			p99 = append(p99, r.WakeMs.P99)
-			detail = fmt.Sprintf("p50 %.1f, p95 %.1f, max %.0f ms in the last round: %.0f tasks/s arrived at random times, at most %d parked, of the processor time %.0f %% the generator's",
+			detail = fmt.Sprintf("p50 %.1f, p95 %.1f, max %.0f ms in the last round: %.0f tasks/s arrived at random times, at most %d parked; %.0f %% of the processor time is the load generator's",
 				r.WakeMs.P50, r.WakeMs.P95, r.WakeMs.Max, r.SubmitPerSec, r.MaxParked, 100*r.GeneratorCPUShare)
-			b.say("  %s wake p99 %.1f ms; %s", backend, r.WakeMs.P99, detail)
+			b.logf("  %s wake p99 %.1f ms; %s", backend, r.WakeMs.P99, detail)
 		}
-		b.note("wake-"+backend, detail, p99...)
+		b.record("wake-"+backend, detail, p99...)
 	}
 	return nil
 }
 
-// idlePause lets everything come to rest, for a time that meets no timer's beat.
+// idlePause returns a pause after which the system is idle. It is random, so as not to coincide with a timer.
 func idlePause() time.Duration { return 20*time.Millisecond + rand.N(30*time.Millisecond) }
 
-// samples is how many single starts a round has.
-const samples = 60
+// samplesPerRound is how many single starts a round has.
+const samplesPerRound = 60
 
-// command measures from the submission of a command to its first line, and fork and exec of the same alone.
+// command measures the time from the submission of a command to its first output, and that of fork and exec of the same
+// command alone.
 func (b *bench) command(ctx context.Context) error {
-	dir := b.fresh("command")
+	dir := b.newDir("command")
 	socket := filepath.Join(dir, "s")
-	d, err := b.serve(ctx, dir, configured(dir, "file", "", func(s, p settings) {
+	d, err := b.serve(ctx, dir, newSettings(dir, "file", "", func(s, p settings) {
 		s["socket"] = socket
 		p["executor"] = settings{"type": "exec"}
 	}))
@@ -88,10 +89,10 @@ func (b *bench) command(ctx context.Context) error {
 		}
 		return err
 	}
-	line := []string{self(), "tell", heard}
+	line := []string{ownPath(), "tell", heard}
 	var over, through, alone []float64
 	for range b.rounds {
-		ours, err := clocked(func() error {
+		ours, err := sampleTimes(func() error {
 			r, err := svc.Submit(ctx, pool, []park.Submission{{Command: line}})
 			if err != nil {
 				return err
@@ -104,7 +105,7 @@ func (b *bench) command(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		theirs, err := clocked(func() error {
+		theirs, err := sampleTimes(func() error {
 			c := exec.CommandContext(ctx, line[0], line[1:]...)
 			if err := c.Start(); err != nil {
 				return err
@@ -118,14 +119,14 @@ func (b *bench) command(ctx context.Context) error {
 		o, t := ms(quantile(ours, 0.5)), ms(quantile(theirs, 0.5))
 		over, through, alone = append(over, o-t), append(through, o), append(alone, t)
 	}
-	b.note("command", fmt.Sprintf("%.1f ms from the submission, %.1f ms from fork and exec alone", medianOf(through), medianOf(alone)), over...)
+	b.record("command", fmt.Sprintf("%.1f ms from the submission, %.1f ms from fork and exec alone", medianOf(through), medianOf(alone)), over...)
 	return nil
 }
 
-// clocked does something again and again, with pauses, and returns the times, sorted.
-func clocked(do func() error) ([]time.Duration, error) {
+// sampleTimes calls do repeatedly, with pauses, and returns its times, sorted.
+func sampleTimes(do func() error) ([]time.Duration, error) {
 	var took []time.Duration
-	for range samples {
+	for range samplesPerRound {
 		time.Sleep(idlePause())
 		began := time.Now()
 		if err := do(); err != nil {
@@ -137,7 +138,8 @@ func clocked(do func() error) ([]time.Duration, error) {
 	return took, nil
 }
 
-// across measures from a submission to one node to the start of the work on another, and River's idle start beside it.
+// across measures the time from a submission to one node to the start of the work on another, and River's idle start
+// for comparison.
 func (b *bench) across(ctx context.Context) error {
 	pg, err := startPostgres(ctx)
 	if err != nil {
@@ -163,9 +165,9 @@ func (b *bench) across(ctx context.Context) error {
 	go func() { _ = work.Serve(l) }()
 	defer work.Close()
 	with := func(_, p settings) { p["executor"] = settings{"type": "http", "url": "http://" + l.Addr().String()} }
-	// One node takes submissions and starts none of this pool's tasks, the other starts them.
-	dirs := []string{b.fresh("across"), b.fresh("across")}
-	takes, err := b.serve(ctx, dirs[0], configured(dirs[0], "postgres", dsn, func(s, p settings) {
+	// One node takes submissions and starts none of the pool's tasks; the other node starts them.
+	dirs := []string{b.newDir("across"), b.newDir("across")}
+	takes, err := b.serve(ctx, dirs[0], newSettings(dirs[0], "postgres", dsn, func(s, p settings) {
 		with(s, p)
 		s["pools"].(settings)["other"] = settings{"kind": "mixed", "max_units": 1, "max_queue_depth": 1, "default_timeout_secs": 60, "queue": "postgres", "executor": settings{"type": "simulate"}}
 	}), "--pools", "other")
@@ -173,12 +175,12 @@ func (b *bench) across(ctx context.Context) error {
 		return err
 	}
 	defer takes.stop()
-	starts, err := b.serve(ctx, dirs[1], configured(dirs[1], "postgres", dsn, with))
+	starts, err := b.serve(ctx, dirs[1], newSettings(dirs[1], "postgres", dsn, with))
 	if err != nil {
 		return err
 	}
 	defer starts.stop()
-	return b.idleStarts(ctx, takes, began, func() ([]time.Duration, error) { return riverIdle(ctx, pg, tuned(), samples) })
+	return b.idleStarts(ctx, takes, began, func() ([]time.Duration, error) { return riverIdle(ctx, pg, fastTuning(), samplesPerRound) })
 }
 
 func (b *bench) idleStarts(ctx context.Context, takes *process, began <-chan time.Time, river func() ([]time.Duration, error)) error {
@@ -189,7 +191,7 @@ func (b *bench) idleStarts(ctx context.Context, takes *process, began <-chan tim
 	var share, ours99, theirs99, ours50, theirs50 []float64
 	for range b.rounds {
 		var took []time.Duration
-		for range samples {
+		for range samplesPerRound {
 			time.Sleep(idlePause())
 			sent := time.Now()
 			r, err := c.Submit(ctx, pool, []park.Submission{{Payload: []byte(rawPayload)}})
@@ -212,22 +214,22 @@ func (b *bench) idleStarts(ctx context.Context, takes *process, began <-chan tim
 		ours50, theirs50 = append(ours50, ms(quantile(took, 0.5))), append(theirs50, ms(quantile(theirs, 0.5)))
 		share = append(share, ms(quantile(took, 0.99))/ms(quantile(theirs, 0.99)))
 	}
-	b.note("across", fmt.Sprintf("parkd p50 %.1f, p99 %.1f ms over HTTP, from node to node; River tuned p50 %.1f, p99 %.1f ms within one process",
+	b.record("across", fmt.Sprintf("parkd p50 %.1f, p99 %.1f ms over HTTP, from node to node; River tuned p50 %.1f, p99 %.1f ms within one process",
 		medianOf(ours50), medianOf(ours99), medianOf(theirs50), medianOf(theirs99)), share...)
 	return nil
 }
 
 // small measures the command line and the binary.
 func (b *bench) small(ctx context.Context) error {
-	dir := b.fresh("status")
-	d, err := b.serve(ctx, dir, configured(dir, "file", "", func(s, _ settings) { s["socket"] = filepath.Join(dir, "s") }))
+	dir := b.newDir("status")
+	d, err := b.serve(ctx, dir, newSettings(dir, "file", "", func(s, _ settings) { s["socket"] = filepath.Join(dir, "s") }))
 	if err != nil {
 		return err
 	}
 	defer d.stop()
 	var took []float64
 	for range b.rounds {
-		t, err := clocked(func() error {
+		t, err := sampleTimes(func() error {
 			c := exec.CommandContext(ctx, b.parkd, "status", "--server", d.url)
 			c.Env = environment(dir)
 			return c.Run()
@@ -237,8 +239,8 @@ func (b *bench) small(ctx context.Context) error {
 		}
 		took = append(took, ms(quantile(t, 0.5)))
 	}
-	b.note("status", "median of each round", took...)
-	// Whatever binary is measured, its size is that of a release.
+	b.record("status", "median of each round", took...)
+	// The size is that of a release, whichever binary is measured.
 	stripped := filepath.Join(dir, "stripped")
 	if err := build(ctx, b.root, stripped); err != nil {
 		return err
@@ -247,6 +249,6 @@ func (b *bench) small(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.note("binary", "CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'", float64(info.Size())/1e6)
+	b.record("binary", "CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'", float64(info.Size())/1e6)
 	return nil
 }

@@ -1,12 +1,12 @@
-// Bench measures parkd beside what bounds it on the same machine, and beside peers, and writes docs/performance.md.
+// Bench compares parkd with its limits on the same machine and with other systems, and writes docs/performance.md.
 //
 //	make bench         the table, about a quarter of an hour
-//	make bench-large   the rows with a million parked tasks and ten million events too
+//	make bench-large   also the rows with a million parked tasks and ten million events
 //
-// Every figure of a target is a ratio of two things measured in turn in one run, or a time that is short enough not to
-// need one. The daemon is the real binary in a process of its own; the load comes over connections of
-// [github.com/parkd-dev/parkd/pkg/client.Conn], to parkd and to what it is compared with alike. This module is apart from
-// the product's so that the peers never enter its go.mod.
+// A target is a ratio of two things that were measured alternately in one run, or a short time. The daemon is the real
+// binary in a separate process. The load for parkd and for the systems that it is compared with uses connections of
+// [github.com/parkd-dev/parkd/pkg/loadtest/transport]. This is a separate module, so that those systems are not in the
+// product's go.mod.
 package main
 
 import (
@@ -24,16 +24,16 @@ import (
 
 // bench is one run.
 type bench struct {
-	parkd   string // the binary
-	root    string // of the repository
-	dir     string // for files of the run
-	rounds  int
-	length  time.Duration // of one measurement under load
-	book    *book
-	only    map[string]bool
-	profile string
-	parked  int // tasks of the large rows
-	events  int
+	parkd    string // the binary
+	root     string // of the repository
+	dir      string // for files of the run
+	rounds   int
+	duration time.Duration // of one measurement under load
+	results  *results
+	selected map[string]bool
+	profile  string
+	parked   int // tasks of the large rows
+	events   int
 }
 
 // section is a part of the table that can be measured alone.
@@ -62,7 +62,7 @@ func sections() []section {
 }
 
 func main() {
-	if child(os.Args[1:]) {
+	if runChild(os.Args[1:]) {
 		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -78,22 +78,22 @@ func run(ctx context.Context) error {
 	b := &bench{}
 	var only string
 	var large bool
-	flag.StringVar(&b.parkd, "parkd", "", "binary to measure; default: built from the repository, as a release is")
+	flag.StringVar(&b.parkd, "parkd", "", "binary to measure; default: built from the repository as for a release")
 	flag.StringVar(&b.root, "root", "../..", "the repository")
-	flag.IntVar(&b.rounds, "rounds", 5, "alternating rounds")
-	flag.DurationVar(&b.length, "length", 3*time.Second, "of one measurement under load")
-	flag.StringVar(&only, "only", "", "sections to measure, by comma: "+names())
-	flag.BoolVar(&large, "large", false, "the rows that take long too")
-	flag.StringVar(&b.profile, "profile", "", "have the daemons write profiles below this folder")
-	flag.IntVar(&b.parked, "parked", 1_000_000, "parked tasks, and old rows, of the large rows")
-	flag.IntVar(&b.events, "events", 10_000_000, "events in the log of the large rows")
+	flag.IntVar(&b.rounds, "rounds", 5, "number of rounds")
+	flag.DurationVar(&b.duration, "length", 3*time.Second, "duration of one measurement under load")
+	flag.StringVar(&only, "only", "", "sections to measure, separated by commas: "+names())
+	flag.BoolVar(&large, "large", false, "measure also the rows that take long")
+	flag.StringVar(&b.profile, "profile", "", "folder to which the daemons write profiles")
+	flag.IntVar(&b.parked, "parked", 1_000_000, "number of parked tasks, and of old rows, in the large measurements")
+	flag.IntVar(&b.events, "events", 10_000_000, "number of events in the log in the large measurements")
 	flag.Parse()
-	b.only = make(map[string]bool)
+	b.selected = make(map[string]bool)
 	for name := range strings.SplitSeq(only, ",") {
 		if name != "" && !strings.Contains(" "+names()+" ", " "+name+" ") {
 			return fmt.Errorf("there is no section %q; there are %s", name, names())
 		}
-		b.only[name] = name != ""
+		b.selected[name] = name != ""
 	}
 	if err := b.prepare(ctx); err != nil {
 		return err
@@ -115,28 +115,28 @@ func (b *bench) prepare(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	b.book, err = openBook(filepath.Join(b.root, "docs", "bench", "results.json"), filepath.Join(b.root, "docs", "performance.md"))
+	b.results, err = openResults(filepath.Join(b.root, "docs", "bench", "results.json"), filepath.Join(b.root, "docs", "performance.md"))
 	return err
 }
 
-// sections runs what was asked for. One that cannot be measured here does not keep the others from it.
+// sections runs the selected sections. An error of one does not prevent the others.
 func (b *bench) sections(ctx context.Context, large bool) error {
 	var errs []error
 	for _, s := range sections() {
-		if b.only[""] = false; len(b.only) > 1 && !b.only[s.name] || len(b.only) == 1 && s.large && !large {
+		if b.selected[""] = false; len(b.selected) > 1 && !b.selected[s.name] || len(b.selected) == 1 && s.large && !large {
 			continue
 		}
 		began := time.Now()
-		b.say("== %s", s.name)
+		b.logf("== %s", s.name)
 		if err := s.run(b, ctx); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", s.name, err))
-			b.say("%s: %v", s.name, err)
+			b.logf("%s: %v", s.name, err)
 		}
-		b.say("== %s: %s", s.name, time.Since(began).Round(time.Second))
+		b.logf("== %s: %s", s.name, time.Since(began).Round(time.Second))
 		if ctx.Err() != nil {
 			return errors.Join(append(errs, ctx.Err())...)
 		}
-		if err := b.book.write(); err != nil {
+		if err := b.results.write(); err != nil {
 			return err
 		}
 	}
@@ -151,6 +151,6 @@ func names() string {
 	return strings.Join(all, " ")
 }
 
-func (b *bench) say(format string, args ...any) {
+func (b *bench) logf(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, format+"\n", args...)
 }

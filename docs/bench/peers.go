@@ -1,6 +1,6 @@
 package main
 
-// Peers: River on the same Postgres, asynq on Redis.
+// Other systems: River on the same Postgres, and asynq on Redis.
 
 import (
 	"context"
@@ -34,24 +34,24 @@ type jobArgs struct {
 
 func (jobArgs) Kind() string { return "bench" }
 
-// tuning is how a River client is set up.
+// tuning is the configuration of a River client.
 type tuning struct {
 	workers  int
 	cooldown time.Duration
 }
 
-func byDefault() tuning { return tuning{workers: 100} }
-func tuned() tuning     { return tuning{workers: 2000, cooldown: 2 * time.Millisecond} }
+func defaultTuning() tuning { return tuning{workers: 100} }
+func fastTuning() tuning    { return tuning{workers: 2000, cooldown: 2 * time.Millisecond} }
 
-// rival is a River client at work.
-type rival struct {
+// riverClient is a running River client.
+type riverClient struct {
 	pool   *pgxpool.Pool
 	client *river.Client[pgx.Tx]
 	worked atomic.Int64
-	began  chan time.Time // of jobs, where someone listens
+	began  chan time.Time // of jobs, if a caller receives
 }
 
-func startRiver(ctx context.Context, pg *server.Server, t tuning) (*rival, error) {
+func startRiver(ctx context.Context, pg *server.Server, t tuning) (*riverClient, error) {
 	dsn, err := pg.Create(ctx, fmt.Sprintf("river%d", time.Now().UnixNano()), "template1")
 	if err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func startRiver(ctx context.Context, pg *server.Server, t tuning) (*rival, error
 		return nil, err
 	}
 	cfg.MaxConns = 32
-	r := &rival{began: make(chan time.Time, 1)}
+	r := &riverClient{began: make(chan time.Time, 1)}
 	if r.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
 		return nil, err
 	}
@@ -93,13 +93,13 @@ func startRiver(ctx context.Context, pg *server.Server, t tuning) (*rival, error
 	return r, r.client.Start(ctx)
 }
 
-func (r *rival) stop(ctx context.Context) {
+func (r *riverClient) stop(ctx context.Context) {
 	_ = r.client.StopAndCancel(ctx)
 	r.pool.Close()
 }
 
-// riverRun inserts single jobs from so many callers at once while they are worked, and waits until all are.
-func (b *bench) riverRun(ctx context.Context, pg *server.Server, t tuning, callers int) (*outcome, error) {
+// riverRun inserts single jobs from many callers while they are worked, and waits until all are done.
+func (b *bench) riverRun(ctx context.Context, pg *server.Server, t tuning, callers int) (*measurement, error) {
 	r, err := startRiver(ctx, pg, t)
 	if err != nil {
 		return nil, err
@@ -110,7 +110,7 @@ func (b *bench) riverRun(ctx context.Context, pg *server.Server, t tuning, calle
 	group, inserting := errgroup.WithContext(ctx)
 	for range callers {
 		group.Go(func() error {
-			for time.Since(began) < b.length {
+			for time.Since(began) < b.duration {
 				if _, err := r.client.Insert(inserting, jobArgs{Payload: rawPayload}, nil); err != nil {
 					return err
 				}
@@ -128,12 +128,12 @@ func (b *bench) riverRun(ctx context.Context, pg *server.Server, t tuning, calle
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
-	return &outcome{tasks: int(inserted.Load()), took: time.Since(began)}, nil
+	return &measurement{tasks: int(inserted.Load()), elapsed: time.Since(began)}, nil
 }
 
-// riverBatches inserts a thousand jobs a call.
-func (b *bench) riverBatches(ctx context.Context, pg *server.Server) (*outcome, error) {
-	r, err := startRiver(ctx, pg, tuned())
+// riverBatches inserts a hundred jobs in each call.
+func (b *bench) riverBatches(ctx context.Context, pg *server.Server) (*measurement, error) {
+	r, err := startRiver(ctx, pg, fastTuning())
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func (b *bench) riverBatches(ctx context.Context, pg *server.Server) (*outcome, 
 	group, inserting := errgroup.WithContext(ctx)
 	for range batchClients {
 		group.Go(func() error {
-			for time.Since(began) < b.length {
+			for time.Since(began) < b.duration {
 				n, err := r.client.InsertManyFast(inserting, params)
 				if err != nil {
 					return err
@@ -166,10 +166,10 @@ func (b *bench) riverBatches(ctx context.Context, pg *server.Server) (*outcome, 
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
-	return &outcome{tasks: int(inserted.Load()), took: time.Since(began)}, nil
+	return &measurement{tasks: int(inserted.Load()), elapsed: time.Since(began)}, nil
 }
 
-// riverIdle returns how long after an insertion an idle River starts the job, sorted.
+// riverIdle returns the times from an insertion to the start of the job while River is idle, sorted.
 func riverIdle(ctx context.Context, pg *server.Server, t tuning, samples int) ([]time.Duration, error) {
 	r, err := startRiver(ctx, pg, t)
 	if err != nil {
@@ -194,7 +194,7 @@ func riverIdle(ctx context.Context, pg *server.Server, t tuning, samples int) ([
 	return took, nil
 }
 
-// peers measures what stands beside the table.
+// peers measures the other systems.
 func (b *bench) peers(ctx context.Context) error {
 	pg, err := startPostgres(ctx)
 	if err != nil {
@@ -202,42 +202,45 @@ func (b *bench) peers(ctx context.Context) error {
 	}
 	defer pg.Stop()
 	got, err := b.alternate(ctx,
-		contestant{"tuned", func(ctx context.Context, _ int) (*outcome, error) { return b.riverRun(ctx, pg, tuned(), many) }},
-		contestant{"batches", func(ctx context.Context, _ int) (*outcome, error) { return b.riverBatches(ctx, pg) }},
-		contestant{"parkd", b.parkdRun("one", "postgres", 1, load{clients: many}, pg).run},
-		contestant{"parkd-batches", b.parkdRun("batch", "postgres", 1, load{clients: batchClients, batch: perBatch}, pg).run},
+		variant{"tuned", func(ctx context.Context, _ int) (*measurement, error) {
+			return b.riverRun(ctx, pg, fastTuning(), manyClients)
+		}},
+		variant{"batches", func(ctx context.Context, _ int) (*measurement, error) { return b.riverBatches(ctx, pg) }},
+		variant{"parkd", b.parkdRun("one", "postgres", 1, load{clients: manyClients}, pg).run},
+		variant{"parkd-batches", b.parkdRun("batch", "postgres", 1, load{clients: batchClients, batch: perBatch}, pg).run},
 	)
 	if err != nil {
 		return err
 	}
-	b.note("river-tuned", fmt.Sprintf("parkd %.0f tasks/s over HTTP, River tuned (2 ms, 2,000 workers) %.0f jobs/s as a library", rate(got["parkd"]), rate(got["tuned"])), ratios(got["parkd"], got["tuned"])...)
-	b.note("river-batches", fmt.Sprintf("parkd %.0f tasks/s, River InsertManyFast by 100 and worked %.0f jobs/s", rate(got["parkd-batches"]), rate(got["batches"])), ratios(got["parkd-batches"], got["batches"])...)
+	b.record("river-tuned", fmt.Sprintf("parkd %.0f tasks/s over HTTP, River tuned (2 ms, 2,000 workers) %.0f jobs/s as a library", medianRate(got["parkd"]), medianRate(got["tuned"])), rateRatios(got["parkd"], got["tuned"])...)
+	b.record("river-batches", fmt.Sprintf("parkd %.0f tasks/s, River InsertManyFast of 100, inserted and run %.0f jobs/s", medianRate(got["parkd-batches"]), medianRate(got["batches"])), rateRatios(got["parkd-batches"], got["batches"])...)
 	return b.asynq(ctx)
 }
 
-// asynq enqueues and works on a Redis that flushes every write to the disk, as a durable 202 asks for.
+// asynq enqueues and works tasks on Redis, once without persistence and once with every write flushed to the disk,
+// which a durable 202 requires.
 func (b *bench) asynq(ctx context.Context) error {
 	redis, err := exec.LookPath("redis-server")
 	if err != nil {
-		b.say("no redis-server here: asynq is left out")
+		b.logf("redis-server is not installed: asynq is not measured")
 		return nil
 	}
 	got, err := b.alternate(ctx,
-		contestant{"asynq", func(ctx context.Context, _ int) (*outcome, error) { return b.asynqRun(ctx, redis, "no") }},
-		contestant{"asynq-aof", func(ctx context.Context, _ int) (*outcome, error) { return b.asynqRun(ctx, redis, "yes") }},
-		contestant{"memory", b.parkdRun("memory", "in_memory", 1, load{clients: many}, nil).run},
-		contestant{"file", b.parkdRun("file", "file", 1, load{clients: many}, nil).run},
+		variant{"asynq", func(ctx context.Context, _ int) (*measurement, error) { return b.asynqRun(ctx, redis, "no") }},
+		variant{"asynq-aof", func(ctx context.Context, _ int) (*measurement, error) { return b.asynqRun(ctx, redis, "yes") }},
+		variant{"memory", b.parkdRun("memory", "in_memory", 1, load{clients: manyClients}, nil).run},
+		variant{"file", b.parkdRun("file", "file", 1, load{clients: manyClients}, nil).run},
 	)
 	if err != nil {
 		return err
 	}
-	b.note("asynq", fmt.Sprintf("parkd in memory %.0f tasks/s over HTTP, asynq on Redis without persistence %.0f/s as a library", rate(got["memory"]), rate(got["asynq"])), ratios(got["memory"], got["asynq"])...)
-	b.note("asynq-aof", fmt.Sprintf("parkd on a file %.0f tasks/s over HTTP, asynq on Redis with appendfsync always %.0f/s as a library", rate(got["file"]), rate(got["asynq-aof"])), ratios(got["file"], got["asynq-aof"])...)
+	b.record("asynq", fmt.Sprintf("parkd in memory %.0f tasks/s over HTTP, asynq on Redis without persistence %.0f/s as a library", medianRate(got["memory"]), medianRate(got["asynq"])), rateRatios(got["memory"], got["asynq"])...)
+	b.record("asynq-aof", fmt.Sprintf("parkd on a file %.0f tasks/s over HTTP, asynq on Redis with appendfsync always %.0f/s as a library", medianRate(got["file"]), medianRate(got["asynq-aof"])), rateRatios(got["file"], got["asynq-aof"])...)
 	return nil
 }
 
-func (b *bench) asynqRun(ctx context.Context, redis, appendonly string) (*outcome, error) {
-	dir := b.fresh("redis")
+func (b *bench) asynqRun(ctx context.Context, redis, appendonly string) (*measurement, error) {
+	dir := b.newDir("redis")
 	socket := dir + "/redis.sock"
 	c := exec.Command(redis, "--port", "0", "--unixsocket", socket, "--dir", dir, "--save", "", "--appendonly", appendonly, "--appendfsync", "always")
 	if err := c.Start(); err != nil {
@@ -269,9 +272,9 @@ func (b *bench) asynqRun(ctx context.Context, redis, appendonly string) (*outcom
 	defer client.Close()
 	began := time.Now()
 	var group errgroup.Group
-	for range few {
+	for range fewClients {
 		group.Go(func() error {
-			for time.Since(began) < b.length {
+			for time.Since(began) < b.duration {
 				if _, err := client.EnqueueContext(ctx, asynq.NewTask("bench", []byte(rawPayload))); err != nil {
 					return err
 				}
@@ -286,5 +289,5 @@ func (b *bench) asynqRun(ctx context.Context, redis, appendonly string) (*outcom
 	for worked.Load() < sent.Load() && time.Since(began) < time.Minute {
 		time.Sleep(2 * time.Millisecond)
 	}
-	return &outcome{tasks: int(worked.Load()), took: time.Since(began)}, nil
+	return &measurement{tasks: int(worked.Load()), elapsed: time.Since(began)}, nil
 }

@@ -1,6 +1,6 @@
 package main
 
-// Processes under test: the daemon, and the bare server, which is this program again.
+// Processes to measure: the daemon, and the bare server, which is this program started again.
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// build makes the binary as a release has it.
+// build builds the binary as for a release.
 func build(ctx context.Context, root, to string) error {
 	c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", to, ".")
 	c.Dir, c.Env = root, append(os.Environ(), "CGO_ENABLED=0")
@@ -27,7 +27,7 @@ func build(ctx context.Context, root, to string) error {
 	return nil
 }
 
-// process listens on a port of loopback.
+// process is a server on a loopback port.
 type process struct {
 	url    string
 	dir    string
@@ -37,8 +37,8 @@ type process struct {
 }
 
 const (
-	readyWithin = 2 * time.Minute
-	stopWithin  = time.Minute
+	readyTimeout = 2 * time.Minute
+	stopTimeout  = time.Minute
 )
 
 // start starts a program that writes {"url":…} to file descriptor 3 when it listens.
@@ -67,7 +67,7 @@ func start(ctx context.Context, dir string, args ...string) (*process, error) {
 		_ = p.cmd.Wait()
 		close(p.exited)
 	}()
-	_ = ready.SetReadDeadline(time.Now().Add(readyWithin))
+	_ = ready.SetReadDeadline(time.Now().Add(readyTimeout))
 	stop := context.AfterFunc(ctx, func() { _ = ready.SetReadDeadline(time.Now()) })
 	defer stop()
 	var line struct{ URL string }
@@ -79,7 +79,7 @@ func start(ctx context.Context, dir string, args ...string) (*process, error) {
 	return p, nil
 }
 
-// environment keeps a daemon away from the user's own settings and state.
+// environment returns an environment without the user's own settings and state.
 func environment(dir string) []string {
 	env := []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}
 	for _, name := range []string{"RUNTIME_DIR", "STATE_HOME", "CONFIG_HOME", "DATA_HOME", "CACHE_HOME"} {
@@ -98,9 +98,9 @@ func (p *process) stop() error {
 	select {
 	case <-p.exited:
 		return nil
-	case <-time.After(stopWithin):
+	case <-time.After(stopTimeout):
 		p.kill()
-		return fmt.Errorf("%s did not stop within %s", p.cmd.Path, stopWithin)
+		return fmt.Errorf("%s did not stop within %s", p.cmd.Path, stopTimeout)
 	}
 }
 
@@ -109,8 +109,8 @@ func (p *process) kill() {
 	<-p.exited
 }
 
-// cpu returns the processor time used so far.
-func (p *process) cpu() time.Duration {
+// cpuTime returns the processor time used so far.
+func (p *process) cpuTime() time.Duration {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
 	if err != nil {
 		return 0
@@ -121,8 +121,8 @@ func (p *process) cpu() time.Duration {
 	return time.Duration(user+system) * (time.Second / 100)
 }
 
-// family returns the processor time of a process and of its children, the ended ones too.
-func family(pid int) (sum time.Duration) {
+// treeCPU returns the processor time of a process and its children, including ended ones.
+func treeCPU(pid int) (sum time.Duration) {
 	all, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, path := range all {
 		b, err := os.ReadFile(path)
@@ -146,8 +146,8 @@ func family(pid int) (sum time.Duration) {
 	return sum
 }
 
-// resident returns the resident memory in bytes.
-func (p *process) resident() int64 {
+// residentBytes returns the resident memory.
+func (p *process) residentBytes() int64 {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	for line := range strings.Lines(string(b)) {
 		if v, ok := strings.CutPrefix(line, "VmRSS:"); ok {

@@ -13,7 +13,7 @@ import (
 const preface = `# Performance
 
 ` + "`make bench`" + ` and ` + "`make bench-large`" + ` write this page; docs/bench shows how each row is measured. Absolute
-figures depend on the machine and drift on it. So a target is either a time, or a ratio of two things
+figures depend on the machine and vary on it. So a target is either a time, or a ratio of two things
 that were measured alternately in one run. A figure is the median of its rounds, with the lowest and
 the highest round beside it. The daemon is the real binary in a process of its own. The load generator
 is a separate process and uses the same cores, and so do the systems that parkd is compared with.
@@ -24,27 +24,27 @@ work that takes no time. Bare HTTP is a net/http server that decodes the same su
 and does nothing else. There are 256 clients unless the row says otherwise.
 `
 
-// render makes the document.
-func (k *book) render() []byte {
+// render returns the document.
+func (res *results) render() []byte {
 	var b bytes.Buffer
 	b.WriteString(preface)
 	b.WriteString("\n## Targets\n\n")
-	missed := k.table(&b, targets(), true)
+	missed := res.table(&b, targets(), true)
 	b.WriteString("\n## Other measurements\n\n")
-	k.table(&b, others(), false)
+	res.table(&b, others(), false)
 	if len(missed) > 0 {
 		b.WriteString("\n## Missed targets, and why\n\n")
 		for _, r := range missed {
-			fmt.Fprintf(&b, "- **%s**: %s\n", r.what, r.why)
+			fmt.Fprintf(&b, "- **%s**: %s\n", r.title, r.reason)
 		}
 	}
-	k.details(&b)
-	k.runs(&b)
+	res.details(&b)
+	res.machines(&b)
 	return b.Bytes()
 }
 
 func (r *row) met(v float64) bool {
-	if r.least {
+	if r.minimum {
 		return v >= r.limit
 	}
 	return v <= r.limit
@@ -52,14 +52,14 @@ func (r *row) met(v float64) bool {
 
 func (r *row) target() string {
 	sign := "≤ "
-	if r.least {
+	if r.minimum {
 		sign = "≥ "
 	}
-	return sign + trimmed(fmt.Sprintf(r.format, r.limit))
+	return sign + trimZeros(fmt.Sprintf(r.format, r.limit))
 }
 
-// trimmed takes needless zeros from a number in text.
-func trimmed(s string) string {
+// trimZeros removes needless zeros from the number in a text.
+func trimZeros(s string) string {
 	number, unit, _ := strings.Cut(s, " ")
 	if f, err := strconv.ParseFloat(number, 64); err == nil {
 		number = strconv.FormatFloat(f, 'f', -1, 64)
@@ -67,15 +67,15 @@ func trimmed(s string) string {
 	return number + " " + unit
 }
 
-// table writes rows and returns those whose target is missed.
-func (k *book) table(b *bytes.Buffer, rows []row, withTargets bool) (missed []row) {
+// table writes rows and returns those that miss their target.
+func (res *results) table(b *bytes.Buffer, rows []row, withTargets bool) (missed []row) {
 	if withTargets {
 		b.WriteString("| what | target | measured | rounds, lowest to highest | met |\n|---|---|---|---|---|\n")
 	} else {
 		b.WriteString("| what | measured | rounds, lowest to highest |\n|---|---|---|\n")
 	}
 	for _, r := range rows {
-		f, ok := k.Figures[r.id]
+		f, ok := res.Figures[r.id]
 		value, spread, met := "not measured", "", "?"
 		if ok {
 			value, spread = fmt.Sprintf(r.format, f.Value), fmt.Sprintf("%d", f.Rounds)
@@ -88,30 +88,30 @@ func (k *book) table(b *bytes.Buffer, rows []row, withTargets bool) (missed []ro
 			}
 		}
 		if withTargets {
-			fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", r.what, r.target(), value, spread, met)
+			fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", r.title, r.target(), value, spread, met)
 		} else {
-			fmt.Fprintf(b, "| %s | %s | %s |\n", r.what, value, spread)
+			fmt.Fprintf(b, "| %s | %s | %s |\n", r.title, value, spread)
 		}
 	}
 	return missed
 }
 
-// details says more of each figure.
-func (k *book) details(b *bytes.Buffer) {
+// details writes the details of each figure.
+func (res *results) details(b *bytes.Buffer) {
 	b.WriteString("\n## Details\n\n")
 	for _, r := range slices.Concat(targets(), others()) {
-		if f, ok := k.Figures[r.id]; ok && f.Detail != "" {
-			fmt.Fprintf(b, "- %s: %s (`make bench BENCH='-only %s'`).\n", r.what, f.Detail, r.section)
+		if f, ok := res.Figures[r.id]; ok && f.Detail != "" {
+			fmt.Fprintf(b, "- %s: %s (`make bench BENCH='-only %s'`).\n", r.title, f.Detail, r.section)
 		}
 	}
 }
 
-// runs names the machines and the days.
-func (k *book) runs(b *bytes.Buffer) {
+// machines writes the machines and dates of the figures.
+func (res *results) machines(b *bytes.Buffer) {
 	b.WriteString("\n## Machines and dates\n\n")
 	seen := make(map[string]bool)
 	for _, r := range slices.Concat(targets(), others()) {
-		f, ok := k.Figures[r.id]
+		f, ok := res.Figures[r.id]
 		if line := fmt.Sprintf("- %s: %s\n", f.At.Format("2006-01-02"), f.Where); ok && !seen[line] {
 			seen[line] = true
 			b.WriteString(line)
@@ -119,8 +119,8 @@ func (k *book) runs(b *bytes.Buffer) {
 	}
 }
 
-// machine names what this runs on.
-func machine() string {
+// describeMachine describes the machine of this run.
+func describeMachine() string {
 	model := "an unknown processor"
 	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		for line := range strings.Lines(string(text)) {

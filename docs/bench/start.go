@@ -1,6 +1,6 @@
 package main
 
-// What a short command costs before it does anything.
+// The cost of a short command before it does anything.
 
 import (
 	"context"
@@ -11,10 +11,10 @@ import (
 	"syscall"
 )
 
-// starts is how often each program is started in a round.
-const starts = 20
+// startsPerRound is how often each program is started in a round.
+const startsPerRound = 20
 
-// program is one that is started to see what that takes.
+// program is a program whose start is measured.
 type program struct {
 	name  string
 	args  []string
@@ -24,15 +24,15 @@ type program struct {
 	faults float64   // page faults of the last start
 }
 
-// start measures the processor time of short commands, each beside a program that prints a line and beside tsp.
+// start measures the processor time of short commands, compared with a program that prints a line and with tsp.
 func (b *bench) start(ctx context.Context) error {
-	dir := b.fresh("start")
-	d, err := b.serve(ctx, dir, configured(dir, "file", "", func(s, _ settings) { s["socket"] = filepath.Join(dir, "s") }))
+	dir := b.newDir("start")
+	d, err := b.serve(ctx, dir, newSettings(dir, "file", "", func(s, _ settings) { s["socket"] = filepath.Join(dir, "s") }))
 	if err != nil {
 		return err
 	}
 	defer d.stop()
-	line, err := buildLine(ctx, dir)
+	line, err := buildHello(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -57,18 +57,18 @@ func (b *bench) start(ctx context.Context) error {
 		}
 	}
 	for row, p := range map[string]*program{"start-version": version, "start-shim": shim, "start-status": status} {
-		b.note(row, fmt.Sprintf("%.0f page faults; %.2f × %s (%.1f ms and %.0f page faults)",
+		b.record(row, fmt.Sprintf("%.0f page faults; %.2f × %s (%.1f ms and %.0f page faults)",
 			p.faults, medianOf(p.cpu)/medianOf(hello.cpu), hello.name, medianOf(hello.cpu), hello.faults), p.cpu...)
 	}
 	if len(tsp.cpu) == 0 {
-		b.say("start: task-spooler's tsp is not installed, so parkd status is not compared with it")
+		b.logf("start: task-spooler's tsp is not installed, so parkd status is not compared with it")
 		return nil
 	}
-	b.note("start-tsp", fmt.Sprintf("tsp takes %.1f ms and %.0f page faults", medianOf(tsp.cpu), tsp.faults), overEach(status.cpu, tsp.cpu)...)
+	b.record("start-tsp", fmt.Sprintf("tsp takes %.1f ms and %.0f page faults", medianOf(tsp.cpu), tsp.faults), quotients(status.cpu, tsp.cpu)...)
 	return nil
 }
 
-func overEach(over, under []float64) []float64 {
+func quotients(over, under []float64) []float64 {
 	out := make([]float64, len(over))
 	for i := range over {
 		out[i] = over[i] / under[i]
@@ -76,10 +76,10 @@ func overEach(over, under []float64) []float64 {
 	return out
 }
 
-// startAll starts all programs in turn, so that what else the machine does meets them alike.
+// startAll starts all programs in turn, so that other load on the machine affects them alike.
 func startAll(ctx context.Context, env []string, all []*program) error {
 	took := make([][]float64, len(all))
-	for range starts {
+	for range startsPerRound {
 		for i, p := range all {
 			c := exec.CommandContext(ctx, p.args[0], p.args[1:]...)
 			c.Env = env
@@ -98,8 +98,8 @@ func startAll(ctx context.Context, env []string, all []*program) error {
 	return nil
 }
 
-// buildLine builds the program that only prints a line.
-func buildLine(ctx context.Context, dir string) (string, error) {
+// buildHello builds the program that only prints a line.
+func buildHello(ctx context.Context, dir string) (string, error) {
 	source := filepath.Join(dir, "line.go")
 	text := "package main\n\nimport \"fmt\"\n\nfunc main() { fmt.Println(\"hello\") }\n"
 	if err := os.WriteFile(source, []byte(text), 0o600); err != nil {

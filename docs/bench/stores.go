@@ -10,21 +10,21 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
-	_ "modernc.org/sqlite" // what the raw inserts go through
+	_ "modernc.org/sqlite" // for the raw inserts
 
 	"github.com/parkd-dev/parkd/pkg/store/postgres/server"
 )
 
 const (
-	few  = 64
-	many = 256
+	fewClients  = 64
+	manyClients = 256
 	// perBatch is how many tasks a batch has.
 	perBatch = 100
 	// batchClients send batches at once.
 	batchClients = 8
 )
 
-func self() string {
+func ownPath() string {
 	path, err := os.Executable()
 	if err != nil {
 		fatal(err)
@@ -34,57 +34,57 @@ func self() string {
 
 func (b *bench) memory(ctx context.Context) error {
 	got, err := b.alternate(ctx,
-		b.bareRun(few),
-		b.parkdRun("memory", "in_memory", 1, load{clients: few}, nil),
-		b.parkdRun("unnamed", "in_memory", 1, load{clients: few, noIDs: true}, nil),
+		b.bareRun(fewClients),
+		b.parkdRun("memory", "in_memory", 1, load{clients: fewClients}, nil),
+		b.parkdRun("unnamed", "in_memory", 1, load{clients: fewClients, noIDs: true}, nil),
 		b.parkdRun("batch", "in_memory", 1, load{clients: batchClients, batch: perBatch}, nil),
 	)
 	if err != nil {
 		return err
 	}
 	bare, mem := got["bare"], got["memory"]
-	b.note("memory", beside("parkd", mem, "bare", bare), ratios(mem, bare)...)
-	b.note("memory-unnamed", beside("parkd", got["unnamed"], "bare", bare), ratios(got["unnamed"], bare)...)
+	b.record("memory", describeRates("parkd", mem, "bare", bare), rateRatios(mem, bare)...)
+	b.record("memory-unnamed", describeRates("parkd", got["unnamed"], "bare", bare), rateRatios(got["unnamed"], bare)...)
 	slow := make([]float64, len(mem))
 	for i := range mem {
-		slow[i] = ms(mem[i].at(0.99)) / ms(bare[i].at(0.99))
+		slow[i] = ms(mem[i].latency(0.99)) / ms(bare[i].latency(0.99))
 	}
-	b.note("memory-p99", fmt.Sprintf("p99 %.1f ms, bare %.1f ms", medianOf(times(mem, 0.99)), medianOf(times(bare, 0.99))), slow...)
-	b.note("batch-memory", beside("batches", got["batch"], "single", mem), ratios(got["batch"], mem)...)
+	b.record("memory-p99", fmt.Sprintf("p99 %.1f ms, bare %.1f ms", medianOf(latencyQuantiles(mem, 0.99)), medianOf(latencyQuantiles(bare, 0.99))), slow...)
+	b.record("batch-memory", describeRates("batches", got["batch"], "single", mem), rateRatios(got["batch"], mem)...)
 	return nil
 }
 
 func (b *bench) file(ctx context.Context) error {
 	got, err := b.alternate(ctx,
-		b.bareRun(many),
-		b.parkdRun("file", "file", 1, load{clients: many}, nil),
+		b.bareRun(manyClients),
+		b.parkdRun("file", "file", 1, load{clients: manyClients}, nil),
 		b.parkdRun("batch", "file", 1, load{clients: batchClients, batch: perBatch}, nil),
-		contestant{"raw", b.rawSQLite},
+		variant{"raw", b.rawSQLite},
 	)
 	if err != nil {
 		return err
 	}
-	b.note("file", beside("parkd", got["file"], "bare", got["bare"]), ratios(got["file"], got["bare"])...)
-	b.note("batch-file", beside("batches", got["batch"], "single", got["file"]), ratios(got["batch"], got["file"])...)
-	b.note("raw-file", raw(got["file"], got["raw"]), ratios(got["file"], got["raw"])...)
+	b.record("file", describeRates("parkd", got["file"], "bare", got["bare"]), rateRatios(got["file"], got["bare"])...)
+	b.record("batch-file", describeRates("batches", got["batch"], "single", got["file"]), rateRatios(got["batch"], got["file"])...)
+	b.record("raw-file", describeRaw(got["file"], got["raw"]), rateRatios(got["file"], got["raw"])...)
 	return nil
 }
 
-// rowsPerTask is what a task that starts at once writes: its own row, twice, three events, a message.
+// rowsPerTask is how many rows a task that starts at once writes: its own row twice, three events, and a message.
 const rowsPerTask = 6
 
-func raw(parkd, raw []*outcome) string {
-	return fmt.Sprintf("parkd %.0f tasks/s, that is %.0f rows/s; raw batched inserts of such a row into the same database %.0f rows/s",
-		rate(parkd), rowsPerTask*rate(parkd), rate(raw))
+func describeRaw(parkd, raw []*measurement) string {
+	return fmt.Sprintf("parkd %.0f tasks/s, which is %.0f rows/s; raw batched inserts of such a row into the same database %.0f rows/s",
+		medianRate(parkd), rowsPerTask*medianRate(parkd), medianRate(raw))
 }
 
 const rawColumns = "id text, tenant text, status text, priority bigint, units bigint, at bigint, mailbox text, payload text"
 
 const rawPayload = `{"durationMs":0,"result":{"text":"a hundred bytes of an answer, so that the whole is about as long as a prompt's would be"}}`
 
-// rawSQLite inserts rows as large as a submission, a hundred a transaction, into a table with one index.
-func (b *bench) rawSQLite(ctx context.Context, _ int) (*outcome, error) {
-	path := filepath.Join(b.fresh("raw"), "raw.db")
+// rawSQLite inserts rows as large as a submission, a hundred in each transaction, into a table with one index.
+func (b *bench) rawSQLite(ctx context.Context, _ int) (*measurement, error) {
+	path := filepath.Join(b.newDir("raw"), "raw.db")
 	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=page_size(8192)")
 	if err != nil {
 		return nil, err
@@ -95,7 +95,7 @@ func (b *bench) rawSQLite(ctx context.Context, _ int) (*outcome, error) {
 		return nil, err
 	}
 	began, n := time.Now(), 0
-	for time.Since(began) < b.length {
+	for time.Since(began) < b.duration {
 		tx, err := db.BeginTx(ctx, nil)
 		if err != nil {
 			return nil, err
@@ -114,7 +114,7 @@ func (b *bench) rawSQLite(ctx context.Context, _ int) (*outcome, error) {
 			return nil, err
 		}
 	}
-	return &outcome{tasks: n, took: time.Since(began)}, nil
+	return &measurement{tasks: n, elapsed: time.Since(began)}, nil
 }
 
 func (b *bench) postgres(ctx context.Context) error {
@@ -124,32 +124,34 @@ func (b *bench) postgres(ctx context.Context) error {
 	}
 	defer pg.Stop()
 	got, err := b.alternate(ctx,
-		b.bareRun(many),
-		b.parkdRun("one", "postgres", 1, load{clients: many}, pg),
-		b.parkdRun("three", "postgres", 3, load{clients: many}, pg),
+		b.bareRun(manyClients),
+		b.parkdRun("one", "postgres", 1, load{clients: manyClients}, pg),
+		b.parkdRun("three", "postgres", 3, load{clients: manyClients}, pg),
 		b.parkdRun("batch", "postgres", 1, load{clients: batchClients, batch: perBatch}, pg),
-		contestant{"raw", func(ctx context.Context, round int) (*outcome, error) { return b.rawPostgres(ctx, pg) }},
-		contestant{"river", func(ctx context.Context, round int) (*outcome, error) { return b.riverRun(ctx, pg, byDefault(), many) }},
+		variant{"raw", func(ctx context.Context, round int) (*measurement, error) { return b.rawPostgres(ctx, pg) }},
+		variant{"river", func(ctx context.Context, round int) (*measurement, error) {
+			return b.riverRun(ctx, pg, defaultTuning(), manyClients)
+		}},
 	)
 	if err != nil {
 		return err
 	}
 	one := got["one"]
-	b.note("postgres", beside("parkd", one, "bare", got["bare"]), ratios(one, got["bare"])...)
-	b.note("postgres-river", fmt.Sprintf("parkd %.0f tasks/s, River %.0f jobs/s inserted and worked", rate(one), rate(got["river"])), ratios(one, got["river"])...)
-	b.note("postgres-three", beside("three", got["three"], "one", one), ratios(got["three"], one)...)
-	b.note("batch-postgres", beside("batches", got["batch"], "single", one), ratios(got["batch"], one)...)
-	b.note("raw-postgres", raw(one, got["raw"]), ratios(one, got["raw"])...)
+	b.record("postgres", describeRates("parkd", one, "bare", got["bare"]), rateRatios(one, got["bare"])...)
+	b.record("postgres-river", fmt.Sprintf("parkd %.0f tasks/s, River %.0f jobs/s inserted and run", medianRate(one), medianRate(got["river"])), rateRatios(one, got["river"])...)
+	b.record("postgres-three", describeRates("three", got["three"], "one", one), rateRatios(got["three"], one)...)
+	b.record("batch-postgres", describeRates("batches", got["batch"], "single", one), rateRatios(got["batch"], one)...)
+	b.record("raw-postgres", describeRaw(one, got["raw"]), rateRatios(one, got["raw"])...)
 	return nil
 }
 
-// startPostgres starts a server with the durability that it has by default.
+// startPostgres starts a server with its default durability.
 func startPostgres(ctx context.Context) (*server.Server, error) {
 	return server.Start(ctx, "shared_buffers=1GB", "max_connections=200", "max_wal_size=4GB")
 }
 
-// rawPostgres inserts rows as large as a submission, a hundred a statement, over two connections.
-func (b *bench) rawPostgres(ctx context.Context, pg *server.Server) (*outcome, error) {
+// rawPostgres inserts rows as large as a submission, a hundred in each statement, over two connections.
+func (b *bench) rawPostgres(ctx context.Context, pg *server.Server) (*measurement, error) {
 	dsn, err := pg.Create(ctx, fmt.Sprintf("raw%d", time.Now().UnixNano()), "template1")
 	if err != nil {
 		return nil, err
@@ -171,7 +173,7 @@ func (b *bench) rawPostgres(ctx context.Context, pg *server.Server) (*outcome, e
 	for c, conn := range conns {
 		group.Go(func() error {
 			ids := make([]string, perBatch)
-			for time.Since(began) < b.length {
+			for time.Since(began) < b.duration {
 				for i := range ids {
 					ids[i] = fmt.Sprintf("task-%d-%d", c, counts[c])
 					counts[c]++
@@ -186,5 +188,5 @@ func (b *bench) rawPostgres(ctx context.Context, pg *server.Server) (*outcome, e
 		})
 	}
 	err = group.Wait()
-	return &outcome{tasks: counts[0] + counts[1], took: time.Since(began)}, err
+	return &measurement{tasks: counts[0] + counts[1], elapsed: time.Since(began)}, err
 }

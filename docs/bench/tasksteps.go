@@ -9,8 +9,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// lives returns the two steps of the lives of n tasks: in one they start, in the other they end.
-func lives(pool string, from, n int, row *ledger.Pool) [2]*store.Step {
+// taskSteps returns two steps for n tasks: the first starts the tasks, the second ends them.
+func taskSteps(pool string, from, n int, row *ledger.Pool) [2]*store.Step {
 	begin, end := nextStep(pool, row), nextStep(pool, row)
 	event := func(s *store.Step, a park.Action, id string) {
 		s.Events = append(s.Events, park.Event{
