@@ -12,54 +12,64 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 )
 
-// family counts one metric, with a series for each combination of label values.
+// family is a metric that is counted as things happen, with a series for each combination of label values. All metrics
+// are in docs/operations.md.
 type family struct {
-	metric  metric
-	buckets []float64 // upper bounds of a histogram
-	series  *metrics.Set
+	name, help string
+	labels     []string
+	buckets    []float64 // upper bounds of a histogram; nil for a counter
+	series     *metrics.Set
 }
 
-func (m metric) counter() *family {
-	return &family{metric: m, series: metrics.NewSet()}
+func counter(name, help string, labels ...string) *family {
+	return &family{name: name, help: help, labels: labels, series: metrics.NewSet()}
 }
 
-// histogram has n buckets with the upper bounds start, start×factor, start×factor², ...
-func (m metric) histogram(start, factor float64, n int) *family {
-	return &family{metric: m, series: metrics.NewSet(), buckets: metrics.ExponentialBuckets(start, factor, n)}
+func histogram(buckets []float64, name, help string, labels ...string) *family {
+	return &family{name: name, help: help, labels: labels, buckets: buckets, series: metrics.NewSet()}
 }
 
-func (f *family) add(n int, labels ...string) {
-	f.series.GetOrCreateCounter(f.metric.with(labels)).Add(n)
+// buckets returns n upper bounds: start, start×factor, start×factor², ...
+func buckets(start, factor float64, n int) []float64 {
+	return metrics.ExponentialBuckets(start, factor, n)
 }
 
-func (f *family) observe(v float64, labels ...string) {
-	f.series.GetOrCreatePrometheusHistogramExt(f.metric.with(labels), f.buckets).Update(v)
+// add counts n more for the given label values, in the order of the family's labels.
+func (f *family) add(n int, values ...string) { f.series.GetOrCreateCounter(f.of(values)).Add(n) }
+
+func (f *family) observe(v float64, values ...string) {
+	f.series.GetOrCreatePrometheusHistogramExt(f.of(values), f.buckets).Update(v)
 }
 
-// with names a series by the values of its labels, in the order in which [metric.describe] lists them.
-func (m metric) with(values []string) string {
-	_, names := m.describe()
-	b := append(make([]byte, 0, 128), m...)
-	for i, name := range names {
-		b = append(b, "{,"[min(i, 1)])
-		b = append(b, name...)
-		b = append(b, '=', '"')
-		b = append(b, labelEscapes(values[i])...)
-		b = append(b, '"')
+func (f *family) of(values []string) string {
+	b := append(make([]byte, 0, 128), f.name...)
+	for i, label := range f.labels {
+		b = appendLabel(b, i, label, values[i])
 	}
 	return string(append(b, '}'))
 }
 
-// labelEscapes returns a label's value with the escapes of the text format.
-func labelEscapes(value string) string {
-	if !strings.ContainsAny(value, "\\\"\n") {
-		return value
+// appendLabel writes label number i of a series, with the escapes of the text format.
+func appendLabel(b []byte, i int, label, value string) []byte {
+	if strings.ContainsAny(value, "\\\"\n") {
+		value = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(value)
 	}
-	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(value)
+	b = append(b, "{,"[min(i, 1)])
+	b = append(b, label...)
+	b = append(b, `="`...)
+	b = append(b, value...)
+	return append(b, '"')
 }
 
-// gauge sets the present value of a series.
-type gauge func(m metric, v float64, labels ...string)
+// gauge sets the present value of a metric. labels are names and values in turn.
+type gauge func(name, help string, value float64, labels ...string)
+
+func boolValue(on bool) float64 {
+	if on {
+		return 1
+	}
+	return 0
+}
 
 // exposition answers GET /metrics in the text format of Prometheus,
 // https://prometheus.io/docs/instrumenting/exposition_formats. The library writes the series, and has no help texts.
@@ -68,30 +78,46 @@ type exposition struct {
 	gauges   []func(gauge) // each sets gauges as they are at the time of the request
 }
 
+// block is the text of one metric.
+type block struct {
+	help, kind string
+	series     bytes.Buffer
+}
+
 func (e *exposition) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	series := make(map[metric]*bytes.Buffer)
-	of := func(m metric) *bytes.Buffer {
-		if series[m] == nil {
-			series[m] = new(bytes.Buffer)
+	blocks := make(map[string]*block)
+	of := func(name, help, kind string) *bytes.Buffer {
+		if blocks[name] == nil {
+			blocks[name] = &block{help: help, kind: kind}
 		}
-		return series[m]
+		return &blocks[name].series
 	}
 	for _, f := range e.families {
-		f.series.WritePrometheus(of(f.metric))
+		kind := "counter"
+		if f.buckets != nil {
+			kind = "histogram"
+		}
+		f.series.WritePrometheus(of(f.name, f.help, kind))
 	}
 	for _, read := range e.gauges {
-		read(func(m metric, v float64, labels ...string) {
-			fmt.Fprintf(of(m), "%s %s\n", m.with(labels), strconv.FormatFloat(v, 'f', -1, 64))
+		read(func(name, help string, v float64, labels ...string) {
+			b := []byte(name)
+			for i := 0; i < len(labels); i += 2 {
+				b = appendLabel(b, i, labels[i], labels[i+1])
+			}
+			kind := "gauge"
+			if strings.HasSuffix(name, "_total") {
+				kind = "counter"
+			}
+			fmt.Fprintf(of(name, help, kind), "%s} %s\n", b, strconv.FormatFloat(v, 'f', -1, 64))
 		})
 	}
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	for _, m := range slices.Sorted(maps.Keys(series)) {
-		if series[m].Len() == 0 {
-			continue
+	for _, name := range slices.Sorted(maps.Keys(blocks)) {
+		if b := blocks[name]; b.series.Len() > 0 {
+			fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", name, b.help, name, b.kind)
+			_, _ = b.series.WriteTo(w)
 		}
-		help, _ := m.describe()
-		fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", m, help, m, m.kind())
-		_, _ = series[m].WriteTo(w)
 	}
 	metrics.WriteProcessMetrics(w)
 }

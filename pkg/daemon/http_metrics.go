@@ -20,7 +20,9 @@ type httpMetrics struct {
 
 func newHTTPMetrics(version string, limited map[string]*limitListener) *httpMetrics {
 	return &httpMetrics{
-		requests: requestsTotal.counter(), durations: requestSeconds.histogram(0.0005, 2, 15), version: version, limited: limited,
+		requests:  counter("parkd_http_requests_total", "Answered requests by route, method and status.", "code", "method", "route"),
+		durations: histogram(buckets(0.0005, 2, 15), "parkd_http_request_duration_seconds", "Time to answer requests that neither wait nor stream.", "method", "route"),
+		version:   version, limited: limited,
 	}
 }
 
@@ -38,18 +40,18 @@ func (m *httpMetrics) observe(route, method string, status int, took time.Durati
 
 // gauges sets the gauges of connections and open requests.
 func (m *httpMetrics) gauges(set gauge) {
-	set(buildInfo, 1, runtime.Version(), m.version)
+	set("parkd_build_info", "1, with the version of the daemon and of Go.", 1, "goversion", runtime.Version(), "version", m.version)
 	for way, listener := range m.limited {
 		open, rejected := listener.counts()
-		set(connectionsOpen, float64(open), way)
-		set(connsRefused, float64(rejected), way)
+		set("parkd_connections", "Open connections: tcp or unix.", float64(open), "way", way)
+		set("parkd_connections_refused_total", "Connections refused because all were in use.", float64(rejected), "way", way)
 	}
 	for way, held := range m.held() {
-		set(requestsHeld, float64(held.Waits), "waits", way)
-		set(requestsHeld, float64(held.Streams), "streams", way)
-		set(requestsHeld, float64(held.Logs), "logs", way)
+		for kind, n := range map[string]int64{"waits": held.Waits, "streams": held.Streams, "logs": held.Logs} {
+			set("parkd_requests_held", "Open long-lived requests: waits, streams or logs.", float64(n), "kind", kind, "way", way)
+		}
 	}
 	for pool, err := range m.poolErrors() {
-		set(poolReady, boolValue(err == nil), pool)
+		set("parkd_pool_ready", "1 if this node accepts tasks for the pool; 0 if its store is unavailable, or the pool has halted.", boolValue(err == nil), "pool", pool)
 	}
 }

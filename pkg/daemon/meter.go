@@ -18,12 +18,16 @@ type meter struct {
 
 func newMeter() *meter {
 	return &meter{
-		events: eventsTotal.counter(), defers: startsDeferred.counter(), ended: tasksEnded.counter(),
-		rejected: rejectionsTotal.counter(), retried: stepsRetried.counter(), failed: storeErrors.counter(),
-		commits: commitSeconds.histogram(0.00005, 2, 18),
-		ops:     stepOperations.histogram(1, 2, 10),
-		waits:   parkedSeconds.histogram(0.001, 4, 12),
-		runs:    runSeconds.histogram(0.01, 3, 15),
+		events:   counter("parkd_events_total", "Audit events by pool and action.", "action", "pool"),
+		defers:   counter("parkd_starts_deferred_total", "Starts that this daemon deferred because it lacked resources, by pool and reason.", "pool", "reason"),
+		ended:    counter("parkd_tasks_ended_total", "Ended tasks by status and reason; other stands for reasons that parkd did not set.", "pool", "reason", "status"),
+		rejected: counter("parkd_rejections_total", "Submissions that a pool refused, by code.", "code", "pool"),
+		retried:  counter("parkd_steps_retried_total", "Steps that were retried: conflict, in_doubt or refused.", "reason", "store"),
+		failed:   counter("parkd_store_errors_total", "Failed store operations: step, beat, outbox, delivery or read.", "asked", "store"),
+		commits:  histogram(buckets(0.00005, 2, 18), "parkd_commit_duration_seconds", "Time to make one step durable.", "pool"),
+		ops:      histogram(buckets(1, 2, 10), "parkd_step_operations", "Operations that shared one step.", "pool"),
+		waits:    histogram(buckets(0.001, 4, 12), "parkd_parked_duration_seconds", "Time that tasks were parked before they started.", "pool"),
+		runs:     histogram(buckets(0.01, 3, 15), "parkd_run_duration_seconds", "Run time of the runs that ended their tasks.", "pool", "status"),
 	}
 }
 

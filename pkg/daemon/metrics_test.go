@@ -34,13 +34,15 @@ func TestMetricsAreDocumented(t *testing.T) {
 			}
 		}
 	}
-	source, err := os.ReadFile("metrics.go")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var measured []string
-	for _, m := range regexp.MustCompile(`metric = "([^"]+)"`).FindAllStringSubmatch(string(source), -1) {
-		measured = append(measured, m[1])
+	for _, file := range []string{"meter.go", "http_metrics.go", "state_metrics.go"} {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`"(parkd_[a-z_]+)"`).FindAllStringSubmatch(string(source), -1) {
+			measured = append(measured, m[1])
+		}
 	}
 	for _, m := range measured {
 		if !documented[m] {
@@ -147,7 +149,9 @@ func TestMetricsOfPoolsAndStores(t *testing.T) {
 // TestTextFormat: Prometheus' own parser reads what the daemon exposes, with the type and the help text of each metric.
 func TestTextFormat(t *testing.T) {
 	hostile := "a\\b\"c\nd"
-	e := &exposition{families: filledMeter().families(), gauges: []func(gauge){func(set gauge) { set(usedUnits, 1<<40, hostile) }}}
+	e := &exposition{families: filledMeter().families(), gauges: []func(gauge){func(set gauge) {
+		set("parkd_pool_used_units", "Units in use by running tasks.", 1<<40, "pool", hostile)
+	}}}
 	text := exposed(e)
 	for _, want := range []string{
 		"# HELP parkd_pool_used_units Units in use by running tasks.\n# TYPE parkd_pool_used_units gauge\n" +

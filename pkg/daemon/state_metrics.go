@@ -34,12 +34,12 @@ func (m *stateMetrics) read(set gauge) {
 	}
 	for i := range pools {
 		p := &pools[i]
-		set(maxUnits, float64(p.MaxUnits), p.PoolID)
-		set(usedUnits, float64(p.UsedUnits), p.PoolID)
-		set(runningTasks, float64(p.Running), p.PoolID)
-		set(parkedTasks, float64(p.QueueDepth), p.PoolID)
-		set(maxQueueDepth, float64(p.MaxQueueDepth), p.PoolID)
-		set(poolHalted, boolValue(p.Halted != ""), p.PoolID)
+		set("parkd_pool_max_units", "Capacity in units.", float64(p.MaxUnits), "pool", p.PoolID)
+		set("parkd_pool_used_units", "Units in use by running tasks.", float64(p.UsedUnits), "pool", p.PoolID)
+		set("parkd_pool_running_tasks", "Running tasks.", float64(p.Running), "pool", p.PoolID)
+		set("parkd_pool_parked_tasks", "Parked tasks.", float64(p.QueueDepth), "pool", p.PoolID)
+		set("parkd_pool_max_queue_depth", "Maximum number of parked tasks.", float64(p.MaxQueueDepth), "pool", p.PoolID)
+		set("parkd_pool_halted", "1 if the pool has halted because its invariants were broken.", boolValue(p.Halted != ""), "pool", p.PoolID)
 	}
 	m.collectMeasures(set)
 	for b, db := range m.databases {
@@ -50,20 +50,20 @@ func (m *stateMetrics) read(set gauge) {
 func (m *stateMetrics) collectMeasures(set gauge) {
 	measures := m.engine.Stats()
 	for _, p := range measures.Pools {
-		set(runningHere, float64(p.RunningHere), p.PoolID)
-		set(oldestParked, p.OldestAge.Seconds(), p.PoolID)
-		set(poolDeferring, boolValue(p.Deferred), p.PoolID)
+		set("parkd_pool_running_here", "Running tasks on this node.", float64(p.RunningHere), "pool", p.PoolID)
+		set("parkd_pool_oldest_parked_seconds", "Age of the oldest task that is next in its priority class.", p.OldestAge.Seconds(), "pool", p.PoolID)
+		set("parkd_pool_starts_deferred", "1 while this node defers starts because it lacks resources.", boolValue(p.Deferred), "pool", p.PoolID)
 	}
 	for _, s := range measures.Stores {
-		set(storeUp, boolValue(s.Up), string(s.Backend))
+		set("parkd_store_up", "1 if the last operation and the last read of the store succeeded.", boolValue(s.Up), "store", string(s.Backend))
 		if s.Shared {
-			set(heartbeatAge, s.HeartbeatAge.Seconds(), string(s.Backend))
-			set(liveNodes, float64(s.Nodes), string(s.Backend))
+			set("parkd_beat_age_seconds", "Time since the last heartbeat of this node.", s.HeartbeatAge.Seconds(), "store", string(s.Backend))
+			set("parkd_nodes", "Live nodes, as of this node's last heartbeat.", float64(s.Nodes), "store", string(s.Backend))
 		}
 	}
 	for _, o := range measures.Backlogs {
-		set(outboxEntries, float64(o.Entries), o.Dest, string(o.From))
-		set(outboxSeconds, o.Age.Seconds(), o.Dest, string(o.From))
+		set("parkd_outbox_parcels", "Outbox messages that this node's relay found waiting, up to one batch.", float64(o.Entries), "dest", o.Dest, "store", string(o.From))
+		set("parkd_outbox_oldest_seconds", "Age of the oldest outbox message that this node's relay found waiting.", o.Age.Seconds(), "dest", o.Dest, "store", string(o.From))
 	}
 }
 
@@ -86,12 +86,13 @@ type database struct {
 
 func (d *database) collect(set gauge, name string) {
 	c := d.store.Connections()
-	set(storeConnections, float64(c.InUse), "in_use", name)
-	set(storeConnections, float64(c.Open-c.InUse), "idle", name)
-	set(storeConnsMax, float64(c.Max), name)
+	for state, n := range map[string]int{"in_use": c.InUse, "idle": c.Open - c.InUse} {
+		set("parkd_store_connections", "Connections of this node to Postgres: idle or in_use.", float64(n), "state", state, "store", name)
+	}
+	set("parkd_store_max_connections", "Maximum number of connections of this node to Postgres.", float64(c.Max), "store", name)
 	if h, ok := d.horizon(); ok {
-		set(snapshotSeconds, h.Age.Seconds(), name)
-		set(snapshotBehind, float64(h.Transactions), name)
+		set("parkd_store_oldest_snapshot_seconds", "Age of the oldest transaction that keeps Postgres from removing old rows.", h.Age.Seconds(), "store", name)
+		set("parkd_store_oldest_snapshot_transactions", "Transactions since the oldest snapshot that keeps Postgres from removing old rows.", float64(h.Transactions), "store", name)
 	}
 }
 
