@@ -10,29 +10,29 @@ import (
 	"strings"
 )
 
-// Back says how a migration is to be taken back.
+// DownOptions say how to roll a migration back.
 type DownOptions struct {
-	// DryRun only finds out what would be done, and whether it would be refused.
+	// DryRun changes nothing. It only finds out what would be done and whether it would be refused.
 	DryRun bool
-	// Force takes the migration back although rows go with it. It does not help against daemons that use the database.
+	// Force rolls back even if rows are deleted, but not while daemons use the database.
 	Force bool
-	// Names are the application names of daemons, by which their connections to Postgres are known.
+	// AppNames are the application names by which connections of daemons to Postgres are recognized.
 	AppNames []string
 }
 
-// Taken is a migration that was taken back.
+// RolledBack is a migration that was rolled back.
 type RolledBack struct {
 	Migration
-	Deleted []DeletedRows // the rows that went with it
+	Deleted []DeletedRows // the rows that were deleted
 }
 
-// Gone is how many rows of a table go.
+// DeletedRows is how many rows of a table are deleted.
 type DeletedRows struct {
 	Table string
 	Rows  int64
 }
 
-// LossError says that a migration cannot be taken back without losing rows. Nothing was changed.
+// DataLossError says that rolling back a migration would delete rows. Nothing was changed.
 type DataLossError struct {
 	Migration
 	Deleted []DeletedRows
@@ -43,7 +43,7 @@ func (e *DataLossError) Error() string {
 	return fmt.Sprintf("rolling back %s would delete %s; nothing was changed", e.Name, DescribeDeleted(e.Deleted))
 }
 
-// Rows says in words which rows go.
+// DescribeDeleted describes deleted rows in words.
 func DescribeDeleted(deleted []DeletedRows) string {
 	words := make([]string, len(deleted))
 	for i, g := range deleted {
@@ -59,17 +59,17 @@ func DescribeDeleted(deleted []DeletedRows) string {
 	return strings.Join(words, "")
 }
 
-// holdings are the tables whose rows people would miss. The others follow from them, or from nodes that live.
+// dataTables are the tables with data. The others follow from them or from live nodes.
 func dataTables() []string {
 	return []string{"pl_pools", "pl_queue_jobs", "pl_mailbox_messages", "pl_audit_events", "pl_outbox", "pl_leases"}
 }
 
-// Down takes the last migration back, with the data that only it had room for, and returns it; nil for an empty database. It
-// returns an *[InUseError] where daemons use the database, and a *[LossError] where rows would go and that was not forced.
-// A database that is ahead is a *[MismatchError].
+// Down rolls the last migration back, with the data that only that migration has room for. It returns the migration, or
+// nil for an empty database. The error is an *[InUseError] if daemons use the database, a *[DataLossError] if rows
+// would be deleted without Force, and a *[MismatchError] if the database is ahead.
 //
-// All is done in one transaction, also with DryRun, which then ends it without effect: so what is said of the rows is what
-// would be.
+// Everything is done in one transaction. DryRun does the same and then rolls the transaction back, so it reports what
+// would really be deleted.
 func (s *Schema) Down(ctx context.Context, b DownOptions) (rolledBack *RolledBack, err error) {
 	err = s.inExclusiveTx(ctx, func(tx *sql.Tx) error {
 		last, err := s.last(ctx, tx)
@@ -98,13 +98,13 @@ func (s *Schema) Down(ctx context.Context, b DownOptions) (rolledBack *RolledBac
 	return rolledBack, nil
 }
 
-// exclusively calls change with a transaction, while nobody else migrates the database.
+// inExclusiveTx calls change with a transaction, while no other process migrates the database.
 func (s *Schema) inExclusiveTx(ctx context.Context, change func(*sql.Tx) error) error {
 	tx, err := s.begin(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // nothing after a commit
+	defer func() { _ = tx.Rollback() }() // no effect after a commit
 	return change(tx)
 }
 
@@ -115,7 +115,7 @@ func (s *Schema) begin(ctx context.Context) (*sql.Tx, error) {
 	return s.db.BeginTx(ctx, nil)
 }
 
-// last returns the migration that is to be taken back, nil where there is none.
+// last returns the migration that would be rolled back, or nil if there is none.
 func (s *Schema) last(ctx context.Context, tx *sql.Tx) (*Migration, error) {
 	applied, err := s.applied(ctx, tx)
 	if err != nil || len(applied) == 0 {
@@ -131,7 +131,7 @@ func (s *Schema) last(ctx context.Context, tx *sql.Tx) (*Migration, error) {
 	return nil, &MismatchError{Found: m.Version, Needed: s.Needed(), Flags: s.Flags}
 }
 
-// takeBack runs a migration's way back and returns which rows went.
+// rollBack rolls a migration back and returns the deleted rows.
 func (s *Schema) rollBack(ctx context.Context, tx *sql.Tx, m *Migration) (deleted []DeletedRows, err error) {
 	file, err := fs.ReadFile(files, string(s.dialect)+"/"+m.Name)
 	if err != nil {
@@ -163,7 +163,7 @@ func (s *Schema) rollBack(ctx context.Context, tx *sql.Tx, m *Migration) (delete
 	return deleted, nil
 }
 
-// count returns how many rows the tables have; those that are not there have none.
+// count returns how many rows each table has. A table that does not exist has none.
 func (s *Schema) count(ctx context.Context, tx *sql.Tx) (map[string]int64, error) {
 	rows := make(map[string]int64)
 	for _, t := range dataTables() {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestReleasedMigrationsAreFrozen sees that nobody changes a migration that databases out there have applied: they would
-// never hear of it. What is to change comes in a new file.
+// TestReleasedMigrationsAreFrozen checks that no released migration is changed, because existing databases have already
+// applied it. A change needs a new file.
 func TestReleasedMigrationsAreFrozen(t *testing.T) {
 	for name, want := range map[string]string{
 		"postgres/00001_schema.sql": "3db54d248242af666412ee13540ec599e45ad2295f9461825094894f6b5cdb49",

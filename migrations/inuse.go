@@ -11,7 +11,7 @@ import (
 
 // InUseError says that daemons use a database. Nothing was changed.
 type InUseError struct {
-	Nodes    []string // the nodes that gave a sign of life, and when
+	Nodes    []string // nodes with a recent heartbeat, and its age
 	Sessions []string // the connections of daemons
 }
 
@@ -28,27 +28,27 @@ func (e *InUseError) Error() string {
 }
 
 const (
-	// A node that was killed lives for as long as the others would wait for it. Nodes of the first version do not say how
-	// long that is. The columns may not be there.
+	// A killed node is live for as long as the other nodes would wait for it. Nodes of the first version do not store
+	// how long that is, and the columns may not exist.
 	readLiveNodes = `SELECT node_id || ' (last sign of life ' || pg_catalog.floor(extract(epoch FROM age)) || ' s ago)' FROM (
 	SELECT node_id, pg_catalog.clock_timestamp() - beat_at AS age, coalesce((pg_catalog.to_jsonb(n) ->> 'ttl')::bigint, 0) AS ttl,
 		coalesce((pg_catalog.to_jsonb(n) ->> 'grace')::bigint, 0) AS grace FROM pl_nodes n WHERE NOT dead) l
 WHERE age < CASE WHEN ttl > 0 THEN (ttl + grace) / 1000 * interval '1 microsecond' ELSE interval '1 minute' END ORDER BY node_id`
-	// Daemons that keep only mailboxes or a log here give no signs of life. Who has connected is seen by everybody, from
-	// where only by those who may.
+	// Daemons that keep only mailboxes or a log here have no heartbeats. All roles can see the connections, but only
+	// some can see the addresses.
 	readSessions = `SELECT 'process ' || pid || coalesce(' from ' || pg_catalog.host(client_addr), '') FROM pg_catalog.pg_stat_activity
 WHERE datname = pg_catalog.current_database() AND application_name = ANY (pg_catalog.string_to_array($1, E'\n')) AND pid <> pg_catalog.pg_backend_pid() ORDER BY pid`
-	// Whoever starts now waits, and finds another schema afterwards: before anything else it reads which one there is.
+	// A daemon that starts now waits, and then finds the other schema, because it reads the schema's version first.
 	lockOut = "SET LOCAL lock_timeout = '5s'; LOCK TABLE " + table + ", pl_nodes IN ACCESS EXCLUSIVE MODE; SELECT pg_catalog.pg_stat_clear_snapshot()"
 )
 
-// unused returns an *[InUseError] where daemons use the database, and keeps others out until the transaction ends. Of a file
-// the lock sees to that.
+// ensureUnused returns an *[InUseError] if daemons use the database, and keeps others out until the transaction ends.
+// For a file the file's lock does that.
 func (s *Schema) ensureUnused(ctx context.Context, tx *sql.Tx, names []string) error {
 	if s.dialect != Postgres {
 		return nil
 	}
-	// Nodes that live are not to wait for the lock.
+	// Check before taking the lock, so that live nodes do not have to wait for it.
 	if err := s.waitUntilUnused(ctx, tx, names); err != nil {
 		return err
 	}
@@ -58,10 +58,10 @@ func (s *Schema) ensureUnused(ctx context.Context, tx *sql.Tx, names []string) e
 	return s.checkUnused(ctx, tx, names)
 }
 
-// usedFor is how long connections are taken for those of a daemon that has just ended: the server notices a moment later.
+// sessionGrace is how long connections may remain after their daemon has ended, because the server notices that later.
 const sessionGrace = 2 * time.Second
 
-// settled returns the *[InUseError] that stays.
+// waitUntilUnused returns an *[InUseError] if live nodes or connections remain.
 func (s *Schema) waitUntilUnused(ctx context.Context, tx *sql.Tx, names []string) error {
 	for began := time.Now(); ; {
 		err := s.checkUnused(ctx, tx, names)

@@ -1,5 +1,5 @@
-// Package migrations holds the SQL that makes the databases of parkd and changes them from one release to the
-// next, and runs it. A database remembers in its table pl_migrations which files were applied.
+// Package migrations has the SQL that creates parkd's databases and changes them from release to release, and applies
+// it. The table pl_migrations of a database has the files that were applied.
 package migrations
 
 import (
@@ -17,19 +17,19 @@ import (
 //go:embed sqlite/*.sql postgres/*.sql
 var files embed.FS
 
-// table is where a database keeps what was applied to it.
+// table has the migrations that were applied to a database.
 const table = "pl_migrations"
 
 // Dialect is a kind of database.
 type Dialect string
 
-// The dialects; each has a folder of its name.
+// The dialects. Each has a folder of its name.
 const (
 	SQLite   Dialect = "sqlite"
 	Postgres Dialect = "postgres"
 )
 
-// Migration is one file of SQL, with the way there and back.
+// Migration is one file of SQL, with the statements for both directions.
 type Migration struct {
 	Version   int64
 	Name      string    // of the file
@@ -38,7 +38,7 @@ type Migration struct {
 
 // Schema is the schema of one database.
 type Schema struct {
-	// Flags are those of parkd migrate that lead to the database, for errors that name the command.
+	// Flags are the flags with which parkd migrate finds the database. Errors name them.
 	Flags string
 
 	db       *sql.DB
@@ -46,11 +46,11 @@ type Schema struct {
 	provider *goose.Provider
 }
 
-// MismatchError says that a database has another schema than this program needs.
+// MismatchError says that a database does not have the schema that this program needs.
 type MismatchError struct {
-	Found  int64 // the database's version; 0 for an empty one
-	Needed int64 // the program's
-	// Flags are those of parkd migrate that lead to the database, with a space before each.
+	Found  int64 // the version of the database; 0 for an empty one
+	Needed int64 // the version that the program needs
+	// Flags are the flags with which parkd migrate finds the database, with a space before each.
 	Flags string
 }
 
@@ -87,13 +87,13 @@ func (d Dialect) goose() goose.Dialect {
 	return goose.Dialect(d)
 }
 
-// Needed returns the version that this program works with.
+// Needed returns the version that this program needs.
 func (s *Schema) Needed() int64 {
 	sources := s.provider.ListSources()
 	return sources[len(sources)-1].Version
 }
 
-// Status lists the known migrations, and those that only the database knows, by version. It writes nothing.
+// Status returns the known migrations and those that only the database has, by version. It writes nothing.
 func (s *Schema) Status(ctx context.Context) ([]Migration, error) {
 	applied, err := s.applied(ctx, s.db)
 	if err != nil {
@@ -122,7 +122,7 @@ func (s *Schema) Version(ctx context.Context) (int64, error) {
 	return applied[len(applied)-1].Version, nil
 }
 
-// Check returns a *[MismatchError] where the database is not at the version that this program needs.
+// Check returns a *[MismatchError] if the database does not have the version that this program needs.
 func (s *Schema) Check(ctx context.Context) error {
 	found, err := s.Version(ctx)
 	if err != nil {
@@ -134,7 +134,8 @@ func (s *Schema) Check(ctx context.Context) error {
 	return nil
 }
 
-// Pending lists what Up would apply, in order. A database that is ahead is a *[MismatchError].
+// Pending returns the migrations that Up would apply, in order. If the database is ahead, the error is a
+// *[MismatchError].
 func (s *Schema) Pending(ctx context.Context) ([]Migration, error) {
 	var mismatch *MismatchError
 	if err := s.Check(ctx); err == nil || !errors.As(err, &mismatch) || mismatch.Newer() {
@@ -150,8 +151,8 @@ func (s *Schema) Pending(ctx context.Context) ([]Migration, error) {
 	return pending, err
 }
 
-// Up brings the database to the version that this program needs and returns what it applied.
-// A database that is ahead is left alone, with a *[MismatchError].
+// Up brings the database to the version that this program needs and returns the applied migrations. If the database is
+// ahead, it changes nothing, and the error is a *[MismatchError].
 func (s *Schema) Up(ctx context.Context) (done []Migration, err error) {
 	err = s.withLock(ctx, func() error {
 		if pending, err := s.Pending(ctx); err != nil || len(pending) == 0 {
@@ -168,16 +169,17 @@ func (s *Schema) Up(ctx context.Context) (done []Migration, err error) {
 }
 
 const (
-	// lockKey is any number that nobody else on the database takes.
+	// lockKey is an arbitrary number that no other user of the database is likely to lock.
 	lockKey = 0x7061726b64 // parkd
-	// lockWithin is how long one waits for another who migrates, and lockRest how long between two looks.
+	// lockTimeout is how long to wait for another process that migrates. lockRetryInterval is the time between two
+	// attempts.
 	lockTimeout       = time.Minute
 	lockRetryInterval = 100 * time.Millisecond
 )
 
-// alone calls change while no other node migrates the same database; of a file the OS lock sees to that. The lock is a
-// transaction's and not a session's, for a pooler may give the next transaction another session; and who waits for it
-// holds none, for a pooler may have few.
+// withLock calls change while no other node migrates the same database. For a file the file's lock does that. The lock
+// belongs to a transaction and not to a session, because a pooler may give the next transaction another session. A
+// process that waits for the lock has no transaction open, because a pooler may have few sessions.
 func (s *Schema) withLock(ctx context.Context, change func() error) error {
 	if s.dialect != Postgres {
 		return change()
@@ -186,11 +188,11 @@ func (s *Schema) withLock(ctx context.Context, change func() error) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // nothing was done in it
+	defer func() { _ = tx.Rollback() }() // the transaction has changed nothing
 	return change()
 }
 
-// await returns a transaction that has the lock.
+// waitForLock returns a transaction that has the lock.
 func (s *Schema) waitForLock(ctx context.Context) (*sql.Tx, error) {
 	for began := time.Now(); ; {
 		tx, err := s.tryLock(ctx)
@@ -211,9 +213,9 @@ func (s *Schema) waitForLock(ctx context.Context) (*sql.Tx, error) {
 	}
 }
 
-// lock returns a transaction that has the lock, or nil.
+// tryLock returns a transaction that has the lock, or nil.
 func (s *Schema) tryLock(ctx context.Context) (*sql.Tx, error) {
-	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted}) // sees what was committed while it waits
+	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted}) // sees what others commit during the wait
 	if err != nil {
 		return nil, err
 	}
@@ -239,7 +241,7 @@ type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// applied lists what the database says was applied to it, by version.
+// applied returns the migrations that the database has, by version.
 func (s *Schema) applied(ctx context.Context, db querier) ([]Migration, error) {
 	if exists, err := s.exists(ctx, db, table); err != nil || !exists {
 		return nil, err

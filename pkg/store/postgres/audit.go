@@ -19,7 +19,7 @@ const (
 	seqOfEvent   = "SELECT seq FROM pl_audit_events WHERE pool_id = $1 AND rev = $2 AND ord = $3"
 )
 
-// lastEvent is the last of the block that was written last, below a seq.
+// lastEvent returns the last event, below a seq, of the newest block.
 var lastEvent = "SELECT e.pool_id, e.rev, e.ord, e.seq, (SELECT pl_final()) FROM (" + selectLeads + isLead(leadBlock) +
 	" AND seq < $1 ORDER BY seq DESC LIMIT 1) AS l, " +
 	selectFollowers(leadBlock, "pool_id, rev, ord, seq", "", "ORDER BY ord DESC LIMIT 1")
@@ -36,7 +36,7 @@ func (s *Store) Append(ctx context.Context, events []park.Event) error {
 	return nil
 }
 
-// LastEvent implements [store.Audit]. Events whose place is not final yet come after it.
+// LastEvent implements [store.Audit]. It does not count events whose position is not final yet.
 func (s *Store) LastEvent(ctx context.Context) (string, error) {
 	last, err := readInOrder(ctx, s, func(ctx context.Context, below int64) ([]string, []int64, int64, error) {
 		var pool string
@@ -94,7 +94,8 @@ func (s *Store) Events(ctx context.Context, q park.AuditQuery) ([]park.Event, er
 	return found, nil
 }
 
-// events reads one part of the log. One pool's events need no patience: they become visible in their order.
+// events reads one range of the log. A single pool's events become visible in their order, so reading them need not
+// wait.
 func (s *Store) events(ctx context.Context, q park.AuditQuery, r scanRange) (found []park.Event, err error) {
 	read := func(ctx context.Context, below int64) ([]park.Event, []int64, int64, error) {
 		query, args := eventsQuery(q, r, below)
@@ -114,7 +115,7 @@ func (s *Store) events(ctx context.Context, q park.AuditQuery, r scanRange) (fou
 	return found, err
 }
 
-// bySteps reports whether a query is answered along one pool's steps rather than along seq.
+// readsBySteps reports whether a query reads one pool's steps in order and not the log by seq.
 func readsBySteps(q park.AuditQuery) bool {
 	return q.PoolID != "" && q.TaskID == "" && q.Tenant == "" && (q.Action == "" || isCommon(q.Action))
 }
@@ -136,7 +137,7 @@ func eventsQuery(q park.AuditQuery, r scanRange, below int64) (string, []any) {
 	return leadQuery(q, r, below)
 }
 
-// ledQuery finds events behind those that lead them. What leads may come before the reach, by less than a block.
+// leadQuery finds events through their leads. A lead may be before the range, by less than a block.
 func leadQuery(q park.AuditQuery, r scanRange, below int64) (string, []any) {
 	bit := leadBlock
 	switch {
@@ -147,9 +148,9 @@ func leadQuery(q park.AuditQuery, r scanRange, below int64) (string, []any) {
 	}
 	l := where{terms: []string{isLead(bit)}}
 	all := q
-	all.Action = "" // the others of a block may have another
+	all.Action = "" // other events of a block may have another action
 	if bit == leadTask {
-		all.Tenant = "" // and so may others of the task: two tenants may name theirs alike, of which one is then rejected
+		all.Tenant = "" // other events of the task may have another tenant: two tenants may use the same id, and one of them is rejected
 	}
 	l.events(all)
 	leadRange := r
@@ -166,11 +167,11 @@ func leadQuery(q park.AuditQuery, r scanRange, below int64) (string, []any) {
 		selectFollowers(bit, "*", and, "OFFSET 0") + " ORDER BY l.s, ord LIMIT " + e.arg(q.Limit), e.args
 }
 
-// events adds what a query asks for but for its times.
+// events adds the conditions of a query except its times.
 func (w *where) events(q park.AuditQuery) {
 	switch {
 	case q.PoolID != "" && q.TaskID != "":
-		w.add("pool_id || '' = ", q.PoolID) // a task's events are few, a pool's are not
+		w.add("pool_id || '' = ", q.PoolID) // a task has few events and a pool has many
 	case q.PoolID != "":
 		w.add("pool_id = ", q.PoolID)
 	}
@@ -194,8 +195,9 @@ func (w *where) times(q park.AuditQuery) {
 	}
 }
 
-// common reports whether an action is one that most events have and no index is for. That any other one meets the index's
-// condition the server sees by itself: told so, it would expect even fewer events of it, and sort all for the sake of a page.
+// isCommon reports whether most events have this action, so that no index has it. The server finds out by itself that
+// other actions match the index's condition. With an explicit condition it would estimate even fewer events and sort
+// all of them for one page.
 func isCommon(a park.Action) bool {
 	return a == park.ActSubmit || a == park.ActEnqueue || a == park.ActStart || a == park.ActComplete
 }

@@ -6,14 +6,14 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// How events are found by few index entries. The events of a step lie in blocks of blockSize, by ord; only those that
-// lead something in their block are in its index, and what follows them is in the primary key. What follows a lead has
-// its pool, rev and time.
+// Few index entries suffice to find events. The events of a step are in blocks of blockSize, by ord. Each index has
+// only the leads: the first event of a block, or the first of a tenant or task in its block. The events that follow a
+// lead are found by the primary key. They have the lead's pool, rev and time.
 
-// blockSize is how many events a block has at most, or messages, which lie in such blocks too.
+// blockSize is how many events or messages a block has at most.
 const blockSize = 64
 
-// What an event leads in its block: a bit each.
+// What an event leads in its block, one bit each.
 const (
 	leadBlock = 1 << iota
 	leadTenant
@@ -21,20 +21,21 @@ const (
 	leadAll = leadBlock | leadTenant | leadTask
 )
 
-// followers are the events of a lead l, itself among them, in a query that needs their columns.
+// selectFollowers selects the events of a lead l, including itself, in a query that needs these columns.
 func selectFollowers(bit int, columns, where, order string) string {
 	b := strconv.Itoa(bit)
 	return "LATERAL (SELECT " + columns + " FROM pl_audit_events WHERE pool_id = l.p AND rev = l.r AND ord BETWEEN l.o AND l.o | " +
 		strconv.Itoa(blockSize-1) + "::bigint AND (ord = l.o OR lead::int & " + b + " = 0)" + where + " " + order + ") AS e"
 }
 
-// led begins a query of leads.
+// selectLeads is the beginning of a query of leads.
 const selectLeads = "SELECT pool_id AS p, rev AS r, ord AS o, seq AS s, at AS t FROM pl_audit_events WHERE "
 
 // isLead is the condition of an index.
 func isLead(bit int) string { return "lead::int & " + strconv.Itoa(bit) + " <> 0" }
 
-// leads returns what each event of a step leads. Events that do not lie as a step's do all lead themselves.
+// leadBits returns the bits of each event of a step, or nil if the events are not a step's events in order. Then all of
+// them lead.
 func leadBits(pool string, rev int64, events []park.Event) []uint8 {
 	bits := make([]uint8, len(events))
 	tenants, tasks := make(map[string]bool), make(map[string]bool)
@@ -48,7 +49,7 @@ func leadBits(pool string, rev int64, events []park.Event) []uint8 {
 			clear(tenants)
 			clear(tasks)
 		}
-		// The names as they are stored: two may be the same there.
+		// The names are compared as stored, because two different names may be stored as the same.
 		if i%blockSize == 0 || e.Tenant != events[i-1].Tenant {
 			bits[i] |= newLeadBit(tenants, e.Tenant, leadTenant)
 		}
@@ -59,7 +60,7 @@ func leadBits(pool string, rev int64, events []park.Event) []uint8 {
 	return bits
 }
 
-// first returns the bit where a name is new.
+// newLeadBit returns the bit if the name is new.
 func newLeadBit(seen map[string]bool, name string, bit uint8) uint8 {
 	name = storable(name)
 	if seen[name] {

@@ -10,19 +10,19 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Statements name tables, types and functions without their schema. They are sent with it, so that what they mean does
-// not hang on who may create objects in another schema that the server would look at first.
+// In the code, statements name tables, types and functions without their schema. They are sent with the schema, so that
+// other roles cannot change their meaning by creating objects in a schema that comes first in the search path.
 
-// names are what the server calls the things of parkd.
+// catalog has the schema and the types of parkd's objects in the server.
 type catalog struct {
 	schema    string            // quoted
 	oid       map[string]uint32 // of the composite types
-	qualified sync.Map          // statements as they are sent, by how they are written
+	qualified sync.Map          // statements with the schema, by their text in the code
 }
 
 var objectNames = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(^|[^\w.'"])(pl_[a-z_]+)`) })
 
-// sql returns a statement as it is sent.
+// qualify returns a statement with the schema of parkd's objects.
 func (n *catalog) qualify(statement string) string {
 	if n == nil {
 		return statement
@@ -35,7 +35,7 @@ func (n *catalog) qualify(statement string) string {
 	return s
 }
 
-// conns are connections of a store, to which statements are given as they are written.
+// conns is a connection pool that qualifies its statements.
 type conns struct {
 	*pgxpool.Pool
 	store *Store

@@ -9,20 +9,20 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// What every connection begins with, whatever the role's settings say: steps count on seeing what others have committed
-// since, and text is what it is.
+// The settings of every connection, whatever the settings of the role are. Steps depend on seeing what others have
+// committed, and texts are UTF-8.
 const (
 	readCommitted = "read committed"
 	encoding      = "UTF8"
 )
 
-// UnfitError says that a database, or the settings of its role, do not suit parkd.
+// UnfitError says that parkd cannot use a database or the settings of its role.
 type UnfitError struct{ Problem string }
 
 // Error implements error.
 func (e *UnfitError) Error() string { return e.Problem }
 
-// fit returns an *[UnfitError] where parkd cannot work with a database as it is.
+// checkSettings returns an *[UnfitError] if parkd cannot use a database.
 func checkSettings(ctx context.Context, db *sql.DB) error {
 	var enc, isolation string
 	const read = "SELECT pg_catalog.current_setting('server_encoding'), pg_catalog.current_setting('default_transaction_isolation')"
@@ -37,7 +37,7 @@ func checkSettings(ctx context.Context, db *sql.DB) error {
 		return fmt.Errorf("look up schemas: %w", err)
 	}
 	if len(schemas) > 1 {
-		return &UnfitError{"there are tables of parkd in several schemas that are looked at, " + strings.Join(schemas, " and ") +
+		return &UnfitError{"several schemas of the search path have tables of parkd, " + strings.Join(schemas, " and ") +
 			": name the right one with search_path in the DSN"}
 	}
 	if isolation != readCommitted {
@@ -47,8 +47,8 @@ func checkSettings(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// readPlaces returns the schemas in which tables of parkd would be found. With a second one, made by whoever may make
-// schemas, the server would take that one's for ours.
+// readSchemas returns the schemas of the search path that have parkd's tables. If another role has created a second
+// one, the server may use its tables instead of parkd's.
 const readSchemas = "SELECT pg_catalog.array_agg(n.nspname::text ORDER BY n.nspname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n" +
 	" ON n.oid = c.relnamespace WHERE c.relname = 'pl_migrations' AND n.nspname = ANY (pg_catalog.current_schemas(false))"
 

@@ -10,7 +10,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
 )
 
-// TestSettingsOfTheRoleHarmNothing has the database's settings be such that steps could not work with them.
+// TestSettingsOfTheRoleHarmNothing gives the database settings that would break steps.
 func TestSettingsOfTheRoleHarmNothing(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	c := connect(t, dsn)
@@ -34,14 +34,14 @@ func TestSettingsOfTheRoleHarmNothing(t *testing.T) {
 	if err := s.Commit(t.Context(), f.Next()); err != nil {
 		t.Error(err)
 	}
-	// A pooler lets connections bring no settings, so what they would be is looked at.
+	// Through a pooler a connection cannot set its settings, so they are checked.
 	err := openAt(t, newPooler(t, dsn)).Check(t.Context())
 	if unfit, ok := errors.AsType[*postgres.UnfitError](err); !ok || !strings.Contains(unfit.Problem, "ALTER ROLE") {
 		t.Errorf("behind a pooler: %v", err)
 	}
 }
 
-// TestOtherEncodingIsRefused offers a database that cannot hold every text.
+// TestOtherEncodingIsRefused has a database that cannot store all texts.
 func TestOtherEncodingIsRefused(t *testing.T) {
 	c := connect(t, cluster.Empty(t))
 	exec(t, c, "CREATE DATABASE bytes ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
@@ -51,7 +51,8 @@ func TestOtherEncodingIsRefused(t *testing.T) {
 	}
 }
 
-// TestMigrationsTakenBackAndAppliedAgain has somebody do that under a store: types then have other numbers.
+// TestMigrationsTakenBackAndAppliedAgain rolls back and applies the migrations while a store is open. The types then
+// have other OIDs.
 func TestMigrationsTakenBackAndAppliedAgain(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	s := openAt(t, dsn+" application_name=unseen")

@@ -16,22 +16,23 @@ import (
 )
 
 const (
-	commitStep = "SELECT pl_commit($1::pl_step, $2::pl_job[], $3::pl_change[], $4::pl_message[], $5::pl_event[], $6::pl_parcel[])"
-	readSince  = "SELECT pl_changes($1::text, $2::bigint)"
+	commitStep  = "SELECT pl_commit($1::pl_step, $2::pl_job[], $3::pl_change[], $4::pl_message[], $5::pl_event[], $6::pl_parcel[])"
+	readChanges = "SELECT pl_changes($1::text, $2::bigint)"
 )
 
-// Commit implements [store.Queue]. It is one call of a function in the server, and so one round trip and one flush.
-// A step that was committed before is recognized however many steps of other nodes came after it, within reason.
+// Commit implements [store.Queue]. It is one call of a function in the server, and so one round trip and one flush. A
+// step that was committed before is recognized, even if many steps of other nodes came after it, up to the number of
+// steps that the database keeps.
 func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 	if step.ID == "" {
 		return errors.New("a step needs an id")
 	}
-	reply, err := s.commit(ctx, step)
+	reply, err := s.callCommit(ctx, step)
 	if isDuplicateNumber(err) && s.catalog.Swap(nil) != nil {
-		reply, err = s.commit(ctx, step) // after a look at how new rows are numbered
+		reply, err = s.callCommit(ctx, step) // after another check of how new rows are numbered
 	}
 	if isDuplicateNumber(err) {
-		return park.Errorf(park.Internal, "the database numbers new rows as it did others (was a dump restored while nodes were running?): %v", err)
+		return park.Errorf(park.Internal, "the database gives new rows the numbers of existing ones (was a dump restored while nodes were running?): %v", err)
 	}
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.ConstraintName == "pl_queue_jobs_pkey" {
 		err = fmt.Errorf("%w: %w", store.ErrTaskExists, err)
@@ -49,7 +50,7 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 	if err != nil {
 		return fmt.Errorf("commit rev %d of pool %s: %w", step.Row.Rev, step.PoolID, err)
 	}
-	if n.done {
+	if n.committed {
 		step.NodesWaiting = n.waiting
 		return nil
 	}
@@ -57,7 +58,7 @@ func (s *Store) Commit(ctx context.Context, step *store.Step) error {
 	return n.conflict
 }
 
-func (s *Store) commit(ctx context.Context, step *store.Step) ([]byte, error) {
+func (s *Store) callCommit(ctx context.Context, step *store.Step) ([]byte, error) {
 	return s.callFunction(ctx, commitStep, &step.InDoubt, func(n *catalog) ([][]byte, error) {
 		parcels, err := n.parcels(step.Outbox)
 		args := [][]byte{
@@ -74,29 +75,30 @@ func (s *Store) commit(ctx context.Context, step *store.Step) ([]byte, error) {
 	})
 }
 
-// twice reports whether a row has a number that another has, rather than the id of another task.
+// isDuplicateNumber reports whether a new row has the number of another row. The id of an existing task is another
+// error.
 func isDuplicateNumber(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && pg.Code == "23505" && pg.ConstraintName != "pl_queue_jobs_pkey"
 }
 
-// maxStatement is how large the arguments of a step may be. The server takes less than 1 GiB in one message, and ends the
-// connection of who sends more, which would leave the step in doubt.
+// maxStepBytes limits the arguments of a step. The server accepts less than 1 GiB in one message. After a larger one it
+// closes the connection, and the step would be in doubt.
 const maxStepBytes = 512 << 20
 
-// refused reports whether a step cannot be taken for what is in it: the data are wrong, or the server's limits too low.
+// isUnstorable reports whether a step can never be stored: its data are invalid or exceed the server's limits.
 func isUnstorable(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && pg.SeverityUnlocalized == "ERROR" && (pg.Code[:2] == "22" || pg.Code[:2] == "54") || errors.Is(err, errTooLarge)
 }
 
-var errTooLarge = fmt.Errorf("it has more than %d bytes", maxStepBytes)
+var errTooLarge = fmt.Errorf("the step has more than %d bytes", maxStepBytes)
 
 // ChangesSince implements [store.Shared].
 func (s *Store) ChangesSince(ctx context.Context, pool string, rev int64) (*store.Conflict, error) {
 	var n stepReply
 	err := s.withRetry(ctx, func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, readSince, pgx.QueryResultFormats{pgx.BinaryFormatCode}, pool, rev)
+		rows, err := s.pool.Query(ctx, readChanges, pgx.QueryResultFormats{pgx.BinaryFormatCode}, pool, rev)
 		if err != nil {
 			return err
 		}
@@ -104,7 +106,7 @@ func (s *Store) ChangesSince(ctx context.Context, pool string, rev int64) (*stor
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read what came after rev %d of pool %s: %w", rev, pool, err)
+		return nil, fmt.Errorf("read the changes after rev %d of pool %s: %w", rev, pool, err)
 	}
 	if n.conflict.Row.Rev == rev {
 		return nil, nil
@@ -121,7 +123,7 @@ func (s *Store) AwaitDurable(ctx context.Context) error {
 		})
 	})
 	if err != nil {
-		return fmt.Errorf("secure what was read: %w", err)
+		return fmt.Errorf("wait until the data read are durable: %w", err)
 	}
 	return nil
 }
@@ -220,7 +222,7 @@ func (n *catalog) changes(updates []store.Update) []byte {
 	return w.array()
 }
 
-// messages writes messages with whether each leads a block. Where they are not all of one time each does.
+// messages encodes messages and whether each leads a block. If their times differ, all lead.
 func (n *catalog) messages(messages []park.Message) []byte {
 	mixedTimes := slices.ContainsFunc(messages, func(m park.Message) bool { return !m.CreatedAt.Equal(messages[0].CreatedAt.Time) })
 	w := newEncoder(n.oid["pl_message"], 11, len(messages))
@@ -242,7 +244,7 @@ func (n *catalog) messages(messages []park.Message) []byte {
 	return w.array()
 }
 
-// events writes events with what they lead, or all as leads where that is nil.
+// events encodes events with their lead bits. If bits is nil, all events lead.
 func (n *catalog) events(events []park.Event, bits []uint8) []byte {
 	w := newEncoder(n.oid["pl_event"], 12, len(events))
 	for i := range events {

@@ -13,21 +13,22 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// How connections are made, and what is asked of them.
+// The configuration of connections.
 
 const (
 	connectTimeout = 2 * time.Second
-	// application is what connections are called, unless the DSN has another name for them.
+	// defaultAppName is the application name of connections, unless the DSN has another one.
 	defaultAppName = "parkd"
-	// ready is how many connections are kept: to make one takes as long as a few steps.
+	// minConns is how many connections are kept open, since making one takes as long as a few steps.
 	minConns = 2
-	// apart is how many connections there are for what nodes tell each other: two for signs of life, and one for hints.
+	// reservedConns is how many connections are reserved for messages between nodes: two for heartbeats and one for
+	// hints.
 	reservedConns = 3
-	// enough is how many the DSN has to allow for some to be set apart.
+	// minToReserve is how many connections the DSN must allow for some to be reserved.
 	minToReserve = 2 * reservedConns
-	// freshness is how long after its last use a connection is used again without a look at it.
+	// pingAfterIdle is how long a connection may be idle and is still used without a ping.
 	pingAfterIdle = time.Second
-	// The server's own limits are for nodes that freeze in the middle of something: a node that lives gives up before.
+	// These limits in the server are for nodes that freeze. A running node gives up earlier.
 	statementTimeout = 2 * callTimeout
 	lockTimeout      = callTimeout
 	idleTimeout      = 2 * callTimeout
@@ -42,7 +43,7 @@ func parse(dsn string) (*pgxpool.Config, error) {
 	if cc.ConnectTimeout == 0 {
 		cc.ConnectTimeout = connectTimeout
 	}
-	// A host that is gone without a word is noticed within half a minute even where nothing is asked of it.
+	// A lost host is detected within half a minute, even if no call waits for it.
 	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	cc.DialFunc = dialer.DialContext
 	if cc.ValidateConnect == nil {
@@ -65,13 +66,13 @@ func parse(dsn string) (*pgxpool.Config, error) {
 	return cfg, nil
 }
 
-// bounded reports whether the DSN says how many connections there may be.
+// setsMaxConns reports whether the DSN limits the number of connections.
 func setsMaxConns(dsn string) bool {
 	cc, err := pgx.ParseConfig(dsn)
 	return err == nil && cc.RuntimeParams["pool_max_conns"] != ""
 }
 
-// share takes what is set apart from the connections of a configuration. It reports whether they are too few for that.
+// reserve takes the reserved connections out of a configuration. It reports whether there are too few for that.
 func reserve(cfg *pgxpool.Config) (few bool) {
 	if cfg.MaxConns < minToReserve {
 		return true
@@ -81,8 +82,9 @@ func reserve(cfg *pgxpool.Config) (few bool) {
 	return false
 }
 
-// aside returns the configuration of connections for what nodes tell each other all the time. Apart from it steps go
-// over the connection that the last one went over, whose session in the server has all at hand that a step needs.
+// controlConfig returns the configuration of connections for the frequent messages between nodes. Since these have
+// their own connections, consecutive steps use the same connection, whose session in the server has cached what a step
+// needs.
 func controlConfig(cfg *pgxpool.Config, s *Store) *pgxpool.Config {
 	cfg = cfg.Copy()
 	cfg.ConnConfig.Tracer = newAcquireQueue(s)
@@ -90,14 +92,14 @@ func controlConfig(cfg *pgxpool.Config, s *Store) *pgxpool.Config {
 	return cfg
 }
 
-// limits are settings that a connection begins with, unless the DSN has them.
+// sessionTimeouts are settings of new connections, unless the DSN has them.
 func sessionTimeouts() map[string]time.Duration {
 	return map[string]time.Duration{
 		"statement_timeout": statementTimeout, "lock_timeout": lockTimeout, "idle_in_transaction_session_timeout": idleTimeout,
 	}
 }
 
-// limit has a new connection begin with the limits. They are no state that anything depends on.
+// applySettings sets the settings of a new connection. Nothing depends on them for correctness.
 func (s *Store) applySettings(cc *pgx.ConnConfig) {
 	if s.noStartupParams.Load() {
 		return
@@ -110,13 +112,13 @@ func (s *Store) applySettings(cc *pgx.ConnConfig) {
 	}
 }
 
-// unlimit leaves the limits out from now on where err says that they were refused, as poolers do. It reports whether it
-// did.
+// dropSettings leaves the settings out from now on if err says that they were refused, as poolers do. It reports
+// whether it did so.
 func (s *Store) dropSettings(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok || pg.Code != "08P01" || !s.noStartupParams.CompareAndSwap(false, true) {
 		return false
 	}
-	s.log.Info("connections begin without time limits: they were refused", "error", err)
+	s.log.Info("the server refused the settings of connections: connecting without them", "error", err)
 	return true
 }

@@ -5,14 +5,14 @@ import (
 	"errors"
 )
 
-// reader reads a value of a composite type in the binary format of the wire, field by field: the other direction of rows.
-// After an error all that it reads is nothing.
+// decoder decodes a value of a composite type in Postgres's binary format, field by field. It is the opposite of
+// encoder. After an error it returns zero values.
 type decoder struct {
 	buf []byte
 	err error
 }
 
-var errBadReply = errors.New("the server's answer is not of the form that was agreed on")
+var errBadReply = errors.New("the server's reply has an unexpected format")
 
 func (r *decoder) fail() {
 	r.err, r.buf = errBadReply, nil
@@ -28,16 +28,16 @@ func (r *decoder) uint32() uint32 {
 	return v
 }
 
-// record begins a record of so many fields.
+// record begins a record with this number of fields.
 func (r *decoder) record(fields uint32) {
 	if r.uint32() != fields {
 		r.fail()
 	}
 }
 
-// field begins a field of a record and returns its length, -1 for NULL.
+// field begins a field of a record and returns its length, or -1 for NULL.
 func (r *decoder) field() int {
-	r.uint32() // its type
+	r.uint32() // the type
 	return r.length()
 }
 
@@ -52,7 +52,7 @@ func (r *decoder) length() int {
 	return n
 }
 
-// table begins a field that is an array of two dimensions, or NULL, and returns how many rows of the given width follow.
+// matrix begins a field that is a two-dimensional array or NULL. It returns the number of rows of this width.
 func (r *decoder) matrix(width int) int {
 	if r.field() < 0 {
 		return 0
@@ -63,7 +63,7 @@ func (r *decoder) matrix(width int) int {
 	n := int(r.uint32())
 	r.uint32() // the index of the first row
 	columns := int(r.uint32())
-	r.uint32() // and of the first column
+	r.uint32() // the index of the first column
 	if dims != 2 || columns != width || n > len(r.buf) {
 		r.fail()
 		return 0
@@ -71,7 +71,7 @@ func (r *decoder) matrix(width int) int {
 	return n
 }
 
-// take returns the next n bytes, nil for a negative n. They are the reader's own.
+// take returns the next n bytes, or nil for a negative n. They belong to the decoder.
 func (r *decoder) take(n int) []byte {
 	if n < 0 {
 		return nil
@@ -92,7 +92,8 @@ func (r *decoder) bigint(v []byte) int64 {
 	return 0
 }
 
-// text reads a field, "" for NULL, and int one that is a bigint, 0 for NULL; word and number read elements of an array.
+// textField reads a text field, "" for NULL. intField reads a bigint field, 0 for NULL. textElement and intElement read
+// elements of an array.
 func (r *decoder) textField() string   { return string(r.take(r.field())) }
 func (r *decoder) intField() int64     { return r.bigint(r.take(r.field())) }
 func (r *decoder) textElement() string { return string(r.take(r.length())) }

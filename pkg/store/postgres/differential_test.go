@@ -11,7 +11,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// TestDifferential holds a database against memory.
+// TestDifferential compares the store with the memory store.
 func TestDifferential(t *testing.T) {
 	c := proof.Begin(t, "stores-postgres")
 	c.Target("streams", 20, 10, 8000)

@@ -11,8 +11,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
 )
 
-// refusedInUse asks for the last migration to be taken back, with and without all that could speak for it, and wants it to be
-// refused because the database is in use.
+// wantInUse tries to roll the last migration back, with several options. Each attempt must be refused because the
+// database is in use.
 func wantInUse(t *testing.T, dsn string) *migrations.InUseError {
 	t.Helper()
 	var used *migrations.InUseError
@@ -24,14 +24,14 @@ func wantInUse(t *testing.T, dsn string) *migrations.InUseError {
 	return used
 }
 
-// TestDownWhileNodesLive: no migration is taken back beneath a node that gives signs of life, by whatever name it connects.
+// TestDownWhileNodesLive: no migration is rolled back while a node has heartbeats, whatever its application name is.
 func TestDownWhileNodesLive(t *testing.T) {
 	dsn := restoreFirstRelease(t)
 	c := connect(t, dsn)
 	exec(t, c, "DELETE FROM pl_nodes")
-	// However slow this test is, one of them has given its last sign of life less than a minute ago.
+	// However slow this test is, the last heartbeat of one of them is less than a minute old.
 	exec(t, c, "INSERT INTO pl_nodes (node_id, counter, beat_at) VALUES ('silent', 1, now() + interval '1 hour'), ('gone', 1, now() - interval '10 min')")
-	// The first schema does not say for how long nodes may be silent.
+	// The first schema does not have the time that a node may be silent.
 	if used := wantInUse(t, dsn); len(used.Nodes) != 1 || !strings.HasPrefix(used.Nodes[0], "silent (last sign of life ") {
 		t.Errorf("living: %v", used.Nodes)
 	}
@@ -52,7 +52,8 @@ func TestDownWhileNodesLive(t *testing.T) {
 	}
 }
 
-// TestDownWhileDaemonsAreConnected: a daemon that keeps only mailboxes or the log in a database gives no signs of life there.
+// TestDownWhileDaemonsAreConnected: a daemon that keeps only mailboxes or the log in a database has no heartbeats
+// there.
 func TestDownWhileDaemonsAreConnected(t *testing.T) {
 	for name, setting := range map[string]string{"by default": "", "by its own name": " application_name=scheduling"} {
 		t.Run(name, func(t *testing.T) {
@@ -77,7 +78,7 @@ func TestDownWhileDaemonsAreConnected(t *testing.T) {
 	}
 }
 
-// TestDownThatLosesRows: what would go is said, and goes only for those who want it to.
+// TestDownThatLosesRows: the rows that would be deleted are named, and they are deleted only with Force.
 func TestDownThatLosesRows(t *testing.T) {
 	dsn := restoreFirstRelease(t)
 	c := connect(t, dsn)
@@ -113,7 +114,7 @@ func TestDownThatLosesRows(t *testing.T) {
 	}
 }
 
-// TestDownThatLosesAMessage: a later migration made room for rows that the one before has none for.
+// TestDownThatLosesAMessage: a later migration has room for rows that the one before has no room for.
 func TestDownThatLosesAMessage(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	c := connect(t, dsn)
@@ -134,8 +135,8 @@ func TestDownThatLosesAMessage(t *testing.T) {
 	}
 }
 
-// TestNodeThatStartsBesideDown: a daemon that has seen the schema and not yet given a sign of life is not overlooked, and one
-// that comes later finds the schema that is left.
+// TestNodeThatStartsBesideDown: a daemon that has checked the schema but has no heartbeat yet is not overlooked. A
+// daemon that starts later finds the schema that remains.
 func TestNodeThatStartsBesideDown(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	const rounds = 5

@@ -14,10 +14,10 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// What may be said of a DSN. Passwords stand in it in more places than one, and what is wrong with it may be that a part
-// of one was taken for something else. So nothing of it is ever repeated but what the parser took for harmless.
+// What may be shown of a DSN. A DSN may have passwords in several places, and if it is invalid, a part of a password
+// may have been parsed as something else. So only what the parser found harmless is ever shown.
 
-// CheckDSN returns an error where dsn is not one that [Open] takes. The error repeats nothing of it.
+// CheckDSN returns an error if [Open] does not accept dsn. The error shows nothing of it.
 func CheckDSN(dsn string) error {
 	_, err := parse(dsn)
 	return err
@@ -25,8 +25,8 @@ func CheckDSN(dsn string) error {
 
 const masked = "***"
 
-// DescribeDSN returns where a DSN leads: hosts, ports, database, user, and the names of parameters whose values are masked.
-// One that cannot be read is masked as a whole.
+// DescribeDSN describes a DSN: hosts, ports, database, user, and the names of parameters with masked values. An invalid
+// one is masked as a whole.
 func DescribeDSN(dsn string) string {
 	cfg, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
@@ -58,8 +58,8 @@ func DescribeDSN(dsn string) string {
 
 const defaultPort = 5432
 
-// hostsOf lists the hosts in the order in which they are tried, each once: a host stands there twice where it is tried with
-// TLS and without.
+// hostList returns the hosts in the order in which they are tried. A host that is tried with TLS and without is listed
+// once.
 func hostList(c *pgconn.Config) []string {
 	all := []string{hostPort(c.Host, c.Port)}
 	for _, f := range c.Fallbacks {
@@ -83,7 +83,7 @@ func hostPort(host string, port uint16) string {
 	return net.JoinHostPort(host, strconv.Itoa(int(port)))
 }
 
-// complaints lists what the parser says of a DSN in words of its own.
+// parserErrors are texts of the DSN parser that show nothing of a DSN.
 func parserErrors() []string {
 	return []string{
 		"failed to parse as URL", "failed to parse as keyword/value", "invalid port", "could not match", "sslmode is invalid",
@@ -96,9 +96,9 @@ func parserErrors() []string {
 	}
 }
 
-// dsnError says what is wrong with a DSN.
+// dsnError describes what is wrong with a DSN.
 func dsnError(err error) error {
-	why := "it cannot be read"
+	why := "it is invalid"
 	if file, ok := errors.AsType[*fs.PathError](err); ok {
 		why = file.Error()
 	} else {

@@ -7,7 +7,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
 )
 
-// TestDescribeDSN: where a DSN leads is shown in every form that it may have, and nothing else of it.
+// TestDescribeDSN: the description has the hosts, database and user of a DSN in any format, and no secret.
 func TestDescribeDSN(t *testing.T) {
 	for _, name := range []string{"PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSSLMODE", "PGSERVICE"} {
 		t.Setenv(name, "")
@@ -38,7 +38,7 @@ func TestDescribeDSN(t *testing.T) {
 	}
 }
 
-// TestBadDSN: the error says what would be right and repeats nothing.
+// TestBadDSN: the error says what is wrong and shows nothing of the DSN.
 func TestBadDSN(t *testing.T) {
 	for dsn, want := range map[string]string{
 		"postgres://u:pa/ssecret@h/d":                                         "invalid port",

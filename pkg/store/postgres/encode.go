@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// The types of fields, by their fixed OIDs.
+// The OIDs of field types, which are the same in all servers.
 const (
 	boolOID  = 16
 	byteaOID = 17
@@ -14,20 +14,20 @@ const (
 	textOID  = 25
 )
 
-// rows writes an array of a composite type in the binary format of the wire, without a detour over reflection: a step
-// of a few hundred tasks has thousands of fields. The format is that of the server's array_recv and record_recv.
+// encoder encodes an array of a composite type in Postgres's binary format, without reflection: a step of a few hundred
+// tasks has thousands of fields. The format is that of the server's array_recv and record_recv.
 type encoder struct {
 	buf      []byte
 	oid      uint32 // of the composite type
 	fields   int
 	n        int
-	rowStart int // where the length of the open row stands
+	rowStart int // the offset of the current row's length
 }
 
 const (
-	// arrayHeader is the length of what stands before an array's first element.
+	// arrayHeader is the length of the header before an array's first element.
 	arrayHeader = 20
-	// fieldSize is what a field takes on average, with its type and length, so that an array seldom has to grow.
+	// fieldSize is a field's average size with its type and length, so that the buffer seldom grows.
 	fieldSize = 20
 )
 
@@ -35,7 +35,7 @@ func newEncoder(oid uint32, fields, expected int) *encoder {
 	return &encoder{oid: oid, fields: fields, buf: make([]byte, arrayHeader, arrayHeader+expected*fields*fieldSize)}
 }
 
-// next begins a row. All its fields must follow.
+// nextRow begins a row. All its fields must follow.
 func (r *encoder) nextRow() {
 	r.endRow()
 	r.n++
@@ -50,7 +50,7 @@ func (r *encoder) endRow() {
 	}
 }
 
-// array closes the last row and returns the whole.
+// array ends the last row and returns the array.
 func (r *encoder) array() []byte {
 	r.endRow()
 	h := r.buf[:0]
@@ -67,7 +67,7 @@ func (r *encoder) array() []byte {
 	return r.buf
 }
 
-// record closes the only row and returns it without the array around it.
+// record returns the only row without the array around it.
 func (r *encoder) record() []byte {
 	return r.buf[arrayHeader+4:]
 }
@@ -97,7 +97,7 @@ func (r *encoder) text(s string) {
 	r.buf = append(r.buf, s...)
 }
 
-// bytes writes NULL for nothing.
+// bytes writes NULL for nil.
 func (r *encoder) bytes(b []byte) {
 	if b == nil {
 		r.buf = binary.BigEndian.AppendUint32(r.buf, byteaOID)
@@ -108,8 +108,8 @@ func (r *encoder) bytes(b []byte) {
 	r.buf = append(r.buf, b...)
 }
 
-// storable replaces what the server's type text cannot hold. The engine mends what programs print, see [park.Outcome.Tidy]; an
-// older one on another node does not, and leaves its outcomes to this one.
+// storable replaces what the server's type text cannot store. The engine cleans the output of programs, see
+// [park.Outcome.Tidy]. An older engine on another node does not, and delegates its outcomes to this one.
 func storable(s string) string {
 	if !utf8.ValidString(s) {
 		s = strings.ToValidUTF8(s, "\ufffd")

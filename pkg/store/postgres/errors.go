@@ -10,7 +10,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// told is an error with a text of its own.
+// rewordedError is an error with another text.
 type rewordedError struct {
 	error
 	text string
@@ -19,7 +19,7 @@ type rewordedError struct {
 func (e *rewordedError) Error() string { return e.text }
 func (e *rewordedError) Unwrap() error { return e.error }
 
-// turnedDown is an error for which the server has given a reason.
+// serverRefusal is an error with the server's reason.
 type serverRefusal struct {
 	error
 	reason string
@@ -32,8 +32,9 @@ func (e *serverRefusal) Unwrap() error { return e.error }
 // ServerMessage implements [store.ServerError].
 func (e *serverRefusal) ServerMessage() string { return e.reason }
 
-// plain returns err as operators read it: in one line that names each host once, and as a [store.ServerError] where the server
-// turned a connection down. What it says of statements may repeat what was stored, and is not passed on.
+// reword returns err with a text for operators, in one line that names each host once. If the server refused a
+// connection, the result is a [store.ServerError]. The server's text about a statement is not passed on, because it may
+// have stored data in it.
 func reword(err error) error {
 	if err == nil {
 		return nil
@@ -43,7 +44,7 @@ func reword(err error) error {
 		return err
 	}
 	if _, done := errors.AsType[*rewordedError](err); done {
-		return err // a failure that several have waited for
+		return err // several calls waited for the same check
 	}
 	if full := c.Error(); strings.Contains(err.Error(), full) {
 		err = &rewordedError{err, strings.Replace(err.Error(), full, mergeHosts(full), 1)}
@@ -54,8 +55,8 @@ func reword(err error) error {
 	return err
 }
 
-// oncePerHost takes the lines of a failure to connect together, of which each tells of one try: a host is tried with TLS
-// and without.
+// mergeHosts merges the lines of a connection error, each of which is about one attempt. A host is tried with TLS and
+// without.
 func mergeHosts(text string) string {
 	first, rest, _ := strings.Cut(text, ":")
 	var hosts []string

@@ -10,7 +10,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// TestHostsAreNamedOnce: a host that is tried with TLS and without stands in the error once, in one line.
+// TestHostsAreNamedOnce: an error names a host that is tried with TLS and without once, in one line.
 func TestHostsAreNamedOnce(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -31,7 +31,7 @@ func TestHostsAreNamedOnce(t *testing.T) {
 	}
 }
 
-// TestServerIsQuoted: where the server turns a connection down, its reason is to be had, through all that calls add.
+// TestServerIsQuoted: if the server refuses a connection, its reason is in the error, whatever calls add to it.
 func TestServerIsQuoted(t *testing.T) {
 	s := openAt(t, strings.Replace(cluster.Migrated(t), "dbname=", "dbname=not_", 1))
 	_, load := s.Load(t.Context(), "gpu")

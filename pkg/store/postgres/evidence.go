@@ -13,14 +13,14 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// What is kept, read as it is kept, page by page.
+// Pages of the stored tasks and messages, for verification.
 
-// Of a database that was made in one go the migrations are of one time.
+// In a database that was created by this release all migrations have the same time.
 const marksOf = "SELECT place, rev, before_at, guess FROM pl_marks WHERE pool_id IN ('', $1) UNION ALL" +
 	" SELECT 'schema', 0, (1000000 * extract(epoch FROM told.tstamp::timestamptz))::bigint, false FROM pl_migrations told, pl_migrations made" +
 	" WHERE told.version_id = 7 AND made.version_id = 1 AND told.tstamp > made.tstamp + interval '2 seconds'"
 
-// Of a result or a payload the server sends a digest: to read those of all tasks would take long.
+// The server sends a digest of each result and payload, since reading all of them would take long.
 const (
 	keptTasks = "SELECT seq, task_id, tenant, mailbox_key, status, priority, units, rank, attempt, strikes, max_attempts, node, reason," +
 		" deadline, submitted_at, started_at, ended_at, not_before, cancelled, message, sha256(coalesce(result, '')), result IS NULL" +
@@ -116,7 +116,7 @@ func saidOf(message string, sum []byte, isNull bool) uint64 {
 	return ledger.OutcomeDigestFromSum(message, sum)
 }
 
-// further returns the cursor behind a row, if there may be more.
+// nextCursor returns the cursor after a row, or "" if there are no more rows.
 func nextCursor(more bool, seq int64) string {
 	if !more {
 		return ""

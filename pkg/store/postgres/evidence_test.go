@@ -6,9 +6,9 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres/pgtest"
 )
 
-// TestToldSince: a database that was made in one go tells all since ever, another one since it was brought to the schema of
-// those who tell it.
-func TestToldSince(t *testing.T) {
+// TestDetailedSince: a database that was created by this release has details of all events. An upgraded one has them
+// since the upgrade.
+func TestDetailedSince(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	s := openAt(t, dsn)
 	for _, tt := range []struct {

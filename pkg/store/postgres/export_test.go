@@ -16,29 +16,30 @@ type Query struct {
 	Rows int
 }
 
-// Hot returns the statements that run while nodes serve, as for a database with tasks t-1 and so on in pool gpu.
+// HotQueries returns the statements that run while nodes serve, for a database with tasks t-1, t-2 and so on in pool
+// gpu.
 func HotQueries() map[string]Query {
 	since := park.FromMicro(500_000_000)
 	all := map[string]Query{
-		"pool":        {readPool, []any{"gpu"}, 1},
-		"load":        {loadTasks, []any{"gpu"}, 100},
-		"sizes":       {readSizes, []any{"gpu", []string{"t-1", "t-500", "nobody"}}, 3},
-		"tasks":       {readTasks, []any{"gpu", []string{"t-1", "t-500", "nobody"}}, 3},
-		"mailbox":     {readMessages, []any{"acme", "alice", int64(0), int64(math.MaxInt64), int64(0), 50}, 50},
-		"last event":  {lastEvent, []any{int64(math.MaxInt64)}, 1},
-		"event":       {seqOfEvent, []any{"gpu", 500, 0}, 1},
-		"probe":       {probeStep, []any{"gpu", 500}, 1},
-		"last step":   {lastStep, []any{"gpu"}, 1},
-		"segments":    {matchSegments, []any{int64(1), int64(2)}, 1},
-		"outbox":      {readOutbox, []any{"notify/gpu", int64(1), 100}, 100},
-		"revs":        {readRevs, []any{[]string{"gpu"}}, 1},
-		"nodes":       {readNodes, nil, 1},
-		"leases":      {readLeases, []any{"gpu", []string{"t-1"}}, 1},
-		"turn":        {takeTurn, []any{"gpu", "node", []byte(nil), false}, 1},
-		"changes":     {readSince, []any{"gpu", int64(0)}, 1},
-		"old tasks":   {pruneTasks, []any{"gpu", int64(0), pruneChunk, int64(0), 100}, 1},
-		"old letters": {pruneMessages, []any{int64(0), 100}, 1},
-		"old events":  {pruneEvents, []any{int64(0), 100}, 1},
+		"pool":         {readPool, []any{"gpu"}, 1},
+		"load":         {loadTasks, []any{"gpu"}, 100},
+		"sizes":        {readSizes, []any{"gpu", []string{"t-1", "t-500", "nobody"}}, 3},
+		"tasks":        {readTasks, []any{"gpu", []string{"t-1", "t-500", "nobody"}}, 3},
+		"mailbox":      {readMessages, []any{"acme", "alice", int64(0), int64(math.MaxInt64), int64(0), 50}, 50},
+		"last event":   {lastEvent, []any{int64(math.MaxInt64)}, 1},
+		"event":        {seqOfEvent, []any{"gpu", 500, 0}, 1},
+		"probe":        {probeStep, []any{"gpu", 500}, 1},
+		"last step":    {lastStep, []any{"gpu"}, 1},
+		"segments":     {matchSegments, []any{int64(1), int64(2)}, 1},
+		"outbox":       {readOutbox, []any{"notify/gpu", int64(1), 100}, 100},
+		"revs":         {readRevs, []any{[]string{"gpu"}}, 1},
+		"nodes":        {readNodes, nil, 1},
+		"leases":       {readLeases, []any{"gpu", []string{"t-1"}}, 1},
+		"turn":         {requestTurn, []any{"gpu", "node", []byte(nil), false}, 1},
+		"changes":      {readChanges, []any{"gpu", int64(0)}, 1},
+		"old tasks":    {pruneTasks, []any{"gpu", int64(0), pruneChunk, int64(0), 100}, 1},
+		"old messages": {pruneMessages, []any{int64(0), 100}, 1},
+		"old events":   {pruneEvents, []any{int64(0), 100}, 1},
 	}
 	for name, q := range map[string]park.TaskQuery{
 		"list": {}, "list queued": {Status: park.Queued}, "list failed": {Status: park.Failed},
@@ -61,14 +62,14 @@ func HotQueries() map[string]Query {
 			continue
 		}
 		q.Since = since
-		r := scanRange{fromSeq: 1_000_000} // what Since comes to in a past of a million tasks
+		r := scanRange{fromSeq: 1_000_000} // the value for Since in a history of a million tasks
 		if readsBySteps(q) {
 			r = scanRange{fromRev: 500_000}
 		}
 		sql, args = eventsQuery(q, r, math.MaxInt64)
 		all[name+" since"] = Query{sql, args, 100}
 	}
-	// What a cursor at another pool's event comes to.
+	// The range after the cursor of another pool's event.
 	sql, args := eventsQuery(park.AuditQuery{PoolID: "gpu", Limit: 100}, scanRange{fromSeq: 1_000_000, fromRev: 500_000}, math.MaxInt64)
 	all["audit of a pool after another's event"] = Query{sql, args, 100}
 	return all
@@ -82,7 +83,8 @@ func (s *Store) Setting(ctx context.Context, name string) (value string, err err
 	return value, err
 }
 
-// Flush has the store's sessions tell the server's statistics what they have read, which they do once a second else.
+// Flush makes the store's sessions report their reads to the server's statistics, which they otherwise do once a
+// second.
 func (s *Store) Flush(ctx context.Context) error {
 	for _, c := range s.pool.AcquireAllIdle(ctx) {
 		_, err := c.Exec(ctx, "SELECT pg_stat_force_next_flush()")
@@ -94,7 +96,7 @@ func (s *Store) Flush(ctx context.Context) error {
 	return nil
 }
 
-// ReadNews reads what the server says of a pool that has moved on, in the binary form of the wire.
+// DecodeReply decodes the server's reply about the changes of a pool.
 func DecodeReply(pool string, reply []byte) (*store.Conflict, error) {
 	n, err := decodeReply(pool, reply)
 	return n.conflict, err

@@ -13,11 +13,11 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres/server"
 )
 
-// pair is a server and a standby that its commits wait for.
+// serverPair is a server and a standby that its commits wait for.
 type serverPair struct {
 	testing.TB
 	primary, standby *server.Server
-	dsn              string // of a database of the first with the schema
+	dsn              string // of a database with the schema, on the primary
 }
 
 const standbyName = "standby"
@@ -25,7 +25,7 @@ const standbyName = "standby"
 func newPair(t *testing.T) *serverPair {
 	t.Helper()
 	if !server.Installed() {
-		cluster.Migrated(t) // skips or fails
+		cluster.Migrated(t) // this skips the test or fails it
 	}
 	ctx := context.Background()
 	first, err := server.Start(ctx, "fsync=off")
@@ -50,8 +50,8 @@ func newPair(t *testing.T) *serverPair {
 	return p
 }
 
-// show has the server show what did not reach the standby: it ends the waits of n calls, as an administrator may, and as
-// a restart of the server does.
+// cancelStandbyWaits ends the waits of n calls for the standby, as an administrator may, and as a restart of the server
+// does. The effects of the calls are then visible on the primary.
 func (p *serverPair) cancelStandbyWaits(n int) {
 	p.Helper()
 	const waits = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
@@ -70,7 +70,7 @@ func (p *serverPair) cancelStandbyWaits(n int) {
 	p.Fatalf("there are not %d calls that wait for the standby", n)
 }
 
-// failOver loses the first server and returns a store of the second one.
+// failOver loses the primary and returns a store of the standby.
 func (p *serverPair) failOver() *postgres.Store {
 	p.Helper()
 	p.primary.Kill()
@@ -87,9 +87,9 @@ func (p *serverPair) failOver() *postgres.Store {
 	return openAt(p, p.standby.DSN("parkd"))
 }
 
-// TestNothingIsDoneBeforeTheStandbyHasIt has the standby stop, and everything that answers that something is done asked
-// for it: the first time, when the server has stopped waiting, and again, when what was asked for can be seen. Nobody
-// may be told that it is done: the server is then lost, and the standby does not know of it.
+// TestNothingIsDoneBeforeTheStandbyHasIt stops the standby and makes all calls that acknowledge something: once, when
+// the server has stopped waiting, and again, when the effects are visible. No call may succeed: if the primary is lost
+// then, the standby does not have the effects.
 func TestNothingIsDoneBeforeTheStandbyHasIt(t *testing.T) {
 	p := newPair(t)
 	s := openAt(t, p.dsn)
@@ -124,7 +124,7 @@ func TestNothingIsDoneBeforeTheStandbyHasIt(t *testing.T) {
 			t.Errorf("%s: want in doubt: %v", name, err)
 		}
 	}
-	// All of it can be seen by now, and is no safer for that.
+	// All effects are visible now, but no more durable than before.
 	again := openAt(t, p.dsn)
 	if snap, err := again.Load(t.Context(), "gpu"); err != nil || snap.Row.Rev != step.Row.Rev {
 		t.Fatalf("the pool is at rev %d, want %d: %v", snap.Row.Rev, step.Row.Rev, err)
@@ -149,7 +149,7 @@ func TestNothingIsDoneBeforeTheStandbyHasIt(t *testing.T) {
 	}
 }
 
-// ask asks for something, for long enough to be answered by a server that does not wait.
+// async makes a call with a timeout that a server that does not wait would meet.
 func (p *serverPair) async(f func(context.Context) error) chan error {
 	answer := make(chan error, 1)
 	go func() {

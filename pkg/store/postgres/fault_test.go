@@ -15,8 +15,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// TestLostReplyLeavesTheStepInDoubt loses the server's reply to a commit, and the server with it. The store says that
-// it does not know, and sent again the same step is known.
+// TestLostReplyLeavesTheStepInDoubt loses the server's reply to a commit, and then the server. The step is in doubt.
+// When it is sent again, it is recognized.
 func TestLostReplyLeavesTheStepInDoubt(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	g := newProxy(t, dsn)
@@ -53,8 +53,8 @@ func TestLostReplyLeavesTheStepInDoubt(t *testing.T) {
 	}
 }
 
-// TestBrokenConnectionsAreFoundBeforeACommit breaks the connections of a store that has just used them. A commit that
-// was never sent must not be in doubt.
+// TestBrokenConnectionsAreFoundBeforeACommit breaks connections that a store has just used. A commit that was never
+// sent must not be in doubt.
 func TestBrokenConnectionsAreFoundBeforeACommit(t *testing.T) {
 	g := newProxy(t, cluster.Migrated(t))
 	s := openAt(t, g.dsn)
@@ -77,8 +77,8 @@ func TestBrokenConnectionsAreFoundBeforeACommit(t *testing.T) {
 	}
 }
 
-// TestStalledServerIsLeft has a server take connections and answer nothing. A load, which may take long, must not wait
-// for it longer than other calls do.
+// TestStalledServerIsLeft has a server that accepts connections and never answers. A load may take long, but its
+// beginning has the same timeout as other calls.
 func TestStalledServerIsLeft(t *testing.T) {
 	g := newProxy(t, cluster.Migrated(t))
 	s := openAt(t, g.dsn)
@@ -97,7 +97,7 @@ func TestStalledServerIsLeft(t *testing.T) {
 	}
 }
 
-// readOnly has new sessions of a database take no writes, as those of one that another has replaced.
+// readOnly makes new sessions of a database read-only, as on a former primary.
 func isReadOnly(t *testing.T, c *pgx.Conn, on string) {
 	t.Helper()
 	var name string
@@ -107,7 +107,7 @@ func isReadOnly(t *testing.T, c *pgx.Conn, on string) {
 	exec(t, c, "ALTER DATABASE "+name+" SET default_transaction_read_only = "+on)
 }
 
-// TestReadOnlyServerIsLeft has the database take no writes for a while, as one does that another has replaced.
+// TestReadOnlyServerIsLeft makes the database read-only for a while, as on a former primary.
 func TestReadOnlyServerIsLeft(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	s, c := openAt(t, dsn), connect(t, dsn)
@@ -129,7 +129,7 @@ func TestReadOnlyServerIsLeft(t *testing.T) {
 	}
 }
 
-// TestRefusedStepIsNotInDoubt has the server refuse a step.
+// TestRefusedStepIsNotInDoubt commits a step that the server refuses.
 func TestRefusedStepIsNotInDoubt(t *testing.T) {
 	s := openAt(t, cluster.Migrated(t))
 	f := storetest.NewModel("gpu")
@@ -143,7 +143,7 @@ func TestRefusedStepIsNotInDoubt(t *testing.T) {
 	}
 }
 
-// TestFrozenNodeIsBounded sees that the server itself ends what a node has begun that then froze.
+// TestFrozenNodeIsBounded checks that the server itself ends the calls and transactions of a frozen node.
 func TestFrozenNodeIsBounded(t *testing.T) {
 	s := openAt(t, cluster.Migrated(t))
 	for setting, want := range map[string]string{
@@ -155,8 +155,8 @@ func TestFrozenNodeIsBounded(t *testing.T) {
 	}
 }
 
-// TestPageOverABrokenConnection breaks the connection in the middle of a page of what is kept. Asked for once more, the page
-// must not begin where the connection broke.
+// TestPageOverABrokenConnection breaks the connection amid a page of evidence. The retry must return the page from its
+// beginning.
 func TestPageOverABrokenConnection(t *testing.T) {
 	g := newProxy(t, cluster.Migrated(t))
 	s := openAt(t, g.dsn)

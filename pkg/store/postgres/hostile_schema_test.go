@@ -10,8 +10,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
 )
 
-// TestNobodyElsesFunctionsAreCalled has a role that may create objects in the schema of the tables plant functions and
-// operators there that suit better than the system's. None of them may be called with the rights of parkd's role.
+// TestNobodyElsesFunctionsAreCalled: a role that may create objects in the schema of the tables creates functions and
+// operators that match the calls better than the system's. None of them may be called with the rights of parkd's role.
 func TestNobodyElsesFunctionsAreCalled(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	c := connect(t, dsn)
@@ -77,11 +77,11 @@ func TestNobodyElsesFunctionsAreCalled(t *testing.T) {
 	}
 }
 
-// TestSecondSchemaDoesNotTakeOver has somebody make a schema that the server looks at first, with tables like parkd's.
+// TestSecondSchemaDoesNotTakeOver: another schema that is first in the search path has tables like parkd's.
 func TestSecondSchemaDoesNotTakeOver(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	c := connect(t, dsn)
-	exec(t, c, "CREATE SCHEMA parkd") // named like the role
+	exec(t, c, "CREATE SCHEMA parkd") // has the name of the role
 	exec(t, c, "CREATE TABLE parkd.pl_migrations AS TABLE public.pl_migrations")
 	exec(t, c, "CREATE TABLE parkd.pl_pools (LIKE public.pl_pools)")
 	err := openAt(t, dsn).Check(t.Context())

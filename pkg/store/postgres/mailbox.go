@@ -13,7 +13,7 @@ import (
 
 const (
 	deliverMessages = "SELECT pl_relay($1::pl_message[], '{}'::pl_event[])"
-	// The inner query finds the page in the index alone, however much was delivered before the time asked for.
+	// The inner query finds the page in the index alone, however many older messages there are.
 	readMessages = "SELECT seq, (SELECT pl_final()), pool_id, task_id, status, reason, message, attempt, created_at, payload" +
 		" FROM pl_mailbox_messages WHERE seq = ANY (ARRAY(SELECT seq FROM pl_mailbox_messages" +
 		" WHERE tenant = $1 AND mailbox_key = $2 AND NOT trimmed AND seq > $3 AND seq < $4 AND created_at >= $5" +

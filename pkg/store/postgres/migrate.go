@@ -11,7 +11,7 @@ import (
 	"github.com/parkd-dev/parkd/migrations"
 )
 
-// MigrationStatus lists the schema changes that the program and the database know. It writes nothing.
+// MigrationStatus lists the migrations that the program and the database know. It writes nothing.
 func MigrationStatus(ctx context.Context, dsn string) (all []migrations.Migration, err error) {
 	err = schema(ctx, dsn, func(s *migrations.Schema) error {
 		all, err = s.Status(ctx)
@@ -20,8 +20,8 @@ func MigrationStatus(ctx context.Context, dsn string) (all []migrations.Migratio
 	return all, err
 }
 
-// MigrateUp brings the schema up to date and returns what it applied, or with dryRun what it would apply. Where two
-// nodes do it at once, one waits for the other.
+// MigrateUp brings the schema up to date. It returns the migrations that it applied or, with dryRun, would apply. If
+// two nodes call it at the same time, one waits for the other.
 func MigrateUp(ctx context.Context, dsn string, dryRun bool) (all []migrations.Migration, err error) {
 	err = schema(ctx, dsn, func(s *migrations.Schema) error {
 		if dryRun {
@@ -34,9 +34,9 @@ func MigrateUp(ctx context.Context, dsn string, dryRun bool) (all []migrations.M
 	return all, err
 }
 
-// MigrateDown takes back the last schema change, with the data that only it had room for, and returns it, or with DryRun
-// what it would take back; nil where there is nothing. It refuses a database that daemons use, with a
-// *[migrations.InUseError], and without Force one that would lose rows, with a *[migrations.LossError].
+// MigrateDown rolls back the last migration, with the data that only that migration has room for. It returns the
+// migration, or nil if there is none. With DryRun it changes nothing. It refuses a database that daemons use, with a
+// *[migrations.InUseError]. Without Force it refuses to delete rows, with a *[migrations.DataLossError].
 func MigrateDown(ctx context.Context, dsn string, b migrations.DownOptions) (last *migrations.RolledBack, err error) {
 	cfg, err := parse(dsn)
 	if err != nil {
@@ -55,7 +55,7 @@ func schema(ctx context.Context, dsn string, use func(*migrations.Schema) error)
 	if err != nil {
 		return err
 	}
-	cfg.ConnConfig.RuntimeParams["application_name"] = defaultAppName + " migrate" // not to be taken for a daemon
+	cfg.ConnConfig.RuntimeParams["application_name"] = defaultAppName + " migrate" // this process must not count as a daemon
 	db := stdlib.OpenDB(*cfg.ConnConfig)
 	defer db.Close()
 	s, err := migrations.New(db, migrations.Postgres)
@@ -70,7 +70,7 @@ func schema(ctx context.Context, dsn string, use func(*migrations.Schema) error)
 		err = use(s)
 	}
 	if unreachable, ok := errors.AsType[*pgconn.ConnectError](err); ok {
-		err = errors.New(unreachable.Error()) // not to be taken for a daemon that nobody reaches
+		err = errors.New(unreachable.Error()) // without the type, for which the caller would report an unreachable daemon
 	}
 	if err != nil {
 		return fmt.Errorf("database %s at %s: %w", cfg.ConnConfig.Database, cfg.ConnConfig.Host, err)

@@ -12,25 +12,25 @@ import (
 )
 
 const (
-	readRevs = "SELECT pool_id, rev FROM pl_pools WHERE pool_id = ANY ($1)"
-	takeTurn = "SELECT ahead, notes FROM pl_stand($1::text, $2::text, $3::bytea, $4::bool)"
-	beat     = "INSERT INTO pl_nodes AS n (node_id, counter, ttl, grace, settings) VALUES ($1, 1, $2, $3, $4)" +
+	readRevs      = "SELECT pool_id, rev FROM pl_pools WHERE pool_id = ANY ($1)"
+	requestTurn   = "SELECT ahead, notes FROM pl_stand($1::text, $2::text, $3::bytea, $4::bool)"
+	sendHeartbeat = "INSERT INTO pl_nodes AS n (node_id, counter, ttl, grace, settings) VALUES ($1, 1, $2, $3, $4)" +
 		" ON CONFLICT (node_id) DO UPDATE SET counter = n.counter + 1, beat_at = now(), ttl = excluded.ttl, grace = excluded.grace, settings = excluded.settings WHERE NOT n.dead RETURNING counter"
-	readNodes = "SELECT node_id, counter, ttl, grace, settings FROM pl_nodes WHERE NOT dead"
-	bury      = "UPDATE pl_nodes SET dead = true WHERE node_id = $1 AND counter = $2 AND NOT dead"
-	leave     = "DELETE FROM pl_nodes WHERE node_id = $1"
-	// The dead are remembered for as long as one of them might still come back.
-	forgetDead = "DELETE FROM pl_nodes WHERE dead AND beat_at < now() - interval '30 days'"
+	readNodes   = "SELECT node_id, counter, ttl, grace, settings FROM pl_nodes WHERE NOT dead"
+	declareDead = "UPDATE pl_nodes SET dead = true WHERE node_id = $1 AND counter = $2 AND NOT dead"
+	removeNode  = "DELETE FROM pl_nodes WHERE node_id = $1"
+	// A dead node is remembered for as long as it might come back.
+	deleteDeadNodes = "DELETE FROM pl_nodes WHERE dead AND beat_at < now() - interval '30 days'"
 
 	channel = "pl_pools"
 	// A hint may be lost, so it waits for no flush.
-	announce = "SELECT pg_catalog.set_config('synchronous_commit', 'off', true), pg_catalog.pg_notify('" + channel + "', $1)"
+	notifyRev = "SELECT pg_catalog.set_config('synchronous_commit', 'off', true), pg_catalog.pg_notify('" + channel + "', $1)"
 
-	keepLease = "INSERT INTO pl_leases AS l (pool_id, task_id, lease, counter, ttl) VALUES ($1, $2, $3, 1, $4)" +
+	renewLease = "INSERT INTO pl_leases AS l (pool_id, task_id, lease, counter, ttl) VALUES ($1, $2, $3, 1, $4)" +
 		" ON CONFLICT (pool_id, task_id) DO UPDATE SET lease = excluded.lease, counter = l.counter + 1, ttl = excluded.ttl, kept_at = now() RETURNING counter"
 	readLeases = "SELECT task_id, lease, counter, ttl FROM pl_leases WHERE pool_id = $1 AND task_id = ANY ($2)"
-	// No lease lives for longer without being kept.
-	forgetLeases = "DELETE FROM pl_leases WHERE kept_at < now() - interval '1 day'"
+	// A lease that is not renewed for a day has ended.
+	deleteOldLeases = "DELETE FROM pl_leases WHERE kept_at < now() - interval '1 day'"
 )
 
 // Revs implements [store.Shared].
@@ -55,22 +55,22 @@ func (s *Store) Revs(ctx context.Context, pools []string) (revs map[string]int64
 	return revs, nil
 }
 
-// RequestTurn implements [store.Shared]. Who is next waits for a step that is under way: whoever comes after it is not to ask
-// again and again.
-func (s *Store) RequestTurn(ctx context.Context, pool, node string, h store.Delegation) (p store.Turn, err error) {
+// RequestTurn implements [store.Shared]. The call of the node whose turn is next waits for the step in progress, so
+// that the nodes after it do not ask repeatedly.
+func (s *Store) RequestTurn(ctx context.Context, pool, node string, d store.Delegation) (turn store.Turn, err error) {
 	err = s.withRetry(ctx, func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, takeTurn, pool, node, h.Note, h.All).Scan(&p.Ahead, &p.Notes)
+		return s.pool.QueryRow(ctx, requestTurn, pool, node, d.Note, d.All).Scan(&turn.Ahead, &turn.Notes)
 	})
 	if err != nil {
-		return store.Turn{}, fmt.Errorf("take a turn in pool %s: %w", pool, err)
+		return store.Turn{}, fmt.Errorf("request a turn in pool %s: %w", pool, err)
 	}
-	return p, nil
+	return turn, nil
 }
 
 // Heartbeat implements [store.Shared].
 func (s *Store) Heartbeat(ctx context.Context, node string, own store.NodeConfig) (live map[string]store.NodeHeartbeat, err error) {
 	err = s.withRetry(ctx, func(ctx context.Context) error {
-		tag, err := s.controlConns().Exec(withPriority(ctx), beat, node, int64(own.TTL), int64(own.Grace), own.PoolSettings)
+		tag, err := s.controlConns().Exec(withPriority(ctx), sendHeartbeat, node, int64(own.TTL), int64(own.Grace), own.PoolSettings)
 		if err != nil {
 			return err
 		}
@@ -78,19 +78,19 @@ func (s *Store) Heartbeat(ctx context.Context, node string, own store.NodeConfig
 			live = nil
 			return nil
 		}
-		live, err = s.pulses(ctx)
+		live, err = s.liveNodes(ctx)
 		return err
 	})
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("beat: %w", err)
+		return nil, fmt.Errorf("send heartbeat: %w", err)
 	case live == nil:
 		return nil, store.ErrDead
 	}
 	return live, nil
 }
 
-func (s *Store) pulses(ctx context.Context) (map[string]store.NodeHeartbeat, error) {
+func (s *Store) liveNodes(ctx context.Context) (map[string]store.NodeHeartbeat, error) {
 	rows, err := s.controlConns().Query(withPriority(ctx), readNodes)
 	if err != nil {
 		return nil, err
@@ -106,32 +106,32 @@ func (s *Store) pulses(ctx context.Context) (map[string]store.NodeHeartbeat, err
 }
 
 // DeclareDead implements [store.Shared].
-func (s *Store) DeclareDead(ctx context.Context, node string, counter int64) (buried bool, err error) {
+func (s *Store) DeclareDead(ctx context.Context, node string, counter int64) (declared bool, err error) {
 	err = s.withRetry(ctx, func(ctx context.Context) error {
-		tag, err := s.pool.Exec(ctx, bury, node, counter)
-		buried = tag.RowsAffected() == 1
+		tag, err := s.pool.Exec(ctx, declareDead, node, counter)
+		declared = tag.RowsAffected() == 1
 		return err
 	})
 	if err != nil {
-		return false, fmt.Errorf("bury node %s: %w", node, err)
+		return false, fmt.Errorf("declare node %s dead: %w", node, err)
 	}
-	return buried, nil
+	return declared, nil
 }
 
 // RemoveNode implements [store.Shared].
 func (s *Store) RemoveNode(ctx context.Context, node string) error {
 	err := s.withRetry(ctx, func(ctx context.Context) error {
-		if _, err := s.pool.Exec(ctx, leave, node); err != nil {
+		if _, err := s.pool.Exec(ctx, removeNode, node); err != nil {
 			return err
 		}
-		if _, err := s.pool.Exec(ctx, forgetDead); err != nil {
+		if _, err := s.pool.Exec(ctx, deleteDeadNodes); err != nil {
 			return err
 		}
-		_, err := s.pool.Exec(ctx, forgetLeases)
+		_, err := s.pool.Exec(ctx, deleteOldLeases)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("leave: %w", err)
+		return fmt.Errorf("remove node %s: %w", node, err)
 	}
 	return nil
 }
@@ -139,10 +139,10 @@ func (s *Store) RemoveNode(ctx context.Context, node string) error {
 // RenewLease implements [store.Shared].
 func (s *Store) RenewLease(ctx context.Context, k store.LeaseRenewal) (counter int64, err error) {
 	err = s.withRetry(ctx, func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, keepLease, k.PoolID, k.TaskID, k.Lease, int64(k.TTL)).Scan(&counter)
+		return s.pool.QueryRow(ctx, renewLease, k.PoolID, k.TaskID, k.Lease, int64(k.TTL)).Scan(&counter)
 	})
 	if err != nil {
-		return 0, fmt.Errorf("keep lease of task %s: %w", k.TaskID, err)
+		return 0, fmt.Errorf("renew lease of task %s: %w", k.TaskID, err)
 	}
 	return counter, nil
 }
@@ -170,15 +170,15 @@ func (s *Store) LeaseRenewals(ctx context.Context, pool string, tasks []string) 
 func (s *Store) NotifyRev(ctx context.Context, pool string, rev int64) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if _, err := s.controlConns().Exec(ctx, announce, pool+" "+strconv.FormatInt(rev, 10)); err != nil {
-		return fmt.Errorf("announce: %w", reword(err))
+	if _, err := s.controlConns().Exec(ctx, notifyRev, pool+" "+strconv.FormatInt(rev, 10)); err != nil {
+		return fmt.Errorf("notify: %w", reword(err))
 	}
 	return nil
 }
 
-// Listen implements [store.Shared]. It holds the one connection that has a state of its own: through a transaction
-// pooler hints do not come.
-func (s *Store) Listen(ctx context.Context, heard func(pool string, rev int64)) error {
+// Listen implements [store.Shared]. Its connection is the only one with a state of its own. Through a transaction
+// pooler no hints arrive.
+func (s *Store) Listen(ctx context.Context, onRev func(pool string, rev int64)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.shortage.setListener(cancel)
@@ -205,7 +205,7 @@ func (s *Store) Listen(ctx context.Context, heard func(pool string, rev int64)) 
 		}
 		pool, rev, _ := strings.Cut(n.Payload, " ")
 		if r, err := strconv.ParseInt(rev, 10, 64); err == nil {
-			heard(pool, r)
+			onRev(pool, r)
 		}
 	}
 }

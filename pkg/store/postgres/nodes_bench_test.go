@@ -19,9 +19,9 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres/server"
 )
 
-// BenchmarkEntryNodes submits tasks for ten seconds through 1, 3, 6 and 12 nodes to one pool, half of whose units are
-// busy on average, and reports how long the tasks were parked and what the nodes asked of the database for each. The
-// server flushes to the disk, as one that somebody relies on does. Run it with -benchtime 1x.
+// BenchmarkEntryNodes submits tasks for ten seconds through 1, 3, 6 and 12 nodes to one pool, with half of its units
+// busy on average. It reports how long the tasks were parked and how many calls the nodes made for each task. The
+// server flushes to the disk, as a production server does. Run it with -benchtime 1x.
 func BenchmarkEntryNodes(b *testing.B) {
 	for _, work := range []time.Duration{200 * time.Millisecond, 20 * time.Millisecond} {
 		for _, nodes := range []int{1, 3, 6, 12} {
@@ -35,7 +35,7 @@ func BenchmarkEntryNodes(b *testing.B) {
 	}
 }
 
-// flushing returns the DSN of a new database on a server of its own, with the server's own settings.
+// newFlushingServer returns the DSN of a new database on a server with default settings.
 func newFlushingServer(b *testing.B) string {
 	b.Helper()
 	s, err := server.Start(b.Context(), "max_connections=300")
@@ -56,7 +56,7 @@ func newFlushingServer(b *testing.B) string {
 	return dsn
 }
 
-// counted is a store that counts what the engine asks of it.
+// countingStore counts the calls of the engine.
 type countingStore struct {
 	*postgres.Store
 	steps, conflicts, turns, catchUps *atomic.Int64
@@ -126,7 +126,7 @@ func benchEntry(b *testing.B, dsn string, nodes int, work time.Duration) {
 		n.Store(0)
 	}
 	chance, tasks := rand.New(rand.NewPCG(1, 2)), 0
-	gap := float64(2*work) / entryUnits // half of the units, on average
+	gap := float64(2*work) / entryUnits // for half of the units on average
 	began := time.Now()
 	for due := time.Duration(0); due < entryTime; due += time.Duration(chance.ExpFloat64() * gap) {
 		time.Sleep(time.Until(began.Add(due)))
@@ -166,7 +166,7 @@ func benchEntry(b *testing.B, dsn string, nodes int, work time.Duration) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// parkedTimes returns how long each task of a pool waited for its units.
+// parkedTimes returns how long each task of a pool was parked.
 func parkedTimes(b *testing.B, s *postgres.Store, pool string) (times []time.Duration) {
 	for q := (park.TaskQuery{Limit: 500}); ; {
 		page, next, err := s.List(b.Context(), pool, q)

@@ -7,18 +7,19 @@ import (
 	"time"
 )
 
-// orderPatience is how long a reader waits for transactions that began before the last row it found; orderRest is how
-// long it waits between two looks. Steps take milliseconds.
+// orderTimeout is how long a reader waits for transactions that began before the last row that it found.
+// orderRetryInterval is the time between two checks. Steps take milliseconds.
 const (
 	orderTimeout       = 250 * time.Millisecond
 	orderRetryInterval = time.Millisecond
 )
 
-// page reads rows below a seq, in order, with their seqs and what pl_final says.
+// readPage reads rows below a seq, in order. It returns the rows, their seqs and the value of pl_final.
 type readPage[T any] func(ctx context.Context, below int64) (found []T, seqs []int64, final int64, err error)
 
-// inOrder reads a page of rows of which none can come to lie before another any more. Where a transaction is under way
-// that is older than one of the rows, it waits for that one to end; and after some time it returns the rows before it.
+// readInOrder reads a page of rows such that no row can still appear before one of them. If a transaction in progress
+// is older than one of the rows, it waits for the transaction's end. After orderTimeout it returns the rows before that
+// transaction.
 func readInOrder[T any](ctx context.Context, s *Store, read readPage[T]) (found []T, err error) {
 	err = s.withRetry(ctx, func(ctx context.Context) error {
 		var seqs []int64
@@ -35,7 +36,7 @@ func readInOrder[T any](ctx context.Context, s *Store, read readPage[T]) (found 
 				time.Sleep(orderRetryInterval)
 				continue
 			}
-			// The rows have to be read again, for what was under way may have put others between them.
+			// Read the rows again, because the transactions may have added rows between them.
 			found, _, _, err = read(ctx, min(final, last+1))
 			return err
 		}

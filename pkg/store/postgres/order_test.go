@@ -28,8 +28,8 @@ func connect(t testing.TB, dsn string) *pgx.Conn {
 	return c
 }
 
-// TestSegmentsFindByTime asks for events between two times in a log whose times do not rise along it, before and after
-// its segments were made, and after the oldest events were pruned.
+// TestSegmentsFindByTime queries events between two times in a log whose times are not in order: before and after its
+// segments were added, and after the oldest events were pruned.
 func TestSegmentsFindByTime(t *testing.T) {
 	s := openAt(t, cluster.Migrated(t))
 	r := rand.New(rand.NewPCG(1, 2))
@@ -95,8 +95,8 @@ func TestSegmentsFindByTime(t *testing.T) {
 	check()
 }
 
-// TestRestoredDumpIsNumberedOn has rows in the database that are numbered above everything that the server would number
-// next, as after a dump was restored on a new one.
+// TestRestoredDumpIsNumberedOn has rows with numbers above all that the server would assign next, as after a dump was
+// restored on a new server.
 func TestRestoredDumpIsNumberedOn(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	c := connect(t, dsn)
@@ -122,8 +122,8 @@ func TestRestoredDumpIsNumberedOn(t *testing.T) {
 	}
 }
 
-// TestRestoredTasksAreNumberedBelowNewOnes has a dump of tasks alone restored, without messages and events, on a server
-// that has counted fewer transactions, and then one while the node runs. No step meets a number that is taken.
+// TestRestoredTasksAreNumberedBelowNewOnes restores a dump of tasks only, without messages and events, on a server with
+// fewer transactions. Then it does so again while the node runs. No new row may get an existing number.
 func TestRestoredTasksAreNumberedBelowNewOnes(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	c := connect(t, dsn)
@@ -158,7 +158,7 @@ func TestRestoredTasksAreNumberedBelowNewOnes(t *testing.T) {
 	}
 }
 
-// TestForeignTransactionHoldsNobodyUp has someone else on the server leave a transaction open.
+// TestForeignTransactionHoldsNobodyUp has another user of the server leave a transaction open.
 func TestForeignTransactionHoldsNobodyUp(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	s, c := openAt(t, dsn), connect(t, dsn)
@@ -187,7 +187,7 @@ func TestForeignTransactionHoldsNobodyUp(t *testing.T) {
 // TestMigrationsAtOnce migrates from several places at the same time.
 func TestMigrationsAtOnce(t *testing.T) {
 	dsn := cluster.Empty(t)
-	unseen := dsn + " application_name=unseen" // by those who look for daemons
+	unseen := dsn + " application_name=unseen" // for the check of connected daemons
 	if err := openAt(t, unseen).Check(t.Context()); err == nil {
 		t.Error("a database without a schema is taken")
 	} else if m, ok := errors.AsType[*migrations.MismatchError](err); !ok || m.Newer() {
@@ -240,8 +240,8 @@ func TestMigrationsAtOnce(t *testing.T) {
 	}
 }
 
-// TestCapacityIsGuardedByTheDatabase sees that a step that would raise the use above the capacity is refused, whatever
-// the scheduler thinks.
+// TestCapacityIsGuardedByTheDatabase checks that the database refuses a step that would raise a pool's use above its
+// capacity, whatever the scheduler decided.
 func TestCapacityIsGuardedByTheDatabase(t *testing.T) {
 	s := openAt(t, cluster.Migrated(t))
 	f := storetest.NewModel("gpu")

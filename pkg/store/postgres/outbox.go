@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	// Parcels that were never put off lie in the index in the order of their ids; of those that were and are due again
-	// the ids have to be sorted.
-	// Nothing is carried out of the store that it may still lose.
+	// In the index the parcels that were never postponed are in the order of their ids. The ids of postponed parcels
+	// that are due have to be sorted.
+	// A parcel may leave the store only when it is durable.
 	readOutbox = "SELECT parcel_id, attempts, since, body, payload, (SELECT pl_durable()) FROM pl_outbox WHERE parcel_id = ANY (ARRAY(" +
 		" (SELECT parcel_id FROM pl_outbox WHERE dest = $1 AND due = 0 ORDER BY parcel_id LIMIT $3) UNION ALL" +
 		" (SELECT parcel_id FROM pl_outbox WHERE dest = $1 AND due > 0 AND due <= $2 ORDER BY parcel_id LIMIT $3)))" +
 		" ORDER BY parcel_id LIMIT $3"
-	settleOutbox = "WITH gone AS (DELETE FROM pl_outbox WHERE parcel_id = ANY ($1))" +
+	ackOutbox = "WITH gone AS (DELETE FROM pl_outbox WHERE parcel_id = ANY ($1))" +
 		" UPDATE pl_outbox o SET due = l.due, attempts = l.attempts" +
 		" FROM ROWS FROM (pg_catalog.unnest($2::bigint[]), pg_catalog.unnest($3::bigint[]), pg_catalog.unnest($4::bigint[])) AS l (id, due, attempts) WHERE o.parcel_id = l.id"
 )
@@ -69,11 +69,11 @@ func (s *Store) AckOutbox(ctx context.Context, done []int64, later []store.Defer
 		done = []int64{}
 	}
 	err := s.withRetry(ctx, func(ctx context.Context) error {
-		_, err := s.pool.Exec(ctx, settleOutbox, done, ids, due, attempts)
+		_, err := s.pool.Exec(ctx, ackOutbox, done, ids, due, attempts)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("settle %d parcels: %w", len(done)+len(later), err)
+		return fmt.Errorf("acknowledge %d parcels: %w", len(done)+len(later), err)
 	}
 	return nil
 }

@@ -4,5 +4,6 @@ package postgres
 
 import "net"
 
-// stirred has each connection looked at, where there is no cheaper way to see that it was closed.
+// hasPendingInput has each connection checked by a ping, because this system has no cheaper way to see that it was
+// closed.
 func stirred(net.Conn) bool { return true }

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stirred reports whether an idle connection has something to say, be it that it has been closed. What is sent over
-// one that is closed may seem to have been sent: to look before leaves less in doubt.
+// hasPendingInput reports whether there is something to read on an idle connection, which includes its end. A write to
+// a connection that the other side has closed may seem to succeed, so checking first leaves fewer steps in doubt.
 func hasPendingInput(c net.Conn) bool {
 	if tls, ok := c.(interface{ NetConn() net.Conn }); ok {
 		c = tls.NetConn()

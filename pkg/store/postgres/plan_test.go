@@ -12,7 +12,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
 )
 
-// fill makes a past of n tasks in pool gpu, which came by 64, all but one of ten thousand ended, with two events and a message each.
+// insertHistory inserts a history of n tasks in pool gpu, in batches of 64, with two events and a message each. One of
+// ten thousand tasks is live.
 const insertHistory = `
 WITH n AS (SELECT i FROM generate_series(1, $1::bigint) i)
 , jobs AS (INSERT INTO pl_queue_jobs SELECT (i / 64 << 24) + i % 64, 'gpu', 't-' || i, CASE WHEN i % 10 = 0 THEN 'acme' ELSE 'other' END,
@@ -24,9 +25,9 @@ WITH n AS (SELECT i FROM generate_series(1, $1::bigint) i)
 INSERT INTO pl_audit_events SELECT i * 2 + o, 'gpu', i, o, i * 1000, CASE o WHEN 0 THEN 'start' ELSE 'complete' END, 't-' || i,
     CASE WHEN i % 10 = 0 THEN 'acme' ELSE 'other' END, 1, 1, 'node', NULL, CASE o WHEN 0 THEN 7 ELSE 0 END FROM n, generate_series(0, 1) o`
 
-// TestCostDoesNotGrow counts the pages that each statement touches, in an empty database and after a past of a thousand
-// and of a million tasks: with the statistics of the emptiness, as they are before anyone has gathered others, and with
-// new ones.
+// TestCostDoesNotGrow counts the pages that each statement reads in an empty database and after a history of a thousand
+// and of a million tasks. The planner has the statistics of the empty database, as before the first ANALYZE, and then
+// current ones.
 func TestCostDoesNotGrow(t *testing.T) {
 	for _, n := range []int{0, 1_000, 1_000_000} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -41,7 +42,7 @@ func TestCostDoesNotGrow(t *testing.T) {
 			t.Cleanup(func() { _ = c.Close(t.Context()) })
 			exec(t, c, "ANALYZE")
 			exec(t, c, insertHistory, n)
-			// Out of the way of segments: all of it is past.
+			// One segment for the whole history.
 			exec(t, c, "INSERT INTO pl_audit_segments SELECT 1, 2 * $1 + 1, 1, $1 * 1000 WHERE $1::bigint > 0", n)
 			for _, statistics := range []string{"none", "new"} {
 				if statistics == "new" {
@@ -49,7 +50,7 @@ func TestCostDoesNotGrow(t *testing.T) {
 				}
 				for name, q := range postgres.HotQueries() {
 					if statistics == "none" && name == "list completed" {
-						continue // the server takes a status that it knows nothing of for a rare one
+						continue // the server expects few rows with a status that its statistics do not have
 					}
 					if pages, most := pagesRead(t, c, q), 200+13*q.Rows; pages > most {
 						t.Errorf("%s, statistics %s: touches %d pages, at most %d would be fair", name, statistics, pages, most)
@@ -60,8 +61,8 @@ func TestCostDoesNotGrow(t *testing.T) {
 	}
 }
 
-// TestStepsCostTheSame sees that a step over a long past touches no more pages than one over none, though the plans in
-// its function were made when there was none.
+// TestStepsCostTheSame checks that a step after a long history reads no more pages than one in an empty database,
+// although the plans of its function were made in the empty database.
 func TestStepsCostTheSame(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	s := openAt(t, dsn)
@@ -82,7 +83,7 @@ func TestStepsCostTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close(t.Context()) })
-	// read returns how many rows were read by scans of whole tables, and of the tasks by an index.
+	// read returns how many rows were read by scans of whole tables, and how many tasks by an index.
 	read := func() (scanned, found int64) {
 		if err := s.Flush(t.Context()); err != nil {
 			t.Fatal(err)
@@ -106,8 +107,8 @@ func TestStepsCostTheSame(t *testing.T) {
 	}
 }
 
-// TestLargeStepsLookAtWhatTheyChange commits steps of many tasks: each is looked for by itself, not among all changes for
-// each row of the table.
+// TestLargeStepsLookAtWhatTheyChange commits steps of many tasks. Each task must be looked up by its key, and not
+// compared with all changes.
 func TestLargeStepsLookAtWhatTheyChange(t *testing.T) {
 	const steps, tasks = 4, 250
 	dsn := cluster.Migrated(t)
@@ -148,7 +149,7 @@ func exec(t testing.TB, c *pgx.Conn, sql string, args ...any) {
 	}
 }
 
-// touched returns how many pages a statement reads, by the server's own count.
+// pagesRead returns how many pages a statement reads, as the server counts them.
 func pagesRead(t testing.TB, c *pgx.Conn, q postgres.Query) int {
 	t.Helper()
 	sql := "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) " + q.SQL

@@ -17,24 +17,24 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
 )
 
-// pooler hands each transaction of its clients to the session of the server that has rested for the longest, and
-// refuses clients that bring settings, as transaction poolers do.
+// pooler is a transaction pooler: it gives each transaction of its clients to the server session that has been idle
+// longest, and refuses clients that set settings.
 type pooler struct {
 	sessions chan *session
-	greeting []byte // what the server says of itself when a session begins
+	greeting []byte // the server's messages at the start of a session
 	all      sync.WaitGroup
 }
 
 const poolerSessions = 5
 
-// session is one connection to the server. It speaks in messages: a letter, a length that counts itself, a body.
+// session is one connection to the server. A message is a letter, a length that includes itself, and a body.
 type session struct {
 	net.Conn
 	from *bufio.Reader
 	to   *bufio.Writer
 }
 
-// pooled returns the DSN of a database behind a pooler.
+// newPooler returns the DSN of a database behind a pooler.
 func newPooler(t testing.TB, dsn string) string {
 	t.Helper()
 	var server, database string
@@ -79,14 +79,14 @@ func newPooler(t testing.TB, dsn string) string {
 	return fmt.Sprintf("host=127.0.0.1 port=%d sslmode=disable user=parkd dbname=%s", l.Addr().(*net.TCPAddr).Port, database)
 }
 
-// connect begins a session with the server.
+// connect starts a session with the server.
 func (p *pooler) connect(server, database string) (*session, error) {
 	c, err := net.Dial("unix", server)
 	if err != nil {
 		return nil, err
 	}
 	s := &session{c, bufio.NewReader(c), bufio.NewWriter(c)}
-	body := binary.BigEndian.AppendUint32(nil, 196608) // the version of the protocol
+	body := binary.BigEndian.AppendUint32(nil, 196608) // the protocol version
 	body = append(body, "user\x00parkd\x00database\x00"+database+"\x00client_encoding\x00UTF8\x00\x00"...)
 	if _, err := c.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(body)+4)), body...)); err != nil {
 		return nil, err
@@ -119,7 +119,7 @@ func message(r *bufio.Reader) ([]byte, error) {
 	return m, err
 }
 
-// serve serves one client to its end.
+// serve serves one client until its end.
 func (p *pooler) serve(c net.Conn) error {
 	from := bufio.NewReader(c)
 	length := make([]byte, 4)
@@ -157,7 +157,7 @@ func (p *pooler) transaction(c net.Conn, from *bufio.Reader) error {
 		if _, err := s.to.Write(m); err != nil {
 			return err
 		}
-		if m[0] == 'S' || m[0] == 'Q' { // the server answers
+		if m[0] == 'S' || m[0] == 'Q' { // the server answers these
 			over, err := s.answer(c)
 			if err != nil || over {
 				return err
@@ -169,7 +169,8 @@ func (p *pooler) transaction(c net.Conn, from *bufio.Reader) error {
 	}
 }
 
-// answer passes on what the server says until it is ready for more, and reports whether it is in no transaction then.
+// answer passes the server's messages on until it is ready for the next query. It reports whether the transaction has
+// ended.
 func (s *session) answer(c io.Writer) (over bool, err error) {
 	if err := s.to.Flush(); err != nil {
 		return false, err
@@ -189,7 +190,7 @@ func (s *session) answer(c io.Writer) (over bool, err error) {
 	}
 }
 
-// abort ends the transaction of a client that has gone.
+// abort ends the transaction of a client that has disconnected.
 func (s *session) abort() error {
 	if _, err := s.to.Write([]byte("S\x00\x00\x00\x04Q\x00\x00\x00\x0dROLLBACK\x00")); err != nil {
 		return err
@@ -202,12 +203,12 @@ func (s *session) abort() error {
 	return io.EOF
 }
 
-// TestBehindAPooler has the suite of all stores reach its databases through a transaction pooler.
+// TestBehindAPooler runs the suite of all stores through a transaction pooler.
 func TestBehindAPooler(t *testing.T) {
 	storetest.Run(t, func(t testing.TB) store.Store { return openAt(t, newPooler(t, cluster.Migrated(t))) })
 }
 
-// TestMigrationsBehindAPooler migrates through one from several places at once.
+// TestMigrationsBehindAPooler migrates through a pooler from several places at the same time.
 func TestMigrationsBehindAPooler(t *testing.T) {
 	dsn := newPooler(t, cluster.Empty(t))
 	var all sync.WaitGroup

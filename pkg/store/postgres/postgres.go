@@ -1,11 +1,12 @@
-// Package postgres keeps queues, mailboxes and the audit log in PostgreSQL, for one node or for many on one database.
+// Package postgres keeps queues, mailboxes and the audit log in PostgreSQL, for one node or for many nodes on one
+// database.
 //
-// A step is one call of a function in the server (see migrations/postgres): it compares the pool's rev, applies the
-// step's rows and moves the rev on, or changes nothing and returns what other nodes did. So a step costs one round
-// trip and one flush, and no lock is ever held while a client thinks.
+// A step is one call of a function in the server (see migrations/postgres). The function compares the pool's rev. If
+// the rev is the expected one, it applies the step and sets the next rev. Otherwise it changes nothing and returns what
+// other nodes did. So a step costs one round trip and one flush, and no lock is held while a client computes.
 //
-// Nothing depends on the state of a session, so a transaction pooler may stand between. A store can be opened while
-// its server is away; every call then fails until the server is back.
+// Nothing depends on the state of a session, so a transaction pooler may be used. A store can be opened while its
+// server is down. Then all calls fail until the server is up.
 package postgres
 
 import (
@@ -27,36 +28,36 @@ import (
 )
 
 const (
-	// callTimeout bounds one call. A server that has not answered by then is left, and looked for anew.
+	// callTimeout limits one call. If the server has not answered by then, the connection is closed.
 	callTimeout = 5 * time.Second
-	// lastRetry is how often a call is repeated that failed for the connection or another transaction.
+	// maxRetries is how often a call is repeated that failed because of the connection or of another transaction.
 	maxRetries = 2
 	retryDelay = 20 * time.Millisecond
 )
 
-// Config is what a store is made from.
+// Config is the configuration of a store.
 type Config struct {
-	// DSN is a connection string or URL, with one host or several. The parameters of pgxpool apply.
+	// DSN is a connection string or URL, with one host or several. It may have the parameters of pgxpool.
 	DSN string
-	// MigrateFlags are those of parkd migrate that lead to the database, for errors that name the command.
+	// MigrateFlags are the flags with which parkd migrate finds the database. Errors name them.
 	MigrateFlags string
 	Log          *slog.Logger // default: none
 }
 
-// Store is a database. It implements [store.Store] and [store.Shared].
+// Store is a connection to a database. It implements [store.Store] and [store.Shared].
 type Store struct {
 	pool            conns
-	control         conns // for what nodes owe each other; see aside
+	control         conns // for messages between nodes; see controlConfig
 	log             *slog.Logger
-	catalog         atomic.Pointer[catalog] // set once the schema was found to be the right one
-	noStartupParams atomic.Bool             // the server takes no settings when a connection begins
+	catalog         atomic.Pointer[catalog] // nil until the schema was checked
+	noStartupParams atomic.Bool             // the server refuses settings at the start of a connection
 	pruneCursors    pruneCursors
 	shortage        connShortage
 	closeOnce       sync.Once
 
 	migrateFlags string
 
-	checkMu     sync.Mutex // held while the schema is looked at
+	checkMu     sync.Mutex // held during a check of the schema
 	lastFailure checkFailure
 }
 
@@ -65,7 +66,7 @@ var _ interface {
 	store.Shared
 } = (*Store)(nil)
 
-// Open returns the store of a database. It does not connect yet: see [Store.Check].
+// Open returns a store. It does not connect yet: see [Store.Check].
 func Open(c Config) (*Store, error) {
 	cfg, err := parse(c.DSN)
 	if err != nil {
@@ -77,7 +78,7 @@ func Open(c Config) (*Store, error) {
 	s := &Store{log: c.Log, migrateFlags: c.MigrateFlags}
 	s.shortage.byDSN = reserve(cfg)
 	cfg.BeforeConnect = func(_ context.Context, cc *pgx.ConnConfig) error {
-		cc.Tracer = nil // it is for taking connections, not for using them
+		cc.Tracer = nil // the tracer is for the pool only
 		s.applySettings(cc)
 		attachSession(cc)
 		return nil
@@ -94,31 +95,31 @@ func Open(c Config) (*Store, error) {
 	return s, nil
 }
 
-// Check returns an error where the server does not answer, and a *[migrations.MismatchError] where its schema is not
-// the one that this program needs.
+// Check returns an error if the server does not answer. If the schema is not the one that this program needs, the error
+// is a *[migrations.MismatchError].
 func (s *Store) Check(ctx context.Context) error {
 	return reword(s.ensureReady(ctx))
 }
 
-// failure is how and when the last look at the schema failed.
+// checkFailure is the result of the last failed check of the schema.
 type checkFailure struct {
 	at  time.Time
 	err error
 }
 
-// ready sees once that the schema is the right one and that new rows come after those that are there. Who has waited
-// for somebody else's look takes what that one found.
+// ensureReady checks once that the schema is the right one, and has new rows numbered after all existing ones. A call
+// that waited for the check of another call returns that check's result.
 func (s *Store) ensureReady(ctx context.Context) error {
 	if s.catalog.Load() != nil {
 		return nil
 	}
-	began := time.Now()
+	started := time.Now()
 	s.checkMu.Lock()
 	defer s.checkMu.Unlock()
 	switch {
 	case s.catalog.Load() != nil:
 		return nil
-	case s.lastFailure.at.After(began):
+	case s.lastFailure.at.After(started):
 		return s.lastFailure.err
 	}
 	err := s.checkSchema(ctx)
@@ -167,8 +168,8 @@ func (s *Store) checkSchema(ctx context.Context) error {
 const readSchema = "SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n" +
 	" ON n.oid = c.relnamespace WHERE c.oid = 'pl_pools'::regclass::oid"
 
-// do calls f, again where the connection broke or another transaction stood in the way. So whatever f does must do no
-// more when it is done twice.
+// withRetry runs call, and again if the connection broke or another transaction was in the way. So running call twice
+// must have the same effect as running it once.
 func (s *Store) withRetry(ctx context.Context, call func(context.Context) error) error {
 	for tries := 0; ; tries++ {
 		err := s.attempt(ctx, call)
@@ -184,7 +185,7 @@ func (s *Store) withRetry(ctx context.Context, call func(context.Context) error)
 			s.pool.Reset()
 			s.control.Reset()
 		}
-		s.log.Debug("tried again", "error", err)
+		s.log.Debug("retrying", "error", err)
 		select {
 		case <-time.After(retryDelay << tries):
 		case <-ctx.Done():
@@ -193,8 +194,8 @@ func (s *Store) withRetry(ctx context.Context, call func(context.Context) error)
 	}
 }
 
-// forget has the schema looked at again where the server does not know what it was asked for: somebody may have taken
-// migrations back and applied them again, and types then have other numbers. It reports whether it did.
+// forgetSchema has the schema checked again if the server does not know an object of a statement: after a rollback and
+// a new migration types have other OIDs. It reports whether it did so.
 func (s *Store) forgetSchema(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok || pg.Code[:2] != "42" && pg.Code != "XX000" {
@@ -213,8 +214,8 @@ func (s *Store) attempt(ctx context.Context, call func(context.Context) error) e
 	return call(ctx)
 }
 
-// call calls a function of the server with composite arguments and returns its only result. Its error is a
-// [store.ErrInDoubt] where the server may have done what it was asked, now or in an earlier call that left it in doubt.
+// callFunction calls a function of the server with composite arguments and returns its only result. The error is a
+// [store.ErrInDoubt] if the server may have executed the function, now or in an earlier call that was in doubt.
 func (s *Store) callFunction(ctx context.Context, query string, inDoubt *bool, args func(*catalog) ([][]byte, error)) (reply []byte, err error) {
 	err = s.withRetry(ctx, func(ctx context.Context) error {
 		n := s.catalog.Load()
@@ -246,8 +247,8 @@ func (s *Store) callFunction(ctx context.Context, query string, inDoubt *bool, a
 	return reply, err
 }
 
-// undone reports whether what failed has certainly not happened: it was never sent, or the server has refused it and
-// lives on.
+// certainlyFailed reports whether the call has certainly had no effect: it was never sent, or the server refused it and
+// continues to run.
 func certainlyFailed(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
@@ -256,20 +257,20 @@ func certainlyFailed(err error) bool {
 	return pg.SeverityUnlocalized == "ERROR" && pg.Code[:2] != "08" && pg.Code != "40003"
 }
 
-// ruledOut reports whether the server has looked at what it was asked and would have known it, had it done it before:
-// the data were wrong, or broke a rule of the tables.
+// definitelyRejected reports whether the server has executed the function up to an error in the data or in a
+// constraint. An earlier execution of the same step would have been recognized before that error.
 func definitelyRejected(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && (pg.Code[:2] == "22" || pg.Code[:2] == "23" || pg.Code[:2] == "P0")
 }
 
-// passing reports whether what failed may succeed if it is tried again at once.
+// isTransient reports whether a failed call may succeed if it is repeated at once.
 func isTransient(err error) bool {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch pg.Code[:2] {
 		case "40", // a deadlock or a serialization failure
 			"53", // insufficient resources
-			"57", // the server goes down or comes up
+			"57", // the server shuts down or starts
 			"08": // the connection
 			return true
 		}
@@ -286,13 +287,13 @@ func isTransient(err error) bool {
 
 var errClosed = errors.New("the store is closed")
 
-// readOnly reports whether the server takes no writes any more, as one does that another has replaced.
+// isReadOnly reports whether the server accepts no writes, as a former primary does.
 func isReadOnly(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && pg.Code == "25006"
 }
 
-// Close closes the connections. What is asked for later is refused.
+// Close closes the connections. Later calls are refused.
 func (s *Store) Close() error {
 	s.closeOnce.Do(func() {
 		s.pool.Close()

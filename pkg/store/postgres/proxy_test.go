@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// gate stands between a store and its server, and can be shut in several ways.
+// proxy is between a store and its server, and can fail in several ways.
 type proxy struct {
 	testing.TB
-	server string // its socket
+	server string // the path of its socket
 	dsn    string
 	listen net.Listener
 	wg     sync.WaitGroup
@@ -23,16 +23,16 @@ type proxy struct {
 	conns       map[net.Conn]bool
 	connCount   int
 	closed      bool
-	stalled     bool   // connections are taken, and nothing is passed on
-	cutAfter    int    // after so many more bytes of the server's, a connection breaks; 0: none does
-	loseReplyTo string // the reply to what has this in it is lost, and the gate shut
+	stalled     bool   // connections are accepted, but nothing is passed on
+	cutAfter    int    // a connection breaks after this many more bytes from the server; 0: none breaks
+	loseReplyTo string // the reply to a message with this text is lost, and the proxy closes
 }
 
 func newProxy(t testing.TB, dsn string) *proxy {
 	t.Helper()
 	g := &proxy{TB: t, conns: make(map[net.Conn]bool)}
 	var err error
-	// Over TCP, where what is sent after the other side has gone may seem to have been sent.
+	// TCP, because a write may seem to succeed after the other side has closed the connection.
 	if g.listen, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func newProxy(t testing.TB, dsn string) *proxy {
 	return g
 }
 
-// set changes the gate. A shut one has no open connections.
+// set changes the proxy. A closed one has no open connections.
 func (g *proxy) set(change func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -66,7 +66,7 @@ func (g *proxy) set(change func()) {
 	}
 }
 
-// close shuts the gate and returns when nothing is left open.
+// close closes the proxy and returns when no connection is open.
 func (g *proxy) close() {
 	for left := 1; left > 0; time.Sleep(time.Millisecond) {
 		g.set(func() {
@@ -101,13 +101,13 @@ func (g *proxy) accept() {
 	}
 }
 
-// lane is one connection through the gate.
+// proxyConn is one connection through the proxy.
 type proxyConn struct {
 	*proxy
-	loseRest bool // the next thing that the server says, and all after it
+	loseRest bool // lose the next message of the server and all after it
 }
 
-// carry passes on what comes from one side.
+// forward passes on the data of one side.
 func (l *proxyConn) forward(to, from net.Conn, fromClient bool) {
 	defer func() {
 		_, _ = to.Close(), from.Close()
@@ -129,7 +129,7 @@ func (l *proxyConn) forward(to, from net.Conn, fromClient bool) {
 	}
 }
 
-// pass decides about what was read; it may wait.
+// mayForward decides whether to pass data on. It may wait.
 func (l *proxyConn) mayForward(data []byte, fromClient bool) bool {
 	for l.isStalled() {
 		time.Sleep(time.Millisecond)

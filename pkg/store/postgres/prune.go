@@ -11,10 +11,11 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// Each counts what it found, and not what it removed: where two find the same rows, only one of them removes them, and there
-// may be more.
+// Each query counts the rows that it found and not those that it removed. If two calls find the same rows, only one
+// removes them, and there may be more.
 const (
-	// A stretch of a pool's tasks, in the order in which they came: none that is young ended long ago.
+	// A chunk of a pool's tasks in the order of their submission. A task that was submitted lately cannot have ended
+	// long ago.
 	pruneTasks = "WITH stretch AS MATERIALIZED (SELECT ctid AS place, seq, submitted_at, ended_at, status FROM pl_queue_jobs" +
 		" WHERE pool_id = $1 AND seq > $2 ORDER BY seq LIMIT $3)," +
 		" old AS MATERIALIZED (SELECT place, seq FROM stretch WHERE ended_at < $4" +
@@ -24,20 +25,20 @@ const (
 		" SELECT (SELECT count(*) FROM old), coalesce((SELECT max(seq) FROM old), 0), coalesce(max(seq), 0)," +
 		" count(*) < $3 OR max(submitted_at) >= $4 FROM stretch"
 	readPools = "SELECT pool_id FROM pl_pools"
-	// Marks only ever rise.
+	// Marks never decrease.
 	raiseMark = " ON CONFLICT (place, pool_id) DO UPDATE SET before_at = excluded.before_at, guess = false WHERE pl_marks.before_at < excluded.before_at"
 )
 
 var (
-	// The first of a block goes after the others, so that none stays without it.
+	// The first message of a block is removed last, so that no other is left without it.
 	pruneMessages = "WITH old AS MATERIALIZED (SELECT m.seq FROM" +
 		" (SELECT seq AS s FROM pl_mailbox_messages WHERE lead AND created_at < $1" +
 		" ORDER BY created_at LIMIT $2) AS l, LATERAL (SELECT seq FROM pl_mailbox_messages" +
 		" WHERE seq BETWEEN l.s AND l.s + " + strconv.Itoa(blockSize-1) + " AND (seq = l.s OR NOT lead) ORDER BY seq DESC OFFSET 0) AS m LIMIT $2)," +
 		" gone AS (DELETE FROM pl_mailbox_messages WHERE seq = ANY (ARRAY(SELECT seq FROM old)))," +
 		" noted AS (INSERT INTO pl_marks SELECT 'messages', '', 0, $1, false WHERE EXISTS (SELECT FROM old)" + raiseMark + ") SELECT count(*) FROM old"
-	// Old events lie in segments that begin early enough, or after the last one. Of a block the last go first, so that none
-	// stays without what leads it.
+	// Old events are in segments that begin early enough, or after the last segment. A block is removed from its end,
+	// so that no event is left without its lead.
 	pruneEvents = "WITH old AS MATERIALIZED (SELECT place, pool_id, rev, at FROM" +
 		" (SELECT first_seq, last_seq FROM pl_audit_segments WHERE min_at < $1 UNION ALL" +
 		" SELECT coalesce(max(last_seq), 0) + 1, 9223372036854775807 FROM pl_audit_segments) g, LATERAL (SELECT place, pool_id, rev, at FROM (" +
@@ -47,13 +48,13 @@ var (
 		" noted AS (INSERT INTO pl_marks SELECT 'events', pool_id, max(rev), max(at) + 1, false FROM old GROUP BY pool_id ORDER BY pool_id" +
 		" ON CONFLICT (place, pool_id) DO UPDATE SET rev = excluded.rev, before_at = greatest(pl_marks.before_at, excluded.before_at), guess = false" +
 		" WHERE pl_marks.rev < excluded.rev) SELECT count(*) FROM old"
-	// A segment whose old events are gone begins later, and one without events is gone itself.
+	// A segment without its old events begins later. A segment without events is removed.
 	trimSegments = "WITH old AS (SELECT first_seq, last_seq FROM pl_audit_segments WHERE min_at < $1 FOR UPDATE SKIP LOCKED)," +
 		" now AS (SELECT first_seq, min(l.at) AS min_at FROM old LEFT JOIN pl_audit_events l ON " + isLead(leadBlock) +
 		" AND l.seq BETWEEN first_seq AND last_seq GROUP BY first_seq)," +
 		" gone AS (DELETE FROM pl_audit_segments s USING now WHERE s.first_seq = now.first_seq AND now.min_at IS NULL)" +
 		" UPDATE pl_audit_segments s SET min_at = now.min_at FROM now WHERE s.first_seq = now.first_seq AND now.min_at IS NOT NULL"
-	// A segment takes the whole blocks among as many events as are final; fewer than segmentSize wait for more.
+	// A segment has whole blocks of final events. Fewer than segmentSize events do not make a segment yet.
 	addSegment = "WITH next AS (SELECT s, seq, t FROM (" + selectLeads + isLead(leadBlock) + " AND seq < (SELECT pl_final()) AND seq >" +
 		" (SELECT coalesce(max(last_seq), 0) FROM pl_audit_segments)) AS l, " + selectFollowers(leadBlock, "seq, ord", "", "OFFSET 0") +
 		" ORDER BY s, ord LIMIT $1)," +
@@ -62,11 +63,11 @@ var (
 		" WHERE s < cut AND n = $1 HAVING count(*) > 0 ON CONFLICT DO NOTHING"
 )
 
-// segmentSize is how many events share a segment.
+// segmentSize is how many events a segment has, roughly.
 const segmentSize = 10_000
 
-// PruneTasks implements [store.Queue]. It goes along each pool's tasks from where it last stopped, and once more from the
-// first before it says that none is left.
+// PruneTasks implements [store.Queue]. It goes through each pool's tasks from where it last stopped. Before it returns
+// that none is left, it goes through them from the first one.
 func (s *Store) PruneTasks(ctx context.Context, before park.Time, limit int) (n int, err error) {
 	var pools []string
 	err = s.withRetry(ctx, func(ctx context.Context) error {
@@ -101,7 +102,7 @@ func (s *Store) PruneTasks(ctx context.Context, before park.Time, limit int) (n 
 	return n, nil
 }
 
-// pruneStretch looks at the tasks behind a seq and returns how far it came and whether none behind that can be old.
+// pruneTaskChunk prunes tasks after a seq. It returns the last seq that it read, and whether no later task can be old.
 func (s *Store) pruneTaskChunk(ctx context.Context, pool string, from int64, before park.Time, limit int) (n int, to int64, end bool, err error) {
 	err = s.withRetry(ctx, func(ctx context.Context) error {
 		var last, seen int64
@@ -117,10 +118,10 @@ func (s *Store) pruneTaskChunk(ctx context.Context, pool string, from int64, bef
 	return n, to, end, err
 }
 
-// stretch is how many tasks are looked at at once.
+// pruneChunk is how many tasks are read at once.
 const pruneChunk = 1000
 
-// stops are where the last walks along the tasks of pools ended.
+// pruneCursors are the seqs at which the last search for old tasks stopped, by pool.
 type pruneCursors struct {
 	mu  sync.Mutex
 	seq map[string]int64
@@ -146,10 +147,10 @@ func (s *Store) PruneMessages(ctx context.Context, before park.Time, limit int) 
 	return s.prune(ctx, "messages", pruneMessages, before, limit)
 }
 
-// PruneEvents implements [store.Audit]. It also keeps the segments, by which events are found by time.
+// PruneEvents implements [store.Audit]. It also adds and trims the segments by which events are found by time.
 func (s *Store) PruneEvents(ctx context.Context, before park.Time, limit int) (int, error) {
 	if err := s.addSegments(ctx); err != nil {
-		return 0, fmt.Errorf("keep segments: %w", err)
+		return 0, fmt.Errorf("add segments: %w", err)
 	}
 	n, err := s.prune(ctx, "events", pruneEvents, before, limit)
 	if err != nil || n == limit {

@@ -13,8 +13,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
 )
 
-// TestOldTasksAmongLiveOnes forgets tasks that lie far apart among many that live, before and behind the place where it
-// last stopped.
+// TestOldTasksAmongLiveOnes prunes tasks that are far apart among many live ones, before and after the place where the
+// last search stopped.
 func TestOldTasksAmongLiveOnes(t *testing.T) {
 	s := openAt(t, cluster.Migrated(t))
 	f := storetest.NewModel("gpu")
@@ -45,10 +45,11 @@ func TestOldTasksAmongLiveOnes(t *testing.T) {
 	}
 }
 
-// TestTwoPrunesAtOnce: who finds rows that somebody else is removing does not say that none is left, whether they go or stay.
+// TestTwoPrunesAtOnce: a call that finds rows that another call is removing does not return that none is left, whether
+// the removal is committed or rolled back.
 func TestTwoPrunesAtOnce(t *testing.T) {
 	for query, prune := range map[string]func(*postgres.Store, context.Context, park.Time, int) (int, error){
-		"old tasks": (*postgres.Store).PruneTasks, "old letters": (*postgres.Store).PruneMessages, "old events": (*postgres.Store).PruneEvents,
+		"old tasks": (*postgres.Store).PruneTasks, "old messages": (*postgres.Store).PruneMessages, "old events": (*postgres.Store).PruneEvents,
 	} {
 		for _, goes := range []bool{true, false} {
 			t.Run(fmt.Sprint(query, " go ", goes), func(t *testing.T) {
@@ -87,7 +88,7 @@ func TestTwoPrunesAtOnce(t *testing.T) {
 	}
 }
 
-// waitForLock waits until somebody waits for a lock of another, or has something to say.
+// waitForLock waits until a session waits for a lock of another one, or until done has a value.
 func waitForLock(t *testing.T, c *pgx.Conn, done chan int) {
 	t.Helper()
 	const waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"

@@ -24,28 +24,28 @@ const (
 
 	readPool = "SELECT rev, max_units, max_queue_depth, state, used, queued, last_at, configured_units, configured_depth," +
 		" last_step FROM pl_pools WHERE pool_id = $1"
-	// The live tasks are among those that batches added of which some still live.
+	// Each live task belongs to a batch, and pl_batches has the batches with live tasks.
 	batches   = "(SELECT batch << 24 AS first FROM pl_batches WHERE pool_id = $1) AS b, LATERAL (SELECT * FROM pl_queue_jobs"
 	inBatch   = "seq BETWEEN first AND first + 16777215"
 	loadTasks = "SELECT " + lightColumns + " FROM " + batches + " WHERE pool_id = $1 AND status IN ('queued', 'running') AND " + inBatch + " OFFSET 0) AS j"
-	// What is said of a task that has ended is final, also where the server is lost.
+	// The state of an ended task must be durable, so that it is final even if the server is lost.
 	readTasks = "SELECT " + allColumns + ", CASE WHEN status NOT IN ('queued', 'running') THEN (SELECT pl_durable()) END FROM pl_queue_jobs WHERE pool_id = $1 AND task_id = ANY ($2)"
-	// The length of a bytea is in its row, also where the value lies in another table.
+	// The length of a bytea is in its row, even if the value is in a TOAST table.
 	readSizes = "SELECT task_id, coalesce(octet_length(payload), 0) + octet_length(work_dir) + coalesce(octet_length(command), 0)" +
 		" FROM pl_queue_jobs WHERE pool_id = $1 AND task_id = ANY ($2)"
 )
 
-const liftPool = "SELECT pl_lift($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+const advanceRev = "SELECT pl_lift($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 
 // AdvanceRev implements [store.Queue].
 func (s *Store) AdvanceRev(ctx context.Context, pool string, r ledger.Pool) error {
 	err := s.withRetry(ctx, func(ctx context.Context) error {
-		_, err := s.pool.Exec(ctx, liftPool, pool, r.Rev, r.MaxUnits, r.MaxQueueDepth, string(r.State), r.LastAt.Micro(),
+		_, err := s.pool.Exec(ctx, advanceRev, pool, r.Rev, r.MaxUnits, r.MaxQueueDepth, string(r.State), r.LastAt.Micro(),
 			r.ConfiguredUnits, r.ConfiguredDepth, r.LastStep)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("lift pool %s to rev %d: %w", pool, r.Rev, err)
+		return fmt.Errorf("advance pool %s to rev %d: %w", pool, r.Rev, err)
 	}
 	return nil
 }
@@ -55,7 +55,7 @@ func (s *Store) Load(ctx context.Context, pool string) (store.Snapshot, error) {
 	return store.CollectSnapshot(ctx, s, pool)
 }
 
-// Walk implements [store.Walker]. A server that does not begin to answer is left as soon as in any other call.
+// Walk implements [store.Walker]. The beginning of the answer has the same timeout as other calls.
 func (s *Store) Walk(ctx context.Context, pool string, each func(*ledger.Record)) (ledger.Pool, error) {
 	row, err := s.walk(ctx, pool, each)
 	if err != nil {
@@ -70,7 +70,7 @@ func (s *Store) walk(ctx context.Context, pool string, each func(*ledger.Record)
 	if err := s.Check(quick); err != nil {
 		return row, err
 	}
-	// In one snapshot, so that the row and the tasks are of the same step.
+	// One snapshot, so that the row and the tasks are of the same step.
 	tx, err := s.pool.BeginTx(quick, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return row, err
@@ -93,13 +93,13 @@ func (s *Store) walk(ctx context.Context, pool string, each func(*ledger.Record)
 	if err != nil {
 		return row, err
 	}
-	return row, eachRecord(rows, func(s *scan) { each(&s.record) })
+	return row, eachRecord(rows, func(s *recordScanner) { each(&s.record) })
 }
 
-// loadTime is how long the load of one of very many tasks may take.
+// loadTime is how long one of very many tasks may take in a load.
 const loadTime = 50 * time.Microsecond
 
-// scanPool returns the zero row of a pool that was never committed.
+// scanPool returns the zero row for a pool without a step.
 func scanPool(row pgx.Row) (r ledger.Pool, err error) {
 	var at int64
 	err = row.Scan(&r.Rev, &r.MaxUnits, &r.MaxQueueDepth, (*string)(&r.State), &r.Used, &r.Queued, &at, &r.ConfiguredUnits,
@@ -188,7 +188,7 @@ func (s *Store) List(ctx context.Context, pool string, q park.TaskQuery) (found 
 	return found[:q.Limit], strconv.FormatInt(last, 10), nil
 }
 
-// listQuery asks for one task more than the page holds, to know whether there is a next one.
+// listQuery asks for one task more than the page has, which shows whether there is a next page.
 func listQuery(pool string, q park.TaskQuery) (string, []any, error) {
 	var w where
 	w.add("pool_id = ", pool)
@@ -218,7 +218,7 @@ func listQuery(pool string, q park.TaskQuery) (string, []any, error) {
 	return "SELECT " + listColumns + " FROM " + from + " ORDER BY " + order + " LIMIT " + w.arg(q.Limit+1), w.args, nil
 }
 
-// parseCursor reads the cursor of a page, or returns the one of the first.
+// parseCursor parses the cursor of a page. It returns first if there is none.
 func parseCursor(cursor string, first int64) (int64, error) {
 	if cursor == "" {
 		return first, nil
@@ -230,9 +230,9 @@ func parseCursor(cursor string, first int64) (int64, error) {
 	return seq, nil
 }
 
-// records reads all rows, and returns the seq of the row with the given number, from 1, or else 0.
+// records reads all rows. It also returns the seq of the row with this number, counted from 1, or 0.
 func records(rows pgx.Rows, number int) (found []ledger.Record, seq int64, err error) {
-	err = eachRecord(rows, func(s *scan) {
+	err = eachRecord(rows, func(s *recordScanner) {
 		if found = append(found, s.record); len(found) == number {
 			seq = s.seq
 		}
@@ -240,10 +240,10 @@ func records(rows pgx.Rows, number int) (found []ledger.Record, seq int64, err e
 	return found, seq, err
 }
 
-// eachRecord reads all rows into one record after the other.
-func eachRecord(rows pgx.Rows, each func(*scan)) error {
+// eachRecord reads all rows, one after the other, into the same record.
+func eachRecord(rows pgx.Rows, each func(*recordScanner)) error {
 	defer rows.Close()
-	var s scan
+	var s recordScanner
 	dest := s.dest()[:len(rows.FieldDescriptions())]
 	for rows.Next() {
 		s.record = ledger.Record{}
@@ -258,8 +258,8 @@ func eachRecord(rows pgx.Rows, each func(*scan)) error {
 	return rows.Err()
 }
 
-// scan is a row of pl_queue_jobs under way to a record.
-type scan struct {
+// scan is a row of pl_queue_jobs that becomes a record.
+type recordScanner struct {
 	record                                         ledger.Record
 	seq, digest                                    int64
 	priority                                       int16
@@ -268,7 +268,7 @@ type scan struct {
 	final                                          *bool
 }
 
-func (s *scan) dest() []any {
+func (s *recordScanner) dest() []any {
 	r := &s.record
 	return []any{
 		&s.seq, &r.PoolID, &r.TaskID, &r.Tenant, (*string)(&r.Status), &s.priority, &r.Rank, &r.Units, &r.Attempt,
@@ -278,7 +278,7 @@ func (s *scan) dest() []any {
 	}
 }
 
-func (s *scan) finish() error {
+func (s *recordScanner) finish() error {
 	r := &s.record
 	r.Priority, r.Digest = park.Priority(s.priority), uint64(s.digest)
 	r.SubmittedAt, r.StartedAt, r.EndedAt = park.FromMicro(s.submitted), park.FromMicro(s.started), park.FromMicro(s.ended)

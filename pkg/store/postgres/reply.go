@@ -10,21 +10,21 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// news is a pl_news: what became of a step, or of a pool.
+// stepReply is a decoded pl_news: the outcome of a step, or the changes of a pool.
 type stepReply struct {
-	done     bool // the step was taken
-	waiting  int  // other nodes that are to go first
-	conflict *store.Conflict
+	committed bool // the step was committed
+	waiting   int  // nodes whose turn is first
+	conflict  *store.Conflict
 }
 
-// What pl_news has of a task: numbers and words of a live one, words of one that has ended.
+// How many integers and texts pl_news has for a live task, and how many texts for an ended one.
 const (
 	liveInts   = 16
 	liveTexts  = 8
 	endedTexts = 4
 )
 
-// readNews reads a pl_news of a pool. Its error is a [store.ErrDead] where the node is.
+// decodeReply decodes a pl_news of a pool. It returns [store.ErrDead] if the node is dead.
 func decodeReply(pool string, reply []byte) (n stepReply, err error) {
 	r := decoder{buf: reply}
 	c := &store.Conflict{}
@@ -52,15 +52,15 @@ func decodeReply(pool string, reply []byte) (n stepReply, err error) {
 	}
 	switch {
 	case r.err != nil:
-		return n, fmt.Errorf("read what another node did: %w", r.err)
+		return n, fmt.Errorf("decode the changes of other nodes: %w", r.err)
 	case answer == "dead":
 		return n, store.ErrDead
 	}
-	n.done, c.Reload = answer == "done", answer == "reload"
+	n.committed, c.Reload = answer == "done", answer == "reload"
 	return n, nil
 }
 
-// poolRow reads a pl_row.
+// poolRow decodes a pl_row.
 func (r *decoder) poolRow() (p ledger.Pool) {
 	r.record(10)
 	p.LastStep, p.State = r.textField(), park.PoolState(r.textField())

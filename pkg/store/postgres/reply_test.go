@@ -12,9 +12,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
 )
 
-// TestNewsOfAnotherForm cuts off and spoils what the server says of a pool that has moved on: it is refused or read, and
-// nothing worse.
-func TestNewsOfAnotherForm(t *testing.T) {
+// TestMalformedReply truncates and changes a reply. Decoding may fail or succeed, but must not panic.
+func TestMalformedReply(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	s, c := openAt(t, dsn), connect(t, dsn)
 	f := storetest.NewModel("gpu")
@@ -50,9 +49,9 @@ func TestNewsOfAnotherForm(t *testing.T) {
 	}
 }
 
-// TestNewsHaveABound has a node hear of as many tasks as it is told of at once, with the longest names there are. Of one more
-// it is told to load the pool anew, which it reads row by row.
-func TestNewsHaveABound(t *testing.T) {
+// TestReplyHasALimit changes as many tasks as one reply may have, with the longest names. If one more task changes, the
+// reply tells the node to reload the pool, which it reads row by row.
+func TestReplyHasALimit(t *testing.T) {
 	const most = 4096
 	dsn := cluster.Migrated(t)
 	s, c := openAt(t, dsn), connect(t, dsn)

@@ -12,12 +12,12 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store"
 )
 
-// reach is a part of the log in which a query's events lie. Zero fields leave it open.
+// scanRange is a part of the log that can have a query's events. Zero fields set no limit.
 type scanRange struct {
-	fromSeq, lastSeq int64 // seq, the first and the last
-	fromRev          int64 // along a pool's steps: from the event at (rev, ord) on
+	fromSeq, lastSeq int64 // the first and the last
+	fromRev          int64 // in a pool: from the event (fromRev, fromOrd)
 	fromOrd          int
-	untilRev         int64 // and up to the step before
+	untilRev         int64 // in a pool: up to but without this step
 }
 
 func (r *scanRange) addTerms(w *where, below int64) {
@@ -38,7 +38,7 @@ func (r *scanRange) addTerms(w *where, below int64) {
 	}
 }
 
-// reach finds where a query's events lie, from its cursor and its times: in one or two parts of the log, in order.
+// scanRanges returns the ranges that follow from a query's cursor and times: one or two, in order.
 func (s *Store) scanRanges(ctx context.Context, q park.AuditQuery) (parts []scanRange, err error) {
 	var r scanRange
 	if q.Cursor != "" {
@@ -47,7 +47,7 @@ func (s *Store) scanRanges(ctx context.Context, q park.AuditQuery) (parts []scan
 		}
 	}
 	if q.Since.IsZero() && q.Until.IsZero() || q.TaskID != "" {
-		return []scanRange{r}, nil // a task's events are few
+		return []scanRange{r}, nil // a task has few events
 	}
 	err = s.withRetry(ctx, func(ctx context.Context) error {
 		if readsBySteps(q) {
@@ -63,8 +63,8 @@ func (s *Store) scanRanges(ctx context.Context, q park.AuditQuery) (parts []scan
 	return parts, nil
 }
 
-// behind lets the reach begin after the cursor's event, if there is one. That event may be of another pool than the one
-// asked for, whose steps are then looked at for the first that came later.
+// startAfterCursor makes the range begin after the cursor's event, if that event exists. If the event belongs to
+// another pool, the range begins at the first step of the query's pool that came later.
 func (s *Store) startAfterCursor(ctx context.Context, q park.AuditQuery, r *scanRange) error {
 	pool, rev, ord, err := park.ParseEventID(q.Cursor)
 	if err != nil {
@@ -92,7 +92,7 @@ func (s *Store) startAfterCursor(ctx context.Context, q park.AuditQuery, r *scan
 
 const firstEvent = "SELECT rev, ord FROM pl_audit_events WHERE pool_id = $1 ORDER BY pool_id, rev, ord LIMIT 1"
 
-// wasPruned returns nil for an event that would be older than the oldest of its pool.
+// errUnlessPruned returns nil for an event that is older than the oldest event of its pool.
 func (s *Store) errUnlessPruned(ctx context.Context, pool string, rev int64, ord int) error {
 	var oldestRev int64
 	var oldestOrd int
@@ -103,8 +103,8 @@ func (s *Store) errUnlessPruned(ctx context.Context, pool string, rev int64, ord
 	return err
 }
 
-// The rows of a segment are final, so one that has no time within a query's holds none of its events. What was written
-// after the last segment may hold any.
+// The rows of a segment are final, so a segment whose times do not overlap the query's has none of its events. Rows
+// after the last segment may have any times.
 const matchSegments = "SELECT coalesce(min(first_seq) FILTER (WHERE max_at >= $1 AND min_at < $2), 0)," +
 	" coalesce(max(last_seq) FILTER (WHERE max_at >= $1 AND min_at < $2), 0), coalesce(max(last_seq), 0) FROM pl_audit_segments"
 
@@ -127,13 +127,13 @@ func (s *Store) splitBySegments(ctx context.Context, q park.AuditQuery, r scanRa
 }
 
 const (
-	// The seq is that of the step's last event: what another store brings may come in several parts.
+	// The seq of the step's last event: the events of a step that another store sends may arrive in several parts.
 	probeStep = "SELECT rev, at, (SELECT l.seq FROM pl_audit_events l WHERE l.pool_id = e.pool_id AND l.rev = e.rev ORDER BY l.pool_id DESC, l.rev DESC, l.ord DESC LIMIT 1)" +
 		" FROM pl_audit_events e WHERE pool_id = $1 AND rev >= $2 ORDER BY pool_id, rev, ord LIMIT 1"
 	lastStep = "SELECT coalesce(max(rev), 0) FROM pl_audit_events WHERE pool_id = $1"
 )
 
-// betweenSteps narrows the reach along the steps of one pool, whose time never runs backwards.
+// narrowByStep narrows the range by the steps of one pool, whose times never decrease.
 func (s *Store) narrowByStep(ctx context.Context, q park.AuditQuery, r *scanRange) error {
 	if !q.Since.IsZero() {
 		first, err := s.firstStep(ctx, q.PoolID, func(at, _ int64) bool { return at >= q.Since.Micro() })
@@ -152,8 +152,8 @@ func (s *Store) narrowByStep(ctx context.Context, q park.AuditQuery, r *scanRang
 	return err
 }
 
-// firstStep returns the first rev of a pool for whose time and last seq reached holds, as it does for all after it, or else
-// the one after its last; 0 for a pool without events.
+// firstStep returns the first rev of a pool for which reached is true, as it is for all later revs. It returns the rev
+// after the last one if there is none, and 0 for a pool without events.
 func (s *Store) firstStep(ctx context.Context, pool string, reached func(at, last int64) bool) (int64, error) {
 	var last int64
 	if err := s.pool.QueryRow(ctx, lastStep, pool).Scan(&last); err != nil || last == 0 {

@@ -11,29 +11,29 @@ import (
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 )
 
-// A server that waits for its standbys ends the wait when it is asked to cancel what it does, and what it did is then
-// there without them. So nobody asks that of it for what callers are told is done: a call that takes too long leaves the
-// server alone with it, and asks again later. And where somebody else cancelled the wait, the server says so.
+// If a server is asked to cancel a call while it waits for its standbys, it ends the wait, and the effects of the call
+// remain without the standbys. So a call whose effects are acknowledged is never cancelled: if it takes too long, the
+// connection is closed, and the store asks again later. If somebody else cancels the wait, the server sends a notice.
 
-// session is what is known of a connection besides what pgx keeps.
+// session has the additional state of a connection.
 type session struct {
-	noCancel     atomic.Bool // what is under way must not be cancelled
-	unreplicated bool        // the server has stopped waiting for its standbys
+	noCancel     atomic.Bool // the current call must not be cancelled
+	unreplicated bool        // the server has ended a wait for its standbys
 }
 
-// sessionKey is where a connection keeps its session.
+// sessionKey is the key of the session in a connection's custom data.
 const sessionKey = "parkd"
 
 var errUnreplicated = errors.New("the server stopped waiting for its standbys")
 
-var errNoCancel = errors.New("what is under way is not cancelled")
+var errNoCancel = errors.New("the current call must not be cancelled")
 
-// attend has a new connection keep a session.
+// attachSession gives a new connection a session.
 func attachSession(cc *pgx.ConnConfig) {
 	s, dial := &session{}, cc.DialFunc
 	cc.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if s.noCancel.Load() {
-			return nil, errNoCancel // pgx would send a request to cancel
+			return nil, errNoCancel // pgx would send a cancel request
 		}
 		return dial(ctx, network, addr)
 	}
@@ -45,12 +45,12 @@ func attachSession(cc *pgx.ConnConfig) {
 		return nil
 	}
 	cc.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
-		// The text is in the server's language, the name of its function is not.
+		// The text depends on the server's language. The name of the function does not.
 		s.unreplicated = s.unreplicated || n.Routine == "SyncRepWaitForLSN"
 	}
 }
 
-// watcher ends a call whose context has ended.
+// cancelHandler ends a call whose context has ended.
 type cancelHandler struct {
 	pgconn.DeadlineContextWatcherHandler
 	session *session
@@ -59,14 +59,14 @@ type cancelHandler struct {
 // HandleCancel implements ctxwatch.Handler.
 func (w *cancelHandler) HandleCancel(ctx context.Context) {
 	if w.session.noCancel.Load() {
-		_ = w.Conn.Close() // at once: nobody waits for what the server still has to say
+		_ = w.Conn.Close() // at once, because nobody waits for the answer
 		return
 	}
 	w.DeadlineContextWatcherHandler.HandleCancel(ctx)
 }
 
-// steadily calls f with a connection, on which it does one thing that must not be cancelled. Where that was done without
-// the standbys that the server should have waited for, the error is errUnreplicated.
+// uncancelled runs f with a connection for one call that must not be cancelled. It returns errUnreplicated if the
+// server did not wait for its standbys.
 func (s *Store) uncancelled(ctx context.Context, f func(*pgx.Conn) error) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
@@ -78,7 +78,7 @@ func (s *Store) uncancelled(ctx context.Context, f func(*pgx.Conn) error) error 
 	sess.unreplicated = false
 	sess.noCancel.Store(true)
 	err = f(c)
-	if !c.IsClosed() { // else pgx is still about to close it, and would cancel first
+	if !c.IsClosed() { // pgx would cancel before it closes the connection
 		sess.noCancel.Store(false)
 	}
 	if err == nil && sess.unreplicated {

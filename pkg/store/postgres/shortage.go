@@ -12,51 +12,51 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Where the server takes no more connections, of anybody or of the role, a store gets by with those that it has: calls
-// wait for one that is idle, signs of life before everything else, and nobody listens for hints. After a while it tries
-// again.
+// If the server accepts no more connections, in total or for the role, a store uses only the connections that it has.
+// Calls wait for an idle one, heartbeats have priority, and nobody listens for hints. After a while the store tries to
+// connect again.
 
 const (
-	// crowdedFor is how long a store gets by before it asks for more connections again.
+	// shortageDuration is how long a store does not ask for more connections.
 	shortageDuration = time.Minute
-	// crowdRest is how long a call rests before it looks again whether a connection is idle.
+	// acquireRetryInterval is how long a call waits before it checks again for an idle connection.
 	acquireRetryInterval = time.Millisecond
-	// saidFor is how long a crowd is not spoken of again.
+	// logInterval is the least time between two log entries about a shortage.
 	logInterval = time.Hour
 )
 
-var errTooFewConns = errors.New("there are too few connections to listen for hints")
+var errTooFewConns = errors.New("too few connections to listen for hints")
 
-// crowd is what a store knows of a server that takes no more connections. Its zero value is a server with room.
+// connShortage describes a server that accepts no more connections. The zero value is a server without a shortage.
 type connShortage struct {
-	byDSN      bool         // the DSN allows too few connections for more than one use
+	byDSN      bool         // the DSN allows too few connections to reserve some
 	until      atomic.Int64 // Unix time in ns
-	lastLogged atomic.Int64 // when it was last logged
-	shared     atomic.Bool  // signs of life go over the connections of everything else
+	lastLogged atomic.Int64 // Unix time in ns
+	shared     atomic.Bool  // heartbeats use the pool of all other calls
 
 	mu         sync.Mutex
-	stopListen context.CancelFunc // ends the wait for hints
+	stopListen context.CancelFunc // ends Listen
 }
 
-// here reports whether there are few connections, by the DSN or for now.
+// active reports whether there are few connections, by the DSN or at present.
 func (c *connShortage) active() bool { return c.byDSN || c.refusedLately() }
 
 func (c *connShortage) refusedLately() bool { return time.Now().UnixNano() < c.until.Load() }
 
-// full reports whether the server, the database or the role had no connection left.
+// isTooManyConnections reports whether the server, the database or the role has no connection left.
 func isTooManyConnections(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && pg.Code == "53300"
 }
 
-// listens keeps how the wait for hints is ended, or nil after it.
+// setListener sets the function that ends Listen, or nil after its end.
 func (c *connShortage) setListener(cancel context.CancelFunc) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopListen = cancel
 }
 
-// hush ends the wait for hints, which gives its connection back.
+// stopListening ends Listen, which closes its connection.
 func (c *connShortage) stopListening() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -65,14 +65,14 @@ func (c *connShortage) stopListening() {
 	}
 }
 
-// crowded has the store get by with the connections that it has, where err says that there are no more.
+// noteRefusal begins a shortage if err says that there are no more connections.
 func (s *Store) noteRefusal(err error) {
 	if !isTooManyConnections(err) {
 		return
 	}
 	now := time.Now()
 	if said := s.shortage.lastLogged.Load(); now.UnixNano()-said > int64(logInterval) && s.shortage.lastLogged.CompareAndSwap(said, now.UnixNano()) {
-		s.log.Warn("the server takes no more connections: going on with those that are open, without hints", "error", err)
+		s.log.Warn("the server accepts no more connections: using the open ones, without hints", "error", err)
 	}
 	if until := s.shortage.until.Swap(now.Add(shortageDuration).UnixNano()); until < now.UnixNano() {
 		time.AfterFunc(connectTimeout, s.closeSpare)
@@ -80,8 +80,9 @@ func (s *Store) noteRefusal(err error) {
 	s.yieldConns()
 }
 
-// join gives back what others may need more, of this node or of another that has none. Of two connections one is left for
-// signs of life, so they need none of their own; beside a single one for the rest they keep theirs.
+// yieldConns closes connections that other calls may need more, on this node or on a node that has none. With two
+// connections or more the pool keeps one for heartbeats, so the control connections are closed. With a single one the
+// heartbeats keep their own.
 func (s *Store) yieldConns() {
 	share := openConns(s.pool) != 1 || openConns(s.control) == 0
 	s.shortage.shared.Store(share)
@@ -91,7 +92,8 @@ func (s *Store) yieldConns() {
 	s.shortage.stopListening()
 }
 
-// spare gives back what was still being made when the crowd was noticed, and one connection of more than two.
+// closeSpare closes connections that were being made when the shortage began, and one connection if there are more than
+// minConns.
 func (s *Store) closeSpare() {
 	s.yieldConns()
 	if openConns(s.pool) <= minConns {
@@ -105,13 +107,13 @@ func (s *Store) closeSpare() {
 	}
 }
 
-// made is how many connections there are, without those that are only being made.
+// openConns returns how many connections are open, without those that are being made.
 func openConns(c conns) int32 {
 	st := c.Stat()
 	return st.AcquiredConns() + st.IdleConns()
 }
 
-// near returns the connections for what nodes tell each other.
+// controlConns returns the connections for messages between nodes.
 func (s *Store) controlConns() conns {
 	if s.shortage.byDSN || s.shortage.refusedLately() && s.shortage.shared.Load() {
 		return s.pool
@@ -119,22 +121,22 @@ func (s *Store) controlConns() conns {
 	return s.control
 }
 
-// firstKey marks the context of what goes before everything else. pgxpool tells its tracer nothing else of a call.
+// priorityKey marks the context of a call with priority. The context is all that pgxpool gives its tracer of a call.
 type priorityKey struct{}
 
 func withPriority(ctx context.Context) context.Context {
 	return context.WithValue(ctx, priorityKey{}, true)
 }
 
-// turnKey is where a context keeps the turn that its call has.
+// slotKey is the key of the slot in a call's context.
 type slotKey struct{}
 
-// turn is held by whoever is next to take a connection.
+// slot is held by the call that acquires the next connection.
 type slot chan struct{}
 
-// turns has calls take connections one after the other while the server is crowded: each waits for one that is idle
-// rather than ask for a new one. Who has the turn needs nothing else than a connection, and gives the turn back once it
-// has one, or its context has ended.
+// acquireQueue has calls acquire connections one after the other during a shortage. Each waits for an idle connection
+// and does not ask for a new one. A call that has a slot waits for nothing but a connection. It releases the slot when
+// it has one or when its context ends.
 type acquireQueue struct {
 	store            *Store
 	priority, normal slot
@@ -167,15 +169,15 @@ func (t *acquireQueue) TraceAcquireStart(ctx context.Context, p *pgxpool.Pool, _
 	return context.WithValue(ctx, slotKey{}, mySlot)
 }
 
-// room reports whether a call may take a connection. The last of several is for what goes first.
+// mayAcquire reports whether a call may acquire a connection. The last one of several is for calls with priority.
 func (t *acquireQueue) mayAcquire(st *pgxpool.Stat, priority bool) bool {
 	total := st.TotalConns()
 	if !t.store.shortage.refusedLately() {
-		total = st.MaxConns() // the DSN alone is the bound
+		total = st.MaxConns() // only the DSN limits the number
 	}
 	idle := total - st.AcquiredConns() - st.ConstructingConns()
 	switch {
-	case total == 0: // somebody has to ask for one
+	case total == 0: // some call has to ask for one
 		return true
 	case priority:
 		return idle > 0
@@ -193,7 +195,7 @@ func (t *acquireQueue) TraceAcquireEnd(ctx context.Context, _ *pgxpool.Pool, d p
 	t.store.noteRefusal(d.Err)
 }
 
-// TraceQueryStart implements [pgx.QueryTracer], which every tracer has to.
+// TraceQueryStart implements [pgx.QueryTracer], which every tracer must implement.
 func (*acquireQueue) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
 	return ctx
 }

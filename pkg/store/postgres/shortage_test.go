@@ -17,7 +17,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres/pgtest"
 )
 
-// limited returns the DSN of a database for a role that may connect but a few times.
+// limitedRole returns the DSN of a database for a role with a connection limit.
 func limitedRole(t *testing.T, limit int) string {
 	t.Helper()
 	owner := cluster.Migrated(t)
@@ -30,8 +30,7 @@ func limitedRole(t *testing.T, limit int) string {
 	return owner + " user=" + role
 }
 
-// TestRoleWithFewConnections: whatever else goes on, a node whose role may connect but a few times gives signs of life and
-// takes steps.
+// TestRoleWithFewConnections: a busy node whose role has a connection limit has heartbeats and commits steps.
 func TestRoleWithFewConnections(t *testing.T) {
 	for limit := 1; limit <= 4; limit++ {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
@@ -42,8 +41,8 @@ func TestRoleWithFewConnections(t *testing.T) {
 	}
 }
 
-// TestNodesOfARoleWithFewConnections has two nodes share what is enough for one, and the second come when the first has
-// taken all.
+// TestNodesOfARoleWithFewConnections: two nodes share the connections of a limited role. The second starts when the
+// first has taken all.
 func TestNodesOfARoleWithFewConnections(t *testing.T) {
 	dsn := limitedRole(t, 3)
 	a := newBusyNode(t, "a", dsn)
@@ -62,7 +61,7 @@ func TestNodesOfARoleWithFewConnections(t *testing.T) {
 	b.waitForWork()
 }
 
-// TestFewConnectionsAllowed: a DSN says how many connections a node may have at most.
+// TestFewConnectionsAllowed: a node has no more connections than its DSN allows.
 func TestFewConnectionsAllowed(t *testing.T) {
 	for _, limit := range []int{1, 2, 5, 6} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
@@ -83,7 +82,7 @@ func TestFewConnectionsAllowed(t *testing.T) {
 	}
 }
 
-// busy is a node that wants many connections at once, for as long as the test goes on.
+// busyNode is a node that uses many connections at once during the test.
 type busyNode struct {
 	testing.TB
 	name  string
@@ -145,7 +144,7 @@ func (n *busyNode) beat() error {
 	return err
 }
 
-// lives waits for the first sign of life.
+// waitForBeat waits for the first heartbeat.
 func (n *busyNode) waitForBeat() {
 	n.Helper()
 	var err error
@@ -155,7 +154,7 @@ func (n *busyNode) waitForBeat() {
 	})
 }
 
-// works waits for steps and reads.
+// waitForWork waits for steps and reads.
 func (n *busyNode) waitForWork() {
 	n.Helper()
 	steps, reads := n.steps.Load(), n.reads.Load()

@@ -14,8 +14,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres"
 )
 
-// old opens a transaction that sees the database as it is now for as long as the test lasts, as a dump does. No version
-// of a row that comes from now on can be removed.
+// holdSnapshot opens a transaction that has a snapshot until the test ends, as a dump has. No row version that is made
+// from now on can be removed.
 func holdSnapshot(t testing.TB, dsn string) {
 	t.Helper()
 	c := connect(t, dsn)
@@ -23,7 +23,7 @@ func holdSnapshot(t testing.TB, dsn string) {
 	exec(t, c, "SELECT count(*) FROM pl_steps")
 }
 
-// pages returns how many pages of parkd's tables and of their indexes the server has looked at.
+// pagesTouched returns how many pages of parkd's tables and indexes the server has read so far.
 func pagesTouched(t testing.TB, s *postgres.Store, c *pgx.Conn) (n int64) {
 	t.Helper()
 	if err := s.Flush(t.Context()); err != nil {
@@ -37,8 +37,8 @@ func pagesTouched(t testing.TB, s *postgres.Store, c *pgx.Conn) (n int64) {
 	return n
 }
 
-// TestAnOldSnapshotDoesNotMakeStepsDearer counts the pages that steps touch while somebody holds an old snapshot: those
-// after a thousand others, and as many beats of the node, touch no more than the first.
+// TestAnOldSnapshotDoesNotMakeStepsDearer counts the pages that steps read while a transaction holds an old snapshot.
+// Steps after a thousand others, and after as many heartbeats, read no more pages than the first ones.
 func TestAnOldSnapshotDoesNotMakeStepsDearer(t *testing.T) {
 	const lot, lots = 100, 10
 	dsn := cluster.Migrated(t)
@@ -59,11 +59,11 @@ func TestAnOldSnapshotDoesNotMakeStepsDearer(t *testing.T) {
 	}
 	beats := func() {
 		for range lot {
-			beat(t, s, "a")
+			sendHeartbeat(t, s, "a")
 		}
 	}
 	beats()
-	for range 6 { // until indexes have their second level and old steps are forgotten
+	for range 6 { // until indexes have their second level and old steps are removed
 		run()
 	}
 	holdSnapshot(t, dsn)
@@ -77,15 +77,16 @@ func TestAnOldSnapshotDoesNotMakeStepsDearer(t *testing.T) {
 	}
 }
 
-func beat(t testing.TB, s *postgres.Store, node string) {
+func sendHeartbeat(t testing.TB, s *postgres.Store, node string) {
 	t.Helper()
 	if _, err := s.Heartbeat(t.Context(), node, store.NodeConfig{}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// BenchmarkOldSnapshot runs 50 tasks a second while somebody holds an old snapshot; one operation is a second of it. Run
-// it with -benchtime 600x for ten minutes. It reports what a commit costs in the first tenth of the time and in the last.
+// BenchmarkOldSnapshot runs 50 tasks a second while a transaction holds an old snapshot. One operation is one second.
+// Run it with -benchtime 600x for ten minutes. It reports the cost of a commit in the first and in the last tenth of
+// the time.
 func BenchmarkOldSnapshot(b *testing.B) {
 	dsn := cluster.Migrated(b)
 	s, c := openAt(b, dsn), connect(b, dsn)
@@ -106,7 +107,7 @@ func BenchmarkOldSnapshot(b *testing.B) {
 		took = took[:0]
 		before := pagesTouched(b, s, c)
 		for second := part * b.N / parts; second < (part+1)*b.N/parts; second++ {
-			beat(b, s, "a")
+			sendHeartbeat(b, s, "a")
 			began := time.Now()
 			for task := range tasks {
 				time.Sleep(time.Until(began.Add(time.Duration(task) * time.Second / tasks)))
@@ -127,8 +128,8 @@ func BenchmarkOldSnapshot(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// TestPoolsMoveIntoTheirStepsAndBack takes the schema with the pool's numbers in its steps back and applies it again: the
-// pool is where it was both times, and goes on.
+// TestPoolsMoveIntoTheirStepsAndBack rolls back the migration that moved the numbers of a pool to its steps, and
+// applies it again. Both times the pool has the same numbers and continues.
 func TestPoolsMoveIntoTheirStepsAndBack(t *testing.T) {
 	const version = 3
 	dsn := cluster.Migrated(t)
@@ -144,7 +145,7 @@ func TestPoolsMoveIntoTheirStepsAndBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	beat(t, s, "a")
+	sendHeartbeat(t, s, "a")
 	exec(t, c, "UPDATE pl_nodes SET beat_at = now() - interval '1 day'")
 	for {
 		m, err := postgres.MigrateDown(t.Context(), dsn, migrations.DownOptions{})

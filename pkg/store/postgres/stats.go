@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Connections is how many connections a store has.
+// Connections are numbers of connections of a store.
 type Connections struct{ Open, InUse, Max int }
 
-// Connections returns how many connections there are now, and may be.
+// Connections returns how many connections are open and in use, and how many there may be.
 func (s *Store) Connections() (c Connections) {
 	all := []conns{s.pool, s.control}
 	if s.shortage.byDSN {
@@ -24,12 +24,12 @@ func (s *Store) Connections() (c Connections) {
 	return c
 }
 
-// Horizon is what keeps the server from removing old versions of rows.
+// Horizon describes what prevents the server from removing old versions of rows.
 type Horizon struct {
-	// Age is how long the oldest transaction with a snapshot has been open, or a prepared one has been left. Of those of other
-	// users the server tells only who may read all statistics (pg_read_all_stats).
+	// Age is the age of the oldest transaction that has a snapshot or is prepared. The server shows other users'
+	// transactions only to roles that may read all statistics (pg_read_all_stats).
 	Age time.Duration
-	// Transactions is how many transactions the oldest snapshot lies behind, that of a replication slot among them.
+	// Transactions is how many transactions began after the oldest snapshot, which may be that of a replication slot.
 	Transactions int64
 }
 
@@ -41,7 +41,7 @@ const readHorizon = "SELECT coalesce(extract(epoch FROM pg_catalog.now() - least
 	" (SELECT max(pg_catalog.age(transaction)) FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database())," +
 	" (SELECT max(greatest(pg_catalog.age(xmin), pg_catalog.age(catalog_xmin))) FROM pg_catalog.pg_replication_slots), 0)::int8"
 
-// Horizon asks the server once, and does not wait longer than ctx.
+// Horizon asks the server once and waits only until ctx ends.
 func (s *Store) Horizon(ctx context.Context) (h Horizon, err error) {
 	var age float64
 	if err := s.controlConns().Pool.QueryRow(ctx, readHorizon).Scan(&age, &h.Transactions); err != nil {

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// TestHorizon: a transaction that holds a snapshot is seen, by its age and by the transactions since.
+// TestHorizon: a transaction with a snapshot is reported with its age and the number of transactions since.
 func TestHorizon(t *testing.T) {
 	dsn := cluster.Migrated(t)
 	s := openAt(t, dsn)
-	beat(t, s, "a")
+	sendHeartbeat(t, s, "a")
 	holdSnapshot(t, dsn)
 	before, err := s.Horizon(t.Context())
 	if err != nil {
@@ -17,7 +17,7 @@ func TestHorizon(t *testing.T) {
 	}
 	time.Sleep(10 * time.Millisecond)
 	for range 20 {
-		beat(t, s, "a")
+		sendHeartbeat(t, s, "a")
 	}
 	h, err := s.Horizon(t.Context())
 	if err != nil || h.Age <= before.Age || h.Transactions < before.Transactions+20 {

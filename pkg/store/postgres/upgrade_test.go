@@ -17,11 +17,11 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres/pgtest"
 )
 
-// first is the schema that databases of the first released parkd have.
+// firstVersion is the schema version of the first release.
 const firstVersion = 1
 
-// restored returns the DSN of a database that the first parkd wrote. Its server had counted far more transactions than
-// this one.
+// restoreFirstRelease returns the DSN of a database that the first release wrote, on a server that had counted far more
+// transactions than this one.
 func restoreFirstRelease(t *testing.T) string {
 	t.Helper()
 	dsn := cluster.Empty(t)
@@ -35,7 +35,7 @@ func restoreFirstRelease(t *testing.T) string {
 	return dsn
 }
 
-// statuses are those of the tasks in the dump, by pool.
+// statuses are the statuses of the tasks in the dump, by pool.
 var statuses = map[string]map[string]park.Status{
 	"gpu": {
 		"done-1": park.Completed, "done-2": park.Completed, "done-3": park.Completed, "failed-1": park.Failed, "cancelled-1": park.Dropped,
@@ -50,7 +50,7 @@ const (
 	eventsInAll     = 43
 )
 
-// TestUpgradeLosesNothing has the present parkd take over a database of the first one.
+// TestUpgradeLosesNothing upgrades a database of the first release.
 func TestUpgradeLosesNothing(t *testing.T) {
 	dsn := restoreFirstRelease(t)
 	var mismatch *migrations.MismatchError
@@ -99,7 +99,7 @@ func TestUpgradeLosesNothing(t *testing.T) {
 	continuePool(t, s)
 }
 
-// goesOn takes a pool of the dump a step further, and sees that what is new comes after what was there.
+// continuePool commits a step in a pool of the dump and checks that new rows come after the old ones.
 func continuePool(t *testing.T, s *postgres.Store) {
 	t.Helper()
 	snap, err := s.Load(t.Context(), "gpu")
@@ -122,7 +122,7 @@ func continuePool(t *testing.T, s *postgres.Store) {
 	}
 }
 
-// kept returns what a database holds that people would miss.
+// dumpTables returns the contents of the tables with data.
 func dumpTables(t *testing.T, c *pgx.Conn) (all string) {
 	t.Helper()
 	for _, table := range []string{"pl_pools", "pl_queue_jobs", "pl_mailbox_messages", "pl_audit_events", "pl_outbox", "pl_leases"} {
@@ -135,7 +135,7 @@ func dumpTables(t *testing.T, c *pgx.Conn) (all string) {
 	return all
 }
 
-// TestDowngradeLosesNothing takes a database back to the schema of the first parkd, which then works as it did.
+// TestDowngradeLosesNothing rolls a database back to the schema of the first release, which then works as before.
 func TestDowngradeLosesNothing(t *testing.T) {
 	dsn := restoreFirstRelease(t)
 	c := connect(t, dsn)
@@ -160,8 +160,8 @@ func TestDowngradeLosesNothing(t *testing.T) {
 	continuePool(t, openAt(t, dsn))
 }
 
-// TestNodesOfTheFirstParkdGoOn sends a database with the present schema what nodes of the first parkd send, which run on
-// while the database and other nodes are upgraded.
+// TestNodesOfTheFirstParkdGoOn sends a database with the current schema the calls of nodes of the first release, which
+// continue to run while the database and other nodes are upgraded.
 func TestNodesOfTheFirstParkdGoOn(t *testing.T) {
 	dsn := restoreFirstRelease(t)
 	if _, err := postgres.MigrateUp(t.Context(), dsn, false); err != nil {
@@ -170,7 +170,7 @@ func TestNodesOfTheFirstParkdGoOn(t *testing.T) {
 	replayFirstRelease(t, connect(t, dsn))
 }
 
-// worksAsBefore sends what the first parkd sends.
+// replayFirstRelease makes the calls of the first release.
 func replayFirstRelease(t *testing.T, c *pgx.Conn) {
 	t.Helper()
 	const (

@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// where collects the terms of a condition and their arguments.
+// where collects the terms of a condition and their values.
 type where struct {
 	terms []string
 	args  []any
 }
 
-// arg returns the place of a new argument.
+// arg adds a value and returns its placeholder.
 func (w *where) arg(v any) string {
 	w.args = append(w.args, v)
 	return "$" + strconv.Itoa(len(w.args))

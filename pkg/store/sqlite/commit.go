@@ -97,10 +97,10 @@ func (w *writer) advance(step *store.Step) (applied bool, err error) {
 
 // AdvanceRev implements [store.Queue].
 func (s *Store) AdvanceRev(ctx context.Context, pool string, row ledger.Pool) error {
-	return s.write(ctx, 1, func(w *writer) error { return w.lift(pool, row) })
+	return s.write(ctx, 1, func(w *writer) error { return w.advanceRev(pool, row) })
 }
 
-func (w *writer) lift(pool string, row ledger.Pool) error {
+func (w *writer) advanceRev(pool string, row ledger.Pool) error {
 	stored, err := w.pool(pool)
 	if err != nil || stored.Rev >= row.Rev {
 		return err

@@ -114,7 +114,7 @@ func (s *Store) Trim(ctx context.Context, tenant, key, upTo string) error {
 		return err
 	}
 	return s.write(ctx, 1, func(w *writer) error {
-		if _, err := w.trim.run(tenant, key, last); err != nil {
+		if _, err := w.trimMailbox.run(tenant, key, last); err != nil {
 			return fmt.Errorf("trim mailbox %s/%s: %w", tenant, key, err)
 		}
 		return nil

@@ -22,7 +22,7 @@ const (
 	dueParcels = "SELECT " + parcelFields + " FROM pl_outbox WHERE parcel_id IN (SELECT parcel_id FROM pl_outbox" +
 		" INDEXED BY pl_outbox_due WHERE dest = ? AND due > 0 AND due <= ? ORDER BY parcel_id LIMIT ?) ORDER BY parcel_id"
 
-	settleParcel   = "DELETE FROM pl_outbox WHERE parcel_id = ?"
+	deleteParcel   = "DELETE FROM pl_outbox WHERE parcel_id = ?"
 	postponeParcel = "UPDATE pl_outbox SET due = ?, attempts = ? WHERE parcel_id = ?"
 )
 
@@ -96,12 +96,12 @@ func (s *Store) AckOutbox(ctx context.Context, done []int64, later []store.Defer
 	}
 	return s.write(ctx, len(done)+len(later), func(w *writer) error {
 		for _, id := range done {
-			if _, err := w.settle.run(id); err != nil {
+			if _, err := w.deleteParcel.run(id); err != nil {
 				return fmt.Errorf("acknowledge parcel %d: %w", id, err)
 			}
 		}
 		for _, l := range later {
-			if _, err := w.postpone.run(l.Until.Micro(), int64(l.Attempts), l.ID); err != nil {
+			if _, err := w.postponeParcel.run(l.Until.Micro(), int64(l.Attempts), l.ID); err != nil {
 				return fmt.Errorf("postpone parcel %d: %w", l.ID, err)
 			}
 		}

@@ -26,7 +26,7 @@ func hotQueries(t testing.TB) map[string]string {
 		"readMessages": readMessages, "trimMailbox": trimMailbox, "deleteMessage": deleteMessage,
 		"deleteEvent": deleteEvent, "findSpan": findBlock, "loosenSpan": splitBlock, "lastEvent": lastEvent,
 		"probeSteps": probeStep, "lastStep": lastStep,
-		"freshParcels": freshParcels, "dueParcels": dueParcels, "settleParcel": settleParcel, "postponeParcel": postponeParcel,
+		"freshParcels": freshParcels, "dueParcels": dueParcels, "settleParcel": deleteParcel, "postponeParcel": postponeParcel,
 		"loadTasks": loadTasks, "readTasks": readTasks, "readSizes": readSizes,
 		"keptTasks": keptTasks, "keptMessages": keptMessages, "packedTasks": packedTasks(), "packedMessages": packedMessages(),
 		"oldJobs": oldJobs, "oldMessages": oldMessages, "oldEvents": oldEvents,

@@ -14,7 +14,7 @@ type statements struct {
 	freePages, allPages, vacuum                     *stmt
 	readPool, insertPool, updatePool                *stmt
 	updateJob                                       *stmt
-	trim, settle, postpone                          *stmt
+	trimMailbox, deleteParcel, postponeParcel       *stmt
 	deleteJob, deleteMessage, deleteEvent           *stmt
 	findBlock, lastStep, splitBlock                 *stmt
 	raiseMark, raiseLogMarks                        *stmt
@@ -42,9 +42,9 @@ func (s *statements) prepare(c *conn) error {
 		{&s.insertPool, insertPool},
 		{&s.updatePool, updatePool},
 		{&s.updateJob, updateJob},
-		{&s.trim, trimMailbox},
-		{&s.settle, settleParcel},
-		{&s.postpone, postponeParcel},
+		{&s.trimMailbox, trimMailbox},
+		{&s.deleteParcel, deleteParcel},
+		{&s.postponeParcel, postponeParcel},
 		{&s.deleteJob, deleteJob},
 		{&s.deleteMessage, deleteMessage},
 		{&s.deleteEvent, deleteEvent},
@@ -68,7 +68,7 @@ func (s *statements) prepare(c *conn) error {
 // close may be called only if all statements were prepared.
 func (s *statements) close() {
 	for _, st := range []*stmt{
-		s.begin, s.commit, s.rollback, s.walState, s.checkpointPassive, s.checkpointTruncate, s.freePages, s.allPages, s.vacuum, s.readPool, s.insertPool, s.updatePool, s.updateJob, s.trim, s.settle, s.postpone,
+		s.begin, s.commit, s.rollback, s.walState, s.checkpointPassive, s.checkpointTruncate, s.freePages, s.allPages, s.vacuum, s.readPool, s.insertPool, s.updatePool, s.updateJob, s.trimMailbox, s.deleteParcel, s.postponeParcel,
 		s.deleteJob, s.deleteMessage, s.deleteEvent, s.findBlock, s.lastStep, s.splitBlock, s.raiseMark, s.raiseLogMarks,
 	} {
 		st.close()

@@ -1,5 +1,5 @@
-// Package pgtest gives tests databases of a PostgreSQL server that is started for them: one server for a test binary,
-// a database for a test.
+// Package pgtest provides tests with databases of a PostgreSQL server: one server for a test binary, one database for a
+// test.
 //
 // The Go package is no API: it may change with any release.
 package pgtest
@@ -16,16 +16,16 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres/server"
 )
 
-// Required is the environment variable that has tests fail, not skip, where no server is installed.
+// RequiredEnv is the environment variable that makes tests fail and not skip if no server is installed.
 const RequiredEnv = "PARKD_REQUIRE_POSTGRES"
 
-// migrated is the database that those with a schema are copies of, and empty the one that others are.
+// New databases are copies of these two, with a schema and without.
 const (
 	migrated = "migrated"
 	empty    = "template1"
 )
 
-// Cluster is a server that starts when the first database is asked for. The zero value is ready to use.
+// Cluster is a server that starts when a test asks for the first database. The zero value is ready to use.
 type Cluster struct {
 	once   sync.Once
 	server *server.Server
@@ -35,7 +35,7 @@ type Cluster struct {
 	databases int
 }
 
-// Run runs the tests of a TestMain and stops the server.
+// Run runs the tests of a TestMain, then stops the server.
 func (c *Cluster) Run(m *testing.M) int {
 	defer func() {
 		if c.server != nil {
@@ -45,7 +45,7 @@ func (c *Cluster) Run(m *testing.M) int {
 	return m.Run()
 }
 
-// Empty returns the DSN of a new database without a schema. It skips the test where no server is installed.
+// Empty returns the DSN of a new database without a schema. It skips the test if no server is installed.
 func (c *Cluster) Empty(t testing.TB) string { return c.dsn(t, empty) }
 
 // Migrated returns the DSN of a new database with the schema.
@@ -72,7 +72,7 @@ func (c *Cluster) database(ctx context.Context, template string) (string, error)
 		return "", c.err
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock() // a template must not be used twice at once
+	defer c.mu.Unlock() // only one copy of a template may be made at a time
 	c.databases++
 	return c.server.Create(ctx, fmt.Sprintf("test_%d", c.databases), template)
 }
@@ -89,5 +89,5 @@ func (c *Cluster) start() {
 	c.err = err
 }
 
-// Server returns the server, for tests that harm it. It is nil before the first database was asked for.
+// Server returns the server, for tests that inject faults. It is nil until a test has asked for a database.
 func (c *Cluster) Server() *server.Server { return c.server }

@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Exec runs statements on a connection of their own, for tests that harm a database.
+// Exec runs statements on a connection of its own, for tests that inject faults.
 func Exec(ctx context.Context, dsn string, statements ...string) error {
 	c, err := pgx.Connect(ctx, dsn)
 	if err != nil {
@@ -23,7 +23,7 @@ func Exec(ctx context.Context, dsn string, statements ...string) error {
 	return nil
 }
 
-// Hold runs statements in a transaction that stays open, with the locks that it took, until release is called.
+// Hold runs statements in a transaction that stays open, with its locks, until release is called.
 func Hold(ctx context.Context, dsn string, statements ...string) (release func(), err error) {
 	c, err := pgx.Connect(ctx, dsn)
 	if err != nil {
@@ -39,7 +39,7 @@ func Hold(ctx context.Context, dsn string, statements ...string) (release func()
 	return release, nil
 }
 
-// Number returns the only value of the only row that a query returns.
+// QueryInt returns the only value of the only row of a query.
 func QueryInt(ctx context.Context, dsn, query string) (n int64, err error) {
 	c, err := pgx.Connect(ctx, dsn)
 	if err != nil {
@@ -52,10 +52,10 @@ func QueryInt(ctx context.Context, dsn, query string) (n int64, err error) {
 	return n, nil
 }
 
-// Through returns a DSN of a server on a unix socket with another folder for the socket.
+// WithSocketDir returns a DSN of a server on a unix socket with another folder for the socket.
 func WithSocketDir(dsn, dir string) string {
 	return regexp.MustCompile(`host=\S+`).ReplaceAllLiteralString(dsn, "host="+dir)
 }
 
-// Socket returns the path of the socket that is meant by a folder in a DSN.
+// SocketPath returns the path of the socket in a folder that a DSN names.
 func SocketPath(dir string) string { return dir + "/.s.PGSQL.5432" }

@@ -1,5 +1,5 @@
-// Package server runs a PostgreSQL server of its own from the installed binaries, for tests and load tests: on a unix
-// socket in a new folder, as an ordinary user, and for as long as this program lives.
+// Package server runs a PostgreSQL server from the installed binaries, for tests and load tests. The server has a unix
+// socket in a new folder, runs as an ordinary user and ends with this program.
 //
 // The Go package is no API: it may change with any release.
 package server
@@ -28,15 +28,15 @@ var ErrNotInstalled = errors.New("no PostgreSQL server is installed here: on Deb
 type Server struct {
 	dir        string
 	bin        string
-	credential *syscall.Credential // nil: this user
+	credential *syscall.Credential // nil: the current user
 	options    []string
 	cmd        *exec.Cmd
 	exited     chan struct{}
 	output     bytes.Buffer
 }
 
-// Start makes a new cluster and starts it. Options are settings, "fsync=off". The server is trusted by everyone who can
-// reach its socket, which is this user and the one it runs as.
+// Start creates a new cluster and starts it. The options are settings such as "fsync=off". The server trusts all users
+// who can reach its socket: the current user and the user that it runs as.
 func Start(ctx context.Context, options ...string) (*Server, error) {
 	bin, err := findBinaries()
 	if err != nil {
@@ -71,8 +71,8 @@ func (s *Server) initialize(ctx context.Context) (err error) {
 	return s.Run(ctx)
 }
 
-// Standby makes a copy of the running server that follows it under the given name, starts it, and waits until it has what
-// the server has.
+// Standby creates and starts a standby with this application name. It returns when the standby has all data of the
+// server.
 func (s *Server) Standby(ctx context.Context, name string) (*Server, error) {
 	dir, err := os.MkdirTemp("", "parkd-pg-")
 	if err != nil {
@@ -85,7 +85,7 @@ func (s *Server) Standby(ctx context.Context, name string) (*Server, error) {
 	return standby, nil
 }
 
-// Follow makes a server that was killed a standby of another, in its own place.
+// Follow makes a killed server a standby of another one, in its own folder.
 func (s *Server) Follow(ctx context.Context, primary *Server, name string) error {
 	if err := os.RemoveAll(s.data()); err != nil {
 		return err
@@ -112,8 +112,8 @@ func (s *Server) copy(ctx context.Context, primary *Server, name string) error {
 	return primary.waitForQuery(ctx, "SELECT count(*) > 0 FROM pg_stat_replication WHERE state = 'streaming' AND application_name = '"+name+"'")
 }
 
-// WaitForStandby has every commit wait, from now on, until the standby of that name has it on disk; "" ends that. When it
-// returns the standby has all that was committed before.
+// WaitForStandby makes every commit wait until the standby with this name has it on its disk. The name "" ends that.
+// When it returns, the standby has all that was committed before.
 func (s *Server) WaitForStandby(ctx context.Context, name string) error {
 	c, err := pgx.Connect(ctx, s.DSN("postgres"))
 	if err != nil {
@@ -136,7 +136,7 @@ func (s *Server) WaitForStandby(ctx context.Context, name string) error {
 		"' AND flush_lsn >= '"+at+"'")
 }
 
-// Promote has a standby take writes.
+// Promote makes a standby the primary.
 func (s *Server) Promote(ctx context.Context) error {
 	c, err := pgx.Connect(ctx, s.DSN("postgres"))
 	if err != nil {
@@ -147,7 +147,7 @@ func (s *Server) Promote(ctx context.Context) error {
 	return err
 }
 
-// await asks, each time on a new connection, until the answer is true.
+// waitForQuery runs a query, each time on a new connection, until it returns true.
 func (s *Server) waitForQuery(ctx context.Context, query string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -168,13 +168,13 @@ func (s *Server) waitForQuery(ctx context.Context, query string) error {
 	}
 }
 
-// Installed reports whether this machine has a server to start.
+// Installed reports whether this machine has server binaries.
 func Installed() bool {
 	_, err := findBinaries()
 	return err == nil
 }
 
-// find returns the folder of the binaries: that of PATH, or the newest of those that Debian puts apart.
+// findBinaries returns the folder of the binaries in PATH, or else of the newest version in Debian's folders.
 func findBinaries() (string, error) {
 	if path, err := exec.LookPath("initdb"); err == nil {
 		if path, err = filepath.EvalSymlinks(path); err == nil {
@@ -192,10 +192,10 @@ func findBinaries() (string, error) {
 	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) })), nil
 }
 
-// makeWithin bounds the making of a cluster, and of a copy, on a machine that is busy with other things.
+// setupTimeout limits creating and copying a cluster on a busy machine.
 const setupTimeout = 10 * time.Minute
 
-// ordinary returns a user that is not root, for the server refuses to run as that one.
+// unprivilegedUser returns a user other than root, because the server refuses to run as root.
 func unprivilegedUser() (*syscall.Credential, error) {
 	for _, name := range []string{"postgres", "nobody"} {
 		u, err := user.Lookup(name)
@@ -218,11 +218,11 @@ func (s *Server) command(ctx context.Context, name string, args ...string) *exec
 	c := exec.CommandContext(ctx, filepath.Join(s.bin, name), args...)
 	c.Dir = s.dir
 	c.SysProcAttr = attributes(s.credential)
-	c.WaitDelay = time.Minute // a process that was left behind may hold on to what it prints to
+	c.WaitDelay = time.Minute // a remaining process may keep the output open
 	return c
 }
 
-// Run starts the server again after it was stopped or killed, and waits until it takes connections.
+// Run starts a server that was stopped or killed, and waits until it accepts connections.
 func (s *Server) Run(ctx context.Context) error {
 	args := []string{"-D", s.data(), "-k", s.dir, "-c", "listen_addresses=", "-c", "unix_socket_permissions=0770"}
 	for _, o := range s.options {
@@ -260,12 +260,12 @@ func (s *Server) waitReady(ctx context.Context) error {
 	}
 }
 
-// DSN returns how to connect to a database of the server.
+// DSN returns the DSN of a database of the server.
 func (s *Server) DSN(database string) string {
 	return fmt.Sprintf("host=%s user=parkd dbname=%s", s.dir, database)
 }
 
-// Create makes a database as a copy of another, template1 for an empty one, and returns its DSN.
+// Create creates a database as a copy of another one and returns its DSN. A copy of template1 is empty.
 func (s *Server) Create(ctx context.Context, database, template string) (string, error) {
 	c, err := pgx.Connect(ctx, s.DSN("postgres"))
 	if err != nil {
@@ -279,14 +279,14 @@ func (s *Server) Create(ctx context.Context, database, template string) (string,
 	return s.DSN(database), nil
 }
 
-// Kill kills the server's first process; the others notice and end.
+// Kill kills the server's first process. The other processes notice that and end.
 func (s *Server) Kill() { s.signal(syscall.SIGKILL) }
 
 // Quit ends the server at once, without a last checkpoint.
 func (s *Server) Quit() { s.signal(syscall.SIGQUIT) }
 
-// signal ends the server by a signal, or by SIGKILL if it has not ended after a minute: a stopped process hears of no
-// other.
+// signal ends the server by a signal. If it has not ended after a minute, it sends SIGKILL: a stopped process reacts to
+// no other signal.
 func (s *Server) signal(sig syscall.Signal) {
 	if s.cmd == nil {
 		return
@@ -298,12 +298,12 @@ func (s *Server) signal(sig syscall.Signal) {
 		_ = s.cmd.Process.Kill()
 		select {
 		case <-s.exited:
-		case <-time.After(2 * time.Minute): // it waits for a disk; nothing more can be done to it
+		case <-time.After(2 * time.Minute): // it waits for a disk, and nothing more can be done
 		}
 	}
 }
 
-// Alive reports whether the server runs, as it does until somebody ends it or it cannot go on.
+// Alive reports whether the server is running.
 func (s *Server) Alive() bool {
 	select {
 	case <-s.exited:
@@ -313,7 +313,7 @@ func (s *Server) Alive() bool {
 	}
 }
 
-// Dir returns the folder of the server's socket, its host in a DSN.
+// Dir returns the folder of the server's socket, which is the host in a DSN.
 func (s *Server) Dir() string { return s.dir }
 
 // Pid returns the id of the server's first process.
