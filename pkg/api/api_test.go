@@ -134,7 +134,7 @@ func (q ask) to(t *testing.T, h http.Handler) reply {
 	t.Helper()
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, q.request())
-	r := reply{t, q.method + " " + q.path + " " + short(q.body), w.Code, w.Header(), w.Body.String()}
+	r := reply{t, q.method + " " + q.path + " " + quote(q.body), w.Code, w.Header(), w.Body.String()}
 	for name := range w.Header() {
 		if strings.HasPrefix(name, "Access-Control-") {
 			t.Errorf("%s: a web page is given %s", r.asked, name)

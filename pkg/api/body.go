@@ -15,11 +15,11 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// Limits bounds what a request may hold, in bytes. Zero fields have the defaults.
+// Limits bounds the size of a request, in bytes. Zero fields have the defaults.
 type Limits struct {
-	MaxBody   int64 // a request with one task, or with none; default 1 MiB
+	MaxBody   int64 // a request with at most one task; default 1 MiB
 	MaxResult int64 // the result of a lease; default 4 MiB
-	MaxBatch  int64 // a batch, each task of which MaxBody holds for; default 64 MiB
+	MaxBatch  int64 // a batch, in which MaxBody applies to each task; default 64 MiB
 }
 
 func (l Limits) orDefault() Limits {
@@ -34,7 +34,7 @@ func (l Limits) orDefault() Limits {
 	return l
 }
 
-// maxPooled is how large a buffer may have grown and still be kept.
+// maxPooled is up to which size a buffer is reused.
 const maxPooled = 256 << 10
 
 func (a *API) buffer() *bytes.Buffer { return a.buffers.Get().(*bytes.Buffer) }
@@ -46,14 +46,14 @@ func (a *API) release(b *bytes.Buffer) {
 	}
 }
 
-// decode reads the request's body into v, a pointer to the type that the route names. No body leaves v as it is.
+// decode reads the request's body into v, a pointer to the route's body type. Without a body, v stays as it is.
 func (c *call) decode(v any) error {
 	buf := c.api.buffer()
 	defer c.api.release(buf)
 	return c.decodeIn(buf, v)
 }
 
-// decodeIn is decode with the caller's buffer, for a v that refers to it.
+// decodeIn is decode with the caller's buffer, for a v that refers to the buffer.
 func (c *call) decodeIn(buf *bytes.Buffer, v any) error {
 	if c.r.Body == nil || c.r.Body == http.NoBody || c.r.ContentLength == 0 {
 		return nil
@@ -61,19 +61,19 @@ func (c *call) decodeIn(buf *bytes.Buffer, v any) error {
 	if given := c.r.Header["Content-Type"]; len(given) != 1 || given[0] != "application/json" {
 		all := strings.Join(given, ", ")
 		if kind, _, err := mime.ParseMediaType(all); err != nil || len(given) != 1 || kind != "application/json" {
-			return park.Errorf(park.UnsupportedMediaType, "the body must be sent as Content-Type: application/json, not %q", short(all))
+			return park.Errorf(park.UnsupportedMediaType, "the body must be sent as Content-Type: application/json, not %q", quote(all))
 		}
 	}
-	if c.r.ContentLength > c.route.most {
-		return c.tooLarge(c.route.most)
+	if c.r.ContentLength > c.route.maxBody {
+		return c.tooLarge(c.route.maxBody)
 	}
-	if err := c.holdBody(); err != nil {
+	if err := c.acquireBody(); err != nil {
 		return err
 	}
 	if err := c.readBody(buf); err != nil {
 		return err
 	}
-	if buf.Len() == 0 { // of a body whose length was not told
+	if buf.Len() == 0 { // a body of unknown length may be empty
 		return nil
 	}
 	if bad := c.api.fields.read(buf.Bytes(), v, ""); bad != nil {
@@ -83,13 +83,13 @@ func (c *call) decodeIn(buf *bytes.Buffer, v any) error {
 }
 
 func (c *call) readBody(buf *bytes.Buffer) error {
-	most := c.route.most
+	most := c.route.maxBody
 	if n := c.r.ContentLength; n > 0 && n < maxPooled {
 		buf.Grow(int(n) + bytes.MinRead)
 	}
 	_, err := buf.ReadFrom(http.MaxBytesReader(c.w, c.r.Body, most))
 	if err == nil {
-		// Not otherwise: net/http waits for the rest of a body before it answers.
+		// The deadline stays after an error, because net/http waits for the rest of a body before it answers.
 		_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{})
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -107,35 +107,35 @@ func (c *call) readBody(buf *bytes.Buffer) error {
 }
 
 func (c *call) tooLarge(most int64) error {
-	return c.unread(park.Errorf(park.PayloadTooLarge, "the body must not be larger than %d bytes", most))
+	return c.refuseBody(park.Errorf(park.PayloadTooLarge, "the body must not be larger than %d bytes", most))
 }
 
-// unread refuses a body without waiting for the rest of it, see [call.drainBody].
-func (c *call) unread(why error) error {
+// refuseBody refuses a body without waiting for the rest of it; see [call.drainBody].
+func (c *call) refuseBody(why error) error {
 	c.w.Header().Set("Connection", "close")
 	_ = http.NewResponseController(c.w).EnableFullDuplex()
-	c.rest = true
+	c.bodyUnread = true
 	return why
 }
 
-// Limits of what is read of a body after its refusal.
+// Limits of reading the rest of a refused body.
 const (
-	lingerWithin = 5 * time.Second
-	lingerMost   = 256 << 20
+	drainTimeout  = 5 * time.Second
+	maxDrainBytes = 256 << 20
 )
 
-// drainBody reads the rest of a refused body. Many clients read an answer only once they have sent all:
-// were the connection closed before, they would not see why.
+// drainBody reads the rest of a refused body. Many clients read an answer only after they have sent everything. If the
+// connection were closed earlier, they would not see the reason.
 func (c *call) drainBody() {
 	conn := http.NewResponseController(c.w)
 	if c.r.Header.Get("Expect") != "" || c.r.ProtoMajor != 1 || conn.Flush() != nil {
 		return
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(lingerWithin))
-	_, _ = io.CopyN(io.Discard, c.r.Body, lingerMost)
+	_ = conn.SetReadDeadline(time.Now().Add(drainTimeout))
+	_, _ = io.CopyN(io.Discard, c.r.Body, maxDrainBytes)
 }
 
-// batch is the body of a batch. Its tasks are decoded one by one, for each is answered for itself.
+// batch is the body of a batch. Its tasks are decoded one by one, because each has an answer of its own.
 type batch struct {
 	Tasks []jsontext.Value `json:"tasks"`
 }

@@ -14,36 +14,36 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// call is one request on its way.
+// call is a request in progress.
 type call struct {
-	api   *API
-	w     http.ResponseWriter
-	r     *http.Request
-	who   caller
-	svc   park.Service // as the caller may see it
-	route *route
-	query url.Values
-	at    time.Time // when it began
-	begun bool      // too late to answer something else
-	sent  int       // the status
-	rest  bool      // of the body is still to come, and nobody wants it
+	api        *API
+	w          http.ResponseWriter
+	r          *http.Request
+	caller     caller
+	svc        park.Service // as the caller may see it
+	route      *route
+	query      url.Values
+	start      time.Time // when the request began
+	headerSent bool      // it is too late for another answer
+	status     int       // the status
+	bodyUnread bool      // the rest of the body is still to be drained
 
-	waited bool // for something to happen
+	waited bool // the request has waited or is a stream
 
-	counters *counters
-	held     []func() // gives back what was taken of them
+	budgets  *budgets
+	releases []func() // release what the call has acquired from budgets
 }
 
-// A guard says who calls, or why the call is refused.
+// guard authenticates the caller, or returns why the call is refused.
 type guard func(*http.Request) (caller, error)
 
-// enter lets a request in, or says why not.
-func (a *API) enter(w http.ResponseWriter, r *http.Request, g guard, n *counters, do func(*call) error) {
+// serve handles a request: it authenticates the caller, calls do and answers errors.
+func (a *API) serve(w http.ResponseWriter, r *http.Request, g guard, n *budgets, do func(*call) error) {
 	h := w.Header()
 	h["X-Content-Type-Options"], h["Cache-Control"] = a.nosniff, a.noStore
-	c := &call{api: a, w: w, r: r, svc: a.cfg.Service, at: time.Now(), counters: n}
+	c := &call{api: a, w: w, r: r, svc: a.cfg.Service, start: time.Now(), budgets: n}
 	defer func() {
-		for _, release := range c.held {
+		for _, release := range c.releases {
 			release()
 		}
 		defer c.observe()
@@ -52,65 +52,65 @@ func (a *API) enter(w http.ResponseWriter, r *http.Request, g guard, n *counters
 		}
 	}()
 	if r.ContentLength != 0 {
-		// Also for a body that nobody reads: net/http waits for it before it answers.
-		_ = http.NewResponseController(w).SetReadDeadline(c.at.Add(bodyWithin))
+		// This is needed even for a body that the handler does not read, because net/http waits for it before it answers.
+		_ = http.NewResponseController(w).SetReadDeadline(c.start.Add(bodyWithin))
 	}
 	var err error
-	if c.who, err = g(r); err == nil {
-		err = c.closed()
+	if c.caller, err = g(r); err == nil {
+		err = c.checkOpen()
 	}
 	if err == nil {
-		if c.who.tenant != "" {
-			c.svc = tenantView{a.cfg.Service, c.who.tenant}
+		if c.caller.tenant != "" {
+			c.svc = tenantView{a.cfg.Service, c.caller.tenant}
 		}
 		err = do(c)
 	}
 	if err != nil {
 		c.fail(err)
 	}
-	if c.rest {
+	if c.bodyUnread {
 		c.drainBody()
 	}
 }
 
-// closed refuses what a service would have to answer, where there is none yet. Who may ask at all was looked at before.
-func (c *call) closed() error {
-	if c.api.cfg.Closed == nil || c.api.open[c.r.URL.Path] {
+// checkOpen refuses requests that need a service as long as there is none. The caller was authenticated before.
+func (c *call) checkOpen() error {
+	if c.api.cfg.Closed == nil || c.api.publicPaths[c.r.URL.Path] {
 		return nil
 	}
-	c.rest = c.r.ContentLength != 0
+	c.bodyUnread = c.r.ContentLength != 0
 	return c.api.cfg.Closed
 }
 
-// observe tells of the answer, if there was one.
+// observe reports the answer, if there was one.
 func (c *call) observe() {
-	if c.api.cfg.Observe == nil || c.sent == 0 {
+	if c.api.cfg.Observe == nil || c.status == 0 {
 		return
 	}
 	path, method := "", "other"
 	if c.route != nil {
 		path, method = c.route.path, c.route.method
 	}
-	c.api.cfg.Observe(path, method, c.sent, time.Since(c.at), c.waited)
+	c.api.cfg.Observe(path, method, c.status, time.Since(c.start), c.waited)
 }
 
-// panicked keeps one broken request from being more than that.
+// panicked limits the effect of a panic to its request.
 func (c *call) panicked(p any) {
-	if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
+	if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it in the same way
 		panic(p)
 	}
 	c.api.cfg.Log.Error("request panicked", "method", c.r.Method, "path", c.r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-	if c.begun {
+	if c.headerSent {
 		panic(http.ErrAbortHandler)
 	}
 	c.fail(fmt.Errorf("panic: %v", p))
 }
 
 func (c *call) notFound() error {
-	return park.Errorf(park.RouteNotFound, "no such route: %s; GET /openapi.json lists all routes", short(c.r.URL.Path))
+	return park.Errorf(park.RouteNotFound, "no such route: %s; GET /openapi.json lists all routes", quote(c.r.URL.Path))
 }
 
-// dispatch finds the method's route and checks what all routes ask for.
+// dispatch finds the route of the method and makes the checks that all routes share.
 func (c *call) dispatch(methods map[string]*route, allowed string) error {
 	method := c.r.Method
 	if method == http.MethodHead {
@@ -119,10 +119,10 @@ func (c *call) dispatch(methods map[string]*route, allowed string) error {
 	rt, ok := methods[method]
 	if !ok {
 		c.w.Header().Set("Allow", allowed)
-		return park.Errorf(park.MethodNotAllowed, "%s is not allowed at %s, only %s", short(c.r.Method), short(c.r.URL.Path), allowed)
+		return park.Errorf(park.MethodNotAllowed, "%s is not allowed at %s, only %s", quote(c.r.Method), quote(c.r.URL.Path), allowed)
 	}
-	if c.route = rt; rt.operator && c.who.tenant != "" {
-		return tenantView{tenant: c.who.tenant}.closed()
+	if c.route = rt; rt.operatorOnly && c.caller.tenant != "" {
+		return tenantView{tenant: c.caller.tenant}.forbidden()
 	}
 	if err := c.readQuery(); err != nil {
 		return err
@@ -138,24 +138,26 @@ func allow(methods map[string]*route) string {
 	return strings.Join(names, ", ")
 }
 
-// patient is ending for a request that waits for so long; err where too many do.
-func (c *call) patient(wait time.Duration) (ctx context.Context, over func() bool, done func(), err error) {
+// waitContext is closingContext for a request that waits up to this long. It returns an error if too many requests
+// wait.
+func (c *call) waitContext(wait time.Duration) (ctx context.Context, closing func() bool, done func(), err error) {
 	if wait > 0 {
-		if err := c.hold(&c.counters.waits); err != nil {
+		if err := c.acquire(&c.budgets.waits); err != nil {
 			return nil, nil, nil, err
 		}
 	}
-	ctx, over, done = c.ending()
-	return ctx, over, done, nil
+	ctx, closing, done = c.closingContext()
+	return ctx, closing, done, nil
 }
 
-// ending returns a context that also ends when the daemon is about to go, and whether that is why it ended.
-func (c *call) ending() (ctx context.Context, over func() bool, done func()) {
+// closingContext returns a context that also ends when the daemon is about to stop. closing reports whether that is
+// the reason.
+func (c *call) closingContext() (ctx context.Context, closing func() bool, done func()) {
 	c.waited = true
 	ctx, cancel := context.WithCancel(c.r.Context())
 	stop := context.AfterFunc(c.api.closing, cancel)
-	over = func() bool { return c.api.closing.Err() != nil && c.r.Context().Err() == nil }
-	return ctx, over, func() {
+	closing = func() bool { return c.api.closing.Err() != nil && c.r.Context().Err() == nil }
+	return ctx, closing, func() {
 		stop()
 		cancel()
 	}

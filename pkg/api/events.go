@@ -13,58 +13,59 @@ import (
 )
 
 const (
-	// reconnectMs is how long a browser waits before it connects again.
+	// reconnectMs is how long a browser waits before it reconnects.
 	reconnectMs = 1000
-	// flushRest is the least time between two writes of a stream, for each of the streams, up to mostFlushRest: where many
-	// follow a busy daemon a write carries many events, and one alone hears of each at once.
-	flushRest     = time.Millisecond
-	mostFlushRest = 50 * time.Millisecond
-	// flushAt is how many bytes a stream gathers at most before it writes.
-	flushAt = 64 << 10
-	// catchUpPage is how many events are read of the log at once, and catchUpPages after how many such reads a stream looks
-	// anew where the feed is.
+	// minFlushInterval is the least time between two writes of a stream, times the number of streams, up to maxFlushInterval:
+	// if many streams follow a busy daemon, a write carries many events, and a single stream gets each event at once.
+	minFlushInterval = time.Millisecond
+	maxFlushInterval = 50 * time.Millisecond
+	// maxBuffered is how many bytes a stream buffers at most before it writes.
+	maxBuffered = 64 << 10
+	// catchUpPage is how many events of the log are read at once, and catchUpPages is after how many reads a stream checks
+	// again where the feed is.
 	catchUpPage  = 1000
 	catchUpPages = 4
 	// maxSeen is how many events a stream may be ahead of the feed.
 	maxSeen = 4 * catchUpPages * catchUpPage
 )
 
-// streamEvents sends events as they happen (https://html.spec.whatwg.org/multipage/server-sent-events.html).
-// An event's id is where a broken stream goes on.
+// streamEvents sends events as they happen (https://html.spec.whatwg.org/multipage/server-sent-events.html). A broken
+// stream continues after the id of its last event.
 func (c *call) streamEvents() error {
-	query, err := c.streamed()
+	query, err := c.streamQuery()
 	if err != nil {
 		return err
 	}
-	if err := c.hold(&c.counters.streams); err != nil {
+	if err := c.acquire(&c.budgets.streams); err != nil {
 		return err
 	}
-	ctx, _, done := c.ending()
+	ctx, _, done := c.closingContext()
 	defer done()
 	h := c.w.Header()
 	h.Set("Content-Type", "text/event-stream")
-	h.Set("X-Accel-Buffering", "no") // a proxy would keep events back
+	h.Set("X-Accel-Buffering", "no") // otherwise a proxy might buffer events
 	if c.r.Method == http.MethodHead {
-		c.begin(http.StatusOK)
+		c.writeHeader(http.StatusOK)
 		return nil
 	}
-	// Before the answer begins: what happens after that is in the stream.
+	// It joins before the answer begins, so that the stream has everything that happens after that.
 	s := stream{call: c, conn: http.NewResponseController(c.w), query: query}
 	next, cursor := c.api.feed.join()
 	defer c.api.feed.leave()
 	if s.next, s.behind = next, query.Cursor != "" || !query.Since.IsZero(); !s.behind {
 		s.query.Cursor = cursor
 	}
-	c.begin(http.StatusOK)
-	if s.send(fmt.Appendf(nil, "retry: %d\n%s\n", reconnectMs, s.place())) {
+	c.writeHeader(http.StatusOK)
+	if s.send(fmt.Appendf(nil, "retry: %d\n%s\n", reconnectMs, s.position())) {
 		s.follow(ctx)
-		c.limitWrite() // the end is written as well
+		c.limitWrite() // net/http writes the end of the body
 	}
 	return nil
 }
 
-// streamed returns what is asked for. Once the stream has begun it is too late to refuse it.
-func (c *call) streamed() (park.AuditQuery, error) {
+// streamQuery returns the query of a stream. It must find all errors, since a stream that has begun can no longer be
+// refused.
+func (c *call) streamQuery() (park.AuditQuery, error) {
 	q := c.queryParams()
 	query := q.audit()
 	from := "cursor"
@@ -72,7 +73,7 @@ func (c *call) streamed() (park.AuditQuery, error) {
 	if len(last) > 1 {
 		q.faults = append(q.faults, "Last-Event-ID is given "+strconv.Itoa(len(last))+" times")
 	} else if len(last) == 1 && last[0] != "" {
-		// A browser that connects again sends it beside the address that it began with.
+		// A browser that reconnects sends this header together with its original URL.
 		from, query.Cursor = "Last-Event-ID", last[0]
 	}
 	if query.Cursor != "" {
@@ -83,8 +84,8 @@ func (c *call) streamed() (park.AuditQuery, error) {
 	if err := q.err(); err != nil {
 		return query, err
 	}
-	if t := c.who.tenant; t != "" {
-		if err := (tenantView{tenant: t}).only(query.Tenant); err != nil {
+	if t := c.caller.tenant; t != "" {
+		if err := (tenantView{tenant: t}).checkTenant(query.Tenant); err != nil {
 			return query, err
 		}
 		query.Tenant = t
@@ -92,7 +93,7 @@ func (c *call) streamed() (park.AuditQuery, error) {
 	if query.Cursor == "" {
 		return query, nil
 	}
-	// Whether there is such an event, the log knows.
+	// Only the log knows whether there is such an event.
 	probe := query
 	probe.Limit = 1
 	_, err := c.svc.Audit(c.r.Context(), probe)
@@ -102,19 +103,19 @@ func (c *call) streamed() (park.AuditQuery, error) {
 	return query, err
 }
 
-// stream is one reader of the feed. Whoever reads slowly holds up nobody else.
+// stream is one reader of the feed. A slow reader does not delay the others.
 type stream struct {
 	*call
-	conn   *http.ResponseController
-	query  park.AuditQuery // its cursor moves on with all that was passed over
-	next   int64           // number of the next event of the feed
-	behind bool            // what comes next is in the log alone
-	ahead  sent            // what was read from the log and may be in the feed too
-	out    bytes.Buffer
-	broken bool // nobody reads any more
+	conn      *http.ResponseController
+	query     park.AuditQuery // its cursor also advances over events that are not selected
+	next      int64           // number of the next event of the feed
+	behind    bool            // the next events are only in the log
+	readAhead sentEvents      // events read from the log that may also be in the feed
+	out       bytes.Buffer
+	broken    bool // the client no longer reads
 }
 
-// follow sends what is asked for until ctx ends, and then what is there.
+// follow sends the selected events until ctx ends, and then those that are left in the feed.
 func (s *stream) follow(ctx context.Context) {
 	alive := time.NewTicker(s.api.cfg.Heartbeat)
 	defer alive.Stop()
@@ -125,7 +126,7 @@ func (s *stream) follow(ctx context.Context) {
 		before := s.next
 		var more <-chan struct{}
 		var ok bool
-		if s.next, more, ok = s.api.feed.since(s.next, s.take); !ok {
+		if s.next, more, ok = s.api.feed.since(s.next, s.deliver); !ok {
 			s.behind = true
 			continue
 		}
@@ -133,13 +134,13 @@ func (s *stream) follow(ctx context.Context) {
 			return
 		}
 		if s.next > before {
-			ending = !restFor(ctx, s.api.feed.pace())
+			ending = !sleep(ctx, s.api.feed.writeInterval())
 			continue
 		}
 		select {
 		case <-more:
 		case <-alive.C:
-			if !s.sign() {
+			if !s.keepAlive() {
 				return
 			}
 		case <-ctx.Done():
@@ -148,18 +149,18 @@ func (s *stream) follow(ctx context.Context) {
 	}
 }
 
-// take sends an event of the feed if it is asked for and was not sent before.
-func (s *stream) take(i *item) {
-	if s.ahead.has(&i.Event) {
+// deliver sends an event of the feed if the query selects it and it was not sent before.
+func (s *stream) deliver(i *item) {
+	if s.readAhead.has(&i.Event) {
 		return
 	}
 	e, frame := &i.Event, i.frame
-	if s.who.tenant != "" && i.TaskID != park.ShownTaskID(i.TaskID) {
+	if s.caller.tenant != "" && i.TaskID != park.ShownTaskID(i.TaskID) {
 		shown := shownEvent(i.Event)
 		e, frame = &shown, nil
 	}
-	wanted := wants(&s.query, e)
-	if wanted || !s.ahead.any() { // or else this may be one of those before the cursor
+	wanted := selects(&s.query, e)
+	if wanted || !s.readAhead.any() { // otherwise the event may be before the cursor
 		s.query.Cursor = i.EventID
 	}
 	if !wanted {
@@ -168,22 +169,22 @@ func (s *stream) take(i *item) {
 	if frame == nil {
 		frame = s.api.frame(e)
 	}
-	s.put(frame)
+	s.buffer(frame)
 }
 
-func (s *stream) put(frame []byte) {
+func (s *stream) buffer(frame []byte) {
 	s.out.Write(frame)
-	if s.out.Len() >= flushAt {
+	if s.out.Len() >= maxBuffered {
 		s.flush()
 	}
 }
 
-// catchUp sends what the log has after the cursor. It ends near the end of the log, from where the feed goes on; what is
-// in both is remembered, also where the stream falls behind once more before the feed has come so far. It returns false
-// where the stream ends.
+// catchUp sends the events in the log after the cursor. It stops near the end of the log, from where the feed
+// continues. The events that are in both are remembered, even if the stream falls behind again before the feed has
+// passed them. It returns false if the stream ends.
 func (s *stream) catchUp(ctx context.Context) bool {
 	for pages := catchUpPages + 1; pages > catchUpPages; {
-		s.next, pages = s.api.feed.end(), 0
+		s.next, pages = s.api.feed.nextNumber(), 0
 		for more := true; more; pages++ {
 			page, err := s.page(ctx)
 			if err != nil {
@@ -191,9 +192,9 @@ func (s *stream) catchUp(ctx context.Context) bool {
 			}
 			for i := range page.Events {
 				e := &page.Events[i]
-				s.put(s.api.frame(e))
+				s.buffer(s.api.frame(e))
 				s.query.Cursor = e.EventID
-				s.ahead.add(e.EventID)
+				s.readAhead.add(e.EventID)
 			}
 			if more = page.Next != ""; !s.flush() || ctx.Err() != nil {
 				return false
@@ -204,17 +205,17 @@ func (s *stream) catchUp(ctx context.Context) bool {
 	return true
 }
 
-// sent is the newest events that a stream has read from the log, as long as the feed has not come past them. The zero value
-// is ready to use.
-type sent struct {
+// sentEvents holds the newest events that a stream has read from the log and that the feed has not passed yet. The
+// zero value is ready to use.
+type sentEvents struct {
 	ids   map[string]bool
 	order []string
 }
 
-func (s *sent) any() bool { return len(s.order) > 0 }
-func (s *sent) clear()    { *s = sent{} }
+func (s *sentEvents) any() bool { return len(s.order) > 0 }
+func (s *sentEvents) clear()    { *s = sentEvents{} }
 
-func (s *sent) add(id string) {
+func (s *sentEvents) add(id string) {
 	if s.ids == nil {
 		s.ids = make(map[string]bool)
 	}
@@ -225,9 +226,9 @@ func (s *sent) add(id string) {
 	}
 }
 
-// has reports whether the feed's event was read from the log before. With the last of them the feed has come past all, and
-// where it began after that one, with the next of its pool: the order of events is known within a pool alone.
-func (s *sent) has(e *park.Event) bool {
+// has reports whether the feed's event was read from the log before. The last event read from the log clears the set.
+// If the feed began after it, the next event of its pool does: events have an order only within a pool.
+func (s *sentEvents) has(e *park.Event) bool {
 	if !s.any() {
 		return false
 	}
@@ -238,43 +239,43 @@ func (s *sent) has(e *park.Event) bool {
 	return had
 }
 
-// comesAfter reports whether an event is of the pool of the one with the given id, and after it.
+// comesAfter reports whether an event belongs to the pool of the event with the given id, and comes after it.
 func comesAfter(e *park.Event, id string) bool {
 	pool, rev, ord, err := park.ParseEventID(id)
 	return err == nil && e.PoolID == pool && (e.Rev > rev || e.Rev == rev && e.Ord > ord)
 }
 
-// page reads the log. While it cannot be read the stream waits.
+// page reads a page of the log. The stream waits while the log cannot be read.
 func (s *stream) page(ctx context.Context) (park.EventPage, error) {
 	q := s.query
 	q.Limit = catchUpPage
 	if q.Cursor == "" && q.Since.IsZero() {
-		q.Since = park.At(s.at) // it was to begin then
+		q.Since = park.At(s.start) // the stream begins at the start of the request
 	}
 	for {
 		page, err := s.svc.Audit(ctx, q)
 		if err == nil || !park.Passing(err) {
 			return page, err
 		}
-		if !s.sign() || !restFor(ctx, feedRest) {
+		if !s.keepAlive() || !sleep(ctx, retryInterval) {
 			return page, err
 		}
 	}
 }
 
-// sign shows that the stream lives, and how far it has come.
-func (s *stream) sign() bool { return s.send([]byte(s.place() + ": alive\n\n")) }
+// keepAlive shows that the stream is alive, and its position.
+func (s *stream) keepAlive() bool { return s.send([]byte(s.position() + ": alive\n\n")) }
 
-// place says how far the stream has come: whoever asks for few of the events goes on from there, and not from the last
-// one that it was sent. One tenant is not told of another's events, not even by their ids.
-func (s *stream) place() string {
-	if s.query.Cursor == "" || s.who.tenant != "" {
+// position returns the id up to which the stream has read. A client that selects few events continues from there, and
+// not from the last event that it got. A tenant must not see even the ids of other tenants' events.
+func (s *stream) position() string {
+	if s.query.Cursor == "" || s.caller.tenant != "" {
 		return ""
 	}
 	return "id: " + s.query.Cursor + "\n"
 }
 
-// flush sends what was gathered, and returns false when nobody reads any more.
+// flush sends what is buffered. It returns false if the client no longer reads.
 func (s *stream) flush() bool {
 	if s.out.Len() > 0 && !s.broken {
 		s.broken = !s.send(s.out.Bytes())
@@ -283,7 +284,7 @@ func (s *stream) flush() bool {
 	return !s.broken
 }
 
-// send returns false when nobody reads any more.
+// send returns false if the client no longer reads.
 func (s *stream) send(b []byte) bool {
 	s.limitWrite()
 	_, err := s.w.Write(b)

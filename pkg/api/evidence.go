@@ -9,7 +9,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// What is kept of a pool, for who holds one part of it against another: for operators alone.
+// The evidence of a pool, with which its stores can be checked against each other. It is for operators only.
 
 func (c *call) evidence() error {
 	ev, err := c.svc.Evidence(c.r.Context(), c.r.PathValue("poolId"))
@@ -24,7 +24,7 @@ func (c *call) keptTasks() error  { return keptPage(c, c.svc.KeptTasks, wire.Put
 
 func (c *call) keptMessages() error { return keptPage(c, c.svc.KeptMessages, wire.PutMessage) }
 
-// keptPage answers with a page of what is kept. Two routes of three know no since.
+// keptPage answers with a page of evidence. Only one of the three routes has the parameter since.
 func keptPage[T any](
 	c *call, read func(context.Context, string, park.KeptQuery) (park.KeptPage[T], error), put func(*wire.Writer, *T),
 ) error {
@@ -43,7 +43,7 @@ func keptPage[T any](
 	h := c.w.Header()
 	h.Set("Content-Type", wire.ContentType)
 	h.Set("Content-Length", strconv.Itoa(buf.Len()))
-	c.begin(http.StatusOK)
+	c.writeHeader(http.StatusOK)
 	if c.r.Method != http.MethodHead {
 		_, _ = c.w.Write(buf.Bytes())
 	}

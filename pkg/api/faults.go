@@ -18,8 +18,8 @@ const (
 	maxQuote = 60
 )
 
-// here returns the path of the value that was read last.
-func (r *reader) here() string {
+// path returns the path of the value that was read last.
+func (r *reader) path() string {
 	path, level := r.root, 0
 	for name := range r.StackPointer().Tokens() {
 		level++
@@ -30,7 +30,7 @@ func (r *reader) here() string {
 		if path != "" {
 			path += "."
 		}
-		path += short(name)
+		path += quote(name)
 	}
 	if path == "" {
 		return "the body"
@@ -38,50 +38,50 @@ func (r *reader) here() string {
 	return path
 }
 
-// add notes what is wrong with the value that was read last.
+// add records what is wrong with the value that was read last.
 func (r *reader) add(what string) {
-	if len(r.told) >= maxFaults {
-		r.more++
+	if len(r.faults) >= maxFaults {
+		r.moreFaults++
 		return
 	}
-	r.told = append(r.told, r.here()+" "+park.Cut(what, maxFault))
+	r.faults = append(r.faults, r.path()+" "+park.Cut(what, maxFault))
 }
 
-// unknown notes a name that is none of the fields.
+// unknown records a name that is none of the fields.
 func (r *reader) unknown(name string, known []field) {
 	what := "is not a known field"
-	if len(r.told) < maxFaults { // a suggestion is work
+	if len(r.faults) < maxFaults { // a suggestion costs time
 		what += suggest(name, known)
 	}
 	r.add(what)
 }
 
-// mismatch notes that raw is not what is read into a type.
+// mismatch records that raw is not a value for the type.
 func (r *reader) mismatch(t reflect.Type, raw []byte) {
-	r.add("must be " + want(t) + ", not " + short(string(raw)))
+	r.add("must be " + describeType(t) + ", not " + quote(string(raw)))
 }
 
-// refused notes what a type says of a value. At times that begins with the field's name.
-func (r *reader) refused(err error) {
+// addError records the error of a type's own decoder, which may begin with the field's name.
+func (r *reader) addError(err error) {
 	if err != nil {
 		r.add(strings.TrimPrefix(err.Error(), r.StackPointer().LastToken()+" "))
 	}
 }
 
-// err returns all that was noted, or nil.
+// err returns all recorded faults, or nil.
 func (r *reader) err() *park.Error {
-	if len(r.told) == 0 {
+	if len(r.faults) == 0 {
 		return nil
 	}
-	all := strings.Join(r.told, "; ")
-	if r.more > 0 {
-		all += "; and " + strconv.Itoa(r.more) + " more"
+	all := strings.Join(r.faults, "; ")
+	if r.moreFaults > 0 {
+		all += "; and " + strconv.Itoa(r.moreFaults) + " more"
 	}
 	return park.Errorf(park.InvalidRequest, "%s", all)
 }
 
-// want says for people what a type is read from.
-func want(t reflect.Type) string {
+// describeType describes what a type is decoded from.
+func describeType(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.Struct:
 		return "an object"
@@ -101,12 +101,12 @@ func want(t reflect.Type) string {
 	}
 }
 
-// suggest names the field that was perhaps meant.
+// suggest names the field that was probably meant.
 func suggest(name string, known []field) string {
 	plain := func(s string) string { return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(s)) }
 	names := make([]string, len(known))
 	for i, f := range known {
-		if nearly(plain(f.name), plain(name)) {
+		if similar(plain(f.name), plain(name)) {
 			return "; did you mean " + f.name + "?"
 		}
 		names[i] = f.name
@@ -115,8 +115,8 @@ func suggest(name string, known []field) string {
 	return "; known fields: " + strings.Join(names, ", ")
 }
 
-// nearly reports whether one change of neighbouring letters makes two words of more than three letters equal.
-func nearly(a, b string) bool {
+// similar reports whether two words of more than three letters differ by at most one change of neighbouring letters.
+func similar(a, b string) bool {
 	if a == b {
 		return true
 	}
@@ -131,5 +131,5 @@ func nearly(a, b string) bool {
 	return short > 3 && from+to >= long-1
 }
 
-// short cuts what is quoted from a request.
-func short(s string) string { return park.Cut(s, maxQuote) }
+// quote shortens a quotation from a request.
+func quote(s string) string { return park.Cut(s, maxQuote) }

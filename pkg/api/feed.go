@@ -11,24 +11,24 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// feed reads the audit log once for all streams of events. Each event is rendered once, into a list that every stream
-// reads at its own pace; one that falls behind the list reads the log itself until it has caught up. The log alone knows
-// the order of events of several pools and nodes, so nothing is handed over past it.
+// feed reads the audit log once for all streams of events. Each event is rendered once, into a list that each stream
+// reads at its own pace. A stream that falls behind the list reads the log itself until it has caught up. Only the log
+// knows the order of events of several pools and nodes, so no event reaches a stream past the log.
 type feed struct {
-	api  *API
-	most int // events in the list
+	api   *API
+	limit int // events in the list
 
 	mu      sync.Mutex
 	readers int
-	stop    context.CancelFunc // ends the reading of the log; nil while nobody follows
+	stop    context.CancelFunc // stops reading the log; nil while there are no readers
 	items   []item             // the newest events
 	first   int64              // number of items[0]
-	cursor  string             // id of the newest event that was read, or of the newest of the log before; "" if unknown
+	cursor  string             // id of the newest event that was read or, before the first, of the newest in the log; "" if unknown
 	size    int                // bytes of items
-	news    chan struct{}      // closed when there is more; nil while nobody waits for it
+	changed chan struct{}      // closed when there are more events; nil while no reader waits
 }
 
-// item is an event, and as it is sent.
+// item is an event and its rendered form.
 type item struct {
 	park.Event
 	frame []byte
@@ -38,10 +38,10 @@ const (
 	maxItems     = 16 << 10
 	maxItemBytes = 16 << 20
 	// feedRest is how long a feed whose log cannot be read rests before it tries again.
-	feedRest = time.Second
+	retryInterval = time.Second
 )
 
-// join begins to follow and returns the number of the next event, and the id of the one before it as far as it is known.
+// join begins to follow. It returns the number of the next event, and the id of the event before it if that is known.
 func (f *feed) join() (next int64, cursor string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -49,14 +49,14 @@ func (f *feed) join() (next int64, cursor string) {
 	if f.stop == nil {
 		ctx, stop := context.WithCancel(f.api.closing)
 		f.stop = stop
-		// Before join returns: what happens after that is in the feed.
+		// This comes before join returns, so that the feed has everything that happens after that.
 		f.cursor = f.newest(ctx)
 		go f.read(ctx, f.cursor, f.watch(ctx, f.cursor))
 	}
 	return f.first + int64(len(f.items)), f.cursor
 }
 
-// newest returns the id of the newest event of the log, or "" where there is none, or none can be had.
+// newest returns the id of the newest event in the log, or "" if there is none or it is unknown.
 func (f *feed) newest(ctx context.Context) string {
 	if f.api.cfg.LastEvent == nil {
 		return ""
@@ -69,18 +69,18 @@ func (f *feed) newest(ctx context.Context) string {
 	return id
 }
 
-// end returns the number of the next event.
-func (f *feed) end() int64 {
+// nextNumber returns the number of the next event.
+func (f *feed) nextNumber() int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.first + int64(len(f.items))
 }
 
-// pace returns how long a stream that has written rests.
-func (f *feed) pace() time.Duration {
+// writeInterval returns how long a stream pauses after a write.
+func (f *feed) writeInterval() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return min(time.Duration(f.readers)*flushRest, mostFlushRest)
+	return min(time.Duration(f.readers)*minFlushInterval, maxFlushInterval)
 }
 
 // leave ends what join began.
@@ -101,14 +101,14 @@ func (f *feed) watch(ctx context.Context, after string) func(func(park.Event, er
 	return f.api.cfg.Service.Watch(ctx, park.AuditQuery{Changes: true, Cursor: after})
 }
 
-// read appends what is watched. Where that breaks off it goes on after the last event; where there was none yet, all
-// streams look in the log for what they have missed.
+// read appends the watched events. If watching breaks off, it continues after the last event. If there was no event
+// yet, all streams read from the log what they have missed.
 func (f *feed) read(ctx context.Context, after string, watched func(func(park.Event, error) bool)) {
 	failed := 0
 	for {
 		for e, err := range watched {
 			if err != nil {
-				if failed++; failed == 2 && ctx.Err() == nil { // the first may be the end of the daemon
+				if failed++; failed == 2 && ctx.Err() == nil { // the first may come from the end of the daemon
 					f.api.cfg.Log.Warn("events cannot be read: streams of events wait", "error", err)
 				}
 				continue
@@ -119,19 +119,19 @@ func (f *feed) read(ctx context.Context, after string, watched func(func(park.Ev
 			after, failed = e.EventID, 0
 			f.add(ctx, &e)
 		}
-		if !restFor(ctx, feedRest) {
-			f.ended()
+		if !sleep(ctx, retryInterval) {
+			f.logEnd()
 			return
 		}
 		watched = f.watch(ctx, after)
 		if after == "" {
-			f.miss(ctx)
+			f.dropItems(ctx)
 		}
 	}
 }
 
-// ended says once how many streams the end of the daemon ends.
-func (f *feed) ended() {
+// logEnd logs once how many streams end with the daemon.
+func (f *feed) logEnd() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.api.closing.Err() != nil && f.readers > 0 {
@@ -139,8 +139,8 @@ func (f *feed) ended() {
 	}
 }
 
-// restFor waits and returns false at the end of ctx.
-func restFor(ctx context.Context, d time.Duration) bool {
+// sleep waits. It returns false if ctx ends.
+func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -156,18 +156,18 @@ func (f *feed) add(ctx context.Context, e *park.Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if ctx.Err() != nil {
-		return // another feed may go on with the list
+		return // another reader of the log may use the list by now
 	}
 	f.items, f.size, f.cursor = append(f.items, i), f.size+len(i.frame), e.EventID
-	for len(f.items) > f.most || f.size > maxItemBytes {
+	for len(f.items) > f.limit || f.size > maxItemBytes {
 		f.size -= len(f.items[0].frame)
 		f.items, f.first = f.items[1:], f.first+1
 	}
 	f.wake()
 }
 
-// miss has every stream take the list for one that it has fallen behind.
-func (f *feed) miss(ctx context.Context) {
+// dropItems drops all items, so that every stream reads the log.
+func (f *feed) dropItems(ctx context.Context) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if ctx.Err() != nil {
@@ -179,28 +179,28 @@ func (f *feed) miss(ctx context.Context) {
 }
 
 func (f *feed) wake() {
-	if f.news != nil {
-		close(f.news)
-		f.news = nil
+	if f.changed != nil {
+		close(f.changed)
+		f.changed = nil
 	}
 }
 
-// since calls each for the events from number next on, and returns the number behind them; ok is false where the list
-// begins later than that. Where there is none, more is closed when there is.
+// since calls each for the events from number next on, and returns the number after them. ok is false if the list
+// begins later. If there are no such events, more is closed once there are.
 func (f *feed) since(next int64, each func(*item)) (behind int64, more <-chan struct{}, ok bool) {
 	f.mu.Lock()
 	if next < f.first {
 		f.mu.Unlock()
 		return next, nil, false
 	}
-	// What is in the list stays as it is, also when it is dropped from there.
+	// Items do not change, not even when they are dropped from the list.
 	items := f.items[min(next-f.first, int64(len(f.items))):]
 	items = slices.Clip(items)
 	if len(items) == 0 {
-		if f.news == nil {
-			f.news = make(chan struct{})
+		if f.changed == nil {
+			f.changed = make(chan struct{})
 		}
-		more = f.news
+		more = f.changed
 	}
 	f.mu.Unlock()
 	for i := range items {
@@ -209,7 +209,7 @@ func (f *feed) since(next int64, each func(*item)) (behind int64, more <-chan st
 	return next + int64(len(items)), more, true
 }
 
-// frame returns an event as it is sent.
+// frame returns an event in the form in which it is sent.
 func (a *API) frame(e *park.Event) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "id: %s\nevent: %s\ndata: ", e.EventID, e.Action)
@@ -217,12 +217,12 @@ func (a *API) frame(e *park.Event) []byte {
 		a.cfg.Log.Error("event not encoded", "event", e.EventID, "error", err)
 		return nil
 	}
-	b.WriteByte('\n') // a second one: encode has written the first
+	b.WriteByte('\n') // the second newline; encode has written the first
 	return b.Bytes()
 }
 
-// wants reports whether a query selects an event, as a store would.
-func wants(q *park.AuditQuery, e *park.Event) bool {
+// selects reports whether a query selects an event, as a store would.
+func selects(q *park.AuditQuery, e *park.Event) bool {
 	return q.Selects(e.Action) &&
 		(q.TaskID == "" || q.TaskID == e.TaskID) && (q.PoolID == "" || q.PoolID == e.PoolID) && (q.Tenant == "" || q.Tenant == e.Tenant) &&
 		(q.Since.IsZero() || !e.At.Before(q.Since.Time)) && (q.Until.IsZero() || e.At.Before(q.Until.Time))

@@ -106,7 +106,7 @@ func TestStreamsShareOneReading(t *testing.T) {
 func TestStreamsThatFallBehind(t *testing.T) {
 	for _, most := range []int{1, 3, 50} {
 		a := newAPI(t, Config{})
-		a.feed.most = most
+		a.feed.limit = most
 		s := serve(t, a)
 		live, filtered := listen(t, s, "/events", ""), listen(t, s, "/events?tenant=zeta", "")
 		submits(t, a.cfg.Service, 100)
@@ -124,9 +124,9 @@ func TestStreamsThatFallBehind(t *testing.T) {
 func TestStreamAheadOfTheFeed(t *testing.T) {
 	for query, q := range map[string]park.AuditQuery{"": {}, "?tenant=zeta": {Tenant: "zeta"}} {
 		a := newAPI(t, Config{})
-		a.feed.most = 1
+		a.feed.limit = 1
 		w := httptest.NewRecorder()
-		c := &call{api: a, svc: a.cfg.Service, w: w, r: httptest.NewRequest(http.MethodGet, "/events"+query, http.NoBody), at: time.Now()}
+		c := &call{api: a, svc: a.cfg.Service, w: w, r: httptest.NewRequest(http.MethodGet, "/events"+query, http.NoBody), start: time.Now()}
 		s := stream{call: c, conn: http.NewResponseController(w), query: q}
 		s.query.Since = park.At(time.Unix(0, 0))
 		catchUp := func() {
@@ -146,7 +146,7 @@ func TestStreamAheadOfTheFeed(t *testing.T) {
 				continue // so that the list leaves it behind
 			}
 			var ok bool
-			if s.next, _, ok = a.feed.since(s.next, s.take); !ok {
+			if s.next, _, ok = a.feed.since(s.next, s.deliver); !ok {
 				catchUp()
 			}
 		}
@@ -167,7 +167,7 @@ func TestStreamAheadOfTheFeed(t *testing.T) {
 // goes on from the newest. The old ones may be pruned by the time that a client comes again.
 func TestPlaceMovesOn(t *testing.T) {
 	a := newAPI(t, Config{})
-	c := &call{api: a, svc: a.cfg.Service, w: httptest.NewRecorder(), r: httptest.NewRequest(http.MethodGet, "/events", http.NoBody), at: time.Now()}
+	c := &call{api: a, svc: a.cfg.Service, w: httptest.NewRecorder(), r: httptest.NewRequest(http.MethodGet, "/events", http.NoBody), start: time.Now()}
 	s := stream{call: c, conn: http.NewResponseController(c.w), query: park.AuditQuery{TaskID: "work-3", Since: park.At(time.Unix(0, 0))}}
 	submits(t, a.cfg.Service, 10)
 	if !s.catchUp(t.Context()) {
@@ -183,11 +183,11 @@ func TestPlaceMovesOn(t *testing.T) {
 		a.feed.add(t.Context(), &page.Events[before+i])
 	}
 	var ok bool
-	if s.next, _, ok = a.feed.since(s.next, s.take); !ok {
+	if s.next, _, ok = a.feed.since(s.next, s.deliver); !ok {
 		t.Fatal("the list has left it behind")
 	}
-	if want := "id: " + page.Events[len(page.Events)-1].EventID + "\n"; s.place() != want {
-		t.Errorf("goes on from %q, want %q", s.place(), want)
+	if want := "id: " + page.Events[len(page.Events)-1].EventID + "\n"; s.position() != want {
+		t.Errorf("goes on from %q, want %q", s.position(), want)
 	}
 }
 

@@ -10,15 +10,15 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// caller is who asks.
+// caller is the identity of a request's sender.
 type caller struct {
-	tenant  string // the only one that it sees; "" for all
-	trusted bool   // may say what the daemon runs
-	anybody bool   // has not shown who it is: may know that the daemon lives, and whether it takes work
+	tenant    string // the only tenant that the caller sees; "" for all
+	trusted   bool   // may submit commands
+	anonymous bool   // not authenticated: may only ask whether the daemon is alive and accepts work
 }
 
-// guardSocket: whoever may open the socket is trusted. A browser cannot open it, but something on this machine
-// may carry a web page's request to it.
+// guardSocket trusts every caller that can open the socket. A browser cannot open it, but a program on this machine
+// may forward a web page's request to it.
 func (a *API) guardSocket(r *http.Request) (caller, error) {
 	if len(r.Header["Origin"]) > 0 || foreignSite(r) {
 		return caller{}, park.Errorf(park.Forbidden, "a web page cannot use the daemon's socket")
@@ -26,27 +26,27 @@ func (a *API) guardSocket(r *http.Request) (caller, error) {
 	return caller{trusted: true}, nil
 }
 
-// guardTCP refuses what a web page could send without its user knowing, which needs no way around a browser
-// where a name can be made to point to this machine, and then asks for a token. What probes a daemon from outside, as
-// a cluster does, has neither its name nor a token.
+// guardTCP refuses requests that a web page could send without its user knowing, and then asks for a token. A web page
+// can do so without any trick if a name can be made to point to this machine. A probe from outside, such as a
+// cluster's, has neither the daemon's name nor a token.
 func (a *API) guardTCP(r *http.Request) (caller, error) {
 	if foreignOrigin(r) || foreignSite(r) {
 		return caller{}, park.Errorf(park.Forbidden, "the request comes from a web page of another site")
 	}
-	who, err := a.known(r)
-	if err != nil && a.open[r.URL.Path] && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
-		return caller{anybody: true}, nil
+	who, err := a.authenticate(r)
+	if err != nil && a.publicPaths[r.URL.Path] && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		return caller{anonymous: true}, nil
 	}
 	return who, err
 }
 
-// known returns who asks, once that is shown.
-func (a *API) known(r *http.Request) (caller, error) {
-	if !a.ownHost(r) {
-		return caller{}, park.Errorf(park.Forbidden, "%q is not a known name of this daemon; to allow it, add it to allowed_hosts", short(r.Host))
+// authenticate returns the authenticated caller.
+func (a *API) authenticate(r *http.Request) (caller, error) {
+	if !a.isOwnHost(r) {
+		return caller{}, park.Errorf(park.Forbidden, "%q is not a known name of this daemon; to allow it, add it to allowed_hosts", quote(r.Host))
 	}
 	if len(a.cfg.Tokens) == 0 {
-		return caller{}, a.near(r)
+		return caller{}, a.requireLocalUser(r)
 	}
 	t, err := a.bearerOf(r)
 	if err != nil {
@@ -58,8 +58,8 @@ func (a *API) known(r *http.Request) (caller, error) {
 	return caller{tenant: t.Tenant, trusted: t.Role == ""}, nil
 }
 
-// near refuses who is not the daemon's user on its own machine.
-func (a *API) near(r *http.Request) error {
+// requireLocalUser refuses callers other than the daemon's own user on its own machine.
+func (a *API) requireLocalUser(r *http.Request) error {
 	if at := localIP(r); at != nil && !at.IsLoopback() {
 		return park.Errorf(park.Forbidden, "without tokens, only the daemon's own machine may use it, but this request came in at %s", at)
 	}
@@ -69,7 +69,7 @@ func (a *API) near(r *http.Request) error {
 	return nil
 }
 
-// bearerOf returns the token that a request brings.
+// bearerOf returns the token that a request has.
 func (a *API) bearerOf(r *http.Request) (*Token, error) {
 	given, ok := bearer(r)
 	if !ok {
@@ -78,7 +78,7 @@ func (a *API) bearerOf(r *http.Request) (*Token, error) {
 	sum := sha256.Sum256([]byte(given))
 	var found *Token
 	for i := range a.cfg.Tokens {
-		// All are compared, so that the time says nothing.
+		// All tokens are compared, so that the time reveals nothing.
 		if subtle.ConstantTimeCompare(sum[:], a.cfg.Tokens[i].SHA256[:]) == 1 {
 			found = &a.cfg.Tokens[i]
 		}
@@ -89,7 +89,8 @@ func (a *API) bearerOf(r *http.Request) (*Token, error) {
 	return found, nil
 }
 
-// bearer returns the token of a request that brings one. Of two, each reader would choose another.
+// bearer returns the bearer token of a request. It accepts only one header, because different readers of two headers
+// would choose different ones.
 func bearer(r *http.Request) (string, bool) {
 	given := r.Header["Authorization"]
 	if len(given) != 1 {
@@ -99,9 +100,9 @@ func bearer(r *http.Request) (string, bool) {
 	return strings.TrimSpace(token), ok && strings.EqualFold(scheme, "bearer")
 }
 
-// ownHost reports whether a request is addressed to this daemon: by a name of loopback, by the address that
-// it came in at, or by a name that was configured.
-func (a *API) ownHost(r *http.Request) bool {
+// isOwnHost reports whether a request is addressed to this daemon: by a loopback name, by the address at which it came
+// in, or by a configured name.
+func (a *API) isOwnHost(r *http.Request) bool {
 	host := hostOf(r.Host)
 	if host == "localhost" || a.hosts[host] {
 		return true
@@ -113,7 +114,7 @@ func (a *API) ownHost(r *http.Request) bool {
 	return ip.IsLoopback() || ip.Equal(localIP(r))
 }
 
-// localIP returns the address that a request came in at, as far as that is known.
+// localIP returns the address at which a request came in, if that is known.
 func localIP(r *http.Request) net.IP {
 	if at, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok {
 		return at.IP
@@ -131,14 +132,14 @@ func hostOf(hostport string) string {
 	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
-// foreignOrigin reports whether a request comes from a web page that is not the daemon's own. No browser sends the header
-// twice: who looks at one of two may look at the wrong one.
+// foreignOrigin reports whether a request comes from a web page that is not the daemon's own. No browser sends the
+// header twice, and with two headers the check might look at the wrong one.
 func foreignOrigin(r *http.Request) bool {
 	given := r.Header["Origin"]
-	return len(given) > 1 || len(given) == 1 && !ownOrigin(given[0], r.Host)
+	return len(given) > 1 || len(given) == 1 && !isOwnOrigin(given[0], r.Host)
 }
 
-func ownOrigin(origin, host string) bool {
+func isOwnOrigin(origin, host string) bool {
 	scheme, rest, _ := strings.Cut(origin, "://")
 	return (scheme == "http" || scheme == "https") && strings.EqualFold(rest, host)
 }

@@ -83,7 +83,7 @@ func TestEverythingIsGuarded(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			guarded(c.api, func(q ask) {
-				probe := c.api.open[q.path] && (q.method == http.MethodGet || q.method == http.MethodHead)
+				probe := c.api.publicPaths[q.path] && (q.method == http.MethodGet || q.method == http.MethodHead)
 				if probe && !strings.Contains(c.name, "origin") && !strings.Contains(c.name, "-site") {
 					c.ask(q).to(t, c.api.TCP()).is(200, nil) // for anybody: see TestProbes
 					return
@@ -95,7 +95,7 @@ func TestEverythingIsGuarded(t *testing.T) {
 	t.Run("for metrics alone", func(t *testing.T) {
 		guarded(closed, func(q ask) {
 			get := q.method == http.MethodGet || q.method == http.MethodHead
-			if !get || q.path != "/metrics" && !closed.open[q.path] {
+			if !get || q.path != "/metrics" && !closed.publicPaths[q.path] {
 				q.as("metrics").barred(t, closed.TCP(), park.Forbidden)
 			}
 		})
@@ -182,7 +182,7 @@ func TestEveryRoute(t *testing.T) {
 				if r.code == 401 || r.code == 403 || r.code == 405 || r.code == 500 || strings.Contains(r.body, "route_not_found") {
 					t.Errorf("the right token: %d %s", r.code, r.body)
 				}
-				if rt.operator {
+				if rt.operatorOnly {
 					q.as("acme").to(t, h).refused(park.Forbidden, "acme")
 				} else if r := q.as("acme").to(t, h); r.code == 401 || r.code == 403 {
 					t.Errorf("a tenant's token: %d %s", r.code, r.body)
@@ -242,8 +242,8 @@ func (q ask) bodies(t *testing.T, rt *route, h http.Handler) {
 		t.Errorf("JSON with a charset: %s", r.body)
 	}
 	long := q
-	long.body = `{"x":"` + strings.Repeat("x", int(rt.most)) + `"}`
-	long.to(t, h).refused(park.PayloadTooLarge, fmt.Sprint(rt.most))
+	long.body = `{"x":"` + strings.Repeat("x", int(rt.maxBody)) + `"}`
+	long.to(t, h).refused(park.PayloadTooLarge, fmt.Sprint(rt.maxBody))
 	// Of a body whose length is not told, no more than the limit is read.
 	r := long.request()
 	r.ContentLength = -1

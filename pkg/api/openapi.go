@@ -107,25 +107,25 @@ func (s *schemas) operation(rt *route) operation {
 	if rt.body != nil {
 		op.RequestBody = &content{Required: rt.required, Content: map[string]media{"application/json": {s.body(rt.body)}}}
 	}
-	good := response{Description: http.StatusText(rt.status)}
+	success := response{Description: http.StatusText(rt.status)}
 	for _, h := range rt.headers {
-		if good.Headers == nil {
-			good.Headers = map[string]apiHeader{}
+		if success.Headers == nil {
+			success.Headers = map[string]apiHeader{}
 		}
-		good.Headers[h.name] = apiHeader{h.text, &jsonschema.Schema{Type: "integer", Minimum: "0"}}
+		success.Headers[h.name] = apiHeader{h.text, &jsonschema.Schema{Type: "integer", Minimum: "0"}}
 	}
 	switch {
 	case rt.answer != nil:
-		good.Content = map[string]media{"application/json": {s.of(rt.answer)}}
+		success.Content = map[string]media{"application/json": {s.of(rt.answer)}}
 	case rt.content != "":
-		good.Content = map[string]media{rt.content: {text("")}}
+		success.Content = map[string]media{rt.content: {text("")}}
 	}
-	if rt.open {
-		// What they say to who brings no token is one word.
-		good.Content["text/plain; charset=utf-8"] = media{text("")}
+	if rt.public {
+		// Their answer to a request without a token is one word.
+		success.Content["text/plain; charset=utf-8"] = media{text("")}
 		op.Responses["default"].Content["text/plain; charset=utf-8"] = media{text("")}
 	}
-	op.Responses[strconv.Itoa(rt.status)] = good
+	op.Responses[strconv.Itoa(rt.status)] = success
 	return op
 }
 

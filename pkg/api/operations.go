@@ -10,23 +10,23 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// health is what a daemon says of itself. [Config.Health] may add to it.
+// health is a daemon's description of its own state. [Config.Health] may add to it.
 type health struct {
 	Status  string      `json:"status"` // ok
 	Version string      `json:"version,omitempty"`
-	Pools   []readiness `json:"pools,omitempty"` // of GET /readyz
+	Pools   []readiness `json:"pools,omitempty"` // for GET /readyz
 }
 
-// readiness says whether a pool takes work.
+// readiness says whether a pool accepts work.
 type readiness struct {
 	PoolID string `json:"poolId"`
 	Ready  bool   `json:"ready"`
-	Detail string `json:"detail,omitempty"` // why not; not for a tenant, for it names servers
+	Detail string `json:"detail,omitempty"` // why not; hidden from tenants because it names servers
 }
 
 func (c *call) live() error {
-	if c.who.anybody {
-		return c.word(http.StatusOK, "ok")
+	if c.caller.anonymous {
+		return c.plainText(http.StatusOK, "ok")
 	}
 	return c.ok(health{Status: "ok", Version: c.api.cfg.Version})
 }
@@ -34,12 +34,12 @@ func (c *call) live() error {
 func (c *call) ready() error {
 	err := c.trouble()
 	switch {
-	case err == nil && c.who.anybody:
-		return c.word(http.StatusOK, "ok")
+	case err == nil && c.caller.anonymous:
+		return c.plainText(http.StatusOK, "ok")
 	case err == nil:
 		return c.ok(health{Status: "ok", Version: c.api.cfg.Version, Pools: c.readiness()})
-	case c.who.anybody:
-		return c.word(http.StatusServiceUnavailable, "not ready")
+	case c.caller.anonymous:
+		return c.plainText(http.StatusServiceUnavailable, "not ready")
 	}
 	return err
 }
@@ -51,7 +51,7 @@ func (c *call) readiness() (all []readiness) {
 	pools := c.api.cfg.Pools()
 	for _, id := range slices.Sorted(maps.Keys(pools)) {
 		r := readiness{PoolID: id, Ready: pools[id] == nil}
-		if !r.Ready && c.who.tenant == "" {
+		if !r.Ready && c.caller.tenant == "" {
 			r.Detail = pools[id].Error()
 		}
 		all = append(all, r)
@@ -59,10 +59,10 @@ func (c *call) readiness() (all []readiness) {
 	return all
 }
 
-// word answers who has not shown who it is, and is told no more.
-func (c *call) word(status int, text string) error {
+// plainText answers who has not shown who it is, and is told no more.
+func (c *call) plainText(status int, text string) error {
 	c.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	c.begin(status)
+	c.writeHeader(status)
 	if c.r.Method != http.MethodHead {
 		_, _ = io.WriteString(c.w, text+"\n")
 	}
@@ -99,7 +99,7 @@ func (c *call) metrics() error {
 	if c.api.cfg.Metrics == nil {
 		return park.Errorf(park.RouteNotFound, "this daemon has no metrics")
 	}
-	c.begun, c.sent = true, http.StatusOK
+	c.headerSent, c.status = true, http.StatusOK
 	c.limitWrite()
 	c.api.cfg.Metrics.ServeHTTP(c.w, c.r)
 	return nil
@@ -107,7 +107,7 @@ func (c *call) metrics() error {
 
 func (c *call) document() error {
 	c.w.Header().Set("Content-Type", "application/json")
-	c.begin(http.StatusOK)
+	c.writeHeader(http.StatusOK)
 	_, _ = c.w.Write(c.api.openapi)
 	return nil
 }

@@ -16,10 +16,10 @@ func (c *call) readMailbox() error {
 	if err := q.err(); err != nil {
 		return err
 	}
-	if err := checkAddress(query.Tenant, query.Key); err != nil {
+	if err := checkMailbox(query.Tenant, query.Key); err != nil {
 		return err
 	}
-	// What is no time is a message's id; whether it is a good one, the mailbox knows.
+	// A value that is not a time is a message's id, which the mailbox checks.
 	if since := q.Get("since"); since != "" {
 		at, err := parseTime(since)
 		if err != nil {
@@ -27,18 +27,18 @@ func (c *call) readMailbox() error {
 		}
 		query.Since = at
 	}
-	ctx, over, done, err := c.patient(query.Wait)
+	ctx, closing, done, err := c.waitContext(query.Wait)
 	if err != nil {
 		return err
 	}
 	defer done()
 	page, err := c.svc.Mailbox(ctx, query)
-	if err != nil && over() {
+	if err != nil && closing() {
 		query.Wait = 0
 		page, err = c.svc.Mailbox(c.r.Context(), query)
 	}
 	if err != nil {
-		return named("since", err)
+		return withParameter("since", err)
 	}
 	if page.Messages == nil {
 		page.Messages = []park.Message{}
@@ -46,15 +46,15 @@ func (c *call) readMailbox() error {
 	return c.ok(page)
 }
 
-// named puts the name of the parameter before what a mailbox says of an id.
-func named(parameter string, err error) error {
+// withParameter prefixes a mailbox's error about an id with the name of the parameter.
+func withParameter(parameter string, err error) error {
 	if e, ok := errors.AsType[*park.Error](err); ok && e.Code == park.InvalidRequest && !strings.HasPrefix(e.Detail, parameter) {
 		return park.Errorf(park.InvalidRequest, "%s: %s", parameter, e.Detail)
 	}
 	return err
 }
 
-func checkAddress(tenant, key string) error {
+func checkMailbox(tenant, key string) error {
 	if err := park.CheckName("tenant", tenant); err != nil {
 		return err
 	}
@@ -66,20 +66,20 @@ func (c *call) trimMailbox() error {
 	if upTo == "" {
 		return park.Errorf(park.InvalidRequest, "upTo is required: the id of the last message to remove")
 	}
-	if err := checkAddress(tenant, key); err != nil {
+	if err := checkMailbox(tenant, key); err != nil {
 		return err
 	}
 	if err := c.svc.TrimMailbox(c.r.Context(), tenant, key, upTo); err != nil {
-		return named("upTo", err)
+		return withParameter("upTo", err)
 	}
-	c.begin(http.StatusNoContent)
+	c.writeHeader(http.StatusNoContent)
 	return nil
 }
 
 func (q *queryParams) audit() park.AuditQuery {
 	return park.AuditQuery{
-		TaskID: q.Get("task"), PoolID: q.Get("pool"), Tenant: q.Get("tenant"), Action: parsed(q, "action", park.ParseAction),
-		Since: q.time("since"), Until: q.time("until"), Cursor: q.Get("cursor"), Changes: q.truth("changes"),
+		TaskID: q.Get("task"), PoolID: q.Get("pool"), Tenant: q.Get("tenant"), Action: parseParam(q, "action", park.ParseAction),
+		Since: q.time("since"), Until: q.time("until"), Cursor: q.Get("cursor"), Changes: q.boolean("changes"),
 	}
 }
 

@@ -44,13 +44,13 @@ func (c *call) lease() error {
 		return err
 	}
 	r.Wait = min(r.Wait, park.Duration(maxWait))
-	ctx, over, done, err := c.patient(time.Duration(r.Wait))
+	ctx, closing, done, err := c.waitContext(time.Duration(r.Wait))
 	if err != nil {
 		return err
 	}
 	defer done()
 	leases, err := c.svc.Lease(ctx, c.pool(), r)
-	if err != nil && !over() {
+	if err != nil && !closing() {
 		return err
 	}
 	if leases == nil {

@@ -21,8 +21,8 @@ type problem struct {
 	Status         int       `json:"status"`
 	Detail         string    `json:"detail,omitempty"`
 	Code           park.Code `json:"code"`
-	RetryAfterSecs int64     `json:"retryAfterSecs,omitempty"` // as the header Retry-After, which a batch has once
-	TaskID         string    `json:"taskId,omitempty"`         // of outcome_unknown: ask for it, or send the same again with it
+	RetryAfterSecs int64     `json:"retryAfterSecs,omitempty"` // like the header Retry-After, which a batch has only once
+	TaskID         string    `json:"taskId,omitempty"`         // for outcome_unknown: read this task, or submit the same again with this id
 }
 
 func problemOf(e *park.Error) problem {
@@ -31,7 +31,7 @@ func problemOf(e *park.Error) problem {
 		TaskID: e.TaskID,
 	}
 	if e.RetryAfter > 0 {
-		// Rounded up: a client that comes a little late comes once.
+		// Rounded up, because a client that retries too early must retry again.
 		p.RetryAfterSecs = int64((e.RetryAfter + time.Second - 1) / time.Second)
 	}
 	return p
@@ -39,8 +39,8 @@ func problemOf(e *park.Error) problem {
 
 // fail answers with an error.
 func (c *call) fail(err error) {
-	if gone(c.r.Context(), err) {
-		// Nobody listens, or the daemon ends: an answer would claim to know what became of the request.
+	if isContextEnd(c.r.Context(), err) {
+		// The client is gone or the daemon stops. An answer would claim to know the outcome of the request.
 		panic(http.ErrAbortHandler)
 	}
 	e, ok := errors.AsType[*park.Error](err)
@@ -58,7 +58,8 @@ func (c *call) fail(err error) {
 	c.write(p.Status, "application/problem+json", p)
 }
 
-// internal keeps to itself what callers cannot act on, under an id by which an operator finds it.
+// internal logs an error that callers cannot act on, and returns one with an id by which an operator finds it in the
+// log.
 func (c *call) internal(err error) *park.Error {
 	id := uuid.NewString()
 	c.api.cfg.Log.Error("request failed", "id", id, "method", c.r.Method, "path", c.r.URL.Path, "error", err)
@@ -71,7 +72,7 @@ func (c *call) ok(v any) error {
 	return nil
 }
 
-// write encodes v before it sends anything, so that the length is known and a fault can still be told.
+// write encodes v before it sends anything, so that the length is known and an encoding error can still be answered.
 func (c *call) write(status int, kind string, v any) {
 	buf := c.api.buffer()
 	defer c.api.release(buf)
@@ -84,39 +85,39 @@ func (c *call) write(status int, kind string, v any) {
 	h := c.w.Header()
 	h.Set("Content-Type", kind)
 	h.Set("Content-Length", strconv.Itoa(buf.Len()))
-	c.begin(status)
+	c.writeHeader(status)
 	if c.r.Method != http.MethodHead {
 		_, _ = c.w.Write(buf.Bytes())
 	}
 }
 
-// encode writes v as it is: an answer is never part of a page.
+// encode writes v without escaping HTML, because an answer is never part of a web page.
 func encode(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }
 
-// begin sends the status; from here on it is too late for another answer.
-func (c *call) begin(status int) {
-	c.begun, c.sent = true, status
-	if c.waited || time.Since(c.at) > lately {
+// writeHeader sends the status. After that it is too late for another answer.
+func (c *call) writeHeader(status int) {
+	c.headerSent, c.status = true, status
+	if c.waited || time.Since(c.start) > freshFor {
 		c.limitWrite()
 	}
 	c.w.WriteHeader(status)
 }
 
-// lately is how long after its headers a request that did not wait still has the time for its answer that the server
-// gave it then: to give it anew costs a microsecond.
-const lately = time.Second
+// freshFor is how long the write deadline that the server sets after the headers is still long enough, for a request
+// that did not wait. Setting it again costs a microsecond.
+const freshFor = time.Second
 
-// limitWrite bounds the time of what is written next, for a reader that does not read.
+// limitWrite bounds the time of the next write, in case the client does not read.
 func (c *call) limitWrite() {
-	// A handler under test may have no connection.
+	// A handler in a test may have no connection.
 	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(writeWithin))
 }
 
-// gone reports whether err only says that ctx has ended.
-func gone(ctx context.Context, err error) bool {
+// isContextEnd reports whether err only says that ctx has ended.
+func isContextEnd(ctx context.Context, err error) bool {
 	return ctx.Err() != nil && errors.Is(err, ctx.Err())
 }

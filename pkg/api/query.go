@@ -12,11 +12,11 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// maxWait bounds what a request may ask the daemon to wait; whoever asks for more waits so long.
+// maxWait bounds how long a request may wait. A longer wait is shortened to it.
 const maxWait = 10 * time.Minute
 
-// readQuery takes the query apart. It refuses, by name, parameters that the route does not have, or that are
-// given twice, or that no text can be.
+// readQuery parses the query. It refuses parameters that the route does not have, that are given twice, or that are
+// not text, and names them.
 func (c *call) readQuery() error {
 	if c.r.URL.RawQuery == "" {
 		return nil
@@ -33,10 +33,10 @@ func (c *call) readQuery() error {
 	for name, values := range q {
 		switch {
 		case !slices.Contains(c.route.query, name):
-			faults = append(faults, "unknown parameter "+strconv.Quote(short(name))+"; "+known)
+			faults = append(faults, "unknown parameter "+strconv.Quote(quote(name))+"; "+known)
 		case len(values) > 1:
 			faults = append(faults, name+" is given "+strconv.Itoa(len(values))+" times")
-		case !plain(values[0]):
+		case !isPlainText(values[0]):
 			faults = append(faults, name+" contains control characters or invalid UTF-8")
 		}
 	}
@@ -48,12 +48,12 @@ func (c *call) readQuery() error {
 	return nil
 }
 
-// plain reports whether s is text that every store can look for.
-func plain(s string) bool {
+// isPlainText reports whether s is text that every store can search for.
+func isPlainText(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
-// queryParams reads parameters and collects all faults.
+// queryParams parses parameters and collects all faults.
 type queryParams struct {
 	url.Values
 	faults []string
@@ -68,41 +68,41 @@ func (q *queryParams) err() error {
 	return park.Errorf(park.InvalidRequest, "%s", strings.Join(q.faults, "; "))
 }
 
-func (q *queryParams) time(name string) park.Time { return parsed(q, name, parseTime) }
+func (q *queryParams) time(name string) park.Time { return parseParam(q, name, parseTime) }
 
-// parseTime also takes a plus sign that was not escaped: in a query it stands for a space, and no time has one.
+// parseTime also accepts a plus sign that was not escaped: in a query it stands for a space, and no time has a space.
 func parseTime(s string) (park.Time, error) {
 	return park.ParseTime(strings.ReplaceAll(s, " ", "+"))
 }
 
 func (q *queryParams) wait() time.Duration {
-	return min(time.Duration(parsed(q, "wait", park.ParseDuration)), maxWait)
+	return min(time.Duration(parseParam(q, "wait", park.ParseDuration)), maxWait)
 }
 
 func (q *queryParams) limit() int { return int(q.number("limit", 1)) }
 
-// number reads a whole number of at least least.
+// number parses a whole number of at least least.
 func (q *queryParams) number(name string, least int64) int64 {
-	return parsed(q, name, func(s string) (int64, error) {
+	return parseParam(q, name, func(s string) (int64, error) {
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil || n < least {
-			return 0, park.Errorf(park.InvalidRequest, "must be a whole number of at least %d, not %q", least, short(s))
+			return 0, park.Errorf(park.InvalidRequest, "must be a whole number of at least %d, not %q", least, quote(s))
 		}
 		return n, nil
 	})
 }
 
-func (q *queryParams) truth(name string) bool {
-	return parsed(q, name, func(s string) (bool, error) {
+func (q *queryParams) boolean(name string) bool {
+	return parseParam(q, name, func(s string) (bool, error) {
 		if s != "true" && s != "false" {
-			return false, park.Errorf(park.InvalidRequest, "must be true or false, not %q", short(s))
+			return false, park.Errorf(park.InvalidRequest, "must be true or false, not %q", quote(s))
 		}
 		return s == "true", nil
 	})
 }
 
-// parsed reads a parameter; an empty one counts as left out.
-func parsed[T any](q *queryParams, name string, parse func(string) (T, error)) T {
+// parseParam parses a parameter. An empty parameter counts as left out.
+func parseParam[T any](q *queryParams, name string, parse func(string) (T, error)) T {
 	var none T
 	text := q.Get(name)
 	if text == "" {

@@ -22,9 +22,9 @@ import (
 type fields map[reflect.Type][]field
 
 type field struct {
-	name   string
-	index  int
-	filled bool // may be left out, but not be empty
+	name     string
+	index    int
+	nonEmpty bool // may be left out, but must not be empty
 }
 
 // mailboxObject is a mailbox reference in its long form.
@@ -48,7 +48,7 @@ func (f fields) add(t reflect.Type) {
 			if name == "" || name == "-" {
 				continue
 			}
-			// An empty id or tenant is a variable that somebody forgot to set.
+			// An empty id or tenant usually comes from a variable that was not set.
 			filled := t == typeOf[park.Submission]() && (name == "taskId" || name == "tenant")
 			f[t] = append(f[t], field{name, i, filled})
 			f.add(t.Field(i).Type)
@@ -68,7 +68,7 @@ func (f fields) read(b []byte, v any, root string) *park.Error {
 	}
 	r := reader{fields: f, root: root}
 	r.Reset(bytes.NewBuffer(b), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	err := r.entry(reflect.ValueOf(v).Elem())
+	err := r.element(reflect.ValueOf(v).Elem())
 	if err == nil {
 		if _, err = r.ReadToken(); errors.Is(err, io.EOF) {
 			return r.err()
@@ -86,15 +86,15 @@ func (f fields) read(b []byte, v any, root string) *park.Error {
 // reader walks once over a body. Its methods return an error only if the body is not JSON.
 type reader struct {
 	jsontext.Decoder
-	fields  fields
-	root    string // the path of the body's value
-	scratch []byte
-	told    []string // what is wrong
-	more    int      // faults that are only counted
+	fields     fields
+	root       string // the path of the body's value
+	scratch    []byte
+	faults     []string // the faults found
+	moreFaults int      // the number of faults beyond maxFaults
 }
 
-// entry reads a value that cannot be left out.
-func (r *reader) entry(v reflect.Value) error {
+// element reads a value that cannot be left out.
+func (r *reader) element(v reflect.Value) error {
 	if r.PeekKind() != 'n' || v.Type() == typeOf[jsontext.Value]() {
 		return r.value(v)
 	}
@@ -126,13 +126,13 @@ func (r *reader) value(v reflect.Value) error {
 	case *park.MailboxRef:
 		r.mailbox(raw, to)
 	case json.Unmarshaler:
-		r.refused(to.UnmarshalJSON(raw))
+		r.addError(to.UnmarshalJSON(raw))
 	case encoding.TextUnmarshaler: // also told what is no text: it knows what would be right
 		text := string(raw)
 		if raw.Kind() == '"' {
 			text, _ = r.unquote(raw)
 		}
-		r.refused(to.UnmarshalText([]byte(short(text))))
+		r.addError(to.UnmarshalText([]byte(quote(text))))
 	default:
 		r.scalar(v, raw)
 	}
@@ -159,7 +159,7 @@ func (r *reader) object(v reflect.Value) error {
 			err = r.SkipValue()
 		default:
 			seen |= 1 << at
-			err = r.member(known[at], v.Field(known[at].index))
+			err = r.field(known[at], v.Field(known[at].index))
 		}
 		if err != nil {
 			return err
@@ -169,13 +169,13 @@ func (r *reader) object(v reflect.Value) error {
 	return err
 }
 
-func (r *reader) member(f field, v reflect.Value) error {
+func (r *reader) field(f field, v reflect.Value) error {
 	kind := r.PeekKind()
 	if kind == 'n' && v.Type() != typeOf[json.RawMessage]() {
 		return r.SkipValue()
 	}
 	err := r.value(v)
-	if f.filled && kind == '"' && v.Len() == 0 {
+	if f.nonEmpty && kind == '"' && v.Len() == 0 {
 		r.add("must not be empty; leave it out instead")
 	}
 	return err
@@ -189,7 +189,7 @@ func (r *reader) list(v reflect.Value) error {
 		if n < park.MaxBatch {
 			v.Grow(1)
 			v.SetLen(n + 1)
-			err = r.entry(v.Index(n))
+			err = r.element(v.Index(n))
 		} else {
 			err = r.SkipValue()
 		}
@@ -204,7 +204,7 @@ func (r *reader) list(v reflect.Value) error {
 	return err
 }
 
-// scalar reads what has no reader of its own.
+// scalar reads a value whose type has no decoder of its own.
 func (r *reader) scalar(v reflect.Value, raw jsontext.Value) {
 	switch {
 	case v.Kind() == reflect.String && raw.Kind() == '"':
@@ -214,25 +214,25 @@ func (r *reader) scalar(v reflect.Value, raw jsontext.Value) {
 	}
 }
 
-// mailbox reads a reference, whose long form has fields of its own.
+// mailbox reads a mailbox reference. Its long form has fields of its own.
 func (r *reader) mailbox(raw jsontext.Value, to *park.MailboxRef) {
-	before := len(r.told)
+	before := len(r.faults)
 	switch raw.Kind() {
 	case '"':
 		_ = r.text(raw)
 	case '{':
-		if bad := r.fields.read(raw, new(mailboxObject), r.here()); bad != nil {
-			r.told = append(r.told, bad.Detail)
+		if bad := r.fields.read(raw, new(mailboxObject), r.path()); bad != nil {
+			r.faults = append(r.faults, bad.Detail)
 		}
 	default:
 	}
-	if len(r.told) == before {
-		r.refused(to.UnmarshalJSON(raw))
+	if len(r.faults) == before {
+		r.addError(to.UnmarshalJSON(raw))
 	}
 }
 
-// text reads a string into what is text for parkd too: no half of a surrogate pair, which would be replaced and make two
-// texts one, and no NUL, which no command line and no database takes.
+// text reads a string. It refuses what parkd cannot keep: half of a surrogate pair, which would be replaced and make
+// two different texts equal, and NUL, which no command line and no database accepts.
 func (r *reader) text(raw jsontext.Value) string {
 	s, err := r.unquote(raw)
 	if err != nil || strings.IndexByte(s, 0) >= 0 {

@@ -8,37 +8,37 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// route is one thing that can be asked of a daemon.
+// route is one method and path of the API.
 type route struct {
-	method   string
-	path     string // as [http.ServeMux] has it
-	summary  string
-	operator bool     // concerns whole pools: closed to tokens that are bound to a tenant
-	open     bool     // may be got by anybody; see caller
-	query    []string // names of query parameters, see parameters
-	body     reflect.Type
-	required bool         // a body
-	most     int64        // bytes of a body; 0 for [Limits.MaxBody]
-	status   int          // of a good answer; 0 for 200
-	answer   reflect.Type // nil where the answer is not JSON: see content
-	content  string
-	headers  []header // of a good answer
-	handle   func(*call) error
+	method       string
+	path         string // in the syntax of [http.ServeMux]
+	summary      string
+	operatorOnly bool     // concerns whole pools: forbidden for tokens that are bound to a tenant
+	public       bool     // needs no authentication; see caller
+	query        []string // names of query parameters, see parameters
+	body         reflect.Type
+	required     bool         // the body is required
+	maxBody      int64        // maximum size of the body in bytes; 0 for [Limits.MaxBody]
+	status       int          // of a successful answer; 0 for 200
+	answer       reflect.Type // nil if the answer is not JSON; see content
+	content      string
+	headers      []header // of a successful answer
+	handle       func(*call) error
 }
 
 const metricsPath = "/metrics"
 
 func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
 
-// routes returns the table of routes, completed.
+// routes returns the complete table of routes.
 func routes(l Limits) []*route {
 	all := table(l)
 	for _, rt := range all {
 		if rt.status == 0 {
 			rt.status = http.StatusOK
 		}
-		if rt.most == 0 {
-			rt.most = l.MaxBody
+		if rt.maxBody == 0 {
+			rt.maxBody = l.MaxBody
 		}
 	}
 	return all
@@ -52,7 +52,7 @@ func table(l Limits) []*route {
 		},
 		{
 			method: http.MethodPost, path: "/pools/{poolId}/tasks:batch", summary: "Submit many tasks; each has its own result",
-			body: typeOf[batch](), required: true, most: l.MaxBatch, answer: typeOf[batchAnswer](), handle: (*call).submitBatch,
+			body: typeOf[batch](), required: true, maxBody: l.MaxBatch, answer: typeOf[batchAnswer](), handle: (*call).submitBatch,
 		},
 		{
 			method: http.MethodGet, path: "/pools/{poolId}/tasks", summary: "List a pool's tasks, newest first",
@@ -77,7 +77,7 @@ func table(l Limits) []*route {
 			method: http.MethodGet, path: "/pools/{poolId}", summary: "Read a pool", answer: typeOf[park.Pool](), handle: (*call).getPool,
 		},
 		{
-			method: http.MethodPatch, path: "/pools/{poolId}", summary: "Change a pool's state or limits", operator: true,
+			method: http.MethodPatch, path: "/pools/{poolId}", summary: "Change a pool's state or limits", operatorOnly: true,
 			body: typeOf[park.PoolPatch](), required: true, answer: typeOf[park.Pool](), handle: (*call).patchPool,
 		},
 		{
@@ -94,55 +94,55 @@ func table(l Limits) []*route {
 		},
 		{
 			method: http.MethodGet, path: "/pools/{poolId}/evidence", summary: "Read how far the stored data of a pool goes, to compare its parts",
-			operator: true, answer: typeOf[park.Evidence](), handle: (*call).evidence,
+			operatorOnly: true, answer: typeOf[park.Evidence](), handle: (*call).evidence,
 		},
 		{
 			method: http.MethodGet, path: "/pools/{poolId}/evidence/events", summary: "Read a pool's stored events, oldest first",
-			operator: true, query: []string{"since", "limit", "cursor"}, content: wire.ContentType, handle: (*call).keptEvents,
+			operatorOnly: true, query: []string{"since", "limit", "cursor"}, content: wire.ContentType, handle: (*call).keptEvents,
 		},
 		{
 			method: http.MethodGet, path: "/pools/{poolId}/evidence/tasks", summary: "Read a pool's stored tasks, newest first",
-			operator: true, query: []string{"limit", "cursor"}, content: wire.ContentType, handle: (*call).keptTasks,
+			operatorOnly: true, query: []string{"limit", "cursor"}, content: wire.ContentType, handle: (*call).keptTasks,
 		},
 		{
 			method: http.MethodGet, path: "/pools/{poolId}/evidence/messages", summary: "Read a pool's stored messages, in the order in which they arrived",
-			operator: true, query: []string{"limit", "cursor"}, content: wire.ContentType, handle: (*call).keptMessages,
+			operatorOnly: true, query: []string{"limit", "cursor"}, content: wire.ContentType, handle: (*call).keptMessages,
 		},
 		{
 			method: http.MethodGet, path: "/events", summary: "Follow the audit log as server-sent events",
 			query: []string{"task", "pool", "tenant", "action", "changes", "since", "until", "cursor"}, content: "text/event-stream", handle: (*call).streamEvents,
 		},
 		{
-			method: http.MethodPost, path: "/pools/{poolId}/leases", summary: "Lease tasks", operator: true,
+			method: http.MethodPost, path: "/pools/{poolId}/leases", summary: "Lease tasks", operatorOnly: true,
 			body: typeOf[park.LeaseRequest](), answer: typeOf[park.LeasePage](), handle: (*call).lease,
 		},
 		{
-			method: http.MethodPut, path: "/leases/{leaseId}", summary: "Renew a lease", operator: true,
+			method: http.MethodPut, path: "/leases/{leaseId}", summary: "Renew a lease", operatorOnly: true,
 			body: typeOf[park.KeepRequest](), answer: typeOf[park.Kept](), handle: (*call).keepLease,
 		},
 		{
-			method: http.MethodPost, path: "/leases/{leaseId}/complete", summary: "Complete a lease's task", operator: true,
-			body: typeOf[park.LeaseResult](), required: true, most: l.MaxResult, answer: typeOf[leaseEnded](), handle: (*call).endLease,
+			method: http.MethodPost, path: "/leases/{leaseId}/complete", summary: "Complete a lease's task", operatorOnly: true,
+			body: typeOf[park.LeaseResult](), required: true, maxBody: l.MaxResult, answer: typeOf[leaseEnded](), handle: (*call).endLease,
 		},
 		{
-			method: http.MethodPost, path: "/leases/{leaseId}/release", summary: "Release a lease whose task has not begun", operator: true,
+			method: http.MethodPost, path: "/leases/{leaseId}/release", summary: "Release a lease whose task has not begun", operatorOnly: true,
 			body: typeOf[park.LeaseRelease](), answer: typeOf[leaseReleased](), handle: (*call).releaseLease,
 		},
 		{method: http.MethodGet, path: "/health", summary: "Read the health of the daemon", answer: typeOf[health](), handle: (*call).health},
-		{method: http.MethodGet, path: "/livez", summary: "Check that the process answers", open: true, answer: typeOf[health](), handle: (*call).live},
-		{method: http.MethodGet, path: "/readyz", summary: "Check that the daemon accepts work", open: true, answer: typeOf[health](), handle: (*call).ready},
-		{method: http.MethodGet, path: metricsPath, summary: "Metrics for Prometheus", operator: true, content: "text/plain", handle: (*call).metrics},
+		{method: http.MethodGet, path: "/livez", summary: "Check that the process answers", public: true, answer: typeOf[health](), handle: (*call).live},
+		{method: http.MethodGet, path: "/readyz", summary: "Check that the daemon accepts work", public: true, answer: typeOf[health](), handle: (*call).ready},
+		{method: http.MethodGet, path: metricsPath, summary: "Metrics for Prometheus", operatorOnly: true, content: "text/plain", handle: (*call).metrics},
 		{method: http.MethodGet, path: "/openapi.json", summary: "This document", content: "application/json", handle: (*call).document},
 	}
 }
 
-// header is one that an answer has.
+// header is a header of an answer.
 type header struct {
 	name string
-	text string // what it means
+	text string // its meaning
 }
 
-// The headers of a log are about its first byte.
+// The headers of a log describe its first byte.
 const (
 	logAttempt = "Parkd-Log-Attempt"
 	logOffset  = "Parkd-Log-Offset"
@@ -157,15 +157,15 @@ func logHeaders() []header {
 
 // parameter is a query parameter.
 type parameter struct {
-	text     string   // what it means
+	text     string   // its meaning
 	format   string   // of its JSON schema
-	words    []string // that it may be; nil for any
+	words    []string // the allowed values; nil for any
 	number   bool
 	zero     bool // a number may be 0
 	required bool
 }
 
-// parameters returns all query parameters: one name means one thing everywhere.
+// parameters returns all query parameters. A name means the same everywhere.
 func parameters() map[string]parameter {
 	return map[string]parameter{
 		"status": {text: "Only tasks with this status", words: names(park.Statuses())},

@@ -15,7 +15,7 @@ import (
 // schemas collects the schemas that are referred to.
 type schemas struct{ all map[string]*jsonschema.Schema }
 
-// of returns a reference to the schema of an answer's type, which may grow.
+// of returns a reference to the schema of an answer's type. Later versions may add fields to it.
 func (s *schemas) of(t reflect.Type) *jsonschema.Schema { return s.add(t, true) }
 
 // body returns a reference to the schema of a body's type, which has no other fields.
@@ -33,7 +33,7 @@ func (s *schemas) add(t reflect.Type, grows bool) *jsonschema.Schema {
 	return &jsonschema.Schema{Ref: root.Ref}
 }
 
-// refine says of fields what their types do not.
+// refine adds to a schema what the types of its fields do not say.
 func (s *schemas) refine() {
 	for name, schema := range map[string]*jsonschema.Schema{
 		"Submission.taskId":       {Type: "string", Pattern: "^[A-Za-z0-9._:-]{1,128}$"},
@@ -61,7 +61,7 @@ func schemaName(t reflect.Type) string {
 	return strings.ToUpper(t.Name()[:1]) + t.Name()[1:]
 }
 
-// special returns the schemas of types that read and write themselves.
+// special returns the schemas of types with their own encoding.
 func (s *schemas) special(t reflect.Type) *jsonschema.Schema {
 	switch t {
 	case typeOf[park.Time]():

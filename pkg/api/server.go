@@ -16,18 +16,17 @@ const (
 	maxHeaders    = 16 << 10
 )
 
-// Server returns a server for one of the handlers. A request may last: what bounds it are the limits on its
-// headers, its body, and each write of its answer. What is wrong with the headers themselves net/http answers
-// in its own words.
+// Server returns a server for one of the handlers. A request may last long: only its headers, its body and each write
+// of its answer have limits. net/http itself answers requests whose headers are malformed.
 func Server(h http.Handler, log *slog.Logger) *http.Server {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: headersWithin, IdleTimeout: idleWithin, MaxHeaderBytes: maxHeaders,
-		// Counts from the headers on; whoever waits before he writes sets it anew.
+		// It counts from the headers. A handler that waits before it writes sets it again.
 		WriteTimeout:                 writeWithin,
-		DisableGeneralOptionsHandler: true, // it would answer OPTIONS * to anybody
+		DisableGeneralOptionsHandler: true, // it would answer OPTIONS * without authentication
 		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }

@@ -11,11 +11,11 @@ import (
 
 func (c *call) pool() string { return c.r.PathValue("poolId") }
 
-// task returns the id in the path, unless no task can have it.
+// task returns the task id in the path, or an error if no task can have it.
 func (c *call) task() (string, error) {
 	id := c.r.PathValue("taskId")
-	if valid := c.who.tenant == "" && park.StoredTaskID(id) || park.ValidTaskID(id); !valid {
-		return "", park.Errorf(park.TaskNotFound, "no such task: %q", short(id))
+	if valid := c.caller.tenant == "" && park.StoredTaskID(id) || park.ValidTaskID(id); !valid {
+		return "", park.Errorf(park.TaskNotFound, "no such task: %q", quote(id))
 	}
 	return id, nil
 }
@@ -25,7 +25,7 @@ func (c *call) submit() error {
 	if err := c.decode(&s); err != nil {
 		return err
 	}
-	if err := c.mayRun(&s, ""); err != nil {
+	if err := c.checkCommand(&s, ""); err != nil {
 		return err
 	}
 	results, err := c.svc.Submit(c.r.Context(), c.pool(), []park.Submission{s})
@@ -39,15 +39,15 @@ func (c *call) submit() error {
 	return nil
 }
 
-// mayRun refuses a command from someone who has not shown that the machine is theirs to use.
-func (c *call) mayRun(s *park.Submission, at string) *park.Error {
-	if len(s.Command) == 0 || c.who.trusted {
+// checkCommand refuses a command unless the caller has shown that it may run programs on this machine.
+func (c *call) checkCommand(s *park.Submission, at string) *park.Error {
+	if len(s.Command) == 0 || c.caller.trusted {
 		return nil
 	}
 	return park.Errorf(park.Forbidden, "%scommand is not allowed over TCP without a token: any local process could send it; use the daemon's socket or a token", at)
 }
 
-// batchAnswer holds, in the order of the batch, what each task would have been answered alone.
+// batchAnswer has, in the order of the batch, the answer that each task would have got alone.
 type batchAnswer struct {
 	Results []any `json:"results"`
 }
@@ -63,25 +63,25 @@ func (c *call) submitBatch() error {
 		return park.Errorf(park.InvalidRequest, "tasks is required: a list of 1 to %d tasks", park.MaxBatch)
 	}
 	answer := batchAnswer{make([]any, len(b.Tasks))}
-	good := make([]park.Submission, 0, len(b.Tasks))
-	places := make([]int, 0, len(b.Tasks))
+	valid := make([]park.Submission, 0, len(b.Tasks))
+	indexes := make([]int, 0, len(b.Tasks))
 	for i, raw := range b.Tasks {
 		var s park.Submission
 		if err := c.decodeOne(raw, &s, i); err != nil {
 			answer.Results[i] = problemOf(err)
 			continue
 		}
-		good, places = append(good, s), append(places, i)
+		valid, indexes = append(valid, s), append(indexes, i)
 	}
-	results, err := c.svc.Submit(c.r.Context(), c.pool(), good)
+	results, err := c.svc.Submit(c.r.Context(), c.pool(), valid)
 	if err != nil {
 		return err
 	}
 	for k := range results {
 		if r := &results[k]; r.Err != nil {
-			answer.Results[places[k]] = problemOf(r.Err)
+			answer.Results[indexes[k]] = problemOf(r.Err)
 		} else {
-			answer.Results[places[k]] = &r.Accepted
+			answer.Results[indexes[k]] = &r.Accepted
 		}
 	}
 	return c.ok(answer)
@@ -95,13 +95,13 @@ func (c *call) decodeOne(raw []byte, s *park.Submission, i int) *park.Error {
 	if err := c.api.fields.read(raw, s, at); err != nil {
 		return err
 	}
-	return c.mayRun(s, at+".")
+	return c.checkCommand(s, at+".")
 }
 
 func (c *call) listTasks() error {
 	q := c.queryParams()
 	query := park.TaskQuery{
-		Status: parsed(q, "status", park.ParseStatus), Tenant: q.Get("tenant"), Limit: q.limit(), Cursor: q.Get("cursor"),
+		Status: parseParam(q, "status", park.ParseStatus), Tenant: q.Get("tenant"), Limit: q.limit(), Cursor: q.Get("cursor"),
 	}
 	if err := q.err(); err != nil {
 		return err
@@ -126,13 +126,13 @@ func (c *call) getTask() error {
 	if err != nil {
 		return err
 	}
-	ctx, over, done, err := c.patient(wait)
+	ctx, closing, done, err := c.waitContext(wait)
 	if err != nil {
 		return err
 	}
 	defer done()
 	t, err := c.svc.Task(ctx, c.pool(), id, wait)
-	if err != nil && over() {
+	if err != nil && closing() {
 		t, err = c.svc.Task(c.r.Context(), c.pool(), id, 0)
 	}
 	if err != nil {
@@ -155,7 +155,7 @@ func (c *call) cancelTask() error {
 
 func (c *call) readLog() error {
 	q := c.queryParams()
-	query := park.LogQuery{Follow: q.truth("follow"), Attempt: int(q.number("attempt", 1)), Offset: q.number("offset", 0)}
+	query := park.LogQuery{Follow: q.boolean("follow"), Attempt: int(q.number("attempt", 1)), Offset: q.number("offset", 0)}
 	if err := q.err(); err != nil {
 		return err
 	}
@@ -163,10 +163,10 @@ func (c *call) readLog() error {
 	if err != nil {
 		return err
 	}
-	if err := c.hold(&c.counters.logs); err != nil {
+	if err := c.acquire(&c.budgets.logs); err != nil {
 		return err
 	}
-	ctx, _, done := c.ending()
+	ctx, _, done := c.closingContext()
 	defer done()
 	log, err := c.svc.Log(ctx, c.pool(), id, query)
 	if err != nil {
@@ -177,22 +177,22 @@ func (c *call) readLog() error {
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set(logAttempt, strconv.Itoa(log.Attempt))
 	h.Set(logOffset, strconv.FormatInt(log.Offset, 10))
-	c.begin(http.StatusOK)
+	c.writeHeader(http.StatusOK)
 	if c.r.Method != http.MethodHead {
 		c.copyLog(log)
 	}
 	return nil
 }
 
-// copyLog passes on what comes as it comes. A log that breaks off is told by an answer that does, also at the end of the
-// daemon: otherwise nobody could tell it from one that was read to its end.
+// copyLog forwards a log as it comes. If the log breaks off, the answer breaks off too, also when the daemon stops.
+// Otherwise a client could not distinguish it from a complete log.
 func (c *call) copyLog(log io.Reader) {
 	conn := http.NewResponseController(c.w)
 	_ = conn.Flush()
 	chunk := make([]byte, 32<<10)
 	for {
 		n, err := log.Read(chunk)
-		// Also before the end, which is written as well.
+		// This is needed before the end too, which net/http writes.
 		c.limitWrite()
 		if n > 0 {
 			if _, broken := c.w.Write(chunk[:n]); broken != nil || conn.Flush() != nil {

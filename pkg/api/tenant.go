@@ -7,12 +7,12 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// tenantView is a service as one tenant sees it: the tasks and events of others are not there, their mailboxes
-// are closed, and a task is submitted for nobody else. Pools are seen by all, with how full they are, for a
-// client must know where there is room; to steer them, and to lease tasks of whatever tenant, is not for a
-// tenant.
+// tenantView is a service as one tenant sees it. The tenant does not see tasks and events of others, cannot access
+// their mailboxes, and submits tasks only for itself. Every tenant sees all pools and how full they are, because
+// clients need to know where there is room. A tenant cannot change pools or lease tasks, since leased tasks may belong
+// to any tenant.
 //
-// It embeds nothing: what a service can do anew is closed until it is opened here.
+// It embeds nothing: a new method of the service is closed until it is opened here.
 type tenantView struct {
 	service park.Service
 	tenant  string
@@ -20,8 +20,8 @@ type tenantView struct {
 
 var _ park.Service = tenantView{}
 
-// only refuses every tenant but the view's own; "" stands for that.
-func (v tenantView) only(tenant string) error {
+// checkTenant refuses every tenant but the view's own. "" stands for the view's own.
+func (v tenantView) checkTenant(tenant string) error {
 	if tenant == "" || tenant == v.tenant {
 		return nil
 	}
@@ -32,28 +32,28 @@ func (v tenantView) only(tenant string) error {
 func (v tenantView) Submit(ctx context.Context, pool string, tasks []park.Submission) ([]park.SubmitResult, error) {
 	out := make([]park.SubmitResult, len(tasks))
 	own := make([]park.Submission, 0, len(tasks))
-	places := make([]int, 0, len(tasks))
+	indexes := make([]int, 0, len(tasks))
 	for i, t := range tasks {
 		if t.Tenant == "" && t.MailboxKey.Tenant == "" {
 			t.Tenant = v.tenant
 		}
 		t.OwnIDs = true
-		foreign := v.only(t.Tenant)
+		foreign := v.checkTenant(t.Tenant)
 		if foreign == nil {
-			foreign = v.only(t.MailboxKey.Tenant)
+			foreign = v.checkTenant(t.MailboxKey.Tenant)
 		}
 		if foreign != nil {
 			out[i].Err = park.Errorf(park.Forbidden, "%v", foreign)
 			continue
 		}
-		own, places = append(own, t), append(places, i)
+		own, indexes = append(own, t), append(indexes, i)
 	}
 	results, err := v.service.Submit(ctx, pool, own)
 	if err != nil {
 		return nil, err
 	}
 	for k, r := range results {
-		out[places[k]] = r
+		out[indexes[k]] = r
 	}
 	return out, nil
 }
@@ -69,7 +69,7 @@ func (v tenantView) Task(ctx context.Context, pool, id string, wait time.Duratio
 
 // Tasks implements [park.TaskService].
 func (v tenantView) Tasks(ctx context.Context, pool string, q park.TaskQuery) (park.TaskPage, error) {
-	if err := v.only(q.Tenant); err != nil {
+	if err := v.checkTenant(q.Tenant); err != nil {
 		return park.TaskPage{}, err
 	}
 	q.Tenant = v.tenant
@@ -101,7 +101,7 @@ func (v tenantView) Log(ctx context.Context, pool, id string, q park.LogQuery) (
 
 // Mailbox implements [park.MailboxService].
 func (v tenantView) Mailbox(ctx context.Context, q park.MailboxQuery) (park.MessagePage, error) {
-	if err := v.only(q.Tenant); err != nil {
+	if err := v.checkTenant(q.Tenant); err != nil {
 		return park.MessagePage{}, err
 	}
 	page, err := v.service.Mailbox(ctx, q)
@@ -113,7 +113,7 @@ func (v tenantView) Mailbox(ctx context.Context, q park.MailboxQuery) (park.Mess
 
 // TrimMailbox implements [park.MailboxService].
 func (v tenantView) TrimMailbox(ctx context.Context, tenant, key, upTo string) error {
-	if err := v.only(tenant); err != nil {
+	if err := v.checkTenant(tenant); err != nil {
 		return err
 	}
 	return v.service.TrimMailbox(ctx, tenant, key, upTo)
@@ -129,45 +129,47 @@ func (v tenantView) Pool(ctx context.Context, id string) (park.Pool, error) {
 
 // SetPool implements [park.PoolService].
 func (v tenantView) SetPool(context.Context, string, park.PoolPatch) (park.Pool, error) {
-	return park.Pool{}, v.closed()
+	return park.Pool{}, v.forbidden()
 }
 
 // Lease implements [park.LeaseService].
 func (v tenantView) Lease(context.Context, string, park.LeaseRequest) ([]park.Lease, error) {
-	return nil, v.closed()
+	return nil, v.forbidden()
 }
 
 // KeepLease implements [park.LeaseService].
 func (v tenantView) KeepLease(context.Context, string, park.KeepRequest) (park.Kept, error) {
-	return park.Kept{}, v.closed()
+	return park.Kept{}, v.forbidden()
 }
 
 // EndLease implements [park.LeaseService].
-func (v tenantView) EndLease(context.Context, string, park.LeaseResult) error { return v.closed() }
+func (v tenantView) EndLease(context.Context, string, park.LeaseResult) error { return v.forbidden() }
 
-func (v tenantView) closed() error {
+func (v tenantView) forbidden() error {
 	return park.Errorf(park.Forbidden, "the request concerns a whole pool, but the token is bound to tenant %s", v.tenant)
 }
 
 // ReleaseLease implements [park.LeaseService].
-func (v tenantView) ReleaseLease(context.Context, string, park.LeaseRelease) error { return v.closed() }
+func (v tenantView) ReleaseLease(context.Context, string, park.LeaseRelease) error {
+	return v.forbidden()
+}
 
 // Evidence implements [park.EvidenceService].
 func (v tenantView) Evidence(context.Context, string) (park.Evidence, error) {
-	return park.Evidence{}, v.closed()
+	return park.Evidence{}, v.forbidden()
 }
 
 // KeptEvents implements [park.EvidenceService].
 func (v tenantView) KeptEvents(context.Context, string, park.KeptQuery) (page park.KeptPage[park.Event], err error) {
-	return page, v.closed()
+	return page, v.forbidden()
 }
 
 // KeptTasks implements [park.EvidenceService].
 func (v tenantView) KeptTasks(context.Context, string, park.KeptQuery) (page park.KeptPage[park.KeptTask], err error) {
-	return page, v.closed()
+	return page, v.forbidden()
 }
 
 // KeptMessages implements [park.EvidenceService].
 func (v tenantView) KeptMessages(context.Context, string, park.KeptQuery) (page park.KeptPage[park.KeptMessage], err error) {
-	return page, v.closed()
+	return page, v.forbidden()
 }

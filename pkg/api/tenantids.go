@@ -51,7 +51,7 @@ func shownEvent(e park.Event) park.Event {
 
 // Audit implements [park.AuditService].
 func (v tenantView) Audit(ctx context.Context, q park.AuditQuery) (park.EventPage, error) {
-	if err := v.only(q.Tenant); err != nil {
+	if err := v.checkTenant(q.Tenant); err != nil {
 		return park.EventPage{}, err
 	}
 	q.Tenant = v.tenant
@@ -123,7 +123,7 @@ func earlier(a, b *park.Event) bool {
 
 // Watch implements [park.AuditService].
 func (v tenantView) Watch(ctx context.Context, q park.AuditQuery) iter.Seq2[park.Event, error] {
-	if err := v.only(q.Tenant); err != nil {
+	if err := v.checkTenant(q.Tenant); err != nil {
 		return func(yield func(park.Event, error) bool) { yield(park.Event{}, err) }
 	}
 	task := q.TaskID

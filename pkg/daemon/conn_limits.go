@@ -43,8 +43,8 @@ func connLimitsFor(descriptors uint64) connLimits {
 
 // heldLimits returns how many long-lived requests may be open at once. Together they use at most three quarters of the
 // connections, so that one is always free for a short request.
-func heldLimits(connections int) api.Crowd {
-	return api.Crowd{Waits: max(1, connections/2), Streams: max(1, connections/8), Logs: max(1, connections/8)}
+func heldLimits(connections int) api.LoadLimits {
+	return api.LoadLimits{Waits: max(1, connections/2), Streams: max(1, connections/8), Logs: max(1, connections/8)}
 }
 
 // outOfDescriptors reports whether an error is a lack of file descriptors.

@@ -14,8 +14,8 @@ type httpMetrics struct {
 	durations  *family
 	version    string
 	limited    map[string]*limitListener
-	poolErrors func() map[string]error    // set before the first scrape
-	held       func() map[string]api.Held // by way: tcp or unix
+	poolErrors func() map[string]error        // set before the first scrape
+	held       func() map[string]api.InFlight // by way: tcp or unix
 }
 
 func newHTTPMetrics(version string, limited map[string]*limitListener) *httpMetrics {

@@ -85,7 +85,7 @@ func (s *server) setAPI(c api.Config) error {
 	if err != nil {
 		return fmt.Errorf("make the API: %w", err)
 	}
-	s.metrics.held = a.Held
+	s.metrics.held = a.InFlight
 	for way, h := range s.handlers {
 		next := a.TCP()
 		if way == "unix" {

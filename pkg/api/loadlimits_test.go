@@ -27,7 +27,7 @@ func (r reply) full(words ...string) {
 func lasting(t *testing.T, h http.Handler, q ask, b *budget) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	done, before := make(chan struct{}), b.now()
+	done, before := make(chan struct{}), b.inUse()
 	go func() {
 		defer close(done)
 		defer func() { _ = recover() }() // net/http's own, for an answer that nobody reads
@@ -37,7 +37,7 @@ func lasting(t *testing.T, h http.Handler, q ask, b *budget) {
 		cancel()
 		<-done
 	})
-	eventually(t, "the request is under way", func() bool { return b.now() > before })
+	eventually(t, "the request is under way", func() bool { return b.inUse() > before })
 }
 
 // eventually waits for a condition.
@@ -59,15 +59,15 @@ func TestCrowds(t *testing.T) {
 	for _, c := range []struct {
 		what  string
 		q     ask
-		of    func(*counters) *budget
+		of    func(*budgets) *budget
 		words string
 	}{
-		{"waits for a message", wait, func(n *counters) *budget { return &n.waits }, "waiting requests"},
-		{"waits for a lease", ask{method: "POST", path: "/pools/remote/leases", body: `{"wait":"10m"}`}, func(n *counters) *budget { return &n.waits }, "waiting requests"},
-		{"streams", get("/events"), func(n *counters) *budget { return &n.streams }, "streams"},
+		{"waits for a message", wait, func(n *budgets) *budget { return &n.waits }, "waiting requests"},
+		{"waits for a lease", ask{method: "POST", path: "/pools/remote/leases", body: `{"wait":"10m"}`}, func(n *budgets) *budget { return &n.waits }, "waiting requests"},
+		{"streams", get("/events"), func(n *budgets) *budget { return &n.streams }, "streams"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			n := newCounters(Crowd{Waits: 2, Streams: 2, Logs: 2})
+			n := newBudgets(LoadLimits{Waits: 2, Streams: 2, Logs: 2})
 			h := a.handler(a.guardTCP, n)
 			for range 2 {
 				lasting(t, h, c.q.as("right"), c.of(n))
@@ -78,7 +78,7 @@ func TestCrowds(t *testing.T) {
 		})
 	}
 	t.Run("one tenant has no more than half", func(t *testing.T) {
-		n := newCounters(Crowd{Waits: 4})
+		n := newBudgets(LoadLimits{Waits: 4})
 		h := a.handler(a.guardTCP, n)
 		for range 2 {
 			lasting(t, h, wait.as("acme"), &n.waits)
@@ -92,7 +92,7 @@ func TestCrowds(t *testing.T) {
 // TestWaitsMakeRoom: a wait that has ended, however it did, is a wait no more.
 func TestWaitsMakeRoom(t *testing.T) {
 	a := newAPI(t, Config{})
-	n := newCounters(Crowd{Waits: 1, Logs: 1})
+	n := newBudgets(LoadLimits{Waits: 1, Logs: 1})
 	h := a.handler(a.guardSocket, n)
 	for range 3 {
 		ask{method: "GET", path: "/mailbox/t/k?wait=1ms"}.to(t, h).is(200, nil)
@@ -101,8 +101,8 @@ func TestWaitsMakeRoom(t *testing.T) {
 		ask{method: "POST", path: "/pools/work/leases", body: `{"wait":"1s"}`}.to(t, h).refused(park.PoolNotLeased)
 	}
 	for _, b := range []*budget{&n.waits, &n.logs} {
-		if b.now() != 0 || len(b.by) != 0 {
-			t.Errorf("%d %s", b.now(), b.what)
+		if b.inUse() != 0 || len(b.byTenant) != 0 {
+			t.Errorf("%d %s", b.inUse(), b.name)
 		}
 	}
 }
@@ -110,10 +110,10 @@ func TestWaitsMakeRoom(t *testing.T) {
 // TestBodiesInFlight: bodies that are being read and worked on have so many bytes together, told or not.
 func TestBodiesInFlight(t *testing.T) {
 	a := newAPI(t, Config{})
-	n := newCounters(Crowd{Bytes: 1 << 20})
+	n := newBudgets(LoadLimits{Bytes: 1 << 20})
 	h := a.handler(a.guardSocket, n)
 	ask{method: "POST", path: "/pools/wide/tasks:batch", body: `{"tasks":[{}]}`}.to(t, h).is(200, nil)
-	release, err := n.bytes.take("", 1<<20-100_000)
+	release, err := n.bytes.acquire("", 1<<20-100_000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,8 +128,8 @@ func TestBodiesInFlight(t *testing.T) {
 	ask{method: "POST", path: "/pools/wide/tasks", body: `{"taskId":"small"}`}.to(t, h).is(202, nil)
 	release()
 	ask{method: "POST", path: "/pools/wide/tasks", body: long}.to(t, h).is(202, nil)
-	if n.bytes.now() != 0 {
-		t.Errorf("%d bytes are left", n.bytes.now())
+	if n.bytes.inUse() != 0 {
+		t.Errorf("%d bytes are left", n.bytes.inUse())
 	}
 	// A body that is longer than all room is taken where there is nothing else.
 	ask{method: "POST", path: "/pools/wide/tasks:batch", body: fmt.Sprintf(`{"tasks":[%s{}]}`, strings.Repeat(long+",", 8))}.to(t, h).is(200, nil)
@@ -140,8 +140,8 @@ func TestHeld(t *testing.T) {
 	a := newAPI(t, Config{})
 	lasting(t, a.Socket(), ask{method: "GET", path: "/mailbox/acme/k?wait=10m"}, &a.socket.waits)
 	lasting(t, a.Socket(), ask{method: "GET", path: "/events"}, &a.socket.streams)
-	want := map[string]Held{"tcp": {}, "unix": {Waits: 1, Streams: 1}}
-	if got := a.Held(); !maps.Equal(got, want) {
+	want := map[string]InFlight{"tcp": {}, "unix": {Waits: 1, Streams: 1}}
+	if got := a.InFlight(); !maps.Equal(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
