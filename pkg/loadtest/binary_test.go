@@ -63,11 +63,11 @@ func TestLoadtestAgainstBinary(t *testing.T) {
 	}
 }
 
-// timed are the promises about time, which is also that of the machine: a busy one breaks them without any fault of the
-// daemon's.
+// timed are the guarantees about time. They also depend on the machine: on a busy one they may fail without a fault of
+// the daemon.
 var timed = regexp.MustCompile(`within 1 s|slowest`)
 
-// kept fails the test unless all promises were kept that a busy machine can keep.
+// kept fails the test unless all guarantees hold that do not depend on the load of the machine.
 func kept(t *testing.T, r *loadtest.Report) {
 	t.Helper()
 	judged := 0

@@ -16,10 +16,10 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/postgres/pgtest"
 )
 
-// Cluster is for the tests that need a Postgres.
+// Cluster is for tests that need Postgres.
 var Cluster pgtest.Cluster
 
-// TestMain lets this test's own binary stand in for the daemon, as far as starting and stopping go.
+// TestMain lets this test binary act as a daemon that only starts and stops.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "serve" {
 		os.Exit(standIn(os.Args[3]))

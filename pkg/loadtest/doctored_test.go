@@ -10,7 +10,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// doctored is a change of one thing in a good run, and the promise of which it must then be said that it was broken.
+// doctored is one change of a good run, and the guarantee that the judge must report as broken.
 type doctored struct {
 	change func(e *evidence)
 	want   string
@@ -31,16 +31,16 @@ func reasoned(e *park.Event, a park.Action, reason string) {
 	e.Action, e.Detail = a, json.RawMessage(`{"reason":"`+reason+`"}`)
 }
 
-// ofEnds are changes of how a task ends, in the log and on the stream.
+// ofEnds are changes of how a task ends, in the log and in the stream.
 func ofEnds() map[string]doctored {
 	completes := func(e *park.Event) { e.Action, e.Detail = park.ActComplete, nil }
 	end := func(s park.Status, change func(e *park.Event)) func(*evidence) {
 		return func(e *evidence) {
-			e.told(of(e.id(e.some(s, true)), park.ActComplete, park.ActFail, park.ActExpire, park.ActCancel), change)
+			e.changeFirst(of(e.id(e.findTask(s, true)), park.ActComplete, park.ActFail, park.ActExpire, park.ActCancel), change)
 		}
 	}
 	limited := func(change func(*park.Event)) func(*evidence) {
-		return func(e *evidence) { e.told(of(e.id(67), park.ActFail), change) }
+		return func(e *evidence) { e.changeFirst(of(e.id(67), park.ActFail), change) }
 	}
 	return map[string]doctored{
 		"fails instead of completing":     {end(park.Completed, func(e *park.Event) { reasoned(e, park.ActFail, reasonRequested) }), asAsked},
@@ -56,45 +56,45 @@ func ofEnds() map[string]doctored {
 		"completes with a reason":         {end(park.Completed, func(e *park.Event) { reasoned(e, park.ActComplete, "done") }), inEvents},
 		"is cancelled for another reason": {end(park.Dropped, func(e *park.Event) { reasoned(e, park.ActCancel, "tired") }), inEvents},
 		"expires before its deadline": {func(e *evidence) {
-			i := e.some(park.Expired, true)
+			i := e.findTask(park.Expired, true)
 			e.ledger.entries[i].deadline += time.Minute.Microseconds()
 		}, asAsked},
 		"expires late": {func(e *evidence) {
-			i := e.some(park.Expired, true)
+			i := e.findTask(park.Expired, true)
 			e.ledger.entries[i].deadline -= time.Minute.Microseconds()
 		}, asAsked},
 		"starts after its deadline": {func(e *evidence) {
-			i := e.some(park.Completed, true)
+			i := e.findTask(park.Completed, true)
 			e.ledger.entries[i].deadline = e.rowOf(i).StartedAt.Micro()
 		}, "at or after the deadline"},
 		"never ends": {func(e *evidence) {
-			e.cut(of(e.id(e.some(park.Completed, true)), park.ActComplete))
+			e.removeEvents(of(e.id(e.findTask(park.Completed, true)), park.ActComplete))
 		}, "accepted tasks lost"},
 		"is cancelled, and the answer said no": {func(e *evidence) {
-			e.ledger.entries[e.some(park.Dropped, true)].flags |= cancelRefused
+			e.ledger.entries[e.findTask(park.Dropped, true)].flags |= cancelRefused
 		}, asAsked},
 		"is told to stop by nobody": {func(e *evidence) {
-			e.told(func(o *park.Event) bool { return o.Action == park.ActStart && o.TaskID != "lt-probe" }, func(*park.Event) {})
+			e.changeFirst(func(o *park.Event) bool { return o.Action == park.ActStart && o.TaskID != "lt-probe" }, func(*park.Event) {})
 			at := slices.IndexFunc(e.log, func(o park.Event) bool { return o.Action == park.ActUpdate })
-			e.log[at].Detail = json.RawMessage(`{"cancel":"` + e.id(e.some(park.Completed, true)) + `"}`)
+			e.log[at].Detail = json.RawMessage(`{"cancel":"` + e.id(e.findTask(park.Completed, true)) + `"}`)
 		}, asAsked},
 		"ends after half of its work": {func(e *evidence) {
-			i := e.some(park.Completed, true)
+			i := e.findTask(park.Completed, true)
 			e.ledger.entries[i].work *= 2
 		}, "before their work was done"},
 		"ends at once": {func(e *evidence) {
-			i := e.some(park.Completed, true)
-			e.everywhere(of(e.id(i), park.ActComplete), func(o *park.Event) { o.At = e.rowOf(i).StartedAt })
+			i := e.findTask(park.Completed, true)
+			e.changeAll(of(e.id(i), park.ActComplete), func(o *park.Event) { o.At = e.rowOf(i).StartedAt })
 		}, "before their work was done"},
 		"goes on after its work": {func(e *evidence) {
-			i := e.some(park.Completed, true)
-			e.told(of(e.id(i), park.ActComplete), func(o *park.Event) { o.At = park.At(o.At.Add(11 * time.Second)) })
+			i := e.findTask(park.Completed, true)
+			e.changeFirst(of(e.id(i), park.ActComplete), func(o *park.Event) { o.At = park.At(o.At.Add(11 * time.Second)) })
 		}, "continued after"},
 		"goes on though told to stop": {func(e *evidence) {
-			e.told(of(e.id(41), park.ActCancel), func(o *park.Event) { o.At = park.At(o.At.Add(10 * time.Second)) })
+			e.changeFirst(of(e.id(41), park.ActCancel), func(o *park.Event) { o.At = park.At(o.At.Add(10 * time.Second)) })
 		}, "continued after"},
 		"ends twice": {func(e *evidence) {
-			id := e.id(e.some(park.Completed, true))
+			id := e.id(e.findTask(park.Completed, true))
 			for _, all := range []*[]park.Event{&e.log, &e.stream} {
 				at := slices.IndexFunc(*all, func(o park.Event) bool { return of(id, park.ActComplete)(&o) })
 				again := (*all)[at]
@@ -106,14 +106,14 @@ func ofEnds() map[string]doctored {
 	}
 }
 
-// ofEvents are changes of what the log says, on the stream too.
+// ofEvents are changes of events, in the log and in the stream.
 func ofEvents() map[string]doctored {
 	all := func(change func(e *park.Event)) func(*evidence) {
-		return func(e *evidence) { e.everywhere(of(e.id(e.some(park.Completed, true))), change) }
+		return func(e *evidence) { e.changeAll(of(e.id(e.findTask(park.Completed, true))), change) }
 	}
 	submission := func(s park.Status, detail string) func(*evidence) {
 		return func(e *evidence) {
-			e.told(of(e.id(e.some(s, true)), park.ActSubmit), func(o *park.Event) { o.Detail = json.RawMessage(detail) })
+			e.changeFirst(of(e.id(e.findTask(s, true)), park.ActSubmit), func(o *park.Event) { o.Detail = json.RawMessage(detail) })
 		}
 	}
 	return map[string]doctored{
@@ -123,13 +123,13 @@ func ofEvents() map[string]doctored {
 		"nothing told of a submission":     {submission(park.Completed, ""), inEvents},
 		"a deadline that nobody asked for": {submission(park.Failed, `{"priority":"low","deadline":"2000-01-02T00:00:00Z"}`), inEvents},
 		"a start with other units": {func(e *evidence) {
-			e.told(of(e.id(e.some(park.Completed, true)), park.ActStart), func(o *park.Event) { o.Units++ })
+			e.changeFirst(of(e.id(e.findTask(park.Completed, true)), park.ActStart), func(o *park.Event) { o.Units++ })
 		}, rules},
 		"a first start as the second": {func(e *evidence) {
-			e.everywhere(of(e.id(e.some(park.Completed, true)), park.ActStart, park.ActComplete), func(o *park.Event) { o.Attempt = 2 })
+			e.changeAll(of(e.id(e.findTask(park.Completed, true)), park.ActStart, park.ActComplete), func(o *park.Event) { o.Attempt = 2 })
 		}, rules},
 		"a run lost and begun again": {func(e *evidence) {
-			id := e.id(e.some(park.Completed, true))
+			id := e.id(e.findTask(park.Completed, true))
 			for _, all := range []*[]park.Event{&e.log, &e.stream} {
 				at := slices.IndexFunc(*all, func(o park.Event) bool { return of(id, park.ActComplete)(&o) })
 				rev, when := (*all)[at].Rev, (*all)[at].At
@@ -147,21 +147,21 @@ func ofEvents() map[string]doctored {
 			e.swapStarts()
 		}, "out of order"},
 		"a life of a task that was refused": {func(e *evidence) {
-			i := e.some(park.Completed, true)
+			i := e.findTask(park.Completed, true)
 			e.ledger.entries[i].answer, e.ledger.entries[i].code = rejected, refusalOf(park.QueueFull)
 			e.ledger.accepted--
 			e.ledger.rejected++
 		}, "after being rejected"},
 		"a life of a task of which nothing was taken": {func(e *evidence) {
-			i := e.some(park.Completed, true)
+			i := e.findTask(park.Completed, true)
 			e.ledger.entries[i].answer, e.ledger.accepted = unanswered, e.ledger.accepted-1
 		}, "after being rejected"},
 		"a submission that is missing": {func(e *evidence) {
-			e.cut(of(e.id(e.some(park.Completed, true)), park.ActSubmit))
+			e.removeEvents(of(e.id(e.findTask(park.Completed, true)), park.ActSubmit))
 		}, rules},
 		"a rev that is missing": {func(e *evidence) {
 			rev := e.log[len(e.log)/2].Rev
-			e.cut(func(o *park.Event) bool { return o.Rev == rev })
+			e.removeEvents(func(o *park.Event) bool { return o.Rev == rev })
 		}, rules},
 		"nothing of the last hour in the log":   {func(e *evidence) { e.log = nil }, "accepted tasks lost"},
 		"the last events missing in the log":    {func(e *evidence) { e.log = e.log[:len(e.log)-3] }, inLog},
@@ -203,7 +203,7 @@ func ofEvents() map[string]doctored {
 	}
 }
 
-// swapStarts has two parked tasks that started one after the other do so in the other order.
+// swapStarts swaps the starts of two parked tasks that followed each other.
 func (e *evidence) swapStarts() {
 	starts := func(o *park.Event) bool { return o.Action == park.ActStart && o.Units == 1 && o.TaskID != "lt-probe" }
 	for _, all := range []*[]park.Event{&e.log, &e.stream} {
@@ -224,31 +224,36 @@ func (e *evidence) swapStarts() {
 // ofMessages are changes in the mailboxes.
 func ofMessages() map[string]doctored {
 	one := func(s park.Status, change func(m *park.Message)) func(*evidence) {
-		return func(e *evidence) { change(e.message(e.some(s, true))) }
+		return func(e *evidence) { change(e.message(e.findTask(s, true))) }
 	}
 	moved := func(to func(b mailbox) mailbox) func(*evidence) {
 		return func(e *evidence) {
-			i := e.some(park.Completed, true)
-			e.put(to(e.ledger.mailboxes[e.ledger.entries[i].mailbox]), e.removed(i))
+			i := e.findTask(park.Completed, true)
+			e.insertMessage(to(e.ledger.mailboxes[e.ledger.entries[i].mailbox]), e.removeMessage(i))
 		}
 	}
 	return map[string]doctored{
-		"lost":  {func(e *evidence) { e.removed(e.some(park.Completed, true)) }, outcomes},
-		"twice": {func(e *evidence) { m := *e.message(e.some(park.Failed, true)); e.put(e.boxOf(m.TaskID), m) }, outcomes},
+		"lost": {func(e *evidence) { e.removeMessage(e.findTask(park.Completed, true)) }, outcomes},
+		"twice": {func(e *evidence) {
+			m := *e.message(e.findTask(park.Failed, true))
+			e.insertMessage(e.boxOf(m.TaskID), m)
+		}, outcomes},
 		"nobody": {func(e *evidence) {
-			e.put(e.ledger.mailboxes[3], park.Message{ID: "z", TaskID: "lt-7777", PoolID: "load"})
+			e.insertMessage(e.ledger.mailboxes[3], park.Message{ID: "z", TaskID: "lt-7777", PoolID: "load"})
 		}, outcomes},
 		"of a refused task": {func(e *evidence) {
-			i := e.some(park.Expired, true)
-			e.cut(of(e.id(i)))
+			i := e.findTask(park.Expired, true)
+			e.removeEvents(of(e.id(i)))
 			e.ledger.entries[i].answer = rejected
 		}, outcomes},
 		"in another mailbox": {moved(func(b mailbox) mailbox { return mailbox{b.tenant, e0(b.key)} }), outcomes},
 		"in that of another tenant": {moved(func(b mailbox) mailbox {
 			return mailbox{"tenant-" + strconv.Itoa(int(b.tenant[7]-'0'+1)%tenants), b.key}
 		}), outcomes},
-		"in two mailboxes, swapped":  {func(e *evidence) { e.swapBoxes() }, outcomes},
-		"for another task":           {func(e *evidence) { e.message(e.some(park.Completed, true)).TaskID = e.id(e.some(park.Failed, true)) }, outcomes},
+		"in two mailboxes, swapped": {func(e *evidence) { e.swapBoxes() }, outcomes},
+		"for another task": {func(e *evidence) {
+			e.message(e.findTask(park.Completed, true)).TaskID = e.id(e.findTask(park.Failed, true))
+		}, outcomes},
 		"of another pool":            {one(park.Completed, func(m *park.Message) { m.PoolID = "other" }), outcomes},
 		"of another status":          {one(park.Failed, func(m *park.Message) { m.Status = park.Expired }), outcomes},
 		"of another attempt":         {one(park.Completed, func(m *park.Message) { m.Attempt++ }), outcomes},
@@ -267,7 +272,7 @@ func ofMessages() map[string]doctored {
 	}
 }
 
-// e0 names another mailbox.
+// e0 is another mailbox.
 func e0(key string) string {
 	if key == "lt-box-0" {
 		return "lt-box-1"
@@ -288,7 +293,7 @@ func (e *evidence) swapBoxes() {
 // ofRows are changes of the tasks that are read back.
 func ofRows() map[string]doctored {
 	one := func(s park.Status, change func(t *park.Task)) func(*evidence) {
-		return func(e *evidence) { change(e.rowOf(e.some(s, true))) }
+		return func(e *evidence) { change(e.rowOf(e.findTask(s, true))) }
 	}
 	later := func(t park.Time) park.Time { return park.At(t.Add(time.Microsecond)) }
 	changes := map[string]func(*evidence){
@@ -312,12 +317,12 @@ func ofRows() map[string]doctored {
 		"started, expired":  one(park.Expired, func(t *park.Task) { t.StartedAt = t.CompletedAt }),
 		"two lives swapped": func(e *evidence) { a, b := e.rowOf(10), e.rowOf(11); a.TaskID, b.TaskID = b.TaskID, a.TaskID },
 		"gone": func(e *evidence) {
-			id := e.id(e.some(park.Completed, true))
+			id := e.id(e.findTask(park.Completed, true))
 			e.rows = slices.DeleteFunc(e.rows, func(t park.Task) bool { return t.TaskID == id })
 		},
 		"listed twice":       func(e *evidence) { e.rows = slices.Insert(e.rows, 50, e.rows[50]) },
 		"oldest first":       func(e *evidence) { slices.Reverse(e.rows) },
-		"never submitted":    func(e *evidence) { i := e.some(park.Expired, true); e.cut(of(e.id(i))); e.refuse(i) },
+		"never submitted":    func(e *evidence) { i := e.findTask(park.Expired, true); e.removeEvents(of(e.id(i))); e.refuse(i) },
 		"others for one":     func(e *evidence) { e.one = func(t park.Task) park.Task { t.TaskID += "0"; return t } },
 		"otherwise when one": func(e *evidence) { e.one = func(t park.Task) park.Task { t.Attempt++; return t } },
 	}
@@ -328,21 +333,21 @@ func ofRows() map[string]doctored {
 	return all
 }
 
-// refuse has task number i be one that was refused.
+// refuse makes task number i a refused one.
 func (e *evidence) refuse(i int) {
 	e.ledger.entries[i].answer, e.ledger.entries[i].code = rejected, refusalOf(park.QueueFull)
 	e.ledger.accepted--
 	e.ledger.rejected++
 }
 
-// ofAnswers are changes of what submissions were answered, which is in the ledger.
+// ofAnswers are changes of the answers to submissions, in the ledger.
 func ofAnswers() map[string]doctored {
 	one := func(parked bool, change func(t *entry)) func(*evidence) {
-		return func(e *evidence) { change(&e.ledger.entries[e.some(park.Completed, parked)]) }
+		return func(e *evidence) { change(&e.ledger.entries[e.findTask(park.Completed, parked)]) }
 	}
 	refusal := func(code park.Code) func(*evidence) {
 		return func(e *evidence) {
-			i := e.some(park.Expired, true)
+			i := e.findTask(park.Expired, true)
 			e.refuse(i)
 			e.ledger.entries[i].code = refusalOf(code)
 			e.refusedInstead(i, code)
@@ -354,7 +359,7 @@ func ofAnswers() map[string]doctored {
 		"another position":       one(true, func(t *entry) { t.position++ }),
 		"submitted earlier":      one(true, func(t *entry) { t.submitted-- }),
 		"nothing taken, though it was": func(e *evidence) {
-			i := e.some(park.Completed, true)
+			i := e.findTask(park.Completed, true)
 			e.ledger.denied[i] = e.ledger.entries[i].submitted + 1
 		},
 		"full, though it was not":         refusal(park.QueueFull),
@@ -363,13 +368,13 @@ func ofAnswers() map[string]doctored {
 		"too late, though it was not":     refusal(park.DeadlinePast),
 		"too large, though it was not":    refusal(park.CostExceedsPool),
 		"taken, though nobody had it":     refusal(park.TaskExists),
-		"refused, and no word in the log": func(e *evidence) { i := e.some(park.Expired, true); e.cut(of(e.id(i))); e.refuse(i) },
+		"refused, and no word in the log": func(e *evidence) { i := e.findTask(park.Expired, true); e.removeEvents(of(e.id(i))); e.refuse(i) },
 		"refused otherwise than in the log": func(e *evidence) {
-			i := e.some(park.Expired, true)
+			i := e.findTask(park.Expired, true)
 			e.refuse(i)
 			e.refusedInstead(i, park.DeadlinePast)
 		},
-		"accepted, refused in the log": func(e *evidence) { e.refusedInstead(e.some(park.Expired, true), park.QueueFull) },
+		"accepted, refused in the log": func(e *evidence) { e.refusedInstead(e.findTask(park.Expired, true), park.QueueFull) },
 	}
 	all := make(map[string]doctored, len(changes))
 	for name, change := range changes {
@@ -378,20 +383,20 @@ func ofAnswers() map[string]doctored {
 	return all
 }
 
-// refusedInstead has the log and the stream tell of a refusal instead of a life of task number i.
+// refusedInstead replaces the events of task number i by a refusal, in the log and in the stream.
 func (e *evidence) refusedInstead(i int, code park.Code) {
 	id := e.id(i)
-	e.told(of(id, park.ActSubmit), func(o *park.Event) {
+	e.changeFirst(of(id, park.ActSubmit), func(o *park.Event) {
 		o.Action, o.Detail = park.ActReject, json.RawMessage(`{"code":"`+string(code)+`"}`)
 	})
-	e.cut(of(id, park.ActEnqueue, park.ActStart, park.ActExpire, park.ActComplete))
+	e.removeEvents(of(id, park.ActEnqueue, park.ActStart, park.ActExpire, park.ActComplete))
 }
 
 // TestDoctoredRunsAreFound changes one thing of a good run at a time.
 func TestDoctoredRunsAreFound(t *testing.T) {
 	good := record(t, func(*fake) {}, Options{N: 200})
 	if r := good.clone().judge(t); !r.OK() {
-		t.Fatalf("the good run is not one: %q, %q", broken(r), r.Offences)
+		t.Fatalf("the good run is not one: %q, %q", brokenGuarantees(r), r.Offences)
 	}
 	for kind, all := range map[string]map[string]doctored{
 		"end": ofEnds(), "event": ofEvents(), "message": ofMessages(), "row": ofRows(), "answer": ofAnswers(),
@@ -400,8 +405,8 @@ func TestDoctoredRunsAreFound(t *testing.T) {
 			t.Run(kind+"/"+name, func(t *testing.T) {
 				e := good.clone()
 				d.change(e)
-				if r := e.judge(t); !about(broken(r), d.want) {
-					t.Errorf("broken: %q, want one about %q; %q", broken(r), d.want, r.Offences)
+				if r := e.judge(t); !about(brokenGuarantees(r), d.want) {
+					t.Errorf("broken: %q, want one about %q; %q", brokenGuarantees(r), d.want, r.Offences)
 				}
 			})
 		}

@@ -14,9 +14,9 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// evidence is all that a judge sees of a run. As a service it answers what there is to read.
+// evidence is all that a judge sees of a run. It is also a service that returns it.
 type evidence struct {
-	park.Service // what a judge does not use is not there
+	park.Service // nil: the judge calls no other method
 
 	o      Options
 	load   *workload
@@ -31,9 +31,9 @@ type evidence struct {
 	found  *findings
 
 	restarts int
-	// answer changes what a question to the log is answered, page what is read of the whole log.
+	// answer changes the answer to a query of the log, page a page of the whole log.
 	answer func(q park.AuditQuery, events []park.Event) []park.Event
-	one    func(t park.Task) park.Task // a task that is asked for by its id
+	one    func(t park.Task) park.Task // a task that is read by its id
 }
 
 // record runs a load against a fake pool in fake time and keeps the evidence.
@@ -52,7 +52,7 @@ func record(t *testing.T, with func(*fake), o Options) *evidence {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.next = withOneLimit(w.next)
+		w.next = withTimeout(w.next)
 		f.pool.MaxUnits = w.units
 		m := newMeasurement(t.Context(), o, w, &target{service: f, pool: f.pool, run: "lt-"})
 		if err := m.run(t.Context()); err != nil {
@@ -70,8 +70,8 @@ func record(t *testing.T, with func(*fake), o Options) *evidence {
 	return e
 }
 
-// withOneLimit has a small load, too, hold a task that meets its time limit.
-func withOneLimit(next func(int) job) func(int) job {
+// withTimeout makes sure that a small load also has a task that reaches its time limit.
+func withTimeout(next func(int) job) func(int) job {
 	return func(i int) job {
 		j := next(i)
 		if i == 67 {
@@ -105,7 +105,7 @@ func (e *evidence) judge(t *testing.T) *Report {
 		before.UsedUnits, before.QueueDepth, before.Running = 0, 0, 0
 		m := newMeasurement(t.Context(), e.o, e.load, &target{service: e, pool: before, run: "lt-"})
 		m.ledger, m.findings, m.since, m.restarts, m.started = e.ledger, e.found, e.since, e.restarts, time.Now()
-		m.watcher.ledger = newLedger("none") // what it saw is in the ledger already
+		m.watcher.ledger = newLedger("none") // what it saw is already in the ledger
 		m.gen = &generator{latency: newLatencies()}
 		for i := range e.stream {
 			m.watcher.handle(&e.stream[i], time.Now())
@@ -132,7 +132,7 @@ func (e *evidence) Audit(_ context.Context, q park.AuditQuery) (park.EventPage, 
 	return p, nil
 }
 
-// selected is the page of events that a query selects.
+// selected returns the page of events that a query selects.
 func selected(events []park.Event, q park.AuditQuery) (p park.EventPage) {
 	from := 0
 	if q.Cursor != "" {
@@ -173,10 +173,10 @@ func (e *evidence) Task(_ context.Context, _, id string, _ time.Duration) (park.
 	return e.rows[i], nil
 }
 
-// What doctors a run: each of these changes one thing of it, wherever it is told.
+// The functions below each change one thing of a run, wherever it is recorded.
 
-// told changes the first event that is meant, in the log and on the stream alike.
-func (e *evidence) told(meant func(*park.Event) bool, change func(*park.Event)) {
+// changeFirst changes the first matching event, in the log and in the stream.
+func (e *evidence) changeFirst(meant func(*park.Event) bool, change func(*park.Event)) {
 	for _, events := range [][]park.Event{e.log, e.stream} {
 		i := slices.IndexFunc(events, func(e park.Event) bool { return meant(&e) })
 		if i < 0 {
@@ -186,8 +186,8 @@ func (e *evidence) told(meant func(*park.Event) bool, change func(*park.Event)) 
 	}
 }
 
-// everywhere changes all events that are meant.
-func (e *evidence) everywhere(meant func(*park.Event) bool, change func(*park.Event)) {
+// changeAll changes all matching events.
+func (e *evidence) changeAll(meant func(*park.Event) bool, change func(*park.Event)) {
 	for _, events := range [][]park.Event{e.log, e.stream} {
 		for i := range events {
 			if meant(&events[i]) {
@@ -197,15 +197,15 @@ func (e *evidence) everywhere(meant func(*park.Event) bool, change func(*park.Ev
 	}
 }
 
-// cut removes all events that are meant.
-func (e *evidence) cut(meant func(*park.Event) bool) {
+// removeEvents removes all matching events.
+func (e *evidence) removeEvents(meant func(*park.Event) bool) {
 	gone := func(e park.Event) bool { return meant(&e) }
 	e.log, e.stream = slices.DeleteFunc(e.log, gone), slices.DeleteFunc(e.stream, gone)
 }
 
-// some returns the number of a task of the run that ended so; of those that completed, one that had been parked, or not, and
-// that worked for a while if there is such a one: on a busy machine few start at once.
-func (e *evidence) some(s park.Status, parked bool) int {
+// findTask returns the number of a task that ended with a status. Among completed tasks it was parked or not, as asked for,
+// and if possible it worked for a while: on a busy machine few tasks start at once.
+func (e *evidence) findTask(s park.Status, parked bool) int {
 	short := -1
 	for _, t := range slices.Backward(e.rows) {
 		i, own := e.ledger.number(t.TaskID)
@@ -241,16 +241,16 @@ func (e *evidence) message(i int) *park.Message {
 	return &e.mail[b][slices.IndexFunc(e.mail[b], func(m park.Message) bool { return m.TaskID == id })]
 }
 
-// removed takes the message of task number i out and returns it.
-func (e *evidence) removed(i int) park.Message {
+// removeMessage removes the message of task number i and returns it.
+func (e *evidence) removeMessage(i int) park.Message {
 	b := e.ledger.mailboxes[e.ledger.entries[i].mailbox]
 	m := *e.message(i)
 	e.mail[b] = slices.DeleteFunc(e.mail[b], func(o park.Message) bool { return o.ID == m.ID })
 	return m
 }
 
-// put puts a message into a mailbox, in its place by time.
-func (e *evidence) put(b mailbox, m park.Message) {
+// insertMessage inserts a message into a mailbox, in the order of time.
+func (e *evidence) insertMessage(b mailbox, m park.Message) {
 	m.ID += "x"
 	e.mail[b] = append(e.mail[b], m)
 	slices.SortStableFunc(e.mail[b], func(a, b park.Message) int { return cmp.Compare(a.CreatedAt.Micro(), b.CreatedAt.Micro()) })

@@ -11,7 +11,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// What there is to read of a fake pool.
+// The reads of a fake pool.
 
 func (f *fake) Evidence(context.Context, string) (park.Evidence, error) {
 	f.mu.Lock()
@@ -86,7 +86,7 @@ func (f *fake) Watch(ctx context.Context, q park.AuditQuery) iter.Seq2[park.Even
 		f.mu.Unlock()
 		for ctx.Err() == nil {
 			f.mu.Lock()
-			more, grown := f.events[at:], f.grown
+			more, grown := f.events[at:], f.moreEvents
 			f.mu.Unlock()
 			for _, e := range more {
 				if e.Action == park.ActUpdate {

@@ -14,49 +14,49 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// fake is a small pool with one lock: strict order, simulated work. Its faults are what a run must find.
+// fake is a small pool with one lock, strict order and simulated work. A load test must find its faults.
 type fake struct {
-	park.Service // what a load test does not use is not there
+	park.Service // nil: a load test calls no other method
 
-	mu     sync.Mutex
-	pool   park.Pool
-	rev    int64
-	events []park.Event
-	grown  chan struct{} // closed and replaced when there are more events
-	tasks  map[string]*fakeTask
-	all    []*fakeTask // by arrival
-	line   []*fakeTask
-	front  int // the rank of whoever was parked again last
-	mail   map[mailbox][]park.Message
+	mu          sync.Mutex
+	pool        park.Pool
+	rev         int64
+	events      []park.Event
+	moreEvents  chan struct{} // closed and replaced when there are more events
+	tasks       map[string]*fakeTask
+	all         []*fakeTask // by arrival
+	line        []*fakeTask
+	requeueRank int // the rank of the task that was requeued last
+	mail        map[mailbox][]park.Message
 
 	asleep atomic.Bool
 
-	overCommit  int64                // units that it thinks it has and does not
-	sleepy      time.Duration        // it looks for tasks to start so long after units came free
-	dawdle      time.Duration        // a start in the log is so long before the work begins
-	loseMessage func(id string) bool // a message that never comes
-	twice       func(id string) bool // a message that comes twice
-	lieAbout    func(id string) bool // a result that is another task's
-	forget      func(id string) bool // a task that never ends
-	barge       bool                 // the last in line goes first
-	refuse      func(id string) *park.Error
-	outage      func() bool // nothing can be stored
-	deaf        bool        // a task that is cancelled runs on
-	work        func(id string, w *fakeWork)
-	hurry       time.Duration // by which tasks expire before their deadline
-	few         bool          // the last answer of a batch is missing
+	overCommit   int64                // units that it uses beyond its capacity
+	startDelay   time.Duration        // delay between freed units and the next start
+	runDelay     time.Duration        // delay between the start in the log and the work
+	loseMessage  func(id string) bool // a message that is never delivered
+	twice        func(id string) bool // a message that is delivered twice
+	wrongResult  func(id string) bool // a result of another task
+	neverEnds    func(id string) bool // a task that never ends
+	lastFirst    bool                 // the last parked task starts first
+	refuse       func(id string) *park.Error
+	outage       func() bool // nothing can be stored
+	ignoreCancel bool        // a cancelled task keeps running
+	work         func(id string, w *fakeWork)
+	expireEarly  time.Duration // how long before their deadline tasks expire
+	dropAnswer   bool          // the last answer of a batch is missing
 
-	onOffer func(n int) // the nth submission has come
-	offered int
-	gate    sync.Mutex
-	// mute says whether a submission of one task is taken, and what is answered instead.
-	mute     func(id string) (bool, error)
-	hush     func(n int) bool // its answer is lost
-	onAnswer func(r *park.SubmitResult)
-	onCancel func(t *park.Task, err error) (park.Task, error)
+	onSubmit func(n int) // called with the number of each submission
+	offered  int
+	gate     sync.Mutex
+	// answerInstead says whether the submission of a task is accepted, and which answer is sent instead.
+	answerInstead func(id string) (bool, error)
+	loseAnswer    func(n int) bool // its answer is lost
+	onAnswer      func(r *park.SubmitResult)
+	onCancel      func(t *park.Task, err error) (park.Task, error)
 }
 
-// fakeWork is what a task is told to do.
+// fakeWork is what a task's payload asks for.
 type fakeWork struct {
 	DurationMs int64           `json:"durationMs"`
 	Fail       bool            `json:"fail"`
@@ -92,7 +92,7 @@ func newFake() *fake {
 			PoolID: "load", MaxUnits: 24, MaxQueueDepth: 1_000_000, State: park.Active,
 			Executor: "simulate", QueueBackend: park.InMemory, MailboxBackend: park.InMemory,
 		},
-		grown: make(chan struct{}), tasks: map[string]*fakeTask{}, mail: map[mailbox][]park.Message{},
+		moreEvents: make(chan struct{}), tasks: map[string]*fakeTask{}, mail: map[mailbox][]park.Message{},
 	}
 }
 
@@ -129,19 +129,19 @@ func (f *fake) locked(change func(event func(a park.Action, t *fakeTask, detail 
 	})
 	if ord > 0 {
 		f.rev = rev
-		close(f.grown)
-		f.grown = make(chan struct{})
+		close(f.moreEvents)
+		f.moreEvents = make(chan struct{})
 	}
 }
 
 func (f *fake) Submit(_ context.Context, _ string, tasks []park.Submission) ([]park.SubmitResult, error) {
-	n, out := f.offer()
+	n, out := f.countSubmission()
 	if out {
 		return nil, park.Errorf(park.StorageUnavailable, "no store")
 	}
 	time.Sleep(time.Millisecond)
-	if f.mute != nil && len(tasks) == 1 {
-		if take, err := f.mute(tasks[0].TaskID); err != nil {
+	if f.answerInstead != nil && len(tasks) == 1 {
+		if take, err := f.answerInstead(tasks[0].TaskID); err != nil {
 			if take {
 				f.step(func(event func(park.Action, *fakeTask, string)) { f.take(tasks[0], event) })
 			}
@@ -158,22 +158,22 @@ func (f *fake) Submit(_ context.Context, _ string, tasks []park.Submission) ([]p
 			f.onAnswer(&results[i])
 		}
 	}
-	if f.hush != nil && f.hush(n) {
+	if f.loseAnswer != nil && f.loseAnswer(n) {
 		return nil, errors.New("the connection broke")
 	}
-	if f.few && len(results) > 1 {
+	if f.dropAnswer && len(results) > 1 {
 		results = results[1:]
 	}
 	return results, nil
 }
 
-// offer counts a submission and reports whether there is an outage.
-func (f *fake) offer() (n int, out bool) {
+// countSubmission counts a submission and reports whether the store is out.
+func (f *fake) countSubmission() (n int, out bool) {
 	f.gate.Lock()
 	defer f.gate.Unlock()
 	f.offered++
-	if f.onOffer != nil {
-		f.onOffer(f.offered)
+	if f.onSubmit != nil {
+		f.onSubmit(f.offered)
 	}
 	return f.offered, f.outage != nil && f.outage()
 }
@@ -210,7 +210,7 @@ func (f *fake) take(s park.Submission, event func(park.Action, *fakeTask, string
 		f.park(t)
 		a.Position = 1 + int64(slices.IndexFunc(f.line, func(o *fakeTask) bool { return o == t }))
 		if !s.Deadline.IsZero() {
-			time.AfterFunc(time.Until(s.Deadline.Time)-f.hurry, func() { f.expire(t) })
+			time.AfterFunc(time.Until(s.Deadline.Time)-f.expireEarly, func() { f.expire(t) })
 		}
 	}
 	a.Status = t.status
@@ -253,7 +253,7 @@ func (f *fake) first() *fakeTask {
 	switch {
 	case len(f.line) == 0:
 		return nil
-	case f.barge:
+	case f.lastFirst:
 		return f.line[len(f.line)-1]
 	}
 	return f.line[0]
@@ -279,7 +279,7 @@ func (f *fake) start(t *fakeTask, event func(park.Action, *fakeTask, string)) {
 	if err := json.Unmarshal(t.Payload, &w); err != nil {
 		panic(err)
 	}
-	if f.forget != nil && f.forget(t.TaskID) {
+	if f.neverEnds != nil && f.neverEnds(t.TaskID) {
 		f.pool.UsedUnits -= int64(t.ResourceCost.Units)
 		return
 	}
@@ -289,18 +289,18 @@ func (f *fake) start(t *fakeTask, event func(park.Action, *fakeTask, string)) {
 	go f.run(t, w, t.attempt)
 }
 
-// run is a task's work.
+// run does a task's work.
 func (f *fake) run(t *fakeTask, w fakeWork, attempt int) {
 	limit := time.Duration(t.TimeoutSecs) * time.Second
 	if limit == 0 {
 		limit = time.Hour
 	}
 	stop := t.stop
-	if f.deaf {
+	if f.ignoreCancel {
 		stop = nil
 	}
 	select {
-	case <-time.After(f.dawdle + time.Duration(w.DurationMs)*time.Millisecond):
+	case <-time.After(f.runDelay + time.Duration(w.DurationMs)*time.Millisecond):
 	case <-time.After(limit):
 		f.end(t, park.ActFail, park.Failed, park.ReasonTimeout)
 		return
@@ -311,7 +311,7 @@ func (f *fake) run(t *fakeTask, w fakeWork, attempt int) {
 	f.mu.Unlock()
 	switch {
 	case lost:
-	case stopped && !f.deaf:
+	case stopped && !f.ignoreCancel:
 		f.end(t, park.ActCancel, park.Dropped, park.ReasonCancelled)
 	case w.Fail:
 		f.end(t, park.ActFail, park.Failed, reasonRequested)
@@ -323,8 +323,8 @@ func (f *fake) run(t *fakeTask, w fakeWork, attempt int) {
 
 func (f *fake) end(t *fakeTask, a park.Action, s park.Status, reason string) {
 	f.step(func(event func(park.Action, *fakeTask, string)) { f.over(t, a, s, reason, event) })
-	if f.sleepy > 0 && f.asleep.CompareAndSwap(false, true) {
-		time.AfterFunc(f.sleepy, func() {
+	if f.startDelay > 0 && f.asleep.CompareAndSwap(false, true) {
+		time.AfterFunc(f.startDelay, func() {
 			f.asleep.Store(false)
 			f.step(f.wake)
 		})
@@ -343,7 +343,7 @@ func (f *fake) over(t *fakeTask, a park.Action, s park.Status, reason string, ev
 	event(a, t, detail)
 	f.deliver(t)
 	close(t.done)
-	if f.sleepy == 0 {
+	if f.startDelay == 0 {
 		f.wake(event)
 	}
 }
@@ -355,10 +355,10 @@ func (f *fake) wake(event func(park.Action, *fakeTask, string)) {
 	}
 }
 
-// lose takes all runs back, as if the node that did the work were gone.
-func (f *fake) lose() {
+// loseRuns requeues all runs, as if their node had died.
+func (f *fake) loseRuns() {
 	f.step(func(event func(park.Action, *fakeTask, string)) {
-		for _, t := range slices.Backward(f.all) { // who is parked again last is the first
+		for _, t := range slices.Backward(f.all) { // the task that is requeued last will be first
 			switch {
 			case t.status != park.Running:
 			case t.stopped:
@@ -366,8 +366,8 @@ func (f *fake) lose() {
 			default:
 				event(park.ActRequeue, t, `{"reason":"node_lost"}`)
 				f.pool.UsedUnits -= int64(t.ResourceCost.Units)
-				f.front--
-				t.status, t.rank = park.Queued, f.front
+				f.requeueRank--
+				t.status, t.rank = park.Queued, f.requeueRank
 				f.park(t)
 			}
 		}
@@ -424,7 +424,7 @@ func (f *fake) deliver(t *fakeTask) {
 	if f.loseMessage != nil && f.loseMessage(t.TaskID) {
 		return
 	}
-	if f.lieAbout != nil && f.lieAbout(t.TaskID) {
+	if f.wrongResult != nil && f.wrongResult(t.TaskID) {
 		m.Payload = json.RawMessage("-1")
 	}
 	n := 1

@@ -10,7 +10,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// TestGoodRunsPass runs loads of many kinds, with all that may happen to a good pool: nothing is held against it.
+// TestGoodRunsPass runs loads of many kinds against a good pool. No guarantee may be reported as broken.
 func TestGoodRunsPass(t *testing.T) {
 	tests := map[string]struct {
 		o    Options
@@ -28,11 +28,11 @@ func TestGoodRunsPass(t *testing.T) {
 		"a trace":       {Options{Trace: "testdata/short.swf", Speed: 1000}, nil},
 		"a full lot":    {Options{N: 300}, func(f *fake) { f.pool.MaxQueueDepth = 20 }},
 		"no lot":        {Options{N: 100}, func(f *fake) { f.pool.MaxQueueDepth = 0 }},
-		"slow to wake":  {Options{N: 200}, func(f *fake) { f.sleepy = 40 * time.Millisecond }},
-		"slow to begin": {Options{N: 200}, func(f *fake) { f.dawdle = 40 * time.Millisecond }},
-		"lost answers":  {Options{N: 200}, func(f *fake) { f.hush = func(n int) bool { return n%7 == 3 } }},
+		"slow to wake":  {Options{N: 200}, func(f *fake) { f.startDelay = 40 * time.Millisecond }},
+		"slow to begin": {Options{N: 200}, func(f *fake) { f.runDelay = 40 * time.Millisecond }},
+		"lost answers":  {Options{N: 200}, func(f *fake) { f.loseAnswer = func(n int) bool { return n%7 == 3 } }},
 		"answers lost twice": {Options{N: 100, Batch: 10}, func(f *fake) {
-			f.hush = func(n int) bool { return n%5 > 2 }
+			f.loseAnswer = func(n int) bool { return n%5 > 2 }
 		}},
 		"no answers for a while": {Options{N: 200}, func(f *fake) {
 			n := 0
@@ -48,23 +48,23 @@ func TestGoodRunsPass(t *testing.T) {
 			}
 		}},
 		"runs lost": {Options{N: 300, Backend: "postgres", Nodes: 2}, func(f *fake) {
-			f.onOffer = func(n int) {
+			f.onSubmit = func(n int) {
 				if n == 100 || n == 200 {
-					f.lose()
+					f.loseRuns()
 				}
 			}
 		}},
 		"tasks of others": {Options{N: 200, Server: "theirs"}, func(f *fake) {
-			f.onOffer = func(n int) {
+			f.onSubmit = func(n int) {
 				if n%3 == 0 {
-					f.foreign(fmt.Sprint("theirs-", n), park.Priority(n%4)-1)
+					f.submitForeign(fmt.Sprint("theirs-", n), park.Priority(n%4)-1)
 				}
 			}
 		}},
 		"tasks of others before": {Options{N: 200, Server: "theirs"}, func(f *fake) {
 			f.pool.MaxUnits = 24
 			for n := range 60 {
-				f.foreign(fmt.Sprint("theirs-", n), park.Priority(n%4)-1)
+				f.submitForeign(fmt.Sprint("theirs-", n), park.Priority(n%4)-1)
 			}
 		}},
 	}
@@ -76,17 +76,17 @@ func TestGoodRunsPass(t *testing.T) {
 					tt.with(f)
 				}
 				r := load(t, f, tt.o)
-				time.Sleep(time.Hour) // lets the tasks of others end
+				time.Sleep(time.Hour) // until the tasks of others have ended
 				if !r.OK() || r.Submitted == 0 || r.Accepted == 0 {
-					t.Errorf("broken %q, %d submitted, %d accepted, %q, %q", broken(r), r.Submitted, r.Accepted, r.Offences, r.Notes)
+					t.Errorf("broken %q, %d submitted, %d accepted, %q, %q", brokenGuarantees(r), r.Submitted, r.Accepted, r.Offences, r.Notes)
 				}
 			})
 		})
 	}
 }
 
-// foreign submits a task of somebody else.
-func (f *fake) foreign(id string, p park.Priority) {
+// submitForeign submits a task of another client.
+func (f *fake) submitForeign(id string, p park.Priority) {
 	f.step(func(event func(park.Action, *fakeTask, string)) {
 		f.take(park.Submission{
 			TaskID: id, Tenant: "them", Priority: p, ResourceCost: park.Cost{Units: 3}, Payload: payload(30*time.Millisecond, false, 1),
@@ -94,7 +94,8 @@ func (f *fake) foreign(id string, p park.Priority) {
 	})
 }
 
-// TestUnansweredSubmissionsAreJudgedRight: what may have been taken may be there or not, but then as asked.
+// TestUnansweredSubmissionsAreJudgedRight: a submission without an answer may exist or not; if it exists, it must be as
+// submitted.
 func TestUnansweredSubmissionsAreJudgedRight(t *testing.T) {
 	for name, tt := range map[string]struct {
 		err  error
@@ -110,14 +111,14 @@ func TestUnansweredSubmissionsAreJudgedRight(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFake()
-				f.mute = func(id string) (bool, error) {
+				f.answerInstead = func(id string) (bool, error) {
 					if id == "lt-50" {
 						return tt.take, tt.err
 					}
 					return true, nil
 				}
 				r := load(t, f, Options{N: 100})
-				got := broken(r)
+				got := brokenGuarantees(r)
 				if !about(got, "without an answer") || tt.want != "" && !about(got, tt.want) || tt.want == "" && len(got) != 1 {
 					t.Errorf("broken %q, want an answer missing and %q; %q", got, tt.want, r.Offences)
 				}

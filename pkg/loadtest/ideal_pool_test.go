@@ -44,8 +44,8 @@ func TestLineupOrder(t *testing.T) {
 	check("new", park.Low, true)
 }
 
-// TestLineupOwes is a pool that sleeps while units come free: each task is owed its start since the step in
-// which it would have fitted behind those before it.
+// TestLineupOwes has a pool that does not start tasks while units come free. Each task should have started in the step
+// in which it fitted behind those before it.
 func TestLineupOwes(t *testing.T) {
 	l := newIdealPool()
 	l.park("big", park.Normal, 8, false)
@@ -83,7 +83,7 @@ func TestLineupForgives(t *testing.T) {
 	}
 }
 
-// TestLineupAgainstALine compares the lineup with a plain sorted line over many random moves.
+// TestLineupAgainstALine compares the lineup with a sorted list over many random changes.
 func TestLineupAgainstALine(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	l := newIdealPool()
@@ -136,7 +136,7 @@ func TestLineupAgainstALine(t *testing.T) {
 	}
 }
 
-// TestLineupPassesOver is a pool whose capacity is lowered below what tasks cost that are parked in it, and raised again.
+// TestLineupPassesOver has a pool whose capacity is lowered below the cost of parked tasks, and raised again.
 func TestLineupPassesOver(t *testing.T) {
 	l := newIdealPool()
 	l.park("big", park.Normal, 8, false)

@@ -8,7 +8,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// trial is a judge and the log that it hears. Each step is 100 ms after the one before it.
+// trial is a judge and its log. Each step is 100 ms after the one before.
 type trial struct {
 	j    *judge
 	rev  int64
@@ -135,7 +135,7 @@ func TestJudgeTellsTasksOfOthers(t *testing.T) {
 	tr.step(event(park.ActComplete, "lt-probe", 6, 1))
 	tr.step(started("theirs")...)
 	tr.step(event(park.ActComplete, "theirs", 6, 1))
-	tr.step(started("lt-7")...) // a number that was never given
+	tr.step(started("lt-7")...) // a number that no task has
 	if len(tr.j.foreign) != 2 || tr.j.ends[park.ActComplete] != 0 {
 		t.Errorf("foreign %v, ends %v", tr.j.foreign, tr.j.ends)
 	}

@@ -31,8 +31,8 @@ func load(t *testing.T, f *fake, o Options) *Report {
 	return r
 }
 
-// broken returns the promises that were not kept.
-func broken(r *Report) []string {
+// brokenGuarantees returns the guarantees that were reported as broken.
+func brokenGuarantees(r *Report) []string {
 	var b []string
 	for _, v := range r.Verdicts {
 		if !v.OK {
@@ -47,7 +47,7 @@ func TestAGoodPoolKeepsAllPromises(t *testing.T) {
 		var shown []Progress
 		r := load(t, newFake(), Options{N: 2000, Progress: func(p Progress) { shown = append(shown, p) }})
 		if !r.OK() {
-			t.Errorf("broken: %q, offences %q", broken(r), r.Offences)
+			t.Errorf("broken: %q, offences %q", brokenGuarantees(r), r.Offences)
 		}
 		if r.Submitted != 2000 || r.Accepted != 2000 || r.Completed+r.Failed+r.Expired+r.Dropped != 2000 || r.Lost != 0 {
 			t.Errorf("%d submitted, %d accepted, %d completed, %d failed, %d expired, %d lost", r.Submitted, r.Accepted, r.Completed, r.Failed, r.Expired, r.Lost)
@@ -67,7 +67,7 @@ func TestAGoodPoolKeepsAllPromises(t *testing.T) {
 	})
 }
 
-// TestFaultsAreFound gives the pool one fault at a time and asks which promise it breaks.
+// TestFaultsAreFound gives the pool one fault at a time, and checks which guarantee is reported as broken.
 func TestFaultsAreFound(t *testing.T) {
 	one := func(id string) bool { return id == "lt-77" }
 	tests := map[string]struct {
@@ -75,20 +75,20 @@ func TestFaultsAreFound(t *testing.T) {
 		want  string
 	}{
 		"over capacity":       {func(f *fake) { f.overCommit = 3 }, "starts over capacity"},
-		"wakes late":          {func(f *fake) { f.sleepy = 1200 * time.Millisecond }, "within 1 s"},
-		"starts late":         {func(f *fake) { f.dawdle = 1100 * time.Millisecond }, "within 1 s"},
+		"wakes late":          {func(f *fake) { f.startDelay = 1200 * time.Millisecond }, "within 1 s"},
+		"starts late":         {func(f *fake) { f.runDelay = 1100 * time.Millisecond }, "within 1 s"},
 		"lost message":        {func(f *fake) { f.loseMessage = one }, "outcomes missing"},
 		"lost messages":       {func(f *fake) { f.loseMessage = func(id string) bool { return strings.HasSuffix(id, "7") } }, "found in their mailboxes"},
 		"message twice":       {func(f *fake) { f.twice = one }, "duplicated"},
-		"wrong result":        {func(f *fake) { f.lieAbout = one }, "wrong"},
-		"task lost":           {func(f *fake) { f.forget = one }, "lost"},
-		"out of order":        {func(f *fake) { f.barge = true }, "out of order"},
+		"wrong result":        {func(f *fake) { f.wrongResult = one }, "wrong"},
+		"task lost":           {func(f *fake) { f.neverEnds = one }, "lost"},
+		"out of order":        {func(f *fake) { f.lastFirst = true }, "out of order"},
 		"every task fails":    {func(f *fake) { f.work = func(id string, w *fakeWork) { w.Fail = id != "lt-probe" } }, asAsked},
 		"no task fails":       {func(f *fake) { f.work = func(_ string, w *fakeWork) { w.Fail = false } }, asAsked},
 		"no work is done":     {func(f *fake) { f.work = func(_ string, w *fakeWork) { w.DurationMs = 0 } }, "before their work"},
-		"never stops":         {func(f *fake) { f.deaf = true }, asAsked},
-		"stops late":          {func(f *fake) { f.deaf = true }, "continued after"},
-		"expires early":       {func(f *fake) { f.hurry = time.Millisecond }, asAsked},
+		"never stops":         {func(f *fake) { f.ignoreCancel = true }, asAsked},
+		"stops late":          {func(f *fake) { f.ignoreCancel = true }, "continued after"},
+		"expires early":       {func(f *fake) { f.expireEarly = time.Millisecond }, asAsked},
 		"cancels none":        {func(f *fake) { f.onCancel = notThere }, inAnswers},
 		"cancels another":     {func(f *fake) { f.onCancel = another }, inAnswers},
 		"answers for another": {func(f *fake) { f.onAnswer = func(r *park.SubmitResult) { r.TaskID += "0" } }, inAnswers},
@@ -96,7 +96,7 @@ func TestFaultsAreFound(t *testing.T) {
 		"answers no position": {func(f *fake) { f.onAnswer = func(r *park.SubmitResult) { r.Position = 0 } }, inAnswers},
 		"answers no time":     {func(f *fake) { f.onAnswer = func(r *park.SubmitResult) { r.SubmittedAt = park.Time{} } }, inAnswers},
 		"answers it is over":  {func(f *fake) { f.onAnswer = func(r *park.SubmitResult) { r.Status, r.Position = park.Completed, 0 } }, inAnswers},
-		"answers too few":     {func(f *fake) { f.few = true }, inAnswers},
+		"answers too few":     {func(f *fake) { f.dropAnswer = true }, inAnswers},
 		"never answered":      {func(f *fake) { f.refuse = func(id string) *park.Error { return deaf(id, one) } }, "without an answer"},
 	}
 	for name, tt := range tests {
@@ -105,8 +105,8 @@ func TestFaultsAreFound(t *testing.T) {
 				f := newFake()
 				tt.spoil(f)
 				r := load(t, f, Options{N: 300, Batch: 2})
-				if !about(broken(r), tt.want) {
-					t.Errorf("broken: %q, want one about %q", broken(r), tt.want)
+				if !about(brokenGuarantees(r), tt.want) {
+					t.Errorf("broken: %q, want one about %q", brokenGuarantees(r), tt.want)
 				}
 			})
 		})
@@ -131,8 +131,8 @@ func deaf(id string, to func(string) bool) *park.Error {
 
 func TestWakeIsWhatThePoolTakes(t *testing.T) {
 	for name, f := range map[string]func(*fake){
-		"before the start": func(f *fake) { f.sleepy = 40 * time.Millisecond },
-		"after the start":  func(f *fake) { f.dawdle = 40 * time.Millisecond },
+		"before the start": func(f *fake) { f.startDelay = 40 * time.Millisecond },
+		"after the start":  func(f *fake) { f.runDelay = 40 * time.Millisecond },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -153,12 +153,12 @@ func TestRefusedTasksAreNoFault(t *testing.T) {
 		f.pool.MaxQueueDepth = 20
 		r := load(t, f, Options{N: 300, Batch: 7})
 		if full := r.Rejections["queue_full"]; !r.OK() || full == 0 || r.Rejected < full || r.Accepted+r.Rejected != 300 {
-			t.Errorf("broken %q, %d accepted, rejected %v, offences %q", broken(r), r.Accepted, r.Rejections, r.Offences)
+			t.Errorf("broken %q, %d accepted, rejected %v, offences %q", brokenGuarantees(r), r.Accepted, r.Rejections, r.Offences)
 		}
 	})
 }
 
-// TestNobodyIsThere: a daemon that answers no more is not waited for with each task that is left.
+// TestNobodyIsThere: if a daemon no longer answers, the load test does not wait for it once for each remaining task.
 func TestNobodyIsThere(t *testing.T) {
 	for name, o := range map[string]Options{"one after the other": {N: 1000, Concurrency: 4}, "at times of their own": {N: 1000, Rate: 100, Concurrency: 4}} {
 		t.Run(name, func(t *testing.T) {
@@ -166,15 +166,16 @@ func TestNobodyIsThere(t *testing.T) {
 				f := newFake()
 				f.outage = func() bool { return f.offered > 200 }
 				r := load(t, f, o)
-				if !about(broken(r), "without an answer") || r.Submitted > 210 || !about(r.Notes, "gave up submitting") {
-					t.Errorf("%d submitted, broken: %q, %q", r.Submitted, broken(r), r.Notes)
+				if !about(brokenGuarantees(r), "without an answer") || r.Submitted > 210 || !about(r.Notes, "gave up submitting") {
+					t.Errorf("%d submitted, broken: %q, %q", r.Submitted, brokenGuarantees(r), r.Notes)
 				}
 			})
 		})
 	}
 }
 
-// TestOpenLoopChargesAStall stops the store for two seconds: the arrivals go on, and their latency says so.
+// TestOpenLoopChargesAStall stops the store for two seconds. Tasks keep arriving, and their latencies include the
+// stall.
 func TestOpenLoopChargesAStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
@@ -185,7 +186,7 @@ func TestOpenLoopChargesAStall(t *testing.T) {
 		}
 		r := load(t, f, Options{N: 1000, Rate: 200})
 		if !r.OK() {
-			t.Errorf("broken: %q", broken(r))
+			t.Errorf("broken: %q", brokenGuarantees(r))
 		}
 		if r.SubmitSecs < 4 || r.SubmitSecs > 7 {
 			t.Errorf("1000 arrivals at 200/s took %g s", r.SubmitSecs)
@@ -237,6 +238,6 @@ func TestAnAbortedRunReturns(t *testing.T) {
 		if err == nil {
 			t.Error("no error from a run that was aborted")
 		}
-		time.Sleep(time.Minute) // lets the tasks under way end
+		time.Sleep(time.Minute) // until the running tasks have ended
 	})
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/loadtest"
 )
 
-// TestLoadtestOnOneDatabase has several nodes share a database, in one run after the other: what one leaves there is not
-// held against the next.
+// TestLoadtestOnOneDatabase runs load tests of several nodes one after the other on one database. What one leaves there
+// must not count against the next.
 func TestLoadtestOnOneDatabase(t *testing.T) {
 	dsn := loadtest.Cluster.Empty(t)
 	program := build(t)

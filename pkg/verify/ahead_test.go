@@ -10,8 +10,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/verify"
 )
 
-// prunedAhead makes a file whose daemon removed all that had ended by a clock that was a year ahead, and then went on by the
-// right one.
+// prunedAhead makes a file whose daemon pruned by a clock that was a year ahead, and then continued with the correct
+// clock.
 func prunedAhead(t *testing.T, path string) {
 	t.Helper()
 	live(t, path)
@@ -29,11 +29,11 @@ func prunedAhead(t *testing.T, path string) {
 	if _, err := x.Task(t.Context(), "cpu", "c1", time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	right(t, x)
+	wantClean(t, x)
 	x.stop()
 }
 
-// TestGoodPrunedAhead: a mark that lies in the future hides neither what was done since nor its loss.
+// TestGoodPrunedAhead: a mark in the future hides neither later tasks nor their loss.
 func TestGoodPrunedAhead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "p.db")
 	prunedAhead(t, path)
@@ -47,7 +47,7 @@ func TestGoodPrunedAhead(t *testing.T) {
 	}
 }
 
-// lasting is an archive with a retention, whose reading takes hours, in which what is old is removed.
+// lasting is an archive with a retention. Reading it takes hours, during which old items are removed.
 type lasting struct {
 	pruning
 	now *time.Time
@@ -64,7 +64,7 @@ func (l lasting) KeptTasks(ctx context.Context, pool string, q park.KeptQuery) (
 	return l.pruning.KeptTasks(ctx, pool, q)
 }
 
-// TestGoodPrunedAheadMeanwhile: a mark that lies in the future does not say what is removed meanwhile.
+// TestGoodPrunedAheadMeanwhile: a mark in the future does not limit what may be removed during the verification.
 func TestGoodPrunedAheadMeanwhile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "p.db")
 	prunedAhead(t, path)

@@ -20,10 +20,11 @@ import (
 	"github.com/parkd-dev/parkd/pkg/verify"
 )
 
-// perTask is how many events the tasks of a generated history have.
+// perTask is how many events a task of a generated history has.
 const perTask = 4
 
-// generate writes a history into a file: in each step some tasks end, as many parked ones start, and as many are parked.
+// generate writes a history into a file. In each step some tasks end, as many parked ones start, and as many are
+// parked.
 func generate(t testing.TB, path string, tasks int) {
 	t.Helper()
 	s, err := sqlite.Open(context.Background(), sqlite.Config{Path: path})
@@ -104,8 +105,8 @@ func generate(t testing.TB, path string, tasks int) {
 	}
 }
 
-// BenchmarkPool verifies a generated history over HTTP. PARKD_VERIFY_EVENTS says how long it is, and PARKD_VERIFY_FILE where
-// it is kept for another time.
+// BenchmarkPool verifies a generated history over HTTP. PARKD_VERIFY_EVENTS is its length, and PARKD_VERIFY_FILE a file
+// in which it is kept for later runs.
 func BenchmarkPool(b *testing.B) {
 	events := 40_000
 	if n, err := strconv.Atoi(os.Getenv("PARKD_VERIFY_EVENTS")); err == nil {

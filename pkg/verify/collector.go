@@ -73,7 +73,7 @@ func (b *collector) life(l *replay.Life) {
 	if l.Adopted {
 		submitted = b.first
 	}
-	at := b.placeOf(submitted, l.Ended)
+	at := b.modeOfTask(submitted, l.Ended)
 	if at == unknown {
 		return
 	}
@@ -102,7 +102,7 @@ func (b *collector) row(t *park.KeptTask) {
 	if t.Status.Ended() && t.MailboxKey != "" {
 		b.due(t)
 	}
-	switch b.placeOf(t.SubmittedAt.Micro(), endOf(t)) {
+	switch b.modeOfTask(t.SubmittedAt.Micro(), endOf(t)) {
 	case unknown:
 	case settled:
 		if b.onlyBuckets == nil {
@@ -124,7 +124,7 @@ func endOf(t *park.KeptTask) int64 {
 }
 
 func (b *collector) due(t *park.KeptTask) {
-	switch b.placeOfLetter(t.EndedAt.Micro()) {
+	switch b.modeOfMessage(t.EndedAt.Micro()) {
 	case unknown:
 	case settled:
 		if b.onlyBuckets == nil {
@@ -150,7 +150,7 @@ func (b *collector) due(t *park.KeptTask) {
 // message adds a message from a mailbox.
 func (b *collector) message(m *park.KeptMessage) {
 	b.counted.Messages++
-	switch b.placeOfLetter(m.CreatedAt.Micro()) {
+	switch b.modeOfMessage(m.CreatedAt.Micro()) {
 	case unknown:
 		return
 	case settled:

@@ -178,7 +178,7 @@ func (c *comparison) checkDue(t *park.KeptTask) {
 		}
 	}
 	rev := c.revOf(t.TaskID, t.EndedAt)
-	late := c.placeOfLetter(t.EndedAt.Micro()) == late && (rev > c.rev || t.EndedAt.Micro() >= c.comparable.outboxSince)
+	late := c.modeOfMessage(t.EndedAt.Micro()) == late && (rev > c.rev || t.EndedAt.Micro() >= c.comparable.outboxSince)
 	switch {
 	case found > 1:
 		c.offend(RuleMail, rev, t.TaskID, "left %d messages", found)

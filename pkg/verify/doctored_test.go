@@ -12,20 +12,20 @@ const (
 	messages = " pl_mailbox_messages "
 )
 
-// doctored is good evidence that somebody has changed by hand.
+// doctored is good evidence that was changed by hand.
 type doctored struct {
 	name string
-	how  string // statements, with ; between them
+	how  string // statements, separated by ;
 }
 
-// catalogue lists what must not pass for right. What is changed is what nobody can change by right: of the pool gpu of [live].
+// catalogue returns changes that verification must find, in the pool gpu of [live].
 func catalogue() []doctored {
 	one := func(task string) string { return " WHERE pool_id = 'gpu' AND task_id = '" + task + "' " }
 	act := func(task, action string) string { return one(task) + "AND action = '" + action + "' " }
 	set := func(table, what, where string) string { return "UPDATE" + table + "SET " + what + where }
 	gone := func(table, where string) string { return "DELETE FROM" + table + where }
 	const pool = " WHERE pool_id = 'gpu' "
-	// A row like another one, but for some of its columns.
+	// A copy of another row with some other columns.
 	like := func(table, columns, values, where string) string {
 		return "INSERT INTO" + table + "(" + columns + ") SELECT " + values + " FROM" + table + where
 	}
@@ -43,7 +43,7 @@ func catalogue() []doctored {
 		return fmt.Sprintf("INSERT INTO pl_marks VALUES ('%s', '%s', %d, %s, 0)", place, pool, rev, before)
 	}
 	const future = "4102444800000000"
-	// Two rows change their places.
+	// Two rows change places.
 	swapped := func(table, column, a, b string) string {
 		of := func(task string) string { return "(SELECT " + column + " FROM" + table + one(task) + ")" }
 		return "CREATE TEMP TABLE place AS SELECT " + of(a) + " AS a, " + of(b) + " AS b;" + set(table, column+" = -1", one(a)) + ";" +
@@ -185,13 +185,13 @@ func catalogue() []doctored {
 	}
 }
 
-// TestDoctored: whoever changes what is kept by hand is found out.
+// TestDoctored: every change by hand is found.
 func TestDoctored(t *testing.T) {
 	copied := good(t)
 	for _, d := range catalogue() {
 		t.Run(d.name, func(t *testing.T) {
 			path := copied(t)
-			// Made in one go, however long that took.
+			// As if all migrations had run at once.
 			edit(t, path, append(strings.Split(d.how, ";"), "UPDATE pl_migrations SET tstamp = datetime('now')")...)
 			a := archived(t, path)
 			for _, pool := range []string{"gpu", "cpu"} {

@@ -18,19 +18,19 @@ import (
 	"github.com/parkd-dev/parkd/pkg/verify"
 )
 
-// TestGood: what was changed by nobody is right, also once its clients have acknowledged all of it.
+// TestGood: in unchanged evidence nothing is found, also after clients have acknowledged all messages.
 func TestGood(t *testing.T) {
 	x := open(t, good(t)(t))
 	for range 2 {
-		right(t, x)
+		wantClean(t, x)
 		for _, box := range []string{"acked", "box", "other"} {
 			x.ack("acme", box, 1000)
 		}
 	}
 }
 
-// right sees that nothing is found.
-func right(t testing.TB, src verify.Source) {
+// wantClean fails the test if verification finds anything.
+func wantClean(t testing.TB, src verify.Source) {
 	t.Helper()
 	for _, pool := range []string{"gpu", "cpu"} {
 		if o := found(t, src, pool); o != nil {
@@ -39,7 +39,7 @@ func right(t testing.TB, src verify.Source) {
 	}
 }
 
-// TestGoodSince begins at every step, and after the last.
+// TestGoodSince begins the verification at every step, and after the last one.
 func TestGoodSince(t *testing.T) {
 	x := open(t, good(t)(t))
 	page, err := x.Audit(context.Background(), park.AuditQuery{PoolID: "gpu", Changes: true, Limit: 1000})
@@ -59,7 +59,7 @@ func TestGoodSince(t *testing.T) {
 	}
 }
 
-// TestGoodPruned forgets ever more, in the order in which retention does and a little at a time.
+// TestGoodPruned prunes more and more, in the order of retention and in small parts.
 func TestGoodPruned(t *testing.T) {
 	a := archived(t, good(t)(t))
 	log, err := a.Events(context.Background(), park.AuditQuery{Limit: 1000})
@@ -73,13 +73,13 @@ func TestGoodPruned(t *testing.T) {
 				if n, err = prune(context.Background(), before, 3); err != nil {
 					t.Fatal(err)
 				}
-				right(t, a)
+				wantClean(t, a)
 			}
 		}
 	}
 }
 
-// pruning is an archive that forgets while it is read: after the log, or between the messages and the tasks.
+// pruning is an archive that is pruned while it is read: after the log, or between the messages and the tasks.
 type pruning struct {
 	archive
 	t      *testing.T
@@ -109,7 +109,7 @@ func (p pruning) KeptTasks(ctx context.Context, pool string, q park.KeptQuery) (
 	return p.archive.KeptTasks(ctx, pool, q)
 }
 
-// TestGoodPrunedMeanwhile has what is verified be forgotten meanwhile.
+// TestGoodPrunedMeanwhile prunes the archive during the verification.
 func TestGoodPrunedMeanwhile(t *testing.T) {
 	copied := good(t)
 	for _, late := range []bool{false, true} {
@@ -119,12 +119,12 @@ func TestGoodPrunedMeanwhile(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := 0; i < len(log); i += 9 {
-			right(t, pruning{archive: a, t: t, before: log[i].At, late: late})
+			wantClean(t, pruning{archive: a, t: t, before: log[i].At, late: late})
 		}
 	}
 }
 
-// apart is a site whose queue is in memory, and its log and mailboxes in a file; or the other way round.
+// apart is a site with its queue in memory and its log and mailboxes in a file, or the other way round.
 func apart(t *testing.T, queue, rest park.Backend, stores map[park.Backend]store.Store) *site {
 	c := config(nil, queue, nil)
 	c.Stores, c.Audit = stores, rest
@@ -144,7 +144,7 @@ func fileStore(t *testing.T, path string) store.Store {
 	return s
 }
 
-// TestGoodApart restarts a daemon whose queue does not outlive it, or whose log and mailboxes do not. Ids are used again.
+// TestGoodApart restarts a daemon that loses its queue, or its log and mailboxes. Ids are used again.
 func TestGoodApart(t *testing.T) {
 	for _, queue := range []park.Backend{park.InMemory, park.File} {
 		t.Run(string(queue), func(t *testing.T) {
@@ -159,14 +159,14 @@ func TestGoodApart(t *testing.T) {
 				x.submit(task(a, 1, `1`), task(a+"2", 2, bad, attempts(2, 0)))
 				x.end(a, a+"2")
 				x.submit(task(fmt.Sprint("left", life), 1, held))
-				right(t, x)
+				wantClean(t, x)
 				x.stop()
 			}
 		})
 	}
 }
 
-// TestGoodRestored goes on with a queue that was put back to a backup, while the log has gone on.
+// TestGoodRestored continues with a queue restored from a backup and a log that was not restored.
 func TestGoodRestored(t *testing.T) {
 	dir := t.TempDir()
 	path, backup := filepath.Join(dir, "parkd.db"), filepath.Join(dir, "backup.db")
@@ -196,21 +196,21 @@ func TestGoodRestored(t *testing.T) {
 		t.Fatal(err)
 	}
 	x, stop = run(path)
-	x.letGo("long")
+	x.release("long")
 	x.submit(task("b", 1, `1`))
 	x.end("b")
-	right(t, x)
+	wantClean(t, x)
 	stop()
 	x, stop = run(backup)
-	right(t, x)
+	wantClean(t, x)
 	x.submit(task("c", 1, `1`), task("b", 1, `2`))
-	x.letGo("long")
+	x.release("long")
 	x.end("b", "c")
-	right(t, x)
+	wantClean(t, x)
 	stop()
 }
 
-// TestGoodUnderLoad verifies while tasks come and go, are cancelled, retried and acknowledged, and the pool is resized.
+// TestGoodUnderLoad verifies while tasks are submitted, cancelled, retried and acknowledged, and the pool is resized.
 func TestGoodUnderLoad(t *testing.T) {
 	s := memory.New()
 	c := config(s, park.InMemory, nil)
@@ -246,14 +246,14 @@ func TestGoodUnderLoad(t *testing.T) {
 		})
 	}
 	for range 12 {
-		right(t, x)
+		wantClean(t, x)
 	}
 	close(done)
 	work.Wait()
-	right(t, x)
+	wantClean(t, x)
 }
 
-// TestGoodShared has tenants name their tasks alike.
+// TestGoodShared has tenants use the same task ids.
 func TestGoodShared(t *testing.T) {
 	x := openOn(t, config(memory.New(), park.InMemory, nil), func() {})
 	for _, tenant := range []string{"acme", "globex", "initech"} {
@@ -262,10 +262,10 @@ func TestGoodShared(t *testing.T) {
 		x.submit(s)
 	}
 	x.end("same", park.TenantTaskID("same", "globex"), park.TenantTaskID("same", "initech"))
-	right(t, x)
+	wantClean(t, x)
 }
 
-// changing is a source whose pool is changed after its log was asked for changes, and whose log hears of it only later.
+// changing is a source whose pool changes after its log was read, and whose log has the change only later.
 type changing struct {
 	*site
 	asked int
@@ -280,7 +280,7 @@ func (c *changing) Audit(ctx context.Context, q park.AuditQuery) (park.EventPage
 	return page, err
 }
 
-// TestWhileLimitsChange: a change between two reads is no offence.
+// TestWhileLimitsChange: a change between two reads is not an offence.
 func TestWhileLimitsChange(t *testing.T) {
 	x := openOn(t, config(memory.New(), park.InMemory, nil), func() {})
 	x.submit(task("a", 4, `1`))
@@ -290,7 +290,7 @@ func TestWhileLimitsChange(t *testing.T) {
 	}
 }
 
-// forgetful is a source that forgets all once its log was read, whereupon an id is used again.
+// forgetful is a source that is pruned completely once its log was read; then an id is used again.
 type forgetful struct {
 	*site
 	store *memory.Store
@@ -312,7 +312,7 @@ func (f *forgetful) KeptEvents(ctx context.Context, pool string, q park.KeptQuer
 	return page, err
 }
 
-// TestGoodForgottenMeanwhile: an id may be used again once its task is forgotten, also where that was read before.
+// TestGoodForgottenMeanwhile: an id may be used again after its task was pruned, also if that task was read before.
 func TestGoodForgottenMeanwhile(t *testing.T) {
 	s := memory.New()
 	x := openOn(t, config(s, park.InMemory, nil), func() {})
@@ -323,20 +323,20 @@ func TestGoodForgottenMeanwhile(t *testing.T) {
 	}
 }
 
-// TestGoodEmpty has a pool in which nothing has happened, as a client sees it.
+// TestGoodEmpty verifies a pool without events, as a client.
 func TestGoodEmpty(t *testing.T) {
 	x := openOn(t, config(memory.New(), park.InMemory, nil), func() {})
 	c := overHTTP(t, x)
 	if r, err := verify.Pool(context.Background(), c, "gpu", verify.Options{Now: time.Now}); r.Partial {
 		t.Errorf("a pool without a history is told to be a part of it: %v", err)
 	}
-	right(t, c)
+	wantClean(t, c)
 	x.submit(task("a", 1, `1`))
 	x.end("a")
-	right(t, c)
+	wantClean(t, c)
 }
 
-// TestNoSuchPool: what the daemon says is passed on.
+// TestNoSuchPool: the daemon's error is returned.
 func TestNoSuchPool(t *testing.T) {
 	x := openOn(t, config(memory.New(), park.InMemory, nil), func() {})
 	_, err := verify.Pool(context.Background(), x, "none", verify.Options{Now: time.Now})

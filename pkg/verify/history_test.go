@@ -19,7 +19,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/verify"
 )
 
-// site is an engine on a file.
+// site is an engine with a file.
 type site struct {
 	testing.TB
 	*engine.Engine
@@ -27,7 +27,7 @@ type site struct {
 	stop func()
 }
 
-// holds are runs that go on until they are let go.
+// holds has the runs that last until they are released.
 type holds struct {
 	mu    sync.Mutex
 	gates map[string]chan struct{}
@@ -45,7 +45,7 @@ func (h *holds) gate(id string) chan struct{} {
 	return h.gates[id]
 }
 
-// work does what the payload says: hold, fail, or else the payload is the result.
+// work does what the payload says: hold or fail. Any other payload is the result.
 func (h *holds) work(ctx context.Context, a park.Assignment) (any, error) {
 	var todo struct{ Hold, Fail bool }
 	_ = json.Unmarshal(a.Payload, &todo)
@@ -72,7 +72,7 @@ func config(s store.Store, b park.Backend, work park.ExecutorFunc) engine.Config
 	return engine.Config{Stores: map[park.Backend]store.Store{b: s}, Pools: []engine.Pool{pool("gpu"), pool("cpu")}, Node: ""}
 }
 
-// open opens an engine on a file.
+// open opens an engine with a file.
 func open(t testing.TB, path string) *site {
 	t.Helper()
 	s, err := sqlite.Open(context.Background(), sqlite.Config{Path: path})
@@ -99,7 +99,7 @@ func openOn(t testing.TB, c engine.Config, closed func()) *site {
 	x.Engine = e
 	x.stop = sync.OnceFunc(func() {
 		ctx, cancel := context.WithCancel(context.Background())
-		cancel() // what runs is taken back at once
+		cancel() // stops all runs at once
 		if err := e.Close(ctx); err != nil {
 			t.Error(err)
 		}
@@ -114,7 +114,7 @@ const (
 	bad  = `{"fail":true}`
 )
 
-// task is a submission in few words.
+// task is a short form of a submission.
 func task(id string, units int, payload string, more ...func(*park.Submission)) park.Submission {
 	s := park.Submission{TaskID: id, Tenant: "acme", ResourceCost: park.Cost{Units: park.Units(units)}, MailboxKey: park.MailboxRef{Key: "box"}, Payload: json.RawMessage(payload)}
 	for _, f := range more {
@@ -164,8 +164,8 @@ func (x *site) end(ids ...string) {
 	}
 }
 
-// letGo lets tasks that hold go on, and waits for their end.
-func (x *site) letGo(ids ...string) {
+// release releases tasks that hold, and waits for their end.
+func (x *site) release(ids ...string) {
 	x.Helper()
 	for _, id := range ids {
 		close(x.hold.gate(id))
@@ -198,7 +198,7 @@ func (x *site) ack(tenant, key string, n int) {
 	}
 }
 
-// found returns what is found in a pool.
+// found returns what verification finds in a pool.
 func found(t testing.TB, src verify.Source, pool string) *replay.Offence {
 	t.Helper()
 	_, err := verify.Pool(context.Background(), src, pool, verify.Options{Now: time.Now})
@@ -209,7 +209,7 @@ func found(t testing.TB, src verify.Source, pool string) *replay.Offence {
 	return o
 }
 
-// archive is a store that nobody works on: an engine would not take a pool whose totals are wrong.
+// archive is a store without an engine, since an engine would refuse a pool whose totals are wrong.
 type archive struct {
 	*sqlite.Store
 	park.EvidenceService
@@ -260,7 +260,7 @@ func (a archive) KeptMessages(ctx context.Context, pool string, q park.KeptQuery
 	return page, err
 }
 
-// live has most of what can happen to tasks happen, and leaves a pool that is paused, with parked tasks.
+// live lets most of what can happen to tasks happen, and leaves a paused pool with parked tasks.
 func live(t testing.TB, path string) {
 	x := open(t, path)
 	x.submit(task("first", 4, held))
@@ -269,7 +269,7 @@ func live(t testing.TB, path string) {
 		task("late", 1, `0`, by(time.Now().Add(50*time.Millisecond))), task("quiet", 1, `{}`, func(s *park.Submission) { s.MailboxKey.Key = "" }), task("unwanted", 1, `0`))
 	x.cancel("unwanted")
 	x.end("late")
-	x.letGo("first")
+	x.release("first")
 	x.end("low", "n1", "n2", "high", "top", "quiet")
 	x.submit(task("r1", 1, bad, attempts(2, 20*time.Millisecond)), task("r2", 1, bad), task("stopped", 1, held, of("globex", "box")))
 	x.end("r1", "r2")
@@ -280,7 +280,7 @@ func live(t testing.TB, path string) {
 	x.submit(task("wide", 6, held), task("wider", 6, `{"w":1}`))
 	x.set(park.PoolPatch{MaxUnits: &fewer})
 	x.submit(task("passes", 1, `{}`))
-	x.letGo("wide")
+	x.release("wide")
 	x.end("passes")
 	x.set(park.PoolPatch{MaxUnits: &more})
 	x.end("wider")
@@ -297,7 +297,7 @@ func live(t testing.TB, path string) {
 	x.submit(task("again", 3, held))
 	x.stop()
 	x = open(t, path)
-	x.letGo("again")
+	x.release("again")
 	paused := park.Paused
 	x.set(park.PoolPatch{State: &paused})
 	x.submit(task("p1", 1, `1`), task("p2", 4, `2`, with(park.High)), task("p3", 1, `3`, by(time.Now().Add(time.Hour))))
@@ -307,7 +307,7 @@ func live(t testing.TB, path string) {
 	x.stop()
 }
 
-// good returns a function that makes copies of a good file.
+// good returns a function that copies a good file.
 func good(t testing.TB) func(testing.TB) string {
 	path := filepath.Join(t.TempDir(), "good.db")
 	live(t, path)
@@ -336,8 +336,8 @@ func edit(t testing.TB, path string, statements ...string) {
 			t.Error(err)
 		}
 	}()
-	// Each event is found for itself, whatever becomes of those beside it.
-	db.SetMaxOpenConns(1) // a temporary table is its connection's
+	// Each event is found by itself, whatever is done to its neighbours.
+	db.SetMaxOpenConns(1) // a temporary table belongs to its connection
 	changed := int64(0)
 	for i, s := range append([]string{"UPDATE pl_audit_events SET lead = lead | 7, rest = 1"}, statements...) {
 		r, err := db.ExecContext(context.Background(), s)

@@ -9,8 +9,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// TestGoodTakenBack: a schema was taken back for an older daemon, which did not tell which runs count and of rests, and brought
-// forward again. Of a file that no older daemon has worked on the same is an offence.
+// TestGoodTakenBack: a schema was rolled back for an older daemon, which does not log which runs count nor backoffs,
+// and then migrated forward again. In a file that no older daemon has used, the same log is an offence.
 func TestGoodTakenBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "p.db")
 	x := open(t, path)
@@ -24,9 +24,9 @@ func TestGoodTakenBack(t *testing.T) {
 	}
 	x.submit(task("passes", 4, `1`), task("tries", 1, bad, attempts(3, 0)))
 	x.end("passes", "tries")
-	right(t, x)
+	wantClean(t, x)
 	x.stop()
-	edit(t, path, "UPDATE pl_migrations SET tstamp = datetime('now')", // made in one go, however long that took
+	edit(t, path, "UPDATE pl_migrations SET tstamp = datetime('now')", // as if all migrations had run at once
 		"UPDATE pl_audit_events SET detail = CAST(json_remove(CAST(detail AS TEXT), '$.strike', '$.notBefore') AS BLOB) WHERE action = 'requeue'")
 	strict := archived(t, path)
 	if o := found(t, strict, "gpu"); o == nil || o.Rule != replay.RuleRetry {
@@ -36,5 +36,5 @@ func TestGoodTakenBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	edit(t, path, "UPDATE pl_migrations SET tstamp = datetime('now', '-1 day') WHERE version_id = 1")
-	right(t, open(t, path))
+	wantClean(t, open(t, path))
 }

@@ -9,20 +9,20 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// order is in which order tasks and messages are kept: each step adds its own behind those of the steps before, and a client
-// removes messages from the front of a mailbox. Of messages that come from another store it says nothing.
+// order checks the order of tasks and messages: each step adds its own behind those of earlier steps, and a client
+// removes messages from the front of a mailbox. Messages that come from another store have no order.
 type order struct {
 	separateStore bool             // messages come from another store
-	arrived       int64            // when the last message was made that was read
-	submitted     int64            // when the last task was submitted that was read, the newest first
-	trimmedAt     map[uint64]int64 // when the last message was made that was removed from a mailbox, by a hash of that
-	suspicious    bool             // a message seems to be there still from before such a one
+	arrived       int64            // creation time of the last message read
+	submitted     int64            // submission time of the last task read; the newest come first
+	trimmedAt     map[uint64]int64 // creation time of the last removed message, by a hash of the mailbox
+	suspicious    bool             // a message may have remained that is older than a removed one
 }
 
-// message looks at the next message.
+// message checks the next message.
 func (p *pass) message(m *park.KeptMessage) error {
 	b, at := p.collected, m.CreatedAt.Micro()
-	if !b.separateStore && b.placeOfLetter(at) != unknown {
+	if !b.separateStore && b.modeOfMessage(at) != unknown {
 		if at < b.arrived {
 			return p.about(RuleMail, m.TaskID, "its message of %s comes after one of %s", m.CreatedAt, park.FromMicro(b.arrived))
 		}
@@ -35,7 +35,7 @@ func (p *pass) message(m *park.KeptMessage) error {
 	return nil
 }
 
-// row looks at the next task.
+// row checks the next task.
 func (p *pass) row(t *park.KeptTask) error {
 	b, at := p.collected, t.SubmittedAt.Micro()
 	switch {
@@ -49,15 +49,15 @@ func (p *pass) row(t *park.KeptTask) error {
 	return nil
 }
 
-// leftBehind looks again for messages that are there though later ones of their mailbox were removed. A client may have removed
-// both after one was read, and before the other was.
+// leftBehind reads the messages again, and looks for messages that remain although later ones of their mailbox were
+// removed. A second look is needed, since a client may have removed both between the reads of the two.
 func (p *pass) leftBehind(ctx context.Context) error {
 	if !p.collected.suspicious {
 		return nil
 	}
 	return each(ctx, p.src.KeptMessages, p.pool, &park.KeptQuery{}, heavyPage, func(m *park.KeptMessage) error {
 		at := p.collected.trimmedAt[p.collected.box(m.Tenant, m.MailboxKey)]
-		if m.Trimmed || m.CreatedAt.Micro() >= at || p.collected.placeOfLetter(m.CreatedAt.Micro()) == unknown {
+		if m.Trimmed || m.CreatedAt.Micro() >= at || p.collected.modeOfMessage(m.CreatedAt.Micro()) == unknown {
 			return nil
 		}
 		return p.about(RuleMail, m.TaskID, "its message of %s is in mailbox %s/%s, from which a later one of %s was removed",
@@ -65,13 +65,13 @@ func (p *pass) leftBehind(ctx context.Context) error {
 	})
 }
 
-// ranks holds the order of the parked tasks by the queue against that by the log, while nothing moves.
+// ranks compares the order of the parked tasks in the queue with that in the log, if no step was committed meanwhile.
 func (p *pass) ranks() error {
 	var before park.KeptTask
 	for l := range p.log.Line {
 		t, ok := p.collected.rows[l.TaskID]
 		if !ok {
-			continue // told by the comparison
+			continue // reported by the comparison
 		}
 		if t.Priority == before.Priority && before.TaskID != "" && t.Rank <= before.Rank {
 			return p.about(RuleTask, t.TaskID, "has rank %d, but task %s, which is to start before it, has rank %d", t.Rank, before.TaskID, before.Rank)

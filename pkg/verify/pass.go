@@ -23,9 +23,9 @@ type pass struct {
 	backend   park.Backend // of the log
 	steps     int64        // the rev of the pool when the pass began
 	last      int64        // the rev of the last event
-	ord       int          // and its place in it
+	ord       int          // and its position in that step
 	resumed   int
-	// bounds are those of an earlier pass: what was settled then is settled now.
+	// bounds are those of an earlier pass. What was settled then is settled now.
 	bounds *comparable
 }
 
@@ -40,7 +40,7 @@ func (p *pass) report() Report { return Report{Summary: p.summary(), Counts: p.c
 func (p *pass) summary() replay.Summary {
 	s := p.log.Summary()
 	s.PoolID = p.pool
-	s.Partial = s.Partial || p.last == 0 && p.steps > 0 // a log of which nothing is left, or was asked for
+	s.Partial = s.Partial || p.last == 0 && p.steps > 0 // nothing is left of the log, or nothing of it was requested
 	return s
 }
 
@@ -70,7 +70,7 @@ func (p *pass) run(ctx context.Context) error {
 		return p.offence(RuleTask, p.last, "the log says that the queue was put back to an older state, but it would have been put back with it")
 	}
 	if p.last == 0 && before.Rev > 0 {
-		b.comparable.first = before.LastAt.Micro() + 1 // nothing is known of what was before
+		b.comparable.first = before.LastAt.Micro() + 1 // what happened before is not known
 	}
 	if p.bounds == nil {
 		b.comparable.logEnd = p.log.State().At.Micro()
@@ -131,7 +131,7 @@ func (p *pass) compare(ctx context.Context, rev int64) error {
 	return nil
 }
 
-// play replays the log to its end, and calls before with each event that begins a step.
+// play replays the log to its end, and calls before with the first event of each step.
 func (p *pass) play(ctx context.Context, before func(*park.Event)) error {
 	if p.last > 0 {
 		p.next.Cursor = park.EventID(p.pool, p.last, p.ord)
@@ -161,11 +161,11 @@ func (p *pass) play(ctx context.Context, before func(*park.Event)) error {
 	})
 }
 
-// errForgotten says that something was removed because it was old after it was read, and that what is there now is not to be held
-// against it.
+// errForgotten says that retention removed something that was read already, so that it cannot be compared with what is
+// there now.
 var errForgotten = errors.New("old events are removed faster than they can be read")
 
-// unlessForgotten takes back an offence of a task whose id was used again, where the task before may have been forgotten since it
+// unlessForgotten withdraws the offence that an id was used twice, if the earlier task may have been pruned since it
 // was read.
 func (p *pass) unlessForgotten(ctx context.Context, e *park.Event, offence error) error {
 	if o, ok := errors.AsType[*replay.Offence](offence); !ok || o.Rule != replay.RuleEnded || e.Action != park.ActSubmit {
@@ -178,8 +178,8 @@ func (p *pass) unlessForgotten(ctx context.Context, e *park.Event, offence error
 	return cmp.Or(err, offence)
 }
 
-// remains looks at an event of a step that was removed. Of the last such step a part may be left, and on Postgres pieces go in
-// no certain order.
+// isRemnant checks an event of a pruned step. A part of the last pruned step may be left, and Postgres removes parts in
+// no particular order.
 func (p *pass) isRemnant(e *park.Event) error {
 	if e.Rev < p.cut.Rev && !p.cut.Memory && p.backend != park.Postgres {
 		return p.offence(replay.RuleOrder, e.Rev, "the log has rev %d, but what was removed because it was old ends with rev %d", e.Rev, p.cut.Rev)
@@ -187,7 +187,7 @@ func (p *pass) isRemnant(e *park.Event) error {
 	return nil
 }
 
-// head looks at the first event. What the log has lost before it, somebody has to have removed, perhaps only just now.
+// checkFirst checks the first event. Events before it must have been pruned, perhaps since the pass began.
 func (p *pass) checkFirst(ctx context.Context, e *park.Event) error {
 	if p.o.Since.IsZero() && e.Rev > p.cut.Rev+1 {
 		now, err := p.src.Evidence(ctx, p.pool)
@@ -212,7 +212,7 @@ func (p *pass) offence(r replay.Rule, rev int64, format string, args ...any) err
 	return &replay.Offence{PoolID: p.pool, Rev: rev, Rule: r, Detail: fmt.Sprintf(format, args...)}
 }
 
-// reach plays the log up to where the pool is now, and holds the pool's totals against it.
+// catchUp replays the log up to the pool's present rev, and compares the pool's totals with it.
 func (p *pass) catchUp(ctx context.Context) (ev park.Evidence, err error) {
 	for range endTries {
 		if ev, err = p.src.Evidence(ctx, p.pool); err != nil {
@@ -253,7 +253,8 @@ func (p *pass) catchUp(ctx context.Context) (ev park.Evidence, err error) {
 	return ev, err
 }
 
-// ends holds the pool against the log as it was at the pool's rev. known is how far the log went before the pool was looked at.
+// checkState compares the pool with the log at the pool's rev. known is the last rev of the log before the pool was
+// read.
 func (p *pass) checkState(ev park.Evidence, s replay.State, known int64) error {
 	switch rev := max(s.Rev, p.cut.Rev); {
 	case known > ev.Rev:

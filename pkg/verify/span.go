@@ -6,36 +6,37 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// span is of which tasks what is kept in one place can be held against another: of those whose end all places tell of. Times
-// are microseconds.
+// comparable says which tasks can be compared in all places: those whose end is known in the log, the tasks and the
+// messages. Times are in microseconds.
 type comparable struct {
-	// first is the time of the first event in a log that does not begin with the pool, or that goes on after its tasks were
-	// lost. What began before is known in part only, and what ended before not at all.
+	// first is the time of the first event, if the log does not begin with the pool or continues after its tasks were
+	// lost. Tasks submitted before are known in part only, and tasks that ended before are not known at all.
 	first     int64
 	tasksLost bool // there is no task from before
-	// kept and sent are from when on tasks and messages are kept.
+	// kept and sent are the times from which tasks and messages are kept.
 	kept, sent int64
-	// closed is when the log ended at first. What ends from then on is held against the rest one by one.
+	// logEnd is when the log ended at first. Tasks that end later are compared one by one.
 	logEnd int64
-	// owed is from when on messages may be on their way.
+	// outboxSince is the time from which messages may still be on their way.
 	outboxSince int64
-	// told is since when the log tells of priorities and the like.
+	// detailedSince is the time from which the log has priorities, deadlines and retries.
 	detailedSince int64
 }
 
 const (
 	never = int64(1) << 62
-	// margin is what retention may take while it is read.
+	// margin is how much retention may remove during the verification.
 	margin = 10 * time.Minute
-	// skew is how far the clocks of a database and of a daemon may differ, and what an hour that a clock tells twice may hide.
+	// skew is how far the clocks of a database and a daemon may differ. It also covers an hour that a clock repeats.
 	skew = 2 * time.Hour
 )
 
-// marks say from when on tasks and messages are there, in this order.
+// retentionMarks has the times from which tasks and messages are kept, in this order.
 type retentionMarks struct {
 	noted    [2]int64
-	earliest [2]int64 // it is no earlier than that: what retention may take while it is read
-	// local says what is in the log's store, where events go before all that they tell of.
+	earliest [2]int64 // no earlier than this, since retention may run during the verification
+	// local says what is in the log's store. There, events are removed before the tasks and messages that they are
+	// about.
 	local [2]bool
 }
 
@@ -50,9 +51,9 @@ func marksOf(ev *park.Evidence, now time.Time) retentionMarks {
 	return m
 }
 
-// keptSince returns from when on tasks and messages are there, for as long as it takes to read them. first is the time of the
-// first event. A mark may lie after that where a clock was ahead when it was made: what the log in the same store tells of was
-// then done later.
+// keptSince returns the times from which tasks and messages are kept until they have been read. first is the time of
+// the first event. A mark may be later if a clock was ahead when it was made: what the log in the same store contains
+// was then done after it.
 func (m *retentionMarks) keptSince(first int64) (tasks, messages int64) {
 	var since [2]int64
 	for i, at := range m.noted {
@@ -64,8 +65,8 @@ func (m *retentionMarks) keptSince(first int64) (tasks, messages int64) {
 	return since[0], since[1]
 }
 
-// risen returns from when on they are there after they were read, by the marks that were moved meanwhile. One that lies in the
-// future does not move: of that the time says what may have been removed.
+// movedMarks returns the same times after everything was read, from marks that have moved since. A mark in the future
+// does not move; then the present time limits what may have been removed.
 func (m *retentionMarks) movedMarks(ev *park.Evidence, now time.Time) (tasks, messages int64) {
 	n := marksOf(ev, now)
 	since := n.earliest
@@ -77,18 +78,18 @@ func (m *retentionMarks) movedMarks(ev *park.Evidence, now time.Time) (tasks, me
 	return since[0], since[1]
 }
 
-// place says how a task is compared.
+// compareMode says how a task or message is compared.
 type compareMode uint8
 
 const (
 	unknown compareMode = iota // not at all
-	early                      // one by one, for a part of its life is not in the log
+	early                      // one by one, since a part of its life is not in the log
 	settled                    // by sums
-	late                       // one by one, for it may change while it is read
+	late                       // one by one, since it may change during the verification
 )
 
-// placeOf returns how a task is compared that was submitted at a time and ended at another, 0 if it has not.
-func (s *comparable) placeOf(submitted, ended int64) compareMode {
+// modeOfTask returns how a task is compared, from the times of its submission and its end, 0 if it has not ended.
+func (s *comparable) modeOfTask(submitted, ended int64) compareMode {
 	switch {
 	case ended != 0 && (ended < s.kept || ended < s.first):
 		return unknown
@@ -100,8 +101,8 @@ func (s *comparable) placeOf(submitted, ended int64) compareMode {
 	return settled
 }
 
-// placeOfLetter returns how a message is compared.
-func (s *comparable) placeOfLetter(created int64) compareMode {
+// modeOfMessage returns how a message is compared.
+func (s *comparable) modeOfMessage(created int64) compareMode {
 	switch {
 	case created < s.kept || created < s.sent || created < s.first:
 		return unknown

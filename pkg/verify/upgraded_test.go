@@ -17,8 +17,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/store/memory"
 )
 
-// TestGoodUpgraded: of a file that was pruned before there were marks, the marks are guesses by the oldest rows that are
-// left. Pools commit side by side, so the oldest row need not be the oldest in time.
+// TestGoodUpgraded: if a file was pruned before marks existed, its marks are estimates from the oldest rows. Pools
+// commit concurrently, so the oldest row need not have the earliest time.
 func TestGoodUpgraded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "p.db")
 	x := open(t, path)
@@ -27,7 +27,7 @@ func TestGoodUpgraded(t *testing.T) {
 	x.offer("cpu", task("c0", 1, `1`))
 	x.offer("gpu", task("g1", 1, `1`))
 	x.end("g1")
-	right(t, x)
+	wantClean(t, x)
 	x.stop()
 	a := archived(t, path)
 	log, err := a.Events(t.Context(), park.AuditQuery{TaskID: "g1", Limit: 1})
@@ -49,7 +49,7 @@ func TestGoodUpgraded(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, q := range []string{
-		// A step of cpu that was decided a millisecond after the first of gpu that is left, and written before it.
+		// A step of cpu, decided a millisecond after the first step of gpu that is left, and written before it.
 		`INSERT INTO pl_audit_events SELECT seq - 1, 'cpu', (SELECT rev + 1 FROM pl_pools WHERE pool_id = 'cpu'), 0, at + 1000, late, 1, 15, 'reject', 'x',
 			tenant, 1, 0, '', CAST('{"code":"queue_full"}' AS BLOB) FROM pl_audit_events ORDER BY seq LIMIT 1`,
 		`UPDATE pl_pools SET rev = rev + 1, last_at = (SELECT at FROM pl_audit_events ORDER BY seq LIMIT 1) WHERE pool_id = 'cpu'`,
@@ -62,7 +62,7 @@ func TestGoodUpgraded(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	right(t, open(t, path))
+	wantClean(t, open(t, path))
 }
 
 func prune(t *testing.T, before park.Time, all ...func(context.Context, park.Time, int) (int, error)) {
@@ -74,7 +74,7 @@ func prune(t *testing.T, before park.Time, all ...func(context.Context, park.Tim
 	}
 }
 
-// away is a store that cannot be read the first few times.
+// away is a store whose first reads fail.
 type away struct {
 	*memory.Store
 	left *atomic.Int32
@@ -87,8 +87,8 @@ func (a away) Load(ctx context.Context, pool string) (store.Snapshot, error) {
 	return a.Store.Load(ctx, pool)
 }
 
-// TestGoodAwayAtStart: the queue outlives the daemon, log and mailboxes do not, and the database is away when a daemon
-// starts.
+// TestGoodAwayAtStart: the queue survives the daemon, log and mailboxes do not, and the database is not reachable when
+// a daemon starts.
 func TestGoodAwayAtStart(t *testing.T) {
 	db := memory.New()
 	for life, fails := range []int32{0, 0, 2} {
@@ -112,7 +112,7 @@ func TestGoodAwayAtStart(t *testing.T) {
 			}
 		}
 		x.end(id)
-		right(t, x)
+		wantClean(t, x)
 		x.stop()
 	}
 }

@@ -12,7 +12,7 @@ import (
 const (
 	// maxBeat bounds the time between two heartbeats, and so how late a node goes on after an outage of the store.
 	maxBeat = time.Second
-	// complainRest is how long a node that still cannot beat is silent about it.
+	// complainRest is the time between two log lines about failing heartbeats.
 	complainRest = 10 * time.Minute
 )
 
@@ -55,7 +55,8 @@ func (n *Node) heartbeat(ctx context.Context) {
 	}
 	n.heard()
 	n.mu.Lock()
-	// Judged by the heartbeat before: one that came too late must not hide that runs have ended, or were not begun.
+	// Judged by the previous heartbeat: if this one came too late, it must not hide that runs have ended or were not
+	// begun.
 	lost := !n.Alive()
 	if lost {
 		n.generation.Load().end(ErrNodeLost)

@@ -12,7 +12,7 @@ const (
 	// announceRest is the least time between two announcements: under load one tells of many steps.
 	announceRest = 10 * time.Millisecond
 	listenRest   = time.Second
-	// everyone stands for no pool: a hint of it is from a node that has begun to live.
+	// everyone is the pool name of a hint that a node has begun to live.
 	everyone = "*"
 )
 
@@ -61,7 +61,7 @@ func (n *Node) listen() {
 	}
 }
 
-// greet has the other nodes look who is alive. Until they do, one that was alone tells nobody of its steps.
+// greet has the other nodes read who is alive. Until they do, a node that was alone sends no hints of its steps.
 func (n *Node) greet(ctx context.Context) {
 	if n.Quiet {
 		return

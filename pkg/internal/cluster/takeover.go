@@ -42,8 +42,8 @@ func (n *Node) declareDead(ctx context.Context, live map[string]store.NodeHeartb
 	}
 }
 
-// tend takes over what runs on nodes that are not alive: a node that died after it had declared another dead, and
-// before it took over the tasks, must not leave them behind.
+// tend takes over what runs on nodes that are not alive. A node may die after it has declared another dead and before
+// it took over that node's tasks.
 func (n *Node) tend() {
 	for n.rest(n.TTL / 5) {
 		running := n.running()
@@ -86,8 +86,8 @@ func (n *Node) takeOver(dead string) {
 	}
 }
 
-// rename gives the node another name, once nothing of its former life runs. What is only to be stored of that life is
-// stored under the new name, if no other node was faster.
+// rename gives the node another name once no run of its former name is left. Outcomes that are still to be stored are
+// stored under the new name, unless another node was faster.
 func (n *Node) rename() {
 	for _, p := range n.pools {
 		for {

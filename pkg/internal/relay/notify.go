@@ -19,7 +19,7 @@ const (
 	loggedFailures = 10
 )
 
-// Notify tells someone else of a message of a pool. After an error it is called again later, for days.
+// Notify sends a message of a pool to a notifier. After an error it is called again later, for days.
 type Notify func(ctx context.Context, pool string, m park.Message) error
 
 // ToNotifier returns a relay of a pool's messages to its notifier.
@@ -27,8 +27,8 @@ func ToNotifier(s Source, pool string, notify Notify) *Relay {
 	return &Relay{Source: s, dest: Notifier(pool), calls: newCalls(s.Env, s.Log, pool, notify)}
 }
 
-// calls are a pool's notifications. Each mailbox is a receiver by itself: one that hangs or fails delays the others by
-// nothing, and is tried again less and less often, by one notification at a time, until it takes one.
+// calls are a pool's notifications. Each mailbox is a separate receiver. One that hangs or fails does not delay the
+// others; it is retried less and less often, with one notification at a time, until one succeeds.
 type calls struct {
 	env      *env.Env
 	log      *slog.Logger
@@ -69,15 +69,15 @@ func newCalls(e *env.Env, log *slog.Logger, pool string, notify Notify) *calls {
 	}
 }
 
-// sorted is what becomes of entries.
+// sorted groups entries by what is done with them.
 type sorted struct {
 	done  []int64
 	later []store.DeferredEntry // to be tried again
 	aside []store.DeferredEntry // that are in the way of those behind them
 }
 
-// sort begins the calls that can be begun. full says that more entries may wait behind these, which must be seen: of
-// large entries few are looked at together, and all of them may be on their way or have no room.
+// sort begins the calls that can begin. full says that more entries may wait behind these and must be read: only few
+// large entries are read together, and all of them may be on their way or find no room.
 func (c *calls) sort(ctx context.Context, entries []store.OutboxEntry, full bool, now park.Time) (s sorted) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -208,7 +208,7 @@ func (c *calls) recovered(to mailbox, r *receiver) {
 	r.failures, r.until = 0, park.Time{}
 }
 
-// settled forgets the calls whose end is stored, and receivers of which there is nothing to remember.
+// settled forgets the calls whose end is stored, and receivers without anything to remember.
 func (c *calls) settled(done []int64, later []store.DeferredEntry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

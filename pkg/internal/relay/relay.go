@@ -63,7 +63,7 @@ type Relay struct {
 	part    portion.Portion
 }
 
-// deliverer hands entries over. After an error none is delivered for certain: all are tried again soon, in order.
+// deliverer delivers entries. After an error none counts as delivered: all are tried again soon, in order.
 type deliverer func(ctx context.Context, entries []store.OutboxEntry) error
 
 // ToMailbox returns a relay of messages to a mailbox in the store to.
@@ -181,7 +181,8 @@ type backlog struct {
 	since   park.Time
 }
 
-// found notes what a look has found. What there is now says more of the size of the next batch than what there was.
+// found records the result of a read. The present entries are a better estimate of the next batch's size than earlier
+// ones.
 func (r *Relay) found(entries []store.OutboxEntry) {
 	b := &backlog{entries: len(entries)}
 	size := 0

@@ -9,7 +9,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// naive is a pool that recounts everything from its tasks each time: what the replay is held against.
+// naive is a pool that recounts everything from its tasks each time. The replay is compared with it.
 type naive struct {
 	log   log
 	cap   int64
@@ -36,7 +36,7 @@ func (n *naive) totals() (used int64, queued, running int) {
 	return used, queued, running
 }
 
-// move does one legal thing that the two bytes choose, if there is one.
+// move makes one legal change that the two bytes choose, if there is one.
 func (n *naive) move(what, which byte) {
 	used, _, _ := n.totals()
 	if what%8 < 2 || len(n.tasks) == 0 {
@@ -81,8 +81,8 @@ func (n *naive) move(what, which byte) {
 	}
 }
 
-// FuzzReplay plays a legal log, which must be found clean and to the unit right at every rev, and then the
-// same log with one event removed, doubled or changed, which must not upset the replay and never make its totals negative.
+// FuzzReplay replays a legal log, which must be without offence and have the right totals at every rev. Then it replays
+// the log with one event removed, doubled or changed: the replay must not panic, and its totals must not be negative.
 func FuzzReplay(f *testing.F) {
 	f.Add([]byte{0, 4, 0, 4, 0, 4, 5, 0, 5, 1, 4, 2}, uint16(3), byte(1))
 	f.Add([]byte{0, 4, 3, 0, 5, 0, 2, 3, 6, 0}, uint16(1), byte(2))
@@ -156,7 +156,7 @@ func BenchmarkApply(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(l.events)), "ns/event")
 }
 
-// FuzzAnyLog plays whatever looks like a log, with what checks it from outside: nothing upsets them.
+// FuzzAnyLog replays any input that has the form of a log, and checks it as the callers do. Nothing may panic.
 func FuzzAnyLog(f *testing.F) {
 	f.Add([]byte(`[{"eventId":"gpu:1:0","rev":1,"action":"submit","taskId":"a","poolId":"gpu","units":1},
 		{"eventId":"gpu:1:1","rev":1,"action":"start","taskId":"a","poolId":"gpu","units":1,"attempt":1}]`))

@@ -7,13 +7,13 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// TestOlder: what an older parkd did not tell is no offence, and what it did is still counted.
+// TestOlder: details that an older parkd did not log are no offence, and what it did is still counted.
 func TestOlder(t *testing.T) {
 	failed := func(attempt int) park.Event {
-		return telling(ev(park.ActRequeue, "a", 10, attempt), `{"reason":"exit_nonzero"}`)
+		return withDetail(ev(park.ActRequeue, "a", 10, attempt), `{"reason":"exit_nonzero"}`)
 	}
 	away := func(attempt int) park.Event {
-		return telling(ev(park.ActRequeue, "a", 10, attempt), `{"reason":"worker_lost"}`)
+		return withDetail(ev(park.ActRequeue, "a", 10, attempt), `{"reason":"worker_lost"}`)
 	}
 	failedEnd := func(attempt int) park.Event { return ev(park.ActFail, "a", 10, attempt) }
 	for name, tt := range map[string]struct {
@@ -27,7 +27,7 @@ func TestOlder(t *testing.T) {
 		"told again since":   {retried().step(failed(1), start("a", 10, 2)).step(struck("a", 2, 2, "")), ""},
 		"told wrongly since": {retried().step(failed(1), start("a", 10, 2)).step(struck("a", 2, 1, "")), replay.RuleRetry},
 		"another passes while it rests": {
-			retried().step(failed(1)).step(ranked("b", "normal"), start("b", 10, 1)), "",
+			retried().step(failed(1)).step(withPriority("b", "normal"), start("b", 10, 1)), "",
 		},
 		"a lost worker, counted":     {retried().step(away(1), start("a", 10, 2)).step(struck("a", 2, 2, "")), ""},
 		"a lost worker, not counted": {retried().step(away(1), start("a", 10, 2)).step(struck("a", 2, 1, "")), ""},
@@ -36,11 +36,11 @@ func TestOlder(t *testing.T) {
 			retried().step(away(1), start("a", 10, 2)).step(struck("a", 2, 2, ""), start("a", 10, 3)).step(struck("a", 3, 3, "")), replay.RuleRetry,
 		},
 		"another passes what lost its worker": {
-			retried().step(away(1)).step(ranked("b", "normal"), start("b", 10, 1)), "",
+			retried().step(away(1)).step(withPriority("b", "normal"), start("b", 10, 1)), "",
 		},
-		"one whose class is not told starts": {busy("normal").step(complete("a", 10, 1), submit("z", 1), start("z", 1, 1)), ""},
+		"one whose class is not told starts": {oneOfEach("normal").step(complete("a", 10, 1), submit("z", 1), start("z", 1, 1)), ""},
 		"a lost run is passed by nobody": {
-			retried().step(lost("a", 1)).step(ranked("b", "normal"), start("b", 10, 1)), replay.RuleTurn,
+			retried().step(lost("a", 1)).step(withPriority("b", "normal"), start("b", 10, 1)), replay.RuleTurn,
 		},
 	} {
 		p := replay.New(limits)
@@ -54,7 +54,7 @@ func TestOlder(t *testing.T) {
 	}
 }
 
-// TestTells: of a log that is known to tell, the first submission does too.
+// TestTells: in a log that is known to have details, they are required from the first submission on.
 func TestTells(t *testing.T) {
 	p := replay.New(limits)
 	p.Tells()

@@ -65,7 +65,7 @@ func complete(task string, units int64, attempt int) park.Event {
 	return ev(park.ActComplete, task, units, attempt)
 }
 
-// lives is a log in which everything legal happens once.
+// lives is a log in which every legal change happens once.
 func lives() *log {
 	l := &log{}
 	l.step(submit("a", 6), start("a", 6, 1))
@@ -137,7 +137,7 @@ func TestReplayOfEveryLegalLife(t *testing.T) {
 	}
 }
 
-// TestReplayFindsEachBrokenRule plants one fault in a log and asks for the rule, the rev and the task.
+// TestReplayFindsEachBrokenRule puts one fault into a log and checks the rule, the rev and the task of the offence.
 func TestReplayFindsEachBrokenRule(t *testing.T) {
 	running := func() *log { return (&log{}).step(submit("a", 6), start("a", 6, 1)) }
 	parked := func() *log { return running().step(submit("b", 6), enqueue("b", 6)) }
@@ -269,8 +269,8 @@ func TestUnsettledSubmissionAtTheEnd(t *testing.T) {
 	}
 }
 
-// TestReplayOfEveryTail cuts the legal log at every event: what is left must be clean, and where nothing
-// was alive before the cut, exact.
+// TestReplayOfEveryTail cuts the legal log before every event. The rest must be without offence, and exact if no task
+// was live at the cut.
 func TestReplayOfEveryTail(t *testing.T) {
 	all := lives().events
 	for cut := 1; cut < len(all); cut++ {

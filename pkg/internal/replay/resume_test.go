@@ -9,7 +9,8 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// TestResumed: a pool whose queue was lost goes on with nothing, and one whose queue was put back with what is not known.
+// TestResumed: after its queue was lost a pool continues without tasks; after its queue was restored it continues with
+// unknown ones.
 func TestResumed(t *testing.T) {
 	resumed := func(rev int64, tasks string) park.Event {
 		return park.Event{
@@ -20,7 +21,7 @@ func TestResumed(t *testing.T) {
 	event := func(rev int64, ord int, a park.Action, task string, units int64, attempt int) park.Event {
 		return park.Event{PoolID: "gpu", Rev: rev, Ord: ord, Action: a, TaskID: task, Units: units, Attempt: attempt}
 	}
-	// One task runs, and of another the log was cut off after its submission.
+	// One task runs, and the log was cut after the submission of another.
 	before := []park.Event{
 		event(1, 0, park.ActSubmit, "a", 8, 0), event(1, 1, park.ActStart, "a", 8, 1), event(2, 0, park.ActSubmit, "b", 1, 0),
 	}

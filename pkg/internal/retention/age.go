@@ -6,14 +6,15 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// leap is how far the wall clock may run ahead of the monotonic one between two looks without being taken for set.
+// leap is how far the wall clock may gain on the monotonic clock between two readings before it counts as set.
 const leap = 10 * time.Minute
 
-// age says what is older than the retention. Ages are told by wall-clock times, and setting the wall clock ahead would
-// make everything old at once. So what the clock was set ahead by does not count for as long as the retention, by the
-// monotonic clock: what had ended before is really older then. Nothing is lost by this but room on the disk.
+// age says what is older than the retention. Ages are measured by wall-clock times, so setting the wall clock ahead
+// would make everything old at once. So the amount by which the clock was set ahead does not count for the length of
+// the retention, by the monotonic clock; after that, what had ended before is really older. This costs nothing but disk
+// space.
 //
-// A clock that was set while no daemon ran shows at the time of the pools' last steps, the last that was known to be
+// If the clock was set while no daemon ran, the times of the pools' last steps show it, the last times known to be
 // right.
 type age struct {
 	*Janitor

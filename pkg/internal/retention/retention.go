@@ -80,9 +80,9 @@ func (j *Janitor) pruneAll(ctx context.Context, before park.Time) {
 			return err != nil
 		})
 	}
-	// Events go first and tasks last. While a task is known its id is not used again, so nothing of the old task can be
-	// taken for the new one's; and whatever the log tells of can still be read. A store that fails is left out from then
-	// on, and stops no other.
+	// Events are removed first and tasks last. While a task is known its id is not used again, so nothing of the old
+	// task can be taken for a new one's, and everything in the log can still be read. A store that fails is skipped
+	// from then on; the others are not affected.
 	each("events", func(s Store) pruneSome { return s.PruneEvents })
 	if !before.IsZero() {
 		each("messages", func(s Store) pruneSome { return s.PruneMessages })

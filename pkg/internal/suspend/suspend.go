@@ -1,5 +1,5 @@
-// Package suspend counts for how long this machine has been suspended. Go's monotonic clock stands still then, while other
-// machines count on: whoever woke would take for valid what the others have given away.
+// Package suspend measures how long this machine has been suspended. Go's monotonic clock stops during suspension,
+// while other machines go on: after waking, a node would take leases for valid that the others have declared expired.
 package suspend
 
 import (
@@ -7,24 +7,24 @@ import (
 	"time"
 )
 
-// Counter counts the time in suspension since it was made.
+// Counter counts the time in suspension since its creation.
 type Counter struct {
-	read   func() time.Duration // since the machine was booted, give or take a millisecond
+	read   func() time.Duration // since boot, accurate to a millisecond
 	glance func() (gap, mono time.Duration)
 	began  time.Duration
 	so     atomic.Int64
 	gap    atomic.Int64 // at the last reading
-	at     atomic.Int64 // when that was, by the monotonic clock
+	at     atomic.Int64 // time of that reading on the monotonic clock
 }
 
 const (
-	// leastSleep is the shortest that counts: what is less may be an error of the reading.
+	// leastSleep is the shortest suspension that counts. A shorter one may be an error of the reading.
 	leastSleep = 50 * time.Millisecond
-	// readEach is how long a reading is good for: the gap stays within a millisecond of itself meanwhile.
+	// readEach is how long a reading is valid: the error grows by less than a millisecond meanwhile.
 	readEach = time.Second
 )
 
-// New returns a Counter that begins now. Where the system does not tell, it stays at zero.
+// New returns a Counter that begins now. It stays at zero if the system does not report suspensions.
 func New() *Counter {
 	began := time.Now()
 	return newCounter(suspended, func() (gap, mono time.Duration) {
@@ -34,8 +34,9 @@ func New() *Counter {
 	})
 }
 
-// newCounter takes how to read, which costs system calls, and how to see whether it is worth it, which costs none: the gap
-// between the wall clock and the monotonic one, which a suspension widens by its length, as only the setting of a clock does.
+// newCounter has two functions: one that reads, which costs system calls, and one that tells without system calls
+// whether a reading is needed. The latter is the gap between the wall clock and the monotonic clock, which changes only
+// by a suspension or if the clock is set.
 func newCounter(read func() time.Duration, glance func() (gap, mono time.Duration)) *Counter {
 	c := &Counter{read: read, glance: glance}
 	c.note(glance())
@@ -49,18 +50,18 @@ func (c *Counter) note(gap, mono time.Duration) {
 	c.at.Store(int64(mono))
 }
 
-// Total returns the time in suspension since New. It never falls. One in which somebody sets the clock back by as much is
-// seen a second after its end.
+// Total returns the time in suspension since New. It never falls. If the clock is set back by the length of a
+// suspension, that suspension is counted a second after its end.
 func (c *Counter) Total() time.Duration {
 	gap, mono := c.glance()
 	if wider := gap - time.Duration(c.gap.Load()); wider.Abs() >= leastSleep/2 || mono-time.Duration(c.at.Load()) >= readEach {
 		c.look()
-		c.note(gap, mono) // only now, or others would go by a total from before it; what came since the glance is seen by the next
+		c.note(gap, mono) // after the reading, or other callers would use an older total; a later change of the gap is seen by the next call
 	}
 	return time.Duration(c.so.Load()) - c.began
 }
 
-// look reads.
+// look reads how long the machine was suspended.
 func (c *Counter) look() {
 	so, now := c.so.Load(), int64(c.read())
 	for now > so+int64(leastSleep) && !c.so.CompareAndSwap(so, now) {

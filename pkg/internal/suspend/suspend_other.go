@@ -4,5 +4,5 @@ package suspend
 
 import "time"
 
-// suspended returns for how long this machine has been suspended, where it can tell.
+// suspended returns how long this machine has been suspended, if the system reports it.
 func suspended() time.Duration { return 0 }

@@ -7,7 +7,7 @@ import (
 
 func TestTotalNeverFalls(t *testing.T) {
 	now := 3 * time.Hour
-	// The gap moves with each, as if the clock had been set.
+	// The gap changes with each, as if the clock had been set.
 	s := newCounter(func() time.Duration { return now }, func() (gap, mono time.Duration) { return 1000 * now, 0 })
 	for _, step := range []struct{ more, want time.Duration }{
 		{0, 0},
@@ -25,7 +25,7 @@ func TestTotalNeverFalls(t *testing.T) {
 	}
 }
 
-// TestReadIsSpared: the counter is read where something may have changed, and once a second.
+// TestReadIsSpared: the counter reads only if the gap has changed, and once a second.
 func TestReadIsSpared(t *testing.T) {
 	var slept, gap, mono time.Duration
 	reads := 0
@@ -62,7 +62,7 @@ func BenchmarkTotal(b *testing.B) {
 	}
 }
 
-// TestSuspendedIsSteady reads how long this machine has been suspended, which it is not now.
+// TestSuspendedIsSteady reads how long this machine has been suspended twice; it is not suspended in between.
 func TestSuspendedIsSteady(t *testing.T) {
 	first := suspended()
 	for range 1000 {
@@ -72,7 +72,7 @@ func TestSuspendedIsSteady(t *testing.T) {
 	}
 }
 
-// TestNobodyPassesAReading: while one reads after a sleep, nobody else is told that there was none.
+// TestNobodyPassesAReading: while one caller reads after a suspension, no other caller gets the older total.
 func TestNobodyPassesAReading(t *testing.T) {
 	var slept time.Duration
 	reading, read := make(chan struct{}, 1), make(chan struct{})
