@@ -64,7 +64,7 @@ func (s *Store) KeptTasks(ctx context.Context, pool, after string, limit int) (p
 			&k.Node, &k.Reason, &deadline, &submitted, &started, &ended, &rested, &k.Cancelled, &message, &sum, &isNull,
 		}, func() error {
 			k.Deadline, k.SubmittedAt, k.StartedAt, k.EndedAt = park.FromMicro(deadline), park.FromMicro(submitted), park.FromMicro(started), park.FromMicro(ended)
-			k.NotBefore, k.Said = park.FromMicro(rested), saidOf(message, sum, isNull)
+			k.NotBefore, k.Said = park.FromMicro(rested), outcomeDigest(message, sum, isNull)
 			page = append(page, k)
 			return nil
 		})
@@ -97,7 +97,7 @@ func (s *Store) KeptMessages(ctx context.Context, pool, after string, limit int)
 		_, err = pgx.ForEachRow(rows, []any{
 			&last, &k.TaskID, &k.Tenant, &k.MailboxKey, (*string)(&k.Status), &k.Attempt, &k.Reason, &created, &k.Trimmed, &message, &sum, &isNull,
 		}, func() error {
-			k.CreatedAt, k.Said = park.FromMicro(created), saidOf(message, sum, isNull)
+			k.CreatedAt, k.Said = park.FromMicro(created), outcomeDigest(message, sum, isNull)
 			page = append(page, k)
 			return nil
 		})
@@ -109,7 +109,7 @@ func (s *Store) KeptMessages(ctx context.Context, pool, after string, limit int)
 	return page, nextCursor(len(page) == limit, last), nil
 }
 
-func saidOf(message string, sum []byte, isNull bool) uint64 {
+func outcomeDigest(message string, sum []byte, isNull bool) uint64 {
 	if message == "" && isNull {
 		return 0
 	}

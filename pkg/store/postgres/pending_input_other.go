@@ -6,4 +6,4 @@ import "net"
 
 // hasPendingInput has each connection checked by a ping, because this system has no cheaper way to see that it was
 // closed.
-func stirred(net.Conn) bool { return true }
+func hasPendingInput(net.Conn) bool { return true }

@@ -5,4 +5,4 @@ package sqlite
 import "os"
 
 // lockByte does nothing: this system has no locks that would not affect SQLite's own.
-func claim(*os.File) error { return nil }
+func lockByte(*os.File) error { return nil }
