@@ -15,7 +15,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// endless answers without end, until the client goes away.
+// endless answers without end until the client closes the connection.
 func endless(w http.ResponseWriter, _ *http.Request) {
 	block := []byte(strings.Repeat(" ", 1<<20))
 	for {
@@ -37,7 +37,7 @@ func clientOf(t *testing.T, h http.HandlerFunc) *client.Client {
 	return c
 }
 
-// TestAnswersAreBounded: an answer that does not end is given up, by every way of asking.
+// TestAnswersAreBounded checks that each kind of request gives up on an endless answer.
 func TestAnswersAreBounded(t *testing.T) {
 	c := clientOf(t, endless)
 	client.Limit(c, 4<<20)
@@ -54,7 +54,7 @@ func TestAnswersAreBounded(t *testing.T) {
 	}
 }
 
-// TestLargeProblem: of an error that does not end a part is enough.
+// TestLargeProblem checks that only the beginning of an endless error is read.
 func TestLargeProblem(t *testing.T) {
 	c := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusInternalServerError)
@@ -65,7 +65,7 @@ func TestLargeProblem(t *testing.T) {
 	}
 }
 
-// TestNoRedirects: whoever sends a client elsewhere is not parkd, and the token goes nowhere else.
+// TestNoRedirects checks that the client follows no redirect, so that the token goes to no other server.
 func TestNoRedirects(t *testing.T) {
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the client went elsewhere") }))
 	defer elsewhere.Close()
@@ -77,7 +77,7 @@ func TestNoRedirects(t *testing.T) {
 	}
 }
 
-// TestRestsWithinReason: a rest that no clock can hold is the longest that there is.
+// TestRestsWithinReason checks that a wait too long for a duration becomes the longest duration.
 func TestRestsWithinReason(t *testing.T) {
 	for given, want := range map[string]time.Duration{"7": 7 * time.Second, "9223372036854775807": park.MaxDuration, "-1": 0, "x": 0} {
 		c := clientOf(t, func(w http.ResponseWriter, _ *http.Request) {

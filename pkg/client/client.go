@@ -21,14 +21,15 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// ErrUnreachable is the error if no daemon answers, or its answer broke off: whether the request had an
-// effect is then unknown. It wraps what the network said.
+// ErrUnreachable is returned if no daemon answers or its answer breaks off: then it is unknown whether the request had
+// an effect. It wraps the network's error.
 var ErrUnreachable = errors.New("cannot reach a parkd daemon")
 
-// ErrTooLarge is the error where an answer is longer than a client takes. Of a list, ask for less at once.
-var ErrTooLarge = fmt.Errorf("the answer is larger than %d MiB", maxAnswer>>20)
+// ErrTooLarge is returned if an answer is longer than a client accepts. Ask for fewer items at once.
+var ErrTooLarge = fmt.Errorf("the answer is larger than %d MiB", defaultMaxAnswer>>20)
 
-// Config says where the daemon is: URL or Socket, and not both. Who answers at another address is another daemon.
+// Config says where the daemon is: either URL or Socket. A client never tries another address, where another daemon
+// might answer.
 type Config struct {
 	URL    string // http://host:port, or https; a path in it is put before every request's
 	Socket string // path of a unix socket
@@ -37,31 +38,31 @@ type Config struct {
 
 // Client is a daemon as a service. It keeps connections open between requests.
 type Client struct {
-	base  string
-	token string
-	http  *http.Client
-	most  int64 // bytes of an answer
+	base      string
+	token     string
+	http      *http.Client
+	maxAnswer int64 // maximum size of an answer in bytes
 }
 
 var _ park.Service = (*Client)(nil)
 
 const (
 	// answerWithin bounds a request, beside what it asks the daemon to wait.
-	answerWithin = time.Minute
-	// keptConnections lets as many callers work at once without dialling anew.
-	keptConnections = 1024
-	maxProblem      = 64 << 10
-	// maxAnswer is more than any page that a daemon gives out by default, and less than a machine has.
-	maxAnswer  = 128 << 20
-	maxHeaders = 1 << 20
+	requestTimeout = time.Minute
+	// maxIdleConns lets this many callers work at once without dialling again.
+	maxIdleConns = 1024
+	maxProblem   = 64 << 10
+	// defaultMaxAnswer is more than any page that a daemon sends by default, and less than the memory of a machine.
+	defaultMaxAnswer = 128 << 20
+	maxHeaders       = 1 << 20
 )
 
-// New returns a client. It does not speak to the daemon yet.
+// New returns a client. It does not connect to the daemon yet.
 func New(c Config) (*Client, error) {
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
 	transport := &http.Transport{
 		DialContext: dialer.DialContext, Proxy: http.ProxyFromEnvironment,
-		MaxIdleConns: keptConnections, MaxIdleConnsPerHost: keptConnections, IdleConnTimeout: time.Minute,
+		MaxIdleConns: maxIdleConns, MaxIdleConnsPerHost: maxIdleConns, IdleConnTimeout: time.Minute,
 		TLSHandshakeTimeout: 10 * time.Second, DisableCompression: true, MaxResponseHeaderBytes: maxHeaders,
 	}
 	base := "http://localhost"
@@ -80,9 +81,9 @@ func New(c Config) (*Client, error) {
 		}
 		base = strings.TrimRight(u.String(), "/")
 	}
-	return &Client{base: base, token: c.Token, most: maxAnswer, http: &http.Client{
+	return &Client{base: base, token: c.Token, maxAnswer: defaultMaxAnswer, http: &http.Client{
 		Transport: transport,
-		// A daemon does not redirect: whoever does is somebody else, and gets no token.
+		// A daemon never redirects. A redirect comes from another server, which must not get the token.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
 }
@@ -98,7 +99,7 @@ func (c *Client) WithTransport(t http.RoundTripper) *Client {
 // Close drops idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Health returns what the daemon says of itself.
+// Health returns the daemon's description of its own state.
 func (c *Client) Health(ctx context.Context) (map[string]any, error) {
 	var out map[string]any
 	return out, c.call(ctx, request{method: http.MethodGet, path: "/health"}, &out)
@@ -110,17 +111,17 @@ type request struct {
 	path   string // escaped
 	query  url.Values
 	body   any           // sent as JSON; nil for none
-	wait   time.Duration // that the daemon is asked to wait
-	// open bounds nothing: the request lasts as long as the work that it asks for.
-	open   bool
-	header http.Header
+	wait   time.Duration // how long the daemon is asked to wait
+	// unbounded requests have no timeout: they last as long as the work that they ask for.
+	unbounded bool
+	header    http.Header
 }
 
-// call sends a request and reads the answer into out, unless that is nil: as JSON, or as it came where out is for bytes.
+// call sends a request and decodes the answer into out, unless out is nil: as JSON, or unchanged if out is for bytes.
 func (c *Client) call(ctx context.Context, r request, out any) error {
-	if !r.open {
+	if !r.unbounded {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, answerWithin+r.wait)
+		ctx, cancel = context.WithTimeout(ctx, requestTimeout+r.wait)
 		defer cancel()
 	}
 	resp, err := c.send(ctx, r)
@@ -128,12 +129,12 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 		return err
 	}
 	defer resp.Body.Close()
-	// Larger ones are not read to their end, and cost the connection.
+	// Larger answers are not read to their end, so their connection cannot be reused.
 	b, err := c.read(resp)
 	switch {
 	case err != nil:
-		return broken(ctx, err)
-	case int64(len(b)) > c.most:
+		return brokenError(ctx, err)
+	case int64(len(b)) > c.maxAnswer:
 		return ErrTooLarge
 	case out == nil || resp.StatusCode == http.StatusNoContent:
 		return nil
@@ -145,29 +146,29 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 	return decode(resp.Request.URL.Host, b, out)
 }
 
-// read reads an answer, or a byte more than a client takes.
+// read reads an answer, up to one byte more than a client accepts.
 func (c *Client) read(resp *http.Response) ([]byte, error) {
 	var b bytes.Buffer
-	b.Grow(int(min(max(resp.ContentLength, 0), roomFor)) + bytes.MinRead) // to see the end takes room as well
-	_, err := b.ReadFrom(io.LimitReader(resp.Body, c.most+1))
+	b.Grow(int(min(max(resp.ContentLength, 0), maxPreallocated)) + bytes.MinRead) // ReadFrom needs spare room to see the end
+	_, err := b.ReadFrom(io.LimitReader(resp.Body, c.maxAnswer+1))
 	return b.Bytes(), err
 }
 
-// roomFor is how much room is made for an answer because it says that it is so long.
-const roomFor = 4 << 20
+// maxPreallocated bounds the memory that is allocated in advance for an answer because of its declared length.
+const maxPreallocated = 4 << 20
 
 func decode(host string, b []byte, out any) error {
 	if err := json.Unmarshal(b, out); err != nil {
-		return notParkd(host, err)
+		return notParkdError(host, err)
 	}
 	return nil
 }
 
-func notParkd(host string, err error) error {
+func notParkdError(host string, err error) error {
 	return fmt.Errorf("the answer of %s is not that of a parkd daemon: %w", host, err)
 }
 
-// send sends a request and returns the answer, which the caller closes, or the error that it tells.
+// send sends a request and returns the answer, which the caller closes, or the error in it.
 func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	var body io.Reader
 	if r.body != nil {
@@ -194,7 +195,7 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, broken(ctx, err)
+		return nil, brokenError(ctx, err)
 	}
 	if resp.StatusCode >= http.StatusMultipleChoices {
 		defer resp.Body.Close()
@@ -203,8 +204,8 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	return resp, nil
 }
 
-// broken returns the error of a request that got no whole answer.
-func broken(ctx context.Context, err error) error {
+// brokenError returns the error of a request that got no complete answer.
+func brokenError(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return ctx.Err()
 	}
@@ -217,7 +218,7 @@ func broken(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", ErrUnreachable, err)
 }
 
-// dialError is an ErrUnreachable with the address at which nobody answered.
+// dialError is an ErrUnreachable with the address at which no daemon answered.
 type dialError struct{ op *net.OpError }
 
 // Error implements error.
@@ -240,7 +241,7 @@ type problem struct {
 	TaskID string    `json:"taskId"`
 }
 
-// problemOf returns the error that an answer tells.
+// problemOf returns the error in an answer.
 func problemOf(resp *http.Response) error {
 	b, _ := io.ReadAll(io.LimitReader(resp.Body, maxProblem))
 	var p problem
@@ -256,7 +257,7 @@ func problemOf(resp *http.Response) error {
 	return e
 }
 
-// retryAfter is a rest of so many seconds, as far as there can be such.
+// retryAfter returns a wait of this many seconds, or the longest possible duration.
 func retryAfter(secs int64) time.Duration {
 	return time.Duration(min(max(secs, 0), int64(park.MaxDuration/time.Second))) * time.Second
 }
@@ -271,7 +272,7 @@ func path(segments ...string) string {
 	return b.String()
 }
 
-// segment escapes one segment of a path. The names . and .. would otherwise be taken for steps between folders.
+// segment escapes one segment of a path. It also escapes the names . and .., which would otherwise change the folder.
 func segment(s string) string {
 	if s == "." || s == ".." {
 		return strings.ReplaceAll(s, ".", "%2E")

@@ -18,7 +18,7 @@ func (c *Client) Evidence(ctx context.Context, pool string) (park.Evidence, erro
 
 // KeptEvents implements [park.EvidenceService].
 func (c *Client) KeptEvents(ctx context.Context, pool string, q park.KeptQuery) (park.KeptPage[park.Event], error) {
-	page, err := kept(ctx, c, path("pools", pool, "evidence", "events"), q, wire.GetEvent)
+	page, err := readPage(ctx, c, path("pools", pool, "evidence", "events"), q, wire.GetEvent)
 	for i := range page.Items {
 		page.Items[i].PoolID = pool
 	}
@@ -27,15 +27,15 @@ func (c *Client) KeptEvents(ctx context.Context, pool string, q park.KeptQuery) 
 
 // KeptTasks implements [park.EvidenceService].
 func (c *Client) KeptTasks(ctx context.Context, pool string, q park.KeptQuery) (park.KeptPage[park.KeptTask], error) {
-	return kept(ctx, c, path("pools", pool, "evidence", "tasks"), q, wire.GetTask)
+	return readPage(ctx, c, path("pools", pool, "evidence", "tasks"), q, wire.GetTask)
 }
 
 // KeptMessages implements [park.EvidenceService].
 func (c *Client) KeptMessages(ctx context.Context, pool string, q park.KeptQuery) (park.KeptPage[park.KeptMessage], error) {
-	return kept(ctx, c, path("pools", pool, "evidence", "messages"), q, wire.GetMessage)
+	return readPage(ctx, c, path("pools", pool, "evidence", "messages"), q, wire.GetMessage)
 }
 
-func kept[T any](ctx context.Context, c *Client, at string, q park.KeptQuery, get func(*wire.Reader, *T)) (park.KeptPage[T], error) {
+func readPage[T any](ctx context.Context, c *Client, at string, q park.KeptQuery, get func(*wire.Reader, *T)) (park.KeptPage[T], error) {
 	v := url.Values{}
 	setTime(v, "since", q.Since)
 	setLimit(v, q.Limit)
@@ -46,7 +46,7 @@ func kept[T any](ctx context.Context, c *Client, at string, q park.KeptQuery, ge
 	}
 	page, err := wire.Read(b, nil, get)
 	if err != nil {
-		return park.KeptPage[T]{}, notParkd(c.base, err)
+		return park.KeptPage[T]{}, notParkdError(c.base, err)
 	}
 	return page, nil
 }

@@ -1,4 +1,4 @@
 package client
 
-// Limit has a client take answers of so many bytes.
-func Limit(c *Client, most int64) { c.most = most }
+// Limit sets the maximum size of the answers that a client accepts.
+func Limit(c *Client, most int64) { c.maxAnswer = most }

@@ -22,7 +22,7 @@ func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: a.status, Header: h, Body: io.NopCloser(bytes.NewReader(a.body)), Request: r}, nil
 }
 
-// FuzzAnswers has a daemon, or what stands in its place, answer anything.
+// FuzzAnswers lets the daemon send any answer.
 func FuzzAnswers(f *testing.F) {
 	f.Add(uint16(200), "application/json", []byte(`{"results":[{"status":409,"code":"queue_full","detail":"x","retryAfterSecs":3},{"taskId":"a","status":"queued","position":2}]}`))
 	f.Add(uint16(200), "text/event-stream", []byte(": alive\n\nid: gpu:1:0\nevent: submit\ndata: {\"eventId\":\"gpu:1:0\",\"action\":\"submit\"}\n\n"))

@@ -64,7 +64,7 @@ func (c *Client) Audit(ctx context.Context, q park.AuditQuery) (park.EventPage, 
 		return park.EventPage{}, err
 	}
 	for i := range page.Events {
-		page.Events[i].Ord = ord(page.Events[i].EventID)
+		page.Events[i].Ord = ordOf(page.Events[i].EventID)
 	}
 	return page, nil
 }
@@ -81,8 +81,8 @@ func filters(q park.AuditQuery) url.Values {
 	return v
 }
 
-// ord returns the place within a step, which an event carries only in its id.
-func ord(id string) int {
+// ordOf returns an event's place within its step, which only the event's id has.
+func ordOf(id string) int {
 	_, _, n, err := park.ParseEventID(id)
 	if err != nil {
 		return 0

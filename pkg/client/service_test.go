@@ -28,7 +28,7 @@ func TestService(t *testing.T) {
 	parktest.Run(t, func(t *testing.T) park.Service { return service(t) })
 }
 
-// TestConn is the same with the submissions over a connection of their own.
+// TestConn runs the same suite with the submissions over a separate connection.
 func TestConn(t *testing.T) {
 	parktest.Run(t, func(t *testing.T) park.Service {
 		svc := service(t)
@@ -85,8 +85,8 @@ func service(t *testing.T) *client.Client {
 	return svc
 }
 
-// TestOnePlaceOnly: a client of a socket goes nowhere else, whoever answers there, and finds the daemon again once it is
-// back at its socket.
+// TestOnePlaceOnly checks that a client of a socket uses no other address, even if a daemon answers there, and finds
+// the daemon again once it is back at its socket.
 func TestOnePlaceOnly(t *testing.T) {
 	if _, err := client.New(client.Config{URL: "http://127.0.0.1:7275", Socket: "/s"}); err == nil {
 		t.Error("two places for one daemon are taken")

@@ -39,13 +39,13 @@ func (c *Client) Submit(ctx context.Context, pool string, tasks []park.Submissio
 	return out, nil
 }
 
-// submitOne sends a single task. What is wrong with the task is its result; anything else fails the call.
+// submitOne submits a single task. An error of the task is its result. Any other error fails the call.
 func (c *Client) submitOne(ctx context.Context, pool string, task *park.Submission) ([]park.SubmitResult, error) {
 	var a park.Accepted
 	r := request{method: http.MethodPost, path: path("pools", pool, "tasks"), body: task}
 	err := c.call(ctx, r, &a)
 	out := []park.SubmitResult{{Accepted: a}}
-	if refused, ok := errors.AsType[*park.Error](err); ok && concernsTask(refused.Code) {
+	if refused, ok := errors.AsType[*park.Error](err); ok && isTaskError(refused.Code) {
 		out[0].Err = refused
 		return out, nil
 	}
@@ -55,7 +55,7 @@ func (c *Client) submitOne(ctx context.Context, pool string, task *park.Submissi
 	return out, nil
 }
 
-func concernsTask(code park.Code) bool {
+func isTaskError(code park.Code) bool {
 	if code == park.OutcomeUnknown {
 		return true
 	}
@@ -73,7 +73,7 @@ type batchResult park.SubmitResult
 func (r *batchResult) UnmarshalJSON(b []byte) error {
 	var v struct {
 		park.Accepted
-		// Of a problem; its status is a number where that of a task is a word.
+		// In a problem the status is a number, in a task it is a word.
 		Status     json.RawMessage `json:"status"`
 		Code       park.Code       `json:"code"`
 		Detail     string          `json:"detail"`
@@ -114,7 +114,7 @@ func (c *Client) Tasks(ctx context.Context, pool string, q park.TaskQuery) (park
 // Cancel implements [park.TaskService].
 func (c *Client) Cancel(ctx context.Context, pool, id string) (park.Task, error) {
 	var t park.Task
-	err := c.call(ctx, request{method: http.MethodDelete, path: path("pools", pool, "tasks", id), open: true}, &t)
+	err := c.call(ctx, request{method: http.MethodDelete, path: path("pools", pool, "tasks", id), unbounded: true}, &t)
 	return t, err
 }
 
@@ -130,12 +130,12 @@ func (c *Client) Log(ctx context.Context, pool, id string, q park.LogQuery) (*pa
 	if q.Offset != 0 {
 		v.Set("offset", strconv.FormatInt(q.Offset, 10))
 	}
-	//nolint:bodyclose // whoever reads the log closes it
+	//nolint:bodyclose // the reader of the log closes it
 	resp, err := c.send(ctx, request{method: http.MethodGet, path: path("pools", pool, "tasks", id, "log"), query: v})
 	if err != nil {
 		return nil, err
 	}
-	log := &park.Log{ReadCloser: logBody{resp.Body, func(err error) error { return broken(ctx, err) }}}
+	log := &park.Log{ReadCloser: logBody{resp.Body, func(err error) error { return brokenError(ctx, err) }}}
 	var err1, err2 error
 	log.Attempt, err1 = strconv.Atoi(resp.Header.Get("Parkd-Log-Attempt"))
 	log.Offset, err2 = strconv.ParseInt(resp.Header.Get("Parkd-Log-Offset"), 10, 64)
@@ -146,7 +146,7 @@ func (c *Client) Log(ctx context.Context, pool, id string, q park.LogQuery) (*pa
 	return log, nil
 }
 
-// logBody is a log on its way: what breaks it off is told as of any other answer.
+// logBody is the body of a log. It reports errors in the same form as other answers.
 type logBody struct {
 	io.ReadCloser
 	broken func(error) error

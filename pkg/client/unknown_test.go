@@ -11,7 +11,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// inDoubt is a service whose store has not said whether it took a submission.
+// inDoubt is a service whose store has not confirmed a submission.
 type inDoubt struct{ park.Service }
 
 func (inDoubt) Submit(_ context.Context, _ string, tasks []park.Submission) ([]park.SubmitResult, error) {
@@ -22,7 +22,8 @@ func (inDoubt) Submit(_ context.Context, _ string, tasks []park.Submission) ([]p
 	return results, nil
 }
 
-// TestOutcomeUnknown: what the engine says of each task arrives as it said it, alone, in a batch and over a Conn.
+// TestOutcomeUnknown checks that the engine's answer for each task reaches the caller unchanged, alone, in a batch and
+// over a Conn.
 func TestOutcomeUnknown(t *testing.T) {
 	a, err := api.New(api.Config{Service: inDoubt{}})
 	if err != nil {

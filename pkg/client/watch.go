@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	// silence is how long a stream may say nothing: a daemon sends a sign of life far more often.
-	silence = time.Minute
-	maxLine = 16 << 20
+	// maxSilence is how long a stream may be silent: a daemon sends a sign of life far more often.
+	maxSilence = time.Minute
+	maxLine    = 16 << 20
 )
 
 // Watch implements [park.AuditService]. When the stream breaks it yields the error and, unless the caller
@@ -46,7 +46,7 @@ func (c *Client) Watch(ctx context.Context, q park.AuditQuery) iter.Seq2[park.Ev
 			if fed {
 				pause.Reset()
 			}
-			if !rest(ctx, pause.NextBackOff()) {
+			if !sleep(ctx, pause.NextBackOff()) {
 				yield(park.Event{}, ctx.Err())
 				return
 			}
@@ -54,7 +54,7 @@ func (c *Client) Watch(ctx context.Context, q park.AuditQuery) iter.Seq2[park.Ev
 	}
 }
 
-func rest(ctx context.Context, d time.Duration) bool {
+func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -67,14 +67,15 @@ func rest(ctx context.Context, d time.Duration) bool {
 
 // stream is a watch over all its connections.
 type stream struct {
-	client  *Client
-	query   park.AuditQuery // moves on with what was read
-	began   park.Time       // where it begins as long as there is no cursor
-	yield   func(park.Event, error) bool
-	stopped bool // by the caller
+	client    *Client
+	query     park.AuditQuery // its cursor advances with each event
+	startTime park.Time       // where the stream begins as long as there is no cursor
+	yield     func(park.Event, error) bool
+	stopped   bool // by the caller
 }
 
-// read yields what one connection brings. It reports whether anything came; it ends only with an error, or stopped.
+// read yields the events of one connection and reports whether there were any. It ends only with an error or when the
+// caller stops it.
 func (s *stream) read(ctx context.Context) (fed bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -83,19 +84,19 @@ func (s *stream) read(ctx context.Context) (fed bool, err error) {
 		return false, err
 	}
 	defer resp.Body.Close()
-	s.begin(resp)
-	quiet := time.AfterFunc(silence, func() { cancel(errors.New("no heartbeat from the daemon")) })
+	s.noteStart(resp)
+	quiet := time.AfterFunc(maxSilence, func() { cancel(errors.New("no heartbeat from the daemon")) })
 	defer quiet.Stop()
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, maxLine)
-	place := "" // that the daemon says it has come to
+	place := "" // the daemon's position in the log
 	for lines.Scan() {
-		quiet.Reset(silence)
+		quiet.Reset(maxSilence)
 		if id, ok := bytes.CutPrefix(lines.Bytes(), []byte("id:")); ok {
 			place = string(bytes.TrimSpace(id))
 		}
 		if len(lines.Bytes()) == 0 && place != "" {
-			// Also without an event: so far there was none that is asked for.
+			// The position advances even without an event: up to there the query selects none.
 			s.query.Cursor = place
 		}
 		data, ok := bytes.CutPrefix(lines.Bytes(), []byte("data:"))
@@ -107,10 +108,10 @@ func (s *stream) read(ctx context.Context) (fed bool, err error) {
 			return fed, err
 		}
 	}
-	return fed, s.broken(ctx, lines.Err())
+	return fed, s.isBroken(ctx, lines.Err())
 }
 
-func (s *stream) broken(ctx context.Context, err error) error {
+func (s *stream) isBroken(ctx context.Context, err error) error {
 	if err == nil {
 		err = io.ErrUnexpectedEOF
 	}
@@ -121,10 +122,10 @@ func (s *stream) broken(ctx context.Context, err error) error {
 }
 
 func (s *stream) request() request {
-	r := request{method: http.MethodGet, path: "/events", query: filters(s.query), open: true, header: http.Header{}}
+	r := request{method: http.MethodGet, path: "/events", query: filters(s.query), unbounded: true, header: http.Header{}}
 	since := s.query.Since
 	if since.IsZero() && s.query.Cursor == "" {
-		since = s.began
+		since = s.startTime
 	}
 	setTime(r.query, "since", since)
 	setTime(r.query, "until", s.query.Until)
@@ -134,14 +135,14 @@ func (s *stream) request() request {
 	return r
 }
 
-// begin notes when a watch began that was to begin now. A daemon that may not say which event came last before that says
-// at least the time.
-func (s *stream) begin(resp *http.Response) {
-	if !s.began.IsZero() {
+// noteStart records when a watch began that has neither a cursor nor a start time. A daemon that may not name the last
+// event before that sends at least the time.
+func (s *stream) noteStart(resp *http.Response) {
+	if !s.startTime.IsZero() {
 		return
 	}
 	if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		s.began = park.At(at)
+		s.startTime = park.At(at)
 	}
 }
 
@@ -150,7 +151,7 @@ func (s *stream) event(data []byte) error {
 	if err := json.Unmarshal(data, &e); err != nil {
 		return fmt.Errorf("the daemon sent an event that cannot be read: %w", err)
 	}
-	e.Ord = ord(e.EventID)
+	e.Ord = ordOf(e.EventID)
 	s.query.Cursor, s.query.Since = e.EventID, park.Time{}
 	s.stopped = !s.yield(e, nil)
 	return nil

@@ -8,7 +8,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// TestWatchGoesOnWhereItWas: who has seen no event yet when the connection breaks does not miss what happens meanwhile.
+// TestWatchGoesOnWhereItWas checks that a watch misses nothing if its connection breaks before the first event.
 func TestWatchGoesOnWhereItWas(t *testing.T) {
 	const date, since = "Mon, 30 Nov 2026 12:00:00 GMT", "2026-11-30T12:00:00.000000Z"
 	for begins, want := range map[string]struct{ id, since string }{

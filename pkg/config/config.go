@@ -1,7 +1,7 @@
-// Package config reads what an operator wants: one file (JSON, YAML or TOML), the environment, and flags.
+// Package config reads the configuration of a daemon: one file (JSON, YAML or TOML), the environment, and flags.
 //
-// All faults are found at once, each with its path in the file and what would be right. Keys keep their
-// spelling, and a key that nobody knows is a fault.
+// All faults are reported at once, each with its path in the file and what is allowed there. Keys keep their
+// spelling, and an unknown key is a fault.
 //
 // The Go package is no API: it may change with any release.
 package config
@@ -15,26 +15,26 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// Config is a configuration that has been checked.
+// Config is a checked configuration.
 type Config struct {
 	Source       string // the file it came from; "" for none
 	StateDir     string // the user's folder of state; "" for none
-	Listen       string // host:port; "" for the socket alone
+	Listen       string // host:port; "" for only the socket
 	Socket       string // path; "" for none
 	Audit        park.Backend
 	File         FileBackend
 	Postgres     PostgresBackend
 	Pools        []Pool // by name
 	Tokens       []Token
-	AllowedHosts []string      // further names under which the daemon may be addressed, as behind a proxy
+	AllowedHosts []string      // additional names of the daemon, for example behind a proxy
 	Retention    time.Duration // of ended tasks, messages, events and logs; 0: for ever
 	DrainTimeout time.Duration
-	NodeTTL      time.Duration // how long a node that shares a database may be silent before the others take it for dead
+	NodeTTL      time.Duration // how long a node that shares a database may go without a heartbeat before the others declare it dead
 
-	// DefaultSocket says that the socket is where the command line looks first.
+	// DefaultSocket is set if the command line looks for this socket first.
 	DefaultSocket bool
 
-	from     map[string]string // where each scalar came from
+	origins  map[string]string // the origin of each scalar
 	settings []Setting
 }
 
@@ -44,42 +44,42 @@ type FileBackend struct{ Path string }
 // PostgresBackend is the Postgres backend.
 type PostgresBackend struct {
 	DSN    string
-	Notify bool // nodes give each other hints
-	// Others are the databases of pools that have one of their own, by the name of their backend.
+	Notify bool // nodes send each other hints
+	// Others are the separate databases of pools, by the names of their backends.
 	Others map[park.Backend]string
 
-	places map[park.Backend]string // where in the file the DSN of each of the others stands
+	dsnPaths map[park.Backend]string // the paths in the file of the DSNs of Others
 }
 
-// of returns the DSN of a Postgres backend.
-func (p *PostgresBackend) of(b park.Backend) string {
+// dsnOf returns the DSN of a Postgres backend.
+func (p *PostgresBackend) dsnOf(b park.Backend) string {
 	if b == park.Postgres {
 		return p.DSN
 	}
 	return p.Others[b]
 }
 
-// DSN returns the DSN of a backend of the kind Postgres.
-func (c *Config) DSN(b park.Backend) string { return c.Postgres.of(b) }
+// DSN returns the DSN of a backend of kind Postgres.
+func (c *Config) DSN(b park.Backend) string { return c.Postgres.dsnOf(b) }
 
-// DSNPlace returns where the DSN of a backend of the kind Postgres stands, for a [Fault].
-func (c *Config) DSNPlace(b park.Backend) string {
-	if place := c.Postgres.places[b]; place != "" {
+// DSNPath returns the path of the DSN of a Postgres backend in the file, for a [Fault].
+func (c *Config) DSNPath(b park.Backend) string {
+	if place := c.Postgres.dsnPaths[b]; place != "" {
 		return place
 	}
 	return c.Place("backends.postgres.dsn")
 }
 
-// Place returns where the value of a setting came from that flags and the environment can give too, for a [Fault]: the
-// flag, the variable, or the path in the file.
+// Place returns the origin of a setting that a flag or the environment can also set, for a [Fault]: the flag, the
+// variable, or the path in the file.
 func (c *Config) Place(path string) string {
-	if _, name, ok := strings.Cut(c.from[path], " "); ok {
+	if _, name, ok := strings.Cut(c.origins[path], " "); ok {
 		return name
 	}
 	return path
 }
 
-// Token lets its bearer in. Only its hash is kept.
+// Token grants its bearer access. Only its hash is kept.
 type Token struct {
 	Name   string
 	Tenant string // the only tenant that the bearer sees; "" for all
@@ -87,10 +87,10 @@ type Token struct {
 	SHA256 [32]byte
 }
 
-// TokenRole is what a token is for; "" opens all that its tenant sees.
+// TokenRole says what a token may be used for. "" allows everything that its tenant sees.
 type TokenRole string
 
-// RoleMetrics opens GET /metrics and nothing else.
+// RoleMetrics allows only GET /metrics.
 const RoleMetrics TokenRole = "metrics"
 
 // Pool is the configuration of one pool.
@@ -106,23 +106,23 @@ type Pool struct {
 	Runtime        park.Runtime
 	Executor       Executor
 	Retry          park.Retry
-	Idle           bool // this node starts none of its tasks
+	Idle           bool // this node starts none of the pool's tasks
 }
 
-// Mailbox says where a pool's messages are kept and who is told of them.
+// Mailbox says where a pool's messages are kept, and who is notified of them.
 type Mailbox struct {
 	Storage  park.Backend
 	Notifier *Notifier // nil for none
 }
 
-// Notifier is an HTTP address that is told of each message.
+// Notifier is an HTTP address to which each message is sent.
 type Notifier struct {
 	BaseURL    string
 	AuthHeader string // value of the header Authorization; "" for none
 	Secret     string // signs the body; "" for no signature
 }
 
-// ExecutorType says what a start does.
+// ExecutorType says how a task is run.
 type ExecutorType string
 
 // The types of an executor.
@@ -137,25 +137,25 @@ func executorTypes() []ExecutorType {
 	return []ExecutorType{ExecutorExec, ExecutorHTTP, ExecutorSimulate, ExecutorWorker}
 }
 
-// Executor is the configuration of what a start does.
+// Executor configures how tasks are run.
 type Executor struct {
 	Type ExecutorType
 
-	// Of exec.
-	Command     []string // fixed by the operator; empty where each task brings its own
+	// For exec.
+	Command     []string // fixed by the operator; empty if each task has its own
 	WorkDir     string
-	Env         []string // NAME passes the daemon's variable on, NAME=VALUE sets one
+	Env         []string // NAME passes the daemon's variable on, NAME=VALUE sets a variable
 	KillGrace   time.Duration
 	MaxLogBytes int64
-	// MaxReplyBytes bounds the reply that an http executor takes.
+	// MaxReplyBytes bounds the reply that an http executor accepts.
 	MaxReplyBytes int64
 
-	// Of http.
+	// For http.
 	URL     string
 	Headers map[string]string
 }
 
-// Spec returns the pool as the engine knows it.
+// Spec returns the pool in the engine's form.
 func (p Pool) Spec() park.PoolSpec {
 	worker := p.Executor.Type == ExecutorWorker
 	exec := p.Executor.Type == ExecutorExec && len(p.Executor.Command) == 0
@@ -168,8 +168,8 @@ func (p Pool) Spec() park.PoolSpec {
 	}
 }
 
-// Common returns what all nodes that share the pool should have alike beside its [Pool.Spec]. A folder on a node is that
-// node's own.
+// Common returns what should be the same on all nodes that share the pool, in addition to its [Pool.Spec]. The folders
+// of a node are its own.
 func (p Pool) Common() any {
 	x := p.Executor
 	x.WorkDir = ""
@@ -179,7 +179,7 @@ func (p Pool) Common() any {
 	}{x, p.Mailbox.Notifier}
 }
 
-// Backends returns the backends that are in use, each once.
+// Backends returns each backend in use once.
 func (c *Config) Backends() []park.Backend {
 	all := []park.Backend{c.Audit}
 	for _, p := range c.Pools {
@@ -189,13 +189,13 @@ func (c *Config) Backends() []park.Backend {
 	return slices.Compact(all)
 }
 
-// A Fault is one thing that is wrong.
+// Fault is one error in a configuration.
 type Fault struct {
-	Path    string `json:"path"`    // such as pools.gpu.max_units; a flag's or variable's name where it came from there
-	Problem string `json:"problem"` // says what would be right
+	Path    string `json:"path"`    // such as pools.gpu.max_units, or the name of the flag or variable that set it
+	Problem string `json:"problem"` // says what is allowed
 }
 
-// Faults is all that is wrong with a configuration.
+// Faults is all errors in a configuration.
 type Faults []Fault
 
 // Error implements error.
@@ -213,17 +213,17 @@ func (f Faults) Error() string {
 	return b.String()
 }
 
-// Setting is one value and where it came from.
+// Setting is one value and its origin.
 type Setting struct {
 	Path  string `json:"path"`
-	Value string `json:"value"` // what is not known to be harmless is masked
+	Value string `json:"value"` // masked unless it is known to be harmless
 	From  string `json:"from"`  // default, file, environment PARKD_…, flag --…
 
-	dsn string // the value, where it is the address of a database
+	dsn string // the value, if it is the address of a database
 }
 
-// Show returns every setting, in the order of a file. The address of a database is shown as describe returns it, which knows
-// what in it is harmless.
+// Show returns all settings in the order of a file. describe returns the form in which the address of a database is
+// shown, since it knows which parts are harmless.
 func (c *Config) Show(describe func(dsn string) string) []Setting {
 	all := slices.Clone(c.settings)
 	for i := range all {

@@ -18,7 +18,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// Options is where a configuration comes from beside its file. An empty flag was not given.
+// Options has the sources of a configuration other than its file. An empty field means that the flag was not given.
 type Options struct {
 	File   string // --config
 	Listen string // --listen
@@ -31,7 +31,7 @@ type Options struct {
 	Env func(string) string
 }
 
-// Off turns a way in off: the value of listen or socket.
+// Off as the value of listen or socket disables that listener.
 const Off = "off"
 
 // The defaults.
@@ -41,11 +41,11 @@ const (
 	defaultDrain     = 30 * time.Second
 	defaultNodeTTL   = 10 * time.Second
 	minNodeTTL       = time.Second
-	maxGrace         = 24 * time.Hour // of what keeps units from being given to others
+	maxGrace         = 24 * time.Hour // for settings during which units stay in use
 	fileName         = "scheduler-config.json"
 )
 
-// Load reads and checks a configuration. What is wrong with it is returned as [Faults].
+// Load reads and checks a configuration. Its errors are [Faults].
 func Load(o Options) (*Config, error) {
 	if o.Env == nil {
 		o.Env = os.Getenv
@@ -70,8 +70,7 @@ func Load(o Options) (*Config, error) {
 	return c, nil
 }
 
-// file finds the configuration file: the one that was named, else the one in the working directory or the user's own
-// where there is one.
+// file finds the configuration file: the named one, else the one in the working directory, else the user's own.
 func (o Options) file() (string, error) {
 	for _, named := range []struct{ by, path string }{{"--config", o.File}, {"PARKD_CONFIG", o.Env("PARKD_CONFIG")}} {
 		if named.path == "" {
@@ -87,7 +86,7 @@ func (o Options) file() (string, error) {
 		places = append(places, filepath.Join(dir, fileName))
 	}
 	for _, path := range places {
-		// One that is there and cannot be read is not passed over.
+		// A file that exists but cannot be read is not skipped.
 		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
 			return path, nil
 		}
@@ -95,9 +94,9 @@ func (o Options) file() (string, error) {
 	return "", nil
 }
 
-// settle returns the settings that flags and the environment can give too, and where each came from. Of viper, which folds
-// the case of keys and does not tell whence a value came, it takes the order: what is set goes before what is a default.
-func (o Options) settle(file map[string]string) (v *viper.Viper, from map[string]string) {
+// resolve returns the settings that flags and the environment can also set, and the origin of each. It uses viper only
+// for the precedence: viper folds the case of keys, and does not say where a value came from.
+func (o Options) resolve(file map[string]string) (v *viper.Viper, from map[string]string) {
 	v, from = viper.New(), map[string]string{}
 	for _, s := range []struct{ path, byDefault, env, flag, given string }{
 		{"listen", DefaultListen, "PARKD_LISTEN", "--listen", o.Listen},
@@ -137,7 +136,7 @@ func (c *Config) read(s section, o Options) {
 	file, postgres := backends.section("file"), backends.section("postgres")
 	note(file, "path", "backends.file.path")
 	note(postgres, "dsn", "backends.postgres.dsn")
-	c.Postgres.Notify = postgres.flag("notify", true)
+	c.Postgres.Notify = postgres.boolean("notify", true)
 	for _, done := range []section{file, postgres, backends} {
 		done.finish()
 	}
@@ -145,12 +144,12 @@ func (c *Config) read(s section, o Options) {
 		inFile["backends.file.path"] = filepath.Join(filepath.Dir(c.Source), p)
 	}
 	var v *viper.Viper
-	v, c.from = o.settle(inFile)
+	v, c.origins = o.resolve(inFile)
 	c.Listen, c.Socket = unlessOff(v.GetString("listen")), unlessOff(v.GetString("socket"))
 	c.DefaultSocket = c.Socket != "" && c.Socket == DefaultSocket(o.Env)
 	c.File.Path, c.Postgres.DSN = v.GetString("backends.file.path"), v.GetString("backends.postgres.dsn")
 
-	c.Postgres.Others, c.Postgres.places = make(map[park.Backend]string), make(map[park.Backend]string)
+	c.Postgres.Others, c.Postgres.dsnPaths = make(map[park.Backend]string), make(map[park.Backend]string)
 	c.Retention = s.duration("retention", defaultRetention, park.MaxDuration)
 	c.DrainTimeout = s.duration("drain_timeout", defaultDrain, park.MaxDuration)
 	c.readHosts(s)
@@ -162,11 +161,11 @@ func (c *Config) read(s section, o Options) {
 	c.Audit = c.readAudit(s)
 	c.choosePools(s.r, o.Pools)
 	s.finish()
-	c.checkWhole(s.r)
+	c.checkTogether(s.r)
 	c.settings = c.list(s)
 }
 
-// readHosts reads the further names of the daemon: a host, and perhaps a port.
+// readHosts reads the additional names of the daemon: a host, perhaps with a port.
 func (c *Config) readHosts(s section) {
 	c.AllowedHosts = s.texts("allowed_hosts")
 	for i, host := range c.AllowedHosts {
@@ -198,8 +197,8 @@ func (c *Config) readPools(s section) {
 	slices.SortFunc(c.Pools, func(a, b Pool) int { return strings.Compare(a.Name, b.Name) })
 }
 
-// readAudit reads where the audit log is kept: by default where the queues are that nodes share, so that one log tells
-// of all of them.
+// readAudit reads where the audit log is stored. The default is the store of the queues that nodes share, so that one
+// log has all of their events.
 func (c *Config) readAudit(s section) park.Backend {
 	byDefault := park.File
 	for i := range c.Pools {
@@ -210,7 +209,7 @@ func (c *Config) readAudit(s section) park.Backend {
 	return c.readBackend(s, "audit", byDefault)
 }
 
-// choosePools has this node start the tasks of the named pools only.
+// choosePools makes this node start only tasks of the named pools.
 func (c *Config) choosePools(r *reader, named []string) {
 	if named == nil {
 		return
@@ -232,7 +231,7 @@ func (c *Config) choosePools(r *reader, named []string) {
 	}
 }
 
-// defaultPools are those of a daemon without a configuration: one for what the processors do, one for a card.
+// defaultPools returns the pools of a daemon without a configuration: one for the processors, one for a graphics card.
 func defaultPools() []Pool {
 	pool := func(name string, kind park.Kind, units int64) Pool {
 		return Pool{
@@ -243,12 +242,12 @@ func defaultPools() []Pool {
 	return []Pool{pool("default", park.CPU, int64(runtime.NumCPU())), pool("gpu", park.GPUVram, 24)}
 }
 
-// checkWhole checks what concerns several settings.
-func (c *Config) checkWhole(r *reader) {
+// checkTogether checks rules that concern several settings.
+func (c *Config) checkTogether(r *reader) {
 	if slices.Contains(c.Backends(), park.Postgres) && c.Postgres.DSN == "" {
-		r.fault("backends.postgres.dsn", "is required, because %s postgres: give it here, with --postgres-dsn or with PARKD_POSTGRES_DSN", c.usersOf(park.Postgres))
+		r.fault("backends.postgres.dsn", "is required, because %s postgres: give it here, with --postgres-dsn or with PARKD_POSTGRES_DSN", c.describeUsers(park.Postgres))
 	}
-	if slices.Contains(c.Backends(), park.File) && c.File.Path == "" && !r.faulty("backends.file.path") {
+	if slices.Contains(c.Backends(), park.File) && c.File.Path == "" && !r.hasFaults("backends.file.path") {
 		r.fault("backends.file.path", "is required, because there is no home folder for the file: give it here or with --db")
 	}
 	if c.Listen == "" && c.Socket == "" {
@@ -259,8 +258,8 @@ func (c *Config) checkWhole(r *reader) {
 	}
 }
 
-// usersOf says who uses a backend, for a fault.
-func (c *Config) usersOf(b park.Backend) string {
+// describeUsers says what uses a backend, for a fault.
+func (c *Config) describeUsers(b park.Backend) string {
 	var users []string
 	for _, p := range c.Pools {
 		if p.Queue == b || p.Mailbox.Storage == b {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// What is shown of values that may hold a secret. Each lets through what is known to be harmless, and nothing else.
+// How values that may contain a secret are shown. Each function shows only what is known to be harmless.
 
 const masked = "***"
 
@@ -17,8 +17,8 @@ func mask(secret string) string {
 	return masked
 }
 
-// maskURL shows scheme and host of an address, the names of its parameters, and its path if each part of that is harmless;
-// nil is for addresses whose path is a secret by custom.
+// maskURL shows the scheme and host of an address, the names of its parameters, and its path if each part of it is
+// harmless. harmless is nil if the path of such addresses usually is a secret.
 func maskURL(text string, harmless *regexp.Regexp) string {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" {
@@ -36,7 +36,7 @@ func maskURL(text string, harmless *regexp.Regexp) string {
 	for part := range strings.SplitSeq(u.RawQuery, "&") {
 		name, _, given := strings.Cut(part, "=")
 		if !given {
-			name = masked // it may be all there is
+			name = masked // it may be a secret without a name
 		} else {
 			name += "=" + masked
 		}
@@ -69,8 +69,8 @@ func maskEnv(env []string) []string {
 	return out
 }
 
-// maskCommand shows the program, the names of options, and arguments that are words, paths of words or short numbers, unless
-// they are the value of an option that is named like a secret.
+// maskCommand shows the program, the names of options, and arguments that are words, paths of words or short numbers.
+// The value of an option with a name like that of a secret is masked.
 func maskCommand(argv []string) []string {
 	var (
 		option = regexp.MustCompile(`^--?[A-Za-z][A-Za-z0-9_-]*$`)
@@ -78,7 +78,7 @@ func maskCommand(argv []string) []string {
 		plain  = regexp.MustCompile(`^([A-Za-z_./-]{0,60}|[0-9]{1,6})$`)
 	)
 	out := make([]string, len(argv))
-	before := "" // the option that the argument may be the value of
+	before := "" // the option whose value the argument may be
 	for i, arg := range argv {
 		name, value, joined := strings.Cut(arg, "=")
 		switch {

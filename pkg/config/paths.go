@@ -8,7 +8,7 @@ import (
 // Where a user's files are, after the XDG base directory specification: state outlives a restart of the
 // machine, the runtime folder does not.
 
-// StateDir returns the folder of the user's state; "" where there is none. env returns an environment variable.
+// StateDir returns the folder of the user's state, or "" if there is none. env returns an environment variable.
 func StateDir(env func(string) string) string {
 	if dir := env("XDG_STATE_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "parkd")
@@ -43,7 +43,7 @@ func DefaultSocket(env func(string) string) string {
 	return ""
 }
 
-// DefaultDB returns the file of the SQLite backend of a daemon that was not told otherwise.
+// DefaultDB returns the default file of the SQLite backend.
 func DefaultDB() string { return defaultDB(os.Getenv) }
 
 func defaultDB(env func(string) string) string {

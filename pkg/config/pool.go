@@ -57,7 +57,7 @@ func (c *Config) readPool(s section, name string) Pool {
 	return p
 }
 
-// readMailbox reads a backend's name or an object.
+// readMailbox reads the name of a backend, or an object.
 func (c *Config) readMailbox(s section, byDefault park.Backend) Mailbox {
 	if _, object := s.tree["mailbox"].(map[string]any); !object {
 		return Mailbox{Storage: oneOf(s, "mailbox", park.Backends(), byDefault)}
@@ -70,7 +70,7 @@ func (c *Config) readMailbox(s section, byDefault park.Backend) Mailbox {
 		}
 		key = "type"
 	}
-	box := Mailbox{Storage: c.further(m, oneOf(m, key, park.Backends(), byDefault))}
+	box := Mailbox{Storage: c.addDatabase(m, oneOf(m, key, park.Backends(), byDefault))}
 	if m.has("notifier") {
 		n := m.section("notifier")
 		oneOf(n, "type", []string{"http"}, "http")
@@ -82,18 +82,19 @@ func (c *Config) readMailbox(s section, byDefault park.Backend) Mailbox {
 	return box
 }
 
-// readBackend reads a backend's name, or an object with its type and, for Postgres, the DSN of a database of its own.
+// readBackend reads the name of a backend, or an object with its type and, for Postgres, the DSN of a separate
+// database.
 func (c *Config) readBackend(s section, key string, byDefault park.Backend) park.Backend {
 	if _, object := s.tree[key].(map[string]any); !object {
 		return oneOf(s, key, park.Backends(), byDefault)
 	}
 	o := s.section(key)
 	defer o.finish()
-	return c.further(o, oneOf(o, "type", park.Backends(), byDefault))
+	return c.addDatabase(o, oneOf(o, "type", park.Backends(), byDefault))
 }
 
-// withoutPassword takes the password out of a DSN whose form it knows. By what is left a database gets its name, which must
-// stay what it is: this is not for showing one.
+// withoutPassword removes the password from a DSN whose format it knows. The rest becomes the name of a database,
+// which must not change. It is not for displaying a DSN.
 func withoutPassword(dsn string) string {
 	const gone = "***"
 	if u, err := url.Parse(dsn); err == nil && u.User != nil {
@@ -105,9 +106,9 @@ func withoutPassword(dsn string) string {
 	return regexp.MustCompile(`(?i)(password\s*=\s*)('[^']*'|\S+)`).ReplaceAllString(dsn, "${1}"+gone)
 }
 
-// further returns the backend of a database that an object names beside a kind. It is called after what it is but for
-// the password, so that its name lasts when that is changed.
-func (c *Config) further(o section, b park.Backend) park.Backend {
+// addDatabase returns the backend of a separate database that an object configures together with the kind. The
+// backend's name is made from the DSN without its password, so that the name stays when the password changes.
+func (c *Config) addDatabase(o section, b park.Backend) park.Backend {
 	dsn := o.text("dsn")
 	switch {
 	case dsn == "":
@@ -119,7 +120,7 @@ func (c *Config) further(o section, b park.Backend) park.Backend {
 	sum := sha256.Sum256([]byte(withoutPassword(dsn)))
 	b = park.Backend("postgres:" + hex.EncodeToString(sum[:4]))
 	c.Postgres.Others[b] = dsn
-	c.Postgres.places[b] = o.at("dsn")
+	c.Postgres.dsnPaths[b] = o.at("dsn")
 	return b
 }
 
@@ -142,7 +143,7 @@ func readExecutor(s section, r park.Runtime) Executor {
 	}
 	x := Executor{Type: oneOf(s, "type", executorTypes(), byDefault)}
 	if r.Leased() != (x.Type == ExecutorWorker) && x.Type != "" {
-		s.fault("type", "must be %s: the pool's runtime is %s", fitting(r), r)
+		s.fault("type", "must be %s: the pool's runtime is %s", executorFor(r), r)
 	}
 	switch x.Type {
 	case ExecutorExec:
@@ -159,7 +160,7 @@ func readExecutor(s section, r park.Runtime) Executor {
 	return x
 }
 
-func fitting(r park.Runtime) string {
+func executorFor(r park.Runtime) string {
 	if r.Leased() {
 		return "worker"
 	}
@@ -180,11 +181,11 @@ func (x *Executor) check(s section) {
 	}
 }
 
-// address reads a URL that must be there.
+// address reads a required URL.
 func (s section) address(key string) string {
 	text := s.text(key)
 	if text == "" && s.has(key) {
-		return "" // a fault already
+		return "" // already reported
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || !validPort(u.Port()) {
@@ -202,7 +203,7 @@ func validPort(text string) bool {
 func (s section) headers(key string) map[string]string {
 	h := s.section(key)
 	out := map[string]string{}
-	same := map[string]string{} // by the spelling that is sent
+	same := map[string]string{} // by the spelling in which it is sent
 	for _, name := range h.keys() {
 		out[name] = h.text(name)
 		sent := http.CanonicalHeaderKey(name)
@@ -215,7 +216,7 @@ func (s section) headers(key string) map[string]string {
 	return out
 }
 
-// checkHeader refuses what cannot be sent, and what parkd sends itself.
+// checkHeader refuses headers that cannot be sent and headers that parkd sets itself.
 func (s section) checkHeader(key, name, value string) {
 	switch {
 	case !isToken(name):
@@ -232,7 +233,7 @@ func (s section) checkHeader(key, name, value string) {
 	}
 }
 
-// isToken reports whether text is a token of HTTP, as the names of headers are.
+// isToken reports whether text is an HTTP token, as the name of a header must be.
 func isToken(text string) bool {
 	for _, c := range []byte(text) {
 		alphanumeric := '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
@@ -245,12 +246,12 @@ func isToken(text string) bool {
 
 const minToken = 16
 
-// readTokens reads the tokens of the file and those of the environment: PARKD_TOKENS holds some, with commas between.
+// readTokens reads the tokens of the file and of the environment: PARKD_TOKENS has tokens separated by commas.
 func (c *Config) readTokens(s section, o Options) {
 	for _, t := range s.sections("tokens") {
 		c.Tokens = append(c.Tokens, readToken(t))
 	}
-	if s.r.faulty("tokens") {
+	if s.r.hasFaults("tokens") {
 		return
 	}
 	seen := map[[sha256.Size]byte]int{}

@@ -14,7 +14,7 @@ import (
 	"github.com/parkd-dev/parkd/configs"
 )
 
-// samples returns the file of each sample, by name.
+// samples returns the file of each sample by name.
 func samples() map[string]string {
 	return map[string]string{"desktop": "desktop.json", "dev": "dev.yaml", "cloud": "cloud.toml"}
 }
@@ -22,8 +22,8 @@ func samples() map[string]string {
 // SampleNames lists the samples.
 func SampleNames() []string { return []string{"desktop", "dev", "cloud"} }
 
-// Sample returns a configuration to begin with, in a format: json, yaml or toml. In the format that it was
-// written in it comes with its comments.
+// Sample returns a configuration to start with, in a format: json, yaml or toml. In the format in which it was written
+// it has its comments.
 func Sample(name, format string) ([]byte, error) {
 	file, ok := samples()[name]
 	if !ok {
@@ -69,7 +69,7 @@ func encode(tree any, format string) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// numbers makes numbers of the texts in which JSON's were kept.
+// numbers turns the texts in which JSON numbers were kept into numbers.
 func numbers(v any) any {
 	switch v := v.(type) {
 	case map[string]any:

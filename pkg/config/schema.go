@@ -10,8 +10,7 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// Schema returns the JSON Schema of the file, for editors. What concerns several settings at once only Load
-// checks.
+// Schema returns the JSON Schema of the file, for editors. Only Load checks rules that concern several settings.
 func Schema() ([]byte, error) {
 	s := object("The configuration of parkd",
 		prop("$schema", words("URL of this schema")),
@@ -72,7 +71,7 @@ func poolSchema() *jsonschema.Schema {
 	return s
 }
 
-// backendSchema is a backend's name, or an object that names a Postgres database of its own.
+// backendSchema is the schema of a backend: its name, or an object that names a separate Postgres database.
 func backendSchema(text string) *jsonschema.Schema {
 	kind := oneWord(text, park.Backends()...)
 	return &jsonschema.Schema{OneOf: []*jsonschema.Schema{kind, object("", prop("type", kind), prop("dsn", ownDatabase()))}}

@@ -64,7 +64,7 @@ func TestFaultsKeepSecrets(t *testing.T) {
 	}
 }
 
-// TestShowMasks: what is not known to be harmless is masked.
+// TestShowMasks checks that only what is known to be harmless is shown.
 func TestShowMasks(t *testing.T) {
 	t.Setenv("PGPASSFILE", "/nowhere")
 	const text = `{"backends":{"postgres":{"dsn":"host=h user=u dbname=d password='hunter2 \\'hunter2' sslmode=disable options='-c x=hunter2'"}},

@@ -18,7 +18,7 @@ func (r *reader) fault(path, format string, args ...any) {
 	r.faults = append(r.faults, Fault{Path: path, Problem: fmt.Sprintf(format, args...)})
 }
 
-func (r *reader) faulty(prefix string) bool {
+func (r *reader) hasFaults(prefix string) bool {
 	for _, f := range r.faults {
 		if strings.HasPrefix(f.Path, prefix) {
 			return true
@@ -27,11 +27,11 @@ func (r *reader) faulty(prefix string) bool {
 	return false
 }
 
-// section is an object of the file. Each read makes its key known; finish names those that are not.
+// section is an object of the file. Each read records its key as known, and finish reports the unknown keys.
 type section struct {
 	r     *reader
 	path  string
-	tree  map[string]any // nil where there is none
+	tree  map[string]any // nil if there is none
 	known map[string]bool
 }
 
@@ -57,7 +57,7 @@ func (s section) get(key string) (any, bool) {
 	return v, ok
 }
 
-// section returns the object at key, an empty one where there is none.
+// section returns the object at key, or an empty one.
 func (s section) section(key string) section {
 	v, ok := s.get(key)
 	tree, object := v.(map[string]any)
@@ -87,8 +87,8 @@ func (s section) sections(key string) []section {
 	return out
 }
 
-// text returns the text at key, "" where there is none. One that stands there and is empty is a fault: it is mostly what a
-// template makes of a variable that is not set, and it must not be taken for a setting that was left out.
+// text returns the text at key, or "" if there is none. An empty text in the file is a fault: usually a template has
+// inserted a variable that is not set, and this must not count as a setting left out.
 func (s section) text(key string) string {
 	v, ok := s.get(key)
 	if !ok {
@@ -106,14 +106,14 @@ func (s section) text(key string) string {
 	return text
 }
 
-// checkText refuses what neither the system nor a database takes.
+// checkText refuses text that the system or a database does not accept.
 func (s section) checkText(path, text string) {
 	if strings.ContainsRune(text, 0) {
 		s.r.fault(path, "must not contain a zero byte")
 	}
 }
 
-// texts returns the list at key, nil where there is none. A text of the list may be empty.
+// texts returns the list at key, or nil if there is none. A text of the list may be empty.
 func (s section) texts(key string) []string {
 	v, ok := s.get(key)
 	if !ok {
@@ -160,7 +160,7 @@ func (s section) integer(key string, byDefault, least, most int64) int64 {
 	return n
 }
 
-func (s section) flag(key string, byDefault bool) bool {
+func (s section) boolean(key string, byDefault bool) bool {
 	v, ok := s.get(key)
 	if !ok {
 		return byDefault
@@ -208,15 +208,15 @@ func oneOf[T ~string](s section, key string, words []T, byDefault T) T {
 		names[i] = string(w)
 	}
 	what := describe(v)
-	if plainWord(text) {
+	if isPlainWord(text) {
 		what = strconv.Quote(text)
 	}
 	s.fault(key, "must be one of %s, not %s", strings.Join(names, ", "), what)
 	return ""
 }
 
-// plainWord reports whether text is a short word such as the name of a backend or of a kind, and no secret.
-func plainWord(text string) bool {
+// isPlainWord reports whether text is a short word, such as the name of a backend or a kind, and not a secret.
+func isPlainWord(text string) bool {
 	for _, c := range text {
 		if c != '_' && c != '-' && (c < 'a' || c > 'z') {
 			return false
@@ -225,7 +225,7 @@ func plainWord(text string) bool {
 	return text != "" && len(text) < minToken
 }
 
-// finish names the keys that nothing read.
+// finish reports the keys that nothing has read.
 func (s section) finish() {
 	for _, key := range s.keys() {
 		if s.known[key] {
@@ -239,7 +239,7 @@ func (s section) finish() {
 	}
 }
 
-// nearest returns the known key that key is a misspelling of, if it looks like one.
+// nearest returns the known key of which key looks like a misspelling.
 func (s section) nearest(key string) string {
 	best, least := "", 3
 	for _, known := range sortedKeys(s.known) {
@@ -250,7 +250,7 @@ func (s section) nearest(key string) string {
 	return best
 }
 
-// distance is the Levenshtein distance of two texts.
+// distance returns the Levenshtein distance of two texts.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -271,7 +271,7 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// describe says what kind of thing stands in the file, and not which: it may be a secret in the wrong place.
+// describe says what kind of value the file has, without the value: it may be a secret in the wrong place.
 func describe(v any) string {
 	switch v.(type) {
 	case nil:
@@ -291,7 +291,7 @@ func describe(v any) string {
 	return "a date or time"
 }
 
-// isNumber reports whether v is a number of any of the formats.
+// isNumber reports whether v is a number in any of the formats.
 func isNumber(v any) bool {
 	switch v.(type) {
 	case json.Number, int, int64, uint64, float64:

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// list returns every setting with its origin.
+// list returns all settings with their origins.
 func (c *Config) list(s section) []Setting {
 	var all []Setting
 	add := func(path string, value any, in bool) {
@@ -16,12 +16,12 @@ func (c *Config) list(s section) []Setting {
 		if in {
 			origin = "file"
 		}
-		if special := c.from[path]; special != "" {
+		if special := c.origins[path]; special != "" {
 			origin = special
 		}
 		all = append(all, Setting{Path: path, Value: show(value), From: origin})
 	}
-	top := func(path string, value any) { add(path, value, stands(s.tree, path)) }
+	top := func(path string, value any) { add(path, value, isSet(s.tree, path)) }
 	top("listen", orOff(c.Listen))
 	top("socket", orOff(c.Socket))
 	top("audit", c.Audit)
@@ -40,22 +40,22 @@ func (c *Config) list(s section) []Setting {
 	for _, p := range c.Pools {
 		tree, _ := pools[p.Name].(map[string]any)
 		p.list(func(key string, value any) {
-			add("pools."+p.Name+"."+key, value, stands(tree, key))
+			add("pools."+p.Name+"."+key, value, isSet(tree, key))
 		})
 	}
 	return all
 }
 
-// stands reports whether there is something at a path. What a short form says, such as a mailbox that is only the name of
-// a backend, stands there too.
-func stands(tree map[string]any, path string) bool {
+// isSet reports whether the file has something at a path. This includes what a short form sets, such as a mailbox that
+// is only the name of a backend.
+func isSet(tree map[string]any, path string) bool {
 	key, rest, more := strings.Cut(path, ".")
 	v, ok := tree[key]
 	if below, object := v.(map[string]any); object && more {
 		if _, alias := below["type"]; alias && path == "mailbox.storage" {
 			return true
 		}
-		return stands(below, rest)
+		return isSet(below, rest)
 	}
 	return ok
 }
@@ -93,7 +93,7 @@ func (p *Pool) list(add func(key string, value any)) {
 	}
 }
 
-// plainSegment matches the parts of an API's paths, such as v1 and completions.
+// plainSegment matches the segments of an API's paths, such as v1 and completions.
 func plainSegment() *regexp.Regexp { return regexp.MustCompile(`^([a-z_-]{1,20}|v[0-9]{1,2})?$`) }
 
 func show(v any) string {

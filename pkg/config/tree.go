@@ -22,20 +22,20 @@ import (
 )
 
 const (
-	// maxFile is far more than thousands of pools take.
+	// maxFile is far more than thousands of pools need.
 	maxFile = 4 << 20
-	// maxNesting is how deep a file may nest: no setting lies deeper than ten.
+	// maxNesting is how deep a file may nest: no setting is deeper than ten.
 	maxNesting = 100
 )
 
-// readTree reads a file as it stands: viper would fold the case of its keys, and pools and headers have names
-// that must keep theirs.
+// readTree reads a file without viper, which would fold the case of keys: pools and headers have names that must keep
+// theirs.
 func readTree(path string) (map[string]any, error) {
 	b, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}
-	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) // the mark that some editors put before UTF-8
+	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) // the byte order mark that some editors write before UTF-8
 	if !utf8.Valid(b) {
 		return nil, fmt.Errorf("is not UTF-8: line %d", 1+bytes.Count(b[:firstInvalid(b)], []byte("\n")))
 	}
@@ -45,7 +45,7 @@ func readTree(path string) (map[string]any, error) {
 	return parse(strings.ToLower(filepath.Ext(path)), b)
 }
 
-// readFile reads a regular file. Anything else is not even waited for: a pipe may have nobody at its other end.
+// readFile reads a regular file. It refuses anything else without waiting: a pipe may have no writer.
 func readFile(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -81,8 +81,8 @@ func firstInvalid(b []byte) int {
 	return i
 }
 
-// checkNesting refuses a file whose brackets nest deeper than any setting. The parsers call themselves for each level, and
-// not all of them have a bound. Brackets in texts count too: no honest text has a hundred that are never closed.
+// checkNesting refuses a file whose brackets nest deeper than any setting. The parsers recurse for each level, and
+// some have no bound. Brackets in texts count too, because no honest text has a hundred that are never closed.
 func checkNesting(b []byte) error {
 	depth := 0
 	for i, c := range b {
@@ -99,13 +99,13 @@ func checkNesting(b []byte) error {
 	return nil
 }
 
-// withoutValues takes out of a parser's message what it repeats of the file, which may be a secret.
+// withoutValues removes from a parser's message what it quotes from the file, which may be a secret.
 func withoutValues(err error) string {
 	text := regexp.MustCompile("(?s)`.*`|'.*'|\".*\"").ReplaceAllString(err.Error(), "…")
 	return regexp.MustCompile(`^(yaml|toml): `).ReplaceAllString(text, "")
 }
 
-// parse reads a file by the ending of its name; without one that it knows, as JSON.
+// parse parses a file by the extension of its name, or as JSON if it does not know the extension.
 func parse(ext string, b []byte) (map[string]any, error) {
 	switch ext {
 	case ".yaml", ".yml":
@@ -117,7 +117,7 @@ func parse(ext string, b []byte) (map[string]any, error) {
 }
 
 func yamlTree(b []byte) (map[string]any, error) {
-	// Into a map at once, the parser would say what it found instead of one.
+	// If it decoded into a map directly, the parser would quote what it found instead of an object.
 	var v any
 	if err := yaml.Unmarshal(b, &v); err != nil {
 		return nil, fmt.Errorf("is not valid YAML: %s", withoutValues(err))
@@ -125,7 +125,7 @@ func yamlTree(b []byte) (map[string]any, error) {
 	if v == nil {
 		return map[string]any{}, nil
 	}
-	v, err := plain(v)
+	v, err := normalize(v)
 	if err != nil {
 		return nil, err
 	}
@@ -145,11 +145,11 @@ func tomlTree(b []byte) (map[string]any, error) {
 		}
 		return nil, fmt.Errorf("is not valid TOML: %s", withoutValues(err))
 	}
-	return plainTree(tree)
+	return normalizeTree(tree)
 }
 
-func plainTree(tree map[string]any) (map[string]any, error) {
-	v, err := plain(tree)
+func normalizeTree(tree map[string]any) (map[string]any, error) {
+	v, err := normalize(tree)
 	if err != nil {
 		return nil, err
 	}
@@ -157,13 +157,13 @@ func plainTree(tree map[string]any) (map[string]any, error) {
 	return out, nil
 }
 
-// plain makes the trees of all formats alike: keys are text, times are text.
-func plain(v any) (any, error) {
+// normalize makes the trees of all formats alike: keys and times are text.
+func normalize(v any) (any, error) {
 	var err error
 	switch v := v.(type) {
 	case map[string]any:
 		for k := range v {
-			if v[k], err = plain(v[k]); err != nil {
+			if v[k], err = normalize(v[k]); err != nil {
 				return nil, err
 			}
 		}
@@ -174,14 +174,14 @@ func plain(v any) (any, error) {
 			if !ok {
 				return nil, fmt.Errorf("has a key that is %s, not a string; put it in quotes", describe(k))
 			}
-			if out[name], err = plain(one); err != nil {
+			if out[name], err = normalize(one); err != nil {
 				return nil, err
 			}
 		}
 		return out, nil
 	case []any:
 		for i := range v {
-			if v[i], err = plain(v[i]); err != nil {
+			if v[i], err = normalize(v[i]); err != nil {
 				return nil, err
 			}
 		}
@@ -191,16 +191,16 @@ func plain(v any) (any, error) {
 	return v, nil
 }
 
-// jsonTree reads JSON, in which a key stands once.
+// jsonTree parses JSON in which each key is given once.
 func jsonTree(b []byte) (map[string]any, error) {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return nil, errors.New("is empty")
 	}
 	var v any
-	err := jsonv2.Unmarshal(b, &v, jsonv2.WithUnmarshalers(jsonv2.UnmarshalFromFunc(asWritten)))
+	err := jsonv2.Unmarshal(b, &v, jsonv2.WithUnmarshalers(jsonv2.UnmarshalFromFunc(keepNumber)))
 	if bad, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		line, why := 1+bytes.Count(b[:min(int(bad.ByteOffset), len(b))], []byte("\n")), bad.Err
-		if errors.Is(why, jsontext.ErrDuplicateName) { // which quotes the name alone
+		if errors.Is(why, jsontext.ErrDuplicateName) { // its message quotes only the name
 			why = fmt.Errorf("%s is given twice", strings.Join(slices.Collect(bad.JSONPointer.Tokens()), "."))
 		}
 		return nil, fmt.Errorf("is not valid JSON: line %d: %w", line, why)
@@ -215,8 +215,8 @@ func jsonTree(b []byte) (map[string]any, error) {
 	return tree, nil
 }
 
-// asWritten keeps a number as it is written.
-func asWritten(d *jsontext.Decoder, v *any) error {
+// keepNumber keeps a number as it is written.
+func keepNumber(d *jsontext.Decoder, v *any) error {
 	if d.PeekKind() != '0' {
 		return errors.ErrUnsupported
 	}

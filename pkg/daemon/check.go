@@ -32,7 +32,7 @@ func Check(c *config.Config) error {
 		case park.File:
 			fault(c.Place("backends.file.path"), checkDatabase(c.File.Path))
 		case park.Postgres:
-			fault(c.DSNPlace(b), postgres.CheckDSN(c.DSN(b)))
+			fault(c.DSNPath(b), postgres.CheckDSN(c.DSN(b)))
 		case park.InMemory:
 		}
 	}

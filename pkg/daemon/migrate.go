@@ -123,7 +123,7 @@ func addMigrateFlags(err error, c *config.Config, b park.Backend) error {
 // without a password.
 func migrateFlags(c *config.Config, b park.Backend) string {
 	const main = "backends.postgres.dsn"
-	place := c.DSNPlace(b)
+	place := c.DSNPath(b)
 	switch {
 	case b.Kind() == park.File:
 		return " --db " + quoted(absolute(c.File.Path))

@@ -45,7 +45,7 @@ func openStore(ctx context.Context, b park.Backend, c *config.Config, log *slog.
 	case park.Postgres:
 		s, err := postgres.Open(postgres.Config{DSN: c.DSN(b), MigrateFlags: migrateFlags(c, b), Log: log})
 		if err != nil {
-			return nil, config.Faults{{Path: c.DSNPlace(b), Problem: err.Error()}}
+			return nil, config.Faults{{Path: c.DSNPath(b), Problem: err.Error()}}
 		}
 		return s, checkPostgres(ctx, s, log)
 	}
@@ -55,7 +55,7 @@ func openStore(ctx context.Context, b park.Backend, c *config.Config, log *slog.
 // warnUnused warns if a flag or the environment names a Postgres database that nothing uses. A configuration file may
 // name one for later.
 func warnUnused(c *config.Config, log *slog.Logger) {
-	place := c.DSNPlace(park.Postgres)
+	place := c.DSNPath(park.Postgres)
 	if c.Postgres.DSN == "" || place == "backends.postgres.dsn" || slices.Contains(c.Backends(), park.Postgres) {
 		return
 	}
