@@ -1,5 +1,5 @@
-// Package ledger holds tasks and pools as a queue backend keeps them. The scheduler decides on them and the stores keep
-// them; clients see them as types of package park.
+// Package ledger has tasks and pools in the form in which the scheduler decides on them and queue backends store them.
+// Clients see them as types of package park.
 package ledger
 
 import (
@@ -19,17 +19,17 @@ type Spec struct {
 	MailboxKey  string // "" if no message is wanted
 	Priority    park.Priority
 	Units       int64
-	Deadline    park.Time     // zero: may wait for ever
-	Timeout     time.Duration // 0: may run for ever
+	Deadline    park.Time     // zero: no deadline
+	Timeout     time.Duration // 0: no time limit
 	Retry       park.Retry
 	Payload     json.RawMessage
 	Command     []string
 	WorkDir     string
 	SubmittedAt park.Time
-	Digest      uint64 // of the submission: a submission with the same digest is the same one sent again
+	Digest      uint64 // of the submission: a submission with the same id and digest is a repetition
 }
 
-// Size returns how many bytes a submission brings, roughly.
+// Size returns roughly how many bytes a submission has.
 func (s *Spec) Size() int {
 	n := len(s.Payload) + len(s.WorkDir)
 	for _, arg := range s.Command {
@@ -38,14 +38,14 @@ func (s *Spec) Size() int {
 	return n
 }
 
-// State is the part of a task that its pool's scheduler changes, step by step.
+// State is the part of a task that its pool's scheduler changes with each step.
 type State struct {
 	Status    park.Status
-	Rank      int64     // place among the parked tasks of its priority, the lowest first
+	Rank      int64     // order among the parked tasks of its priority, the lowest first
 	Attempt   int       // 0 before the first run
-	Failures  int       // runs that count against Retry.MaxAttempts
+	Failures  int       // failed runs that count against Retry.MaxAttempts; stored as strikes
 	NotBefore park.Time // the end of a backoff: a parked task does not start earlier
-	Cancelled bool      // a running task that is to be dropped instead of ended or requeued
+	Cancelled bool      // a running task that will be dropped instead of ended or requeued
 	Node      string
 	Lease     string // the lease that a running task was started for; kept after its end
 	LeaseTTL  time.Duration
@@ -62,13 +62,13 @@ type Update struct {
 	State  State
 }
 
-// Record is a task as a queue backend keeps it.
+// Record is a task as a queue backend stores it.
 type Record struct {
 	Spec
 	State
 }
 
-// View returns r as clients see it. kind is the pool's, position 0 for a task that is not parked.
+// View returns r as clients see it. kind is that of the pool. position is 0 for a task that is not parked.
 func (r *Record) View(kind park.Kind, position int64) park.Task {
 	return park.Task{
 		TaskID: r.TaskID, PoolID: r.PoolID, Tenant: r.Tenant, Status: r.Status, Priority: r.Priority,
@@ -80,7 +80,7 @@ func (r *Record) View(kind park.Kind, position int64) park.Task {
 	}
 }
 
-// Evidence returns r as evidence. r has its result.
+// Evidence returns r as evidence. r must have its result.
 func (r *Record) Evidence() park.KeptTask {
 	return park.KeptTask{
 		TaskID: r.TaskID, Tenant: r.Tenant, MailboxKey: r.MailboxKey, Status: r.Status, Priority: r.Priority, Units: r.Units,
@@ -90,7 +90,7 @@ func (r *Record) Evidence() park.KeptTask {
 	}
 }
 
-// Pool is what a queue backend keeps of a pool: its limits, its totals and its clock.
+// Pool is what a queue backend stores about a pool: its limits, its totals and its clock.
 type Pool struct {
 	Rev           int64 // the last committed step
 	MaxUnits      int64
@@ -99,14 +99,14 @@ type Pool struct {
 	Used          int64     // units of the running tasks
 	Queued        int       // parked tasks
 	LastAt        park.Time // time of the last step: a pool's time never runs backwards
-	// ConfiguredUnits and ConfiguredDepth are the limits that the configuration gave last. A live change of the limits
-	// lasts until the configuration says something new.
+	// ConfiguredUnits and ConfiguredDepth are the limits that the configuration set last. A change of the limits by an
+	// operator lasts until the configuration changes.
 	ConfiguredUnits int64
 	ConfiguredDepth int
 	LastStep        string // id of the last committed step
 }
 
-// OutcomeDigest returns a digest of the message and the result that a task ended with.
+// OutcomeDigest returns a digest of the message and the result with which a task ended.
 func OutcomeDigest(message string, result []byte) uint64 {
 	if message == "" && len(result) == 0 {
 		return 0
@@ -115,12 +115,12 @@ func OutcomeDigest(message string, result []byte) uint64 {
 	return OutcomeDigestFromSum(message, sum[:])
 }
 
-// OutcomeDigestFromSum is Said if the result's SHA-256 is known.
+// OutcomeDigestFromSum is OutcomeDigest for a result whose SHA-256 is known.
 func OutcomeDigestFromSum(message string, sum []byte) uint64 {
-	said := binary.BigEndian.Uint64(sum)
+	digest := binary.BigEndian.Uint64(sum)
 	if message != "" {
-		of := sha256.Sum256([]byte(message))
-		said = said*31 + binary.BigEndian.Uint64(of[:])
+		text := sha256.Sum256([]byte(message))
+		digest = digest*31 + binary.BigEndian.Uint64(text[:])
 	}
-	return said
+	return digest
 }

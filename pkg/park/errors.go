@@ -145,7 +145,7 @@ func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Detail: fmt.Sprintf(format, args...)}
 }
 
-// CodeOf returns err's code; Internal where it has none and "" for a nil error.
+// CodeOf returns the code of err: Internal if it has none, and "" for a nil error.
 func CodeOf(err error) Code {
 	if err == nil {
 		return ""
@@ -156,7 +156,7 @@ func CodeOf(err error) Code {
 	return Internal
 }
 
-// Passing reports whether err says that nothing was accepted, and that the same may succeed a little later.
+// Passing reports whether err says that nothing was accepted, and that the same request may succeed a little later.
 func Passing(err error) bool {
 	c := CodeOf(err)
 	return c == StorageUnavailable || c == Overloaded

@@ -4,28 +4,28 @@ import (
 	"context"
 )
 
-// EvidenceService shows what is kept of a pool in each of its places, as it is kept, so that one can be held against the
-// other. It tells of all tenants.
+// EvidenceService shows what each store keeps of a pool, so that the stores can be checked against each other. It
+// covers all tenants.
 type EvidenceService interface {
 	// Evidence returns a pool's row, and how far back the log, the tasks and the messages go.
 	Evidence(ctx context.Context, pool string) (Evidence, error)
-	// KeptEvents reads the log of a pool from the oldest event on, with the updates. The events have no EventID.
+	// KeptEvents reads the log of a pool from the oldest event on, including updates. The events have no EventID.
 	KeptEvents(ctx context.Context, pool string, q KeptQuery) (KeptPage[Event], error)
 	// KeptTasks reads the tasks of a pool, the newest submission first.
 	KeptTasks(ctx context.Context, pool string, q KeptQuery) (KeptPage[KeptTask], error)
-	// KeptMessages reads the messages of a pool in all mailboxes, in the order in which they came, and what is left of those
-	// that their clients have removed.
+	// KeptMessages reads the messages of a pool in all mailboxes, in the order in which they came, including what is
+	// left of those that their clients have trimmed.
 	KeptMessages(ctx context.Context, pool string, q KeptQuery) (KeptPage[KeptMessage], error)
 }
 
-// KeptQuery asks for a page of what is kept.
+// KeptQuery asks for a page of evidence.
 type KeptQuery struct {
 	Since  Time   // of events: inclusive
 	Cursor string // KeptPage.Next of the page before
 	Limit  int
 }
 
-// KeptPage is a page of what is kept. Next is "" on the last one.
+// KeptPage is a page of evidence. Next is "" on the last page.
 type KeptPage[T any] struct {
 	Items []T
 	Next  string
@@ -65,7 +65,7 @@ type Evidence struct {
 	Retention Duration `json:"retention,omitempty"`
 }
 
-// Mark says what was removed from a place because it was old. The zero value says that nothing was.
+// Mark says how far old data was removed from a place. The zero value means that nothing was removed.
 type Mark struct {
 	Rev    int64 `json:"rev,omitempty"`    // of the log: events of up to this step
 	Before Time  `json:"before,omitzero"`  // what is from before may be gone
@@ -73,7 +73,7 @@ type Mark struct {
 	Memory bool  `json:"memory,omitempty"` // the place does not outlive the daemon: what is from before the daemon's start is gone
 }
 
-// KeptTask is what a queue keeps of a task, but for its work.
+// KeptTask is what a queue keeps of a task, without its payload, command and result.
 type KeptTask struct {
 	TaskID      string
 	Tenant      string

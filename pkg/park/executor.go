@@ -66,8 +66,9 @@ func Failure(reason, message string) Outcome {
 // MaxMessage bounds the text for people that belongs to an outcome, in bytes. Its reason may have MaxNameLength of them.
 const MaxMessage = 8 << 10
 
-// Tidy returns the outcome with a reason and a message that every store keeps as they are: in UTF-8, without NUL, and not too
-// long. They may be what a program has printed, so they are mended, where a client's own would be refused.
+// Tidy returns the outcome with a reason and a message that every store keeps unchanged: in UTF-8, without NUL, and
+// not too long. Since they may be the output of a program, they are corrected, while those of a client would be
+// refused.
 func (o Outcome) Tidy() Outcome {
 	o.Reason, o.Message = tidy(o.Reason, MaxNameLength), tidy(o.Message, MaxMessage)
 	return o

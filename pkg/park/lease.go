@@ -10,7 +10,7 @@ type LeaseRequest struct {
 	Wait   Duration `json:"wait,omitempty"`   // how long to wait for a first task
 }
 
-// Lease is one task in the hands of a worker. Its id is the worker's proof; it is void for a later attempt.
+// Lease is a task leased to a worker. Only the worker knows the lease's id, which is void for later attempts.
 type Lease struct {
 	LeaseID     string          `json:"leaseId"`
 	TaskID      string          `json:"taskId"`
@@ -25,18 +25,18 @@ type Lease struct {
 	ExpiresAt   Time            `json:"expiresAt,omitzero"` // for people: what counts is the daemon's own clock
 }
 
-// LeasePage is the answer to a LeaseRequest: no leases where nothing came within the wait.
+// LeasePage is the answer to a LeaseRequest. It has no leases if no task came within the wait.
 type LeasePage struct {
 	Leases []Lease `json:"leases"`
 }
 
-// KeepRequest prolongs a lease.
+// KeepRequest renews a lease.
 type KeepRequest struct {
 	TTL      Duration `json:"ttl,omitempty"`      // default: as before
 	Progress *float64 `json:"progress,omitempty"` // 0 to 1
 }
 
-// Kept is a lease that goes on.
+// Kept is a lease that was renewed.
 type Kept struct {
 	LeaseID   string `json:"leaseId"`
 	ExpiresAt Time   `json:"expiresAt"`
@@ -50,7 +50,7 @@ type LeaseResult struct {
 	Message string          `json:"message,omitempty"`
 }
 
-// LeaseRelease gives a lease back whose task has not begun.
+// LeaseRelease gives back a lease whose task has not begun.
 type LeaseRelease struct {
 	Message string `json:"message,omitempty"` // why, for people
 }

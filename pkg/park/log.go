@@ -2,7 +2,7 @@ package park
 
 import "io"
 
-// LogQuery says what is read of a task's output.
+// LogQuery says which part of a task's output is read.
 type LogQuery struct {
 	// Attempt is the attempt that is read, from 1. 0 is the latest one, and with Follow also those after it.
 	Attempt int
@@ -12,7 +12,7 @@ type LogQuery struct {
 	Follow bool
 }
 
-// Check returns an [InvalidRequest] for a query that makes no sense.
+// Check returns an [InvalidRequest] for a query with impossible values.
 func (q LogQuery) Check() error {
 	switch {
 	case q.Attempt < 0:

@@ -31,7 +31,7 @@ type MailboxQuery struct {
 	Wait   time.Duration // how long to wait for a first message; 0: not at all
 }
 
-// MessagePage is one page of a mailbox. Next is the id to read on after; it stays what it was where nothing came.
+// MessagePage is one page of a mailbox. Next is the id after which to read on. If no message came, it is unchanged.
 type MessagePage struct {
 	Messages []Message `json:"messages"`
 	Next     string    `json:"next,omitempty"`

@@ -62,7 +62,7 @@ type Pool struct {
 	Warning string `json:"warning,omitempty"`
 }
 
-// Deferral is a time in which a daemon puts off the starts of a pool because it lacks the means for them.
+// Deferral is a period in which a daemon defers the starts of a pool because the machine lacks resources.
 type Deferral struct {
 	Reason  string `json:"reason"` // one of the Short constants
 	Message string `json:"message"`

@@ -6,10 +6,9 @@ import (
 	"time"
 )
 
-// Service is all that parkd offers. The engine implements it in process and the client over HTTP, so a
-// program cannot tell a daemon from a library. Errors that a caller can act on are *[Error]; each method
-// may be called from many goroutines. A method whose context ends returns the context's error and may or
-// may not have had its effect.
+// Service is everything that parkd offers. The engine implements it in process and the client over HTTP, so a program
+// cannot distinguish a daemon from a library. Errors that a caller can act on are *[Error]. All methods are safe for
+// concurrent use. A method whose context ends returns the context's error, and may or may not have had its effect.
 type Service interface {
 	TaskService
 	PoolService
@@ -19,13 +18,12 @@ type Service interface {
 	EvidenceService
 }
 
-// TaskService takes and tends tasks.
+// TaskService submits, reads and cancels tasks.
 type TaskService interface {
-	// Submit offers tasks to a pool and returns one result for each, in order, once all that were taken
-	// are as durable as the pool's queue can make them. A task with an id may be submitted any number of
-	// times: with the same content it is taken once. The error is for the call as a whole
-	// (no such pool, nothing could be stored); then none of the tasks was taken for certain. A task of which that cannot
-	// be said has the result [OutcomeUnknown], with its id.
+	// Submit submits tasks to a pool. It returns one result for each, in order, once all accepted tasks are as durable
+	// as the pool's queue can make them. A task with an id may be submitted any number of times: with the same content
+	// it is accepted once. The error concerns the whole call (no such pool, nothing could be stored): then certainly
+	// no task was accepted. A task for which that is unknown has the result [OutcomeUnknown], with its id.
 	Submit(ctx context.Context, pool string, tasks []Submission) ([]SubmitResult, error)
 	// Task returns a task. With wait > 0 it answers when the task has ended or the wait is over.
 	Task(ctx context.Context, pool, id string, wait time.Duration) (Task, error)
@@ -37,7 +35,7 @@ type TaskService interface {
 	Log(ctx context.Context, pool, id string, q LogQuery) (*Log, error)
 }
 
-// PoolService shows and steers pools.
+// PoolService shows and changes pools.
 type PoolService interface {
 	Pools(ctx context.Context) ([]Pool, error)
 	Pool(ctx context.Context, id string) (Pool, error)
@@ -56,18 +54,18 @@ type MailboxService interface {
 // AuditService reads the audit log.
 type AuditService interface {
 	Audit(ctx context.Context, q AuditQuery) (EventPage, error)
-	// Watch yields the events that q selects and goes on with new ones until ctx ends. Without Cursor and
-	// Since it begins now. It may yield an error and go on; an error that ends it is yielded last.
+	// Watch yields the events that q selects, and continues with new ones until ctx ends. Without Cursor and Since it
+	// begins now. It may yield an error and continue. An error that ends it is yielded last.
 	Watch(ctx context.Context, q AuditQuery) iter.Seq2[Event, error]
 }
 
-// LeaseService hands tasks to workers elsewhere.
+// LeaseService leases tasks to workers elsewhere.
 type LeaseService interface {
 	Lease(ctx context.Context, pool string, r LeaseRequest) ([]Lease, error)
 	KeepLease(ctx context.Context, leaseID string, r KeepRequest) (Kept, error)
 	// EndLease ends the lease's task. Sent again after a lost reply it succeeds again.
 	EndLease(ctx context.Context, leaseID string, r LeaseResult) error
-	// ReleaseLease gives a lease back whose task the worker has not begun and cannot begin now. The task is parked again,
-	// first in its class, and no attempt is counted against it.
+	// ReleaseLease gives back a lease whose task the worker has not begun and cannot begin now. The task is parked
+	// again, first in its class, and no attempt is counted.
 	ReleaseLease(ctx context.Context, leaseID string, r LeaseRelease) error
 }

@@ -1,7 +1,7 @@
 package park
 
-// ShortageError says that a run has not begun because the machine lacks what each run needs, and the task has no part in
-// that. An executor returns it by [PutOff].
+// ShortageError says that a run has not begun because the machine lacks something that every run needs. It is not the
+// task's fault. An executor returns it by [PutOff].
 type ShortageError struct {
 	Reason string // one of the Short constants
 	Err    error
@@ -26,8 +26,8 @@ func (e *ShortageError) Error() string { return e.Err.Error() }
 // Unwrap returns what went wrong.
 func (e *ShortageError) Unwrap() error { return e.Err }
 
-// PutOff is the outcome of a run that has not begun: its task gets its units again later, first in its class, and the start
-// does not count against [Retry.MaxAttempts].
+// PutOff returns the outcome of a run that has not begun. Its task gets its units again later, first in its class, and
+// the start does not count against [Retry.MaxAttempts].
 func PutOff(s *ShortageError) Outcome {
 	return Outcome{Status: Failed, Reason: ReasonStartDeferred, Message: s.Error(), Shortage: s}
 }

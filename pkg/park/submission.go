@@ -224,8 +224,8 @@ func (s *Submission) checkNumbers() error {
 	return nil
 }
 
-// isText reports whether s reaches a command as it is: JSON and the databases carry nothing else than UTF-8, and a command
-// line no NUL.
+// isText reports whether a command gets s unchanged: JSON and the databases carry only UTF-8, and a command line no
+// NUL.
 func isText(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
 
 // Digest returns a number that is the same for two submissions of the same content; createdAt does not count.
@@ -302,8 +302,8 @@ const maxQuote = 60
 
 func cut(s string) string { return Cut(s, maxQuote) }
 
-// Cut returns s if it has no more than most bytes, else its beginning and an ellipsis: no more than most bytes of it,
-// and not the half of a rune where s is UTF-8.
+// Cut returns s if it has at most most bytes. Otherwise it returns at most most bytes of its beginning and an
+// ellipsis. It does not split a rune of valid UTF-8.
 func Cut(s string, most int) string {
 	if len(s) <= most {
 		return s

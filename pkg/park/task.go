@@ -32,8 +32,8 @@ type Waiting struct {
 	Message string `json:"message"`
 }
 
-// WaitsLarger is the code of a parked task that costs more units than its pool has, because that was changed since it was
-// submitted. It starts if the capacity comes back, and blocks no other task meanwhile.
+// WaitsLarger is the code of a parked task that costs more units than its pool has, because the capacity was lowered
+// after its submission. It starts if the capacity is raised again, and blocks no other task meanwhile.
 const WaitsLarger = "larger_than_pool"
 
 // Accepted is the answer to a submission that was taken, or had been taken before.
@@ -45,7 +45,7 @@ type Accepted struct {
 	SubmittedAt Time   `json:"submittedAt"`
 }
 
-// SubmitResult is the outcome of one submission of a batch: Accepted, or Err where it was refused.
+// SubmitResult is the result of one submission of a batch: Accepted, or Err if it was refused.
 type SubmitResult struct {
 	Accepted
 	Err *Error

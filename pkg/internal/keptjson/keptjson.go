@@ -1,4 +1,4 @@
-// Package keptjson checks JSON that parkd keeps as it is: payloads and results.
+// Package keptjson checks JSON that parkd stores unchanged: payloads and results.
 package keptjson
 
 import (
@@ -10,21 +10,21 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// MaxDepth is how deep a payload or a result may nest. It is read as a part of larger documents, and many readers of JSON go
-// no deeper than some hundred levels.
+// MaxDepth is how deep a payload or a result may nest. Both become parts of larger documents, and many JSON parsers
+// accept no more than some hundred levels.
 const MaxDepth = 500
 
-// Check is the one check of JSON that parkd keeps, wherever it comes from: one value after RFC 8259, in UTF-8, nested no
-// deeper than [MaxDepth]. A name may be given twice, and an escape may stand for half of a surrogate pair, since nobody here
-// reads them. The error says what is wrong, without a subject. The caller bounds the length.
+// Check checks JSON that parkd keeps, wherever it comes from: it must be one value after RFC 8259, in UTF-8, nested no
+// deeper than [MaxDepth]. Since parkd does not read its names and strings, a name may be given twice and an escape may
+// stand for half of a surrogate pair. The error says what is wrong, without a subject. The caller bounds the length.
 func Check(b []byte) error {
-	asItIs := []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
+	lenient := []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
 	switch {
 	case !utf8.Valid(b):
 		return errors.New("is not UTF-8")
-	case tooDeep(b, asItIs...):
+	case tooDeep(b, lenient...):
 		return fmt.Errorf("is nested deeper than %d levels", MaxDepth)
-	case !jsontext.Value(b).IsValid(asItIs...):
+	case !jsontext.Value(b).IsValid(lenient...):
 		return errors.New("is not JSON")
 	}
 	return nil

@@ -1,9 +1,9 @@
-// Package sparse keeps items by their numbers, of which most in a range have an item or had one: tasks by their ranks, lines
-// of a log by their places. Adding at either end, finding and removing cost the same however many items there are, and a
-// range without items takes no memory.
+// Package sparse keeps items by number, in ranges in which most numbers have or had an item: tasks by rank, events of a log by
+// place. Adding at either end, finding and removing take the same time for any number of items, and a range without items
+// takes no memory.
 //
-// A sorted slice would do but for its cost: to take one of a million numbers out of its middle moves the rest, which is 0.2 to
-// 0.5 ms (slices.Delete of an int32), where the whole process spends 0.04 ms on a task (docs/performance.md).
+// A sorted slice would do, but it is slow: removing one of a million numbers from its middle moves the rest, which takes 0.2
+// to 0.5 ms (slices.Delete of an int32), while the whole process spends 0.04 ms on a task (docs/performance.md).
 package sparse
 
 import "slices"
@@ -16,9 +16,9 @@ const (
 // List is a list of chunks, each with a fixed range of numbers. The zero value is empty and ready to use.
 type List[T any] struct {
 	chunks []*chunk[T]
-	first  int64 // the number of chunks[0]: that of its items, divided by the size of a chunk
+	first  int64 // the number of chunks[0]: the numbers of its items divided by the chunk size
 	count  int
-	spare  *chunk[T] // an empty one: an item that comes and goes alone would need a new one each time
+	spare  *chunk[T] // an empty chunk, so that a single item that comes and goes needs no new one each time
 }
 
 type chunk[T any] struct {
@@ -29,10 +29,10 @@ type chunk[T any] struct {
 
 func split(n int64) (number, slot int64) { return n >> chunkBits, n & (chunkSize - 1) }
 
-// Len returns how many items there are.
+// Len returns the number of items.
 func (l *List[T]) Len() int { return l.count }
 
-// Add returns the item with number n, which is new, for the caller to set.
+// Add adds an item with number n, which must be new, and returns it for the caller to set.
 func (l *List[T]) Add(n int64) *T {
 	number, slot := split(n)
 	if len(l.chunks) == 0 {
@@ -57,7 +57,7 @@ func (l *List[T]) Add(n int64) *T {
 	return &(*c).items[slot]
 }
 
-// Get returns the item with number n, nil if there is none.
+// Get returns the item with number n, or nil.
 func (l *List[T]) Get(n int64) *T {
 	number, slot := split(n)
 	if number < l.first || number-l.first >= int64(len(l.chunks)) {
@@ -94,7 +94,7 @@ func (l *List[T]) Remove(n int64) bool {
 	return true
 }
 
-// From returns the first item with a number of at least n, nil if there is none.
+// From returns the first item with a number of at least n, or nil.
 func (l *List[T]) From(n int64) (int64, *T) {
 	n = max(n, l.first<<chunkBits)
 	for number, slot := split(n); number-l.first < int64(len(l.chunks)); number, slot = number+1, 0 {
@@ -108,7 +108,7 @@ func (l *List[T]) From(n int64) (int64, *T) {
 	return 0, nil
 }
 
-// UpTo returns the last item with a number of at most n, nil if there is none.
+// UpTo returns the last item with a number of at most n, or nil.
 func (l *List[T]) UpTo(n int64) (int64, *T) {
 	n = min(n, (l.first+int64(len(l.chunks)))<<chunkBits-1)
 	for number, slot := split(n); number >= l.first && len(l.chunks) > 0; number, slot = number-1, chunkSize-1 {

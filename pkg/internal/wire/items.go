@@ -2,9 +2,9 @@ package wire
 
 import "github.com/parkd-dev/parkd/pkg/park"
 
-// The items of pages, field by field. What is read has to be in the order in which it was written.
+// The items of pages, field by field. The fields must be read in the order in which they are written.
 
-// PutEvent writes an event, but for its pool and id.
+// PutEvent writes an event without its pool and id.
 func PutEvent(w *Writer, e *park.Event) {
 	w.at(e.At)
 	w.int(e.Rev)
@@ -18,7 +18,7 @@ func PutEvent(w *Writer, e *park.Event) {
 	w.text(string(e.Detail))
 }
 
-// GetEvent reads it.
+// GetEvent reads an event.
 func GetEvent(r *Reader, e *park.Event) {
 	e.At, e.Rev, e.Ord, e.Action = r.at(), r.int(), int(r.uint()), park.Action(r.name())
 	e.TaskID, e.Tenant, e.Units, e.Attempt, e.Node = r.text(), r.name(), r.int(), int(r.int()), r.name()
@@ -50,7 +50,7 @@ func PutTask(w *Writer, t *park.KeptTask) {
 	w.uint(t.Said)
 }
 
-// GetTask reads it.
+// GetTask reads a task.
 func GetTask(r *Reader, t *park.KeptTask) {
 	t.TaskID, t.Tenant, t.MailboxKey, t.Status = r.text(), r.name(), r.name(), park.Status(r.name())
 	t.Priority, t.Units, t.Rank, t.Attempt, t.Strikes, t.MaxAttempts = park.Priority(r.int()), r.int(), r.int(), int(r.int()), int(r.int()), int(r.int())
@@ -71,7 +71,7 @@ func PutMessage(w *Writer, m *park.KeptMessage) {
 	w.uint(m.Said)
 }
 
-// GetMessage reads it.
+// GetMessage reads a message.
 func GetMessage(r *Reader, m *park.KeptMessage) {
 	m.TaskID, m.Tenant, m.MailboxKey, m.Status, m.Attempt = r.text(), r.name(), r.name(), park.Status(r.name()), int(r.int())
 	m.Reason, m.CreatedAt, m.Trimmed, m.Said = r.name(), r.at(), r.flag(), r.uint()

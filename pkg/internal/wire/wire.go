@@ -1,6 +1,6 @@
-// Package wire writes pages of what is kept of a pool in few bytes, for a client that reads millions of them, and reads them
-// again. A page is a version, the cursor of the next page, the number of its items, and the fields of each, one after the
-// other: numbers as varints, times as what they differ from the one before, and names that are told again as their numbers.
+// Package wire encodes pages of a pool's evidence in few bytes, for clients that read millions of rows, and decodes them. A
+// page is a version, the cursor of the next page, the number of its items, and then the fields of each item. Numbers are
+// varints, times are differences from the previous time, and a name that occurs again is written as its number.
 package wire
 
 import (
@@ -12,14 +12,14 @@ import (
 	"github.com/parkd-dev/parkd/pkg/park"
 )
 
-// ContentType is that of a page.
+// ContentType is the content type of a page.
 const ContentType = "application/vnd.parkd.kept"
 
-// version is the first byte of a page. Another one is another order of fields.
+// version is the first byte of a page. It changes with the order of the fields.
 const version = 2
 
-// ErrPage says that something is no page, or not of this version.
-var ErrPage = errors.New("it is no page of what is kept")
+// ErrPage is returned for data that is not a page of this version.
+var ErrPage = errors.New("not a page of evidence in the known format")
 
 // Writer appends to a page.
 type Writer struct {
@@ -36,7 +36,7 @@ func (w *Writer) text(s string) {
 	w.b = append(w.b, s...)
 }
 
-// name writes what items have in common: its number, from 1, or 0 and the text where it is new.
+// name writes a text that several items share: its number, from 1, or 0 and the text if it is new.
 func (w *Writer) name(s string) {
 	if n, ok := w.names[s]; ok {
 		w.uint(n)
@@ -66,7 +66,7 @@ func (w *Writer) flag(b bool) {
 	w.b = append(w.b, n)
 }
 
-// Reader takes a page apart. Texts are parts of the page: who keeps one keeps the page.
+// Reader decodes a page. Texts share the memory of the page, so a text that is kept keeps the whole page.
 type Reader struct {
 	b     []byte
 	time  int64
@@ -147,14 +147,14 @@ func Append[T any](b []byte, page park.KeptPage[T], item func(*Writer, *T)) []by
 	return w.b
 }
 
-// smallest is of how many bytes an item is at least, and most how many of them there is room for at once: a page may say that
-// it has any number.
+// minItemBytes is the least size of an item. maxPreallocated bounds for how many items memory is allocated in advance,
+// because a page may declare any number.
 const (
-	smallest = 8
-	most     = 1 << 16
+	minItemBytes    = 8
+	maxPreallocated = 1 << 16
 )
 
-// Read reads a page, whose bytes belong to it from then on. It uses the items of an old page again.
+// Read decodes a page, and keeps its bytes. It reuses the items of an old page.
 func Read[T any](b []byte, old []T, item func(*Reader, *T)) (page park.KeptPage[T], err error) {
 	if len(b) == 0 || b[0] != version {
 		return page, ErrPage
@@ -165,7 +165,7 @@ func Read[T any](b []byte, old []T, item func(*Reader, *T)) (page park.KeptPage[
 	if n > uint64(len(r.b)) {
 		return page, ErrPage
 	}
-	page.Items = slices.Grow(old[:0], int(min(n, uint64(len(r.b))/smallest, most)))
+	page.Items = slices.Grow(old[:0], int(min(n, uint64(len(r.b))/minItemBytes, maxPreallocated)))
 	for range n {
 		var none T
 		page.Items = append(page.Items, none)
