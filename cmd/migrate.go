@@ -127,7 +127,7 @@ func runMigrate(ctx context.Context, g *globals, o migrateOptions, to daemon.Dir
 	return migrationList().print(g.printer(), page, page.Migrations)
 }
 
-// refusal explains why a migration is not rolled back.
+// explainRefusal explains why a migration is not rolled back.
 func explainRefusal(err error) error {
 	if _, ok := errors.AsType[*migrations.InUseError](err); ok {
 		return &cliError{Code: exitFailed, Name: "database_in_use", Err: err}

@@ -37,7 +37,7 @@ type item struct {
 const (
 	maxItems     = 16 << 10
 	maxItemBytes = 16 << 20
-	// feedRest is how long a feed whose log cannot be read rests before it tries again.
+	// retryInterval is how long a feed waits before it reads a log again that could not be read.
 	retryInterval = time.Second
 )
 

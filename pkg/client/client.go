@@ -47,7 +47,7 @@ type Client struct {
 var _ park.Service = (*Client)(nil)
 
 const (
-	// answerWithin bounds a request, beside what it asks the daemon to wait.
+	// requestTimeout bounds a request, beside what it asks the daemon to wait.
 	requestTimeout = time.Minute
 	// maxIdleConns lets this many callers work at once without dialling again.
 	maxIdleConns = 1024

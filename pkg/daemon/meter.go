@@ -35,33 +35,33 @@ func (m *meter) families() []*family {
 	return []*family{m.events, m.commits, m.ops, m.waits, m.defers, m.ended, m.rejected, m.retried, m.failed, m.runs}
 }
 
-// Stepped implements [engine.Meter].
+// StepCommitted implements [engine.Meter].
 func (m *meter) StepCommitted(pool string, ops int, commit time.Duration) {
 	m.commits.observe(commit.Seconds(), pool)
 	m.ops.observe(float64(ops), pool)
 }
 
-// Happened implements [engine.Meter].
+// Events implements [engine.Meter].
 func (m *meter) Events(pool string, action park.Action, n int) {
 	m.events.add(n, string(action), pool)
 }
 
-// Waited implements [engine.Meter].
+// QueueWait implements [engine.Meter].
 func (m *meter) QueueWait(pool string, wait time.Duration) {
 	m.waits.observe(wait.Seconds(), pool)
 }
 
-// Deferred implements [engine.Meter].
+// StartDeferred implements [engine.Meter].
 func (m *meter) StartDeferred(pool, reason string) {
 	m.defers.add(1, pool, reason)
 }
 
-// Ran implements [engine.Meter].
+// RunTime implements [engine.Meter].
 func (m *meter) RunTime(pool string, status park.Status, took time.Duration) {
 	m.runs.observe(took.Seconds(), pool, string(status))
 }
 
-// Ended implements [engine.Meter].
+// TaskEnded implements [engine.Meter].
 func (m *meter) TaskEnded(pool string, status park.Status, reason string) {
 	m.ended.add(1, pool, known(reason), string(status))
 }
@@ -71,12 +71,12 @@ func (m *meter) Rejected(pool string, code park.Code) {
 	m.rejected.add(1, string(code), pool)
 }
 
-// Retried implements [engine.Meter].
+// StepRetried implements [engine.Meter].
 func (m *meter) StepRetried(store park.Backend, why engine.RetryReason) {
 	m.retried.add(1, string(why), string(store))
 }
 
-// Failed implements [engine.Meter].
+// StoreFailed implements [engine.Meter].
 func (m *meter) StoreFailed(store park.Backend, what engine.StoreRequest) {
 	m.failed.add(1, string(what), string(store))
 }

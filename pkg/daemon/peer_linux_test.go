@@ -67,7 +67,7 @@ func dialOnThread(at string) (net.Conn, error) {
 	return net.FileConn(f)
 }
 
-// accepted returns both ends of a connection.
+// connPair returns both ends of a connection.
 func connPair(t *testing.T, network, at string, dial func(at string) net.Conn) (server, client net.Conn) {
 	t.Helper()
 	ln, err := net.Listen(network, at)

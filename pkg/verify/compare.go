@@ -122,8 +122,8 @@ func (c *comparison) checkLive(l *replay.Life) {
 	}
 }
 
-// differs says in what a task is not as the log tells, "" where it is. A task that may have moved on while it was read is
-// held against what does not change.
+// taskDiff says how a task differs from what the log says, "" if it does not. A task that may have moved on while it was read
+// is compared only in what does not change.
 func taskDiff(l *replay.Life, t *park.KeptTask, settled bool) string {
 	name := func(what string, log, kept any) string {
 		return fmt.Sprintf("has %s %v by the log, but %v", what, log, kept)

@@ -94,7 +94,7 @@ func (f *hasher) runs(strikes int, notBefore int64, asked bool) {
 	f.b = strconv.AppendBool(f.b, asked)
 }
 
-// letter hashes what a message tells of its task's end, and word with it what a client that removes it takes away.
+// message hashes what a message tells of its task's end, and word with it what a client that removes it takes away.
 func (f *hasher) message(m *park.KeptMessage) (letter, word hash) {
 	f.b = f.b[:0]
 	f.ended(m.TaskID, m.Tenant, m.Status, m.Attempt, m.CreatedAt.Micro())

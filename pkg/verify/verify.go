@@ -72,7 +72,7 @@ func Pool(ctx context.Context, src Source, pool string, o Options) (r Report, er
 	return r, err
 }
 
-// limitsRest is how long a change of a pool may take to the log.
+// limitsDelay is how long a change of a pool may take to reach the log.
 const limitsDelay = time.Second
 
 // startingLimits works back from the pool's limits of now to those before its log.

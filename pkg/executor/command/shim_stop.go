@@ -30,7 +30,7 @@ func (s *shim) reap() {
 	}
 }
 
-// sign is a message from the daemon.
+// message is what a daemon sends to a shim.
 type message struct {
 	kind    byte
 	aliveAt time.Duration // for msgAlive: when the node was last known to be alive, on the clock of bootTime

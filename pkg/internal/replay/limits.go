@@ -43,8 +43,8 @@ func Initial(now Limits, updates []park.Event) Limits {
 	return l
 }
 
-// unknown are the limits before a log in which the pool was lost: those that no update before tells of are not known, and
-// nothing is held against them.
+// unknownLimits returns the limits before a log in which the pool was lost: those that no earlier update states are unknown, and
+// nothing is checked against them.
 func unknownLimits(l Limits, units, depth, state bool) Limits {
 	if !units {
 		l.MaxUnits = math.MaxInt64

@@ -219,7 +219,7 @@ func (p *Pool) place(e *park.Event) int {
 	return ord
 }
 
-// settled checks that the step before rev left no submission open.
+// checkArrived checks that the step before rev left no submission open.
 func (p *Pool) checkArrived(rev int64) {
 	if len(p.arrived) == 0 {
 		return
@@ -236,7 +236,7 @@ func (p *Pool) checkArrived(rev int64) {
 	p.offend(&at, RuleLife, "submitted in rev %d and neither parked nor started in it (the log is at rev %d)", p.state.Rev, rev)
 }
 
-// expired checks that the step before left nothing parked whose deadline it had reached.
+// checkExpired checks that the step before left nothing parked whose deadline it had reached.
 func (p *Pool) checkExpired() {
 	if len(p.order.deadline) == 0 {
 		return
@@ -266,7 +266,7 @@ func (n *names) of(s string) string {
 	return kept
 }
 
-// mostNames bounds how many names are kept for others that may have them too.
+// maxNames bounds how many names are kept for others that may have them too.
 const maxNames = 10_000
 
 func (p *Pool) isEnded(id string) bool {

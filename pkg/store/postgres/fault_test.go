@@ -39,12 +39,12 @@ func TestLostReplyLeavesTheStepInDoubt(t *testing.T) {
 		t.Errorf("with the server away: %v", err)
 	}
 	c := connect(t, dsn)
-	isReadOnly(t, c, "on")
+	setReadOnly(t, c, "on")
 	g.set(func() { g.closed = false })
 	if err := s.Commit(t.Context(), step); !errors.Is(err, store.ErrInDoubt) {
 		t.Errorf("with a server that takes no writes: %v", err)
 	}
-	isReadOnly(t, c, "off")
+	setReadOnly(t, c, "off")
 	if err := s.Commit(t.Context(), step); err != nil {
 		t.Errorf("sent again: %v", err)
 	}
@@ -97,8 +97,8 @@ func TestStalledServerIsLeft(t *testing.T) {
 	}
 }
 
-// readOnly makes new sessions of a database read-only, as on a former primary.
-func isReadOnly(t *testing.T, c *pgx.Conn, on string) {
+// setReadOnly makes new sessions of a database read-only, as on a former primary.
+func setReadOnly(t *testing.T, c *pgx.Conn, on string) {
 	t.Helper()
 	var name string
 	if err := c.QueryRow(t.Context(), "SELECT current_database()").Scan(&name); err != nil {
@@ -116,14 +116,14 @@ func TestReadOnlyServerIsLeft(t *testing.T) {
 	if err := s.Commit(t.Context(), f.Next()); err != nil {
 		t.Fatal(err)
 	}
-	isReadOnly(t, c, "on")
+	setReadOnly(t, c, "on")
 	exec(t, c, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
 	f.Submit(nil)
 	step := f.Next()
 	if err := s.Commit(t.Context(), step); err == nil || errors.Is(err, store.ErrInDoubt) {
 		t.Errorf("on a server that takes no writes: %v", err)
 	}
-	isReadOnly(t, c, "off")
+	setReadOnly(t, c, "off")
 	if err := s.Commit(t.Context(), step); err != nil {
 		t.Errorf("when it takes writes again: %v", err)
 	}

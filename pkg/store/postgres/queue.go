@@ -258,7 +258,7 @@ func eachRecord(rows pgx.Rows, each func(*recordScanner)) error {
 	return rows.Err()
 }
 
-// scan is a row of pl_queue_jobs that becomes a record.
+// recordScanner is a row of pl_queue_jobs that becomes a record.
 type recordScanner struct {
 	record                                         ledger.Record
 	seq, digest                                    int64
