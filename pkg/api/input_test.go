@@ -122,6 +122,20 @@ func TestManyFaultsAreCut(t *testing.T) {
 	}
 }
 
+// TestFaultsAreCountedTogether: those of an object within the body are among the ones that an answer names.
+func TestFaultsAreCountedTogether(t *testing.T) {
+	var inner []string
+	for i := range 40 {
+		inner = append(inner, fmt.Sprintf(`"k%d":1`, i))
+	}
+	body := `{"command":[` + strings.Repeat("1,", 39) + `1],"mailboxKey":{` + strings.Join(inner, ",") + `}}`
+	r := ask{method: "POST", path: "/pools/work/tasks", body: body}.to(t, newAPI(t, Config{}).TCP())
+	r.refused(park.InvalidRequest, "; and 64 more")
+	if n := strings.Count(r.body, " more"); n != 1 {
+		t.Errorf("the answer says %d times how many more there are: %s", n, r.body)
+	}
+}
+
 // TestOtherRefusals are those of the pool and of what is not in the body.
 func TestOtherRefusals(t *testing.T) {
 	h := newAPI(t, Config{}).Socket()

@@ -67,8 +67,10 @@ func (f fields) read(b []byte, v any, root string) *park.Error {
 		return park.Errorf(park.InvalidRequest, "the body is not UTF-8")
 	}
 	r := reader{fields: f, root: root}
-	r.Reset(bytes.NewBuffer(b), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	err := r.element(reflect.ValueOf(v).Elem())
+	err := r.all(b, v)
+	if errors.Is(err, io.EOF) {
+		return park.Errorf(park.InvalidRequest, "the body is empty")
+	}
 	if err == nil {
 		if _, err = r.ReadToken(); errors.Is(err, io.EOF) {
 			return r.err()
@@ -91,6 +93,12 @@ type reader struct {
 	scratch    []byte
 	faults     []string // the faults found
 	moreFaults int      // the number of faults beyond maxFaults
+}
+
+// all reads a document, of which the value is the beginning.
+func (r *reader) all(b []byte, v any) error {
+	r.Reset(bytes.NewBuffer(b), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	return r.element(reflect.ValueOf(v).Elem())
 }
 
 // element reads a value that cannot be left out.
@@ -216,17 +224,17 @@ func (r *reader) scalar(v reflect.Value, raw jsontext.Value) {
 
 // mailbox reads a mailbox reference. Its long form has fields of its own.
 func (r *reader) mailbox(raw jsontext.Value, to *park.MailboxRef) {
-	before := len(r.faults)
+	before := len(r.faults) + r.moreFaults
 	switch raw.Kind() {
 	case '"':
 		_ = r.text(raw)
 	case '{':
-		if bad := r.fields.read(raw, new(mailboxObject), r.path()); bad != nil {
-			r.faults = append(r.faults, bad.Detail)
-		}
+		inner := reader{fields: r.fields, root: r.path(), faults: r.faults, moreFaults: r.moreFaults}
+		_ = inner.all(raw, new(mailboxObject)) // raw is JSON
+		r.faults, r.moreFaults = inner.faults, inner.moreFaults
 	default:
 	}
-	if len(r.faults) == before {
+	if len(r.faults)+r.moreFaults == before {
 		r.addError(to.UnmarshalJSON(raw))
 	}
 }

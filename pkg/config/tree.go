@@ -202,6 +202,8 @@ func jsonTree(b []byte) (map[string]any, error) {
 		line, why := 1+bytes.Count(b[:min(int(bad.ByteOffset), len(b))], []byte("\n")), bad.Err
 		if errors.Is(why, jsontext.ErrDuplicateName) { // its message quotes only the name
 			why = fmt.Errorf("%s is given twice", strings.Join(slices.Collect(bad.JSONPointer.Tokens()), "."))
+		} else if what, _, quotes := strings.Cut(why.Error(), " `"); quotes { // the text may be part of a secret
+			why = errors.New(what)
 		}
 		return nil, fmt.Errorf("is not valid JSON: line %d: %w", line, why)
 	}

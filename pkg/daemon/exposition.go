@@ -120,4 +120,5 @@ func (e *exposition) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 		}
 	}
 	metrics.WriteProcessMetrics(w)
+	metrics.WriteFDMetrics(w)
 }

@@ -157,7 +157,7 @@ func TestTextFormat(t *testing.T) {
 		"# HELP parkd_pool_used_units Units in use by running tasks.\n# TYPE parkd_pool_used_units gauge\n" +
 			`parkd_pool_used_units{pool="a\\b\"c\nd"} 1099511627776` + "\n",
 		"# TYPE parkd_run_duration_seconds histogram\n", `parkd_run_duration_seconds_bucket{pool="cpu",status="failed",le="+Inf"} 1`,
-		"# TYPE parkd_rejections_total counter\n", "\nprocess_cpu_seconds_total ", "\ngo_goroutines ",
+		"# TYPE parkd_rejections_total counter\n", "\nprocess_cpu_seconds_total ", "\nprocess_open_fds ", "\nprocess_max_fds ", "\ngo_goroutines ",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)

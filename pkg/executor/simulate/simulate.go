@@ -3,6 +3,7 @@ package simulate
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,6 +57,9 @@ func decode(payload json.RawMessage) (instructions, error) {
 	d := json.NewDecoder(bytes.NewReader(payload))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&o); err != nil {
+		if mismatch, ok := errors.AsType[*json.UnmarshalTypeError](err); ok { // its text names a Go type
+			err = fmt.Errorf("%s must not be a JSON %s", cmp.Or(mismatch.Field, "the payload"), mismatch.Value)
+		}
 		return o, fmt.Errorf(`the payload must be like {"durationMs":50,"fail":false,"result":…}: %w`, err)
 	}
 	if o.DurationMs < 0 || o.DurationMs > maxDurationMs {
