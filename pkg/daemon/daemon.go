@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/parkd-dev/parkd/pkg/config"
@@ -52,7 +50,7 @@ func run(ctx context.Context, c *config.Config, o Options, open func(context.Con
 	// This context outlives ctx, so that requests are served during the drain.
 	serveCtx, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	setCollector()
+	defer paceCollector()()
 
 	// The port and the socket come first: a daemon that cannot be reached must not run anything.
 	l, err := listen(ctx, c)
@@ -148,15 +146,4 @@ func cancelledContext() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
-}
-
-// heapGrowth is how much garbage the process makes before it is collected, in percent of what is live: a million parked
-// tasks must not take twice the memory that they need.
-const heapGrowth = 50
-
-// setCollector applies heapGrowth, unless the environment says how the collector is to run.
-func setCollector() {
-	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(heapGrowth)
-	}
 }
