@@ -18,7 +18,7 @@ const (
 // and record_recv. A step of a few hundred tasks has thousands of fields, and pgx encodes each by reflection. With
 // pgx's codecs for arrays and composite types the encoding of steps takes 15 % of the processor time of engine and
 // store, with this encoder 5 %. JSON takes as long as pgx. Measured by profiles of two runs each of
-// go test -run xxx -bench 'EntryNodes/work=20ms/nodes=1$' -benchtime 1x -cpuprofile cpu.prof ./pkg/store/postgres
+// go test -run xxx -bench 'EntryNodes/work=20ms/nodes=1$' -benchtime 1x -cpuprofile cpu.prof ./pkg/store/postgres.
 type encoder struct {
 	buf      []byte
 	oid      uint32 // of the composite type
