@@ -1,7 +1,6 @@
 package config
 
 import (
-	"os"
 	"path/filepath"
 )
 
@@ -43,9 +42,7 @@ func DefaultSocket(env func(string) string) string {
 	return ""
 }
 
-// DefaultDB returns the default file of the SQLite backend.
-func DefaultDB() string { return defaultDB(os.Getenv) }
-
+// defaultDB returns the default file of the SQLite backend.
 func defaultDB(env func(string) string) string {
 	if dir := StateDir(env); dir != "" {
 		return filepath.Join(dir, "parkd.db")

@@ -46,6 +46,7 @@ func TestFaultsKeepSecrets(t *testing.T) {
 		"JSON with a bare text":      {"c.json", `{"token":hunter2}`, "c.json"},
 		"JSON with a bad escape":     {"c.json", `{"token":"\uhunter2"}`, "c.json"},
 		"JSON with half a pair":      {"c.json", `{"token":"\uD8FFhunter2"}`, "c.json"},
+		"JSON with half and a blank": {"c.json", `{"token":"\uD8FFhunt er2"}`, "c.json"},
 		"JSON that is only text":     {"c.json", `"hunter2"`, "c.json"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -199,16 +199,14 @@ func jsonTree(b []byte) (map[string]any, error) {
 	var v any
 	err := jsonv2.Unmarshal(b, &v, jsonv2.WithUnmarshalers(jsonv2.UnmarshalFromFunc(keepNumber)))
 	if bad, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
-		line, why := 1+bytes.Count(b[:min(int(bad.ByteOffset), len(b))], []byte("\n")), bad.Err
-		if errors.Is(why, jsontext.ErrDuplicateName) { // its message quotes only the name
-			why = fmt.Errorf("%s is given twice", strings.Join(slices.Collect(bad.JSONPointer.Tokens()), "."))
-		} else if what, _, quotes := strings.Cut(why.Error(), " `"); quotes { // the text may be part of a secret
-			why = errors.New(what)
+		line, why := 1+bytes.Count(b[:min(int(bad.ByteOffset), len(b))], []byte("\n")), withoutValues(bad.Err)
+		if errors.Is(bad.Err, jsontext.ErrDuplicateName) {
+			why = strings.Join(slices.Collect(bad.JSONPointer.Tokens()), ".") + " is given twice"
 		}
-		return nil, fmt.Errorf("is not valid JSON: line %d: %w", line, why)
+		return nil, fmt.Errorf("is not valid JSON: line %d: %s", line, why)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("is not valid JSON: %w", err)
+		return nil, fmt.Errorf("is not valid JSON: %s", withoutValues(err))
 	}
 	tree, ok := v.(map[string]any)
 	if !ok {
