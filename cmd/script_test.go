@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -41,6 +42,9 @@ import (
 //	cutting PATH BYTES CUT GO  cuts off a response of the daemon; see there
 //	foreign               answers at the default address like another user's daemon
 func TestScripts(t *testing.T) {
+	if signal.Ignored(syscall.SIGHUP) { // by nohup. Daemons would inherit that, and outlive the terminals of the scripts
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	dir := t.TempDir()
 	build := []string{"build", "-o", filepath.Join(dir, "parkd")}
 	if raceEnabled {
